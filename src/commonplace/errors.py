@@ -1,0 +1,52 @@
+"""What can go wrong, as one tree; every message says what happened, then what to do.
+
+::
+
+    CommonplaceError
+    ├── CollectionError      the collection cannot be opened or written
+    │   ├── VersionError     made by a newer version of Commonplace
+    │   └── ModelMismatch    made with another model
+    ├── ModelError           a model bundle is missing, damaged or of an unknown format
+    ├── ReadError            a file cannot be read (recorded per file; an ``add`` goes on)
+    └── QuestionError        a question, filter or option makes no sense
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CollectionError",
+    "CommonplaceError",
+    "ModelError",
+    "ModelMismatch",
+    "QuestionError",
+    "ReadError",
+    "VersionError",
+]
+
+
+class CommonplaceError(Exception):
+    """Base of every error that Commonplace raises on purpose."""
+
+
+class CollectionError(CommonplaceError):
+    """The collection cannot be opened or written."""
+
+
+class VersionError(CollectionError):
+    """The collection was made by a newer version."""
+
+
+class ModelMismatch(CollectionError):
+    """The collection was made with another model."""
+
+
+class ModelError(CommonplaceError):
+    """A model bundle is missing, damaged or of an unknown format."""
+
+
+class ReadError(CommonplaceError):
+    """A file cannot be read; the message is one line."""
+
+
+class QuestionError(CommonplaceError):
+    """A question, filter or option makes no sense."""

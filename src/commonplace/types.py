@@ -1,0 +1,354 @@
+"""The words of Commonplace as frozen data: documents, items, spans, pictures, hits and answers.
+
+Nothing here imports anything of ours. Arrays are NumPy, pictures are RGB ``uint8`` of shape
+(height, width, 3), vectors are float32 rows of unit length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Answer",
+    "ArmScore",
+    "Block",
+    "Box",
+    "Citation",
+    "Document",
+    "Filter",
+    "Hit",
+    "Item",
+    "Modality",
+    "Picture",
+    "Question",
+    "Reading",
+    "Span",
+    "Status",
+    "ViewVectors",
+    "escape_markdown",
+    "printable",
+    "stable_id",
+    "text_view",
+]
+
+Modality = Literal["text", "image", "video"]
+Status = Literal["ok", "partial", "failed"]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom as fractions of the page or picture, each in [0, 1], origin at the top left."""
+
+
+def stable_id(*parts: object) -> str:
+    """Return 20 hexadecimal digits that depend on ``parts`` alone: the same on every machine and in every run."""
+    text = "\x1f".join(str(part) for part in parts)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+
+
+def text_view(text: str | None, title: str | None) -> str | None:
+    """Return what is embedded and indexed of a text under its headings; None where there is no text."""
+    if not text:
+        return None
+    return f"{title}\n{text}" if title else text
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where in its document an item stands; a field that does not apply is None.
+
+    ``start`` and ``end`` count characters (Python string indices) of the document's decoded text or, where
+    ``page`` (from 1) is set, of that page's text; ``begin`` and ``finish`` are seconds of a video.
+    """
+
+    start: int | None = None
+    end: int | None = None
+    page: int | None = None
+    box: Box | None = None
+    begin: float | None = None
+    finish: float | None = None
+
+    def dict(self) -> dict[str, Any]:
+        """Return the fields that are set, as plain JSON values."""
+        names = ("start", "end", "page", "box", "begin", "finish")
+        found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if "box" in found:
+            found["box"] = list(found["box"])
+        return found
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Span:
+        """Return the span that :meth:`dict` described."""
+        known = dict(values)
+        if known.get("box") is not None:
+            left, top, right, bottom = known["box"]
+            known["box"] = (float(left), float(top), float(right), float(bottom))
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One source file. ``id`` hashes the canonical URI, so an edit keeps it; ``content_hash`` hashes the bytes.
+
+    ``status`` is ``ok``, ``partial`` (some of it could not be read: ``error`` says what) or ``failed``.
+    ``stamp`` is the file system's word on the file and on those it shows (path, size, times), by which an
+    unchanged document is recognised without reading it.
+    """
+
+    id: str
+    uri: str
+    path: str
+    media_type: str
+    content_hash: str = ""
+    title: str | None = None
+    status: Status = "ok"
+    error: str | None = None
+    stamp: str = ""
+    items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The smallest thing that can be found and cited: a passage, a picture, a figure on a page.
+
+    ``text`` is the passage or, for a picture, its caption (None where nobody wrote one); ``title`` the headings
+    it stands under. ``picture`` names the pixels by their content hash, or is None.
+    """
+
+    id: str
+    document: Document
+    modality: Modality
+    span: Span
+    text: str | None = None
+    title: str | None = None
+    picture: str | None = None
+
+    @property
+    def text_view(self) -> str | None:
+        """What the text tower reads of this item: its headings and its text; None where there is no text."""
+        return text_view(self.text, self.title)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Decoded pixels, upright, at reading size, with a JPEG to show and the size of the original in pixels."""
+
+    pixels: NDArray[np.uint8]  # (height, width, 3)
+    thumbnail: bytes  # JPEG
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader found in one file: the document, its items, and the pictures by content hash."""
+
+    document: Document
+    items: tuple[Item, ...] = ()
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewVectors:
+    """Vectors of one partition for the items of a batch: row ``i`` belongs to item ``item_ids[i]``.
+
+    ``views`` holds the content hash of each view, by which a copy reuses a vector instead of encoding again.
+    """
+
+    partition: str
+    item_ids: tuple[str, ...]
+    views: tuple[str, ...]
+    vectors: NDArray[np.float32]  # (rows, dim), unit length
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What an item must be to be found; an empty field allows everything.
+
+    ``modality`` is the item's own; ``path`` a glob over the document's path (``*`` crosses folders); without ``*``,
+    ``?`` or ``[`` it names a file, or everything below a folder: that one where it is absolute, else any of that
+    name. ``media_type`` is a glob such as ``image/*``.
+    """
+
+    modality: Modality | None = None
+    path: str | None = None
+    media_type: str | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.modality, self.path, self.media_type))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: words, a picture, or both. ``image`` holds RGB pixels (height, width, 3)."""
+
+    text: str | None = None
+    image: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmScore:
+    """One line of a hit's ledger: the arm's raw score and rank (from 1), its weight, and what it adds."""
+
+    arm: str
+    score: float
+    rank: int
+    weight: float
+    contribution: float
+
+    def dict(self) -> dict[str, Any]:
+        """Return the line as plain JSON values."""
+        return {
+            "arm": self.arm,
+            "score": self.score,
+            "rank": self.rank,
+            "weight": self.weight,
+            "contribution": self.contribution,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An item with its score and the ledger of arms that made it; the contributions sum to the score."""
+
+    item: Item
+    score: float
+    arms: tuple[ArmScore, ...]
+    image: str | None = None
+    """Path of a picture file to show: the document itself, or the crop of a figure."""
+
+    def dict(self) -> dict[str, Any]:
+        """Return the hit as the documented JSON object."""
+        return {
+            "id": self.item.id,
+            "document": self.item.document.id,
+            "path": self.item.document.path,
+            "modality": self.item.modality,
+            "score": self.score,
+            "span": self.item.span.dict(),
+            "title": self.item.title,
+            "text": self.item.text,
+            "image": self.image,
+            "arms": [arm.dict() for arm in self.arms],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a claim comes from: the hit it rests on, the words quoted, and the span they stand at."""
+
+    number: int  # the marker: from 1
+    hit: Hit
+    quote: str | None
+    span: Span
+
+    @property
+    def place(self) -> str:
+        """The document and the place in it, for people: ``guide.pdf, page 3``."""
+        parts = [self.hit.item.document.path]
+        if self.span.page is not None:
+            parts.append(f"page {self.span.page}")
+        if self.span.box is not None and self.span.box != (0.0, 0.0, 1.0, 1.0):
+            parts.append("box " + " ".join(f"{edge:.2f}" for edge in self.span.box))
+        if self.span.start is not None and self.span.end is not None:
+            parts.append(f"characters {self.span.start} to {self.span.end}")
+        return ", ".join(parts)
+
+    def dict(self) -> dict[str, Any]:
+        """Return the citation as plain JSON values."""
+        return {
+            "number": self.number,
+            "id": self.hit.item.id,
+            "document": self.hit.item.document.id,
+            "path": self.hit.item.document.path,
+            "modality": self.hit.item.modality,
+            "span": self.span.dict(),
+            "quote": self.quote,
+            "image": self.hit.image,
+            "score": self.hit.score,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of an answer: a sentence, or a picture with its caption in ``text``; ``citations`` are numbers."""
+
+    kind: Literal["text", "image"]
+    text: str
+    citations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Text and pictures in reading order with their citations; or, ``abstained``, the reason there is none."""
+
+    question: str
+    blocks: tuple[Block, ...]
+    citations: tuple[Citation, ...]
+    hits: tuple[Hit, ...]
+    abstained: bool = False
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+    """Which part of the question could not be searched, and why, in words."""
+
+    def citation(self, number: int) -> Citation:
+        """Return the citation that the marker ``[number]`` stands for."""
+        return self.citations[number - 1]
+
+    def markdown(self) -> str:
+        """Return the answer as Markdown: sentences with [n] markers, pictures, and the sources.
+
+        The words of documents are escaped, so that they show as they are and start no picture, tag or labelled
+        link (a viewer may still link a bare web address), and hold no control characters.
+        """
+        if self.abstained:
+            return escape_markdown(self.reason or "")
+        lines: list[str] = []
+        text: list[str] = []
+        for block in self.blocks:
+            marks = "".join(f" [{number}]" for number in block.citations)
+            if block.kind == "text":
+                text.append(escape_markdown(block.text) + marks)
+                continue
+            if text:
+                lines += [" ".join(text), ""]
+                text = []
+            path = self.citation(block.citations[0]).hit.image or ""
+            lines += [f"![{escape_markdown(block.text)}](<{quote(os.fsencode(path))}>){marks}", ""]
+        if text:
+            lines += [" ".join(text), ""]
+        lines += [f"[{one.number}] {escape_markdown(one.place)}  " for one in self.citations]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def dict(self) -> dict[str, Any]:
+        """Return the answer as the documented JSON object."""
+        return {
+            "question": self.question,
+            "abstained": self.abstained,
+            "reason": self.reason,
+            "notes": list(self.notes),
+            "blocks": [
+                {"kind": block.kind, "text": block.text, "citations": list(block.citations)} for block in self.blocks
+            ],
+            "citations": [one.dict() for one in self.citations],
+            "hits": [hit.dict() for hit in self.hits],
+        }
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~<>&])")
+
+
+def escape_markdown(text: str) -> str:
+    """Return ``text`` on one line, so that Markdown shows its characters and obeys none of them."""
+    return _MARKDOWN.sub(r"\\\1", printable(" ".join(text.split())))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a space for each control character: a document must not drive a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
