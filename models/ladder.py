@@ -1,0 +1,304 @@
+"""The ladder: what each step of the recipe is worth, with several seeds; writes ladder.json and LADDER.md.
+
+    python models/ladder.py    # every rung that ladder.json lacks; delete a rung there to have it again
+
+Choices are made on Flickr8k's dev split; the other columns are for report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import classes
+import data
+import evaluate
+from bundle import BANK, BUNDLE, HUBNESS, TEXT_HUBNESS, caption_bank
+from data import Captioned
+from features import VIEWS, Floats, picture_features, text_vectors, unit
+from head import Head, Perceptron, Recipe, train
+from towers import Lite, export_image
+
+HERE = Path(__file__).parent
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t, two-sided 95%, by seeds
+COLUMNS = [
+    "dev text->image", "test text->image", "test image->text",
+    "fashion title->image", "grocery description->image", "objects by name",
+]  # fmt: skip
+NAMES = Recipe().names
+
+# From the barest to what is shipped; in brackets what was tried beside it. The number is of seeds.
+start = Recipe(hidden=0, input_dropout=0, dropout=0, blend=False, mixup=0.0, views=1, epochs=50)
+perceptron = replace(start, hidden=2048, dropout=0.5)
+thinned = replace(perceptron, input_dropout=0.5)
+blended = replace(thinned, blend=True)
+mixed = replace(blended, mixup=0.5)
+viewed = replace(mixed, views=4, epochs=100)
+TRAINED = {
+    "linear, InfoNCE": (start, 5),
+    "perceptron of 2,048, dropout .5": (perceptron, 5),
+    "+ dropout .5 of the features": (thinned, 3),
+    "+ target between two captions": (blended, 5),
+    "(+ mirrored and cropped views)": (replace(blended, views=4), 1),
+    "(+ the same, twice as long)": (replace(blended, views=4, epochs=100), 1),
+    "+ latent mixup": (mixed, 3),
+    "+ mirrored and cropped views, twice as long": (viewed, 4),
+}
+CURVE = {300: 1, 1000: 1, 3000: 1}
+
+
+def tensor(rows: Floats) -> Tensor:
+    return torch.from_numpy(np.array(rows))
+
+
+class Material:
+    """Everything the rungs train on and are judged by, as cached features and vectors."""
+
+    def __init__(self, bundle: Path = BUNDLE) -> None:
+        self.bundle = bundle
+        self.train = data.flickr8k("train")
+        self.splits = {split: data.flickr8k(split) for split in ("dev", "test")}
+        self.fashion, self.grocery = data.fashion(), data.grocery()
+        self.classifier = Lite(0).eval().fc.requires_grad_(False)
+        self.class_vectors = tensor(classes.class_vectors(bundle))
+        # After the train split, part of dev: only what is shipped trains on it, once every choice has been made.
+        dev = self.splits["dev"]
+        more = Captioned(dev.paths[: -data.HELD], dev.captions[: -5 * data.HELD], dev.owner[: -5 * data.HELD])
+        views = [[self.features(part.paths, view) for part in (self.train, more)] for view in VIEWS]
+        self.views = torch.stack([tensor(np.concatenate(parts)) for parts in views])  # (4, 6700, F)
+        captions = [self.texts(part.captions) for part in (self.train, more)]
+        self.captions = tensor(np.concatenate(captions)).view(-1, 5, 384)  # (6700, 5, D)
+        self.prototypes = classes.prototypes(self.views[0, :6000], self.classifier)
+        self.objects = Objects(self)
+
+    def features(self, paths: list[Path], view: str = "plain") -> Floats:
+        return picture_features(self.bundle / "image.onnx", paths, view=view)
+
+    def texts(self, texts: list[str]) -> Floats:
+        return text_vectors(self.bundle, texts)
+
+
+class Objects:
+    """A stand-in for 'find 1,000 objects by name': no ImageNet picture is at hand.
+
+    Photographs of the development data that a larger classifier, EfficientNet-Lite2, is sure of (more than .5) are
+    asked for by the name of that class, among 1,000 pictures; the others are of classes not asked for.
+    """
+
+    def __init__(self, material: Material) -> None:
+        shops = material.grocery
+        paths = [*material.splits["dev"].paths, *material.splits["test"].paths, *material.fashion.paths]
+        paths += [*shops.studio, *shops.shop]
+        judge = Lite(2).eval()
+        file = data.WORK / "lite2.onnx"
+        if not file.exists():
+            export_image(judge, judge.resolution, file)
+        with torch.no_grad():
+            scores = judge.fc(tensor(picture_features(file, paths, size=judge.resolution))).softmax(1)
+        sure, named = (column.numpy() for column in scores.max(1))
+        found: dict[int, int] = {}
+        for row in np.argsort(-sure, kind="stable"):
+            if sure[row] > 0.5:
+                found.setdefault(int(named[row]), int(row))
+        rest = [row for row in range(len(paths)) if int(named[row]) not in found]
+        rest = np.random.default_rng(0).choice(rest, 1000 - len(found), replace=False).tolist()
+        self.features = material.features(paths)[[*found.values(), *rest]]
+        first = [names[0] for names in data.class_names()[0]]
+        self.questions = [material.texts([form.format(first[c]) for c in found]) for form in ("a photo of a {}", "{}")]
+
+    def recall(self, embed: Callable[[Floats], Floats], bias: Callable[[Floats], Floats] | None) -> list[float]:
+        pictures = embed(self.features)
+        less = bias(pictures) if bias else 0
+        found = [evaluate.ranks(q @ pictures.T - less, np.arange(len(q))) for q in self.questions]
+        return evaluate.recall(np.concatenate(found))
+
+
+def judge(
+    material: Material,
+    embed: Callable[[Floats], Floats],
+    bias: Callable[[Floats], Floats] | None = None,
+    text_bias: Callable[[Floats], Floats] | None = None,
+) -> dict[str, Any]:
+    """Return every figure of a head; ``embed`` turns features (N, F) into unit rows (N, D), ``bias`` those into what
+    is taken off the cosines of words with each picture (N,), ``text_bias`` the same for texts asked by a picture."""
+    figures: dict[str, Any] = {}
+
+    def cosines(texts: list[str], paths: list[Path]) -> Floats:
+        pictures = embed(material.features(paths))
+        return material.texts(texts) @ pictures.T - (bias(pictures) if bias else 0)
+
+    for split, told in material.splits.items():
+        scores = cosines(told.captions, told.paths)  # (5000, 1000)
+        figures[f"{split} text->image"] = evaluate.text_to_image(scores, told.owner)
+        less = text_bias(material.texts(told.captions))[:, None] if text_bias else 0
+        figures[f"{split} image->text"] = evaluate.image_to_text(scores - less, told.owner)
+    titles, shops = material.fashion, material.grocery
+    scores = cosines(titles.captions, titles.paths)
+    figures["fashion title->image"] = evaluate.text_to_image(scores, titles.owner)
+    scores = cosines(shops.descriptions, shops.studio)
+    figures["grocery description->image"] = evaluate.text_to_image(scores, range(len(shops.studio)))
+    figures["objects by name"] = material.objects.recall(embed, bias)
+    figures["grocery same product@1"] = evaluate.same(embed(material.features(shops.shop)), shops.shop_class)
+    return figures
+
+
+def embedder(head: torch.nn.Module) -> Callable[[Floats], Floats]:
+    def embed(features: Floats) -> Floats:
+        with torch.no_grad():
+            return head(tensor(features)).numpy()
+
+    return embed
+
+
+# ---------------------------------------------------------------- rungs without training
+
+
+def class_names_only(material: Material) -> Callable[[Floats], Floats]:
+    """The names of the ten likeliest classes, weighted by their probabilities (Norouzi et al. 2014)."""
+
+    def embed(features: Floats) -> Floats:
+        likely, which = material.classifier(tensor(features)).softmax(1).topk(10)
+        return unit(torch.einsum("bk,bkd->bd", likely, material.class_vectors[which]).numpy())
+
+    return embed
+
+
+def ridge(material: Material, penalty: float = 300.0) -> Callable[[Floats], Floats]:
+    """Least squares from features to the mean caption vector, with a penalty chosen on dev."""
+    x, y = material.views[0, :6000], material.captions[:6000].mean(1)
+    centre, target = x.mean(0), y.mean(0)
+    x, y = x - centre, y - target
+    weights = torch.linalg.solve(x.T @ x + penalty * torch.eye(x.shape[1]), x.T @ y)  # (F, D)
+    return lambda features: unit(((tensor(features) - centre) @ weights + target).numpy())
+
+
+def canonical(material: Material, dim: int = 128, penalty: float = 0.05) -> Callable[[Floats], Floats]:
+    """Regularised canonical correlations (Hotelling 1936), mapped back to the text space: texts stay where they are."""
+    x, y = material.views[0, :6000].double(), material.captions[:6000].mean(1).double()
+    centre, target = x.mean(0), y.mean(0)
+    x, y = x - centre, y - target
+    root_x = torch.linalg.cholesky(x.T @ x / len(x) + penalty * torch.eye(x.shape[1]))
+    root_y = torch.linalg.cholesky(y.T @ y / len(y) + 1e-4 * torch.eye(y.shape[1]))
+    solve = torch.linalg.solve_triangular
+    white = solve(root_y, solve(root_x, x.T @ y / len(x), upper=False).T, upper=False).T  # (F, D)
+    u, strength, v = torch.linalg.svd(white, full_matrices=False)
+    into = solve(root_x.T, u[:, :dim], upper=True)  # features -> canonical variates
+    back = (strength[:dim, None] * v[:dim]) @ root_y.T  # their best guess of the text vector
+    return lambda features: unit(((tensor(features).double() - centre) @ into @ back + target).float().numpy())
+
+
+CLOSED = {"class names, no training": class_names_only, "ridge": ridge, "CCA": canonical}
+
+
+# ---------------------------------------------------------------- the rungs and the table
+
+
+@cache
+def material() -> Material:
+    return Material()
+
+
+def trained(recipe: Recipe, seed: int, pictures: int = 6000) -> Perceptron:
+    """Return the perceptron that ``recipe`` and ``seed`` make of the first ``pictures``, trained once."""
+    key = (replace(recipe, names=0.0), seed, pictures)  # names come after training
+    name = hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
+    file = data.WORK / "perceptrons" / f"{name}.pt"
+    m = material()
+    if file.exists():
+        perceptron = Perceptron(recipe, m.views.shape[2], m.captions.shape[2])
+        perceptron.load_state_dict(torch.load(file, weights_only=True))
+        return perceptron.eval()
+    views, captions = m.views[:, :pictures], m.captions[:pictures]
+    perceptron = train(recipe, views, captions, m.class_vectors, m.prototypes, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(perceptron.state_dict(), file)
+    return perceptron
+
+
+def interval(values: list[float]) -> str:
+    """Return the mean and, for several seeds, the half width of its 95% confidence interval (Student's t)."""
+    if len(values) < 2:
+        return f"{values[0]:.1f}"
+    return f"{np.mean(values):.1f} ±{STUDENT[len(values)] * np.std(values, ddof=1) / len(values) ** 0.5:.1f}"
+
+
+def table(rungs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    lines = ["| rung | seeds | " + " | ".join(COLUMNS) + " | same product@1 |", "|---" * (len(COLUMNS) + 3) + "|"]
+    for name, seeds in rungs.items():
+        cells = [" / ".join(interval([seed[column][i] for seed in seeds]) for i in range(3)) for column in COLUMNS]
+        same = interval([seed["grocery same product@1"] for seed in seeds])
+        lines.append(f"| {name} | {len(seeds)} | " + " | ".join(cells) + f" | {same} |")
+    return lines
+
+
+def write(found: dict[str, Any]) -> None:
+    (HERE / "ladder.json").write_text(json.dumps(found, indent=1) + "\n")
+    lines = ["# The ladder", "", *(HERE / "ladder-notes.md").read_text().splitlines(), "", "## Rungs", ""]
+    lines += [*table(found["rungs"]), "", "## Pictures trained on", "", *table(found["pictures"])]
+    (HERE / "LADDER.md").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # the steps are small: on a shared machine a second thread waits more than it works
+    m = material()
+    file = HERE / "ladder.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    rungs, curve = found.setdefault("rungs", {}), found.setdefault("pictures", {})
+
+    for name, make in CLOSED.items():
+        if name not in rungs:
+            rungs[name] = [judge(m, make(m))]
+            write(found)
+
+    def climb(done: list[dict[str, Any]], recipe: Recipe, seeds: int, pictures: int = 6000) -> None:
+        for seed in range(len(done), seeds):
+            begun = time.perf_counter()
+            head = Head([trained(recipe, seed, pictures)], m.classifier, m.class_vectors, names=0)
+            seconds = round(time.perf_counter() - begun, 1)
+            done.append({**judge(m, embedder(head)), "seconds": seconds})
+            print(seed, recipe, done[-1], flush=True)
+            write(found)
+
+    for name, (recipe, seeds) in TRAINED.items():
+        climb(rungs.setdefault(name, []), recipe, seeds)
+
+    # What follows needs no more training: the perceptrons of the last rung, joined and corrected.
+    perceptrons = [trained(viewed, seed) for seed in range(4)]
+    hubness = partial(evaluate.hubness, bank=caption_bank(m.captions[:6000]), **HUBNESS)
+    joined = {
+        "+ class names": [Head([p], m.classifier, m.class_vectors, NAMES) for p in perceptrons],
+        "+ four seeds averaged": [Head(perceptrons, m.classifier, m.class_vectors, NAMES)],
+    }
+    for name, heads in joined.items():
+        rungs[name] = [judge(m, embedder(head)) for head in heads]
+    four = joined["+ four seeds averaged"][0]
+    for names in (0.0, 0.25, 0.5, 0.75, 1.0):
+        head = Head(perceptrons, m.classifier, m.class_vectors, names)
+        rungs[f"(four, class names x {names})"] = [judge(m, embedder(head))]
+    shown = embedder(four)(m.views[0, :6000].numpy())[np.linspace(0, 5999, BANK).astype(int)]
+    of_texts = partial(evaluate.hubness, bank=shown, **TEXT_HUBNESS)
+    rungs["+ hubness bias: as shipped"] = [judge(m, embedder(four), hubness, of_texts)]
+    write(found)
+
+    for pictures, seeds in CURVE.items():
+        # The same number of steps for every size: the curve is of data, not of training time.
+        steps = blended.epochs * 6
+        epochs = steps // max(1, math.ceil(pictures / blended.batch))
+        climb(curve.setdefault(str(pictures), []), replace(blended, epochs=epochs), seeds, pictures)
+    curve["6000"] = rungs["+ target between two captions"]
+    write(found)
+
+
+if __name__ == "__main__":
+    main()
