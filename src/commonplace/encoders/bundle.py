@@ -1,0 +1,298 @@
+"""A model bundle: a folder with ONNX towers and ``bundle.json``, which says how to feed them.
+
+Everything a tower needs to know stands in ``bundle.json`` (input and output names, pooling, prefixes, tokens,
+picture geometry, normalisation), so one code path serves every model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders.runtime import Graph, openvino
+from commonplace.errors import ModelError
+
+__all__ = ["DEFAULT_BUNDLE", "Bundle", "ImageTower", "TextTower"]
+
+DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
+FORMAT = 1
+BATCH_TOKENS = 8192  # padded tokens a batch: large enough to fill the cores, small enough to bound memory
+BATCH_PICTURES = 16
+LENGTH_STEP = 16  # lengths are rounded up to this, so that few different shapes are compiled
+
+Role = Literal["query", "document"]
+
+
+def unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Return the rows scaled to unit length; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+class TextTower:
+    """Texts in, unit rows (n, dim) out. A text over the model's limit is read in windows and averaged: none is cut."""
+
+    def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
+        self._folder = folder
+        self._spec = spec
+        self.max_tokens: int = spec["max_tokens"]
+        self.tokenizer_path = folder / spec["tokenizer"]
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_file(str(self.tokenizer_path))
+        except Exception as problem:  # the library raises bare Exception
+            raise ModelError(
+                f"{self.tokenizer_path} is not a tokenizer ({problem}): install the model again"
+            ) from problem
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return Graph(self._folder / self._spec["file"], self._spec["output"])
+
+    def unknown_share(self, text: str) -> float:
+        """Return the share of tokens in ``text`` that the model has no word for, in [0, 1]; 0 for an empty text."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids.count(self._spec["unknown_id"]) / len(ids) if ids else 0.0
+
+    def encode(self, texts: Sequence[str], role: Role = "document") -> NDArray[np.float32]:
+        """Return one unit row for each text, shape (n, dim)."""
+        prefix = self._spec["prefix"][role]
+        windows: list[list[int]] = []
+        owners: list[int] = []
+        for owner, encoding in enumerate(self._tokenizer.encode_batch([prefix + text for text in texts])):
+            for window in self._windows(encoding.ids):
+                windows.append(window)
+                owners.append(owner)
+        pooled = self._run(windows)
+        if len(windows) == len(texts):
+            return unit(pooled)
+        total = np.zeros((len(texts), pooled.shape[1]), dtype=np.float32)
+        lengths = np.array([len(window) for window in windows], dtype=np.float32)
+        np.add.at(total, owners, unit(pooled) * lengths[:, None])
+        return unit(total)
+
+    def _windows(self, ids: list[int]) -> list[list[int]]:
+        if len(ids) <= self.max_tokens:
+            return [ids]
+        first, body, last = ids[0], ids[1:-1], ids[-1]
+        room = self.max_tokens - 2
+        return [[first, *body[i : i + room], last] for i in range(0, len(body), room)]
+
+    def _run(self, windows: list[list[int]]) -> NDArray[np.float32]:
+        """Run the windows in batches of like length; return the pooled rows in the order given."""
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+        names = self._spec["inputs"]
+        groups: list[list[int]] = []
+        batches: list[dict[str, NDArray[Any]]] = []
+        while order:
+            width = 0
+            size = 0
+            while size < len(order):  # grow while the padded batch stays within BATCH_TOKENS
+                longer = -(-len(windows[order[size]]) // LENGTH_STEP) * LENGTH_STEP
+                if size and longer * (size + 1) > BATCH_TOKENS:
+                    break
+                width = longer
+                size += 1
+            group, order = order[:size], order[size:]
+            width = min(width, self.max_tokens)
+            ids = np.full((size, width), self._spec["pad_id"], dtype=np.int64)
+            mask = np.zeros((size, width), dtype=np.int64)
+            for row, i in enumerate(group):
+                ids[row, : len(windows[i])] = windows[i]
+                mask[row, : len(windows[i])] = 1
+            inputs = {names["ids"]: ids, names["mask"]: mask}
+            if names.get("types"):
+                inputs[names["types"]] = np.zeros_like(ids)
+            groups.append(group)
+            batches.append(inputs)
+        outputs = self._graph.map(batches, lambda output, inputs: self._pool(output, inputs[names["mask"]]))
+        pooled = np.empty((len(windows), outputs[0].shape[1] if outputs else 0), dtype=np.float32)
+        for group, rows in zip(groups, outputs, strict=True):
+            pooled[group] = rows
+        return pooled
+
+    def _pool(self, output: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        pooling = self._spec["pooling"]
+        if pooling == "none":
+            return np.array(output, dtype=np.float32)
+        if pooling == "cls":
+            return np.array(output[:, 0], dtype=np.float32)
+        if pooling == "mean":
+            weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)
+            return np.asarray(np.einsum("btd,bt->bd", output, weights, optimize=True), dtype=np.float32)
+        raise ModelError(
+            f"the bundle asks for pooling {pooling!r}, which this version does not know: upgrade commonplace"
+        )
+
+
+class ImageTower:
+    """Pictures (RGB uint8 arrays of any size) in, unit rows (n, dim) out."""
+
+    def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._size: tuple[int, int] = (spec["size"][0], spec["size"][1])  # height, width
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return Graph(self._folder / self._spec["file"], self._spec["output"], prepare=self._normalise_inside)
+
+    @cached_property
+    def _head(self) -> Graph | None:
+        head = self._spec.get("head")
+        return Graph(self._folder / head["file"], head["output"]) if head else None
+
+    def _normalise_inside(self, model: Any) -> Any:
+        """Let the graph take uint8 (batch, height, width, 3): scaling and layout cost less there than in NumPy."""
+        ov = openvino()
+        steps = ov.preprocess.PrePostProcessor(model)
+        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        steps.input().model().set_layout(ov.Layout("NCHW"))
+        scale = self._spec["scale"]
+        (
+            steps.input()
+            .preprocess()
+            .convert_element_type(ov.Type.f32)
+            .mean([value / scale for value in self._spec["mean"]])
+            .scale([value / scale for value in self._spec["std"]])
+        )
+        return steps.build()
+
+    def encode(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return one unit row for each picture, shape (n, dim)."""
+        features = self.features(pictures)
+        if self._head is None:
+            return unit(features)
+        name = self._spec["head"]["input"]
+        return unit(self._head.map([{name: features}])[0])
+
+    def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return the tower's own features before the projection head, shape (n, features)."""
+        name = self._spec["input"]
+        batches = [
+            {name: np.stack([self._fit(picture) for picture in pictures[i : i + BATCH_PICTURES]])}
+            for i in range(0, len(pictures), BATCH_PICTURES)
+        ]
+        return np.concatenate(self._graph.map(batches))
+
+    def _fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the picture in the tower's size: squashed, or cropped or padded about its centre."""
+        height, width = self._size
+        if picture.shape[:2] == (height, width):
+            return picture
+        from PIL import Image, ImageOps
+
+        image = Image.fromarray(picture)
+        method = getattr(Image.Resampling, self._spec["interpolation"].upper())
+        geometry = self._spec["geometry"]
+        if geometry == "squash":
+            image = image.resize((width, height), method)
+        elif geometry == "crop":
+            image = ImageOps.fit(image, (width, height), method)
+        elif geometry == "pad":
+            image = ImageOps.pad(image, (width, height), method, color=(127, 127, 127))
+        else:
+            raise ModelError(
+                f"the bundle asks for geometry {geometry!r}, which this version does not know: upgrade commonplace"
+            )
+        return np.asarray(image)
+
+
+class Bundle:
+    """A folder of towers described by ``bundle.json``. Raises ModelError where it is missing, damaged or too new."""
+
+    def __init__(self, folder: str | Path = DEFAULT_BUNDLE) -> None:
+        self.folder = Path(folder)
+        path = self.folder / "bundle.json"
+        try:
+            self.spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelError(f"there is no model bundle at {self.folder} (no bundle.json): check the name") from None
+        except (OSError, ValueError, RecursionError) as problem:
+            raise ModelError(f"{path} cannot be read ({problem}): install the model again") from problem
+        if not isinstance(self.spec, dict):
+            raise ModelError(f"{path} describes no bundle: install the model again")
+        if self.spec.get("format") != FORMAT:
+            raise ModelError(
+                f"{path} has format {self.spec.get('format')}; this version reads {FORMAT}: upgrade commonplace"
+            )
+        try:
+            self._describe()
+        except (AttributeError, KeyError, TypeError, ValueError) as problem:
+            raise ModelError(f"{path} lacks or misspells {problem}: install the model again") from problem
+
+    def _describe(self) -> None:
+        self.name: str = str(self.spec["name"])
+        self.dim: int = int(self.spec["dim"])
+        towers = self.spec["towers"]
+        head = towers["image"].get("head") or {}
+        files = [*self.spec["checksums"], towers["text"]["file"], towers["text"]["tokenizer"], towers["image"]["file"]]
+        for name in [*files, *([head["file"]] if head else [])]:
+            if Path(name).name != name:
+                raise ValueError(f"the file name {name!r} (a bundle's files stand beside its bundle.json)")
+        self.text = TextTower(self.folder, towers["text"])
+        self.image = ImageTower(self.folder, towers["image"])
+
+    @cached_property
+    def _banks(self) -> dict[str, NDArray[np.float32]]:
+        bias = self.spec.get("bias")
+        if not bias:
+            return {}
+        path = self.folder / bias["file"]
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: np.asarray(file[name], dtype=np.float32) for name in bias["banks"]}
+        except (OSError, ValueError, KeyError) as problem:
+            raise ModelError(f"{path} cannot be read ({problem}): install the model again") from problem
+
+    def hubness(self, kind: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return what to take off the cosine of each vector (n, dim) with a question of the other kind, shape (n,).
+
+        ``kind`` is what the vectors are of, ``text`` or ``image``; None without a bank for it. A picture that is near
+        to many captions is near to every question in words, and the other way round: taken off is the mean of the
+        ``neighbours`` highest cosines with a bank of the other kind, times ``weight`` (nearest-neighbour normalisation,
+        Chowdhury et al. 2024). The mean counts as ``floor`` at least: what is unlike everything in the bank, a diagram
+        say, would else be raised above what belongs there.
+        """
+        bank = self._banks.get(kind)
+        if bank is None:
+            return None
+        settings = self.spec["bias"]["banks"][kind]
+        count = settings["neighbours"]
+        found = [
+            np.partition(vectors[i : i + 4096] @ bank.T, -count, axis=1)[:, -count:].mean(axis=1)
+            for i in range(0, len(vectors), 4096)
+        ]
+        near = np.maximum(np.concatenate(found or [np.empty(0)]), settings["floor"])
+        return np.asarray(settings["weight"] * near, dtype=np.float32)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything between a view and its stored vector: files, preprocessing, pooling, dimension."""
+        files = {n: digest for n, digest in self.spec["checksums"].items() if n.endswith((".onnx", "tokenizer.json"))}
+        text = json.dumps([files, self.spec["towers"], self.dim], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+    def verify(self) -> None:
+        """Compare every file with its checksum. Raises ModelError that names the damaged one."""
+        for name, expected in self.spec["checksums"].items():
+            path = self.folder / name
+            if not path.is_file():
+                raise ModelError(f"{path} is missing: install the model again")
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            if found != expected:
+                raise ModelError(f"{path} is damaged (its checksum differs): install the model again")

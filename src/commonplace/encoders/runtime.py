@@ -1,0 +1,101 @@
+"""The one inference runtime: OpenVINO on ONNX files, at the precision the processor is best at."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.errors import ModelError
+
+__all__ = ["Graph", "cache_folder", "openvino", "threads"]
+
+Inputs = dict[str, NDArray[Any]]
+
+
+def cache_folder() -> Path | None:
+    """Return the folder for compiled models (``COMMONPLACE_CACHE``, else the user's), or None if it cannot be."""
+    base = os.environ.get("COMMONPLACE_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(base).expanduser() / "commonplace"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # A compiled model is code: never take one from a folder that somebody else can write to.
+        state = folder.stat()
+        if hasattr(os, "getuid") and (state.st_uid != os.getuid() or state.st_mode & 0o022):
+            return None
+        str(folder).encode()  # OpenVINO takes no other names
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+@cache
+def openvino() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    Left alone, the import writes to the home folder and reports to a web service without asking. Where the telemetry
+    package cannot be imported, OpenVINO takes its own silent stand-in.
+    """
+    silenced = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
+    if silenced:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the import system's word for "absent"
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if silenced:
+            del sys.modules["openvino_telemetry"]
+
+
+@cache
+def _core() -> Any:
+    core = openvino().Core()
+    folder = cache_folder()
+    if folder is not None:
+        core.set_property({"CACHE_DIR": str(folder / "compiled")})
+    return core
+
+
+class Graph:
+    """A compiled ONNX file: arrays by input name in, one float32 array out.
+
+    The processor's best precision is used: bf16 where it multiplies that natively (AMX, AVX512-BF16), else
+    float32. ``prepare`` may edit the model before it is compiled.
+    """
+
+    def __init__(self, path: Path, output: str, *, prepare: Callable[[Any], Any] | None = None) -> None:
+        core = _core()
+        try:
+            model = core.read_model(str(path))
+            if prepare is not None:
+                model = prepare(model)
+            self._compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+            self._port = self._compiled.output(output)
+        except RuntimeError as problem:
+            reason = str(problem).strip().splitlines()[-1]
+            raise ModelError(f"the model file {path} cannot be run ({reason}): install the model again") from problem
+        self.precision = str(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
+
+    def map(
+        self,
+        batches: Sequence[Inputs],
+        reduce: Callable[[NDArray[np.float32], Inputs], NDArray[np.float32]] = lambda output, _: output.copy(),
+    ) -> list[NDArray[np.float32]]:
+        """Return ``reduce(output, inputs)`` for each batch, in order; ``output`` is valid only inside ``reduce``."""
+        request = self._compiled.create_infer_request()  # one each call: requests are not shared between threads
+        results = []
+        for inputs in batches:
+            request.infer(inputs, share_inputs=True)
+            results.append(reduce(request.get_tensor(self._port).data, inputs))
+        return results
+
+
+def threads() -> int:
+    """Return the number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -1,0 +1,123 @@
+"""The joint space: towers and heads that put words and pictures where they can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders import Bundle
+from commonplace.types import Picture, Question, Reading, ViewVectors, stable_id
+
+__all__ = ["QuestionVectors", "Space"]
+
+UNKNOWN_LIMIT = 0.2
+"""A text whose tokens are unknown to the tower beyond this share has no dense view: its vector would be noise."""
+
+Known = Callable[[str, Sequence[str]], Mapping[str, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionVectors:
+    """A question in the joint space: unit vectors (dim,) of its words and of its picture, None where absent.
+
+    ``notes`` says in words why a vector is absent although the question had such a part.
+    """
+
+    text: NDArray[np.float32] | None = None
+    image: NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Space:
+    """One joint vector space over a model bundle. Partitions: ``text`` (text views) and ``image`` (pixels)."""
+
+    partitions = ("text", "image")
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.name = bundle.name
+        self.dim = bundle.dim
+        self.fingerprint = bundle.fingerprint
+
+    def reads(self, text: str) -> bool:
+        """Return whether the text tower knows enough of the words in ``text`` to place it."""
+        return self.bundle.text.unknown_share(text) <= UNKNOWN_LIMIT
+
+    def encode(self, readings: Sequence[Reading], known: Known) -> list[ViewVectors]:
+        """Return the vectors of every view of every item, one :class:`ViewVectors` a partition.
+
+        ``known(partition, view hashes)`` returns vectors that need not be computed again.
+        """
+        texts: dict[str, str] = {}
+        pictures: dict[str, Picture] = {}
+        text_rows: list[tuple[str, str]] = []
+        image_rows: list[tuple[str, str]] = []
+        for reading in readings:
+            for item in reading.items:
+                view = item.text_view
+                if view is not None:
+                    name = stable_id("text", view)
+                    if name in texts or self.reads(view):
+                        texts[name] = view
+                        text_rows.append((item.id, name))
+                if item.picture is not None:
+                    pictures[item.picture] = reading.pictures[item.picture]
+                    image_rows.append((item.id, item.picture))
+        found = [
+            self._rows("text", text_rows, known, lambda names: self.bundle.text.encode([texts[n] for n in names])),
+            self._rows(
+                "image",
+                image_rows,
+                known,
+                lambda names: self.bundle.image.encode([pictures[n].pixels for n in names]),
+            ),
+        ]
+        return [rows for rows in found if rows.item_ids]
+
+    def _rows(
+        self,
+        partition: str,
+        rows: list[tuple[str, str]],
+        known: Known,
+        encode: Callable[[list[str]], NDArray[np.float32]],
+    ) -> ViewVectors:
+        names = list(dict.fromkeys(name for _, name in rows))
+        vectors = dict(known(partition, names))
+        missing = [name for name in names if name not in vectors]
+        if missing:
+            vectors.update(zip(missing, encode(missing), strict=True))
+        return ViewVectors(
+            partition,
+            tuple(item for item, _ in rows),
+            tuple(name for _, name in rows),
+            np.array([vectors[name] for _, name in rows], dtype=np.float32).reshape(-1, self.dim),
+        )
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one unit row (n, dim) for each text, as a document's text view would have."""
+        return self.bundle.text.encode(texts)
+
+    def offset(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return what each vector's (n, dim) inner product with a question of the other kind is too high by, or None.
+
+        A part of the ranking state, not of the stored vectors: see :meth:`commonplace.encoders.Bundle.hubness`.
+        """
+        return self.bundle.hubness(partition, vectors)
+
+    def ask(self, question: Question) -> QuestionVectors:
+        """Return the question's vectors; words the text tower cannot read are left out, with a note."""
+        text = image = None
+        notes: tuple[str, ...] = ()
+        if question.text:
+            if self.reads(question.text):
+                text = self.bundle.text.encode([question.text], "query")[0]
+            else:
+                notes = (
+                    f"the model {self.name} does not know most of these words: they were searched by spelling only",
+                )
+        if question.image is not None:
+            image = self.bundle.image.encode([question.image])[0]
+        return QuestionVectors(text, image, notes)

@@ -1,0 +1,144 @@
+"""Bundles: what goes in comes out the same in any batch, nothing is cut, damage is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle
+from commonplace.errors import ModelError
+from commonplace.space import Space
+from tests.conftest import data
+
+TEXTS = ["a dog", "a cat on a mat", "the seal of the north pump is blue " * 20, "x", "Snow fell all night. " * 9]
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray((a * b).sum(axis=1))
+
+
+def test_rows_are_unit_and_independent_of_the_batch(space: Space) -> None:
+    tower = space.bundle.text
+    together = tower.encode(TEXTS)
+    assert together.shape == (len(TEXTS), space.dim) and together.dtype == np.float32
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    alone = np.concatenate([tower.encode([text]) for text in TEXTS])
+    assert cosines(together, alone).min() > 0.999  # bf16 rounds a little differently in another batch
+    backwards = tower.encode(TEXTS[::-1])[::-1]
+    assert cosines(together, backwards).min() > 0.999
+
+
+def test_meaning_is_nearer_than_words(space: Space) -> None:
+    rows = space.embed(
+        ["A puppy runs over the grass.", "A young dog is running on a lawn.", "The grass seed was sold."]
+    )
+    assert rows[0] @ rows[1] > rows[0] @ rows[2] + 0.1
+
+
+def test_long_texts_are_read_to_their_end(space: Space) -> None:
+    filler = "The weather in the valley was mild and nothing happened. " * 60
+    plain, ending = space.embed([filler, filler + "A rocket was launched to the moon by the space agency. " * 12])
+    rocket = space.embed(["a rocket launch to the moon"])[0]
+    assert ending @ rocket > plain @ rocket + 0.1
+
+
+def test_pictures_of_any_size_and_batch(space: Space) -> None:
+    tower = space.bundle.image
+    noise = np.random.default_rng(0).integers(0, 255, (224, 224, 3), dtype=np.uint8)
+    large = np.asarray(Image.fromarray(noise).resize((900, 500)))
+    odd = [np.zeros((1, 1, 3), np.uint8), np.full((1, 700, 3), 200, np.uint8), noise, large]
+    rows = tower.encode(odd * 6)  # more than a batch
+    assert rows.shape == (24, space.dim)
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert cosines(rows[:4], rows[4:8]).min() > 0.999
+
+
+def test_unknown_words_are_counted(space: Space) -> None:
+    share = space.bundle.text.unknown_share
+    assert share("a plain English sentence") == 0
+    assert share("") == 0
+    assert share("北边的水泵需要蓝色的密封圈") > 0.2
+    assert not space.reads("北边的水泵需要蓝色的密封圈") and space.reads("ein englischer Satz")
+
+
+def test_upright_photographs_embed_alike_in_all_eight_orientations(space: Space) -> None:
+    from commonplace.readers import load_picture
+
+    folder = data("exif_orientation")
+    for name in ("Landscape", "Portrait"):
+        pixels = [load_picture(path).pixels for path in sorted(folder.glob(f"{name}_[1-8].jpg"))]
+        assert len(pixels) == 8
+        rows = space.bundle.image.encode(pixels)
+        # The files differ a little (each was compressed again); lying on its side the photograph is far from itself.
+        assert (rows @ rows[0]).min() > 0.95, name
+        (sideways,) = space.bundle.image.encode([np.ascontiguousarray(np.rot90(pixels[0]))])
+        assert sideways @ rows[0] < 0.9, name
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, folder)
+    return folder
+
+
+def test_the_shipped_bundle_is_whole_and_small() -> None:
+    bundle = Bundle()
+    bundle.verify()
+    assert sum(path.stat().st_size for path in DEFAULT_BUNDLE.iterdir()) < 60e6
+
+
+def test_damage_is_named(copy: Path) -> None:
+    before = Bundle(copy).fingerprint
+    weights = bytearray((copy / "head.onnx").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (copy / "head.onnx").write_bytes(weights)
+    with pytest.raises(ModelError, match=r"head\.onnx is damaged"):
+        Bundle(copy).verify()
+    (copy / "head.onnx").unlink()
+    with pytest.raises(ModelError, match=r"head\.onnx is missing"):
+        Bundle(copy).verify()
+    (copy / "text.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError, match="install the model again"):
+        Bundle(copy).text.encode(["x"])
+    assert Bundle(copy).fingerprint == before  # of what bundle.json declares
+
+
+def test_a_bundle_of_the_future_or_none_is_refused(copy: Path, tmp_path: Path) -> None:
+    spec = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
+    (copy / "bundle.json").write_text(json.dumps({**spec, "format": 99}))
+    with pytest.raises(ModelError, match="upgrade"):
+        Bundle(copy)
+    (copy / "bundle.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        Bundle(copy)
+    with pytest.raises(ModelError, match="no model bundle"):
+        Bundle(tmp_path / "absent")
+
+
+def test_preprocessing_is_part_of_the_fingerprint_and_ranking_state_is_not(copy: Path) -> None:
+    spec = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
+    before = Bundle(copy).fingerprint
+    (copy / "bundle.json").write_text(json.dumps({**spec, "background": {}, "means": {}, "quality": {}}))
+    assert Bundle(copy).fingerprint == before
+    spec["towers"]["image"]["interpolation"] = "bilinear"
+    (copy / "bundle.json").write_text(json.dumps(spec))
+    assert Bundle(copy).fingerprint != before
+
+
+def test_hubness_is_what_the_bank_says(space: Space) -> None:
+    bias = space.bundle.spec["bias"]
+    rows = space.embed(["a dog on a beach", "x y z", "the tax return form"])
+    with np.load(DEFAULT_BUNDLE / bias["file"]) as file:
+        for kind, settings in bias["banks"].items():
+            cosines = np.sort(rows @ file[kind].astype(np.float32).T, axis=1)[:, -settings["neighbours"] :]
+            found = space.offset(kind, rows)
+            assert found is not None and np.allclose(
+                found, settings["weight"] * np.maximum(cosines.mean(axis=1), settings["floor"]), atol=1e-6
+            )
+    assert space.offset("sound", rows) is None

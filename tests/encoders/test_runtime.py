@@ -1,0 +1,46 @@
+"""The inference runtime keeps to itself: no network, nothing written outside its cache folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CODE = """
+import sys
+reached = []
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "os.fork", "subprocess.Popen"):
+        reached.append((event, str(arguments)))
+sys.addaudithook(watch)
+from commonplace.encoders import Bundle
+bundle = Bundle()
+import numpy as np
+bundle.text.encode(["a dog"])
+bundle.image.encode([np.zeros((8, 8, 3), np.uint8)])
+print(reached, [name for name in sys.modules if name.startswith("openvino_telemetry")])
+"""
+
+
+def run(home: Path, **environment: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "CI")}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        env={**clean, "HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_encoding_calls_nobody_and_writes_only_its_cache(tmp_path: Path) -> None:
+    assert run(tmp_path) == "[] []"
+    assert {path.name for path in tmp_path.iterdir()} == {".cache"}
+    assert list((tmp_path / ".cache" / "commonplace" / "compiled").iterdir())
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
+    assert run(tmp_path, COMMONPLACE_CACHE="/proc/none") == "[] []"
+    assert list(tmp_path.iterdir()) == []
