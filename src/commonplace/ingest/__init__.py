@@ -1,0 +1,47 @@
+"""The pipeline from paths to batches of readings: walk, skip what is unchanged, read in workers, group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from commonplace.errors import ReadError
+from commonplace.ingest.walk import Source, walk
+from commonplace.ingest.workers import Pool
+from commonplace.types import Reading
+
+__all__ = ["Batch", "Pool", "Source", "ingest", "walk"]
+
+BATCH_ITEMS = 256
+BATCH_PICTURES = 64
+
+
+@dataclass(slots=True)
+class Batch:
+    """Whole documents to encode and commit together, and the files that could not be read."""
+
+    readings: list[Reading] = field(default_factory=list)
+    failures: list[tuple[Source, ReadError]] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        """Whether the batch is large enough to keep the towers busy."""
+        items = sum(len(reading.items) for reading in self.readings)
+        pictures = sum(len(reading.pictures) for reading in self.readings)
+        return items >= BATCH_ITEMS or pictures >= BATCH_PICTURES or len(self.failures) >= BATCH_ITEMS
+
+
+def ingest(sources: Iterable[Source], pool: Pool, step: Callable[[], object] = lambda: None) -> Iterator[Batch]:
+    """Yield batches across documents while the pool reads ahead; ``step`` is called once a file."""
+    batch = Batch()
+    for source, result in pool.read(sources):
+        if isinstance(result, ReadError):
+            batch.failures.append((source, result))
+        else:
+            batch.readings.append(result)
+        step()
+        if batch.full:
+            yield batch
+            batch = Batch()
+    if batch.readings or batch.failures:
+        yield batch

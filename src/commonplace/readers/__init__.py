@@ -1,0 +1,146 @@
+"""Readers: a file goes in, a :class:`~commonplace.types.Reading` comes out.
+
+A format is one module with one function that takes a :class:`File` and yields :class:`Passage` and :class:`Figure`;
+it is named in :data:`~commonplace.readers.formats.FORMATS` or by an entry point of the group ``commonplace.readers``
+whose name is the media type. Everything that formats share (chunks, ids, hashes, stamps) happens here, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from commonplace.errors import ReadError
+from commonplace.readers.chunks import Chunker, chunker
+from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
+from commonplace.readers.parts import (
+    Figure,
+    File,
+    Part,
+    Passage,
+    ReadOptions,
+    render_stamp,
+    stamp,
+    stamp_paths,
+)
+from commonplace.readers.pictures import load_picture
+from commonplace.types import Document, Item, Modality, Picture, Reading, Span, stable_id
+
+__all__ = [
+    "SUFFIXES",
+    "Figure",
+    "File",
+    "Part",
+    "Passage",
+    "ReadOptions",
+    "is_offered",
+    "load_picture",
+    "media_type",
+    "read",
+    "stamp",
+    "stamp_paths",
+]
+
+
+def read(path: str | Path, options: ReadOptions, root: str | Path | None = None) -> Reading:
+    """Read one file completely: its document, its items in reading order, and their pictures.
+
+    ``root`` is the folder that was added (default: the file's own): pictures that a page shows are taken from inside
+    it only.
+
+    Raises:
+        ReadError: it cannot be read, is empty, of no type we know, damaged, too large, or changed meanwhile.
+    """
+    name = Path(os.path.abspath(path))
+    file = _open(name, Path(os.path.abspath(root)) if root is not None else name.parent, options)
+    found = format_of(file.media_type)
+    assert found is not None  # _open asked
+    uri = name.resolve().as_uri()
+    document = Document(stable_id(uri), uri, str(name), file.media_type)
+    cutter = chunker(options.tokenizer, options.max_tokens)
+    items, pictures = _items(document, found.load()(file), cutter)
+    if stamp(file.watched) != render_stamp(file.watched):
+        raise ReadError("changed while it was read; add it again")
+
+    if not items:
+        file.problems.append("nothing in it can be found: no text and no picture of any size")
+    document = replace(
+        document,
+        content_hash=hashlib.blake2b(file.data, digest_size=32).hexdigest(),
+        title=_clean(file.title),
+        status="partial" if file.problems else "ok",
+        error=_summary(file.problems),
+        stamp=render_stamp(file.watched),
+        items=len(items),
+    )
+    return Reading(document, tuple(replace(item, document=document) for item in items), pictures)
+
+
+def _open(name: Path, root: Path, options: ReadOptions) -> File:
+    """Return the file with its bytes and its media type, watched from before the first byte."""
+    watched = File(name, root, b"", "", options)
+    watched.watch(name)
+    data = read_whole(name, options.max_bytes)
+    kind = sniff(data[:HEAD], name.name)
+    if kind is None or format_of(kind) is None:
+        raise ReadError("no type of file that is read (text, Markdown, PDF and pictures are); convert it")
+    return replace(watched, data=data, media_type=kind)
+
+
+def _items(document: Document, parts: Iterable[Part], cutter: Chunker) -> tuple[list[Item], dict[str, Picture]]:
+    items: list[Item] = []
+    pictures: dict[str, Picture] = {}
+    taken: dict[str, int] = {}
+
+    def add(span: Span, text: str | None, title: str | None, picture: str | None) -> None:
+        modality: Modality = "text" if picture is None else "image"
+        key = stable_id(document.id, modality, _canonical(span))
+        again = taken[key] = taken.get(key, 0) + 1
+        identity = key if again == 1 else stable_id(key, again)
+        items.append(Item(identity, document, modality, span, text, title, picture))
+
+    for part in parts:
+        title = cutter.title(_clean(part.title))
+        if isinstance(part, Figure):
+            key = _pixels_hash(part.picture)
+            pictures.setdefault(key, part.picture)
+            add(part.span, cutter.caption(_clean(part.caption), title), title, key)
+            continue
+        for start, end in cutter.chunks(part.text, title, markdown=part.markdown, split_as=part.split_as):
+            box = part.locate(start, end) if part.locate else None
+            span = Span(part.start + start, part.start + end, page=part.page, box=box)
+            add(span, part.text[start:end], title, None)
+    # a figure follows the chunk that it stands in; sorting is stable, so all else keeps the reader's order
+    items.sort(key=lambda item: (item.span.page or 0, float("inf") if item.span.start is None else item.span.start))
+    return items, pictures
+
+
+def _canonical(span: Span) -> str:
+    return json.dumps(span.dict(), sort_keys=True)
+
+
+def _pixels_hash(picture: Picture) -> str:
+    digest = hashlib.blake2b(repr(picture.pixels.shape).encode(), digest_size=20)
+    digest.update(np.ascontiguousarray(picture.pixels).data)
+    return digest.hexdigest()
+
+
+def _clean(words: str | None) -> str | None:
+    """Return words on one line and fit to be stored: half surrogate pairs and zero characters replaced."""
+    if words is None:
+        return None
+    whole = words.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+    return " ".join(whole.split()) or None
+
+
+def _summary(problems: list[str]) -> str | None:
+    if not problems:
+        return None
+    shown = "; ".join(" ".join(problem.split()) for problem in problems[:5])
+    return shown + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")

@@ -1,0 +1,123 @@
+"""What passes between the common code and a format: a file goes in, passages and figures come out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from commonplace.types import Box, Picture, Span
+
+__all__ = ["Figure", "File", "Part", "Passage", "ReadOptions", "stamp", "stamp_paths"]
+
+PICTURE_SIDE = 640
+THUMBNAIL_SIDE = 320
+MAX_PIXELS = 178_000_000
+MAX_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How files are read.
+
+    ``tokenizer`` is the path of a ``tokenizer.json`` (Hugging Face format) and ``max_tokens`` the text tower's
+    limit with its special tokens: no text view encodes to more. Pictures are reduced, never enlarged, until the
+    longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` are
+    refused.
+    """
+
+    tokenizer: str
+    max_tokens: int
+    picture_side: int = PICTURE_SIDE
+    thumbnail_side: int = THUMBNAIL_SIDE
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 16:
+            raise ValueError(f"max_tokens is {self.max_tokens}; at least 16 are needed")
+        if min(self.picture_side, self.thumbnail_side, self.max_pixels, self.max_bytes) < 1:
+            raise ValueError("picture_side, thumbnail_side, max_pixels and max_bytes must be positive")
+
+
+@dataclass(slots=True)
+class File:
+    """One file in the hands of a format: its bytes, and where the format notes what it learns on the way.
+
+    ``root`` is the folder that was added: nothing outside it may be shown. A format sets ``title`` and appends to
+    ``problems`` what it had to leave out (the document's status is then ``partial``); another file that the
+    document shows is announced with :meth:`watch` before it is opened.
+    """
+
+    path: Path
+    root: Path
+    data: bytes
+    media_type: str
+    options: ReadOptions
+    title: str | None = None
+    problems: list[str] = field(default_factory=list)
+    watched: dict[str, list[int]] = field(default_factory=dict)
+
+    def watch(self, path: Path) -> None:
+        """Make the document depend on ``path`` (which may be missing): it is read again when that changes."""
+        name = os.path.abspath(path)
+        self.watched.setdefault(name, _state(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A stretch of text to be cut into chunks.
+
+    ``start`` is the offset of ``text`` in the document's decoded text (or its page's). ``split_as`` is a text of
+    the same length whose boundaries count in place of ``text``'s own, for instance without the line ends of a
+    typeset page. ``locate`` turns offsets into ``text`` into a box on the page; it is called before the next part is
+    asked for.
+    """
+
+    text: str
+    start: int = 0
+    title: str | None = None
+    page: int | None = None
+    markdown: bool = False
+    split_as: str | None = None
+    locate: Callable[[int, int], Box | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture with its place and, where somebody wrote one, its caption."""
+
+    picture: Picture
+    span: Span
+    caption: str | None = None
+    title: str | None = None
+
+
+Part = Passage | Figure
+
+
+def _state(path: str) -> list[int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return []  # missing: it counts as a change when it appears
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def stamp(paths: Iterable[str | Path]) -> str:
+    """Return the file system's word on ``paths`` as JSON text: ``[[path, size, mtime_ns, ctime_ns, inode], ...]``.
+
+    A missing file stands with its path alone. Two equal stamps mean that nothing needs reading again.
+    """
+    return render_stamp({name: _state(name) for name in (os.path.abspath(path) for path in paths)})
+
+
+def render_stamp(states: dict[str, list[int]]) -> str:
+    return json.dumps([[name, *state] for name, state in states.items()])
+
+
+def stamp_paths(text: str) -> list[str]:
+    """Return the paths that a stamp speaks of; an empty stamp speaks of none."""
+    return [entry[0] for entry in json.loads(text)] if text else []

@@ -1,0 +1,243 @@
+"""Pictures: decoded upright to RGB at reading size, whatever mode and orientation they were stored in."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.errors import ReadError
+from commonplace.readers.formats import HEAD, read_whole, sniff
+from commonplace.readers.parts import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    PICTURE_SIDE,
+    THUMBNAIL_SIDE,
+    Figure,
+    File,
+    Part,
+)
+from commonplace.types import Picture, Span
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["load_picture", "picture_of", "read_picture"]
+
+# Opened by class, not by Image.open: nothing else gets near the bytes (no EPS, no PDF), and a size is known before
+# anything is decoded or warned about.
+_PLUGINS = {
+    "image/jpeg": "JpegImagePlugin:JpegImageFile",
+    "image/png": "PngImagePlugin:PngImageFile",
+    "image/webp": "WebPImagePlugin:WebPImageFile",
+    "image/gif": "GifImagePlugin:GifImageFile",
+    "image/bmp": "BmpImagePlugin:BmpImageFile",
+    "image/tiff": "TiffImagePlugin:TiffImageFile",
+}
+_ORIENTATION = 0x0112
+_DESCRIPTION = 0x010E
+# What cameras, scanners and programs write where a description belongs.
+_JUNK = re.compile(
+    r"^\W*$|^(olympus|sony|nikon|canon|minolta|kodak|samsung|konica|dcim|dsc|img|image|picture|photo|untitled|default"
+    r"|created with|imagej|screenshot$|\{|<)",
+    re.IGNORECASE,
+)
+
+
+def load_picture(
+    source: str | Path | bytes | Image,
+    *,
+    side: int = PICTURE_SIDE,
+    thumbnail_side: int = THUMBNAIL_SIDE,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+) -> Picture:
+    """Return a picture from a path, from the bytes of a picture file, or from a PIL image, at reading size.
+
+    The first frame, upright by its EXIF orientation, over white where it is transparent, 16 bits scaled to 8; colour
+    profiles are ignored. The longer side becomes at most ``side`` pixels (never enlarged) by antialiased reduction.
+
+    Raises:
+        ReadError: it is missing, truncated, no picture, or has more than ``max_pixels`` pixels.
+    """
+    return _load(source, side, thumbnail_side, max_pixels, max_bytes)[0]
+
+
+def read_picture(file: File) -> Iterator[Part]:
+    """Yield the picture as one figure, with the description that somebody wrote into it."""
+    options = file.options
+    picture, description = _load(
+        file.data, options.picture_side, options.thumbnail_side, options.max_pixels, options.max_bytes
+    )
+    yield Figure(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
+
+
+def picture_of(pixels: NDArray[np.uint8], width: int, height: int, thumbnail_side: int) -> Picture:
+    """Return a Picture of RGB ``pixels`` (height, width, 3) at reading size, with the size of its original."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((thumbnail_side, thumbnail_side), Image.Resampling.BILINEAR, reducing_gap=1.0)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return Picture(pixels, buffer.getvalue(), width, height)
+
+
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+def _load(
+    source: str | Path | bytes | Image, side: int, thumbnail_side: int, max_pixels: int, max_bytes: int
+) -> tuple[Picture, str | None]:
+    if isinstance(source, (str, Path)):
+        source = read_whole(Path(source), max_bytes)
+    try:
+        image = _open(source, max_pixels) if isinstance(source, bytes) else source
+        width, height = image.size
+        _check(width, height, max_pixels)
+        if isinstance(source, bytes):
+            image.draft("RGB", _reduced(width, height, side))  # JPEG at 1/2, 1/4 or 1/8: several times faster
+        image.load()
+        orientation, description = _notes(image)
+        small = _rgb(_shrink(_displayable(image), _reduced(width, height, side)))
+        if orientation in _TURNS:
+            from PIL.Image import Transpose
+
+            small = small.transpose(Transpose[_TURNS[orientation]])
+        if orientation >= 5:
+            width, height = height, width
+        return picture_of(np.asarray(small), width, height, thumbnail_side), description
+    except (ReadError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly everything on damaged bytes
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ReadError(f"a damaged or truncated picture ({detail}); save it anew and add it again") from None
+
+
+def _open(data: bytes, max_pixels: int) -> Image:
+    if not data:
+        raise ReadError("the file is empty; nothing to read")
+    kind = sniff(data[:HEAD], "")
+    if kind not in _PLUGINS:
+        raise ReadError("not a picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it")
+    if kind == "image/webp":
+        _check(*_webp_size(data), max_pixels)  # its decoder sets aside the whole canvas on opening
+    module, _, name = _PLUGINS[kind].partition(":")
+    opened: Image = getattr(importlib.import_module(f"PIL.{module}"), name)(io.BytesIO(data))
+    return opened
+
+
+def _check(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ReadError(
+            f"a picture of {width} x {height} pixels is over the limit of {max_pixels / 1e6:.0f} megapixels; "
+            "reduce it and add it again"
+        )
+    if width < 1 or height < 1:
+        raise ReadError("a picture without pixels; save it anew and add it again")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return width and height from a WebP header (RFC 9649, sections 2.5 to 2.7); (1, 1) where it is cut short."""
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        return 1, 1
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+
+
+def _reduced(width: int, height: int, side: int) -> tuple[int, int]:
+    """Return the size at which the longer side is at most ``side``, the shape kept, no side under one pixel."""
+    ratio = min(1.0, side / max(width, height))
+    return max(1, round(width * ratio)), max(1, round(height * ratio))
+
+
+def _notes(image: Image) -> tuple[int, str | None]:
+    """Return the EXIF orientation (1 to 8) and a description that a person wrote, if any."""
+    try:
+        exif = image.getexif()
+        orientation, stated = exif.get(_ORIENTATION, 1), exif.get(_DESCRIPTION)
+    except Exception:  # damaged EXIF does not spoil the pixels
+        orientation, stated = 1, None
+    candidates = [stated, *(image.info.get(key) for key in ("Description", "Title", "Caption", "comment"))]
+    for candidate in candidates:
+        if isinstance(candidate, str) and not candidate.isascii():
+            with contextlib.suppress(UnicodeError):  # UTF-8 that the standard wants to be ASCII comes as Latin-1
+                candidate = candidate.encode("latin-1").decode("utf-8")
+        if isinstance(candidate, bytes):
+            candidate = candidate.decode("utf-8", "ignore")
+        if isinstance(candidate, str):
+            words = " ".join("".join(c if c.isprintable() else " " for c in candidate).split())
+            if len(words) >= 4 and not _JUNK.match(words) and sum(map(str.isalpha, words)) * 2 > len(words):
+                return _orientation(orientation), words
+    return _orientation(orientation), None
+
+
+def _orientation(value: Any) -> int:
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _displayable(image: Image) -> Image:
+    """Return the picture in a mode that can be resized and shown: L, RGB, RGBA or CMYK."""
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_eight_bits(np.asarray(image)))
+    if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
+        return image.convert("RGBA")
+    if image.mode in ("L", "RGB", "RGBA", "CMYK"):
+        return image
+    return image.convert("RGB")
+
+
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return grey values of more than 8 bits scaled, not clipped, to 0..255.
+
+    Whole numbers are taken as 8, 12 or 16 bits, the least that holds their maximum; others (and negative ones) span
+    their own range.
+    """
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = values.min(), values.max()
+    if values.dtype.kind != "f" and low >= 0 and high <= 65535:
+        top = next(limit for limit in (255, 4095, 65535) if high <= limit)
+        table = (np.arange(top + 1) * (255 / top) + 0.5).astype(np.uint8)
+        scaled: NDArray[np.uint8] = table[values]
+        return scaled
+    span = float(high) - float(low)
+    spread: NDArray[np.uint8] = ((values - low) * (255.0 / span if span else 0.0) + 0.5).astype(np.uint8)
+    return spread
+
+
+def _shrink(image: Image, size: tuple[int, int]) -> Image:
+    from PIL.Image import Resampling
+
+    return image if image.size == size else image.resize(size, Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _rgb(image: Image) -> Image:
+    from PIL import Image
+
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

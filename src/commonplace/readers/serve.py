@@ -1,0 +1,91 @@
+"""The worker's side of :mod:`commonplace.ingest.workers`: reads one file after the other, far from the main process.
+
+It imports the readers and nothing else of ours, so that it starts quickly and holds no model.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from commonplace.errors import ReadError
+from commonplace.readers import ReadOptions, read
+from commonplace.types import Reading
+
+__all__ = ["READY", "serve"]
+
+#: The first message of a worker that could start; any other is the traceback of one that could not.
+READY = b"ready"
+
+#: What a worker answers: ("reading", it), ("refused", why), ("memory", "") or ("bug", traceback).
+Answer = tuple[str, Reading | str]
+
+
+def serve(parent: Connection, memory: int, timeout: float) -> None:
+    """Say that the worker is ready, then answer requests from ``parent`` until it closes.
+
+    ``memory`` limits the address space (bytes). A file that takes longer than ``timeout`` seconds and a little more
+    ends the process by itself: should the parent be gone, nobody else would.
+    """
+    _confine(memory)
+    try:
+        parent.send_bytes(READY)
+        options: ReadOptions = pickle.loads(parent.recv_bytes())
+        while True:
+            path, root = pickle.loads(parent.recv_bytes())
+            _alarm(timeout + 5)
+            answer = _pack(_answer(path, root, options))
+            _alarm(0)
+            parent.send_bytes(answer)
+    except (EOFError, OSError):  # the parent has gone, or wants no more
+        return
+
+
+def _alarm(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _answer(path: Path, root: Path, options: ReadOptions) -> Answer:
+    try:
+        return "reading", read(path, options, root)
+    except ReadError as error:
+        return "refused", " ".join(str(error).split())
+    except MemoryError:
+        return "memory", ""
+    except BaseException as error:
+        import traceback
+
+        return "bug", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+
+
+def _pack(answer: Answer) -> bytes:
+    try:
+        return pickle.dumps(answer, protocol=5)
+    except MemoryError:
+        return pickle.dumps(("memory", ""), protocol=5)
+
+
+def _confine(memory: int) -> None:
+    """Limit this process and tie its life to its parent's, as far as the system can."""
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a parent may have it ignored, and that is inherited
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        for limit, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
+            try:
+                hard = resource.getrlimit(limit)[1]
+                resource.setrlimit(limit, (most if hard < 0 else min(most, hard), hard))
+            except (OSError, ValueError):  # macOS refuses some
+                continue
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)

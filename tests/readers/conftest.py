@@ -1,0 +1,28 @@
+"""How the tests of the readers read: with the tokenizer of the bundled model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+import commonplace
+from commonplace.readers import ReadOptions
+
+TOKENIZER = Path(commonplace.__file__).parent / "bundles" / "minilm-lite0" / "tokenizer.json"
+
+
+@pytest.fixture(scope="session")
+def options() -> ReadOptions:
+    return ReadOptions(str(TOKENIZER), 256)
+
+
+@pytest.fixture(scope="session")
+def count() -> Callable[[str], int]:
+    """Count tokens as the text tower does, special ones included, by a tokenizer that is not the reader's own."""
+    tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return lambda text: len(tokenizer.encode(text).ids)

@@ -1,0 +1,182 @@
+"""PDF: text with page, offsets and boxes; figures with captions; what is damaged or locked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commonplace.errors import ReadError
+from commonplace.readers import ReadOptions, read
+from commonplace.types import Item, Reading
+from tests.readers.make import Page, pdf, photo
+
+
+def reading_of(folder: Path, options: ReadOptions, *pages: Page, title: str | None = None) -> Reading:
+    path = folder / "file.pdf"
+    path.write_bytes(pdf(*pages, title=title))
+    return read(path, options)
+
+
+def images(reading: Reading) -> list[Item]:
+    return [item for item in reading.items if item.modality == "image"]
+
+
+def lines(
+    first: float, count: int, words: str = "A line of plain words that goes on", x: float = 60
+) -> list[tuple[float, float, float, str]]:
+    return [(x, first - 14 * n, 12, f"{words} {n}.") for n in range(count)]
+
+
+def test_pages_boxes_and_offsets(tmp_path: Path, options: ReadOptions, count: Callable[[str], int]) -> None:
+    reading = reading_of(tmp_path, options, Page(lines(760, 50)), Page(lines(400, 2, "Second page")), title="A Manual")
+    assert reading.document.title == "A Manual" and reading.document.media_type == "application/pdf"
+    assert [item.span.page for item in reading.items][-1] == 2
+    first = [item for item in reading.items if item.span.page == 1]
+    assert len(first) > 1
+    ends = 0
+    for item in reading.items:
+        assert item.modality == "text" and item.text and count(item.text_view or "") <= options.max_tokens
+        assert (item.span.end or 0) - (item.span.start or 0) == len(item.text)
+        ends = max(ends, item.span.end or 0)
+    # the chunks of a page are slices of one text, in order: laid out again they do not clash
+    page = [" "] * ends
+    for item in first:
+        page[item.span.start : item.span.end] = item.text or ""
+    assert "".join(page).split() == " ".join(words for *_, words in lines(760, 50)).split()
+    # "Second page 0." has its baseline at 400 of 800 points, "1." 14 below it; x begins at 60 of 600
+    left, top, right, bottom = reading.items[-1].span.box or (0, 0, 0, 0)
+    assert left == pytest.approx(0.1, abs=0.005) and 0.2 < right < 0.3
+    assert top == pytest.approx(1 - 410 / 800, abs=0.006) and bottom == pytest.approx(1 - 386 / 800, abs=0.006)
+
+
+def test_boxes_follow_a_turned_page(tmp_path: Path, options: ReadOptions) -> None:
+    # top left of the page as written is top right of the page as shown when turned by 90 degrees
+    reading = reading_of(tmp_path, options, Page([(60, 740, 12, "Turned words")], rotate=90))
+    left, top, right, bottom = reading.items[0].span.box or (0, 0, 0, 0)
+    assert 0.9 < left < right < 0.97 and top == pytest.approx(0.1, abs=0.01) and 0.15 < bottom < 0.3
+
+
+def test_figures_have_place_pixels_and_caption(tmp_path: Path, options: ReadOptions) -> None:
+    one, other = photo(300, 200, 1), photo(200, 200, 2)
+    page = Page(
+        [
+            *lines(780, 3),
+            (100, 480, 10, "Figure 1: A pump with a blue seal."),
+            (100, 466, 10, "It leaks."),
+            *lines(400, 2),
+        ],
+        [(100, 500, 300, 200, one), (100, 100, 150, 150, other)],
+    )
+    reading = reading_of(tmp_path, options, page)
+    first, second = images(reading)
+    assert first.span.page == 1 and first.span.box == pytest.approx((1 / 6, 0.125, 4 / 6, 0.375), abs=0.002)
+    assert first.text == "Figure 1: A pump with a blue seal. It leaks."
+    assert second.span.box == pytest.approx((1 / 6, 0.6875, 250 / 600, 0.875), abs=0.002)
+    assert second.text is None
+    picture = reading.pictures[first.picture or ""]
+    assert (picture.width, picture.height) == (300, 200)
+    shown = Image.fromarray(picture.pixels).resize((30, 20))
+    assert np.abs(np.asarray(shown, int) - np.asarray(one.resize((30, 20)), int)).mean() < 4
+
+
+def test_strips_are_one_figure_and_rules_are_none(tmp_path: Path, options: ReadOptions) -> None:
+    whole = photo(300, 200, 3)
+    strips = [(100.0, 680.0 - 20 * n, 300.0, 20.0, whole.crop((0, 20 * n, 300, 20 * n + 20))) for n in range(10)]
+    rule = (50.0, 300.0, 500.0, 4.0, photo(500, 4))
+    bullet = (50.0, 200.0, 10.0, 10.0, photo(100, 100))
+    (figure,) = images(reading_of(tmp_path, options, Page(lines(780, 2), [*strips, rule, bullet])))
+    assert figure.span.box == pytest.approx((1 / 6, 0.125, 4 / 6, 0.375), abs=0.002)
+
+
+def test_a_repeated_logo_is_one_item(tmp_path: Path, options: ReadOptions) -> None:
+    logo = photo(200, 100, 4)
+    pages = [Page(lines(700, 3, f"Page {n}"), [(400, 740, 100, 50, logo)]) for n in range(5)]
+    assert [item.span.page for item in images(reading_of(tmp_path, options, *pages))] == [1]
+
+
+def test_a_scan_is_its_page_and_a_scan_with_text_is_its_text(tmp_path: Path, options: ReadOptions) -> None:
+    scan = photo(600, 800, 5)
+    bare = Page(pictures=[(0, 0, 600, 800, scan)])
+    stamped = Page([(10, 10, 8, "Received 3 May")], [(0, 0, 600, 800, photo(600, 800, 6))])
+    recognised = Page(lines(760, 40), [(0, 0, 600, 800, photo(600, 800, 7))])
+    reading = reading_of(tmp_path, options, bare, stamped, recognised)
+    assert [(item.span.page, item.span.box) for item in images(reading)] == [(1, (0, 0, 1, 1)), (2, (0, 0, 1, 1))]
+    assert {item.span.page for item in reading.items if item.modality == "text"} == {2, 3}
+
+
+def test_a_drawing_without_text_is_a_picture_and_a_blank_page_is_nothing(tmp_path: Path, options: ReadOptions) -> None:
+    drawing = Page(drawing="1 0 0 rg 100 100 300 300 re f 0 0 1 rg 300 500 100 200 re f")
+    reading = reading_of(tmp_path, options, Page(), drawing)
+    (item,) = reading.items
+    assert item.span.page == 2 and item.span.box == (0, 0, 1, 1)
+    pixels = reading.pictures[item.picture or ""].pixels
+    assert pixels.shape == (640, 480, 3)
+    assert pixels[int(640 * 0.7), int(480 * 0.4)].tolist() == [255, 0, 0]
+    assert pixels[int(640 * 0.25), int(480 * 0.6)].tolist() == [0, 0, 255]
+
+
+def test_a_bad_page_costs_only_itself(tmp_path: Path, options: ReadOptions) -> None:
+    reading = reading_of(tmp_path, options, Page(lines(700, 2)), Page(broken=True), Page(lines(700, 2)))
+    assert [item.span.page for item in reading.items] == [1, 3]
+    assert reading.document.status == "partial"
+    assert reading.document.error == "1 of 3 pages cannot be read (page 2)"
+
+
+def test_words_broken_at_a_line_end_are_joined(tmp_path: Path, options: ReadOptions) -> None:
+    page = Page([(60, 700, 12, "This is a line about infor-"), (60, 686, 12, "mation and a well-known fact.")])
+    (item,) = reading_of(tmp_path, options, page).items
+    assert " ".join((item.text or "").split()) == "This is a line about information and a well-known fact."
+
+
+def test_paragraphs_are_told_by_the_white_between_them(tmp_path: Path, options: ReadOptions) -> None:
+    page = Page([*lines(700, 3), *lines(620, 2, "Another paragraph")])
+    (item,) = reading_of(tmp_path, options, page).items
+    text = item.text or ""
+    assert text.count("\n\n") == 1 and text.count("\n") == 5 and text.split("\n\n")[1].startswith("Another")
+
+
+def test_locked_damaged_and_empty_files_say_so(tmp_path: Path, options: ReadOptions) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf(Page(lines(700, 2)), locked=True))
+    with pytest.raises(ReadError, match="protected by a password"):
+        read(path, options)
+    path.write_bytes(b"%PDF-1.7\n" + bytes(range(256)) * 20)
+    with pytest.raises(ReadError, match="damaged PDF"):
+        read(path, options)
+    path.write_bytes(pdf(Page(broken=True)))
+    with pytest.raises(ReadError, match="damaged PDF"):
+        read(path, options)
+    path.write_bytes(b"")
+    with pytest.raises(ReadError, match="is empty"):
+        read(path, options)
+
+
+@pytest.mark.parametrize("title", ["untitled", "Untitled-1", "", "  ", "Document1", "---"])
+def test_titles_that_say_nothing_are_none(tmp_path: Path, options: ReadOptions, title: str) -> None:
+    assert reading_of(tmp_path, options, Page(lines(700, 1)), title=title).document.title is None
+
+
+def test_titles_lose_what_a_program_added(tmp_path: Path, options: ReadOptions) -> None:
+    reading = reading_of(tmp_path, options, Page(lines(700, 1)), title="Microsoft Word - Pump manual.doc")
+    assert reading.document.title == "Pump manual"
+
+
+def test_figures_follow_a_turned_page(tmp_path: Path, options: ReadOptions) -> None:
+    image = photo(300, 200, 8)
+    reading = reading_of(tmp_path, options, Page(lines(700, 20), [(100, 100, 300, 200, image)], rotate=90))
+    (figure,) = images(reading)
+    # as shown the page is 800 x 600; what was 100 to 300 from below now lies 100 to 300 from the left
+    assert figure.span.box == pytest.approx((0.125, 1 / 6, 0.375, 4 / 6), abs=0.002)
+    shown = Image.fromarray(reading.pictures[figure.picture or ""].pixels).resize((20, 30))
+    turned = image.transpose(Image.Transpose.ROTATE_270).resize((20, 30))
+    assert np.abs(np.asarray(shown, int) - np.asarray(turned, int)).mean() < 4
+
+
+def test_figures_inside_of_forms_are_where_they_show(tmp_path: Path, options: ReadOptions) -> None:
+    page = Page(lines(700, 2), [(50, 100, 150, 100, photo(300, 200, 9))], framed=True)
+    (figure,) = images(reading_of(tmp_path, options, page))
+    assert figure.span.box == pytest.approx((150 / 600, 1 - 400 / 800, 450 / 600, 1 - 200 / 800), abs=0.002)

@@ -1,0 +1,216 @@
+"""Pictures: every stored form becomes the same upright RGB; what cannot be shown says why."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commonplace.errors import ReadError
+from commonplace.readers import ReadOptions, load_picture, read
+from tests.conftest import data
+from tests.readers.make import encoded, photo
+
+WIDE = photo(200, 120, 1)
+
+
+def difference(pixels: np.ndarray, image: Image.Image) -> float:
+    other = np.asarray(image.convert("RGB").resize((pixels.shape[1], pixels.shape[0])), int)
+    return float(np.abs(pixels.astype(int) - other).mean())
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_formats(tmp_path: Path, options: ReadOptions, format: str) -> None:
+    path = tmp_path / "photo.bin"  # told by its content
+    path.write_bytes(encoded(WIDE, format))
+    reading = read(path, options)
+    assert reading.document.media_type == f"image/{format.lower()}"
+    (item,) = reading.items
+    assert item.modality == "image" and item.span.box == (0, 0, 1, 1) and item.text is None
+    picture = reading.pictures[item.picture or ""]
+    assert picture.pixels.dtype == np.uint8 and picture.pixels.shape == (120, 200, 3)
+    assert (picture.width, picture.height) == (200, 120)
+    assert difference(picture.pixels, WIDE) < 8
+    assert Image.open(io.BytesIO(picture.thumbnail)).format == "JPEG"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
+def test_modes_in_memory(mode: str) -> None:
+    image = WIDE.convert("L").convert("I").point(lambda v: v * 257) if mode == "I;16" else WIDE
+    if mode == "LAB":
+        image = Image.new("LAB", WIDE.size, (128, 0, 0))
+    picture = load_picture(image.convert(mode) if image.mode != mode else image)
+    assert picture.pixels.shape == (120, 200, 3)
+    if mode in ("RGB", "RGBA", "CMYK", "YCbCr", "HSV"):
+        assert difference(picture.pixels, WIDE) < 3
+    elif mode in ("L", "LA", "I", "I;16", "F"):
+        grey = WIDE.convert("L")
+        low, high = grey.getextrema()
+        expected = grey.point(lambda v: round((v - low) * 255 / (high - low))) if mode == "F" else grey
+        assert difference(picture.pixels, expected) < 3
+
+
+def test_cmyk_jpeg_has_its_colours() -> None:
+    assert difference(load_picture(encoded(WIDE.convert("CMYK"), "JPEG", quality=95)).pixels, WIDE) < 6
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled_not_clipped(format: str) -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None, :].repeat(40, 0)
+    pixels = load_picture(encoded(Image.fromarray(ramp), format)).pixels
+    assert np.abs(pixels[20, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
+def test_transparency_is_white() -> None:
+    image = Image.new("RGBA", (100, 60), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (0, 0, 50, 60))
+    for shown in (
+        load_picture(image),
+        load_picture(encoded(image)),
+        load_picture(encoded(image, "WEBP", lossless=True)),
+    ):
+        assert shown.pixels[30, 90].tolist() == [255, 255, 255] and shown.pixels[30, 10].tolist() == [0, 0, 255]
+    palette = Image.new("P", (100, 60), 0)
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.paste(1, (0, 0, 50, 60))
+    shown = load_picture(encoded(palette, "GIF", transparency=0))
+    assert shown.pixels[30, 90].tolist() == [255, 255, 255] and shown.pixels[30, 10].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_upright(orientation: int) -> None:
+    turn = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }.get(orientation)  # fmt: skip
+    stored = WIDE.transpose(turn) if turn is not None else WIDE
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = load_picture(encoded(stored, "JPEG", quality=95, exif=exif))
+    assert (picture.width, picture.height) == (200, 120)
+    assert difference(picture.pixels, WIDE) < 4
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((2000, 1500), (640, 480)),
+        ((1000, 10), (640, 6)),
+        ((3, 5000), (1, 640)),
+        ((640, 640), (640, 640)),
+        ((9, 7), (9, 7)),
+    ],
+)
+def test_reduced_never_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    for source in (photo(*size), encoded(photo(*size), "JPEG"), encoded(photo(*size))):
+        picture = load_picture(source)
+        assert (picture.pixels.shape[1], picture.pixels.shape[0]) == expected
+        assert (picture.width, picture.height) == size
+        assert max(Image.open(io.BytesIO(picture.thumbnail)).size) <= 320
+
+
+def test_a_question_picture_equals_the_stored_one(tmp_path: Path, options: ReadOptions) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(encoded(photo(1500, 900), "JPEG"))
+    (stored,) = read(path, options).pictures.values()
+    for source in (path, str(path), path.read_bytes()):
+        assert np.array_equal(load_picture(source).pixels, stored.pixels)
+    image = Image.open(path)
+    assert np.abs(load_picture(image).pixels.astype(int) - stored.pixels).mean() < 1  # no draft mode: not bit for bit
+    assert image.size == (1500, 900)  # and left as it was
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [photo(80, 60, seed) for seed in (1, 2, 3)]
+    for format in ("GIF", "WEBP", "PNG", "TIFF"):
+        film = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+        assert difference(load_picture(film).pixels, frames[0]) < 10
+
+
+def bomb(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_bombs_are_refused_by_their_header() -> None:
+    said = "a picture of 30000 x 30000 pixels is over the limit of 178 megapixels"
+    with pytest.raises(ReadError, match=said):
+        load_picture(bomb(30000, 30000))
+    gif = encoded(WIDE, "GIF")
+    with pytest.raises(ReadError, match=said):
+        load_picture(gif[:6] + struct.pack("<HH", 30000, 30000) + gif[10:])
+    webp = b"RIFF" + struct.pack("<I", 4000) + b"WEBPVP8X" + struct.pack("<I", 10) + b"\0\0\0\0"
+    with pytest.raises(ReadError, match="16000 x 16000"):
+        load_picture(webp + (15999).to_bytes(3, "little") * 2 + bytes(4000))
+    bmp = encoded(WIDE, "BMP")
+    with pytest.raises(ReadError, match="30000 x 30000"):
+        load_picture(bmp[:18] + struct.pack("<ii", 30000, 30000) + bmp[26:])
+    with pytest.raises(ReadError, match="limit of 0 megapixels"):
+        load_picture(WIDE, max_pixels=100)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_truncated_is_refused_wherever_it_ends(format: str) -> None:
+    whole = encoded(photo(300, 200), format)
+    for end in [*range(0, 64, 3), len(whole) // 2, len(whole) * 3 // 4]:
+        with pytest.raises(ReadError) as caught:
+            load_picture(whole[:end])
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_bytes_raise_nothing_but_read_errors() -> None:
+    random = np.random.default_rng(0)
+    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
+        whole = encoded(photo(60, 40), format)
+        for _ in range(60):
+            mutant = bytearray(whole)
+            for place in random.integers(8, len(whole), 4):
+                mutant[place] = int(random.integers(256))
+            with contextlib.suppress(ReadError):
+                assert load_picture(bytes(mutant), max_pixels=10**7).pixels.shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("description", "text"),
+    [
+        ("A dog catches a frisbee", "A dog catches a frisbee"),
+        ("青い封印のポンプ", "青い封印のポンプ"),
+        ("OLYMPUS DIGITAL CAMERA", None),
+        ("   ", None),
+        ("DSC_0042", None),
+        ('{"shape": [1, 2]}', None),
+    ],
+)
+def test_descriptions_in_the_file(tmp_path: Path, options: ReadOptions, description: str, text: str | None) -> None:
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = description.encode()  # ASCII by the standard; programs write UTF-8
+    path.write_bytes(encoded(WIDE, "JPEG", exif=exif))
+    assert read(path, options).items[0].text == text
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("photo_name", ["Landscape", "Portrait"])
+def test_eight_orientations_of_real_photographs_agree(photo_name: str) -> None:
+    folder = data("exif_orientation")
+    shown = [load_picture(folder / f"{photo_name}_{n}.jpg") for n in range(1, 9)]
+    assert len({(picture.width, picture.height) for picture in shown}) == 1
+    for picture in shown[1:]:
+        assert np.abs(picture.pixels.astype(int) - shown[0].pixels).mean() < 6
