@@ -1,0 +1,81 @@
+"""The one protocol behind which every store stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.types import Document, Filter, Item, Reading, ViewVectors
+
+__all__ = ["Entry", "Offset", "Ranked", "Store"]
+
+Offset = Callable[[str, NDArray[np.float32]], NDArray[np.float32] | None]
+"""Maps a partition's name and vectors (n, dim) to what their inner products are too high by (n,), or to None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A ranked list: item keys (the store's own integers) and raw scores, best first, no item twice.
+
+    ``full`` is the raw score of a full match: 1 for a cosine; for words the BM25 score of an item of average length
+    that holds every word of the question once.
+    """
+
+    keys: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    full: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An item and the partitions in which it has a view (``lexical`` where it has words)."""
+
+    item: Item
+    partitions: frozenset[str]
+
+
+class Store(Protocol):
+    """Documents, items, vectors and full text of one collection.
+
+    Every writing method is one transaction: it happens whole or not at all.
+    """
+
+    def add(self, readings: Sequence[Reading], vectors: Sequence[ViewVectors], instead: Sequence[str] = ()) -> None:
+        """Put whole documents with their items' vectors, replacing earlier versions of them and ``instead``."""
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove the documents with these ids and all that was theirs; return how many there were."""
+
+    def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Return the vectors already held for these view hashes."""
+
+    def documents(self) -> list[Document]:
+        """Return all documents, by path."""
+
+    def search(
+        self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, offset: bool = False
+    ) -> Ranked:
+        """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query``.
+
+        ``offset`` takes off each vector's own offset, where the partition has one.
+        """
+
+    def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> Ranked:
+        """Like :meth:`search`, over one vector an item: its text and image views fused early.
+
+        With ``alpha`` in [0, 1] the views are averaged (``alpha`` text + (1 - ``alpha``) image, normalised);
+        with None they are concatenated. An item with one view counts as that view alone.
+        """
+
+    def search_words(self, question: str, k: int, where: Filter) -> Ranked:
+        """Return the ``k`` items with the highest BM25 score for any word of ``question``."""
+
+    def entries(self, keys: Sequence[int]) -> dict[int, Entry]:
+        """Return the items with these keys; a key that is gone is absent."""
+
+    def thumbnail(self, picture: str) -> bytes | None:
+        """Return the JPEG of the picture with this content hash."""

@@ -1,0 +1,139 @@
+"""One SQLite file, lent to threads: sessions for reading, transactions for writing, errors in the user's words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from commonplace.errors import CollectionError
+
+__all__ = ["Database"]
+
+
+class Database:
+    """A SQLite file in WAL mode. Safe for threads, and many processes may read beside one writer.
+
+    A connection is lent for the length of a session and then kept for the next, so there are never more than threads
+    that search at once. A file that cannot be written to is opened for reading only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.writable = os.access(path if path.exists() else path.parent, os.W_OK) and os.access(path.parent, os.W_OK)
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._mine = threading.local()  # the connection lent to this thread now
+        self._closed = False
+        self._process = os.getpid()
+
+    @contextmanager
+    def session(self) -> Iterator[sqlite3.Connection]:
+        """Lend this thread a connection; a session inside a session is the same one. Raises CollectionError."""
+        current: sqlite3.Connection | None = getattr(self._mine, "connection", None)
+        if current is not None:
+            yield current
+            return
+        try:
+            self._mine.connection = connection = self._take()
+            try:
+                yield connection
+            finally:
+                self._mine.connection = None
+                self._give(connection)
+        except sqlite3.Error as problem:
+            raise self.explain(problem) from problem
+
+    def all(self, question: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return every row that ``question`` finds."""
+        with self.session() as connection:
+            return connection.execute(question, values).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection in one reading transaction: what is read inside belongs together."""
+        with self.session() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection in one writing transaction: whole or not at all."""
+        if not self.writable:
+            raise CollectionError(f"{self.path.parent} cannot be written to: check its permissions")
+        with self.session() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # on a full disk SQLite has rolled back already: keep the first error
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close every connection; any use afterwards raises CollectionError."""
+        with self._lock:
+            self._closed = True
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+
+    def _take(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._closed:
+                raise CollectionError(f"the collection at {self.path.parent} was closed: open it again")
+            if self._process != os.getpid():  # a fork: a connection must not be used on both sides
+                self._process, self._idle = os.getpid(), []
+            if self._idle:
+                return self._idle.pop()
+        return self._connect()
+
+    def _give(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.writable:
+            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")
+            return connection
+        for mode in ("mode=ro", "mode=ro&immutable=1"):  # without a place for WAL's own files only the second works
+            connection = sqlite3.connect(
+                f"{self.path.as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+            )
+            try:
+                connection.execute("SELECT count(*) FROM sqlite_master")
+                return connection
+            except sqlite3.OperationalError as problem:
+                connection.close()
+                last = problem
+        raise last
+
+    def explain(self, problem: sqlite3.Error) -> CollectionError:
+        """Return the error that says in the user's words why SQLite refused."""
+        text, folder = str(problem), self.path.parent
+        if "locked" in text:
+            return CollectionError(f"another process is writing to {folder}: try again when it has finished")
+        if "readonly" in text or "read-only" in text:
+            return CollectionError(f"{folder} cannot be written to: check its permissions")
+        if "disk is full" in text:
+            return CollectionError(f"the disk that holds {folder} is full: make room and try again; nothing was lost")
+        if "not a database" in text or "malformed" in text:
+            return CollectionError(
+                f"{self.path} is damaged or no collection ({text}): restore a copy or make a new collection"
+            )
+        return CollectionError(f"{self.path} cannot be used ({text})")

@@ -1,0 +1,332 @@
+"""The local store: whole transactions, nothing left behind, exact search under any filter."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rank_bm25 import BM25Okapi
+
+from commonplace.errors import CollectionError, ModelMismatch, VersionError
+from commonplace.store import LocalStore
+from commonplace.types import Document, Filter, Item, Picture, Reading, Span, ViewVectors, stable_id
+
+DIM = 8
+
+
+def open_store(folder: Path, fingerprint: str = "f1") -> LocalStore:
+    return LocalStore(folder, space="test", fingerprint=fingerprint, dim=DIM)
+
+
+def vector(*parts: object) -> np.ndarray:
+    seed = int(stable_id(*parts)[:8], 16)
+    values = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
+    return values / np.linalg.norm(values)
+
+
+def reading(path: str, *texts: str, picture: str | None = None, media_type: str = "text/plain") -> Reading:
+    id_ = stable_id(path)
+    document = Document(id_, f"file://{path}", path, media_type, stable_id("bytes", *texts), items=len(texts))
+    items = [
+        Item(stable_id(id_, n), document, "text", Span(start=n, end=n + 1), text=text) for n, text in enumerate(texts)
+    ]
+    pictures = {}
+    if picture:
+        items.append(Item(stable_id(id_, "p"), document, "image", Span(), text=None, picture=picture))
+        pictures[picture] = Picture(np.zeros((2, 2, 3), np.uint8), b"jpeg of " + picture.encode(), 2, 2)
+    return Reading(document, tuple(items), pictures)
+
+
+def vectors(*readings: Reading) -> list[ViewVectors]:
+    texts = [(i.id, i.text) for one in readings for i in one.items if i.text]
+    pictures = [(i.id, i.picture) for one in readings for i in one.items if i.picture]
+    found = []
+    for partition, rows in (("text", texts), ("image", pictures)):
+        if rows:
+            values = np.array([vector(partition, view) for _, view in rows])
+            views = tuple(stable_id(partition, view) for _, view in rows)
+            found.append(ViewVectors(partition, tuple(item for item, _ in rows), views, values))
+    return found
+
+
+def put(store: LocalStore, *readings: Reading) -> None:
+    store.add(readings, vectors(*readings))
+
+
+def texts_of(store: LocalStore, keys: np.ndarray) -> list[str | None]:
+    entries = store.entries(keys.tolist())
+    return [entries[int(key)].item.text for key in keys]
+
+
+def test_what_is_put_is_found_by_vector_and_by_word(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, reading("/a.txt", "red seal", "blue pump"), reading("/b.jpg", picture="cat", media_type="image/jpeg"))
+    assert texts_of(store, store.search("text", vector("text", "blue pump"), 1, Filter()).keys) == ["blue pump"]
+    assert texts_of(store, store.search_words("seal", 5, Filter()).keys) == ["red seal"]
+    (entry,) = store.entries(store.search("image", vector("image", "cat"), 5, Filter()).keys.tolist()).values()
+    assert entry.item.modality == "image" and entry.partitions == {"image"}
+    assert store.thumbnail("cat") == b"jpeg of cat"
+    store.close()
+    again = open_store(tmp_path)  # from the disk
+    assert texts_of(again, again.search("text", vector("text", "red seal"), 1, Filter()).keys) == ["red seal"]
+
+
+def test_a_changed_document_replaces_its_items(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, reading("/a.txt", "old words", "kept words"))
+    put(store, reading("/a.txt", "kept words"))
+    assert len(store.documents()) == 1
+    assert not len(store.search_words("old", 5, Filter()).keys)
+    assert store.counts()["vectors"] == {"text": 1}
+    assert not store.known("text", [stable_id("text", "old words")])
+
+
+def test_remove_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    secret = "xylophonist"
+    put(store, reading("/a.txt", f"the {secret} plays", picture="catpicture"), reading("/b.txt", "other words"))
+    assert store.remove([stable_id("/a.txt")]) == 1
+    assert store.remove([stable_id("/a.txt")]) == 0
+    for table in ("items", "views", "vectors", "documents"):
+        assert store._database.all(f"SELECT count(*) FROM {table}")[0][0] == 1, table
+    assert store._database.all("SELECT count(*) FROM pictures")[0][0] == 0
+    assert not len(store.search_words(secret, 5, Filter()).keys)
+    store.close()
+    for file in tmp_path.iterdir():  # not in the free pages and not in the word index either
+        for trace in (secret, "catpicture", "/a.txt"):
+            assert trace.encode() not in file.read_bytes(), (file, trace)
+
+
+def test_shared_vectors_and_pictures_stay_while_one_item_needs_them(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, reading("/a.txt", "same", picture="p"), reading("/copy.txt", "same", picture="p"))
+    assert store._database.all("SELECT count(*) FROM vectors")[0][0] == 2  # one text, one picture
+    store.remove([stable_id("/a.txt")])
+    assert store.thumbnail("p") and store.known("text", [stable_id("text", "same")])
+    store.remove([stable_id("/copy.txt")])
+    assert store.thumbnail("p") is None and not store.known("text", [stable_id("text", "same")])
+
+
+def test_a_failing_add_changes_nothing(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, reading("/a.txt", "before"))
+    changed = reading("/a.txt", "after")
+    broken = ViewVectors("text", (changed.items[0].id,), ("v",), np.full((1, DIM), np.nan, np.float32))
+    with pytest.raises(CollectionError, match="not numbers"):
+        store.add([changed], [broken])
+    short = ViewVectors("text", (changed.items[0].id,), ("v",), np.zeros((1, DIM - 1), np.float32))
+    with pytest.raises(CollectionError, match="dimensions"):
+        store.add([changed], [short])
+    assert texts_of(store, store.search_words("before", 5, Filter()).keys) == ["before"]
+    assert not len(store.search_words("after", 5, Filter()).keys)
+
+
+words = st.sampled_from(["pump", "seal", "cat", "dog", "red", "blue", "valve", "north", "south", "snow"])
+documents = st.lists(st.lists(words, min_size=1, max_size=6), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    documents, st.integers(1, 12), st.sampled_from([None, "text", "image"]), st.sampled_from([None, "/d/*", "/d/1.txt"])
+)
+def test_search_equals_a_full_scan_under_any_filter(
+    tmp_path_factory: pytest.TempPathFactory, corpus: list[list[str]], k: int, modality: str | None, path: str | None
+) -> None:
+    store = open_store(tmp_path_factory.mktemp("store"))
+    readings = [
+        reading(f"/{'d' if n % 2 else 'e'}/{n}.txt", *dict.fromkeys(parts), picture=f"p{n}")
+        for n, parts in enumerate(corpus)
+    ]
+    put(store, *readings)
+    where = Filter(modality, path)  # type: ignore[arg-type]
+    query = vector("query", k)
+    for partition in ("text", "image"):
+        expected = []
+        for one in readings:
+            for item in one.items:
+                view = item.text if partition == "text" else item.picture
+                below = path is None or one.document.path == path or (path == "/d/*" and one.document.path[:3] == "/d/")
+                if view and below and modality in (None, item.modality):
+                    expected.append((round(-float(vector(partition, view) @ query), 5), item.id))
+        found = store.search(partition, query, k, where)
+        entries = store.entries(found.keys.tolist())
+        scores = [round(-float(score), 5) for score in found.scores]
+        assert scores == pytest.approx(sorted(score for score, _ in expected)[:k], abs=2e-5)
+        assert {entries[int(key)].item.id for key in found.keys} <= {id_ for _, id_ in expected}
+    store.close()
+
+
+def test_bm25_agrees_with_a_reference(tmp_path: Path) -> None:
+    corpus = [
+        "the pump needs a blue seal and a red valve",
+        "a cat sat on the red mat near the pump pump pump",
+        "snow fell in the north while the dog slept",
+        "valves and seals are kept in the north store",
+        "nothing to see here",
+    ]
+    store = open_store(tmp_path)
+    put(store, *(reading(f"/{n}.txt", text) for n, text in enumerate(corpus)))
+    reference = BM25Okapi([text.split() for text in corpus], k1=1.2, b=0.75)
+    for question in ("pump", "blue dog", "north"):
+        found = store.search_words(question, 5, Filter())
+        expected = reference.get_scores(question.split())
+        assert found.full == pytest.approx(sum(reference.idf[word] for word in question.split()), rel=1e-4)
+        entries = store.entries(found.keys.tolist())
+        for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
+            assert score == pytest.approx(expected[corpus.index(entries[key].item.text or "")], rel=1e-4)
+
+
+def test_fused_views_equal_their_definition(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    only_text, only_image = reading("/t.txt", "words"), reading("/i.jpg", picture="pic")
+    document = Document(stable_id("/both"), "file:///both", "/both", "text/markdown", "h", items=1)
+    item = Item(stable_id("/both", 1), document, "image", Span(), text="caption", picture="pic2")
+    both = Reading(document, (item,), {"pic2": Picture(np.zeros((1, 1, 3), np.uint8), b"x", 1, 1)})
+    put(store, only_text, only_image, both)
+    query, alpha = vector("q"), 0.3
+    text, image = vector("text", "caption"), vector("image", "pic2")
+    fused = alpha * text + (1 - alpha) * image
+    expected = {
+        "mean": (alpha, float(query @ fused / np.linalg.norm(fused))),
+        "concat": (None, float(query @ (text + image) / 2)),
+    }
+    for share, value in expected.values():
+        found = store.search_fused(query, 3, Filter(), share)
+        entries = store.entries(found.keys.tolist())
+        scores = {entries[int(k)].item.id: float(s) for k, s in zip(found.keys, found.scores, strict=True)}
+        assert scores[item.id] == pytest.approx(value, abs=1e-5)
+        assert scores[only_text.items[0].id] == pytest.approx(float(query @ vector("text", "words")), abs=1e-5)
+        assert scores[only_image.items[0].id] == pytest.approx(float(query @ vector("image", "pic")), abs=1e-5)
+
+
+def test_a_newer_version_another_model_and_another_program_are_refused(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    with pytest.raises(ModelMismatch, match="was made with the model test"):
+        open_store(tmp_path, "f2")
+    with sqlite3.connect(tmp_path / "collection.db") as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(VersionError, match="newer Commonplace"):
+        open_store(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    with sqlite3.connect(other / "collection.db") as database:
+        database.execute("CREATE TABLE mine (x)")
+    database.close()
+    with pytest.raises(CollectionError, match="another program"):
+        open_store(other)
+    (other / "collection.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(CollectionError, match="damaged or no collection"):
+        open_store(other)
+    blocked = tmp_path / "file"
+    blocked.write_text("x")
+    with pytest.raises(CollectionError, match="cannot be used"):
+        open_store(blocked / "below")
+
+
+def test_another_writer_is_seen_and_threads_may_search(tmp_path: Path) -> None:
+    reader, writer = open_store(tmp_path), open_store(tmp_path)
+    put(writer, reading("/a.txt", "first"))
+    query = vector("text", "second")
+    assert texts_of(reader, reader.search("text", query, 1, Filter()).keys) == ["first"]
+    put(writer, reading("/b.txt", "second"))
+    assert texts_of(reader, reader.search("text", query, 1, Filter()).keys) == ["second"]
+    wrong: list[object] = []
+
+    def ask() -> None:
+        for _ in range(50):
+            if texts_of(reader, reader.search("text", query, 1, Filter()).keys) != ["second"]:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(20):
+        put(writer, reading(f"/more{n}.txt", f"other {n}"))
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_file_names_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    path = b"/odd-\xff\xfe-name\n.txt".decode("utf-8", "surrogateescape")
+    document = Document(stable_id(path), "file:///odd", path, "text/plain", "h")
+    store.add([Reading(document)], [])
+    assert store.documents()[0].path == path
+
+
+def test_an_offset_is_taken_off_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    def offset(partition: str, vectors: np.ndarray) -> np.ndarray | None:
+        return np.linspace(0, 1, len(vectors), dtype=np.float32) if partition == "image" else None
+
+    store = LocalStore(tmp_path, space="test", fingerprint="f1", dim=DIM, offset=offset)
+    put(store, *(reading(f"/{n}.jpg", picture=f"p{n}") for n in range(5)))
+    query = vector("q")
+    plain = store.search("image", query, 5, Filter())
+    less = store.search("image", query, 5, Filter(), offset=True)
+    taken = {key: n / 4 for n, key in enumerate(sorted(plain.keys.tolist()))}
+    before = dict(zip(plain.keys.tolist(), plain.scores.tolist(), strict=True))
+    for key, score in zip(less.keys.tolist(), less.scores.tolist(), strict=True):
+        assert score == pytest.approx(before[key] - taken[key], abs=1e-6)
+    some = store.search("image", query, 5, Filter(path="/3.jpg"), offset=True)
+    assert some.scores[0] == pytest.approx(before[int(some.keys[0])] - taken[int(some.keys[0])], abs=1e-6)
+
+
+def test_a_search_never_shows_another_items_words(tmp_path: Path) -> None:
+    """A document replaced between a search's steps must not lend its key to another."""
+    store = open_store(tmp_path)
+    put(store, reading("/a.txt", "xylophone concert"))
+    found = store.search_words("xylophone", 5, Filter())
+    put(store, reading("/a.txt", "submarine periscope"))
+    assert store.entries(found.keys.tolist()) == {}
+    store.remove([stable_id("/a.txt")])
+    put(store, reading("/b.txt", "another thing"))
+    assert store.entries(found.keys.tolist()) == {}
+
+
+def test_many_searches_in_many_threads_hold_few_connections(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, reading("/a.txt", "blue seal"))
+    for _ in range(60):
+        thread = threading.Thread(target=store.search_words, args=("seal", 3, Filter()))
+        thread.start()
+        thread.join()
+    assert len(store._database._idle) == 1
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.close()
+    with pytest.raises(CollectionError, match="was closed"):
+        store.documents()
+
+
+def test_what_cannot_be_written_can_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path)
+    put(store, reading("/a.txt", "blue seal"))
+    store.checkpoint()
+    store.close()
+    monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
+    store = open_store(tmp_path)
+    assert texts_of(store, store.search_words("seal", 3, Filter()).keys) == ["blue seal"]
+    with pytest.raises(CollectionError, match="cannot be written"):
+        store.remove([stable_id("/a.txt")])
+
+
+def test_damage_found_while_reading_is_an_error_of_ours(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, *(reading(f"/{n}.txt", f"words of number {n} " * 40) for n in range(60)))
+    store.checkpoint()
+    store.close()
+    file = tmp_path / "collection.db"
+    pages = bytearray(file.read_bytes())
+    pages[4096:] = bytes(len(pages) - 4096)
+    file.write_bytes(pages)
+    with pytest.raises(CollectionError, match="damaged"):
+        open_store(tmp_path).documents()
