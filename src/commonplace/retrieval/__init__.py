@@ -1,0 +1,6 @@
+"""From a question's vectors to ranked items: arms searched side by side, fused, with a ledger."""
+
+from commonplace.retrieval.fusion import Ranking, fuse
+from commonplace.retrieval.search import Background, Cosines, Found, compose, search
+
+__all__ = ["Background", "Cosines", "Found", "Ranking", "compose", "fuse", "search"]
