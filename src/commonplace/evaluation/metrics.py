@@ -1,0 +1,191 @@
+"""How good a ranked list is, and how sure we can be: measures, bootstrap intervals and a paired test.
+
+A ranked list is a sequence of ids, best first, none twice; grades map relevant ids to numbers > 0, what is not in
+them is not relevant. All measures lie in [0, 1]. A list may be shorter than ``k``: what is missing counts as
+not relevant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from commonplace.errors import QuestionError
+
+__all__ = [
+    "Interval",
+    "bootstrap",
+    "modality_share",
+    "ndcg",
+    "randomisation_test",
+    "recall",
+    "reciprocal_rank",
+    "right_modality",
+]
+
+ROUNDS = 2000
+BLOCK = 4_000_000  # numbers drawn at a time
+
+
+def recall(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> float:
+    """Return the share of the relevant ids that stand in the first ``k`` (trec_eval's ``recall_k``).
+
+    With more than ``k`` relevant ids it cannot reach 1. Raises QuestionError where ``k`` < 1, an id comes twice or
+    nothing is relevant.
+    """
+    _check(ranked, grades, k)
+    return sum(name in grades for name in ranked[:k]) / len(grades)
+
+
+def ndcg(
+    ranked: Sequence[str],
+    grades: Mapping[str, float],
+    k: int,
+    *,
+    gains: Literal["linear", "exponential"] = "linear",
+) -> float:
+    """Return the normalised discounted cumulative gain of the first ``k``.
+
+    DCG@k = sum over ranks i = 1..k of gain(grade_i) / log2(i + 1), divided by that of the best possible order
+    (Järvelin and Kekäläinen 2002, with the discount of Burges et al. 2005). ``linear`` gains are the grades
+    themselves, as in trec_eval's ``ndcg_cut_k``; ``exponential`` ones are 2^grade - 1 (Burges et al. 2005).
+    Raises QuestionError as :func:`recall`.
+    """
+    _check(ranked, grades, k)
+    if gains not in ("linear", "exponential"):
+        raise QuestionError(f"gains is {gains!r}: choose linear or exponential")
+    best = max(grades.values())
+
+    def gain(grade: float) -> float:
+        # Both are divided by a constant that cancels out (best, 2^best), so that no grade overflows.
+        return grade / best if gains == "linear" else -math.expm1(-grade * math.log(2)) * 2.0 ** (grade - best)
+
+    found = [gain(grades[name]) if name in grades else 0.0 for name in ranked[:k]]
+    ideal = [gain(grade) for grade in sorted(grades.values(), reverse=True)[:k]]
+    return min(_discounted(found) / _discounted(ideal), 1.0)
+
+
+def _discounted(gains: Sequence[float]) -> float:
+    return math.fsum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
+
+
+def reciprocal_rank(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> float:
+    """Return 1 / the rank (from 1) of the first relevant id, 0 where the first ``k`` hold none.
+
+    Its mean is the MRR (Voorhees 1999; trec_eval's ``recip_rank`` of a list cut at ``k``). Raises QuestionError as
+    :func:`recall`.
+    """
+    _check(ranked, grades, k)
+    return next((1 / rank for rank, name in enumerate(ranked[:k], start=1) if name in grades), 0.0)
+
+
+def right_modality(modalities: Sequence[str], wanted: Collection[str]) -> float | None:
+    """Return 1 where the first hit has the wanted modality, 0 where it has not or nothing was found.
+
+    ``modalities`` are those of the hits, best first; ``wanted`` those of the most relevant items. None where these
+    are of several modalities: such a question does not tell which one is right. The mean is the modality accuracy.
+    """
+    if len(set(wanted)) != 1:
+        return None
+    return float(bool(modalities) and modalities[0] in wanted)
+
+
+def modality_share(modalities: Sequence[str], modality: str, k: int) -> float | None:
+    """Return the share of ``modality`` among the first ``k`` hits; None where there are no hits."""
+    first = modalities[:k]
+    return sum(one == modality for one in first) / len(first) if first else None
+
+
+def _check(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> None:
+    if k < 1:
+        raise QuestionError(f"k is {k}: ask for at least one hit")
+    if not grades:
+        raise QuestionError("nothing is relevant: a question needs at least one relevant item")
+    if not all(grade > 0 and math.isfinite(grade) for grade in grades.values()):
+        raise QuestionError("a grade is no finite number above 0: leave out what is not relevant")
+    if len(set(ranked)) < len(ranked):
+        raise QuestionError("a ranked list holds an id twice: each may stand in it once")
+
+
+# --- how sure ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over ``count`` questions with its confidence limits; these are None where ``count`` < 2."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    count: int
+
+    def dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return {"mean": self.mean, "low": self.low, "high": self.high, "count": self.count}
+
+
+def bootstrap(values: ArrayLike, *, confidence: float = 0.95, rounds: int = ROUNDS, seed: int = 0) -> Interval:
+    """Return the mean of ``values`` (n,), one a question, with its percentile bootstrap interval.
+
+    The questions are drawn anew with replacement ``rounds`` times (Efron and Tibshirani 1993, chapter 13). For two
+    runs give the differences by question: the interval is then paired (Sakai 2006). One value has no limits.
+    Deterministic for a ``seed``. Raises QuestionError for no values, values that are not finite, fewer than 100
+    rounds or a confidence outside (0, 1).
+    """
+    found = _finite(values)
+    if not 0 < confidence < 1:
+        raise QuestionError(f"confidence is {confidence}: it must be between 0 and 1")
+    if rounds < 100:
+        raise QuestionError(f"rounds is {rounds}: a bootstrap needs at least 100")
+    count = len(found)
+    mean = math.fsum(found) / count
+    if count < 2:
+        return Interval(mean, None, None, count)
+    random = np.random.default_rng(seed)
+    means = np.empty(rounds)
+    step = max(1, BLOCK // count)
+    for start in range(0, rounds, step):
+        drawn = random.integers(0, count, (min(step, rounds - start), count))
+        means[start : start + step] = found[drawn].mean(axis=1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(mean, float(low), float(high), count)
+
+
+def randomisation_test(differences: ArrayLike, *, rounds: int = ROUNDS, seed: int = 0) -> float:
+    """Return the two-sided p-value of a paired randomisation test over ``differences`` (n,), one a question.
+
+    Were the two runs alike, each difference could as well have the other sign: p is the share of sign patterns whose
+    mean is at least as far from 0 (Fisher 1935; for retrieval Smucker, Allan and Carterette 2007). All 2^n patterns
+    are tried where they are no more than ``rounds``; else ``rounds`` random ones are drawn and the observed one is
+    counted with them, so that p is never 0 (Phipson and Smyth 2010). In (0, 1]; deterministic for a ``seed``.
+    Raises QuestionError for no differences, differences that are not finite, or fewer than 100 rounds.
+    """
+    found = _finite(differences)
+    if rounds < 100:
+        raise QuestionError(f"rounds is {rounds}: the test needs at least 100")
+    count = len(found)
+    limit = abs(found.sum()) - 1e-9 * np.abs(found).sum()  # sums of the same numbers differ in their last digits
+    if count < 63 and 2**count <= rounds:
+        patterns = np.arange(2**count)[:, None] >> np.arange(count) & 1
+        return float((np.abs((1 - 2 * patterns) @ found) >= limit).mean())
+    random = np.random.default_rng(seed)
+    extreme = 0
+    step = max(1, BLOCK // count)
+    for start in range(0, rounds, step):
+        signs = 1 - 2 * random.integers(0, 2, (min(step, rounds - start), count), dtype=np.int8)
+        extreme += int((np.abs(signs @ found) >= limit).sum())
+    return (extreme + 1) / (rounds + 1)
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or not len(found):
+        raise QuestionError("there are no values: give one number a question")
+    if not np.isfinite(found).all():
+        raise QuestionError("a value is not a finite number")
+    return found

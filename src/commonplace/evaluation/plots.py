@@ -1,0 +1,255 @@
+"""The pictures people look at: recall curves, scores, evidence before and after, the joint space with its gap."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.errors import CommonplaceError, QuestionError
+from commonplace.evaluation.runs import Run
+from commonplace.types import Question
+
+if TYPE_CHECKING:
+    from commonplace.collection import Collection
+
+__all__ = ["plot"]
+
+# Okabe and Ito 2008: told apart by people who see colours differently.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+RELEVANT, OTHER = "#0072B2", "#E69F00"
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.hashsalt": "commonplace",  # the same file every time
+}
+BINS = 24
+
+
+def plot(
+    run: Run,
+    folder: str | os.PathLike[str],
+    *,
+    collection: Collection | None = None,
+    format: Literal["svg", "png"] = "svg",
+    sample: int = 1000,
+    seed: int = 0,
+) -> list[Path]:
+    """Draw a run into ``folder``, made if absent, and return the paths of the pictures.
+
+    ``recall``: mean recall@1..k by direction. ``scores``: how the scores of relevant and other hits are distributed,
+    by modality. ``evidence``: the same for each arm before (raw scores) and after they are put on a common scale
+    (what the ledger counts: contribution / weight). With the run's ``collection`` also ``space``: at most ``sample``
+    stored vectors of each partition and as many questions, in the plane of their two principal components. A picture
+    for which there is nothing to draw (no hits, fewer than three vectors) is left out. Deterministic for a ``seed``.
+
+    Raises CommonplaceError where matplotlib is absent or the folder cannot be written; QuestionError for an unknown
+    format, a ``sample`` < 1, or a collection of another model; ReadError where a question's picture is gone.
+    """
+    if format not in ("svg", "png"):
+        raise QuestionError(f"format is {format!r}: choose svg or png")
+    if sample < 1:
+        raise QuestionError(f"sample is {sample}: draw at least one vector")
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as problem:
+        raise CommonplaceError(
+            "plots need matplotlib, which is not installed: pip install 'commonplace[eval]'"
+        ) from problem
+    place = Path(folder)
+    paths = []
+    with matplotlib.rc_context(STYLE):
+        drawn = {"recall": _recall(Figure, run), "scores": _scores(Figure, run), "evidence": _evidence(Figure, run)}
+        if collection is not None:
+            drawn["space"] = _space(Figure, run, collection, sample, seed)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            for name, figure in drawn.items():
+                if figure is not None:
+                    path = place / f"{name}.{format}"
+                    figure.savefig(path, dpi=150, metadata={"Date": None} if format == "svg" else {})
+                    paths.append(path)
+        except OSError as problem:
+            raise CommonplaceError(
+                f"the plots cannot be written to {place} ({problem.strerror}): choose another folder"
+            ) from problem
+    return paths
+
+
+def _recall(figure_of: Any, run: Run) -> Any:
+    figure = figure_of(figsize=(5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for number, direction in enumerate(run.directions):
+        curves = recall_curves(run, direction)
+        axes.plot(
+            range(1, run.k + 1),
+            curves.mean(axis=0),
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=("-", "--", ":")[number % 3],
+            marker="o" if run.k <= 20 else None,
+            markersize=3,
+            label=f"{direction} ({len(curves)})",
+        )
+    axes.set(xlabel="k (hits)", ylabel="mean recall@k", ylim=(0, 1.02), xlim=(1 - 0.02 * run.k, run.k * 1.02))
+    axes.locator_params(axis="x", integer=True)
+    axes.legend(title="direction (questions)")
+    return figure
+
+
+def recall_curves(run: Run, direction: str) -> NDArray[np.float64]:
+    """Return recall@1..k of each question of a direction, (questions, k)."""
+    chosen = [one for one in run.results if one.direction == direction]
+    found = np.zeros((len(chosen), run.k))
+    for row, one in zip(found, chosen, strict=True):
+        row[: len(one.hits)] = [hit.grade > 0 for hit in one.hits]
+        row /= len(one.relevant)
+    return np.cumsum(found, axis=1)
+
+
+def _scores(figure_of: Any, run: Run) -> Any:
+    hits = [hit for one in run.results for hit in one.hits]
+    modalities = sorted({hit.modality for hit in hits})
+    if not hits:
+        return None
+    figure = figure_of(figsize=(4 * len(modalities), 3.2), layout="constrained")
+    top = max(hit.score for hit in hits)
+    for axes, modality in zip(figure.subplots(1, len(modalities), squeeze=False)[0], modalities, strict=True):
+        own = [hit for hit in hits if hit.modality == modality]
+        groups = [[hit.score for hit in own if (hit.grade > 0) == relevant] for relevant in (True, False)]
+        _histogram(axes, groups, (0.0, max(top, 1e-9)))
+        axes.set(title=modality, xlabel="score")
+    figure.axes[0].set_ylabel("share of hits")
+    return figure
+
+
+def _evidence(figure_of: Any, run: Run) -> Any:
+    arms = evidence(run)
+    if not arms:
+        return None
+    figure = figure_of(figsize=(8, 2.2 * len(arms) + 0.4), layout="constrained")
+    top = max(value for rows in arms.values() for _, value, _ in rows)
+    grid = figure.subplots(len(arms), 2, squeeze=False)
+    for (left, right), (arm, rows) in zip(grid, arms.items(), strict=True):
+        for axes, column, limits in ((left, 0, None), (right, 1, (0.0, max(top, 1e-9)))):
+            groups = [[row[column] for row in rows if row[2] == relevant] for relevant in (True, False)]
+            _histogram(axes, groups, limits)
+        left.set_ylabel(f"{arm}\nshare of hits")
+    grid[0][0].set_title("before: raw score")
+    grid[0][1].set_title("after: what the ledger counts")
+    return figure
+
+
+def evidence(run: Run) -> dict[str, list[tuple[float, float, bool]]]:
+    """Return by arm, for every hit that it found: its raw score, its value (contribution / weight), if relevant."""
+    found: dict[str, list[tuple[float, float, bool]]] = {}
+    for one in run.results:
+        for hit in one.hits:
+            for arm in hit.arms:
+                if arm.weight > 0:
+                    row = (arm.score, arm.contribution / arm.weight, hit.grade > 0)
+                    found.setdefault(arm.arm, []).append(row)
+    return dict(sorted(found.items()))
+
+
+def _histogram(axes: Any, groups: Sequence[Sequence[float]], limits: tuple[float, float] | None) -> None:
+    """Draw the relevant and the other values, each as shares of its own number, over common bins."""
+    values = [value for group in groups for value in group]
+    low, high = limits or (min(values), max(values))
+    edges = np.linspace(low, high if high > low else low + 1e-6, BINS + 1)
+    for group, colour, name in zip(groups, (RELEVANT, OTHER), ("relevant", "other"), strict=True):
+        if group:
+            shares = np.histogram(np.clip(group, edges[0], edges[-1]), edges)[0] / len(group)
+            axes.stairs(shares, edges, color=colour, fill=True, alpha=0.5, label=f"{name} ({len(group)})")
+    axes.legend(fontsize=7)
+
+
+# --- the joint space -----------------------------------------------------------------------------------------
+
+
+def _space(figure_of: Any, run: Run, collection: Collection, sample: int, seed: int) -> Any:
+    if collection.space.fingerprint != run.model["fingerprint"]:
+        raise QuestionError(
+            f"the run was made with the model {run.model['name']} ({run.model['fingerprint']}), the collection with "
+            f"{collection.space.name} ({collection.space.fingerprint}): draw it with the run's own collection"
+        )
+    groups = gather(run, collection, sample, seed)
+    if sum(map(len, groups.values())) < 3:
+        return None
+    points, shares = principal_plane(np.concatenate(list(groups.values())))
+    figure = figure_of(figsize=(6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    start = 0
+    for number, (name, vectors) in enumerate(groups.items()):
+        own = points[start : start + len(vectors)]
+        start += len(vectors)
+        question = name.startswith("question")
+        colour = COLOURS[number % len(COLOURS)]
+        size, mark = (22, "^") if question else (8, "o")
+        axes.scatter(*own.T, s=size, marker=mark, color=colour, alpha=0.6, linewidths=0, label=f"{name} ({len(own)})")
+        axes.scatter(*own.mean(axis=0), s=110, marker="X", color=colour, edgecolors="black", linewidths=0.8)
+    title = "the joint space; X: means"
+    if "stored text" in groups and "stored image" in groups:
+        title += f"; gap between stored text and images {gap(groups['stored text'], groups['stored image']):.2f}"
+    axes.set(title=title, xlabel=f"component 1 ({shares[0]:.0%} of the variance)")
+    axes.set_ylabel(f"component 2 ({shares[1]:.0%})")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.legend(fontsize=7)
+    return figure
+
+
+def gather(run: Run, collection: Collection, sample: int, seed: int) -> Mapping[str, NDArray[np.float32]]:
+    """Return vectors (n, dim) by role and modality: a sample of those stored, and those of the run's questions."""
+    random = np.random.default_rng(seed)
+    groups: dict[str, NDArray[np.float32]] = {}
+    for partition in collection.space.partitions:
+        _, vectors = collection.store.vectors(partition)
+        chosen = np.sort(random.permutation(len(vectors))[:sample])
+        groups[f"stored {partition}"] = vectors[chosen]
+    asked: dict[str, list[NDArray[np.float32]]] = {"text": [], "image": []}
+    for index in np.sort(random.permutation(len(run.results))[:sample]):
+        one = run.results[index]
+        vectors_of = collection.space.ask(Question(one.text, None if one.image is None else _pixels(one.image)))
+        for name, rows in asked.items():
+            if (vector := getattr(vectors_of, name)) is not None:
+                rows.append(vector)
+    groups |= {f"question {name}": np.array(rows, dtype=np.float32) for name, rows in asked.items() if rows}
+    return {name: vectors for name, vectors in groups.items() if len(vectors)}
+
+
+def _pixels(path: str) -> NDArray[np.uint8]:
+    from commonplace.errors import ReadError
+    from commonplace.readers import load_picture
+
+    if not os.path.isfile(path):
+        raise ReadError(f"the question's picture {path} is gone: ask again with `commonplace eval`")
+    try:
+        return load_picture(Path(path)).pixels
+    except ReadError as problem:
+        raise ReadError(f"{path}: {problem}") from problem
+
+
+def principal_plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Return coordinates (n, 2) in the plane of the two principal components, and these two's shares of the variance.
+
+    By singular value decomposition of the centred rows (Pearson 1901); signs are fixed so that the entry of a
+    component that is largest in size is positive.
+    """
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    plane = axes[:2]
+    plane = plane * np.sign(plane[np.arange(len(plane)), np.abs(plane).argmax(axis=1)])[:, None]
+    variance = sizes**2
+    shares = variance[:2] / max(float(variance.sum()), 1e-12)
+    return centred @ plane.T, (float(shares[0]), float(shares[1]))
+
+
+def gap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the modality gap: the distance between the means of two groups of unit vectors (Liang et al. 2022)."""
+    return float(np.linalg.norm(one.mean(axis=0, dtype=np.float64) - other.mean(axis=0, dtype=np.float64)))

@@ -1,0 +1,140 @@
+"""Plots: the files, the numbers they are drawn from, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import commonplace as cp
+from commonplace.errors import CommonplaceError, QuestionError, ReadError
+from commonplace.evaluation import Run, evaluate, plot
+from commonplace.evaluation.plots import evidence, gap, gather, principal_plane, recall_curves
+
+from .conftest import QUESTIONS
+
+EXTRA = "the extra: pip install -e '.[eval]'"
+
+
+@pytest.fixture
+def run(kb: cp.Collection, write: Callable[..., Path]) -> Run:
+    return evaluate(kb, write(*QUESTIONS), k=3, progress=False)
+
+
+def test_all_pictures_are_drawn_the_same_every_time(run: Run, kb: cp.Collection, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason=EXTRA)
+    first = plot(run, tmp_path / "deep" / "a", collection=kb)
+    assert [path.name for path in first] == ["recall.svg", "scores.svg", "evidence.svg", "space.svg"]
+    second = plot(run, tmp_path / "b", collection=kb)
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes() and one.read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_png_pictures_show_something(run: Run, kb: cp.Collection, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason=EXTRA)
+    for path in plot(run, tmp_path, collection=kb, format="png"):
+        with Image.open(path) as image:
+            assert len(image.convert("RGB").getcolors(1 << 20) or ()) > 20, path
+
+
+def test_without_a_collection_hits_or_vectors_less_is_drawn(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason=EXTRA)
+    assert len(plot(run, tmp_path)) == 3
+    bare = replace(run, results=tuple(replace(one, hits=()) for one in run.results))
+    assert [path.name for path in plot(bare, tmp_path)] == ["recall.svg"]
+    one = replace(run, results=run.results[3:4])
+    with cp.open(tmp_path / "empty") as empty:
+        assert len(plot(one, tmp_path, collection=empty)) == 3
+
+
+def test_a_single_item_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason=EXTRA)
+    (tmp_path / "a.txt").write_text("A lighthouse keeper.", encoding="utf-8")
+    (tmp_path / "q.jsonl").write_text('{"text": "lighthouse", "relevant": {"a.txt": 1}}', encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "a.txt", workers=1, progress=False)
+        run = evaluate(kb, tmp_path / "q.jsonl", k=1, progress=False)
+        assert len(plot(run, tmp_path / "plots", collection=kb)) == 3  # two vectors span no plane
+
+
+def test_what_cannot_be_drawn_is_refused(
+    run: Run, kb: cp.Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(QuestionError, match="format is 'gif'"):
+        plot(run, tmp_path, format="gif")  # type: ignore[arg-type]
+    with pytest.raises(QuestionError, match="sample is 0"):
+        plot(run, tmp_path, sample=0)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(CommonplaceError, match=r"commonplace\[eval\]"):
+        plot(run, tmp_path)
+
+
+def test_a_foreign_model_a_lost_picture_and_a_bad_folder_are_refused(
+    run: Run, kb: cp.Collection, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason=EXTRA)
+    with pytest.raises(QuestionError, match="the run was made with the model"):
+        plot(replace(run, model={**run.model, "fingerprint": "0"}), tmp_path, collection=kb)
+    lost = replace(run, results=(replace(run.results[3], image=str(tmp_path / "gone.png")),))
+    with pytest.raises(ReadError, match=r"gone\.png is gone"):
+        plot(lost, tmp_path, collection=kb)
+    (tmp_path / "file").touch()
+    with pytest.raises(CommonplaceError, match="cannot be written"):
+        plot(run, tmp_path / "file")
+
+
+# --- the numbers behind them ---------------------------------------------------------------------------------
+
+
+def test_curves_end_at_the_measured_recall(run: Run) -> None:
+    for direction in run.directions:
+        curves = recall_curves(run, direction)
+        assert curves.shape == (len(run.values("recall@3", direction)), 3)
+        assert curves[:, 0] == pytest.approx(run.values("recall@1", direction))
+        assert curves[:, 2] == pytest.approx(run.values("recall@3", direction))
+
+
+def test_evidence_is_what_the_ledger_counts(run: Run) -> None:
+    arms = evidence(run)
+    assert {"lexical", "text->text", "text->image", "image->image", "image->text"} == set(arms)
+    lines = [line for one in run.results for hit in one.hits for line in hit.arms if line.weight > 0]
+    assert sum(map(len, arms.values())) == len(lines)
+    assert all(0 <= value <= 1 for rows in arms.values() for _, value, _ in rows)
+    own = max((hit for one in run.results if one.id == "box" for hit in one.hits), key=lambda hit: hit.grade)
+    (line,) = (line for line in own.arms if line.arm == "image->image")
+    assert (line.score, line.contribution / line.weight, True) in arms["image->image"]
+
+
+def test_vectors_come_by_role_and_modality(run: Run, kb: cp.Collection) -> None:
+    groups = gather(run, kb, 1000, 0)
+    counts = kb.status()["vectors"]
+    assert {name: len(rows) for name, rows in groups.items()} == {
+        "stored text": counts["text"], "stored image": counts["image"], "question text": 5, "question image": 3,
+    }  # fmt: skip
+    for rows in groups.values():
+        assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-5)
+    few = gather(run, kb, 2, 0)
+    assert len(few["stored text"]) == len(few["stored image"]) == 2
+    assert all(np.array_equal(few[name], rows) for name, rows in gather(run, kb, 2, 0).items())
+
+
+def test_the_plane_keeps_what_varies_most() -> None:
+    random = np.random.default_rng(0)
+    flat = random.normal(size=(50, 2)) * (3, 1)
+    turn, _ = np.linalg.qr(random.normal(size=(8, 8)))
+    vectors = (flat @ turn[:2] + 5).astype(np.float32)  # a plane, somewhere in eight dimensions
+    points, shares = principal_plane(vectors)
+    assert shares[0] > shares[1] and sum(shares) == pytest.approx(1, abs=1e-5)
+    apart = np.linalg.norm(flat[:, None] - flat[None], axis=2)
+    assert np.linalg.norm(points[:, None] - points[None], axis=2) == pytest.approx(apart, abs=1e-4)
+
+
+def test_the_gap_is_the_distance_of_the_means() -> None:
+    one = np.array([[1, 0], [0, 1]], np.float32)
+    assert gap(one, -one) == pytest.approx(np.sqrt(2))
+    assert gap(one, one[::-1]) == 0

@@ -1,0 +1,222 @@
+"""Runs over a real collection: what they measure, keep, compare and refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import commonplace as cp
+from commonplace.errors import CommonplaceError, QuestionError, ReadError
+from commonplace.evaluation import LabelledQuestion, Run, compare, evaluate, load_questions
+
+from .conftest import QUESTIONS
+
+Write = Callable[..., Path]
+WORDS = cp.Ranking(weights={"text->text": 0, "text->image": 0, "image->text": 0})
+
+
+@pytest.fixture
+def run(kb: cp.Collection, write: Write) -> Run:
+    return evaluate(kb, write(*QUESTIONS), k=3, progress=False)
+
+
+def test_every_question_is_asked_as_search_would(run: Run, kb: cp.Collection, folder: Path) -> None:
+    assert [one.id for one in run.results] == [one["id"] for one in QUESTIONS]
+    for one, question in zip(run.results, QUESTIONS, strict=True):
+        image = folder / question["image"] if "image" in question else None
+        hits = kb.search(question.get("text"), image=image, k=3)
+        assert [(hit.id, hit.score, hit.arms) for hit in one.hits] == [
+            (hit.item.id, hit.score, hit.arms) for hit in hits
+        ]
+        assert [hit.modality for hit in one.hits] == [hit.item.modality for hit in hits]
+        assert all(hit.grade == one.relevant.get(hit.id, 0) for hit in one.hits)
+
+
+def test_measures_follow_from_the_hits(run: Run) -> None:
+    found = {one.id: one.measures for one in run.results}
+    assert set(found["box"]) == {
+        "recall@1", "recall@3", "nDCG@3", "MRR@3", "right modality", "share of text@3", "share of image@3",
+    }  # fmt: skip
+    assert found["box"]["recall@1"] == found["box"]["MRR@3"] == found["box"]["right modality"] == 1  # finds itself
+    assert found["snow"]["nDCG@3"] == found["seal"]["recall@1"] == 1
+    assert found["what"]["right modality"] == 0  # a picture finds pictures first
+    assert found["any"]["right modality"] is None  # passages and picture are equally relevant
+    for measures in found.values():
+        assert (measures["share of text@3"] or 0) + (measures["share of image@3"] or 0) == pytest.approx(1)
+    assert run.values("recall@1", "text->text") == [1.0, 1.0]
+    assert len(run.values("right modality")) == 6 and run.values("right modality", "mixed") == []
+
+
+def test_the_summary_has_means_and_intervals_by_direction(run: Run) -> None:
+    summary = run.summary(seed=1)
+    assert tuple(summary) == ("all", *run.directions)
+    assert run.directions == ("text->text", "text->image", "image->text", "image->image", "composed", "mixed")
+    whole = summary["all"]["nDCG@3"]
+    assert whole.count == 7 and whole.mean == pytest.approx(np.mean(run.values("nDCG@3")))
+    assert whole.low is not None and whole.high is not None and whole.low < whole.mean < whole.high
+    assert summary["composed"]["nDCG@3"].low is None
+    assert "right modality" not in summary["mixed"]
+
+
+def test_the_table_is_markdown_whose_columns_line_up(run: Run) -> None:
+    lines = run.table().splitlines()
+    assert len({len(line) for line in lines}) == 1 and len({line.count("|") for line in lines}) == 1
+    assert lines[0].split("|")[2].strip() == "all" and "text->image" in lines[0]
+    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == ["questions", "7", "2", "1", "1", "1", "1", "1"]
+    rows = {line.split("|")[1].strip(): line for line in lines[3:]}
+    assert tuple(rows) == run.measures
+    mean = run.summary()["all"]["MRR@3"]
+    assert f"{mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]" in rows["MRR@3"]
+    assert rows["right modality"].rstrip("| ").endswith("-")  # the mixed question tells none
+
+
+def test_one_direction_needs_no_column_for_all(kb: cp.Collection, write: Write) -> None:
+    run = evaluate(kb, write(*QUESTIONS[:2]), k=1, progress=False)
+    assert tuple(run.summary()) == ("text->text",)
+    assert run.measures[0] == "recall@1" and "recall@5" not in run.measures
+
+
+def test_a_run_is_the_same_after_saving_and_says_what_it_was(run: Run, kb: cp.Collection, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old", encoding="utf-8")
+    run.save(path)
+    again = Run.load(path)
+    assert again == run and again.table() == run.table()
+    assert [one.name for one in tmp_path.iterdir()] == ["run.json"]
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert values["model"]["fingerprint"] == kb.space.fingerprint
+    assert values["collection"]["documents"] == {"ok": 5} and values["ranking"]["method"] == "weighted"
+    assert values["summary"]["all"]["recall@1"] == run.summary()["all"]["recall@1"].dict()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"results": [], "k": 1}', '{"results": 3}', "\ufffe", '{"a": 1e'])
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ReadError, match="is no run"):
+        Run.load(path)
+
+
+def test_an_absent_and_a_newer_run_are_refused_and_a_bad_place_to_save(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match="cannot be read"):
+        Run.load(tmp_path / "gone.json")
+    (tmp_path / "new.json").write_text('{"format": 99}', encoding="utf-8")
+    with pytest.raises(ReadError, match="newer Commonplace"):
+        Run.load(tmp_path / "new.json")
+    with pytest.raises(CommonplaceError, match="cannot be written"):
+        run.save(tmp_path / "no" / "such" / "folder.json")
+
+
+def test_a_damaged_part_of_a_run_is_refused(run: Run, tmp_path: Path) -> None:
+    values = run.dict()
+    del values["results"][0]["hits"][0]["score"]
+    (tmp_path / "run.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(ReadError, match="is no run"):
+        Run.load(tmp_path / "run.json")
+
+
+def test_what_cannot_be_asked_is_refused(kb: cp.Collection, write: Write, folder: Path) -> None:
+    path = write(*QUESTIONS)
+    with pytest.raises(QuestionError, match="k is 0"):
+        evaluate(kb, path, k=0)
+    with pytest.raises(QuestionError, match="no questions"):
+        evaluate(kb, [])
+    one = LabelledQuestion("a", {"weather.txt": 1}, "snow", folder=folder)
+    with pytest.raises(QuestionError, match="1 of the questions"):
+        evaluate(kb, [one, one])
+    with pytest.raises(ReadError, match=r"line 1: .*weather\.txt"):  # no picture at all
+        evaluate(kb, write({"image": "weather.txt", "relevant": {"weather.txt": 1}}), progress=False)
+
+
+def test_questions_that_are_in_the_collection_themselves_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "q.txt"
+    path.write_text('{"text": "lighthouse", "relevant": {"a.txt": 1}}', encoding="utf-8")
+    (tmp_path / "a.txt").write_text("A lighthouse keeper.", encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path, workers=1, progress=False)
+        with pytest.raises(QuestionError, match="is itself in the collection"):
+            evaluate(kb, path, progress=False)
+        kb.remove(path)
+        assert evaluate(kb, path, progress=False).values("recall@1") == [1.0]
+
+
+def test_a_question_that_finds_nothing_scores_nothing(kb: cp.Collection, folder: Path) -> None:
+    one = LabelledQuestion("a", {"weather.txt": 1}, "zyxwv", folder=folder)
+    run = evaluate(kb, [one], ranking=WORDS, progress=False)
+    assert run.results[0].hits == ()
+    measures = run.results[0].measures
+    assert measures["recall@10"] == measures["nDCG@10"] == measures["MRR@10"] == measures["right modality"] == 0
+    assert measures["share of text@10"] is None
+    assert "| share of text@10  | -  " in run.table()
+
+
+def test_a_collection_of_one_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "green").save(tmp_path / "green.png")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "green.png", workers=1, progress=False)
+        run = evaluate(kb, [LabelledQuestion("a", {"green.png": 1}, "green", folder=tmp_path)], progress=False)
+    assert run.results[0].measures == {
+        "recall@1": 1, "recall@5": 1, "recall@10": 1, "nDCG@10": 1, "MRR@10": 1, "right modality": 1,
+        "share of text@10": 0, "share of image@10": 1,
+    }  # fmt: skip
+
+
+def test_the_bar_counts_questions(kb: cp.Collection, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(kb, write(*QUESTIONS[:2]), progress=True)
+    assert "2/2" in capsys.readouterr().err
+
+
+# --- two runs ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_compared_with_itself_has_not_changed(run: Run) -> None:
+    found = compare(run, run)
+    assert found.shared == 7 and found.notes == ()
+    assert {row[0] for row in found.rows} == {"all", *run.directions}
+    for one in found.rows.values():
+        assert one.before == one.after and one.change.mean == 0 and one.p == 1
+
+
+def test_a_worse_ranking_shows_as_a_loss(run: Run, kb: cp.Collection, write: Write, folder: Path) -> None:
+    worse = evaluate(kb, load_questions(write(*QUESTIONS)), k=3, ranking=WORDS, progress=False)
+    one = compare(run, worse).rows["all", "nDCG@3"]
+    differences = np.subtract(worse.values("nDCG@3"), run.values("nDCG@3"))
+    assert one.change.mean == pytest.approx(differences.mean()) and one.change.mean < 0
+    assert one.after - one.before == pytest.approx(one.change.mean)
+    assert one.change.low is not None and one.change.low < one.change.mean
+    other = compare(worse, run).rows["all", "nDCG@3"]
+    assert other.change.mean == pytest.approx(-one.change.mean)
+    assert other.p == one.p and one.p is not None and 0 < one.p <= 1
+
+
+def test_the_comparison_prints_and_is_plain_data(run: Run) -> None:
+    found = compare(run, run)
+    lines = found.table().splitlines()
+    assert len(lines) == 2 + len(found.rows) and "+0.000 [+0.000, +0.000]" in found.table()
+    row = json.loads(json.dumps(found.dict()))["rows"][0]
+    assert row["direction"] == "all" and row["measure"] == "recall@1" and row["p"] == 1
+
+
+def test_only_shared_questions_are_compared_and_the_rest_is_noted(run: Run) -> None:
+    few = replace(run, results=run.results[:2])
+    changed = replace(few.results[0], relevant={"another": 1.0})
+    found = compare(run, replace(few, k=5, results=(changed, few.results[1])))
+    assert found.shared == 2 and found.rows["text->text", "recall@1"].change.count == 2
+    assert len(found.notes) == 3
+    text = found.table()
+    assert "5 questions are in the earlier run only" in text and "k = 3" in text and "1 questions have other" in text
+
+
+def test_runs_over_other_questions_are_not_compared(run: Run) -> None:
+    other = replace(run, results=tuple(replace(one, id=f"other {one.id}") for one in run.results))
+    with pytest.raises(QuestionError, match="share no question"):
+        compare(run, other)
+    swapped = replace(run, results=(replace(run.results[0], text="something else"),))
+    with pytest.raises(QuestionError, match="'seal' is another question"):
+        compare(run, swapped)
