@@ -1,0 +1,49 @@
+"""Commonplace: a folder of documents and pictures that answers questions, offline.
+
+import commonplace as cp
+
+kb = cp.open("my-notes")
+kb.add("papers/", "photos/")
+hits = kb.search("a dog catching a frisbee", k=10, modality="image")
+print(kb.ask("Which pump needs the blue seal?").markdown())
+"""
+
+from commonplace.collection import Collection, Hits, Report
+from commonplace.collection import open_collection as open
+from commonplace.errors import (
+    CollectionError,
+    CommonplaceError,
+    ModelError,
+    ModelMismatch,
+    QuestionError,
+    ReadError,
+    VersionError,
+)
+from commonplace.retrieval import Ranking
+from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Span
+
+__all__ = [
+    "Answer",
+    "ArmScore",
+    "Block",
+    "Citation",
+    "Collection",
+    "CollectionError",
+    "CommonplaceError",
+    "Document",
+    "Filter",
+    "Hit",
+    "Hits",
+    "Item",
+    "ModelError",
+    "ModelMismatch",
+    "QuestionError",
+    "Ranking",
+    "ReadError",
+    "Report",
+    "Span",
+    "VersionError",
+    "open",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,416 @@
+"""The ``commonplace`` command: one verb for each method of a collection."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from commonplace.types import printable
+
+if TYPE_CHECKING:  # --help must load no model and no index
+    from commonplace.collection import Collection, Report
+    from commonplace.retrieval import Ranking
+    from commonplace.types import Answer, Document, Hit
+
+__all__ = ["main"]
+
+VERBS = ("add", "search", "ask", "list", "remove", "status", "eval")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status: 0 done, 1 an error (one line on standard error), 2 a wrong call."""
+    parser = _parser()
+    options = parser.parse_args(_with_verb(list(sys.argv[1:] if arguments is None else arguments)))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # file names may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
+    import logging
+
+    from commonplace.errors import CommonplaceError
+
+    logging.getLogger("commonplace").addHandler(logging.NullHandler())  # the report says what a log would
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+        return status
+    except CommonplaceError as problem:
+        print(f"commonplace: {printable(str(problem))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("commonplace: interrupted; what was committed stays, run it again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _with_verb(arguments: list[str]) -> list[str]:
+    """Put ``search`` before a bare question: ``commonplace "red seal"``."""
+    at = 0
+    while at < len(arguments) and arguments[at] in ("--collection", "--model"):
+        at += 2
+    if at >= len(arguments) or arguments[at] in (*VERBS, "-h", "--help", "--version"):
+        return arguments
+    if arguments[at].startswith(("--collection=", "--model=")):
+        return [arguments[at], *_with_verb(arguments[at + 1 :])]
+    return [*arguments[:at], "search", *arguments[at:]]
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    where = common.add_argument_group("collection")
+    where.add_argument(
+        "--collection",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="folder of the collection (default: COMMONPLACE_COLLECTION, else ./.commonplace)",
+    )
+    where.add_argument(
+        "--model",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="folder of a model bundle (default: COMMONPLACE_MODEL, else the one that is shipped)",
+    )
+    parser = argparse.ArgumentParser(
+        prog="commonplace",
+        description="Make a folder of documents and pictures answer questions.",
+        epilog='A bare question is searched: commonplace "red seal"',
+        parents=[common],
+    )
+    parser.add_argument("--version", action="version", version=f"commonplace {_version()}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
+        one = verbs.add_parser(
+            name,
+            help=what,
+            description=what[0].upper() + what[1:] + ".",
+            epilog=f"example:\n  {example}",
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.set_defaults(run=run)
+        return one
+
+    add = verb(
+        "add",
+        _add,
+        "add files and folders; what is unchanged is left alone",
+        "commonplace add papers/ photos/",
+    )
+    add.add_argument("paths", metavar="PATH", nargs="+")
+    add.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
+    add.add_argument("--retry", action="store_true", help="read files again that failed before")
+    add.add_argument("--json", action="store_true", help="print one JSON object")
+
+    find = verb(
+        "search",
+        _search,
+        "find passages and pictures by words, by a picture, or by both",
+        'commonplace search "the same, but in snow" --image dog.jpg -k 5',
+    )
+    find.add_argument("text", metavar="TEXT", nargs="*", help="what to look for; quotes are not needed")
+    _question_options(find)
+    find.add_argument("-k", type=int, default=10, metavar="N", help="number of hits (default: 10)")
+    find.add_argument("--explain", action="store_true", help="show how each score came about")
+    _ranking_options(find)
+
+    ask = verb(
+        "ask",
+        _ask,
+        "answer a question with sentences and pictures, each with its source",
+        'commonplace ask "Which pump needs the blue seal?"',
+    )
+    ask.add_argument("text", metavar="TEXT", nargs="+")
+    _question_options(ask)
+
+    list_ = verb("list", _list, "list the documents", "commonplace list --failed")
+    list_.add_argument("--failed", action="store_true", help="only those that could not be read, with the reason")
+    list_.add_argument("--json", action="store_true", help="print one JSON object")
+
+    remove = verb(
+        "remove",
+        _remove,
+        "remove documents, by path, folder or id, and all that was theirs",
+        "commonplace remove photos/2019",
+    )
+    remove.add_argument("names", metavar="NAME", nargs="*")
+    remove.add_argument("--missing", action="store_true", help="remove the documents whose file is gone")
+
+    judge = verb(
+        "eval",
+        _eval,
+        "measure how well labelled questions are answered, and compare with an earlier run",
+        "commonplace eval questions.jsonl --json run.json --plots plots",
+    )
+    judge.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/evaluation.md")
+    judge.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
+    _ranking_options(judge)
+    judge.add_argument("--json", metavar="FILE", help="keep the run in this file")
+    judge.add_argument("--compare", metavar="FILE", help="compare with the run kept in this file")
+    judge.add_argument("--plots", metavar="DIR", help="draw the run into this folder (needs matplotlib)")
+
+    status = verb("status", _status, "show what the collection holds", "commonplace status")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _question_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", metavar="FILE", help="a picture that is the question, or a part of it")
+    parser.add_argument("--modality", choices=("text", "image"), help="only passages, or only pictures")
+    parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
+    parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _ranking_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fusion", choices=("weighted", "rrf"), default="weighted", help="how the arms are fused")
+    parser.add_argument(
+        "--question",
+        choices=("late", "sum", "slerp"),
+        default="late",
+        help="words and picture asked apart, or as one vector (default: late)",
+    )
+    parser.add_argument(
+        "--views",
+        choices=("separate", "fused", "concat"),
+        default="separate",
+        help="an item's text and picture as separate vectors, or as one (default: separate)",
+    )
+
+
+def _ranking(options: argparse.Namespace) -> Ranking:
+    from commonplace.retrieval import Ranking
+
+    return Ranking(method=options.fusion, question=options.question, views=options.views)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("commonplace")
+
+
+def _open(options: argparse.Namespace, *, make: bool = False) -> Collection:
+    from pathlib import Path
+
+    from commonplace.collection import open_collection
+    from commonplace.errors import CollectionError
+
+    folder = getattr(options, "collection", None) or os.environ.get("COMMONPLACE_COLLECTION") or ".commonplace"
+    model = getattr(options, "model", None) or os.environ.get("COMMONPLACE_MODEL") or None
+    if not make and not Path(os.path.expanduser(folder), "collection.db").exists():
+        raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+    return open_collection(folder, model=model)
+
+
+# --- the verbs -----------------------------------------------------------------------------------------------
+
+
+def _add(options: argparse.Namespace) -> int:
+    with _open(options, make=True) as kb:
+        report = kb.add(*options.paths, workers=options.workers, retry=options.retry)
+    if options.json:
+        _json(_report(report))
+    else:
+        print(report)
+        for name, rows in (("partly read", report.partial), ("failed", report.failed)):
+            for path, reason in rows:
+                print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)
+    done = report.added + report.changed + report.moved + report.unchanged
+    return 0 if done or not report.failed else 1
+
+
+def _report(report: Report) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    values = asdict(report)
+    for name in ("partial", "failed"):
+        values[name] = [{"path": path, "reason": reason} for path, reason in values[name]]
+    return values
+
+
+def _search(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        hits = kb.search(
+            " ".join(options.text) or None,
+            image=options.image,
+            k=options.k,
+            modality=options.modality,
+            path=options.path,
+            media_type=options.media_type,
+            ranking=_ranking(options),
+        )
+        for note in hits.notes:
+            print(f"note: {note}", file=sys.stderr)
+    if options.json:
+        _json({"hits": [hit.dict() for hit in hits]})
+        return 0
+    if not hits:
+        print("nothing found")
+    for number, hit in enumerate(hits, start=1):
+        _print_hit(number, hit, options.explain)
+    return 0
+
+
+def _print_hit(number: int, hit: Hit, explain: bool) -> None:
+    item = hit.item
+    print(f"{number:2}  {hit.score:.3f}  {item.modality:5}  {_short(item.document.path)}{_place(hit)}")
+    if item.text:
+        line = printable(" ".join(item.text.split()))
+        print(
+            textwrap.fill(
+                textwrap.shorten(line, 220, placeholder=" …"),
+                100,
+                initial_indent=" " * 18,
+                subsequent_indent=" " * 18,
+            )
+        )
+    if hit.image and hit.image != item.document.path:
+        print(f"{'':18}picture: {_short(hit.image)}")
+    if explain:
+        print(f"{'':18}{'arm':15}{'raw score':>10}{'rank':>6}{'evidence':>10}{'weight':>8}{'adds':>8}")
+        for arm in hit.arms:
+            evidence = f"{arm.contribution / arm.weight:10.3f}" if arm.weight else f"{'-':>10}"
+            print(f"{'':18}{arm.arm:15}{arm.score:10.3f}{arm.rank:6}{evidence}{arm.weight:8.2f}{arm.contribution:8.3f}")
+
+
+def _place(hit: Hit) -> str:
+    span = hit.item.span
+    parts = []
+    if span.page is not None:
+        parts.append(f"page {span.page}")
+    if hit.item.title:
+        parts.append(printable(hit.item.title))
+    return f"  ({', '.join(parts)})" if parts else ""
+
+
+def _ask(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        answer = kb.ask(
+            " ".join(options.text),
+            image=options.image,
+            modality=options.modality,
+            path=options.path,
+            media_type=options.media_type,
+        )
+    for note in answer.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if options.json:
+        _json(answer.dict())
+    else:
+        print(render(answer))
+    return 0
+
+
+def render(answer: Answer) -> str:
+    """Return an answer as plain text for a terminal: sentences and pictures with [n], sources below."""
+    if answer.abstained:
+        return answer.reason or ""
+    lines = []
+    for block in answer.blocks:
+        marks = "".join(f" [{number}]" for number in block.citations)
+        text = printable(block.text) + marks
+        if block.kind == "image":
+            shown = answer.citation(block.citations[0]).hit.image or ""
+            text = f"[picture] {text}\n          {_short(shown)}"
+            lines.append(text)
+        else:
+            lines.append(textwrap.fill(text, 100))
+    lines.append("")
+    for one in answer.citations:
+        lines.append(
+            f"[{one.number}] {one.place.replace(one.hit.item.document.path, _short(one.hit.item.document.path), 1)}"
+        )
+    return "\n".join(lines)
+
+
+def _list(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        documents = kb.documents(failed=options.failed)
+    if options.json:
+        _json({"documents": [_row(one) for one in documents]})
+        return 0
+    for one in documents:
+        reason = f"  {printable(one.error)}" if one.error else ""
+        print(f"{one.id}  {one.status:7}  {one.items:5}  {one.media_type:18}  {_short(one.path)}{reason}")
+    return 0
+
+
+def _row(one: Document) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "path": one.path,
+        "media_type": one.media_type,
+        "status": one.status,
+        "items": one.items,
+        "error": one.error,
+    }
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from commonplace.errors import QuestionError
+
+    if not options.names and not options.missing:
+        raise QuestionError("say what to remove: paths, folders or ids, or --missing")
+    with _open(options) as kb:
+        count = kb.remove(*options.names, missing=options.missing)
+    print(f"removed {count} document{'' if count == 1 else 's'}")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        status = kb.status()
+    if options.json:
+        _json(status)
+        return 0
+    print(f"collection  {_short(status['collection'])}  {status['bytes'] / 1e6:.1f} MB")
+    print(
+        f"model       {status['model']['name']}  {status['model']['fingerprint']}  {status['model']['dim']} dimensions"
+    )
+    for name in ("documents", "items", "vectors"):
+        print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
+    return 0
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from commonplace.evaluation import Run, compare, evaluate, plot
+
+    before = Run.load(options.compare) if options.compare else None
+    with _open(options) as kb:
+        run = evaluate(kb, options.questions, k=options.k, ranking=_ranking(options))
+        if options.json:
+            run.save(options.json)
+        print(run.table())
+        if before is not None:
+            print(f"\n{compare(before, run).table()}")
+        if options.plots:
+            for path in plot(run, options.plots, collection=kb):
+                print(path)
+    return 0
+
+
+# --- printing ------------------------------------------------------------------------------------------------
+
+
+def _json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=True))  # ASCII: safe on any terminal and for any file name
+
+
+def _short(path: str) -> str:
+    """Return ``path`` relative to the working folder where it lies below it."""
+    try:
+        here = os.getcwd() + os.sep
+    except OSError:  # the working folder is gone
+        here = ""
+    return printable(path.removeprefix(here))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

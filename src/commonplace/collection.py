@@ -1,0 +1,409 @@
+"""A collection: what the user holds. Add, remove, search, ask."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle
+from commonplace.encoders.runtime import threads
+from commonplace.errors import CollectionError, QuestionError, ReadError
+from commonplace.generation import ExtractiveGenerator, cite
+from commonplace.retrieval import Background, Ranking, search
+from commonplace.space import QuestionVectors, Space
+from commonplace.store import LocalStore
+from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
+
+if TYPE_CHECKING:
+    from commonplace.ingest import Batch, Source
+
+__all__ = ["Collection", "Hits", "Report", "open_collection"]
+
+log = logging.getLogger("commonplace")
+
+EVIDENCE = 12  # hits that an answer is made from
+MOST_HITS = 10_000
+LONGEST_QUESTION = 20_000  # characters
+QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
+CROPS = "crops"  # folder of the pictures that were written out to be shown
+_HASH = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(slots=True)
+class Report:
+    """What an ``add`` did: how many documents it added, changed, moved, left alone, and which failed and why."""
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    unchanged: int = 0
+    missing: int = 0
+    """Documents of the folders that were added whose file is gone; ``remove(missing=True)`` removes them."""
+    partial: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    """How many files of which ending are of no type that is read."""
+
+    def __str__(self) -> str:
+        counts = [(self.added, "added"), (self.changed, "changed"), (self.moved, "moved")]
+        counts += [(self.unchanged, "unchanged"), (len(self.partial), "partly read"), (len(self.failed), "failed")]
+        counts += [(self.missing, "missing")]
+        parts = [f"{count} {name}" for count, name in counts if count]
+        if self.skipped:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.skipped.items()))
+            parts.append(f"{sum(self.skipped.values())} of types that are not read ({kinds})")
+        return ", ".join(parts) or "nothing to add"
+
+
+class Hits(list[Hit]):
+    """Hits, best first. ``notes`` says in words which part of the question could not be searched, and why."""
+
+    def __init__(self, hits: Iterable[Hit] = (), notes: Sequence[str] = ()) -> None:
+        super().__init__(hits)
+        self.notes = tuple(notes)
+
+
+class Collection:
+    """Documents, pictures and the space they are searched in; a context manager.
+
+    Made by :func:`commonplace.open`. Safe to search from several threads.
+    """
+
+    def __init__(self, store: LocalStore, space: Space, folder: Path) -> None:
+        self.store = store
+        self.space = space
+        self.folder = folder
+        self._background = Background.from_bundle(space.bundle.spec)
+        self.generator = ExtractiveGenerator(space, self._background)
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    # --- the road in -----------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        *paths: str | os.PathLike[str],
+        workers: int | None = None,
+        retry: bool = False,
+        progress: bool | None = None,
+    ) -> Report:
+        """Add files and folders; what is unchanged is left alone, and a bad file never stops the rest.
+
+        ``workers`` reader processes (default: one a processor); ``retry`` reads files again that failed before;
+        ``progress`` shows a bar (default: where standard error is a terminal). Files that fail are in the report and
+        logged as warnings. Whole documents are committed, many
+        a transaction: what an interrupted ``add`` had committed stays, and the next one goes on from there.
+        Raises CollectionError where the collection cannot be written.
+        """
+        from tqdm import tqdm
+
+        from commonplace.ingest import Pool, ingest, walk
+        from commonplace.readers import ReadOptions
+
+        if workers is not None and not 1 <= workers <= 256:
+            raise QuestionError(f"workers is {workers}: choose 1 to 256")
+        self.space.bundle.verify()
+        report = Report()
+        sources, problems, skipped = walk([Path(path) for path in paths], exclude=self.folder)
+        report.skipped = dict(skipped)
+        for path, reason in problems:
+            report.failed.append((str(path), reason))
+            log.warning("%s: %s", path, reason)
+        before = {document.id: document for document in self.store.documents()}
+        waiting = [source for source in sources if not self._unchanged(source, before, retry)]
+        report.unchanged = len(sources) - len(waiting)
+        options = ReadOptions(
+            tokenizer=str(self.space.bundle.text.tokenizer_path), max_tokens=self.space.bundle.text.max_tokens
+        )
+        bar = tqdm(
+            total=len(sources),
+            initial=report.unchanged,
+            unit="file",
+            disable=None if progress is None else not progress,
+        )
+        if waiting:
+            with bar, Pool(options, workers or min(threads(), len(waiting))) as pool:
+                for batch in ingest(waiting, pool, bar.update):
+                    self._put(batch, before, report)
+            self.store.checkpoint()
+        self._tidy()
+        report.missing = self._missing(paths)
+        return report
+
+    def _missing(self, paths: Iterable[str | os.PathLike[str]]) -> int:
+        """Return how many documents below these folders have lost their file."""
+        folders = tuple(_named(path).rstrip(os.sep) + os.sep for path in paths)
+        return sum(one.path.startswith(folders) and not os.path.lexists(one.path) for one in self.store.documents())
+
+    def _put(self, batch: Batch, before: dict[str, Document], report: Report) -> None:
+        """Encode and commit one batch."""
+        gone: list[str] = []
+        # One document by two names (a link that appeared meanwhile) is one document.
+        readings = list({reading.document.id: reading for reading in batch.readings}.values())
+        for reading in readings:
+            document = reading.document
+            if document.id in before:
+                report.changed += 1
+            elif moved := self._moved_from(document):
+                gone += moved
+                report.moved += 1
+            else:
+                report.added += 1
+            if document.error:
+                report.partial.append((document.path, document.error))
+                log.warning("%s: partly read: %s", document.path, document.error)
+        if readings:
+            self.store.add(readings, self.space.encode(readings, self.store.known), instead=gone)
+        failures = []
+        for source, problem in batch.failures:
+            report.failed.append((str(source.path), str(problem)))
+            log.warning("%s: %s", source.path, problem)
+            failures.append(self._failed(source, str(problem), before))
+        if failures:
+            self.store.note(failures)
+
+    def _unchanged(self, source: Source, before: dict[str, Document], retry: bool) -> bool:
+        from commonplace.readers import stamp, stamp_paths
+
+        known = before.get(_document_id(source.path))
+        if known is None or (retry and known.status == "failed"):
+            return False
+        try:
+            return stamp(stamp_paths(known.stamp)) == known.stamp
+        except (OSError, ValueError):
+            return False
+
+    def _moved_from(self, document: Document) -> list[str]:
+        """Return the documents with the same bytes whose file is gone: this one is theirs under a new name."""
+        same = self.store.with_content(document.content_hash)
+        return [one.id for one in same if one.id != document.id and not os.path.lexists(one.path)]
+
+    def _failed(self, source: Source, reason: str, before: dict[str, Document]) -> Document:
+        """Return the row for a file that could not be read; an earlier good reading of it stays findable."""
+        from commonplace.readers import media_type, stamp
+
+        try:
+            mark = stamp([source.path])
+        except OSError:
+            mark = ""
+        known = before.get(_document_id(source.path))
+        if known is not None:
+            if known.items:
+                reason += "; what was read of it before is kept"
+            return replace(known, status="failed", error=reason, stamp=mark)
+        try:
+            kind = media_type(source.path)
+        except (OSError, ReadError):
+            kind = None
+        return Document(
+            _document_id(source.path),
+            _real(source.path).as_uri(),
+            _named(source.path),
+            kind or "application/octet-stream",
+            status="failed",
+            error=reason,
+            stamp=mark,
+        )
+
+    def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
+        """Remove documents by path (a folder: everything below it) or id, with all that was theirs.
+
+        ``missing`` removes those whose file is gone. Returns how many were removed; raises CollectionError for a
+        name that matches none.
+        """
+        documents = self.store.documents()
+        ids = [one.id for one in documents if missing and not os.path.lexists(one.path)]
+        for name in names:
+            if not str(name):
+                raise QuestionError("a name to remove is empty: say which document or folder")
+            path = _named(name)
+            below = path.rstrip(os.sep) + os.sep
+            found = [
+                one.id for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)
+            ]
+            if not found:
+                raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
+            ids += found
+        count = self.store.remove(dict.fromkeys(ids))
+        self._tidy()
+        return count
+
+    def _tidy(self) -> None:
+        """Remove the crops that were written out to be shown and whose picture the collection no longer holds."""
+        for file in (self.folder / CROPS).glob("*.jpg"):
+            if _HASH.fullmatch(file.stem) and self.store.thumbnail(file.stem) is None:
+                file.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or not empty
+            (self.folder / CROPS).rmdir()
+
+    # --- the road out ----------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        k: int = 10,
+        modality: Modality | None = None,
+        path: str | None = None,
+        media_type: str | None = None,
+        ranking: Ranking | None = None,
+    ) -> Hits:
+        """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
+
+        ``modality``, ``path`` (a file, folder or glob) and ``media_type`` (a glob) filter inside the search.
+        Scores lie in [0, 1]; each hit's ``arms`` account for its score. Raises QuestionError for an empty question
+        or an unusable filter, ReadError for an unreadable picture.
+        """
+        return self._search(*self._ask(text, image), k, _filter(modality, path, media_type), ranking or Ranking())
+
+    def ask(
+        self,
+        text: str,
+        *,
+        image: Any = None,
+        modality: Modality | None = None,
+        path: str | None = None,
+        media_type: str | None = None,
+        ranking: Ranking | None = None,
+    ) -> Answer:
+        """Answer from the collection: sentences and pictures with citations, or an abstention with its reason.
+
+        Arguments and errors as for :meth:`search`.
+        """
+        question, vectors = self._ask(text, image)
+        hits = self._search(question, vectors, EVIDENCE, _filter(modality, path, media_type), ranking or Ranking())
+        answer = cite(self.generator.generate(question.text or "", vectors, hits), hits)
+        return replace(answer, notes=hits.notes)
+
+    def _ask(self, text: str | None, image: Any) -> tuple[Question, QuestionVectors]:
+        if len(text or "") > LONGEST_QUESTION:
+            raise QuestionError(f"the question is longer than {LONGEST_QUESTION:,} characters: shorten it")
+        words = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split()) or None
+        question = Question(words, None if image is None else _pixels(image))
+        if question.text is None and question.image is None:
+            raise QuestionError("the question is empty: ask with words, with a picture, or with both")
+        return question, self.space.ask(question)
+
+    def _search(self, question: Question, vectors: QuestionVectors, k: int, where: Filter, ranking: Ranking) -> Hits:
+        if not isinstance(k, int) or not 1 <= k <= MOST_HITS:
+            raise QuestionError(f"k is {k}: ask for 1 to {MOST_HITS:,} hits")
+        found = search(self.store, question.text, vectors, self._background, k=k, where=where, ranking=ranking)
+        hits = (Hit(one.entry.item, one.score, one.arms, self._show(one.entry.item)) for one in found)
+        return Hits(hits, vectors.notes)
+
+    def _show(self, item: Item) -> str | None:
+        """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
+        if item.picture is None:
+            return None
+        document = item.document
+        if document.media_type.startswith("image/") and os.path.exists(document.path):
+            return str(document.path)
+        path = self.folder / CROPS / f"{item.picture}.jpg"
+        if not path.exists():
+            thumbnail = self.store.thumbnail(item.picture)
+            if thumbnail is None:
+                return None
+            try:
+                path.parent.mkdir(exist_ok=True)
+                beside = path.with_suffix(f".{os.getpid()}.part")
+                beside.write_bytes(thumbnail)
+                beside.replace(path)
+            except OSError as problem:
+                log.warning("the picture %s could not be written out (%s)", path, problem.strerror)
+                return None
+        return str(path.resolve())
+
+    # --- what there is ---------------------------------------------------------------------------------------
+
+    def documents(self, *, failed: bool = False) -> list[Document]:
+        """Return the documents by path; with ``failed`` only those that could not be read."""
+        return [one for one in self.store.documents() if not failed or one.status == "failed"]
+
+    def status(self) -> dict[str, Any]:
+        """Return counts, model and size on disk as plain values; bytes for the size."""
+        size = sum(file.stat().st_size for file in self._files())
+        model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
+        return {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
+
+    def _files(self) -> Iterator[Path]:
+        return (path for path in self.folder.rglob("*") if path.is_file())
+
+
+def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None) -> Collection:
+    """Open the collection in ``folder``, made if absent; ``model`` is a bundle's folder (default: the one shipped).
+
+    Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
+    model, VersionError where it was made by a newer version, ModelError where the bundle cannot be read.
+    """
+    space = Space(Bundle(Path(model) if model is not None else DEFAULT_BUNDLE))
+    path = _real(folder)
+    store = LocalStore(path, space=space.name, fingerprint=space.fingerprint, dim=space.dim, offset=space.offset)
+    return Collection(store, space, path)
+
+
+def _real(path: str | os.PathLike[str]) -> Path:
+    """Return the path with every link resolved: what a document's id and URI are made from."""
+    return Path(os.path.realpath(os.path.expanduser(path)))
+
+
+def _named(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path as the user knows it, links and all: what a document shows."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _document_id(path: Path) -> str:
+    return stable_id(_real(path).as_uri())
+
+
+def _filter(modality: Modality | None, path: str | None, media_type: str | None) -> Filter:
+    if modality is not None and modality not in ("text", "image", "video"):
+        raise QuestionError(f"modality is {modality!r}: choose text, image or video")
+    if path == "" or media_type == "":
+        raise QuestionError("a filter is empty: leave it out, or say what it allows")
+    if path and not any(mark in path for mark in "*?["):
+        # A name that exists here is that file or folder; any other is looked for anywhere in a path.
+        path = _named(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
+    return Filter(modality, path, media_type)
+
+
+def _pixels(image: Any) -> NDArray[np.uint8]:
+    """Return a question's picture as RGB pixels, read as a stored picture is."""
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise QuestionError(
+                f"the picture is an array of shape {image.shape} and type {image.dtype}: "
+                "give RGB uint8, (height, width, 3)"
+            )
+        return image
+    from commonplace.readers import load_picture
+
+    if isinstance(image, (str, os.PathLike)):
+        path = Path(image)
+        if not path.is_file():
+            raise ReadError(f"there is no picture {path}: check the name")
+        try:
+            return load_picture(path, max_pixels=QUESTION_PIXELS).pixels
+        except ReadError as problem:
+            raise ReadError(f"{path}: {problem}") from problem
+    return load_picture(image, max_pixels=QUESTION_PIXELS).pixels

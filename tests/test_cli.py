@@ -1,0 +1,182 @@
+"""The command line as a user types it: real processes, exit codes, JSON as documented, help with examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from commonplace.cli import VERBS
+
+
+def run(*arguments: object, cwd: Path, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "commonplace.cli", *(str(one) for one in arguments)]
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120
+    )
+    assert (done.returncode == 0) is ok, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a collection in ``.commonplace``."""
+    root = tmp_path_factory.mktemp("cli")
+    (root / "papers").mkdir()
+    (root / "papers" / "pumps.md").write_text("# Pumps\n\nThe north pump needs the blue seal.\n", encoding="utf-8")
+    (root / "papers" / "bad.pdf").write_bytes(b"%PDF-1.4 nothing")
+    Image.new("RGB", (64, 64), "red").save(root / "papers" / "red.png")
+    done = run("add", "papers", cwd=root)
+    assert done.stdout.startswith("2 added") and "bad.pdf" in done.stderr
+    return root
+
+
+def test_a_bare_question_is_searched(place: Path) -> None:
+    out = run("blue seal", cwd=place).stdout
+    assert "papers/pumps.md" in out.splitlines()[0] and "blue seal" in out
+    assert run("blue", "seal", cwd=place).stdout == out
+    assert run("--collection", ".commonplace", "blue seal", cwd=place).stdout == out
+    assert run("blue seal", cwd=place.parent, COMMONPLACE_COLLECTION=str(place / ".commonplace")).stdout
+
+
+def test_search_json_is_the_documented_object(place: Path) -> None:
+    found = json.loads(run("search", "blue seal", "--json", "-k", 2, cwd=place).stdout)
+    assert set(found) == {"hits"}
+    for hit in found["hits"]:
+        assert set(hit) == {
+            "id", "document", "path", "modality", "score", "span", "title", "text", "image", "arms"
+        }  # fmt: skip
+        for arm in hit["arms"]:
+            assert set(arm) == {"arm", "score", "rank", "weight", "contribution"}
+        assert sum(arm["contribution"] for arm in hit["arms"]) == pytest.approx(hit["score"], abs=1e-12)
+
+
+def test_search_by_picture_and_by_both(place: Path) -> None:
+    for arguments in (["search", "--image", "papers/red.png"], ["search", "red", "--image", "papers/red.png"]):
+        first = run(*arguments, cwd=place).stdout.splitlines()[0]
+        assert "red.png" in first and "image" in first
+
+
+def test_explain_shows_the_arms(place: Path) -> None:
+    out = run("search", "blue seal", "--explain", cwd=place).stdout
+    assert "lexical" in out and "text->text" in out and "adds" in out
+
+
+def test_ask_shows_sources_and_its_json_resolves(place: Path) -> None:
+    out = run("ask", "Which pump needs the blue seal?", cwd=place).stdout
+    assert "[1]" in out and "papers/pumps.md" in out
+    answer = json.loads(run("ask", "Which pump needs the blue seal?", "--json", cwd=place).stdout)
+    assert set(answer) == {"question", "abstained", "reason", "notes", "blocks", "citations", "hits"}
+    numbers = {one["number"] for one in answer["citations"]}
+    assert {n for block in answer["blocks"] for n in block["citations"]} == numbers != set()
+
+
+def test_list_and_status(place: Path) -> None:
+    documents = json.loads(run("list", "--json", cwd=place).stdout)["documents"]
+    assert {Path(one["path"]).name for one in documents} == {"pumps.md", "bad.pdf", "red.png"}
+    assert all(set(one) == {"id", "path", "media_type", "status", "items", "error"} for one in documents)
+    (failed,) = json.loads(run("list", "--failed", "--json", cwd=place).stdout)["documents"]
+    assert failed["path"].endswith("bad.pdf") and failed["status"] == "failed" and failed["error"]
+    assert "bad.pdf" in run("list", "--failed", cwd=place).stdout
+    status = json.loads(run("status", "--json", cwd=place).stdout)
+    assert status["documents"] == {"failed": 1, "ok": 2}
+
+
+def test_eval_measures_compares_and_draws(place: Path) -> None:
+    questions = [
+        {"id": "seal", "text": "Which seal does the north pump need?", "relevant": {"papers/pumps.md": 1}},
+        {"id": "red", "image": "papers/red.png", "relevant": {"papers/red.png": 1}},
+    ]
+    (place / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
+    out = run("eval", "questions.jsonl", "-k", 3, "--json", "run.json", "--plots", "plots", cwd=place).stdout
+    assert "recall@3" in out and "text->text" in out and "image->image" in out
+    assert (place / "plots" / "recall.svg").exists()
+    again = run("eval", "questions.jsonl", "-k", 3, "--fusion", "rrf", "--compare", "run.json", cwd=place).stdout
+    assert "change" in again
+    (place / "wrong.jsonl").write_text('{"text": "x", "relevant": {"absent.md": 1}}', encoding="utf-8")
+    assert "absent.md" in run("eval", "wrong.jsonl", cwd=place, ok=False).stderr
+
+
+def test_errors_are_one_line_and_say_what_to_do(place: Path, tmp_path: Path) -> None:
+    cases: list[tuple[list[Any], Path, str]] = [
+        (["search", "x"], tmp_path, "there is no collection"),
+        (["remove", "absent.txt"], place, "no document"),
+        (["remove"], place, "say what to remove"),
+        (["search", " "], place, "the question is empty"),
+        (["search", "--image", "absent.png"], place, "no picture"),
+        (["search", "--image", "papers/bad.pdf"], place, "bad.pdf"),
+        (["--model", tmp_path, "search", "x"], place, "no model bundle"),
+        (["add", "absent"], place, "absent"),
+    ]
+    for arguments, cwd, expected in cases:
+        done = run(*arguments, cwd=cwd, ok=False)
+        assert expected in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert len([line for line in done.stderr.splitlines() if line.startswith("commonplace:")]) <= 1
+
+
+def test_terminal_is_not_driven_by_documents(place: Path, tmp_path: Path) -> None:
+    evil = "The gauge \x1b[31mreads\x07 nine bar \x1b]0;owned\x07 today. " + "It is a calm day at sea. " * 30
+    (tmp_path / "evil.txt").write_text(evil, encoding="utf-8")
+    run("add", "evil.txt", cwd=tmp_path)
+    for arguments in (["search", "gauge"], ["ask", "What does the gauge read?"], ["list"]):
+        out = run(*arguments, cwd=tmp_path).stdout
+        assert "\x1b" not in out and "\x07" not in out
+
+
+def test_odd_file_names_go_in_and_are_printed(tmp_path: Path) -> None:
+    odd = [b"new\nline.txt", "emoji \U0001f600.txt".encode(), b"latin-\xe9.txt", b"-dash.txt", b"[x]*?.txt"]
+    (tmp_path / "odd").mkdir()
+    for name in odd:
+        path = os.path.join(os.fsencode(tmp_path / "odd"), name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("The gauge reads nine bar.")
+    assert run("add", "odd", cwd=tmp_path).stdout.startswith(f"{len(odd)} added")
+    hits = json.loads(run("search", "gauge", "--json", cwd=tmp_path).stdout)["hits"]
+    assert {os.fsencode(os.path.basename(hit["path"])) for hit in hits} == set(odd)
+    run("search", "gauge", cwd=tmp_path)
+    assert run("add", "odd", cwd=tmp_path).stdout.startswith(f"{len(odd)} unchanged")
+
+
+def test_an_add_killed_at_any_moment_is_whole_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for n in range(1200):
+        (tmp_path / "docs" / f"{n}.txt").write_text(f"Document {n} speaks of topic {n * 7919 % 1000}.")
+    command = [sys.executable, "-m", "commonplace.cli", "add", "docs"]
+    held = 0
+    for seconds in (1.0, 1.7, 2.4):
+        running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        running.kill()
+        running.wait()
+        if not (tmp_path / ".commonplace" / "collection.db").exists():
+            continue
+        database = sqlite3.connect(tmp_path / ".commonplace" / "collection.db")
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        counts = [database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("items", "views")]
+        database.close()
+        assert counts[0] == counts[1] >= held  # whole documents only, and nothing that was there is gone
+        held = counts[0]
+    run("add", "docs", cwd=tmp_path)
+    documents = json.loads(run("status", "--json", cwd=tmp_path).stdout)["documents"]
+    assert documents == {"ok": 1200}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_an_example_that_parses(verb: str, tmp_path: Path) -> None:
+    out = run(verb, "--help", cwd=tmp_path).stdout
+    example = re.search(r"example:\n\s+(commonplace .+)", out)
+    assert example and verb in example[1]
+
+
+def test_help_and_version(tmp_path: Path) -> None:
+    assert all(verb in run("--help", cwd=tmp_path).stdout for verb in VERBS)
+    assert run("--version", cwd=tmp_path).stdout.startswith("commonplace 0.")

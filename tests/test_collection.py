@@ -1,0 +1,382 @@
+"""The whole road on real files: add, change, move, remove, search three ways, ask."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import commonplace as cp
+from tests.conftest import data
+
+PUMP = """# Pumps
+
+## The north pump
+
+The north pump needs the blue seal. Change it every spring.
+
+## The south pump
+
+The south pump runs dry in August and has a brass valve.
+"""
+
+
+def draw(path: Path, colour: str, shape: str = "ellipse") -> Path:
+    image = Image.new("RGB", (200, 160), "white")
+    getattr(ImageDraw.Draw(image), shape)((40, 20, 160, 140), fill=colour)
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "notes"
+    (root / "pictures").mkdir(parents=True)
+    (root / "pumps.md").write_text(PUMP + "\n![A red ball on white](pictures/ball.png)\n", encoding="utf-8")
+    (root / "weather.txt").write_text(
+        "Snow fell on the mountains all night long. The road was closed.", encoding="utf-8"
+    )
+    (root / "zh.txt").write_text("北边的水泵需要蓝色的密封圈。南边的水泵八月会干转。", encoding="utf-8")
+    draw(root / "pictures" / "ball.png", "red")
+    draw(root / "pictures" / "box.png", "blue", "rectangle")
+    return root
+
+
+@pytest.fixture
+def kb(tmp_path: Path, folder: Path) -> cp.Collection:
+    collection = cp.open(tmp_path / "kb")
+    report = collection.add(folder)
+    assert not report.failed, report.failed
+    return collection
+
+
+def names(hits: list[cp.Hit]) -> list[str]:
+    return [Path(hit.item.document.path).name for hit in hits]
+
+
+def test_words_find_the_passage_that_means_the_same(kb: cp.Collection) -> None:
+    assert names(kb.search("which gasket colour does the northern water pump take", k=1)) == ["pumps.md"]
+    assert names(kb.search("winter storm blocks street", k=1)) == ["weather.txt"]
+
+
+def test_chinese_is_found_by_its_words_and_says_so(kb: cp.Collection) -> None:
+    hits = kb.search("蓝色密封圈", k=3)
+    assert names(hits)[0] == "zh.txt"
+    assert hits.notes and "spelling" in hits.notes[0]
+    assert {arm.arm for hit in hits for arm in hit.arms} == {"lexical"}
+    answer = kb.ask("北边的水泵需要什么")
+    assert not answer.abstained and "密封圈" in answer.blocks[0].text
+
+
+def test_a_picture_finds_itself_and_scores_stay_in_range(kb: cp.Collection, folder: Path) -> None:
+    hits = kb.search(image=folder / "pictures" / "box.png", k=5)
+    assert names(hits)[0] == "box.png"
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert all(0 <= hit.score <= 1 for hit in hits)
+
+
+def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder: Path) -> None:
+    picture = folder / "pictures" / "ball.png"
+    for method in ("weighted", "rrf"):
+        for question in ("late", "sum", "slerp"):
+            for views in ("separate", "fused", "concat"):
+                ranking = cp.Ranking(method=method, question=question, views=views)  # type: ignore[arg-type]
+                hits = kb.search("a red ball", image=picture, k=20, ranking=ranking)
+                assert hits, ranking
+                for hit in hits:
+                    assert hit.score == math.fsum(arm.contribution for arm in hit.arms)
+                arms = {arm.arm for hit in hits for arm in hit.arms} - {"lexical"}
+                asked = {"text", "image"} if question == "late" else {"both"}
+                found = {"text", "image"} if views == "separate" else {"item"}
+                assert arms == {f"{a}->{f}" for a in asked for f in found}
+
+
+def test_filters_work_inside_the_search(kb: cp.Collection, folder: Path) -> None:
+    assert {hit.item.modality for hit in kb.search("pump", k=20, modality="image")} == {"image"}
+    assert set(names(kb.search("pump", k=20, path=str(folder / "pictures")))) == {"ball.png", "box.png"}
+    assert set(names(kb.search("pump", k=20, path="*.txt"))) == {"weather.txt"}
+    assert set(names(kb.search("水泵", k=20, path="*.txt"))) == {"zh.txt"}
+    assert set(names(kb.search("pump", k=20, media_type="text/markdown"))) == {"pumps.md"}
+    assert kb.search("pump", path="/nowhere") == []
+
+
+def test_a_folder_reached_by_a_link_is_filtered_and_removed_by_its_name(tmp_path: Path, folder: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(folder, target_is_directory=True)
+    with cp.open(tmp_path / "linked-kb") as kb:
+        assert kb.add(link).added == 5
+        assert kb.add(folder).unchanged == 5  # the same files
+        assert kb.search("snow", path=str(link), k=1)
+        assert kb.remove(link / "weather.txt") == 1
+        assert kb.remove(link) == 4
+
+
+def test_results_are_the_same_every_time(kb: cp.Collection) -> None:
+    first = [hit.dict() for hit in kb.search("a ball on the road", k=20)]
+    assert first == [hit.dict() for hit in kb.search("a ball on the road", k=20)]
+    json.dumps(first)
+
+
+def test_adding_again_reads_only_what_is_new(kb: cp.Collection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = kb.add(folder)
+    assert (report.added, report.changed, report.unchanged) == (0, 0, 5)
+    ids = {one.path: one.id for one in kb.documents()}
+    (folder / "weather.txt").write_text("The sun shone on the beach all day. Everybody swam.", encoding="utf-8")
+    report = kb.add(folder)
+    assert (report.added, report.changed, report.unchanged) == (0, 1, 4)
+    assert {one.path: one.id for one in kb.documents()} == ids
+    assert names(kb.search("sunbathing", k=1)) == ["weather.txt"]
+    assert "Snow" not in " ".join(hit.item.text or "" for hit in kb.search("snow on the mountains", k=20))
+
+
+def test_a_changed_picture_changes_the_page_that_shows_it(kb: cp.Collection, folder: Path) -> None:
+    draw(folder / "pictures" / "ball.png", "green", "rectangle")
+    report = kb.add(folder)
+    assert report.changed == 2  # the picture, and the Markdown page it stands on
+
+
+def test_moved_and_copied_files_are_not_encoded_again(
+    kb: cp.Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    for tower in (kb.space.bundle.text, kb.space.bundle.image):
+        original = tower.encode
+
+        def counting(views, *rest, original=original):  # type: ignore[no-untyped-def]
+            encoded.append(len(views))
+            return original(views, *rest)
+
+        monkeypatch.setattr(tower, "encode", counting)
+    shutil.move(folder / "weather.txt", folder / "renamed.txt")
+    shutil.copy(folder / "pictures" / "box.png", folder / "pictures" / "copy.png")
+    report = kb.add(folder)
+    assert (report.moved, report.added, report.failed) == (1, 1, [])
+    assert encoded == []
+    paths = {Path(one.path).name for one in kb.documents()}
+    assert "renamed.txt" in paths and "weather.txt" not in paths and {"box.png", "copy.png"} <= paths
+    assert names(kb.search("snow on the road", k=1)) == ["renamed.txt"]
+
+
+def test_remove_by_path_folder_and_id(kb: cp.Collection, folder: Path) -> None:
+    assert kb.remove(folder / "weather.txt") == 1
+    assert kb.remove(folder / "pictures") == 2
+    page = next(one for one in kb.documents() if one.path.endswith("pumps.md"))
+    assert kb.remove(page.id) == 1
+    assert names(kb.search("snow pump ball", k=20)) == ["zh.txt"] or not kb.search("snow pump ball", k=20)
+    with pytest.raises(cp.CollectionError, match="no document"):
+        kb.remove(folder / "weather.txt")
+    (folder / "zh.txt").unlink()
+    assert kb.remove(missing=True) == 1
+    counts = kb.status()
+    assert (counts["documents"], counts["items"], counts["vectors"]) == ({}, {}, {})
+    assert not (kb.folder / "crops").exists()
+
+
+def test_only_our_own_crops_are_removed(tmp_path: Path, folder: Path) -> None:
+    """A collection may live in a folder that holds other things: they stay."""
+    home = tmp_path / "home"
+    for name in ("pictures", "crops"):
+        (home / name).mkdir(parents=True)
+        (home / name / "holiday.jpg").write_bytes(b"mine")
+    with cp.open(home) as kb:
+        kb.add(folder)
+        (crop,) = {hit.image for hit in kb.search("red ball", k=20) if hit.image and "/crops/" in hit.image}
+        (folder / "pumps.md").write_text(PUMP, encoding="utf-8")  # shows no picture any more
+        (folder / "pictures" / "ball.png").unlink()
+        assert kb.add(folder).missing == 1
+        assert Path(crop).exists()  # the missing picture file is still in the collection
+        kb.remove(missing=True)
+        assert not Path(crop).exists()
+        kb.remove(folder)
+    assert (home / "pictures" / "holiday.jpg").exists() and (home / "crops" / "holiday.jpg").exists()
+
+
+def test_bad_files_are_rows_with_reasons_and_the_rest_goes_in(tmp_path: Path, folder: Path) -> None:
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "truncated.jpg").write_bytes(_jpeg()[:400])
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing here")
+    (folder / "binary.txt").write_bytes(bytes(range(256)) * 40)
+    os.symlink(folder / "loop", folder / "loop")
+    with cp.open(tmp_path / "kb") as kb:
+        report = kb.add(folder, tmp_path / "absent")
+        assert report.added == 5
+        reasons = {Path(path).name: reason for path, reason in report.failed}
+        assert {"empty.txt", "truncated.jpg", "broken.pdf", "binary.txt", "absent"} <= set(reasons)
+        assert all("\n" not in reason and reason for reason in reasons.values())
+        failed = kb.documents(failed=True)
+        assert {Path(one.path).name for one in failed} >= {"empty.txt", "truncated.jpg", "broken.pdf", "binary.txt"}
+        assert all(one.error and one.items == 0 for one in failed)
+        again = kb.add(folder)
+        assert (again.added, again.changed) == (0, 0)
+        (folder / "empty.txt").write_text("no longer empty: the gauge reads nine bar")
+        assert kb.add(folder).changed == 1
+        assert names(kb.search("gauge", k=1)) == ["empty.txt"]
+
+
+def test_a_link_to_a_file_already_there_is_no_second_document(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import commonplace.ingest as ingest
+
+    walk = ingest.walk
+
+    def swap(*arguments: object, **options: object) -> object:
+        found = walk(*arguments, **options)  # type: ignore[arg-type]
+        (folder / "weather.txt").unlink()
+        (folder / "weather.txt").symlink_to("pumps.md")
+        return found
+
+    monkeypatch.setattr(ingest, "walk", swap)
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(folder)
+        assert len(kb.documents()) == 4
+
+
+def test_files_of_unread_types_are_counted(tmp_path: Path, folder: Path) -> None:
+    (folder / "a.docx").write_bytes(b"PK")
+    with cp.open(tmp_path / "kb") as kb:
+        report = kb.add(folder)
+    assert report.skipped == {".docx": 1} and "1 of types that are not read (1 .docx)" in str(report)
+
+
+def test_a_file_that_breaks_keeps_what_was_read_before(kb: cp.Collection, folder: Path) -> None:
+    (folder / "weather.txt").write_bytes(b"")
+    report = kb.add(folder)
+    assert [Path(path).name for path, _ in report.failed] == ["weather.txt"]
+    assert names(kb.search("snow on the road", k=1)) == ["weather.txt"]
+    (row,) = kb.documents(failed=True)
+    assert "kept" in (row.error or "") and row.items == 1
+
+
+def _jpeg() -> bytes:
+    import io
+
+    out = io.BytesIO()
+    Image.effect_noise((200, 200), 50).convert("RGB").save(out, "JPEG")
+    return out.getvalue()
+
+
+def test_wrong_questions_are_refused_with_what_to_do(kb: cp.Collection, folder: Path, tmp_path: Path) -> None:
+    wrong_values: list[dict[str, object]] = [
+        {"text": " "}, {"text": None}, {"text": "x" * 30_000}, {"text": "x", "modality": "sound"},
+        {"text": "x", "path": ""}, {"text": "x", "media_type": ""},
+        *({"text": "x", "k": k} for k in (0, -1, 10**9, 2.5, float("nan"), "3", None)),
+    ]  # fmt: skip
+    for wrong in wrong_values:
+        with pytest.raises(cp.QuestionError):
+            kb.search(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(cp.QuestionError, match="empty"):
+        kb.remove("")
+    with pytest.raises(cp.QuestionError, match="workers"):
+        kb.add(folder, workers=-1)
+    with pytest.raises(cp.ReadError, match="no picture"):
+        kb.search(image=tmp_path / "absent.png")
+    with pytest.raises(cp.ReadError):
+        kb.search(image=folder / "pumps.md")
+    with pytest.raises(cp.QuestionError, match="RGB uint8"):
+        kb.search(image=np.zeros((4, 4), np.uint8))
+
+
+def test_naughty_questions_break_nothing(kb: cp.Collection) -> None:
+    for text in json.loads((data("blns") / "blns.json").read_text(encoding="utf-8")):
+        if text.replace("\x00", " ").strip():
+            kb.search(text, k=3)
+    kb.search("lone surrogate \ud800", k=3)
+    kb.search("word " * 3000, k=3)
+
+
+def test_an_empty_collection_answers_that_it_is_empty(tmp_path: Path) -> None:
+    with cp.open(tmp_path / "kb") as kb:
+        assert kb.search("anything") == []
+        answer = kb.ask("anything?")
+        assert answer.abstained and "Nothing was found" in (answer.reason or "")
+
+
+def test_answers_quote_what_stands_at_their_span(kb: cp.Collection, folder: Path) -> None:
+    answer = kb.ask("Which pump needs the blue seal?")
+    assert not answer.abstained
+    assert any("north pump needs the blue seal" in block.text for block in answer.blocks)
+    for block in answer.blocks:
+        for number in block.citations:
+            one = answer.citation(number)
+            assert one.number == number
+            if block.kind == "text":
+                text = Path(one.hit.item.document.path).read_text(encoding="utf-8")
+                assert " ".join(text[one.span.start : one.span.end].split()) == one.quote
+    assert "[1]" in answer.markdown()
+    json.dumps(answer.dict())
+
+
+def test_an_answer_can_be_a_picture(kb: cp.Collection) -> None:
+    answer = kb.ask("a red ball on white")
+    pictures = [block for block in answer.blocks if block.kind == "image"]
+    assert pictures and "red ball" in pictures[0].text
+    shown = answer.citation(pictures[0].citations[0]).hit.image
+    assert shown and Path(shown).exists()
+    assert f"](<{shown}>)" in answer.markdown()
+
+
+def test_an_answer_says_and_shows_nothing_twice(kb: cp.Collection, folder: Path) -> None:
+    shutil.copy(folder / "weather.txt", folder / "copy.txt")
+    shutil.copy(folder / "pumps.md", folder / "again.md")
+    kb.add(folder)
+    for question in ("When did the snow fall?", "a red ball on white"):
+        blocks = kb.ask(question).blocks
+        assert blocks and len({block.text for block in blocks}) == len(blocks)
+
+
+def test_what_is_not_there_is_not_invented(kb: cp.Collection) -> None:
+    answer = kb.ask("Who won the chess championship in 1972?")
+    assert answer.abstained and answer.reason and answer.blocks == () and answer.citations == ()
+
+
+def test_a_code_in_the_question_must_be_in_the_answer(tmp_path: Path) -> None:
+    (tmp_path / "errors.md").write_text(
+        "# Errors\n\n## 0x80370102\n\nThe virtual machine could not be started.\n\n"
+        "## 0x8000FFFF\n\nThe error means an unexpected failure of the machine.\n",
+        encoding="utf-8",
+    )
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "errors.md")
+        answer = kb.ask("What does error 0x80370102 mean?")
+        assert [block.text for block in answer.blocks] == ["The virtual machine could not be started."]
+        assert kb.ask("What does error 0x80999999 mean?").abstained
+
+
+def test_document_text_is_escaped_in_markdown(tmp_path: Path) -> None:
+    evil = "The gauge reads ![x](http://evil.example/p.png) and <script>alert(1)</script> nine bar."
+    (tmp_path / "evil.txt").write_text(evil, encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "evil.txt")
+        shown = kb.ask("What does the gauge read?").markdown()
+    assert "nine bar" in shown
+    assert "![x]" not in shown and "<script>" not in shown
+
+
+def test_collections_may_be_searched_while_another_process_adds(
+    kb: cp.Collection, folder: Path, tmp_path: Path
+) -> None:
+    other = cp.open(kb.folder)
+    (folder / "late.txt").write_text("A zeppelin landed in the garden.", encoding="utf-8")
+    other.add(folder)
+    assert names(kb.search("zeppelin", k=1)) == ["late.txt"]
+
+
+def test_real_photographs_are_found_by_caption(tmp_path: Path) -> None:
+    """A sanity check on real pictures; the figures are measured in benchmarks/quality.py."""
+    folder = data("flickr8k")
+    captions: dict[str, list[str]] = {}
+    for line in (folder / "Flickr8k.token.txt").read_text(encoding="utf-8").splitlines():
+        name, caption = line.split("\t")
+        captions.setdefault(name.split("#")[0], []).append(caption)
+    chosen = (folder / "Flickr_8k.devImages.txt").read_text().split()[:40]
+    with cp.open(tmp_path / "kb") as kb:
+        assert kb.add(*(folder / "images" / name for name in chosen)).added == 40
+        right = sum(names(kb.search(captions[name][0], k=5)).count(name) for name in chosen)
+    assert right >= 24  # of 40; by chance 5

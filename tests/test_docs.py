@@ -1,0 +1,83 @@
+"""What the documents say is true: their commands run, their Python runs, their links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "docs" / "guide.md"]
+OURS = re.compile(r"^commonplace .+$", re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """The folder that the documents' examples speak of."""
+    for name in ("papers", "photos/2019"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "papers" / "pumps.md").write_text("The north pump needs the blue seal.", encoding="utf-8")
+    label = {"text": "Which seal does the north pump need?", "relevant": {"papers/pumps.md": 1}}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(label), encoding="utf-8")
+    for name, colour in (("dog.jpg", "brown"), ("2019/beach.jpg", "yellow")):
+        image = Image.new("RGB", (120, 90), "white")
+        ImageDraw.Draw(image).ellipse((20, 20, 100, 70), fill=colour)
+        image.save(tmp_path / "photos" / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_commands_run(page: Path, place: Path) -> None:
+    commands = [line for block in blocks(page, "sh") for line in OURS.findall(block)]
+    assert len(commands) >= 4
+    for command in commands:
+        words = shlex.split(command, comments=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "commonplace.cli", *words[1:]], cwd=place, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_python_runs(page: Path, place: Path) -> None:
+    for code in blocks(page, "python"):
+        done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "blue seal" in done.stdout
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").glob("*.md"),
+                 *(ROOT / "benchmarks").rglob("*.md")]:  # fmt: skip
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)[^)]*\)", text):
+            if not target.startswith(("http", "#", "<")):
+                assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+def test_the_demo_answers_from_the_folder_it_is_given(tmp_path: Path) -> None:
+    """`make demo` is no canned result: another folder gives another answer."""
+    assert (ROOT / "examples" / "demo.py").exists()
+    outputs = []
+    for fact in ("This is a note about the lighthouse keeper of Skerry.", "This is a note about a bakery in Lyon."):
+        folder = tmp_path / "docs"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "note.txt").write_text(fact, encoding="utf-8")
+        command = [sys.executable, str(ROOT / "examples" / "demo.py"), str(folder), "--work", str(tmp_path / "work")]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    assert "lighthouse" in outputs[0] and "bakery" in outputs[1] and "lighthouse" not in outputs[1]
