@@ -26,7 +26,7 @@ def main() -> None:
         folder = Path(work)
         photographs = sorted((data("flickr8k") / "images").iterdir())[:700]
         with cp.open(folder / "kb") as kb:
-            kb.add(*photographs, data("docs_wsl"), data("fashion").parent / "cranfield")
+            kb.add(*photographs, data("docs_wsl"), data("cranfield"))
             items = sum(kb.status()["items"].values())
         base = [sys.executable, "-m", "commonplace.cli"]
         kb_flag = ["--collection", str(folder / "kb")]

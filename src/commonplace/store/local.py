@@ -355,13 +355,15 @@ class LocalStore:
         )
         keys = np.array([row[0] for row in rows], dtype=np.int64)
         scores = np.array([-row[1] for row in rows], dtype=np.float32)
-        return Ranked(keys, scores, math.fsum(self._rarity(word) for word in words))
+        return Ranked(keys, scores, self._full_match(words))
 
-    def _rarity(self, word: str) -> float:
-        """Return the inverse document frequency of a word as FTS5's BM25 weighs it (Robertson and Zaragoza 2009)."""
+    def _full_match(self, words: Sequence[str]) -> float:
+        """Return the sum of the words' inverse document frequencies as FTS5's BM25 weighs them, each at least 1e-6."""
         ((total,),) = self._database.all("SELECT count(*) FROM lexicon_docsize")
-        ((having,),) = self._database.all("SELECT count(*) FROM lexicon WHERE lexicon MATCH ?", (word,))
-        return max(math.log((total - having + 0.5) / (having + 0.5)), 1e-6)
+        having = [
+            self._database.all("SELECT count(*) FROM lexicon WHERE lexicon MATCH ?", (word,))[0][0] for word in words
+        ]
+        return math.fsum(max(math.log((total - one + 0.5) / (one + 0.5)), 1e-6) for one in having)
 
     def _allowed(self, where: Filter) -> NDArray[np.int64] | None:
         condition, values = _condition(where)
