@@ -98,7 +98,9 @@ def question(kb: cp.Collection, own: bool) -> str:
     """Return what to ask: about the project's documents or, of a folder of yours, what you type (if you can)."""
     if not own:
         return "How does the search treat a picture without a caption?"
-    return (input("Your question: ").strip() if sys.stdin.isatty() else "") or f"What is {subject(kb)}?"
+    typed = input("Your question: ").strip() if sys.stdin.isatty() else ""
+    about = subject(kb)
+    return typed or (about if about.endswith("?") else f"What is {about}?")
 
 
 def shown(path: str, folder: Path) -> str:

@@ -76,7 +76,7 @@ def test_markdown_sentences_are_plain_words_with_true_offsets() -> None:
 def test_code_keeps_every_character_and_markup_goes() -> None:
     text = (
         "Use `git checkout -b <branch>` first. The template is `Vec<String>` and x < y.\n\n"
-        "<b>Bold</b> <!-- hidden --> end.\n\n"
+        "<b>Bold</b> <!-- hidden --> end.\n\n> [!VIDEO https://example.com/x]\n\n"
         "| part | weight |\n|:---|---:|\n| bolt M6 | 12 g |\n\nIs this an answer?\n"
     )
     found = [one.text for one in _split(0, hit(0, text, media_type="text/markdown").item)]

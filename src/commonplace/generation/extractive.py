@@ -74,7 +74,12 @@ class ExtractiveGenerator:
         query = vectors.text if vectors.text is not None else vectors.image
         rows: NDArray[np.float32] | None = None
         if query is not None:
-            rows = self._space.embed(views)
+            # Halfway between the sentence alone and under its headings, or every line below a good heading would do.
+            alone = [one.text for one in sentences]
+            texts = list(dict.fromkeys([*views, *alone]))  # without headings the two are one
+            vectors_of = dict(zip(texts, self._space.embed(texts), strict=True))
+            rows = np.array([vectors_of[view] + vectors_of[text] for view, text in zip(views, alone, strict=True)])
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             arm = "text->text" if vectors.text is not None else "image->text"
             evidence = self._background.nearness(arm, rows @ query)
             worth = (evidence + overlap + of_passage) / 3
@@ -134,7 +139,7 @@ _TAGS += "|small|span|strong|sub|summary|sup|table|tbody|td|th|thead|tr|u|ul|vid
 _MARKUP = re.compile(
     r"`+(?P<code>[^`\n]+)`+|!\[[^\]\n]*\]\([^)\n]*\)|\[(?P<label>[^\]\n]+)\]\([^)\n]*\)|<!--(?s:.*?)(?:-->|\Z)"
     rf"|</?(?:{_TAGS})\b[^>\n]*>|\*{{1,3}}|(?<!\w)_{{1,2}}(?=\w)|(?<=\w)_{{1,2}}(?!\w)|:::[^\n]*"
-    r"|^[ \t]*(?:#{1,6}|>|[-*+]|\d+[.)])[ \t]+(?:\[[!xX ]\w*\])?",
+    r"|^[ \t]*(?:#{1,6}|>|[-*+]|\d+[.)])[ \t]+(?:\[(?:[xX ]|![^\]\n]*)\])?",
     re.MULTILINE,
 )
 
