@@ -118,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     _question_options(find)
     find.add_argument("-k", type=int, default=10, metavar="N", help="number of hits (default: 10)")
     find.add_argument("--explain", action="store_true", help="show how each score came about")
+    find.add_argument(
+        "--diversity",
+        type=float,
+        metavar="D",
+        help="0 to 1: how much likeness to better hits costs a hit (default: 0, or what tune stored)",
+    )
     _ranking_options(find)
 
     ask = verb(
@@ -165,29 +171,43 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", choices=("text", "image"), help="only passages, or only pictures")
     parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
     parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
+    parser.add_argument("--not", dest="without", metavar="WORDS", help="push down what is like these words")
+    parser.add_argument("--not-image", metavar="FILE", help="push down what is like this picture")
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="leave out what is less likely to be relevant than this, 0 to 1 (default: 0)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _ranking_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fusion", choices=("weighted", "rrf"), default="weighted", help="how the arms are fused")
+    parser.add_argument(
+        "--fusion",
+        choices=("evidence", "rrf", "relative", "distribution"),
+        help="how the arms are fused (default: what tune stored, else evidence)",
+    )
     parser.add_argument(
         "--question",
         choices=("late", "sum", "slerp"),
-        default="late",
         help="words and picture asked apart, or as one vector (default: late)",
     )
     parser.add_argument(
         "--views",
         choices=("separate", "fused", "concat"),
-        default="separate",
         help="an item's text and picture as separate vectors, or as one (default: separate)",
     )
 
 
-def _ranking(options: argparse.Namespace) -> Ranking:
-    from commonplace.retrieval import Ranking
+def _ranking(kb: Collection, options: argparse.Namespace) -> Ranking:
+    """Return the collection's own ranking with what the options change."""
+    from dataclasses import replace
 
-    return Ranking(method=options.fusion, question=options.question, views=options.views)
+    given = {"method": options.fusion, "question": options.question, "views": options.views}
+    given["diversity"] = getattr(options, "diversity", None)
+    return replace(kb.ranking, **{name: value for name, value in given.items() if value is not None})
 
 
 def _version() -> str:
@@ -237,6 +257,7 @@ def _report(report: Report) -> dict[str, Any]:
 
 def _search(options: argparse.Namespace) -> int:
     with _open(options) as kb:
+        ranking = _ranking(kb, options)
         hits = kb.search(
             " ".join(options.text) or None,
             image=options.image,
@@ -244,7 +265,10 @@ def _search(options: argparse.Namespace) -> int:
             modality=options.modality,
             path=options.path,
             media_type=options.media_type,
-            ranking=_ranking(options),
+            without=options.without,
+            without_image=options.not_image,
+            min_confidence=options.min_confidence,
+            ranking=ranking,
         )
         for note in hits.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -254,11 +278,11 @@ def _search(options: argparse.Namespace) -> int:
     if not hits:
         print("nothing found")
     for number, hit in enumerate(hits, start=1):
-        _print_hit(number, hit, options.explain)
+        _print_hit(number, hit, options.explain, ranking.method)
     return 0
 
 
-def _print_hit(number: int, hit: Hit, explain: bool) -> None:
+def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
     item = hit.item
     print(f"{number:2}  {hit.score:.3f}  {item.modality:5}  {_short(item.document.path)}{_place(hit)}")
     if item.text:
@@ -273,11 +297,44 @@ def _print_hit(number: int, hit: Hit, explain: bool) -> None:
         )
     if hit.image and hit.image != item.document.path:
         print(f"{'':18}picture: {_short(hit.image)}")
+    if hit.copies:
+        names = ", ".join(dict.fromkeys(_short(copy.document.path) for copy in hit.copies[:3]))
+        more = f" and {len(hit.copies) - 3} more" if len(hit.copies) > 3 else ""
+        print(f"{'':18}shown for {len(hit.copies)} near-cop{'y' if len(hit.copies) == 1 else 'ies'}: {names}{more}")
     if explain:
-        print(f"{'':18}{'arm':15}{'raw score':>10}{'rank':>6}{'evidence':>10}{'weight':>8}{'adds':>8}")
-        for arm in hit.arms:
-            evidence = f"{arm.contribution / arm.weight:10.3f}" if arm.weight else f"{'-':>10}"
-            print(f"{'':18}{arm.arm:15}{arm.score:10.3f}{arm.rank:6}{evidence}{arm.weight:8.2f}{arm.contribution:8.3f}")
+        _print_ledger(hit, method)
+
+
+_LINES = {
+    "lexical": "its words",
+    "text->text": "what its text says",
+    "text->image": "what its picture shows",
+    "image->image": "how like your picture it is",
+    "image->text": "what its text says of your picture",
+    "text->item": "its text and picture as one",
+    "image->item": "its text and picture as one, by your picture",
+    "both->text": "what its text says (words and picture as one)",
+    "both->image": "what its picture shows (words and picture as one)",
+    "both->item": "its text and picture as one (words and picture as one)",
+    "crowd": "many others match as well",
+    "favour": "your preference for its kind",
+    "prior": "the odds before looking",
+}
+
+
+def _print_ledger(hit: Hit, method: str) -> None:
+    """Print how a score came about: what each line found, and what it adds."""
+    unit = "log-odds" if method == "evidence" else "adds"
+    print(f"{'':18}{'what speaks for it':34}{'raw score':>10}{'place':>7}{'weight':>8}{unit:>10}")
+    for line in hit.arms:
+        name = _LINES.get(line.arm.removeprefix("not "), line.arm)
+        name = f"not wanted: {name}" if line.arm.startswith("not ") else name
+        whole = line.rank == 0 and line.arm in ("crowd", "favour", "prior")
+        cells = f"{'':25}" if whole else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
+        print(f"{'':18}{name:34}{cells}{line.contribution:+10.2f}")
+    total = sum(line.contribution for line in hit.arms)
+    meaning = f"{total:+.2f}, a probability of {hit.score:.0%}" if method == "evidence" else f"{total:.3f}"
+    print(f"{'':18}together {meaning}")
 
 
 def _place(hit: Hit) -> str:
@@ -298,6 +355,9 @@ def _ask(options: argparse.Namespace) -> int:
             modality=options.modality,
             path=options.path,
             media_type=options.media_type,
+            without=options.without,
+            without_image=options.not_image,
+            min_confidence=options.min_confidence,
         )
     for note in answer.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -384,7 +444,7 @@ def _eval(options: argparse.Namespace) -> int:
 
     before = Run.load(options.compare) if options.compare else None
     with _open(options) as kb:
-        run = evaluate(kb, options.questions, k=options.k, ranking=_ranking(options))
+        run = evaluate(kb, options.questions, k=options.k, ranking=_ranking(kb, options))
         if options.json:
             run.save(options.json)
         print(run.table())

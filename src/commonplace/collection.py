@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, QuestionError, ReadError
 from commonplace.generation import ExtractiveGenerator, cite
-from commonplace.retrieval import Background, Ranking, search
-from commonplace.space import QuestionVectors, Space
+from commonplace.retrieval import Asked, Evidence, Ranking, search
+from commonplace.space import Space
 from commonplace.store import LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
 
@@ -35,6 +36,7 @@ EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
+RANKING = "ranking"  # the setting that holds how this collection is searched
 CROPS = "crops"  # folder of the pictures that were written out to be shown
 _HASH = re.compile(r"[0-9a-f]{40}")
 
@@ -83,8 +85,8 @@ class Collection:
         self.store = store
         self.space = space
         self.folder = folder
-        self._background = Background.from_bundle(space.bundle.spec)
-        self.generator = ExtractiveGenerator(space, self._background)
+        self.evidence = Evidence.from_bundle(space.bundle.spec)
+        self.generator = ExtractiveGenerator(space, self.evidence)
 
     def __enter__(self) -> Collection:
         return self
@@ -263,54 +265,95 @@ class Collection:
         text: str | None = None,
         *,
         image: Any = None,
+        without: str | None = None,
+        without_image: Any = None,
         k: int = 10,
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
+        min_confidence: float = 0.0,
         ranking: Ranking | None = None,
     ) -> Hits:
         """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
 
-        ``modality``, ``path`` (a file, folder or glob) and ``media_type`` (a glob) filter inside the search.
+        ``without`` (words) and ``without_image`` push down what is like them. ``modality``, ``path`` (a file, folder
+        or glob) and ``media_type`` (a glob) filter inside the search. ``min_confidence`` in [0, 1] leaves out hits
+        that are less likely to be relevant. ``ranking``: default the collection's own, see :meth:`tune`.
         Scores lie in [0, 1]; each hit's ``arms`` account for its score. Raises QuestionError for an empty question
         or an unusable filter, ReadError for an unreadable picture.
         """
-        return self._search(*self._ask(text, image), k, _filter(modality, path, media_type), ranking or Ranking())
+        asked = self._ask(text, image, without, without_image)
+        return self._search(asked, k, _filter(modality, path, media_type), min_confidence, ranking)
 
     def ask(
         self,
         text: str,
         *,
         image: Any = None,
+        without: str | None = None,
+        without_image: Any = None,
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
+        min_confidence: float = 0.0,
         ranking: Ranking | None = None,
     ) -> Answer:
         """Answer from the collection: sentences and pictures with citations, or an abstention with its reason.
 
         Arguments and errors as for :meth:`search`.
         """
-        question, vectors = self._ask(text, image)
-        hits = self._search(question, vectors, EVIDENCE, _filter(modality, path, media_type), ranking or Ranking())
-        answer = cite(self.generator.generate(question.text or "", vectors, hits), hits)
+        asked = self._ask(text, image, without, without_image)
+        hits = self._search(asked, EVIDENCE, _filter(modality, path, media_type), min_confidence, ranking)
+        answer = cite(self.generator.generate(asked.words or "", asked.vectors, hits), hits)
         return replace(answer, notes=hits.notes)
 
-    def _ask(self, text: str | None, image: Any) -> tuple[Question, QuestionVectors]:
+    @property
+    def ranking(self) -> Ranking:
+        """How this collection is searched where a search does not say: what :meth:`tune` stored, or the default."""
+        return Ranking.from_json(self.store.setting(RANKING))
+
+    @ranking.setter
+    def ranking(self, ranking: Ranking | None) -> None:
+        self.store.set_setting(RANKING, None if ranking is None else ranking.json())
+
+    def _ask(self, text: str | None, image: Any, without: str | None, without_image: Any) -> Asked:
+        question = self._question(text, image)
+        if question.text is None and question.image is None:
+            raise QuestionError("the question is empty: ask with words, with a picture, or with both")
+        unwanted = self._question(without, without_image)
+        vectors = self.space.ask(question)
+        return Asked(question.text, vectors, unwanted.text, self.space.ask(unwanted), self._question_means)
+
+    @cached_property
+    def _question_means(self) -> dict[str, NDArray[np.float32]]:
+        return self.space.means("query")
+
+    @staticmethod
+    def _question(text: str | None, image: Any) -> Question:
         if len(text or "") > LONGEST_QUESTION:
             raise QuestionError(f"the question is longer than {LONGEST_QUESTION:,} characters: shorten it")
         words = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split()) or None
-        question = Question(words, None if image is None else _pixels(image))
-        if question.text is None and question.image is None:
-            raise QuestionError("the question is empty: ask with words, with a picture, or with both")
-        return question, self.space.ask(question)
+        return Question(words, None if image is None else _pixels(image))
 
-    def _search(self, question: Question, vectors: QuestionVectors, k: int, where: Filter, ranking: Ranking) -> Hits:
+    def _search(self, asked: Asked, k: int, where: Filter, least: float, ranking: Ranking | None) -> Hits:
         if not isinstance(k, int) or not 1 <= k <= MOST_HITS:
             raise QuestionError(f"k is {k}: ask for 1 to {MOST_HITS:,} hits")
-        found = search(self.store, question.text, vectors, self._background, k=k, where=where, ranking=ranking)
-        hits = (Hit(one.entry.item, one.score, one.arms, self._show(one.entry.item)) for one in found)
-        return Hits(hits, vectors.notes)
+        if not isinstance(least, (int, float)) or not 0 <= least <= 1:
+            raise QuestionError(f"min_confidence is {least}: it must be a number from 0 to 1")
+        found = search(self.store, asked, self.evidence, k=k, where=where, ranking=ranking or self.ranking)
+        hits = (
+            Hit(
+                one.entry.item,
+                one.score,
+                one.arms,
+                self._show(one.entry.item),
+                one.confidence,
+                tuple(copy.item for copy in one.copies),
+            )
+            for one in found
+            if one.confidence >= least
+        )
+        return Hits(hits, (*asked.vectors.notes, *asked.not_vectors.notes))
 
     def _show(self, item: Item) -> str | None:
         """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
@@ -358,7 +401,14 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
     """
     space = Space(Bundle(Path(model) if model is not None else DEFAULT_BUNDLE))
     path = _real(folder)
-    store = LocalStore(path, space=space.name, fingerprint=space.fingerprint, dim=space.dim, offset=space.offset)
+    store = LocalStore(
+        path,
+        space=space.name,
+        fingerprint=space.fingerprint,
+        dim=space.dim,
+        offset=space.offset,
+        means=space.means("document"),
+    )
     return Collection(store, space, path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,14 @@ class Space:
         A part of the ranking state, not of the stored vectors: see :meth:`commonplace.encoders.Bundle.hubness`.
         """
         return self.bundle.hubness(partition, vectors)
+
+    def means(self, role: Literal["query", "document"]) -> dict[str, NDArray[np.float32]]:
+        """Return the mean vector (dim,) of questions or of documents, by kind: ``text`` and ``image``.
+
+        Raises nothing where the bundle knows none: then there are none to take off.
+        """
+        found = self.bundle.spec.get("means", {}).get(role, {})
+        return {kind: np.asarray(mean, np.float32) for kind, mean in found.items()}
 
     def ask(self, question: Question) -> QuestionVectors:
         """Return the question's vectors; words the text tower cannot read are left out, with a note."""

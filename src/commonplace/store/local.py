@@ -49,6 +49,7 @@ CREATE VIRTUAL TABLE lexicon USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'");
 """
 CHUNK = 500  # values in one IN (...) list
+SHRINK = 50  # vectors that the model's own mean counts as, beside a collection's
 
 
 class LocalStore:
@@ -58,10 +59,18 @@ class LocalStore:
     """
 
     def __init__(
-        self, folder: Path, *, space: str, fingerprint: str, dim: int, offset: Offset = lambda partition, vectors: None
+        self,
+        folder: Path,
+        *,
+        space: str,
+        fingerprint: str,
+        dim: int,
+        offset: Offset = lambda partition, vectors: None,
+        means: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
         self._dim = dim
         self._offset = offset
+        self._means = means or {}
         self._lock = threading.RLock()
         self._indexes: dict[str, Index] = {}
         self._seen = ""  # the generation of the collection that the indexes were built from
@@ -284,6 +293,18 @@ class LocalStore:
         rows = self._database.all(f"SELECT {_DOCUMENT} FROM documents d WHERE d.content_hash = ?", (content_hash,))
         return [_document(row) for row in rows]
 
+    def setting(self, name: str) -> str | None:
+        """Return what :meth:`set_setting` kept with the collection under this name."""
+        rows = self._database.all("SELECT value FROM meta WHERE name = ?", (f"setting:{name}",))
+        return str(rows[0][0]) if rows else None
+
+    def set_setting(self, name: str, value: str | None) -> None:
+        """Keep a text with the collection; None forgets it."""
+        with self._database.write() as database:
+            database.execute("DELETE FROM meta WHERE name = ?", (f"setting:{name}",))
+            if value is not None:
+                database.execute("INSERT INTO meta VALUES (?, ?)", (f"setting:{name}", value))
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many documents (by status), items (by modality) and vectors (by partition) there are."""
         questions = {
@@ -332,10 +353,32 @@ class LocalStore:
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> Ranked:
         """Return the ``k`` best items over one early-fused vector each; see :class:`commonplace.store.Store`."""
-        name = "fused:concat" if alpha is None else f"fused:{alpha:.6f}"
-        if alpha is None:
-            query = np.concatenate([query, query]) * np.float32(np.sqrt(0.5))
+        name, query = _fused(query, alpha)
         return self._index(name, alpha).search(query, k, self._allowed(where))
+
+    def score(
+        self, partition: str, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
+    ) -> NDArray[np.float64]:
+        """Return the scores (n,) that :meth:`search` would give these items (sorted keys), NaN without such a view."""
+        return self._index(partition).score(query, keys, offset=offset)
+
+    def score_fused(
+        self, query: NDArray[np.float32], keys: NDArray[np.int64], *, alpha: float | None
+    ) -> NDArray[np.float64]:
+        """Return the scores (n,) that :meth:`search_fused` would give these items (sorted keys)."""
+        name, query = _fused(query, alpha)
+        return self._index(name, alpha).score(query, keys)
+
+    def gather(self, partition: str, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return one vector (n, dim) for each item: its first view in the partition, zeros where it has none."""
+        return self._index(partition).gather(keys)
+
+    def size(self, where: Filter) -> int:
+        """Return how many items ``where`` allows."""
+        condition, values = _condition(where)
+        join = f" JOIN documents d ON d.key = i.document WHERE {condition}" if condition else ""
+        ((count,),) = self._database.all(f"SELECT count(*) FROM items i{join}", values)
+        return int(count)
 
     def search_words(self, question: str, k: int, where: Filter) -> Ranked:
         """Return the ``k`` items with the highest BM25 score (k1 = 1.2, b = .75) for any word of ``question``."""
@@ -408,6 +451,8 @@ class LocalStore:
         means = {}
         for partition in ("text", "image"):
             keys, vectors = self.vectors(partition)
+            if partition in self._means:  # the gap between kinds would else decide what is near
+                vectors = vectors - self._centre(partition, vectors)
             own, first = np.unique(keys, return_index=True)
             sums = np.add.reduceat(vectors, first) if len(own) else vectors
             means[partition] = (own, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
@@ -427,6 +472,18 @@ class LocalStore:
             return keys, np.hstack([text, image]) * np.float32(np.sqrt(0.5))
         fused = alpha * text + (1 - alpha) * image
         return keys, np.asarray(fused / np.maximum(np.linalg.norm(fused, axis=1, keepdims=True), 1e-12), np.float32)
+
+    def _centre(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean of a partition's vectors, shrunk by count toward the one that the model came with."""
+        total = vectors.sum(axis=0) + SHRINK * self._means[partition]
+        return np.asarray(total / (len(vectors) + SHRINK), np.float32)
+
+
+def _fused(query: NDArray[np.float32], alpha: float | None) -> tuple[str, NDArray[np.float32]]:
+    """Return the name of the index of vectors fused early, and the query that it is asked with."""
+    if alpha is None:
+        return "fused:concat", np.concatenate([query, query]) * np.float32(np.sqrt(0.5))
+    return f"fused:{alpha:.6f}", query
 
 
 @dataclass(slots=True)

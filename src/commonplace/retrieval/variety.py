@@ -1,0 +1,117 @@
+"""Which of the ranked items to show: near-copies as one, and, on request, not ten times the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.retrieval.fusion import Ranking
+from commonplace.store import Entry, Store
+from commonplace.types import Item
+
+__all__ = ["COPY", "choose", "overlap"]
+
+COPY = 0.99
+"""The cosine from which two pictures are near-copies: one saved again at another size or quality reaches it, another
+photograph of the same thing does not."""
+LEAST_SHARED = 0.5
+"""The share of the shorter of two passages that the other holds as well, from which they are one."""
+
+
+def choose(
+    store: Store,
+    keys: Sequence[int],
+    order: NDArray[np.float64],
+    entries: Mapping[int, Entry],
+    *,
+    k: int,
+    ranking: Ranking,
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Return up to ``k`` of the ranked ``keys`` by their place, each with the keys of its near-copies.
+
+    ``order`` (n,) are the scores that ``keys`` are sorted by, falling. Copies are looked for among the first
+    3 ``k`` + 20 candidates; with ``ranking.diversity`` the choice is among those, too.
+    """
+    if not ranking.collapse and not ranking.diversity:
+        return [(at, ()) for at in range(min(k, len(keys)))]
+    near = min(len(keys), 3 * k + 20)
+    items = [entries[key].item for key in keys[:near]]
+    alike = _Likeness(store, keys[:near])
+    copies: dict[int, list[int]] = {}
+    for at in range(near):
+        same = None
+        if ranking.collapse:
+            same = next((one for one in copies if _copy(items[one], items[at], alike, one, at)), None)
+        if same is None:
+            copies[at] = []
+        else:
+            copies[same].append(keys[at])
+    firsts = list(copies)
+    if ranking.diversity:
+        firsts = _marginal(firsts, order[:near], alike, k, ranking.diversity)
+    chosen = [(at, tuple(copies[at])) for at in firsts[:k]]
+    rest = range(near, min(len(keys), near + k - len(chosen)))  # beyond what was looked through
+    return chosen + [(at, ()) for at in rest]
+
+
+class _Likeness:
+    """Cosines between candidates, by partition, where both have a view in it."""
+
+    def __init__(self, store: Store, keys: Sequence[int]) -> None:
+        self._cosines: dict[str, NDArray[np.float32]] = {}
+        for partition in ("text", "image"):
+            rows = store.gather(partition, np.array(keys, np.int64))
+            self._cosines[partition] = rows @ rows.T  # rows of zeros where there is no view
+
+    def of(self, partition: str, one: int, other: int) -> float:
+        return float(self._cosines[partition][one, other])
+
+    def any(self, one: int, other: int) -> float:
+        return max(self.of(partition, one, other) for partition in self._cosines)
+
+
+def _copy(one: Item, other: Item, alike: _Likeness, i: int, j: int) -> bool:
+    """Return whether two items show or say the same: the user would call the second a repetition."""
+    if one.modality != other.modality:
+        return False
+    if one.picture is not None or other.picture is not None:
+        return one.picture == other.picture or alike.of("image", i, j) >= COPY
+    same_document = one.document.id == other.document.id
+    return _words(one) == _words(other) or (same_document and overlap(one, other) >= LEAST_SHARED)
+
+
+def _words(item: Item) -> str:
+    return " ".join((item.text or "").split()).casefold()
+
+
+def overlap(one: Item, other: Item) -> float:
+    """Return the share of the shorter of two passages of a document that lies in the other, in [0, 1]."""
+    a, b = one.span, other.span
+    if a.page != b.page or None in (a.start, a.end, b.start, b.end):
+        return 0.0
+    assert a.start is not None and a.end is not None and b.start is not None and b.end is not None
+    shorter = min(a.end - a.start, b.end - b.start)
+    return max(0, min(a.end, b.end) - max(a.start, b.start)) / shorter if shorter > 0 else 0.0
+
+
+def _marginal(
+    firsts: Sequence[int], order: NDArray[np.float64], alike: _Likeness, k: int, diversity: float
+) -> list[int]:
+    """Return up to ``k`` places, each the best of those left less its likeness to the ones before."""
+    low, high = float(order.min()), float(order.max())
+    worth = (order - low) / (high - low) if high > low else np.ones(len(order))
+    left = list(firsts)
+    chosen: list[int] = []
+    while left and len(chosen) < k:
+        best = max(
+            left,
+            key=lambda at: (
+                (1 - diversity) * worth[at] - diversity * max((alike.any(at, one) for one in chosen), default=0.0),
+                -at,
+            ),
+        )
+        chosen.append(best)
+        left.remove(best)
+    return chosen
