@@ -54,7 +54,8 @@ def test_search_json_is_the_documented_object(place: Path) -> None:
     assert set(found) == {"hits"}
     for hit in found["hits"]:
         assert set(hit) == {
-            "id", "document", "path", "modality", "score", "confidence", "copies", "span", "title", "text", "image", "arms"
+            "id", "document", "path", "modality", "score", "confidence", "copies", "span", "title", "text", "image",
+            "arms",
         }  # fmt: skip
         for arm in hit["arms"]:
             assert set(arm) == {"arm", "score", "rank", "weight", "contribution"}

@@ -20,9 +20,9 @@ from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, QuestionError, ReadError
 from commonplace.generation import ExtractiveGenerator, cite
-from commonplace.retrieval import Asked, Evidence, Ranking, search
+from commonplace.retrieval import Asked, Evidence, Ranking, Scored, candidates, search
 from commonplace.space import Space
-from commonplace.store import LocalStore
+from commonplace.store import Entry, LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ class Collection:
 
         ``without`` (words) and ``without_image`` push down what is like them. ``modality``, ``path`` (a file, folder
         or glob) and ``media_type`` (a glob) filter inside the search. ``min_confidence`` in [0, 1] leaves out hits
-        that are less likely to be relevant. ``ranking``: default the collection's own, see :meth:`tune`.
+        that are less likely to be relevant. ``ranking``: default the collection's own, see :attr:`ranking`.
         Scores lie in [0, 1]; each hit's ``arms`` account for its score. Raises QuestionError for an empty question
         or an unusable filter, ReadError for an unreadable picture.
         """
@@ -307,9 +307,39 @@ class Collection:
         answer = cite(self.generator.generate(asked.words or "", asked.vectors, hits), hits)
         return replace(answer, notes=hits.notes)
 
+    def candidates(
+        self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
+    ) -> tuple[dict[int, Entry], NDArray[np.int64], dict[str, Scored]]:
+        """Return what a search fuses: the items that any arm lists by key, the keys (n,), and what each arm says.
+
+        For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
+        """
+        asked = self._ask(text, image, None, None)
+        return candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
+
+    def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
+        """Keep a thumb up or down: whether the item with this id answers a question in words, a picture, or both.
+
+        The last word on a question and an item counts. Raises QuestionError for an item that is not there or an
+        empty question.
+        """
+        question = self._question(text, None)
+        if question.text is None and image is None:
+            raise QuestionError("the question is empty: say which question the item answers")
+        if not self.store.holds(item):
+            raise QuestionError(f"no item of this collection has the id {item}: take it from `search --json`")
+        self.store.label(question.text or "", _named(image) if image is not None else "", item, good)
+
+    def labels(self) -> list[tuple[str | None, str | None, str, bool]]:
+        """Return the thumbs: words, path of the picture, item id, whether it was up; without items that are gone."""
+        return [(text or None, image or None, item, good) for text, image, item, good in self.store.labels()]
+
     @property
     def ranking(self) -> Ranking:
-        """How this collection is searched where a search does not say: what :meth:`tune` stored, or the default."""
+        """How this collection is searched where a search does not say: what tuning stored, or the default.
+
+        See :func:`commonplace.evaluation.tune`. Set it to None to go back to the default.
+        """
         return Ranking.from_json(self.store.setting(RANKING))
 
     @ranking.setter

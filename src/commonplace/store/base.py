@@ -89,8 +89,8 @@ class Store(Protocol):
     def gather(self, partition: str, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return one vector (n, dim) for each item: its first view in the partition, zeros where it has none."""
 
-    def size(self, where: Filter) -> int:
-        """Return how many items ``where`` allows."""
+    def size(self, where: Filter | None = None) -> int:
+        """Return how many items ``where`` allows (default: all)."""
 
     def search_words(self, question: str, k: int, where: Filter) -> Ranked:
         """Return the ``k`` items with the highest BM25 score for any word of ``question``."""

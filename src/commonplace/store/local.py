@@ -48,6 +48,10 @@ CREATE TABLE pictures (hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INT
 CREATE VIRTUAL TABLE lexicon USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'");
 """
+LABELS = (
+    "CREATE TABLE IF NOT EXISTS labels (text TEXT NOT NULL, image TEXT NOT NULL, item TEXT NOT NULL, "
+    "good INTEGER NOT NULL, PRIMARY KEY (text, image, item))"
+)
 CHUNK = 500  # values in one IN (...) list
 SHRINK = 50  # vectors that the model's own mean counts as, beside a collection's
 
@@ -305,6 +309,27 @@ class LocalStore:
             if value is not None:
                 database.execute("INSERT INTO meta VALUES (?, ?)", (f"setting:{name}", value))
 
+    def holds(self, item: str) -> bool:
+        """Return whether there is an item with this id."""
+        return bool(self._database.all("SELECT 1 FROM items WHERE id = ?", (item,)))
+
+    def label(self, text: str, image: str, item: str, good: bool) -> None:
+        """Keep whether an item answers a question (words, path of a picture; empty where absent)."""
+        with self._database.write() as database:
+            database.execute(LABELS)
+            database.execute(
+                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?)", (text, _to_sql(image), item, int(good))
+            )
+
+    def labels(self) -> list[tuple[str, str, str, bool]]:
+        """Return what :meth:`label` kept of items that are still there."""
+        if not self._database.all("SELECT 1 FROM sqlite_master WHERE name = 'labels'"):
+            return []
+        rows = self._database.all(
+            "SELECT l.text, l.image, l.item, l.good FROM labels l JOIN items i ON i.id = l.item ORDER BY l.rowid"
+        )
+        return [(text, _from_sql(image), item, bool(good)) for text, image, item, good in rows]
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many documents (by status), items (by modality) and vectors (by partition) there are."""
         questions = {
@@ -373,9 +398,9 @@ class LocalStore:
         """Return one vector (n, dim) for each item: its first view in the partition, zeros where it has none."""
         return self._index(partition).gather(keys)
 
-    def size(self, where: Filter) -> int:
-        """Return how many items ``where`` allows."""
-        condition, values = _condition(where)
+    def size(self, where: Filter | None = None) -> int:
+        """Return how many items ``where`` allows (default: all)."""
+        condition, values = _condition(where or Filter())
         join = f" JOIN documents d ON d.key = i.document WHERE {condition}" if condition else ""
         ((count,),) = self._database.all(f"SELECT count(*) FROM items i{join}", values)
         return int(count)
