@@ -124,7 +124,7 @@ values = st.lists(st.one_of(st.just(nan), st.floats(-1, 1, width=32)), min_size=
 
 
 @given(
-    st.dictionaries(st.sampled_from([*ARMS, "image->image", "not text->text"]), values, min_size=1),
+    st.dictionaries(st.sampled_from([*ARMS, "image->image", "not text->text", "not lexical"]), values, min_size=1),
     st.dictionaries(st.sampled_from(ARMS), st.floats(0.01, 10), max_size=3),
     st.sampled_from(METHODS),
     st.floats(0, 1),

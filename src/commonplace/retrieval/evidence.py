@@ -109,7 +109,7 @@ class Evidence:
     def log_odds(self, arm: str, ranked: Ranked, scores: NDArray[Any] | None = None) -> Floats:
         """Return the evidence of an arm's ``scores`` (default: the list's); of words by their share of a full match."""
         scores = ranked.scores if scores is None else scores
-        if arm == LEXICAL:
+        if arm.endswith(LEXICAL):
             share = np.asarray(scores, np.float64) / max(ranked.full, 1e-6)
             return self.curves.get(LEXICAL, Curve((0.0, 1.0), (-3.0, 6.0)))(np.minimum(share, 1.5))
         name = self._name(arm)
