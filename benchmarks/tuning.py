@@ -24,7 +24,7 @@ LABELS = (10, 20, 50, 100, 200)
 SEEDS = 5
 
 
-def cases(work: Path) -> tuple[list[tuning._Case], Evidence]:
+def cases(work: Path) -> tuple[list[tuning.Case], Evidence]:
     """Return every question's candidates, as tuning gathers them."""
     folder = data("cranfield")
     abstracts = work / "cranfield"
@@ -50,11 +50,11 @@ def cases(work: Path) -> tuple[list[tuning._Case], Evidence]:
             grades = {i: g for name, g in gains.get(n, {}).items() for i in item_of.get(known[name], [])}
             if grades:
                 question = LabelledQuestion(str(n), grades, " ".join(text.split()))
-                found.append(tuning._case(kb, Bound(question, grades, "text->text", frozenset({"text"}))))
+                found.append(tuning.case_of(kb, Bound(question, grades, "text->text", frozenset({"text"}))))
         return found, kb.evidence
 
 
-def broken(case: tuning._Case, arm: str, random: np.random.Generator) -> tuning._Case:
+def broken(case: tuning.Case, arm: str, random: np.random.Generator) -> tuning.Case:
     """Return the case with one arm's scores drawn from those of chance, whatever the item is."""
     old = case.arms[arm]
     count = int((~np.isnan(old.scores)).sum())
@@ -65,7 +65,7 @@ def broken(case: tuning._Case, arm: str, random: np.random.Generator) -> tuning.
     ranks = np.zeros(len(scores), np.int64)
     order = [i for i in np.argsort(-np.nan_to_num(scores, nan=-9)) if not np.isnan(scores[i])]
     ranks[order] = np.arange(1, len(order) + 1)
-    return tuning._Case(case.ids, {**case.arms, arm: Scored(old.ranked, scores, ranks)}, case.size, case.grades)
+    return tuning.Case(case.ids, {**case.arms, arm: Scored(old.ranked, scores, ranks)}, case.size, case.grades)
 
 
 def main() -> None:
@@ -84,17 +84,17 @@ def main() -> None:
     }
     lines, values = [], {}
     for name, own in worlds.items():
-        worth = {n: np.array([100 * tuning._worth(c, r, evidence, 10) for c in own]) for n, r in single.items()}
-        default = np.array([100 * tuning._worth(c, cp.Ranking(), evidence, 10) for c in own])
+        worth = {n: np.array([100 * tuning.worth(c, r, evidence, 10) for c in own]) for n, r in single.items()}
+        default = np.array([100 * tuning.worth(c, cp.Ranking(), evidence, 10) for c in own])
         row = [name, *(f"{w.mean():.1f}" for w in worth.values()), f"{default.mean():.1f}"]
         for count in LABELS:
             gains = []
             for seed in range(SEEDS):
                 order = np.random.default_rng(seed).permutation(len(own))
-                chosen = tuning._choose([own[i] for i in order[:count]], cp.Ranking(), evidence, 10)
+                chosen = tuning.judged([own[i] for i in order[:count]], evidence, seed=seed).ranking
                 left = order[count:]
                 gains.append(
-                    np.mean([100 * tuning._worth(own[i], chosen, evidence, 10) for i in left]) - default[left].mean()
+                    np.mean([100 * tuning.worth(own[i], chosen, evidence, 10) for i in left]) - default[left].mean()
                 )
             row.append(f"{np.mean(gains):+.1f} (±{np.std(gains):.1f})")
         lines.append(row)

@@ -62,7 +62,7 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class Case:
     """A question's candidates: item ids, what each arm says of them, and the grades."""
 
     ids: Sequence[str]
@@ -98,27 +98,11 @@ def tune(
     if not 2 <= folds <= len(asked):
         raise QuestionError(f"folds is {folds}: choose 2 to the number of questions")
     bound = bind(collection.store, asked)
-    cases = [_case(collection, one) for one in _bar(bound, progress)]
-    evidence = collection.evidence
-    own = np.random.default_rng(seed).permutation(len(cases)) % folds
-    start = Ranking()
-    before = np.array([_worth(case, start, evidence, k) for case in cases])
-    after = before.copy()
-    for fold in range(folds):
-        chosen = _choose([case for case, f in zip(cases, own, strict=True) if f != fold], start, evidence, k)
-        for i in np.flatnonzero(own == fold):
-            after[i] = _worth(cases[i], chosen, evidence, k)
-    ranking = _choose(cases, start, evidence, k)
-    differences = after - before
-    p = randomisation_test(differences) if differences.any() else 1.0
-    better = bool(differences.mean() > 0 and p < SIGNIFICANT)
-    interval = bootstrap(differences, seed=seed)
-    if better and ranking.method == "evidence":
-        ranking = _confident(cases, ranking, evidence, k)
-    if better and keep:
-        collection.ranking = ranking
-    low, high = (interval.mean if edge is None else edge for edge in (interval.low, interval.high))
-    return Tuning(ranking, len(cases), k, float(before.mean()), float(after.mean()), low, high, p, better and keep)
+    cases = [case_of(collection, one) for one in _bar(bound, progress)]
+    found = judged(cases, collection.evidence, k=k, folds=folds, seed=seed)
+    if found.kept and keep:
+        collection.ranking = found.ranking
+    return replace(found, kept=found.kept and keep)
 
 
 def thumbs(collection: Collection) -> list[LabelledQuestion]:
@@ -133,6 +117,27 @@ def thumbs(collection: Collection) -> list[LabelledQuestion]:
     ]
 
 
+def judged(cases: Sequence[Case], evidence: Evidence, *, k: int = 10, folds: int = 5, seed: int = 0) -> Tuning:
+    """Return the ranking chosen by these cases, judged by cross-validation; ``kept``: whether it is worth keeping."""
+    own = np.random.default_rng(seed).permutation(len(cases)) % folds
+    start = Ranking()
+    before = np.array([worth(case, start, evidence, k) for case in cases])
+    after = before.copy()
+    for fold in range(folds):
+        chosen = _choose([case for case, f in zip(cases, own, strict=True) if f != fold], start, evidence, k)
+        for i in np.flatnonzero(own == fold).tolist():
+            after[i] = worth(cases[i], chosen, evidence, k)
+    differences = after - before
+    p = randomisation_test(differences) if differences.any() else 1.0
+    better = bool(differences.mean() > 0 and p < SIGNIFICANT)
+    ranking = _choose(cases, start, evidence, k) if better else start
+    if better and ranking.method == "evidence":
+        ranking = _confident(cases, ranking, evidence, k)
+    interval = bootstrap(differences, seed=seed)
+    low, high = (interval.mean if edge is None else edge for edge in (interval.low, interval.high))
+    return Tuning(ranking, len(cases), k, float(before.mean()), float(after.mean()), low, high, p, better)
+
+
 def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
     from tqdm import tqdm
 
@@ -140,13 +145,14 @@ def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
     return bar
 
 
-def _case(collection: Collection, bound: Bound) -> _Case:
+def case_of(collection: Collection, bound: Bound) -> Case:
+    """Return what the default search would fuse for a question tied to the collection's items."""
     one = bound.question
     entries, keys, arms = collection.candidates(one.text, image=one.image)
-    return _Case([entries[int(key)].item.id for key in keys], arms, collection.store.size(), bound.grades)
+    return Case([entries[int(key)].item.id for key in keys], arms, collection.store.size(), bound.grades)
 
 
-def _ordered(case: _Case, ranking: Ranking, evidence: Evidence) -> tuple[list[int], NDArray[np.float64]]:
+def _ordered(case: Case, ranking: Ranking, evidence: Evidence) -> tuple[list[int], NDArray[np.float64]]:
     """Return the candidates by place, best first, and the log-odds of each."""
     arms = {name: arm for name, arm in case.arms.items() if ranking.weight(name) > 0}
     if not arms or not case.ids:
@@ -157,32 +163,33 @@ def _ordered(case: _Case, ranking: Ranking, evidence: Evidence) -> tuple[list[in
     return order, fused.order
 
 
-def _worth(case: _Case, ranking: Ranking, evidence: Evidence, k: int) -> float:
+def worth(case: Case, ranking: Ranking, evidence: Evidence, k: int = 10) -> float:
+    """Return the case's nDCG@``k`` under a ranking, in [0, 1]."""
     order, _ = _ordered(case, ranking, evidence)
     return ndcg([case.ids[i] for i in order[:k]], case.grades, k)
 
 
-def _choose(cases: Sequence[_Case], start: Ranking, evidence: Evidence, k: int) -> Ranking:
+def _choose(cases: Sequence[Case], start: Ranking, evidence: Evidence, k: int) -> Ranking:
     """Return the best ranking that coordinate ascent finds: the method first, then one weight after the other."""
 
-    def worth(ranking: Ranking) -> float:
+    def value_of(ranking: Ranking) -> float:
         changes = len(ranking.weights) + len(ranking.favour) + (ranking.method != start.method)
-        return math.fsum(_worth(case, ranking, evidence, k) for case in cases) / len(cases) - CAUTION * changes
+        return math.fsum(worth(case, ranking, evidence, k) for case in cases) / len(cases) - CAUTION * changes
 
     arms = sorted({arm for case in cases for arm in case.arms})
-    best = max((replace(start, method=method) for method in METHODS), key=worth)  # type: ignore[arg-type]
+    best = max((replace(start, method=method) for method in METHODS), key=value_of)  # type: ignore[arg-type]
     steps: list[Callable[[Ranking], list[Ranking]]] = [
         *(lambda ranking, arm=arm: [_weighted(ranking, arm, factor) for factor in FACTORS] for arm in arms),
         lambda ranking: [replace(ranking, favour={"image": gift}) for gift in GIFTS] if _mixed(arms) else [],
     ]
-    best_worth = worth(best)
+    best_worth = value_of(best)
     for _ in range(SWEEPS):
         before = best
         for step in steps:
             for ranking in step(best):
                 if all(ranking.weight(arm) == 0 for arm in arms):
                     continue
-                value = worth(ranking)
+                value = value_of(ranking)
                 if value > best_worth + 1e-12:
                     best, best_worth = ranking, value
         if best == before:
@@ -199,7 +206,7 @@ def _mixed(arms: Iterable[str]) -> bool:
     return views >= {"text", "image"}
 
 
-def _confident(cases: Sequence[_Case], ranking: Ranking, evidence: Evidence, k: int) -> Ranking:
+def _confident(cases: Sequence[Case], ranking: Ranking, evidence: Evidence, k: int) -> Ranking:
     """Return the ranking with temperature and level of its confidences fitted to the labels (least log loss)."""
     odds, relevant = [], []
     for case in cases:
