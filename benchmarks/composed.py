@@ -19,7 +19,7 @@ from common import data, interval, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Evidence, Ranking
 from commonplace.space import Space
-from worlds import encode_pictures, ndcgs, outcomes, world
+from worlds import encode_pictures, ndcgs, outcomes, picture, world
 
 PHRASES = ("but in {}", "the same in {}", "{}", "a {} {kind}")
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -47,7 +47,7 @@ def main() -> None:
             words.append(phrase.format(colour.lower(), kind=rows[i]["articleType"].lower()))
             gains.append({f"{j:05d}": 1.0 for j in having[kinds[i], colour]})
     vectors = space.bundle.text.encode(words, "query")
-    documents = [(f"{i:05d}", None, None, pictures[i]) for i in range(len(rows))]
+    documents = [(f"{i:05d}", None, None, picture(pictures, i)) for i in range(len(rows))]
     rankings = {
         "picture alone": Ranking(picture_weight=1.0),
         "words alone": Ranking(picture_weight=0.0),
@@ -63,7 +63,7 @@ def main() -> None:
             for s in (0.3, 0.4, 0.5)
         },
     }
-    questions = [(text, vector, pictures[i]) for text, vector, i in zip(words, vectors, asked, strict=True)]
+    questions = [(text, vector, picture(pictures, i)) for text, vector, i in zip(words, vectors, asked, strict=True)]
     evidence = Evidence.from_bundle(space.bundle.spec)
     found: dict[str, np.ndarray] = {}
     with world(space, documents, questions, gains) as here:

@@ -33,6 +33,7 @@ from worlds import (
     mirrored_crop,
     ndcgs,
     outcomes,
+    picture,
     world,
 )
 
@@ -81,7 +82,7 @@ def whitening(rows: Rows) -> NDArray[np.float64]:
 def peers(bundle: Bundle, pairs: Pairs, kinds: NDArray[np.int64], asked: Rows, role: str) -> dict[str, Floats]:
     """Return scores (questions, documents) of the best view by single-list methods. ``role``: what asks."""
     has = {"text": kinds != PICTURE, "image": kinds != WORDS}
-    rows = {"text": pairs.told_rows, "image": pairs.pictures}
+    rows = {"text": pairs.told_rows, "image": pairs.pictures["image"]}
     means = {kind: np.array(mean, np.float32) for kind, mean in bundle.spec["means"]["query"].items()}
     found: dict[str, Floats] = {}
 
@@ -135,12 +136,14 @@ def measure(space: Space, pairs: Pairs, kinds: NDArray[np.int64], by: str) -> tu
             name,
             pairs.told[i] if kinds[i] != PICTURE else None,
             pairs.told_rows[i] if kinds[i] != PICTURE else None,
-            pairs.pictures[i] if kinds[i] != WORDS else None,
+            picture(pairs.pictures, i) if kinds[i] != WORDS else None,
         )
         for i, name in enumerate(names)
     ]
-    asked = pairs.asked_rows if by == "text" else pairs.cut
-    questions = [(pairs.asked[i], asked[i], None) if by == "text" else (None, None, asked[i]) for i in pairs.rows]
+    asked = pairs.asked_rows if by == "text" else pairs.cut["image"]
+    questions = [
+        (pairs.asked[i], asked[i], None) if by == "text" else (None, None, picture(pairs.cut, i)) for i in pairs.rows
+    ]
     gains = [{names[i]: 1.0} for i in pairs.rows]
     evidence = Evidence.from_bundle(space.bundle.spec)
     with world(space, documents, questions, gains) as here:
@@ -244,7 +247,7 @@ def routed(space: Space, photographs: Pairs) -> list[list[str]]:
     texts = [text for text in (*passages, *abstracts) if text.strip()]
     rows = bundle.text.encode(texts)
     documents = [(f"t{i:05d}", text, rows[i], None) for i, text in enumerate(texts)]
-    documents += [(f"p{i:05d}", None, None, row) for i, row in enumerate(photographs.pictures)]
+    documents += [(f"p{i:05d}", None, None, picture(photographs.pictures, i)) for i in range(len(photographs.asked))]
     sets = {
         "Flickr8k captions, meant for pictures": ("p", list(photographs.asked)),
         "XQuAD-en questions, meant for passages": ("t", asked),
@@ -256,7 +259,7 @@ def routed(space: Space, photographs: Pairs) -> list[list[str]]:
         with world(space, documents, [(q, v, None) for q, v in zip(questions, vectors, strict=True)], []) as here:
             evidence = Evidence.from_bundle(bundle.spec)
             results = outcomes(here, evidence, {n: RANKINGS[n] for n in ("evidence (default)", "reciprocal ranks")}, 1)
-        raw = vectors @ rows.T, vectors @ photographs.pictures.T
+        raw = vectors @ rows.T, vectors @ photographs.pictures["image"].T
         of_raw = (raw[1].max(1) > raw[0].max(1)) == (wanted == "p")
         cells = [100 * np.mean([o.ids[0][0] == wanted for o in result if o.ids]) for result in results.values()]
         rows_of.append([name, str(len(questions)), *(f"{c:.1f}" for c in cells), f"{100 * of_raw.mean():.1f}"])

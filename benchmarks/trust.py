@@ -19,7 +19,7 @@ from common import data, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Evidence, Ranking
 from commonplace.space import Space
-from worlds import Outcome, calibration_error, flickr_pairs, outcomes, world
+from worlds import Outcome, calibration_error, flickr_pairs, outcomes, picture, world
 
 KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
@@ -64,7 +64,7 @@ def main() -> None:
     photographs = flickr_pairs(bundle, "test")
     rows = bundle.text.encode(passages)
     texts = [(f"t{i}", passages[i], rows[i], None) for i in range(len(passages))]
-    pictures = [(f"p{i}", None, None, row) for i, row in enumerate(photographs.pictures)]
+    pictures = [(f"p{i}", None, None, picture(photographs.pictures, i)) for i in range(len(photographs.asked))]
     default = {"default": Ranking()}
 
     def ask(documents: list, questions: list[str]) -> list[Outcome]:

@@ -27,18 +27,25 @@ from commonplace.types import Document, Filter, Item, Picture, Reading, Span, Vi
 
 Rows = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+View = Mapping[str, NDArray[np.float32]]
+Views = Mapping[str, Rows]
 PICTURE, WORDS, BOTH = 0, 1, 2
 HELD = slice(-300, None)
 """Of Flickr8k's dev pictures: the others were seen when the model's head was trained."""
 
 
-def encode_pictures(bundle: Bundle, paths: Sequence[Path], change: Callable[[Pixels], Pixels] | None = None) -> Rows:
-    """Return the vectors (n, dim) of picture files, read as the product reads them."""
+def encode_pictures(bundle: Bundle, paths: Sequence[Path], change: Callable[[Pixels], Pixels] | None = None) -> Views:
+    """Return the vectors (n, dim) of picture files by view, read as the product reads them."""
     found = []
     for at in range(0, len(paths), 64):
         pixels = [load_picture(path).pixels for path in paths[at : at + 64]]
-        found.append(bundle.image.encode([change(one) if change else one for one in pixels]))
-    return np.concatenate(found)
+        found.append(bundle.image.views([change(one) if change else one for one in pixels]))
+    return {kind: np.concatenate([views[kind] for views in found]) for kind in found[0]}
+
+
+def picture(views: Views, i: int) -> View:
+    """Return the vectors of one picture."""
+    return {kind: rows[i] for kind, rows in views.items()}
 
 
 def mirrored_crop(pixels: Pixels) -> Pixels:
@@ -58,8 +65,8 @@ class Pairs:
     asked_rows: Rows
     told: Sequence[str]
     told_rows: Rows
-    pictures: Rows
-    cut: Rows
+    pictures: Views
+    cut: Views
     rows: NDArray[np.int64]
 
 
@@ -93,27 +100,27 @@ class World:
 @contextmanager
 def world(
     space: Space,
-    documents: Sequence[tuple[str, str | None, Rows | None, Rows | None]],
-    questions: Sequence[tuple[str | None, Rows | None, Rows | None]],
+    documents: Sequence[tuple[str, str | None, Rows | None, View | None]],
+    questions: Sequence[tuple[str | None, Rows | None, View | None]],
     gains: Sequence[Mapping[str, float]],
 ) -> Iterator[World]:
     """Lend a store with these documents: (id, words, text vector, picture vector); questions: (words, text, picture)."""
-    readings, text, image = [], [], []
-    for name, words, text_row, image_row in documents:
+    readings: list[Reading] = []
+    held: dict[str, list[tuple[str, Rows]]] = {"text": [], "image": [], "look": []}
+    for name, words, text_row, view in documents:
         document = Document(name, f"file:///{name}", f"/{name}", "text/plain", name, items=1)
-        picture = None if image_row is None else f"p{name}"
-        item = Item(name, document, "text" if picture is None else "image", Span(), words, None, picture)
-        shown = {} if picture is None else {picture: Picture(np.zeros((1, 1, 3), np.uint8), b"-", 1, 1)}
+        hash_ = None if view is None else f"p{name}"
+        item = Item(name, document, "text" if hash_ is None else "image", Span(), words, None, hash_)
+        shown = {} if hash_ is None else {hash_: Picture(np.zeros((1, 1, 3), np.uint8), b"-", 1, 1)}
         readings.append(Reading(document, (item,), shown))
-        if text_row is not None:
-            text.append((name, text_row))
-        if image_row is not None:
-            image.append((name, image_row))
+        rows = dict(view or {}) | ({} if text_row is None else {"text": text_row})
+        for part, row in rows.items():
+            held[part].append((name, row))
     views = [
         ViewVectors(
             part, tuple(n for n, _ in rows), tuple(f"{part}{n}" for n, _ in rows), np.array([r for _, r in rows])
         )
-        for part, rows in (("text", text), ("image", image))
+        for part, rows in held.items()
         if rows
     ]
     means = space.means("query")
@@ -128,7 +135,10 @@ def world(
         )
         try:
             store.add(readings, views)
-            asked = [Asked(words, QuestionVectors(t, i), means=means) for words, t, i in questions]
+            asked = [
+                Asked(words, QuestionVectors(t, (v or {}).get("image"), (), (v or {}).get("look")), means=means)
+                for words, t, v in questions
+            ]
             yield World(store, asked, gains)
         finally:
             store.close()

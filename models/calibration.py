@@ -114,15 +114,15 @@ def _reading(i: int, text: str) -> Reading:
 
 def pictures(
     bundle: Bundle, paths: list[Path], change: Callable[[Pixels], Pixels] = lambda pixels: pixels
-) -> NDArray[np.float32]:
-    """Return the vectors (n, dim) of picture files, read as the product reads them and then changed."""
+) -> dict[str, NDArray[np.float32]]:
+    """Return the vectors (n, dim) of picture files by view, read as the product reads them and then changed."""
     from commonplace.readers import load_picture
 
     found = [
-        bundle.image.encode([change(load_picture(path).pixels) for path in paths[i : i + 64]])
+        bundle.image.views([change(load_picture(path).pixels) for path in paths[i : i + 64]])
         for i in range(0, len(paths), 64)
     ]
-    return np.concatenate(found)
+    return {kind: np.concatenate([views[kind] for views in found]) for kind in found[0]}
 
 
 def cropped(pixels: Pixels) -> Pixels:
@@ -135,8 +135,10 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
     """Return the section ``evidence`` of ``bundle.json``."""
     dev, shops = data.flickr8k("dev"), data.grocery()
     held = data.HELD
-    photos = pictures(bundle, dev.paths[-held:])
-    cut = pictures(bundle, dev.paths[-held:], cropped)
+    seen = pictures(bundle, dev.paths[-held:])
+    photos = seen["image"]
+    look = "look" if bundle.image.looks else "image"  # what pictures are compared with pictures by
+    looks, cut = seen[look], pictures(bundle, dev.paths[-held:], cropped)[look]
     told = [dev.captions[-5 * held :][i::5] for i in range(5)]
     captions = [bundle.text.encode(texts) for texts in told]
     own = np.eye(held, dtype=bool)
@@ -146,7 +148,7 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
     read = bundle.text.encode(passages)
     answers = np.equal.outer([answered_by[i] for i in even], np.arange(len(passages)))
     some = [i for i, product in enumerate(shops.shop_class) if product % 2 == 0]
-    shop = pictures(bundle, [shops.shop[i] for i in some])
+    shop = pictures(bundle, [shops.shop[i] for i in some])[look]
     product = np.array([shops.shop_class[i] for i in some])
     same = np.equal.outer(product, product)
 
@@ -160,14 +162,14 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
         "text->text": [_stack(pairs_of_captions), (asked @ read.T, answers)],
         "text->image": [_stack([(rows @ photos.T - less("image", photos), own) for rows in captions])],
         "image->text": [_stack([(photos @ rows.T - less("text", rows), own) for rows in captions])],
-        "image->image": [_no_self(shop @ shop.T, same), (cut @ photos.T, own)],
+        "image->image": [_no_self(shop @ shop.T, same), (cut @ looks.T, own)],
     }
     chance = {
         "text->text": spread(*raw["text->text"][1]),
         "text->image": spread(*raw["text->image"][0]),
         "image->text": spread(*raw["image->text"][0]),
         # Photographs of anything; what shelves have in common a collection of shelves finds in itself.
-        "image->image": spread(photos @ photos.T, own),
+        "image->image": spread(looks @ looks.T, own),
     }
     edges = np.arange(-3, 12 + STEP, STEP)
     z = {arm: [(significances(s, chance[arm]), belongs) for s, belongs in sources] for arm, sources in raw.items()}

@@ -60,7 +60,7 @@ def by_pictures(curve: dict[str, list[dict[str, Any]]]) -> None:
 
 def by_milliseconds(speeds: dict[str, dict[str, float]], rungs: dict[str, list[dict[str, Any]]]) -> None:
     """The same shipped weights on several runtimes and processors: recall stays, milliseconds do not."""
-    recall = rungs["+ hubness bias: as shipped"][0][TEST][2]
+    recall = rungs["+ hubness of pictures and of texts: as shipped"][0][TEST][2]
     figure, axes = plt.subplots(figsize=(6, 3.5))
     for (name, row), marker in zip(speeds.items(), "os^", strict=True):
         for runtime, colour in (("PyTorch float32", "#94a3b8"), ("shipped f32", INK), ("shipped bf16", ACCENT)):

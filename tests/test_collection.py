@@ -395,8 +395,10 @@ def test_what_is_not_wanted_goes_down(kb: cp.Collection, folder: Path) -> None:
     assert any(arm.arm.startswith("not ") and arm.contribution < 0 for arm in less[south].arms)
     assert all(less[id_].score <= plain[id_].score for id_ in plain)
     ball = folder / "pictures" / "ball.png"
-    shapes = [names([hit])[0] for hit in kb.search("a ball or a box", without_image=ball, modality="image", k=5)]
-    assert shapes.index("box.png") < shapes.index("ball.png")
+    first, last = kb.search(
+        "a ball or a box", without_image=ball, modality="image", k=5
+    )  # two copies of the ball are one
+    assert names([first]) == ["box.png"] and len(last.copies) == 1
 
 
 def test_a_least_confidence_leaves_out_what_is_unlikely(kb: cp.Collection) -> None:

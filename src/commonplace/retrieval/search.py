@@ -157,9 +157,12 @@ def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: in
             for partition in ("text", "image"):
                 # Words and picture in one vector ask with words: their cosines are judged as those of words are.
                 crosses = ("image" if name == "image" else "text") != partition
+                inside, asks = partition, vector
+                if name == partition == "image" and vectors.look is not None:
+                    inside, asks = "look", vectors.look  # pictures are compared by their looks, where these are known
                 arms[f"{no}{name}->{partition}"] = _Arm(
-                    partial(store.search, partition, vector, depth, where, offset=crosses),
-                    partial(store.score, partition, vector, offset=crosses),
+                    partial(store.search, inside, asks, depth, where, offset=crosses),
+                    partial(store.score, inside, asks, offset=crosses),
                     partition,
                 )
     return arms
