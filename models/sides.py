@@ -117,9 +117,10 @@ def looks() -> dict[str, Any]:
         seen = torch.from_numpy(np.array(picture_features(file, train, precision=precision)))
         shop = torch.from_numpy(np.array(picture_features(file, shops.shop, precision=precision)))
         ways = {"raw": shop, "raw, centred": shop - seen.mean(0)}
-        for dim in (64, 128, 256, 384):
-            for whiten, how in ((0.0, ""), (0.5, ", half whitened"), (1.0, ", whitened")):
-                ways[f"{dim} components{how}"] = components(seen, dim, whiten)(shop)
+        for whiten, how in ((0.0, ""), (0.5, ", half whitened"), (1.0, ", whitened")):
+            rows = components(seen, 384, whiten)(shop)
+            for dim in (64, 128, 256, 384):
+                ways[f"{dim} components{how}"] = rows[:, :dim]
         for how, rows in ways.items():
             rows = unit(rows.numpy())
             found[f"{name}, {how}"] = [evaluate.same(rows, shops.shop_class), evaluate.same(rows, shops.shop_kind)]
