@@ -376,6 +376,14 @@ def _status(options: argparse.Namespace) -> int:
     )
     for name in ("documents", "items", "vectors"):
         print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
+    for name, one in status["indexes"].items():
+        recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items()))
+        behind = one["not_in_snapshot"] + one["removed_since"]
+        print(
+            f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {one['bytes'] / 1e6:.1f} MB"
+            + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
+            + (f"; {one['problem']}" if "problem" in one else "")
+        )
     return 0
 
 

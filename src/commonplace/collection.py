@@ -341,10 +341,11 @@ class Collection:
         return [one for one in self.store.documents() if not failed or one.status == "failed"]
 
     def status(self) -> dict[str, Any]:
-        """Return counts, model and size on disk as plain values; bytes for the size."""
+        """Return counts, model, size on disk and the indexes as plain values; bytes for the size."""
         size = sum(file.stat().st_size for file in self._files())
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
-        return {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
+        found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
+        return {**found, "indexes": self.store.indexes()}
 
     def _files(self) -> Iterator[Path]:
         return (path for path in self.folder.rglob("*") if path.is_file())
@@ -358,7 +359,15 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
     """
     space = Space(Bundle(Path(model) if model is not None else DEFAULT_BUNDLE))
     path = _real(folder)
-    store = LocalStore(path, space=space.name, fingerprint=space.fingerprint, dim=space.dim, offset=space.offset)
+    store = LocalStore(
+        path,
+        space=space.name,
+        fingerprint=space.fingerprint,
+        dim=space.dim,
+        offset=space.offset,
+        state=space.bundle.state,
+        questions=space.bundle.questions,
+    )
     return Collection(store, space, path)
 
 

@@ -55,8 +55,11 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection in one reading transaction: what is read inside belongs together."""
+        """Lend a connection in one reading transaction: what is read inside belongs together; inside another, that."""
         with self.session() as connection:
+            if connection.in_transaction:
+                yield connection
+                return
             connection.execute("BEGIN")
             try:
                 yield connection
