@@ -35,11 +35,19 @@ def put(store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, 
     for start in range(0, len(values), each):
         path = f"/{name}/{start // 100}/{start}.txt"
         document = Document(stable_id(path), f"file://{path}", path, "text/plain", "h", items=each)
+        shown = f"{name}{start}"
         own = tuple(
-            Item(stable_id(path, n), document, "text" if n % 2 else "image", Span(n, n + 1), f"{name} word{start + n}")
+            Item(
+                stable_id(path, n),
+                document,
+                "text" if n % 2 else "image",
+                Span(n, n + 1),
+                f"{name} word{start + n}",
+                picture=None if n else shown,
+            )
             for n in range(min(each, len(values) - start))
         )
-        pictures = {f"{name}{start}": Picture(np.zeros((1, 1, 3), np.uint8), b"jpeg of " + path.encode(), 1, 1)}
+        pictures = {shown: Picture(np.zeros((1, 1, 3), np.uint8), b"jpeg of " + path.encode(), 1, 1)}
         readings.append(Reading(document, own, pictures))
         items += [item.id for item in own]
         views += [stable_id(item.id) for item in own]

@@ -9,7 +9,6 @@ import os
 import secrets
 import sqlite3
 import threading
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,68 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
-from commonplace.store.base import Entry, Offset, Prepare, Questions, Ranked
+from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
 from commonplace.store.database import Database
 from commonplace.store.index import Index, Selection
 from commonplace.store.partition import Partition, Settings, blocks, vectors_of
+from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum
 from commonplace.store.segment import index_words, question_words
 from commonplace.store.snapshot import sums
+from commonplace.store.upkeep import Doctor, backup, restored
 from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, text_view
 
 __all__ = ["LocalStore"]
 
 log = logging.getLogger("commonplace")
-
-SCHEMA_VERSION = 2
-SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (
-    key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, uri TEXT NOT NULL, path TEXT NOT NULL,
-    media_type TEXT NOT NULL, content_hash TEXT NOT NULL, title TEXT, status TEXT NOT NULL, error TEXT,
-    stamp TEXT NOT NULL, items INTEGER NOT NULL, checksum INTEGER NOT NULL);
-CREATE TABLE items (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,  -- never used again: a search may hold it
-    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
-    modality TEXT NOT NULL, span TEXT NOT NULL, text TEXT, title TEXT, picture TEXT,
-    checksum INTEGER NOT NULL);
-CREATE INDEX items_document ON items (document, modality);
-CREATE INDEX items_modality ON items (modality);
-CREATE INDEX items_picture ON items (picture) WHERE picture IS NOT NULL;
-CREATE TABLE removed (  -- by which indexes follow
-    key INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL);
-CREATE TABLE views (
-    item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
-    PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
-CREATE INDEX views_view ON views (partition, view);
-CREATE TABLE vectors (
-    partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
-    PRIMARY KEY (partition, view));
-CREATE TABLE pictures (
-    hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INTEGER, height INTEGER, checksum INTEGER NOT NULL);
-CREATE VIRTUAL TABLE lexicon USING fts5 (
-    words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'");
-"""
-UPGRADES = {
-    1: """
-ALTER TABLE documents ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE items ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE vectors ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE pictures ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-DROP INDEX items_document;
-DROP INDEX items_picture;
-CREATE INDEX items_document ON items (document, modality);
-CREATE INDEX items_modality ON items (modality);
-CREATE INDEX items_picture ON items (picture) WHERE picture IS NOT NULL;
-CREATE TABLE removed (key INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL);
-INSERT INTO meta VALUES ('lineage', lower(hex(randomblob(10))));
-UPDATE documents SET checksum =
-    checksum_of(id, uri, path, media_type, content_hash, title, status, error, stamp, items);
-UPDATE items SET checksum = checksum_of(id, document, modality, span, text, title, picture);
-UPDATE vectors SET checksum = checksum_of_vector(vector);
-UPDATE pictures SET checksum = checksum_of(thumbnail, width, height);
-""",
-}
-"""What makes a collection of each older schema one of the next."""
 
 CHUNK = 500  # values in one IN (...) list
 WORDS_MERGED = 100_000
@@ -137,6 +87,7 @@ class LocalStore:
             questions,
             recall,
         )
+        self._made_for = (space, fingerprint)
         self._make(folder, space, fingerprint)
 
     def _make(self, folder: Path, space: str, fingerprint: str) -> None:
@@ -145,8 +96,9 @@ class LocalStore:
         if version == 0:
             with self._database.write() as database:
                 if self._version() == 0:  # nobody else was faster
-                    for statement in SCHEMA.split(";\n"):
+                    for statement in SCHEMA.strip().split(";\n"):
                         database.execute(statement)
+                    database.execute(LEXICON.format("lexicon"))
                     database.executemany(
                         "INSERT INTO meta VALUES (?, ?)",
                         [
@@ -327,6 +279,43 @@ class LocalStore:
         self._database.all("VACUUM")
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
         self._settle(always=True)
+
+    def check(self, *, repair: bool = False) -> list[Fault]:
+        """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
+        faults = Doctor(self._settings, repair=repair).run()
+        if repair and faults:
+            self._forget()
+            self.checkpoint()
+        return faults
+
+    def backup(self, file: Path) -> int:
+        """Write the collection into one new file, online; return its bytes. See :func:`upkeep.backup`."""
+        return backup(self._database, file)
+
+    def restore(self, file: Path, *, replace: bool = False) -> None:
+        """Put the collection of a backup in this one's place, at once and for every process.
+
+        Raises CollectionError where the file is no whole backup, or where this collection holds documents and
+        ``replace`` is not given; ModelMismatch, VersionError as opening does.
+        """
+        count = sum(self.counts()["documents"].values())
+        if count and not replace:
+            raise CollectionError(f"the collection holds {count} documents: --replace puts the backup in their place")
+        if not self._database.writable:
+            raise CollectionError(f"{self._folder} cannot be written to: check its permissions")
+        with restored(file, self._folder, *self._made_for) as source, self._database.session() as database:
+            source.backup(database)
+        self._make(self._folder, *self._made_for)
+        self._forget()
+        self.checkpoint()
+
+    def _forget(self) -> None:
+        """Let go of everything derived from the database."""
+        with self._lock:
+            self._fused = None
+            self._allowed_sets.clear()
+            for partition in self._partitions.values():
+                partition.forget()
 
     def _settle(self, *, always: bool = False) -> None:
         """Write snapshots where they are worth it; shorten the removal log where every index has followed it."""
@@ -578,11 +567,6 @@ class LocalStore:
             return keys, np.hstack([text, image]) * np.float32(np.sqrt(0.5))
         fused = alpha * text + (1 - alpha) * image
         return keys, np.asarray(fused / np.maximum(np.linalg.norm(fused, axis=1, keepdims=True), 1e-12), np.float32)
-
-
-def checksum(*values: Any) -> int:
-    """Return the CRC of the values of a row, text, bytes, numbers and None, as SQLite gives them back."""
-    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
 
 
 def _checksum_of_vector(blob: bytes) -> int:
