@@ -28,6 +28,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "CODES_FROM", 1500)
     monkeypatch.setattr(partition, "CODES_FROM", 1500)
     monkeypatch.setattr(index, "GATHER_ROWS", 40)
+    monkeypatch.setattr(index, "MARGIN", 1)
 
 
 def file_of(folder: Path) -> Path:

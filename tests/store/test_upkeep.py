@@ -51,7 +51,11 @@ FAULTS: dict[str, tuple[str, str, bool]] = {
     "vector": ("UPDATE vectors SET vector = zeroblob(128) WHERE rowid = 9", "taken from the snapshot", True),
     "short vector": ("UPDATE vectors SET vector = x'00' WHERE rowid = 9", "taken from the snapshot", True),
     "lost vector": ("DELETE FROM vectors WHERE rowid = 9", "views without their vector", False),
-    "spare vector": ("INSERT INTO vectors SELECT 'text', 'x', vector, checksum FROM vectors LIMIT 1", "vectors that no item has", True),
+    "spare vector": (
+        "INSERT INTO vectors SELECT 'text', 'x', vector, checksum FROM vectors LIMIT 1",
+        "vectors that no item has",
+        True,
+    ),
     "view of nobody": ("INSERT INTO views VALUES (99999, 'text', 'x')", "views of items that are gone", True),
     "thumbnail": ("UPDATE pictures SET thumbnail = x'01' WHERE rowid = 3", "thumbnails that are not", False),
     "lost word": ("DELETE FROM lexicon_docsize WHERE id = 7", "word index", True),

@@ -69,6 +69,7 @@ class LocalStore:
         self._folder = folder
         self._lock = threading.RLock()
         self._partitions: dict[str, Partition] = {}
+        self._counted = ("", "", 0)  # lineage, generation, items that have words
         self._fused: tuple[str, int, str, Index] | None = None  # lineage, generation, name
         self._allowed_sets: dict[Filter, tuple[str, int, Selection]] = {}  # lineage and highest key; latest used last
         try:
@@ -480,11 +481,19 @@ class LocalStore:
 
     def _full_match(self, words: Sequence[str]) -> float:
         """Return the sum of the words' inverse document frequencies as FTS5's BM25 weighs them, each at least 1e-6."""
-        ((total,),) = self._database.all("SELECT count(*) FROM lexicon_docsize")
+        total = self._texts()
         having = [
             self._database.all("SELECT count(*) FROM lexicon WHERE lexicon MATCH ?", (word,))[0][0] for word in words
         ]
         return math.fsum(max(math.log((total - one + 0.5) / (one + 0.5)), 1e-6) for one in having)
+
+    def _texts(self) -> int:
+        """Return how many items have words."""
+        with self._lock, self._database.snapshot() as database:
+            now = _meta(database, "lineage"), _meta(database, "generation")
+            if self._counted[:2] != now:  # counting a million takes milliseconds
+                self._counted = (*now, database.execute("SELECT count(*) FROM lexicon_docsize").fetchone()[0])
+            return self._counted[2]
 
     def _allowed(self, where: Filter) -> Selection | None:
         """Return the keys that a filter allows. What was found stays true: keys are never used again, and an item's
