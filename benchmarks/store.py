@@ -106,10 +106,16 @@ def prepare(cache: Path, most: int, encode: int) -> dict[str, int]:
     return {"real": len(real), "mixed": len(mixed), "made": max(0, most - len(real) - len(mixed))}
 
 
+def texts_of(cache: Path, size: int) -> list[str]:
+    """Return so many texts, from the first again where they run out."""
+    texts = json.loads((cache / "texts.json").read_text())
+    known = texts["real"] + texts["mixed"]
+    return [known[n % len(known)] for n in range(size)]
+
+
 def documents(cache: Path, size: int) -> Iterator[tuple[list[str], np.ndarray, int]]:
     """Yield texts and vectors of ``COMMIT`` items, with the number of the first."""
-    texts = json.loads((cache / "texts.json").read_text())
-    words = (texts["real"] + texts["mixed"])[:size]
+    words = texts_of(cache, size)
     rows = np.load(cache / "rows.npy", mmap_mode="r")
     for start in range(0, size, COMMIT):
         yield words[start : start + COMMIT], np.ascontiguousarray(rows[start : start + COMMIT]), start
@@ -186,8 +192,7 @@ def recall(answers: list[list[int]], truth: list[list[int]]) -> float:
 
 def three_words(cache: Path, size: int) -> list[str]:
     """Return questions of three words that stand together in a stored sentence."""
-    texts = json.loads((cache / "texts.json").read_text())
-    words, draw = (texts["real"] + texts["mixed"])[:size], random.Random(3)
+    words, draw = texts_of(cache, size), random.Random(3)
     found = []
     while len(found) < 60:
         telling = re.findall(r"[a-z]{4,}", draw.choice(words).lower())
@@ -404,6 +409,53 @@ def row(name: str, size: int, write: dict[str, Any], read: dict[str, Any]) -> li
     ]
 
 
+def report(
+    options: argparse.Namespace,
+    made: dict[str, int],
+    rows: list[list[object]],
+    changes: list[list[object]],
+    values: dict[str, Any],
+) -> None:
+    """Keep the tables."""
+    text = (
+        f"Measured on {machine()}, in one run; beside it ran: {options.beside}. Vectors: {made['real']:,} of real sentences, "
+        f"{made['mixed']:,} of sentences put together from two halves, {made['made']:,} made from two vectors each. "
+        f"200 questions (captions, XQuAD), none used to choose an index. {os.cpu_count()} cores. Milliseconds: p50 / p95 "
+        "(recall@10). Memory: resident MB (of which no file stands behind).\n\n"
+    )
+    head = [
+        "items",
+        "side",
+        "durable ingest, items/s",
+        "all",
+        "10% filter",
+        "1%",
+        "0.1%",
+        "3 words",
+        "open to answer, s",
+        "memory",
+        "disk, MB",
+    ]
+    text += table(head, rows)
+    text += "\n\nChanges of a document of ten items, and the index (milliseconds):\n\n"
+    text += table(
+        [
+            "items",
+            "update",
+            "next search",
+            "delete",
+            "next search",
+            "snapshot, s",
+            "ingest with snapshot, items/s",
+            "100 hits, p50",
+            "index",
+            "candidates a hit",
+        ],
+        changes,
+    )
+    keep("store", text, values)
+
+
 def main() -> None:
     """Run every size and keep the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -457,43 +509,7 @@ def main() -> None:
                 rows.append(row(f"SQLite + FAISS {kind} by hand", size, write, read))
                 values[f"{kind} {size}"] = {"write": write, "read": read}
                 shutil.rmtree(folder)
-    text = (
-        f"Measured on {machine()}, in one run; beside it ran: {options.beside}. Vectors: {made['real']:,} of real sentences, "
-        f"{made['mixed']:,} of sentences put together from two halves, {made['made']:,} made from two vectors each. "
-        f"200 questions (captions, XQuAD), none used to choose an index. {os.cpu_count()} cores. Milliseconds: p50 / p95 "
-        "(recall@10). Memory: resident MB (of which no file stands behind).\n\n"
-    )
-    head = [
-        "items",
-        "side",
-        "durable ingest, items/s",
-        "all",
-        "10% filter",
-        "1%",
-        "0.1%",
-        "3 words",
-        "open to answer, s",
-        "memory",
-        "disk, MB",
-    ]
-    text += table(head, rows)
-    text += "\n\nChanges of a document of ten items, and the index (milliseconds):\n\n"
-    text += table(
-        [
-            "items",
-            "update",
-            "next search",
-            "delete",
-            "next search",
-            "snapshot, s",
-            "ingest with snapshot, items/s",
-            "100 hits, p50",
-            "index",
-            "candidates a hit",
-        ],
-        changes,
-    )
-    keep("store", text, values)
+        report(options, made, rows, changes, values)  # what there is, should a later size fail
 
 
 if __name__ == "__main__":

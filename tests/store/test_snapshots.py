@@ -299,6 +299,25 @@ def test_a_search_starts_a_snapshot_and_uses_it(tmp_path: Path) -> None:
     agree(store, k=3)
 
 
+def test_a_full_disk_costs_the_snapshot_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(2000))
+
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr("commonplace.store.snapshot.os.pwrite", full)
+        store.checkpoint()
+    assert "No space left" in caplog.text
+    assert [file.name for file in (tmp_path / "index").iterdir()] == ["text.lock"]
+    agree(store)
+    store.checkpoint()
+    assert store.indexes()["text"]["snapshot_rows"] == 2000
+
+
 def until(what: Any, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not what():

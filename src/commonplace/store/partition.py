@@ -253,11 +253,14 @@ class Partition:
             builder.join()
         index = self._current()
         if self._due(index) or (always and len(index) > LEAST_WORTH):
-            self.build()
+            self._build_quietly()  # what was committed is safe in any case
         elif index.base is not None and len(index.dead):
-            with lock(self.path) as mine:
-                if mine:
-                    index.base.erase(index.dead)
+            try:
+                with lock(self.path) as mine:
+                    if mine:
+                        index.base.erase(index.dead)
+            except OSError as problem:
+                log.warning("removed rows could not be erased from %s (%s)", self.path, problem.strerror)
 
     def followed(self) -> int | None:
         """Return the line of the removal log up to which the snapshot on disk has followed it, None without one."""
