@@ -270,16 +270,16 @@ class LocalStore:
 
     def checkpoint(self) -> None:
         """Move what was committed from SQLite's log into its file, and bring the snapshots in line with it."""
+        self._settle()  # first: while a snapshot is being written, its reading keeps the log from being emptied
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._settle()
 
     def compact(self) -> None:
         """Give back the room of what was removed: merge the word index, rewrite the file, make the snapshots anew."""
         with self._write() as database:
             database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
         self._database.all("VACUUM")
-        self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
         self._settle(always=True)
+        self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def check(self, *, repair: bool = False) -> list[Fault]:
         """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
