@@ -154,12 +154,13 @@ def timed(call: Callable[[Any], Any], asked: list[Any]) -> tuple[dict[str, float
     """Return quantiles over one call a question, after three that warm up, and the answers."""
     for one in asked[:3]:
         call(one)
-    seconds, answers = [], []
+    seconds, spent, answers = [], [], []
     for one in asked:
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         answers.append(call(one))
         seconds.append(time.perf_counter() - begin)
-    return quantiles(seconds), answers
+        spent.append(time.process_time() - cpu)
+    return {**quantiles(seconds), "cpu": statistics.median(spent) * 1e3}, answers
 
 
 def exact(cache: Path, size: int) -> dict[str, list[list[int]]]:
@@ -402,7 +403,9 @@ def row(name: str, size: int, write: dict[str, Any], read: dict[str, Any]) -> li
         name,
         f"{write['ingest']:,.0f}" if write else "",
         *(f"{pair(read[where])} ({read[where]['recall']:.3f})" for where in WHERE),
+        f"{read['all']['cpu']:.3g}",
         pair(read["words"]),
+        f"{read['words']['cpu']:.3g}",
         f"{read['open_s']:.2g}",
         f"{read['memory']['resident']:.0f} ({read['memory']['anonymous']:.0f})",
         f"{write['disk']:.0f}" if write else "",
@@ -421,7 +424,7 @@ def report(
         f"Measured on {machine()}, in one run; beside it ran: {options.beside}. Vectors: {made['real']:,} of real sentences, "
         f"{made['mixed']:,} of sentences put together from two halves, {made['made']:,} made from two vectors each. "
         f"200 questions (captions, XQuAD), none used to choose an index. {os.cpu_count()} cores. Milliseconds: p50 / p95 "
-        "(recall@10). Memory: resident MB (of which no file stands behind).\n\n"
+        "(recall@10); CPU is the median of the processor's time, all threads together: what a machine of one's own comes near to. Memory: resident MB (of which no file stands behind).\n\n"
     )
     head = [
         "items",
@@ -431,7 +434,9 @@ def report(
         "10% filter",
         "1%",
         "0.1%",
+        "all: CPU",
         "3 words",
+        "3 words: CPU",
         "open to answer, s",
         "memory",
         "disk, MB",

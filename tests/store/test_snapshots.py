@@ -401,3 +401,13 @@ def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
     store.close()
     assert not list((tmp_path / "index").glob("*.part")) if (tmp_path / "index").exists() else True
     assert os.path.exists(tmp_path / "collection.db")
+
+
+def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = np.random.default_rng(0).integers(0, 256, (5001, 64), dtype=np.uint8)
+    whole = index.nearest(codes, codes[17:18], 40)
+    monkeypatch.setattr(index, "SPLIT_FROM", 10)
+    parts = index.nearest(codes, codes[17:18], 40)
+    assert whole[0, 0] == parts[0, 0] == 17
+    far = [np.unpackbits(codes[row] ^ codes[17], axis=1).sum(axis=1).tolist() for row in (whole[0], parts[0])]
+    assert far[0] == far[1] == sorted(far[0])

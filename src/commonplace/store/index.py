@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ GATHER_ROWS = 4096
 
 SCAN_SHARE = 1 / 8
 """Candidates beyond this share of the rows are not worth picking: the rows are scanned."""
+
+SPLIT_FROM = 400_000  # codes from which two threads look at a half each
 
 RESIDENT = 256 << 20  # bytes of mapped rows that a scan may leave in this process
 
@@ -235,16 +238,41 @@ def top(scores: NDArray[np.float32], count: int, at: NDArray[np.int64] | None = 
 
 def nearest(codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
     """Return the places (questions, count) of the codes with the smallest Hamming distances, near ones first."""
+    if len(questions) > 1:
+        return _nearest(codes, questions, count)[1]
+    if len(codes) < SPLIT_FROM:
+        return _nearest_alone(codes, questions, count)[1]
+    half = len(codes) // 2
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(_nearest_alone, codes[half:], questions, count)
+        distances, places = _nearest_alone(codes[:half], questions, count)
+        more, others = second.result()
+    distances, places = np.hstack([distances, more]), np.hstack([places, others + half])
+    order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(places, order, axis=1)
+
+
+def _nearest(
+    codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    import faiss
+
+    found: tuple[NDArray[np.int32], NDArray[np.int64]] = faiss.knn_hamming(questions, codes, count, variant="mc")
+    return found
+
+
+def _nearest_alone(
+    codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """One question is one thread's work: on a busy machine FAISS's others would be waited for."""
     import faiss
 
     threads = faiss.omp_get_max_threads()
-    if len(questions) == 1:  # one question is one thread's work; on a busy machine the others would be waited for
-        faiss.omp_set_num_threads(1)
+    faiss.omp_set_num_threads(1)
     try:
-        found: NDArray[np.int64] = faiss.knn_hamming(questions, codes, count, variant="mc")[1]
+        return _nearest(codes, questions, count)
     finally:
         faiss.omp_set_num_threads(threads)
-    return found
 
 
 def measure(
