@@ -19,7 +19,10 @@ if TYPE_CHECKING:  # --help must load no model and no index
 
 __all__ = ["main"]
 
-VERBS = ("add", "search", "ask", "list", "remove", "status", "eval", "label", "tune")
+VERBS = (
+    *("add", "search", "ask", "list", "remove", "status", "eval", "label", "tune"),
+    *("doctor", "backup", "restore", "compact"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -183,10 +186,23 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("questions", metavar="QUESTIONS", nargs="?", help="JSON Lines file (default: your labels)")
     tune.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
     tune.add_argument("--reset", action="store_true", help="go back to the default ranking")
+    _upkeep_verbs(verb)
 
     status = verb("status", _status, "show what the collection holds", "commonplace status")
     status.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def _upkeep_verbs(verb: Any) -> None:
+    doctor = verb("doctor", _doctor, "look for damage in the collection's files", "commonplace doctor --repair")
+    doctor.add_argument("--repair", action="store_true", help="mend what can be mended without embedding again")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    keep = verb("backup", _backup, "write the collection into one file, while it is used", "commonplace backup kb.bak")
+    keep.add_argument("file", metavar="FILE")
+    back = verb("restore", _restore, "take the contents of a backup", "commonplace restore kb.bak")
+    back.add_argument("file", metavar="FILE")
+    back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
+    verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
 
 
 def _question_options(parser: argparse.ArgumentParser) -> None:
@@ -459,6 +475,49 @@ def _status(options: argparse.Namespace) -> int:
     )
     for name in ("documents", "items", "vectors"):
         print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
+    for name, one in status["indexes"].items():
+        recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items()))
+        behind = one["not_in_snapshot"] + one["removed_since"]
+        print(
+            f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {one['bytes'] / 1e6:.1f} MB"
+            + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
+            + (f"; {one['problem']}" if "problem" in one else "")
+        )
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    with _open(options) as kb:
+        faults = kb.doctor(repair=options.repair)
+    if options.json:
+        _json({"faults": [asdict(one) for one in faults]})
+    else:
+        for one in faults:
+            print(f"{'repaired' if one.repaired else 'fault'}: {one.count}  {printable(one.what)}: {one.remedy}")
+        print("nothing is wrong" if not faults else f"{sum(not one.repaired for one in faults)} faults left")
+    return 0 if all(one.repaired for one in faults) else 1
+
+
+def _backup(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        size = kb.backup(options.file)
+    print(f"wrote {_short(options.file)}, {size / 1e6:.1f} MB")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    with _open(options, make=True) as kb:
+        kb.restore(options.file, replace=options.replace)
+        count = sum(kb.status()["documents"].values())
+    print(f"restored {count} document{'' if count == 1 else 's'}")
+    return 0
+
+
+def _compact(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        print(f"{kb.compact() / 1e6:.1f} MB gained")
     return 0
 
 

@@ -22,7 +22,7 @@ from commonplace.errors import CollectionError, QuestionError, ReadError
 from commonplace.generation import ExtractiveGenerator, cite
 from commonplace.retrieval import Asked, Evidence, Ranking, Scored, candidates, search
 from commonplace.space import Space
-from commonplace.store import Entry, LocalStore
+from commonplace.store import Entry, Fault, LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
 
 if TYPE_CHECKING:
@@ -414,10 +414,35 @@ class Collection:
         return [one for one in self.store.documents() if not failed or one.status == "failed"]
 
     def status(self) -> dict[str, Any]:
-        """Return counts, model and size on disk as plain values; bytes for the size."""
+        """Return counts, model, size on disk and the indexes as plain values; bytes for the size."""
         size = sum(file.stat().st_size for file in self._files())
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
-        return {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
+        found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
+        return {**found, "indexes": self.store.indexes()}
+
+    # --- upkeep ----------------------------------------------------------------------------------------------
+
+    def doctor(self, *, repair: bool = False) -> list[Fault]:
+        """Return what is wrong with the collection's files, the gravest first; ``repair`` mends what needs no file.
+
+        What it cannot mend is left out of searches, and the next ``add`` reads those documents again.
+        """
+        return self.store.check(repair=repair)
+
+    def backup(self, file: str | os.PathLike[str]) -> int:
+        """Write the collection into one new file, while it is used; return its bytes."""
+        return self.store.backup(_real(file))
+
+    def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
+        """Take the contents of a backup; where there are documents already, ``replace`` must say so."""
+        self.store.restore(_real(file), replace=replace)
+        self._tidy()
+
+    def compact(self) -> int:
+        """Give back the room of what was removed, and leave no trace of it; return the bytes gained."""
+        before = sum(file.stat().st_size for file in self._files())
+        self.store.compact()
+        return before - sum(file.stat().st_size for file in self._files())
 
     def _files(self) -> Iterator[Path]:
         return (path for path in self.folder.rglob("*") if path.is_file())
@@ -438,6 +463,8 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
         dim=space.dim,
         offset=space.offset,
         means=space.means("document"),
+        state=space.bundle.state,
+        questions=space.bundle.questions,
     )
     return Collection(store, space, path)
 

@@ -294,6 +294,18 @@ class Bundle:
         return np.asarray(settings["weight"] * near, dtype=np.float32)
 
     @cached_property
+    def state(self) -> str:
+        """Hash of what :meth:`hubness` depends on: indexes that hold its values are made anew when it changes."""
+        bias = self.spec.get("bias")
+        digest = self.spec["checksums"].get(bias["file"]) if bias else None
+        return hashlib.blake2b(json.dumps([bias, digest], sort_keys=True).encode(), digest_size=10).hexdigest()
+
+    def questions(self, kind: str, other: bool) -> NDArray[np.float32] | None:
+        """Return vectors (n, dim) of training data that may ask for vectors of ``kind``, or None: of captions for
+        ``text``, of pictures for ``image``; with ``other`` the other way round. They measure an index's recall."""
+        return self._banks.get(kind if other else {"text": "image", "image": "text"}.get(kind, ""))
+
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of everything between a view and its stored vector: files, preprocessing, pooling, dimension."""
         files = {n: digest for n, digest in self.spec["checksums"].items() if n.endswith((".onnx", "tokenizer.json"))}

@@ -40,7 +40,7 @@ class Tuning:
     """What tuning found. nDCG@``k`` in [0, 1] is that of questions a ranking was not chosen by (cross-validated).
 
     ``before`` and ``after`` are means over ``questions``; ``low`` and ``high`` bound their difference (95% bootstrap
-    interval), ``p`` is that of a paired randomisation test. ``kept``: whether ``ranking`` was stored.
+    interval), ``p`` is that of a one-sided paired randomisation test. ``kept``: whether ``ranking`` was stored.
     """
 
     ranking: Ranking
@@ -86,7 +86,7 @@ def tune(
     ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or questions. Coordinate ascent
     on nDCG@``k`` from the default ranking chooses; ``folds``-fold cross-validation judges the way of choosing, so that
     the questions it is judged by had no say. It is stored with the collection (``keep``) where the gain is significant
-    (paired randomisation test, p < .05). For fusion by evidence, temperature and level of the confidences are fitted as
+    (one-sided paired randomisation test, p < .05). For fusion by evidence, temperature and level of the confidences are fitted as
     well (Platt 1999); items without a label count as not relevant.
 
     Raises QuestionError for fewer than 10 questions, labels that name nothing, and as
@@ -129,7 +129,8 @@ def judged(cases: Sequence[Case], evidence: Evidence, *, k: int = 10, folds: int
             after[i] = worth(cases[i], chosen, evidence, k)
     differences = after - before
     p = randomisation_test(differences) if differences.any() else 1.0
-    better = bool(differences.mean() > 0 and p < SIGNIFICANT)
+    p = p / 2 if differences.mean() > 0 else 1.0  # the question is whether it is better, not whether it differs
+    better = p < SIGNIFICANT
     ranking = _choose(cases, start, evidence, k) if better else start
     if better and ranking.method == "evidence":
         ranking = _confident(cases, ranking, evidence, k)

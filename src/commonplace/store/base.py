@@ -11,10 +11,28 @@ from numpy.typing import NDArray
 
 from commonplace.types import Document, Filter, Item, Reading, ViewVectors
 
-__all__ = ["Entry", "Offset", "Ranked", "Store"]
+__all__ = ["Entry", "Fault", "Offset", "Prepare", "Questions", "Ranked", "Store"]
 
 Offset = Callable[[str, NDArray[np.float32]], NDArray[np.float32] | None]
 """Maps a partition's name and vectors (n, dim) to what their inner products are too high by (n,), or to None."""
+
+Prepare = Callable[[str, NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+"""Maps a partition's name and raw vectors (n, dim) to the rows (n, dim) that are searched and their offsets or None.
+Each row depends on its own vector alone."""
+
+Questions = Callable[[str, bool], NDArray[np.float32] | None]
+"""Returns real question vectors (n, dim) as a search would ask them, to measure recall with, or None. The arguments are
+the partition and whether they are of the other kind, those that a search asks with ``offset``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is not as it should be: what, how many, and what was done or can be done about it."""
+
+    what: str
+    count: int
+    remedy: str
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
