@@ -13,6 +13,7 @@ import pytest
 import commonplace as cp
 from commonplace.errors import QuestionError
 from commonplace.evaluation import LabelledQuestion, evaluate, thumbs, tune
+from commonplace.store.snapshot import sums
 
 WORDS = ("brass", "pump", "winter", "valve", "harbour", "copper", "lamp", "garden", "engine", "paper")
 
@@ -33,7 +34,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Collecti
             noise = random.normal(size=384).astype("<f4")
             noise /= np.linalg.norm(noise)
             # Far from every question and from each other; the best of it is still "significant" by chance.
-            database.execute("UPDATE vectors SET vector = ? WHERE rowid = ?", (noise.tobytes(), key))
+            checksum = int(sums(noise[None])[0])
+            database.execute(
+                "UPDATE vectors SET vector = ?, checksum = ? WHERE rowid = ?", (noise.tobytes(), checksum, key)
+            )
         database.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'")
     database.close()
     questions = [

@@ -86,8 +86,8 @@ def tune(
     ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or questions. Coordinate ascent
     on nDCG@``k`` from the default ranking chooses; ``folds``-fold cross-validation judges the way of choosing, so that
     the questions it is judged by had no say. It is stored with the collection (``keep``) where the gain is significant
-    (one-sided paired randomisation test, p < .05). For fusion by evidence, temperature and level of the confidences are fitted as
-    well (Platt 1999); items without a label count as not relevant.
+    (one-sided paired randomisation test, p < .05). For fusion by evidence, temperature and level of the confidences are
+    fitted as well (Platt 1999); items without a label count as not relevant.
 
     Raises QuestionError for fewer than 10 questions, labels that name nothing, and as
     :func:`commonplace.evaluation.load_questions`.
