@@ -355,7 +355,7 @@ _LINES = {
     "both->text": "what its text says (words and picture as one)",
     "both->image": "what its picture shows (words and picture as one)",
     "both->item": "its text and picture as one (words and picture as one)",
-    "crowd": "many others match as well",
+    "crowd": "how much else matches",
     "favour": "your preference for its kind",
     "prior": "the odds before looking",
 }
