@@ -118,7 +118,8 @@ def peers(bundle: Bundle, pairs: Pairs, kinds: NDArray[np.int64], asked: Rows, r
 def ndcg_of(scores: Floats, target: NDArray[np.int64]) -> Floats:
     """Return nDCG@10 in percent, where one document answers: 1 / log2(place + 1)."""
     own = scores[np.arange(len(target)), target]
-    place = (scores > own[:, None]).sum(1) + 1
+    # Documents with the same words tie: the product breaks ties by key, so half of them come before, on average.
+    place = (scores > own[:, None]).sum(1) + ((scores == own[:, None]).sum(1) - 1) / 2 + 1
     return np.where((place <= 10) & np.isfinite(own), 100 / np.log2(place + 1), 0.0)
 
 
@@ -267,7 +268,7 @@ def routed(space: Space, photographs: Pairs) -> list[list[str]]:
 
 
 def _records(text: str) -> list[str]:
-    return [" ".join(entry.split(".W\n", 1)[1].split()) for entry in text.split("\n.I ")]
+    return [" ".join(entry.split(".W\n", 1)[1].split()) for entry in text.split(".I ") if ".W\n" in entry]
 
 
 def main() -> None:
