@@ -166,7 +166,7 @@ class Snapshot:
             return rows
         rows = np.empty((len(at), self.info.dim), np.float32)
         width = self.info.dim * 4
-        room = memoryview(rows).cast("B") if len(at) else memoryview(b"")
+        room = rows.data.cast("B") if len(at) else memoryview(b"")
         for i, row in enumerate(at.tolist()):
             if os.preadv(self._file, (room[i * width : (i + 1) * width],), self._place + row * width) != width:
                 raise Damaged("it was cut while it was read")
