@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import re
 import shutil
@@ -392,7 +391,7 @@ def step(name: str, cache: Path, folder: Path, size: int, *more: object) -> dict
     return found
 
 
-def row(name: str, size: int, write: dict[str, Any], read: dict[str, Any]) -> list[object]:
+def line(name: str, size: int, write: dict[str, Any], read: dict[str, Any]) -> list[object]:
     """Return one line of the table."""
 
     def pair(values: dict[str, float]) -> str:
@@ -401,63 +400,55 @@ def row(name: str, size: int, write: dict[str, Any], read: dict[str, Any]) -> li
     return [
         f"{size:,}",
         name,
-        f"{write['ingest']:,.0f}" if write else "",
+        f"{write['ingest']:,.0f}" if "ingest" in write else "",
         *(f"{pair(read[where])} ({read[where]['recall']:.3f})" for where in WHERE),
         f"{read['all']['cpu']:.3g}",
         pair(read["words"]),
         f"{read['words']['cpu']:.3g}",
         f"{read['open_s']:.2g}",
         f"{read['memory']['resident']:.0f} ({read['memory']['anonymous']:.0f})",
-        f"{write['disk']:.0f}" if write else "",
+        f"{write['disk']:.0f}" if "disk" in write else "",
     ]
 
 
-def report(
-    options: argparse.Namespace,
-    made: dict[str, int],
-    rows: list[list[object]],
-    changes: list[list[object]],
-    values: dict[str, Any],
-) -> None:
-    """Keep the tables."""
+NAMES = {
+    "ours": "commonplace, recall .99",
+    "ours .999": "commonplace, recall .999",
+    "flat": "SQLite + FAISS flat by hand",
+    "hnsw": "SQLite + FAISS HNSW by hand",
+}
+
+
+def report(values: dict[str, Any]) -> None:
+    """Keep the tables of what was measured so far."""
+    made, sides = values["vectors"], values["sides"]
     text = (
-        f"Measured on {machine()}, in one run; beside it ran: {options.beside}. Vectors: {made['real']:,} of real sentences, "
-        f"{made['mixed']:,} of sentences put together from two halves, {made['made']:,} made from two vectors each. "
-        f"200 questions (captions, XQuAD), none used to choose an index. {os.cpu_count()} cores. Milliseconds: p50 / p95 "
-        "(recall@10); CPU is the median of the processor's time, all threads together: what a machine of one's own comes near to. Memory: resident MB (of which no file stands behind).\n\n"
+        f"Measured on {values['machine']}, in one run; beside it ran: {values['beside']}. Vectors: {made['real']:,} of real "
+        f"sentences, {made['mixed']:,} of sentences put together from two halves, {made['made']:,} made from two vectors each. "
+        "200 questions (captions, XQuAD), none used to choose an index. Milliseconds: p50 / p95 (recall@10); CPU is the "
+        "median of the processor's time, all threads together: what an idle machine comes near to. Memory: resident MB (of which "
+        "no file stands behind).\n\n"
     )
-    head = [
-        "items",
-        "side",
-        "durable ingest, items/s",
-        "all",
-        "10% filter",
-        "1%",
-        "0.1%",
-        "all: CPU",
-        "3 words",
-        "3 words: CPU",
-        "open to answer, s",
-        "memory",
-        "disk, MB",
+    head = ["items", "side", "durable ingest, items/s", "all", "10% filter", "1%", "0.1%", "all: CPU", "3 words"]
+    head += ["3 words: CPU", "open to answer, s", "memory", "disk, MB"]
+    order = sorted(sides, key=lambda one: (int(one.split()[-1]), list(NAMES).index(one.rsplit(" ", 1)[0])))
+    rows = [
+        line(NAMES[one.rsplit(" ", 1)[0]], int(one.split()[-1]), sides[one]["write"], sides[one]["read"])
+        for one in order
     ]
     text += table(head, rows)
     text += "\n\nChanges of a document of ten items, and the index (milliseconds):\n\n"
-    text += table(
-        [
-            "items",
-            "update",
-            "next search",
-            "delete",
-            "next search",
-            "snapshot, s",
-            "ingest with snapshot, items/s",
-            "100 hits, p50",
-            "index",
-            "candidates a hit",
-        ],
-        changes,
-    )
+    changes = []
+    for one in order:
+        write, read = sides[one]["write"], sides[one]["read"]
+        if "changes" in read:
+            index = read["index"]
+            spent = [f"{ms:.3g}" for ms in read["changes"].values()]
+            made_in = [f"{write['snapshot_s']:.3g}", f"{write['with index']:,.0f}"]
+            kind = [f"{read['k=100']['p50']:.3g}", index["type"], index["depth"].get("same", "")]
+            changes.append([f"{int(one.split()[-1]):,}", *spent, *made_in, *kind])
+    head = ["items", "update", "next search", "delete", "next search", "snapshot, s", "ingest with snapshot, items/s"]
+    text += table([*head, "100 hits, p50", "index", "candidates a hit"], changes)
     keep("store", text, values)
 
 
@@ -477,33 +468,21 @@ def main() -> None:
         print(json.dumps(STEPS[name](Path(cache), Path(folder), int(size), *values)))
         return
     made = prepare(options.cache, max(options.sizes), options.encode)
-    rows: list[list[object]] = []
-    changes: list[list[object]] = []
-    values: dict[str, Any] = {"vectors": made, "beside": options.beside}
+    sides: dict[str, Any] = {}
+    values = {"machine": machine(), "beside": options.beside, "vectors": made, "sides": sides}
     for size in options.sizes:
         (options.cache / f"truth{size}.json").write_text(json.dumps(exact(options.cache, size)))
         with tempfile.TemporaryDirectory(dir=options.cache) as work:
             folder = Path(work) / "ours"
             write = step("ours_write", options.cache, folder, size)
             read = step("ours_read", options.cache, folder, size)
-            rows.append(row("commonplace, recall .99", size, write, read))
-            changes.append(
-                [
-                    f"{size:,}",
-                    *(f"{ms:.3g}" for ms in read["changes"].values()),
-                    f"{write['snapshot_s']:.3g}",
-                    f"{write['with index']:,.0f}",
-                    f"{read['k=100']['p50']:.3g}",
-                    read["index"]["type"],
-                    read["index"]["depth"].get("same", ""),
-                ]
-            )
-            values[f"ours {size}"] = {"write": write, "read": read}
+            sides[f"ours {size}"] = {"write": write, "read": read}
             if read["index"]["type"] != "exact":
                 again = step("ours_again", options.cache, folder, size)
-                read = step("ours_read", options.cache, folder, size, 0.999)
-                rows.append(row("commonplace, recall .999", size, {}, read))
-                values[f"ours .999 {size}"] = {"write": again, "read": read}
+                sides[f"ours .999 {size}"] = {
+                    "write": again,
+                    "read": step("ours_read", options.cache, folder, size, 0.999),
+                }
             shutil.rmtree(folder)
             for kind in ("flat", "hnsw"):
                 if kind == "hnsw" and size > options.hnsw:
@@ -511,10 +490,9 @@ def main() -> None:
                 folder = Path(work) / kind
                 write = step("hand_write", options.cache, folder, size, kind)
                 read = step("hand_read", options.cache, folder, size, kind)
-                rows.append(row(f"SQLite + FAISS {kind} by hand", size, write, read))
-                values[f"{kind} {size}"] = {"write": write, "read": read}
+                sides[f"{kind} {size}"] = {"write": write, "read": read}
                 shutil.rmtree(folder)
-        report(options, made, rows, changes, values)  # what there is, should a later size fail
+        report(values)  # what there is, should a later size fail
 
 
 if __name__ == "__main__":

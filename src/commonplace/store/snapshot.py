@@ -121,8 +121,8 @@ class Snapshot:
             if os.fstat(file.fileno()).st_size != size:
                 raise Damaged("its length is wrong")
             self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+            self._file = os.dup(file.fileno())
         self._place = layout["rows"][0]
-        self._touched = 0
         sections = {
             name: np.frombuffer(self._map, kind, int(np.prod(shape)), at).reshape(shape)
             for name, (at, kind, shape) in layout.items()
@@ -148,7 +148,7 @@ class Snapshot:
     def good(self, at: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return for each of these rows whether it is what was written."""
         more = [] if self.offsets is None else [self.offsets[at]]
-        return np.equal(sums(self.rows[at], *more, self.keys[at]), self._sums[at])
+        return np.equal(sums(self.take(at), *more, self.keys[at]), self._sums[at])
 
     def bad(self) -> NDArray[np.int64]:
         """Return the places of all rows that are not what was written; reads the whole file."""
@@ -156,23 +156,31 @@ class Snapshot:
         for i in range(0, len(self), BLOCK):
             at = np.arange(i, min(i + BLOCK, len(self)))
             found.append(at[~self.good(at)])
-            self.release()
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def take(self, at: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a copy of these rows (n, dim), and let go of the mapped pages before they amount to much."""
-        rows = self.rows[at]
-        self._touched += len(at)
-        if self._touched > RELEASE_AFTER:
+        """Return a copy of these rows (n, dim) that leaves no mapped pages behind."""
+        if len(at) > READ_ROWS:
+            rows = self.rows[at]
             self.release()
+            return rows
+        rows = np.empty((len(at), self.info.dim), np.float32)
+        width = self.info.dim * 4
+        room = rows.data.cast("B") if len(at) else memoryview(b"")
+        for i, row in enumerate(at.tolist()):
+            if os.preadv(self._file, (room[i * width : (i + 1) * width],), self._place + row * width) != width:
+                raise Damaged("it was cut while it was read")
         return rows
 
     def release(self) -> None:
         """Let go of the mapped rows' pages: they stay in the system's file cache, but are not this process's."""
-        self._touched = 0
         start = self._place // mmap.PAGESIZE * mmap.PAGESIZE
         if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_DONTNEED, start, len(self._map) - start)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):  # never opened
+            os.close(self._file)
 
     def erase(self, at: NDArray[np.int64]) -> None:
         """Put zeros, with their checksums, where these rows were: for items that the removal log names."""
@@ -201,8 +209,8 @@ class Snapshot:
             os.fsync(file.fileno())
 
 
-RELEASE_AFTER = 4096
-"""Rows gathered before their pages are let go. The system maps up to 16 pages around each: 256 MB at the most."""
+READ_ROWS = 512
+"""So few rows are read one by one: a touch of a mapped row may map two megabytes around it."""
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int, int]:
