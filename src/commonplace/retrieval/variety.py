@@ -44,12 +44,15 @@ def choose(
     items = [entries[key].item for key in keys[:near]]
     alike = _Likeness(store, keys[:near])
     copies: dict[int, list[int]] = {}
-    for at in range(near):
-        same = None
-        if ranking.collapse:
-            same = next((one for one in copies if _copy(items[one], items[at], alike, one, at)), None)
+    firsts_of: dict[object, list[int]] = {}  # by what a copy must share with its first
+    for at, item in enumerate(items):
+        shared = _shared(item) if ranking.collapse else {}
+        among = dict.fromkeys(one for key in shared for one in firsts_of.get(key, ()))
+        same = next((one for one in among if _copy(items[one], item, alike, one, at)), None)
         if same is None:
             copies[at] = []
+            for key in shared:
+                firsts_of.setdefault(key, []).append(at)
         else:
             copies[same].append(keys[at])
     firsts = list(copies)
@@ -106,14 +109,18 @@ def _shrink(jpeg: bytes | None) -> NDArray[np.int16] | None:
         return None
 
 
+def _shared(item: Item) -> dict[object, None]:
+    """Return what two items must have one of in common to be copies."""
+    if item.picture is not None:
+        return {item.modality: None}
+    return dict.fromkeys([(item.modality, _words(item)), (item.modality, item.document.id, item.span.page)])
+
+
 def _copy(one: Item, other: Item, alike: _Likeness, i: int, j: int) -> bool:
     """Return whether two items show or say the same: the user would call the second a repetition."""
-    if one.modality != other.modality:
-        return False
     if one.picture is not None or other.picture is not None:
         return one.picture == other.picture or alike.look_the_same(one, other, i, j)
-    same_document = one.document.id == other.document.id
-    return _words(one) == _words(other) or (same_document and overlap(one, other) >= LEAST_SHARED)
+    return overlap(one, other) >= LEAST_SHARED or _words(one) == _words(other)
 
 
 def _words(item: Item) -> str:
@@ -121,9 +128,9 @@ def _words(item: Item) -> str:
 
 
 def overlap(one: Item, other: Item) -> float:
-    """Return the share of the shorter of two passages of a document that lies in the other, in [0, 1]."""
+    """Return the share of the shorter of two passages of one document that lies in the other, in [0, 1]."""
     a, b = one.span, other.span
-    if a.page != b.page or None in (a.start, a.end, b.start, b.end):
+    if one.document.id != other.document.id or a.page != b.page or None in (a.start, a.end, b.start, b.end):
         return 0.0
     assert a.start is not None and a.end is not None and b.start is not None and b.end is not None
     shorter = min(a.end - a.start, b.end - b.start)
