@@ -209,7 +209,7 @@ def gather(run: Run, collection: Collection, sample: int, seed: int) -> Mapping[
     """Return vectors (n, dim) by role and modality: a sample of those stored, and those of the run's questions."""
     random = np.random.default_rng(seed)
     groups: dict[str, NDArray[np.float32]] = {}
-    for partition in collection.space.partitions:
+    for partition in ("text", "image"):
         _, vectors = collection.store.vectors(partition)
         chosen = np.sort(random.permutation(len(vectors))[:sample])
         groups[f"stored {partition}"] = vectors[chosen]
