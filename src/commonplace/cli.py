@@ -117,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("text", metavar="TEXT", nargs="*", help="what to look for; quotes are not needed")
     _question_options(find)
     find.add_argument("-k", type=int, default=10, metavar="N", help="number of hits (default: 10)")
+    find.add_argument(
+        "--heatmap", metavar="DIR", help="draw into this folder where in each picture that was found the words match"
+    )
     find.add_argument("--explain", action="store_true", help="show how each score came about")
     _ranking_options(find)
 
@@ -165,6 +168,11 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", choices=("text", "image"), help="only passages, or only pictures")
     parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
     parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
+    parser.add_argument(
+        "--rerank",
+        metavar="MODEL",
+        help="read the best passages again, more slowly: maxsim (with the shipped model) or a cross-encoder's folder",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -245,7 +253,10 @@ def _search(options: argparse.Namespace) -> int:
             path=options.path,
             media_type=options.media_type,
             ranking=_ranking(options),
+            rerank=options.rerank,
         )
+        if options.heatmap:
+            _heatmaps(kb, hits, " ".join(options.text), options.heatmap)
         for note in hits.notes:
             print(f"note: {note}", file=sys.stderr)
     if options.json:
@@ -256,6 +267,22 @@ def _search(options: argparse.Namespace) -> int:
     for number, hit in enumerate(hits, start=1):
         _print_hit(number, hit, options.explain)
     return 0
+
+
+def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> None:
+    """Draw a heat-map of each picture hit into the folder; a picture that cannot be read is noted and left out."""
+    from commonplace.errors import QuestionError, ReadError
+
+    if not text:
+        raise QuestionError("a heat-map shows where words match: ask with words")
+    for number, hit in enumerate(hits, start=1):
+        if hit.image:
+            try:
+                heat = kb.heatmap(hit, text)
+            except ReadError as problem:
+                print(f"note: no heat-map: {printable(str(problem))}", file=sys.stderr)
+            else:
+                print(f"heat-map: {_short(str(heat.save_in(folder, number, hit.image)))}", file=sys.stderr)
 
 
 def _print_hit(number: int, hit: Hit, explain: bool) -> None:
@@ -298,6 +325,7 @@ def _ask(options: argparse.Namespace) -> int:
             modality=options.modality,
             path=options.path,
             media_type=options.media_type,
+            rerank=options.rerank,
         )
     for note in answer.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import DEFAULT_BUNDLE, Bundle
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle, CrossEncoder
 from commonplace.encoders.runtime import threads
-from commonplace.errors import CollectionError, QuestionError, ReadError
+from commonplace.errors import CollectionError, ModelError, QuestionError, ReadError
 from commonplace.generation import ExtractiveGenerator, cite
-from commonplace.retrieval import Background, Ranking, search
+from commonplace.retrieval import Background, HeatMap, LateInteraction, Ranking, Reranker, rerank, search
 from commonplace.space import QuestionVectors, Space
 from commonplace.store import LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
@@ -85,6 +85,7 @@ class Collection:
         self.folder = folder
         self._background = Background.from_bundle(space.bundle.spec)
         self.generator = ExtractiveGenerator(space, self._background)
+        self._cross_encoders: dict[Path, CrossEncoder] = {}
 
     def __enter__(self) -> Collection:
         return self
@@ -268,14 +269,18 @@ class Collection:
         path: str | None = None,
         media_type: str | None = None,
         ranking: Ranking | None = None,
+        rerank: str | os.PathLike[str] | Reranker | None = None,
     ) -> Hits:
         """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
 
         ``modality``, ``path`` (a file, folder or glob) and ``media_type`` (a glob) filter inside the search.
-        Scores lie in [0, 1]; each hit's ``arms`` account for its score. Raises QuestionError for an empty question
-        or an unusable filter, ReadError for an unreadable picture.
+        Scores lie in [0, 1]; each hit's ``arms`` account for its score. ``rerank`` reads the best passages again and
+        puts them in a new order, pictures keep their places: ``"maxsim"`` with the bundled model, a cross-encoder's
+        folder, or any :class:`Reranker`. Raises QuestionError for an empty question or an unusable filter,
+        ReadError for an unreadable picture, ModelError for an unusable reranker.
         """
-        return self._search(*self._ask(text, image), k, _filter(modality, path, media_type), ranking or Ranking())
+        where = _filter(modality, path, media_type)
+        return self._search(*self._ask(text, image), k, where, ranking or Ranking(), self._reranker(rerank))
 
     def ask(
         self,
@@ -286,13 +291,15 @@ class Collection:
         path: str | None = None,
         media_type: str | None = None,
         ranking: Ranking | None = None,
+        rerank: str | os.PathLike[str] | Reranker | None = None,
     ) -> Answer:
         """Answer from the collection: sentences and pictures with citations, or an abstention with its reason.
 
         Arguments and errors as for :meth:`search`.
         """
         question, vectors = self._ask(text, image)
-        hits = self._search(question, vectors, EVIDENCE, _filter(modality, path, media_type), ranking or Ranking())
+        where = _filter(modality, path, media_type)
+        hits = self._search(question, vectors, EVIDENCE, where, ranking or Ranking(), self._reranker(rerank))
         answer = cite(self.generator.generate(question.text or "", vectors, hits), hits)
         return replace(answer, notes=hits.notes)
 
@@ -305,12 +312,57 @@ class Collection:
             raise QuestionError("the question is empty: ask with words, with a picture, or with both")
         return question, self.space.ask(question)
 
-    def _search(self, question: Question, vectors: QuestionVectors, k: int, where: Filter, ranking: Ranking) -> Hits:
+    def _search(
+        self,
+        question: Question,
+        vectors: QuestionVectors,
+        k: int,
+        where: Filter,
+        ranking: Ranking,
+        reranker: Reranker | None,
+    ) -> Hits:
         if not isinstance(k, int) or not 1 <= k <= MOST_HITS:
             raise QuestionError(f"k is {k}: ask for 1 to {MOST_HITS:,} hits")
-        found = search(self.store, question.text, vectors, self._background, k=k, where=where, ranking=ranking)
-        hits = (Hit(one.entry.item, one.score, one.arms, self._show(one.entry.item)) for one in found)
-        return Hits(hits, vectors.notes)
+        reads = reranker is not None and bool(question.text) and reranker.reads(question.text or "")
+        depth = max(k, reranker.depth) if reranker is not None and reads else k
+        found = search(self.store, question.text, vectors, self._background, k=depth, where=where, ranking=ranking)
+        hits = [Hit(one.entry.item, one.score, one.arms) for one in found]
+        notes = vectors.notes
+        if reranker is not None and reads:
+            hits = rerank(reranker, question.text or "", hits)
+        elif reranker is not None:
+            notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
+        return Hits((replace(hit, image=self._show(hit.item)) for hit in hits[:k]), notes)
+
+    def _reranker(self, asked: str | os.PathLike[str] | Reranker | None) -> Reranker | None:
+        """Return the reranker by name, the cross-encoder in a folder (loaded once), or the one that was given."""
+        if asked is None:
+            return None
+        if asked == LateInteraction.name:
+            return LateInteraction(self.space)
+        if not isinstance(asked, (str, os.PathLike)):
+            return asked
+        folder = Path(os.path.abspath(os.path.expanduser(asked)))
+        if folder not in self._cross_encoders:
+            if not str(asked) or not folder.is_dir():
+                raise ModelError(
+                    f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
+                )
+            self._cross_encoders[folder] = CrossEncoder(folder)
+        return self._cross_encoders[folder]
+
+    def heatmap(self, hit: Hit, text: str) -> HeatMap:
+        """Return where in the picture of ``hit`` the words ``text`` match; see :class:`HeatMap` for what it can say.
+
+        The picture is read from the file that ``hit.image`` names. Raises QuestionError where the hit shows no
+        picture or the model knows too few of the words, ReadError where the picture cannot be read.
+        """
+        question, vectors = self._ask(text, None)
+        if hit.image is None:
+            raise QuestionError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
+        if question.text is None or vectors.text is None:
+            raise QuestionError(f"no heat-map: {'; '.join(vectors.notes)}")
+        return HeatMap.of(_pixels(hit.image), question.text, vectors.text, self.space.bundle.image.encode)
 
     def _show(self, item: Item) -> str | None:
         """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
