@@ -40,7 +40,7 @@ def occlusion(
     The map, (56, 56) float32 in units of the cosine, is the mean of two answers. *What is lost without it*: the fall of
     the cosine when a grey window hides the place (Zeiler and Fergus 2014). *What it says alone*: the cosine of a part
     of the picture that shows the place, enlarged to the tower's size, less the mean over all parts. Each is averaged
-    over the windows that cover the place. Both are asked because each fails by itself: of two dogs either can be
+    over the windows about the place. Both are asked because each fails by itself: of two dogs either can be
     hidden without loss, and what a part shows is small in the whole (figures in benchmarks/results/heatmap.md).
     Positive where the words match, negative where they match better without. 46 forward passes.
     """
@@ -67,12 +67,16 @@ def _windows(pixels: NDArray[np.uint8], steps: int, share: float) -> list[tuple[
 
 
 def _spread(values: NDArray[np.float64], steps: int, share: float) -> NDArray[np.float64]:
-    """Return for each cell of the map the mean of the values (steps * steps,) of the windows that cover it."""
-    starts = np.linspace(0.0, 1.0 - share, steps)[:, None]
+    """Return for each cell of the map the mean of the windows' values (steps * steps,), the nearest counting most.
+
+    A window counts by a bell curve about its centre, a third of its side wide: a plain mean over the windows that
+    cover a cell would show their edges, and one window alone would speak for each corner.
+    """
+    middles = np.linspace(share / 2, 1.0 - share / 2, steps)[:, None]
     centres = (np.arange(CELLS) + 0.5) / CELLS
-    covers = ((centres >= starts) & (centres < starts + share)).astype(np.float64)  # (steps, cells)
-    total = covers.T @ values.reshape(steps, steps) @ covers
-    return np.asarray(total / np.outer(covers.sum(axis=0), covers.sum(axis=0)))
+    near = np.exp(-0.5 * ((centres - middles) / (share / 3)) ** 2)  # (steps, cells)
+    near /= near.sum(axis=0)
+    return np.asarray(near.T @ values.reshape(steps, steps) @ near)
 
 
 def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
