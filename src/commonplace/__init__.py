@@ -19,7 +19,7 @@ from commonplace.errors import (
     ReadError,
     VersionError,
 )
-from commonplace.retrieval import Ranking
+from commonplace.retrieval import HeatMap, Ranking, Reranker
 from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Span
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "CommonplaceError",
     "Document",
     "Filter",
+    "HeatMap",
     "Hit",
     "Hits",
     "Item",
@@ -41,6 +42,7 @@ __all__ = [
     "Ranking",
     "ReadError",
     "Report",
+    "Reranker",
     "Span",
     "VersionError",
     "open",

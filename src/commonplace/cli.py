@@ -120,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("text", metavar="TEXT", nargs="*", help="what to look for; quotes are not needed")
     _question_options(find)
     find.add_argument("-k", type=int, default=10, metavar="N", help="number of hits (default: 10)")
+    find.add_argument(
+        "--heatmap", metavar="DIR", help="draw into this folder where in each picture that was found the words match"
+    )
     find.add_argument("--explain", action="store_true", help="show how each score came about")
     find.add_argument(
         "--diversity",
@@ -219,6 +222,11 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="leave out what is less likely to be relevant than this, 0 to 1 (default: 0)",
     )
+    parser.add_argument(
+        "--rerank",
+        metavar="MODEL",
+        help="read the best passages again, more slowly: maxsim (with the shipped model) or a cross-encoder's folder",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -308,7 +316,10 @@ def _search(options: argparse.Namespace) -> int:
             without_image=options.not_image,
             min_confidence=options.min_confidence,
             ranking=ranking,
+            rerank=options.rerank,
         )
+        if options.heatmap:
+            _heatmaps(kb, hits, " ".join(options.text), options.heatmap)
         for note in hits.notes:
             print(f"note: {note}", file=sys.stderr)
     if options.json:
@@ -319,6 +330,22 @@ def _search(options: argparse.Namespace) -> int:
     for number, hit in enumerate(hits, start=1):
         _print_hit(number, hit, options.explain, ranking.method)
     return 0
+
+
+def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> None:
+    """Draw a heat-map of each picture hit into the folder; a picture that cannot be read is noted and left out."""
+    from commonplace.errors import QuestionError, ReadError
+
+    if not text:
+        raise QuestionError("a heat-map shows where words match: ask with words")
+    for number, hit in enumerate(hits, start=1):
+        if hit.image:
+            try:
+                heat = kb.heatmap(hit, text)
+            except ReadError as problem:
+                print(f"note: no heat-map: {printable(str(problem))}", file=sys.stderr)
+            else:
+                print(f"heat-map: {_short(str(heat.save_in(folder, number, hit.image)))}", file=sys.stderr)
 
 
 def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
@@ -358,6 +385,7 @@ _LINES = {
     "crowd": "how much else matches",
     "favour": "your preference for its kind",
     "prior": "the odds before looking",
+    "rerank:maxsim": "its words, read again",
 }
 
 
@@ -397,6 +425,7 @@ def _ask(options: argparse.Namespace) -> int:
             without=options.without,
             without_image=options.not_image,
             min_confidence=options.min_confidence,
+            rerank=options.rerank,
         )
     for note in answer.notes:
         print(f"note: {note}", file=sys.stderr)

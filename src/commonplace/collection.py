@@ -16,11 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import DEFAULT_BUNDLE, Bundle
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle, CrossEncoder
 from commonplace.encoders.runtime import threads
-from commonplace.errors import CollectionError, QuestionError, ReadError
+from commonplace.errors import CollectionError, ModelError, QuestionError, ReadError
 from commonplace.generation import ExtractiveGenerator, cite
-from commonplace.retrieval import Asked, Evidence, Ranking, Scored, candidates, search
+from commonplace.retrieval import (
+    Asked,
+    Evidence,
+    HeatMap,
+    LateInteraction,
+    Ranking,
+    Reranker,
+    Scored,
+    candidates,
+    rerank,
+    search,
+)
 from commonplace.space import Space
 from commonplace.store import Entry, Fault, LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
@@ -87,6 +98,7 @@ class Collection:
         self.folder = folder
         self.evidence = Evidence.from_bundle(space.bundle.spec)
         self.generator = ExtractiveGenerator(space, self.evidence)
+        self._cross_encoders: dict[Path, CrossEncoder] = {}
 
     def __enter__(self) -> Collection:
         return self
@@ -273,17 +285,21 @@ class Collection:
         media_type: str | None = None,
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
+        rerank: str | os.PathLike[str] | Reranker | None = None,
     ) -> Hits:
         """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
 
         ``without`` (words) and ``without_image`` push down what is like them. ``modality``, ``path`` (a file, folder
         or glob) and ``media_type`` (a glob) filter inside the search. ``min_confidence`` in [0, 1] leaves out hits
         that are less likely to be relevant. ``ranking``: default the collection's own, see :attr:`ranking`.
-        Scores lie in [0, 1]; each hit's ``arms`` account for its score. Raises QuestionError for an empty question
-        or an unusable filter, ReadError for an unreadable picture.
+        Scores lie in [0, 1]; each hit's ``arms`` account for its score. ``rerank`` reads the best passages again and
+        puts them in a new order, pictures keep their places: ``"maxsim"`` with the bundled model, a cross-encoder's
+        folder, or any :class:`Reranker`. Raises QuestionError for an empty question or an unusable filter,
+        ReadError for an unreadable picture, ModelError for an unusable reranker.
         """
         asked = self._ask(text, image, without, without_image)
-        return self._search(asked, k, _filter(modality, path, media_type), min_confidence, ranking)
+        where = _filter(modality, path, media_type)
+        return self._search(asked, k, where, min_confidence, ranking, self._reranker(rerank))
 
     def ask(
         self,
@@ -297,13 +313,15 @@ class Collection:
         media_type: str | None = None,
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
+        rerank: str | os.PathLike[str] | Reranker | None = None,
     ) -> Answer:
         """Answer from the collection: sentences and pictures with citations, or an abstention with its reason.
 
         Arguments and errors as for :meth:`search`.
         """
         asked = self._ask(text, image, without, without_image)
-        hits = self._search(asked, EVIDENCE, _filter(modality, path, media_type), min_confidence, ranking)
+        where = _filter(modality, path, media_type)
+        hits = self._search(asked, EVIDENCE, where, min_confidence, ranking, self._reranker(rerank))
         answer = cite(self.generator.generate(asked.words or "", asked.vectors, hits), hits)
         return replace(answer, notes=hits.notes)
 
@@ -365,25 +383,62 @@ class Collection:
         words = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split()) or None
         return Question(words, None if image is None else _pixels(image))
 
-    def _search(self, asked: Asked, k: int, where: Filter, least: float, ranking: Ranking | None) -> Hits:
+    def _search(
+        self, asked: Asked, k: int, where: Filter, least: float, ranking: Ranking | None, reranker: Reranker | None
+    ) -> Hits:
         if not isinstance(k, int) or not 1 <= k <= MOST_HITS:
             raise QuestionError(f"k is {k}: ask for 1 to {MOST_HITS:,} hits")
         if not isinstance(least, (int, float)) or not 0 <= least <= 1:
             raise QuestionError(f"min_confidence is {least}: it must be a number from 0 to 1")
-        found = search(self.store, asked, self.evidence, k=k, where=where, ranking=ranking or self.ranking)
-        hits = (
+        notes = (*asked.vectors.notes, *asked.not_vectors.notes)
+        if reranker is not None and not (asked.words and reranker.reads(asked.words)):
+            notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
+            reranker = None
+        depth = k if reranker is None else max(k, reranker.depth)
+        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking or self.ranking)
+        hits = [
             Hit(
                 one.entry.item,
                 one.score,
                 one.arms,
-                self._show(one.entry.item),
-                one.confidence,
-                tuple(copy.item for copy in one.copies),
+                confidence=one.confidence,
+                copies=tuple(copy.item for copy in one.copies),
             )
             for one in found
-            if one.confidence >= least
-        )
-        return Hits(hits, (*asked.vectors.notes, *asked.not_vectors.notes))
+        ]
+        if reranker is not None:
+            hits = rerank(reranker, asked.words or "", hits)
+        return Hits((replace(hit, image=self._show(hit.item)) for hit in hits[:k] if hit.confidence >= least), notes)
+
+    def _reranker(self, asked: str | os.PathLike[str] | Reranker | None) -> Reranker | None:
+        """Return the reranker by name, the cross-encoder in a folder (loaded once), or the one that was given."""
+        if asked is None:
+            return None
+        if asked == LateInteraction.name:
+            return LateInteraction(self.space)
+        if not isinstance(asked, (str, os.PathLike)):
+            return asked
+        folder = Path(os.path.abspath(os.path.expanduser(asked)))
+        if folder not in self._cross_encoders:
+            if not str(asked) or not folder.is_dir():
+                raise ModelError(
+                    f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
+                )
+            self._cross_encoders[folder] = CrossEncoder(folder)
+        return self._cross_encoders[folder]
+
+    def heatmap(self, hit: Hit, text: str) -> HeatMap:
+        """Return where in the picture of ``hit`` the words ``text`` match; see :class:`HeatMap` for what it can say.
+
+        The picture is read from the file that ``hit.image`` names. Raises QuestionError where the hit shows no
+        picture or the model knows too few of the words, ReadError where the picture cannot be read.
+        """
+        asked = self._ask(text, None, None, None)
+        if hit.image is None:
+            raise QuestionError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
+        if asked.words is None or asked.vectors.text is None:
+            raise QuestionError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
+        return HeatMap.of(_pixels(hit.image), asked.words, asked.vectors.text, self.space.bundle.image.encode)
 
     def _show(self, item: Item) -> str | None:
         """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""

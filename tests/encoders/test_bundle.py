@@ -142,3 +142,23 @@ def test_hubness_is_what_the_bank_says(space: Space) -> None:
                 found, settings["weight"] * np.maximum(cosines.mean(axis=1), settings["floor"]), atol=1e-6
             )
     assert space.offset("sound", rows) is None
+
+
+def test_tokens_are_what_the_text_vector_is_the_mean_of(space: Space) -> None:
+    tower = space.bundle.text
+    text = "The north pump needs a blue seal, Überdruck 3."
+    (one,) = tower.tokens([text])
+    words = [text[start:end] for start, end in one.spans]
+    assert words[:3] == ["The", "north", "pump"] and "".join(words) == text.replace(" ", "")
+    assert one.vectors.shape == (len(words), space.dim)
+    mean = one.vectors.mean(axis=0)  # the two special tokens are missing from it
+    assert float(mean @ tower.encode([text])[0]) / np.linalg.norm(mean) > 0.98
+
+
+def test_tokens_of_long_and_empty_texts(space: Space) -> None:
+    long, empty, short = space.bundle.text.tokens(["blue seal " * 300, "", "a dog"])
+    assert long.vectors.shape == (600, space.dim) and long.spans[-1].tolist() == [2995, 2999]
+    assert empty.vectors.shape == (0, space.dim) and empty.spans.shape == (0, 2)
+    alone = space.bundle.text.tokens(["a dog"])[0].vectors
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (short.vectors, alone)]
+    assert cosines(*unit).min() > 0.99

@@ -1,5 +1,6 @@
-"""Towers: items of one kind in, float32 rows of unit length out."""
+"""Towers: items of one kind in, float32 rows of unit length out; and a cross-encoder, which reads pairs."""
 
-from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle, ImageTower, TextTower
+from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle, ImageTower, TextTower, Tokens
+from commonplace.encoders.cross import CrossEncoder
 
-__all__ = ["DEFAULT_BUNDLE", "Bundle", "ImageTower", "TextTower"]
+__all__ = ["DEFAULT_BUNDLE", "Bundle", "CrossEncoder", "ImageTower", "TextTower", "Tokens"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from commonplace.encoders.runtime import Graph, openvino
 from commonplace.errors import ModelError
 
-__all__ = ["DEFAULT_BUNDLE", "Bundle", "ImageTower", "TextTower"]
+__all__ = ["DEFAULT_BUNDLE", "Bundle", "ImageTower", "TextTower", "Tokens", "padded"]
 
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
 FORMAT = 1
@@ -34,6 +35,41 @@ def unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Return the rows scaled to unit length; a zero row stays zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def padded(
+    rows: Sequence[Sequence[int]], pad: int, longest: int
+) -> Iterator[tuple[list[int], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield rows of token ids in batches of like length: the rows' numbers, ids and mask, both (rows, width).
+
+    The shortest come first. A width is a multiple of LENGTH_STEP, at most ``longest`` where the rows are.
+    """
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    while order:
+        width = 0
+        size = 0
+        while size < len(order):  # grow while the padded batch stays within BATCH_TOKENS
+            longer = -(-len(rows[order[size]]) // LENGTH_STEP) * LENGTH_STEP
+            if size and longer * (size + 1) > BATCH_TOKENS:
+                break
+            width = longer
+            size += 1
+        group, order = order[:size], order[size:]
+        width = min(width, longest)
+        ids = np.full((size, width), pad, dtype=np.int64)
+        mask = np.zeros((size, width), dtype=np.int64)
+        for row, i in enumerate(group):
+            ids[row, : len(rows[i])] = rows[i]
+            mask[row, : len(rows[i])] = 1
+        yield group, ids, mask
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A text as the tower sees it: a vector a token and the characters that each token stands for."""
+
+    vectors: NDArray[np.float32]  # (tokens, dim), not of unit length
+    spans: NDArray[np.int64]  # (tokens, 2), start and end in the text
 
 
 class TextTower:
@@ -85,6 +121,41 @@ class TextTower:
         np.add.at(total, owners, unit(pooled) * lengths[:, None])
         return unit(total)
 
+    def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
+        """Return the vectors of each text's own tokens, before pooling: no special tokens, no prefix.
+
+        A text over the model's limit is read in windows; their tokens follow each other. Raises ModelError where the
+        model gives no vectors of tokens.
+        """
+        prefix = self._spec["prefix"][role]
+        windows: list[list[int]] = []
+        own: list[NDArray[np.bool_]] = []  # which tokens of a window are the text's own
+        counts: list[int] = []  # windows of each text
+        spans: list[list[tuple[int, int]]] = []
+        for encoding in self._tokenizer.encode_batch([prefix + text for text in texts]):
+            mine = np.array(encoding.special_tokens_mask, dtype=bool) == 0
+            mine &= np.array([start >= len(prefix) for start, _ in encoding.offsets], dtype=bool)
+            places = self._windows(list(range(len(encoding.ids))))
+            windows += [[encoding.ids[i] for i in place] for place in places]
+            own += [mine[place] for place in places]
+            counts.append(len(places))
+            ends = (encoding.offsets[i] for place in places for i in place if mine[i])
+            spans.append([(start - len(prefix), end - len(prefix)) for start, end in ends])
+        rows: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(windows)
+        for group, inputs in self._batches(windows):
+            (output,) = self._graph.map([inputs])
+            if output.ndim != 3:
+                raise ModelError(
+                    f"the text tower in {self._folder} gives no vectors of single tokens: choose another reranker"
+                )
+            for row, i in enumerate(group):
+                rows[i] = output[row, : len(windows[i])][own[i]]
+        found = iter(rows)
+        return [
+            Tokens(np.concatenate([next(found) for _ in range(count)]), np.array(ends, np.int64).reshape(-1, 2))
+            for count, ends in zip(counts, spans, strict=True)
+        ]
+
     def _windows(self, ids: list[int]) -> list[list[int]]:
         if len(ids) <= self.max_tokens:
             return [ids]
@@ -94,36 +165,24 @@ class TextTower:
 
     def _run(self, windows: list[list[int]]) -> NDArray[np.float32]:
         """Run the windows in batches of like length; return the pooled rows in the order given."""
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+        found = list(self._batches(windows))
+        mask = self._spec["inputs"]["mask"]
+        outputs = self._graph.map(
+            [batch for _, batch in found], lambda output, inputs: self._pool(output, inputs[mask])
+        )
+        pooled = np.empty((len(windows), outputs[0].shape[1] if outputs else 0), dtype=np.float32)
+        for (group, _), rows in zip(found, outputs, strict=True):
+            pooled[group] = rows
+        return pooled
+
+    def _batches(self, windows: list[list[int]]) -> Iterator[tuple[list[int], dict[str, NDArray[Any]]]]:
+        """Yield the graph's inputs for windows of like length, with the numbers of the windows."""
         names = self._spec["inputs"]
-        groups: list[list[int]] = []
-        batches: list[dict[str, NDArray[Any]]] = []
-        while order:
-            width = 0
-            size = 0
-            while size < len(order):  # grow while the padded batch stays within BATCH_TOKENS
-                longer = -(-len(windows[order[size]]) // LENGTH_STEP) * LENGTH_STEP
-                if size and longer * (size + 1) > BATCH_TOKENS:
-                    break
-                width = longer
-                size += 1
-            group, order = order[:size], order[size:]
-            width = min(width, self.max_tokens)
-            ids = np.full((size, width), self._spec["pad_id"], dtype=np.int64)
-            mask = np.zeros((size, width), dtype=np.int64)
-            for row, i in enumerate(group):
-                ids[row, : len(windows[i])] = windows[i]
-                mask[row, : len(windows[i])] = 1
+        for group, ids, mask in padded(windows, self._spec["pad_id"], self.max_tokens):
             inputs = {names["ids"]: ids, names["mask"]: mask}
             if names.get("types"):
                 inputs[names["types"]] = np.zeros_like(ids)
-            groups.append(group)
-            batches.append(inputs)
-        outputs = self._graph.map(batches, lambda output, inputs: self._pool(output, inputs[names["mask"]]))
-        pooled = np.empty((len(windows), outputs[0].shape[1] if outputs else 0), dtype=np.float32)
-        for group, rows in zip(groups, outputs, strict=True):
-            pooled[group] = rows
-        return pooled
+            yield group, inputs
 
     def _pool(self, output: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         pooling = self._spec["pooling"]

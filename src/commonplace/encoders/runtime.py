@@ -65,11 +65,11 @@ def _core() -> Any:
 class Graph:
     """A compiled ONNX file: arrays by input name in, one float32 array out.
 
-    The processor's best precision is used: bf16 where it multiplies that natively (AMX, AVX512-BF16), else
-    float32. ``prepare`` may edit the model before it is compiled.
+    ``output`` is a name or, from 0, a number. The processor's best precision is used: bf16 where it multiplies
+    that natively (AMX, AVX512-BF16), else float32. ``prepare`` may edit the model before it is compiled.
     """
 
-    def __init__(self, path: Path, output: str, *, prepare: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, path: Path, output: str | int, *, prepare: Callable[[Any], Any] | None = None) -> None:
         core = _core()
         try:
             model = core.read_model(str(path))
@@ -80,6 +80,7 @@ class Graph:
         except RuntimeError as problem:
             reason = str(problem).strip().splitlines()[-1]
             raise ModelError(f"the model file {path} cannot be run ({reason}): install the model again") from problem
+        self.inputs = frozenset(name for port in self._compiled.inputs for name in port.names)
         self.precision = str(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
 
     def map(

@@ -2,6 +2,8 @@
 
 from commonplace.retrieval.evidence import LEXICAL, Cosines, Curve, Evidence, significance
 from commonplace.retrieval.fusion import METHODS, Fused, Ranking, Scored, fuse
+from commonplace.retrieval.heatmap import HeatMap, locate, occlusion
+from commonplace.retrieval.rerank import LateInteraction, Reranker, rerank
 from commonplace.retrieval.search import Asked, Found, candidates, compose, search
 
 __all__ = [
@@ -13,11 +15,17 @@ __all__ = [
     "Evidence",
     "Found",
     "Fused",
+    "HeatMap",
+    "LateInteraction",
     "Ranking",
+    "Reranker",
     "Scored",
     "candidates",
     "compose",
     "fuse",
+    "locate",
+    "occlusion",
+    "rerank",
     "search",
     "significance",
 ]

@@ -1,0 +1,113 @@
+"""A cross-encoder: a model that reads a question and a passage together and says how well they fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders.bundle import padded
+from commonplace.encoders.runtime import Graph
+from commonplace.errors import ModelError
+
+__all__ = ["CrossEncoder"]
+
+MODELS = ("model.onnx", "onnx/model.onnx")  # where hub repositories keep it
+MOST_TOKENS = 512
+
+
+class CrossEncoder:
+    """A reranker from a folder: ``model.onnx`` (or ``onnx/model.onnx``), ``tokenizer.json``, ``config.json`` if any.
+
+    The graph takes ``input_ids``, ``attention_mask`` and, where it has such an input, ``token_type_ids`` (each int64,
+    (pairs, tokens)) and gives one logit a pair (monoBERT, Nogueira and Cho 2019): the first output, (pairs,) or
+    (pairs, 1). A pair over the model's limit (``config.json``: ``max_position_embeddings``; at most 512 tokens) loses
+    the end of its longer half. Raises ModelError where the folder holds no such model.
+    """
+
+    name = "cross-encoder"
+    depth = 30
+    share = 1.0  # it is trained to rank: the first stage has no say
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        files = [self.folder / name for name in MODELS]
+        self._model = next((file for file in files if file.is_file()), files[0])
+        for file in (self._model, self.folder / "tokenizer.json"):
+            if not file.is_file():
+                raise ModelError(f"there is no cross-encoder in {self.folder} (no {file.name}): check the name")
+
+    def reads(self, text: str) -> bool:
+        """Return True: what its tokenizer knows is the model's own affair."""
+        return True
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        path = self.folder / "config.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except (OSError, ValueError, RecursionError) as problem:
+            raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def _limit(self) -> int:
+        stated = self._config.get("max_position_embeddings")
+        if not isinstance(stated, int) or stated < 8:
+            return MOST_TOKENS
+        # RoBERTa and its kin count positions from the padding's number on.
+        roberta = "roberta" in str(self._config.get("model_type"))
+        return min(stated - self._pad - 1 if roberta else stated, MOST_TOKENS)
+
+    @cached_property
+    def _pad(self) -> int:
+        stated = self._config.get("pad_token_id")
+        return stated if isinstance(stated, int) and stated >= 0 else 0
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        path = self.folder / "tokenizer.json"
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer.no_padding()
+            tokenizer.enable_truncation(self._limit, strategy="longest_first")
+        except Exception as problem:  # the library raises bare Exception
+            raise ModelError(f"{path} is not a tokenizer ({problem}): fetch the model again") from problem
+        return tokenizer
+
+    @cached_property
+    def _graph(self) -> Graph:
+        graph = Graph(self._model, 0)
+        needed = {"input_ids", "attention_mask"}
+        if not needed <= graph.inputs or graph.inputs - needed - {"token_type_ids"}:
+            raise ModelError(
+                f"{self._model} takes {', '.join(sorted(graph.inputs))}: a cross-encoder takes input_ids, "
+                "attention_mask and token_type_ids"
+            )
+        return graph
+
+    def scores(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one logit for each text, shape (n,): the higher, the better it fits ``question``."""
+        encodings = self._tokenizer.encode_batch([(question, text) for text in texts])
+        scores = np.empty(len(texts), dtype=np.float32)
+        for group, ids, mask in padded([one.ids for one in encodings], self._pad, self._limit):
+            inputs = {"input_ids": ids, "attention_mask": mask}
+            if "token_type_ids" in self._graph.inputs:
+                inputs["token_type_ids"] = types = np.zeros_like(ids)
+                for row, i in enumerate(group):
+                    types[row, : len(encodings[i].type_ids)] = encodings[i].type_ids
+            (logits,) = self._graph.map([inputs])
+            if logits.size != len(group):
+                raise ModelError(
+                    f"{self._model} gives an output of shape {logits.shape} for {len(group)} pairs: "
+                    "a cross-encoder gives one number a pair"
+                )
+            scores[group] = logits.reshape(-1)
+        return scores

@@ -1,0 +1,269 @@
+"""Where in a picture the words match: how like them each part is, and what is lost where it is hidden."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.errors import CommonplaceError
+from commonplace.types import Box, printable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["HeatMap", "locate", "occlusion"]
+
+Encode = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
+"""Maps RGB uint8 pictures (height, width, 3) to unit rows (n, dim) in the space of the question."""
+
+SHOWN = (6, 1 / 3)  # parts that are shown alone: steps along each side, and a part's side as a share of the picture's
+HIDDEN = (3, 1 / 2)  # parts that are hidden: with the picture as it is 6 * 6 + 3 * 3 + 1 = 46 forward passes
+GREY = 127  # what a hidden part is filled with: near to nothing for a tower that subtracts this
+SIDE = 320  # the longer side of the picture as it is asked: a little over the tower's own
+CELLS = 56  # the map has this many cells along each side
+HALF = 0.5  # the region reaches down to this share of the peak
+FAINT = 0.05  # a peak below this is drawn weaker, not stretched to full colour
+
+
+def occlusion(
+    pixels: NDArray[np.uint8], question: NDArray[np.float32], encode: Encode
+) -> tuple[NDArray[np.float32], float]:
+    """Return where in a picture a question (dim,) matches, and the cosine of the whole picture with it.
+
+    The map, (56, 56) float32 in units of the cosine, is the mean of two answers. *What is lost without it*: the fall of
+    the cosine when a grey window hides the place (Zeiler and Fergus 2014). *What it says alone*: the cosine of a part
+    of the picture that shows the place, enlarged to the tower's size, less the mean over all parts. Each is averaged
+    over the windows about the place. Both are asked because each fails by itself: of two dogs either can be
+    hidden without loss, and what a part shows is small in the whole (figures in benchmarks/results/heatmap.md).
+    Positive where the words match, negative where they match better without. 46 forward passes.
+    """
+    small = _reduced(pixels)
+    hidden = []
+    for window in _windows(small, *HIDDEN):
+        copy = small.copy()
+        copy[window] = GREY
+        hidden.append(copy)
+    parts = [small[window] for window in _windows(small, *SHOWN)]
+    cosines = np.asarray(encode([small, *hidden, *parts]) @ question, dtype=np.float64)
+    whole, without, alone = cosines[0], cosines[1 : 1 + len(hidden)], cosines[1 + len(hidden) :]
+    both = _spread(whole - without, *HIDDEN) + _spread(alone - alone.mean(), *SHOWN)
+    return np.asarray(both / 2, dtype=np.float32), float(whole)
+
+
+def _windows(pixels: NDArray[np.uint8], steps: int, share: float) -> list[tuple[slice, slice]]:
+    """Return ``steps`` x ``steps`` windows, ``share`` of the sides, evenly over a picture: by rows from the top."""
+    sides = []
+    for length in pixels.shape[:2]:
+        size = max(1, round(share * length))
+        sides.append([slice(start, start + size) for start in np.linspace(0, length - size, steps).round().astype(int)])
+    return [(rows, columns) for rows in sides[0] for columns in sides[1]]
+
+
+def _spread(values: NDArray[np.float64], steps: int, share: float) -> NDArray[np.float64]:
+    """Return for each cell of the map the mean of the windows' values (steps * steps,), the nearest counting most.
+
+    A window counts by a bell curve about its centre, a third of its side wide: a plain mean over the windows that
+    cover a cell would show their edges, and one window alone would speak for each corner.
+    """
+    middles = np.linspace(share / 2, 1.0 - share / 2, steps)[:, None]
+    centres = (np.arange(CELLS) + 0.5) / CELLS
+    near = np.exp(-0.5 * ((centres - middles) / (share / 3)) ** 2)  # (steps, cells)
+    near /= near.sum(axis=0)
+    return np.asarray(near.T @ values.reshape(steps, steps) @ near)
+
+
+def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the picture at ``SIDE`` pixels or less: many copies of a larger one would only cost time."""
+    height, width = pixels.shape[:2]
+    if max(height, width) <= SIDE:
+        return pixels
+    from PIL import Image
+
+    ratio = SIDE / max(height, width)
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def locate(values: NDArray[np.float32]) -> tuple[Box, float] | None:
+    """Return the box of the region about a map's peak, and its share of all that is positive in the map.
+
+    The region is what hangs together with the peak at half its height or more. None where nothing is positive.
+    """
+    peak = float(values.max())
+    if peak <= 0:
+        return None
+    high = values >= HALF * peak
+    region = np.zeros_like(high)
+    region[np.unravel_index(int(values.argmax()), values.shape)] = True
+    while True:
+        grown = region.copy()
+        grown[1:] |= region[:-1]
+        grown[:-1] |= region[1:]
+        grown[:, 1:] |= region[:, :-1]
+        grown[:, :-1] |= region[:, 1:]
+        grown &= high
+        if (grown == region).all():
+            break
+        region = grown
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    height, width = values.shape
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    positive = np.maximum(values, 0.0)
+    share = float(positive[top:bottom, left:right].sum() / positive.sum())
+    return (left / width, top / height, right / width, bottom / height), share
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Where in a picture some words match.
+
+    ``values`` (rows, columns) lie evenly over the whole picture, in units of the cosine: see :func:`occlusion`.
+    ``cosine`` is that of the picture as it is. ``box`` bounds the region about the peak, with ``share`` of all that is
+    positive (in [0, 1]); None where nothing is.
+
+    It says what the *model* goes by, in windows of a third of the picture's side: not where an object ends, and not
+    that the words are right. Words that match nothing have a peak too, if a lower one.
+    """
+
+    text: str
+    pixels: NDArray[np.uint8]  # (height, width, 3)
+    values: NDArray[np.float32]
+    cosine: float
+    box: Box | None
+    share: float
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8], text: str, question: NDArray[np.float32], encode: Encode) -> HeatMap:
+        """Return the map of ``question``, the vector (dim,) of ``text``, over a picture; see :func:`occlusion`."""
+        values, cosine = occlusion(pixels, question, encode)
+        box, share = locate(values) or (None, 0.0)
+        return cls(text, pixels, values, cosine, box, share)
+
+    @property
+    def peak(self) -> float:
+        """The highest value of the map."""
+        return float(self.values.max())
+
+    def dict(self) -> dict[str, Any]:
+        """Return the map as plain JSON values: ``values`` by rows, from the top."""
+        return {
+            "text": self.text,
+            "cosine": self.cosine,
+            "peak": self.peak,
+            "box": None if self.box is None else list(self.box),
+            "share": self.share,
+            "values": [[round(float(value), 5) for value in row] for row in self.values],
+        }
+
+    def draw(self, side: int = 640) -> Image:
+        """Return the picture in grey with the map laid over, the box, and a legend below; at most ``side`` wide.
+
+        Colours are viridis', whose lightness rises evenly with the value (van der Walt and Smith 2015). What is
+        negative is drawn as zero. Full colour stands for the peak, but never for less than 0.05.
+        """
+        from PIL import Image, ImageDraw
+
+        height, width = self.pixels.shape[:2]
+        ratio = side / max(height, width)
+        size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+        top = max(self.peak, FAINT)
+        smooth = Image.fromarray(np.maximum(self.values, 0.0)).resize(size, Image.Resampling.BICUBIC)
+        level = np.clip(np.asarray(smooth) / top, 0.0, 1.0)
+        photo = np.asarray(Image.fromarray(self.pixels).convert("L").resize(size, Image.Resampling.BICUBIC))
+        cover = (0.25 + 0.4 * level)[..., None]
+        mixed = (1 - cover) * photo[..., None].astype(np.float32) + cover * _viridis(level)
+        page = Image.new("RGB", (max(size[0], 260), size[1] + LEGEND), "white")
+        left = (page.width - size[0]) // 2
+        page.paste(Image.fromarray(mixed.round().astype(np.uint8)), (left, 0))
+        draw = ImageDraw.Draw(page)
+        if self.box is not None:
+            (x0, y0, x1, y1), (w, h) = self.box, (size[0] - 1, size[1] - 1)
+            edges = (left + round(x0 * w), round(y0 * h), left + round(x1 * w), round(y1 * h))
+            draw.rectangle(edges, outline="black", width=4)
+            draw.rectangle(edges, outline="white", width=2)
+        _legend(page, size[1], self.text, self.cosine, top)
+        return page
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Draw the map into a PNG file (or a JPEG, by its ending), whole or not at all; return its path.
+
+        A link of that name is replaced, not followed. Raises CommonplaceError where it cannot be written.
+        """
+        file = Path(path)
+        beside = file.with_name(f".{os.getpid()}.{file.name[-100:]}")
+        kind = "JPEG" if file.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+        try:
+            with open(beside, "xb") as stream:
+                self.draw().save(stream, kind)
+            beside.replace(file)
+        except OSError as problem:
+            beside.unlink(missing_ok=True)
+            raise CommonplaceError(
+                f"the heat-map cannot be written to {file} ({problem.strerror}): choose another folder"
+            ) from problem
+        return file
+
+    def save_in(self, folder: str | os.PathLike[str], number: int, name: str) -> Path:
+        """Save as a PNG in ``folder`` (made if absent) by the name ``number-name.png``; return its path.
+
+        Of ``name`` only letters, digits, ``-`` and ``_`` are kept: it cannot lead out of the folder.
+        """
+        safe = re.sub(r"[^\w-]+", "_", Path(name).stem, flags=re.ASCII).strip("_")[:80] or "picture"
+        place = Path(folder)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise CommonplaceError(
+                f"the folder {place} cannot be made ({problem.strerror}): choose another for the heat-maps"
+            ) from problem
+        return self.save(place / f"{number:02d}-{safe}.png")
+
+
+LEGEND = 74  # pixels below the picture
+# Viridis (van der Walt and Smith 2015, CC0) at nine even steps; between them colours are mixed.
+_COLOURS = np.array(
+    [
+        (68, 1, 84),
+        (71, 44, 122),
+        (59, 81, 139),
+        (44, 113, 142),
+        (33, 144, 141),
+        (39, 173, 129),
+        (92, 200, 99),
+        (170, 220, 50),
+        (253, 231, 37),
+    ],
+    dtype=np.float32,
+)
+
+
+def _viridis(level: NDArray[Any]) -> NDArray[np.float32]:
+    """Return RGB colours (..., 3) in 0..255 for levels in [0, 1]."""
+    steps = np.linspace(0.0, 1.0, len(_COLOURS))
+    return np.stack([np.interp(level, steps, _COLOURS[:, c]) for c in range(3)], axis=-1).astype(np.float32)
+
+
+def _legend(page: Image, top: int, text: str, cosine: float, most: float) -> None:
+    """Write the words, a bar of the colours and what they stand for below the picture."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(15)
+    small = ImageFont.load_default(12)
+    words = printable(text)
+    while draw.textlength(words, font=font) > page.width - 16:
+        words = words[:-2].rstrip("… ") + "…"
+    draw.text((8, top + 6), words, fill="black", font=font)
+    bar = np.broadcast_to(_viridis(np.linspace(0, 1, page.width - 16)), (10, page.width - 16, 3))
+    page.paste(Image.fromarray(bar.round().astype(np.uint8)), (8, top + 30))
+    draw.text((8, top + 43), "0", fill="black", font=small)
+    draw.text((page.width - 8, top + 43), f"{most:.3f}", fill="black", font=small, anchor="ra")
+    what = f"likeness gained here (cosine of the whole: {cosine:.3f})"
+    draw.text((page.width / 2, top + 57), what, fill="black", font=small, anchor="ma")
