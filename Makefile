@@ -1,11 +1,12 @@
 # Two commands do everything on a machine that has Python, make and a package index:
 #   make demo    a small library of real documents and photographs, searched and asked (DOCS=folder: your own)
 #   make test    lint, types, tests
+#   make kills   a longer check of the store
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test kills clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -15,6 +16,10 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# Kills a process that writes, at 200 random moments, and looks for what it lost; half an hour.
+kills: $(VENV)/.dev
+	COMMONPLACE_KILLS=200 $(BIN)/python -m pytest --timeout 7200 tests/store/test_upkeep.py -k kill
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

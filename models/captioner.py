@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 import data
 from bundle import BUNDLE, embed
-from features import VIEWS, Floats, compiled, picture_features, text_vectors, unit
+from features import VIEWS, Floats, compiled, lite_file, picture_features, text_vectors, unit
 from head import dropout
 from towers import Lite, export
 
@@ -274,7 +274,7 @@ def export_step(model: Captioner, file: Path, features: Floats) -> float:
     """Write the decoder as ONNX; return the largest difference of OpenVINO's log-probabilities from torch's."""
     axes: list[dict[int, str]] = [{0: "batch"}, {0: "batch", 1: "words"}]
     words = torch.randint(len(model.words.weight), (2, 7))
-    export(model, (torch.from_numpy(features[:2]), words), file, ["features", "words"], "logprobs", axes)
+    export(model, (torch.from_numpy(features[:2]), words), file, ["features", "words"], ["logprobs"], axes)
     runtime, worst = compiled(file), 0.0
     for T in (1, 7, LONGEST - 1):
         words = torch.randint(len(model.words.weight), (len(features), T))
@@ -289,12 +289,12 @@ def main() -> None:
     told = {name: data.flickr8k(name) for name in ("train", "dev", "test")}
     words = {name: [split(c) for c in told[name].captions] for name in told}
     truth = {name: [words[name][i : i + 5] for i in range(0, len(words[name]), 5)] for name in told}
-    seen = {name: np.array(picture_features(BUNDLE / "image.onnx", t.paths)) for name, t in told.items()}
+    seen = {name: np.array(picture_features(lite_file(0), t.paths)) for name, t in told.items()}
     counted = Counter(word for caption in words["train"] for word in caption)
     vocabulary = [".", *sorted(word for word, count in counted.items() if count >= SEEN)]
 
     begun = time.process_time()
-    ways = [picture_features(BUNDLE / "image.onnx", told["train"].paths, view=view) for view in VIEWS]
+    ways = [picture_features(lite_file(0), told["train"].paths, view=view) for view in VIEWS]
     model = train(torch.from_numpy(np.stack(ways, axis=1)), words["train"], told["train"].owner, vocabulary)
     seconds = time.process_time() - begun
     torch.save({"model": model.state_dict(), "vocabulary": vocabulary}, data.WORK / "captioner.pt")

@@ -57,13 +57,15 @@ def fashion() -> Captioned:
 
 @dataclass(frozen=True, slots=True)
 class Grocery:
-    """81 products: studio photo, description and name each; shop photos with their fine class as a row of these."""
+    """81 products: studio photo, description and name each; shop photos with their fine class as a row of these,
+    and their coarse class (all apples are one kind)."""
 
     studio: list[Path]
     descriptions: list[str]
     names: list[str]
     shop: list[Path]
     shop_class: list[int]
+    shop_kind: list[int]
 
 
 def grocery() -> Grocery:
@@ -76,7 +78,8 @@ def grocery() -> Grocery:
             descriptions.append(" ".join(text.split("\nTitle:")[0].split()))
             names.append(row["Class Name (str)"].replace("-", " "))
     photos = [line.split(", ") for line in (root / "photos.txt").read_text().splitlines()]
-    return Grocery(studio, descriptions, names, [root / p[0] for p in photos], [int(p[1]) for p in photos])
+    product, kind = ([int(photo[i]) for photo in photos] for i in (1, 2))
+    return Grocery(studio, descriptions, names, [root / photo[0] for photo in photos], product, kind)
 
 
 def cranfield() -> tuple[list[str], list[str], dict[int, dict[int, int]]]:

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from tokenizers import Tokenizer
 
 from data import WORK
-from towers import PIXEL_MEAN, PIXEL_STD
+from towers import PIXEL_MEAN, PIXEL_STD, Lite, export_image
 
 Floats = NDArray[np.float32]
 MAX_TOKENS = 256
@@ -88,6 +88,16 @@ def text_vectors(bundle: Path, texts: Sequence[str], precision: str = "f32", max
 
 
 # ---------------------------------------------------------------- pictures
+
+
+def lite_file(size: int) -> Path:
+    """Return EfficientNet-Lite ``size`` by itself as an ONNX file, float16, written once."""
+    file = WORK / f"lite{size}.onnx"
+    if not file.exists():
+        tower = Lite(size).eval()
+        WORK.mkdir(parents=True, exist_ok=True)
+        export_image(tower, tower.resolution, file)
+    return file
 
 
 def pixels(path: Path, size: int, geometry: str = "squash", view: str = "plain") -> Floats:

@@ -27,6 +27,7 @@ class Recipe:
     blend: bool = True  # the target is a point between two captions of the picture, not one caption
     views: int = 4  # plain, mirrored, and crops: how many of features.VIEWS are drawn from
     prototypes: int = 0  # class prototypes in a step, paired with their names
+    structure: float = 0.0  # weight of the squared error between the pictures' cosines and their captions'
     names: float = 0.35  # length of a sure class name's vector beside the perceptron's unit vector
 
 
@@ -97,14 +98,37 @@ class Int8Linear(nn.Module):
         return F.linear(x, self.weight.float() * self.scale, self.bias)
 
 
-def shrink(head: Head) -> Head:
-    """Replace every linear map in ``head`` by its int8 form, in place."""
-    for perceptron in head.perceptrons:
-        perceptron.wide, perceptron.narrow = Int8Linear(perceptron.wide), Int8Linear(perceptron.narrow)
-    features = head.classifier.in_features
-    head.classifier = Int8Linear(head.classifier)
-    head.classifier.in_features = features
-    return head
+class Shipped(nn.Module):
+    """``head`` and, beside it, how pictures look: the features' principal components, which words have not reshaped.
+
+    Every linear map in ``head`` becomes int8, in place.
+    """
+
+    def __init__(self, head: Head, features: Tensor) -> None:
+        super().__init__()
+        for perceptron in head.perceptrons:
+            perceptron.wide, perceptron.narrow = Int8Linear(perceptron.wide), Int8Linear(perceptron.narrow)
+        head.classifier = Int8Linear(head.classifier)
+        self.head = head
+        self.look = Int8Linear(components(features, head.class_vectors.shape[1]))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(features), self.look(features)
+
+
+def components(features: Tensor, dim: int, whiten: float = 0.0) -> nn.Linear:
+    """Return the map from features to their ``dim`` first principal components, about the mean of ``features``.
+
+    Each is divided by its standard deviation to the power of ``whiten``.
+    """
+    centre = features.mean(0)
+    _, spreads, axes = torch.linalg.svd(features - centre, full_matrices=False)
+    axes = axes[:dim] * axes[:dim].sum(1, keepdim=True).sign()  # (dim, F): an axis has no sign of its own
+    axes = axes * (spreads[:dim, None] / len(features) ** 0.5) ** -whiten
+    found = nn.Linear(features.shape[1], dim).requires_grad_(False)
+    found.weight.copy_(axes)
+    found.bias.copy_(-axes @ centre)
+    return found
 
 
 def train(
@@ -146,6 +170,9 @@ def train(
             logits = log_scale.exp() * z.float() @ F.normalize(y, dim=-1).T  # (B, B)
             target = torch.arange(len(x))
             loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+            if recipe.structure:
+                y = F.normalize(y, dim=-1)
+                loss = loss + recipe.structure * F.mse_loss(z.float() @ z.float().T, y @ y.T)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

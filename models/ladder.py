@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -19,16 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import classes
 import data
 import evaluate
-from bundle import BANK, BUNDLE, HUBNESS, TEXT_HUBNESS, caption_bank
+from bundle import BANK, BUNDLE, HUBNESS, SHIPPED, TEXT_HUBNESS, caption_bank
 from data import Captioned
-from features import VIEWS, Floats, picture_features, text_vectors, unit
+from features import VIEWS, Floats, lite_file, picture_features, text_vectors, unit
 from head import Head, Perceptron, Recipe, train
-from towers import Lite, export_image
+from towers import Lite, Lites
 
 HERE = Path(__file__).parent
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t, two-sided 95%, by seeds
@@ -38,22 +37,28 @@ COLUMNS = [
 ]  # fmt: skip
 NAMES = Recipe().names
 
-# From the barest to what is shipped; in brackets what was tried beside it. The number is of seeds.
+# From the barest to what is shipped; in brackets what was tried beside it.
 start = Recipe(hidden=0, input_dropout=0, dropout=0, blend=False, mixup=0.0, views=1, epochs=50)
 perceptron = replace(start, hidden=2048, dropout=0.5)
 thinned = replace(perceptron, input_dropout=0.5)
 blended = replace(thinned, blend=True)
 mixed = replace(blended, mixup=0.5)
 viewed = replace(mixed, views=4, epochs=100)
+shipped = replace(viewed, hidden=1536)
+# name: recipe, the towers whose features it reads, seeds
 TRAINED = {
-    "linear, InfoNCE": (start, 5),
-    "perceptron of 2,048, dropout .5": (perceptron, 5),
-    "+ dropout .5 of the features": (thinned, 3),
-    "+ target between two captions": (blended, 5),
-    "(+ mirrored and cropped views)": (replace(blended, views=4), 1),
-    "(+ the same, twice as long)": (replace(blended, views=4, epochs=100), 1),
-    "+ latent mixup": (mixed, 3),
-    "+ mirrored and cropped views, twice as long": (viewed, 4),
+    "linear, InfoNCE": (start, (0,), 5),
+    "perceptron of 2,048, dropout .5": (perceptron, (0,), 5),
+    "+ dropout .5 of the features": (thinned, (0,), 3),
+    "+ target between two captions": (blended, (0,), 5),
+    "(+ mirrored and cropped views)": (replace(blended, views=4), (0,), 1),
+    "(+ the same, twice as long)": (replace(blended, views=4, epochs=100), (0,), 1),
+    "+ latent mixup": (mixed, (0,), 3),
+    "+ mirrored and cropped views, twice as long": (viewed, (0,), 4),
+    "(+ structure-preserving regulariser)": (replace(viewed, structure=20.0), (0,), 1),
+    "(+ 200 class prototypes a step, as pictures)": (replace(viewed, prototypes=200), (0,), 1),
+    "(Lite2 for Lite0)": (viewed, (2,), 1),
+    "+ Lite2 beside Lite0, hidden layer of 1,536": (shipped, SHIPPED, 2),
 }
 CURVE = {300: 1, 1000: 1, 3000: 1}
 
@@ -63,15 +68,21 @@ def tensor(rows: Floats) -> Tensor:
 
 
 class Material:
-    """Everything the rungs train on and are judged by, as cached features and vectors."""
+    """Everything the rungs train on and are judged by, as cached features and vectors.
 
-    def __init__(self, bundle: Path = BUNDLE) -> None:
-        self.bundle = bundle
+    ``tower`` makes the features, of which ``columns`` count, and ``classifier`` names the classes by them.
+    ``precision`` is what the tower runs at.
+    """
+
+    def __init__(
+        self, tower: Path, classifier: nn.Linear, columns: slice = slice(None), precision: str = "f32"
+    ) -> None:  # fmt: skip
+        self.tower, self.columns, self.precision = tower, columns, precision
         self.train = data.flickr8k("train")
         self.splits = {split: data.flickr8k(split) for split in ("dev", "test")}
         self.fashion, self.grocery = data.fashion(), data.grocery()
-        self.classifier = Lite(0).eval().fc.requires_grad_(False)
-        self.class_vectors = tensor(classes.class_vectors(bundle))
+        self.classifier = classifier.eval().requires_grad_(False)
+        self.class_vectors = tensor(classes.class_vectors(BUNDLE))
         # After the train split, part of dev: only what is shipped trains on it, once every choice has been made.
         dev = self.splits["dev"]
         more = Captioned(dev.paths[: -data.HELD], dev.captions[: -5 * data.HELD], dev.owner[: -5 * data.HELD])
@@ -83,29 +94,39 @@ class Material:
         self.objects = Objects(self)
 
     def features(self, paths: list[Path], view: str = "plain") -> Floats:
-        return picture_features(self.bundle / "image.onnx", paths, view=view)
+        return picture_features(self.tower, paths, view=view, precision=self.precision)[:, self.columns]
 
     def texts(self, texts: list[str]) -> Floats:
-        return text_vectors(self.bundle, texts)
+        return text_vectors(BUNDLE, texts)
+
+
+@cache
+def material(lites: tuple[int, ...]) -> Material:
+    """Return the material of EfficientNet-Lite0 alone (float16, as in the first rungs), or of the shipped tower."""
+    if lites == (0,):
+        return Material(lite_file(0), Lite(0).fc)
+    if lites == SHIPPED:
+        return Material(BUNDLE / "image.onnx", Lites(SHIPPED).fc, precision="bf16")
+    at = SHIPPED.index(lites[0])
+    return Material(BUNDLE / "image.onnx", Lite(lites[0]).fc, slice(1280 * at, 1280 * (at + 1)), "bf16")
 
 
 class Objects:
     """A stand-in for 'find 1,000 objects by name': no ImageNet picture is at hand.
 
-    Photographs of the development data that a larger classifier, EfficientNet-Lite2, is sure of (more than .5) are
-    asked for by the name of that class, among 1,000 pictures; the others are of classes not asked for.
+    Photographs of the development data that another classifier, EfficientNet-Lite1 (it is not shipped), is sure of
+    (more than .5) are asked for by the name of that class, among 1,000 pictures; the others are of classes not asked
+    for.
     """
 
     def __init__(self, material: Material) -> None:
         shops = material.grocery
         paths = [*material.splits["dev"].paths, *material.splits["test"].paths, *material.fashion.paths]
         paths += [*shops.studio, *shops.shop]
-        judge = Lite(2).eval()
-        file = data.WORK / "lite2.onnx"
-        if not file.exists():
-            export_image(judge, judge.resolution, file)
+        judge = Lite(1).eval()
         with torch.no_grad():
-            scores = judge.fc(tensor(picture_features(file, paths, size=judge.resolution))).softmax(1)
+            features = tensor(picture_features(lite_file(1), paths, size=judge.resolution, precision="bf16"))
+            scores = judge.fc(features).softmax(1)
         sure, named = (column.numpy() for column in scores.max(1))
         found: dict[int, int] = {}
         for row in np.argsort(-sure, kind="stable"):
@@ -204,17 +225,12 @@ CLOSED = {"class names, no training": class_names_only, "ridge": ridge, "CCA": c
 # ---------------------------------------------------------------- the rungs and the table
 
 
-@cache
-def material() -> Material:
-    return Material()
-
-
-def trained(recipe: Recipe, seed: int, pictures: int = 6000) -> Perceptron:
+def trained(recipe: Recipe, lites: tuple[int, ...], seed: int, pictures: int = 6000) -> Perceptron:
     """Return the perceptron that ``recipe`` and ``seed`` make of the first ``pictures``, trained once."""
-    key = (replace(recipe, names=0.0), seed, pictures)  # names come after training
+    key = (replace(recipe, names=0.0), lites, seed, pictures)  # names come after training
     name = hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
     file = data.WORK / "perceptrons" / f"{name}.pt"
-    m = material()
+    m = material(lites)
     if file.exists():
         perceptron = Perceptron(recipe, m.views.shape[2], m.captions.shape[2])
         perceptron.load_state_dict(torch.load(file, weights_only=True))
@@ -251,53 +267,58 @@ def write(found: dict[str, Any]) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)  # the steps are small: on a shared machine a second thread waits more than it works
-    m = material()
     file = HERE / "ladder.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     rungs, curve = found.setdefault("rungs", {}), found.setdefault("pictures", {})
 
     for name, make in CLOSED.items():
         if name not in rungs:
-            rungs[name] = [judge(m, make(m))]
+            rungs[name] = [judge(material((0,)), make(material((0,))))]
             write(found)
 
-    def climb(done: list[dict[str, Any]], recipe: Recipe, seeds: int, pictures: int = 6000) -> None:
+    def climb(
+        done: list[dict[str, Any]], recipe: Recipe, lites: tuple[int, ...], seeds: int, pictures: int = 6000
+    ) -> None:  # fmt: skip
+        m = material(lites)
         for seed in range(len(done), seeds):
-            begun = time.perf_counter()
-            head = Head([trained(recipe, seed, pictures)], m.classifier, m.class_vectors, names=0)
-            seconds = round(time.perf_counter() - begun, 1)
-            done.append({**judge(m, embedder(head)), "seconds": seconds})
+            head = Head([trained(recipe, lites, seed, pictures)], m.classifier, m.class_vectors, names=0)
+            done.append(judge(m, embedder(head)))
             print(seed, recipe, done[-1], flush=True)
             write(found)
 
-    for name, (recipe, seeds) in TRAINED.items():
-        climb(rungs.setdefault(name, []), recipe, seeds)
+    for name, (recipe, lites, seeds) in TRAINED.items():
+        climb(rungs.setdefault(name, []), recipe, lites, seeds)
 
-    # What follows needs no more training: the perceptrons of the last rung, joined and corrected.
-    perceptrons = [trained(viewed, seed) for seed in range(4)]
-    hubness = partial(evaluate.hubness, bank=caption_bank(m.captions[:6000]), **HUBNESS)
-    joined = {
-        "+ class names": [Head([p], m.classifier, m.class_vectors, NAMES) for p in perceptrons],
-        "+ four seeds averaged": [Head(perceptrons, m.classifier, m.class_vectors, NAMES)],
-    }
-    for name, heads in joined.items():
-        rungs[name] = [judge(m, embedder(head)) for head in heads]
-    four = joined["+ four seeds averaged"][0]
+    # What follows needs no more training: perceptrons of the rungs above, joined and corrected.
+    rungs["(Lite0 alone, four seeds averaged, class names, hubness)"] = [corrected(viewed, (0,), 4)]
+    m = material(SHIPPED)
+    perceptrons = [trained(shipped, SHIPPED, seed) for seed in range(2)]
+    heads = [Head([p], m.classifier, m.class_vectors, NAMES) for p in perceptrons]
+    rungs["+ class names"] = [judge(m, embedder(head)) for head in heads]
+    rungs["+ two seeds averaged"] = [judge(m, embedder(Head(perceptrons, m.classifier, m.class_vectors, NAMES)))]
     for names in (0.0, 0.25, 0.5, 0.75, 1.0):
         head = Head(perceptrons, m.classifier, m.class_vectors, names)
-        rungs[f"(four, class names x {names})"] = [judge(m, embedder(head))]
-    shown = embedder(four)(m.views[0, :6000].numpy())[np.linspace(0, 5999, BANK).astype(int)]
-    of_texts = partial(evaluate.hubness, bank=shown, **TEXT_HUBNESS)
-    rungs["+ hubness bias: as shipped"] = [judge(m, embedder(four), hubness, of_texts)]
+        rungs[f"(two, class names x {names})"] = [judge(m, embedder(head))]
+    rungs["+ hubness of pictures and of texts: as shipped"] = [corrected(shipped, SHIPPED, 2)]
     write(found)
 
     for pictures, seeds in CURVE.items():
         # The same number of steps for every size: the curve is of data, not of training time.
         steps = blended.epochs * 6
         epochs = steps // max(1, math.ceil(pictures / blended.batch))
-        climb(curve.setdefault(str(pictures), []), replace(blended, epochs=epochs), seeds, pictures)
+        climb(curve.setdefault(str(pictures), []), replace(blended, epochs=epochs), (0,), seeds, pictures)
     curve["6000"] = rungs["+ target between two captions"]
     write(found)
+
+
+def corrected(recipe: Recipe, lites: tuple[int, ...], seeds: int) -> dict[str, Any]:
+    """Return the figures of ``seeds`` perceptrons averaged, with class names and both hubness banks."""
+    m = material(lites)
+    perceptrons = [trained(recipe, lites, seed) for seed in range(seeds)]
+    embed = embedder(Head(perceptrons, m.classifier, m.class_vectors, NAMES))
+    shown = embed(m.views[0, :6000].numpy())[np.linspace(0, 5999, BANK).astype(int)]
+    less = partial(evaluate.hubness, bank=caption_bank(m.captions[:6000]), **HUBNESS)
+    return judge(m, embed, less, partial(evaluate.hubness, bank=shown, **TEXT_HUBNESS))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,20 @@ import torch
 
 import data
 import evaluate
-from bundle import BUNDLE, embed
-from features import Floats, cached, compiled, encode_texts, picture_features, text_vectors, tokenizer
-from towers import Lite, load_minilm
+from bundle import BUNDLE, SHIPPED, embed
+from features import (
+    Floats,
+    cached,
+    compiled,
+    encode_texts,
+    lite_file,
+    picture_features,
+    text_vectors,
+    tokenizer,
+    unit,
+)  # fmt: skip
+from head import components
+from towers import Lite, Lites, load_minilm
 
 HERE = Path(__file__).parent
 INSTRUCTIONS = {
@@ -97,6 +108,27 @@ def geometry() -> dict[str, Any]:
     return found
 
 
+def looks() -> dict[str, Any]:
+    """Return how often a shop photo's nearest other photo shows the same product, and the same kind of product."""
+    shops, train = data.grocery(), data.flickr8k("train").paths
+    found = {}
+    for name, file in {"Lite0": lite_file(0), "as shipped": BUNDLE / "image.onnx"}.items():
+        precision = "f32" if name == "Lite0" else "bf16"  # as in the ladder
+        seen = torch.from_numpy(np.array(picture_features(file, train, precision=precision)))
+        shop = torch.from_numpy(np.array(picture_features(file, shops.shop, precision=precision)))
+        ways = {"raw": shop, "raw, centred": shop - seen.mean(0)}
+        for whiten, how in ((0.0, ""), (0.5, ", half whitened"), (1.0, ", whitened")):
+            rows = components(seen, 384, whiten)(shop)
+            for dim in (64, 128, 256, 384):
+                ways[f"{dim} components{how}"] = rows[:, :dim]
+        for how, rows in ways.items():
+            rows = unit(rows.numpy())
+            found[f"{name}, {how}"] = [evaluate.same(rows, shops.shop_class), evaluate.same(rows, shops.shop_kind)]
+    rows = embed(BUNDLE, picture_features(BUNDLE / "image.onnx", shops.shop, precision="bf16"))
+    found["as shipped, embedding"] = [evaluate.same(rows, shops.shop_class), evaluate.same(rows, shops.shop_kind)]
+    return found
+
+
 # ---------------------------------------------------------------- speed
 
 
@@ -116,12 +148,13 @@ def speed() -> dict[str, float]:
     ids = np.random.default_rng(0).integers(1000, 20000, (16, 188))
     pictures = np.zeros((16, 3, 224, 224), np.float32)
     mask = np.ones_like(ids)
-    minilm, lite = load_minilm(), Lite(0).eval()
+    minilm, lites, lite = load_minilm(), Lites(SHIPPED).eval(), Lite(0).eval()
     found = {}
     with torch.inference_mode():
         torch_ids = torch.from_numpy(ids)
         found["text, PyTorch float32"] = rate(lambda: minilm(torch_ids, torch.ones_like(torch_ids)), 16)
-        found["pictures, PyTorch float32"] = rate(lambda: lite(torch.from_numpy(pictures)), 16)
+        found["pictures, PyTorch float32"] = rate(lambda: lites(torch.from_numpy(pictures)), 16)
+        found["pictures, PyTorch float32, Lite0 alone"] = rate(lambda: lite(torch.from_numpy(pictures)), 16)
     # Without bf16 instructions OpenVINO serves f32; forced to bf16 under a limit it fails.
     limited = "ONEDNN_MAX_CPU_ISA" in os.environ
     for precision in ("f32",) if limited else ("f32", "bf16"):
@@ -145,7 +178,7 @@ def main() -> None:
     if sys.argv[1:] == ["speed"]:
         print(json.dumps(speed()))
         return
-    lines = ["# The towers: length, precision, languages, geometry, speed", ""]
+    lines = ["# The towers: length, precision, languages, geometry, looks, speed", ""]
     lines += ["Written by `python models/sides.py`.", "", "## Text: length and precision (Cranfield)", ""]
     lines += ["| tower | nDCG@10 | mean cosine to PyTorch float32 |", "|---|---|---|"]
     lines += [f"| {name} | {score} | {cosine} |" for name, (score, cosine) in text().items()]
@@ -155,6 +188,9 @@ def main() -> None:
     lines += ["", "## Geometry (grocery shop photos that are not square: which product is it, of 81 names)", ""]
     lines += ["| geometry | R@1 | R@5 | R@10 | photos |", "|---|---|---|---|---|"]
     lines += [f"| {name} | {' | '.join(map(str, row))} |" for name, row in geometry().items()]
+    lines += ["", "## Pictures by a picture (900 shop photos: is the nearest other one the same?)", ""]
+    lines += ["| features | same product@1 | same kind@1 |", "|---|---|---|"]
+    lines += [f"| {name} | {product} | {kind} |" for name, (product, kind) in looks().items()]
     found = speeds()
     lines += ["", "## Speed: texts of 188 tokens and pictures a second (2 cores, batches of 16, model only)", ""]
     columns = list(next(iter(found.values())))

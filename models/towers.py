@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,52 @@ class Lite(nn.Module):
         return self.crown(self.trunk(pixel_values)).mean((2, 3))
 
 
+class Lites(nn.Module):
+    """Several EfficientNet-Lites over the same pixels, their features beside each other: they err differently.
+
+    ``fc`` is the mean of their classifiers' scores, as one linear map.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.towers = nn.ModuleList([Lite(size).eval() for size in sizes])
+        self.fc = nn.Linear(1280 * len(sizes), 1000).requires_grad_(False)
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.cat([tower.fc.weight for tower in self.towers], 1) / len(sizes))
+            self.fc.bias.copy_(torch.stack([tower.fc.bias for tower in self.towers]).mean(0))
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Return pooled features (B, 1280 x towers) of normalised pixels (B, 3, S, S)."""
+        return torch.cat([tower(pixel_values) for tower in self.towers], 1)
+
+
+class Int8Convolution(nn.Module):
+    """A 1x1 convolution with its weights as int8 and one scale an output: half of float16 in the file."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        weight = convolution.weight.detach()
+        self.scale = nn.Buffer(weight.abs().amax((1, 2, 3), keepdim=True) / 127)  # (out, 1, 1, 1)
+        self.weight = nn.Buffer((weight / self.scale).round().to(torch.int8))
+        self.bias = convolution.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.float() * self.scale, self.bias)
+
+
+def shrink_convolutions(net: nn.Module, least: int = 20_000) -> nn.Module:
+    """Replace the 1x1 convolutions of ``least`` weights or more by their int8 form, in place.
+
+    They hold 92% of the weights. The filters and the narrow early layers are what int8 hurts: they stay float16.
+    """
+    for name, child in net.named_children():
+        if isinstance(child, nn.Conv2d) and child.kernel_size == (1, 1) and child.weight.numel() >= least:
+            setattr(net, name, Int8Convolution(child))
+        else:
+            shrink_convolutions(child, least)
+    return net
+
+
 class Block(nn.Module):
     """An inverted residual: widen, filter each channel in space, narrow, add."""
 
@@ -179,13 +226,13 @@ def export(
     example: tuple[Tensor, ...],
     file: Path,
     inputs: list[str],
-    output: str,
+    outputs: list[str],
     dynamic: list[dict[int, str]],
 ) -> None:
     """Write ``model`` as ONNX with float16 weights and float32 arithmetic: runtimes widen them once, at load."""
     # The exporter fixes a dimension that is 1 in the example, so examples are of batch 2.
     program = torch.onnx.export(
-        model, example, input_names=inputs, output_names=[output], dynamo=True, verbose=False,
+        model, example, input_names=inputs, output_names=outputs, dynamo=True, verbose=False,
         dynamic_shapes=tuple({axis: torch.export.Dim(name) for axis, name in axes.items()} for axes in dynamic),
     )  # fmt: skip
     proto = program.model_proto
@@ -222,11 +269,11 @@ def export_text(file: Path) -> None:
         (ids, ids.clone()),
         file,
         ["input_ids", "attention_mask"],
-        "last_hidden_state",
+        ["last_hidden_state"],
         [axes, axes],
     )
 
 
 def export_image(tower: nn.Module, resolution: int, file: Path) -> None:
     pixels = torch.zeros(2, 3, resolution, resolution)
-    export(tower, (pixels,), file, ["pixel_values"], "features", [{0: "batch"}])
+    export(tower, (pixels,), file, ["pixel_values"], ["features"], [{0: "batch"}])

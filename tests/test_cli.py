@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sqlite3
@@ -53,11 +54,13 @@ def test_search_json_is_the_documented_object(place: Path) -> None:
     assert set(found) == {"hits"}
     for hit in found["hits"]:
         assert set(hit) == {
-            "id", "document", "path", "modality", "score", "span", "title", "text", "image", "arms"
+            "id", "document", "path", "modality", "score", "confidence", "copies", "span", "title", "text", "image",
+            "arms",
         }  # fmt: skip
         for arm in hit["arms"]:
             assert set(arm) == {"arm", "score", "rank", "weight", "contribution"}
-        assert sum(arm["contribution"] for arm in hit["arms"]) == pytest.approx(hit["score"], abs=1e-12)
+        odds = sum(arm["contribution"] for arm in hit["arms"])
+        assert 1 / (1 + math.exp(-odds)) == pytest.approx(hit["score"], abs=1e-12) == hit["confidence"]
 
 
 def test_search_by_picture_and_by_both(place: Path) -> None:
@@ -68,7 +71,10 @@ def test_search_by_picture_and_by_both(place: Path) -> None:
 
 def test_explain_shows_the_arms(place: Path) -> None:
     out = run("search", "blue seal", "--explain", cwd=place).stdout
-    assert "lexical" in out and "text->text" in out and "adds" in out
+    assert "its words" in out and "what its text says" in out and "log-odds" in out
+    assert "the odds before looking" in out and "a probability of" in out
+    others = run("search", "blue seal", "--explain", "--fusion", "rrf", cwd=place).stdout
+    assert "its words" in others and "probability" not in others
 
 
 def test_ask_shows_sources_and_its_json_resolves(place: Path) -> None:
@@ -138,7 +144,7 @@ def test_odd_file_names_go_in_and_are_printed(tmp_path: Path) -> None:
     for name in odd:
         path = os.path.join(os.fsencode(tmp_path / "odd"), name)
         with open(path, "w", encoding="utf-8") as file:
-            file.write("The gauge reads nine bar.")
+            file.write(f"The gauge reads nine bar. Number {odd.index(name)}.")
     assert run("add", "odd", cwd=tmp_path).stdout.startswith(f"{len(odd)} added")
     hits = json.loads(run("search", "gauge", "--json", cwd=tmp_path).stdout)["hits"]
     assert {os.fsencode(os.path.basename(hit["path"])) for hit in hits} == set(odd)

@@ -69,7 +69,7 @@ def test_chinese_is_found_by_its_words_and_says_so(kb: cp.Collection) -> None:
     hits = kb.search("蓝色密封圈", k=3)
     assert names(hits)[0] == "zh.txt"
     assert hits.notes and "spelling" in hits.notes[0]
-    assert {arm.arm for hit in hits for arm in hit.arms} == {"lexical"}
+    assert {arm.arm for hit in hits for arm in hit.arms if arm.rank} == {"lexical"}
     answer = kb.ask("北边的水泵需要什么")
     assert not answer.abstained and "密封圈" in answer.blocks[0].text
 
@@ -83,15 +83,18 @@ def test_a_picture_finds_itself_and_scores_stay_in_range(kb: cp.Collection, fold
 
 def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder: Path) -> None:
     picture = folder / "pictures" / "ball.png"
-    for method in ("weighted", "rrf"):
+    for method in ("evidence", "rrf", "relative", "distribution"):
         for question in ("late", "sum", "slerp"):
             for views in ("separate", "fused", "concat"):
                 ranking = cp.Ranking(method=method, question=question, views=views)  # type: ignore[arg-type]
                 hits = kb.search("a red ball", image=picture, k=20, ranking=ranking)
                 assert hits, ranking
                 for hit in hits:
-                    assert hit.score == math.fsum(arm.contribution for arm in hit.arms)
-                arms = {arm.arm for hit in hits for arm in hit.arms} - {"lexical"}
+                    total = math.fsum(arm.contribution for arm in hit.arms)
+                    score = 1 / (1 + math.exp(-total)) if method == "evidence" else total
+                    assert hit.score == pytest.approx(score, abs=1e-12)
+                    assert 0 <= hit.confidence <= 1 and (method != "evidence" or hit.confidence == hit.score)
+                arms = {arm.arm for hit in hits for arm in hit.arms} - {"lexical", "crowd", "prior"}
                 asked = {"text", "image"} if question == "late" else {"both"}
                 found = {"text", "image"} if views == "separate" else {"item"}
                 assert arms == {f"{a}->{f}" for a in asked for f in found}
@@ -381,3 +384,49 @@ def test_real_photographs_are_found_by_caption(tmp_path: Path) -> None:
         assert kb.add(*(folder / "images" / name for name in chosen)).added == 40
         right = sum(names(kb.search(captions[name][0], k=5)).count(name) for name in chosen)
     assert right >= 24  # of 40; by chance 5
+
+
+def test_what_is_not_wanted_goes_down(kb: cp.Collection, folder: Path) -> None:
+    plain = {hit.item.id: hit for hit in kb.search("pump", k=20)}
+    less = {hit.item.id: hit for hit in kb.search("pump", without="dry in August", k=20)}
+    assert set(plain) == set(less)
+    (south,) = (id_ for id_, hit in plain.items() if "runs dry" in (hit.item.text or ""))
+    assert less[south].score < plain[south].score
+    assert any(arm.arm.startswith("not ") and arm.contribution < 0 for arm in less[south].arms)
+    assert all(less[id_].score <= plain[id_].score for id_ in plain)
+    ball = folder / "pictures" / "ball.png"
+    first, last = kb.search(
+        "a ball or a box", without_image=ball, modality="image", k=5
+    )  # two copies of the ball are one
+    assert names([first]) == ["box.png"] and len(last.copies) == 1
+
+
+def test_a_least_confidence_leaves_out_what_is_unlikely(kb: cp.Collection) -> None:
+    every = kb.search("Which seal does the north pump need?", k=20)
+    assert 0 < every[-1].confidence < 0.1 < every[0].confidence
+    some = kb.search("Which seal does the north pump need?", k=20, min_confidence=0.1)
+    assert [hit.item.id for hit in some] == [hit.item.id for hit in every if hit.confidence >= 0.1]
+    answer = kb.ask("quarterly revenue of the shipping division", min_confidence=0.5)
+    assert answer.abstained and not answer.hits
+    for wrong in (-0.1, 1.5, math.nan):
+        with pytest.raises(cp.QuestionError, match="min_confidence"):
+            kb.search("pump", min_confidence=wrong)
+
+
+def test_one_item_and_one_modality_are_no_special_case(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("The gauge reads nine bar.", encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "one.txt")
+        for method in ("evidence", "rrf", "relative", "distribution"):
+            (hit,) = kb.search("gauge", ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
+            assert 0 <= hit.score <= 1 and math.isfinite(hit.confidence)
+        assert kb.search("gauge")[0].confidence > kb.search("a herd of elephants")[0].confidence
+
+
+def test_a_ranking_is_kept_with_the_collection(kb: cp.Collection) -> None:
+    kb.ranking = cp.Ranking(method="rrf")
+    with cp.open(kb.folder) as again:
+        assert again.ranking.method == "rrf"
+        assert again.search("pump")[0].score < 0.05  # reciprocal ranks, not probabilities
+        again.ranking = None
+    assert kb.ranking == cp.Ranking()

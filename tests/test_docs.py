@@ -30,7 +30,8 @@ def place(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "papers" / "pumps.md").write_text("The north pump needs the blue seal.", encoding="utf-8")
     label = {"text": "Which seal does the north pump need?", "relevant": {"papers/pumps.md": 1}}
-    (tmp_path / "questions.jsonl").write_text(json.dumps(label), encoding="utf-8")
+    labels = [json.dumps({"id": str(n), **label}) for n in range(10)]
+    (tmp_path / "questions.jsonl").write_text("\n".join(labels), encoding="utf-8")
     for name, colour in (("dog.jpg", "brown"), ("2019/beach.jpg", "yellow")):
         image = Image.new("RGB", (120, 90), "white")
         ImageDraw.Draw(image).ellipse((20, 20, 100, 70), fill=colour)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:  # --help must load no model and no index
 
 __all__ = ["main"]
 
-VERBS = ("add", "search", "ask", "list", "remove", "status", "eval")
+VERBS = (
+    *("add", "search", "ask", "list", "remove", "status", "eval", "label", "tune"),
+    *("doctor", "backup", "restore", "compact"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,6 +124,12 @@ def _parser() -> argparse.ArgumentParser:
         "--heatmap", metavar="DIR", help="draw into this folder where in each picture that was found the words match"
     )
     find.add_argument("--explain", action="store_true", help="show how each score came about")
+    find.add_argument(
+        "--diversity",
+        type=float,
+        metavar="D",
+        help="0 to 1: how much likeness to better hits costs a hit (default: 0, or what tune stored)",
+    )
     _ranking_options(find)
 
     ask = verb(
@@ -158,9 +167,45 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--compare", metavar="FILE", help="compare with the run kept in this file")
     judge.add_argument("--plots", metavar="DIR", help="draw the run into this folder (needs matplotlib)")
 
+    label = verb(
+        "label",
+        _label,
+        "say whether a hit answers a question, for `commonplace tune` to learn from",
+        'commonplace label "blue seal" 3f2a9c… --good',
+    )
+    label.add_argument("text", metavar="TEXT", help="the question")
+    label.add_argument("item", metavar="ITEM", help="id of the hit: see `search --json`")
+    label.add_argument("--image", metavar="FILE", help="the question's picture, where it had one")
+    verdict = label.add_mutually_exclusive_group(required=True)
+    verdict.add_argument("--good", action="store_true", help="it answers the question")
+    verdict.add_argument("--bad", action="store_true", help="it does not")
+
+    tune = verb(
+        "tune",
+        _tune,
+        "choose the ranking that suits this collection from labelled questions, and keep it if it is better",
+        "commonplace tune questions.jsonl",
+    )
+    tune.add_argument("questions", metavar="QUESTIONS", nargs="?", help="JSON Lines file (default: your labels)")
+    tune.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
+    tune.add_argument("--reset", action="store_true", help="go back to the default ranking")
+    _upkeep_verbs(verb)
+
     status = verb("status", _status, "show what the collection holds", "commonplace status")
     status.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def _upkeep_verbs(verb: Any) -> None:
+    doctor = verb("doctor", _doctor, "look for damage in the collection's files", "commonplace doctor --repair")
+    doctor.add_argument("--repair", action="store_true", help="mend what can be mended without embedding again")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    keep = verb("backup", _backup, "write the collection into one file, while it is used", "commonplace backup kb.bak")
+    keep.add_argument("file", metavar="FILE")
+    back = verb("restore", _restore, "take the contents of a backup", "commonplace restore kb.bak")
+    back.add_argument("file", metavar="FILE")
+    back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
+    verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
 
 
 def _question_options(parser: argparse.ArgumentParser) -> None:
@@ -168,6 +213,15 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", choices=("text", "image"), help="only passages, or only pictures")
     parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
     parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
+    parser.add_argument("--not", dest="without", metavar="WORDS", help="push down what is like these words")
+    parser.add_argument("--not-image", metavar="FILE", help="push down what is like this picture")
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="leave out what is less likely to be relevant than this, 0 to 1 (default: 0)",
+    )
     parser.add_argument(
         "--rerank",
         metavar="MODEL",
@@ -177,25 +231,30 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _ranking_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fusion", choices=("weighted", "rrf"), default="weighted", help="how the arms are fused")
+    parser.add_argument(
+        "--fusion",
+        choices=("evidence", "rrf", "relative", "distribution"),
+        help="how the arms are fused (default: what tune stored, else evidence)",
+    )
     parser.add_argument(
         "--question",
         choices=("late", "sum", "slerp"),
-        default="late",
         help="words and picture asked apart, or as one vector (default: late)",
     )
     parser.add_argument(
         "--views",
         choices=("separate", "fused", "concat"),
-        default="separate",
         help="an item's text and picture as separate vectors, or as one (default: separate)",
     )
 
 
-def _ranking(options: argparse.Namespace) -> Ranking:
-    from commonplace.retrieval import Ranking
+def _ranking(kb: Collection, options: argparse.Namespace) -> Ranking:
+    """Return the collection's own ranking with what the options change."""
+    from dataclasses import replace
 
-    return Ranking(method=options.fusion, question=options.question, views=options.views)
+    given = {"method": options.fusion, "question": options.question, "views": options.views}
+    given["diversity"] = getattr(options, "diversity", None)
+    return replace(kb.ranking, **{name: value for name, value in given.items() if value is not None})
 
 
 def _version() -> str:
@@ -245,6 +304,7 @@ def _report(report: Report) -> dict[str, Any]:
 
 def _search(options: argparse.Namespace) -> int:
     with _open(options) as kb:
+        ranking = _ranking(kb, options)
         hits = kb.search(
             " ".join(options.text) or None,
             image=options.image,
@@ -252,7 +312,10 @@ def _search(options: argparse.Namespace) -> int:
             modality=options.modality,
             path=options.path,
             media_type=options.media_type,
-            ranking=_ranking(options),
+            without=options.without,
+            without_image=options.not_image,
+            min_confidence=options.min_confidence,
+            ranking=ranking,
             rerank=options.rerank,
         )
         if options.heatmap:
@@ -265,7 +328,7 @@ def _search(options: argparse.Namespace) -> int:
     if not hits:
         print("nothing found")
     for number, hit in enumerate(hits, start=1):
-        _print_hit(number, hit, options.explain)
+        _print_hit(number, hit, options.explain, ranking.method)
     return 0
 
 
@@ -285,7 +348,7 @@ def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> No
                 print(f"heat-map: {_short(str(heat.save_in(folder, number, hit.image)))}", file=sys.stderr)
 
 
-def _print_hit(number: int, hit: Hit, explain: bool) -> None:
+def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
     item = hit.item
     print(f"{number:2}  {hit.score:.3f}  {item.modality:5}  {_short(item.document.path)}{_place(hit)}")
     if item.text:
@@ -300,11 +363,45 @@ def _print_hit(number: int, hit: Hit, explain: bool) -> None:
         )
     if hit.image and hit.image != item.document.path:
         print(f"{'':18}picture: {_short(hit.image)}")
+    if hit.copies:
+        names = ", ".join(dict.fromkeys(_short(copy.document.path) for copy in hit.copies[:3]))
+        more = f" and {len(hit.copies) - 3} more" if len(hit.copies) > 3 else ""
+        print(f"{'':18}shown for {len(hit.copies)} near-cop{'y' if len(hit.copies) == 1 else 'ies'}: {names}{more}")
     if explain:
-        print(f"{'':18}{'arm':15}{'raw score':>10}{'rank':>6}{'evidence':>10}{'weight':>8}{'adds':>8}")
-        for arm in hit.arms:
-            evidence = f"{arm.contribution / arm.weight:10.3f}" if arm.weight else f"{'-':>10}"
-            print(f"{'':18}{arm.arm:15}{arm.score:10.3f}{arm.rank:6}{evidence}{arm.weight:8.2f}{arm.contribution:8.3f}")
+        _print_ledger(hit, method)
+
+
+_LINES = {
+    "lexical": "its words",
+    "text->text": "what its text says",
+    "text->image": "what its picture shows",
+    "image->image": "how like your picture it is",
+    "image->text": "what its text says of your picture",
+    "text->item": "its text and picture as one",
+    "image->item": "its text and picture as one, by your picture",
+    "both->text": "what its text says (words and picture as one)",
+    "both->image": "what its picture shows (words and picture as one)",
+    "both->item": "its text and picture as one (words and picture as one)",
+    "crowd": "how much else matches",
+    "favour": "your preference for its kind",
+    "prior": "the odds before looking",
+    "rerank:maxsim": "its words, read again",
+}
+
+
+def _print_ledger(hit: Hit, method: str) -> None:
+    """Print how a score came about: what each line found, and what it adds."""
+    unit = "log-odds" if method == "evidence" else "adds"
+    print(f"{'':18}{'what speaks for it':34}{'raw score':>10}{'place':>7}{'weight':>8}{unit:>10}")
+    for line in hit.arms:
+        name = _LINES.get(line.arm.removeprefix("not "), line.arm)
+        name = f"not wanted: {name}" if line.arm.startswith("not ") else name
+        whole = line.rank == 0 and line.arm in ("crowd", "favour", "prior")
+        cells = f"{'':25}" if whole else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
+        print(f"{'':18}{name:34}{cells}{line.contribution:+10.2f}")
+    total = sum(line.contribution for line in hit.arms)
+    meaning = f"{total:+.2f}, a probability of {hit.score:.0%}" if method == "evidence" else f"{total:.3f}"
+    print(f"{'':18}together {meaning}")
 
 
 def _place(hit: Hit) -> str:
@@ -325,6 +422,9 @@ def _ask(options: argparse.Namespace) -> int:
             modality=options.modality,
             path=options.path,
             media_type=options.media_type,
+            without=options.without,
+            without_image=options.not_image,
+            min_confidence=options.min_confidence,
             rerank=options.rerank,
         )
     for note in answer.notes:
@@ -404,6 +504,49 @@ def _status(options: argparse.Namespace) -> int:
     )
     for name in ("documents", "items", "vectors"):
         print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
+    for name, one in status["indexes"].items():
+        recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items()))
+        behind = one["not_in_snapshot"] + one["removed_since"]
+        print(
+            f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {one['bytes'] / 1e6:.1f} MB"
+            + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
+            + (f"; {one['problem']}" if "problem" in one else "")
+        )
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    with _open(options) as kb:
+        faults = kb.doctor(repair=options.repair)
+    if options.json:
+        _json({"faults": [asdict(one) for one in faults]})
+    else:
+        for one in faults:
+            print(f"{'repaired' if one.repaired else 'fault'}: {one.count}  {printable(one.what)}: {one.remedy}")
+        print("nothing is wrong" if not faults else f"{sum(not one.repaired for one in faults)} faults left")
+    return 0 if all(one.repaired for one in faults) else 1
+
+
+def _backup(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        size = kb.backup(options.file)
+    print(f"wrote {_short(options.file)}, {size / 1e6:.1f} MB")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    with _open(options, make=True) as kb:
+        kb.restore(options.file, replace=options.replace)
+        count = sum(kb.status()["documents"].values())
+    print(f"restored {count} document{'' if count == 1 else 's'}")
+    return 0
+
+
+def _compact(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        print(f"{kb.compact() / 1e6:.1f} MB gained")
     return 0
 
 
@@ -412,7 +555,7 @@ def _eval(options: argparse.Namespace) -> int:
 
     before = Run.load(options.compare) if options.compare else None
     with _open(options) as kb:
-        run = evaluate(kb, options.questions, k=options.k, ranking=_ranking(options))
+        run = evaluate(kb, options.questions, k=options.k, ranking=_ranking(kb, options))
         if options.json:
             run.save(options.json)
         print(run.table())
@@ -421,6 +564,29 @@ def _eval(options: argparse.Namespace) -> int:
         if options.plots:
             for path in plot(run, options.plots, collection=kb):
                 print(path)
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        kb.label(options.text, options.item, options.good, image=options.image)
+        count = len(kb.labels())
+    print(f"{count} label{'' if count == 1 else 's'}")
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from commonplace.errors import QuestionError
+    from commonplace.evaluation import thumbs, tune
+
+    if options.reset and options.questions:
+        raise QuestionError("either tune by questions or reset, not both")
+    with _open(options) as kb:
+        if options.reset:
+            kb.ranking = None
+            print("the ranking is the default again")
+        else:
+            print(tune(kb, options.questions or thumbs(kb), k=options.k))
     return 0
 
 

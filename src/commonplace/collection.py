@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,20 @@ from commonplace.encoders import DEFAULT_BUNDLE, Bundle, CrossEncoder
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, QuestionError, ReadError
 from commonplace.generation import ExtractiveGenerator, cite
-from commonplace.retrieval import Background, HeatMap, LateInteraction, Ranking, Reranker, rerank, search
-from commonplace.space import QuestionVectors, Space
-from commonplace.store import LocalStore
+from commonplace.retrieval import (
+    Asked,
+    Evidence,
+    HeatMap,
+    LateInteraction,
+    Ranking,
+    Reranker,
+    Scored,
+    candidates,
+    rerank,
+    search,
+)
+from commonplace.space import Space
+from commonplace.store import Entry, Fault, LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
 
 if TYPE_CHECKING:
@@ -35,6 +47,7 @@ EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
+RANKING = "ranking"  # the setting that holds how this collection is searched
 CROPS = "crops"  # folder of the pictures that were written out to be shown
 _HASH = re.compile(r"[0-9a-f]{40}")
 
@@ -83,8 +96,8 @@ class Collection:
         self.store = store
         self.space = space
         self.folder = folder
-        self._background = Background.from_bundle(space.bundle.spec)
-        self.generator = ExtractiveGenerator(space, self._background)
+        self.evidence = Evidence.from_bundle(space.bundle.spec)
+        self.generator = ExtractiveGenerator(space, self.evidence)
         self._cross_encoders: dict[Path, CrossEncoder] = {}
 
     def __enter__(self) -> Collection:
@@ -264,32 +277,41 @@ class Collection:
         text: str | None = None,
         *,
         image: Any = None,
+        without: str | None = None,
+        without_image: Any = None,
         k: int = 10,
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
+        min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
     ) -> Hits:
         """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
 
-        ``modality``, ``path`` (a file, folder or glob) and ``media_type`` (a glob) filter inside the search.
+        ``without`` (words) and ``without_image`` push down what is like them. ``modality``, ``path`` (a file, folder
+        or glob) and ``media_type`` (a glob) filter inside the search. ``min_confidence`` in [0, 1] leaves out hits
+        that are less likely to be relevant. ``ranking``: default the collection's own, see :attr:`ranking`.
         Scores lie in [0, 1]; each hit's ``arms`` account for its score. ``rerank`` reads the best passages again and
         puts them in a new order, pictures keep their places: ``"maxsim"`` with the bundled model, a cross-encoder's
         folder, or any :class:`Reranker`. Raises QuestionError for an empty question or an unusable filter,
         ReadError for an unreadable picture, ModelError for an unusable reranker.
         """
+        asked = self._ask(text, image, without, without_image)
         where = _filter(modality, path, media_type)
-        return self._search(*self._ask(text, image), k, where, ranking or Ranking(), self._reranker(rerank))
+        return self._search(asked, k, where, min_confidence, ranking, self._reranker(rerank))
 
     def ask(
         self,
         text: str,
         *,
         image: Any = None,
+        without: str | None = None,
+        without_image: Any = None,
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
+        min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
     ) -> Answer:
@@ -297,42 +319,96 @@ class Collection:
 
         Arguments and errors as for :meth:`search`.
         """
-        question, vectors = self._ask(text, image)
+        asked = self._ask(text, image, without, without_image)
         where = _filter(modality, path, media_type)
-        hits = self._search(question, vectors, EVIDENCE, where, ranking or Ranking(), self._reranker(rerank))
-        answer = cite(self.generator.generate(question.text or "", vectors, hits), hits)
+        hits = self._search(asked, EVIDENCE, where, min_confidence, ranking, self._reranker(rerank))
+        answer = cite(self.generator.generate(asked.words or "", asked.vectors, hits), hits)
         return replace(answer, notes=hits.notes)
 
-    def _ask(self, text: str | None, image: Any) -> tuple[Question, QuestionVectors]:
+    def candidates(
+        self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
+    ) -> tuple[dict[int, Entry], NDArray[np.int64], dict[str, Scored]]:
+        """Return what a search fuses: the items that any arm lists by key, the keys (n,), and what each arm says.
+
+        For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
+        """
+        asked = self._ask(text, image, None, None)
+        return candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
+
+    def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
+        """Keep a thumb up or down: whether the item with this id answers a question in words, a picture, or both.
+
+        The last word on a question and an item counts. Raises QuestionError for an item that is not there or an
+        empty question.
+        """
+        question = self._question(text, None)
+        if question.text is None and image is None:
+            raise QuestionError("the question is empty: say which question the item answers")
+        if not self.store.holds(item):
+            raise QuestionError(f"no item of this collection has the id {item}: take it from `search --json`")
+        self.store.label(question.text or "", _named(image) if image is not None else "", item, good)
+
+    def labels(self) -> list[tuple[str | None, str | None, str, bool]]:
+        """Return the thumbs: words, path of the picture, item id, whether it was up; without items that are gone."""
+        return [(text or None, image or None, item, good) for text, image, item, good in self.store.labels()]
+
+    @property
+    def ranking(self) -> Ranking:
+        """How this collection is searched where a search does not say: what tuning stored, or the default.
+
+        See :func:`commonplace.evaluation.tune`. Set it to None to go back to the default.
+        """
+        return Ranking.from_json(self.store.setting(RANKING))
+
+    @ranking.setter
+    def ranking(self, ranking: Ranking | None) -> None:
+        self.store.set_setting(RANKING, None if ranking is None else ranking.json())
+
+    def _ask(self, text: str | None, image: Any, without: str | None, without_image: Any) -> Asked:
+        question = self._question(text, image)
+        if question.text is None and question.image is None:
+            raise QuestionError("the question is empty: ask with words, with a picture, or with both")
+        unwanted = self._question(without, without_image)
+        vectors = self.space.ask(question)
+        return Asked(question.text, vectors, unwanted.text, self.space.ask(unwanted), self._question_means)
+
+    @cached_property
+    def _question_means(self) -> dict[str, NDArray[np.float32]]:
+        return self.space.means("query")
+
+    @staticmethod
+    def _question(text: str | None, image: Any) -> Question:
         if len(text or "") > LONGEST_QUESTION:
             raise QuestionError(f"the question is longer than {LONGEST_QUESTION:,} characters: shorten it")
         words = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split()) or None
-        question = Question(words, None if image is None else _pixels(image))
-        if question.text is None and question.image is None:
-            raise QuestionError("the question is empty: ask with words, with a picture, or with both")
-        return question, self.space.ask(question)
+        return Question(words, None if image is None else _pixels(image))
 
     def _search(
-        self,
-        question: Question,
-        vectors: QuestionVectors,
-        k: int,
-        where: Filter,
-        ranking: Ranking,
-        reranker: Reranker | None,
+        self, asked: Asked, k: int, where: Filter, least: float, ranking: Ranking | None, reranker: Reranker | None
     ) -> Hits:
         if not isinstance(k, int) or not 1 <= k <= MOST_HITS:
             raise QuestionError(f"k is {k}: ask for 1 to {MOST_HITS:,} hits")
-        reads = reranker is not None and bool(question.text) and reranker.reads(question.text or "")
-        depth = max(k, reranker.depth) if reranker is not None and reads else k
-        found = search(self.store, question.text, vectors, self._background, k=depth, where=where, ranking=ranking)
-        hits = [Hit(one.entry.item, one.score, one.arms) for one in found]
-        notes = vectors.notes
-        if reranker is not None and reads:
-            hits = rerank(reranker, question.text or "", hits)
-        elif reranker is not None:
+        if not isinstance(least, (int, float)) or not 0 <= least <= 1:
+            raise QuestionError(f"min_confidence is {least}: it must be a number from 0 to 1")
+        notes = (*asked.vectors.notes, *asked.not_vectors.notes)
+        if reranker is not None and not (asked.words and reranker.reads(asked.words)):
             notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
-        return Hits((replace(hit, image=self._show(hit.item)) for hit in hits[:k]), notes)
+            reranker = None
+        depth = k if reranker is None else max(k, reranker.depth)
+        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking or self.ranking)
+        hits = [
+            Hit(
+                one.entry.item,
+                one.score,
+                one.arms,
+                confidence=one.confidence,
+                copies=tuple(copy.item for copy in one.copies),
+            )
+            for one in found
+        ]
+        if reranker is not None:
+            hits = rerank(reranker, asked.words or "", hits)
+        return Hits((replace(hit, image=self._show(hit.item)) for hit in hits[:k] if hit.confidence >= least), notes)
 
     def _reranker(self, asked: str | os.PathLike[str] | Reranker | None) -> Reranker | None:
         """Return the reranker by name, the cross-encoder in a folder (loaded once), or the one that was given."""
@@ -357,12 +433,12 @@ class Collection:
         The picture is read from the file that ``hit.image`` names. Raises QuestionError where the hit shows no
         picture or the model knows too few of the words, ReadError where the picture cannot be read.
         """
-        question, vectors = self._ask(text, None)
+        asked = self._ask(text, None, None, None)
         if hit.image is None:
             raise QuestionError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
-        if question.text is None or vectors.text is None:
-            raise QuestionError(f"no heat-map: {'; '.join(vectors.notes)}")
-        return HeatMap.of(_pixels(hit.image), question.text, vectors.text, self.space.bundle.image.encode)
+        if asked.words is None or asked.vectors.text is None:
+            raise QuestionError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
+        return HeatMap.of(_pixels(hit.image), asked.words, asked.vectors.text, self.space.bundle.image.encode)
 
     def _show(self, item: Item) -> str | None:
         """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
@@ -393,10 +469,35 @@ class Collection:
         return [one for one in self.store.documents() if not failed or one.status == "failed"]
 
     def status(self) -> dict[str, Any]:
-        """Return counts, model and size on disk as plain values; bytes for the size."""
+        """Return counts, model, size on disk and the indexes as plain values; bytes for the size."""
         size = sum(file.stat().st_size for file in self._files())
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
-        return {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
+        found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
+        return {**found, "indexes": self.store.indexes()}
+
+    # --- upkeep ----------------------------------------------------------------------------------------------
+
+    def doctor(self, *, repair: bool = False) -> list[Fault]:
+        """Return what is wrong with the collection's files, the gravest first; ``repair`` mends what needs no file.
+
+        What it cannot mend is left out of searches, and the next ``add`` reads those documents again.
+        """
+        return self.store.check(repair=repair)
+
+    def backup(self, file: str | os.PathLike[str]) -> int:
+        """Write the collection into one new file, while it is used; return its bytes."""
+        return self.store.backup(_real(file))
+
+    def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
+        """Take the contents of a backup; where there are documents already, ``replace`` must say so."""
+        self.store.restore(_real(file), replace=replace)
+        self._tidy()
+
+    def compact(self) -> int:
+        """Give back the room of what was removed, and leave no trace of it; return the bytes gained."""
+        before = sum(file.stat().st_size for file in self._files())
+        self.store.compact()
+        return before - sum(file.stat().st_size for file in self._files())
 
     def _files(self) -> Iterator[Path]:
         return (path for path in self.folder.rglob("*") if path.is_file())
@@ -410,7 +511,16 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
     """
     space = Space(Bundle(Path(model) if model is not None else DEFAULT_BUNDLE))
     path = _real(folder)
-    store = LocalStore(path, space=space.name, fingerprint=space.fingerprint, dim=space.dim, offset=space.offset)
+    store = LocalStore(
+        path,
+        space=space.name,
+        fingerprint=space.fingerprint,
+        dim=space.dim,
+        offset=space.offset,
+        means=space.means("document"),
+        state=space.bundle.state,
+        questions=space.bundle.questions,
+    )
     return Collection(store, space, path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,21 +24,26 @@ Known = Callable[[str, Sequence[str]], Mapping[str, NDArray[np.float32]]]
 class QuestionVectors:
     """A question in the joint space: unit vectors (dim,) of its words and of its picture, None where absent.
 
+    ``look`` is what the picture looks like, where the bundle tells; it asks the partition of that name.
     ``notes`` says in words why a vector is absent although the question had such a part.
     """
 
     text: NDArray[np.float32] | None = None
     image: NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
+    look: NDArray[np.float32] | None = None
 
 
 class Space:
-    """One joint vector space over a model bundle. Partitions: ``text`` (text views) and ``image`` (pixels)."""
+    """One joint vector space over a model bundle.
 
-    partitions = ("text", "image")
+    Partitions: ``text`` (text views), ``image`` (pixels) and, where the bundle has such a head, ``look``: the same
+    pixels in a space of their own, for asking with a picture.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
+        self.partitions = ("text", "image", "look") if bundle.image.looks else ("text", "image")
         self.name = bundle.name
         self.dim = bundle.dim
         self.fingerprint = bundle.fingerprint
@@ -67,34 +73,42 @@ class Space:
                     pictures[item.picture] = reading.pictures[item.picture]
                     image_rows.append((item.id, item.picture))
         found = [
-            self._rows("text", text_rows, known, lambda names: self.bundle.text.encode([texts[n] for n in names])),
-            self._rows(
-                "image",
+            *self._rows(
+                ("text",), text_rows, known, lambda names: {"text": self.bundle.text.encode([texts[n] for n in names])}
+            ),
+            *self._rows(
+                self.partitions[1:],
                 image_rows,
                 known,
-                lambda names: self.bundle.image.encode([pictures[n].pixels for n in names]),
+                lambda names: self.bundle.image.views([pictures[n].pixels for n in names]),
             ),
         ]
         return [rows for rows in found if rows.item_ids]
 
     def _rows(
         self,
-        partition: str,
+        partitions: tuple[str, ...],
         rows: list[tuple[str, str]],
         known: Known,
-        encode: Callable[[list[str]], NDArray[np.float32]],
-    ) -> ViewVectors:
+        encode: Callable[[list[str]], Mapping[str, NDArray[np.float32]]],
+    ) -> list[ViewVectors]:
+        """Return the rows of partitions that are encoded together; what all of them hold is not encoded again."""
         names = list(dict.fromkeys(name for _, name in rows))
-        vectors = dict(known(partition, names))
-        missing = [name for name in names if name not in vectors]
+        vectors = {partition: dict(known(partition, names)) for partition in partitions}
+        missing = [name for name in names if any(name not in held for held in vectors.values())]
         if missing:
-            vectors.update(zip(missing, encode(missing), strict=True))
-        return ViewVectors(
-            partition,
-            tuple(item for item, _ in rows),
-            tuple(name for _, name in rows),
-            np.array([vectors[name] for _, name in rows], dtype=np.float32).reshape(-1, self.dim),
-        )
+            for partition, encoded in encode(missing).items():
+                vectors[partition].update(zip(missing, encoded, strict=True))
+        items, views = tuple(item for item, _ in rows), tuple(name for _, name in rows)
+        return [
+            ViewVectors(
+                partition,
+                items,
+                views,
+                np.array([held[name] for name in views], dtype=np.float32).reshape(-1, self.dim),
+            )
+            for partition, held in vectors.items()
+        ]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one unit row (n, dim) for each text, as a document's text view would have."""
@@ -107,9 +121,18 @@ class Space:
         """
         return self.bundle.hubness(partition, vectors)
 
+    def means(self, role: Literal["query", "document"]) -> dict[str, NDArray[np.float32]]:
+        """Return the mean vector (dim,) of questions or of documents, by kind: ``text`` and ``image``.
+
+        Raises nothing where the bundle knows none: then there are none to take off.
+        """
+        found = self.bundle.spec.get("means", {}).get(role, {})
+        return {kind: np.asarray(mean, np.float32) for kind, mean in found.items()}
+
     def ask(self, question: Question) -> QuestionVectors:
         """Return the question's vectors; words the text tower cannot read are left out, with a note."""
-        text = image = None
+        text = None
+        views: Mapping[str, NDArray[np.float32]] = {}
         notes: tuple[str, ...] = ()
         if question.text:
             if self.reads(question.text):
@@ -119,5 +142,5 @@ class Space:
                     f"the model {self.name} does not know most of these words: they were searched by spelling only",
                 )
         if question.image is not None:
-            image = self.bundle.image.encode([question.image])[0]
-        return QuestionVectors(text, image, notes)
+            views = {name: rows[0] for name, rows in self.bundle.image.views([question.image]).items()}
+        return QuestionVectors(text, views.get("image"), notes, views.get("look"))

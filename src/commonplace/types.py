@@ -194,7 +194,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ArmScore:
-    """One line of a hit's ledger: the arm's raw score and rank (from 1), its weight, and what it adds."""
+    """One line of a hit's ledger: the arm's raw score and rank, its weight, and what it adds to the score.
+
+    A rank counts from 1; 0 where the item was scored but is not on the arm's list, and for lines of the search as a
+    whole: ``prior`` (the odds of any item before it was looked at), ``crowd`` (much else matches as well), ``favour``.
+    """
 
     arm: str
     score: float
@@ -215,13 +219,20 @@ class ArmScore:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An item with its score and the ledger of arms that made it; the contributions sum to the score."""
+    """An item with its score in [0, 1] and the ledger that made it.
+
+    Under the default fusion the contributions are log-odds and sum to those of the score, which is the
+    ``confidence``: the probability that the item is relevant. Under the others they sum to the score itself.
+    ``copies`` are near-copies that were found as well and are shown as this one.
+    """
 
     item: Item
     score: float
     arms: tuple[ArmScore, ...]
     image: str | None = None
     """Path of a picture file to show: the document itself, or the crop of a figure."""
+    confidence: float = 0.0
+    copies: tuple[Item, ...] = ()
 
     def dict(self) -> dict[str, Any]:
         """Return the hit as the documented JSON object."""
@@ -231,6 +242,8 @@ class Hit:
             "path": self.item.document.path,
             "modality": self.item.modality,
             "score": self.score,
+            "confidence": self.confidence,
+            "copies": [{"id": copy.id, "path": copy.document.path} for copy in self.copies],
             "span": self.item.span.dict(),
             "title": self.item.title,
             "text": self.item.text,

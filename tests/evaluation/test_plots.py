@@ -102,12 +102,13 @@ def test_curves_end_at_the_measured_recall(run: Run) -> None:
 def test_evidence_is_what_the_ledger_counts(run: Run) -> None:
     arms = evidence(run)
     assert {"lexical", "text->text", "text->image", "image->image", "image->text"} == set(arms)
-    lines = [line for one in run.results for hit in one.hits for line in hit.arms if line.weight > 0]
+    lines = [line for one in run.results for hit in one.hits for line in hit.arms if line.weight > 0 and line.rank > 0]
     assert sum(map(len, arms.values())) == len(lines)
-    assert all(0 <= value <= 1 for rows in arms.values() for _, value, _ in rows)
+    assert all(np.isfinite(value) for rows in arms.values() for _, value, _ in rows)
     own = max((hit for one in run.results if one.id == "box" for hit in one.hits), key=lambda hit: hit.grade)
     (line,) = (line for line in own.arms if line.arm == "image->image")
     assert (line.score, line.contribution / line.weight, True) in arms["image->image"]
+    assert line.contribution > 0  # log-odds: for
 
 
 def test_vectors_come_by_role_and_modality(run: Run, kb: cp.Collection) -> None:

@@ -1,7 +1,8 @@
-"""Late fusion: the ledger adds up, an absent arm costs nothing, and RRF is what the paper says."""
+"""Late fusion: the ledger accounts for the score, an absent arm costs nothing, formulas are what their papers say."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,94 +11,151 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonplace.errors import QuestionError
-from commonplace.retrieval import Background, Cosines, Ranking, compose, fuse
+from commonplace.retrieval import LEXICAL, Cosines, Evidence, Fused, Ranking, Scored, compose, fuse
+from commonplace.retrieval.fusion import METHODS
 from commonplace.store import Ranked
 from commonplace.types import ArmScore
 
-ARMS = ("lexical", "text->text", "text->image")
-BACKGROUND = Background({"text->text": Cosines(0.4, 0.6, 0.15), "text->image": Cosines(0.15, 0.25, 0.06)})
+ARMS = (LEXICAL, "text->text", "text->image")
+EVIDENCE = Evidence(
+    {
+        "text->text": Cosines(0.4, 0.6, 0.15, 0.03, 0.09),
+        "text->image": Cosines(0.15, 0.25, 0.06, -0.15, 0.1),
+        "image->text": Cosines(0.05, 0.1, 0.06, -0.2, 0.1),
+        "image->image": Cosines(0.5, 0.8, 0.1, 0.0, 0.16),
+    }
+)
+nan = math.nan
 
 
-def ranked(*keys: int, best: float = 0.9) -> Ranked:
-    scores = np.linspace(best, best / 2, len(keys), dtype=np.float32)
-    return Ranked(np.array(keys, np.int64), scores)
+def scored(*scores: float) -> Scored:
+    """An arm that lists every candidate it can have (a score that is no NaN), the highest first."""
+    values = np.array(scores, np.float64)
+    keys = [i for i in np.argsort(-np.nan_to_num(values, nan=-9), kind="stable") if not math.isnan(values[i])]
+    ranks = np.zeros(len(values), np.int64)
+    ranks[keys] = np.arange(1, len(keys) + 1)
+    ranked = Ranked(np.array(keys, np.int64), values[keys].astype(np.float32), 1.0, 1000, 0.0, 0.1)
+    return Scored(ranked, values, ranks)
 
 
-def score(ledger: tuple[ArmScore, ...]) -> float:
-    return math.fsum(arm.contribution for arm in ledger)
+def score(fused: Fused, i: int) -> float:
+    return fused.score(fused.ledger(i))
 
 
 def test_rrf_is_the_papers_formula() -> None:
-    lists = {"a": ranked(1, 2, 3), "b": ranked(3, 1)}
-    ledgers = fuse(lists, lambda key: {"a", "b"}, Ranking(method="rrf"), BACKGROUND.evidence)
-    reference = {1: 1 / 61 + 1 / 62, 2: 1 / 62, 3: 1 / 63 + 1 / 61}  # Cormack et al. 2009, k = 60
-    for key, expected in reference.items():
-        assert score(ledgers[key]) == pytest.approx(expected / 2)  # divided by the sum of the weights
+    a, b = scored(0.9, 0.8, 0.7), scored(0.5, nan, 0.6)
+    fused = fuse({"text->text": a, LEXICAL: b}, Ranking(method="rrf"), EVIDENCE, 3)
+    # Cormack et al. 2009, k = 60, divided by the sum of the weights; the second cannot have words.
+    for i, expected in enumerate(((1 / 61 + 1 / 62) / 2, 1 / 62, (1 / 63 + 1 / 61) / 2)):
+        assert score(fused, i) == pytest.approx(expected)
 
 
-def test_an_arm_an_item_cannot_have_costs_nothing() -> None:
-    lists = {"text->image": ranked(1, 2), "lexical": ranked(3)}
-    without_caption = fuse(lists, lambda key: {"text->image"}, Ranking(method="rrf"), BACKGROUND.evidence)
-    assert score(without_caption[1]) == pytest.approx(1 / 61)
-    with_caption = fuse(lists, lambda key: {"text->image", "lexical"}, Ranking(method="rrf"), BACKGROUND.evidence)
-    assert score(with_caption[1]) == pytest.approx(1 / 61)  # its caption did not match, its pixels did
-    both = {"text->text": ranked(1, 2), "lexical": ranked(3)}
-    passage = fuse(both, lambda key: {"text->text", "lexical"}, Ranking(method="rrf"), BACKGROUND.evidence)
-    assert score(passage[1]) == pytest.approx(0.5 / 61)  # its words could have matched and did not
+def test_relative_and_distribution_are_what_they_are_elsewhere() -> None:
+    values = np.array([0.9, 0.5, 0.4, 0.1])
+    lists = {"text->text": scored(*values)}
+    relative = fuse(lists, Ranking(method="relative"), EVIDENCE, 4)
+    assert [score(relative, i) for i in range(4)] == pytest.approx(((values - 0.1) / 0.8).tolist(), abs=1e-6)
+    spread = fuse(lists, Ranking(method="distribution"), EVIDENCE, 4)
+    expected = (values - values.mean() + 3 * values.std()) / (6 * values.std())
+    assert [score(spread, i) for i in range(4)] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def test_a_captioned_picture_is_as_good_as_its_best_view() -> None:
-    lists = {"image->image": ranked(1, 2, best=1.0), "image->text": ranked(3, 1)}
-    ledgers = fuse(lists, lambda key: {"image->image", "image->text"}, Ranking(method="rrf"), BACKGROUND.evidence)
-    by_arm = {arm.arm: arm for arm in ledgers[1]}
-    assert by_arm["image->image"].weight == 1 and by_arm["image->text"].weight == 0
-    assert score(ledgers[1]) == pytest.approx(1 / 61)
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_that_are_all_equal_are_no_error(method: str) -> None:
+    fused = fuse({"text->text": scored(0.3, 0.3, 0.3)}, Ranking(method=method), EVIDENCE, 3)  # type: ignore[arg-type]
+    values = [score(fused, i) for i in range(3)]
+    assert 0 <= min(values) <= max(values) <= 1
+    if method != "rrf":  # which goes by places, and has to break the tie
+        assert values[0] == values[1] == values[2]
 
 
-def test_weights_shift_the_order() -> None:
-    lists = {"a": ranked(1, 2), "b": ranked(2, 1)}
-    heavy = Ranking(method="rrf", weights={"b": 3.0})
-    ledgers = fuse(lists, lambda key: {"a", "b"}, heavy, BACKGROUND.evidence)
-    assert score(ledgers[2]) > score(ledgers[1])
-    assert [arm.weight for arm in ledgers[1]] == [0.25, 0.75]
+@pytest.mark.parametrize("method", METHODS)
+def test_an_arm_an_item_cannot_have_costs_nothing(method: str) -> None:
+    """A picture without a caption scores as one whose caption says something else."""
+    lists = {"text->image": scored(0.3, 0.3, nan), "text->text": scored(nan, -0.2, 0.7)}
+    fused = fuse(lists, Ranking(method=method), EVIDENCE, 3)  # type: ignore[arg-type]
+    assert score(fused, 0) >= score(fused, 1) * 0.98
+    by_arm = {line.arm: line for line in fused.ledger(1)}
+    assert by_arm["text->text"].contribution == 0 and by_arm["text->image"].contribution != 0
 
 
-keys = st.lists(st.integers(0, 30), max_size=15, unique=True)
+def test_words_and_meaning_of_a_text_both_count_and_neither_twice() -> None:
+    alone = fuse({"text->text": scored(0.5, 0.5)}, Ranking(), EVIDENCE, 2)
+    both = fuse({"text->text": scored(0.5, 0.5), LEXICAL: scored(0.9, 0.0)}, Ranking(), EVIDENCE, 2)
+    assert score(both, 0) > score(alone, 0) > score(both, 1)
+    lines = {line.arm: line for line in both.ledger(0)}
+    words, near, _ = EVIDENCE.joint
+    assert (lines[LEXICAL].weight, lines["text->text"].weight) == (words, near)
+
+
+def test_what_is_not_wanted_pushes_down_only_what_is_like_it() -> None:
+    lists = {"text->image": scored(0.3, 0.3, 0.2), "not text->image": scored(0.4, -0.3, -0.3)}
+    fused = fuse(lists, Ranking(), EVIDENCE, 3)
+    plain = fuse({"text->image": lists["text->image"]}, Ranking(), EVIDENCE, 3)
+    assert score(fused, 0) < score(fused, 2) < score(fused, 1)
+    assert score(fused, 1) == score(plain, 1)
+
+
+def test_the_prior_is_the_size_of_the_collection() -> None:
+    small, large = (fuse({"text->text": scored(0.6)}, Ranking(), EVIDENCE, n) for n in (10, 100_000))
+    assert small.confidence[0] > large.confidence[0]
+    assert small.order[0] - large.order[0] == pytest.approx(math.log(100_001 / 11))
+
+
+def test_a_warmer_temperature_is_more_cautious_and_keeps_the_order() -> None:
+    lists = {"text->text": scored(0.9, 0.5, 0.1)}
+    cold, warm = (fuse(lists, Ranking(temperature=t), EVIDENCE, 5) for t in (1.0, 3.0))
+    assert np.argsort(cold.order).tolist() == np.argsort(warm.order).tolist()
+    assert (np.abs(warm.confidence - 0.5) <= np.abs(cold.confidence - 0.5)).all()
+
+
+def test_weights_and_favour_shift_the_order() -> None:
+    lists = {"text->text": scored(0.6, nan), "text->image": scored(nan, 0.1)}
+    assert np.argmax(fuse(lists, Ranking(), EVIDENCE, 2).order) == 0
+    assert np.argmax(fuse(lists, Ranking(favour={"image": 20.0}), EVIDENCE, 2).order) == 1
+    line = {one.arm: one for one in fuse(lists, Ranking(favour={"image": 20.0}), EVIDENCE, 2).ledger(1)}["favour"]
+    assert line.contribution == 20
+    tie = {"text->text": scored(0.7, 0.4), LEXICAL: scored(0.1, 0.9)}
+    assert np.argmax(fuse(tie, Ranking(weights={LEXICAL: 3.0}), EVIDENCE, 2).order) == 1
+    assert np.argmax(fuse(tie, Ranking(weights={LEXICAL: 0.01}), EVIDENCE, 2).order) == 0
+
+
+values = st.lists(st.one_of(st.just(nan), st.floats(-1, 1, width=32)), min_size=6, max_size=6)
 
 
 @given(
-    st.dictionaries(st.sampled_from(ARMS), keys, min_size=1),
+    st.dictionaries(st.sampled_from([*ARMS, "image->image", "not text->text", "not lexical"]), values, min_size=1),
     st.dictionaries(st.sampled_from(ARMS), st.floats(0.01, 10), max_size=3),
-    st.sampled_from(["rrf", "weighted"]),
-    st.integers(0, 7),
+    st.sampled_from(METHODS),
+    st.floats(0, 1),
 )
-def test_contributions_sum_to_a_score_that_the_ledger_recomputes(
-    lists: dict[str, list[int]], weights: dict[str, float], method: str, mask: int
+def test_every_score_is_recomputed_from_its_ledger(
+    lists: dict[str, list[float]], weights: dict[str, float], method: str, share: float
 ) -> None:
-    own = {arm for bit, arm in enumerate(ARMS) if mask >> bit & 1}
-    given_lists = {arm: ranked(*found) for arm, found in lists.items()}
-    ranking = Ranking(method="rrf" if method == "rrf" else "weighted", weights=weights)
-    for ledger in fuse(given_lists, lambda key: own, ranking, BACKGROUND.evidence).values():
-        assert 0 <= score(ledger) <= 1 + 1e-9
-        for arm in ledger:
-            if method == "rrf":
-                value = 1 / (60 + arm.rank)
-            else:
-                value = float(BACKGROUND.evidence(arm.arm, given_lists[arm.arm])[arm.rank - 1])
-            assert arm.contribution == arm.weight * value
+    if all(arm.startswith("not ") for arm in lists):
+        lists["text->text"] = [0.5] * 6
+    ranking = Ranking(method=method, weights=weights, picture_weight=share)  # type: ignore[arg-type]
+    fused = fuse({arm: scored(*found) for arm, found in lists.items()}, ranking, EVIDENCE, 50)
+    for i in range(6):
+        ledger = fused.ledger(i)
+        total = math.fsum(line.contribution for line in ledger)
+        if method == "evidence":
+            assert fused.score(ledger) == pytest.approx(1 / (1 + math.exp(-total)), abs=1e-9)
+            assert fused.score(ledger) == pytest.approx(fused.confidence[i], abs=1e-9)
+        else:
+            assert fused.score(ledger) == pytest.approx(total)
+            assert total <= 1 + 1e-9
+        assert fused.order[i] == pytest.approx(total, abs=1e-6)
+        listed = {arm for arm, found in lists.items() if not math.isnan(found[i])}
+        assert listed <= {line.arm for line in ledger}
 
 
-def test_evidence_is_half_between_chance_and_related_and_rises() -> None:
-    middle = np.array([(0.4 + 0.6) / 2], np.float32)
-    assert BACKGROUND.nearness("text->text", middle)[0] == pytest.approx(0.5, abs=1e-6)
-    values = BACKGROUND.nearness("text->image", np.array([0.4, 0.2, 0.1, -0.2], np.float32))
-    assert np.all(np.diff(values) < 0)
-    assert np.all((values >= 0) & (values <= 1))
-
-
-def test_words_count_by_their_share_of_a_full_match() -> None:
-    found = Ranked(np.array([1, 2, 3]), np.array([9.0, 8.0, 4.0], np.float32), full=8.0)
-    assert BACKGROUND.evidence("lexical", found).tolist() == [1.0, 1.0, 0.5]
+@given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8, unique=True))
+def test_more_of_one_arm_is_never_less(found: list[float]) -> None:
+    for method in METHODS:
+        fused = fuse({"text->text": scored(*found)}, Ranking(method=method), EVIDENCE, 10)  # type: ignore[arg-type]
+        ordered = [fused.order[i] for i in np.argsort(found)]
+        assert all(a <= b + 1e-9 for a, b in itertools.pairwise(ordered))
 
 
 @pytest.mark.parametrize(
@@ -109,8 +167,13 @@ def test_words_count_by_their_share_of_a_full_match() -> None:
         {"alpha": 1.5},
         {"picture_weight": -0.1},
         {"depth": 0},
-        {"weights": {"lexical": -1.0}},
-        {"weights": {"lexical": math.nan}},
+        {"temperature": 0},
+        {"diversity": 1},
+        {"against": -1},
+        {"favour": {"sound": 1.0}},
+        {"favour": {"image": math.nan}},
+        {"weights": {LEXICAL: -1.0}},
+        {"weights": {LEXICAL: math.nan}},
     ],
 )
 def test_a_ranking_out_of_range_is_refused(wrong: dict[str, object]) -> None:
@@ -118,8 +181,17 @@ def test_a_ranking_out_of_range_is_refused(wrong: dict[str, object]) -> None:
         Ranking(**wrong)  # type: ignore[arg-type]
 
 
-def unit(*values: float) -> np.ndarray:
-    vector = np.array(values, np.float32)
+def test_a_ranking_survives_its_json() -> None:
+    ranking = Ranking(method="rrf", weights={LEXICAL: 0.5}, favour={"image": 1.0}, diversity=0.25)
+    assert Ranking.from_json(ranking.json()) == ranking
+    assert Ranking.from_json(None) == Ranking()
+    for broken in ("{", '{"method": "sum"}', '{"speed": 1}', "[1]"):
+        with pytest.raises(QuestionError):
+            Ranking.from_json(broken)
+
+
+def unit(*found: float) -> np.ndarray:
+    vector = np.array(found, np.float32)
     return vector / np.linalg.norm(vector)
 
 
@@ -136,3 +208,9 @@ def test_compose_survives_equal_and_opposite_vectors() -> None:
     for how in ("sum", "slerp"):
         assert np.allclose(compose(words, words, 0.5, how), words, atol=1e-5)
         assert np.isfinite(compose(words, -words, 0.5, how)).all()
+
+
+def test_an_empty_ledger_line_is_left_out() -> None:
+    fused = fuse({"text->text": scored(0.6)}, Ranking(), EVIDENCE, 0)
+    assert all(isinstance(line, ArmScore) for line in fused.ledger(0))
+    assert "favour" not in {line.arm for line in fused.ledger(0)}

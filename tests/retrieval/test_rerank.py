@@ -95,7 +95,7 @@ def test_every_score_is_the_sum_of_its_ledger_and_falls_with_rank(
     hits.sort(key=lambda one: -one.score)
     found = rerank(Given([score for _, _, score in rows], depth=depth, share=share), "q", hits)
     assert sorted(one.item.id for one in found) == sorted(one.item.id for one in hits)
-    assert all(one.score == math.fsum(arm.contribution for arm in one.arms) for one in found)
+    assert all(one.score == pytest.approx(math.fsum(arm.contribution for arm in one.arms)) for one in found)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     assert [one.score for one in found] == pytest.approx([one.score for one in hits], abs=1e-12)
     assert all(one in hits for one in found if one.item.modality == "image")
@@ -151,7 +151,8 @@ def test_a_search_reads_its_best_passages_again(kb: cp.Collection) -> None:
     for one in again:
         lines = [arm for arm in one.arms if arm.arm == "rerank:maxsim"]
         assert len(lines) == (one.item.modality == "text")
-        assert one.score == math.fsum(arm.contribution for arm in one.arms)
+        odds = math.fsum(arm.contribution for arm in one.arms)
+        assert one.score == pytest.approx(1 / (1 + math.exp(-odds))) == one.confidence
     assert Path(again[0].item.document.path).name == "pump.txt"
     place = [one.item.modality for one in plain].index("image")
     assert again[place].item.modality == "image" and again[place].arms == plain[place].arms

@@ -199,12 +199,16 @@ class TextTower:
 
 
 class ImageTower:
-    """Pictures (RGB uint8 arrays of any size) in, unit rows (n, dim) out."""
+    """Pictures (RGB uint8 arrays of any size) in, unit rows (n, dim) out.
+
+    ``looks``: whether the head tells, beside what a picture shows, what it looks like (:meth:`views`).
+    """
 
     def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
         self._folder = folder
         self._spec = spec
         self._size: tuple[int, int] = (spec["size"][0], spec["size"][1])  # height, width
+        self.looks = bool((spec.get("head") or {}).get("look"))
 
     @cached_property
     def _graph(self) -> Graph:
@@ -233,11 +237,20 @@ class ImageTower:
 
     def encode(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return one unit row for each picture, shape (n, dim)."""
+        return self.views(pictures)["image"]
+
+    def views(self, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
+        """Return the unit rows (n, dim) of each picture: ``image`` in the joint space and, where the bundle has it,
+        ``look``, in which pictures are near that look alike, not those that words would call the same."""
         features = self.features(pictures)
         if self._head is None:
-            return unit(features)
-        name = self._spec["head"]["input"]
-        return unit(self._head.map([{name: features}])[0])
+            return {"image": unit(features)}
+        head = self._spec["head"]
+        given = [{head["input"]: features}]
+        found = {"image": unit(self._head.map(given)[0])}
+        if self.looks:
+            found["look"] = unit(self._head.map(given, output=head["look"])[0])
+        return found
 
     def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the tower's own features before the projection head, shape (n, features)."""
@@ -338,6 +351,18 @@ class Bundle:
         ]
         near = np.maximum(np.concatenate(found or [np.empty(0)]), settings["floor"])
         return np.asarray(settings["weight"] * near, dtype=np.float32)
+
+    @cached_property
+    def state(self) -> str:
+        """Hash of what :meth:`hubness` depends on: indexes that hold its values are made anew when it changes."""
+        bias = self.spec.get("bias")
+        digest = self.spec["checksums"].get(bias["file"]) if bias else None
+        return hashlib.blake2b(json.dumps([bias, digest], sort_keys=True).encode(), digest_size=10).hexdigest()
+
+    def questions(self, kind: str, other: bool) -> NDArray[np.float32] | None:
+        """Return vectors (n, dim) of training data that may ask for vectors of ``kind``, or None: of captions for
+        ``text``, of pictures for ``image``; with ``other`` the other way round. They measure an index's recall."""
+        return self._banks.get(kind if other else {"text": "image", "image": "text"}.get(kind, ""))
 
     @cached_property
     def fingerprint(self) -> str:

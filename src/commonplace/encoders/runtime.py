@@ -87,13 +87,19 @@ class Graph:
         self,
         batches: Sequence[Inputs],
         reduce: Callable[[NDArray[np.float32], Inputs], NDArray[np.float32]] = lambda output, _: output.copy(),
+        *,
+        output: str | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Return ``reduce(output, inputs)`` for each batch, in order; ``output`` is valid only inside ``reduce``."""
+        """Return ``reduce(output, inputs)`` for each batch, in order; its first argument is valid only inside.
+
+        ``output`` names another output of the graph than the one that it was made for.
+        """
+        port = self._port if output is None else self._compiled.output(output)
         request = self._compiled.create_infer_request()  # one each call: requests are not shared between threads
         results = []
         for inputs in batches:
             request.infer(inputs, share_inputs=True)
-            results.append(reduce(request.get_tensor(self._port).data, inputs))
+            results.append(reduce(request.get_tensor(port).data, inputs))
         return results
 
 

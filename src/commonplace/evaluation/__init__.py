@@ -19,6 +19,7 @@ from commonplace.evaluation.metrics import (
 from commonplace.evaluation.plots import plot
 from commonplace.evaluation.questions import DIRECTIONS, LabelledQuestion, load_questions
 from commonplace.evaluation.runs import Comparison, Difference, JudgedHit, Result, Run, compare, evaluate
+from commonplace.evaluation.tuning import Tuning, thumbs, tune
 
 __all__ = [
     "DIRECTIONS",
@@ -29,6 +30,7 @@ __all__ = [
     "LabelledQuestion",
     "Result",
     "Run",
+    "Tuning",
     "bootstrap",
     "compare",
     "evaluate",
@@ -40,4 +42,6 @@ __all__ = [
     "recall",
     "reciprocal_rank",
     "right_modality",
+    "thumbs",
+    "tune",
 ]

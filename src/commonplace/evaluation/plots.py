@@ -134,10 +134,11 @@ def _evidence(figure_of: Any, run: Run) -> Any:
     if not arms:
         return None
     figure = figure_of(figsize=(8, 2.2 * len(arms) + 0.4), layout="constrained")
-    top = max(value for rows in arms.values() for _, value, _ in rows)
+    values = [value for rows in arms.values() for _, value, _ in rows]
+    low, top = min(values), max(values)
     grid = figure.subplots(len(arms), 2, squeeze=False)
     for (left, right), (arm, rows) in zip(grid, arms.items(), strict=True):
-        for axes, column, limits in ((left, 0, None), (right, 1, (0.0, max(top, 1e-9)))):
+        for axes, column, limits in ((left, 0, None), (right, 1, (min(low, 0.0), max(top, 1e-9)))):
             groups = [[row[column] for row in rows if row[2] == relevant] for relevant in (True, False)]
             _histogram(axes, groups, limits)
         left.set_ylabel(f"{arm}\nshare of hits")
@@ -147,12 +148,12 @@ def _evidence(figure_of: Any, run: Run) -> Any:
 
 
 def evidence(run: Run) -> dict[str, list[tuple[float, float, bool]]]:
-    """Return by arm, for every hit that it found: its raw score, its value (contribution / weight), if relevant."""
+    """Return by arm, for every hit on its list that it counts for: raw score, contribution / weight, if relevant."""
     found: dict[str, list[tuple[float, float, bool]]] = {}
     for one in run.results:
         for hit in one.hits:
             for arm in hit.arms:
-                if arm.weight > 0:
+                if arm.weight > 0 and arm.rank > 0:
                     row = (arm.score, arm.contribution / arm.weight, hit.grade > 0)
                     found.setdefault(arm.arm, []).append(row)
     return dict(sorted(found.items()))
@@ -208,7 +209,7 @@ def gather(run: Run, collection: Collection, sample: int, seed: int) -> Mapping[
     """Return vectors (n, dim) by role and modality: a sample of those stored, and those of the run's questions."""
     random = np.random.default_rng(seed)
     groups: dict[str, NDArray[np.float32]] = {}
-    for partition in collection.space.partitions:
+    for partition in ("text", "image"):
         _, vectors = collection.store.vectors(partition)
         chosen = np.sort(random.permutation(len(vectors))[:sample])
         groups[f"stored {partition}"] = vectors[chosen]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +181,8 @@ def evaluate(
     """Ask every question of a collection and return what came back, measured at ``k`` hits.
 
     ``questions`` is a JSON Lines file (see :func:`load_questions`) or what was read from one; ``ranking`` as for
-    :meth:`commonplace.Collection.search`; ``progress`` shows a bar (default: where standard error is a terminal).
+    :meth:`commonplace.Collection.search`, but near-copies are
+    hits of their own; ``progress`` shows a bar (default: where standard error is a terminal).
     The measures: recall at 1, 5 and ``k``, nDCG (linear gains) and MRR at ``k``, whether the first hit has the right
     modality, and the share of text and images among the first ``k``.
 
@@ -207,7 +208,7 @@ def evaluate(
     twice = len(asked) - len({one.id for one in asked})
     if twice:
         raise QuestionError(f"{twice} of the questions have the id of another: give each an id of its own")
-    how = ranking or Ranking()
+    how = replace(ranking or collection.ranking, collapse=False)
     results = []
     bar = tqdm(bind(collection.store, asked), unit="question", disable=None if progress is None else not progress)
     for bound in bar:
@@ -220,7 +221,7 @@ def evaluate(
     status = collection.status()
     held = {"folder": status["collection"], **{name: status[name] for name in ("documents", "items", "vectors")}}
     settings = {one.name: getattr(how, one.name) for one in fields(how)}
-    settings["weights"] = dict(how.weights)
+    settings |= {"weights": dict(how.weights), "favour": dict(how.favour)}
     return Run(k, status["model"], held, settings, tuple(results))
 
 

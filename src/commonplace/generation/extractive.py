@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.citations import Draft, Shown, Statement
-from commonplace.retrieval import Background
+from commonplace.retrieval import Evidence
 from commonplace.space import QuestionVectors, Space
 from commonplace.store.segment import names, terms
 from commonplace.types import Hit, Item, text_view
@@ -44,9 +44,9 @@ class _Sentence:
 class ExtractiveGenerator:
     """Chooses sentences by likeness to the question and to each other, and the pictures that matter."""
 
-    def __init__(self, space: Space, background: Background) -> None:
+    def __init__(self, space: Space, evidence: Evidence) -> None:
         self._space = space
-        self._background = background
+        self._evidence = evidence
 
     def generate(self, question: str, vectors: QuestionVectors, hits: Sequence[Hit]) -> Draft:
         """Return the draft for a question from its ranked hits; nothing relevant gives a draft with the reason."""
@@ -81,9 +81,9 @@ class ExtractiveGenerator:
             rows = np.array([vectors_of[view] + vectors_of[text] for view, text in zip(views, alone, strict=True)])
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             arm = "text->text" if vectors.text is not None else "image->text"
-            evidence = self._background.nearness(arm, rows @ query)
-            worth = (evidence + overlap + of_passage) / 3
-            enough = (evidence >= np.where(speaks, ENOUGH, CERTAIN)) | (overlap >= 0.99)
+            near = self._evidence.nearness(arm, rows @ query)
+            worth = (near + overlap + of_passage) / 3
+            enough = (near >= np.where(speaks, ENOUGH, CERTAIN)) | (overlap >= 0.99)
         else:
             worth = (overlap + of_passage) / 2
             enough = (worth >= WORDS_ENOUGH) & speaks
@@ -100,8 +100,9 @@ class ExtractiveGenerator:
         for n, hit in enumerate(hits):
             if hit.image is None or hit.item.picture in found:
                 continue
-            cosines = {arm.arm: np.array([arm.score], np.float32) for arm in hit.arms if arm.arm != "lexical"}
-            near = any(self._background.nearness(arm, cosine)[0] >= ENOUGH for arm, cosine in cosines.items())
+            lines = (line for line in hit.arms if line.arm.startswith(("text->", "image->", "both->")))
+            cosines = {line.arm: np.array([line.score], np.float32) for line in lines}
+            near = any(self._evidence.nearness(arm, cosine)[0] >= ENOUGH for arm, cosine in cosines.items())
             if near or (not cosines and hit.score >= WORDS_ENOUGH):  # a caption in a script the tower cannot read
                 found[hit.item.picture] = Shown(n)
         return list(found.values())[:PICTURES]

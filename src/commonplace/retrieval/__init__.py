@@ -1,22 +1,31 @@
-"""From a question's vectors to ranked items: arms searched side by side, fused, with a ledger."""
+"""From a question's vectors to ranked items: arms searched side by side, fused by evidence, with a ledger."""
 
-from commonplace.retrieval.fusion import Ranking, fuse
+from commonplace.retrieval.evidence import LEXICAL, Cosines, Curve, Evidence, significance
+from commonplace.retrieval.fusion import METHODS, Fused, Ranking, Scored, fuse
 from commonplace.retrieval.heatmap import HeatMap, locate, occlusion
 from commonplace.retrieval.rerank import LateInteraction, Reranker, rerank
-from commonplace.retrieval.search import Background, Cosines, Found, compose, search
+from commonplace.retrieval.search import Asked, Found, candidates, compose, search
 
 __all__ = [
-    "Background",
+    "LEXICAL",
+    "METHODS",
+    "Asked",
     "Cosines",
+    "Curve",
+    "Evidence",
     "Found",
+    "Fused",
     "HeatMap",
     "LateInteraction",
     "Ranking",
     "Reranker",
+    "Scored",
+    "candidates",
     "compose",
     "fuse",
     "locate",
     "occlusion",
     "rerank",
     "search",
+    "significance",
 ]

@@ -47,13 +47,12 @@ def rerank(reranker: Reranker, question: str, hits: Sequence[Hit]) -> list[Hit]:
     """Return the hits with the passages among the first ``reranker.depth`` in a new order.
 
     Passages change places among themselves: a hit that is no passage (a picture, with or without a caption) keeps its
-    place and its score, and so does all that lies deeper. A passage takes over the score of its new place, so that
-    scores fall with rank as before and mean what they meant to whoever compares them with a limit; its ledger gains
-    a line ``rerank:<name>`` with the reranker's raw score, the rank by that alone, weight 1, and the difference that
-    the new place makes: the contributions still sum to the score.
+    place and its score, and so does all that lies deeper. A passage takes over score and confidence of its new place,
+    so that they fall with rank as before; its ledger gains a line ``rerank:<name>`` with the reranker's raw score, the
+    rank by that alone, weight 1, and the difference that the new place makes: the ledger still accounts for the score.
 
-    The order is by ``share`` times the reranker's score plus the rest times the first search's, both standardised
-    over these passages; ties keep their order. Raises ModelError where a score is not a number.
+    The order is by ``share`` times the reranker's score plus the rest times what the first search's ledger sums to,
+    both standardised over these passages; ties keep their order. Raises ModelError where a score is not a number.
     """
     places = [n for n, hit in enumerate(hits[: reranker.depth]) if hit.item.modality == "text" and hit.item.text]
     if len(places) < 2 or not question:
@@ -64,18 +63,16 @@ def rerank(reranker: Reranker, question: str, hits: Sequence[Hit]) -> list[Hit]:
         raise ModelError(
             f"the reranker {reranker.name} gave no number for each of {len(passages)} passages: choose another"
         )
-    first = np.array([hit.score for hit in passages], dtype=np.float64)
-    blend = reranker.share * _standard(scores) + (1 - reranker.share) * _standard(first)
+    totals = [math.fsum(line.contribution for line in hit.arms) for hit in passages]
+    blend = reranker.share * _standard(scores) + (1 - reranker.share) * _standard(np.array(totals))
     rank = np.empty(len(passages), dtype=np.int64)
     rank[np.argsort(-scores, kind="stable")] = np.arange(1, len(passages) + 1)
     ordered = list(hits)
-    for place, i in zip(places, np.argsort(-blend, kind="stable").tolist(), strict=True):
-        hit = passages[i]
-        line = ArmScore(RERANK + reranker.name, float(scores[i]), int(rank[i]), 1.0, hits[place].score - hit.score)
-        arms = (*hit.arms, line)
-        ordered[place] = replace(hit, score=math.fsum(arm.contribution for arm in arms), arms=arms)
-    # A sum may miss its place's score by the last bit: what was a tie before it stays in an order that scores show.
-    return sorted(ordered, key=lambda hit: -hit.score)
+    for n, i in enumerate(np.argsort(-blend, kind="stable").tolist()):
+        place, hit = hits[places[n]], passages[i]
+        line = ArmScore(RERANK + reranker.name, float(scores[i]), int(rank[i]), 1.0, totals[n] - totals[i])
+        ordered[places[n]] = replace(hit, score=place.score, confidence=place.confidence, arms=(*hit.arms, line))
+    return ordered
 
 
 def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:

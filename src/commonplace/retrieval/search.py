@@ -5,85 +5,54 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.retrieval.fusion import LEXICAL, Ranking, fuse
+from commonplace.retrieval.evidence import LEXICAL, Evidence
+from commonplace.retrieval.fusion import Fused, Ranking, Scored, fuse
+from commonplace.retrieval.variety import choose
 from commonplace.space import QuestionVectors
 from commonplace.store import Entry, Ranked, Store
 from commonplace.types import ArmScore, Filter
 
-__all__ = ["Background", "Cosines", "Found", "compose", "search"]
+__all__ = ["Asked", "Found", "candidates", "compose", "search"]
+
+Vector = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Cosines:
-    """What an arm's cosines look like: ``chance`` is reached by one in a hundred pairs that have nothing to do with
-    each other; ``mean`` and ``std`` are those of pairs that belong together."""
+class Asked:
+    """What to search for: words as they are written, the question's vectors, and the same of what is not wanted.
 
-    chance: float
-    mean: float
-    std: float
+    ``means`` are the average question's vectors, by ``text`` and ``image``: taken off before words and a picture
+    become one vector, and before a vector fused from two views is asked.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Background:
-    """The cosines of each arm, from the model bundle: what makes a .25 of one comparable with a .6 of another."""
-
-    arms: Mapping[str, Cosines]
-
-    @classmethod
-    def from_bundle(cls, spec: Mapping[str, Any]) -> Background:
-        """Return the background that ``bundle.json`` describes."""
-        return cls(
-            {
-                arm: Cosines(found["unrelated"]["quantiles"]["0.99"], found["related"]["mean"], found["related"]["std"])
-                for arm, found in spec["background"].items()
-            }
-        )
-
-    def evidence(self, arm: str, ranked: Ranked) -> NDArray[np.float64]:
-        """Return values in [0, 1] for a list's raw scores.
-
-        For words the share of a full match, so that a rare word counts and a missing one is missed.
-        For cosines see :meth:`nearness`.
-        """
-        if arm == LEXICAL:
-            return np.minimum(ranked.scores.astype(np.float64) / max(ranked.full, 1e-6), 1.0)
-        return self.nearness(arm, ranked.scores)
-
-    def nearness(self, arm: str, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return values in [0, 1] for an arm's cosines, by a logistic curve.
-
-        One half stands midway between what unrelated pairs reach by chance and what related pairs have on average;
-        the width is two thirds of the spread of related pairs, so that it tells the good from the better.
-        """
-        asked, partition = arm.split("->")
-        # A question of words and picture, and a vector fused from two views, have no cosines of their own.
-        asked = "text" if asked == "both" else asked
-        partition = asked if partition == "item" else partition
-        known = self.arms[f"{asked}->{partition}"]
-        middle = (known.chance + known.mean) / 2
-        return 1 / (1 + np.exp((middle - cosines.astype(np.float64)) / (known.std / 1.5)))
+    words: str | None
+    vectors: QuestionVectors
+    not_words: str | None = None
+    not_vectors: QuestionVectors = field(default_factory=QuestionVectors)
+    means: Mapping[str, Vector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An item of the store with its score and ledger."""
+    """An item of the store with its score in [0, 1], the probability that it is relevant, its ledger, and the
+    near-copies of it that were found as well."""
 
     key: int
     entry: Entry
     score: float
+    confidence: float
     arms: tuple[ArmScore, ...]
+    copies: tuple[Entry, ...] = ()
 
 
-def compose(
-    text: NDArray[np.float32], image: NDArray[np.float32], weight: float, how: Literal["sum", "slerp"]
-) -> NDArray[np.float32]:
+def compose(text: Vector, image: Vector, weight: float, how: Literal["sum", "slerp"]) -> Vector:
     """Return one unit vector for words and a picture; ``weight`` in [0, 1] is the picture's share.
 
     ``slerp`` goes that share of the great circle from the words to the picture (Shoemake 1985; for composed
@@ -98,62 +67,110 @@ def compose(
     return np.asarray(both / length, dtype=np.float32) if length > 1e-6 else text
 
 
-def search(
-    store: Store,
-    words: str | None,
-    vectors: QuestionVectors,
-    background: Background,
-    *,
-    k: int,
-    where: Filter,
-    ranking: Ranking,
-) -> list[Found]:
-    """Return the best ``k`` items, best first, ties by item id. The arms are asked in parallel threads."""
-    tasks = _tasks(store, words, vectors, where, ranking, max(ranking.depth, k))
-    tasks = {arm: task for arm, task in tasks.items() if ranking.weight(arm) > 0}
-    if not tasks:
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    """How to ask an arm: for its list, and for given items."""
+
+    ask: Callable[[], Ranked]
+    score: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None  # None: what is not listed scores nothing
+    view: str
+
+
+def candidates(
+    store: Store, asked: Asked, *, k: int, where: Filter, ranking: Ranking
+) -> tuple[dict[int, Entry], NDArray[np.int64], dict[str, Scored]]:
+    """Return the items that any arm lists, their keys (n,) in order, and what each arm says of them.
+
+    The arms are asked in parallel threads. An item that one arm lists is scored by every other that it can have.
+    """
+    arms = _arms(store, asked, where, ranking, max(ranking.depth, k))
+    arms = {name: arm for name, arm in arms.items() if ranking.weight(name) > 0}
+    wanted = [name for name in arms if not name.startswith("not ")]
+    if not wanted:
+        return {}, np.empty(0, np.int64), {}
+    with ThreadPoolExecutor(max_workers=len(arms)) as pool:
+        futures = {name: pool.submit(arm.ask) for name, arm in arms.items()}
+        lists = {name: future.result() for name, future in futures.items()}
+    listed = sorted({int(key) for name in wanted for key in lists[name].keys})
+    entries = store.entries(listed)  # without what was removed since the index was asked
+    keys = np.array([key for key in listed if key in entries], np.int64)
+    return entries, keys, {name: _scored(arm, lists[name], keys, entries) for name, arm in arms.items()}
+
+
+def _scored(arm: _Arm, ranked: Ranked, keys: NDArray[np.int64], entries: Mapping[int, Entry]) -> Scored:
+    scores = np.full(len(keys), np.nan)
+    ranks = np.zeros(len(keys), np.int64)
+    rank_of = {int(key): rank for rank, key in enumerate(ranked.keys, start=1)}
+    has = np.array([_has(entries[int(key)].partitions, arm.view) for key in keys], bool)
+    for i, key in enumerate(keys.tolist()):
+        if key in rank_of:
+            ranks[i] = rank_of[key]
+            scores[i] = ranked.scores[ranks[i] - 1]
+    missing = has & (ranks == 0)
+    if missing.any():
+        scores[missing] = 0.0 if arm.score is None else arm.score(keys[missing])
+    return Scored(ranked, scores, ranks)
+
+
+def _has(partitions: frozenset[str], view: str) -> bool:
+    return bool(partitions & {"text", "image"}) if view == "item" else view in partitions
+
+
+def search(store: Store, asked: Asked, evidence: Evidence, *, k: int, where: Filter, ranking: Ranking) -> list[Found]:
+    """Return the best ``k`` items, best first, ties by item id."""
+    entries, keys, arms = candidates(store, asked, k=k, where=where, ranking=ranking)
+    if not len(keys):
         return []
-    with ThreadPoolExecutor(max_workers=len(tasks)) as pool:
-        futures = {arm: pool.submit(task) for arm, task in tasks.items()}
-        lists = {arm: future.result() for arm, future in futures.items()}
-    entries = store.entries(sorted({int(key) for ranked in lists.values() for key in ranked.keys}))
-
-    def possible(key: int) -> set[str]:
-        views = entries[key].partitions if key in entries else frozenset()
-        dense = bool(views & {"text", "image"})
-        return {
-            arm for arm in lists if (where_found := arm.split("->")[-1]) in views or (where_found == "item" and dense)
-        }
-
-    ledgers = fuse(lists, possible, ranking, background.evidence)
-    found = [
-        Found(key, entries[key], math.fsum(arm.contribution for arm in arms), arms)
-        for key, arms in ledgers.items()
-        if key in entries  # removed since the index was asked
-    ]
-    found.sort(key=lambda one: (-one.score, one.entry.item.id))
-    return found[:k]
+    fused = fuse(arms, ranking, evidence, store.size(where))
+    order = sorted(range(len(keys)), key=lambda i: (-fused.order[i], entries[int(keys[i])].item.id))
+    chosen = choose(store, [int(keys[i]) for i in order], fused.order[order], entries, k=k, ranking=ranking)
+    return [_found(fused, order[at], int(keys[order[at]]), entries, copies) for at, copies in chosen]
 
 
-def _tasks(
-    store: Store, words: str | None, vectors: QuestionVectors, where: Filter, ranking: Ranking, depth: int
-) -> dict[str, Callable[[], Ranked]]:
-    """Return what to ask, by arm. ``both`` is words and picture as one vector, ``item`` one vector an item."""
-    tasks: dict[str, Callable[[], Ranked]] = {}
-    if words:
-        tasks[LEXICAL] = lambda: store.search_words(words, depth, where)
-    asked: dict[str, NDArray[np.float32]] = {}
-    if vectors.text is not None and vectors.image is not None and ranking.question != "late":
-        asked["both"] = compose(vectors.text, vectors.image, ranking.picture_weight, ranking.question)
-    else:
-        asked |= {name: vector for name in ("text", "image") if (vector := getattr(vectors, name)) is not None}
-    for name, vector in asked.items():
-        if ranking.views == "separate":
+def _found(fused: Fused, i: int, key: int, entries: Mapping[int, Entry], copies: tuple[int, ...]) -> Found:
+    ledger = fused.ledger(i)
+    score = fused.score(ledger)
+    confidence = score if fused.calibrated else float(fused.confidence[i])
+    return Found(key, entries[key], score, confidence, ledger, tuple(entries[one] for one in copies))
+
+
+def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: int) -> dict[str, _Arm]:
+    """Return how to ask each arm. ``both`` is words and picture as one vector, ``item`` one vector an item."""
+    arms: dict[str, _Arm] = {}
+    for no, words, vectors in (("", asked.words, asked.vectors), ("not ", asked.not_words, asked.not_vectors)):
+        if words:
+            arms[no + LEXICAL] = _Arm(partial(store.search_words, words, depth, where), None, "lexical")
+        parts = {name: vector for name in ("text", "image") if (vector := getattr(vectors, name)) is not None}
+        if len(parts) == 2 and ranking.question != "late":
+            text, image = (_less(parts[name], asked.means.get(name)) for name in ("text", "image"))
+            parts = {"both": compose(text, image, ranking.picture_weight, ranking.question)}
+        for name, vector in parts.items():
+            if ranking.views != "separate":
+                alpha = ranking.alpha if ranking.views == "fused" else None
+                centred = vector if name == "both" else _less(vector, asked.means.get(name))
+                arms[f"{no}{name}->item"] = _Arm(
+                    partial(store.search_fused, centred, depth, where, alpha),
+                    partial(store.score_fused, centred, alpha=alpha),
+                    "item",
+                )
+                continue
             for partition in ("text", "image"):
                 # Words and picture in one vector ask with words: their cosines are judged as those of words are.
                 crosses = ("image" if name == "image" else "text") != partition
-                tasks[f"{name}->{partition}"] = partial(store.search, partition, vector, depth, where, offset=crosses)
-        else:
-            alpha = ranking.alpha if ranking.views == "fused" else None
-            tasks[f"{name}->item"] = partial(store.search_fused, vector, depth, where, alpha)
-    return tasks
+                inside, asks = partition, vector
+                if name == partition == "image" and vectors.look is not None:
+                    inside, asks = "look", vectors.look  # pictures are compared by their looks, where these are known
+                arms[f"{no}{name}->{partition}"] = _Arm(
+                    partial(store.search, inside, asks, depth, where, offset=crosses),
+                    partial(store.score, inside, asks, offset=crosses),
+                    partition,
+                )
+    return arms
+
+
+def _less(vector: Vector, mean: Vector | None) -> Vector:
+    """Return the vector without the mean of its kind, in unit length."""
+    if mean is None:
+        return vector
+    less = vector - mean
+    return np.asarray(less / max(float(np.linalg.norm(less)), 1e-6), np.float32)

@@ -1,6 +1,6 @@
 """Stores hold documents, items, vectors and full text; they know nothing of encoders."""
 
-from commonplace.store.base import Entry, Ranked, Store
+from commonplace.store.base import Entry, Fault, Ranked, Store
 from commonplace.store.local import LocalStore
 
-__all__ = ["Entry", "LocalStore", "Ranked", "Store"]
+__all__ = ["Entry", "Fault", "LocalStore", "Ranked", "Store"]

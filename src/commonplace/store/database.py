@@ -55,8 +55,11 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection in one reading transaction: what is read inside belongs together."""
+        """Lend a connection in one reading transaction: what is read inside belongs together; inside another, that."""
         with self.session() as connection:
+            if connection.in_transaction:
+                yield connection
+                return
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -110,6 +113,10 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA cache_size = -16384")  # KiB: the upper pages of a million rows' indexes
+            connection.execute(
+                "PRAGMA wal_autocheckpoint = 16384"
+            )  # pages: hot ones are moved once, not at each commit
             return connection
         for mode in ("mode=ro", "mode=ro&immutable=1"):  # without a place for WAL's own files only the second works
             connection = sqlite3.connect(

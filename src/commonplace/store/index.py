@@ -1,83 +1,398 @@
-"""The vectors of one partition in memory, served by FAISS: a cache of what SQLite holds."""
+"""One partition at one moment: mapped rows with codes, rows in memory, and which of them are gone."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.base import Ranked
+from commonplace.store.snapshot import BLOCK, Block, Damaged, Snapshot, encode
 
-__all__ = ["Index"]
+__all__ = ["CODES_FROM", "Index", "Selection", "measure"]
 
+CODES_FROM = 50_000
+"""Rows from which a snapshot gets codes: below, a scan of the rows costs no more than codes and candidates do."""
+
+SAMPLE = 4096
+"""Rows that a question is compared with to learn what chance gives; evenly spaced, so the same every time."""
 GATHER_SHARE = 0.1
-"""Below this share of allowed rows they are gathered and scored by NumPy: as exact as the scan, and faster."""
+"""Below this share of allowed rows they are gathered and scored, above it all rows are scanned: equally fast here."""
+
+GATHER_ROWS = 4096
+"""So few allowed rows are gathered and scored even where there are codes: exact, and about as fast."""
+
+SCAN_SHARE = 1 / 8
+"""Candidates beyond this share of the rows are not worth picking: the rows are scanned."""
+
+SPLIT_FROM = 400_000  # codes from which two threads look at a half each
+
+RESIDENT = 256 << 20  # bytes of mapped rows that a scan may leave in this process
+
+DEPTHS = (4, 8, 16, 32, 64, 128, 256, 512)
+"""Candidates for each hit wanted, tried until the codes reach the recall that is asked for."""
+
+MARGIN = 4
+"""Times more candidates than the measured questions need: they come from one collection of captions and pictures, and
+questions of another kind were seen to need up to four times as many for the same recall."""
+
+MEASURED = 256  # questions of each direction that recall is measured with
+
+
+class Selection:
+    """Item keys that a filter allows, ascending, with what was derived from them for a snapshot. Safe for threads."""
+
+    def __init__(self, keys: NDArray[np.int64]) -> None:
+        self.keys = keys
+        self._derived: tuple[Snapshot, NDArray[np.int64], NDArray[np.uint8] | None] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """What this holds in memory."""
+        derived = self._derived
+        own = self.keys.nbytes
+        if derived is not None:
+            own += derived[1].nbytes + (0 if derived[2] is None else derived[2].nbytes)
+        return own
+
+    def more(self, keys: NDArray[np.int64]) -> Selection:
+        """Return this selection with higher keys added."""
+        grown = Selection(np.concatenate([self.keys, keys]))
+        grown._derived = self._derived  # keys that are new stand in no snapshot that is old
+        return grown
+
+    def among(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places in ``keys`` (ascending, with repetitions) of those that are allowed."""
+        if not len(self.keys) or not len(keys):
+            return np.empty(0, np.int64)
+        if len(self.keys) * 16 < len(keys):
+            first = np.searchsorted(keys, self.keys, "left")
+            count = np.searchsorted(keys, self.keys, "right") - first
+            return np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+        table = np.zeros(int(max(keys[-1], self.keys[-1])) + 1, dtype=bool)
+        table[self.keys] = True
+        return np.flatnonzero(table[keys])
+
+    def within(self, base: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.uint8] | None]:
+        """Return the places of the allowed rows of ``base``, and a copy of their codes where these are many."""
+        derived = self._derived
+        if derived is None or derived[0] is not base:
+            at = self.among(base.keys)
+            many = base.codes is not None and GATHER_ROWS < len(at) < len(base)
+            codes = base.codes[at] if many and base.codes is not None else None
+            derived = self._derived = (base, at, codes)
+        return derived[1], derived[2]
 
 
 class Index:
-    """Exact inner-product search over rows that belong to items; an item scores as its best row.
+    """Inner-product search over rows that belong to items; an item scores as its best row.
 
-    ``keys[i]`` is the item of row ``i``; rows of one item stand together. ``offsets[i]``, where given, is taken
-    off the score of row ``i`` when a search asks for it: it is one more column, which the question multiplies by one
-    or by nothing.
+    ``base`` holds the rows of a snapshot; ``keys`` (n,), ``rows`` (n, dim) and ``offsets`` those in memory; ``rest``
+    streams further ones that are too many for it. ``gone`` are keys (ascending) of removed items. ``several`` is the
+    most rows that one item in memory has.
+
+    Scores are exact: a row's inner product with the question less, where a search asks for it, its offset. Without
+    codes the list is exact too; with codes the candidates reach the recall that the snapshot's build measured.
     """
 
     def __init__(
-        self, keys: NDArray[np.int64], vectors: NDArray[np.float32], offsets: NDArray[np.float32] | None = None
+        self,
+        base: Snapshot | None,
+        keys: NDArray[np.int64],
+        rows: NDArray[np.float32],
+        offsets: NDArray[np.float32] | None = None,
+        *,
+        gone: NDArray[np.int64] | None = None,
+        several: int = 1,
+        rest: Callable[[], Iterator[Block]] | None = None,
     ) -> None:
-        import faiss
-
-        self.keys = keys
-        self._offsets = offsets is not None
-        if offsets is not None:
-            vectors = np.ascontiguousarray(np.column_stack([vectors, -offsets]), dtype=np.float32)
-        self._several = 1  # the most rows one item has
-        if len(keys):
-            self._several = int(np.unique(keys, return_counts=True)[1].max())
-        self._flat: Any = faiss.IndexFlatIP(vectors.shape[1])
-        self._flat.add(vectors)
+        self.base, self.keys, self.rows, self.offsets, self.rest = base, keys, rows, offsets, rest
+        self.gone = np.empty(0, np.int64) if gone is None else gone
+        self._several = max(several, base.info.several if base is not None else 1)
+        self.dead = Selection(self.gone).among(base.keys) if base is not None else np.empty(0, np.int64)
+        """Places in ``base`` of the rows that are gone."""
 
     def __len__(self) -> int:
-        return len(self.keys)
+        """Rows that can be found, without those of ``rest``."""
+        dead = len(Selection(self.gone).among(self.keys))
+        return (0 if self.base is None else len(self.base) - len(self.dead)) + len(self.keys) - dead
 
-    def vectors(self) -> NDArray[np.float32]:
-        """Return the rows (n, dim), not copied."""
-        import faiss
-
-        count = self._flat.ntotal * self._flat.d
-        rows = faiss.rev_swig_ptr(self._flat.get_xb(), count) if count else np.empty(0, np.float32)
-        return np.asarray(rows, dtype=np.float32).reshape(-1, self._flat.d)
-
-    def search(
-        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None, *, offset: bool = False
-    ) -> Ranked:
-        """Return the best ``k`` items for ``query`` (dim,); ``allowed`` holds the sorted keys that may be found."""
-        import faiss
-
-        if self._offsets:
-            query = np.append(query, np.float32(offset))
-        if allowed is None:
-            wanted = min(k * self._several, len(self.keys))
-            scores, rows = self._flat.search(query[None], wanted) if wanted else _nothing()
-            return self._best(rows[0], scores[0], k)
-        rows = np.flatnonzero(np.isin(self.keys, allowed))
-        if len(rows) <= GATHER_SHARE * len(self.keys):
-            return self._best(rows, self.vectors()[rows] @ query, k)
-        wanted = min(k * self._several, len(rows))
-        parameters: Any = faiss.SearchParameters
-        only = parameters(sel=faiss.IDSelectorBatch(rows))
-        scores, rows = self._flat.search(query[None], wanted, params=only)
-        return self._best(rows[0], scores[0], k)
-
-    def _best(self, rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranked:
-        """Return the ``k`` best items among scored rows, ties by key."""
-        keys = self.keys[rows]
+    def search(self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False) -> Ranked:
+        """Return the best ``k`` items for ``query`` (dim,), ties by key. Raises Damaged where the snapshot is."""
+        wanted = k * self._several
+        found = []
+        if self.base is not None and len(self.base):
+            found.append(self._mapped(self.base, query, wanted, allowed, offset))
+        if len(self.keys):
+            found.append(self._scan((self.keys, self.rows, self.offsets), query, wanted, allowed, offset))
+        for block in self.rest() if self.rest is not None else ():
+            several = int(np.unique(block[0], return_counts=True)[1].max())
+            found.append(self._scan(block, query, k * several, allowed, offset))
+        if not found:
+            return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
+        keys = np.concatenate([keys for keys, _ in found])
+        scores = np.concatenate([scores for _, scores in found])
         order = np.lexsort((keys, -scores))
         keys, scores = keys[order], scores[order]
         first = np.sort(np.unique(keys, return_index=True)[1])[:k]
-        return Ranked(keys[first], scores[first].astype(np.float32))
+        return Ranked(keys[first], scores[first].astype(np.float32), 1.0, *self.chance(query, offset))
+
+    def score(
+        self, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
+    ) -> NDArray[np.float64]:
+        """Return the score (n,) of each item with these sorted keys, NaN where it has no row. Raises Damaged."""
+        found = np.full(len(keys), -np.inf)
+        for own, rows, offsets in self._of(Selection(keys)):
+            scores = products(rows, query) - (offsets if offset and offsets is not None else 0)
+            np.fmax.at(found, np.searchsorted(keys, own), scores)  # of a damaged row's NaN nothing is heard
+        return np.where(np.isfinite(found), found, np.nan)
+
+    def gather(self, keys: NDArray[np.int64], dim: int) -> NDArray[np.float32]:
+        """Return one row (n, dim) of each item with these keys, zeros where it has none. Raises Damaged."""
+        order = np.argsort(keys)
+        ascending = keys[order]
+        found = np.zeros((len(keys), dim), np.float32)
+        for own, rows, _ in self._of(Selection(ascending)):
+            found[order[np.searchsorted(ascending, own)]] = np.nan_to_num(rows)
+        return found
+
+    def _of(self, wanted: Selection) -> Iterator[Block]:
+        """Yield the rows of these items that are not gone, wherever they stand."""
+        if self.base is not None:
+            at = np.setdiff1d(wanted.among(self.base.keys), self.dead)
+            if not self.base.good(at).all():
+                raise Damaged("a row is not what was written")
+            offsets = None if self.base.offsets is None else self.base.offsets[at]
+            yield self.base.keys[at], self.base.take(at), offsets
+        gone = Selection(self.gone)
+        for keys, rows, more in ((self.keys, self.rows, self.offsets), *(self.rest() if self.rest is not None else ())):
+            at = np.setdiff1d(wanted.among(keys), gone.among(keys))
+            yield keys[at], rows[at], None if more is None else more[at]
+
+    def chance(self, query: NDArray[np.float32], offset: bool) -> tuple[int, float, float]:
+        """Return the number of rows, and mean and standard deviation of the query's scores over a sample of them."""
+        rows, offsets = self._sample
+        if not len(rows):
+            return 0, 0.0, 0.0
+        scores = products(rows, query) - (offsets if offset and offsets is not None else 0)
+        return len(self), float(scores.mean()), float(scores.std())
+
+    @cached_property
+    def _sample(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Rows evenly spaced, of those that are not gone, with their offsets."""
+        mapped = 0 if self.base is None else len(self.base)
+        total = mapped + len(self.keys)
+        at = np.linspace(0, total - 1, min(total, SAMPLE)).astype(np.int64) if total else np.empty(0, np.int64)
+        first, second = np.setdiff1d(at[at < mapped], self.dead), at[at >= mapped] - mapped
+        second = np.setdiff1d(second, Selection(self.gone).among(self.keys))
+        rows, offsets = self.rows[second], None if self.offsets is None else self.offsets[second]
+        if self.base is not None:
+            rows = np.concatenate([self.base.take(first), rows])
+            if self.base.offsets is not None:
+                offsets = np.concatenate(
+                    [self.base.offsets[first], np.zeros(len(second)) if offsets is None else offsets]
+                )
+        fine = np.isfinite(rows).all(axis=1)
+        return rows[fine], None if offsets is None else np.asarray(offsets[fine], np.float32)
+
+    def _scan(
+        self, block: Block, query: NDArray[np.float32], wanted: int, allowed: Selection | None, offset: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        keys, rows, offsets = block
+        scores = products(rows, query)
+        if offset and offsets is not None:
+            scores -= offsets
+        scores[Selection(self.gone).among(keys)] = -np.inf
+        at = None if allowed is None else allowed.among(keys)
+        best = top(scores, wanted, at)
+        return keys[best], scores[best]
+
+    def _mapped(
+        self, base: Snapshot, query: NDArray[np.float32], wanted: int, allowed: Selection | None, offset: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        at, codes = (None, base.codes) if allowed is None else allowed.within(base)
+        if at is not None and len(at) == len(base):
+            at, codes = None, base.codes
+        count = math.ceil(base.info.depths.get(direction(offset), 0) * wanted)
+        rows = len(base) if at is None else len(at)
+        candidates = None
+        if at is not None and len(at) <= max(count, GATHER_ROWS):
+            candidates = at
+        elif codes is not None and 0 < count <= rows * SCAN_SHARE:
+            candidates = self._candidates(base, codes, query, count, at)
+        elif at is not None and len(at) <= GATHER_SHARE * len(base):
+            candidates = at
+        if candidates is None:
+            scores = products(base.rows, query)
+            if offset and base.offsets is not None:
+                scores -= base.offsets
+            scores[self.dead] = -np.inf
+            best = top(scores, wanted, at)
+            scores = scores[best]
+            if base.rows.nbytes > RESIDENT:
+                base.release()
+        else:
+            candidates = candidates[~np.isin(candidates, self.dead)] if len(self.dead) else candidates
+            # In pieces: a filter may leave a tenth of a million rows.
+            pieces = range(0, len(candidates), BLOCK)
+            scores = np.concatenate(
+                [products(base.take(candidates[i : i + BLOCK]), query) for i in pieces] or [NO_SCORES]
+            )
+            if offset and base.offsets is not None:
+                scores -= base.offsets[candidates]
+            best = top(scores, wanted)
+            best, scores = candidates[best], scores[best]
+        if not base.good(best).all():
+            raise Damaged("a row is not what was written")
+        return base.keys[best], scores
+
+    def _candidates(
+        self,
+        base: Snapshot,
+        codes: NDArray[np.uint8],
+        query: NDArray[np.float32],
+        count: int,
+        at: NDArray[np.int64] | None,
+    ) -> NDArray[np.int64] | None:
+        """Return the places of ``count`` rows near the question by their codes; None where too many are gone."""
+        slack = min(len(self.dead), count)
+        found = nearest(codes, encode(query[None], base.centre), min(count + slack, len(codes)))[0]
+        places: NDArray[np.int64] = found if at is None else at[found]
+        if slack and len(places) - np.isin(places, self.dead).sum() < count:
+            return None
+        return places
 
 
-def _nothing() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    return np.empty((1, 0), np.float32), np.empty((1, 0), np.int64)
+NO_SCORES = np.empty(0, np.float32)
+
+
+def products(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the inner products (n,) of rows (n, dim) with a question."""
+    # The arms of a search run side by side already: BLAS's own threads pay only for what exceeds the caches.
+    return np.einsum("ij,j->i", rows, query) if len(rows) <= BLOCK * 4 else rows @ query
+
+
+def direction(offset: bool) -> str:
+    """Return the name of a direction: questions of the ``same`` kind as the partition, or of the ``other``."""
+    return "other" if offset else "same"
+
+
+def top(scores: NDArray[np.float32], count: int, at: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return the places of the ``count`` highest scores and of all that equal the last of them; never NaN or -inf.
+
+    With ``at`` only these places count.
+    """
+    worst_first = -(scores if at is None else scores[at])  # NaN sorts last
+    if count < len(worst_first):
+        limit = np.partition(worst_first, count - 1)[count - 1]
+        best = np.flatnonzero(worst_first <= (limit if limit == limit else np.inf))
+    else:
+        best = np.arange(len(worst_first))
+    best = best[worst_first[best] < np.inf]
+    return best if at is None else at[best]
+
+
+def nearest(codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+    """Return the places (questions, count) of the codes with the smallest Hamming distances, near ones first."""
+    if len(questions) > 1:
+        return _nearest(codes, questions, count)[1]
+    if len(codes) < SPLIT_FROM:
+        return _nearest_alone(codes, questions, count)[1]
+    half = len(codes) // 2
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(_nearest_alone, codes[half:], questions, count)
+        distances, places = _nearest_alone(codes[:half], questions, count)
+        more, others = second.result()
+    distances, places = np.hstack([distances, more]), np.hstack([places, others + half])
+    order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(places, order, axis=1)
+
+
+def _nearest(
+    codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    import faiss
+
+    found: tuple[NDArray[np.int32], NDArray[np.int64]] = faiss.knn_hamming(questions, codes, count, variant="mc")
+    return found
+
+
+def _nearest_alone(
+    codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """One question is one thread's work: on a busy machine FAISS's others would be waited for."""
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        return _nearest(codes, questions, count)
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def measure(
+    base: Snapshot, ask: Callable[[bool], NDArray[np.float32] | None], target: float, stop: Callable[[], bool]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the depths that reach ``target`` recall of the exact best ten, and the recall, for each direction.
+
+    The recall is that of the candidates that will be used: ``MARGIN`` times those that reached the target.
+
+    ``ask(offset)`` returns questions (n, dim) of that direction, or None. A direction without questions gets no
+    depth: what was not measured is scanned.
+    """
+    depths: dict[str, float] = {}
+    recall: dict[str, float] = {}
+    if base.codes is None:
+        return depths, recall
+    for offset in (False, True):
+        questions = ask(offset)
+        if questions is None or not len(questions) or stop():
+            continue
+        step = max(1, len(questions) // MEASURED)
+        questions = np.ascontiguousarray(questions[::step][:MEASURED], dtype=np.float32)
+        exact = _exact(base, questions, 10, offset, stop)
+        worth = [depth for depth in DEPTHS if 10 * depth * MARGIN <= len(base) * SCAN_SHARE]
+        most = 10 * MARGIN * max(worth, default=1)
+        found = nearest(base.codes, encode(questions, base.centre), most)
+        # The candidates are scored exactly: what is among them is found.
+        places = [np.flatnonzero(np.isin(row, best)) for row, best in zip(found, exact, strict=True)]
+        for depth in worth:
+            reached = float(np.mean([(place < 10 * depth).sum() for place in places]) / exact.shape[1])
+            if reached >= target:
+                used = depth * MARGIN
+                reached = float(np.mean([(place < 10 * used).sum() for place in places]) / exact.shape[1])
+                depths[direction(offset)], recall[direction(offset)] = used, reached
+                break
+        else:
+            depths[direction(offset)], recall[direction(offset)] = 0, 1.0
+    return depths, recall
+
+
+def _exact(
+    base: Snapshot, questions: NDArray[np.float32], k: int, offset: bool, stop: Callable[[], bool]
+) -> NDArray[np.int64]:
+    """Return the places (questions, k) of the exact best rows; no more than begun where ``stop`` says so."""
+    best = np.empty((len(questions), 0), np.int64)
+    best_scores = np.empty((len(questions), 0), np.float32)
+    for i in range(0, len(base), BLOCK):
+        rows = base.rows[i : i + BLOCK]
+        scores: Any = questions @ rows.T
+        if offset and base.offsets is not None:
+            scores -= base.offsets[i : i + BLOCK]
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+        own = np.argpartition(-scores, min(k, scores.shape[1]) - 1, axis=1)[:, :k]
+        best = np.hstack([best, own + i])
+        best_scores = np.hstack([best_scores, np.take_along_axis(scores, own, axis=1)])
+        keep = np.argsort(-best_scores, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(best, keep, axis=1)
+        best_scores = np.take_along_axis(best_scores, keep, axis=1)
+        base.release()
+        if stop():
+            break
+    return best

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +19,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
-from commonplace.store.base import Entry, Offset, Ranked
+from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
 from commonplace.store.database import Database
-from commonplace.store.index import Index
+from commonplace.store.index import Index, Selection
+from commonplace.store.partition import Partition, Settings, blocks, vectors_of
+from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum
 from commonplace.store.segment import index_words, question_words
+from commonplace.store.snapshot import sums
+from commonplace.store.upkeep import Doctor, backup, restored
 from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, text_view
 
 __all__ = ["LocalStore"]
 
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (
-    key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, uri TEXT NOT NULL, path TEXT NOT NULL,
-    media_type TEXT NOT NULL, content_hash TEXT NOT NULL, title TEXT, status TEXT NOT NULL, error TEXT,
-    stamp TEXT NOT NULL, items INTEGER NOT NULL);
-CREATE TABLE items (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,  -- never used again: a search may hold it
-    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
-    modality TEXT NOT NULL, span TEXT NOT NULL, text TEXT, title TEXT, picture TEXT);
-CREATE INDEX items_document ON items (document);
-CREATE INDEX items_picture ON items (picture);
-CREATE TABLE views (
-    item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
-    PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
-CREATE INDEX views_view ON views (partition, view);
-CREATE TABLE vectors (
-    partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (partition, view));
-CREATE TABLE pictures (hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INTEGER, height INTEGER);
-CREATE VIRTUAL TABLE lexicon USING fts5 (
-    words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'");
-"""
+log = logging.getLogger("commonplace")
+
+LABELS = (
+    "CREATE TABLE IF NOT EXISTS labels (text TEXT NOT NULL, image TEXT NOT NULL, item TEXT NOT NULL, "
+    "good INTEGER NOT NULL, PRIMARY KEY (text, image, item))"
+)
 CHUNK = 500  # values in one IN (...) list
+WORDS_MERGED = 100_000
+"""Items up to which a removal merges the word index at once, so that no removed word stays on disk; with more it would
+take seconds, and `compact` does it."""
+FILTERS = 64 << 20  # bytes of allowed keys, and what is derived from them, that are kept
+REMOVED_KEPT = 100_000  # lines of the removal log
+SHRINK = 50  # vectors that the model's own mean counts as, beside a collection's
 
 
 class LocalStore:
-    """One folder: ``collection.db`` (SQLite, WAL). Safe for threads; many processes may read beside one writer.
+    """One folder: ``collection.db`` (SQLite, WAL) and snapshots below ``index/``, which can always be made anew.
+
+    Safe for threads; many processes may read beside one writer. ``prepare`` makes the rows that are searched from raw
+    vectors, ``state`` names the version of the ranking state it stands for; ``offset`` is the shorter form for raw rows
+    with offsets. ``questions`` gives real question vectors to measure recall with: without them no index but an exact
+    one is used; with them the one that reaches ``recall`` of the exact best ten.
 
     Raises VersionError and ModelMismatch where the folder was made by a newer version or for another space.
     """
 
     def __init__(
-        self, folder: Path, *, space: str, fingerprint: str, dim: int, offset: Offset = lambda partition, vectors: None
+        self,
+        folder: Path,
+        *,
+        space: str,
+        fingerprint: str,
+        dim: int,
+        offset: Offset = lambda partition, vectors: None,
+        means: Mapping[str, NDArray[np.float32]] | None = None,
+        prepare: Prepare | None = None,
+        state: str = "",
+        questions: Questions = lambda partition, offset: None,
+        recall: float = 0.99,
     ) -> None:
         self._dim = dim
-        self._offset = offset
+        self._means = means or {}
+        self._folder = folder
         self._lock = threading.RLock()
-        self._indexes: dict[str, Index] = {}
-        self._seen = ""  # the generation of the collection that the indexes were built from
+        self._partitions: dict[str, Partition] = {}
+        self._counted: dict[str, tuple[str, str, int]] = {}  # lineage, generation, rows; by table
+        self._fused: tuple[str, int, str, Index] | None = None  # lineage, generation, name
+        self._allowed_sets: dict[Filter, tuple[str, int, Selection]] = {}  # lineage and highest key; latest used last
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -72,19 +86,35 @@ class LocalStore:
                 f"the collection folder {folder} cannot be used ({problem.strerror}): choose another with --collection"
             ) from problem
         self._database = Database(folder / "collection.db")
-        self._prepare(folder, space, fingerprint)
+        self._settings = Settings(
+            self._database,
+            folder,
+            dim,
+            prepare or (lambda partition, vectors: (vectors, offset(partition, vectors))),
+            state,
+            questions,
+            recall,
+        )
+        self._made_for = (space, fingerprint)
+        self._make(folder, space, fingerprint)
 
-    def _prepare(self, folder: Path, space: str, fingerprint: str) -> None:
+    def _make(self, folder: Path, space: str, fingerprint: str) -> None:
         """Make the tables where there are none; refuse what another version, model or program made."""
         version = self._version()
         if version == 0:
             with self._database.write() as database:
                 if self._version() == 0:  # nobody else was faster
-                    for statement in SCHEMA.split(";\n"):
+                    for statement in SCHEMA.strip().split(";\n"):
                         database.execute(statement)
+                    database.execute(LEXICON.format("lexicon"))
                     database.executemany(
                         "INSERT INTO meta VALUES (?, ?)",
-                        [("space", space), ("fingerprint", fingerprint), ("generation", "0")],
+                        [
+                            ("space", space),
+                            ("fingerprint", fingerprint),
+                            ("generation", "0"),
+                            ("lineage", secrets.token_hex(10)),
+                        ],
                     )
                     database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             version = self._version()
@@ -100,6 +130,23 @@ class LocalStore:
                 f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with that model, or add the files "
                 "to a new collection"
             )
+        if version < SCHEMA_VERSION:
+            self._upgrade(folder)
+
+    def _upgrade(self, folder: Path) -> None:
+        """Bring the tables of an older version up to this one, in one transaction."""
+        if not self._database.writable:
+            raise VersionError(
+                f"the collection at {folder} was made by an older Commonplace and cannot be written to: open it once "
+                "from an account that may write there"
+            )
+        with self._database.write() as database:
+            database.create_function("checksum_of", -1, checksum, deterministic=True)
+            database.create_function("checksum_of_vector", 1, _checksum_of_vector, deterministic=True)
+            for version in range(self._version(), SCHEMA_VERSION):
+                for statement in UPGRADES[version].strip().split(";\n"):
+                    database.execute(statement.rstrip(";"))
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _version(self) -> int:
         ((version,),) = self._database.all("PRAGMA user_version")
@@ -118,36 +165,59 @@ class LocalStore:
 
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""
-        self._database.close()
         with self._lock:
-            self._indexes.clear()
+            partitions = list(self._partitions.values())
+            self._partitions.clear()
+            self._fused = None
+            self._allowed_sets.clear()
+        for partition in partitions:
+            partition.close()
+        self._database.close()
 
     # --- writing ---------------------------------------------------------------------------------------------
 
     def add(self, readings: Sequence[Reading], vectors: Sequence[ViewVectors], instead: Sequence[str] = ()) -> None:
         """Put whole documents with their items' vectors, in one transaction, replacing earlier versions of them.
 
-        ``instead`` names further documents to remove in the same transaction: those that were moved.
+        ``instead`` names further documents to remove in the same transaction: those that were moved. Raises
+        CollectionError, and puts nothing, where a vector has the wrong length or is not numbers.
         """
+        for rows in vectors:
+            self._check(rows, readings)
         with self._write() as database:
             old = self._delete(database, [*instead, *(reading.document.id for reading in readings)])
+            (last,) = database.execute(
+                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'"
+            ).fetchone()
             keys: dict[str, int] = {}
+            items: list[tuple[Any, ...]] = []
+            words: list[tuple[int, str]] = []
+            pictures: list[tuple[Any, ...]] = []
             for reading in readings:
                 document = self._put_document(database, reading.document)
-                for name, picture in reading.pictures.items():
-                    database.execute(
-                        "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?)",
-                        (name, picture.thumbnail, picture.width, picture.height),
-                    )
+                for name, one in reading.pictures.items():
+                    row = (one.thumbnail, one.width, one.height)
+                    pictures.append((name, *row, checksum(*row)))
                 for item in reading.items:
-                    keys[item.id] = self._put_item(database, document, item)
+                    last += 1
+                    keys[item.id] = last
+                    items.append((last, *_item_row(item, document)))
+                    view = text_view(item.text, item.title)
+                    if view is not None:
+                        words.append((last, index_words(view)))
+            database.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?)", pictures)
+            database.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", items)
+            database.executemany("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", words)
             for rows in vectors:
-                self._check(rows)
+                values = np.ascontiguousarray(rows.vectors, dtype="<f4")
                 database.executemany(
-                    "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)",
-                    (
-                        (rows.partition, view, vector.astype("<f4").tobytes())
-                        for view, vector in zip(rows.views, rows.vectors, strict=True)
+                    "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
+                    zip(
+                        [rows.partition] * len(rows.views),
+                        rows.views,
+                        (vector.data for vector in values),
+                        sums(values).tolist(),
+                        strict=True,
                     ),
                 )
                 database.executemany(
@@ -156,75 +226,116 @@ class LocalStore:
                 )
             self._sweep(database, old)
 
-    def _check(self, rows: ViewVectors) -> None:
+    def _check(self, rows: ViewVectors, readings: Sequence[Reading]) -> None:
         if rows.vectors.shape != (len(rows.item_ids), self._dim):
             raise CollectionError(
                 f"vectors of shape {rows.vectors.shape} do not fit {len(rows.item_ids)} items of {self._dim} "
-                "dimensions: the model is not the one that the collection was made with"
+                f"dimensions ({_paths(rows.item_ids, readings)}): the model is not the one that the collection was "
+                "made with; nothing was stored"
             )
-        if not np.isfinite(rows.vectors).all():
-            raise CollectionError(f"the model gave vectors that are not numbers ({rows.partition}): nothing was stored")
+        bad = np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))
+        if len(bad):
+            raise CollectionError(
+                f"the model gave vectors that are not numbers ({rows.partition}) for "
+                f"{_paths([rows.item_ids[row] for row in bad], readings)}: nothing was stored; leave that file out, or "
+                "try another model"
+            )
 
     @staticmethod
     def _put_document(database: sqlite3.Connection, document: Document) -> int:
-        values = (
-            document.id,
-            document.uri,
-            _to_sql(document.path),
-            document.media_type,
-            document.content_hash,
-            _printable(document.title),
-            document.status,
-            _printable(document.error),
-            document.stamp,
-            document.items,
-        )
-        marks = ", ".join("?" * len(values))
-        return int(database.execute(f"INSERT INTO documents VALUES (NULL, {marks})", values).lastrowid or 0)
-
-    @staticmethod
-    def _put_item(database: sqlite3.Connection, document: int, item: Item) -> int:
-        span = json.dumps(item.span.dict(), separators=(",", ":"))
-        values = (
-            item.id,
-            document,
-            item.modality,
-            span,
-            _printable(item.text),
-            _printable(item.title),
-            item.picture,
-        )
-        key = int(database.execute("INSERT INTO items VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", values).lastrowid or 0)
-        view = text_view(item.text, item.title)
-        if view is not None:
-            database.execute("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", (key, index_words(view)))
-        return key
+        values = _document_row(document)
+        marks = ", ".join("?" * (len(values) + 1))
+        row = (*values, checksum(*values))
+        return int(database.execute(f"INSERT INTO documents VALUES (NULL, {marks})", row).lastrowid or 0)
 
     def note(self, documents: Sequence[Document]) -> None:
         """Update what is known of documents (stamp, status, error) and keep their items; new ones are put bare."""
         with self._write() as database:
             for document in documents:
-                changed = database.execute(
-                    "UPDATE documents SET stamp = ?, status = ?, error = ? WHERE id = ?",
-                    (document.stamp, document.status, _printable(document.error), document.id),
-                ).rowcount
-                if not changed:
+                row = database.execute(f"SELECT {_DOCUMENT} FROM documents d WHERE d.id = ?", (document.id,)).fetchone()
+                if row is None:
                     self._put_document(database, document)
+                    continue
+                new = replace(_document(row), stamp=document.stamp, status=document.status, error=document.error)
+                values = _document_row(new)
+                database.execute(
+                    "UPDATE documents SET stamp = ?, status = ?, error = ?, checksum = ? WHERE id = ?",
+                    (new.stamp, new.status, _printable(new.error), checksum(*values), new.id),
+                )
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove the documents with these ids and all that was theirs; return how many there were."""
         with self._write() as database:
             old = self._delete(database, list(ids))
             self._sweep(database, old)
-            if old.documents:  # the word index keeps deleted words on disk until its segments are merged
+            # The word index keeps deleted words on disk until its segments are merged.
+            if old.documents and _few(database, "items", WORDS_MERGED):
                 database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
         if old.documents:
             self.checkpoint()
         return old.documents
 
     def checkpoint(self) -> None:
-        """Move what was committed from SQLite's log into its file, and empty the log."""
+        """Move what was committed from SQLite's log into its file, and bring the snapshots in line with it."""
+        self._settle()  # first: while a snapshot is being written, its reading keeps the log from being emptied
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def compact(self) -> None:
+        """Give back the room of what was removed: merge the word index, rewrite the file, make the snapshots anew."""
+        with self._write() as database:
+            database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+        self._database.all("VACUUM")
+        self._settle(always=True)
+        self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def check(self, *, repair: bool = False) -> list[Fault]:
+        """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
+        faults = Doctor(self._settings, repair=repair).run()
+        if repair and faults:
+            self._forget()
+            self.checkpoint()
+        return faults
+
+    def backup(self, file: Path) -> int:
+        """Write the collection into one new file, online; return its bytes. See :func:`upkeep.backup`."""
+        return backup(self._database, file)
+
+    def restore(self, file: Path, *, replace: bool = False) -> None:
+        """Put the collection of a backup in this one's place, at once and for every process.
+
+        Raises CollectionError where the file is no whole backup, or where this collection holds documents and
+        ``replace`` is not given; ModelMismatch, VersionError as opening does.
+        """
+        count = sum(self.counts()["documents"].values())
+        if count and not replace:
+            raise CollectionError(f"the collection holds {count} documents: --replace puts the backup in their place")
+        if not self._database.writable:
+            raise CollectionError(f"{self._folder} cannot be written to: check its permissions")
+        with restored(file, self._folder, *self._made_for) as source, self._database.session() as database:
+            source.backup(database)
+        self._make(self._folder, *self._made_for)
+        self._forget()
+        self.checkpoint()
+
+    def _forget(self) -> None:
+        """Let go of everything derived from the database."""
+        with self._lock:
+            self._fused = None
+            self._allowed_sets.clear()
+            for partition in self._partitions.values():
+                partition.forget()
+
+    def _settle(self, *, always: bool = False) -> None:
+        """Write snapshots where they are worth it; shorten the removal log where every index has followed it."""
+        for name in self._names():
+            self._partition(name).settle(always=always)
+        if self._database.all("SELECT count(*) FROM removed")[0][0] > REMOVED_KEPT:
+            with self._database.write() as database:
+                (last,) = database.execute("SELECT max(key) FROM removed").fetchone()
+                followed = [one.followed() for one in self._partitions.values()]
+                until = min([last, *(key for key in followed if key is not None)])
+                database.execute("DELETE FROM removed WHERE key <= ?", (until,))
+                database.execute("INSERT OR REPLACE INTO meta VALUES ('trimmed', ?)", (str(until),))
 
     @staticmethod
     def _delete(database: sqlite3.Connection, ids: Sequence[str]) -> _Gone:
@@ -246,6 +357,7 @@ class LocalStore:
                         "INSERT INTO lexicon (lexicon, rowid, words) VALUES ('delete', ?, ?)",
                         (key, index_words(view)),
                     )
+            database.executemany("INSERT INTO removed (item) VALUES (?)", [(row[0],) for row in rows])
             gone.documents += database.execute("DELETE FROM documents WHERE id = ?", (id_,)).rowcount
         return gone
 
@@ -266,8 +378,11 @@ class LocalStore:
 
     def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         """Return the vectors already held for these view hashes."""
-        rows = self._rows("SELECT view, vector FROM vectors WHERE partition = ? AND view IN (%s)", views, (partition,))
-        return {view: np.frombuffer(vector, dtype="<f4").astype(np.float32) for view, vector in rows}
+        question = "SELECT view, vector, checksum FROM vectors WHERE partition = ? AND view IN (%s)"
+        rows = list(self._rows(question, views, (partition,)))
+        found, bad = vectors_of([row[1] for row in rows], [row[2] for row in rows], self._dim)
+        damaged = set(bad.tolist())
+        return {row[0]: vector for n, (row, vector) in enumerate(zip(rows, found, strict=True)) if n not in damaged}
 
     def documents(self) -> list[Document]:
         """Return all documents, by path."""
@@ -284,6 +399,39 @@ class LocalStore:
         rows = self._database.all(f"SELECT {_DOCUMENT} FROM documents d WHERE d.content_hash = ?", (content_hash,))
         return [_document(row) for row in rows]
 
+    def setting(self, name: str) -> str | None:
+        """Return what :meth:`set_setting` kept with the collection under this name."""
+        rows = self._database.all("SELECT value FROM meta WHERE name = ?", (f"setting:{name}",))
+        return str(rows[0][0]) if rows else None
+
+    def set_setting(self, name: str, value: str | None) -> None:
+        """Keep a text with the collection; None forgets it."""
+        with self._database.write() as database:
+            database.execute("DELETE FROM meta WHERE name = ?", (f"setting:{name}",))
+            if value is not None:
+                database.execute("INSERT INTO meta VALUES (?, ?)", (f"setting:{name}", value))
+
+    def holds(self, item: str) -> bool:
+        """Return whether there is an item with this id."""
+        return bool(self._database.all("SELECT 1 FROM items WHERE id = ?", (item,)))
+
+    def label(self, text: str, image: str, item: str, good: bool) -> None:
+        """Keep whether an item answers a question (words, path of a picture; empty where absent)."""
+        with self._database.write() as database:
+            database.execute(LABELS)
+            database.execute(
+                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?)", (text, _to_sql(image), item, int(good))
+            )
+
+    def labels(self) -> list[tuple[str, str, str, bool]]:
+        """Return what :meth:`label` kept of items that are still there."""
+        if not self._database.all("SELECT 1 FROM sqlite_master WHERE name = 'labels'"):
+            return []
+        rows = self._database.all(
+            "SELECT l.text, l.image, l.item, l.good FROM labels l JOIN items i ON i.id = l.item ORDER BY l.rowid"
+        )
+        return [(text, _from_sql(image), item, bool(good)) for text, image, item, good in rows]
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many documents (by status), items (by modality) and vectors (by partition) there are."""
         questions = {
@@ -293,6 +441,19 @@ class LocalStore:
         }
         return {name: dict(self._database.all(question)) for name, question in questions.items()}
 
+    def indexes(self) -> dict[str, dict[str, Any]]:
+        """Return what each partition is searched with: see :meth:`Partition.status`."""
+        return {name: self._partition(name).status() for name in self._names()}
+
+    def _names(self) -> list[str]:
+        """Return the partitions that hold anything, by a step into the index for each, not a walk along it."""
+        question = (
+            "WITH RECURSIVE p (name) AS (SELECT min(partition) FROM views UNION ALL "
+            "SELECT (SELECT min(partition) FROM views WHERE partition > name) FROM p WHERE name IS NOT NULL) "
+            "SELECT name FROM p WHERE name IS NOT NULL"
+        )
+        return [name for (name,) in self._database.all(question)]
+
     def entries(self, keys: Sequence[int]) -> dict[int, Entry]:
         """Return the items with these keys; a key that is gone is absent."""
         wanted = [int(key) for key in keys]
@@ -301,11 +462,16 @@ class LocalStore:
             partitions.setdefault(key, set()).add(partition)
         found: dict[int, Entry] = {}
         rows = self._rows(
-            "SELECT i.key, i.id, i.modality, i.span, i.text, i.title, i.picture, " + _DOCUMENT + " "
-            "FROM items i JOIN documents d ON i.document = d.key WHERE i.key IN (%s)",
+            "SELECT i.key, i.id, i.document, i.modality, i.span, i.text, i.title, i.picture, i.checksum, d.checksum, "
+            + _DOCUMENT
+            + " FROM items i JOIN documents d ON i.document = d.key WHERE i.key IN (%s)",
             wanted,
         )
-        for key, id_, modality, span, text, title, picture, *document in rows:
+        for key, id_, owner, modality, span, text, title, picture, own_sum, document_sum, *document in rows:
+            item_sum = checksum(id_, owner, modality, span, text, title, picture)
+            if (item_sum, checksum(*document)) != (own_sum, document_sum):
+                log.warning("item %s is damaged and left out: run `commonplace doctor`", id_)
+                continue
             item = Item(id_, _document(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
             own = partitions.get(key, set())
             found[key] = Entry(item, frozenset(own | {"lexical"} if text else own))
@@ -313,8 +479,12 @@ class LocalStore:
 
     def thumbnail(self, picture: str) -> bytes | None:
         """Return the JPEG of the picture with this content hash."""
-        rows = self._database.all("SELECT thumbnail FROM pictures WHERE hash = ?", (picture,))
-        return bytes(rows[0][0]) if rows else None
+        question = "SELECT checksum, thumbnail, width, height FROM pictures WHERE hash = ?"
+        for expected, *values in self._database.all(question, (picture,)):
+            if checksum(*values) == expected:
+                return bytes(values[0])
+            log.warning("the thumbnail of picture %s is damaged: run `commonplace doctor`", picture)
+        return None
 
     def _rows(self, question: str, values: Sequence[Any], before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """Run a question with one ``IN (%s)`` list, in pieces that every SQLite takes."""
@@ -328,14 +498,34 @@ class LocalStore:
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, offset: bool = False
     ) -> Ranked:
         """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query``."""
-        return self._index(partition).search(query, k, self._allowed(where), offset=offset)
+        return self._partition(partition).search(query, k, self._allowed(where), offset=offset)
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> Ranked:
         """Return the ``k`` best items over one early-fused vector each; see :class:`commonplace.store.Store`."""
-        name = "fused:concat" if alpha is None else f"fused:{alpha:.6f}"
-        if alpha is None:
-            query = np.concatenate([query, query]) * np.float32(np.sqrt(0.5))
-        return self._index(name, alpha).search(query, k, self._allowed(where))
+        name, query = _fused(query, alpha)
+        return self._fused_index(name, alpha).search(query, k, self._allowed(where))
+
+    def score(
+        self, partition: str, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
+    ) -> NDArray[np.float64]:
+        """Return the scores (n,) that :meth:`search` would give these items (sorted keys), NaN without such a view."""
+        return self._partition(partition).score(query, keys, offset=offset)
+
+    def score_fused(
+        self, query: NDArray[np.float32], keys: NDArray[np.int64], *, alpha: float | None
+    ) -> NDArray[np.float64]:
+        """Return the scores (n,) that :meth:`search_fused` would give these items (sorted keys)."""
+        name, query = _fused(query, alpha)
+        return self._fused_index(name, alpha).score(query, keys)
+
+    def gather(self, partition: str, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return one vector (n, dim) for each item: its first view in the partition, zeros where it has none."""
+        return self._partition(partition).gather(keys)
+
+    def size(self, where: Filter | None = None) -> int:
+        """Return how many items ``where`` allows (default: all)."""
+        allowed = self._allowed(where or Filter())
+        return self._total("items", "key") if allowed is None else len(allowed.keys)
 
     def search_words(self, question: str, k: int, where: Filter) -> Ranked:
         """Return the ``k`` items with the highest BM25 score (k1 = 1.2, b = .75) for any word of ``question``."""
@@ -359,55 +549,85 @@ class LocalStore:
 
     def _full_match(self, words: Sequence[str]) -> float:
         """Return the sum of the words' inverse document frequencies as FTS5's BM25 weighs them, each at least 1e-6."""
-        ((total,),) = self._database.all("SELECT count(*) FROM lexicon_docsize")
+        total = self._total("lexicon_docsize", "*")
         having = [
             self._database.all("SELECT count(*) FROM lexicon WHERE lexicon MATCH ?", (word,))[0][0] for word in words
         ]
         return math.fsum(max(math.log((total - one + 0.5) / (one + 0.5)), 1e-6) for one in having)
 
-    def _allowed(self, where: Filter) -> NDArray[np.int64] | None:
+    def _total(self, table: str, column: str) -> int:
+        """Return how many rows a table has: counted once a generation, as a million takes milliseconds."""
+        with self._lock, self._database.snapshot() as database:
+            now = _meta(database, "lineage"), _meta(database, "generation")
+            if self._counted.get(table, ("", "", 0))[:2] != now:
+                ((count,),) = database.execute(f"SELECT count({column}) FROM {table}")
+                self._counted[table] = (*now, count)
+            return self._counted[table][2]
+
+    def _allowed(self, where: Filter) -> Selection | None:
+        """Return the keys that a filter allows. What was found stays true: keys are never used again, and an item's
+        document, path and kinds never change; so only newer keys are looked up the next time."""
         condition, values = _condition(where)
         if not condition:
             return None
-        rows = self._database.all(
-            f"SELECT i.key FROM items i JOIN documents d ON d.key = i.document WHERE {condition} ORDER BY i.key",
-            values,
-        )
-        return np.fromiter((row[0] for row in rows), dtype=np.int64)
-
-    def _index(self, name: str, alpha: float | None = None) -> Index:
-        """Return the index of a partition, or of views fused early, built anew where the collection has changed."""
         with self._lock, self._database.snapshot() as database:
-            generation = database.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()[0]
-            if generation != self._seen:
-                self._indexes.clear()
-                self._seen = generation
-            if name not in self._indexes:
-                if name.startswith("fused:"):
-                    for other in [one for one in self._indexes if one.startswith("fused:")]:
-                        del self._indexes[other]  # another weight is another copy of every vector
-                    self._indexes[name] = Index(*self._fuse(alpha))
-                else:
-                    keys, vectors = self.vectors(name)
-                    self._indexes[name] = Index(keys, vectors, self._offset(name, vectors))
-            return self._indexes[name]
+            lineage = _meta(database, "lineage")
+            (newest,) = database.execute("SELECT coalesce(max(key), 0) FROM items").fetchone()
+            known = self._allowed_sets.pop(where, None)
+            found, last = Selection(np.empty(0, np.int64)), 0
+            if known is not None and known[0] == lineage:
+                last, found = known[1:]
+            if last < newest:
+                rows = database.execute(
+                    # By document and then its items, over indexes alone; the modality alone has an index of its own.
+                    "SELECT i.key FROM items i WHERE i.modality = ? AND i.key > ?"
+                    if condition == "i.modality = ?"
+                    else "SELECT i.key FROM documents d CROSS JOIN items i ON i.document = d.key "
+                    f"WHERE {condition} AND i.key > ?",
+                    (*values, last),
+                )
+                new = np.fromiter((row[0] for row in rows), dtype=np.int64)
+                new.sort()
+                found = found.more(new) if len(new) else found
+            self._allowed_sets[where] = (lineage, newest, found)
+            held = sum(one.bytes for *_, one in self._allowed_sets.values())
+            while held > FILTERS and len(self._allowed_sets) > 1:
+                *_, oldest = self._allowed_sets.pop(next(iter(self._allowed_sets)))
+                held -= oldest.bytes
+            return found
+
+    def _partition(self, name: str) -> Partition:
+        with self._lock:
+            if name not in self._partitions:
+                self._partitions[name] = Partition(name, self._settings)
+            return self._partitions[name]
+
+    def _fused_index(self, name: str, alpha: float | None) -> Index:
+        """Return the index of views fused early: in memory, the last weight alone, built anew after a change."""
+        with self._lock, self._database.snapshot() as database:
+            lineage, generation = _meta(database, "lineage"), int(_meta(database, "generation"))
+            if self._fused is None or self._fused[:3] != (lineage, generation, name):
+                self._fused = None  # before the next one is made: it is a copy of every vector
+                self._fused = (lineage, generation, name, Index(None, *self._fuse(alpha)))
+            return self._fused[3]
 
     def vectors(self, partition: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the item keys (n,) and vectors (n, dim) of a partition, in the order of the keys."""
-        rows = self._database.all(
-            "SELECT v.item, w.vector FROM views v JOIN vectors w ON w.partition = v.partition AND w.view = v.view "
-            "WHERE v.partition = ? ORDER BY v.item",
-            (partition,),
-        )
-        keys = np.array([row[0] for row in rows], dtype=np.int64)
-        vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4").reshape(-1, self._dim)
-        return keys, vectors.astype(np.float32, copy=False)
+        raw = replace(self._settings, prepare=lambda partition, vectors: (vectors, None))
+        with self._database.snapshot() as database:
+            found = [(keys, rows) for keys, rows, _ in blocks(database, partition, 0, raw)]
+        keys = np.concatenate([keys for keys, _ in found] or [np.empty(0, np.int64)])
+        rows = np.concatenate([rows for _, rows in found] or [np.empty((0, self._dim), np.float32)])
+        good = ~np.isnan(rows).any(axis=1)
+        return (keys, rows) if good.all() else (keys[good], rows[good])
 
     def _fuse(self, alpha: float | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return one vector an item from its text and image views: the weighted mean, or the two side by side."""
         means = {}
         for partition in ("text", "image"):
             keys, vectors = self.vectors(partition)
+            if partition in self._means:  # the gap between kinds would else decide what is near
+                vectors = vectors - self._centre(partition, vectors)
             own, first = np.unique(keys, return_index=True)
             sums = np.add.reduceat(vectors, first) if len(own) else vectors
             means[partition] = (own, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
@@ -428,6 +648,41 @@ class LocalStore:
         fused = alpha * text + (1 - alpha) * image
         return keys, np.asarray(fused / np.maximum(np.linalg.norm(fused, axis=1, keepdims=True), 1e-12), np.float32)
 
+    def _centre(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean of a partition's vectors, shrunk by count toward the one that the model came with."""
+        total = vectors.sum(axis=0) + SHRINK * self._means[partition]
+        return np.asarray(total / (len(vectors) + SHRINK), np.float32)
+
+
+def _fused(query: NDArray[np.float32], alpha: float | None) -> tuple[str, NDArray[np.float32]]:
+    """Return the name of the index of vectors fused early, and the query that it is asked with."""
+    if alpha is None:
+        return "fused:concat", np.concatenate([query, query]) * np.float32(np.sqrt(0.5))
+    return f"fused:{alpha:.6f}", query
+
+
+def _checksum_of_vector(blob: bytes) -> int:
+    whole = bytes(blob)[: len(blob) // 4 * 4]
+    return int(sums(np.frombuffer(whole, "<f4")[None])[0])
+
+
+def _meta(database: sqlite3.Connection, name: str) -> str:
+    row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _few(database: sqlite3.Connection, table: str, most: int) -> bool:
+    """Return whether a table has at most so many rows, without counting them all."""
+    return database.execute(f"SELECT 1 FROM {table} LIMIT 1 OFFSET ?", (most,)).fetchone() is None
+
+
+def _paths(ids: Sequence[str], readings: Sequence[Reading]) -> str:
+    """Return the paths of the documents that these items belong to, three of them at most."""
+    wanted = set(ids)
+    paths = [one.document.path for one in readings if any(item.id in wanted for item in one.items)]
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + more or "no document of this batch"
+
 
 @dataclass(slots=True)
 class _Gone:
@@ -444,6 +699,27 @@ _DOCUMENT = "d.id, d.uri, d.path, d.media_type, d.content_hash, d.title, d.statu
 def _document(row: Sequence[Any]) -> Document:
     id_, uri, path, *rest = row
     return Document(id_, uri, _from_sql(path), *rest)
+
+
+def _document_row(document: Document) -> tuple[Any, ...]:
+    return (
+        document.id,
+        document.uri,
+        _to_sql(document.path),
+        document.media_type,
+        document.content_hash,
+        _printable(document.title),
+        document.status,
+        _printable(document.error),
+        document.stamp,
+        document.items,
+    )
+
+
+def _item_row(item: Item, document: int) -> tuple[Any, ...]:
+    span = json.dumps(item.span.dict(), separators=(",", ":"))
+    values = (item.id, document, item.modality, span, _printable(item.text), _printable(item.title), item.picture)
+    return (*values, checksum(*values))
 
 
 def _condition(where: Filter) -> tuple[str, tuple[Any, ...]]:

@@ -1,0 +1,98 @@
+"""A picture and words that change it: "the same, but in green", on 2,500 product pictures.
+
+    python benchmarks/composed.py
+
+A question is a product's picture and another of the common colours; relevant are products of the same kind, for the
+same people, in that colour (at least two). Dev questions, by which the picture's share was chosen, are those about
+half of the products; the others are reported. Store, arms and fusion are the product's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from common import data, interval, keep, machine, table
+from commonplace.encoders import Bundle
+from commonplace.retrieval import Evidence, Ranking
+from commonplace.space import Space
+from worlds import encode_pictures, ndcgs, outcomes, picture, world
+
+PHRASES = ("but in {}", "the same in {}", "{}", "a {} {kind}")
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def main() -> None:
+    """Measure, print and keep the table."""
+    space = Space(Bundle())
+    rows = [json.loads(line) for line in (data("fashion") / "products.jsonl").read_text().splitlines()]
+    pictures = encode_pictures(space.bundle, [data("fashion") / "images" / f"{row['id']}.jpg" for row in rows])
+    kinds = [(row["articleType"], row["gender"]) for row in rows]
+    colours = [row["baseColour"] for row in rows]
+    common = [colour for colour, _ in Counter(colours).most_common(12)]
+    having: dict[tuple[tuple[str, str], str], list[int]] = {}
+    for i, at in enumerate(zip(kinds, colours, strict=True)):
+        having.setdefault(at, []).append(i)
+    draw = np.random.default_rng(0)
+    asked, words, gains = [], [], []
+    for i in draw.permutation(len(rows)).tolist():
+        other = [c for c in common if c != colours[i] and len(having.get((kinds[i], c), ())) >= 2]
+        if other and len(asked) < 800:
+            colour = other[draw.integers(len(other))]
+            phrase = PHRASES[len(asked) % len(PHRASES)]
+            asked.append(i)
+            words.append(phrase.format(colour.lower(), kind=rows[i]["articleType"].lower()))
+            gains.append({f"{j:05d}": 1.0 for j in having[kinds[i], colour]})
+    vectors = space.bundle.text.encode(words, "query")
+    documents = [(f"{i:05d}", None, None, picture(pictures, i)) for i in range(len(rows))]
+    rankings = {
+        "picture alone": Ranking(picture_weight=1.0),
+        "words alone": Ranking(picture_weight=0.0),
+        **{f"apart, evidence, picture {s:g}": Ranking(picture_weight=s) for s in SHARES},
+        "apart, reciprocal ranks": Ranking(method="rrf"),
+        "apart, relative score": Ranking(method="relative"),
+        **{
+            f"one vector, sum, centred, picture {s:g}": Ranking(question="sum", picture_weight=s)
+            for s in (0.3, 0.4, 0.5)
+        },
+        **{
+            f"one vector, slerp, centred, picture {s:g}": Ranking(question="slerp", picture_weight=s)
+            for s in (0.3, 0.4, 0.5)
+        },
+    }
+    questions = [(text, vector, picture(pictures, i)) for text, vector, i in zip(words, vectors, asked, strict=True)]
+    evidence = Evidence.from_bundle(space.bundle.spec)
+    found: dict[str, np.ndarray] = {}
+    with world(space, documents, questions, gains) as here:
+        found |= {name: own(o, asked, gains) for name, o in outcomes(here, evidence, rankings, 11).items()}
+        raw = replace(here, questions=[replace(q, means={}) for q in here.questions])
+        plain = {f"{name}, not centred".replace(", centred", ""): r for name, r in rankings.items() if "0.4" in name}
+        found |= {name: own(o, asked, gains) for name, o in outcomes(raw, evidence, plain, 11).items()}
+    dev = np.arange(len(asked)) % 8 < 4
+    lines = []
+    for name, values in found.items():
+        mean, low, high = interval(values[~dev].tolist())
+        lines.append([name, f"{values[dev].mean():.1f}", f"{mean:.1f} ({low:.1f} to {high:.1f})"])
+    text = "\n\n".join(
+        [
+            f"Measured on {machine()}. nDCG@10 in percent (the question's own picture left out), "
+            f"{dev.sum()} questions for choices, {(~dev).sum()} for report, with 95% bootstrap intervals.",
+            table(["ranking", "dev", "test"], lines),
+        ]
+    )
+    keep("composed", text, {name: [float(v[dev].mean()), float(v[~dev].mean())] for name, v in found.items()})
+
+
+def own(results: list, asked: list[int], gains: list[dict[str, float]]) -> np.ndarray:
+    """Return nDCG@10 of each question without its own picture among the hits."""
+    kept = [
+        replace(one, ids=[id_ for id_ in one.ids if id_ != f"{i:05d}"]) for one, i in zip(results, asked, strict=True)
+    ]
+    return ndcgs(kept, gains)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""Do words and pictures compete fairly? MixFlickr8k, the same with fashion and groceries, and the right modality.
+
+    python benchmarks/mixing.py [--dev] [--seeds N]
+
+One caption of a photograph is the question. Its document is shown as the picture, as another caption, or as both, at
+random; one document answers each question. Store, arms and fusion are the product's own (see worlds.py). Single
+vectors of several kinds in one list, which peers use, are computed beside it with NumPy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import data, keep, machine, table
+from commonplace.encoders import Bundle
+from commonplace.retrieval import Evidence, Ranking
+from commonplace.space import Space
+from worlds import (
+    BOTH,
+    PICTURE,
+    WORDS,
+    Pairs,
+    Rows,
+    calibration_error,
+    encode_pictures,
+    flickr_pairs,
+    mirrored_crop,
+    ndcgs,
+    outcomes,
+    picture,
+    world,
+)
+
+Floats = NDArray[np.float64]
+QUESTIONS = 400  # of a collection, drawn anew for each seed
+SHARES: tuple[float | str, ...] = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0, "1:1:1", "70:20:10")
+WORDS_ARMS = {"text->image": 0.0, "image->image": 0.0}
+PICTURE_ARMS = {"lexical": 0.0, "text->text": 0.0, "image->text": 0.0}
+RANKINGS = {
+    "evidence (default)": Ranking(),
+    "reciprocal ranks": Ranking(method="rrf"),
+    "relative score": Ranking(method="relative"),
+    "distribution": Ranking(method="distribution"),
+    "fused early, centred": Ranking(views="fused"),
+    "texts alone": Ranking(weights=WORDS_ARMS),
+    "pictures alone": Ranking(weights=PICTURE_ARMS),
+}
+
+
+def shown(share: float | str, count: int, seed: int) -> NDArray[np.int64]:
+    """Return how each document is shown: a share of pictures, or picture : words : both."""
+    draw = np.random.default_rng(seed)
+    if isinstance(share, str):
+        parts = [int(part) for part in share.split(":")]
+        kinds = np.repeat([PICTURE, WORDS, BOTH], [round(count * part / sum(parts)) for part in parts])
+        kinds = np.resize(kinds, count)
+    else:
+        kinds = np.repeat([PICTURE, WORDS], [round(share * count), count - round(share * count)])
+    return draw.permutation(kinds)
+
+
+# --- one list of single vectors, as peers keep it ------------------------------------------------------------
+
+
+def unit(rows: Rows) -> Rows:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+def whitening(rows: Rows) -> NDArray[np.float64]:
+    """Return the map (dim, dim) that gives centred ``rows`` the same spread along every axis (shrunk by a tenth)."""
+    cov = rows.T @ rows / max(len(rows), 1)
+    values, axes = np.linalg.eigh(0.9 * cov + 0.1 * np.trace(cov) / len(cov) * np.eye(len(cov)))
+    return np.asarray((axes / np.sqrt(np.maximum(values, 1e-9))) @ axes.T)
+
+
+def peers(bundle: Bundle, pairs: Pairs, kinds: NDArray[np.int64], asked: Rows, role: str) -> dict[str, Floats]:
+    """Return scores (questions, documents) of the best view by single-list methods. ``role``: what asks."""
+    has = {"text": kinds != PICTURE, "image": kinds != WORDS}
+    rows = {"text": pairs.told_rows, "image": pairs.pictures["image"]}
+    means = {kind: np.array(mean, np.float32) for kind, mean in bundle.spec["means"]["query"].items()}
+    found: dict[str, Floats] = {}
+
+    def best(name: str, score: Callable[[str], Floats]) -> None:
+        scores = [np.where(has[kind], score(kind), -np.inf) for kind in rows if has[kind].any()]
+        found[name] = np.max(scores, axis=0)
+
+    def hub(kind: str) -> Rows | float:
+        taken = bundle.hubness(kind, rows[kind]) if kind != role else None
+        return 0.0 if taken is None else taken
+
+    centred = unit(asked - means[role])
+    best("raw cosine", lambda kind: asked @ rows[kind].T)
+    best("centred", lambda kind: centred @ unit(rows[kind] - rows[kind][has[kind]].mean(0)).T)
+    middle = {kind: rows[kind][has[kind]].mean(0) for kind in rows if has[kind].any()}
+    alike = whitening(np.concatenate([rows[kind][has[kind]] - mean for kind, mean in middle.items()]))
+    best("whitened", lambda kind: unit(centred @ alike) @ unit((rows[kind] - middle[kind]) @ alike).T)
+    best("hubness alone (NNN)", lambda kind: asked @ rows[kind].T - hub(kind))
+
+    def z(kind: str) -> Floats:
+        scores = asked @ rows[kind].T - hub(kind)
+        own = scores[:, has[kind]]
+        return np.asarray((scores - own.mean(1, keepdims=True)) / np.maximum(own.std(1, keepdims=True), 1e-6))
+
+    best("z-score by list", z)
+    both = (kinds == BOTH)[:, None]
+    single = np.where(has["text"][:, None], rows["text"], rows["image"])
+    fused = unit(np.where(both, rows["text"] + rows["image"], single))
+    found["fused early, raw"] = np.asarray(asked @ fused.T, np.float64)
+    return found
+
+
+def ndcg_of(scores: Floats, target: NDArray[np.int64]) -> Floats:
+    """Return nDCG@10 in percent, where one document answers: 1 / log2(place + 1)."""
+    own = scores[np.arange(len(target)), target]
+    # Documents with the same words tie: the product breaks ties by key, so half of them come before, on average.
+    place = (scores > own[:, None]).sum(1) + ((scores == own[:, None]).sum(1) - 1) / 2 + 1
+    return np.where((place <= 10) & np.isfinite(own), 100 / np.log2(place + 1), 0.0)
+
+
+# --- one mixed collection ------------------------------------------------------------------------------------
+
+
+def measure(space: Space, pairs: Pairs, kinds: NDArray[np.int64], by: str) -> tuple[dict[str, Floats], float]:
+    """Return nDCG@10 of every question by method, and the calibration error of the default's first ten.
+
+    ``by``: asked with ``text``, or with an ``image``, the picture cropped and mirrored.
+    """
+    names = [f"{i:05d}" for i in range(len(kinds))]
+    documents = [
+        (
+            name,
+            pairs.told[i] if kinds[i] != PICTURE else None,
+            pairs.told_rows[i] if kinds[i] != PICTURE else None,
+            picture(pairs.pictures, i) if kinds[i] != WORDS else None,
+        )
+        for i, name in enumerate(names)
+    ]
+    asked = pairs.asked_rows if by == "text" else pairs.cut["image"]
+    questions = [
+        (pairs.asked[i], asked[i], None) if by == "text" else (None, None, picture(pairs.cut, i)) for i in pairs.rows
+    ]
+    gains = [{names[i]: 1.0} for i in pairs.rows]
+    evidence = Evidence.from_bundle(space.bundle.spec)
+    with world(space, documents, questions, gains) as here:
+        results = outcomes(here, evidence, RANKINGS)
+    found = {name: ndcgs(result, gains) for name, result in results.items()}
+    found |= {
+        name: ndcg_of(s, pairs.rows) for name, s in peers(space.bundle, pairs, kinds, asked[pairs.rows], by).items()
+    }
+    found["oracle: the better list"] = np.maximum(found["texts alone"], found["pictures alone"])
+    return found, calibration_error(results["evidence (default)"], gains)
+
+
+def sweep(
+    space: Space, sources: Sequence[Pairs], shares: Sequence[float | str], seeds: int, by: str
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Return nDCG@10 by share, method and group (all, or how the answer is shown), one mean a seed."""
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for share in shares:
+        cell = found.setdefault(str(share), {})
+        for seed in range(seeds):
+            pairs = sources[seed % len(sources)]
+            some = np.random.default_rng(seed).permutation(pairs.rows)[:QUESTIONS]
+            pairs = replace(pairs, rows=np.sort(some))
+            kinds = shown(share, len(pairs.told), seed)
+            scores, error = measure(space, pairs, kinds, by)
+            own = kinds[pairs.rows]
+            for name, values in scores.items():
+                groups = cell.setdefault(name, {})
+                for group, mask in (("all", own >= 0), ("picture", own == 0), ("words", own == 1), ("both", own == 2)):
+                    if mask.any():
+                        groups.setdefault(group, []).append(float(values[mask].mean()))
+            cell.setdefault("calibration error", {}).setdefault("all", []).append(error)
+        print(by, share, {name: round(float(np.mean(g["all"])), 1) for name, g in cell.items()}, flush=True)
+    return found
+
+
+def report(found: dict[str, dict[str, dict[str, list[float]]]], title: str) -> str:
+    """Return the table of a sweep, with the lowest share of the oracle, and the tax of mixing at 1:1:1."""
+    shares = list(found)
+    methods = [name for name in found[shares[0]] if name != "calibration error"]
+    rows = []
+    mean = {s: {n: float(np.mean(found[s][n]["all"])) for n in found[s]} for s in shares}
+    oracle = "oracle: the better list"
+    for name in sorted(methods, key=lambda n: -np.mean([mean[s][n] for s in shares])):
+        lowest = min(mean[s][name] / mean[s][oracle] for s in shares)
+        rows.append([name, *(f"{mean[s][name]:.1f}" for s in shares), f"{lowest:.2f}"])
+    parts = [f"**{title}**", table(["ranking", *shares, "lowest / oracle"], rows)]
+    if "1:1:1" in found and len(found["1:1:1"]["raw cosine"]["all"]) > 1:
+        even = found["1:1:1"]
+
+        def tax(name: str, alone: str, group: str) -> str:
+            kept = 100 * np.array(even[name][group]) / np.array(even[alone][group]) - 100
+            return f"{kept.mean():+.0f}% (±{1.96 * kept.std(ddof=1) / len(kept) ** 0.5:.0f})"
+
+        names = ("evidence (default)", "raw cosine", "centred", "z-score by list", "reciprocal ranks", "relative score")
+        taxes = [
+            [
+                name,
+                f"{np.mean(even[name]['all']):.1f}",
+                tax(name, "pictures alone", "picture"),
+                tax(name, "texts alone", "words"),
+            ]
+            for name in names
+        ]
+        parts.append(
+            table(["at 1:1:1", "nDCG@10", "pictures, against pictures alone", "texts, against texts alone"], taxes)
+        )
+        gain = np.array(even["evidence (default)"]["all"]) - np.array(even["raw cosine"]["all"])
+        error = float(np.mean(even["calibration error"]["all"]))
+        parts.append(
+            f"Default over raw cosine at 1:1:1: {gain.mean():+.1f} nDCG@10. "
+            f"Expected calibration error of the first ten: {error:.3f}."
+        )
+    return "\n\n".join(parts)
+
+
+# --- other sources, and the right modality -------------------------------------------------------------------
+
+
+def fashion(bundle: Bundle, count: int) -> Pairs:
+    """Return product pictures with their titles as documents; the question is title, colour and use in words."""
+    rows = [json.loads(line) for line in (data("fashion") / "products.jsonl").read_text().splitlines()][:count]
+    paths = [data("fashion") / "images" / f"{row['id']}.jpg" for row in rows]
+    asked = [row["productDisplayName"] for row in rows]
+    told = [f"{row['gender']} {row['baseColour']} {row['articleType']} {row['usage']}" for row in rows]
+    pictures = encode_pictures(bundle, paths)
+    cut = encode_pictures(bundle, paths, mirrored_crop)
+    return Pairs(asked, bundle.text.encode(asked), told, bundle.text.encode(told), pictures, cut, np.arange(len(rows)))
+
+
+def routed(space: Space, photographs: Pairs) -> list[list[str]]:
+    """Return how often the first hit has the right modality: captions among passages, questions among pictures."""
+    articles = json.loads((data("xquad") / "xquad.en.json").read_text(encoding="utf-8"))["data"]
+    paragraphs = [p for article in articles for p in article["paragraphs"]]
+    passages = [p["context"] for p in paragraphs]
+    asked = [qa["question"] for p in paragraphs for qa in p["qas"]][::2]
+    cranfield = data("cranfield")
+    abstracts = _records((cranfield / "cran.all.1400").read_text())
+    aero = _records((cranfield / "cran.qry").read_text())
+    bundle = space.bundle
+    texts = [text for text in (*passages, *abstracts) if text.strip()]
+    rows = bundle.text.encode(texts)
+    documents = [(f"t{i:05d}", text, rows[i], None) for i, text in enumerate(texts)]
+    documents += [(f"p{i:05d}", None, None, picture(photographs.pictures, i)) for i in range(len(photographs.asked))]
+    sets = {
+        "Flickr8k captions, meant for pictures": ("p", list(photographs.asked)),
+        "XQuAD-en questions, meant for passages": ("t", asked),
+        "Cranfield questions, meant for abstracts": ("t", aero),
+    }
+    rows_of = []
+    for name, (wanted, questions) in sets.items():
+        vectors = bundle.text.encode(questions, "query")
+        with world(space, documents, [(q, v, None) for q, v in zip(questions, vectors, strict=True)], []) as here:
+            evidence = Evidence.from_bundle(bundle.spec)
+            results = outcomes(here, evidence, {n: RANKINGS[n] for n in ("evidence (default)", "reciprocal ranks")}, 1)
+        raw = vectors @ rows.T, vectors @ photographs.pictures["image"].T
+        of_raw = (raw[1].max(1) > raw[0].max(1)) == (wanted == "p")
+        cells = [100 * np.mean([o.ids[0][0] == wanted for o in result if o.ids]) for result in results.values()]
+        rows_of.append([name, str(len(questions)), *(f"{c:.1f}" for c in cells), f"{100 * of_raw.mean():.1f}"])
+    return rows_of
+
+
+def _records(text: str) -> list[str]:
+    return [" ".join(entry.split(".W\n", 1)[1].split()) for entry in text.split(".I ") if ".W\n" in entry]
+
+
+def main() -> None:
+    """Measure, print and keep the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dev", action="store_true", help="on the dev split, for choices; writes nothing")
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    space = Space(Bundle())
+    split = "dev" if options.dev else "test"
+    sources = [flickr_pairs(space.bundle, split, caption) for caption in range(2)]
+    mixed = sweep(space, sources, SHARES, options.seeds, "text")
+    pictures = sweep(space, sources[:1], (0.0, 0.5, 1.0, "1:1:1"), min(options.seeds, 2), "image")
+    parts = [
+        f"Measured on {machine()}: {options.seeds} seeds (which document is shown how, which captions ask, which {QUESTIONS} of the documents are asked for). nDCG@10 in "
+        f"percent; columns: the share of pictures, or picture : words : both.",
+        report(mixed, f"MixFlickr8k, {split} split, asked with a caption"),
+        report(pictures, "The same asked with the picture, cropped and mirrored"),
+    ]
+    values = {"text": mixed, "image": pictures}
+    if options.dev:
+        print("\n\n".join(parts))
+        return
+    goods = sweep(space, [fashion(space.bundle, 1000)], (0.0, 0.5, 1.0, "1:1:1"), min(options.seeds, 3), "text")
+    parts.append(report(goods, "Fashion: 1,000 products, asked by title; words are kind, colour and use"))
+    head = ["questions", "number", "default: right first", "reciprocal ranks", "raw cosine"]
+    parts += [
+        "**The right modality without a router**: 1,640 passages and 1,000 photographs in one collection; how often, in "
+        "percent, is the first hit of the modality that the question is meant for?",
+        table(head, routed(space, sources[0])),
+    ]
+    keep("mixing", "\n\n".join(parts), values | {"fashion": goods})
+
+
+if __name__ == "__main__":
+    main()

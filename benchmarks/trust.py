@@ -1,0 +1,157 @@
+"""Do the confidences mean something? Abstention and calibration.
+
+    python benchmarks/trust.py
+
+A confidence should tell questions that the collection answers from gibberish, from questions about something else,
+and from questions whose answer was taken out; and of hits said to be 30% likely, 30% should be relevant.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import data, keep, machine, table
+from commonplace.encoders import Bundle
+from commonplace.retrieval import Evidence, Ranking
+from commonplace.space import Space
+from worlds import Outcome, calibration_error, flickr_pairs, outcomes, picture, world
+
+KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+
+
+def gibberish(count: int) -> list[str]:
+    """Return keyboard noise: "words" of random letters, and runs along the keyboard."""
+    draw = random.Random(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    found = []
+    for n in range(count):
+        words = []
+        for _ in range(draw.randint(3, 8)):
+            source = letters if n % 2 else draw.choice(KEYS)
+            words.append("".join(draw.choice(source) for _ in range(draw.randint(3, 9))))
+        found.append(" ".join(words))
+    return found
+
+
+def auroc(yes: NDArray[np.float64], no: NDArray[np.float64]) -> float:
+    """Return how often an answered question is more confident than an unanswerable one, ties counting half."""
+    return float(((yes[:, None] > no[None]) + 0.5 * (yes[:, None] == no[None])).mean())
+
+
+def top(results: list[Outcome]) -> NDArray[np.float64]:
+    return np.array([max(one.confidences, default=0.0) for one in results])
+
+
+def main() -> None:
+    """Measure, print and keep the tables."""
+    space = Space(Bundle())
+    bundle, evidence = space.bundle, Evidence.from_bundle(space.bundle.spec)
+    articles = json.loads((data("xquad") / "xquad.en.json").read_text(encoding="utf-8"))["data"]
+    paragraphs = [p for article in articles for p in article["paragraphs"]]
+    passages = [p["context"] for p in paragraphs]
+    asked = [
+        (qa["question"], i) for i, p in enumerate(paragraphs) for qa in p["qas"] if i % 2
+    ]  # even ones: calibration
+    aero = [
+        " ".join(e.split(".W\n", 1)[1].split())
+        for e in re.split(r"^\.I ", (data("cranfield") / "cran.qry").read_text(), flags=re.M)[1:]
+    ]
+    photographs = flickr_pairs(bundle, "test")
+    rows = bundle.text.encode(passages)
+    texts = [(f"t{i}", passages[i], rows[i], None) for i in range(len(passages))]
+    pictures = [(f"p{i}", None, None, picture(photographs.pictures, i)) for i in range(len(photographs.asked))]
+    default = {"default": Ranking()}
+
+    def ask(documents: list, questions: list[str]) -> list[Outcome]:
+        vectors = bundle.text.encode(questions, "query")
+        lost = [bundle.text.unknown_share(q) > 0.2 for q in questions]
+        given = [(q, None if gone else v, None) for q, v, gone in zip(questions, vectors, lost, strict=True)]
+        with world(space, documents, given, []) as here:
+            return outcomes(here, evidence, default)["default"]
+
+    noise = gibberish(300)
+    words = [q for q, _ in asked]
+    of_passages = top(ask(texts, words))
+    captions = list(photographs.asked)
+    of_pictures = top(ask(pictures, captions))
+    mixed = texts + pictures
+    removed = top(ask_without(space, evidence, texts, asked))
+    held = len(pictures) // 2
+    gone = top(ask(pictures[:held], captions[held:]))
+    there = top(ask(pictures[:held], captions[:held]))
+    pairs = [
+        ("passages", "gibberish", of_passages, top(ask(texts, noise)), 0.98),
+        ("passages", "Cranfield's questions", of_passages, top(ask(texts, aero)), 0.9),
+        ("passages", "captions of photographs", of_passages, top(ask(texts, captions)), 0.9),
+        ("passages", "the answering passage removed", of_passages, removed, 0.75),
+        ("photographs", "gibberish", of_pictures, top(ask(pictures, noise)), 0.98),
+        ("photographs", "XQuAD-en's questions", of_pictures, top(ask(pictures, words)), 0.9),
+        ("photographs", "the photograph removed", there, gone, 0.75),
+        ("passages and photographs", "gibberish", top(ask(mixed, words + captions)), top(ask(mixed, noise)), 0.98),
+        (
+            "passages and photographs",
+            "Cranfield's questions",
+            top(ask(mixed, words + captions)),
+            top(ask(mixed, aero)),
+            0.9,
+        ),
+    ]
+    lines = [
+        [where, what, f"{auroc(yes, no):.3f}", f"{goal:g}", f"{np.median(yes):.2f}", f"{np.median(no):.3f}",
+         f"{100 * (yes >= 0.2).mean():.0f}%", f"{100 * (no >= 0.2).mean():.0f}%"]
+        for where, what, yes, no, goal in pairs
+    ]  # fmt: skip
+    errors = []
+    for name, documents, questions, gains in (
+        ("XQuAD-en, odd paragraphs", texts, words, [{f"t{i}": 1.0} for _, i in asked]),
+        ("Flickr8k test, captions for photographs", pictures, captions, [{f"p{i}": 1.0} for i in range(len(captions))]),
+    ):
+        results = ask(documents, questions)
+        said = np.mean([c for one in results for c in one.confidences])
+        true = np.mean([one in g for r, g in zip(results, gains, strict=True) for one in r.ids])
+        errors.append([name, f"{calibration_error(results, gains):.3f}", f"{said:.3f}", f"{true:.3f}"])
+    text = "\n\n".join(
+        [
+            f"Measured on {machine()}; confidence of the best hit, default ranking, no labels.",
+            "**Abstention**: how well does the best hit's confidence tell questions with an answer from those without?",
+            table(
+                [
+                    "collection",
+                    "unanswerable",
+                    "AUROC",
+                    "goal",
+                    "median, answered",
+                    "median, not",
+                    "answered >= .2",
+                    "not >= .2",
+                ],
+                lines,
+            ),
+            "**Calibration** of the first ten hits' confidences (expected error over ten bins; goal .05)",
+            table(["questions", "error", "mean confidence", "share relevant"], errors),
+        ]
+    )
+    keep("trust", text, {"abstention": lines, "calibration": errors})
+
+
+def ask_without(space: Space, evidence: Evidence, texts: list, asked: list[tuple[str, int]]) -> list[Outcome]:
+    """Return the outcomes of questions in collections without the passage that answers: by fours of paragraphs."""
+    found: list[Outcome] = []
+    vectors = space.bundle.text.encode([q for q, _ in asked], "query")
+    groups = 4
+    for group in range(groups):
+        mine = [n for n, (_, i) in enumerate(asked) if i // 2 % groups == group]
+        gone = {asked[n][1] for n in mine}
+        left = [document for i, document in enumerate(texts) if i not in gone]
+        with world(space, left, [(asked[n][0], vectors[n], None) for n in mine], []) as here:
+            found += outcomes(here, evidence, {"default": Ranking()})["default"]
+    return found
+
+
+if __name__ == "__main__":
+    main()

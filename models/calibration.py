@@ -1,0 +1,214 @@
+"""Learns what a raw score is worth and writes it into bundle.json as ``evidence``: `python models/calibration.py`.
+
+Runs with the package alone (no torch), after build.py. What it sees: the pictures at the end of Flickr8k's dev split
+that no head was trained on, the even-numbered paragraphs of XQuAD-en, and shop photos of every other product. The
+rest of each, Flickr8k's test split, Cranfield and fashion are left to benchmarks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import data
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle
+from commonplace.retrieval import LEXICAL, Cosines, Curve, significance
+from commonplace.store import LocalStore
+from commonplace.types import Document, Filter, Item, Reading, Span
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Pairs = list[tuple[Floats, Mask]]
+"""Values (questions, items) and which pairs belong together, by source; every source counts the same."""
+
+STEP = 0.25  # of the histogram's bins, in standard deviations
+KNOTS = 12
+CHOSEN = {"joint": {"words": 0.5, "meaning": 0.8, "base": 0.0}, "crowd": 0.5, "expected": 1.0}
+"""How words and meaning of a text add up, and what a crowd of matches costs: by the development halves of Flickr8k in
+mixed collections, of XQuAD-en and of Cranfield (benchmarks/mixing.py --dev). Logistic regression of the first on
+Flickr8k and XQuAD would give .27, .78 and .20, and lose two points of Cranfield's nDCG@10."""
+RAREST = 3e-6  # a bin's share of unrelated pairs counts as this at least: no finite sample shows that there are none
+
+
+def histograms(pairs: Pairs, edges: Floats) -> tuple[Floats, Floats]:
+    """Return the share of related and of unrelated pairs in each bin."""
+    related, unrelated = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for values, belongs in pairs:
+        inside = np.clip(values, edges[0] + 1e-9, edges[-1] - 1e-9)
+        yes, no = np.histogram(inside[belongs], edges)[0], np.histogram(inside[~belongs], edges)[0]
+        related += yes / yes.sum() / len(pairs)
+        unrelated += no / no.sum() / len(pairs)
+    return related, unrelated
+
+
+def isotonic(values: Floats, weights: Floats) -> Floats:
+    """Return the rising sequence nearest to ``values`` in weighted squares (pool adjacent violators)."""
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        pools.append((value, weight, 1))
+        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
+            (a, wa, na), (b, wb, nb) = pools[-2], pools[-1]
+            pools[-2:] = [((a * wa + b * wb) / (wa + wb), wa + wb, na + nb)]
+    return np.concatenate([np.full(n, value) for value, _, n in pools])
+
+
+def curve(pairs: Pairs, edges: Floats) -> Curve:
+    """Return the log-likelihood ratio of a value, rising, through at most KNOTS knots.
+
+    Isotonic regression of "related" on the value, both kinds of pairs with equal weight: its logit is the ratio.
+    """
+    related, unrelated = histograms(pairs, edges)
+    unrelated = np.maximum(unrelated, RAREST * (related > 0))
+    weight = related + unrelated
+    seen = weight > 0
+    share = isotonic((related / np.maximum(weight, 1e-12))[seen], weight[seen])
+    middle = ((edges[1:] + edges[:-1]) / 2)[seen]
+    fine = (share > 1e-3) & (share < 1 - 1e-9) & (related[seen] > 2e-4)
+    x, y = middle[fine], np.log(share[fine] / (1 - share[fine]))
+    first = np.flatnonzero(np.diff(y, prepend=-np.inf) > 1e-9)  # flat runs by their first bin
+    x, y = x[first], y[first]
+    keep = np.unique(np.linspace(0, len(x) - 1, min(KNOTS, len(x))).round().astype(int))
+    return Curve(tuple(x[keep].round(3).tolist()), tuple(y[keep].round(3).tolist()))
+
+
+def significances(scores: Floats, chance: dict[str, float]) -> Floats:
+    """Return what the search makes of scores (questions, items): see :func:`commonplace.retrieval.significance`."""
+    known = Cosines(0, 0, 1, chance["mean"], chance["std"])
+    rows = [significance(row, len(row), float(row.mean()), float(row.std()), known) for row in scores]
+    return np.array(rows)
+
+
+def spread(scores: Floats, belongs: Mask) -> dict[str, float]:
+    found = scores[~belongs]
+    return {"mean": round(float(found.mean()), 4), "std": round(float(found.std()), 4)}
+
+
+def shares(questions: list[str], texts: list[str]) -> Floats:
+    """Return each question's word score with each text as a share of a full match, by the store's own search."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalStore(Path(folder), space="none", fingerprint="none", dim=1)
+        store.add([_reading(i, text) for i, text in enumerate(texts)], [])
+        found = np.zeros((len(questions), len(texts)))
+        row_of: dict[int, int] = {}
+        for i, question in enumerate(questions):
+            ranked = store.search_words(question, len(texts), Filter())
+            new = [int(key) for key in ranked.keys if int(key) not in row_of]
+            row_of |= {key: int(entry.item.id) for key, entry in store.entries(new).items()}
+            found[i, [row_of[int(key)] for key in ranked.keys]] = ranked.scores / max(ranked.full, 1e-6)
+        store.close()
+    return np.minimum(found, 1.5)
+
+
+def _reading(i: int, text: str) -> Reading:
+    document = Document(f"d{i}", f"file:///{i}", f"/{i}", "text/plain", str(i), items=1)
+    return Reading(document, (Item(str(i), document, "text", Span(), text),))
+
+
+def pictures(
+    bundle: Bundle, paths: list[Path], change: Callable[[Pixels], Pixels] = lambda pixels: pixels
+) -> dict[str, NDArray[np.float32]]:
+    """Return the vectors (n, dim) of picture files by view, read as the product reads them and then changed."""
+    from commonplace.readers import load_picture
+
+    found = [
+        bundle.image.views([change(load_picture(path).pixels) for path in paths[i : i + 64]])
+        for i in range(0, len(paths), 64)
+    ]
+    return {kind: np.concatenate([views[kind] for views in found]) for kind in found[0]}
+
+
+def cropped(pixels: Pixels) -> Pixels:
+    """Return most of a picture, mirrored: the same scene once more."""
+    height, width = pixels.shape[:2]
+    return np.ascontiguousarray(pixels[height // 8 : height - height // 20, width // 8 : width - width // 20][:, ::-1])
+
+
+def evidence(bundle: Bundle) -> dict[str, Any]:
+    """Return the section ``evidence`` of ``bundle.json``."""
+    dev, shops = data.flickr8k("dev"), data.grocery()
+    held = data.HELD
+    seen = pictures(bundle, dev.paths[-held:])
+    photos = seen["image"]
+    look = "look" if bundle.image.looks else "image"  # what pictures are compared with pictures by
+    looks, cut = seen[look], pictures(bundle, dev.paths[-held:], cropped)[look]
+    told = [dev.captions[-5 * held :][i::5] for i in range(5)]
+    captions = [bundle.text.encode(texts) for texts in told]
+    own = np.eye(held, dtype=bool)
+    passages, questions, answered_by = data.xquad("en")
+    even = [i for i, row in enumerate(answered_by) if row % 2 == 0]
+    asked = bundle.text.encode([questions[i] for i in even])
+    read = bundle.text.encode(passages)
+    answers = np.equal.outer([answered_by[i] for i in even], np.arange(len(passages)))
+    some = [i for i, product in enumerate(shops.shop_class) if product % 2 == 0]
+    shop = pictures(bundle, [shops.shop[i] for i in some])[look]
+    product = np.array([shops.shop_class[i] for i in some])
+    same = np.equal.outer(product, product)
+
+    def less(kind: str, rows: NDArray[np.float32]) -> NDArray[np.float32] | float:
+        found = bundle.hubness(kind, rows)
+        return 0.0 if found is None else found
+
+    # Each of the five captions once as the question and once as the caption that is there.
+    pairs_of_captions = [(captions[i] @ captions[(i + 1) % 5].T, own) for i in range(5)]
+    raw: dict[str, list[tuple[Floats, Mask]]] = {
+        "text->text": [_stack(pairs_of_captions), (asked @ read.T, answers)],
+        "text->image": [_stack([(rows @ photos.T - less("image", photos), own) for rows in captions])],
+        "image->text": [_stack([(photos @ rows.T - less("text", rows), own) for rows in captions])],
+        "image->image": [_no_self(shop @ shop.T, same), (cut @ looks.T, own)],
+    }
+    chance = {
+        "text->text": spread(*raw["text->text"][1]),
+        "text->image": spread(*raw["text->image"][0]),
+        "image->text": spread(*raw["image->text"][0]),
+        # Photographs of anything; what shelves have in common a collection of shelves finds in itself.
+        "image->image": spread(looks @ looks.T, own),
+    }
+    edges = np.arange(-3, 12 + STEP, STEP)
+    z = {arm: [(significances(s, chance[arm]), belongs) for s, belongs in sources] for arm, sources in raw.items()}
+    curves = {arm: curve(sources, edges) for arm, sources in z.items()}
+    of_words: Pairs = [
+        _stack([(shares(told[i], told[(i + 1) % 5]), own) for i in range(5)]),
+        (shares([questions[i] for i in even], passages), answers),
+    ]
+    curves[LEXICAL] = curve(of_words, np.array([-1e-9, 1e-9, *np.arange(0.05, 1.3, 0.05), 1.6]))
+    return {
+        "chance": chance,
+        "curves": {arm: {"at": list(c.at), "log_odds": list(c.log_odds)} for arm, c in curves.items()},
+        **CHOSEN,
+    }
+
+
+def _stack(sources: Pairs) -> tuple[Floats, Mask]:
+    return np.concatenate([values for values, _ in sources]), np.concatenate([belongs for _, belongs in sources])
+
+
+def _no_self(scores: Floats, belongs: Mask) -> tuple[Floats, Mask]:
+    """Return pairs of different things only, of equal number for each: a picture is no answer to itself."""
+    n = len(scores)
+    other = ~np.eye(n, dtype=bool)
+    return scores[other].reshape(n, n - 1), belongs[other].reshape(n, n - 1)
+
+
+def main() -> None:
+    """Write the section into the bundle's ``bundle.json``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
+    folder = parser.parse_args().bundle
+    bundle = Bundle(folder)
+    spec = bundle.spec | {"evidence": evidence(bundle)}
+    beside = folder / "bundle.part.json"
+    beside.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
+    beside.rename(folder / "bundle.json")
+    print(json.dumps(spec["evidence"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What a raw score is worth: from cosines and word scores to log-odds that may be added and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.store import Ranked
+
+__all__ = ["LEXICAL", "Cosines", "Curve", "Evidence", "significance"]
+
+LEXICAL = "lexical"
+SHRINK = 100
+"""Rows of the bundle's own background that a collection's statistics are mixed with: a folder of ten pictures says
+little about what unrelated pictures look like."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cosines:
+    """What an arm's cosines look like in the bundle's development data.
+
+    ``chance`` is reached by one in a hundred pairs that have nothing to do with each other, whose mean and standard
+    deviation are ``unrelated`` and ``spread``; ``mean`` and ``std`` are those of pairs that belong together.
+    """
+
+    chance: float
+    mean: float
+    std: float
+    unrelated: float = 0.0
+    spread: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A rising line through knots: what a value is worth in log-odds. Beyond the knots it goes on as at its ends."""
+
+    at: tuple[float, ...]
+    log_odds: tuple[float, ...]
+
+    def __call__(self, values: NDArray[Any]) -> Floats:
+        x, y = np.asarray(self.at), np.asarray(self.log_odds)
+        below, above = (y[1] - y[0]) / (x[1] - x[0]), (y[-1] - y[-2]) / (x[-1] - x[-2])
+        inside = np.interp(values, x, y)
+        inside = np.where(values < x[0], y[0] + (values - x[0]) * below, inside)
+        return np.asarray(np.where(values > x[-1], y[-1] + (values - x[-1]) * above, inside), np.float64)
+
+
+def significance(scores: NDArray[Any], count: int, mean: float, std: float, known: Cosines) -> Floats:
+    """Return by how many standard deviations each score exceeds what unrelated items reach.
+
+    ``mean`` and ``std`` are those of this question's scores over the ``count`` rows of the partition, nearly all of
+    which have nothing to do with it; they are mixed with the bundle's background by count. Where the background is
+    higher or wider it stands: in a collection on another subject the best of nothing is no find.
+    """
+    total = count + SHRINK
+    centre = (count * mean + SHRINK * known.unrelated) / total
+    width = ((count * std**2 + SHRINK * known.spread**2) / total) ** 0.5
+    centre, width = max(centre, known.unrelated), max(width, known.spread, 1e-6)
+    return np.asarray((np.asarray(scores, np.float64) - centre) / width)
+
+
+_LINE = Curve((0.0, 6.0), (-4.0, 7.0))
+"""For a bundle without curves of its own: about what every arm that was measured has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How much each arm's score tells, from ``bundle.json``; a part of the ranking state, not of the vectors.
+
+    Evidence is a log-likelihood ratio (natural logarithm): how much likelier the score is for an item that answers
+    than for one that does not. It adds up (Good 1950), and with the odds before the search it gives the probability
+    that the item is relevant. ``curves`` were learned by isotonic regression on development data. ``joint`` weighs
+    words and meaning where a text is asked by both, because they say partly the same. ``crowd``: where much in a view
+    matches, each match is worth less, and where little does more, by this power of the view's mean likelihood ratio.
+    ``expected``: how many items answer a question, as a rule.
+    """
+
+    arms: Mapping[str, Cosines]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    joint: tuple[float, float, float] = (0.5, 0.8, 0.0)  # words, meaning, and what is added
+    crowd: float = 0.5
+    expected: float = 1.0
+
+    @classmethod
+    def from_bundle(cls, spec: Mapping[str, Any]) -> Evidence:
+        """Return what ``bundle.json`` knows of its arms; curves it lacks are taken from a common line."""
+        learned = spec.get("evidence") or {}
+        arms = {}
+        for arm, found in spec["background"].items():
+            unrelated, related = found["unrelated"], found["related"]
+            chance = learned.get("chance", {}).get(arm, unrelated)
+            arms[arm] = Cosines(
+                unrelated["quantiles"]["0.99"], related["mean"], related["std"], chance["mean"], chance["std"]
+            )
+        curves = {
+            arm: Curve(tuple(curve["at"]), tuple(curve["log_odds"])) for arm, curve in learned.get("curves", {}).items()
+        }
+        settings = {name: learned[name] for name in ("crowd", "expected") if name in learned}
+        if "joint" in learned:
+            settings["joint"] = tuple(learned["joint"][name] for name in ("words", "meaning", "base"))
+        return cls(arms, curves, **settings)
+
+    def log_odds(self, arm: str, ranked: Ranked, scores: NDArray[Any] | None = None) -> Floats:
+        """Return the evidence of an arm's ``scores`` (default: the list's); of words by their share of a full match."""
+        scores = ranked.scores if scores is None else scores
+        if arm.endswith(LEXICAL):
+            share = np.asarray(scores, np.float64) / max(ranked.full, 1e-6)
+            return self.curves.get(LEXICAL, Curve((0.0, 1.0), (-3.0, 6.0)))(np.minimum(share, 1.5))
+        name = self._name(arm)
+        z = significance(scores, ranked.count, ranked.mean, ranked.std, self.arms[name])
+        return self.curves.get(name, _LINE)(z)
+
+    def nearness(self, arm: str, cosines: NDArray[np.float32]) -> Floats:
+        """Return values in [0, 1] for an arm's cosines alone, by a logistic curve.
+
+        One half stands midway between what unrelated pairs reach by chance and what related pairs have on average;
+        the width is two thirds of the spread of related pairs, so that it tells the good from the better.
+        """
+        known = self.arms[self._name(arm)]
+        middle = (known.chance + known.mean) / 2
+        return np.asarray(1 / (1 + np.exp((middle - cosines.astype(np.float64)) / (known.std / 1.5))), np.float64)
+
+    @staticmethod
+    def _name(arm: str) -> str:
+        """Return the arm whose cosines these are judged as: a vector of words and picture, and one fused of two
+        views, have none of their own."""
+        asked, partition = arm.removeprefix("not ").split("->")
+        asked = "text" if asked == "both" else asked
+        return f"{asked}->{asked if partition == 'item' else partition}"

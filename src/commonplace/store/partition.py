@@ -1,0 +1,471 @@
+"""Keeps the index of one partition abreast of the database, and its snapshot on disk worth mapping."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.store.base import Prepare, Questions, Ranked
+from commonplace.store.database import Database
+from commonplace.store.index import CODES_FROM, Index, Selection, measure
+from commonplace.store.snapshot import BLOCK, Block, Damaged, Info, Snapshot, identity, sums, write
+
+__all__ = ["Partition", "Settings", "blocks", "lock"]
+
+log = logging.getLogger("commonplace")
+
+Found = TypeVar("Found")
+
+FOLDER = "index"  # below the collection's folder
+MOST_IN_MEMORY = 65_536
+"""Rows that are held in memory beside the snapshot; what is more is streamed from the database at every search."""
+LEAST_WORTH = 8_192
+"""Changes since the snapshot that are not worth another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every partition of a store shares; see :class:`commonplace.store.LocalStore`."""
+
+    database: Database
+    folder: Path
+    dim: int
+    prepare: Prepare
+    state: str
+    questions: Questions
+    target: float
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far an index has followed the collection's history."""
+
+    lineage: str
+    generation: int
+    last: int  # highest item key
+    removed: int  # last line of the removal log
+
+
+class Partition:
+    """The index of one partition: a mapped snapshot, what was added since in memory, what was removed since by key.
+
+    Memory: at most ``MOST_IN_MEMORY`` rows; keys, codes and rows of the snapshot are mapped. Safe for threads.
+    """
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self._settings = settings
+        self.path = settings.folder / FOLDER / f"{quote(name, safe='')}.snapshot"
+        self._lock = threading.Lock()
+        self._index: Index | None = None
+        self._place = _Place("", -1, 0, 0)
+        self._memory = _Memory(settings.dim)
+        self._more = False  # rows stand in the database that are too many for memory
+        self._builder: threading.Thread | None = None
+        self._stopping = False
+        self._refused: tuple[int, int, int] | None = None  # a file that cannot be used: not to be tried again
+        self.problem = ""
+        """Why there is no snapshot although there was a file, in words."""
+
+    # --- searching -------------------------------------------------------------------------------------------
+
+    def search(self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False) -> Ranked:
+        """Return the best ``k`` items; see :meth:`Index.search`."""
+        return self._look(lambda index: index.search(query, k, allowed, offset=offset))
+
+    def score(
+        self, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
+    ) -> NDArray[np.float64]:
+        """Return the scores (n,) of these items; see :meth:`Index.score`."""
+        return self._look(lambda index: index.score(query, keys, offset=offset))
+
+    def gather(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return a row (n, dim) of each of these items; see :meth:`Index.gather`."""
+        return self._look(lambda index: index.gather(keys, self._settings.dim))
+
+    def _look(self, look: Callable[[Index], Found]) -> Found:
+        """Return what a look at the index finds; a damaged snapshot is looked at twice and then no more."""
+        for last in (False, True):
+            index = self.index()
+            try:
+                return look(index)
+            except Damaged as problem:
+                # Rows that were erased while we looked are no damage: the second look knows that they are gone.
+                if last:
+                    self._refuse(str(problem))
+                else:
+                    self.forget()
+        return look(self.index())
+
+    def index(self) -> Index:
+        """Return the index as the collection stands now."""
+        index = self._current()
+        if self._due(index):
+            self._build_beside()
+        return index
+
+    def _current(self) -> Index:
+        with self._lock, self._settings.database.snapshot() as database:
+            now = _now(database)
+            known = self._index is not None and now == (self._place.lineage, self._place.generation)
+            if not known or (self._more and identity(self.path) not in (None, self._refused)):
+                try:
+                    self._follow(database, *now)
+                except BaseException:
+                    self._index = None  # half a step is none
+                    raise
+            assert self._index is not None
+            return self._index
+
+    def _follow(self, database: sqlite3.Connection, lineage: str, generation: int) -> None:
+        """Bring the index up to what this reading transaction sees."""
+        base = None if self._index is None else self._index.base
+        trimmed = int(_meta(database, "trimmed") or 0)
+        known = self._index is not None and lineage == self._place.lineage and self._place.removed >= trimmed
+        behind = not known or self._more or len(self._memory) > LEAST_WORTH
+        found = identity(self.path) if behind else None
+        if not known or (found is not None and found != self._refused and (base is None or found != base.identity)):
+            base = self._map(lineage, generation, trimmed)
+            if base is not None or not known:
+                self._memory = _Memory(self._settings.dim)
+                start = base.info if base is not None else None
+                self._place = _Place(lineage, -1, start.last if start else 0, start.removed if start else 0)
+                gone = np.empty(0, np.int64)
+            else:
+                base, gone = (self._index.base, self._index.gone) if self._index else (None, np.empty(0, np.int64))
+        else:
+            gone = self._index.gone if self._index is not None else np.empty(0, np.int64)
+        place = self._place
+        if base is None and not place.last:  # an index that begins with nothing has nothing to lose
+            place.removed = int(database.execute("SELECT coalesce(max(key), 0) FROM removed").fetchone()[0])
+        removed = database.execute("SELECT key, item FROM removed WHERE key > ? ORDER BY key", (place.removed,))
+        lines = np.array(removed.fetchall(), dtype=np.int64).reshape(-1, 2)
+        if len(lines):
+            place.removed = int(lines[-1, 0])
+            gone = np.union1d(gone, lines[:, 1])
+        self._more = False
+        for block in blocks(database, self.name, place.last, self._settings):
+            if len(self._memory) + len(block[0]) > MOST_IN_MEMORY:
+                self._more = True
+                break
+            self._memory.add(block)
+            place.last = int(block[0][-1])
+        place.lineage, place.generation = lineage, generation
+        keys, rows, offsets = self._memory.block()
+        rest = (lambda last=place.last: self._rest(last)) if self._more else None
+        several = self._memory.several
+        self._index = Index(base, keys, rows, offsets, gone=gone, several=several, rest=rest)
+
+    def _rest(self, last: int) -> Iterator[Block]:
+        with self._settings.database.snapshot() as database:
+            yield from blocks(database, self.name, last, self._settings)
+
+    def _map(self, lineage: str, generation: int, trimmed: int) -> Snapshot | None:
+        """Return the snapshot on disk where it is whole and of this collection, ranking state and time."""
+        found = identity(self.path)
+        if found is None:
+            self.problem = ""
+        if found is None or found == self._refused:
+            return None
+        try:
+            base = Snapshot(self.path)
+            info = base.info
+            if (info.partition, info.dim) != (self.name, self._settings.dim):
+                raise Damaged("it is another partition's")
+            if info.state != self._settings.state:
+                raise Damaged("it was made for another ranking state")
+            if info.lineage != lineage or info.generation > generation or info.removed < trimmed:
+                raise Damaged("it stands for another history of the collection")
+            self.problem = ""
+            return base
+        except (Damaged, OSError, ValueError) as problem:
+            self._refused, self.problem = found, str(problem)
+            return None
+
+    def _refuse(self, why: str) -> None:
+        """Use the present file no more."""
+        with self._lock:
+            log.warning("the snapshot %s is damaged (%s): it is not used and will be made again", self.path, why)
+            self._refused, self.problem, self._index = identity(self.path), why, None
+
+    # --- the snapshot ----------------------------------------------------------------------------------------
+
+    def _due(self, index: Index) -> bool:
+        """Return whether so much has changed since the snapshot that another is worth its making."""
+        behind = len(index.keys) + len(index.dead)
+        size = 0 if index.base is None else len(index.base)
+        return index.rest is not None or behind > max(LEAST_WORTH, min(size // 8, MOST_IN_MEMORY // 2))
+
+    def _build_beside(self) -> None:
+        """Start to write a snapshot in a thread, where this process may and none does."""
+        with self._lock:
+            busy = self._builder is not None and self._builder.is_alive()
+            if busy or self._stopping or not self._settings.database.writable:
+                return
+            self._builder = threading.Thread(target=self._build_quietly, name=f"snapshot {self.name}", daemon=True)
+            self._builder.start()
+
+    def _build_quietly(self) -> None:
+        try:
+            self.build()
+        except Exception as problem:
+            if not self._stopping:
+                log.warning("the snapshot %s could not be written (%s): searches go on without it", self.path, problem)
+
+    def build(self) -> bool:
+        """Write a snapshot of the partition as it stands; False where another writer is at it, or this one closes."""
+        settings = self._settings
+        with lock(self.path) as mine:
+            if not mine:
+                return False
+            for left in self.path.parent.glob(f"{self.path.name}.*.part"):  # by a process that was killed
+                left.unlink(missing_ok=True)
+            with settings.database.snapshot() as database:
+                lineage, generation = _now(database)
+                rows = _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
+                source = _Source(database, self.name, settings)
+                info = Info(
+                    self.name,
+                    settings.state,
+                    lineage,
+                    generation,
+                    last=_one(database, "SELECT coalesce(max(key), 0) FROM items"),
+                    removed=_one(database, "SELECT coalesce(max(key), 0) FROM removed"),
+                    rows=rows,
+                    dim=settings.dim,
+                    offsets=source.offsets,
+                )
+                centre = source.centre(rows) if rows >= CODES_FROM else None
+
+                def measured(made: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
+                    return measure(made, self._ask, settings.target, lambda: self._stopping)
+
+                done = write(self.path, info, source.blocks(), centre, measured, lambda: self._stopping)
+        if done:
+            self.forget()
+        return done
+
+    def _ask(self, offset: bool) -> NDArray[np.float32] | None:
+        return self._settings.questions(self.name, offset)
+
+    def settle(self, *, always: bool = False) -> None:
+        """Bring the file in line with the database: erase what was removed, write it anew where that is worth it.
+
+        ``always`` writes it anew unless the partition is too small for one.
+        """
+        builder = self._builder
+        if builder is not None:
+            builder.join()
+        index = self._current()
+        if self._due(index) or (always and len(index) > LEAST_WORTH):
+            self._build_quietly()  # what was committed is safe in any case
+        elif index.base is not None and len(index.dead):
+            try:
+                with lock(self.path) as mine:
+                    if mine:
+                        index.base.erase(index.dead)
+            except OSError as problem:
+                log.warning("removed rows could not be erased from %s (%s)", self.path, problem.strerror)
+
+    def followed(self) -> int | None:
+        """Return the line of the removal log up to which the snapshot on disk has followed it, None without one."""
+        base = self._current().base
+        return None if base is None else base.info.removed
+
+    def forget(self) -> None:
+        """Let go of the index: the next search maps the file again."""
+        with self._lock:
+            self._index = None
+
+    def status(self) -> dict[str, Any]:
+        """Return type, rows, recall, bytes on disk and in memory, and what is not in the snapshot yet."""
+        index = self._current()
+        base = index.base
+        coded = base is not None and any(base.info.depths.values())
+        found: dict[str, Any] = {
+            "type": "binary codes, rescored" if coded else "exact",
+            "rows": len(index),
+            "recall": (base.info.recall if base is not None and base.info.recall else {"same": 1.0, "other": 1.0}),
+            "depth": base.info.depths if coded and base is not None else {},
+            "bytes": 0 if base is None else base.size,
+            "memory_bytes": index.rows.nbytes,
+            "snapshot_rows": 0 if base is None else len(base),
+            "not_in_snapshot": len(index.keys),
+            "removed_since": len(index.dead),
+        }
+        if self._more:
+            found["not_in_memory"] = "more rows are streamed from the database: run `commonplace compact`"
+        if self.problem:
+            found["problem"] = self.problem
+        return found
+
+    def close(self) -> None:
+        """Stop a thread that writes, and let go of the file."""
+        self._stopping = True
+        builder = self._builder
+        if builder is not None and builder is not threading.current_thread():
+            builder.join()
+        self.forget()
+
+
+class _Memory:
+    """Rows in memory, growing; what was handed out stays as it was."""
+
+    def __init__(self, dim: int) -> None:
+        self._count = 0
+        self._keys = np.empty(0, np.int64)
+        self._rows = np.empty((0, dim), np.float32)
+        self._offsets: NDArray[np.float32] | None = None
+        self.several = 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, block: Block) -> None:
+        keys, rows, offsets = block
+        end = self._count + len(keys)
+        if end > len(self._keys):
+            size = min(max(2 * end, 64), max(end, MOST_IN_MEMORY))
+            self._keys = _grown(self._keys, size)
+            self._rows = _grown(self._rows, size)
+            if self._offsets is not None:
+                self._offsets = _grown(self._offsets, size)
+        if offsets is not None and self._offsets is None:
+            self._offsets = np.zeros(len(self._keys), np.float32)
+        self._keys[self._count : end] = keys
+        self._rows[self._count : end] = rows
+        if offsets is not None and self._offsets is not None:
+            self._offsets[self._count : end] = offsets
+        near = keys if not self._count else np.concatenate([self._keys[max(0, self._count - 64) : self._count], keys])
+        self.several = max(self.several, int(np.unique(near, return_counts=True)[1].max()))
+        self._count = end
+
+    def block(self) -> Block:
+        offsets = None if self._offsets is None else self._offsets[: self._count]
+        return self._keys[: self._count], self._rows[: self._count], offsets
+
+
+def _grown(values: NDArray[Any], size: int) -> NDArray[Any]:
+    found = np.empty((size, *values.shape[1:]), values.dtype)
+    found[: len(values)] = values
+    return found
+
+
+class _Source:
+    """All rows of a partition from the database, in blocks of a known total."""
+
+    def __init__(self, database: sqlite3.Connection, name: str, settings: Settings) -> None:
+        self._database, self._name, self._settings = database, name, settings
+        first = next(blocks(database, name, 0, settings, size=64), None)
+        self.offsets = first is not None and first[2] is not None
+
+    def blocks(self) -> Iterator[Block]:
+        return blocks(self._database, self._name, 0, self._settings)
+
+    def centre(self, rows: int) -> NDArray[np.float32]:
+        """Return the mean (dim,) of rows from eight places of the partition."""
+        last = _one(self._database, "SELECT coalesce(max(key), 0) FROM items")
+        found = []
+        for part in range(8):
+            start = last * part // 8
+            found.append(next(blocks(self._database, self._name, start, self._settings, size=2048), None))
+        sample = np.concatenate([block[1] for block in found if block is not None])
+        return np.asarray(np.nanmean(sample, axis=0, dtype=np.float64), dtype=np.float32)
+
+
+def blocks(
+    database: sqlite3.Connection, name: str, after: int, settings: Settings, size: int = BLOCK
+) -> Iterator[Block]:
+    """Yield the prepared rows of items with keys over ``after``, by key, whole items together, about ``size`` at once.
+
+    A vector that is missing or is not what was stored becomes a row of NaN, which no search finds, and is logged.
+    """
+    # The plus keeps SQLite from an index by which it would have to sort.
+    cursor = database.execute(
+        "SELECT v.item, w.vector, w.checksum FROM views v "
+        "LEFT JOIN vectors w ON w.partition = v.partition AND w.view = v.view "
+        "WHERE v.item > ? AND +v.partition = ? ORDER BY v.item",
+        (after, name),
+    )
+    kept: list[tuple[int, bytes | None, int | None]] = []
+    while True:
+        found = cursor.fetchmany(size)
+        kept += found
+        if not kept:
+            return
+        end = len(kept)
+        if len(found) == size:  # the last item may go on in the next piece
+            while end and kept[end - 1][0] == kept[-1][0]:
+                end -= 1
+            if not end:
+                continue
+        piece, kept = kept[:end], kept[end:]
+        yield _block(piece, name, settings)
+
+
+def _block(piece: list[tuple[int, bytes | None, int | None]], name: str, settings: Settings) -> Block:
+    keys = np.fromiter((row[0] for row in piece), np.int64, len(piece))
+    raw, bad = vectors_of([row[1] for row in piece], [row[2] for row in piece], settings.dim)
+    if len(bad):
+        log.warning("%d vectors of %s are damaged and left out: run `commonplace doctor`", len(bad), name)
+    rows, offsets = settings.prepare(name, raw)
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    if len(bad):
+        rows[bad] = np.nan
+    return keys, rows, None if offsets is None else np.asarray(offsets, dtype=np.float32)
+
+
+def vectors_of(
+    blobs: list[bytes | None], checksums: list[int | None], dim: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return vectors (n, dim) as they were stored, and which of them are damaged (those are zeros)."""
+    width = 4 * dim
+    whole = [blob if isinstance(blob, bytes) and len(blob) == width else bytes(width) for blob in blobs]
+    raw = np.frombuffer(b"".join(whole), dtype="<f4").reshape(-1, dim).astype(np.float32)
+    stored = np.fromiter((-1 if value is None else value for value in checksums), np.int64, len(checksums))
+    bad = np.flatnonzero(sums(raw) != stored)
+    raw[bad] = 0
+    return raw, bad
+
+
+def _now(database: sqlite3.Connection) -> tuple[str, int]:
+    found = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
+    return found["lineage"], int(found["generation"])
+
+
+def _meta(database: sqlite3.Connection, name: str) -> str | None:
+    row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
+    return int(database.execute(question, values).fetchone()[0])
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[bool]:
+    """Hold the right to write the snapshot ``path``; yields False where another process or thread has it."""
+    import fcntl
+
+    path.parent.mkdir(exist_ok=True)
+    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(handle)

@@ -1,0 +1,66 @@
+"""The tables of a collection, by version, and the checksum that each row carries."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+__all__ = ["LEXICON", "SCHEMA", "SCHEMA_VERSION", "UPGRADES", "checksum"]
+
+SCHEMA_VERSION = 2
+SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
+    key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, uri TEXT NOT NULL, path TEXT NOT NULL,
+    media_type TEXT NOT NULL, content_hash TEXT NOT NULL, title TEXT, status TEXT NOT NULL, error TEXT,
+    stamp TEXT NOT NULL, items INTEGER NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE items (
+    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,  -- never used again: a search may hold it
+    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+    modality TEXT NOT NULL, span TEXT NOT NULL, text TEXT, title TEXT, picture TEXT,
+    checksum INTEGER NOT NULL);
+CREATE INDEX items_document ON items (document, modality);
+CREATE INDEX items_modality ON items (modality);
+CREATE INDEX items_picture ON items (picture) WHERE picture IS NOT NULL;
+CREATE TABLE removed (  -- by which indexes follow
+    key INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL);
+CREATE TABLE views (
+    item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
+    PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
+CREATE INDEX views_view ON views (partition, view);
+CREATE TABLE vectors (
+    partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
+    PRIMARY KEY (partition, view));
+CREATE TABLE pictures (
+    hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INTEGER, height INTEGER, checksum INTEGER NOT NULL);
+"""
+LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
+    words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
+"""Full text over words that :func:`commonplace.store.segment.index_words` made; the text itself stands in items."""
+
+UPGRADES = {
+    1: """
+ALTER TABLE documents ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE vectors ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pictures ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+DROP INDEX items_document;
+DROP INDEX items_picture;
+CREATE INDEX items_document ON items (document, modality);
+CREATE INDEX items_modality ON items (modality);
+CREATE INDEX items_picture ON items (picture) WHERE picture IS NOT NULL;
+CREATE TABLE removed (key INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL);
+INSERT INTO meta VALUES ('lineage', lower(hex(randomblob(10))));
+UPDATE documents SET checksum =
+    checksum_of(id, uri, path, media_type, content_hash, title, status, error, stamp, items);
+UPDATE items SET checksum = checksum_of(id, document, modality, span, text, title, picture);
+UPDATE vectors SET checksum = checksum_of_vector(vector);
+UPDATE pictures SET checksum = checksum_of(thumbnail, width, height);
+""",
+}
+"""What makes a collection of each older schema one of the next."""
+
+
+def checksum(*values: Any) -> int:
+    """Return the CRC of the values of a row, text, bytes, numbers and None, as SQLite gives them back."""
+    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))

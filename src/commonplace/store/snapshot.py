@@ -1,0 +1,334 @@
+"""One partition's prepared rows in one mapped file: a cache of what SQLite holds, every row with its checksum.
+
+::
+
+    8 bytes magic, uint32 length and CRC of the description, the description (JSON), zeros to HEAD
+    keys       int64   (n,)        the item of each row, ascending
+    sums       uint32  (n,)        checksum of the row, its offset and its key
+    code_sums  uint32  (n,)        the same of the code; only with codes
+    offsets    float32 (n,)        only where the partition has them
+    codes      uint8   (n, bytes)  the signs of the row less the centre; only with codes
+    rows       float32 (n, dim)
+
+A file is written beside and renamed, so that a reader keeps what it has mapped. The only change in place is
+:meth:`Snapshot.erase`, which leaves zeros where a removed item's row was.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Damaged", "Info", "Snapshot", "sums", "write"]
+
+MAGIC = b"CMNPLSN2"
+HEAD = 32768  # bytes before the first section: room for the description, whose centre has four bytes a dimension
+PAGE = 4096
+BLOCK = 16384  # rows that are read, checked or written at once
+
+Block = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]
+"""Keys (n,), prepared rows (n, dim) and their offsets (n,) or None."""
+
+
+class Damaged(Exception):
+    """A snapshot does not hold what was written. Never leaves the store: the snapshot is thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a snapshot stands for. ``lineage``, ``generation``, ``last`` (highest item key) and ``removed`` (last line
+    of the removal log) are its place in the collection's history; ``state`` names the ranking state its rows were
+    prepared under; ``several`` is the most rows one item has.
+
+    ``depths`` says for each direction (``same``, ``other``: the kind of question) how many candidates the codes must
+    give for each hit wanted, 0 where only a full scan was good enough; ``recall`` what that reached of the exact ten.
+    """
+
+    partition: str
+    state: str
+    lineage: str
+    generation: int
+    last: int
+    removed: int
+    rows: int
+    dim: int
+    several: int = 1
+    offsets: bool = False
+    code_bytes: int = 0
+    depths: dict[str, float] = field(default_factory=dict)
+    recall: dict[str, float] = field(default_factory=dict)
+
+
+def sums(*columns: NDArray[Any]) -> NDArray[np.uint32]:
+    """Return a checksum (n,) over the rows of ``columns``: arrays (n, ...) of whole 32-bit words a row.
+
+    Words times odd numbers, modulo 2**32: any change within one word shows, any other with a probability of
+    1 - 2**-32. One pass of NumPy, where a CRC would be a call a row.
+    """
+    total: Any = np.uint32(0x9E3779B1)  # so that zeros have a checksum that is not zero
+    width = 1
+    for column in columns:
+        each = int(np.prod(column.shape[1:])) * column.itemsize // 4
+        words = np.ascontiguousarray(column).view(np.uint32).reshape(len(column), each)
+        count = np.arange(width, width + words.shape[1], dtype=np.uint64)
+        weights = ((count * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) | np.uint64(1)).astype(np.uint32)
+        total = total + words @ weights
+        width += words.shape[1]
+    return np.asarray(total, dtype=np.uint32)
+
+
+def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], int]:
+    """Return where each section begins, its type and shape, and the length of the file."""
+    parts: list[tuple[str, Any, tuple[int, ...]]] = [("keys", "<i8", (info.rows,)), ("sums", "<u4", (info.rows,))]
+    if info.code_bytes:
+        parts.append(("code_sums", "<u4", (info.rows,)))
+    if info.offsets:
+        parts.append(("offsets", "<f4", (info.rows,)))
+    if info.code_bytes:
+        parts.append(("codes", "u1", (info.rows, info.code_bytes)))
+    parts.append(("rows", "<f4", (info.rows, info.dim)))
+    found, at = {}, HEAD
+    for name, kind, shape in parts:
+        found[name] = (at, np.dtype(kind), shape)
+        at += -(-int(np.prod(shape)) * np.dtype(kind).itemsize // PAGE) * PAGE
+    return found, at
+
+
+class Snapshot:
+    """A mapped snapshot. Raises Damaged where the file is not whole; what stands in a row is checked when it is used.
+
+    ``keys``, ``rows``, ``offsets`` and ``codes`` are views of the file. Codes and keys are checked here, at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self.identity = _identity(os.fstat(file.fileno()))
+            self.info, self.centre, key_sum = _read_head(file.read(HEAD))
+            layout, size = _layout(self.info)
+            if os.fstat(file.fileno()).st_size != size:
+                raise Damaged("its length is wrong")
+            self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+            self._file = os.dup(file.fileno())
+        self._place = layout["rows"][0]
+        sections = {
+            name: np.frombuffer(self._map, kind, int(np.prod(shape)), at).reshape(shape)
+            for name, (at, kind, shape) in layout.items()
+        }
+        self.keys: NDArray[np.int64] = sections["keys"]
+        self.rows: NDArray[np.float32] = sections["rows"]
+        self.offsets: NDArray[np.float32] | None = sections.get("offsets")
+        self.codes: NDArray[np.uint8] | None = sections.get("codes")
+        self._sums: NDArray[np.uint32] = sections["sums"]
+        if zlib.crc32(self.keys.data) != key_sum:
+            raise Damaged("its keys are not those that were written")
+        if self.codes is not None and (sums(self.codes) != sections["code_sums"]).any():
+            raise Damaged("its codes are not those that were written")
+
+    def __len__(self) -> int:
+        return self.info.rows
+
+    @property
+    def size(self) -> int:
+        """Length of the file in bytes."""
+        return len(self._map)
+
+    def good(self, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return for each of these rows whether it is what was written."""
+        more = [] if self.offsets is None else [self.offsets[at]]
+        return np.equal(sums(self.take(at), *more, self.keys[at]), self._sums[at])
+
+    def bad(self) -> NDArray[np.int64]:
+        """Return the places of all rows that are not what was written; reads the whole file."""
+        found = []
+        for i in range(0, len(self), BLOCK):
+            at = np.arange(i, min(i + BLOCK, len(self)))
+            found.append(at[~self.good(at)])
+        return np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def take(self, at: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return a copy of these rows (n, dim) that leaves no mapped pages behind."""
+        if len(at) > READ_ROWS:
+            rows = self.rows[at]
+            self.release()
+            return rows
+        rows = np.empty((len(at), self.info.dim), np.float32)
+        width = self.info.dim * 4
+        room = rows.data.cast("B") if len(at) else memoryview(b"")
+        for i, row in enumerate(at.tolist()):
+            if os.preadv(self._file, (room[i * width : (i + 1) * width],), self._place + row * width) != width:
+                raise Damaged("it was cut while it was read")
+        return rows
+
+    def release(self) -> None:
+        """Let go of the mapped rows' pages: they stay in the system's file cache, but are not this process's."""
+        start = self._place // mmap.PAGESIZE * mmap.PAGESIZE
+        if hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED, start, len(self._map) - start)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):  # never opened
+            os.close(self._file)
+
+    def erase(self, at: NDArray[np.int64]) -> None:
+        """Put zeros, with their checksums, where these rows were: for items that the removal log names."""
+        layout, _ = _layout(self.info)
+        zero = np.zeros((1, self.info.dim), np.float32)
+        with self.path.open("r+b") as file:
+            if _identity(os.fstat(file.fileno())) != self.identity:
+                return  # another snapshot by now
+
+            def put(name: str, row: int, value: NDArray[Any]) -> None:
+                os.pwrite(file.fileno(), value.tobytes(), layout[name][0] + row * value.nbytes)
+
+            for row in at.tolist():
+                if not self.rows[row].any():
+                    continue
+                none = np.zeros(1, np.float32)
+                more = [] if self.offsets is None else [none]
+                put("rows", row, zero)
+                if self.offsets is not None:
+                    put("offsets", row, none)
+                put("sums", row, sums(zero, *more, self.keys[row : row + 1]))
+                if self.codes is not None:
+                    code = np.zeros((1, self.info.code_bytes), np.uint8)
+                    put("codes", row, code)
+                    put("code_sums", row, sums(code))
+            os.fsync(file.fileno())
+
+
+READ_ROWS = 512
+"""So few rows are read one by one: a touch of a mapped row may map two megabytes around it."""
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int, int]:
+    return (stat.st_dev, stat.st_ino, stat.st_size)
+
+
+def identity(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells this file from one that took its name later, or None where there is none."""
+    with suppress(OSError):
+        return _identity(path.stat())
+    return None
+
+
+def _read_head(head: bytes) -> tuple[Info, NDArray[np.float32], int]:
+    try:
+        magic, length, crc = struct.unpack_from("<8sII", head)
+        text = head[16 : 16 + length]
+        if magic != MAGIC or len(text) != length or zlib.crc32(text) != crc:
+            raise Damaged("its description is not what was written")
+        values = json.loads(text)
+        centre = np.frombuffer(base64.b64decode(values.pop("centre")), dtype="<f4")
+        key_sum = int(values.pop("key_sum"))
+        return Info(**values), centre, key_sum
+    except (struct.error, ValueError, TypeError, KeyError) as problem:
+        raise Damaged("its description cannot be read") from problem
+
+
+def write(
+    path: Path,
+    info: Info,
+    blocks: Iterator[Block],
+    centre: NDArray[np.float32] | None,
+    measure: Callable[[Snapshot], tuple[dict[str, float], dict[str, float]]],
+    stop: Callable[[], bool],
+) -> bool:
+    """Write ``blocks`` (``info.rows`` rows, keys ascending) beside ``path``, measure, rename; False where stopped.
+
+    With a ``centre`` (dim,) every row gets its code. ``measure`` is given the snapshot before it takes its name, and
+    returns the depths and the recall that :class:`Info` keeps.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    info = replace(info, code_bytes=0 if centre is None else code_bytes(info.dim))
+    layout, size = _layout(info)
+    try:
+        with beside.open("w+b") as file:
+            file.truncate(size)
+
+            def put(name: str, row: int, values: NDArray[Any]) -> None:
+                at, kind, shape = layout[name]
+                width = kind.itemsize * int(np.prod(shape[1:]))
+                data = np.ascontiguousarray(values, dtype=kind).data.cast("B")
+                done = 0
+                while done < len(data):
+                    done += os.pwrite(file.fileno(), data[done:], at + row * width + done)
+
+            row, key_sum, several, last, run = 0, 0, 1, -1, 0
+            for keys, rows, offsets in blocks:
+                if stop():
+                    return False
+                put("keys", row, keys)
+                put("rows", row, rows)
+                if offsets is not None:
+                    put("offsets", row, offsets)
+                put("sums", row, sums(rows, *([] if offsets is None else [offsets]), keys))
+                if centre is not None:
+                    codes = encode(rows, centre)
+                    put("codes", row, codes)
+                    put("code_sums", row, sums(codes))
+                key_sum = zlib.crc32(np.ascontiguousarray(keys).data, key_sum)
+                for own, count in zip(*np.unique(keys, return_counts=True), strict=True):
+                    run = run + int(count) if own == last else int(count)
+                    several, last = max(several, run), int(own)
+                row += len(keys)
+            if row != info.rows:
+                raise Damaged(f"there are {row} rows where {info.rows} were counted")
+
+            def describe(info: Info) -> None:
+                where = b"" if centre is None else centre.astype("<f4").tobytes()
+                values = {**asdict(info), "centre": base64.b64encode(where).decode(), "key_sum": key_sum}
+                text = json.dumps(values).encode()
+                if len(text) > HEAD - 16:
+                    raise Damaged("its description is too long")
+                head = struct.pack("<8sII", MAGIC, len(text), zlib.crc32(text)) + text
+                os.pwrite(file.fileno(), head.ljust(HEAD, b"\0"), 0)
+
+            info = replace(info, several=several)
+            describe(info)
+            depths, recall = measure(Snapshot(beside))
+            describe(replace(info, depths=depths, recall=recall))
+            os.fsync(file.fileno())
+        if stop():
+            return False
+        beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return True
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def code_bytes(dim: int) -> int:
+    """Return the bytes of a code: of at least ``dim`` bits, and of a length that FAISS compares in registers."""
+    least = -(-dim // 8)
+    return next((size for size in (4, 8, 16, 32, 64) if size >= least), -(-least // 4) * 4)
+
+
+def encode(rows: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the signs of ``rows`` (n, dim) less ``centre`` as bits (n, bytes).
+
+    What room a code has beyond ``dim`` bits holds the signs of sums of three values each: a quarter fewer candidates
+    for the same recall, for nothing.
+    """
+    near = rows - centre
+    dim = near.shape[1]
+    spare = 8 * code_bytes(dim) - dim
+    one = np.arange(spare)
+    sums_of_three = near[:, one % dim] + near[:, (one + spare) % dim] - near[:, (one + 2 * spare) % dim]
+    return np.packbits(np.hstack([near > 0, sums_of_three > 0]), axis=1)

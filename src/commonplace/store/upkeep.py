@@ -1,0 +1,388 @@
+"""Care of a collection's files: what is wrong with them and what can be mended, one-file backups, restoring."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from commonplace.errors import CollectionError, ModelMismatch, VersionError
+from commonplace.store.base import Fault
+from commonplace.store.database import Database
+from commonplace.store.partition import FOLDER, Settings, vectors_of
+from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum
+from commonplace.store.segment import index_words
+from commonplace.store.snapshot import Damaged, Snapshot
+from commonplace.types import text_view
+
+__all__ = ["Doctor", "backup", "restored"]
+
+log = logging.getLogger("commonplace")
+
+ADD_AGAIN = "add the file again with `commonplace add`: what is whole is not embedded again"
+FROM_BACKUP = "restore a backup with `commonplace restore FILE --replace`"
+BATCH = 10_000
+
+
+class Doctor:
+    """Compares everything that a collection holds twice, or has a checksum of; with ``repair`` mends what it can.
+
+    Nothing is embedded here. What cannot be mended from the collection itself is left out of searches, and its
+    document is marked so that the next ``add`` reads it again.
+    """
+
+    def __init__(self, settings: Settings, *, repair: bool) -> None:
+        self._settings = settings
+        self._database = settings.database
+        self._repair = repair
+        self.faults: list[Fault] = []
+
+    def run(self) -> list[Fault]:
+        """Return the faults, the gravest first. Raises CollectionError where the database cannot be read at all."""
+        if not self._file():
+            return self.faults
+        with self._transaction() as database:
+            self._documents(database)
+            self._items(database)
+            self._vectors(database)
+            self._views(database)
+            self._pictures(database)
+            self._words(database)
+        self._snapshots()
+        return self.faults
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if not self._repair:
+            with self._database.snapshot() as database:
+                yield database
+            return
+        with self._database.write() as database:
+            yield database
+            database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
+
+    def _found(self, what: str, count: int, remedy: str, *, repaired: bool = False) -> None:
+        if count:
+            self.faults.append(Fault(what, count, remedy, repaired and self._repair))
+
+    # --- the database ----------------------------------------------------------------------------------------
+
+    def _file(self) -> bool:
+        """Ask SQLite whether its file is whole; False where looking further makes no sense."""
+
+        def ask() -> list[str]:
+            try:
+                return [row[0] for row in self._database.all("PRAGMA integrity_check(20)") if row[0] != "ok"]
+            except CollectionError as problem:
+                return [str(problem)]
+
+        found = ask()
+        if not found:
+            return True
+        indexes_only = all(" index " in line for line in found)
+        if indexes_only and self._repair:
+            self._database.all("REINDEX")
+            if not ask():
+                self._found(f"the database's own indexes: {found[0]}", len(found), "made anew", repaired=True)
+                return True
+        remedy = "run `commonplace doctor --repair`" if indexes_only else FROM_BACKUP
+        self._found(f"the database file {self._database.path}: {found[0]}", len(found), remedy)
+        return indexes_only
+
+    def _documents(self, database: sqlite3.Connection) -> None:
+        bad = []
+        question = (
+            "SELECT key, checksum, id, uri, path, media_type, content_hash, title, status, error, stamp, items "
+            "FROM documents"
+        )
+        for key, expected, *values in database.execute(question):
+            if checksum(*values) != expected:
+                bad.append((key, values[0]))
+        names = ", ".join(str(id_) for _, id_ in bad[:3])
+        self._found(
+            f"documents whose row is not what was stored ({names})",
+            len(bad),
+            f"`commonplace remove` them by id and {ADD_AGAIN}; or {FROM_BACKUP}",
+        )
+
+    def _items(self, database: sqlite3.Connection) -> None:
+        bad, owners = 0, set()
+        question = "SELECT checksum, id, document, modality, span, text, title, picture FROM items"
+        for expected, *values in database.execute(question):
+            if checksum(*values) != expected:
+                bad += 1
+                owners.add(values[1])
+        self._found(
+            f"items that are not what was stored, in {self._paths(database, owners)}: searches leave them out",
+            bad,
+            ADD_AGAIN,
+        )
+        self._read_again(database, owners)
+
+    def _vectors(self, database: sqlite3.Connection) -> None:
+        bad: list[tuple[str, str, int]] = []
+        cursor = database.execute("SELECT partition, view, checksum, vector FROM vectors")
+        while rows := cursor.fetchmany(BATCH):
+            values, damaged = vectors_of([row[3] for row in rows], [row[2] for row in rows], self._settings.dim)
+            finite = np.isfinite(values).all(axis=1)
+            wrong = np.union1d(damaged, np.flatnonzero(~finite))
+            bad += [(rows[n][0], rows[n][1], rows[n][2]) for n in wrong.tolist()]
+        mended = self._mend_vectors(database, bad) if bad and self._repair else set()
+        self._found("vectors that were damaged", len(mended), "taken from the snapshot", repaired=True)
+        left = [one[:2] for one in bad if one[:2] not in mended]
+        owners: set[int] = set()
+        for partition, view in left:
+            question = "SELECT i.document FROM views v JOIN items i ON i.key = v.item WHERE v.partition=? AND v.view=?"
+            owners.update(row[0] for row in database.execute(question, (partition, view)))
+        self._found(
+            f"vectors of the wrong length, not numbers or not what was stored, of {self._paths(database, owners)}",
+            len(left),
+            ADD_AGAIN,
+        )
+        if self._repair and left:
+            database.executemany("DELETE FROM vectors WHERE partition = ? AND view = ?", left)
+            self._read_again(database, owners)
+
+    def _mend_vectors(self, database: sqlite3.Connection, bad: list[tuple[str, str, int]]) -> set[tuple[str, str]]:
+        """Take vectors from snapshots whose rows are raw; their checksums say whether they are. Return which."""
+        mended: set[tuple[str, str]] = set()
+        for path in (self._settings.folder / FOLDER).glob("*.snapshot"):
+            try:
+                base = Snapshot(path)
+            except (Damaged, OSError, ValueError):
+                continue
+            for partition, view, expected in bad:
+                if partition != base.info.partition:
+                    continue
+                question = "SELECT item FROM views WHERE partition = ? AND view = ?"
+                for (item,) in database.execute(question, (partition, view)).fetchall():
+                    at = np.flatnonzero(base.keys == item)
+                    for row in base.rows[at]:
+                        _, wrong = vectors_of([row.astype("<f4").tobytes()], [expected], self._settings.dim)
+                        if not len(wrong):
+                            database.execute(
+                                "UPDATE vectors SET vector = ? WHERE partition = ? AND view = ?",
+                                (row.astype("<f4").tobytes(), partition, view),
+                            )
+                            mended.add((partition, view))
+        return mended
+
+    def _views(self, database: sqlite3.Connection) -> None:
+        lost = database.execute(
+            "SELECT i.document FROM views v LEFT JOIN items i ON i.key = v.item WHERE NOT EXISTS "
+            "(SELECT 1 FROM vectors w WHERE w.partition = v.partition AND w.view = v.view)"
+        ).fetchall()
+        owners = {row[0] for row in lost if row[0] is not None}
+        self._found(f"views without their vector, of {self._paths(database, owners)}", len(lost), ADD_AGAIN)
+        self._read_again(database, owners)
+        orphans = "FROM views WHERE item NOT IN (SELECT key FROM items)"
+        (count,) = database.execute(f"SELECT count(*) {orphans}").fetchone()
+        self._found("views of items that are gone", count, "removed", repaired=True)
+        unused = "FROM vectors WHERE NOT EXISTS (SELECT 1 FROM views v WHERE v.partition = vectors.partition AND "
+        unused += "v.view = vectors.view)"
+        (spare,) = database.execute(f"SELECT count(*) {unused}").fetchone()
+        self._found("vectors that no item has", spare, "removed", repaired=True)
+        lonely = "FROM items WHERE document NOT IN (SELECT key FROM documents)"
+        (items,) = database.execute(f"SELECT count(*) {lonely}").fetchone()
+        self._found("items of documents that are gone", items, "removed", repaired=True)
+        if self._repair:
+            database.execute(f"DELETE {lonely}")
+            database.execute(f"DELETE {orphans}")
+            database.execute(f"DELETE {unused}")
+
+    def _pictures(self, database: sqlite3.Connection) -> None:
+        question = "SELECT hash, checksum, thumbnail, width, height FROM pictures"
+        bad = [hash_ for hash_, expected, *values in database.execute(question) if checksum(*values) != expected]
+        lost = database.execute(
+            "SELECT document FROM items WHERE picture IS NOT NULL AND picture NOT IN (SELECT hash FROM pictures)"
+        ).fetchall()
+        owners = {row[0] for row in lost}
+        for hash_ in bad:
+            found = database.execute("SELECT document FROM items WHERE picture = ?", (hash_,))
+            owners.update(row[0] for row in found)
+        where = self._paths(database, owners)
+        self._found(f"thumbnails that are not what was stored, of {where}", len(bad), ADD_AGAIN)
+        self._found(f"pictures without their thumbnail, in {where}", len(lost), ADD_AGAIN)
+        unused = "FROM pictures WHERE NOT EXISTS (SELECT 1 FROM items WHERE picture = hash)"
+        (spare,) = database.execute(f"SELECT count(*) {unused}").fetchone()
+        self._found("thumbnails that no item has", spare, "removed", repaired=True)
+        if self._repair:
+            database.executemany("DELETE FROM pictures WHERE hash = ?", [(hash_,) for hash_ in bad])
+            database.execute(f"DELETE {unused}")
+            self._read_again(database, owners)
+
+    def _words(self, database: sqlite3.Connection) -> None:
+        """Index all words once more, beside, and compare: every word, place and length."""
+        database.execute("DROP TABLE IF EXISTS temp.fresh")
+        database.execute(LEXICON.format("temp.fresh"))
+        try:
+            _fill(database, "temp.fresh")
+            different = False
+            with suppress(sqlite3.DatabaseError):
+                different = _fingerprint(database, "main", "lexicon") == _fingerprint(database, "temp", "fresh")
+            if different:
+                return
+            if self._repair:
+                database.execute("DROP TABLE lexicon")
+                database.execute(LEXICON.format("lexicon"))
+                _fill(database, "lexicon")
+            remedy = "made anew" if self._repair else "run `commonplace doctor --repair`: it is made anew"
+            self._found("the word index does not hold the words of the items", 1, remedy, repaired=True)
+        finally:
+            database.execute("DROP TABLE IF EXISTS temp.fresh")
+
+    def _paths(self, database: sqlite3.Connection, documents: set[int]) -> str:
+        """Return the paths of these documents in words, three of them at most."""
+        found = []
+        for key in sorted(documents)[:3]:
+            row = database.execute("SELECT path FROM documents WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                found.append(os.fsdecode(row[0]) if isinstance(row[0], bytes) else str(row[0]))
+        more = f" and {len(documents) - 3} more" if len(documents) > 3 else ""
+        return ", ".join(found) + more or "no document"
+
+    def _read_again(self, database: sqlite3.Connection, documents: set[int]) -> None:
+        """Take the stamps off documents, so that the next ``add`` reads them again."""
+        if not self._repair:
+            return
+        columns = "id, uri, path, media_type, content_hash, title, status, error, stamp, items"
+        for key in documents:
+            row = database.execute(f"SELECT checksum, {columns} FROM documents WHERE key = ?", (key,)).fetchone()
+            if row is None or checksum(*row[1:]) != row[0]:
+                continue
+            values = [*row[1:]]
+            values[8] = ""
+            database.execute("UPDATE documents SET stamp = '', checksum = ? WHERE key = ?", (checksum(*values), key))
+
+    # --- the snapshots ---------------------------------------------------------------------------------------
+
+    def _snapshots(self) -> None:
+        folder = self._settings.folder / FOLDER
+        for path in sorted(folder.glob("*.snapshot")):
+            fault = ""
+            count = 1
+            try:
+                base = Snapshot(path)
+                wrong = base.bad()
+                live = {
+                    key
+                    for (key,) in self._database.all(
+                        "SELECT DISTINCT item FROM views WHERE partition = ? AND item <= ?",
+                        (base.info.partition, base.info.last),
+                    )
+                }
+                wrong = wrong[[int(key) in live for key in base.keys[wrong]]] if len(wrong) else wrong
+                lineage = self._database.all("SELECT value FROM meta WHERE name = 'lineage'")[0][0]
+                missing = live - set(base.keys.tolist())
+                if len(wrong):
+                    fault, count = "rows that are not what was written", len(wrong)
+                elif lineage == base.info.lineage and missing:
+                    fault, count = "rows are missing", len(missing)
+            except (Damaged, OSError, ValueError) as problem:
+                fault = str(problem)
+            if fault and self._repair:
+                path.unlink(missing_ok=True)
+            remedy = "made anew" if self._repair else "run `commonplace doctor --repair`: it is made anew"
+            self._found(f"the snapshot {path}: {fault}", count if fault else 0, remedy, repaired=True)
+
+
+def _fill(database: sqlite3.Connection, table: str) -> None:
+    def words() -> Iterator[tuple[int, str]]:
+        for key, text, title in database.execute("SELECT key, text, title FROM items ORDER BY key"):
+            view = text_view(text, title)
+            if view is not None:
+                yield key, index_words(view)
+
+    database.executemany(f"INSERT INTO {table} (rowid, words) VALUES (?, ?)", words())
+
+
+def _fingerprint(database: sqlite3.Connection, schema: str, table: str) -> list[object]:
+    """Return what two word indexes over the same words have in common, however their segments lie."""
+    database.execute("DROP TABLE IF EXISTS temp.places")
+    database.execute(f"CREATE VIRTUAL TABLE temp.places USING fts5vocab('{schema}', '{table}', 'instance')")
+    try:
+        places = database.execute(
+            "SELECT count(*), total(doc), total(offset), "
+            "sum((doc * 1000003 + offset * 7919 + unicode(term) * 31 + length(term)) % 1000000007) FROM temp.places"
+        ).fetchall()
+    finally:
+        database.execute("DROP TABLE temp.places")
+    lengths = database.execute(
+        f"SELECT count(*), total(id), sum((id * 31 + unicode(hex(sz)) * 7919 + length(sz)) % 1000000007), "
+        f"sum(id * (1 + instr('0123456789ABCDEF', substr(hex(sz), 2, 1)))) FROM {schema}.{table}_docsize"
+    ).fetchall()
+    averages = database.execute(f"SELECT block FROM {schema}.{table}_data WHERE id = 1").fetchall()
+    return [places, lengths, averages]
+
+
+def backup(database: Database, file: Path) -> int:
+    """Write the whole collection as it stands into one new file, while others read and write; return its bytes.
+
+    Raises CollectionError where the file exists or cannot be written.
+    """
+    if file.exists():
+        raise CollectionError(f"{file} exists already: name a new file for the backup")
+    beside = file.with_name(f"{file.name}.part")
+    try:
+        beside.unlink(missing_ok=True)
+        database.all("VACUUM INTO ?", (str(beside),))
+        with beside.open("rb+") as written:
+            os.fsync(written.fileno())
+        beside.replace(file)
+        return file.stat().st_size
+    except OSError as problem:
+        raise CollectionError(
+            f"the backup {file} cannot be written ({problem.strerror}): choose another place"
+        ) from None
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator[sqlite3.Connection]:
+    """Lend a checked copy of a backup that is ready to take a collection's place, with a history of its own.
+
+    Raises CollectionError where the file is no whole backup, ModelMismatch and VersionError as opening would.
+    """
+    if not file.is_file():
+        raise CollectionError(f"there is no backup {file}: check the name")
+    copy = folder / f"restore.{os.getpid()}.part"
+    try:
+        shutil.copyfile(file, copy)
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            try:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                made = dict(connection.execute("SELECT name, value FROM meta"))
+                whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            except sqlite3.DatabaseError as problem:
+                raise CollectionError(f"{file} is no backup of a collection, or damaged ({problem})") from problem
+            if version > SCHEMA_VERSION:
+                raise VersionError(
+                    f"{file} was made by a newer Commonplace (its schema is {version}, this one reads "
+                    f"{SCHEMA_VERSION}): upgrade with pip install --upgrade commonplace"
+                )
+            if whole != "ok":
+                raise CollectionError(f"{file} is damaged ({whole}): take an older backup")
+            if made.get("fingerprint") != fingerprint:
+                raise ModelMismatch(
+                    f"{file} was made with the model {made.get('space')} ({made.get('fingerprint')}), not {space} "
+                    f"({fingerprint}): restore it with that model"
+                )
+            # Item keys come up again after this: nothing that was derived from the old history may be used.
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('lineage', ?)", (secrets.token_hex(10),))
+            yield connection
+    except OSError as problem:
+        raise CollectionError(
+            f"{folder} cannot take the backup ({problem.strerror}): make room and try again"
+        ) from None
+    finally:
+        for left in (copy, copy.with_name(f"{copy.name}-journal")):
+            left.unlink(missing_ok=True)

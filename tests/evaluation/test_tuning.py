@@ -1,0 +1,110 @@
+"""Tuning: what is better is found and kept, what is not surely better is not, and labels are guarded."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import commonplace as cp
+from commonplace.errors import QuestionError
+from commonplace.evaluation import LabelledQuestion, evaluate, thumbs, tune
+from commonplace.store.snapshot import sums
+
+WORDS = ("brass", "pump", "winter", "valve", "harbour", "copper", "lamp", "garden", "engine", "paper")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Collection, list[LabelledQuestion]]]:
+    """Forty notes of three words each among ten, so that words alone find them; their vectors are noise."""
+    root = tmp_path_factory.mktemp("tuning")
+    (root / "notes").mkdir()
+    triples = list(itertools.combinations(WORDS, 3))[::3][:40]
+    for i, words in enumerate(triples):
+        (root / "notes" / f"{i:02d}.txt").write_text(" ".join(words) + ".", encoding="utf-8")
+    with cp.open(root / "kb") as kb:
+        kb.add(root / "notes", workers=1, progress=False)
+    random = np.random.default_rng(0)
+    with sqlite3.connect(root / "kb" / "collection.db") as database:
+        for (key,) in database.execute("SELECT rowid FROM vectors").fetchall():
+            noise = random.normal(size=384).astype("<f4")
+            noise /= np.linalg.norm(noise)
+            # Far from every question and from each other; the best of it is still "significant" by chance.
+            checksum = int(sums(noise[None])[0])
+            database.execute(
+                "UPDATE vectors SET vector = ?, checksum = ? WHERE rowid = ?", (noise.tobytes(), checksum, key)
+            )
+        database.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'")
+    database.close()
+    questions = [
+        LabelledQuestion(f"q{i}", {str(root / "notes" / f"{i:02d}.txt"): 1.0}, " ".join(words))
+        for i, words in enumerate(triples)
+    ]
+    with cp.open(root / "kb") as kb:
+        yield kb, questions
+
+
+def noisy(kb: cp.Collection) -> cp.Ranking:
+    """A ranking in which the noise drowns the words."""
+    return cp.Ranking(weights={"text->text": 50.0, "lexical": 0.05})
+
+
+def test_a_broken_arm_is_found_out_from_twenty_labels(
+    made: tuple[cp.Collection, list[LabelledQuestion]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from commonplace.evaluation import tuning
+
+    kb, questions = made
+    # The default trusts meaning more than these noise vectors deserve; make it trust them far too much.
+    monkeypatch.setattr(tuning, "Ranking", lambda: noisy(kb))
+    found = tune(kb, questions[:20], progress=False)
+    assert found.kept and found.after > found.before and found.p < 0.05
+    assert kb.ranking == found.ranking != cp.Ranking()
+    held_out = questions[20:]
+    words = cp.Ranking(weights={"text->text": 0.0, "text->image": 0.0})
+    best = np.mean(evaluate(kb, held_out, ranking=words, progress=False).values("nDCG@10"))
+    tuned = np.mean(evaluate(kb, held_out, progress=False).values("nDCG@10"))  # the stored ranking
+    assert tuned >= best - 0.005
+    kb.ranking = None
+    assert kb.ranking == cp.Ranking()
+
+
+def test_what_is_not_surely_better_is_not_kept(made: tuple[cp.Collection, list[LabelledQuestion]]) -> None:
+    kb, questions = made
+    random = np.random.default_rng(1)
+    documents = [one.path for one in kb.documents()]
+    wrong = [
+        LabelledQuestion(one.id, {documents[random.integers(len(documents))]: 1.0}, one.text) for one in questions[:12]
+    ]
+    found = tune(kb, wrong, progress=False)
+    assert not found.kept and "stays as it was" in str(found)
+    assert kb.ranking == cp.Ranking()
+
+
+def test_labels_are_guarded(made: tuple[cp.Collection, list[LabelledQuestion]]) -> None:
+    kb, questions = made
+    with pytest.raises(QuestionError, match="too few"):
+        tune(kb, questions[:9])
+    with pytest.raises(QuestionError, match="names nothing"):
+        tune(kb, [*questions[:11], LabelledQuestion("x", {"nowhere.txt": 1.0}, "pump")], progress=False)
+    with pytest.raises(QuestionError, match="folds"):
+        tune(kb, questions, folds=1)
+
+
+def test_thumbs_are_kept_and_make_questions(made: tuple[cp.Collection, list[LabelledQuestion]], tmp_path: Path) -> None:
+    kb, _ = made
+    first, second = kb.search("brass pump winter", k=2)
+    kb.label("brass  pump winter", first.item.id, True)
+    kb.label("brass pump winter", second.item.id, True)
+    kb.label("brass pump winter", second.item.id, False)  # the last word counts
+    assert kb.labels()[-1] == ("brass pump winter", None, second.item.id, False)
+    (one,) = thumbs(kb)
+    assert one.text == "brass pump winter" and set(one.relevant) == {first.item.id}
+    with pytest.raises(QuestionError, match="no item"):
+        kb.label("pump", "nonsense", True)
+    with pytest.raises(QuestionError, match="empty"):
+        kb.label(" ", first.item.id, True)

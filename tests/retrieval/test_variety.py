@@ -1,0 +1,90 @@
+"""Near-copies are one hit with a count, and variety is had on request."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+import commonplace as cp
+from commonplace.retrieval.variety import overlap
+from commonplace.types import Document, Item, Span
+
+
+def scene(path: Path, seed: int) -> Path:
+    image = Image.new("RGB", (320, 240), ("skyblue", "khaki", "salmon")[seed % 3])
+    draw = ImageDraw.Draw(image)
+    for i in range(6):
+        x, y = (seed * 97 + i * 53) % 260, (seed * 31 + i * 71) % 180
+        draw.ellipse((x, y, x + 40 + 5 * i, y + 40), fill=("red", "navy", "green", "black", "white", "purple")[i])
+    image.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def kb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cp.Collection]:
+    root = tmp_path_factory.mktemp("variety") / "notes"
+    root.mkdir()
+    for seed in range(3):
+        scene(root / f"scene{seed}.png", seed)
+    shutil.copy(root / "scene0.png", root / "same.png")
+    with Image.open(root / "scene0.png") as image:  # saved again, smaller and lossy
+        image.convert("RGB").resize((280, 210)).save(root / "again.jpg", quality=80)
+    (root / "a.txt").write_text("The gauge reads nine bar.", encoding="utf-8")
+    (root / "b.txt").write_text("The  gauge reads\nnine bar.", encoding="utf-8")
+    (root / "c.txt").write_text("The gauge reads eight bar.", encoding="utf-8")
+    with cp.open(root.parent / "kb") as kb:
+        kb.add(root, workers=1, progress=False)
+        yield kb
+
+
+def names(items: list[cp.Item]) -> set[str]:
+    return {Path(item.document.path).name for item in items}
+
+
+def test_a_picture_saved_again_is_shown_once(kb: cp.Collection) -> None:
+    hits = kb.search(image=Path(next(d.path for d in kb.documents() if d.path.endswith("scene0.png"))), k=10)
+    pictures = [hit for hit in hits if hit.item.modality == "image"]
+    assert len(pictures) == 3
+    (one,) = (hit for hit in pictures if hit.copies)
+    assert names([one.item, *one.copies]) == {"scene0.png", "same.png", "again.jpg"}
+
+
+def test_the_same_words_are_shown_once_and_other_words_are_not(kb: cp.Collection) -> None:
+    hits = [hit for hit in kb.search("gauge nine bar", k=10) if hit.item.modality == "text"]
+    assert names([hit.item for hit in hits]) >= {"c.txt"} and len(hits) == 2
+    assert names([hits[0].item, *hits[0].copies]) == {"a.txt", "b.txt"}
+    apart = kb.search("gauge nine bar", k=10, ranking=cp.Ranking(collapse=False))
+    assert names([hit.item for hit in apart]) >= {"a.txt", "b.txt", "c.txt"} and not any(h.copies for h in apart)
+
+
+def test_copies_take_no_place_and_the_order_is_kept(kb: cp.Collection) -> None:
+    two = kb.search("gauge nine bar", k=2)
+    assert len(two) == 2 and names([two[0].item]).isdisjoint(names([two[1].item, *two[1].copies]))
+    scores = [hit.score for hit in kb.search("gauge", k=10)]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_variety_puts_unlike_things_first(kb: cp.Collection) -> None:
+    plain = kb.search("gauge nine bar", k=3, ranking=cp.Ranking(collapse=False))
+    varied = kb.search("gauge nine bar", k=3, ranking=cp.Ranking(collapse=False, diversity=0.7))
+    assert varied[0].item.id == plain[0].item.id
+    assert {hit.item.modality for hit in plain} == {"text"} != {hit.item.modality for hit in varied}
+
+
+spans = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted)
+
+
+@given(spans, spans)
+def test_overlap_is_symmetric_and_in_range(one: list[int], other: list[int]) -> None:
+    document = Document("d", "file:///d", "/d", "text/plain")
+    a, b = (Item(str(s), document, "text", Span(start=s[0], end=s[1]), "x") for s in (one, other))
+    assert 0 <= overlap(a, b) == overlap(b, a) <= 1
+    assert overlap(a, a) == (1 if one[1] > one[0] else 0)
+    assert overlap(a, replace(b, span=replace(b.span, page=2))) == 0

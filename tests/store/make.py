@@ -1,0 +1,60 @@
+"""Readings and vectors for the store's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commonplace.store import LocalStore
+from commonplace.types import Document, Item, Picture, Reading, Span, ViewVectors, stable_id
+
+DIM = 32
+
+
+def open_store(folder: Path, **more: Any) -> LocalStore:
+    return LocalStore(folder, **{"space": "test", "fingerprint": "f1", "dim": DIM, **more})
+
+
+def questions(count: int = 200, seed: int = 1) -> np.ndarray:
+    """Unit vectors from the same three directions as the stored ones, none of them stored."""
+    return rows(count, seed)
+
+
+def rows(count: int, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((40, DIM))
+    values = centres[generator.integers(0, 40, count)] + 0.7 * generator.standard_normal((count, DIM))
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+
+
+def put(store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, partition: str = "text") -> list[str]:
+    """Add one item for each vector, ``each`` a document; return the documents' ids."""
+    readings, items, views = [], [], []
+    for start in range(0, len(values), each):
+        path = f"/{name}/{start // 100}/{start}.txt"
+        document = Document(stable_id(path), f"file://{path}", path, "text/plain", "h", items=each)
+        shown = f"{name}{start}"
+        own = tuple(
+            Item(
+                stable_id(path, n),
+                document,
+                "text" if n % 2 else "image",
+                Span(n, n + 1),
+                f"{name} word{start + n}",
+                picture=None if n else shown,
+            )
+            for n in range(min(each, len(values) - start))
+        )
+        pictures = {shown: Picture(np.zeros((1, 1, 3), np.uint8), b"jpeg of " + path.encode(), 1, 1)}
+        readings.append(Reading(document, own, pictures))
+        items += [item.id for item in own]
+        views += [stable_id(item.id) for item in own]
+    store.add(readings, [ViewVectors(partition, tuple(items), tuple(views), values)])
+    return [reading.document.id for reading in readings]
+
+
+def texts(store: LocalStore, keys: np.ndarray) -> list[str | None]:
+    entries = store.entries(keys.tolist())
+    return [entries[int(key)].item.text for key in keys if int(key) in entries]

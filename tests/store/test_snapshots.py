@@ -1,0 +1,459 @@
+"""Snapshots are caches: what they answer is what an exact scan of the database answers, whatever happens to them."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commonplace.store import LocalStore, index, partition
+from commonplace.store.snapshot import Damaged, Snapshot
+from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, stable_id
+from tests.store.make import DIM, open_store, put, questions, rows
+
+FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"), Filter(path="/b/0/10.txt")]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a few thousand rows be many."""
+    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
+    monkeypatch.setattr(partition, "MOST_IN_MEMORY", 1000)
+    monkeypatch.setattr(index, "CODES_FROM", 1500)
+    monkeypatch.setattr(partition, "CODES_FROM", 1500)
+    monkeypatch.setattr(index, "GATHER_ROWS", 40)
+    monkeypatch.setattr(index, "MARGIN", 1)
+
+
+def file_of(folder: Path) -> Path:
+    return folder / "index" / "text.snapshot"
+
+
+def exact(store: LocalStore, query: np.ndarray, k: int, where: Filter, offset: bool = False) -> list[tuple[int, float]]:
+    """Score every row of the database, the slow way: the store's own lists must be these."""
+    keys, values = store.vectors("text")
+    allowed = None if not where else set(store._allowed(where).keys.tolist())  # type: ignore[union-attr]
+    scores = values @ query - (values[:, 0] if offset else 0)
+    found = [(int(key), float(s)) for key, s in zip(keys, scores, strict=True) if allowed is None or key in allowed]
+    return sorted(found, key=lambda one: (-one[1], one[0]))[:k]
+
+
+def agree(store: LocalStore, offset: bool = False, k: int = 10) -> None:
+    for query in questions(6, seed=3):
+        for where in FILTERS:
+            found = store.search("text", query, k, where, offset=offset)
+            expected = exact(store, query, k, where, offset)
+            assert found.scores.tolist() == pytest.approx([score for _, score in expected], abs=1e-5), where
+            assert set(found.keys.tolist()) == {key for key, _ in expected}
+
+
+def take_first(name: str, vectors: np.ndarray) -> np.ndarray:
+    return vectors[:, 0].copy()
+
+
+def ask(name: str, offset: bool) -> np.ndarray:
+    return questions(300)
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_path: Path, coded: bool) -> None:
+    more: dict[str, Any] = {"offset": take_first, **({"questions": ask, "recall": 1.0} if coded else {})}
+    store = open_store(tmp_path, **more)
+    ids = put(store, rows(2000))
+    store.checkpoint()
+    assert store.indexes()["text"]["snapshot_rows"] == 2000
+    store.remove(ids[3:6])
+    put(store, rows(150, seed=5), "b")
+    status = store.indexes()["text"]
+    assert (status["snapshot_rows"], status["not_in_snapshot"], status["removed_since"]) == (2000, 150, 30)
+    assert status["rows"] == 2120
+    agree(store)
+    agree(store, offset=True)
+    best = {key for query in questions(6, seed=3) for key, _ in exact(store, query, 5, Filter())}
+    entries = store.entries(sorted(best)).values()
+    with store._write() as database:  # gone, and not erased from the file yet
+        gone = store._delete(database, sorted({one.item.document.id for one in entries}))
+        store._sweep(database, gone)
+    agree(store)
+    agree(store, offset=True)
+    put(store, rows(2000))
+    store.remove(ids[3:6])
+    put(store, rows(150, seed=5), "b")
+    store.checkpoint()
+    store.remove(ids[6:9])
+    before = store.indexes()["text"]
+    assert before["snapshot_rows"] > 1500 and before["not_in_snapshot"] >= 150 and before["removed_since"] >= 30
+    store.close()
+    again = open_store(tmp_path, **more)  # mapped, and caught up
+    assert again.indexes()["text"] == {**before, "memory_bytes": again.indexes()["text"]["memory_bytes"]}
+    agree(again)
+    agree(again, offset=True)
+    again.compact()
+    assert again.indexes()["text"]["snapshot_rows"] == 2090
+    agree(again)
+
+
+def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path) -> None:
+    values = rows(4000)
+    store = open_store(tmp_path / "good", questions=ask, recall=0.95)
+    put(store, values)
+    store.checkpoint()
+    status = store.indexes()["text"]
+    assert status["type"] == "binary codes, rescored"
+    assert 0.95 <= status["recall"]["same"] <= 1
+    # Questions that were not measured with reach it too, within what 200 of them can tell.
+    keys, stored = store.vectors("text")
+    reached = []
+    for query in questions(200, seed=77):
+        best = set(keys[np.argsort(-(stored @ query))[:10]].tolist())
+        reached.append(len(best & set(store.search("text", query, 10, Filter()).keys.tolist())) / 10)
+    assert np.mean(reached) >= 0.93
+    store.close()
+
+    noise = np.random.default_rng(0).standard_normal((4000, DIM)).astype(np.float32)
+    noise[:, 0] *= 40  # one long direction: signs say next to nothing
+
+    def along(name: str, offset: bool) -> np.ndarray:
+        return np.random.default_rng(1).standard_normal((200, DIM)).astype(np.float32)
+
+    hard = open_store(tmp_path / "hard", questions=along, recall=0.99)
+    put(hard, noise)
+    hard.checkpoint()
+    status = hard.indexes()["text"]
+    assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
+    agree(hard)
+    hard.close()
+
+    unasked = open_store(tmp_path / "good", recall=0.95)  # codes stay usable: what was measured was measured
+    assert unasked.indexes()["text"]["type"] == "binary codes, rescored"
+    none = open_store(tmp_path / "none")
+    put(none, values)
+    none.checkpoint()
+    assert none.indexes()["text"]["type"] == "exact"
+
+
+def test_filters_keep_recall_with_codes_at_any_selectivity(tmp_path: Path) -> None:
+    store = open_store(tmp_path, questions=ask, recall=0.95)
+    put(store, rows(4000))
+    store.checkpoint()
+    assert store.indexes()["text"]["type"] != "exact"
+    for where in (Filter(path="/a/7/700.txt"), Filter(path="/a/7"), Filter(path="/a/3?/*"), Filter("text")):
+        reached = []
+        for query in questions(40, seed=8):
+            best = {key for key, _ in exact(store, query, 10, where)}
+            found = store.search("text", query, 10, where).keys.tolist()
+            assert len(found) == len(best)
+            reached.append(len(best & set(found)) / 10)
+        assert np.mean(reached) >= 0.93, where
+
+
+def test_a_filter_learns_of_items_that_came_later_and_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, writer = open_store(tmp_path), open_store(tmp_path)
+    ids = put(writer, rows(100))
+    assert len(store.search("text", rows(1)[0], 500, Filter("text")).keys) == 50
+    put(writer, rows(100, seed=2), "b")
+    writer.remove(ids[:5])
+    assert len(store.search("text", rows(1)[0], 500, Filter("text")).keys) == 75
+    monkeypatch.setattr("commonplace.store.local.FILTERS", 2000)
+    for number in range(50):
+        store.search("text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
+        store.search("text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
+    held = [one.bytes for *_, one in store._allowed_sets.values()]
+    assert sum(held[:-1]) <= 2000
+
+
+def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(800))
+    document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
+    item = Item("long1", document, "image", Span(), "recognised")
+    many = np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000
+    views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
+    store.add([Reading(document, (item,))], [views])
+    for _ in range(2):  # in memory, then mapped
+        found = store.search("text", many[0], 5, Filter())
+        assert len(set(found.keys.tolist())) == 5
+        assert found.scores[0] == pytest.approx(float((many @ many[0]).max()), abs=1e-6)
+        store.compact()
+        assert store.indexes()["text"]["snapshot_rows"] == 807
+
+
+def test_an_item_with_several_views_counts_once_where_it_is_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition.Partition, "_build_beside", lambda self: None)
+    store = open_store(tmp_path)
+    put(store, rows(1000))
+    document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
+    item = Item("long1", document, "image", Span(), "recognised")
+    many = np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000
+    views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
+    store.add([Reading(document, (item,))], [views])
+    put(store, rows(50, seed=9), "near")
+    found = store.search("text", many[0], 5, Filter())
+    assert store._partition("text").index().rest is not None
+    keys, values = store.vectors("text")
+    best = {int(key): max(float(v @ many[0]) for k, v in zip(keys, values, strict=True) if k == key) for key in keys}
+    assert found.scores.tolist() == pytest.approx(sorted(best.values(), reverse=True)[:5], abs=1e-6)
+
+
+def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_path: Path) -> None:
+    store = open_store(tmp_path, questions=ask, recall=0.95)
+    put(store, rows(4000), each=1)
+    store.checkpoint()
+    query = questions(1)[0]
+    near = [key for key, _ in exact(store, query, 700, Filter())]
+    ids = [one.item.document.id for one in store.entries(near).values()]
+    with store._write() as database:  # gone, and not erased from the file yet
+        store._sweep(database, store._delete(database, ids))
+    assert store.indexes()["text"]["removed_since"] == 700
+    found = store.search("text", query, 10, Filter()).keys.tolist()
+    assert len(set(found) & {key for key, _ in exact(store, query, 10, Filter())}) >= 9
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda data: data[: len(data) // 2], "length"),
+        (lambda data: b"", "description"),
+        (lambda data: flipped(data, 3), "description"),
+        (lambda data: flipped(data, 40), "description"),
+        (lambda data: flipped(data, partition_offset("keys") + 11), "keys"),
+        (lambda data: flipped(data, partition_offset("codes", coded=True) + 11), "codes"),
+    ],
+)
+def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: Any, why: str) -> None:
+    store = open_store(tmp_path, questions=ask, recall=1.0)
+    put(store, rows(2000))
+    store.checkpoint()
+    store.close()
+    file = file_of(tmp_path)
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(Damaged, match=why):
+        Snapshot(file)
+    store = open_store(tmp_path, questions=ask, recall=1.0)
+    agree(store)  # from the database, while another is written
+    store.checkpoint()
+    assert store.indexes()["text"]["snapshot_rows"] == 2000
+    agree(store)
+
+
+def partition_offset(name: str, coded: bool = False) -> int:
+    from commonplace.store.snapshot import Info, _layout
+
+    info = Info("text", "", "", 0, 0, 0, rows=2000, dim=DIM, code_bytes=4)
+    return _layout(info)[0][name][0]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 0x10
+    return bytes(changed)
+
+
+def test_a_row_that_was_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(2000))
+    store.checkpoint()
+    store.close()
+    query = questions(1)[0]
+    store = open_store(tmp_path)
+    expected = exact(store, query, 5, Filter())
+    store.close()
+    place = partition_offset_of(tmp_path, "rows") + 1234 * DIM * 4
+    with file_of(tmp_path).open("r+b") as file:
+        file.seek(place)
+        file.write((query * 3).tobytes())  # the best of all, and a lie
+    store = open_store(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        found = store.search("text", query, 5, Filter())
+    assert found.keys.tolist() == [key for key, _ in expected]
+    assert "damaged" in caplog.text
+
+
+def partition_offset_of(folder: Path, name: str) -> int:
+    from commonplace.store.snapshot import _layout
+
+    return _layout(Snapshot(file_of(folder)).info)[0][name][0]
+
+
+def test_a_snapshot_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
+    store = open_store(tmp_path, state="one")
+    put(store, rows(2000))
+    store.checkpoint()
+    store.close()
+    half = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
+    query = questions(1)[0]
+    assert half.search("text", query, 1, Filter()).scores[0] == pytest.approx(
+        exact(half, query, 1, Filter())[0][1] / 2, abs=1e-6
+    )
+    half.checkpoint()
+    half.close()
+    again = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
+    assert again.indexes()["text"]["snapshot_rows"] == 2000
+    assert again.search("text", query, 1, Filter()).scores[0] == pytest.approx(
+        exact(again, query, 1, Filter())[0][1] / 2, abs=1e-6
+    )
+
+
+def test_what_was_removed_is_erased_from_the_snapshot(tmp_path: Path) -> None:
+    values = rows(2000)
+    store = open_store(tmp_path, questions=ask, recall=1.0)
+    reader = open_store(tmp_path)
+    ids = put(store, values)
+    store.checkpoint()
+    agree(reader)
+    assert values[25].tobytes() in file_of(tmp_path).read_bytes()
+    store.remove([ids[2]])  # rows 20 to 29
+    assert values[25].tobytes() not in file_of(tmp_path).read_bytes()
+    assert values[35].tobytes() in file_of(tmp_path).read_bytes()
+    agree(store)
+    agree(reader)
+    store.close()
+    agree(open_store(tmp_path))  # and the file is still whole
+
+
+def test_searches_are_exact_before_there_is_a_snapshot_and_without_leave_to_write_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(2500))  # more than memory may hold: the rest is streamed
+    store._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
+    reader = open_store(tmp_path)
+    assert len(reader._partition("text").index().keys) <= 1000
+    agree(reader)
+    assert not (tmp_path / "index").exists()
+
+
+def test_a_search_starts_a_snapshot_and_uses_it(tmp_path: Path) -> None:
+    store = open_store(tmp_path, questions=ask)
+    put(store, rows(2500))
+    agree(store)
+    until(lambda: store.indexes()["text"]["snapshot_rows"] == 2500)
+    assert not list((tmp_path / "index").glob("*.part"))
+    agree(store, k=3)
+
+
+def test_a_full_disk_costs_the_snapshot_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(2000))
+
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr("commonplace.store.snapshot.os.pwrite", full)
+        store.checkpoint()
+    assert "No space left" in caplog.text
+    assert [file.name for file in (tmp_path / "index").iterdir()] == ["text.lock"]
+    agree(store)
+    store.checkpoint()
+    assert store.indexes()["text"]["snapshot_rows"] == 2000
+
+
+def until(what: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_only_one_writes_a_snapshot(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(2000))
+    with partition.lock(file_of(tmp_path)) as mine:
+        assert mine
+        with partition.lock(file_of(tmp_path)) as second:
+            assert not second
+        assert not store._partition("text").build()
+        agree(store)
+        assert not file_of(tmp_path).exists()
+    assert store._partition("text").build()
+
+
+def test_the_removal_log_stays_short_and_who_missed_it_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commonplace.store.local.REMOVED_KEPT", 50)
+    store, reader = open_store(tmp_path), open_store(tmp_path)
+    ids = put(store, rows(2000))
+    store.checkpoint()
+    agree(reader)
+    for start in range(0, 100, 10):
+        store.remove(ids[start : start + 10])
+    assert store._database.all("SELECT count(*) FROM removed")[0][0] <= 500
+    agree(reader)
+    agree(store)
+
+
+def _write(folder: str, rounds: int) -> None:
+    store = open_store(Path(folder))
+    for number in range(rounds):
+        ids = put(store, rows(200, seed=number + 10), f"w{number}")
+        if number % 3 == 2:
+            store.remove(ids[:10])
+        store.checkpoint()
+    store.close()
+
+
+def test_a_reader_follows_another_process_that_writes_and_makes_snapshots(tmp_path: Path) -> None:
+    reader = open_store(tmp_path)
+    put(reader, rows(400))
+    writer = multiprocessing.get_context("spawn").Process(target=_write, args=(str(tmp_path), 6))
+    writer.start()
+    wrong: list[object] = []
+
+    def search() -> None:
+        while writer.is_alive():
+            found = reader.search("text", questions(1)[0], 10, Filter())
+            if len(found.keys) != 10 or (np.diff(found.scores) > 0).any():
+                wrong.append(found)
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    writer.join()
+    for thread in threads:
+        thread.join()
+    assert writer.exitcode == 0 and not wrong
+    agree(reader)
+    assert sum(reader.counts()["vectors"].values()) == 400 + 6 * 200 - 2 * 100
+
+
+def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
+    started = threading.Event()
+
+    def slow(name: str, vectors: np.ndarray) -> tuple[np.ndarray, None]:
+        started.set()
+        return vectors, None
+
+    store = open_store(tmp_path, prepare=slow)
+    put(store, rows(2500))
+    store.search("text", questions(1)[0], 1, Filter())
+    started.wait(10)
+    store.close()
+    assert not list((tmp_path / "index").glob("*.part")) if (tmp_path / "index").exists() else True
+    assert os.path.exists(tmp_path / "collection.db")
+
+
+def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = np.random.default_rng(0).integers(0, 256, (5001, 64), dtype=np.uint8)
+    whole = index.nearest(codes, codes[17:18], 40)
+    monkeypatch.setattr(index, "SPLIT_FROM", 10)
+    parts = index.nearest(codes, codes[17:18], 40)
+    assert whole[0, 0] == parts[0, 0] == 17
+    far = [np.unpackbits(codes[row] ^ codes[17], axis=1).sum(axis=1).tolist() for row in (whole[0], parts[0])]
+    assert far[0] == far[1] == sorted(far[0])

@@ -1,0 +1,318 @@
+"""Every planted fault is named; what can be mended without embedding is; a backup is the collection."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commonplace.errors import CollectionError, ModelMismatch, VersionError
+from commonplace.store import partition
+from commonplace.types import Filter, stable_id
+from tests.conftest import ROOT
+from tests.store.make import DIM, open_store, put, rows, texts
+from tests.store.test_snapshots import agree, file_of, flipped, partition_offset_of
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
+
+
+def sql(folder: Path, *statements: str) -> None:
+    """Change the database behind the store's back."""
+    connection = sqlite3.connect(folder / "collection.db", isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def made(folder: Path, count: int = 500) -> list[str]:
+    store = open_store(folder)
+    ids = put(store, rows(count))
+    store.checkpoint()
+    store.close()
+    return ids
+
+
+FAULTS: dict[str, tuple[str, str, bool]] = {
+    # what is done: statement, words of the report, whether it can be mended at once
+    "item text": ("UPDATE items SET text = 'a lie' WHERE key = 25", "items that are not what was stored", False),
+    "item owner": ("UPDATE items SET document = 1 WHERE key = 25", "items that are not what was stored", False),
+    "document": ("UPDATE documents SET path = '/lie' WHERE key = 2", "documents whose row", False),
+    "vector": ("UPDATE vectors SET vector = zeroblob(128) WHERE rowid = 9", "taken from the snapshot", True),
+    "short vector": ("UPDATE vectors SET vector = x'00' WHERE rowid = 9", "taken from the snapshot", True),
+    "lost vector": ("DELETE FROM vectors WHERE rowid = 9", "views without their vector", False),
+    "spare vector": (
+        "INSERT INTO vectors SELECT 'text', 'x', vector, checksum FROM vectors LIMIT 1",
+        "vectors that no item has",
+        True,
+    ),
+    "view of nobody": ("INSERT INTO views VALUES (99999, 'text', 'x')", "views of items that are gone", True),
+    "thumbnail": ("UPDATE pictures SET thumbnail = x'01' WHERE rowid = 3", "thumbnails that are not", False),
+    "lost word": ("DELETE FROM lexicon_docsize WHERE id = 7", "word index", True),
+    "other words": ("INSERT INTO lexicon (rowid, words) VALUES (7, 'lie')", "word index", True),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_doctor_names_and_mends(tmp_path: Path, name: str) -> None:
+    statement, words, mended = FAULTS[name]
+    made(tmp_path)
+    store = open_store(tmp_path)
+    assert store.check() == []
+    sql(tmp_path, "PRAGMA foreign_keys = OFF", statement)
+    found = store.check()
+    assert found and not any(fault.repaired for fault in found)
+    repaired = store.check(repair=True)
+    assert any(words in f"{fault.what}: {fault.remedy}" and fault.repaired == mended for fault in repaired), repaired
+    left = store.check()
+    assert (not left) == mended or name in ("lost vector", "thumbnail"), left
+    store.close()
+
+
+def test_what_doctor_cannot_mend_is_left_out_and_mended_by_adding_again(tmp_path: Path) -> None:
+    ids = made(tmp_path)
+    sql(tmp_path, "UPDATE items SET text = 'a lie' WHERE key = 25", "DELETE FROM vectors WHERE rowid = 9")
+    file_of(tmp_path).unlink()
+    store = open_store(tmp_path)
+    for query in rows(500)[[24, 8]]:
+        found = store.search("text", query, 5, Filter())
+        assert "a lie" not in texts(store, found.keys)
+        assert len(texts(store, found.keys)) >= 4
+    store.check(repair=True)
+    stamps = {one.id: one.stamp for one in store.documents()}
+    assert all(stamps[id_] == "" for id_ in ids)
+    put(store, rows(500))  # as the next add would
+    assert store.check() == []
+    agree(store)
+
+
+def test_a_snapshot_that_lies_is_named_and_made_anew(tmp_path: Path) -> None:
+    made(tmp_path)
+    file = file_of(tmp_path)
+    whole = file.read_bytes()
+    for damaged in (
+        flipped(whole, 20),
+        flipped(whole, partition_offset_of(tmp_path, "keys") + 4),
+        flipped(whole, partition_offset_of(tmp_path, "rows") + 5000),
+        whole[:-1],
+        b"",
+    ):
+        file.write_bytes(damaged)
+        store = open_store(tmp_path)
+        (fault,) = store.check()
+        assert "snapshot" in fault.what and not fault.repaired
+        (fault,) = store.check(repair=True)
+        assert fault.repaired
+        assert store.check() == [] and store.indexes()["text"]["snapshot_rows"] == 500
+        agree(store)
+        store.close()
+
+
+def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) -> None:
+    """Wherever a bit flips, a search says so, leaves the item out, or answers right: never another item's words."""
+    made(tmp_path / "kb")
+    file = tmp_path / "kb" / "collection.db"
+    whole = file.read_bytes()
+    truth = {f"a word{n}": n for n in range(500)}
+    vectors = rows(500)
+    draw = random.Random(5)
+    named = silent = 0
+    for _ in range(60):
+        at = draw.randrange(len(whole))
+        file.write_bytes(flipped(whole, at))
+        for left in ("collection.db-wal", "collection.db-shm"):
+            (tmp_path / "kb" / left).unlink(missing_ok=True)
+        for left in (tmp_path / "kb" / "index").glob("*"):
+            left.unlink()
+        try:
+            store = open_store(tmp_path / "kb")
+        except (CollectionError, VersionError):
+            named += 1
+            continue
+        try:
+            for n in range(0, 500, 50):
+                found = store.search("text", vectors[n], 3, Filter())
+                for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
+                    entry = store.entries([key]).get(key)
+                    if entry is not None:
+                        assert entry.item.text in truth, at
+                        own = vectors[truth[entry.item.text]]
+                        assert score == pytest.approx(float(own @ vectors[n]), abs=1e-5), at
+        except CollectionError:
+            pass
+        try:
+            faults = store.check()
+        except CollectionError as problem:
+            faults = [problem]  # type: ignore[list-item]
+        named += bool(faults)
+        silent += not faults
+        store.close()
+    # What stays silent is room that nothing is stored in.
+    assert named >= 40, (named, silent)
+    for size in (len(whole) // 2, 4096, 100):
+        file.write_bytes(whole[:size])
+        with pytest.raises(CollectionError):
+            store = open_store(tmp_path / "kb")
+            faults = store.check()
+            raise CollectionError(faults[0].what)
+
+
+def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_path: Path) -> None:
+    store, reader = open_store(tmp_path / "kb"), open_store(tmp_path / "kb")
+    ids = put(store, rows(500))
+    store.checkpoint()
+    size = store.backup(tmp_path / "one.bak")
+    assert size == (tmp_path / "one.bak").stat().st_size and len(list(tmp_path.glob("*.bak*"))) == 1
+    store.remove(ids[:20])
+    put(store, rows(400, seed=8), "later")  # takes keys that the backup will give to others
+    assert any(
+        "later" in (text or "") for text in texts(reader, reader.search("text", rows(1, 8)[0], 3, Filter()).keys)
+    )
+    with pytest.raises(CollectionError, match="--replace"):
+        store.restore(tmp_path / "one.bak")
+    with pytest.raises(CollectionError, match="exists already"):
+        store.backup(tmp_path / "one.bak")
+    store.restore(tmp_path / "one.bak", replace=True)
+    for one in (store, reader):
+        assert len(one.documents()) == 50
+        assert texts(one, one.search("text", rows(500)[7], 1, Filter()).keys) == ["a word7"]
+        assert texts(one, one.search_words("word7", 3, Filter()).keys) == ["a word7"]
+        agree(one)
+    put(store, rows(30, seed=9), "new")
+    agree(reader)
+    assert store.check() == []
+    assert store._database.all("PRAGMA journal_mode")[0][0] == "wal"
+    store.close()
+    other = open_store(tmp_path / "other")
+    other.restore(tmp_path / "one.bak")
+    agree(other)
+    strange = open_store(tmp_path / "strange", fingerprint="f2")
+    with pytest.raises(ModelMismatch):
+        strange.restore(tmp_path / "one.bak")
+    (tmp_path / "no.bak").write_bytes(b"nothing" * 1000)
+    (tmp_path / "cut.bak").write_bytes((tmp_path / "one.bak").read_bytes()[:20_000])
+    for name in ("no.bak", "cut.bak", "absent.bak"):
+        with pytest.raises(CollectionError):
+            other.restore(tmp_path / name, replace=True)
+    agree(other)
+    assert not list((tmp_path / "other").glob("*.part*"))
+
+
+def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commonplace.store.local.WORDS_MERGED", 100)
+    store = open_store(tmp_path)
+    ids = put(store, rows(2000), "zebra")
+    put(store, rows(400, seed=4), "kept")
+    store.checkpoint()
+    before = (tmp_path / "collection.db").stat().st_size
+    store.remove(ids)
+    store.compact()
+    assert (tmp_path / "collection.db").stat().st_size < before / 3
+    agree(store)
+    store.close()
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"zebra" not in file.read_bytes(), file
+
+
+def test_a_collection_of_the_first_schema_is_brought_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path)
+    file_of(tmp_path).unlink()
+    sql(
+        tmp_path,
+        "DROP INDEX items_modality",
+        "DROP TABLE removed",
+        "DELETE FROM meta WHERE name = 'lineage'",
+        *(f"ALTER TABLE {name} DROP COLUMN checksum" for name in ("documents", "items", "vectors", "pictures")),
+        "PRAGMA user_version = 1",
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("commonplace.store.database.os.access", lambda path, mode: False)
+        with pytest.raises(VersionError, match="older"):
+            open_store(tmp_path)
+    store = open_store(tmp_path)
+    assert store.check() == []
+    agree(store)
+
+
+def test_bad_vectors_are_refused_by_the_name_of_their_document(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    values = rows(30)
+    values[17, 3] = np.nan
+    with pytest.raises(CollectionError, match=r"/a/0/10\.txt"):
+        put(store, values)
+    with pytest.raises(CollectionError, match=r"/a/0/0\.txt"):
+        put(store, np.ones((5, DIM + 1), np.float32))
+    assert store.documents() == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from commonplace.store import partition
+from tests.conftest import ROOT
+from tests.store.make import open_store, put, rows
+partition.LEAST_WORTH = 150
+store = open_store(Path(sys.argv[1]))
+start = int(sys.argv[2])
+for number in range(start, start + 1000):
+    ids = put(store, rows(100, seed=number), f"w{number}")
+    print("added", number, flush=True)
+    if number % 3 == 2:
+        store.remove(ids[:5])
+        print("removed", number, flush=True)
+    store.checkpoint()
+"""
+
+
+def killed(folder: Path, rounds: int, seed: int) -> None:
+    """Kill a process that adds, removes and writes snapshots, again and again: what it said it did is there."""
+    draw = random.Random(seed)
+    added: set[int] = set()
+    removed: set[int] = set()
+    begun = 0
+    for _ in range(rounds):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder), str(begun)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        assert process.stdout is not None
+        said = [process.stdout.readline()]
+        time.sleep(draw.random() * 0.6)
+        os.kill(process.pid, signal.SIGKILL)
+        said += process.stdout.read().splitlines(keepends=True)
+        process.wait()
+        for line in said:
+            if line.endswith("\n"):
+                what, number = line.split()
+                (added if what == "added" else removed).add(int(number))
+        store = open_store(folder)
+        documents = {one.id for one in store.documents()}
+        last = max(added)
+        if last % 3 == 2 and stable_id(f"/w{last}/0/0.txt") not in documents:
+            removed.add(last)  # done, and not said before the end
+        for number in added:
+            ids = [stable_id(f"/w{number}/0/{at}.txt") for at in range(0, 100, 10)]
+            gone = number in removed
+            assert [id_ in documents for id_ in ids] == [not gone] * 5 + [True] * 5, number
+        flight = [stable_id(f"/w{last + 1}/0/{at}.txt") in documents for at in range(0, 100, 10)]
+        assert len(set(flight)) == 1, "a transaction is whole or absent"
+        if flight[0]:
+            added.add(last + 1)
+            last += 1
+        assert store.check() == []
+        agree(store, k=5)
+        begun = last + 1
+        store.close()
+
+
+def test_kill_at_any_moment_loses_nothing_that_was_said(tmp_path: Path) -> None:
+    killed(tmp_path, int(os.environ.get("COMMONPLACE_KILLS", "4")), seed=0)

@@ -1,0 +1,31 @@
+"""doctor, backup, restore and compact as a user types them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from tests.test_cli import run
+
+
+def test_a_collection_is_looked_after(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("The north pump needs the blue seal.")
+    run("add", "notes.txt", cwd=tmp_path)
+    assert run("doctor", cwd=tmp_path).stdout == "nothing is wrong\n"
+    assert run("backup", "kb.bak", cwd=tmp_path).stdout.startswith("wrote kb.bak")
+    assert "exists already" in run("backup", "kb.bak", cwd=tmp_path, ok=False).stderr
+    database = sqlite3.connect(tmp_path / ".commonplace" / "collection.db")
+    with database:
+        database.execute("UPDATE items SET text = 'a lie'")
+    database.close()
+    out = run("doctor", "--json", cwd=tmp_path, ok=False).stdout
+    assert any("notes.txt" in fault["what"] and not fault["repaired"] for fault in json.loads(out)["faults"])
+    assert "a lie" not in run("search", "seal", cwd=tmp_path).stdout
+    assert "--replace" in run("restore", "kb.bak", cwd=tmp_path, ok=False).stderr
+    assert run("restore", "kb.bak", "--replace", cwd=tmp_path).stdout == "restored 1 document\n"
+    assert "blue seal" in run("search", "seal", cwd=tmp_path).stdout
+    assert "gained" in run("compact", cwd=tmp_path).stdout
+    assert "exact" in run("status", cwd=tmp_path).stdout
+    assert run("--collection", "new", "restore", "kb.bak", cwd=tmp_path).stdout == "restored 1 document\n"
+    assert "no backup" in run("restore", "absent", "--replace", cwd=tmp_path, ok=False).stderr
