@@ -165,7 +165,8 @@ def main() -> None:
         f"Measured on {machine()}. {options.collages} collages of each kind; 95% bootstrap intervals.",
         "**Pointing game**: the map's peak lies in the tile that the words belong to, percent",
         table(["map", *kinds], rows),
-        "The last row is the most that can be hoped for: the right tile, asked alone, is nearest to the words.",
+        "The last row is about the most that can be hoped for: how often the right tile, asked alone, is nearest to the "
+        "words. Where the model cannot tell the pictures apart (products by title), nor can the map.",
         "**What the boxes are worth**, in units of the cosine",
         table(["", *kinds], sides),
         "![A heat-map of the words *a space shuttle* over a photograph of an astronaut (NASA, public domain)](heatmap.jpg)",
