@@ -153,7 +153,7 @@ def evidence(run: Run) -> dict[str, list[tuple[float, float, bool]]]:
     for one in run.results:
         for hit in one.hits:
             for arm in hit.arms:
-                if arm.weight > 0 and arm.rank > 0:
+                if arm.weight > 0 and arm.rank > 0 and not arm.arm.startswith("rerank:"):
                     row = (arm.score, arm.contribution / arm.weight, hit.grade > 0)
                     found.setdefault(arm.arm, []).append(row)
     return dict(sorted(found.items()))
