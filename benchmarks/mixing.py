@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from common import data, keep, machine, table
+from common import RESULTS, data, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Evidence, Ranking
 from commonplace.space import Space
@@ -221,6 +221,33 @@ def report(found: dict[str, dict[str, dict[str, list[float]]]], title: str) -> s
     return "\n\n".join(parts)
 
 
+def draw(found: dict[str, dict[str, dict[str, list[float]]]]) -> None:
+    """Draw nDCG@10 over the share of pictures, a line a ranking, into results/mixing.svg."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "mixing"
+    from matplotlib import pyplot
+
+    shares = [share for share in found if ":" not in share]
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    styles = {
+        "oracle: the better list": ("black", ":"),
+        "evidence (default)": ("#0072b2", "-"),
+        "z-score by list": ("#56b4e9", "--"),
+        "centred": ("#e69f00", "--"),
+        "raw cosine": ("#d55e00", "-"),
+        "reciprocal ranks": ("#009e73", "-"),
+    }
+    for name, (colour, style) in styles.items():
+        values = [float(np.mean(found[share][name]["all"])) for share in shares]
+        axes.plot([float(s) for s in shares], values, style, color=colour, label=name, marker="o", markersize=3)
+    axes.set(xlabel="share of documents shown as pictures, the rest as captions", ylabel="nDCG@10", ylim=(0, None))
+    axes.legend(fontsize=8)
+    figure.savefig(RESULTS / "mixing.svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
 # --- other sources, and the right modality -------------------------------------------------------------------
 
 
@@ -285,6 +312,7 @@ def main() -> None:
     parts = [
         f"Measured on {machine()}: {options.seeds} seeds (which document is shown how, which captions ask, which {QUESTIONS} of the documents are asked for). nDCG@10 in "
         f"percent; columns: the share of pictures, or picture : words : both.",
+        "![nDCG@10 over the share of pictures](mixing.svg)",
         report(mixed, f"MixFlickr8k, {split} split, asked with a caption"),
         report(pictures, "The same asked with the picture, cropped and mirrored"),
     ]
@@ -300,6 +328,7 @@ def main() -> None:
         "percent, is the first hit of the modality that the question is meant for?",
         table(head, routed(space, sources[0])),
     ]
+    draw(mixed)
     keep("mixing", "\n\n".join(parts), values | {"fashion": goods})
 
 
