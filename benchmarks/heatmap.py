@@ -4,7 +4,7 @@
 
 A collage is made of test photographs and one caption (title) of one of them is the question: the map's peak should lie
 in that one's tile (Zhang et al. 2016). ``--photographs`` names the folder of the demo's photographs (``make demo``
-fetches them to ``.demo/photographs``): one example is then drawn.
+fetches them to ``.demo/library/photographs``): one example is then drawn.
 """
 
 from __future__ import annotations

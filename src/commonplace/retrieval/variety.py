@@ -68,13 +68,14 @@ class _Likeness:
 
     def __init__(self, store: Store, keys: Sequence[int]) -> None:
         self._store = store
+        self._keys = np.array(keys, np.int64)
         self._small: dict[str, NDArray[np.int16] | None] = {}
         self._cosines: dict[str, NDArray[np.float32]] = {}
-        for partition in ("text", "image"):
-            rows = store.gather(partition, np.array(keys, np.int64))
-            self._cosines[partition] = rows @ rows.T  # rows of zeros where there is no view
 
     def of(self, partition: str, one: int, other: int) -> float:
+        if partition not in self._cosines:  # most searches need one of them at most
+            rows = self._store.gather(partition, self._keys)
+            self._cosines[partition] = rows @ rows.T  # rows of zeros where there is no view
         return float(self._cosines[partition][one, other])
 
     def look_the_same(self, one: Item, other: Item, i: int, j: int) -> bool:
@@ -92,7 +93,7 @@ class _Likeness:
         return self._small[picture]
 
     def any(self, one: int, other: int) -> float:
-        return max(self.of(partition, one, other) for partition in self._cosines)
+        return max(self.of(partition, one, other) for partition in ("text", "image"))
 
 
 def _shrink(jpeg: bytes | None) -> NDArray[np.int16] | None:
