@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonplace.encoders import Bundle
+from commonplace.errors import ModelError
 from commonplace.retrieval import LEXICAL, Cosines, Curve, Evidence, significance
 from commonplace.store import Ranked
 
@@ -61,6 +62,13 @@ def test_the_shipped_bundle_brings_curves_for_every_arm() -> None:
     for curve in evidence.curves.values():
         assert (np.diff(curve.at) > 0).all() and (np.diff(curve.log_odds) > 0).all()
         assert min(curve.log_odds) < 0 < max(curve.log_odds)
+
+
+def test_a_bundle_that_knows_nothing_of_its_cosines_is_refused() -> None:
+    spec = Bundle().spec
+    for broken in ({"name": "x"}, spec | {"background": {"text->text": spec["background"]["text->text"]}}):
+        with pytest.raises(ModelError, match="text->image"):
+            Evidence.from_bundle(broken)
 
 
 def test_a_bundle_without_curves_is_served_all_the_same() -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.errors import ModelError
 from commonplace.store import Ranked
 
 __all__ = ["LEXICAL", "Cosines", "Curve", "Evidence", "significance"]
 
 LEXICAL = "lexical"
+ARMS = ("text->text", "text->image", "image->text", "image->image")
 SHRINK = 100
 """Rows of the bundle's own background that a collection's statistics are mixed with: a folder of ten pictures says
 little about what unrelated pictures look like."""
@@ -89,7 +91,16 @@ class Evidence:
 
     @classmethod
     def from_bundle(cls, spec: Mapping[str, Any]) -> Evidence:
-        """Return what ``bundle.json`` knows of its arms; curves it lacks are taken from a common line."""
+        """Return what ``bundle.json`` knows of its arms; curves it lacks are taken from a common line.
+
+        Raises ModelError where it does not say what cosines look like: scores would mean nothing.
+        """
+        missing = [arm for arm in ARMS if arm not in spec.get("background", {})]
+        if missing:
+            raise ModelError(
+                f"the model {spec.get('name')} does not say what cosines of {', '.join(missing)} look like "
+                "(background in bundle.json): install it again, or choose another"
+            )
         learned = spec.get("evidence") or {}
         arms = {}
         for arm, found in spec["background"].items():
