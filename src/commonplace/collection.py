@@ -33,7 +33,7 @@ from commonplace.retrieval import (
     search,
 )
 from commonplace.space import Space
-from commonplace.store import Entry, Fault, LocalStore
+from commonplace.store import Fault, LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
 
 if TYPE_CHECKING:
@@ -331,8 +331,8 @@ class Collection:
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
-    ) -> tuple[dict[int, Entry], NDArray[np.int64], dict[str, Scored]]:
-        """Return what a search fuses: the items that any arm lists by key, the keys (n,), and what each arm says.
+    ) -> tuple[list[str], NDArray[np.int64], dict[str, Scored]]:
+        """Return what a search fuses: the ids of items that any arm lists, their keys (n,), and what each arm says.
 
         For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """

@@ -488,12 +488,21 @@ class LocalStore:
         )
         return [name for (name,) in self._database.all(question)]
 
+    def views(self, keys: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
+        """Return ids and partitions by key; see :class:`commonplace.store.Store`."""
+        question = (
+            "SELECT i.key, i.id, i.text <> '', group_concat(v.partition, char(31)) FROM items i "
+            "LEFT JOIN views v ON v.item = i.key WHERE i.key IN (%s) GROUP BY i.key"
+        )
+        return {
+            key: (id_, frozenset([*(own.split("\x1f") if own else ()), *(("lexical",) if words else ())]))
+            for key, id_, words, own in self._rows(question, [int(key) for key in keys])
+        }
+
     def entries(self, keys: Sequence[int]) -> dict[int, Entry]:
         """Return the items with these keys; a key that is gone is absent."""
         wanted = [int(key) for key in keys]
-        partitions: dict[int, set[str]] = {}
-        for key, partition in self._rows("SELECT DISTINCT item, partition FROM views WHERE item IN (%s)", wanted):
-            partitions.setdefault(key, set()).add(partition)
+        views = self.views(wanted)
         found: dict[int, Entry] = {}
         rows = self._rows(
             "SELECT i.key, i.id, i.document, i.modality, i.span, i.text, i.title, i.picture, i.checksum, d.checksum, "
@@ -507,8 +516,8 @@ class LocalStore:
                 log.warning("item %s is damaged and left out: run `commonplace doctor`", id_)
                 continue
             item = Item(id_, _document(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
-            own = partitions.get(key, set())
-            found[key] = Entry(item, frozenset(own | {"lexical"} if text else own))
+            if key in views:  # else removed since
+                found[key] = Entry(item, views[key][1])
         return found
 
     def thumbnail(self, picture: str) -> bytes | None:
