@@ -422,6 +422,8 @@ def _print_ledger(hit: Hit, method: str) -> None:
 def _place(hit: Hit) -> str:
     span = hit.item.span
     parts = []
+    if span.member is not None:
+        parts.append(printable(span.member))
     if span.page is not None:
         parts.append(f"page {span.page}")
     if hit.item.title:
