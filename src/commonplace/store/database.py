@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from commonplace.errors import CollectionError
+from commonplace.store.schema import seal, sealed
 
 __all__ = ["Database"]
 
@@ -74,7 +75,11 @@ class Database:
         with self.session() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
+                new = not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+                whole = new or sealed(connection)
                 yield connection
+                if whole:  # what was damaged before stays recognisable
+                    seal(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # on a full disk SQLite has rolled back already: keep the first error

@@ -23,7 +23,7 @@ from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ran
 from commonplace.store.database import Database
 from commonplace.store.index import Index, Selection
 from commonplace.store.partition import Partition, Settings, blocks, check_space, stray, vectors_of
-from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum
+from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum, seal
 from commonplace.store.segment import index_words, question_words
 from commonplace.store.snapshot import sums
 from commonplace.store.upkeep import Doctor, backup, restored
@@ -159,6 +159,7 @@ class LocalStore:
                 for statement in UPGRADES[version].strip().split(";\n"):
                     database.execute(statement.rstrip(";"))
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            seal(database)
 
     def _version(self) -> int:
         ((version,),) = self._database.all("PRAGMA user_version")
@@ -492,8 +493,12 @@ class LocalStore:
         """Return the items with these keys; a key that is gone is absent."""
         wanted = [int(key) for key in keys]
         partitions: dict[int, set[str]] = {}
-        for key, partition in self._rows("SELECT DISTINCT item, partition FROM views WHERE item IN (%s)", wanted):
+        strange: set[int] = set()
+        question = "SELECT checksum, item, partition, view FROM views WHERE item IN (%s)"
+        for expected, key, partition, view in self._rows(question, wanted):
             partitions.setdefault(key, set()).add(partition)
+            if checksum(key, partition, view) != expected:
+                strange.add(key)
         found: dict[int, Entry] = {}
         rows = self._rows(
             "SELECT i.key, i.id, i.document, i.modality, i.span, i.text, i.title, i.picture, i.checksum, d.checksum, "
@@ -503,7 +508,7 @@ class LocalStore:
         )
         for key, id_, owner, modality, span, text, title, picture, own_sum, document_sum, *document in rows:
             item_sum = checksum(id_, owner, modality, span, text, title, picture)
-            if (item_sum, checksum(*document)) != (own_sum, document_sum):
+            if (item_sum, checksum(*document)) != (own_sum, document_sum) or key in strange:
                 log.warning("item %s is damaged and left out: run `commonplace doctor`", id_)
                 continue
             item = Item(id_, _document(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
@@ -721,9 +726,9 @@ def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[s
             strict=True,
         ),
     )
+    views = [(keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)]
     database.executemany(
-        f"INSERT OR IGNORE INTO {beside}views VALUES (?, ?, ?)",
-        ((keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)),
+        f"INSERT OR IGNORE INTO {beside}views VALUES (?, ?, ?, ?)", ((*view, checksum(*view)) for view in views)
     )
 
 
