@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,45 @@ from pathlib import Path
 from typing import Any
 
 from commonplace.errors import CollectionError
-from commonplace.store.schema import seal, sealed
+from commonplace.store.schema import checksum, seal, sealed
 
-__all__ = ["Database"]
+__all__ = ["MARK", "Database", "abandoned", "mark", "marked"]
+
+
+def abandoned(folder: Path) -> Iterator[Path]:
+    """Yield the files in ``folder`` (``NAME.PROCESS.part``) that a process was writing beside when it was killed."""
+    for path in folder.glob("*.part*"):
+        found = re.search(r"\.(\d+)\.part(-\w+)?$", path.name)
+        if found is not None:
+            try:
+                os.kill(int(found[1]), 0)
+            except (ProcessLookupError, OverflowError):
+                yield path
+            except PermissionError:
+                pass
+
+
+MARK = "collection.mark"
+
+
+def mark(folder: Path, lineage: str, generation: int) -> None:
+    """Note beside the database how far it was committed, so that a log that was damaged or taken away is noticed."""
+    text = f"{lineage} {generation}"
+    with suppress(OSError):
+        handle = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.pwrite(handle, f"{text} {checksum(text)}".ljust(64).encode(), 0)
+        finally:
+            os.close(handle)
+
+
+def marked(folder: Path) -> tuple[str, int]:
+    """Return the lineage and the generation up to which it was committed; nobody's and -1 where that was not noted."""
+    with suppress(OSError, ValueError):
+        lineage, generation, crc = (folder / MARK).read_text(errors="replace").split()
+        if crc == str(checksum(f"{lineage} {generation}")):
+            return lineage, int(generation)
+    return "", -1
 
 
 class Database:
@@ -48,6 +85,8 @@ class Database:
                 self._give(connection)
         except sqlite3.Error as problem:
             raise self.explain(problem) from problem
+        except UnicodeDecodeError as problem:  # by the sqlite3 module, of a message that quotes a damaged name
+            raise self.explain(sqlite3.DatabaseError("malformed")) from problem
 
     def all(self, question: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Return every row that ``question`` finds."""

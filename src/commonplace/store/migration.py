@@ -170,7 +170,9 @@ def beside(database: sqlite3.Connection) -> Beside | None:
     made = {name.removeprefix("beside:"): value for name, value in _meta(database) if name.startswith("beside:")}
     if not made:
         return None
-    return Beside(made["space"], made["fingerprint"], _from_sql(made.get("model", "")), "served" in made)
+    return Beside(
+        made.get("space", ""), made.get("fingerprint", ""), _from_sql(made.get("model", "")), "served" in made
+    )
 
 
 def exchange(database: sqlite3.Connection) -> None:
@@ -202,7 +204,7 @@ def _meta(database: sqlite3.Connection) -> list[tuple[str, str]]:
 def _last(database: sqlite3.Connection) -> int:
     """Return the key up to which all items are embedded beside."""
     row = database.execute("SELECT value FROM meta WHERE name = 'beside:last'").fetchone()
-    return int(row[0]) if row else 0
+    return int(row[0]) if row and row[0].isdigit() else 0
 
 
 def _put(database: sqlite3.Connection, values: Mapping[str, str | bytes]) -> None:

@@ -105,6 +105,11 @@ class Doctor:
             self._found("the notes on the collection's model and ranking are not what was stored", 1, remedy)
             if self._repair:
                 seal(database)
+        lost = database.execute("SELECT value FROM meta WHERE name = 'lost'").fetchone()
+        what = "committed changes that are gone, because collection.db-wal was damaged or taken away"
+        self._found(what, int(lost[0]) if lost else 0, f"add your files again with `commonplace add`; or {FROM_BACKUP}")
+        if self._repair:
+            database.execute("DELETE FROM meta WHERE name = 'lost'")
         alive = "FROM removed WHERE item IN (SELECT key FROM items)"
         (count,) = database.execute(f"SELECT count(*) {alive}").fetchone()
         self._found("items that are there and are noted as removed", count, "the note is removed", repaired=True)
