@@ -2,11 +2,14 @@
  *
  * Loaded by LD_PRELOAD. KILLS_FOLDER: the folder. KILLS_LOG: a file that gets a line for each call. KILLS_AT: the call,
  * from 1, at which the process kills itself: before it or, for a write where KILLS_TORN is set, when half is written.
+ * KILLS_NOLOCKS: files cannot be locked, as on some network shares.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +87,24 @@ int posix_fallocate64(int fd, off64_t at, off64_t n) {
     return real(fd, at, n);
 }
 int posix_fallocate(int fd, off_t at, off_t n) { return posix_fallocate64(fd, at, n); }
+static int control(int fd, int command, long argument) {
+    if (getenv("KILLS_NOLOCKS") && (command == F_SETLK || command == F_SETLKW)) {
+        errno = ENOLCK;
+        return -1;
+    }
+    return syscall(SYS_fcntl, fd, command, argument);
+}
+#define CONTROL(name) int name(int fd, int command, ...) { va_list more; va_start(more, command); \
+    long argument = va_arg(more, long); va_end(more); return control(fd, command, argument); }
+CONTROL(fcntl)
+CONTROL(fcntl64)
+int flock(int fd, int operation) {
+    if (getenv("KILLS_NOLOCKS")) {
+        errno = ENOLCK;
+        return -1;
+    }
+    return syscall(SYS_flock, fd, operation);
+}
 int rename(const char *from, const char *to) { BY_PATH("rename", to); return syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to); }
 int unlink(const char *path) { BY_PATH("unlink", path); return syscall(SYS_unlinkat, AT_FDCWD, path, 0); }
 int rmdir(const char *path) { BY_PATH("rmdir", path); return syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR); }

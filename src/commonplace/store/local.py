@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
-from commonplace.store.database import MARK, Database, abandoned, mark, marked
+from commonplace.store.database import MARK, Database, abandoned, mark, marked, one_machine
 from commonplace.store.index import Index, Selection
 from commonplace.store.partition import Partition, Settings, blocks, check_space, now, stray, vectors_of
 from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum, seal
@@ -88,6 +88,7 @@ class LocalStore:
             raise CollectionError(
                 f"the collection folder {folder} cannot be used ({problem.strerror}): choose another with --collection"
             ) from problem
+        one_machine(folder)
         self._database = Database(folder / "collection.db")
         self._settings = Settings(
             self._database,

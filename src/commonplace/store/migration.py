@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,7 +140,14 @@ class Migration:
 def only_one(store: LocalStore) -> Iterator[None]:
     """Keep every other process from migrating the collection. Raises CollectionError where one is at it."""
     path = store._folder / "migrate"
-    with lock(path) as mine:
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(lock(path))
+        except OSError as problem:
+            raise CollectionError(
+                f"{store._folder} cannot be locked ({problem.strerror}): check its permissions, and that it is on a "
+                "disk of this machine"
+            ) from problem
         if not mine:
             raise CollectionError(f"{holder(path)} is migrating {store._folder}: wait until it has finished")
         yield

@@ -283,7 +283,7 @@ class Partition:
             except OSError as problem:
                 log.warning("removed rows could not be erased from %s (%s)", self.path, problem.strerror)
         elif self.problem:
-            with lock(self.path) as mine:
+            with suppress(OSError), lock(self.path) as mine:
                 if mine and identity(self.path) == self._refused:
                     self.path.unlink(missing_ok=True)
 
@@ -493,7 +493,10 @@ def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
 
 @contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it."""
+    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it.
+
+    Raises OSError where files cannot be locked.
+    """
     import fcntl
 
     path.parent.mkdir(exist_ok=True)
@@ -501,7 +504,7 @@ def lock(path: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             yield False
             return
         os.ftruncate(handle, 0)
