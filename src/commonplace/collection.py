@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from commonplace.retrieval import (
     search,
 )
 from commonplace.space import Space
-from commonplace.store import Fault, LocalStore
+from commonplace.store import Fault, LocalStore, abandoned
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Collection:
         self.evidence = Evidence.from_bundle(space.bundle.spec)
         self.generator = ExtractiveGenerator(space, self.evidence)
         self._question_means = space.means("query")
+        self._verified: Future[None] | None = None
 
     def __enter__(self) -> Collection:
         return self
@@ -271,6 +273,8 @@ class Collection:
         for file in (self.folder / CROPS).glob("*.jpg"):
             if _HASH.fullmatch(file.stem) and self.store.thumbnail(file.stem) is None:
                 file.unlink(missing_ok=True)
+        for left in abandoned(self.folder / CROPS):
+            left.unlink(missing_ok=True)
         with suppress(OSError):  # not there, or not empty
             (self.folder / CROPS).rmdir()
 
@@ -373,8 +377,20 @@ class Collection:
         if question.text is None and question.image is None:
             raise QuestionError("the question is empty: ask with words, with a picture, or with both")
         unwanted = self._question(without, without_image)
-        vectors = self.space.ask(question)
-        return Asked(question.text, vectors, unwanted.text, self.space.ask(unwanted), self._question_means)
+        verified = self._verify()
+        asked = Asked(
+            question.text, self.space.ask(question), unwanted.text, self.space.ask(unwanted), self._question_means
+        )
+        verified.result()
+        return asked
+
+    def _verify(self) -> Future[None]:
+        """Compare the model's files with their checksums, once and beside other work: a flipped weight would lie."""
+        if self._verified is None:
+            pool = ThreadPoolExecutor(1)
+            self._verified = pool.submit(self.space.bundle.verify)
+            pool.shutdown(wait=False)
+        return self._verified
 
     @staticmethod
     def _question(text: str | None, image: Any) -> Question:
@@ -448,17 +464,22 @@ class Collection:
         if document.media_type.startswith("image/") and os.path.exists(document.path):
             return str(document.path)
         path = self.folder / CROPS / f"{item.picture}.jpg"
-        if not path.exists():
-            thumbnail = self.store.thumbnail(item.picture)
-            if thumbnail is None:
-                return None
+        thumbnail = self.store.thumbnail(item.picture)
+        if thumbnail is None:
+            return None
+        if not _is(path, thumbnail):
+            beside = path.with_suffix(f".{os.getpid()}.part")
             try:
                 path.parent.mkdir(exist_ok=True)
-                beside = path.with_suffix(f".{os.getpid()}.part")
-                beside.write_bytes(thumbnail)
+                with beside.open("wb") as file:
+                    file.write(thumbnail)
+                    file.flush()
+                    os.fsync(file.fileno())
                 beside.replace(path)
             except OSError as problem:
                 log.warning("the picture %s could not be written out (%s)", path, problem.strerror)
+                with suppress(OSError):
+                    beside.unlink(missing_ok=True)
                 return None
         return str(path.resolve())
 
@@ -483,7 +504,20 @@ class Collection:
 
         What it cannot mend is left out of searches, and the next ``add`` reads those documents again.
         """
-        return self.store.check(repair=repair)
+        faults = self.store.check(repair=repair)
+        try:
+            self.space.bundle.verify()
+        except ModelError as problem:
+            what, _, remedy = str(problem).rpartition(": ")
+            faults.insert(0, Fault(what, 1, remedy))
+        crops = [file for file in (self.folder / CROPS).glob("*.jpg") if _HASH.fullmatch(file.stem)]
+        wrong = [file for file in crops if not _is(file, self.store.thumbnail(file.stem) or b"")]
+        if wrong:
+            what = f"pictures written out that are not what the collection holds ({wrong[0].name})"
+            faults.append(Fault(what, len(wrong), "written again when they are shown next", repair))
+        for file in wrong if repair else ():
+            file.unlink(missing_ok=True)
+        return faults
 
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write the collection into one new file, while it is used; return its bytes."""
@@ -544,6 +578,14 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
         if model_for(path, model) == chosen:
             raise
     return open_collection(folder, model=model)  # it was migrated between the two looks at it
+
+
+def _is(path: Path, content: bytes) -> bool:
+    """Return whether a file holds just this."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _real(path: str | os.PathLike[str]) -> Path:

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from commonplace.store.database import Database
 from commonplace.store.index import CODES_FROM, Index, Selection, measure
 from commonplace.store.snapshot import BLOCK, Block, Damaged, Info, Snapshot, identity, sums, write
 
-__all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock"]
+__all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock", "now"]
 
 log = logging.getLogger("commonplace")
 
@@ -134,7 +135,8 @@ class Partition:
     def _follow(self, database: sqlite3.Connection, lineage: str, generation: int) -> None:
         """Bring the index up to what this reading transaction sees."""
         base = None if self._index is None else self._index.base
-        trimmed = int(_meta(database, "trimmed") or 0)
+        noted = _meta(database, "trimmed") or "0"
+        trimmed = int(noted) if noted.isdigit() else sys.maxsize  # damaged: who was there before begins anew
         known = self._index is not None and lineage == self._place.lineage and self._place.removed >= trimmed
         behind = not known or self._more or len(self._memory) > LEAST_WORTH
         found = identity(self.path) if behind else None
@@ -281,7 +283,7 @@ class Partition:
             except OSError as problem:
                 log.warning("removed rows could not be erased from %s (%s)", self.path, problem.strerror)
         elif self.problem:
-            with lock(self.path) as mine:
+            with suppress(OSError), lock(self.path) as mine:
                 if mine and identity(self.path) == self._refused:
                     self.path.unlink(missing_ok=True)
 
@@ -459,8 +461,16 @@ def vectors_of(
 
 def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
     check_space(database, settings)
+    return now(database)
+
+
+def now(database: sqlite3.Connection) -> tuple[str, int]:
+    """Return lineage and generation: which history of the collection this is, and how many changes it has seen."""
     found = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
-    return found["lineage"], int(found["generation"])
+    try:
+        return str(found["lineage"]), int(found["generation"])
+    except (KeyError, ValueError):
+        raise sqlite3.DatabaseError("its notes are malformed") from None
 
 
 def check_space(database: sqlite3.Connection, settings: Settings) -> None:
@@ -483,7 +493,10 @@ def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
 
 @contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it."""
+    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it.
+
+    Raises OSError where files cannot be locked.
+    """
     import fcntl
 
     path.parent.mkdir(exist_ok=True)
@@ -491,7 +504,7 @@ def lock(path: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             yield False
             return
         os.ftruncate(handle, 0)
