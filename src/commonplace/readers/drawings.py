@@ -12,7 +12,7 @@ import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from commonplace.readers.flow import union
+from commonplace.readers.parts import union
 from commonplace.types import Box
 
 __all__ = ["Stroke", "drawn", "on_page"]

@@ -16,6 +16,7 @@ from commonplace.readers.flow import CAPTION, ICON, say
 from commonplace.readers.parts import Figure, File, Part, Passage
 from commonplace.readers.pictures import load_picture
 from commonplace.readers.text import decode
+from commonplace.readers.words import with_words
 from commonplace.types import Span
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _attributes(tag: str) -> dict[str, str]:
     return found
 
 
-def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[str, bytes]) -> Iterator[Figure]:
+def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[str, bytes]) -> Iterator[Part]:
     source = pictures.get(unquote(reference.target)) or local_picture(file, reference.target)
     if source is None:
         return
@@ -207,7 +208,9 @@ def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[
         file.problems.append(f"picture {reference.target}: {error}")
         return
     if max(picture.width, picture.height) >= ICON:
-        yield Figure(picture, Span(reference.start, reference.end), reference.words or None, title)
+        figure = Figure(picture, Span(reference.start, reference.end), reference.words or None, title)
+        member = f"{reference.target} at {reference.start}"
+        yield from with_words(file, figure, lambda side: load_picture(source, side=side).pixels, member=member)
 
 
 def local_picture(file: File, target: str) -> Path | None:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.readers.drawings import drawn, on_page
-from commonplace.readers.flow import union
-from commonplace.readers.parts import Figure, File, Part, Passage
+from commonplace.readers.parts import Figure, File, Part, Passage, union
 from commonplace.readers.pictures import picture_of
+from commonplace.readers.words import with_words
 from commonplace.types import Box, Picture, Span
 
 __all__ = ["read_pdf"]
@@ -203,10 +203,12 @@ def _page(
         at_top = headings.title
         if written:
             yield from _sections(text, index, file, headings)
+        at = len(text.text) + 2  # what is not in the page's text comes after it
         notes = _notes(page)
         if notes:
             words, places = "\n".join(said for said, _ in notes), [box for _, box in notes]
-            yield Passage(words, len(text.text) + 2, headings.title, number, locate=lambda *_: union(places))
+            yield Passage(words, at, headings.title, number, locate=lambda *_: union(places))
+            at += len(words) + 2
         figures = _figures(page)
         for box in drawn(on_page(page), [found.box for found in figures], text.boxes()):
             figures = [found for found in figures if not _inside(found.box, box)]  # it is a part of the drawing
@@ -216,7 +218,10 @@ def _page(
         if (not written and sum(_area(found.box) for found in figures) < _FILLED) or (background and written < _STAMP):
             picture = _render(page, _WHOLE, file, None)
             if picture is not None:
-                yield Figure(picture, Span(page=number, box=_WHOLE))
+                whole = Figure(picture, Span(page=number, box=_WHOLE), title=at_top)
+                for part in with_words(file, whole, lambda side: _pixels(page, _WHOLE, side), start=at, gated=False):
+                    at += len(part.text) + 2 if isinstance(part, Passage) else 0
+                    yield part
         for found in figures:
             if found.key and found.key in seen:
                 continue  # a logo that stands on every page is one picture
@@ -224,7 +229,17 @@ def _page(
             picture = _render(page, found.box, file, found.size if any(found.size) else None)
             if picture is not None:
                 title = text.titled(found.box) or at_top
-                yield Figure(picture, Span(page=number, box=found.box), text.caption(found.box), title)
+                figure = Figure(picture, Span(page=number, box=found.box), text.caption(found.box), title)
+                if not any(found.size):  # the letters of a drawing are the page's own
+                    yield figure
+                    continue
+
+                def larger(side: int, box: Box = found.box) -> NDArray[np.uint8]:
+                    return _pixels(page, box, side)
+
+                for part in with_words(file, figure, larger, start=at):
+                    at += len(part.text) + 2 if isinstance(part, Passage) else 0
+                    yield part
     finally:
         page.close()
 
@@ -558,27 +573,32 @@ def _render(page: Any, box: Box, file: File, size: tuple[int, int] | None) -> Pi
 
     ``size`` is how many pixels are stored there (None: a drawing, which has any number).
     """
-    across, down = page.get_width(), page.get_height()
-    crop = (box[0] * across, (1 - box[3]) * down, (1 - box[2]) * across, box[1] * down)
-    longest = max((box[2] - box[0]) * across, (box[3] - box[1]) * down)
-    side = float(file.options.picture_side)
-    if size is not None:
-        side = min(side, max(*size, 2 * longest))  # drawn over it there may be letters finer than its pixels
-    bitmap = page.render(scale=side / longest, crop=crop, rev_byteorder=True, may_draw_forms=False)
-    try:
-        pixels: NDArray[np.uint8] = bitmap.to_numpy()
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        pixels = np.broadcast_to(pixels[..., :3], (*pixels.shape[:2], 3)).copy()
-    finally:
-        bitmap.close()
     most = file.options.picture_side
-    pixels = np.ascontiguousarray(pixels[:most, :most])  # PDFium rounds up: it may be a pixel too large
+    side = float(most)
+    if size is not None:
+        longest = max((box[2] - box[0]) * page.get_width(), (box[3] - box[1]) * page.get_height())
+        side = min(side, max(*size, 2 * longest))  # drawn over it there may be letters finer than its pixels
+    pixels = np.ascontiguousarray(_pixels(page, box, side)[:most, :most])  # PDFium rounds up: a pixel too large
     if (np.ptp(pixels.reshape(-1, 3), axis=0) < 8).all():
         return None
     high, wide = pixels.shape[:2]
     width, height = size or (wide, high)
     return picture_of(pixels, width, height, file.options.thumbnail_side)
+
+
+def _pixels(page: Any, box: Box, side: float) -> NDArray[np.uint8]:
+    """Return the page inside ``box`` as RGB pixels with about ``side`` on the longer side."""
+    across, down = page.get_width(), page.get_height()
+    crop = (box[0] * across, (1 - box[3]) * down, (1 - box[2]) * across, box[1] * down)
+    longest = max((box[2] - box[0]) * across, (box[3] - box[1]) * down)
+    bitmap = page.render(scale=side / longest, crop=crop, rev_byteorder=True, may_draw_forms=False)
+    try:
+        pixels: NDArray[np.uint8] = bitmap.to_numpy()
+        if pixels.ndim == 2:
+            pixels = pixels[..., None]
+        return np.broadcast_to(pixels[..., :3], (*pixels.shape[:2], 3)).copy()
+    finally:
+        bitmap.close()
 
 
 def _fractions(page: Any, left: float, bottom: float, right: float, top: float) -> Box:
