@@ -23,9 +23,12 @@ MAY = {
     "store": {"types", "errors"},
     "retrieval": {"types", "errors", "space", "store"},
     "generation": {"types", "errors", "space", "store", "retrieval"},
-    "collection": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation"},
+    "migrate": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval"},
+    "collection": {
+        *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate")
+    },
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
-    "cli": {"types", "errors", "retrieval", "collection", "evaluation"},
+    "cli": {"types", "errors", "retrieval", "collection", "evaluation", "migrate"},
     "__main__": {"cli"},
     "__init__": {"types", "errors", "retrieval", "collection"},
 }

@@ -55,7 +55,8 @@ class Space:
     def encode(self, readings: Sequence[Reading], known: Known) -> list[ViewVectors]:
         """Return the vectors of every view of every item, one :class:`ViewVectors` a partition.
 
-        ``known(partition, view hashes)`` returns vectors that need not be computed again.
+        ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
+        returns may be missing from the readings.
         """
         texts: dict[str, str] = {}
         pictures: dict[str, Picture] = {}
@@ -70,7 +71,8 @@ class Space:
                         texts[name] = view
                         text_rows.append((item.id, name))
                 if item.picture is not None:
-                    pictures[item.picture] = reading.pictures[item.picture]
+                    if item.picture in reading.pictures:
+                        pictures[item.picture] = reading.pictures[item.picture]
                     image_rows.append((item.id, item.picture))
         found = [
             *self._rows(
