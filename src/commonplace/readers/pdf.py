@@ -215,6 +215,7 @@ def _page(
             figures.append(_Found(box))
         background = [found for found in figures if _area(found.box) > _MAX_AREA]
         figures = [found for found in figures if found not in background]
+        searched = False  # the words of the whole page are read once
         if (not written and sum(_area(found.box) for found in figures) < _FILLED) or (background and written < _STAMP):
             picture = _render(page, _WHOLE, file, None)
             if picture is not None:
@@ -222,6 +223,7 @@ def _page(
                 for part in with_words(file, whole, lambda side: _pixels(page, _WHOLE, side), start=at, gated=False):
                     at += len(part.text) + 2 if isinstance(part, Passage) else 0
                     yield part
+                searched = True
         for found in figures:
             if found.key and found.key in seen:
                 continue  # a logo that stands on every page is one picture
@@ -230,7 +232,7 @@ def _page(
             if picture is not None:
                 title = text.titled(found.box) or at_top
                 figure = Figure(picture, Span(page=number, box=found.box), text.caption(found.box), title)
-                if not any(found.size):  # the letters of a drawing are the page's own
+                if searched or not any(found.size):  # the letters of a drawing are the page's own
                     yield figure
                     continue
 
