@@ -119,7 +119,7 @@ def _plain(inline: Token) -> str:
 def _shown(tokens: list[Token], text: str, lines: list[int]) -> Iterator[_Shown]:
     """Yield the references to pictures in the order of the text."""
     blocks = [token for token in tokens if token.map and token.type in ("inline", "html_block")]
-    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, after in zip(blocks, [*blocks[1:], None][: len(blocks)], strict=True):
         assert block.map is not None
         start, end = lines[block.map[0]], lines[block.map[1]]
         children = block.children or ()
