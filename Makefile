@@ -2,11 +2,12 @@
 #   make demo    a small library of real documents and photographs, searched and asked (DOCS=folder: your own)
 #   make test    lint, types, tests
 #   make kills   a longer check of the store
+#   make fuzz    10,000 broken files
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test kills clean
+.PHONY: demo test kills fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -20,6 +21,10 @@ test: $(VENV)/.dev
 # Kills a process that writes, at 200 random moments, and looks for what it lost; half an hour.
 kills: $(VENV)/.dev
 	COMMONPLACE_KILLS=200 $(BIN)/python -m pytest --timeout 7200 tests/store/test_upkeep.py -k kill
+
+# Reads 10,000 broken files of every format, the same ones each time; ten minutes.
+fuzz: $(VENV)/.dev
+	COMMONPLACE_FUZZ=10000 $(BIN)/python -m pytest --timeout 7200 tests/readers/test_fuzz.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

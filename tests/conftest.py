@@ -34,4 +34,5 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the user's own settings out of the tests."""
     for name in ("COMMONPLACE_COLLECTION", "COMMONPLACE_MODEL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COMMONPLACE_OCR", "0")  # a second and more a worker; the tests that need it ask for it
     yield

@@ -109,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("paths", metavar="PATH", nargs="+")
     add.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
     add.add_argument("--retry", action="store_true", help="read files again that failed before")
+    add.add_argument(
+        "--ocr",
+        action=argparse.BooleanOptionalAction,
+        help="read the words in pictures (default: where the extra ocr is installed)",
+    )
     add.add_argument("--json", action="store_true", help="print one JSON object")
 
     find = verb(
@@ -296,11 +301,13 @@ def _open(options: argparse.Namespace, *, make: bool = False) -> Collection:
 
 def _add(options: argparse.Namespace) -> int:
     with _open(options, make=True) as kb:
-        report = kb.add(*options.paths, workers=options.workers, retry=options.retry)
+        report = kb.add(*options.paths, workers=options.workers, retry=options.retry, ocr=options.ocr)
     if options.json:
         _json(_report(report))
     else:
         print(report)
+        for note in report.notes:
+            print(f"  {note}", file=sys.stderr)
         for name, rows in (("partly read", report.partial), ("failed", report.failed)):
             for path, reason in rows:
                 print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)

@@ -46,6 +46,8 @@ log = logging.getLogger("commonplace")
 
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
+SECONDS = 40.0  # after which a file that holds others is read no further
+NO_OCR = "words in pictures were not read: pip install 'commonplace[ocr]', then remove the pictures and add them again"
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
 RANKING = "ranking"  # the setting that holds how this collection is searched
@@ -67,6 +69,8 @@ class Report:
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     """How many files of which ending are of no type that is read."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out of all of them, and what would bring it in."""
 
     def __str__(self) -> str:
         counts = [(self.added, "added"), (self.changed, "changed"), (self.moved, "moved")]
@@ -126,22 +130,28 @@ class Collection:
         workers: int | None = None,
         retry: bool = False,
         progress: bool | None = None,
+        ocr: bool | None = None,
     ) -> Report:
         """Add files and folders; what is unchanged is left alone, and a bad file never stops the rest.
 
         ``workers`` reader processes (default: one a processor); ``retry`` reads files again that failed before;
-        ``progress`` shows a bar (default: where standard error is a terminal). Files that fail are in the report and
-        logged as warnings. Whole documents are committed, many
-        a transaction: what an interrupted ``add`` had committed stays, and the next one goes on from there.
+        ``progress`` shows a bar (default: where standard error is a terminal). ``ocr`` reads the words in pictures
+        (default: where the extra ``ocr`` is installed, and ``COMMONPLACE_OCR`` is not 0). Files that fail are in the
+        report and logged as warnings. Whole documents are committed, many a transaction: what an interrupted ``add``
+        had committed stays, and the next one goes on from there.
         Raises CollectionError where the collection cannot be written.
         """
         from tqdm import tqdm
 
         from commonplace.ingest import Pool, ingest, walk
-        from commonplace.readers import ReadOptions
+        from commonplace.readers import ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
             raise QuestionError(f"workers is {workers}: choose 1 to 256")
+        if ocr and not are_readable():
+            raise QuestionError("the extra for words in pictures is not here: pip install 'commonplace[ocr]'")
+        if ocr is None:
+            ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self.space.bundle.verify()
         report = Report()
         sources, problems, skipped = walk([Path(path) for path in paths], exclude=self.folder)
@@ -152,9 +162,8 @@ class Collection:
         before = {document.id: document for document in self.store.documents()}
         waiting = [source for source in sources if not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
-        options = ReadOptions(
-            tokenizer=str(self.space.bundle.text.tokenizer_path), max_tokens=self.space.bundle.text.max_tokens
-        )
+        text = self.space.bundle.text
+        options = ReadOptions(str(text.tokenizer_path), text.max_tokens, seconds=SECONDS * (4 if ocr else 1), words=ocr)
         bar = tqdm(
             total=len(sources),
             initial=report.unchanged,
@@ -162,9 +171,14 @@ class Collection:
             disable=None if progress is None else not progress,
         )
         if waiting:
-            with bar, Pool(options, workers or min(threads(), len(waiting))) as pool:
+            pictures, count = 0, workers or min(threads(), len(waiting))
+            memory = (5 if ocr else 2) * 1024**3
+            with bar, Pool(options, count, timeout=1.5 * options.seconds, memory=memory) as pool:
                 for batch in ingest(waiting, pool, bar.update):
+                    pictures += sum(len(reading.pictures) for reading in batch.readings)
                     self._put(batch, before, report)
+            if pictures and not are_readable():
+                report.notes.append(NO_OCR)
             self.store.checkpoint()
         self._tidy()
         report.missing = self._missing(paths)
