@@ -22,12 +22,12 @@ MAY = {
     "space": {"types", "errors", "encoders"},
     "store": {"types", "errors"},
     "retrieval": {"types", "errors", "space", "store"},
-    "generation": {"types", "errors", "space", "store", "retrieval"},
+    "generation": {"types", "errors", "encoders", "readers", "space", "store", "retrieval"},
     "collection": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation"},
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
-    "cli": {"types", "errors", "retrieval", "collection", "evaluation"},
+    "cli": {"types", "errors", "retrieval", "generation", "collection", "evaluation"},
     "__main__": {"cli"},
-    "__init__": {"types", "errors", "retrieval", "collection"},
+    "__init__": {"types", "errors", "retrieval", "generation", "collection"},
 }
 FORBIDDEN = {"torch", "transformers", "onnxruntime", "tensorflow", "fitz"}
 

@@ -81,7 +81,10 @@ def test_ask_shows_sources_and_its_json_resolves(place: Path) -> None:
     out = run("ask", "Which pump needs the blue seal?", cwd=place).stdout
     assert "[1]" in out and "papers/pumps.md" in out
     answer = json.loads(run("ask", "Which pump needs the blue seal?", "--json", cwd=place).stdout)
-    assert set(answer) == {"question", "abstained", "reason", "notes", "blocks", "citations", "hits"}
+    assert set(answer) == {
+        "question", "searched", "abstained", "reason", "notes", "confidence", "generator", "invented", "unsupported",
+        "blocks", "citations", "hits",
+    }  # fmt: skip
     numbers = {one["number"] for one in answer["citations"]}
     assert {n for block in answer["blocks"] for n in block["citations"]} == numbers != set()
 

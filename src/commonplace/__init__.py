@@ -13,6 +13,7 @@ from commonplace.collection import open_collection as open
 from commonplace.errors import (
     CollectionError,
     CommonplaceError,
+    GeneratorError,
     ModelError,
     ModelMismatch,
     QuestionError,
@@ -20,7 +21,7 @@ from commonplace.errors import (
     VersionError,
 )
 from commonplace.retrieval import HeatMap, Ranking, Reranker
-from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Span
+from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Note, Span
 
 __all__ = [
     "Answer",
@@ -32,12 +33,14 @@ __all__ = [
     "CommonplaceError",
     "Document",
     "Filter",
+    "GeneratorError",
     "HeatMap",
     "Hit",
     "Hits",
     "Item",
     "ModelError",
     "ModelMismatch",
+    "Note",
     "QuestionError",
     "Ranking",
     "ReadError",

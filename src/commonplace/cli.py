@@ -443,7 +443,7 @@ def render(answer: Answer) -> str:
     lines = []
     for block in answer.blocks:
         marks = "".join(f" [{number}]" for number in block.citations)
-        text = printable(block.text) + marks
+        text = printable(block.shown) + marks + (f" {printable(block.doubt)}" if block.doubt else "")
         if block.kind == "image":
             shown = answer.citation(block.citations[0]).hit.image or ""
             text = f"[picture] {text}\n          {_short(shown)}"
