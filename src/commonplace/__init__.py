@@ -20,6 +20,7 @@ from commonplace.errors import (
     ReadError,
     VersionError,
 )
+from commonplace.generation import ChatGenerator, Conversation, Generator, TransformersGenerator
 from commonplace.retrieval import HeatMap, Ranking, Reranker
 from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Note, Span
 
@@ -27,12 +28,15 @@ __all__ = [
     "Answer",
     "ArmScore",
     "Block",
+    "ChatGenerator",
     "Citation",
     "Collection",
     "CollectionError",
     "CommonplaceError",
+    "Conversation",
     "Document",
     "Filter",
+    "Generator",
     "GeneratorError",
     "HeatMap",
     "Hit",
@@ -47,6 +51,7 @@ __all__ = [
     "Report",
     "Reranker",
     "Span",
+    "TransformersGenerator",
     "VersionError",
     "open",
 ]

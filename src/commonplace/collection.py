@@ -19,7 +19,22 @@ from numpy.typing import NDArray
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle, CrossEncoder
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, QuestionError, ReadError
-from commonplace.generation import ExtractiveGenerator, Generator, Judge, Request, cite, fitting, generated
+from commonplace.generation import (
+    ENOUGH,
+    PICTURES,
+    SHOWN,
+    Conversation,
+    ExtractiveGenerator,
+    Generator,
+    Judge,
+    Request,
+    Rewriter,
+    cite,
+    fitting,
+    generated,
+    subject,
+    wants_pictures,
+)
 from commonplace.retrieval import (
     Asked,
     Evidence,
@@ -352,20 +367,35 @@ class Collection:
         the generator. Arguments and errors as for :meth:`ask`.
         """
         pixels = None if image is None else _pixels(image)
-        asked = self._ask(searched or text, pixels, without, without_image)
+        words = searched or text
+        show = wants_pictures(words or "")
+        asked = self._ask(subject(words) if words and show else words, pixels, without, without_image)
         where = _filter(modality, path, media_type)
         entailment = self._cross_encoder(nli) if isinstance(nli, (str, os.PathLike)) else nli
         hits = self._search(asked, EVIDENCE, where, min_confidence, ranking, self._reranker(rerank))
+        if show and modality is None:  # pictures first, even where passages say more about it
+            pictures = self._search(asked, PICTURES, replace(where, modality="image"), min_confidence, ranking, None)
+            known = {hit.item.id for hit in pictures}
+            hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
         yield hits
         question = self._question(text, None).text or ""
-        pictures = fitting(self.evidence, asked.vectors, hits)
-        request = Request(question, asked.vectors, hits, pictures, pixels, self.store.thumbnail)
+        shown = fitting(self.evidence, asked.vectors, hits, enough=SHOWN if show else ENOUGH)
+        request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
         judge = Judge(self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment)
         parts = generated(self.generator, self.extractive, request)
         for part in cite(parts, request, judge, by=self.generator.name):
             if isinstance(part, Answer):
                 part = replace(part, notes=(*hits.notes, *part.notes), searched=searched)
             yield part
+
+    def chat(self, **settings: Any) -> Conversation:
+        """Return a conversation: questions that build on each other.
+
+        ``settings`` are keywords of :meth:`ask` for every question. A follow-up is put in full by the generator, where
+        that is a language model, else by a rule: see :func:`commonplace.generation.carried_over`.
+        """
+        rewriter = self.generator if isinstance(self.generator, Rewriter) else None
+        return Conversation(partial(self.stream, **settings), rewriter)
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None

@@ -305,8 +305,8 @@ class Block:
     """A piece of an answer: a sentence, or a picture with its description in ``text``; ``citations`` are numbers.
 
     A sentence has its ``support``, and a ``reason`` where that is not full. A picture's ``origin`` says where its
-    description comes from: its ``caption``, a ``machine``, or only the ``name`` of its file. ``opens`` begins a
-    paragraph.
+    description comes from: its ``caption``, a ``machine``, or only the ``name`` of its file; ``image`` is the path of
+    the file to show. ``opens`` begins a paragraph.
     """
 
     kind: Literal["text", "image"]
@@ -316,6 +316,7 @@ class Block:
     reason: str | None = None
     origin: Literal["caption", "machine", "name"] | None = None
     opens: bool = False
+    image: str | None = None
 
     @property
     def doubt(self) -> str:
@@ -381,8 +382,7 @@ class Answer:
                 doubt = f" *{escape_markdown(block.doubt)}*" if block.doubt else ""
                 text.append(escape_markdown(block.text) + marks + doubt)
                 continue
-            path = self.citation(block.citations[0]).hit.image or ""
-            lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(path))}>){marks}", ""]
+            lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(block.image or ''))}>){marks}", ""]
         if text:
             lines += [" ".join(text), ""]
         lines += [f"[{one.number}] {escape_markdown(one.place)}  " for one in self.citations]
@@ -448,6 +448,7 @@ class Answer:
                     "reason": block.reason,
                     "origin": block.origin,
                     "opens": block.opens,
+                    "image": block.image,
                 }
                 for block in self.blocks
             ],

@@ -41,6 +41,9 @@ def answer(model: str, body: dict[str, Any]) -> Iterator[str]:
         yield "Which seal does the south pump need?"
     elif model in ("honest", "slow", "busy", "no-vision", "small-context", "new-api"):
         yield from (first + " [1]").replace(" ", " \0").split("\0")
+    elif model == "slow-lines":
+        for n in range(4):
+            yield f"{first} [1] Number {n} is made up. [1]\n"
     elif model == "every-passage":
         yield " ".join(f"{found[0]} [{n}]" for n, found in sentences.items())
     elif model == "markers":
@@ -159,8 +162,8 @@ class Handler(BaseHTTPRequestHandler):
         if model != "empty":
             for piece in answer(model, body):
                 self._piece(piece)
-                if model == "slow":
-                    time.sleep(0.1)
+                if model.startswith("slow"):
+                    time.sleep(0.1 if model == "slow" else 0.4)
         self._piece(None)
         self._send("data: [DONE]\n\n")
         return None

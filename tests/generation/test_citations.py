@@ -101,7 +101,10 @@ def test_the_page_is_safe_whatever_it_says(question: str, said: str, path: str) 
     document = Document("d", "file:///d", path, "text/plain")
     one = Hit(Item("i", document, "image", Span(), said, picture="p"), 0.5, (), "x", confidence=0.5)
     citation = cp.Citation(1, one, said, Span(), b"jpeg")
-    blocks = (cp.Block("text", said, (1,), "weak", question), cp.Block("image", said, (1,), origin="caption"))
+    blocks = (
+        cp.Block("text", said, (1,), "weak", question),
+        cp.Block("image", said, (1,), origin="caption", image="x"),
+    )
     page = Answer(question, blocks, (citation,), (one,), notes=(said,)).html()
     tags = {tag.lower() for tag in re.findall(r"<\s*/?\s*([a-zA-Z!][a-zA-Z0-9]*)", page)}
     ours = "!doctype html head meta title style body h1 h2 p span a em figure img figcaption ol li blockquote"

@@ -97,8 +97,9 @@ def cite(
             picture = request.hits[part.hit].item.picture
             if picture not in shown:
                 shown.add(picture)
-                text, origin = description(request.hits[part.hit], part.text)
-                blocks.append(Block("image", text, (book.whole(part.hit),), origin=origin))
+                hit = request.hits[part.hit]
+                text, origin = description(hit, part.text)
+                blocks.append(Block("image", text, (book.whole(part.hit),), origin=origin, image=hit.image))
                 yield blocks[-1]
         else:
             invented += part.invented

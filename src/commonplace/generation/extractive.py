@@ -26,6 +26,7 @@ DIVERSITY = (
 )
 CLOSE = 0.75  # a further sentence must be worth this share of the best one
 ENOUGH = 0.5  # evidence under which nothing counts as an answer
+SHOWN = 0.3  # the same for a picture where pictures were asked for
 CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
 WORDS_ENOUGH = 0.3  # mean share of the question's words in sentence and passage, where words are all there is
 
