@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from commonplace.errors import GeneratorError
+from commonplace.generation import ChatGenerator
 from tests.generation.conftest import PASSAGES, Ask, hit
 
 
@@ -146,6 +147,18 @@ def test_a_silent_and_a_trickling_server_are_given_up(ask: Ask) -> None:
         with pytest.raises(GeneratorError, match=why):
             ask(model, **settings)
         assert time.monotonic() - began < 20
+
+
+def test_closing_the_answer_stops_the_server(liar: str) -> None:
+    """A consumer that has had enough: the connection goes, and with it the work of the server."""
+    generator = ChatGenerator("counts", base_url=liar, timeout=5)
+    writing = generator.write([{"role": "system", "content": ""}, {"role": "user", "content": ""}], 5000)
+    assert next(writing)
+    writing.close()
+    time.sleep(0.5)
+    counted = asked(liar)[-1]["sent"]
+    time.sleep(0.5)
+    assert asked(liar)[-1]["sent"] == counted
 
 
 def test_a_model_that_takes_no_pictures_gets_their_captions(ask: Ask, liar: str) -> None:

@@ -67,7 +67,12 @@ def make(folder: Path) -> None:
         projection_dim=32,
     )
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=3, image_seq_length=16)
-    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    model = LlavaForConditionalGeneration(config)
+    # Random weights choose any byte: let them choose letters, so that there is something to read.
+    readable = {vocabulary[chr(code)] for code in range(33, 127)}
+    readable.add(vocabulary["\u0120"])  # a space
+    model.generation_config.suppress_tokens = [n for n in vocabulary.values() if n not in readable]
+    model.save_pretrained(folder)
     images = CLIPImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56})
     LlavaProcessor(
         image_processor=images,
