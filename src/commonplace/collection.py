@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,22 @@ from numpy.typing import NDArray
 from commonplace.encoders import Bundle, CrossEncoder
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
-from commonplace.generation import ExtractiveGenerator, cite
+from commonplace.generation import (
+    ENOUGH,
+    PICTURES,
+    SHOWN,
+    Conversation,
+    ExtractiveGenerator,
+    Generator,
+    Judge,
+    Request,
+    Rewriter,
+    cite,
+    fitting,
+    generated,
+    subject,
+    wants_pictures,
+)
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.retrieval import (
     Asked,
@@ -35,7 +51,7 @@ from commonplace.retrieval import (
 )
 from commonplace.space import Space
 from commonplace.store import Fault, LocalStore, abandoned
-from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
+from commonplace.types import Answer, Block, Document, Filter, Hit, Item, Modality, Note, Question, stable_id
 
 if TYPE_CHECKING:
     from commonplace.ingest import Batch, Source
@@ -97,8 +113,9 @@ class Collection:
     Made by :func:`commonplace.open`. Safe to search from several threads.
     """
 
-    def __init__(self, store: LocalStore, space: Space, folder: Path) -> None:
+    def __init__(self, store: LocalStore, space: Space, folder: Path, generator: Generator | None = None) -> None:
         self.folder = folder
+        self._generator = generator
         self._cross_encoders: dict[Path, CrossEncoder] = {}
         self._use(store, space)
 
@@ -106,7 +123,8 @@ class Collection:
         self.store = store
         self.space = space
         self.evidence = Evidence.from_bundle(space.bundle.spec)
-        self.generator = ExtractiveGenerator(space, self.evidence)
+        self.extractive = ExtractiveGenerator(space, self.evidence)
+        self.generator = self._generator or self.extractive
         self._question_means = space.means("query")
         self._verified: Future[None] | None = None
 
@@ -325,7 +343,7 @@ class Collection:
 
     def ask(
         self,
-        text: str,
+        text: str | None = None,
         *,
         image: Any = None,
         without: str | None = None,
@@ -336,16 +354,72 @@ class Collection:
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
+        nli: str | os.PathLike[str] | CrossEncoder | None = None,
+        searched: str | None = None,
     ) -> Answer:
-        """Answer from the collection: sentences and pictures with citations, or an abstention with its reason.
+        """Answer from the collection: sentences and pictures with checked citations, or an abstention with its reason.
 
-        Arguments and errors as for :meth:`search`.
+        ``nli`` is a cross-encoder trained on natural language inference, or its folder: it has a say in whether a
+        sentence is supported. ``searched`` is what is searched for in place of ``text``. Other arguments and errors as
+        for :meth:`search`; GeneratorError where the generator fails and the extractive answer is not wanted instead.
         """
-        asked = self._ask(text, image, without, without_image)
+        given = {name: value for name, value in locals().items() if name not in ("self", "text")}
+        for part in self.stream(text, **given):
+            if isinstance(part, Answer):
+                return part
+        raise AssertionError("a stream ends with its answer")
+
+    def stream(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        without: str | None = None,
+        without_image: Any = None,
+        modality: Modality | None = None,
+        path: str | None = None,
+        media_type: str | None = None,
+        min_confidence: float = 0.0,
+        ranking: Ranking | None = None,
+        rerank: str | os.PathLike[str] | Reranker | None = None,
+        nli: str | os.PathLike[str] | CrossEncoder | None = None,
+        searched: str | None = None,
+    ) -> Iterator[Hits | Block | Note | Answer]:
+        """Yield the evidence, then each sentence and picture as soon as it is written and checked, last the answer.
+
+        Notes come where they arise; one with ``restart`` takes back the blocks before it. Closing the iterator stops
+        the generator. Arguments and errors as for :meth:`ask`.
+        """
+        pixels = None if image is None else _pixels(image)
+        words = searched or text
+        show = wants_pictures(words or "")
+        asked = self._ask(subject(words) if words and show else words, pixels, without, without_image)
         where = _filter(modality, path, media_type)
+        entailment = self._cross_encoder(nli) if isinstance(nli, (str, os.PathLike)) else nli
         hits = self._search(asked, EVIDENCE, where, min_confidence, ranking, self._reranker(rerank))
-        answer = cite(self.generator.generate(asked.words or "", asked.vectors, hits), hits)
-        return replace(answer, notes=hits.notes)
+        if show and modality is None:  # pictures first, even where passages say more about it
+            pictures = self._search(asked, PICTURES, replace(where, modality="image"), min_confidence, ranking, None)
+            known = {hit.item.id for hit in pictures}
+            hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
+        yield hits
+        question = self._question(text, None).text or ""
+        shown = fitting(self.evidence, asked.vectors, hits, enough=SHOWN if show else ENOUGH)
+        request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
+        judge = Judge(self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment)
+        parts = generated(self.generator, self.extractive, request)
+        for part in cite(parts, request, judge, by=self.generator.name):
+            if isinstance(part, Answer):
+                part = replace(part, notes=(*hits.notes, *part.notes), searched=searched)
+            yield part
+
+    def chat(self, **settings: Any) -> Conversation:
+        """Return a conversation: questions that build on each other.
+
+        ``settings`` are keywords of :meth:`ask` for every question. A follow-up is put in full by the generator, where
+        that is a language model, else by a rule: see :func:`commonplace.generation.carried_over`.
+        """
+        rewriter = self.generator if isinstance(self.generator, Rewriter) else None
+        return Conversation(partial(self.stream, **settings), rewriter)
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
@@ -448,12 +522,16 @@ class Collection:
             return LateInteraction(self.space)
         if not isinstance(asked, (str, os.PathLike)):
             return asked
-        folder = Path(os.path.abspath(os.path.expanduser(asked)))
+        if not str(asked) or not Path(os.path.expanduser(asked)).is_dir():
+            raise ModelError(
+                f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
+            )
+        return self._cross_encoder(asked)
+
+    def _cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:
+        """Return the cross-encoder in a folder, loaded once."""
+        folder = Path(os.path.abspath(os.path.expanduser(name)))
         if folder not in self._cross_encoders:
-            if not str(asked) or not folder.is_dir():
-                raise ModelError(
-                    f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
-                )
             self._cross_encoders[folder] = CrossEncoder(folder)
         return self._cross_encoders[folder]
 
@@ -575,10 +653,17 @@ class Collection:
         return (path for path in self.folder.rglob("*") if path.is_file())
 
 
-def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None) -> Collection:
+def open_collection(
+    folder: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    generator: Generator | None = None,
+) -> Collection:
     """Open the collection in ``folder``, made if absent.
 
     ``model`` is a bundle's folder; default: the one that the collection was last used with, else the one shipped.
+
+    ``generator`` writes the answers (default: extractive, sentences and pictures as they stand).
 
     Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
     model, VersionError where it was made by a newer version, ModelError where the bundle cannot be read.
@@ -587,11 +672,11 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
     chosen = model_for(path, model)
     space = Space(Bundle(chosen))
     try:
-        return Collection(store_for(path, space), space, path)
+        return Collection(store_for(path, space), space, path, generator)
     except ModelMismatch:
         if model_for(path, model) == chosen:
             raise
-    return open_collection(folder, model=model)  # it was migrated between the two looks at it
+    return open_collection(folder, model=model, generator=generator)  # it was migrated between the two looks at it
 
 
 def _is(path: Path, content: bytes) -> bool:
