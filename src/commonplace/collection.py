@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import DEFAULT_BUNDLE, Bundle, CrossEncoder
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle, CrossEncoder, find
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, QuestionError, ReadError
 from commonplace.generation import ExtractiveGenerator, cite
@@ -96,7 +96,7 @@ class Collection:
         self.store = store
         self.space = space
         self.folder = folder
-        self.evidence = Evidence.from_bundle(space.bundle.spec)
+        self.evidence = Evidence.from_bundle(space.spec)
         self.generator = ExtractiveGenerator(space, self.evidence)
         self._cross_encoders: dict[Path, CrossEncoder] = {}
 
@@ -136,7 +136,7 @@ class Collection:
 
         if workers is not None and not 1 <= workers <= 256:
             raise QuestionError(f"workers is {workers}: choose 1 to 256")
-        self.space.bundle.verify()
+        self.space.verify()
         report = Report()
         sources, problems, skipped = walk([Path(path) for path in paths], exclude=self.folder)
         report.skipped = dict(skipped)
@@ -146,9 +146,7 @@ class Collection:
         before = {document.id: document for document in self.store.documents()}
         waiting = [source for source in sources if not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
-        options = ReadOptions(
-            tokenizer=str(self.space.bundle.text.tokenizer_path), max_tokens=self.space.bundle.text.max_tokens
-        )
+        options = ReadOptions(*self.space.measure)
         bar = tqdm(
             total=len(sources),
             initial=report.unchanged,
@@ -395,7 +393,12 @@ class Collection:
             notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
             reranker = None
         depth = k if reranker is None else max(k, reranker.depth)
-        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking or self.ranking)
+        ranking = ranking or self.ranking
+        if asked.vectors.divided and (ranking.question, ranking.views) != ("late", "separate"):
+            raise QuestionError(
+                f"{self.space.name} are two spaces: words and picture make no one vector; leave out question and views"
+            )
+        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking)
         hits = [
             Hit(
                 one.entry.item,
@@ -436,9 +439,14 @@ class Collection:
         asked = self._ask(text, None, None, None)
         if hit.image is None:
             raise QuestionError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
-        if asked.words is None or asked.vectors.text is None:
+        if asked.words is None:
+            raise QuestionError("a heat-map shows where words match: ask with words")
+        if self.space.image is None:
+            raise QuestionError(f"no heat-map: the model {self.space.name} has no image tower")
+        shown = asked.vectors.shown
+        if shown is None:
             raise QuestionError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
-        return HeatMap.of(_pixels(hit.image), asked.words, asked.vectors.text, self.space.bundle.image.encode)
+        return HeatMap.of(_pixels(hit.image), asked.words, shown[: self.space.bundle.dim], self.space.image.encode)
 
     def _show(self, item: Item) -> str | None:
         """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
@@ -504,12 +512,14 @@ class Collection:
 
 
 def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None) -> Collection:
-    """Open the collection in ``folder``, made if absent; ``model`` is a bundle's folder (default: the one shipped).
+    """Open the collection in ``folder``, made if absent.
 
-    Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
-    model, VersionError where it was made by a newer version, ModelError where the bundle cannot be read.
+    ``model`` is a bundle's folder, the name of a model that was pulled, or ``text=NAME,image=NAME``: one model for
+    texts and another for pictures (default: the one shipped). Raises CollectionError where the folder cannot be used,
+    ModelMismatch where the collection was made with another model, VersionError where it was made by a newer version,
+    ModelError where there is no such model or its bundle cannot be read.
     """
-    space = Space(Bundle(Path(model) if model is not None else DEFAULT_BUNDLE))
+    space = _space(model)
     path = _real(folder)
     store = LocalStore(
         path,
@@ -518,10 +528,21 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
         dim=space.dim,
         offset=space.offset,
         means=space.means("document"),
-        state=space.bundle.state,
-        questions=space.bundle.questions,
+        state=space.state,
+        questions=space.questions,
     )
     return Collection(store, space, path)
+
+
+def _space(model: str | os.PathLike[str] | None) -> Space:
+    if model is None:
+        return Space(Bundle(DEFAULT_BUNDLE))
+    if isinstance(model, str) and model.startswith(("text=", "image=")):
+        parts = dict(part.partition("=")[::2] for part in model.split(","))
+        if set(parts) != {"text", "image"}:
+            raise ModelError(f"the model {model!r} is not text=NAME,image=NAME: say one model for each, once")
+        return Space(Bundle(find(parts["image"])), Bundle(find(parts["text"])))
+    return Space(Bundle(find(model)))
 
 
 def _real(path: str | os.PathLike[str]) -> Path:
