@@ -21,7 +21,7 @@ MAY = {
     "ingest": {"types", "errors", "readers"},
     "space": {"types", "errors", "encoders"},
     "store": {"types", "errors"},
-    "retrieval": {"types", "errors", "space", "store"},
+    "retrieval": {"types", "errors", "encoders", "space", "store"},
     "generation": {"types", "errors", "space", "store", "retrieval"},
     "collection": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation"},
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},

@@ -32,6 +32,7 @@ from commonplace.retrieval import (
     rerank,
     search,
 )
+from commonplace.retrieval.background import learn, learned
 from commonplace.space import Space
 from commonplace.store import Entry, Fault, LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
@@ -96,7 +97,7 @@ class Collection:
         self.store = store
         self.space = space
         self.folder = folder
-        self.evidence = Evidence.from_bundle(space.spec)
+        self.evidence = Evidence.from_bundle(learned(space, store))
         self.generator = ExtractiveGenerator(space, self.evidence)
         self._cross_encoders: dict[Path, CrossEncoder] = {}
 
@@ -157,6 +158,9 @@ class Collection:
             with bar, Pool(options, workers or min(threads(), len(waiting))) as pool:
                 for batch in ingest(waiting, pool, bar.update):
                     self._put(batch, before, report)
+            learn(self.space, self.store)
+            self.evidence = Evidence.from_bundle(learned(self.space, self.store))
+            self.generator = ExtractiveGenerator(self.space, self.evidence)
             self.store.checkpoint()
         self._tidy()
         report.missing = self._missing(paths)

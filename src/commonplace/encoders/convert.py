@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from commonplace.encoders.bundle import FORMAT, Bundle, sha256
+from commonplace.encoders.neutral import write
 from commonplace.encoders.runtime import openvino
 from commonplace.errors import ModelError
 
@@ -22,7 +23,7 @@ __all__ = ["PRECISIONS", "Choice", "convert", "graphs", "wanted"]
 
 PRECISIONS = {"fp32": ("",), "fp16": ("_fp16",), "int8": ("_quantized", "_int8", "_uint8")}
 """Endings of a graph's name by precision, as hub repositories have them."""
-DATA = ("_data", ".data")  # endings of a file that holds a graph's weights
+DATA = re.compile(r"(_data|\.data)(_\d{1,3})?")  # what follows a graph's name in those of the files with its weights
 SETTINGS = (
     "config.json",
     "tokenizer.json",
@@ -103,8 +104,13 @@ def wanted(names: Iterable[str], precision: str) -> list[str]:
             "it holds no ONNX towers (onnx/model.onnx, or onnx/text_model.onnx and onnx/vision_model.onnx): "
             "make them with `commonplace models export`, or choose another model"
         )
-    data = [graph + ending for graph in found.values() for ending in DATA]
-    return [*found.values(), *(name for name in (*data, *SETTINGS) if name in there)]
+    data = sorted(name for graph in found.values() for name in there if _holds(name, graph))
+    return [*found.values(), *data, *(name for name in SETTINGS if name in there)]
+
+
+def _holds(name: str, graph: str) -> bool:
+    """Return whether a file of this name holds the weights of a graph."""
+    return name.startswith(graph) and DATA.fullmatch(name[len(graph) :]) is not None
 
 
 def convert(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
@@ -116,7 +122,7 @@ def convert(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
     beside = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
     try:
         _Conversion(folder, beside, name, choice).run()
-        bundle = Bundle(beside)
+        write(Bundle(beside))
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".old", dir=target.parent))
             target.rename(old / "bundle")
@@ -130,7 +136,7 @@ def convert(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
         )
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Bundle(target) if bundle.folder != target else bundle
+    return Bundle(target)
 
 
 class _Conversion:
@@ -446,9 +452,9 @@ class _Conversion:
     def _write(self, towers: Json, found: Mapping[str, str]) -> None:
         for graph in found.values():
             shutil.copyfile(self.folder / graph, self.into / _flat(graph))
-            for ending in DATA:
-                if (self.folder / (graph + ending)).is_file():
-                    shutil.copyfile(self.folder / (graph + ending), self.into / _flat(graph + ending))
+            for path in (self.folder / graph).parent.iterdir():
+                if _holds(path.name, _flat(graph)):
+                    shutil.copyfile(path, self.into / path.name)
         files = sorted(path.name for path in self.into.iterdir())
         card = _card(self.folder / "README.md")
         spec = {

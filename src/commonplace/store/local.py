@@ -127,8 +127,8 @@ class LocalStore:
         if made.get("fingerprint") != fingerprint:
             raise ModelMismatch(
                 f"the collection at {folder} was made with the model {made.get('space')} "
-                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with that model, or add the files "
-                "to a new collection"
+                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {made.get('space')}, "
+                "or add the files to a new collection"
             )
         if version < SCHEMA_VERSION:
             self._upgrade(folder)
