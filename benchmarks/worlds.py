@@ -171,14 +171,13 @@ def outcomes(here: World, evidence: Evidence, rankings: Mapping[str, Ranking], k
             )
             if key not in lists:
                 lists[key] = candidates(here.store, question, k=k, where=where, ranking=ranking)
-            entries, keys, arms = lists[key]
+            ids, keys, arms = lists[key]
             if not len(keys):
                 found[name].append(Outcome([], []))
                 continue
             fused: Fused = fuse(arms, ranking, evidence, size)
             best = np.lexsort((keys, -fused.order))[:k]
-            ids = [entries[int(keys[i])].item.id for i in best]
-            found[name].append(Outcome(ids, [float(fused.confidence[i]) for i in best]))
+            found[name].append(Outcome([ids[i] for i in best], [float(fused.confidence[i]) for i in best]))
     return found
 
 

@@ -23,10 +23,13 @@ MAY = {
     "store": {"types", "errors"},
     "retrieval": {"types", "errors", "encoders", "space", "store"},
     "generation": {"types", "errors", "space", "store", "retrieval"},
-    "collection": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation"},
+    "migrate": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval"},
+    "collection": {
+        *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate")
+    },
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
     "export": {"errors", "encoders"},
-    "cli": {"types", "errors", "encoders", "retrieval", "collection", "evaluation", "export"},
+    "cli": {"types", "errors", "encoders", "retrieval", "collection", "evaluation", "migrate", "export"},
     "__main__": {"cli"},
     "__init__": {"types", "errors", "retrieval", "collection"},
 }

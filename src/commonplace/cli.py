@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 VERBS = (
     *("add", "search", "ask", "list", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "compact", "models"),
+    *("doctor", "backup", "restore", "compact", "migrate", "models"),
 )
 
 
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         default=argparse.SUPPRESS,
         help="a model that was pulled, a bundle's folder, or text=MODEL,image=MODEL (default: COMMONPLACE_MODEL, else "
-        "the one that is shipped)",
+        "the collection's own, else the one that is shipped)",
     )
     parser = argparse.ArgumentParser(
         prog="commonplace",
@@ -208,6 +208,14 @@ def _upkeep_verbs(verb: Any) -> None:
     back.add_argument("file", metavar="FILE")
     back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
     verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
+    change = verb(
+        "migrate",
+        _migrate,
+        "embed everything again with another model (--model; default: the one that is shipped), then search with it",
+        "commonplace migrate --model models/clip",
+    )
+    change.add_argument("--undo", action="store_true", help="go back to the earlier model, or drop what is unfinished")
+    change.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
 
 
 def _models_verb(verb: Any) -> None:
@@ -297,14 +305,21 @@ def _version() -> str:
     return version("commonplace")
 
 
+def _collection(options: argparse.Namespace) -> str:
+    return getattr(options, "collection", None) or os.environ.get("COMMONPLACE_COLLECTION") or ".commonplace"
+
+
+def _model(options: argparse.Namespace) -> str | None:
+    return getattr(options, "model", None) or os.environ.get("COMMONPLACE_MODEL") or None
+
+
 def _open(options: argparse.Namespace, *, make: bool = False) -> Collection:
     from pathlib import Path
 
     from commonplace.collection import open_collection
     from commonplace.errors import CollectionError
 
-    folder = getattr(options, "collection", None) or os.environ.get("COMMONPLACE_COLLECTION") or ".commonplace"
-    model = getattr(options, "model", None) or os.environ.get("COMMONPLACE_MODEL") or None
+    folder, model = _collection(options), _model(options)
     if not make and not Path(os.path.expanduser(folder), "collection.db").exists():
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
     return open_collection(folder, model=model)
@@ -441,6 +456,8 @@ def _print_ledger(hit: Hit, method: str) -> None:
 def _place(hit: Hit) -> str:
     span = hit.item.span
     parts = []
+    if span.member is not None:
+        parts.append(printable(span.member))
     if span.page is not None:
         parts.append(f"page {span.page}")
     if hit.item.title:
@@ -538,6 +555,10 @@ def _status(options: argparse.Namespace) -> int:
     )
     for name in ("documents", "items", "vectors"):
         print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
+    if "beside" in status:
+        one = status["beside"]
+        why = "unfinished: run `commonplace migrate` again" if one["unfinished"] else "kept for `migrate --undo`"
+        print(f"{'beside':10}  {one['vectors']} vectors of {one['model']}, {one['bytes'] / 1e6:.1f} MB, {why}")
     for name, one in status["indexes"].items():
         recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items()))
         behind = one["not_in_snapshot"] + one["removed_since"]
@@ -581,6 +602,16 @@ def _restore(options: argparse.Namespace) -> int:
 def _compact(options: argparse.Namespace) -> int:
     with _open(options) as kb:
         print(f"{kb.compact() / 1e6:.1f} MB gained")
+    return 0
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from commonplace.migrate import migrate
+
+    folder = Path(os.path.realpath(os.path.expanduser(_collection(options))))
+    print(migrate(folder, _model(options), undo=options.undo, workers=options.workers))
     return 0
 
 

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import DEFAULT_BUNDLE, Bundle, CrossEncoder, find
+from commonplace.encoders import CrossEncoder
 from commonplace.encoders.runtime import threads
-from commonplace.errors import CollectionError, ModelError, QuestionError, ReadError
+from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
 from commonplace.generation import ExtractiveGenerator, cite
+from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.retrieval import (
     Asked,
     Evidence,
@@ -33,8 +33,8 @@ from commonplace.retrieval import (
     search,
 )
 from commonplace.retrieval.background import learn, learned
-from commonplace.space import Space
-from commonplace.store import Entry, Fault, LocalStore
+from commonplace.space import Space, open_space
+from commonplace.store import Fault, LocalStore
 from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
 
 if TYPE_CHECKING:
@@ -94,12 +94,16 @@ class Collection:
     """
 
     def __init__(self, store: LocalStore, space: Space, folder: Path) -> None:
+        self.folder = folder
+        self._cross_encoders: dict[Path, CrossEncoder] = {}
+        self._use(store, space)
+
+    def _use(self, store: LocalStore, space: Space) -> None:
         self.store = store
         self.space = space
-        self.folder = folder
         self.evidence = Evidence.from_bundle(learned(space, store))
         self.generator = ExtractiveGenerator(space, self.evidence)
-        self._cross_encoders: dict[Path, CrossEncoder] = {}
+        self._question_means = space.means("query")
 
     def __enter__(self) -> Collection:
         return self
@@ -329,8 +333,8 @@ class Collection:
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
-    ) -> tuple[dict[int, Entry], NDArray[np.int64], dict[str, Scored]]:
-        """Return what a search fuses: the items that any arm lists by key, the keys (n,), and what each arm says.
+    ) -> tuple[list[str], NDArray[np.int64], dict[str, Scored]]:
+        """Return what a search fuses: the ids of items that any arm lists, their keys (n,), and what each arm says.
 
         For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """
@@ -373,10 +377,6 @@ class Collection:
         unwanted = self._question(without, without_image)
         vectors = self.space.ask(question)
         return Asked(question.text, vectors, unwanted.text, self.space.ask(unwanted), self._question_means)
-
-    @cached_property
-    def _question_means(self) -> dict[str, NDArray[np.float32]]:
-        return self.space.means("query")
 
     @staticmethod
     def _question(text: str | None, image: Any) -> Question:
@@ -485,7 +485,8 @@ class Collection:
         size = sum(file.stat().st_size for file in self._files())
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
         found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
-        return {**found, "indexes": self.store.indexes()}
+        beside = self.store.beside()
+        return {**found, "indexes": self.store.indexes(), **({} if beside is None else {"beside": beside})}
 
     # --- upkeep ----------------------------------------------------------------------------------------------
 
@@ -506,10 +507,33 @@ class Collection:
         self._tidy()
 
     def compact(self) -> int:
-        """Give back the room of what was removed, and leave no trace of it; return the bytes gained."""
+        """Give back the room of what was removed, and leave no trace of it; return the bytes gained.
+
+        The vectors that :meth:`migrate` kept for an undo go too.
+        """
         before = sum(file.stat().st_size for file in self._files())
         self.store.compact()
         return before - sum(file.stat().st_size for file in self._files())
+
+    def migrate(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        undo: bool = False,
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> Migrated:
+        """Change the collection to another model (a bundle's folder; default: the shipped one), or ``undo`` that.
+
+        Searches go on with the old vectors until the new ones are complete; interrupted, the next call goes on. See
+        :func:`commonplace.migrate.migrate` for what is embedded from what, what is kept and what is raised.
+        """
+        report = migrate(self.folder, model, undo=undo, workers=workers, progress=progress)
+        before = self.store
+        space = open_space(model_for(self.folder, None))
+        self._use(store_for(self.folder, space), space)
+        before.close()
+        return report
 
     def _files(self) -> Iterator[Path]:
         return (path for path in self.folder.rglob("*") if path.is_file())
@@ -519,34 +543,21 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
     """Open the collection in ``folder``, made if absent.
 
     ``model`` is a bundle's folder, the name of a model that was pulled, or ``text=NAME,image=NAME``: one model for
-    texts and another for pictures (default: the one shipped). Raises CollectionError where the folder cannot be used,
-    ModelMismatch where the collection was made with another model, VersionError where it was made by a newer version,
-    ModelError where there is no such model or its bundle cannot be read.
+    texts and another for pictures. Default: the one that the collection was last used with, else the one shipped.
+
+    Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
+    model, VersionError where it was made by a newer version, ModelError where there is no such model or its bundle
+    cannot be read.
     """
-    space = _space(model)
     path = _real(folder)
-    store = LocalStore(
-        path,
-        space=space.name,
-        fingerprint=space.fingerprint,
-        dim=space.dim,
-        offset=space.offset,
-        means=space.means("document"),
-        state=space.state,
-        questions=space.questions,
-    )
-    return Collection(store, space, path)
-
-
-def _space(model: str | os.PathLike[str] | None) -> Space:
-    if model is None:
-        return Space(Bundle(DEFAULT_BUNDLE))
-    if isinstance(model, str) and model.startswith(("text=", "image=")):
-        parts = dict(part.partition("=")[::2] for part in model.split(","))
-        if set(parts) != {"text", "image"}:
-            raise ModelError(f"the model {model!r} is not text=NAME,image=NAME: say one model for each, once")
-        return Space(Bundle(find(parts["image"])), Bundle(find(parts["text"])))
-    return Space(Bundle(find(model)))
+    chosen = model_for(path, model)
+    space = open_space(chosen)
+    try:
+        return Collection(store_for(path, space), space, path)
+    except ModelMismatch:
+        if model_for(path, model) == chosen:
+            raise
+    return open_collection(folder, model=model)  # it was migrated between the two looks at it
 
 
 def _real(path: str | os.PathLike[str]) -> Path:

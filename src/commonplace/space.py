@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import DEFAULT_BUNDLE, Bundle, TextTower
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle, TextTower, find
 from commonplace.errors import ModelError
 from commonplace.types import Picture, Question, Reading, ViewVectors, stable_id
 
-__all__ = ["QuestionVectors", "Space"]
+__all__ = ["QuestionVectors", "Space", "open_space"]
 
 UNKNOWN_LIMIT = 0.2
 """A text whose tokens are unknown to the tower beyond this share has no dense view: its vector would be noise."""
@@ -103,6 +105,21 @@ class Space:
         return None if found is None else self._wide(found)
 
     @property
+    def pictures(self) -> tuple[str, ...]:
+        """The partitions that hold pixels."""
+        return tuple(name for name in self.partitions if name in ("image", "look"))
+
+    @property
+    def place(self) -> str:
+        """Where the bundles stand, as :func:`open_space` takes it; empty for the one that is shipped, wherever that
+        is."""
+        if self.words is None:
+            return _place(self.bundle)
+        return ",".join(
+            f"{kind}={_place(one) or one.name}" for kind, one in (("text", self.words), ("image", self.bundle))
+        )
+
+    @property
     def measure(self) -> tuple[str, int]:
         """The ``tokenizer.json`` that texts are measured with, and how many of its tokens a chunk may have: as many as
         the text tower reads in one window. Without a text tower those of the bundle that is shipped."""
@@ -127,7 +144,8 @@ class Space:
     def encode(self, readings: Sequence[Reading], known: Known) -> list[ViewVectors]:
         """Return the vectors of every view of every item, one :class:`ViewVectors` a partition.
 
-        ``known(partition, view hashes)`` returns vectors that need not be computed again.
+        ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
+        returns may be missing from the readings.
         """
         texts: dict[str, str] = {}
         pictures: dict[str, Picture] = {}
@@ -144,16 +162,16 @@ class Space:
                             texts[name] = view
                             rows.append((item.id, name))
                 if item.picture is not None and self.image is not None:
-                    pictures[item.picture] = reading.pictures[item.picture]
+                    if item.picture in reading.pictures:
+                        pictures[item.picture] = reading.pictures[item.picture]
                     image_rows.append((item.id, item.picture))
         found = []
         for partition, tower, of in (("text", self.text, text_rows), ("across", self._across, across_rows)):
             if tower is not None:
                 found += self._rows((partition,), of, known, _texts(partition, tower, texts))
         if (image := self.image) is not None:
-            pixels = tuple(name for name in self.partitions if name in ("image", "look"))
             found += self._rows(
-                pixels, image_rows, known, lambda names: image.views([pictures[n].pixels for n in names])
+                self.pictures, image_rows, known, lambda names: image.views([pictures[n].pixels for n in names])
             )
         return [rows for rows in found if rows.item_ids]
 
@@ -233,6 +251,25 @@ class Space:
 
     def _asked(self, tower: TextTower | None, words: str) -> NDArray[np.float32] | None:
         return self._wide(tower.encode([words], "query"))[0] if tower is not None and _reads(tower, words) else None
+
+
+def open_space(model: str | os.PathLike[str]) -> Space:
+    """Return the space of a model: a bundle's folder or name, or ``text=MODEL,image=MODEL``; empty: the shipped one.
+
+    Raises ModelError where there is no such model.
+    """
+    name = os.fspath(model) or DEFAULT_BUNDLE.name
+    if not name.startswith(("text=", "image=")):
+        return Space(Bundle(find(name)))
+    found = re.fullmatch(r"text=(?P<text>.+),image=(?P<image>.+)|image=(?P<first>.+),text=(?P<second>.+)", name)
+    if found is None:
+        raise ModelError(f"the model {name!r} is not text=MODEL,image=MODEL: say one for each, once")
+    texts, pictures = found["text"] or found["second"], found["image"] or found["first"]
+    return Space(Bundle(find(pictures)), Bundle(find(texts)))
+
+
+def _place(bundle: Bundle) -> str:
+    return "" if bundle.folder == DEFAULT_BUNDLE else os.path.abspath(bundle.folder)
 
 
 def _reads(tower: TextTower | None, text: str) -> bool:

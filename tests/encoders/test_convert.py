@@ -7,6 +7,7 @@ in the hub's layouts, with the vectors that the library itself gives for the sam
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from commonplace.encoders.convert import Choice, convert, graphs, wanted
 from commonplace.errors import ModelError
 from tests.encoders.tiny.inputs import TEXTS, pictures
 
-TINY = Path(__file__).parent / "tiny" / "models"
+TINY = Path(os.environ.get("COMMONPLACE_TINY") or Path(__file__).parent / "tiny" / "models")
 KINDS = ["bert", "chinese_clip", "clip", "one_file", "resnet", "roberta", "siglip", "vit"]
 CLOSE = 1e-4
 

@@ -171,7 +171,9 @@ def test_from_the_command_line_to_a_search(served: Hub, tmp_path: Path) -> None:
     by_picture = run(place, "--model", "clip", "search", "--image", "photos/1.png", "--json")
     assert json.loads(by_picture.stdout)["hits"][0]["path"].endswith("1.png")
     assert run(place, "--model", "clip", "ask", "Which seal does the pump need?").returncode == 0
-    other = run(place, "search", "blue seal")
+    own = run(place, "search", "blue seal", "--json")  # a collection remembers its model
+    assert json.loads(own.stdout) == json.loads(found.stdout)
+    other = run(place, "--model", "minilm-lite0", "search", "blue seal")
     assert other.returncode == 1 and "--model clip" in other.stderr and other.stderr.count("\n") == 1
     missing = run(place, "--model", "siglip2-base", "search", "x")
     assert missing.returncode == 1 and "models pull siglip2-base" in missing.stderr

@@ -301,7 +301,7 @@ class ImageTower:
         return np.concatenate(self._graph.map(batches, lambda output, _: self._pool(output)))
 
     def _pool(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        pooling = self._spec["pooling"]
+        pooling = self._spec.get("pooling", "none")
         if pooling == "none":
             return np.array(output, dtype=np.float32).reshape(len(output), -1)
         if pooling == "cls":  # (batch, tokens, dim): the first stands for the picture

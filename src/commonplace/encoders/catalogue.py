@@ -142,10 +142,12 @@ def find(model: str | os.PathLike[str]) -> Path:
             return home() / known
     if name in PRESETS or any(one.repo == name for one in PRESETS.values()):
         raise ModelError(f"the model {name} is not here yet: fetch it with `commonplace models pull {name}`")
-    if folder.is_dir():
+    if folder.is_dir() and list(folder.rglob("*.onnx")):
         raise ModelError(
-            f"the folder {folder} holds no bundle.json: make one of it with `commonplace models pull {name}`"
+            f"there is no model bundle at {folder} (no bundle.json): make one of it with `commonplace models pull {name}`"
         )
+    if folder.is_absolute() or name.startswith("."):
+        raise ModelError(f"there is no model bundle at {folder} (no bundle.json): check the name")
     raise ModelError(
         f"there is no model {name!r} here: `commonplace models` lists names; a repository or folder is pulled first"
     )

@@ -149,8 +149,8 @@ def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
 def case_of(collection: Collection, bound: Bound) -> Case:
     """Return what the default search would fuse for a question tied to the collection's items."""
     one = bound.question
-    entries, keys, arms = collection.candidates(one.text, image=one.image)
-    return Case([entries[int(key)].item.id for key in keys], arms, collection.store.size(), bound.grades)
+    ids, _, arms = collection.candidates(one.text, image=one.image)
+    return Case(ids, arms, collection.store.size(), bound.grades)
 
 
 def _ordered(case: Case, ranking: Ranking, evidence: Evidence) -> tuple[list[int], NDArray[np.float64]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +17,13 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.errors import ModelMismatch
 from commonplace.store.base import Prepare, Questions, Ranked
 from commonplace.store.database import Database
 from commonplace.store.index import CODES_FROM, Index, Selection, measure
 from commonplace.store.snapshot import BLOCK, Block, Damaged, Info, Snapshot, identity, sums, write
 
-__all__ = ["Partition", "Settings", "blocks", "lock"]
+__all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock"]
 
 log = logging.getLogger("commonplace")
 
@@ -45,6 +47,7 @@ class Settings:
     state: str
     questions: Questions
     target: float
+    fingerprint: str | None
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ class Partition:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
         self._settings = settings
-        self.path = settings.folder / FOLDER / f"{quote(name, safe='')}.snapshot"
+        self.path = file_of(settings.folder, name)
         self._lock = threading.Lock()
         self._index: Index | None = None
         self._place = _Place("", -1, 0, 0)
@@ -117,7 +120,7 @@ class Partition:
 
     def _current(self) -> Index:
         with self._lock, self._settings.database.snapshot() as database:
-            now = _now(database)
+            now = _now(database, self._settings)
             known = self._index is not None and now == (self._place.lineage, self._place.generation)
             if not known or (self._more and identity(self.path) not in (None, self._refused)):
                 try:
@@ -232,7 +235,7 @@ class Partition:
             for left in self.path.parent.glob(f"{self.path.name}.*.part"):  # by a process that was killed
                 left.unlink(missing_ok=True)
             with settings.database.snapshot() as database:
-                lineage, generation = _now(database)
+                lineage, generation = _now(database, settings)
                 rows = _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
                 source = _Source(database, self.name, settings)
                 info = Info(
@@ -277,6 +280,10 @@ class Partition:
                         index.base.erase(index.dead)
             except OSError as problem:
                 log.warning("removed rows could not be erased from %s (%s)", self.path, problem.strerror)
+        elif self.problem:
+            with lock(self.path) as mine:
+                if mine and identity(self.path) == self._refused:
+                    self.path.unlink(missing_ok=True)
 
     def followed(self) -> int | None:
         """Return the line of the removal log up to which the snapshot on disk has followed it, None without one."""
@@ -317,6 +324,17 @@ class Partition:
         if builder is not None and builder is not threading.current_thread():
             builder.join()
         self.forget()
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Return where a partition's snapshot stands."""
+    return folder / FOLDER / f"{quote(name, safe='')}.snapshot"
+
+
+def stray(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the snapshots of no partition that there is."""
+    mine = {file_of(folder, name) for name in names}
+    return [path for path in (folder / FOLDER).glob("*.snapshot") if path not in mine]
 
 
 class _Memory:
@@ -439,9 +457,19 @@ def vectors_of(
     return raw, bad
 
 
-def _now(database: sqlite3.Connection) -> tuple[str, int]:
+def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
+    check_space(database, settings)
     found = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
     return found["lineage"], int(found["generation"])
+
+
+def check_space(database: sqlite3.Connection, settings: Settings) -> None:
+    """Raise ModelMismatch where the collection was migrated to another model since it was opened."""
+    if settings.fingerprint is not None and _meta(database, "fingerprint") != settings.fingerprint:
+        raise ModelMismatch(
+            f"the collection at {settings.folder} was migrated to the model {_meta(database, 'space')} since it was "
+            "opened: open it again"
+        )
 
 
 def _meta(database: sqlite3.Connection, name: str) -> str | None:
@@ -455,7 +483,7 @@ def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
 
 @contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Hold the right to write the snapshot ``path``; yields False where another process or thread has it."""
+    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it."""
     import fcntl
 
     path.parent.mkdir(exist_ok=True)
@@ -466,6 +494,15 @@ def lock(path: Path) -> Iterator[bool]:
         except OSError:
             yield False
             return
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield True
     finally:
         os.close(handle)
+
+
+def holder(path: Path) -> str:
+    """Return in words who holds, or held last, the lock of ``path``."""
+    with suppress(OSError):
+        return path.with_suffix(".lock").read_text(errors="replace")[:200] or "another process"
+    return "another process"

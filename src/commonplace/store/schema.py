@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["LEXICON", "SCHEMA", "SCHEMA_VERSION", "UPGRADES", "checksum"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -34,6 +34,16 @@ CREATE TABLE vectors (
 CREATE TABLE pictures (
     hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INTEGER, height INTEGER, checksum INTEGER NOT NULL);
 """
+BESIDE = """
+CREATE TABLE beside_views (  -- of the space that the collection is being migrated to, or was migrated from
+    item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
+    PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
+CREATE INDEX beside_views_view ON beside_views (partition, view);
+CREATE TABLE beside_vectors (
+    partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
+    PRIMARY KEY (partition, view));
+"""
+SCHEMA += BESIDE
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
 """Full text over words that :func:`commonplace.store.segment.index_words` made; the text itself stands in items."""
@@ -57,6 +67,7 @@ UPDATE items SET checksum = checksum_of(id, document, modality, span, text, titl
 UPDATE vectors SET checksum = checksum_of_vector(vector);
 UPDATE pictures SET checksum = checksum_of(thumbnail, width, height);
 """,
+    2: BESIDE,
 }
 """What makes a collection of each older schema one of the next."""
 

@@ -53,6 +53,7 @@ class Doctor:
             self._items(database)
             self._vectors(database)
             self._views(database)
+            self._beside(database)
             self._pictures(database)
             self._words(database)
         self._snapshots()
@@ -197,6 +198,36 @@ class Doctor:
             database.execute(f"DELETE {orphans}")
             database.execute(f"DELETE {unused}")
 
+    def _beside(self, database: sqlite3.Connection) -> None:
+        """Check the vectors of the other space; what is damaged is embedded again when it is gone on with."""
+        bad: list[tuple[str, str]] = []
+        cursor = database.execute("SELECT partition, view, checksum, vector FROM beside_vectors")
+        while rows := cursor.fetchmany(BATCH):
+            values, damaged = vectors_of([row[3] for row in rows], [row[2] for row in rows], _width(rows[0][3]))
+            wrong = np.union1d(damaged, np.flatnonzero(~np.isfinite(values).all(axis=1)))
+            bad += [rows[n][:2] for n in wrong.tolist()]
+        question = (
+            "SELECT v.partition, v.view FROM beside_views v WHERE NOT EXISTS "
+            "(SELECT 1 FROM beside_vectors w WHERE w.partition = v.partition AND w.view = v.view)"
+        )
+        bad += database.execute(question).fetchall()
+        remedy = "`commonplace migrate`, or its --undo, embeds these again"
+        self._found("vectors of the other model that are damaged or lost", len(bad), remedy, repaired=True)
+        if self._repair and bad:
+            first = [
+                database.execute(
+                    "SELECT min(item) FROM beside_views WHERE partition = ? AND view = ?", where
+                ).fetchone()[0]
+                for where in bad
+            ]
+            for table in ("beside_views", "beside_vectors"):
+                database.executemany(f"DELETE FROM {table} WHERE partition = ? AND view = ?", bad)
+            last = min((key for key in first if key is not None), default=None)
+            if last is not None:
+                database.execute(
+                    "UPDATE meta SET value = min(CAST(value AS INTEGER), ?) WHERE name = 'beside:last'", (last - 1,)
+                )
+
     def _pictures(self, database: sqlite3.Connection) -> None:
         question = "SELECT hash, checksum, thumbnail, width, height FROM pictures"
         bad = [hash_ for hash_, expected, *values in database.execute(question) if checksum(*values) != expected]
@@ -291,6 +322,11 @@ class Doctor:
                 path.unlink(missing_ok=True)
             remedy = "made anew" if self._repair else "run `commonplace doctor --repair`: it is made anew"
             self._found(f"the snapshot {path}: {fault}", count if fault else 0, remedy, repaired=True)
+
+
+def _width(vector: object) -> int:
+    """Return the dimensions of a stored vector, at least one."""
+    return max(1, len(vector) // 4) if isinstance(vector, bytes) else 1
 
 
 def _fill(database: sqlite3.Connection, table: str) -> None:
