@@ -224,7 +224,12 @@ def _models_verb(verb: Any) -> None:
     what = models.add_subparsers(metavar="WHAT")
     pull = what.add_parser("pull", help="fetch a model once: a name of the list, a hub repository, or a folder")
     pull.set_defaults(run=_models_pull)
-    pull.add_argument("what", metavar="MODEL", help="a name of the list, owner/name on the hub, or a folder")
+    pull.add_argument(
+        "what", metavar="MODEL", help="a name of the list, owner/name on the hub, a folder, or openai:NAME on a server"
+    )
+    pull.add_argument(
+        "--base-url", metavar="URL", help="address of the server of openai:NAME; every text is sent there"
+    )
     pull.add_argument("--name", metavar="NAME", help="keep it under this name")
     pull.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: the latest)")
     _bundle_options(pull)
@@ -637,17 +642,24 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _models_pull(options: argparse.Namespace) -> int:
-    from commonplace.encoders.hub import pull
+    from commonplace.encoders.hub import pull, pull_remote
+    from commonplace.errors import ModelError
 
-    bundle = pull(
-        options.what,
-        name=options.name,
-        revision=options.revision,
-        precision=options.precision,
-        pooling=options.pooling,
-        query=options.query_prefix,
-        document=options.document_prefix,
-    )
+    prefixes = {"query": options.query_prefix, "document": options.document_prefix}
+    if options.what.startswith("openai:"):
+        if not options.base_url:
+            raise ModelError("say with --base-url where the server is: every text is sent there")
+        given = {role: prefix or "" for role, prefix in prefixes.items()}
+        bundle = pull_remote(options.what.removeprefix("openai:"), options.base_url, name=options.name, **given)
+    else:
+        bundle = pull(
+            options.what,
+            name=options.name,
+            revision=options.revision,
+            precision=options.precision,
+            pooling=options.pooling,
+            **prefixes,
+        )
     towers = " and ".join(kind for kind, tower in (("text", bundle.text), ("pictures", bundle.image)) if tower)
     for note in bundle.spec.get("notes", []):
         print(f"note: {note}", file=sys.stderr)

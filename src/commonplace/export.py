@@ -238,6 +238,7 @@ def _write(
 ) -> None:
     """Write a tower as ONNX with weights of ``precision`` and float32 arithmetic."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    tower.eval()
     shapes = tuple({axis: torch.export.Dim(name) for axis, name in one.items()} for one in axes)
     try:
         program = torch.onnx.export(

@@ -388,13 +388,20 @@ class Bundle:
             raise ValueError("its towers")
         files = list(self.spec["checksums"])
         for tower in towers.values():
-            files += [tower["file"], *([tower["tokenizer"]] if "tokenizer" in tower else [])]
+            files += [tower[kind] for kind in ("file", "tokenizer") if kind in tower]
             files += [tower["head"]["file"]] if tower.get("head") else []
         for name in files:
             if Path(name).name != name:
                 raise ValueError(f"the file name {name!r} (a bundle's files stand beside its bundle.json)")
-        self.text = TextTower(self.folder, towers["text"]) if "text" in towers else None
+        self.text = self._text(towers["text"]) if "text" in towers else None
         self.image = ImageTower(self.folder, towers["image"]) if "image" in towers else None
+
+    def _text(self, spec: dict[str, Any]) -> TextTower:
+        if "remote" not in spec:
+            return TextTower(self.folder, spec)
+        from commonplace.encoders.remote import RemoteText
+
+        return RemoteText(self.folder, spec, self.dim)
 
     @cached_property
     def _banks(self) -> dict[str, NDArray[np.float32]]:

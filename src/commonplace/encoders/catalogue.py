@@ -144,7 +144,7 @@ def find(model: str | os.PathLike[str]) -> Path:
         raise ModelError(f"the model {name} is not here yet: fetch it with `commonplace models pull {name}`")
     if folder.is_dir() and list(folder.rglob("*.onnx")):
         raise ModelError(
-            f"there is no model bundle at {folder} (no bundle.json): make one of it with `commonplace models pull {name}`"
+            f"there is no model bundle at {folder} (no bundle.json): make one with `commonplace models pull {name}`"
         )
     if folder.is_absolute() or name.startswith("."):
         raise ModelError(f"there is no model bundle at {folder} (no bundle.json): check the name")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle, sha256
+from commonplace.encoders.bundle import DEFAULT_BUNDLE, FORMAT, Bundle, sha256
 from commonplace.encoders.catalogue import PRESETS, home, is_name, source
 from commonplace.encoders.convert import PRECISIONS, Choice, convert, wanted
+from commonplace.encoders.neutral import write
+from commonplace.encoders.remote import RemoteText, checked
 from commonplace.errors import ModelError
 
-__all__ = ["pull", "remove"]
+__all__ = ["pull", "pull_remote", "remove"]
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _BLOB = re.compile(r"[0-9a-f]{40}")
@@ -71,6 +75,61 @@ def pull(
     return bundle
 
 
+def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "", document: str = "") -> Bundle:
+    """Make a bundle of a text model behind a server that speaks OpenAI's embeddings API, and keep it under ``name``.
+
+    A few neutral texts are sent, to learn the vectors' length and what chance gives. Raises ModelError in one line.
+    """
+    name = name or model.rsplit("/", 1)[-1].replace(":", "-")
+    if not model or not is_name(name) or name == DEFAULT_BUNDLE.name:
+        raise ModelError(f"a model cannot be called {name!r}: give it another name with --name")
+    where = checked(url)
+    given: dict[str, str | None] = {"url": where, "model": model}
+    _not_anothers(home() / name, name, given)
+    shipped = Bundle(DEFAULT_BUNDLE).spec["towers"]["text"]
+    with _beside(home() / name, name) as beside:
+        shutil.copyfile(DEFAULT_BUNDLE / shipped["tokenizer"], beside / "tokenizer.json")
+        text = {
+            "remote": given,
+            "tokenizer": "tokenizer.json",
+            "max_tokens": shipped["max_tokens"],
+            "prefix": {"query": query, "document": document},
+        }
+        spec = {
+            "format": FORMAT,
+            "name": name,
+            "dim": 0,
+            "description": f"{model} at {where}",
+            "licence": "that of the server's model",
+            "languages": [],
+            "towers": {"text": text},
+            "notes": [f"every text that is added or asked is sent to {where}"],
+            "source": given,
+            "checksums": {"tokenizer.json": sha256(beside / "tokenizer.json")},
+        }
+        probe = RemoteText(beside, text, 0).encode(["a probe"])
+        (beside / "bundle.json").write_text(json.dumps({**spec, "dim": probe.shape[1]}), encoding="utf-8")
+        write(Bundle(beside))
+    return Bundle(home() / name)
+
+
+@contextmanager
+def _beside(target: Path, name: str) -> Iterator[Path]:
+    """Lend a folder that takes the place of ``target`` when all that was to be written stands in it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
+    try:
+        yield beside
+        shutil.rmtree(target, ignore_errors=True)
+        beside.rename(target)
+    except OSError as problem:
+        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): make room, then again") from (
+            problem
+        )
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def remove(name: str) -> None:
     """Remove a pulled model. Raises ModelError where there is none of that name."""
     folder = home() / name
@@ -94,22 +153,12 @@ def _not_anothers(target: Path, name: str, given: dict[str, str | None]) -> None
 def _from_folder(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
     if not (folder / "bundle.json").is_file():
         return convert(folder, target, name, choice)
-    Bundle(folder).verify()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
-    try:
-        bundle = Bundle(folder)
+    bundle = Bundle(folder)
+    bundle.verify()
+    with _beside(target, name) as beside:
         for file in ("bundle.json", *bundle.spec["checksums"]):
             shutil.copyfile(folder / file, beside / file)
         Bundle(beside).verify()
-        shutil.rmtree(target, ignore_errors=True)
-        beside.rename(target)
-    except OSError as problem:
-        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): make room, then again") from (
-            problem
-        )
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Bundle(target)
 
 
