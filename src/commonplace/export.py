@@ -32,12 +32,8 @@ except ImportError as problem:
 __all__ = ["Exported", "export", "write_graphs"]
 
 JOINT = ("clip", "chinese_clip", "siglip", "siglip2")
-TEXTS = [
-    "a dog catching a frisbee",
-    "Which pump needs the blue seal?",
-    "The north pump runs at 9 bar; its blue seal is changed every two years, by two people, while the plant stands.",
-    "雪地里的一只狗",
-]
+TEXTS = ["a dog", "Which seal is blue?", "9 bar, two people", "雪地里的狗"]
+"""Short, because the library cuts what is over a model's limit, and a bundle reads it in windows."""
 ENOUGH = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.97}
 """Cosine with the library's own vectors below which an export is refused."""
 

@@ -32,6 +32,7 @@ from commonplace.readers.parts import (
     stamp_paths,
 )
 from commonplace.readers.pictures import load_picture
+from commonplace.readers.words import are_readable
 from commonplace.types import Document, Item, Modality, Picture, Reading, Span, stable_id
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Part",
     "Passage",
     "ReadOptions",
+    "are_readable",
     "is_offered",
     "load_picture",
     "media_type",

@@ -14,11 +14,12 @@ from itertools import chain
 
 from commonplace.errors import ReadError
 from commonplace.readers.chunks import chunker
-from commonplace.readers.parts import Figure, File, Part, Passage
+from commonplace.readers.parts import Figure, File, Part, Passage, union
 from commonplace.readers.pictures import load_picture
+from commonplace.readers.words import with_words
 from commonplace.types import Box, Span
 
-__all__ = ["CAPTION", "ICON", "Block", "Heading", "Shown", "Table", "Words", "lay_out", "say", "union"]
+__all__ = ["CAPTION", "ICON", "Block", "Heading", "Shown", "Table", "Words", "lay_out", "say"]
 
 #: How a caption begins.
 CAPTION = re.compile(r"(figure|fig\.|image|photo|plate|chart|abbildung|abb\.|图|圖)\s*[\dIVXA-Z]", re.IGNORECASE)
@@ -218,7 +219,13 @@ class _Flow:
             return
         held = sum(len(one.words) + 2 for one in self._waiting)
         place = self._at + held
-        yield Figure(picture, Span(place, place, page=self._page, box=shown.box), caption, self._title(self._path))
+        span = Span(place, place, page=self._page, box=shown.box)
+        figure = Figure(picture, span, caption, self._title(self._path))
+        # what is read in a picture counts in that picture: the document's own offsets are taken
+        member = f"{shown.name} {len(self._seen)}"
+        yield from with_words(
+            self._file, figure, lambda side: load_picture(shown.data, side=side).pixels, member=member
+        )
 
 
 def _trimmed(rows: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -258,12 +265,3 @@ def _cell(words: str) -> str:
 def _record(head: list[str], row: list[str]) -> str:
     cells = (f"{name}: {cell}" if name else cell for name, cell in zip(head, row, strict=True) if cell)
     return "; ".join(cells)
-
-
-def union(boxes: Iterable[Box | None]) -> Box | None:
-    """Return the box around ``boxes``, None where there is none."""
-    found = [box for box in boxes if box is not None]
-    if not found:
-        return None
-    lefts, tops, rights, bottoms = zip(*found, strict=True)
-    return min(lefts), min(tops), max(rights), max(bottoms)

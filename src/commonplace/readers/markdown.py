@@ -16,6 +16,7 @@ from commonplace.readers.flow import CAPTION, ICON, say
 from commonplace.readers.parts import Figure, File, Part, Passage
 from commonplace.readers.pictures import load_picture
 from commonplace.readers.text import decode
+from commonplace.readers.words import with_words
 from commonplace.types import Span
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _plain(inline: Token) -> str:
 def _shown(tokens: list[Token], text: str, lines: list[int]) -> Iterator[_Shown]:
     """Yield the references to pictures in the order of the text."""
     blocks = [token for token in tokens if token.map and token.type in ("inline", "html_block")]
-    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, after in zip(blocks, [*blocks[1:], None][: len(blocks)], strict=True):
         assert block.map is not None
         start, end = lines[block.map[0]], lines[block.map[1]]
         children = block.children or ()
@@ -190,7 +191,7 @@ def _attributes(tag: str) -> dict[str, str]:
     return found
 
 
-def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[str, bytes]) -> Iterator[Figure]:
+def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[str, bytes]) -> Iterator[Part]:
     source = pictures.get(unquote(reference.target)) or local_picture(file, reference.target)
     if source is None:
         return
@@ -207,7 +208,9 @@ def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[
         file.problems.append(f"picture {reference.target}: {error}")
         return
     if max(picture.width, picture.height) >= ICON:
-        yield Figure(picture, Span(reference.start, reference.end), reference.words or None, title)
+        figure = Figure(picture, Span(reference.start, reference.end), reference.words or None, title)
+        member = f"{reference.target} at {reference.start}"
+        yield from with_words(file, figure, lambda side: load_picture(source, side=side).pixels, member=member)
 
 
 def local_picture(file: File, target: str) -> Path | None:

@@ -34,7 +34,7 @@ class Package:
             self._zip = zipfile.ZipFile(io.BytesIO(file.data))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError):
             raise ReadError("a damaged file whose parts cannot be listed; save it anew and add it again") from None
-        self._members = {one.filename: one for one in self._zip.infolist() if not one.is_dir()}
+        self._members = {one.filename: one for one in self._zip.infolist() if one.filename and not one.is_dir()}
 
     @property
     def names(self) -> list[str]:

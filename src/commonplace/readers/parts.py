@@ -11,7 +11,7 @@ from pathlib import Path
 
 from commonplace.types import Box, Picture, Span
 
-__all__ = ["Figure", "File", "Part", "Passage", "Quota", "ReadOptions", "stamp", "stamp_paths"]
+__all__ = ["Figure", "File", "Part", "Passage", "Quota", "ReadOptions", "stamp", "stamp_paths", "union"]
 
 PICTURE_SIDE = 640
 THUMBNAIL_SIDE = 320
@@ -28,7 +28,8 @@ class ReadOptions:
     limit with its special tokens: no text view encodes to more. Pictures are reduced, never enlarged, until the
     longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` (packed
     or unpacked) are refused; ``max_pictures`` of a document are kept. After ``seconds`` a format that holds others
-    stops at the next of them, so that what was read until then is kept.
+    stops at the next of them, so that what was read until then is kept. ``words`` recognises the words in pictures,
+    which needs the extra ``ocr``.
     """
 
     tokenizer: str
@@ -39,6 +40,7 @@ class ReadOptions:
     max_bytes: int = MAX_BYTES
     max_pictures: int = MAX_PICTURES
     seconds: float = 40.0
+    words: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 16:
@@ -144,3 +146,12 @@ def render_stamp(states: dict[str, list[int]]) -> str:
 def stamp_paths(text: str) -> list[str]:
     """Return the paths that a stamp speaks of; an empty stamp speaks of none."""
     return [entry[0] for entry in json.loads(text)] if text else []
+
+
+def union(boxes: Iterable[Box | None]) -> Box | None:
+    """Return the box around ``boxes``, None where there is none."""
+    found = [box for box in boxes if box is not None]
+    if not found:
+        return None
+    lefts, tops, rights, bottoms = zip(*found, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)

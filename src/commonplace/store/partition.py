@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,10 +21,10 @@ from numpy.typing import NDArray
 from commonplace.errors import ModelMismatch
 from commonplace.store.base import Prepare, Questions, Ranked
 from commonplace.store.database import Database
-from commonplace.store.index import CODES_FROM, Index, Selection, measure
+from commonplace.store.index import CODES_FROM, Index, Measure, Selection
 from commonplace.store.snapshot import BLOCK, Block, Damaged, Info, Snapshot, identity, sums, write
 
-__all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock"]
+__all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock", "now"]
 
 log = logging.getLogger("commonplace")
 
@@ -134,7 +135,8 @@ class Partition:
     def _follow(self, database: sqlite3.Connection, lineage: str, generation: int) -> None:
         """Bring the index up to what this reading transaction sees."""
         base = None if self._index is None else self._index.base
-        trimmed = int(_meta(database, "trimmed") or 0)
+        noted = _meta(database, "trimmed") or "0"
+        trimmed = int(noted) if noted.isdigit() else sys.maxsize  # damaged: who was there before begins anew
         known = self._index is not None and lineage == self._place.lineage and self._place.removed >= trimmed
         behind = not known or self._more or len(self._memory) > LEAST_WORTH
         found = identity(self.path) if behind else None
@@ -250,11 +252,8 @@ class Partition:
                     offsets=source.offsets,
                 )
                 centre = source.centre(rows) if rows >= CODES_FROM else None
-
-                def measured(made: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
-                    return measure(made, self._ask, settings.target, lambda: self._stopping)
-
-                done = write(self.path, info, source.blocks(), centre, measured, lambda: self._stopping)
+                measure = Measure(self._ask, settings.target, lambda: self._stopping)
+                done = write(self.path, info, source.blocks(), centre, measure, lambda: self._stopping)
         if done:
             self.forget()
         return done
@@ -281,7 +280,7 @@ class Partition:
             except OSError as problem:
                 log.warning("removed rows could not be erased from %s (%s)", self.path, problem.strerror)
         elif self.problem:
-            with lock(self.path) as mine:
+            with suppress(OSError), lock(self.path) as mine:
                 if mine and identity(self.path) == self._refused:
                     self.path.unlink(missing_ok=True)
 
@@ -299,9 +298,11 @@ class Partition:
         """Return type, rows, recall, bytes on disk and in memory, and what is not in the snapshot yet."""
         index = self._current()
         base = index.base
-        coded = base is not None and any(base.info.depths.values())
+        ways = {} if base is None else {way: depth for way, depth in base.info.depths.items() if depth}
+        coded = bool(ways)
+        kinds = sorted({"short vectors" if base and way in base.info.short else "binary codes" for way in ways})
         found: dict[str, Any] = {
-            "type": "binary codes, rescored" if coded else "exact",
+            "type": f"{' and '.join(kinds)}, rescored" if coded else "exact",
             "rows": len(index),
             "recall": (base.info.recall if base is not None and base.info.recall else {"same": 1.0, "other": 1.0}),
             "depth": base.info.depths if coded and base is not None else {},
@@ -459,8 +460,16 @@ def vectors_of(
 
 def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
     check_space(database, settings)
+    return now(database)
+
+
+def now(database: sqlite3.Connection) -> tuple[str, int]:
+    """Return lineage and generation: which history of the collection this is, and how many changes it has seen."""
     found = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
-    return found["lineage"], int(found["generation"])
+    try:
+        return str(found["lineage"]), int(found["generation"])
+    except (KeyError, ValueError):
+        raise sqlite3.DatabaseError("its notes are malformed") from None
 
 
 def check_space(database: sqlite3.Connection, settings: Settings) -> None:
@@ -483,7 +492,10 @@ def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
 
 @contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it."""
+    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it.
+
+    Raises OSError where files cannot be locked.
+    """
     import fcntl
 
     path.parent.mkdir(exist_ok=True)
@@ -491,7 +503,7 @@ def lock(path: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             yield False
             return
         os.ftruncate(handle, 0)
