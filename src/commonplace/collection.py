@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import Bundle, CrossEncoder
+from commonplace.encoders import CrossEncoder
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
 from commonplace.generation import (
@@ -49,7 +49,8 @@ from commonplace.retrieval import (
     rerank,
     search,
 )
-from commonplace.space import Space
+from commonplace.retrieval.background import learn, learned
+from commonplace.space import Space, open_space
 from commonplace.store import Fault, LocalStore, abandoned
 from commonplace.types import Answer, Block, Document, Filter, Hit, Item, Modality, Note, Question, stable_id
 
@@ -122,7 +123,7 @@ class Collection:
     def _use(self, store: LocalStore, space: Space) -> None:
         self.store = store
         self.space = space
-        self.evidence = Evidence.from_bundle(space.bundle.spec)
+        self.evidence = Evidence.from_bundle(learned(space, store))
         self.extractive = ExtractiveGenerator(space, self.evidence)
         self.generator = self._generator or self.extractive
         self._question_means = space.means("query")
@@ -170,7 +171,7 @@ class Collection:
             raise QuestionError("the extra for words in pictures is not here: pip install 'commonplace[ocr]'")
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
-        self.space.bundle.verify()
+        self.space.verify()
         report = Report()
         sources, problems, skipped = walk([Path(path) for path in paths], exclude=self.folder)
         report.skipped = dict(skipped)
@@ -180,8 +181,7 @@ class Collection:
         before = {document.id: document for document in self.store.documents()}
         waiting = [source for source in sources if not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
-        text = self.space.bundle.text
-        options = ReadOptions(str(text.tokenizer_path), text.max_tokens, seconds=SECONDS * (4 if ocr else 1), words=ocr)
+        options = ReadOptions(*self.space.measure, seconds=SECONDS * (4 if ocr else 1), words=ocr)
         bar = tqdm(
             total=len(sources),
             initial=report.unchanged,
@@ -195,6 +195,8 @@ class Collection:
                 for batch in ingest(waiting, pool, bar.update):
                     pictures += sum(len(reading.pictures) for reading in batch.readings)
                     self._put(batch, before, report)
+            learn(self.space, self.store)
+            self._use(self.store, self.space)
             if pictures and not are_readable():
                 report.notes.append(NO_OCR)
             self.store.checkpoint()
@@ -476,7 +478,7 @@ class Collection:
         """Compare the model's files with their checksums, once and beside other work: a flipped weight would lie."""
         if self._verified is None:
             pool = ThreadPoolExecutor(1)
-            self._verified = pool.submit(self.space.bundle.verify)
+            self._verified = pool.submit(self.space.verify)
             pool.shutdown(wait=False)
         return self._verified
 
@@ -499,7 +501,12 @@ class Collection:
             notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
             reranker = None
         depth = k if reranker is None else max(k, reranker.depth)
-        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking or self.ranking)
+        ranking = ranking or self.ranking
+        if asked.vectors.divided and (ranking.question, ranking.views) != ("late", "separate"):
+            raise QuestionError(
+                f"{self.space.name} are two spaces: words and picture make no one vector; leave out question and views"
+            )
+        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking)
         hits = [
             Hit(
                 one.entry.item,
@@ -544,9 +551,14 @@ class Collection:
         asked = self._ask(text, None, None, None)
         if hit.image is None:
             raise QuestionError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
-        if asked.words is None or asked.vectors.text is None:
+        if asked.words is None:
+            raise QuestionError("a heat-map shows where words match: ask with words")
+        if self.space.image is None:
+            raise QuestionError(f"no heat-map: the model {self.space.name} has no image tower")
+        shown = asked.vectors.shown
+        if shown is None:
             raise QuestionError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
-        return HeatMap.of(_pixels(hit.image), asked.words, asked.vectors.text, self.space.bundle.image.encode)
+        return HeatMap.of(_pixels(hit.image), asked.words, shown[: self.space.bundle.dim], self.space.image.encode)
 
     def _show(self, item: Item) -> str | None:
         """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
@@ -598,7 +610,7 @@ class Collection:
         """
         faults = self.store.check(repair=repair)
         try:
-            self.space.bundle.verify()
+            self.space.verify()
         except ModelError as problem:
             what, _, remedy = str(problem).rpartition(": ")
             faults.insert(0, Fault(what, 1, remedy))
@@ -644,7 +656,7 @@ class Collection:
         """
         report = migrate(self.folder, model, undo=undo, workers=workers, progress=progress)
         before = self.store
-        space = Space(Bundle(model_for(self.folder, None)))
+        space = open_space(model_for(self.folder, None))
         self._use(store_for(self.folder, space), space)
         before.close()
         return report
@@ -661,16 +673,18 @@ def open_collection(
 ) -> Collection:
     """Open the collection in ``folder``, made if absent.
 
-    ``model`` is a bundle's folder; default: the one that the collection was last used with, else the one shipped.
+    ``model`` is a bundle's folder, the name of a model that was pulled, or ``text=NAME,image=NAME``: one model for
+    texts and another for pictures. Default: the one that the collection was last used with, else the one shipped.
 
     ``generator`` writes the answers (default: extractive, sentences and pictures as they stand).
 
     Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
-    model, VersionError where it was made by a newer version, ModelError where the bundle cannot be read.
+    model, VersionError where it was made by a newer version, ModelError where there is no such model or its bundle
+    cannot be read.
     """
     path = _real(folder)
     chosen = model_for(path, model)
-    space = Space(Bundle(chosen))
+    space = open_space(chosen)
     try:
         return Collection(store_for(path, space), space, path, generator)
     except ModelMismatch:

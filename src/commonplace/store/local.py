@@ -141,8 +141,8 @@ class LocalStore:
         if fingerprint is not None and made.get("fingerprint") != fingerprint:
             raise ModelMismatch(
                 f"the collection at {folder} was made with the model {made.get('space')} "
-                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with that model, or change its "
-                "model with `commonplace migrate`"
+                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {made.get('space')}, "
+                "or change its model with `commonplace migrate`"
             )
         if version < SCHEMA_VERSION:
             self._upgrade(folder)
