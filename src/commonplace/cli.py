@@ -25,7 +25,7 @@ __all__ = ["main"]
 
 VERBS = (
     *("add", "search", "ask", "chat", "list", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "compact", "migrate", "models"),
+    *("doctor", "backup", "restore", "compact", "compress", "migrate", "models"),
 )
 
 
@@ -226,6 +226,10 @@ def _upkeep_verbs(verb: Any) -> None:
     back = verb("restore", _restore, "take the contents of a backup", "commonplace restore kb.bak")
     back.add_argument("file", metavar="FILE")
     back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
+    compress = verb("compress", _compress, "search smaller rows, where that loses nothing", "commonplace compress")
+    compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to be kept, .5 to 1 (default: .99)")
+    compress.add_argument("--off", action="store_true", help="search rows as they are again")
+    compress.add_argument("--json", action="store_true", help="print one JSON object")
     verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
     change = verb(
         "migrate",
@@ -683,6 +687,7 @@ def _status(options: argparse.Namespace) -> int:
         behind = one["not_in_snapshot"] + one["removed_since"]
         print(
             f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {one['bytes'] / 1e6:.1f} MB"
+            + (f", rows of {one['compression']['type']}" if "compression" in one else "")
             + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
             + (f"; {one['problem']}" if "problem" in one else "")
         )
@@ -715,6 +720,24 @@ def _restore(options: argparse.Namespace) -> int:
         kb.restore(options.file, replace=options.replace)
         count = sum(kb.status()["documents"].values())
     print(f"restored {count} document{'' if count == 1 else 's'}")
+    return 0
+
+
+def _compress(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        made = kb.compress(None if options.off else options.recall)
+        if options.json:
+            _json({"compression": made})
+            return 0
+        for name, one in made.items():
+            recall = ", ".join(
+                f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items())
+            )
+            print(f"{name:10}  {one['type']}, recall {recall}, measured on {one['rows']} rows")
+        if options.off:
+            print("rows are searched as they are")
+        elif not made:
+            print("nothing to gain: no part of the collection has 50,000 vectors and questions to measure with")
     return 0
 
 

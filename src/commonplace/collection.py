@@ -603,6 +603,18 @@ class Collection:
 
     # --- upkeep ----------------------------------------------------------------------------------------------
 
+    def compress(self, recall: float | None = 0.99) -> dict[str, dict[str, Any]]:
+        """Search smaller rows: the smallest kind (int8, float16, float32) that finds ``recall``, .5 to 1, of the exact
+        best ten, measured on this collection with real questions of each kind; None: rows as they are.
+
+        Returns type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The
+        vectors in the database stay as they are, so that it can be undone. Raises QuestionError for another recall.
+        """
+        if recall is not None and not 0.5 <= recall <= 1:
+            raise QuestionError(f"recall is {recall}: choose .5 to 1")
+        made = self.store.compress(recall)
+        return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in made.items()}
+
     def doctor(self, *, repair: bool = False) -> list[Fault]:
         """Return what is wrong with the collection's files, the gravest first; ``repair`` mends what needs no file.
 

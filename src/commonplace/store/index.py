@@ -244,13 +244,13 @@ class Index:
         if candidates is None and at is not None and len(at) <= GATHER_SHARE * len(base):
             candidates = at
         if candidates is None:
-            scores = products(base.rows, query)
+            scores = _all_products(base, query)
             if offset and base.offsets is not None:
                 scores -= base.offsets
             scores[self.dead] = -np.inf
             best = top(scores, wanted, at)
             scores = scores[best]
-            if base.rows.nbytes > RESIDENT:
+            if base.size > RESIDENT:
                 base.release()
         else:
             candidates = candidates[~np.isin(candidates, self.dead)] if len(self.dead) else candidates
@@ -304,6 +304,14 @@ def products(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[n
     """Return the inner products (n,) of rows (n, dim) with a question."""
     # The arms of a search run side by side already: BLAS's own threads pay only for what exceeds the caches.
     return np.einsum("ij,j->i", rows, query) if len(rows) <= BLOCK * 4 else rows @ query
+
+
+def _all_products(base: Snapshot, query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the inner products (n,) of all rows of a snapshot with a question."""
+    whole = base.whole
+    if whole is not None:
+        return products(whole, query)
+    return np.concatenate([base.part(i) @ query for i in range(0, len(base), BLOCK)])
 
 
 def direction(offset: bool) -> str:
@@ -459,8 +467,7 @@ def shortening(base: Snapshot, questions: NDArray[np.float32]) -> tuple[NDArray[
     """
     dim = questions.shape[1]
     at = np.linspace(0, len(base) - 1, min(len(base), 4 * SAMPLE)).astype(np.int64)
-    rows = np.asarray(base.rows[at], np.float64)
-    base.release()
+    rows = np.asarray(base.take(at), np.float64)
     rows = rows[np.isfinite(rows).all(axis=1)]
     asked = np.asarray(questions, np.float64).T @ questions / len(questions)
     asked += np.eye(dim) * RIDGE * np.trace(asked) / dim
@@ -488,7 +495,7 @@ def _exact(
     best = np.empty((len(questions), 0), np.int64)
     best_scores = np.empty((len(questions), 0), np.float32)
     for i in range(0, len(base), BLOCK):
-        rows = base.rows[i : i + BLOCK]
+        rows = base.part(i)
         scores: Any = questions @ rows.T
         if offset and base.offsets is not None:
             scores -= base.offsets[i : i + BLOCK]

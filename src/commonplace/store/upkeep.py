@@ -185,7 +185,7 @@ class Doctor:
                 question = "SELECT item FROM views WHERE partition = ? AND view = ?"
                 for (item,) in database.execute(question, (partition, view)).fetchall():
                     at = np.flatnonzero(base.keys == item)
-                    for row in base.rows[at]:
+                    for row in base.take(at):
                         _, wrong = vectors_of([row.astype("<f4").tobytes()], [expected], self._settings.dim)
                         if not len(wrong):
                             database.execute(
