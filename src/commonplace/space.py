@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
+from commonplace.errors import ModelError
 from commonplace.types import Picture, Question, Reading, ViewVectors, stable_id
 
 __all__ = ["QuestionVectors", "Space"]
@@ -130,7 +131,10 @@ class Space:
         return {kind: np.asarray(mean, np.float32) for kind, mean in found.items()}
 
     def ask(self, question: Question) -> QuestionVectors:
-        """Return the question's vectors; words the text tower cannot read are left out, with a note."""
+        """Return the question's vectors; words the text tower cannot read are left out, with a note.
+
+        Raises ModelError where a tower gives what is not a number.
+        """
         text = None
         views: Mapping[str, NDArray[np.float32]] = {}
         notes: tuple[str, ...] = ()
@@ -143,4 +147,9 @@ class Space:
                 )
         if question.image is not None:
             views = {name: rows[0] for name, rows in self.bundle.image.views([question.image]).items()}
+        for rows in (text, *views.values()):
+            if rows is not None and not np.isfinite(rows).all():
+                raise ModelError(
+                    f"the model {self.name} gave a vector that is not numbers for this question: try another"
+                )
         return QuestionVectors(text, views.get("image"), notes, views.get("look"))
