@@ -52,7 +52,19 @@ from commonplace.retrieval import (
 from commonplace.retrieval.background import learn, learned
 from commonplace.space import Space, open_space
 from commonplace.store import Fault, LocalStore, abandoned
-from commonplace.types import Answer, Block, Document, Filter, Hit, Item, Modality, Note, Question, stable_id
+from commonplace.types import (
+    Answer,
+    Block,
+    Document,
+    Filter,
+    Hit,
+    Item,
+    Modality,
+    Note,
+    Question,
+    ViewVectors,
+    stable_id,
+)
 
 if TYPE_CHECKING:
     from commonplace.ingest import Batch, Source
@@ -211,9 +223,20 @@ class Collection:
 
     def _put(self, batch: Batch, before: dict[str, Document], report: Report) -> None:
         """Encode and commit one batch."""
+        from commonplace.ingest import Source
+
         gone: list[str] = []
         # One document by two names (a link that appeared meanwhile) is one document.
         readings = list({reading.document.id: reading for reading in batch.readings}.values())
+        vectors = self.space.encode(readings, self.store.known) if readings else []
+        wrong = {rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))}
+        if wrong:  # by a broken model: the other documents go in
+            problem = ReadError("the model gave vectors that are not numbers for it: try another model")
+            broken = [one for one in readings if any(item.id in wrong for item in one.items)]
+            readings = [one for one in readings if one not in broken]
+            vectors = [_only(rows, {item.id for one in readings for item in one.items}) for rows in vectors]
+            paths = [Path(one.document.path) for one in broken]
+            batch.failures += [(Source(path, path.parent), problem) for path in paths]
         for reading in readings:
             document = reading.document
             if document.id in before:
@@ -227,7 +250,7 @@ class Collection:
                 report.partial.append((document.path, document.error))
                 log.warning("%s: partly read: %s", document.path, document.error)
         if readings:
-            self.store.add(readings, self.space.encode(readings, self.store.known), instead=gone)
+            self.store.add(readings, vectors, instead=gone)
         failures = []
         for source, problem in batch.failures:
             report.failed.append((str(source.path), str(problem)))
@@ -725,6 +748,13 @@ def _named(path: str | os.PathLike[str]) -> str:
 
 def _document_id(path: Path) -> str:
     return stable_id(_real(path).as_uri())
+
+
+def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:
+    """Return the rows of these items."""
+    kept = [n for n, item in enumerate(rows.item_ids) if item in items]
+    items_of, views = (tuple(names[n] for n in kept) for names in (rows.item_ids, rows.views))
+    return ViewVectors(rows.partition, items_of, views, rows.vectors[kept])
 
 
 def _filter(modality: Modality | None, path: str | None, media_type: str | None) -> Filter:

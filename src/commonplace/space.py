@@ -225,7 +225,10 @@ class Space:
         return {kind: np.asarray(mean, np.float32) for kind, mean in found.items()}
 
     def ask(self, question: Question) -> QuestionVectors:
-        """Return the question's vectors; a part that no tower can read is left out, with a note."""
+        """Return the question's vectors; a part that no tower can read is left out, with a note.
+
+        Raises ModelError where a tower gives what is not a number.
+        """
         text = across = None
         views: Mapping[str, NDArray[np.float32]] = {}
         notes: list[str] = []
@@ -246,6 +249,11 @@ class Space:
             else:
                 found = self.image.views([question.image])
                 views = {name: self._wide(rows)[0] for name, rows in found.items()}
+        for rows in (text, across, *views.values()):
+            if rows is not None and not np.isfinite(rows).all():
+                raise ModelError(
+                    f"the model {self.name} gave a vector that is not numbers for this question: try another"
+                )
         divided = self.words is not None
         return QuestionVectors(text, views.get("image"), tuple(notes), views.get("look"), divided, across)
 
