@@ -1,12 +1,13 @@
 # Two commands do everything on a machine that has Python, make and a package index:
 #   make demo    a small library of real documents and photographs, searched and asked (DOCS=folder: your own)
 #   make test    lint, types, tests
-#   make kills   a longer check of the store
+#   make kills   a longer check of the store: kills and damage, with a table
+#   make soak    a store in use for a long time: memory, index and disk, with a table
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test kills clean
+.PHONY: demo test kills soak clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -17,9 +18,13 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# Kills a process that writes, at 200 random moments, and looks for what it lost; half an hour.
+# Kills a process at 200 of its writes and damages every file, looks for what was lost or is wrong; an hour.
 kills: $(VENV)/.dev
-	COMMONPLACE_KILLS=200 $(BIN)/python -m pytest --timeout 7200 tests/store/test_upkeep.py -k kill
+	$(BIN)/python benchmarks/kills.py
+
+# A million adds, updates, deletes and searches; an hour.
+soak: $(VENV)/.dev
+	$(BIN)/python benchmarks/soak.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -137,7 +137,7 @@ class Collection:
         """
         from tqdm import tqdm
 
-        from commonplace.ingest import Pool, ingest, walk
+        from commonplace.ingest import ATTEMPTS, Batch, Flight, Pool, ingest, walk
         from commonplace.readers import ReadOptions
 
         if workers is not None and not 1 <= workers <= 256:
@@ -162,9 +162,24 @@ class Collection:
             disable=None if progress is None else not progress,
         )
         if waiting:
+            flight = Flight(self.folder)
+            if retry:
+                flight.end([*flight.counts])
+            deaths = {source: flight.counts.get(_document_id(source.path), 0) for source in waiting}
+            fatal = [source for source, count in deaths.items() if count >= ATTEMPTS]
             with bar, Pool(options, workers or min(threads(), len(waiting))) as pool:
-                for batch in ingest(waiting, pool, bar.update):
-                    self._put(batch, before, report)
+                why = ReadError(f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry")
+                self._put(Batch(failures=[(source, why) for source in fatal]), before, report)
+                flight.end(_document_id(source.path) for source in fatal)
+                suspects = sorted((count, n) for n, count in enumerate(deaths.values()) if 0 < count < ATTEMPTS)
+                alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
+                for sources in ([source for source, count in deaths.items() if not count], *alone):
+                    for batch in ingest(sources, pool, bar.update):
+                        ids = [reading.document.id for reading in batch.readings]
+                        flight.begin(ids)
+                        self._put(batch, before, report)
+                        flight.end(ids)
+                flight.end(_document_id(source.path) for (source,) in alone)
             self.store.checkpoint()
         self._tidy()
         report.missing = self._missing(paths)
