@@ -3,11 +3,13 @@
 #   make test    lint, types, tests
 #   make kills   a longer check of the store: kills and damage, with a table
 #   make soak    a store in use for a long time: memory, index and disk, with a table
+#   make fuzz    10,000 broken files
+#   make test-llm  answers by a real vision-language model behind a real server (installs torch; minutes)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test kills soak clean
+.PHONY: demo test test-llm kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -26,6 +28,21 @@ kills: $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(BIN)/python benchmarks/soak.py
 
+# Reads 10,000 broken files of every format, the same ones each time; ten minutes.
+fuzz: $(VENV)/.dev
+	COMMONPLACE_FUZZ=10000 $(BIN)/python -m pytest --timeout 7200 tests/readers/test_fuzz.py
+
+# The model is tiny and made on the spot; transformers serves it. In an environment of its own.
+test-llm: .venv-llm/.ready
+	.venv-llm/bin/python -m pytest --timeout 900 tests/llm
+
+.venv-llm/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-llm
+	.venv-llm/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" \
+		--editable ".[chat,transformers]" "accelerate>=1,<2" "fastapi>=0.115,<1" "uvicorn>=0.30,<1" "rich>=13" \
+		"pytest>=8.3,<10" "pytest-timeout>=2.3,<3" "hypothesis>=6.120,<7" "onnx>=1.17,<2"
+	@touch $@
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -38,4 +55,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .venv-llm .demo

@@ -2,7 +2,8 @@
 
 ``python benchmarks/kills.py [--kills 200] [--damage 10] [--state FILE]``: the workload of ``tests/kills`` is killed at so many
 calls, of each step and kind at least one, half of the writes torn; and at 20 random moments. Every file of a collection and its
-model is flipped, zeroed and cut so often, the database ten times as often. Interrupted, it goes on with what FILE holds.
+model is flipped, zeroed and cut so often, the database ten times as often. Interrupted, it goes on with what FILE holds;
+``--report`` only makes the tables of that.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ OUTCOMES = ("refused with its reason", "named", "without effect", "WRONG IN SILE
 class State:
     """Outcomes by what was done, one JSON line each, in a file that another run goes on with."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, closed: bool) -> None:
+        self._path, self._closed = path, closed
         self.done: dict[str, str] = {}
         for line in path.read_text().splitlines() if path.exists() else []:
             self.done.update([json.loads(line)])
 
     def run(self, what: str, action: Callable[[], str], bad: str) -> None:
         """Do it where it has not been done; an AssertionError is a ``bad`` outcome."""
-        if what in self.done:
+        if what in self.done or self._closed:
             return
         try:
             outcome = action()
@@ -98,10 +99,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--damage", type=int, default=10)
     parser.add_argument("--state", type=Path)
+    parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
-        state = State(options.state or Path(folder) / "state")
+        state = State(options.state or Path(folder) / "state", options.report)
         damaged = damage(Path(folder) / "damage", options.damage, state)
         killed, points = kills(Path(folder) / "kills", options.kills, state)
     failures = [

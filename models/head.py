@@ -47,6 +47,7 @@ class Perceptron(nn.Module):
         self.recipe = recipe
         self.wide = nn.Linear(features, recipe.hidden or dim)
         self.narrow = nn.Linear(recipe.hidden, dim) if recipe.hidden else nn.Identity()
+        self.temperature = recipe.temperature  # at the end of training
 
     def forward(self, features: Tensor) -> Tensor:
         x = self.wide(dropout(features, self.recipe.input_dropout, self.training))  # (B, H)
@@ -132,7 +133,8 @@ def components(features: Tensor, dim: int, whiten: float = 0.0) -> nn.Linear:
 
 
 def train(
-    recipe: Recipe, views: Tensor, captions: Tensor, class_vectors: Tensor, prototypes: Tensor, seed: int
+    recipe: Recipe, views: Tensor, captions: Tensor, class_vectors: Tensor, prototypes: Tensor, seed: int,
+    learn_temperature: bool = True,
 ) -> Perceptron:  # fmt: skip
     """Return a trained perceptron.
 
@@ -142,7 +144,7 @@ def train(
     """
     torch.manual_seed(seed)
     perceptron = Perceptron(recipe, views.shape[2], captions.shape[2])
-    log_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
+    log_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)), requires_grad=learn_temperature)
     groups = [
         {"params": perceptron.parameters(), "weight_decay": recipe.weight_decay},
         {"params": [log_scale], "weight_decay": 0.0},
@@ -177,4 +179,5 @@ def train(
             loss.backward()
             optimiser.step()
             schedule.step()
+    perceptron.temperature = float((-log_scale).exp())
     return perceptron.eval()

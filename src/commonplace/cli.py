@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any
 from commonplace.types import printable
 
 if TYPE_CHECKING:  # --help must load no model and no index
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from commonplace.collection import Collection, Report
+    from commonplace.generation import Generator
     from commonplace.retrieval import Ranking
-    from commonplace.types import Answer, Document, Hit
+    from commonplace.types import Answer, Block, Document, Hit
 
 __all__ = ["main"]
 
 VERBS = (
-    *("add", "search", "ask", "list", "remove", "status", "eval", "label", "tune"),
+    *("add", "search", "ask", "chat", "list", "remove", "status", "eval", "label", "tune"),
     *("doctor", "backup", "restore", "compact", "migrate"),
 )
 
@@ -109,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("paths", metavar="PATH", nargs="+")
     add.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
     add.add_argument("--retry", action="store_true", help="read files again that failed before")
+    add.add_argument(
+        "--ocr",
+        action=argparse.BooleanOptionalAction,
+        help="read the words in pictures (default: where the extra ocr is installed)",
+    )
     add.add_argument("--json", action="store_true", help="print one JSON object")
 
     find = verb(
@@ -140,6 +149,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     ask.add_argument("text", metavar="TEXT", nargs="+")
     _question_options(ask)
+    _answer_options(ask)
+    ask.add_argument("--html", metavar="FILE", help="write the answer as one HTML page that needs nothing else")
+
+    talk = verb(
+        "chat",
+        _chat,
+        "ask questions that build on each other; one a line, `/image FILE` before it for a picture, `/quit` to end",
+        "commonplace chat",
+    )
+    _answer_options(talk)
 
     list_ = verb("list", _list, "list the documents", "commonplace list --failed")
     list_.add_argument("--failed", action="store_true", help="only those that could not be read, with the reason")
@@ -238,6 +257,27 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def _answer_options(parser: argparse.ArgumentParser) -> None:
+    answer = parser.add_argument_group("language model (also COMMONPLACE_LLM..., or [llm] in commonplace.toml)")
+    answer.add_argument(
+        "--llm",
+        dest="llm_model",
+        metavar="MODEL",
+        help="openai:NAME (any server that speaks OpenAI's chat API), transformers:FOLDER, or none (default: none)",
+    )
+    answer.add_argument("--base-url", metavar="URL", help="address of the server (default: OpenAI's)")
+    answer.add_argument("--context", type=int, metavar="N", help="tokens that the model can read (default: 8192)")
+    answer.add_argument("--max-tokens", type=int, metavar="N", help="tokens of an answer at most (default: 700)")
+    answer.add_argument("--timeout", type=float, metavar="S", help="seconds the server may be silent (default: 60)")
+    answer.add_argument(
+        "--fallback",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="answer with sentences as they stand where the model fails (default: yes)",
+    )
+    answer.add_argument("--nli", metavar="DIR", help="a cross-encoder that judges entailment, to check sentences with")
+
+
 def _ranking_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fusion",
@@ -288,7 +328,23 @@ def _open(options: argparse.Namespace, *, make: bool = False) -> Collection:
     folder, model = _collection(options), _model(options)
     if not make and not Path(os.path.expanduser(folder), "collection.db").exists():
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
-    return open_collection(folder, model=model)
+    return open_collection(folder, model=model, generator=_generator(options, Path(os.path.expanduser(folder))))
+
+
+def _generator(options: argparse.Namespace, folder: Path) -> Generator | None:
+    """Return the language model that flags, environment or a file name, for a verb that answers."""
+    if not hasattr(options, "llm_model"):
+        return None
+    from pathlib import Path
+
+    from commonplace.generation import Settings
+
+    names = ("base_url", "context", "max_tokens", "timeout", "fallback")
+    flags = {"model": options.llm_model, **{name: getattr(options, name) for name in names}}
+    generator = Settings.read(flags, os.environ, (folder, Path.cwd())).generator()
+    if generator is not None:
+        print(f"note: {printable(generator.name)} writes the answers", file=sys.stderr)
+    return generator
 
 
 # --- the verbs -----------------------------------------------------------------------------------------------
@@ -296,11 +352,13 @@ def _open(options: argparse.Namespace, *, make: bool = False) -> Collection:
 
 def _add(options: argparse.Namespace) -> int:
     with _open(options, make=True) as kb:
-        report = kb.add(*options.paths, workers=options.workers, retry=options.retry)
+        report = kb.add(*options.paths, workers=options.workers, retry=options.retry, ocr=options.ocr)
     if options.json:
         _json(_report(report))
     else:
         print(report)
+        for note in report.notes:
+            print(f"  {note}", file=sys.stderr)
         for name, rows in (("partly read", report.partial), ("failed", report.failed)):
             for path, reason in rows:
                 print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)
@@ -422,6 +480,8 @@ def _print_ledger(hit: Hit, method: str) -> None:
 def _place(hit: Hit) -> str:
     span = hit.item.span
     parts = []
+    if span.member is not None:
+        parts.append(printable(span.member))
     if span.page is not None:
         parts.append(f"page {span.page}")
     if hit.item.title:
@@ -431,7 +491,7 @@ def _place(hit: Hit) -> str:
 
 def _ask(options: argparse.Namespace) -> int:
     with _open(options) as kb:
-        answer = kb.ask(
+        parts = kb.stream(
             " ".join(options.text),
             image=options.image,
             modality=options.modality,
@@ -441,36 +501,92 @@ def _ask(options: argparse.Namespace) -> int:
             without_image=options.not_image,
             min_confidence=options.min_confidence,
             rerank=options.rerank,
+            nli=options.nli,
         )
-    for note in answer.notes:
-        print(f"note: {note}", file=sys.stderr)
+        answer = _tell(parts, quiet=options.json)
     if options.json:
+        for note in answer.notes:
+            print(f"note: {printable(note)}", file=sys.stderr)
         _json(answer.dict())
-    else:
-        print(render(answer))
+    if options.html:
+        from commonplace.errors import QuestionError
+
+        try:
+            with open(options.html, "w", encoding="utf-8") as file:
+                file.write(answer.html())
+        except OSError as problem:
+            raise QuestionError(f"the page {options.html} cannot be written ({problem.strerror})") from problem
+        print(f"page: {_short(options.html)}", file=sys.stderr)
     return 0
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from commonplace.errors import CommonplaceError
+
+    image: str | None = None
+    prompt = sys.stdin.isatty()
+    with _open(options) as kb:
+        talk = kb.chat(nli=options.nli)
+        while True:
+            if prompt:
+                print("> ", end="", flush=True)
+            line = sys.stdin.readline()
+            text = line.strip()
+            if not line or text in ("/quit", "/exit"):
+                return 0
+            if text.startswith("/image "):
+                image = text.removeprefix("/image ").strip()
+                continue
+            if not text:
+                continue
+            try:
+                _tell(talk.stream(text, image=image))
+            except CommonplaceError as problem:  # one bad question ends no conversation
+                print(f"commonplace: {printable(str(problem))}", file=sys.stderr)
+            image = None
+            print()
+
+
+def _tell(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
+    """Print an answer while it is written, its sources below; return it."""
+    from commonplace.types import Answer, Block, Note
+
+    for part in parts:
+        if isinstance(part, Answer):
+            if not quiet:
+                for note in part.notes:
+                    print(f"note: {printable(note)}", file=sys.stderr)
+                if part.searched:
+                    print(f"note: searched for: {printable(part.searched)}", file=sys.stderr)
+                print(part.reason or "" if part.abstained else "\n" + _sources(part), flush=True)
+            return part
+        if isinstance(part, Note) and part.restart and not quiet:
+            print("(what stands above is taken back: see the note)", flush=True)
+        elif isinstance(part, Block) and not quiet:
+            print(_block(part), flush=True)
+    raise AssertionError("a stream ends with its answer")
 
 
 def render(answer: Answer) -> str:
     """Return an answer as plain text for a terminal: sentences and pictures with [n], sources below."""
     if answer.abstained:
         return answer.reason or ""
-    lines = []
-    for block in answer.blocks:
-        marks = "".join(f" [{number}]" for number in block.citations)
-        text = printable(block.text) + marks
-        if block.kind == "image":
-            shown = answer.citation(block.citations[0]).hit.image or ""
-            text = f"[picture] {text}\n          {_short(shown)}"
-            lines.append(text)
-        else:
-            lines.append(textwrap.fill(text, 100))
-    lines.append("")
-    for one in answer.citations:
-        lines.append(
-            f"[{one.number}] {one.place.replace(one.hit.item.document.path, _short(one.hit.item.document.path), 1)}"
-        )
-    return "\n".join(lines)
+    return "\n".join([*map(_block, answer.blocks), "", _sources(answer)])
+
+
+def _block(block: Block) -> str:
+    marks = "".join(f" [{number}]" for number in block.citations)
+    text = printable(block.shown) + marks + (f" {printable(block.doubt)}" if block.doubt else "")
+    if block.kind == "image":
+        return f"[picture] {text}\n          {_short(block.image or '')}"
+    return textwrap.fill(text, 100)
+
+
+def _sources(answer: Answer) -> str:
+    return "\n".join(
+        f"[{one.number}] {one.place.replace(one.hit.item.document.path, _short(one.hit.item.document.path), 1)}"
+        for one in answer.citations
+    )
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,22 @@ from numpy.typing import NDArray
 from commonplace.encoders import Bundle, CrossEncoder
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
-from commonplace.generation import ExtractiveGenerator, cite
+from commonplace.generation import (
+    ENOUGH,
+    PICTURES,
+    SHOWN,
+    Conversation,
+    ExtractiveGenerator,
+    Generator,
+    Judge,
+    Request,
+    Rewriter,
+    cite,
+    fitting,
+    generated,
+    subject,
+    wants_pictures,
+)
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.retrieval import (
     Asked,
@@ -34,8 +50,8 @@ from commonplace.retrieval import (
     search,
 )
 from commonplace.space import Space
-from commonplace.store import Entry, Fault, LocalStore, abandoned
-from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
+from commonplace.store import Fault, LocalStore, abandoned
+from commonplace.types import Answer, Block, Document, Filter, Hit, Item, Modality, Note, Question, stable_id
 
 if TYPE_CHECKING:
     from commonplace.ingest import Batch, Source
@@ -46,6 +62,8 @@ log = logging.getLogger("commonplace")
 
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
+SECONDS = 40.0  # after which a file that holds others is read no further
+NO_OCR = "words in pictures were not read: pip install 'commonplace[ocr]', then remove the pictures and add them again"
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
 RANKING = "ranking"  # the setting that holds how this collection is searched
@@ -67,6 +85,8 @@ class Report:
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     """How many files of which ending are of no type that is read."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out of all of them, and what would bring it in."""
 
     def __str__(self) -> str:
         counts = [(self.added, "added"), (self.changed, "changed"), (self.moved, "moved")]
@@ -93,8 +113,9 @@ class Collection:
     Made by :func:`commonplace.open`. Safe to search from several threads.
     """
 
-    def __init__(self, store: LocalStore, space: Space, folder: Path) -> None:
+    def __init__(self, store: LocalStore, space: Space, folder: Path, generator: Generator | None = None) -> None:
         self.folder = folder
+        self._generator = generator
         self._cross_encoders: dict[Path, CrossEncoder] = {}
         self._use(store, space)
 
@@ -102,7 +123,8 @@ class Collection:
         self.store = store
         self.space = space
         self.evidence = Evidence.from_bundle(space.bundle.spec)
-        self.generator = ExtractiveGenerator(space, self.evidence)
+        self.extractive = ExtractiveGenerator(space, self.evidence)
+        self.generator = self._generator or self.extractive
         self._question_means = space.means("query")
         self._verified: Future[None] | None = None
 
@@ -126,22 +148,28 @@ class Collection:
         workers: int | None = None,
         retry: bool = False,
         progress: bool | None = None,
+        ocr: bool | None = None,
     ) -> Report:
         """Add files and folders; what is unchanged is left alone, and a bad file never stops the rest.
 
         ``workers`` reader processes (default: one a processor); ``retry`` reads files again that failed before;
-        ``progress`` shows a bar (default: where standard error is a terminal). Files that fail are in the report and
-        logged as warnings. Whole documents are committed, many
-        a transaction: what an interrupted ``add`` had committed stays, and the next one goes on from there.
+        ``progress`` shows a bar (default: where standard error is a terminal). ``ocr`` reads the words in pictures
+        (default: where the extra ``ocr`` is installed, and ``COMMONPLACE_OCR`` is not 0). Files that fail are in the
+        report and logged as warnings. Whole documents are committed, many a transaction: what an interrupted ``add``
+        had committed stays, and the next one goes on from there.
         Raises CollectionError where the collection cannot be written.
         """
         from tqdm import tqdm
 
         from commonplace.ingest import ATTEMPTS, Batch, Flight, Pool, ingest, walk
-        from commonplace.readers import ReadOptions
+        from commonplace.readers import ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
             raise QuestionError(f"workers is {workers}: choose 1 to 256")
+        if ocr and not are_readable():
+            raise QuestionError("the extra for words in pictures is not here: pip install 'commonplace[ocr]'")
+        if ocr is None:
+            ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self.space.bundle.verify()
         report = Report()
         sources, problems, skipped = walk([Path(path) for path in paths], exclude=self.folder)
@@ -152,9 +180,8 @@ class Collection:
         before = {document.id: document for document in self.store.documents()}
         waiting = [source for source in sources if not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
-        options = ReadOptions(
-            tokenizer=str(self.space.bundle.text.tokenizer_path), max_tokens=self.space.bundle.text.max_tokens
-        )
+        text = self.space.bundle.text
+        options = ReadOptions(str(text.tokenizer_path), text.max_tokens, seconds=SECONDS * (4 if ocr else 1), words=ocr)
         bar = tqdm(
             total=len(sources),
             initial=report.unchanged,
@@ -162,24 +189,29 @@ class Collection:
             disable=None if progress is None else not progress,
         )
         if waiting:
+            pictures, count = 0, workers or min(threads(), len(waiting))
+            memory = (5 if ocr else 2) * 1024**3
             flight = Flight(self.folder)
             if retry:
                 flight.end([*flight.counts])
             deaths = {source: flight.counts.get(_document_id(source.path), 0) for source in waiting}
-            fatal = [source for source, count in deaths.items() if count >= ATTEMPTS]
-            with bar, Pool(options, workers or min(threads(), len(waiting))) as pool:
+            fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
+            with bar, Pool(options, count, timeout=1.5 * options.seconds, memory=memory) as pool:
                 why = ReadError(f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry")
                 self._put(Batch(failures=[(source, why) for source in fatal]), before, report)
                 flight.end(_document_id(source.path) for source in fatal)
-                suspects = sorted((count, n) for n, count in enumerate(deaths.values()) if 0 < count < ATTEMPTS)
+                suspects = sorted((died, n) for n, died in enumerate(deaths.values()) if 0 < died < ATTEMPTS)
                 alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
-                for sources in ([source for source, count in deaths.items() if not count], *alone):
-                    for batch in ingest(sources, pool, bar.update):
+                for some in ([source for source, died in deaths.items() if not died], *alone):
+                    for batch in ingest(some, pool, bar.update):
+                        pictures += sum(len(reading.pictures) for reading in batch.readings)
                         ids = [reading.document.id for reading in batch.readings]
                         flight.begin(ids)
                         self._put(batch, before, report)
                         flight.end(ids)
                 flight.end(_document_id(source.path) for (source,) in alone)
+            if pictures and not are_readable():
+                report.notes.append(NO_OCR)
             self.store.checkpoint()
         self._tidy()
         report.missing = self._missing(paths)
@@ -326,7 +358,7 @@ class Collection:
 
     def ask(
         self,
-        text: str,
+        text: str | None = None,
         *,
         image: Any = None,
         without: str | None = None,
@@ -337,21 +369,77 @@ class Collection:
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
+        nli: str | os.PathLike[str] | CrossEncoder | None = None,
+        searched: str | None = None,
     ) -> Answer:
-        """Answer from the collection: sentences and pictures with citations, or an abstention with its reason.
+        """Answer from the collection: sentences and pictures with checked citations, or an abstention with its reason.
 
-        Arguments and errors as for :meth:`search`.
+        ``nli`` is a cross-encoder trained on natural language inference, or its folder: it has a say in whether a
+        sentence is supported. ``searched`` is what is searched for in place of ``text``. Other arguments and errors as
+        for :meth:`search`; GeneratorError where the generator fails and the extractive answer is not wanted instead.
         """
-        asked = self._ask(text, image, without, without_image)
+        given = {name: value for name, value in locals().items() if name not in ("self", "text")}
+        for part in self.stream(text, **given):
+            if isinstance(part, Answer):
+                return part
+        raise AssertionError("a stream ends with its answer")
+
+    def stream(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        without: str | None = None,
+        without_image: Any = None,
+        modality: Modality | None = None,
+        path: str | None = None,
+        media_type: str | None = None,
+        min_confidence: float = 0.0,
+        ranking: Ranking | None = None,
+        rerank: str | os.PathLike[str] | Reranker | None = None,
+        nli: str | os.PathLike[str] | CrossEncoder | None = None,
+        searched: str | None = None,
+    ) -> Iterator[Hits | Block | Note | Answer]:
+        """Yield the evidence, then each sentence and picture as soon as it is written and checked, last the answer.
+
+        Notes come where they arise; one with ``restart`` takes back the blocks before it. Closing the iterator stops
+        the generator. Arguments and errors as for :meth:`ask`.
+        """
+        pixels = None if image is None else _pixels(image)
+        words = searched or text
+        show = wants_pictures(words or "")
+        asked = self._ask(subject(words) if words and show else words, pixels, without, without_image)
         where = _filter(modality, path, media_type)
+        entailment = self._cross_encoder(nli) if isinstance(nli, (str, os.PathLike)) else nli
         hits = self._search(asked, EVIDENCE, where, min_confidence, ranking, self._reranker(rerank))
-        answer = cite(self.generator.generate(asked.words or "", asked.vectors, hits), hits)
-        return replace(answer, notes=hits.notes)
+        if show and modality is None:  # pictures first, even where passages say more about it
+            pictures = self._search(asked, PICTURES, replace(where, modality="image"), min_confidence, ranking, None)
+            known = {hit.item.id for hit in pictures}
+            hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
+        yield hits
+        question = self._question(text, None).text or ""
+        shown = fitting(self.evidence, asked.vectors, hits, enough=SHOWN if show else ENOUGH)
+        request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
+        judge = Judge(self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment)
+        parts = generated(self.generator, self.extractive, request)
+        for part in cite(parts, request, judge, by=self.generator.name):
+            if isinstance(part, Answer):
+                part = replace(part, notes=(*hits.notes, *part.notes), searched=searched)
+            yield part
+
+    def chat(self, **settings: Any) -> Conversation:
+        """Return a conversation: questions that build on each other.
+
+        ``settings`` are keywords of :meth:`ask` for every question. A follow-up is put in full by the generator, where
+        that is a language model, else by a rule: see :func:`commonplace.generation.carried_over`.
+        """
+        rewriter = self.generator if isinstance(self.generator, Rewriter) else None
+        return Conversation(partial(self.stream, **settings), rewriter)
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
-    ) -> tuple[dict[int, Entry], NDArray[np.int64], dict[str, Scored]]:
-        """Return what a search fuses: the items that any arm lists by key, the keys (n,), and what each arm says.
+    ) -> tuple[list[str], NDArray[np.int64], dict[str, Scored]]:
+        """Return what a search fuses: the ids of items that any arm lists, their keys (n,), and what each arm says.
 
         For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """
@@ -449,12 +537,16 @@ class Collection:
             return LateInteraction(self.space)
         if not isinstance(asked, (str, os.PathLike)):
             return asked
-        folder = Path(os.path.abspath(os.path.expanduser(asked)))
+        if not str(asked) or not Path(os.path.expanduser(asked)).is_dir():
+            raise ModelError(
+                f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
+            )
+        return self._cross_encoder(asked)
+
+    def _cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:
+        """Return the cross-encoder in a folder, loaded once."""
+        folder = Path(os.path.abspath(os.path.expanduser(name)))
         if folder not in self._cross_encoders:
-            if not str(asked) or not folder.is_dir():
-                raise ModelError(
-                    f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
-                )
             self._cross_encoders[folder] = CrossEncoder(folder)
         return self._cross_encoders[folder]
 
@@ -576,10 +668,17 @@ class Collection:
         return (path for path in self.folder.rglob("*") if path.is_file())
 
 
-def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None) -> Collection:
+def open_collection(
+    folder: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    generator: Generator | None = None,
+) -> Collection:
     """Open the collection in ``folder``, made if absent.
 
     ``model`` is a bundle's folder; default: the one that the collection was last used with, else the one shipped.
+
+    ``generator`` writes the answers (default: extractive, sentences and pictures as they stand).
 
     Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
     model, VersionError where it was made by a newer version, ModelError where the bundle cannot be read.
@@ -588,11 +687,11 @@ def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[
     chosen = model_for(path, model)
     space = Space(Bundle(chosen))
     try:
-        return Collection(store_for(path, space), space, path)
+        return Collection(store_for(path, space), space, path, generator)
     except ModelMismatch:
         if model_for(path, model) == chosen:
             raise
-    return open_collection(folder, model=model)  # it was migrated between the two looks at it
+    return open_collection(folder, model=model, generator=generator)  # it was migrated between the two looks at it
 
 
 def _is(path: Path, content: bytes) -> bool:

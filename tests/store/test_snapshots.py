@@ -30,6 +30,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partition, "CODES_FROM", 1500)
     monkeypatch.setattr(index, "GATHER_ROWS", 40)
     monkeypatch.setattr(index, "MARGIN", 1)
+    monkeypatch.setattr(index, "SHORT_MARGIN", 1)
+    monkeypatch.setattr(index, "HITS", 10)
 
 
 def file_of(folder: Path) -> Path:
@@ -137,6 +139,70 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     put(none, values)
     none.checkpoint()
     assert none.indexes()["text"]["type"] == "exact"
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> tuple[LocalStore, np.ndarray]:
+    """Rows that differ most in what no question asks for, as pictures asked in words: codes are of no use."""
+    values = np.random.default_rng(0).standard_normal((4000, DIM)).astype(np.float32)
+    values[:, 6:] *= 4
+
+    def ask(name: str, offset: bool) -> np.ndarray:
+        return narrow(250, 1)
+
+    store = open_store(tmp_path, questions=ask, recall=0.95, offset=take_first)
+    put(store, values)
+    store.checkpoint()
+    return store, narrow(60, 2)
+
+
+def narrow(count: int, seed: int) -> np.ndarray:
+    values = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    values[:, 6:] *= 0.01
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
+    store, asked = wide
+    status = store.indexes()["text"]
+    assert status["type"] == "short vectors, rescored"
+    assert min(status["recall"].values()) >= 0.95 and set(status["depth"]) == {"same", "other"}
+    for where in (Filter(), Filter("text"), Filter(path="/a/3")):
+        for offset in (False, True):
+            reached = []
+            for query in asked:
+                best = exact(store, query, 10, where, offset)
+                found = store.search("text", query, 10, where, offset=offset)
+                reached.append(len({key for key, _ in best} & set(found.keys.tolist())) / 10)
+                scores = dict(exact(store, query, 4000, where, offset))
+                assert [scores[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), abs=1e-5)
+            assert np.mean(reached) >= 0.93
+    store.close()
+
+
+def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
+    store, asked = wide
+    path, (document, *_) = file_of(store._folder), store.documents()
+    (key,) = store._database.all("SELECT min(i.key) FROM items i JOIN documents d ON d.key = i.document WHERE d.id = ?",
+                                 (document.id,))[0]  # fmt: skip
+    before = Snapshot(path).short("other")[1]
+    assert before[key - 1].any()
+    store.remove([document.id])
+    after = Snapshot(path)
+    assert not after.short("other")[1][key - 1].any() and not after.rows[key - 1].any()
+    assert store.check() == []
+    with path.open("r+b") as file:  # among the last short rows, before what fills the page
+        file.seek(-4000, os.SEEK_END)
+        byte = file.read(1)
+        file.seek(-4000, os.SEEK_END)
+        file.write(bytes([byte[0] ^ 1]))
+    assert any("short rows" in fault.what for fault in store.check())
+    again = open_store(store._folder, offset=take_first)
+    for query in asked[:5]:
+        found = again.search("text", query, 10, Filter(), offset=True)
+        assert found.keys.tolist() == [key for key, _ in exact(again, query, 10, Filter(), True)]
+    again.close()
+    store.close()
 
 
 def test_filters_keep_recall_with_codes_at_any_selectivity(tmp_path: Path) -> None:

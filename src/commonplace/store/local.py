@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import secrets
 import sqlite3
@@ -27,6 +26,7 @@ from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, 
 from commonplace.store.segment import index_words, question_words
 from commonplace.store.snapshot import sums
 from commonplace.store.upkeep import Doctor, backup, restored
+from commonplace.store.words import search_words
 from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, text_view
 
 __all__ = ["LocalStore", "clear_beside", "model_of", "put_vectors"]
@@ -512,6 +512,17 @@ class LocalStore:
         )
         return [name for (name,) in self._database.all(question)]
 
+    def views(self, keys: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
+        """Return ids and partitions by key; see :class:`commonplace.store.Store`."""
+        question = (
+            "SELECT i.key, i.id, i.text <> '', group_concat(v.partition, char(31)) FROM items i "
+            "LEFT JOIN views v ON v.item = i.key WHERE i.key IN (%s) GROUP BY i.key"
+        )
+        return {
+            key: (id_, frozenset([*(own.split("\x1f") if own else ()), *(("lexical",) if words else ())]))
+            for key, id_, words, own in self._rows(question, [int(key) for key in keys])
+        }
+
     def entries(self, keys: Sequence[int]) -> dict[int, Entry]:
         """Return the items with these keys; a key that is gone is absent."""
         wanted = [int(key) for key in keys]
@@ -595,27 +606,9 @@ class LocalStore:
         if not words:
             return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
         condition, values = _condition(where)
-        join = (
-            f"JOIN items i ON i.key = w.rowid JOIN documents d ON d.key = i.document WHERE {condition} AND"
-            if condition
-            else "WHERE"
-        )
-        rows = self._database.all(
-            f"SELECT w.rowid, bm25(lexicon) AS score FROM lexicon w {join} lexicon MATCH ? "
-            "ORDER BY score, w.rowid LIMIT ?",
-            (*values, " OR ".join(words), k),
-        )
-        keys = np.array([row[0] for row in rows], dtype=np.int64)
-        scores = np.array([-row[1] for row in rows], dtype=np.float32)
-        return Ranked(keys, scores, self._full_match(words))
-
-    def _full_match(self, words: Sequence[str]) -> float:
-        """Return the sum of the words' inverse document frequencies as FTS5's BM25 weighs them, each at least 1e-6."""
-        total = self._total("lexicon_docsize", "*")
-        having = [
-            self._database.all("SELECT count(*) FROM lexicon WHERE lexicon MATCH ?", (word,))[0][0] for word in words
-        ]
-        return math.fsum(max(math.log((total - one + 0.5) / (one + 0.5)), 1e-6) for one in having)
+        with self._database.snapshot() as database:
+            total = self._total("lexicon_docsize", "*")
+            return search_words(database, words, k, condition, values, total)
 
     def _total(self, table: str, column: str) -> int:
         """Return how many rows a table has: counted once a generation, as a million takes milliseconds."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from commonplace.errors import ModelMismatch
 from commonplace.store.base import Prepare, Questions, Ranked
 from commonplace.store.database import Database
-from commonplace.store.index import CODES_FROM, Index, Selection, measure
+from commonplace.store.index import CODES_FROM, Index, Measure, Selection
 from commonplace.store.snapshot import BLOCK, Block, Damaged, Info, Snapshot, identity, sums, write
 
 __all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock", "now"]
@@ -252,11 +252,8 @@ class Partition:
                     offsets=source.offsets,
                 )
                 centre = source.centre(rows) if rows >= CODES_FROM else None
-
-                def measured(made: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
-                    return measure(made, self._ask, settings.target, lambda: self._stopping)
-
-                done = write(self.path, info, source.blocks(), centre, measured, lambda: self._stopping)
+                measure = Measure(self._ask, settings.target, lambda: self._stopping)
+                done = write(self.path, info, source.blocks(), centre, measure, lambda: self._stopping)
         if done:
             self.forget()
         return done
@@ -301,9 +298,11 @@ class Partition:
         """Return type, rows, recall, bytes on disk and in memory, and what is not in the snapshot yet."""
         index = self._current()
         base = index.base
-        coded = base is not None and any(base.info.depths.values())
+        ways = {} if base is None else {way: depth for way, depth in base.info.depths.items() if depth}
+        coded = bool(ways)
+        kinds = sorted({"short vectors" if base and way in base.info.short else "binary codes" for way in ways})
         found: dict[str, Any] = {
-            "type": "binary codes, rescored" if coded else "exact",
+            "type": f"{' and '.join(kinds)}, rescored" if coded else "exact",
             "rows": len(index),
             "recall": (base.info.recall if base is not None and base.info.recall else {"same": 1.0, "other": 1.0}),
             "depth": base.info.depths if coded and base is not None else {},

@@ -9,6 +9,10 @@
     offsets    float32 (n,)        only where the partition has them
     codes      uint8   (n, bytes)  the signs of the row less the centre; only with codes
     rows       float32 (n, dim)
+    and for each direction of question that the codes serve badly:
+    aim        float32 (short, dim)  what makes a question short
+    short_sums uint32  (n,)        checksum of the short row
+    short      float32 (n, short)  rows made short; see :mod:`commonplace.store.index`
 
 A file is written beside and renamed, so that a reader keeps what it has mapped. The only change in place is
 :meth:`Snapshot.erase`, which leaves zeros where a removed item's row was.
@@ -31,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Damaged", "Info", "Snapshot", "sums", "write"]
+__all__ = ["Damaged", "Info", "Measured", "Snapshot", "sums", "write"]
 
 MAGIC = b"CMNPLSN2"
 HEAD = 32768  # bytes before the first section: room for the description, whose centre has four bytes a dimension
@@ -54,6 +58,7 @@ class Info:
 
     ``depths`` says for each direction (``same``, ``other``: the kind of question) how many candidates the codes must
     give for each hit wanted, 0 where only a full scan was good enough; ``recall`` what that reached of the exact ten.
+    ``short`` gives the length of the short rows of each direction that takes its candidates from those instead.
     """
 
     partition: str
@@ -69,6 +74,17 @@ class Info:
     code_bytes: int = 0
     depths: dict[str, float] = field(default_factory=dict)
     recall: dict[str, float] = field(default_factory=dict)
+    short: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a new snapshot is good for: what :class:`Info` keeps of it, and for each direction that should get short
+    rows the maps (dim, short) of questions and of rows."""
+
+    depths: dict[str, float]
+    recall: dict[str, float]
+    shorten: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
 
 
 def sums(*columns: NDArray[Any]) -> NDArray[np.uint32]:
@@ -99,6 +115,10 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
     if info.code_bytes:
         parts.append(("codes", "u1", (info.rows, info.code_bytes)))
     parts.append(("rows", "<f4", (info.rows, info.dim)))
+    for way, short in info.short.items():
+        parts.append((f"aim {way}", "<f4", (short, info.dim)))
+        parts.append((f"short_sums {way}", "<u4", (info.rows,)))
+        parts.append((f"short {way}", "<f4", (info.rows, short)))
     found, at = {}, HEAD
     for name, kind, shape in parts:
         found[name] = (at, np.dtype(kind), shape)
@@ -123,7 +143,8 @@ class Snapshot:
             self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
             self._file = os.dup(file.fileno())
         self._place = layout["rows"][0]
-        sections = {
+        self._checked: set[str] = set()
+        self._sections = sections = {
             name: np.frombuffer(self._map, kind, int(np.prod(shape)), at).reshape(shape)
             for name, (at, kind, shape) in layout.items()
         }
@@ -151,12 +172,25 @@ class Snapshot:
         return np.equal(sums(self.take(at), *more, self.keys[at]), self._sums[at])
 
     def bad(self) -> NDArray[np.int64]:
-        """Return the places of all rows that are not what was written; reads the whole file."""
+        """Return the places of all rows that are not what was written; reads the whole file. Raises Damaged."""
         found = []
+        for way in self.info.short:
+            self.short(way)
         for i in range(0, len(self), BLOCK):
             at = np.arange(i, min(i + BLOCK, len(self)))
             found.append(at[~self.good(at)])
         return np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def short(self, way: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the map (short, dim) of questions and the short rows (n, short) of a direction; checked once."""
+        rows = self._sections[f"short {way}"]
+        if way not in self._checked:
+            expected = self._sections[f"short_sums {way}"]
+            for i in range(0, len(self), BLOCK):
+                if (sums(rows[i : i + BLOCK]) != expected[i : i + BLOCK]).any():
+                    raise Damaged("its short rows are not those that were written")
+            self._checked.add(way)
+        return self._sections[f"aim {way}"], rows
 
     def take(self, at: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a copy of these rows (n, dim) that leaves no mapped pages behind."""
@@ -206,6 +240,10 @@ class Snapshot:
                     code = np.zeros((1, self.info.code_bytes), np.uint8)
                     put("codes", row, code)
                     put("code_sums", row, sums(code))
+                for way, short in self.info.short.items():
+                    nothing = np.zeros((1, short), np.float32)
+                    put(f"short {way}", row, nothing)
+                    put(f"short_sums {way}", row, sums(nothing))
             os.fsync(file.fileno())
 
 
@@ -243,13 +281,13 @@ def write(
     info: Info,
     blocks: Iterator[Block],
     centre: NDArray[np.float32] | None,
-    measure: Callable[[Snapshot], tuple[dict[str, float], dict[str, float]]],
+    measure: Callable[[Snapshot], Measured],
     stop: Callable[[], bool],
 ) -> bool:
     """Write ``blocks`` (``info.rows`` rows, keys ascending) beside ``path``, measure, rename; False where stopped.
 
-    With a ``centre`` (dim,) every row gets its code. ``measure`` is given the snapshot before it takes its name, and
-    returns the depths and the recall that :class:`Info` keeps.
+    With a ``centre`` (dim,) every row gets its code. ``measure`` is given the snapshot before it takes its name; where
+    it asks for short rows they are added, and it is asked again.
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     info = replace(info, code_bytes=0 if centre is None else code_bytes(info.dim))
@@ -298,8 +336,22 @@ def write(
 
             info = replace(info, several=several)
             describe(info)
-            depths, recall = measure(Snapshot(beside))
-            describe(replace(info, depths=depths, recall=recall))
+            made = Snapshot(beside)
+            found = measure(made)
+            if found.shorten and not stop():
+                info = replace(info, short={way: maps[0].shape[1] for way, maps in found.shorten.items()})
+                layout, size = _layout(info)
+                file.truncate(size)
+                for way, (aim, turn) in found.shorten.items():
+                    put(f"aim {way}", 0, aim.T)
+                    for i in range(0, len(made), BLOCK):
+                        short = made.rows[i : i + BLOCK] @ turn
+                        put(f"short {way}", i, short)
+                        put(f"short_sums {way}", i, sums(short))
+                    made.release()
+                describe(info)
+                found = measure(Snapshot(beside))
+            describe(replace(info, depths=found.depths, recall=found.recall))
             os.fsync(file.fileno())
         if stop():
             return False
