@@ -37,7 +37,7 @@ test-models: $(MODELS)/.done
 
 $(MODELS)/.done: pyproject.toml
 	$(PYTHON) -m venv $(MODELS)
-	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,export]"
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" --editable ".[dev,export]"
 	@touch $@
 
 # Reads 10,000 broken files of every format, the same ones each time; ten minutes.
