@@ -298,8 +298,8 @@ def main() -> None:
     def climb(
         done: list[dict[str, Any]], recipe: Recipe, towers: Towers, seeds: int, pictures: int = 6000
     ) -> None:  # fmt: skip
-        m = material(towers)
         for seed in range(len(done), seeds):
+            m = material(towers)
             head = Head([trained(recipe, towers, seed, pictures)], m.classifier, m.class_vectors, names=0)
             done.append(judge(m, embedder(head)))
             print(seed, recipe, done[-1], flush=True)
