@@ -52,6 +52,7 @@ class Perceptron(nn.Module):
         self.centre, self.scale = nn.Buffer(torch.zeros(features)), nn.Buffer(torch.ones(features))
         self.wide = nn.Linear(features, recipe.hidden or dim)
         self.narrow = nn.Linear(recipe.hidden, dim) if recipe.hidden else nn.Identity()
+        self.temperature = recipe.temperature  # at the end of training
 
     def forward(self, features: Tensor) -> Tensor:
         x = (features - self.centre) * self.scale
@@ -140,7 +141,8 @@ def components(features: Tensor, dim: int, whiten: float = 0.0) -> nn.Linear:
 
 
 def train(
-    recipe: Recipe, views: Tensor, captions: Tensor, class_vectors: Tensor, prototypes: Tensor, seed: int
+    recipe: Recipe, views: Tensor, captions: Tensor, class_vectors: Tensor, prototypes: Tensor, seed: int,
+    learn_temperature: bool = True,
 ) -> Perceptron:  # fmt: skip
     """Return a trained perceptron.
 
@@ -154,7 +156,7 @@ def train(
         spread = views[0].std(0) + 1e-3
         perceptron.centre[recipe.known :] = views[0, :, recipe.known :].mean(0)
         perceptron.scale[recipe.known :] = spread[: recipe.known].mean() / spread[recipe.known :]
-    log_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
+    log_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)), requires_grad=learn_temperature)
     groups = [
         {"params": perceptron.parameters(), "weight_decay": recipe.weight_decay},
         {"params": [log_scale], "weight_decay": 0.0},
@@ -189,4 +191,5 @@ def train(
             loss.backward()
             optimiser.step()
             schedule.step()
+    perceptron.temperature = float((-log_scale).exp())
     return perceptron.eval()
