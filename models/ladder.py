@@ -72,8 +72,8 @@ TRAINED = {
     "(+ 200 class prototypes a step, as pictures)": (replace(viewed, prototypes=200), ONE, 1),
     "(Lite2 for Lite0)": (viewed, Towers((2,)), 1),
     "+ Lite2 beside Lite0, hidden layer of 1,536": (narrowed, PAIR, 2),
-    "+ at 256 pixels": (replace(narrowed, views=3), LARGER, 1),
-    "+ means of earlier maps, hidden layer of 1,280": (shipped, ALL, 2),
+    "+ at 256 pixels": (replace(narrowed, views=3), LARGER, 2),
+    "+ means of earlier maps, hidden layer of 1,280": (shipped, ALL, 5),
 }
 CURVE = {300: 1, 1000: 1, 3000: 1}
 
