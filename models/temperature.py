@@ -26,7 +26,7 @@ from head import Perceptron, Recipe, train
 
 HERE = Path(__file__).parent
 TEMPERATURES = (0.01, 0.03, 0.07, 0.1)
-RECIPE = Recipe(hidden=1024, epochs=50, views=1)
+RECIPE = Recipe(hidden=1024, epochs=50, views=1, known=2560)
 HEAD = ["temperature", "at the end", "distance of centroids", "cosine of pairs", "R@10 among pictures",
         "mixed: raw cosine", "centred", "z-score by list", "pictures among first tens: raw", "z-score"]  # fmt: skip
 
