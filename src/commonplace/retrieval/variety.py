@@ -118,7 +118,8 @@ def _shared(item: Item) -> dict[object, None]:
     """Return what two items must have one of in common to be copies."""
     if item.picture is not None:
         return {item.modality: None}
-    return dict.fromkeys([(item.modality, _words(item)), (item.modality, item.document.id, item.span.page)])
+    place = (item.modality, item.document.id, item.span.member, item.span.page)
+    return dict.fromkeys([(item.modality, _words(item)), place])
 
 
 def _first_copy(items: Sequence[Item], n: int, among: Iterable[int], alike: _Likeness) -> int | None:
@@ -141,7 +142,9 @@ def _words(item: Item) -> str:
 def overlap(one: Item, other: Item) -> float:
     """Return the share of the shorter of two passages of one document that lies in the other, in [0, 1]."""
     a, b = one.span, other.span
-    if one.document.id != other.document.id or a.page != b.page or None in (a.start, a.end, b.start, b.end):
+    if (one.document.id, a.member, a.page) != (other.document.id, b.member, b.page):
+        return 0.0
+    if None in (a.start, a.end, b.start, b.end):
         return 0.0
     assert a.start is not None and a.end is not None and b.start is not None and b.end is not None
     shorter = min(a.end - a.start, b.end - b.start)
