@@ -2,12 +2,14 @@
 #   make demo    a small library of real documents and photographs, searched and asked (DOCS=folder: your own)
 #   make test    lint, types, tests
 #   make kills   a longer check of the store
+#   make test-models   conversion and export against PyTorch and transformers, in an environment of their own
 #   make fuzz    10,000 broken files
+#   make test-llm  answers by a real vision-language model behind a real server (installs torch; minutes)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test kills fuzz clean
+.PHONY: demo test test-llm test-models kills fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -22,9 +24,31 @@ test: $(VENV)/.dev
 kills: $(VENV)/.dev
 	COMMONPLACE_KILLS=200 $(BIN)/python -m pytest --timeout 7200 tests/store/test_upkeep.py -k kill
 
+# The tiny models are made anew by the library itself, then converted, exported and compared live; a few minutes.
+MODELS := .venv-models
+test-models: $(MODELS)/.done
+	$(MODELS)/bin/python -m tests.encoders.tiny.make --weights .tiny-models
+	COMMONPLACE_TINY=.tiny-models $(MODELS)/bin/python -m pytest tests/encoders/test_convert.py tests/encoders/live_export.py
+
+$(MODELS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(MODELS)
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,export]"
+	@touch $@
+
 # Reads 10,000 broken files of every format, the same ones each time; ten minutes.
 fuzz: $(VENV)/.dev
 	COMMONPLACE_FUZZ=10000 $(BIN)/python -m pytest --timeout 7200 tests/readers/test_fuzz.py
+
+# The model is tiny and made on the spot; transformers serves it. In an environment of its own.
+test-llm: .venv-llm/.ready
+	.venv-llm/bin/python -m pytest --timeout 900 tests/llm
+
+.venv-llm/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-llm
+	.venv-llm/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" \
+		--editable ".[chat,transformers]" "accelerate>=1,<2" "fastapi>=0.115,<1" "uvicorn>=0.30,<1" "rich>=13" \
+		"pytest>=8.3,<10" "pytest-timeout>=2.3,<3" "hypothesis>=6.120,<7" "onnx>=1.17,<2"
+	@touch $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,4 +62,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .venv-llm .venv-models .tiny-models .demo

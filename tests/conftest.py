@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,10 +31,21 @@ def space() -> Space:
     return Space(Bundle())
 
 
+@pytest.fixture(scope="session")
+def liar() -> Iterator[str]:
+    """The address of a real server that speaks OpenAI's chat API and lies (see generation/liar.py)."""
+    command = [sys.executable, "-m", "tests.generation.liar"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.kill()
+
+
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the user's own settings out of the tests."""
-    for name in ("COMMONPLACE_COLLECTION", "COMMONPLACE_MODEL"):
+    own = ("COMMONPLACE_COLLECTION", "COMMONPLACE_MODEL", "COMMONPLACE_LLM", "OPENAI_")
+    for name in [name for name in os.environ if name.startswith(own)]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COMMONPLACE_OCR", "0")  # a second and more a worker; the tests that need it ask for it
     yield

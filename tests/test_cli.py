@@ -81,9 +81,59 @@ def test_ask_shows_sources_and_its_json_resolves(place: Path) -> None:
     out = run("ask", "Which pump needs the blue seal?", cwd=place).stdout
     assert "[1]" in out and "papers/pumps.md" in out
     answer = json.loads(run("ask", "Which pump needs the blue seal?", "--json", cwd=place).stdout)
-    assert set(answer) == {"question", "abstained", "reason", "notes", "blocks", "citations", "hits"}
+    assert set(answer) == {
+        "question", "searched", "abstained", "reason", "notes", "confidence", "generator", "invented", "unsupported",
+        "blocks", "citations", "hits",
+    }  # fmt: skip
     numbers = {one["number"] for one in answer["citations"]}
     assert {n for block in answer["blocks"] for n in block["citations"]} == numbers != set()
+
+
+def test_ask_with_a_language_model(place: Path, tmp_path: Path, liar: str) -> None:
+    question = ["ask", "Which seal does the north pump need?"]
+    done = run(*question, "--llm", "openai:honest", "--base-url", liar, "--html", tmp_path / "a.html", cwd=place)
+    assert done.stdout.splitlines()[0] == "The north pump needs the blue seal. [1]" and "papers/pumps.md" in done.stdout
+    assert "honest at 127.0.0.1" in done.stderr and "source-1" in (tmp_path / "a.html").read_text()
+    done = run(*question, cwd=place, COMMONPLACE_LLM="openai:invents", COMMONPLACE_LLM_BASE_URL=liar)
+    assert "1847" in done.stdout and "(unsupported: " in done.stdout
+    settings = place / ".commonplace" / "commonplace.toml"
+    settings.write_text(f'[llm]\nmodel = "openai:500"\nbase_url = "{liar}"\nretries = 0\n')
+    try:
+        done = run(*question, cwd=place)
+        assert "the blue seal. [1]" in done.stdout and "failed (500)" in done.stderr
+        done = run(*question, "--no-fallback", cwd=place, ok=False)
+        assert "failed (500)" in done.stderr and "Traceback" not in done.stderr and not done.stdout
+        assert "[1]" in run(*question, "--llm", "none", cwd=place).stdout
+        assert "blue seal. [1]" in run(*question, "--llm", "openai:breaks-off", cwd=place).stdout
+    finally:
+        settings.unlink()
+    assert "must be an http" in run(*question, "--llm", "openai:x", "--base-url", "nowhere", cwd=place, ok=False).stderr
+    assert "cannot be written" in run(*question, "--html", tmp_path / "no" / "a.html", cwd=place, ok=False).stderr
+
+
+def test_an_answer_streams(place: Path, liar: str) -> None:
+    command = [sys.executable, "-m", "commonplace.cli", "ask", "Which seal?", "--llm", "openai:slow-lines"]
+    with subprocess.Popen([*command, "--base-url", liar], cwd=place, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert "blue seal" in running.stdout.readline()
+        first = time.monotonic()
+        running.stdout.read()
+        assert time.monotonic() - first > 0.5  # the first sentence was there long before the last
+
+
+def test_chat_is_a_conversation(place: Path) -> None:
+    lines = ["Which seal does the north pump need?", "", "what about its colour?", "/image absent.png", "and this?"]
+    lines += ["/image papers/red.png", "and this?", "/quit"]
+    done = subprocess.run(
+        [sys.executable, "-m", "commonplace.cli", "chat"],
+        cwd=place,
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0 and done.stdout.count("The north pump needs the blue seal.") >= 2
+    assert "searched for: what about its colour? (" in done.stderr and "no picture absent.png" in done.stderr
 
 
 def test_list_and_status(place: Path) -> None:

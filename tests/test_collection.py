@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import commonplace as cp
+from commonplace.errors import ModelError
 from tests.conftest import data
 
 PUMP = """# Pumps
@@ -421,6 +423,52 @@ def test_one_item_and_one_modality_are_no_special_case(tmp_path: Path) -> None:
             (hit,) = kb.search("gauge", ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
             assert 0 <= hit.score <= 1 and math.isfinite(hit.confidence)
         assert kb.search("gauge")[0].confidence > kb.search("a herd of elephants")[0].confidence
+
+
+def test_vectors_that_are_not_numbers_are_refused_with_the_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name in ("fine", "cursed", "also"):
+        (notes / f"{name}.txt").write_text(f"The {name} gauge reads nine bar.", encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        encode = kb.space.bundle.text.encode
+
+        def broken(texts: Sequence[str], role: str = "document") -> np.ndarray:
+            rows = encode(texts, role)  # type: ignore[arg-type]
+            rows[["cursed" in text for text in texts]] = np.nan
+            return rows
+
+        monkeypatch.setattr(kb.space.bundle.text, "encode", broken)
+        report = kb.add(notes, workers=1, progress=False)
+        assert report.added == 2
+        ((path, reason),) = report.failed
+        assert path.endswith("cursed.txt") and "not numbers" in reason
+        failed = {Path(one.path).name: one.status for one in kb.documents()}
+        assert failed["cursed.txt"] == "failed" and not kb.store.counts()["documents"].keys() - {"ok", "failed"}
+        assert {Path(hit.item.document.path).name for hit in kb.search("gauge")} == {"fine.txt", "also.txt"}
+        with pytest.raises(ModelError, match="not numbers"):
+            kb.search("a cursed question")
+
+
+@pytest.mark.parametrize("method", ["evidence", "rrf", "relative", "distribution"])
+def test_items_that_are_all_alike_and_filters_that_allow_nothing(tmp_path: Path, method: str) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for n in range(12):  # the same words and the same vector, twelve times: every score is equal
+        (notes / f"{n:02d}.txt").write_text("The gauge reads nine bar.", encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(notes, workers=1, progress=False)
+        ranking = cp.Ranking(method=method, collapse=False)  # type: ignore[arg-type]
+        hits = kb.search("gauge", k=20, ranking=ranking)
+        assert len(hits) == 12 and len({hit.score for hit in hits}) == (12 if method == "rrf" else 1)
+        assert all(0 <= hit.score <= 1 and math.isfinite(hit.confidence) for hit in hits)
+        (one,) = kb.search("gauge", k=20, ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
+        assert len(one.copies) == 11
+        for nothing in ({"modality": "image"}, {"path": "nowhere/*"}, {"media_type": "image/*"}):
+            assert kb.search("gauge", ranking=ranking, **nothing) == []  # type: ignore[arg-type]
+            assert kb.ask("gauge", ranking=ranking, **nothing).abstained  # type: ignore[arg-type]
 
 
 def test_a_ranking_is_kept_with_the_collection(kb: cp.Collection) -> None:

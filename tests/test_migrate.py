@@ -325,8 +325,11 @@ def test_a_collection_of_the_second_schema_is_brought_up(tmp_path: Path, folder:
         kb.add(folder)
     database = sqlite3.connect(tmp_path / "kb" / "collection.db")
     with database:
-        for statement in ("DROP TABLE beside_views", "DROP TABLE beside_vectors", "DELETE FROM meta WHERE name='model'",
-                          "PRAGMA user_version = 2"):  # fmt: skip
+        database.execute("ALTER TABLE views DROP COLUMN checksum")
+        for statement in (
+            *("DROP TABLE beside_views", "DROP TABLE beside_vectors"),
+            *("DELETE FROM meta WHERE name IN ('model', 'seal')", "PRAGMA user_version = 2"),
+        ):
             database.execute(statement)
     database.close()
     with cp.open(tmp_path / "kb", model=plain) as kb:

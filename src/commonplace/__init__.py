@@ -13,37 +13,45 @@ from commonplace.collection import open_collection as open
 from commonplace.errors import (
     CollectionError,
     CommonplaceError,
+    GeneratorError,
     ModelError,
     ModelMismatch,
     QuestionError,
     ReadError,
     VersionError,
 )
+from commonplace.generation import ChatGenerator, Conversation, Generator, TransformersGenerator
 from commonplace.retrieval import HeatMap, Ranking, Reranker
-from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Span
+from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Note, Span
 
 __all__ = [
     "Answer",
     "ArmScore",
     "Block",
+    "ChatGenerator",
     "Citation",
     "Collection",
     "CollectionError",
     "CommonplaceError",
+    "Conversation",
     "Document",
     "Filter",
+    "Generator",
+    "GeneratorError",
     "HeatMap",
     "Hit",
     "Hits",
     "Item",
     "ModelError",
     "ModelMismatch",
+    "Note",
     "QuestionError",
     "Ranking",
     "ReadError",
     "Report",
     "Reranker",
     "Span",
+    "TransformersGenerator",
     "VersionError",
     "open",
 ]

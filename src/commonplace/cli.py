@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any
 from commonplace.types import printable
 
 if TYPE_CHECKING:  # --help must load no model and no index
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from commonplace.collection import Collection, Report
+    from commonplace.generation import Generator
     from commonplace.retrieval import Ranking
-    from commonplace.types import Answer, Document, Hit
+    from commonplace.types import Answer, Block, Document, Hit
 
 __all__ = ["main"]
 
 VERBS = (
-    *("add", "search", "ask", "list", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "compact", "migrate"),
+    *("add", "search", "ask", "chat", "list", "remove", "status", "eval", "label", "tune"),
+    *("doctor", "backup", "restore", "compact", "compress", "migrate", "models"),
 )
 
 
@@ -75,9 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     where.add_argument(
         "--model",
-        metavar="DIR",
+        metavar="MODEL",
         default=argparse.SUPPRESS,
-        help="folder of a model bundle (default: COMMONPLACE_MODEL, else the collection's own, else the shipped one)",
+        help="a model that was pulled, a bundle's folder, or text=MODEL,image=MODEL (default: COMMONPLACE_MODEL, else "
+        "the collection's own, else the one that is shipped)",
     )
     parser = argparse.ArgumentParser(
         prog="commonplace",
@@ -145,6 +150,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     ask.add_argument("text", metavar="TEXT", nargs="+")
     _question_options(ask)
+    _answer_options(ask)
+    ask.add_argument("--html", metavar="FILE", help="write the answer as one HTML page that needs nothing else")
+
+    talk = verb(
+        "chat",
+        _chat,
+        "ask questions that build on each other; one a line, `/image FILE` before it for a picture, `/quit` to end",
+        "commonplace chat",
+    )
+    _answer_options(talk)
 
     list_ = verb("list", _list, "list the documents", "commonplace list --failed")
     list_.add_argument("--failed", action="store_true", help="only those that could not be read, with the reason")
@@ -195,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
     tune.add_argument("--reset", action="store_true", help="go back to the default ranking")
     _upkeep_verbs(verb)
+    _models_verb(verb)
 
     status = verb("status", _status, "show what the collection holds", "commonplace status")
     status.add_argument("--json", action="store_true", help="print one JSON object")
@@ -210,6 +226,10 @@ def _upkeep_verbs(verb: Any) -> None:
     back = verb("restore", _restore, "take the contents of a backup", "commonplace restore kb.bak")
     back.add_argument("file", metavar="FILE")
     back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
+    compress = verb("compress", _compress, "search smaller rows, where that loses nothing", "commonplace compress")
+    compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to be kept, .5 to 1 (default: .99)")
+    compress.add_argument("--off", action="store_true", help="search rows as they are again")
+    compress.add_argument("--json", action="store_true", help="print one JSON object")
     verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
     change = verb(
         "migrate",
@@ -219,6 +239,43 @@ def _upkeep_verbs(verb: Any) -> None:
     )
     change.add_argument("--undo", action="store_true", help="go back to the earlier model, or drop what is unfinished")
     change.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
+
+
+def _models_verb(verb: Any) -> None:
+    models = verb("models", _models, "list models, fetch one, measure one", "commonplace models pull siglip2-base")
+    models.add_argument("--json", action="store_true", help="print one JSON object")
+    what = models.add_subparsers(metavar="WHAT")
+    pull = what.add_parser("pull", help="fetch a model once: a name of the list, a hub repository, or a folder")
+    pull.set_defaults(run=_models_pull)
+    pull.add_argument(
+        "what", metavar="MODEL", help="a name of the list, owner/name on the hub, a folder, or openai:NAME on a server"
+    )
+    pull.add_argument(
+        "--base-url", metavar="URL", help="address of the server of openai:NAME; every text is sent there"
+    )
+    pull.add_argument("--name", metavar="NAME", help="keep it under this name")
+    pull.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: the latest)")
+    _bundle_options(pull)
+    make = what.add_parser("export", help="make a bundle of a PyTorch model (needs the extra export)")
+    make.set_defaults(run=_models_export)
+    make.add_argument("what", metavar="MODEL", help="what transformers or sentence-transformers load")
+    make.add_argument("folder", metavar="DIR", help="the bundle's folder, which is made")
+    _bundle_options(make)
+    gone = what.add_parser("remove", help="remove a model that was pulled")
+    gone.set_defaults(run=_models_remove)
+    gone.add_argument("name", metavar="NAME")
+    speed = what.add_parser("bench", help="measure how fast a model is here")
+    speed.set_defaults(run=_models_bench)
+    speed.add_argument("names", metavar="MODEL", nargs="*", help="models or folders (default: the one shipped)")
+
+
+def _bundle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the weights (default: fp32)")
+    parser.add_argument(
+        "--pooling", choices=("mean", "cls", "max", "last"), help="of a text's tokens, where the model does not say"
+    )
+    parser.add_argument("--query-prefix", metavar="TEXT", help="what stands before a question")
+    parser.add_argument("--document-prefix", metavar="TEXT", help="what stands before a passage")
 
 
 def _question_options(parser: argparse.ArgumentParser) -> None:
@@ -241,6 +298,27 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
         help="read the best passages again, more slowly: maxsim (with the shipped model) or a cross-encoder's folder",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _answer_options(parser: argparse.ArgumentParser) -> None:
+    answer = parser.add_argument_group("language model (also COMMONPLACE_LLM..., or [llm] in commonplace.toml)")
+    answer.add_argument(
+        "--llm",
+        dest="llm_model",
+        metavar="MODEL",
+        help="openai:NAME (any server that speaks OpenAI's chat API), transformers:FOLDER, or none (default: none)",
+    )
+    answer.add_argument("--base-url", metavar="URL", help="address of the server (default: OpenAI's)")
+    answer.add_argument("--context", type=int, metavar="N", help="tokens that the model can read (default: 8192)")
+    answer.add_argument("--max-tokens", type=int, metavar="N", help="tokens of an answer at most (default: 700)")
+    answer.add_argument("--timeout", type=float, metavar="S", help="seconds the server may be silent (default: 60)")
+    answer.add_argument(
+        "--fallback",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="answer with sentences as they stand where the model fails (default: yes)",
+    )
+    answer.add_argument("--nli", metavar="DIR", help="a cross-encoder that judges entailment, to check sentences with")
 
 
 def _ranking_options(parser: argparse.ArgumentParser) -> None:
@@ -293,7 +371,23 @@ def _open(options: argparse.Namespace, *, make: bool = False) -> Collection:
     folder, model = _collection(options), _model(options)
     if not make and not Path(os.path.expanduser(folder), "collection.db").exists():
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
-    return open_collection(folder, model=model)
+    return open_collection(folder, model=model, generator=_generator(options, Path(os.path.expanduser(folder))))
+
+
+def _generator(options: argparse.Namespace, folder: Path) -> Generator | None:
+    """Return the language model that flags, environment or a file name, for a verb that answers."""
+    if not hasattr(options, "llm_model"):
+        return None
+    from pathlib import Path
+
+    from commonplace.generation import Settings
+
+    names = ("base_url", "context", "max_tokens", "timeout", "fallback")
+    flags = {"model": options.llm_model, **{name: getattr(options, name) for name in names}}
+    generator = Settings.read(flags, os.environ, (folder, Path.cwd())).generator()
+    if generator is not None:
+        print(f"note: {printable(generator.name)} writes the answers", file=sys.stderr)
+    return generator
 
 
 # --- the verbs -----------------------------------------------------------------------------------------------
@@ -440,7 +534,7 @@ def _place(hit: Hit) -> str:
 
 def _ask(options: argparse.Namespace) -> int:
     with _open(options) as kb:
-        answer = kb.ask(
+        parts = kb.stream(
             " ".join(options.text),
             image=options.image,
             modality=options.modality,
@@ -450,36 +544,92 @@ def _ask(options: argparse.Namespace) -> int:
             without_image=options.not_image,
             min_confidence=options.min_confidence,
             rerank=options.rerank,
+            nli=options.nli,
         )
-    for note in answer.notes:
-        print(f"note: {note}", file=sys.stderr)
+        answer = _tell(parts, quiet=options.json)
     if options.json:
+        for note in answer.notes:
+            print(f"note: {printable(note)}", file=sys.stderr)
         _json(answer.dict())
-    else:
-        print(render(answer))
+    if options.html:
+        from commonplace.errors import QuestionError
+
+        try:
+            with open(options.html, "w", encoding="utf-8") as file:
+                file.write(answer.html())
+        except OSError as problem:
+            raise QuestionError(f"the page {options.html} cannot be written ({problem.strerror})") from problem
+        print(f"page: {_short(options.html)}", file=sys.stderr)
     return 0
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from commonplace.errors import CommonplaceError
+
+    image: str | None = None
+    prompt = sys.stdin.isatty()
+    with _open(options) as kb:
+        talk = kb.chat(nli=options.nli)
+        while True:
+            if prompt:
+                print("> ", end="", flush=True)
+            line = sys.stdin.readline()
+            text = line.strip()
+            if not line or text in ("/quit", "/exit"):
+                return 0
+            if text.startswith("/image "):
+                image = text.removeprefix("/image ").strip()
+                continue
+            if not text:
+                continue
+            try:
+                _tell(talk.stream(text, image=image))
+            except CommonplaceError as problem:  # one bad question ends no conversation
+                print(f"commonplace: {printable(str(problem))}", file=sys.stderr)
+            image = None
+            print()
+
+
+def _tell(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
+    """Print an answer while it is written, its sources below; return it."""
+    from commonplace.types import Answer, Block, Note
+
+    for part in parts:
+        if isinstance(part, Answer):
+            if not quiet:
+                for note in part.notes:
+                    print(f"note: {printable(note)}", file=sys.stderr)
+                if part.searched:
+                    print(f"note: searched for: {printable(part.searched)}", file=sys.stderr)
+                print(part.reason or "" if part.abstained else "\n" + _sources(part), flush=True)
+            return part
+        if isinstance(part, Note) and part.restart and not quiet:
+            print("(what stands above is taken back: see the note)", flush=True)
+        elif isinstance(part, Block) and not quiet:
+            print(_block(part), flush=True)
+    raise AssertionError("a stream ends with its answer")
 
 
 def render(answer: Answer) -> str:
     """Return an answer as plain text for a terminal: sentences and pictures with [n], sources below."""
     if answer.abstained:
         return answer.reason or ""
-    lines = []
-    for block in answer.blocks:
-        marks = "".join(f" [{number}]" for number in block.citations)
-        text = printable(block.text) + marks
-        if block.kind == "image":
-            shown = answer.citation(block.citations[0]).hit.image or ""
-            text = f"[picture] {text}\n          {_short(shown)}"
-            lines.append(text)
-        else:
-            lines.append(textwrap.fill(text, 100))
-    lines.append("")
-    for one in answer.citations:
-        lines.append(
-            f"[{one.number}] {one.place.replace(one.hit.item.document.path, _short(one.hit.item.document.path), 1)}"
-        )
-    return "\n".join(lines)
+    return "\n".join([*map(_block, answer.blocks), "", _sources(answer)])
+
+
+def _block(block: Block) -> str:
+    marks = "".join(f" [{number}]" for number in block.citations)
+    text = printable(block.shown) + marks + (f" {printable(block.doubt)}" if block.doubt else "")
+    if block.kind == "image":
+        return f"[picture] {text}\n          {_short(block.image or '')}"
+    return textwrap.fill(text, 100)
+
+
+def _sources(answer: Answer) -> str:
+    return "\n".join(
+        f"[{one.number}] {one.place.replace(one.hit.item.document.path, _short(one.hit.item.document.path), 1)}"
+        for one in answer.citations
+    )
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -537,6 +687,7 @@ def _status(options: argparse.Namespace) -> int:
         behind = one["not_in_snapshot"] + one["removed_since"]
         print(
             f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {one['bytes'] / 1e6:.1f} MB"
+            + (f", rows of {one['compression']['type']}" if "compression" in one else "")
             + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
             + (f"; {one['problem']}" if "problem" in one else "")
         )
@@ -572,6 +723,24 @@ def _restore(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compress(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        made = kb.compress(None if options.off else options.recall)
+        if options.json:
+            _json({"compression": made})
+            return 0
+        for name, one in made.items():
+            recall = ", ".join(
+                f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items())
+            )
+            print(f"{name:10}  {one['type']}, recall {recall}, measured on {one['rows']} rows")
+        if options.off:
+            print("rows are searched as they are")
+        elif not made:
+            print("nothing to gain: no part of the collection has 50,000 vectors and questions to measure with")
+    return 0
+
+
 def _compact(options: argparse.Namespace) -> int:
     with _open(options) as kb:
         print(f"{kb.compact() / 1e6:.1f} MB gained")
@@ -585,6 +754,86 @@ def _migrate(options: argparse.Namespace) -> int:
 
     folder = Path(os.path.realpath(os.path.expanduser(_collection(options))))
     print(migrate(folder, _model(options), undo=options.undo, workers=options.workers))
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from commonplace.encoders.catalogue import PRESETS, installed
+
+    here = installed()
+    if options.json:
+        rows = [{"name": name, **asdict(one), "pulled": name in here} for name, one in PRESETS.items()]
+        _json({"models": rows, "pulled": here})
+        return 0
+    for name, one in PRESETS.items():
+        state = "shipped" if one.repo is None else "pulled" if name in here else f"{one.size} MB to fetch"
+        print(f"{name:20} {one.what:18} {one.dim:5} dimensions  {state}")
+        for line in (f"{one.languages}; {one.licence}. {one.figures}", one.good_for):
+            print(textwrap.fill(line, 100, initial_indent=" " * 21, subsequent_indent=" " * 21))
+    for name in here:
+        if name not in PRESETS:
+            print(f"{name:20} pulled")
+    return 0
+
+
+def _models_pull(options: argparse.Namespace) -> int:
+    from commonplace.encoders.hub import pull, pull_remote
+    from commonplace.errors import ModelError
+
+    prefixes = {"query": options.query_prefix, "document": options.document_prefix}
+    if options.what.startswith("openai:"):
+        if not options.base_url:
+            raise ModelError("say with --base-url where the server is: every text is sent there")
+        given = {role: prefix or "" for role, prefix in prefixes.items()}
+        bundle = pull_remote(options.what.removeprefix("openai:"), options.base_url, name=options.name, **given)
+    else:
+        bundle = pull(
+            options.what,
+            name=options.name,
+            revision=options.revision,
+            precision=options.precision,
+            pooling=options.pooling,
+            **prefixes,
+        )
+    towers = " and ".join(kind for kind, tower in (("text", bundle.text), ("pictures", bundle.image)) if tower)
+    for note in bundle.spec.get("notes", []):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{bundle.name}: {towers}, {bundle.dim} dimensions; use it with --model {bundle.name}")
+    return 0
+
+
+def _models_export(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from commonplace.encoders.convert import Choice
+    from commonplace.export import export
+
+    folder = Path(options.folder).absolute()
+    choice = Choice(options.precision or "fp32", options.pooling, options.query_prefix, options.document_prefix)
+    made = export(options.what, folder, folder.name, choice)
+    for tower, cosine in made.parity.items():
+        print(f"{tower:5}  cosine with the original at least {cosine:.5f}")
+    print(f"wrote {_short(str(folder))}; use it with --model {_short(str(folder))}")
+    return 0
+
+
+def _models_remove(options: argparse.Namespace) -> int:
+    from commonplace.encoders.hub import remove
+
+    remove(options.name)
+    print(f"removed {options.name}")
+    return 0
+
+
+def _models_bench(options: argparse.Namespace) -> int:
+    from commonplace.encoders import find
+    from commonplace.encoders.bench import speed
+
+    for name in options.names or ["minilm-lite0"]:
+        for line in speed(find(name)):
+            print(line)
     return 0
 
 

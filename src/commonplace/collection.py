@@ -6,8 +6,10 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import Bundle, CrossEncoder
+from commonplace.encoders import CrossEncoder
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
-from commonplace.generation import ExtractiveGenerator, cite
+from commonplace.generation import (
+    ENOUGH,
+    PICTURES,
+    SHOWN,
+    Conversation,
+    ExtractiveGenerator,
+    Generator,
+    Judge,
+    Request,
+    Rewriter,
+    cite,
+    fitting,
+    generated,
+    subject,
+    wants_pictures,
+)
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.retrieval import (
     Asked,
@@ -32,9 +49,22 @@ from commonplace.retrieval import (
     rerank,
     search,
 )
-from commonplace.space import Space
-from commonplace.store import Fault, LocalStore
-from commonplace.types import Answer, Document, Filter, Hit, Item, Modality, Question, stable_id
+from commonplace.retrieval.background import learn, learned
+from commonplace.space import Space, open_space
+from commonplace.store import Fault, LocalStore, abandoned
+from commonplace.types import (
+    Answer,
+    Block,
+    Document,
+    Filter,
+    Hit,
+    Item,
+    Modality,
+    Note,
+    Question,
+    ViewVectors,
+    stable_id,
+)
 
 if TYPE_CHECKING:
     from commonplace.ingest import Batch, Source
@@ -96,17 +126,20 @@ class Collection:
     Made by :func:`commonplace.open`. Safe to search from several threads.
     """
 
-    def __init__(self, store: LocalStore, space: Space, folder: Path) -> None:
+    def __init__(self, store: LocalStore, space: Space, folder: Path, generator: Generator | None = None) -> None:
         self.folder = folder
+        self._generator = generator
         self._cross_encoders: dict[Path, CrossEncoder] = {}
         self._use(store, space)
 
     def _use(self, store: LocalStore, space: Space) -> None:
         self.store = store
         self.space = space
-        self.evidence = Evidence.from_bundle(space.bundle.spec)
-        self.generator = ExtractiveGenerator(space, self.evidence)
+        self.evidence = Evidence.from_bundle(learned(space, store))
+        self.extractive = ExtractiveGenerator(space, self.evidence)
+        self.generator = self._generator or self.extractive
         self._question_means = space.means("query")
+        self._verified: Future[None] | None = None
 
     def __enter__(self) -> Collection:
         return self
@@ -150,7 +183,7 @@ class Collection:
             raise QuestionError("the extra for words in pictures is not here: pip install 'commonplace[ocr]'")
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
-        self.space.bundle.verify()
+        self.space.verify()
         report = Report()
         sources, problems, skipped = walk([Path(path) for path in paths], exclude=self.folder)
         report.skipped = dict(skipped)
@@ -160,8 +193,7 @@ class Collection:
         before = {document.id: document for document in self.store.documents()}
         waiting = [source for source in sources if not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
-        text = self.space.bundle.text
-        options = ReadOptions(str(text.tokenizer_path), text.max_tokens, seconds=SECONDS * (4 if ocr else 1), words=ocr)
+        options = ReadOptions(*self.space.measure, seconds=SECONDS * (4 if ocr else 1), words=ocr)
         bar = tqdm(
             total=len(sources),
             initial=report.unchanged,
@@ -175,6 +207,8 @@ class Collection:
                 for batch in ingest(waiting, pool, bar.update):
                     pictures += sum(len(reading.pictures) for reading in batch.readings)
                     self._put(batch, before, report)
+            learn(self.space, self.store)
+            self._use(self.store, self.space)
             if pictures and not are_readable():
                 report.notes.append(NO_OCR)
             self.store.checkpoint()
@@ -189,9 +223,20 @@ class Collection:
 
     def _put(self, batch: Batch, before: dict[str, Document], report: Report) -> None:
         """Encode and commit one batch."""
+        from commonplace.ingest import Source
+
         gone: list[str] = []
         # One document by two names (a link that appeared meanwhile) is one document.
         readings = list({reading.document.id: reading for reading in batch.readings}.values())
+        vectors = self.space.encode(readings, self.store.known) if readings else []
+        wrong = {rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))}
+        if wrong:  # by a broken model: the other documents go in
+            problem = ReadError("the model gave vectors that are not numbers for it: try another model")
+            broken = [one for one in readings if any(item.id in wrong for item in one.items)]
+            readings = [one for one in readings if one not in broken]
+            vectors = [_only(rows, {item.id for one in readings for item in one.items}) for rows in vectors]
+            paths = [Path(one.document.path) for one in broken]
+            batch.failures += [(Source(path, path.parent), problem) for path in paths]
         for reading in readings:
             document = reading.document
             if document.id in before:
@@ -205,7 +250,7 @@ class Collection:
                 report.partial.append((document.path, document.error))
                 log.warning("%s: partly read: %s", document.path, document.error)
         if readings:
-            self.store.add(readings, self.space.encode(readings, self.store.known), instead=gone)
+            self.store.add(readings, vectors, instead=gone)
         failures = []
         for source, problem in batch.failures:
             report.failed.append((str(source.path), str(problem)))
@@ -285,6 +330,8 @@ class Collection:
         for file in (self.folder / CROPS).glob("*.jpg"):
             if _HASH.fullmatch(file.stem) and self.store.thumbnail(file.stem) is None:
                 file.unlink(missing_ok=True)
+        for left in abandoned(self.folder / CROPS):
+            left.unlink(missing_ok=True)
         with suppress(OSError):  # not there, or not empty
             (self.folder / CROPS).rmdir()
 
@@ -321,7 +368,7 @@ class Collection:
 
     def ask(
         self,
-        text: str,
+        text: str | None = None,
         *,
         image: Any = None,
         without: str | None = None,
@@ -332,16 +379,72 @@ class Collection:
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
+        nli: str | os.PathLike[str] | CrossEncoder | None = None,
+        searched: str | None = None,
     ) -> Answer:
-        """Answer from the collection: sentences and pictures with citations, or an abstention with its reason.
+        """Answer from the collection: sentences and pictures with checked citations, or an abstention with its reason.
 
-        Arguments and errors as for :meth:`search`.
+        ``nli`` is a cross-encoder trained on natural language inference, or its folder: it has a say in whether a
+        sentence is supported. ``searched`` is what is searched for in place of ``text``. Other arguments and errors as
+        for :meth:`search`; GeneratorError where the generator fails and the extractive answer is not wanted instead.
         """
-        asked = self._ask(text, image, without, without_image)
+        given = {name: value for name, value in locals().items() if name not in ("self", "text")}
+        for part in self.stream(text, **given):
+            if isinstance(part, Answer):
+                return part
+        raise AssertionError("a stream ends with its answer")
+
+    def stream(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        without: str | None = None,
+        without_image: Any = None,
+        modality: Modality | None = None,
+        path: str | None = None,
+        media_type: str | None = None,
+        min_confidence: float = 0.0,
+        ranking: Ranking | None = None,
+        rerank: str | os.PathLike[str] | Reranker | None = None,
+        nli: str | os.PathLike[str] | CrossEncoder | None = None,
+        searched: str | None = None,
+    ) -> Iterator[Hits | Block | Note | Answer]:
+        """Yield the evidence, then each sentence and picture as soon as it is written and checked, last the answer.
+
+        Notes come where they arise; one with ``restart`` takes back the blocks before it. Closing the iterator stops
+        the generator. Arguments and errors as for :meth:`ask`.
+        """
+        pixels = None if image is None else _pixels(image)
+        words = searched or text
+        show = wants_pictures(words or "")
+        asked = self._ask(subject(words) if words and show else words, pixels, without, without_image)
         where = _filter(modality, path, media_type)
+        entailment = self._cross_encoder(nli) if isinstance(nli, (str, os.PathLike)) else nli
         hits = self._search(asked, EVIDENCE, where, min_confidence, ranking, self._reranker(rerank))
-        answer = cite(self.generator.generate(asked.words or "", asked.vectors, hits), hits)
-        return replace(answer, notes=hits.notes)
+        if show and modality is None:  # pictures first, even where passages say more about it
+            pictures = self._search(asked, PICTURES, replace(where, modality="image"), min_confidence, ranking, None)
+            known = {hit.item.id for hit in pictures}
+            hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
+        yield hits
+        question = self._question(text, None).text or ""
+        shown = fitting(self.evidence, asked.vectors, hits, enough=SHOWN if show else ENOUGH)
+        request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
+        judge = Judge(self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment)
+        parts = generated(self.generator, self.extractive, request)
+        for part in cite(parts, request, judge, by=self.generator.name):
+            if isinstance(part, Answer):
+                part = replace(part, notes=(*hits.notes, *part.notes), searched=searched)
+            yield part
+
+    def chat(self, **settings: Any) -> Conversation:
+        """Return a conversation: questions that build on each other.
+
+        ``settings`` are keywords of :meth:`ask` for every question. A follow-up is put in full by the generator, where
+        that is a language model, else by a rule: see :func:`commonplace.generation.carried_over`.
+        """
+        rewriter = self.generator if isinstance(self.generator, Rewriter) else None
+        return Conversation(partial(self.stream, **settings), rewriter)
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
@@ -387,8 +490,20 @@ class Collection:
         if question.text is None and question.image is None:
             raise QuestionError("the question is empty: ask with words, with a picture, or with both")
         unwanted = self._question(without, without_image)
-        vectors = self.space.ask(question)
-        return Asked(question.text, vectors, unwanted.text, self.space.ask(unwanted), self._question_means)
+        verified = self._verify()
+        asked = Asked(
+            question.text, self.space.ask(question), unwanted.text, self.space.ask(unwanted), self._question_means
+        )
+        verified.result()
+        return asked
+
+    def _verify(self) -> Future[None]:
+        """Compare the model's files with their checksums, once and beside other work: a flipped weight would lie."""
+        if self._verified is None:
+            pool = ThreadPoolExecutor(1)
+            self._verified = pool.submit(self.space.verify)
+            pool.shutdown(wait=False)
+        return self._verified
 
     @staticmethod
     def _question(text: str | None, image: Any) -> Question:
@@ -409,7 +524,12 @@ class Collection:
             notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
             reranker = None
         depth = k if reranker is None else max(k, reranker.depth)
-        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking or self.ranking)
+        ranking = ranking or self.ranking
+        if asked.vectors.divided and (ranking.question, ranking.views) != ("late", "separate"):
+            raise QuestionError(
+                f"{self.space.name} are two spaces: words and picture make no one vector; leave out question and views"
+            )
+        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking)
         hits = [
             Hit(
                 one.entry.item,
@@ -432,12 +552,16 @@ class Collection:
             return LateInteraction(self.space)
         if not isinstance(asked, (str, os.PathLike)):
             return asked
-        folder = Path(os.path.abspath(os.path.expanduser(asked)))
+        if not str(asked) or not Path(os.path.expanduser(asked)).is_dir():
+            raise ModelError(
+                f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
+            )
+        return self._cross_encoder(asked)
+
+    def _cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:
+        """Return the cross-encoder in a folder, loaded once."""
+        folder = Path(os.path.abspath(os.path.expanduser(name)))
         if folder not in self._cross_encoders:
-            if not str(asked) or not folder.is_dir():
-                raise ModelError(
-                    f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
-                )
             self._cross_encoders[folder] = CrossEncoder(folder)
         return self._cross_encoders[folder]
 
@@ -450,9 +574,14 @@ class Collection:
         asked = self._ask(text, None, None, None)
         if hit.image is None:
             raise QuestionError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
-        if asked.words is None or asked.vectors.text is None:
+        if asked.words is None:
+            raise QuestionError("a heat-map shows where words match: ask with words")
+        if self.space.image is None:
+            raise QuestionError(f"no heat-map: the model {self.space.name} has no image tower")
+        shown = asked.vectors.shown
+        if shown is None:
             raise QuestionError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
-        return HeatMap.of(_pixels(hit.image), asked.words, asked.vectors.text, self.space.bundle.image.encode)
+        return HeatMap.of(_pixels(hit.image), asked.words, shown[: self.space.bundle.dim], self.space.image.encode)
 
     def _show(self, item: Item) -> str | None:
         """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
@@ -462,17 +591,22 @@ class Collection:
         if document.media_type.startswith("image/") and os.path.exists(document.path):
             return str(document.path)
         path = self.folder / CROPS / f"{item.picture}.jpg"
-        if not path.exists():
-            thumbnail = self.store.thumbnail(item.picture)
-            if thumbnail is None:
-                return None
+        thumbnail = self.store.thumbnail(item.picture)
+        if thumbnail is None:
+            return None
+        if not _is(path, thumbnail):
+            beside = path.with_suffix(f".{os.getpid()}.part")
             try:
                 path.parent.mkdir(exist_ok=True)
-                beside = path.with_suffix(f".{os.getpid()}.part")
-                beside.write_bytes(thumbnail)
+                with beside.open("wb") as file:
+                    file.write(thumbnail)
+                    file.flush()
+                    os.fsync(file.fileno())
                 beside.replace(path)
             except OSError as problem:
                 log.warning("the picture %s could not be written out (%s)", path, problem.strerror)
+                with suppress(OSError):
+                    beside.unlink(missing_ok=True)
                 return None
         return str(path.resolve())
 
@@ -492,12 +626,37 @@ class Collection:
 
     # --- upkeep ----------------------------------------------------------------------------------------------
 
+    def compress(self, recall: float | None = 0.99) -> dict[str, dict[str, Any]]:
+        """Search smaller rows: the smallest kind (int8, float16, float32) that finds ``recall``, .5 to 1, of the exact
+        best ten, measured on this collection with real questions of each kind; None: rows as they are.
+
+        Returns type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The
+        vectors in the database stay as they are, so that it can be undone. Raises QuestionError for another recall.
+        """
+        if recall is not None and not 0.5 <= recall <= 1:
+            raise QuestionError(f"recall is {recall}: choose .5 to 1")
+        made = self.store.compress(recall)
+        return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in made.items()}
+
     def doctor(self, *, repair: bool = False) -> list[Fault]:
         """Return what is wrong with the collection's files, the gravest first; ``repair`` mends what needs no file.
 
         What it cannot mend is left out of searches, and the next ``add`` reads those documents again.
         """
-        return self.store.check(repair=repair)
+        faults = self.store.check(repair=repair)
+        try:
+            self.space.verify()
+        except ModelError as problem:
+            what, _, remedy = str(problem).rpartition(": ")
+            faults.insert(0, Fault(what, 1, remedy))
+        crops = [file for file in (self.folder / CROPS).glob("*.jpg") if _HASH.fullmatch(file.stem)]
+        wrong = [file for file in crops if not _is(file, self.store.thumbnail(file.stem) or b"")]
+        if wrong:
+            what = f"pictures written out that are not what the collection holds ({wrong[0].name})"
+            faults.append(Fault(what, len(wrong), "written again when they are shown next", repair))
+        for file in wrong if repair else ():
+            file.unlink(missing_ok=True)
+        return faults
 
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write the collection into one new file, while it is used; return its bytes."""
@@ -532,7 +691,7 @@ class Collection:
         """
         report = migrate(self.folder, model, undo=undo, workers=workers, progress=progress)
         before = self.store
-        space = Space(Bundle(model_for(self.folder, None)))
+        space = open_space(model_for(self.folder, None))
         self._use(store_for(self.folder, space), space)
         before.close()
         return report
@@ -541,23 +700,40 @@ class Collection:
         return (path for path in self.folder.rglob("*") if path.is_file())
 
 
-def open_collection(folder: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None) -> Collection:
+def open_collection(
+    folder: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    generator: Generator | None = None,
+) -> Collection:
     """Open the collection in ``folder``, made if absent.
 
-    ``model`` is a bundle's folder; default: the one that the collection was last used with, else the one shipped.
+    ``model`` is a bundle's folder, the name of a model that was pulled, or ``text=NAME,image=NAME``: one model for
+    texts and another for pictures. Default: the one that the collection was last used with, else the one shipped.
+
+    ``generator`` writes the answers (default: extractive, sentences and pictures as they stand).
 
     Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
-    model, VersionError where it was made by a newer version, ModelError where the bundle cannot be read.
+    model, VersionError where it was made by a newer version, ModelError where there is no such model or its bundle
+    cannot be read.
     """
     path = _real(folder)
     chosen = model_for(path, model)
-    space = Space(Bundle(chosen))
+    space = open_space(chosen)
     try:
-        return Collection(store_for(path, space), space, path)
+        return Collection(store_for(path, space), space, path, generator)
     except ModelMismatch:
         if model_for(path, model) == chosen:
             raise
-    return open_collection(folder, model=model)  # it was migrated between the two looks at it
+    return open_collection(folder, model=model, generator=generator)  # it was migrated between the two looks at it
+
+
+def _is(path: Path, content: bytes) -> bool:
+    """Return whether a file holds just this."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _real(path: str | os.PathLike[str]) -> Path:
@@ -572,6 +748,13 @@ def _named(path: str | os.PathLike[str]) -> str:
 
 def _document_id(path: Path) -> str:
     return stable_id(_real(path).as_uri())
+
+
+def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:
+    """Return the rows of these items."""
+    kept = [n for n, item in enumerate(rows.item_ids) if item in items]
+    items_of, views = (tuple(names[n] for n in kept) for names in (rows.item_ids, rows.views))
+    return ViewVectors(rows.partition, items_of, views, rows.vectors[kept])
 
 
 def _filter(modality: Modality | None, path: str | None, media_type: str | None) -> Filter:

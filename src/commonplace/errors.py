@@ -8,7 +8,8 @@
     │   └── ModelMismatch    made with another model
     ├── ModelError           a model bundle is missing, damaged or of an unknown format
     ├── ReadError            a file cannot be read (recorded per file; an ``add`` goes on)
-    └── QuestionError        a question, filter or option makes no sense
+    ├── QuestionError        a question, filter or option makes no sense
+    └── GeneratorError       a language model or its server gave no answer that can be used
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 __all__ = [
     "CollectionError",
     "CommonplaceError",
+    "GeneratorError",
     "ModelError",
     "ModelMismatch",
     "QuestionError",
@@ -50,3 +52,7 @@ class ReadError(CommonplaceError):
 
 class QuestionError(CommonplaceError):
     """A question, filter or option makes no sense."""
+
+
+class GeneratorError(CommonplaceError):
+    """A language model or its server gave no answer that can be used."""

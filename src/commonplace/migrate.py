@@ -10,11 +10,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commonplace.encoders import DEFAULT_BUNDLE, Bundle
+from commonplace.encoders import DEFAULT_BUNDLE
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
 from commonplace.retrieval import Evidence
-from commonplace.space import Space
+from commonplace.retrieval.background import learn
+from commonplace.space import Space, open_space
 from commonplace.store import Batch, Beside, LocalStore, Migration, give_up, model_of, other
 from commonplace.types import Document, Item, Picture, Reading
 
@@ -54,22 +55,21 @@ class Migrated:
         return f"searched with {self.model} now: " + ", ".join(parts)
 
 
-def model_for(folder: Path, model: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of the model to open a collection with: ``model``, else the one it was last used with.
+def model_for(folder: Path, model: str | os.PathLike[str] | None) -> str:
+    """Return the model to open a collection with: ``model``, else the one it was last used with (empty: the shipped).
 
     Raises ModelError where that is gone.
     """
     if model is not None:
-        return Path(os.path.abspath(os.path.expanduser(model)))
+        return os.fspath(model) or DEFAULT_BUNDLE.name
     known = model_of(folder)
-    if not known:
-        return DEFAULT_BUNDLE
-    if not Path(known, "bundle.json").is_file():
+    single = known and not known.startswith("text=")
+    if single and not Path(known, "bundle.json").is_file():
         raise ModelError(
             f"the model of the collection at {folder} is not in {known} any more: say where it is with --model, or "
             "change to another with `commonplace migrate`"
         )
-    return Path(known)
+    return known
 
 
 def store_for(folder: Path, space: Space) -> LocalStore:
@@ -79,11 +79,11 @@ def store_for(folder: Path, space: Space) -> LocalStore:
         space=space.name,
         fingerprint=space.fingerprint,
         dim=space.dim,
-        model=_place(space.bundle),
+        model=space.place,
         offset=space.offset,
         means=space.means("document"),
-        state=space.bundle.state,
-        questions=space.bundle.questions,
+        state=space.state,
+        questions=space.questions,
     )
 
 
@@ -95,7 +95,7 @@ def migrate(
     workers: int | None = None,
     progress: bool | None = None,
 ) -> Migrated:
-    """Bring the collection in ``folder`` to another model (a bundle's folder; default: the one that is shipped).
+    """Bring the collection in ``folder`` to another model (see :func:`open_space`; default: the shipped one).
 
     Every item's text is embedded again, and every picture: from its file where that still shows it, else from the
     thumbnail. Until all is done the collection is searched with the old vectors; what others add or remove meanwhile
@@ -122,17 +122,17 @@ def migrate(
                 return Migrated(store.made_with())
             if model is None and earlier.model:
                 model = earlier.model
-        bundle = Bundle(DEFAULT_BUNDLE if model is None else Path(os.path.abspath(os.path.expanduser(model))))
-        bundle.verify()
-        space = Space(bundle)
-        Evidence.from_bundle(bundle.spec)  # refuses a model whose scores would mean nothing
+        space = open_space("" if model is None else model)
+        space.verify()
+        Evidence.from_bundle(space.spec)  # refuses a model whose scores would mean nothing
         if earlier is not None and space.fingerprint != earlier.fingerprint:
             raise ModelMismatch(
-                f"undoing leads back to the model {earlier.name} ({earlier.fingerprint}), and {bundle.folder} holds "
-                f"{space.name} ({space.fingerprint}): say where the earlier one is with --model"
+                f"undoing leads back to the model {earlier.name} ({earlier.fingerprint}), and "
+                f"{space.place or DEFAULT_BUNDLE} holds {space.name} ({space.fingerprint}): say where the earlier one "
+                "is with --model"
             )
         report = Migrated(space.name)
-        goal = Beside(space.name, space.fingerprint, _place(bundle))
+        goal = Beside(space.name, space.fingerprint, space.place)
         with Migration.of(store, goal, space.dim) as migration:
             if not migration.done:
                 _run(migration, _Embedder(store, migration, space, report), workers, progress)
@@ -140,15 +140,11 @@ def migrate(
         store.close()
     store = store_for(folder, space)
     try:
+        learn(space, store)
         store.checkpoint()  # now, so that the next search finds its snapshots made
     finally:
         store.close()
     return report
-
-
-def _place(bundle: Bundle) -> str:
-    """Return where a bundle stands, empty for the one that is shipped, wherever that is."""
-    return "" if bundle.folder == DEFAULT_BUNDLE else os.path.abspath(bundle.folder)
 
 
 def _run(migration: Migration, embedder: _Embedder, workers: int | None, progress: bool | None) -> None:
@@ -157,8 +153,7 @@ def _run(migration: Migration, embedder: _Embedder, workers: int | None, progres
     from commonplace.ingest import Pool
     from commonplace.readers import ReadOptions
 
-    tower = embedder.space.bundle.text
-    options = ReadOptions(tokenizer=str(tower.tokenizer_path), max_tokens=tower.max_tokens)
+    options = ReadOptions(*embedder.space.measure)
     done, total = migration.progress()
     bar = tqdm(total=total, initial=done, unit="item", disable=None if progress is None else not progress)
     with bar, Pool(options, workers or threads()) as pool:
@@ -218,7 +213,7 @@ class _Embedder:
     def _missing(self, rows: Keyed) -> set[str]:
         """Return the pictures of these items that have no vectors in the new space yet."""
         names = {item.picture for _, item in rows if item is not None and item.picture is not None}
-        held = [self._migration.known(partition, sorted(names)).keys() for partition in self.space.partitions[1:]]
+        held = [self._migration.known(partition, sorted(names)).keys() for partition in self.space.pictures]
         return {name for name in names if any(name not in one for one in held)}
 
     def _pictures(self, result: Reading | ReadError, names: set[str]) -> dict[str, Picture]:

@@ -6,7 +6,9 @@ Nothing here imports anything of ours. Arrays are NumPy, pictures are RGB ``uint
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
 import os
 import re
 from collections.abc import Mapping
@@ -28,11 +30,13 @@ __all__ = [
     "Hit",
     "Item",
     "Modality",
+    "Note",
     "Picture",
     "Question",
     "Reading",
     "Span",
     "Status",
+    "Support",
     "ViewVectors",
     "escape_markdown",
     "printable",
@@ -256,12 +260,16 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where a claim comes from: the hit it rests on, the words quoted, and the span they stand at."""
+    """Where a claim comes from: the hit it rests on, the words quoted, and the span they stand at.
+
+    ``crop`` is the JPEG of a picture as the collection keeps it: text and picture outlive the file they came from.
+    """
 
     number: int  # the marker: from 1
     hit: Hit
     quote: str | None
     span: Span
+    crop: bytes | None = field(default=None, repr=False)
 
     @property
     def place(self) -> str:
@@ -292,18 +300,50 @@ class Citation:
         }
 
 
+Support = Literal["supported", "weak", "unsupported"]
+"""How well a sentence is borne out by what it cites; see :mod:`commonplace.generation.support`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A piece of an answer: a sentence, or a picture with its caption in ``text``; ``citations`` are numbers."""
+    """A piece of an answer: a sentence, or a picture with its description in ``text``; ``citations`` are numbers.
+
+    A sentence has its ``support``, and a ``reason`` where that is not full. A picture's ``origin`` says where its
+    description comes from: its ``caption``, a ``machine``, or only the ``name`` of its file; ``image`` is the path of
+    the file to show. ``opens`` begins a paragraph.
+    """
 
     kind: Literal["text", "image"]
     text: str
     citations: tuple[int, ...]
+    support: Support | None = None
+    reason: str | None = None
+    origin: Literal["caption", "machine", "name"] | None = None
+    opens: bool = False
+    image: str | None = None
+
+    @property
+    def doubt(self) -> str:
+        """What a reader is told of a sentence that is not fully supported; empty where it is."""
+        if self.support not in ("weak", "unsupported"):
+            return ""
+        word = "weakly supported" if self.support == "weak" else "unsupported"
+        return f"({word}: {self.reason})" if self.reason else f"({word})"
+
+    @property
+    def shown(self) -> str:
+        """The words of the block; a description that a machine wrote says so."""
+        return f"{self.text} (described by a machine)" if self.origin == "machine" else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Text and pictures in reading order with their citations; or, ``abstained``, the reason there is none."""
+    """Text and pictures in reading order with their citations; or, ``abstained``, the reason there is none.
+
+    ``confidence`` in [0, 1] is the best confidence among the hits that are cited, times the share of sentences that
+    are supported (a weak one counts half); 0 where it abstained. ``invented`` counts markers that named no evidence
+    and were removed. ``searched`` is what was searched for where that is not the question itself.
+    """
 
     question: str
     blocks: tuple[Block, ...]
@@ -312,7 +352,16 @@ class Answer:
     abstained: bool = False
     reason: str | None = None
     notes: tuple[str, ...] = ()
-    """Which part of the question could not be searched, and why, in words."""
+    """Which part of the question could not be searched, what went wrong, and why, in words."""
+    confidence: float = 0.0
+    invented: int = 0
+    generator: str = "extractive"
+    searched: str | None = None
+
+    @property
+    def unsupported(self) -> tuple[Block, ...]:
+        """The sentences that nothing they cite bears out."""
+        return tuple(block for block in self.blocks if block.support == "unsupported")
 
     def citation(self, number: int) -> Citation:
         """Return the citation that the marker ``[number]`` stands for."""
@@ -321,8 +370,8 @@ class Answer:
     def markdown(self) -> str:
         """Return the answer as Markdown: sentences with [n] markers, pictures, and the sources.
 
-        The words of documents are escaped, so that they show as they are and start no picture, tag or labelled
-        link (a viewer may still link a bare web address), and hold no control characters.
+        The words of documents and of models are escaped, so that they show as they are and start no picture, tag or
+        labelled link (a viewer may still link a bare web address), and hold no control characters.
         """
         if self.abstained:
             return escape_markdown(self.reason or "")
@@ -330,32 +379,115 @@ class Answer:
         text: list[str] = []
         for block in self.blocks:
             marks = "".join(f" [{number}]" for number in block.citations)
-            if block.kind == "text":
-                text.append(escape_markdown(block.text) + marks)
-                continue
-            if text:
+            if text and (block.opens or block.kind == "image"):
                 lines += [" ".join(text), ""]
                 text = []
-            path = self.citation(block.citations[0]).hit.image or ""
-            lines += [f"![{escape_markdown(block.text)}](<{quote(os.fsencode(path))}>){marks}", ""]
+            if block.kind == "text":
+                doubt = f" *{escape_markdown(block.doubt)}*" if block.doubt else ""
+                text.append(escape_markdown(block.text) + marks + doubt)
+                continue
+            lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(block.image or ''))}>){marks}", ""]
         if text:
             lines += [" ".join(text), ""]
         lines += [f"[{one.number}] {escape_markdown(one.place)}  " for one in self.citations]
         return "\n".join(lines).rstrip() + "\n"
 
+    def html(self) -> str:
+        """Return the answer as one HTML page that needs nothing else and fetches nothing.
+
+        Every word is escaped; pictures are the stored crops, as data URLs; links lead to ``#source-N`` on the page
+        and nowhere else; a content security policy forbids scripts and loads, should anything have been overlooked.
+        """
+        body = [f"<h1>{_html(self.question)}</h1>"]
+        if self.abstained:
+            body.append(f'<p class="abstained">{_html(self.reason or "")}</p>')
+        paragraph: list[str] = []
+
+        def close() -> None:
+            if paragraph:
+                body.append(f"<p>{' '.join(paragraph)}</p>")
+                paragraph.clear()
+
+        for block in self.blocks:
+            marks = "".join(f' <a href="#source-{number}">[{number}]</a>' for number in block.citations)
+            if block.opens or block.kind == "image":
+                close()
+            if block.kind == "text":
+                doubt = f' <em class="doubt">{_html(block.doubt)}</em>' if block.doubt else ""
+                paragraph.append(f'<span class="{block.support or "said"}">{_html(block.text)}</span>{marks}{doubt}')
+                continue
+            crop = self.citation(block.citations[0]).crop
+            picture = f'<img src="{_data_url(crop)}" alt="{_html(block.shown)}">' if crop else ""
+            body.append(f"<figure>{picture}<figcaption>{_html(block.shown)}{marks}</figcaption></figure>")
+        close()
+        body += [f'<p class="note">{_html(note)}</p>' for note in self.notes]
+        if self.citations:
+            sources = "".join(
+                f'<li id="source-{one.number}" value="{one.number}">{_html(one.place)}'
+                + (f"<blockquote>{_html(one.quote)}</blockquote>" if one.quote else "")
+                + "</li>"
+                for one in self.citations
+            )
+            body.append(f"<h2>Sources</h2><ol>{sources}</ol>")
+        return _PAGE.format(body="\n".join(body))
+
     def dict(self) -> dict[str, Any]:
         """Return the answer as the documented JSON object."""
         return {
             "question": self.question,
+            "searched": self.searched,
             "abstained": self.abstained,
             "reason": self.reason,
             "notes": list(self.notes),
+            "confidence": self.confidence,
+            "generator": self.generator,
+            "invented": self.invented,
+            "unsupported": [block.text for block in self.unsupported],
             "blocks": [
-                {"kind": block.kind, "text": block.text, "citations": list(block.citations)} for block in self.blocks
+                {
+                    "kind": block.kind,
+                    "text": block.text,
+                    "citations": list(block.citations),
+                    "support": block.support,
+                    "reason": block.reason,
+                    "origin": block.origin,
+                    "opens": block.opens,
+                    "image": block.image,
+                }
+                for block in self.blocks
             ],
             "citations": [one.dict() for one in self.citations],
             "hits": [hit.dict() for hit in self.hits],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that the reader of an answer should know; ``restart`` takes back all that was said before it."""
+
+    text: str
+    restart: bool = False
+
+
+_PAGE = """<!doctype html>
+<html><head><meta charset="utf-8"><title>Answer</title>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<style>body{{font:1rem/1.6 sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}h1{{font-size:1.3rem}}
+figure{{margin:1rem 0}}img{{max-width:100%}}figcaption,li,.note{{color:#555;font-size:.9rem}}
+.weak{{background:#fff6d6}}.unsupported{{background:#ffe0e0}}blockquote{{margin:.2rem 0 .6rem 1rem}}</style>
+</head><body>
+{body}
+</body></html>
+"""
+
+
+def _html(text: str) -> str:
+    """Return ``text`` on one line as HTML shows it, good inside an attribute too."""
+    return html.escape(printable(" ".join(text.split()))).encode("utf-8", "replace").decode()
+
+
+def _data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~<>&])")

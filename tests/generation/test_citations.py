@@ -2,39 +2,155 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from commonplace.generation import Draft, Shown, Statement, cite
-from commonplace.generation.extractive import _split
-from commonplace.types import ArmScore, Document, Hit, Item, Span, escape_markdown
+import commonplace as cp
+from commonplace.generation import Judge, Nothing, Part, Request, Shown, Statement, cite
+from commonplace.generation.extractive import split, subject, wants_pictures
+from commonplace.retrieval import Evidence
+from commonplace.space import QuestionVectors, Space
+from commonplace.types import Answer, ArmScore, Document, Hit, Item, Note, Span, escape_markdown
 
 
 def hit(number: int, text: str | None, *, media_type: str = "text/plain", image: str | None = None) -> Hit:
     document = Document(f"d{number}", f"file:///{number}", f"/{number}.md", media_type)
     span = Span(start=100 * number, end=100 * number + len(text or ""))
-    item = Item(f"i{number}", document, "image" if image else "text", span, text=text)
-    return Hit(item, 0.5, (ArmScore("lexical", 1.0, 1, 1.0, 0.5),), image)
+    picture = f"p{number}" if image else None
+    item = Item(f"i{number}", document, "image" if image else "text", span, text, picture=picture)
+    return Hit(item, 0.5, (ArmScore("lexical", 1.0, 1, 1.0, 0.5),), image, confidence=0.5)
 
 
-def test_markers_are_numbered_in_order_and_spans_are_of_the_sentence() -> None:
+@pytest.fixture
+def made(space: Space, evidence: Evidence) -> Any:
+    """Make an answer of parts."""
+
+    def one(parts: list[Part], hits: list[Hit]) -> tuple[list[Any], Answer]:
+        request = Request("q", QuestionVectors(), hits, crop=lambda name: name.encode())
+        *before, answer = cite(iter(parts), request, Judge(space, evidence, hits))
+        assert isinstance(answer, Answer)
+        return before, answer
+
+    return one
+
+
+def test_markers_are_numbered_in_order_and_spans_are_of_the_sentence(made: Any) -> None:
     hits = [hit(0, "First. Second."), hit(1, "a caption", image="/tmp/a (1).png"), hit(2, "Third.")]
-    draft = Draft("q", (Statement("Third.", 2, 0, 6), Shown(1), Statement("Second.", 0, 7, 14), Shown(1)))
-    answer = cite(draft, hits)
-    assert [block.citations for block in answer.blocks] == [(1,), (2,), (3,), (2,)]
+    parts = [Statement("Third.", (2,), 0, 6), Shown(1), Statement("Second.", (0,), 7, 14), Shown(1)]
+    blocks, answer = made(parts, hits)
+    assert tuple(blocks) == answer.blocks
+    assert [block.citations for block in answer.blocks] == [(1,), (2,), (3,)]  # a picture is shown once
     assert [one.number for one in answer.citations] == [1, 2, 3]
     assert answer.citation(3).span == Span(start=7, end=14) and answer.citation(3).quote == "Second."
-    assert answer.citation(1).span.start == 200
+    assert answer.citation(1).span.start == 200 and answer.citation(2).crop == b"p1"
     markdown = answer.markdown()
     assert "![a caption](</tmp/a%20%281%29.png>) [2]" in markdown
     assert "Third. [1]" in markdown and "[3] /0.md, characters 7 to 14" in markdown.replace("\\", "")
 
 
-def test_a_draft_with_a_reason_is_an_abstention() -> None:
-    answer = cite(Draft("q", reason="nothing near"), [hit(0, "x")])
+def test_a_hit_has_one_number_and_its_quote_grows_over_what_is_cited(made: Any) -> None:
+    text = "The north pump needs the blue seal. It is old. The south pump has a brass valve."
+    sentences = [
+        Statement("The north pump needs the blue seal.", (0,)),
+        Statement("The south pump has a brass valve.", (0,)),
+    ]
+    _, answer = made(sentences, [hit(0, text)])
+    (one,) = answer.citations
+    assert one.quote == text and one.span == Span(start=0, end=len(text))
+    assert [block.support for block in answer.blocks] == ["supported", "supported"]
+
+
+def test_nothing_is_an_abstention(made: Any) -> None:
+    _, answer = made([Nothing("nothing near")], [hit(0, "x")])
     assert answer.abstained and answer.reason == "nothing near" and not answer.blocks and len(answer.hits) == 1
-    assert answer.markdown() == "nothing near"
+    assert answer.markdown() == "nothing near" and "nothing near" in answer.html() and answer.confidence == 0
+    assert made([], [hit(0, "x")])[1].abstained
+
+
+def test_a_restart_takes_back_what_was_said(made: Any) -> None:
+    hits = [hit(0, "First things are first."), hit(1, "Second things are second.")]
+    parts = [Statement("Second", (1,), invented=2), Note("broke off", restart=True), Statement("First", (0,))]
+    seen, answer = made(parts, hits)
+    assert len(seen) == 3 and [block.text for block in answer.blocks] == ["First"]
+    assert len(answer.citations) == 1 and answer.invented == 0 and answer.notes == ("broke off",)
+
+
+def test_a_picture_is_described_by_caption_machine_or_name(made: Any) -> None:
+    hits = [hit(0, "a caption", image="/0.png"), hit(1, None, image="/1.png"), hit(2, None, image="/2.png")]
+    _, answer = made([Shown(0, "by a machine"), Shown(1, "a ball"), Shown(2)], hits)
+    assert [(one.text, one.origin) for one in answer.blocks] == [
+        ("a caption", "caption"),
+        ("a ball", "machine"),
+        ("2.md", "name"),
+    ]
+    assert "a ball (described by a machine)" in answer.html()
+    assert "described by a machine" in answer.markdown() and answer.confidence == 0.5
+
+
+EVIL = st.text(alphabet=st.sampled_from("ab<>\"'&[]()!\n\x1b\u202e{}`=:/."), max_size=60)
+
+
+@given(EVIL, EVIL, EVIL)
+def test_the_page_is_safe_whatever_it_says(question: str, said: str, path: str) -> None:
+    document = Document("d", "file:///d", path, "text/plain")
+    one = Hit(Item("i", document, "image", Span(), said, picture="p"), 0.5, (), "x", confidence=0.5)
+    citation = cp.Citation(1, one, said, Span(), b"jpeg")
+    blocks = (
+        cp.Block("text", said, (1,), "weak", question),
+        cp.Block("image", said, (1,), origin="caption", image="x"),
+    )
+    page = Answer(question, blocks, (citation,), (one,), notes=(said,)).html()
+    tags = {tag.lower() for tag in re.findall(r"<\s*/?\s*([a-zA-Z!][a-zA-Z0-9]*)", page)}
+    ours = "!doctype html head meta title style body h1 h2 p span a em figure img figcaption ol li blockquote"
+    assert tags <= set(ours.split())
+    assert set(re.findall(r'(?:href|src)="([^"]*)"', page)) == {"#source-1", "data:image/jpeg;base64,anBlZw=="}
+    assert not re.search(r"<[^>]*\son\w+\s*=", page) and "\x1b" not in page and "\u202e" not in page
+
+
+def test_citations_outlive_their_files(tmp_path: Path) -> None:
+    """The text and the crop are the collection's own: they resolve when the files are gone."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "pumps.md").write_text("The north pump needs the blue seal.\n\n![A red ball](ball.png)\n", encoding="utf-8")
+    Image.new("RGB", (64, 64), "red").save(docs / "ball.png")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(docs)
+        docs.rename(tmp_path / "elsewhere")
+        answer = kb.ask("Which seal does the north pump need?")
+        assert answer.citations[0].quote == "The north pump needs the blue seal."
+        shown = kb.ask("show me a red ball")
+        (picture,) = [block for block in shown.blocks if block.kind == "image"]
+        citation = shown.citation(picture.citations[0])
+        assert citation.crop and citation.crop.startswith(b"\xff\xd8")
+        assert citation.hit.image and Path(citation.hit.image).exists()
+        assert "data:image/jpeg;base64," in shown.html()
+
+
+@pytest.mark.parametrize(
+    ("question", "wanted"),
+    [
+        ("show me a dog on the beach", "a dog on the beach"),
+        ("Please show me a photo of the north pump", "the north pump"),
+        ("can you show us pictures with snow?", "snow?"),
+        ("What does the valve look like?", "What does the valve look like?"),
+        ("给我看看水泵的图片", "给我看看水泵的图片"),
+    ],
+)
+def test_questions_that_want_pictures(question: str, wanted: str) -> None:
+    assert wants_pictures(question) and subject(question) == wanted
+
+
+@pytest.mark.parametrize(
+    "question", ["Which pump needs the seal?", "How is the imaging done?", "Who painted the showroom?"]
+)
+def test_questions_that_want_words(question: str) -> None:
+    assert not wants_pictures(question)
 
 
 MARKDOWN = """## Heading words
@@ -57,7 +173,7 @@ commonplace search "a listing holds no sentence"
 
 
 def test_markdown_sentences_are_plain_words_with_true_offsets() -> None:
-    found = _split(0, hit(0, MARKDOWN, media_type="text/markdown").item)
+    found = split(0, hit(0, MARKDOWN, media_type="text/markdown").item)
     texts = [one.text for one in found]
     assert texts[:4] == [
         "Heading words",
@@ -79,7 +195,7 @@ def test_code_keeps_every_character_and_markup_goes() -> None:
         "<b>Bold</b> <!-- hidden --> end.\n\n> [!VIDEO https://example.com/x]\n\n"
         "| part | weight |\n|:---|---:|\n| bolt M6 | 12 g |\n\nIs this an answer?\n"
     )
-    found = [one.text for one in _split(0, hit(0, text, media_type="text/markdown").item)]
+    found = [one.text for one in split(0, hit(0, text, media_type="text/markdown").item)]
     assert found == [
         "Use git checkout -b <branch> first.",
         "The template is Vec<String> and x < y.",
@@ -93,7 +209,7 @@ def test_code_keeps_every_character_and_markup_goes() -> None:
 def test_offsets_lie_inside_the_text_in_order(text: str, markdown: bool) -> None:
     item = hit(0, text, media_type="text/markdown" if markdown else "text/plain").item
     last = 0
-    for one in _split(0, item):
+    for one in split(0, item):
         assert last <= one.start < one.end <= len(text)
         last = one.start
         if not markdown:

@@ -95,8 +95,34 @@ class CrossEncoder:
 
     def scores(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one logit for each text, shape (n,): the higher, the better it fits ``question``."""
-        encodings = self._tokenizer.encode_batch([(question, text) for text in texts])
-        scores = np.empty(len(texts), dtype=np.float32)
+        logits = self._logits([(question, text) for text in texts])
+        if len(logits) and logits.shape[1] != 1:
+            raise ModelError(
+                f"{self._model} gives {logits.shape[1]} numbers for each: "
+                "a cross-encoder that ranks gives one number a pair"
+            )
+        return logits.reshape(-1)
+
+    def entailment(self, premise: str, claim: str) -> tuple[float, float]:
+        """Return the probabilities that ``premise`` entails ``claim`` and that it contradicts it, each in [0, 1].
+
+        For a model trained on natural language inference: ``config.json`` names its labels (``id2label``). Raises
+        ModelError where it knows no *entailment*; without *contradiction* that probability is 0.
+        """
+        stated = self._config.get("id2label")
+        labels = {str(v).lower(): int(k) for k, v in stated.items()} if isinstance(stated, dict) else {}
+        (logits,) = self._logits([(premise, claim)])
+        if labels.get("entailment", len(logits)) >= len(logits):
+            raise ModelError(f"{self.folder} names no label entailment in config.json: choose a model trained on NLI")
+        odds = np.exp(logits.astype(np.float64) - logits.max())
+        chances = odds / odds.sum()
+        contradiction = labels.get("contradiction")
+        return float(chances[labels["entailment"]]), 0.0 if contradiction is None else float(chances[contradiction])
+
+    def _logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Return what the model says of each pair, shape (n, labels)."""
+        encodings = self._tokenizer.encode_batch(list(pairs))
+        found: dict[int, NDArray[np.float32]] = {}
         for group, ids, mask in padded([one.ids for one in encodings], self._pad, self._limit):
             inputs = {"input_ids": ids, "attention_mask": mask}
             if "token_type_ids" in self._graph.inputs:
@@ -104,10 +130,10 @@ class CrossEncoder:
                 for row, i in enumerate(group):
                     types[row, : len(encodings[i].type_ids)] = encodings[i].type_ids
             (logits,) = self._graph.map([inputs])
-            if logits.size != len(group):
+            if not logits.size or logits.size % len(group):
                 raise ModelError(
                     f"{self._model} gives an output of shape {logits.shape} for {len(group)} pairs: "
                     "a cross-encoder gives one number a pair"
                 )
-            scores[group] = logits.reshape(-1)
-        return scores
+            found.update(zip(group, logits.reshape(len(group), -1), strict=True))
+        return np.array([found[i] for i in range(len(encodings))], dtype=np.float32)

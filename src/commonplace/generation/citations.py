@@ -1,62 +1,162 @@
-"""A generator's draft becomes an answer: markers numbered, each followed home to its span."""
+"""Where a draft becomes an answer: each sentence is checked against what it cites, each marker followed home."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePath
+from typing import Literal
 
-from commonplace.types import Answer, Block, Citation, Hit, Span
+from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
+from commonplace.generation.support import Judge, Verdict
+from commonplace.types import Answer, Block, Citation, Hit, Note, Span
 
-__all__ = ["Draft", "Shown", "Statement", "cite"]
+__all__ = ["cite", "description"]
 
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A sentence that rests on hit number ``hit``; ``start`` and ``end`` bound its words in the item's text."""
-
-    text: str
-    hit: int
-    start: int
-    end: int
+WROTE_NOTHING = "The language model wrote nothing that could be shown: ask again, or in other words."
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture that belongs in the answer: the picture of hit number ``hit``."""
+class _Book:
+    """The citations of one answer, numbered in order of appearance."""
 
-    hit: int
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._made: dict[tuple[int, Span | None], Citation] = {}
+        self._bounds: dict[int, tuple[int, int]] = {}
+
+    def exact(self, hit: int, start: int, end: int) -> int:
+        """Return the number for a stretch of a hit's text; a stretch cited twice keeps its number."""
+        item = self._request.hits[hit].item
+        span = _part(item.span, start, end)
+        return self._number((hit, span), " ".join((item.text or "")[start:end].split()), span)
+
+    def whole(self, hit: int, bounds: tuple[int, int] | None = None) -> int:
+        """Return the number for a hit; its quote grows over all the words (``bounds``) that are cited of it."""
+        item = self._request.hits[hit].item
+        number = self._number((hit, None), item.text, item.span)
+        if bounds is not None and item.text is not None:
+            known = self._bounds.get(hit, bounds)
+            start, end = self._bounds[hit] = min(bounds[0], known[0]), max(bounds[1], known[1])
+            cited = replace(self._made[hit, None], quote=item.text[start:end], span=_part(item.span, start, end))
+            self._made[hit, None] = cited
+        return number
+
+    def _number(self, key: tuple[int, Span | None], quote: str | None, span: Span) -> int:
+        if key not in self._made:
+            hit = self._request.hits[key[0]]
+            crop = self._request.crop(hit.item.picture) if hit.item.picture is not None else None
+            self._made[key] = Citation(len(self._made) + 1, hit, quote, span, crop)
+        return self._made[key].number
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        return tuple(self._made.values())
+
+    @property
+    def confidence(self) -> float:
+        return max((one.hit.confidence for one in self._made.values()), default=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What a generator wrote, in reading order, or the reason why it wrote nothing."""
+def cite(
+    parts: Iterator[Part], request: Request, judge: Judge, *, by: str = "extractive"
+) -> Iterator[Block | Note | Answer]:
+    """Yield each checked block of an answer as it is written, notes in between, and last the whole answer.
 
-    question: str
-    parts: tuple[Statement | Shown, ...] = ()
-    reason: str | None = None
-
-
-def cite(draft: Draft, hits: Sequence[Hit]) -> Answer:
-    """Return the answer with citations numbered in order of appearance; a span cited twice keeps its number."""
-    if draft.reason is not None:
-        return Answer(draft.question, (), (), tuple(hits), abstained=True, reason=draft.reason)
-    citations: dict[tuple[int, Span], Citation] = {}
-    blocks = []
-    for part in draft.parts:
-        hit = hits[part.hit]
-        span = hit.item.span
-        if isinstance(part, Statement):
-            if span.start is not None:
-                span = replace(span, start=span.start + part.start, end=span.start + part.end)
-            one = citations.setdefault((part.hit, span), Citation(len(citations) + 1, hit, part.text, span))
-            blocks.append(Block("text", part.text, (one.number,)))
+    A sentence is read against its evidence before it is shown. One without a marker is traced to the evidence that
+    bears it out, if any does; a picture is shown once. A note with ``restart`` takes back the blocks before it.
+    Citations are numbered in order of appearance.
+    """
+    book = _Book(request)
+    blocks: list[Block] = []
+    notes: list[str] = []
+    shown: set[str | None] = set()
+    invented = 0
+    for part in parts:
+        if isinstance(part, Nothing):
+            if not blocks:
+                yield Answer(
+                    request.question,
+                    (),
+                    (),
+                    tuple(request.hits),
+                    True,
+                    part.reason,
+                    tuple(notes),
+                    invented=invented,
+                    generator=by,
+                )
+                return
+            notes.append(part.reason)
+        elif isinstance(part, Note):
+            notes.append(part.text)
+            if part.restart:
+                book, blocks, invented, by = _Book(request), [], 0, "extractive"
+                shown.clear()
+            yield part
+        elif isinstance(part, Shown):
+            picture = request.hits[part.hit].item.picture
+            if picture not in shown:
+                shown.add(picture)
+                hit = request.hits[part.hit]
+                text, origin = description(hit, part.text)
+                blocks.append(Block("image", text, (book.whole(part.hit),), origin=origin, image=hit.image))
+                yield blocks[-1]
         else:
-            one = citations.setdefault((part.hit, span), Citation(len(citations) + 1, hit, hit.item.text, span))
-            blocks.append(Block("image", caption(hit), (one.number,)))
-    return Answer(draft.question, tuple(blocks), tuple(citations.values()), tuple(hits))
+            invented += part.invented
+            blocks.append(_checked(part, judge, book))
+            yield blocks[-1]
+    if not blocks:
+        yield Answer(
+            request.question,
+            (),
+            (),
+            tuple(request.hits),
+            True,
+            WROTE_NOTHING,
+            tuple(notes),
+            invented=invented,
+            generator=by,
+        )
+        return
+    said = [{"supported": 1.0, "weak": 0.5}.get(one.support or "", 0.0) for one in blocks if one.kind == "text"]
+    confidence = book.confidence * (sum(said) / len(said) if said else 1.0)
+    yield Answer(
+        request.question,
+        tuple(blocks),
+        book.citations,
+        tuple(request.hits),
+        notes=tuple(notes),
+        confidence=confidence,
+        invented=invented,
+        generator=by,
+    )
 
 
-def caption(hit: Hit) -> str:
-    """Return what to write under a picture: its caption, else its file's name."""
-    return " ".join((hit.item.text or "").split()) or PurePath(hit.item.document.path).name
+def _checked(part: Statement, judge: Judge, book: _Book) -> Block:
+    """Return a sentence with its verdict and the numbers of what it cites."""
+    cited = part.hits
+    verdict: Verdict | None = None
+    if not cited and (traced := judge.trace(part.text)) is not None:
+        cited, verdict = (traced[0],), traced[1]
+    verdict = verdict or judge.judge(part.text, cited)
+    if part.start is not None and part.end is not None:
+        numbers: tuple[int, ...] = tuple(book.exact(hit, part.start, part.end) for hit in cited)
+    else:
+        numbers = tuple(book.whole(hit, verdict.spans.get(hit)) for hit in cited)
+    return Block("text", part.text, numbers, verdict.level, verdict.reason, opens=part.opens)
+
+
+def _part(span: Span, start: int, end: int) -> Span:
+    return span if span.start is None else replace(span, start=span.start + start, end=span.start + end)
+
+
+def description(hit: Hit, machine: str | None = None) -> tuple[str, Literal["caption", "machine", "name"]]:
+    """Return what to write under a picture and where that comes from.
+
+    Its caption; else what a machine that saw it wrote; else the name of its file.
+    """
+    if caption := " ".join((hit.item.text or "").split()):
+        return caption, "caption"
+    if machine := " ".join((machine or "").split()):
+        return machine, "machine"
+    return PurePath(hit.item.document.path).name, "name"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.generation.citations import Draft, Shown, Statement
+from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
 from commonplace.retrieval import Evidence
 from commonplace.space import QuestionVectors, Space
 from commonplace.store.segment import names, terms
 from commonplace.types import Hit, Item, text_view
 
-__all__ = ["ExtractiveGenerator"]
+__all__ = ["ExtractiveGenerator", "fitting", "split", "subject", "wants_pictures"]
 
 SENTENCES = 3
 PICTURES = 3
@@ -26,7 +26,10 @@ DIVERSITY = (
 )
 CLOSE = 0.75  # a further sentence must be worth this share of the best one
 ENOUGH = 0.5  # evidence under which nothing counts as an answer
+SHOWN = 0.3  # the same for a picture where pictures were asked for
 CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
+LIKELY = 0.2  # confidence of the best passage under which no sentence answers, where meaning was asked for
+PLAUSIBLE = 0.05  # confidence of a further passage under which its sentences are not read
 WORDS_ENOUGH = 0.3  # mean share of the question's words in sentence and passage, where words are all there is
 
 NOTHING_FOUND = "Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`)."
@@ -48,20 +51,30 @@ class ExtractiveGenerator:
         self._space = space
         self._evidence = evidence
 
-    def generate(self, question: str, vectors: QuestionVectors, hits: Sequence[Hit]) -> Draft:
-        """Return the draft for a question from its ranked hits; nothing relevant gives a draft with the reason."""
+    name = "extractive"
+    fallback = False
+
+    def generate(self, request: Request) -> Iterator[Part]:
+        """Yield sentences and pictures from the ranked hits, or why there is nothing to answer from."""
+        hits = request.hits
         if not hits:
-            return Draft(question, reason=NOTHING_FOUND)
-        statements = self._statements(question, vectors, hits)
-        shown = self._pictures(vectors, hits)
+            yield Nothing(NOTHING_FOUND)
+            return
+        statements = self._statements(request.question, request.vectors, hits)
+        shown = [Shown(n) for n in request.fitting]
         if not statements and not shown:
-            return Draft(question, reason=NOTHING_NEAR)
-        return Draft(question, tuple(_in_order(statements, shown, hits)))
+            yield Nothing(NOTHING_NEAR)
+            return
+        yield from _in_order(statements, shown, hits, first=wants_pictures(request.question))
 
     def _statements(self, question: str, vectors: QuestionVectors, hits: Sequence[Hit]) -> list[Statement]:
         passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
+        if vectors.text is not None and not vectors.notes:
+            if not any(hit.confidence >= LIKELY for _, hit in passages):
+                return []
+            passages = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
         # The same sentence in two places is quoted from the better one.
-        sentences = list({one.text: one for n, hit in reversed(passages) for one in _split(n, hit.item)}.values())
+        sentences = list({one.text: one for n, hit in reversed(passages) for one in split(n, hit.item)}.values())
         if not sentences:
             return []
         asked, named = terms(question), names(question)
@@ -73,11 +86,12 @@ class ExtractiveGenerator:
         speaks = np.array([holds[one.hit] for one in sentences])  # of what the question names
         query = vectors.text if vectors.text is not None else vectors.image
         rows: NDArray[np.float32] | None = None
-        if query is not None:
-            # Halfway between the sentence alone and under its headings, or every line below a good heading would do.
-            alone = [one.text for one in sentences]
-            texts = list(dict.fromkeys([*views, *alone]))  # without headings the two are one
-            vectors_of = dict(zip(texts, self._space.embed(texts), strict=True))
+        # Halfway between the sentence alone and under its headings, or every line below a good heading would do.
+        alone = [one.text for one in sentences]
+        texts = list(dict.fromkeys([*views, *alone]))  # without headings the two are one
+        read = None if query is None else self._space.embed(texts, "text" if vectors.text is not None else "image")
+        if query is not None and read is not None:
+            vectors_of = dict(zip(texts, read, strict=True))
             rows = np.array([vectors_of[view] + vectors_of[text] for view, text in zip(views, alone, strict=True)])
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             arm = "text->text" if vectors.text is not None else "image->text"
@@ -92,23 +106,26 @@ class ExtractiveGenerator:
             passages_with = {n for n, hit in passages if codes & terms(hit.item.text_view or "")}
             enough &= np.array([one.hit in passages_with for one in sentences])
         chosen = _choose(np.where(enough, worth, 0.0), rows)
-        return [Statement(one.text, one.hit, one.start, one.end) for one in (sentences[i] for i in chosen)]
-
-    def _pictures(self, vectors: QuestionVectors, hits: Sequence[Hit]) -> list[Shown]:
-        """Return the pictures with enough evidence from what was asked, best first."""
-        found: dict[str | None, Shown] = {}
-        for n, hit in enumerate(hits):
-            if hit.image is None or hit.item.picture in found:
-                continue
-            lines = (line for line in hit.arms if line.arm.startswith(("text->", "image->", "both->")))
-            cosines = {line.arm: np.array([line.score], np.float32) for line in lines}
-            near = any(self._evidence.nearness(arm, cosine)[0] >= ENOUGH for arm, cosine in cosines.items())
-            if near or (not cosines and hit.score >= WORDS_ENOUGH):  # a caption in a script the tower cannot read
-                found[hit.item.picture] = Shown(n)
-        return list(found.values())[:PICTURES]
+        return [Statement(one.text, (one.hit,), one.start, one.end) for one in (sentences[i] for i in chosen)]
 
 
-def _split(hit: int, item: Item) -> list[_Sentence]:
+def fitting(
+    evidence: Evidence, vectors: QuestionVectors, hits: Sequence[Hit], *, enough: float = ENOUGH
+) -> tuple[int, ...]:
+    """Return the numbers of the hits whose pictures have enough evidence from what was asked, best first."""
+    found: dict[str | None, int] = {}
+    for n, hit in enumerate(hits):
+        if hit.image is None or hit.item.picture in found:
+            continue
+        lines = (line for line in hit.arms if line.arm.startswith(("text->", "image->", "both->")))
+        cosines = {line.arm: np.array([line.score], np.float32) for line in lines}
+        near = any(evidence.nearness(arm, cosine)[0] >= enough for arm, cosine in cosines.items())
+        if near or (not cosines and hit.score >= WORDS_ENOUGH):  # a caption in a script the tower cannot read
+            found[hit.item.picture] = n
+    return tuple(found.values())[:PICTURES]
+
+
+def split(hit: int, item: Item) -> list[_Sentence]:
     """Return the sentences of a passage with their offsets; paragraphs, headings and list items end one too."""
     import sentencex
 
@@ -188,21 +205,57 @@ def _choose(worth: NDArray[np.float64], rows: NDArray[np.float32] | None) -> lis
     return chosen
 
 
-def _in_order(statements: list[Statement], shown: list[Shown], hits: Sequence[Hit]) -> list[Statement | Shown]:
-    """Return sentences by document (best first) and place, each picture after the words of its own document."""
-    documents = list(dict.fromkeys(hits[one.hit].item.document.id for one in statements))
+_SHOW = re.compile(
+    r"^\W*(?:(?:please|can|could|would|will|you|i|want|would like|to|let|me) )*(?:show|see|display|find me)\b"
+    r"|\b(?:picture|photo|photograph|image|drawing|diagram|figure|chart|screenshot)s? (?:of|with|that|where|showing)\b"
+    r"|what (?:does|do|did) .{1,80} look like|图片|照片|图像|截图|给我看|看看|长什么样",
+    re.IGNORECASE,
+)
+_WORDS_OF_SHOW = re.compile(
+    r"^\W*(?:(?:please|can|could|would|will|you|i|want|would like|to|let|me) )*"
+    r"(?:show|see|display|find me)\b(?: me| us)?"
+    r"(?: (?:a|an|the|some|any|all|your)? ?(?:picture|photo|photograph|image)s? (?:of|with|that|where|showing))?\b\s*",
+    re.IGNORECASE,
+)
 
-    def place(one: Statement | Shown) -> tuple[int, int, int]:
+
+def wants_pictures(question: str) -> bool:
+    """Return whether a question asks to be shown something: *show me*, *a photo of*, *what does it look like*."""
+    return _SHOW.search(question) is not None
+
+
+def subject(question: str) -> str:
+    """Return a question without the words that only ask to be shown something; what is left is what to look for."""
+    return _WORDS_OF_SHOW.sub("", question).strip() or question
+
+
+def _in_order(
+    statements: list[Statement], shown: list[Shown], hits: Sequence[Hit], *, first: bool
+) -> list[Statement | Shown]:
+    """Return sentences by document (best first) and place, each picture after the words that it belongs to.
+
+    Those are the last sentence of its own page or heading; else the last of its document; else it comes at the end, or
+    before everything where there are no sentences. With ``first`` pictures come before all sentences.
+    """
+    documents = list(dict.fromkeys(hits[one.hits[0]].item.document.id for one in statements))
+
+    def place(one: Statement) -> tuple[int, int, int]:
+        item = hits[one.hits[0]].item
+        return documents.index(item.document.id), item.span.page or 0, (item.span.start or 0) + (one.start or 0)
+
+    ordered = sorted(statements, key=place)
+    if first:
+        return [*shown, *ordered]
+    after: dict[int, list[Shown]] = {}
+    for one in shown:
         item = hits[one.hit].item
-        return (
-            documents.index(item.document.id),
-            item.span.page or 0,
-            (item.span.start or 0) + (one.start if isinstance(one, Statement) else 0),
-        )
-
-    parts: list[Statement | Shown] = sorted(statements, key=place)
-    for one in reversed(shown):
-        document = hits[one.hit].item.document.id
-        after = [i for i, part in enumerate(parts) if hits[part.hit].item.document.id == document]
-        parts.insert(after[-1] + 1 if after else len(parts) if statements else 0, one)
+        near = [
+            (other.span.page == item.span.page and other.title == item.title, i)
+            for i, part in enumerate(ordered)
+            if (other := hits[part.hits[0]].item).document.id == item.document.id
+        ]
+        after.setdefault(max(near)[1] if near else len(ordered) - 1, []).append(one)
+    parts: list[Statement | Shown] = list(after.get(-1, ()))
+    for i, statement in enumerate(ordered):
+        parts += [statement, *after.get(i, ())]
     return parts

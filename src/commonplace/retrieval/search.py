@@ -161,6 +161,10 @@ def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: in
                 inside, asks = partition, vector
                 if name == partition == "image" and vectors.look is not None:
                     inside, asks = "look", vectors.look  # pictures are compared by their looks, where these are known
+                if vectors.divided and crosses:
+                    if vectors.across is None and name == "text":
+                        continue  # words and pictures have no common space
+                    inside, asks = ("image", vectors.across) if name == "text" else ("across", vector)
                 arms[f"{no}{name}->{partition}"] = _Arm(
                     partial(store.search, inside, asks, depth, where, offset=crosses),
                     partial(store.score, inside, asks, offset=crosses),

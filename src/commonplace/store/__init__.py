@@ -1,6 +1,7 @@
 """Stores hold documents, items, vectors and full text; they know nothing of encoders."""
 
 from commonplace.store.base import Entry, Fault, Ranked, Store
+from commonplace.store.database import abandoned
 from commonplace.store.local import LocalStore, model_of
 from commonplace.store.migration import Batch, Beside, Migration, give_up, other
 
@@ -13,6 +14,7 @@ __all__ = [
     "Migration",
     "Ranked",
     "Store",
+    "abandoned",
     "give_up",
     "model_of",
     "other",

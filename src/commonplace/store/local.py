@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
-from commonplace.store.database import Database
+from commonplace.store.compression import Compression, compression_of, keep
+from commonplace.store.database import MARK, Database, abandoned, mark, marked, one_machine
 from commonplace.store.index import Index, Selection
-from commonplace.store.partition import Partition, Settings, blocks, check_space, stray, vectors_of
-from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum
+from commonplace.store.partition import Partition, Settings, blocks, check_space, now, stray, vectors_of
+from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum, seal
 from commonplace.store.segment import index_words, question_words
 from commonplace.store.snapshot import sums
 from commonplace.store.upkeep import Doctor, backup, restored
@@ -79,7 +80,7 @@ class LocalStore:
         self._folder = folder
         self._lock = threading.RLock()
         self._partitions: dict[str, Partition] = {}
-        self._counted: dict[str, tuple[str, str, int]] = {}  # lineage, generation, rows; by table
+        self._counted: dict[str, tuple[str, int, int]] = {}  # lineage, generation, rows; by table
         self._fused: tuple[str, int, str, Index] | None = None  # lineage, generation, name
         self._allowed_sets: dict[Filter, tuple[str, int, Selection]] = {}  # lineage and highest key; latest used last
         try:
@@ -88,6 +89,7 @@ class LocalStore:
             raise CollectionError(
                 f"the collection folder {folder} cannot be used ({problem.strerror}): choose another with --collection"
             ) from problem
+        one_machine(folder)
         self._database = Database(folder / "collection.db")
         self._settings = Settings(
             self._database,
@@ -106,6 +108,11 @@ class LocalStore:
     def _make(self, folder: Path, space: str, fingerprint: str | None) -> None:
         """Make the tables where there are none; refuse what another version, model or program made."""
         version = self._version()
+        if version == 0 and marked(folder) != ("", -1):
+            raise CollectionError(
+                f"{folder} held a collection, and its {self._database.path.name} is gone or empty: put it back, or "
+                f"delete {folder / MARK} and restore a backup"
+            )
         if version == 0 and fingerprint is not None:
             with self._database.write() as database:
                 if self._version() == 0:  # nobody else was faster
@@ -135,8 +142,8 @@ class LocalStore:
         if fingerprint is not None and made.get("fingerprint") != fingerprint:
             raise ModelMismatch(
                 f"the collection at {folder} was made with the model {made.get('space')} "
-                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with that model, or change its "
-                "model with `commonplace migrate`"
+                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {made.get('space')}, "
+                "or change its model with `commonplace migrate`"
             )
         if version < SCHEMA_VERSION:
             self._upgrade(folder)
@@ -144,6 +151,7 @@ class LocalStore:
             with self._database.write() as database:  # the same model in another place
                 check_space(database, self._settings)
                 database.execute("INSERT OR REPLACE INTO meta VALUES ('model', ?)", (_to_sql(self._model),))
+        self._catch_loss()
 
     def _upgrade(self, folder: Path) -> None:
         """Bring the tables of an older version up to this one, in one transaction."""
@@ -159,6 +167,7 @@ class LocalStore:
                 for statement in UPGRADES[version].strip().split(";\n"):
                     database.execute(statement.rstrip(";"))
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            seal(database)
 
     def _version(self) -> int:
         ((version,),) = self._database.all("PRAGMA user_version")
@@ -175,6 +184,22 @@ class LocalStore:
             check_space(database, self._settings)
             yield database
             database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
+            reached = now(database)
+        mark(self._folder, *reached)
+
+    def _catch_loss(self) -> None:
+        """Begin a new history where committed transactions are gone: their keys may be given to other items now."""
+        lineage, committed = marked(self._folder)  # before the database is looked at, which others may add to
+        with self._database.snapshot() as database:
+            own, generation = now(database)
+            behind = committed - generation
+            if behind <= 0 or lineage != own:
+                return
+        log.warning("%s has lost %d committed changes: run `commonplace doctor`", self._folder, behind)
+        if self._database.writable:
+            with self._database.write() as database:
+                database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
+                database.execute("INSERT OR REPLACE INTO meta VALUES ('lost', ?)", (str(behind),))
 
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""
@@ -292,6 +317,23 @@ class LocalStore:
         self._settle(always=True)
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def compress(self, recall: float | None) -> dict[str, Compression]:
+        """Keep the rows that are searched as the smallest kind that reaches ``recall`` of the exact best ten, measured
+        on this collection; None: as they are. Returns the choice by partition: those of 50,000 rows or more.
+
+        A part of the ranking state: every process follows. The vectors in the database stay as they are.
+        """
+        names = self._names()
+        found = {} if recall is None else {name: self._partition(name).compress(recall) for name in names}
+        made = {name: one for name, one in found.items() if one is not None}
+        with self._write() as database:
+            before = compression_of(database)
+            keep(database, made)
+        for name in names:
+            kinds = {one[name].kind if name in one else "float32" for one in (before, made)}
+            self._partition(name).settle(always=len(kinds) > 1)
+        return made
+
     def check(self, *, repair: bool = False) -> list[Fault]:
         """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
         faults = Doctor(self._settings, repair=repair).run()
@@ -334,7 +376,7 @@ class LocalStore:
         names = self._names()
         for name in names:
             self._partition(name).settle(always=always)
-        for path in stray(self._folder, names):
+        for path in (*stray(self._folder, names), *abandoned(self._folder)):
             path.unlink(missing_ok=True)
         if self._database.all("SELECT count(*) FROM removed")[0][0] > REMOVED_KEPT:
             with self._database.write() as database:
@@ -468,8 +510,8 @@ class LocalStore:
         ((count,),) = self._database.all("SELECT count(*) FROM beside_vectors")
         width = self._database.all("SELECT length(vector) FROM beside_vectors LIMIT 1")
         return {
-            "model": made["beside:space"],
-            "fingerprint": made["beside:fingerprint"],
+            "model": made.get("beside:space", ""),
+            "fingerprint": made.get("beside:fingerprint", ""),
             "unfinished": "beside:served" not in made,
             "vectors": count,
             "bytes": count * width[0][0] if width else 0,
@@ -502,7 +544,13 @@ class LocalStore:
     def entries(self, keys: Sequence[int]) -> dict[int, Entry]:
         """Return the items with these keys; a key that is gone is absent."""
         wanted = [int(key) for key in keys]
-        views = self.views(wanted)
+        partitions: dict[int, set[str]] = {}
+        strange: set[int] = set()
+        question = "SELECT checksum, item, partition, view FROM views WHERE item IN (%s)"
+        for expected, key, partition, view in self._rows(question, wanted):
+            partitions.setdefault(key, set()).add(partition)
+            if checksum(key, partition, view) != expected:
+                strange.add(key)
         found: dict[int, Entry] = {}
         rows = self._rows(
             "SELECT i.key, i.id, i.document, i.modality, i.span, i.text, i.title, i.picture, i.checksum, d.checksum, "
@@ -512,12 +560,12 @@ class LocalStore:
         )
         for key, id_, owner, modality, span, text, title, picture, own_sum, document_sum, *document in rows:
             item_sum = checksum(id_, owner, modality, span, text, title, picture)
-            if (item_sum, checksum(*document)) != (own_sum, document_sum):
+            if (item_sum, checksum(*document)) != (own_sum, document_sum) or key in strange:
                 log.warning("item %s is damaged and left out: run `commonplace doctor`", id_)
                 continue
             item = Item(id_, _document(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
-            if key in views:  # else removed since
-                found[key] = Entry(item, views[key][1])
+            own = partitions.get(key, set())
+            found[key] = Entry(item, frozenset(own | {"lexical"} if text else own))
         return found
 
     def thumbnail(self, picture: str) -> bytes | None:
@@ -583,10 +631,10 @@ class LocalStore:
     def _total(self, table: str, column: str) -> int:
         """Return how many rows a table has: counted once a generation, as a million takes milliseconds."""
         with self._lock, self._database.snapshot() as database:
-            now = _meta(database, "lineage"), _meta(database, "generation")
-            if self._counted.get(table, ("", "", 0))[:2] != now:
+            here = now(database)
+            if self._counted.get(table, ("", 0, 0))[:2] != here:
                 ((count,),) = database.execute(f"SELECT count({column}) FROM {table}")
-                self._counted[table] = (*now, count)
+                self._counted[table] = (*here, count)
             return self._counted[table][2]
 
     def _allowed(self, where: Filter) -> Selection | None:
@@ -631,7 +679,7 @@ class LocalStore:
         """Return the index of views fused early: in memory, the last weight alone, built anew after a change."""
         with self._lock, self._database.snapshot() as database:
             check_space(database, self._settings)
-            lineage, generation = _meta(database, "lineage"), int(_meta(database, "generation"))
+            lineage, generation = now(database)
             if self._fused is None or self._fused[:3] != (lineage, generation, name):
                 self._fused = None  # before the next one is made: it is a copy of every vector
                 self._fused = (lineage, generation, name, Index(None, *self._fuse(alpha)))
@@ -712,9 +760,9 @@ def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[s
             strict=True,
         ),
     )
+    views = [(keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)]
     database.executemany(
-        f"INSERT OR IGNORE INTO {beside}views VALUES (?, ?, ?)",
-        ((keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)),
+        f"INSERT OR IGNORE INTO {beside}views VALUES (?, ?, ?, ?)", ((*view, checksum(*view)) for view in views)
     )
 
 

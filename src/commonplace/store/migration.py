@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,7 +140,14 @@ class Migration:
 def only_one(store: LocalStore) -> Iterator[None]:
     """Keep every other process from migrating the collection. Raises CollectionError where one is at it."""
     path = store._folder / "migrate"
-    with lock(path) as mine:
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(lock(path))
+        except OSError as problem:
+            raise CollectionError(
+                f"{store._folder} cannot be locked ({problem.strerror}): check its permissions, and that it is on a "
+                "disk of this machine"
+            ) from problem
         if not mine:
             raise CollectionError(f"{holder(path)} is migrating {store._folder}: wait until it has finished")
         yield
@@ -170,7 +177,9 @@ def beside(database: sqlite3.Connection) -> Beside | None:
     made = {name.removeprefix("beside:"): value for name, value in _meta(database) if name.startswith("beside:")}
     if not made:
         return None
-    return Beside(made["space"], made["fingerprint"], _from_sql(made.get("model", "")), "served" in made)
+    return Beside(
+        made.get("space", ""), made.get("fingerprint", ""), _from_sql(made.get("model", "")), "served" in made
+    )
 
 
 def exchange(database: sqlite3.Connection) -> None:
@@ -202,7 +211,7 @@ def _meta(database: sqlite3.Connection) -> list[tuple[str, str]]:
 def _last(database: sqlite3.Connection) -> int:
     """Return the key up to which all items are embedded beside."""
     row = database.execute("SELECT value FROM meta WHERE name = 'beside:last'").fetchone()
-    return int(row[0]) if row else 0
+    return int(row[0]) if row and row[0].isdigit() else 0
 
 
 def _put(database: sqlite3.Connection, values: Mapping[str, str | bytes]) -> None:

@@ -1,0 +1,278 @@
+"""Are answers right, do their citations hold, does it know when to be silent, are lies caught, what does it cost?
+
+    python benchmarks/answers.py [--split dev]
+
+Everything is asked with ``Collection.ask`` over files that ``Collection.add`` read. XQuAD's even paragraphs (and the
+even questions of Cranfield, the dev pictures of Flickr8k) are dev: thresholds were chosen on them; the odd ones are test. Retrieval is
+over everything in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import commonplace as cp
+from common import ROOT, data, flickr8k, interval, keep, machine, table
+from commonplace.generation import Judge
+from commonplace.generation.extractive import split as sentences_of
+from liar import LIES, hit, lies, paraphrases
+
+TIMED = 25
+
+
+def percent(values: Sequence[bool]) -> str:
+    mean, low, high = (100 * v for v in interval([float(v) for v in values]))
+    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
+
+
+def flat(text: str) -> str:
+    return re.sub(r"\W+", "", text).casefold()
+
+
+def xquad(language: str) -> list[dict[str, Any]]:
+    articles = json.loads((data("xquad") / f"xquad.{language}.json").read_text(encoding="utf-8"))["data"]
+    return [paragraph for article in articles for paragraph in article["paragraphs"]]
+
+
+def cranfield() -> tuple[list[str], list[str]]:
+    """Return abstracts and questions."""
+
+    def records(name: str) -> list[str]:
+        text = (data("cranfield") / name).read_text()
+        return [" ".join(one.split(".W\n", 1)[1].split()) for one in re.split(r"^\.I ", text, flags=re.M)[1:]]
+
+    return records("cran.all.1400"), records("cran.qry")
+
+
+def collection(work: Path, name: str, texts: Sequence[str]) -> cp.Collection:
+    if (work / f"{name}.kb").exists():
+        return cp.open(work / f"{name}.kb")
+    folder = work / name
+    folder.mkdir()
+    for n, text in enumerate(texts):
+        (folder / f"{n:04}.txt").write_text(text or "-", encoding="utf-8")
+    kb = cp.open(work / f"{name}.kb")
+    print(name, kb.add(folder, progress=False), flush=True)
+    return kb
+
+
+def spans(kb: cp.Collection, asked: Sequence[dict[str, Any]]) -> dict[str, list[bool]]:
+    """Return, for each question with a gold span, what its extractive answer is like."""
+    found: dict[str, list[bool]] = {name: [] for name in ("silent", "gold", "resolves", "short")}
+    for qa in asked:
+        answer = kb.ask(qa["question"])
+        text = flat(" ".join(block.text for block in answer.blocks))
+        found["silent"].append(answer.abstained)
+        found["gold"].append(any(flat(one["text"]) in text for one in qa["answers"]))
+        found["short"].append(sum(block.kind == "text" for block in answer.blocks) <= 3)
+        if not answer.abstained:
+            found["resolves"].append(resolves(answer))
+    return found
+
+
+def resolves(answer: cp.Answer) -> bool:
+    """Return whether every marker leads to a source whose file holds the quoted words where its span says."""
+    for block in answer.blocks:
+        if not block.citations:
+            return False
+        for number in block.citations:
+            one = answer.citation(number)
+            text = Path(one.hit.item.document.path).read_text(encoding="utf-8")
+            if flat(text[one.span.start : one.span.end]) != flat(one.quote or "?"):
+                return False
+    return True
+
+
+def left_out(kb: cp.Collection, asked: Sequence[dict[str, Any]]) -> list[bool]:
+    """Return, for questions that are answered, whether the answer changes when its first cited document is removed."""
+    changed = []
+    for qa in asked:
+        before = kb.ask(qa["question"])
+        if before.abstained:
+            continue
+        path = before.citations[0].hit.item.document.path
+        kb.remove(path)
+        after = kb.ask(qa["question"])
+        changed.append([b.text for b in after.blocks] != [b.text for b in before.blocks])
+        kb.add(path, progress=False)
+    return changed
+
+
+def shown(work: Path, part: str, questions: int | None) -> dict[str, list[bool]]:
+    """Return, for captions asked as *show me*, whether the picture is in the answer, and among the first 3 found."""
+    folder = work / f"photographs-{part}"
+    folder.mkdir()
+    found: dict[str, list[bool]] = {"answer": [], "search": [], "first": []}
+    pictures = flickr8k(part)
+    for name in pictures:
+        shutil.copy(data("flickr8k") / "images" / name, folder / name)
+    with cp.open(work / f"photographs-{part}.kb") as kb:
+        print("photographs", kb.add(folder, progress=False), flush=True)
+        for name, captions in list(pictures.items())[:questions]:
+            hits = kb.search(captions[0], k=3, modality="image")
+            found["search"].append(name in [Path(one.item.document.path).name for one in hits])
+            answer = kb.ask(f"Show me {captions[0][0].lower()}{captions[0][1:]}")
+            shown = [
+                Path(answer.citation(b.citations[0]).hit.item.document.path).name
+                for b in answer.blocks
+                if b.kind == "image"
+            ]
+            found["answer"].append(name in shown)
+            found["first"].append(bool(answer.blocks) and answer.blocks[0].kind == "image")
+    return found
+
+
+def caught(kb: cp.Collection, paragraphs: Sequence[dict[str, Any]]) -> dict[str, list[bool]]:
+    """Return by kind of sentence whether it was not called supported (of true ones: whether it was)."""
+    draw = random.Random(0)
+    found: dict[str, list[bool]] = {}
+    for paragraph in paragraphs:
+        passage = paragraph["context"]
+        others = [one["context"] for one in paragraphs if one is not paragraph]
+        true = draw.choice(sentences_of(0, hit("a", passage).item)).text
+        for kind, lie, cited in lies(true, passage, others, draw):
+            level = Judge(kb.space, kb.evidence, [hit("b", cited)]).judge(lie, [0]).level
+            found.setdefault(kind, []).append(level != "supported")
+        judge = Judge(kb.space, kb.evidence, [hit("a", passage)])
+        found.setdefault("true", []).append(judge.judge(true, [0]).level == "supported")
+        for right, wrong in paraphrases(paragraph["qas"], passage):
+            level = judge.judge(right, [0]).level
+            found.setdefault("true, reworded", []).append(level == "supported")
+            found.setdefault("true, reworded, at least weak", []).append(level != "unsupported")
+            found.setdefault("another's answer, reworded", []).append(judge.judge(wrong, [0]).level != "supported")
+    return found
+
+
+def times(kb: cp.Collection, questions: Sequence[str]) -> list[list[str]]:
+    """Return rows of medians in ms: retrieval, and what first block and answer take beyond it."""
+    command = [sys.executable, "-m", "tests.generation.liar"]
+    rows = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        chat = cp.ChatGenerator("honest", base_url=server.stdout.readline().strip())
+        plain = kb.generator
+        try:
+            for name, generator in (("extractive", plain), ("a chat server that answers at once", chat)):
+                kb.generator = generator
+                search, first, total, call = [], [], [], []
+                for question in questions:
+                    began = time.perf_counter()
+                    kb.search(question, k=12)
+                    searched = time.perf_counter() - began
+                    began = time.perf_counter()
+                    seen = None
+                    for part in kb.stream(question):
+                        if seen is None and isinstance(part, (cp.Block, cp.Answer)):
+                            seen = time.perf_counter() - began
+                    done = time.perf_counter() - began
+                    search.append(searched)
+                    first.append((seen or done) - searched)
+                    total.append(done - searched)
+                    if generator is chat:
+                        began = time.perf_counter()
+                        list(chat.write([{"role": "system", "content": ""}, {"role": "user", "content": "x"}], 10))
+                        call.append(time.perf_counter() - began)
+                medians = [1000 * statistics.median(v) if v else 0.0 for v in (search, first, total, call)]
+                ours = "all" if generator is plain else f"{100 * (1 - medians[3] / medians[2]):.0f}%"
+                rows.append([name, *(f"{one:.0f}" for one in medians[:3]), ours])
+        finally:
+            kb.generator = plain
+            server.kill()
+    return rows
+
+
+def main() -> None:
+    """Measure, print and keep the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--split", choices=("dev", "test"), default="test", help="dev: print only, keep nothing")
+    parser.add_argument("--questions", type=int, help="of each kind at most (default: all)")
+    parser.add_argument("--work", type=Path, help="keep the collections here, and use those that are there")
+    options = parser.parse_args()
+    split, most = options.split, options.questions
+    odd = split == "test"
+    english, chinese = xquad("en"), xquad("zh")
+    abstracts, aero = cranfield()
+    mine = [qa for n, one in enumerate(english) for qa in one["qas"] if n % 2 == odd]
+    theirs = aero[odd::2][:most]
+    draw = random.Random(0)
+    mine = draw.sample(mine, min(most or len(mine), len(mine)))
+    with tempfile.TemporaryDirectory() as folder:
+        work = options.work or Path(folder)
+        kb = collection(work, "xquad", [one["context"] for one in english])
+        answers = spans(kb, mine)
+        off = [kb.ask(q).abstained for q in theirs]
+        print("asked", flush=True)
+        loo = left_out(kb, mine[: (most or 600) // 10])
+        checked = caught(kb, [one for n, one in enumerate(english) if n % 2 == odd][: (most or 10**6) // 2])
+        print("lied", flush=True)
+        timed = times(kb, [qa["question"] for qa in mine[:TIMED]]) if odd else []
+        flying = collection(work, "cranfield", abstracts)
+        answered = [flying.ask(q).abstained for q in theirs]
+        off_there = [flying.ask(qa["question"]).abstained for qa in mine[: len(theirs)]]
+        print("flown", flush=True)
+        zh = spans(collection(work, "xquad-zh", [one["context"] for one in chinese]),
+                   [qa for n, one in enumerate(chinese) for qa in one["qas"] if n % 2 == odd][:most])  # fmt: skip
+        pictures = shown(work, split, most)
+    rows = [
+        ["XQuAD-en: the gold span is in the extractive answer", percent(answers["gold"]), ">= 70"],
+        [
+            "the same, of those answered",
+            percent([g for g, s in zip(answers["gold"], answers["silent"], strict=True) if not s]),
+            "",
+        ],
+        ["answers of at most 3 sentences", percent(answers["short"]), "100"],
+        ["every marker leads to its words in the source", percent(answers["resolves"]), "100"],
+        ["the answer changes when its first cited document is removed", percent(loo), "100"],
+        ["XQuAD-zh, by words alone: the gold span is in the answer", percent(zh["gold"]), "reported"],
+        ["XQuAD-zh: abstains", percent(zh["silent"]), "reported"],
+        ["Flickr8k, *show me*: the picture is in the answer", percent(pictures["answer"]), "as in search"],
+        ["the same captions, search: among the first 3 pictures", percent(pictures["search"]), ""],
+        ["*show me* answers that begin with a picture", percent(pictures["first"]), ""],
+        ["wrongly abstains: XQuAD's questions, XQuAD", percent(answers["silent"]), "<= 5"],
+        ["wrongly abstains: Cranfield's questions, Cranfield", percent(answered), "<= 5"],
+        ["rightly abstains: Cranfield's questions, XQuAD", percent(off), ">= 90"],
+        ["rightly abstains: XQuAD's questions, Cranfield", percent(off_there), ">= 90"],
+    ]
+    kinds = [[f"lie: {kind}", str(len(checked[kind])), percent(checked[kind])] for kind in LIES]
+    kinds += [
+        [name, str(len(checked[name])), percent(checked[name])]
+        for name in ("another's answer, reworded", "true", "true, reworded", "true, reworded, at least weak")
+    ]
+    text = "\n\n".join(
+        [
+            f"Measured on {machine()}; {split} questions"
+            + (f", a sample of at most {most} of each kind" if most else "")
+            + "; percent, with 95% bootstrap intervals over questions.",
+            table(["what", "percent", "goal"], rows),
+            "**Checked citations**: lies told of real sentences that are not called supported; true ones that are. Swapped numbers and "
+            "names come from the same passage. *Reworded* puts an answer in the place of its question's *who* or *which*; *another's answer* is of the "
+            "same passage.",
+            table(["sentence", "count", "percent"], kinds),
+            "**Time**, medians in ms over plain retrieval, on a machine shared with other work",
+            table(
+                ["generator", "retrieval", "first sentence, more", "whole answer, more", "our code's share of that"],
+                timed,
+            ),
+        ]
+    )
+    if odd:
+        keep("answers", text, {"rows": rows, "checked": kinds, "times": timed})
+    else:
+        print(text, Counter(answers["silent"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""A conversation: a follow-up question is made self-contained before it is searched for."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from commonplace.errors import GeneratorError
+from commonplace.store.segment import terms
+from commonplace.types import Answer
+
+__all__ = ["Conversation", "Rewriter", "Turn", "carried_over", "depends"]
+
+TURNS = 6  # that are remembered
+CARRIED = 12  # words of an earlier question that a follow-up takes over at most
+
+
+@runtime_checkable
+class Rewriter(Protocol):
+    """Puts a follow-up question into words that need no history."""
+
+    def self_contained(self, question: str, history: Sequence[tuple[str, str]]) -> str:
+        """Return the question in full; ``history`` holds (question, answer) pairs, oldest first.
+
+        Raises GeneratorError where it cannot.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question as it was asked and as it was searched for, and its answer."""
+
+    question: str
+    searched: str
+    answer: Answer
+
+
+class Conversation:
+    """Questions that build on each other; made by :meth:`commonplace.Collection.chat`.
+
+    ``stream`` is the collection's. A follow-up is put in full by the ``rewriter``, where there is one, else by
+    :func:`carried_over`; it takes over the picture of the question before where it has none of its own. The last
+    ``turns`` turns are remembered.
+    """
+
+    def __init__(
+        self, stream: Callable[..., Iterator[Any]], rewriter: Rewriter | None = None, *, turns: int = TURNS
+    ) -> None:
+        self._stream = stream
+        self._rewriter = rewriter
+        self._turns: deque[Turn] = deque(maxlen=turns)
+        self._image: Any = None
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What was said, oldest first."""
+        return tuple(self._turns)
+
+    def ask(self, text: str, *, image: Any = None) -> Answer:
+        """Answer a question with those before it in mind; arguments and errors as for :meth:`Collection.ask`."""
+        for part in self.stream(text, image=image):
+            if isinstance(part, Answer):
+                return part
+        raise AssertionError("a stream ends with its answer")
+
+    def stream(self, text: str, *, image: Any = None) -> Iterator[Any]:
+        """Yield what :meth:`Collection.stream` does; an unfinished answer is not remembered."""
+        follows = bool(self._turns) and depends(text)
+        searched = self._in_full(text) if follows else text
+        if follows and image is None:
+            image = self._image
+        for part in self._stream(text, image=image, searched=searched if searched != text else None):
+            if isinstance(part, Answer):
+                self._turns.append(Turn(text, searched, part))
+                self._image = image
+            yield part
+
+    def _in_full(self, text: str) -> str:
+        if self._rewriter is not None:
+            history = [(turn.searched, _said(turn.answer)) for turn in self._turns]
+            try:
+                return self._rewriter.self_contained(text, history)
+            except GeneratorError:
+                pass  # the rule does; what is wrong with the model, its answer will say
+        return carried_over(text, self._turns[-1].searched)
+
+
+def _said(answer: Answer) -> str:
+    return answer.reason or "" if answer.abstained else " ".join(block.text for block in answer.blocks)
+
+
+_REFERS = re.compile(
+    r"\b(?:it|its|they|them|their|he|him|his|she|her|hers|this|that|these|those|there|then|one|ones|same|such|former"
+    r"|latter|other|others|another|else)\b|[它他她这那其该此]|刚才|同样|还有",
+    re.IGNORECASE,
+)
+_BEGINS = re.compile(
+    r"^\W*(?:and|or|but|so|also|then|what about|how about|what else|why|how so|since when|really|more)\b"
+    r"|^\W*(?:那么?|还有|另外|为什么|呢)|呢\W*$",
+    re.IGNORECASE,
+)
+
+
+def depends(question: str) -> bool:
+    """Return whether a question seems to need the one before it.
+
+    It does where it says *it*, *they*, *there* and the like, begins with *and*, *what about*, *why*, or has at most
+    one telling word.
+    """
+    few = len(terms(question)) <= 1
+    return few or bool(_BEGINS.search(question)) or bool(_REFERS.search(question))
+
+
+def carried_over(question: str, before: str) -> str:
+    """Return a follow-up with the telling words of the question before it that it lacks, at most twelve.
+
+    *What about the south pump?* after *Which seal does the north pump need?* is searched for as *What about the south
+    pump? (seal, need)*: where it begins with *what about*, a word that its own subject stands beside (*pump*) takes the
+    place of the old subject's others (*north*).
+    """
+    own = terms(question)
+    words = _telling(before)
+    if re.match(r"\W*(?:and |or |but )?(?:what|how) about\b", question, re.IGNORECASE):
+        # The words just before a shared one belong to the old subject: north in "the north pump".
+        replaced = {i - 1 for i, word in enumerate(words) if i and terms(word) & own}
+        words = [word for i, word in enumerate(words) if i not in replaced]
+    carried = [word for word in dict.fromkeys(words) if not terms(word) & own][:CARRIED]
+    return f"{question} ({', '.join(carried)})" if carried else question
+
+
+def _telling(question: str) -> list[str]:
+    """Return the words of a question that say something about its subject, in order."""
+    everything = terms(question)
+    found = [word for word in re.findall(r"\w+", question) if terms(word) & everything and not _REFERS.fullmatch(word)]
+    return [word for word in found if word.casefold() not in _ASKING]
+
+
+_ASKING = frozenset("what which who whom whose when where why how about tell me show and or but".split())  # noqa: SIM905

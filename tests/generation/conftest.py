@@ -1,0 +1,68 @@
+"""What the tests of answers share: the server that lies, in a process of its own, and passages to lie about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from commonplace.generation import ChatGenerator, Judge, Request, cite, fitting, generated
+from commonplace.generation.extractive import ExtractiveGenerator
+from commonplace.retrieval import Evidence
+from commonplace.space import Space
+from commonplace.types import Answer, ArmScore, Document, Hit, Item, Question, Span
+
+PASSAGES = (
+    "The north pump needs the blue seal and runs at 9 bar. The south pump runs at 6 bar. It must not run dry.",
+    "Reuben Harrow built the mill in 1893. Harriet Lowe sold it on 4 May 1921 for 1,200 pounds.",
+    "The garden has 14 apple trees, none of which was planted before 1950.",
+)
+
+
+def hit(
+    number: int,
+    text: str | None,
+    *,
+    title: str | None = None,
+    name: str | None = None,
+    picture: str | None = None,
+    near: float = 0.0,
+) -> Hit:
+    path = name or f"/docs/{number}.md"
+    document = Document(f"d{number}", f"file:///{number}", path, "image/png" if picture else "text/plain")
+    span = Span() if picture else Span(start=0, end=len(text or ""))
+    item = Item(f"i{number}", document, "image" if picture else "text", span, text, title, picture)
+    arms = (ArmScore("text->image", near, 1, 1.0, 0.5),) if picture else (ArmScore("lexical", 1.0, 1, 1.0, 0.5),)
+    return Hit(item, 0.9, arms, path if picture else None, confidence=0.9)
+
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture(scope="session")
+def evidence(space: Space) -> Evidence:
+    return Evidence.from_bundle(space.bundle.spec)
+
+
+@pytest.fixture
+def ask(space: Space, evidence: Evidence, liar: str) -> Ask:
+    """Ask a model of the lying server about passages, through the whole road from generator to answer."""
+
+    def one(
+        model: str,
+        hits: Sequence[Hit] | None = None,
+        question: str = "Which seal does the north pump need?",
+        crop: Callable[[str], bytes | None] = lambda _: None,
+        **settings: Any,
+    ) -> Answer:
+        hits = [hit(n, text) for n, text in enumerate(PASSAGES)] if hits is None else hits
+        generator = ChatGenerator(model, **{"base_url": liar, "timeout": 5.0, "fallback": False, **settings})
+        vectors = space.ask(Question(question))
+        request = Request(question, vectors, hits, fitting(evidence, vectors, hits), crop=crop)
+        parts = generated(generator, ExtractiveGenerator(space, evidence), request)
+        *_, answer = cite(parts, request, Judge(space, evidence, hits), by=generator.name)
+        assert isinstance(answer, Answer)
+        return answer
+
+    return one

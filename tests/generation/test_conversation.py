@@ -1,0 +1,100 @@
+"""Follow-up questions are put in full before the search: by the model, else by a rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import commonplace as cp
+from commonplace.generation.conversation import carried_over, depends
+
+
+@pytest.mark.parametrize(
+    ("question", "before", "searched"),
+    [
+        (
+            "What about the south pump?",
+            "Which seal does the north pump need?",
+            "What about the south pump? (seal, need)",
+        ),
+        ("Who built it?", "When was the mill at Lowe Farm sold?", "Who built it? (mill, Lowe, Farm, sold)"),
+        ("Why?", "The garden has no trees", "Why? (garden, no, trees)"),
+        ("它的压力是多少？", "北边的水泵", "它的压力是多少？ (北边的水泵)"),
+    ],
+)
+def test_a_follow_up_takes_over_what_it_lacks(question: str, before: str, searched: str) -> None:
+    assert depends(question) and carried_over(question, before) == searched
+
+
+@pytest.mark.parametrize(
+    "question", ["Which seal does the north pump need?", "Who built the mill in 1893?", "水泵需要什么密封圈"]
+)
+def test_a_question_that_stands_alone_is_left_alone(question: str) -> None:
+    assert not depends(question)
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "north.txt").write_text("The north pump needs the blue seal.", encoding="utf-8")
+    (folder / "south.txt").write_text("The south pump needs the brass seal.", encoding="utf-8")
+    (folder / "mill.txt").write_text("Reuben Harrow built the mill in 1893.", encoding="utf-8")
+    return folder
+
+
+def test_a_conversation_by_rule(tmp_path: Path, docs: Path) -> None:
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(docs)
+        talk = kb.chat(path=str(docs))
+        assert "blue" in talk.ask("Which seal does the north pump need?").blocks[0].text
+        answer = talk.ask("What about the south pump?")
+        assert "brass" in answer.blocks[0].text and answer.question == "What about the south pump?"
+        assert answer.searched and "seal" in answer.searched
+        alone = talk.ask("Who built the mill in 1893?")
+        assert alone.searched is None and "Reuben" in alone.blocks[0].text
+        for n in range(10):
+            talk.ask(f"Who built mill number {n} in 1893?")
+        assert len(talk.turns) == 6
+
+
+def test_a_conversation_by_the_model(tmp_path: Path, docs: Path, liar: str) -> None:
+    with cp.open(tmp_path / "kb", generator=cp.ChatGenerator("honest", base_url=liar)) as kb:
+        kb.add(docs)
+        talk = kb.chat()
+        talk.ask("Which seal does the north pump need?")
+        answer = talk.ask("And the other one?")
+        assert answer.searched == "Which seal does the south pump need?" and "brass" in answer.blocks[0].text
+
+
+def test_the_rule_stands_in_for_a_model_that_fails(tmp_path: Path, docs: Path) -> None:
+    dead = cp.ChatGenerator("x", base_url="http://127.0.0.1:9/v1", retries=0)
+    with cp.open(tmp_path / "kb", generator=dead) as kb:
+        kb.add(docs)
+        talk = kb.chat()
+        talk.ask("Which seal does the north pump need?")
+        answer = talk.ask("What about the south pump?")
+        assert "brass" in answer.blocks[0].text and any("no server" in note for note in answer.notes)
+
+
+def test_a_picture_stays_in_the_conversation(tmp_path: Path, docs: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(docs / "red.png")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(docs)
+        talk = kb.chat()
+        talk.ask("Which picture shows this?", image=docs / "red.png")
+        followed = talk.ask("and the same in blue?")
+        assert any(arm.arm.startswith("image->") for hit in followed.hits for arm in hit.arms)
+        alone = talk.ask("Who built the mill in 1893?")
+        assert not any(arm.arm.startswith("image->") for hit in alone.hits for arm in hit.arms)
+
+
+def test_an_unfinished_answer_is_not_remembered(tmp_path: Path, docs: Path) -> None:
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(docs)
+        talk = kb.chat()
+        for _ in talk.stream("Which seal does the north pump need?"):
+            break
+        assert talk.turns == ()

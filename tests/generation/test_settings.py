@@ -1,0 +1,82 @@
+"""Settings: flags over environment over file; the key from the environment only, and only to where it belongs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from commonplace.errors import GeneratorError
+from commonplace.generation import ChatGenerator, Settings
+
+TOML = """[llm]
+model = "openai:from-file"
+base_url = "http://localhost:1234/v1"
+max_tokens = 300
+vision = false
+"""
+
+
+def test_flags_over_environment_over_file(tmp_path: Path) -> None:
+    near, far = tmp_path / "near", tmp_path / "far"
+    for folder in (near, far):
+        folder.mkdir()
+    (near / "commonplace.toml").write_text(TOML)
+    (far / "commonplace.toml").write_text('[llm]\nmodel = "openai:far"\ntimeout = 9\n')
+    environment = {"COMMONPLACE_LLM_MAX_TOKENS": "200", "COMMONPLACE_LLM_VISION": "yes", "COMMONPLACE_LLM_CONTEXT": ""}
+    found = Settings.read({"model": "openai:flag", "base_url": None}, environment, (near, far))
+    assert found == Settings("openai:flag", "http://localhost:1234/v1", 9.0, max_tokens=200, vision=True)
+    generator = found.generator({})
+    assert isinstance(generator, ChatGenerator) and generator.model == "flag" and generator.timeout == 9
+    assert generator.max_tokens == 200 and generator.vision is True
+    assert Settings.read({}, {"COMMONPLACE_LLM": "openai:env"}, (near,)).model == "openai:env"
+    assert Settings.read({}, {}).generator({}) is None
+    assert Settings.read({"model": "none"}, {}, (near,)).generator({}) is None
+
+
+def test_a_key_goes_where_it_belongs() -> None:
+    both = {"OPENAI_API_KEY": "of-openai", "COMMONPLACE_LLM_API_KEY": "ours"}
+    theirs = {"OPENAI_API_KEY": "of-openai"}
+
+    def key(environment: dict[str, str], url: str | None) -> str:
+        generator = Settings("openai:x", url).generator(environment)
+        assert isinstance(generator, ChatGenerator)
+        return generator._key
+
+    assert key(both, None) == key(both, "http://localhost/v1") == "ours"
+    assert key(theirs, None) == "of-openai" and key(theirs, "http://localhost/v1") == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[llm]\napi_key = "x"\n', "environment only"),
+        ("[llm]\nmodle = 1\n", "modle"),
+        ("[llm]\nmax_tokens = 'many'\n", "max_tokens"),
+        ("[llm]\nvision = 3\n", "vision"),
+        ("[llm\n", "cannot be read"),
+        ("llm = 3\n", "table"),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "commonplace.toml").write_text(text)
+    with pytest.raises(GeneratorError, match=why):
+        Settings.read({}, {}, (tmp_path,))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Settings("gpt"),
+        Settings("openai:"),
+        Settings("openai:x", "ftp://x"),
+        Settings("openai:x", "localhost:8000"),
+        Settings("openai:x", max_tokens=0),
+        Settings("openai:x", context=100, max_tokens=200),
+        Settings("openai:x", timeout=0.0),
+        Settings("transformers:/nowhere"),
+    ],
+)
+def test_settings_that_make_no_sense(wrong: Settings) -> None:
+    with pytest.raises(GeneratorError):
+        wrong.generator({})
