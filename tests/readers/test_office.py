@@ -318,3 +318,25 @@ def test_packages_are_told_by_content(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_bytes(content)
         assert (media_type(tmp_path / name) or "").endswith(kind)
+
+
+def test_parts_nested_past_all_sense_are_refused(reading: Reader) -> None:
+    deep = docx("<w:smartTag>" * 5000 + paragraph("x") + "</w:smartTag>" * 5000)
+    with pytest.raises(ReadError, match="past all sense"):
+        reading("a.docx", deep)
+    found = reading("a.zip", packed({"deep.docx": deep, "good.txt": "Words."}))
+    assert [item.text for item in found.items] == ["Words."] and "past all sense" in (found.document.error or "")
+
+
+def test_a_page_saved_as_one_file(reading: Reader) -> None:
+    page = (
+        "<html><body><nav>Menu</nav><main><h1>Pumps</h1><p>Blue.</p><img src='https://x.org/p.png' alt='A pump'></main>"
+    )
+    message = EmailMessage()
+    message["From"], message["Subject"] = "<Saved by a browser>", "Pumps and seals"
+    message["Snapshot-Content-Location"] = "https://x.org/"
+    message.set_content(page, subtype="html")
+    message.add_related(encoded(photo()), "image", "png", headers=["Content-Location: https://x.org/p.png"])
+    found = reading("a.mhtml", bytes(message))
+    assert texts(found) == [("Pumps and seals > Pumps", "Blue.")]
+    assert [item.text for item in figures(found)] == ["A pump"] and found.document.title == "Pumps and seals"

@@ -218,9 +218,24 @@ def test_drawings_are_figures_with_caption_and_tables_are_not(tmp_path: Path, op
     grid += " " + " ".join(f"{100 + 100 * n} 300 m {100 + 100 * n} 220 l S" for n in range(4))
     cells = [(105 + 100 * x, 285 - 20 * y, 10, f"cell {x}{y}") for y in range(4) for x in range(3)]
     page = Page([*lines(780, 3), (110, 470, 10, "Figure 2: Pressure over time."), *cells], drawing=curve + " " + grid)
-    (figure,) = images(reading_of(tmp_path, options, page))
+    reading = reading_of(tmp_path, options, page)
+    (figure,) = images(reading)
     assert figure.text == "Figure 2: Pressure over time."
     assert figure.span.box == pytest.approx((100 / 600, 1 - 660 / 800, 320 / 600, 1 - 500 / 800), abs=0.02)
+
+
+def test_ruled_tables_are_markdown_with_their_box(tmp_path: Path, options: ReadOptions) -> None:
+    rules = " ".join(f"100 {300 - 20 * n} m 400 {300 - 20 * n} l S" for n in range(5))
+    rules += " " + " ".join(f"{100 + 100 * n} 300 m {100 + 100 * n} 220 l S" for n in range(4))
+    cells = [(105 + 100 * x, 285 - 20 * y, 10, f"c{x}|{y}") for y in range(4) for x in range(3) if (x, y) != (1, 2)]
+    page = Page([*lines(780, 2), *cells, (60, 150, 12, "After the table.")], drawing=rules)
+    items = reading_of(tmp_path, options, page).items
+    whole = "\n".join(item.text or "" for item in items)
+    table = "| c0\\|0 | c1\\|0 | c2\\|0 |\n|---|---|---|\n| c0\\|1 | c1\\|1 | c2\\|1 |\n| c0\\|2 |  | c2\\|2 |\n"
+    assert table in whole and whole.index("After the table") > whole.index("c2\\|3")
+    assert [item.modality for item in items] == ["text"] * len(items)
+    left, _, right, bottom = items[-1].span.box or (0, 0, 0, 0)
+    assert left < 0.18 and right > 0.5 and bottom == pytest.approx(1 - 148 / 800, abs=0.01)
 
 
 @pytest.mark.data

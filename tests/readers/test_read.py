@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -15,6 +16,7 @@ import pytest
 from commonplace.errors import ReadError
 from commonplace.readers import SUFFIXES, ReadOptions, formats, media_type, read, stamp, stamp_paths
 from commonplace.types import stable_id
+from tests.conftest import ROOT
 from tests.readers.make import Page, encoded, pdf, photo
 
 
@@ -174,6 +176,36 @@ def test_a_plug_in_is_one_function_and_an_entry_point(tmp_path: Path, options: R
     reading = read(path, options)
     assert reading.document.media_type == "audio/x-wav" and reading.document.title == "A sound"
     assert [item.text for item in reading.items] == ["heard: 112"]
+
+
+def test_the_documented_format_is_read_by_what_the_document_says(
+    tmp_path: Path, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    code, declared = (
+        re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0] for kind in ("python", "toml")
+    )
+    kind, place = re.findall(r'^"(.+)" = "(.+)"$', declared, re.MULTILINE)[0]
+    site = tmp_path / "site"
+    info = site / "calendar_reader-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: calendar_reader\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[commonplace.readers]\n{kind} = {place}\n")
+    (site / "calendar_reader.py").write_text(code)
+    monkeypatch.syspath_prepend(str(site))
+    formats._plugins.cache_clear()
+    path = tmp_path / "a.ics"
+    event = "BEGIN:VEVENT\r\nDTSTART;TZID=UTC:20261201\r\nSUMMARY:Pump\r\nDESCRIPTION:Change the\r\n  seal\r\n"
+    event += "END:VEVENT\r\n"
+    path.write_bytes(("BEGIN:VCALENDAR\r\n" + event + event.replace("Pump", "Valve") + "END:VCALENDAR\r\n").encode())
+    try:
+        assert formats.is_offered(path)
+        reading = read(path, options)
+    finally:
+        formats._plugins.cache_clear()
+        sys.modules.pop("calendar_reader", None)
+    assert [item.title for item in reading.items] == ["Pump", "Valve"] and reading.document.title == "Calendar"
+    assert "Change the seal" in (reading.items[0].text or "")
 
 
 @pytest.mark.usefixtures("plugin")

@@ -68,7 +68,10 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     uri = name.resolve().as_uri()
     document = Document(stable_id(uri), uri, str(name), file.media_type)
     cutter = chunker(options.tokenizer, options.max_tokens)
-    items, pictures = _items(document, file, found.load()(file), cutter)
+    try:
+        items, pictures = _items(document, file, found.load()(file), cutter)
+    except RecursionError:
+        raise ReadError("parts inside of parts past all sense; save it anew and add it again") from None
     if stamp(file.watched) != render_stamp(file.watched):
         raise ReadError("changed while it was read; add it again")
 

@@ -69,4 +69,6 @@ def read_inside(file: File, name: str, data: bytes) -> Iterator[Part]:
                 yield replace(part, member=whole, title=title)
     except ReadError as error:
         file.problems.append(f"{name}: {error}")
+    except RecursionError:
+        file.problems.append(f"{name}: parts inside of parts past all sense; save it anew")
     file.problems += [f"{name}: {problem}" for problem in inner.problems]

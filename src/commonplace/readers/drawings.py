@@ -1,4 +1,4 @@
-"""Where a PDF page has drawings: paths and shadings that lie together and are neither a table, a frame nor a rule."""
+"""Where a PDF page has drawings (paths that lie together and are neither table, frame nor rule), and ruled tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pypdfium2.raw as pdfium
 from commonplace.readers.parts import union
 from commonplace.types import Box
 
-__all__ = ["Stroke", "drawn", "on_page"]
+__all__ = ["Grid", "Stroke", "drawn", "grids", "on_page"]
 
 _MAX_OBJECTS = 4000  # looked at on one page: maps have hundreds of thousands, and these tell where they are
 _GRID = 160  # cells across and down in which what lies together is found
@@ -150,6 +150,61 @@ def drawn(strokes: list[Stroke], pictures: list[Box], lines: list[tuple[Box, int
             continue  # it holds pictures together: a page's own furniture
         found.append(_with_labels(box, lines))
     return _apart(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The rules of a table: the edges of its columns from the left and of its rows from the top."""
+
+    across: tuple[float, ...]
+    down: tuple[float, ...]
+
+    @property
+    def box(self) -> Box:
+        """The whole table."""
+        return self.across[0], self.down[0], self.across[-1], self.down[-1]
+
+
+def grids(strokes: list[Stroke]) -> list[Grid]:
+    """Return the tables that are ruled on all sides: at least two rows and columns, most rules as long as the table."""
+    found = []
+    for members in _together([one for one in strokes if one.kind in ("rule", "box") and _area(one.box) <= _MAX_AREA]):
+        box = union(one.box for one in members)
+        assert box is not None
+        upright: list[tuple[float, float, float]] = []  # position, and from where to where
+        level: list[tuple[float, float, float]] = []
+        for one in members:
+            left, top, right, bottom = one.box
+            if one.kind == "box":
+                upright += [(left, top, bottom), (right, top, bottom)]
+                level += [(top, left, right), (bottom, left, right)]
+            elif bottom - top > right - left:
+                upright.append(((left + right) / 2, top, bottom))
+            else:
+                level.append(((top + bottom) / 2, left, right))
+        across, down = _edges(upright, box[3] - box[1]), _edges(level, box[2] - box[0])
+        if 3 <= len(across) <= 40 and 3 <= len(down) <= 200:
+            found.append(Grid(across, down))
+    return found
+
+
+def _edges(rules: list[tuple[float, float, float]], length: float) -> tuple[float, ...]:
+    """Return the positions, in order, at which rules cover at least half of ``length``."""
+    places: list[list[tuple[float, float, float]]] = []
+    for rule in sorted(rules):
+        if places and rule[0] - places[-1][0][0] < 2 * _THIN:
+            places[-1].append(rule)
+        else:
+            places.append([rule])
+    kept = []
+    for place in places:
+        covered, reach = 0.0, -1.0
+        for _, start, end in sorted(place, key=lambda rule: rule[1:]):
+            covered += max(0.0, end - max(start, reach))
+            reach = max(reach, end)
+        if covered >= 0.5 * length:
+            kept.append(sum(rule[0] for rule in place) / len(place))
+    return tuple(kept)
 
 
 def _together(strokes: list[Stroke]) -> list[list[Stroke]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
 from ctypes import byref, c_double, c_int, create_string_buffer
@@ -19,7 +20,7 @@ import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
-from commonplace.readers.drawings import drawn, on_page
+from commonplace.readers.drawings import Grid, drawn, grids, on_page
 from commonplace.readers.parts import Figure, File, Part, Passage, union
 from commonplace.readers.pictures import picture_of
 from commonplace.readers.words import with_words
@@ -197,7 +198,8 @@ def _page(
     try:
         number = index + 1
         textpage = page.get_textpage()
-        text = _PageText(page, textpage, running)
+        strokes = on_page(page)
+        text = _PageText(page, textpage, running, grids(strokes))
         written = len("".join(text.text.split()))
         headings.learn(text.lines)
         at_top = headings.title
@@ -210,7 +212,7 @@ def _page(
             yield Passage(words, at, headings.title, number, locate=lambda *_: union(places))
             at += len(words) + 2
         figures = _figures(page)
-        for box in drawn(on_page(page), [found.box for found in figures], text.boxes()):
+        for box in drawn(strokes, [found.box for found in figures], text.boxes()):
             figures = [found for found in figures if not _inside(found.box, box)]  # it is a part of the drawing
             figures.append(_Found(box))
         background = [found for found in figures if _area(found.box) > _MAX_AREA]
@@ -325,12 +327,15 @@ class _PageText:
     spaces for the line ends inside a paragraph.
     """
 
-    def __init__(self, page: Any, textpage: Any, running: set[str]) -> None:
+    def __init__(self, page: Any, textpage: Any, running: set[str], tables: list[Grid]) -> None:
         self._page, self._textpage = page, textpage
         self._titles: list[tuple[Box, str]] = []
         characters, index = _characters(textpage)
-        self.text, self._index, self.lines = self._laid_out(characters, index, running)
+        self._tables: list[tuple[int, int]] = []  # offsets
+        self.text, self._index, self.lines = self._laid_out(characters, index, running, tables)
         self.flow = re.sub(r"(?<!\n)\n(?!\n)", " ", self.text)
+        for start, end in self._tables:  # a row is a line
+            self.flow = self.flow[:start] + self.text[start:end] + self.flow[end:]
 
     def box(self, start: int, end: int) -> Box | None:
         """Return the box around the characters ``text[start:end]``; None where they have no place."""
@@ -391,21 +396,37 @@ class _PageText:
         return best[1] if best else None
 
     def _laid_out(
-        self, characters: list[str], index: list[int], running: set[str]
+        self, characters: list[str], index: list[int], running: set[str], tables: list[Grid]
     ) -> tuple[str, list[int], list[_Line]]:
         """Return text and character indices with one more line end between paragraphs, and the lines.
 
-        Running heads and feet are left out.
+        Running heads and feet are left out; a ruled table stands as Markdown where its first line stood.
         """
         out: list[str] = []
         places: list[int] = []
         lines: list[_Line] = []
+        written = [self._table(table, characters, index) for table in tables]
+        shown = [(table, rows) for table, rows in zip(tables, written, strict=True) if rows]
+        done: set[int] = set()
         start = 0
         for end in [*(i for i, c in enumerate(characters) if c == "\n"), len(characters)]:
             ink = [i for i in range(start, end) if not characters[i].isspace()]
             here = self._line(index[ink[0]], index[ink[-1]], len(ink)) if ink else None
             words = "".join(characters[start:end])
             if here is not None and running and self._is_running(here, words, end == len(characters), running):
+                start = end + 1
+                continue
+            holder = self._holder(here, shown) if here is not None else None
+            if holder is not None:
+                if holder not in done:
+                    done.add(holder)
+                    rows = shown[holder][1]
+                    before = [("\n", rows[0][1])] if out and out[-1] == "\n" else []
+                    first = len(out) + len(before)
+                    for character, place in [*before, *rows, ("\n", rows[-1][1]), ("\n", rows[-1][1])]:
+                        out.append(character)
+                        places.append(place)
+                    self._tables.append((first, first + len(rows)))
                 start = end + 1
                 continue
             if here is not None:
@@ -418,6 +439,60 @@ class _PageText:
             places.extend(index[start : end + 1])
             start = end + 1
         return "".join(out), places, lines
+
+    def _holder(self, line: _Line, tables: list[tuple[Grid, list[tuple[str, int]]]]) -> int | None:
+        """Return which table holds the middle of a line."""
+        if not tables:
+            return None
+        left, top, right, bottom = _fractions(self._page, line.left, line.bottom, line.right, line.top)
+        across, down = (left + right) / 2, (top + bottom) / 2
+        for number, (table, _) in enumerate(tables):
+            box = table.box
+            if box[0] <= across <= box[2] and box[1] <= down <= box[3]:
+                return number
+        return None
+
+    def _table(self, table: Grid, characters: list[str], index: list[int]) -> list[tuple[str, int]]:
+        """Return a table as Markdown, each character with its index; nothing where half of its cells are empty."""
+        cells: dict[tuple[int, int], list[tuple[str, int]]] = {}
+        rect = pdfium.FS_RECTF()
+        box, last = table.box, None
+        for character, place in zip(characters, index, strict=True):
+            if character.isspace():
+                if last is not None and cells[last][-1][0] != " ":
+                    cells[last].append((" ", place))
+                continue
+            if not pdfium.FPDFText_GetLooseCharBox(self._textpage, place, rect):
+                continue
+            left, top, right, bottom = _fractions(self._page, rect.left, rect.bottom, rect.right, rect.top)
+            across, down = (left + right) / 2, (top + bottom) / 2
+            if not (box[0] <= across <= box[2] and box[1] <= down <= box[3]):
+                last = None
+                continue
+            row, column = bisect(table.down, down) - 1, bisect(table.across, across) - 1
+            here = min(row, len(table.down) - 2), min(column, len(table.across) - 2)
+            if last is None or cells[last][-1][0] == " " or last[0] != here[0]:  # a word is not cut by a rule
+                last = here
+            cells.setdefault(last, []).append((character, place))
+        rows, columns = len(table.down) - 1, len(table.across) - 1
+        if len(cells) < 0.5 * rows * columns:
+            return []
+        out: list[tuple[str, int]] = []
+        near = next(iter(cells.values()))[0][1]
+        for row in range(rows):
+            for column in range(columns):
+                words = cells.get((row, column), [])
+                while words and words[-1][0] == " ":
+                    words.pop()
+                near = words[0][1] if words else near
+                out += [(mark, near) for mark in ("| " if column == 0 else " | ")]
+                for character, place in words:
+                    out += [("\\", place), ("|", place)] if character == "|" else [(character, place)]
+                near = words[-1][1] if words else near
+            out += [(mark, near) for mark in " |" + ("\n" if row < rows - 1 else "")]
+            if row == 0:
+                out += [(mark, near) for mark in "|" + "---|" * columns + "\n"]
+        return out
 
     def _is_running(self, line: _Line, words: str, last: bool, running: set[str]) -> bool:
         if last and _pattern(words) == "#":  # a page's number, wherever it stands
