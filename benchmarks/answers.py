@@ -116,7 +116,7 @@ def shown(work: Path, part: str, questions: int | None) -> dict[str, list[bool]]
     folder = work / f"photographs-{part}"
     folder.mkdir()
     found: dict[str, list[bool]] = {"answer": [], "search": [], "first": []}
-    pictures = flickr8k(part)
+    pictures = dict(list(flickr8k(part).items())[: 5 * questions if questions else None])
     for name in pictures:
         shutil.copy(data("flickr8k") / "images" / name, folder / name)
     with cp.open(work / f"photographs-{part}.kb") as kb:
@@ -238,7 +238,11 @@ def main() -> None:
         ["the answer changes when its first cited document is removed", percent(loo), "100"],
         ["XQuAD-zh, by words alone: the gold span is in the answer", percent(zh["gold"]), "reported"],
         ["XQuAD-zh: abstains", percent(zh["silent"]), "reported"],
-        ["Flickr8k, *show me*: the picture is in the answer", percent(pictures["answer"]), "as in search"],
+        [
+            f"Flickr8k ({len(flickr8k(split)) if not most else 5 * most} pictures), *show me*: the picture is in the answer",
+            percent(pictures["answer"]),
+            "as in search",
+        ],
         ["the same captions, search: among the first 3 pictures", percent(pictures["search"]), ""],
         ["*show me* answers that begin with a picture", percent(pictures["first"]), ""],
         ["wrongly abstains: XQuAD's questions, XQuAD", percent(answers["silent"]), "<= 5"],
