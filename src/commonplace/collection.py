@@ -137,9 +137,17 @@ class Collection:
         self.space = space
         self.evidence = Evidence.from_bundle(learned(space, store))
         self.extractive = ExtractiveGenerator(space, self.evidence)
-        self.generator = self._generator or self.extractive
         self._question_means = space.means("query")
         self._verified: Future[None] | None = None
+
+    @property
+    def generator(self) -> Generator:
+        """What writes the answers: the one that was given or assigned, else sentences and pictures as they stand."""
+        return self._generator or self.extractive
+
+    @generator.setter
+    def generator(self, generator: Generator | None) -> None:
+        self._generator = generator
 
     def __enter__(self) -> Collection:
         return self
