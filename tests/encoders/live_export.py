@@ -1,6 +1,7 @@
 """Export, live: PyTorch models become bundles whose vectors are the library's; run by `make test-models`.
 
-Last run in full on 24 November 2026: torch 2.13, transformers 5.23, sentence-transformers 6.2, OpenVINO 2026.4.
+Not run to its end yet with these assertions: the tiny models themselves and their conversion were (24 November 2026,
+torch 2.13, transformers 5.23, sentence-transformers 6.2), and exports of the tiny CLIP in float32 and 8 bits by hand.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def test_an_exported_model_is_the_original(kind: str, tmp_path: Path) -> None:
 def test_smaller_weights_are_near_enough(precision: str, least: float, tmp_path: Path) -> None:
     whole = export(str(TINY / "clip"), tmp_path / "whole", "whole", Choice())
     small = export(str(TINY / "clip"), tmp_path / "small", "small", Choice(precision))
-    assert least < min(small.parity.values()) < min(whole.parity.values()) + 1e-9
+    assert least < min(small.parity.values()) <= min(whole.parity.values()) + 1e-6
     graphs = [sum(path.stat().st_size for path in made.bundle.folder.glob("*.onnx")) for made in (small, whole)]
     assert graphs[0] < graphs[1]
 
