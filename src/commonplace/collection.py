@@ -75,7 +75,7 @@ log = logging.getLogger("commonplace")
 
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
-SECONDS = 40.0  # after which a file that holds others is read no further
+OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
 NO_OCR = "words in pictures were not read: pip install 'commonplace[ocr]', then remove the pictures and add them again"
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
@@ -193,7 +193,7 @@ class Collection:
         before = {document.id: document for document in self.store.documents()}
         waiting = [source for source in sources if not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
-        options = ReadOptions(*self.space.measure, seconds=SECONDS * (4 if ocr else 1), words=ocr)
+        options = ReadOptions(*self.space.measure, words=OCR_SECONDS if ocr else 0.0)
         bar = tqdm(
             total=len(sources),
             initial=report.unchanged,
@@ -203,7 +203,7 @@ class Collection:
         if waiting:
             pictures, count = 0, workers or min(threads(), len(waiting))
             memory = (5 if ocr else 2) * 1024**3
-            with bar, Pool(options, count, timeout=1.5 * options.seconds, memory=memory) as pool:
+            with bar, Pool(options, count, timeout=60 + 1.5 * options.words, memory=memory) as pool:
                 for batch in ingest(waiting, pool, bar.update):
                     pictures += sum(len(reading.pictures) for reading in batch.readings)
                     self._put(batch, before, report)
