@@ -27,9 +27,11 @@ def unit(rows: Floats) -> Floats:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def compiled(file: Path, precision: str = "f32") -> ov.CompiledModel:
-    """Compile an ONNX file for this processor; ``precision`` is ``f32`` or ``bf16``."""
-    return ov.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+def compiled(file: Path, precision: str = "f32", threads: int = 0) -> ov.CompiledModel:
+    """Compile an ONNX file for this processor; ``precision`` is ``f32`` or ``bf16``; ``threads`` 0 means all."""
+    return ov.Core().compile_model(
+        file, "CPU", {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
+    )
 
 
 def cached(name: str, parts: Sequence[object], make: Callable[[], Floats]) -> Floats:

@@ -72,8 +72,8 @@ TRAINED = {
     "(+ 200 class prototypes a step, as pictures)": (replace(viewed, prototypes=200), ONE, 1),
     "(Lite2 for Lite0)": (viewed, Towers((2,)), 1),
     "+ Lite2 beside Lite0, hidden layer of 1,536": (narrowed, PAIR, 2),
-    "+ at 256 pixels": (replace(narrowed, views=3), LARGER, 1),
-    "+ means of earlier maps, hidden layer of 1,280": (shipped, ALL, 2),
+    "+ at 256 pixels": (replace(narrowed, views=3), LARGER, 2),
+    "+ means of earlier maps, hidden layer of 1,280": (shipped, ALL, 5),
 }
 CURVE = {300: 1, 1000: 1, 3000: 1}
 
@@ -298,8 +298,8 @@ def main() -> None:
     def climb(
         done: list[dict[str, Any]], recipe: Recipe, towers: Towers, seeds: int, pictures: int = 6000
     ) -> None:  # fmt: skip
-        m = material(towers)
         for seed in range(len(done), seeds):
+            m = material(towers)
             head = Head([trained(recipe, towers, seed, pictures)], m.classifier, m.class_vectors, names=0)
             done.append(judge(m, embedder(head)))
             print(seed, recipe, done[-1], flush=True)

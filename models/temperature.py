@@ -27,6 +27,7 @@ from head import Perceptron, Recipe, train
 HERE = Path(__file__).parent
 TEMPERATURES = (0.01, 0.03, 0.07, 0.1)
 RECIPE = Recipe(hidden=1024, epochs=50, views=1)
+FEATURES = 2560  # means of the two towers' last maps
 HEAD = ["temperature", "at the end", "distance of centroids", "cosine of pairs", "R@10 among pictures",
         "mixed: raw cosine", "centred", "z-score by list", "pictures among first tens: raw", "z-score"]  # fmt: skip
 
@@ -79,9 +80,9 @@ def main() -> None:
     torch.set_num_threads(1)
     train_set, test = data.flickr8k("train"), data.flickr8k("test")
     file = BUNDLE / "image.onnx"
-    features = torch.from_numpy(np.array(picture_features(file, train_set.paths, precision="bf16")))[None]
+    features = torch.from_numpy(np.array(picture_features(file, train_set.paths, precision="bf16")[:, :FEATURES]))[None]
     captions = torch.from_numpy(np.array(text_vectors(BUNDLE, train_set.captions))).view(-1, 5, 384)
-    judged = picture_features(file, test.paths, precision="bf16")
+    judged = picture_features(file, test.paths, precision="bf16")[:, :FEATURES]
     asked = np.array(text_vectors(BUNDLE, test.captions)).reshape(-1, 5, 384)
     none = torch.zeros(0)
     found: dict[str, list[list[float]]] = {}

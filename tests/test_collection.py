@@ -6,6 +6,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from PIL import Image, ImageDraw
 import commonplace as cp
 from commonplace.errors import ModelError
 from tests.conftest import data
+from tests.tiny import tiny_bundle
 
 PUMP = """# Pumps
 
@@ -48,6 +51,11 @@ def folder(tmp_path: Path) -> Path:
     draw(root / "pictures" / "ball.png", "red")
     draw(root / "pictures" / "box.png", "blue", "rectangle")
     return root
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture
@@ -258,6 +266,45 @@ def test_a_file_that_breaks_keeps_what_was_read_before(kb: cp.Collection, folder
     assert names(kb.search("snow on the road", k=1)) == ["weather.txt"]
     (row,) = kb.documents(failed=True)
     assert "kept" in (row.error or "") and row.items == 1
+
+
+DIE = """
+import os, signal, sys
+import commonplace as cp
+from commonplace.space import Space
+encode = Space.encode
+def deadly(self, readings, known):
+    if any(one.document.path.endswith("poison.txt") for one in readings):
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system does for want of memory
+    return encode(self, readings, known)
+Space.encode = deadly
+with cp.open(sys.argv[1]) as kb:
+    print(kb.add(sys.argv[2], progress=False, workers=1, retry=len(sys.argv) > 3).failed)
+"""
+
+
+def test_a_file_that_kills_the_program_is_not_tried_for_ever(tmp_path: Path, tiny: Path, folder: Path) -> None:
+    (folder / "poison.txt").write_text("The gauge reads nine bar.")
+    with cp.open(tmp_path / "kb", model=tiny):
+        pass
+
+    def add(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", DIE, str(tmp_path / "kb"), str(folder), *more]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    assert [add().returncode for _ in range(3)] == [-9] * 3  # in a batch with others; then twice alone, after them
+    with cp.open(tmp_path / "kb") as kb:
+        assert len(kb.documents()) == 5
+    done = add()
+    assert done.returncode == 0 and "ended 3 times" in done.stdout and "poison.txt" in done.stdout
+    with cp.open(tmp_path / "kb") as kb:
+        assert [Path(one.path).name for one in kb.documents(failed=True)] == ["poison.txt"]
+        assert kb.add(folder).unchanged == 6
+        assert not list(kb.folder.glob("*.flight"))
+    assert add("retry").returncode == -9  # asked for
+    with cp.open(tmp_path / "kb") as kb:
+        assert kb.add(folder, retry=True).changed == 1
+        assert names(kb.search("The gauge reads nine bar", k=1)) == ["poison.txt"]
 
 
 def _jpeg() -> bytes:

@@ -137,9 +137,17 @@ class Collection:
         self.space = space
         self.evidence = Evidence.from_bundle(learned(space, store))
         self.extractive = ExtractiveGenerator(space, self.evidence)
-        self.generator = self._generator or self.extractive
         self._question_means = space.means("query")
         self._verified: Future[None] | None = None
+
+    @property
+    def generator(self) -> Generator:
+        """What writes the answers: the one that was given or assigned, else sentences and pictures as they stand."""
+        return self._generator or self.extractive
+
+    @generator.setter
+    def generator(self, generator: Generator | None) -> None:
+        self._generator = generator
 
     def __enter__(self) -> Collection:
         return self
@@ -174,7 +182,7 @@ class Collection:
         """
         from tqdm import tqdm
 
-        from commonplace.ingest import Pool, ingest, walk
+        from commonplace.ingest import ATTEMPTS, Batch, Flight, Pool, ingest, walk
         from commonplace.readers import ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
@@ -203,10 +211,25 @@ class Collection:
         if waiting:
             pictures, count = 0, workers or min(threads(), len(waiting))
             memory = (5 if ocr else 2) * 1024**3
+            flight = Flight(self.folder)
+            if retry:
+                flight.end([*flight.counts])
+            deaths = {source: flight.counts.get(_document_id(source.path), 0) for source in waiting}
+            fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
             with bar, Pool(options, count, timeout=60 + 1.5 * options.words, memory=memory) as pool:
-                for batch in ingest(waiting, pool, bar.update):
-                    pictures += sum(len(reading.pictures) for reading in batch.readings)
-                    self._put(batch, before, report)
+                why = ReadError(f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry")
+                self._put(Batch(failures=[(source, why) for source in fatal]), before, report)
+                flight.end(_document_id(source.path) for source in fatal)
+                suspects = sorted((died, n) for n, died in enumerate(deaths.values()) if 0 < died < ATTEMPTS)
+                alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
+                for some in ([source for source, died in deaths.items() if not died], *alone):
+                    for batch in ingest(some, pool, bar.update):
+                        pictures += sum(len(reading.pictures) for reading in batch.readings)
+                        ids = [reading.document.id for reading in batch.readings]
+                        flight.begin(ids)
+                        self._put(batch, before, report)
+                        flight.end(ids)
+                flight.end(_document_id(source.path) for (source,) in alone)
             learn(self.space, self.store)
             self._use(self.store, self.space)
             if pictures and not are_readable():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -96,6 +96,7 @@ def test_a_picture_is_described_by_caption_machine_or_name(made: Any) -> None:
 EVIL = st.text(alphabet=st.sampled_from("ab<>\"'&[]()!\n\x1b\u202e{}`=:/."), max_size=60)
 
 
+@settings(deadline=None, max_examples=100)
 @given(EVIL, EVIL, EVIL)
 def test_the_page_is_safe_whatever_it_says(question: str, said: str, path: str) -> None:
     document = Document("d", "file:///d", path, "text/plain")
@@ -205,6 +206,7 @@ def test_code_keeps_every_character_and_markup_goes() -> None:
     ]
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.text(alphabet=st.sampled_from("ab. \n\t*_`#>|-[]()!\u2060中。"), max_size=120), st.booleans())
 def test_offsets_lie_inside_the_text_in_order(text: str, markdown: bool) -> None:
     item = hit(0, text, media_type="text/markdown" if markdown else "text/plain").item

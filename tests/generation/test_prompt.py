@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -79,12 +79,14 @@ def test_an_injection_stays_inside_its_fence(evil: str) -> None:
         assert "<|" not in message["content"] and message["content"].count("</turn>") <= 1
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.text(alphabet=st.sampled_from("<>/|[]eviudncs 1\n\u202e＜＞"), max_size=80))
 def test_no_text_breaks_out(text: str) -> None:
     made = words(prompt(request([hit(0, text, title=text)]), budget=4000, most_pictures=0))
     assert len(FENCED.findall(made)) == 1 and made.count("</evidence>") == 1 and made.count("<evidence") == 1
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.text(max_size=200))
 def test_plain_words_stay_as_they_are(text: str) -> None:
     harmless = "".join(c for c in text if c.isalnum() or c == " ")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commonplace.encoders import CrossEncoder
@@ -123,6 +123,7 @@ def test_a_picture_bears_out_what_can_be_seen_and_no_more(space: Space) -> None:
         assert judge.judge(unseen, [0]).level != "supported"
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.sampled_from([s for s, n in SUPPORTED if n == 1]), st.integers(2, 9999))
 def test_no_other_number_is_ever_supported(judge: Judge, sentence: str, number: int) -> None:
     for old in ("1893", "1921", "1200"):
@@ -130,6 +131,7 @@ def test_no_other_number_is_ever_supported(judge: Judge, sentence: str, number: 
             assert judge.judge(sentence.replace(old, str(number)), [1]).level != "supported"
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(max_size=80), st.integers(0, 2))
 def test_any_text_gets_a_verdict(judge: Judge, text: str, source: int) -> None:
     verdict = judge.judge(text, [source])

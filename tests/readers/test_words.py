@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
@@ -114,6 +114,7 @@ def test_lines_in_one_row_go_from_left_to_right() -> None:
     assert reading_order(boxes) == [1, 0, 2]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a busy machine
 @given(st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=40))
 def test_each_line_is_read_once(corners: list[tuple[float, float, float, float]]) -> None:
     boxes = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners]

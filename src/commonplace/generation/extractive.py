@@ -28,8 +28,7 @@ CLOSE = 0.75  # a further sentence must be worth this share of the best one
 ENOUGH = 0.5  # evidence under which nothing counts as an answer
 SHOWN = 0.3  # the same for a picture where pictures were asked for
 CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
-LIKELY = 0.2  # confidence of the best passage under which no sentence answers, where meaning was asked for
-PLAUSIBLE = 0.05  # confidence of a further passage under which its sentences are not read
+PLAUSIBLE = 0.03  # confidence of a passage under which its sentences are not read, where meaning was asked for
 WORDS_ENOUGH = 0.3  # mean share of the question's words in sentence and passage, where words are all there is
 
 NOTHING_FOUND = "Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`)."
@@ -70,8 +69,6 @@ class ExtractiveGenerator:
     def _statements(self, question: str, vectors: QuestionVectors, hits: Sequence[Hit]) -> list[Statement]:
         passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
         if vectors.text is not None and not vectors.notes:
-            if not any(hit.confidence >= LIKELY for _, hit in passages):
-                return []
             passages = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
         # The same sentence in two places is quoted from the better one.
         sentences = list({one.text: one for n, hit in reversed(passages) for one in split(n, hit.item)}.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import queue
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -72,7 +73,8 @@ class TransformersGenerator(ModelGenerator):
     def write(self, messages: Sequence[dict[str, Any]], max_tokens: int) -> Generator[str | Note, None, None]:
         """Yield what the model writes; see :meth:`ModelGenerator.write`."""
         reader, model = self._model
-        from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+        from transformers import StoppingCriteria, StoppingCriteriaList
+        from transformers.generation.streamers import BaseStreamer
 
         pictured = any(not isinstance(one["content"], str) for one in messages)
         if pictured and self.vision is False:
@@ -101,7 +103,32 @@ class TransformersGenerator(ModelGenerator):
                 return stopped.is_set() or time.monotonic() > until
 
         tokenizer = getattr(reader, "tokenizer", reader)
-        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+        class Pieces(BaseStreamer):  # type: ignore[misc]
+            """Text as its tokens come: the library's own waits for a space, which may never come."""
+
+            def __init__(self) -> None:
+                self.ids: list[int] | None = None  # until the prompt has gone by
+                self.before = self.after = 0  # tokens whose text is known, and those of which it was told
+
+            def put(self, value: Any) -> None:
+                if self.ids is None:
+                    self.ids = []
+                    return
+                self.ids += value.flatten().tolist()
+                told, now = (
+                    tokenizer.decode(self.ids[self.before : end], skip_special_tokens=True)
+                    for end in (self.after, len(self.ids))
+                )
+                # A character may take several tokens.
+                if now.endswith("\ufffd") and len(self.ids) - self.after < 8:
+                    return
+                pieces.put(now[len(told) :])
+                self.before, self.after = self.after, len(self.ids)
+
+            def end(self) -> None:
+                pieces.put(None)
 
         def run() -> None:
             try:
@@ -109,18 +136,18 @@ class TransformersGenerator(ModelGenerator):
                     **inputs,
                     max_new_tokens=max_tokens,
                     do_sample=False,
-                    streamer=streamer,
+                    streamer=Pieces(),
                     stopping_criteria=StoppingCriteriaList([Stop()]),
                 )
             except BaseException as problem:  # handed to the thread that reads
                 failure.append(problem)
-                streamer.end()
+                pieces.put(None)
 
         with self._one:
             worker = threading.Thread(target=run, daemon=True)
             worker.start()
             try:
-                yield from (piece for piece in streamer if piece)
+                yield from (piece for piece in iter(pieces.get, None) if piece)
             finally:
                 stopped.set()
                 worker.join()
