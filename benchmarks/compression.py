@@ -112,7 +112,7 @@ def ways(rows: np.ndarray, asked: np.ndarray, offsets: np.ndarray | None) -> dic
     dim, mean = rows.shape[1], rows.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((rows - mean).T))
     components = np.asarray(vectors[:, ::-1], np.float32)
-    spread = np.asarray(np.sqrt(values[::-1]), np.float32)
+    spread = np.asarray(np.sqrt(np.maximum(values[::-1], 1e-12)), np.float32)
 
     def dense(small: np.ndarray, turn: np.ndarray | None = None) -> Scores:
         small = np.ascontiguousarray(small)

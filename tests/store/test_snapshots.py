@@ -130,6 +130,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     hard.checkpoint()
     status = hard.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
+    assert Snapshot(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
     agree(hard)
     hard.close()
 

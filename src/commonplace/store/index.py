@@ -449,10 +449,11 @@ class Measure:
             return nearest(base.codes, encode(questions, base.centre), count)
         aim, short = base.short(way)
         offsets = base.offsets if offset and base.offsets is not None else None
-        found = [
-            np.argsort(-(short @ (aim @ query) - (0 if offsets is None else offsets)), kind="stable")[:count]
-            for query in questions
-        ]
+        found = []
+        for query in questions:
+            worst_first = (0 if offsets is None else offsets) - short @ (aim @ query)  # NaN sorts last
+            near = np.argpartition(worst_first, count - 1)[:count]
+            found.append(near[np.argsort(worst_first[near], kind="stable")])
         base.release()
         return np.stack(found)
 

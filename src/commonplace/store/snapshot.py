@@ -396,6 +396,9 @@ def write(
                     made.release()
                 describe(info)
                 found = measure(Snapshot(beside))
+                if not any(found.depths.get(way) for way in info.short):  # they were of no use
+                    info = replace(info, short={})
+                    file.truncate(_layout(info)[1])
             describe(replace(info, depths=found.depths, recall=found.recall))
             os.fsync(file.fileno())
         if stop():
