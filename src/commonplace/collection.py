@@ -75,7 +75,7 @@ log = logging.getLogger("commonplace")
 
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
-SECONDS = 40.0  # after which a file that holds others is read no further
+OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
 NO_OCR = "words in pictures were not read: pip install 'commonplace[ocr]', then remove the pictures and add them again"
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
@@ -201,7 +201,7 @@ class Collection:
         before = {document.id: document for document in self.store.documents()}
         waiting = [source for source in sources if not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
-        options = ReadOptions(*self.space.measure, seconds=SECONDS * (4 if ocr else 1), words=ocr)
+        options = ReadOptions(*self.space.measure, words=OCR_SECONDS if ocr else 0.0)
         bar = tqdm(
             total=len(sources),
             initial=report.unchanged,
@@ -216,7 +216,7 @@ class Collection:
                 flight.end([*flight.counts])
             deaths = {source: flight.counts.get(_document_id(source.path), 0) for source in waiting}
             fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
-            with bar, Pool(options, count, timeout=1.5 * options.seconds, memory=memory) as pool:
+            with bar, Pool(options, count, timeout=60 + 1.5 * options.words, memory=memory) as pool:
                 why = ReadError(f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry")
                 self._put(Batch(failures=[(source, why) for source in fatal]), before, report)
                 flight.end(_document_id(source.path) for source in fatal)

@@ -91,7 +91,8 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
 
 def _open(name: Path, root: Path, options: ReadOptions) -> File:
     """Return the file with its bytes and its media type, watched from before the first byte."""
-    watched = File(name, root, b"", "", options, quota=Quota(options.max_bytes, until=monotonic() + options.seconds))
+    quota = Quota(options.max_bytes, until=monotonic() + options.seconds, words=options.words)
+    watched = File(name, root, b"", "", options, quota=quota)
     watched.watch(name)
     data = read_whole(name, options.max_bytes)
     kind = sniff(data[:HEAD], name.name)

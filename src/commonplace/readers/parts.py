@@ -28,8 +28,8 @@ class ReadOptions:
     limit with its special tokens: no text view encodes to more. Pictures are reduced, never enlarged, until the
     longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` (packed
     or unpacked) are refused; ``max_pictures`` of a document are kept. After ``seconds`` a format that holds others
-    stops at the next of them, so that what was read until then is kept. ``words`` recognises the words in pictures,
-    which needs the extra ``ocr``.
+    stops at the next of them, so that what was read until then is kept. Words in pictures are recognised
+    for ``words`` seconds a document, which do not count among the others and need the extra ``ocr``.
     """
 
     tokenizer: str
@@ -40,7 +40,7 @@ class ReadOptions:
     max_bytes: int = MAX_BYTES
     max_pictures: int = MAX_PICTURES
     seconds: float = 40.0
-    words: bool = False
+    words: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_tokens < 16:
@@ -56,6 +56,7 @@ class Quota:
     bytes: int = MAX_BYTES
     files: int = 10_000
     until: float = float("inf")  # time.monotonic()
+    words: float = 0.0  # seconds for the words in pictures
 
     @property
     def late(self) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -97,12 +98,25 @@ def recognise(
 
     ``small`` is the picture at reading size, by which a photograph without text is told; None skips that.
     """
+    quota = file.quota
     if not file.options.words:
         return None
-    if file.quota.late:
+    if quota.words <= 0:
         if _LATE not in file.problems:
             file.problems.append(_LATE)
         return None
+    start = monotonic()
+    try:
+        return _recognised(small, larger)
+    finally:
+        spent = monotonic() - start
+        quota.words -= spent
+        quota.until += spent
+
+
+def _recognised(
+    small: NDArray[np.uint8] | None, larger: Callable[[int], NDArray[np.uint8] | None]
+) -> Recognised | None:
     if small is not None and (max(small.shape[:2]) < 64 or not (_is_drawn(small) or _has_text(small))):
         return None
     pixels = larger(SIDE)
