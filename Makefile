@@ -1,13 +1,16 @@
 # Two commands do everything on a machine that has Python, make and a package index:
 #   make demo    a small library of real documents and photographs, searched and asked (DOCS=folder: your own)
 #   make test    lint, types, tests
-#   make kills   a longer check of the store
+#   make kills   a longer check of the store: kills and damage, with a table
+#   make soak    a store in use for a long time: memory, index and disk, with a table
+#   make test-models   conversion and export against PyTorch and transformers, in an environment of their own
+#   make fuzz    10,000 broken files
 #   make test-llm  answers by a real vision-language model behind a real server (installs torch; minutes)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-llm kills clean
+.PHONY: demo test test-llm test-models kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -18,9 +21,28 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# Kills a process that writes, at 200 random moments, and looks for what it lost; half an hour.
+# Kills a process at 200 of its writes and damages every file, looks for what was lost or is wrong; an hour.
 kills: $(VENV)/.dev
-	COMMONPLACE_KILLS=200 $(BIN)/python -m pytest --timeout 7200 tests/store/test_upkeep.py -k kill
+	$(BIN)/python benchmarks/kills.py
+
+# A million adds, updates, deletes and searches; an hour.
+soak: $(VENV)/.dev
+	$(BIN)/python benchmarks/soak.py
+
+# The tiny models are made anew by the library itself, then converted, exported and compared live; a few minutes.
+MODELS := .venv-models
+test-models: $(MODELS)/.done
+	$(MODELS)/bin/python -m tests.encoders.tiny.make --weights .tiny-models
+	COMMONPLACE_TINY=.tiny-models $(MODELS)/bin/python -m pytest tests/encoders/test_convert.py tests/encoders/live_export.py
+
+$(MODELS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(MODELS)
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" --editable ".[dev,export]"
+	@touch $@
+
+# Reads 10,000 broken files of every format, the same ones each time; ten minutes.
+fuzz: $(VENV)/.dev
+	COMMONPLACE_FUZZ=10000 $(BIN)/python -m pytest --timeout 7200 tests/readers/test_fuzz.py
 
 # The model is tiny and made on the spot; transformers serves it. In an environment of its own.
 test-llm: .venv-llm/.ready
@@ -45,4 +67,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) .venv-llm .demo
+	rm -rf $(VENV) .venv-llm .venv-models .tiny-models .demo

@@ -19,7 +19,7 @@ from common import data, interval, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Evidence, Ranking
 from commonplace.space import Space
-from worlds import encode_pictures, ndcgs, outcomes, picture, world
+from worlds import Outcome, Rows, Views, encode_pictures, ndcgs, outcomes, picture, world
 
 PHRASES = ("but in {}", "the same in {}", "{}", "a {} {kind}")
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -71,6 +71,7 @@ def main() -> None:
         raw = replace(here, questions=[replace(q, means={}) for q in here.questions])
         plain = {f"{name}, not centred".replace(", centred", ""): r for name, r in rankings.items() if "0.4" in name}
         found |= {name: own(o, asked, gains) for name, o in outcomes(raw, evidence, plain, 11).items()}
+    found |= {name: own(o, asked, gains) for name, o in concatenated(space, vectors, pictures, asked).items()}
     dev = np.arange(len(asked)) % 8 < 4
     lines = []
     for name, values in found.items():
@@ -84,6 +85,33 @@ def main() -> None:
         ]
     )
     keep("composed", text, {name: [float(v[dev].mean()), float(v[~dev].mean())] for name, v in found.items()})
+
+
+def concatenated(space: Space, words: Rows, pictures: Views, asked: list[int]) -> dict[str, list[Outcome]]:
+    """Return outcomes of questions and documents in two halves: words with pictures, and looks with looks.
+
+    Were both halves of the joint space, the document would stand in it twice, and the order be that of the sum.
+    """
+    found = {}
+    for how in ("centred", "not centred"):
+        halves = []
+        mean = space.means("query")["text"]
+        for asks, rows in ((words, pictures["image"]), (pictures["look"][asked], pictures["look"])):
+            if how == "centred":
+                less = rows.mean(0)
+                asks, rows = unit(asks - (mean if asks is words else less)), unit(rows - less)
+            halves.append(asks @ rows.T)
+        for share in (0.3, 0.5, 0.7):
+            scores = (1 - share) * halves[0] + share * halves[1]
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :11]
+            found[f"one vector, concatenation, {how}, picture {share:g}"] = [
+                Outcome([f"{i:05d}" for i in row], []) for row in best.tolist()
+            ]
+    return found
+
+
+def unit(rows: Rows) -> Rows:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 def own(results: list, asked: list[int], gains: list[dict[str, float]]) -> np.ndarray:

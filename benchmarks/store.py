@@ -1,6 +1,9 @@
-"""The local store from 10,000 to 1,000,000 items of 384 dimensions, beside SQLite + FAISS by hand, in one run.
+"""The local store from 10,000 to 1,000,000 items of 384 dimensions, beside others, in one run.
 
-    python benchmarks/store.py [--sizes 10000 100000 1000000] [--cache DIR] [--encode N]
+    python benchmarks/store.py [--sizes 10000 100000 1000000] [--cache DIR] [--encode N] [--baseline PYTHON]
+
+The others: SQLite with FAISS (flat, HNSW) by hand; and, with ``--baseline``, an interpreter that has ``lancedb``,
+``pymilvus[milvus_lite]`` and ``usearch`` (numpy and faiss-cpu too), LanceDB, Milvus Lite and SQLite with usearch.
 
 Vectors: real sentences (Flickr8k captions without the test pictures', Cranfield, XQuAD, the documentation pages), then
 halves of two sentences of one source put together and encoded, ``--encode`` of them at the most; what is missing to
@@ -28,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from common import data, flickr8k, keep, machine, table
+from common import RESULTS, data, flickr8k, keep, machine, table
 
 DIM = 384
 EACH = 10  # items a document
@@ -379,12 +382,146 @@ def hand_read(cache: Path, folder: Path, size: int, kind: str = "flat") -> dict[
     return found
 
 
+def usearch_write(cache: Path, folder: Path, size: int) -> dict[str, Any]:
+    """Fill a usearch graph; texts and truth would stand in SQLite, as with FAISS by hand: not measured again."""
+    from usearch.index import Index
+
+    folder.mkdir()
+    index = Index(ndim=DIM, metric="ip", dtype="f32")
+    begin = time.perf_counter()
+    for words, rows, start in documents(cache, size):
+        index.add(np.arange(start, start + len(words), dtype=np.uint64), rows)
+    index.save(str(folder / "index.usearch"))
+    return {"with index": size / (time.perf_counter() - begin), "disk": disk(folder)}
+
+
+def usearch_read(cache: Path, folder: Path, size: int) -> dict[str, Any]:
+    """Ask it; its Python package has no filters."""
+    from usearch.index import Index
+
+    asked = list(np.load(cache / "asked.npy"))
+    truth = json.loads((cache / f"truth{size}.json").read_text())
+    begin = time.perf_counter()
+    index = Index.restore(str(folder / "index.usearch"), view=True)
+    index.search(asked[0], 10)
+    found: dict[str, Any] = {"open_s": time.perf_counter() - begin}
+    spent, answers = timed(lambda one: [int(key) for key in index.search(one, 10).keys], asked)
+    found["all"] = {**spent, "recall": recall(answers, truth["all"])}
+    return {**found, "memory": resident()}
+
+
+def lancedb_write(cache: Path, folder: Path, size: int) -> dict[str, Any]:
+    """Fill a LanceDB table, with its indexes for vectors (IVF_PQ, as it chooses) and for words."""
+    import lancedb
+    import pyarrow as pa
+
+    folder.mkdir()
+    kinds = [("key", pa.int64()), ("path", pa.string()), ("text", pa.string()), ("vector", pa.list_(pa.float32(), DIM))]
+    table = lancedb.connect(str(folder)).create_table("kb", schema=pa.schema(kinds))
+    begin = time.perf_counter()
+    for words, rows, start in documents(cache, size):
+        keys = np.arange(start, start + len(words))
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), DIM)
+        paths = [path_of(int(key) // EACH * EACH) for key in keys]
+        table.add(pa.table({"key": keys, "path": paths, "text": words, "vector": vectors}))
+    spent = time.perf_counter() - begin
+    table.create_index(metric="dot", vector_column_name="vector", index_type="IVF_PQ")
+    table.create_fts_index("text")
+    return {"ingest": size / spent, "with index": size / (time.perf_counter() - begin), "disk": disk(folder)}
+
+
+def lancedb_read(cache: Path, folder: Path, size: int) -> dict[str, Any]:
+    """Ask it, with the best ten lists' codes refined tenfold."""
+    import lancedb
+
+    every = max(1, size // 100_000)
+    asked = list(np.load(cache / "asked.npy"))[::every]
+    truth = {name: best[::every] for name, best in json.loads((cache / f"truth{size}.json").read_text()).items()}
+    begin = time.perf_counter()
+    table = lancedb.connect(str(folder)).open_table("kb")
+
+    def ask(one: np.ndarray, path: str | None = None) -> list[int]:
+        question = table.search(one).distance_type("dot").nprobes(20).refine_factor(10).limit(10).select(["key"])
+        question = question.where(f"path LIKE '{path}/%'", prefilter=True) if path else question
+        return [int(key) for key in question.to_arrow()["key"].to_pylist()]
+
+    ask(asked[0])
+    found: dict[str, Any] = {"open_s": time.perf_counter() - begin}
+    for name, path in WHERE.items():
+        spent, answers = timed(lambda one, path=path: ask(one, path), asked)
+        found[name] = {**spent, "recall": recall(answers, truth[name])}
+    found["memory"] = resident()
+    words = three_words(cache, size)
+    found["words"], _ = timed(
+        lambda one: table.search(one, query_type="fts").limit(10).select(["key"]).to_arrow(), words
+    )
+    return found
+
+
+def milvus_write(cache: Path, folder: Path, size: int) -> dict[str, Any]:
+    """Fill a collection of Milvus Lite."""
+    from pymilvus import DataType, MilvusClient
+
+    folder.mkdir()
+    client = MilvusClient(str(folder / "kb.db"))
+    schema = client.create_schema()
+    schema.add_field("key", DataType.INT64, is_primary=True)
+    schema.add_field("path", DataType.VARCHAR, max_length=64)
+    schema.add_field("text", DataType.VARCHAR, max_length=4000)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
+    index = client.prepare_index_params()
+    index.add_index("vector", index_type="AUTOINDEX", metric_type="IP")
+    client.create_collection("kb", schema=schema, index_params=index)
+    begin = time.perf_counter()
+    for words, rows, start in documents(cache, size):
+        keys = range(start, start + len(words))
+        values = zip(keys, words, rows, strict=True)
+        made = [{"key": k, "path": path_of(k // EACH * EACH), "text": text, "vector": row} for k, text, row in values]
+        client.insert("kb", made)
+    client.flush("kb")
+    client.close()
+    return {"ingest": size / (time.perf_counter() - begin), "disk": disk(folder)}
+
+
+def milvus_read(cache: Path, folder: Path, size: int) -> dict[str, Any]:
+    """Ask it."""
+    from pymilvus import MilvusClient
+
+    asked = list(np.load(cache / "asked.npy"))[::4]
+    truth = {name: best[::4] for name, best in json.loads((cache / f"truth{size}.json").read_text()).items()}
+    begin = time.perf_counter()
+    client = MilvusClient(str(folder / "kb.db"))
+    client.load_collection("kb")
+
+    def ask(one: np.ndarray, path: str | None = None) -> list[int]:
+        only = f'path like "{path}/%"' if path else ""
+        return [int(hit["key"]) for hit in client.search("kb", [one], limit=10, filter=only)[0]]
+
+    ask(asked[0])
+    found: dict[str, Any] = {"open_s": time.perf_counter() - begin}
+    for name, path in WHERE.items():
+        spent, answers = timed(lambda one, path=path: ask(one, path), asked)
+        found[name] = {**spent, "recall": recall(answers, truth[name])}
+    found["memory"] = resident()
+    client.close()
+    return found
+
+
+def disk(folder: Path) -> float:
+    """Return what a folder holds in MB."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+OTHERS = {"lancedb": 100_000, "milvus": 100_000, "usearch": 100_000}  # the largest size that each is filled with
 STEPS = {f.__name__: f for f in (ours_write, ours_read, ours_again, hand_write, hand_read)}
+STEPS |= {f.__name__: f for f in (usearch_write, usearch_read, lancedb_write, lancedb_read, milvus_write, milvus_read)}
 
 
-def step(name: str, cache: Path, folder: Path, size: int, *more: object) -> dict[str, Any]:
+def step(
+    name: str, cache: Path, folder: Path, size: int, *more: object, python: str = sys.executable
+) -> dict[str, Any]:
     """Run one step in a process of its own and return what it says."""
-    command = [sys.executable, __file__, "--step", name, str(cache), str(folder), str(size), *map(str, more)]
+    command = [python, __file__, "--step", name, str(cache), str(folder), str(size), *map(str, more)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(name, size, *more, json.dumps(found), file=sys.stderr, flush=True)
@@ -394,17 +531,17 @@ def step(name: str, cache: Path, folder: Path, size: int, *more: object) -> dict
 def line(name: str, size: int, write: dict[str, Any], read: dict[str, Any]) -> list[object]:
     """Return one line of the table."""
 
-    def pair(values: dict[str, float]) -> str:
-        return f"{values['p50']:.3g} / {values['p95']:.3g}"
+    def pair(values: dict[str, float] | None) -> str:
+        return f"{values['p50']:.3g} / {values['p95']:.3g}" if values else ""
 
     return [
         f"{size:,}",
         name,
         f"{write['ingest']:,.0f}" if "ingest" in write else "",
-        *(f"{pair(read[where])} ({read[where]['recall']:.3f})" for where in WHERE),
+        *(f"{pair(read[where])} ({read[where]['recall']:.3f})" if where in read else "" for where in WHERE),
         f"{read['all']['cpu']:.3g}",
-        pair(read["words"]),
-        f"{read['words']['cpu']:.3g}",
+        pair(read.get("words")),
+        f"{read['words']['cpu']:.3g}" if "words" in read else "",
         f"{read['open_s']:.2g}",
         f"{read['memory']['resident']:.0f} ({read['memory']['anonymous']:.0f})",
         f"{write['disk']:.0f}" if "disk" in write else "",
@@ -416,6 +553,9 @@ NAMES = {
     "ours .999": "commonplace, recall .999",
     "flat": "SQLite + FAISS flat by hand",
     "hnsw": "SQLite + FAISS HNSW by hand",
+    "usearch": "usearch (index alone)",
+    "lancedb": "LanceDB",
+    "milvus": "Milvus Lite",
 }
 
 
@@ -449,7 +589,34 @@ def report(values: dict[str, Any]) -> None:
             changes.append([f"{int(one.split()[-1]):,}", *spent, *made_in, *kind])
     head = ["items", "update", "next search", "delete", "next search", "snapshot, s", "ingest with snapshot, items/s"]
     text += table([*head, "100 hits, p50", "index", "candidates a hit"], changes)
+    if len({one.split()[-1] for one in sides}) > 1:
+        curves(sides)
+        text += "\n\n![Milliseconds and recall from the smallest to the largest size](store.svg)"
     keep("store", text, values)
+
+
+def curves(sides: dict[str, Any]) -> None:
+    """Draw how each side grows."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "store"  # the same drawing for the same figures
+    from matplotlib import pyplot
+
+    drawing, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    drawn = [("search, ms (p50)", lambda read: read["all"]["p50"])]
+    drawn.append(("search under a 1% filter, ms (p50)", lambda read: read["1%"]["p50"] if "1%" in read else None))
+    drawn.append(("three words, ms (p50)", lambda read: read["words"]["p50"] if "words" in read else None))
+    for axis, (title, value) in zip(axes, drawn, strict=True):
+        for kind, name in NAMES.items():
+            found = {int(one.split()[-1]): side["read"] for one, side in sides.items() if one.rsplit(" ", 1)[0] == kind}
+            points = [(size, value(read)) for size, read in sorted(found.items()) if value(read) is not None]
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", label=name)
+        axis.set(xscale="log", yscale="log", xlabel="items", title=title)
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=7)
+    drawing.savefig(RESULTS / "store.svg", metadata={"Date": None})
 
 
 def main() -> None:
@@ -459,6 +626,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "commonplace-store-benchmark")
     parser.add_argument("--encode", type=int, default=950_000, help="put-together sentences that are encoded")
     parser.add_argument("--hnsw", type=int, default=100_000, help="largest size for which HNSW is built")
+    parser.add_argument("--flat", type=int, default=100_000, help="largest size that is scanned by hand")
+    parser.add_argument("--baseline", help="interpreter with lancedb, pymilvus, milvus-lite, usearch")
     parser.add_argument("--beside", default="nothing", help="what else ran on the machine, for the table")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -485,13 +654,22 @@ def main() -> None:
                 }
             shutil.rmtree(folder)
             for kind in ("flat", "hnsw"):
-                if kind == "hnsw" and size > options.hnsw:
+                if size > getattr(options, kind):
                     continue
                 folder = Path(work) / kind
                 write = step("hand_write", options.cache, folder, size, kind)
                 read = step("hand_read", options.cache, folder, size, kind)
                 sides[f"{kind} {size}"] = {"write": write, "read": read}
                 shutil.rmtree(folder)
+            for kind, most in OTHERS.items() if options.baseline else ():
+                if size <= most:
+                    folder = Path(work) / kind
+                    parts = [
+                        step(f"{kind}_{part}", options.cache, folder, size, python=options.baseline)
+                        for part in ("write", "read")
+                    ]
+                    sides[f"{kind} {size}"] = dict(zip(("write", "read"), parts, strict=True))
+                    shutil.rmtree(folder)
         report(values)  # what there is, should a later size fail
 
 

@@ -11,7 +11,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common import data, flickr8k
 from commonplace.encoders import Bundle
 from commonplace.readers import load_picture
-from commonplace.retrieval import Asked, Evidence, Fused, Ranking, candidates, fuse
+from commonplace.retrieval import Asked, Evidence, Fused, Ranking, Scored, candidates, fuse
 from commonplace.space import QuestionVectors, Space
 from commonplace.store import LocalStore
 from commonplace.types import Document, Filter, Item, Picture, Reading, Span, ViewVectors
@@ -58,7 +58,8 @@ def mirrored_crop(pixels: Pixels) -> Pixels:
 class Pairs:
     """Things that have words and a picture: ``asked[i]`` and ``told[i]`` are two texts about picture ``i``.
 
-    ``cut`` are vectors of the same pictures cropped and mirrored, to ask with; ``rows`` are those to ask about.
+    ``cut`` are vectors of the same pictures cropped and mirrored, to ask with, empty where none are to; ``rows`` are
+    those to ask about.
     """
 
     asked: Sequence[str]
@@ -70,22 +71,18 @@ class Pairs:
     rows: NDArray[np.int64]
 
 
-def flickr_pairs(bundle: Bundle, split: str, caption: int = 0) -> Pairs:
-    """Return the photographs of a split; a question is one caption, the document another."""
+def flickr_pairs(bundle: Bundle, split: str, captions: Sequence[int] = (0,), cut: bool = False) -> list[Pairs]:
+    """Return the photographs of a split, once for each of ``captions``: that one asks, the next is the document."""
     found = flickr8k(split)
     paths = [data("flickr8k") / "images" / name for name in found]
-    texts = list(found.values())
-    asked, told = [t[caption] for t in texts], [t[(caption + 1) % 5] for t in texts]
-    rows = np.arange(len(texts))[HELD] if split == "dev" else np.arange(len(texts))
-    return Pairs(
-        asked,
-        bundle.text.encode(asked, "query"),
-        told,
-        bundle.text.encode(told),
-        encode_pictures(bundle, paths),
-        encode_pictures(bundle, paths, mirrored_crop),
-        rows,
-    )
+    pictures = encode_pictures(bundle, paths)
+    asking = encode_pictures(bundle, paths, mirrored_crop) if cut else {}
+    rows = np.arange(len(paths))[HELD] if split == "dev" else np.arange(len(paths))
+    texts = [[t[at] for t in found.values()] for at in range(5)]
+    vectors = {at: bundle.text.encode(texts[at]) for c in captions for at in (c, (c + 1) % 5)}
+    return [
+        Pairs(texts[c], vectors[c], texts[(c + 1) % 5], vectors[(c + 1) % 5], pictures, asking, rows) for c in captions
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,32 +150,28 @@ class Outcome:
 
 
 def outcomes(here: World, evidence: Evidence, rankings: Mapping[str, Ranking], k: int = 10) -> dict[str, list[Outcome]]:
-    """Return every ranking's outcomes by question. Rankings that ask the same lists share them."""
+    """Return every ranking's outcomes by question. Rankings that ask the same lists share them; of an arm that one
+    leaves out, what it alone lists is left out as well."""
     found: dict[str, list[Outcome]] = {name: [] for name in rankings}
     where = Filter()
     size = here.store.size(where)
     for question in here.questions:
         lists: dict[str, tuple] = {}
         for name, ranking in rankings.items():
-            key = json.dumps(
-                [
-                    ranking.views,
-                    ranking.alpha,
-                    ranking.question,
-                    ranking.picture_weight,
-                    sorted(ranking.weights.items()),
-                ]
-            )
+            asked = replace(ranking, weights={})
+            key = json.dumps([asked.views, asked.alpha, asked.question, asked.picture_weight])
             if key not in lists:
-                lists[key] = candidates(here.store, question, k=k, where=where, ranking=ranking)
-            entries, keys, arms = lists[key]
-            if not len(keys):
+                lists[key] = candidates(here.store, question, k=k, where=where, ranking=asked)
+            ids, keys, arms = lists[key]
+            arms = {arm: scored for arm, scored in arms.items() if ranking.weight(arm) > 0}
+            listed = np.flatnonzero(sum((scored.ranks > 0 for scored in arms.values()), np.zeros(len(keys), bool)))
+            if not len(listed):
                 found[name].append(Outcome([], []))
                 continue
-            fused: Fused = fuse(arms, ranking, evidence, size)
-            best = np.lexsort((keys, -fused.order))[:k]
-            ids = [entries[int(keys[i])].item.id for i in best]
-            found[name].append(Outcome(ids, [float(fused.confidence[i]) for i in best]))
+            own = {arm: Scored(one.ranked, one.scores[listed], one.ranks[listed]) for arm, one in arms.items()}
+            fused: Fused = fuse(own, ranking, evidence, size)
+            best = np.lexsort((keys[listed], -fused.order))[:k]
+            found[name].append(Outcome([ids[listed[i]] for i in best], [float(fused.confidence[i]) for i in best]))
     return found
 
 

@@ -20,15 +20,13 @@ import torch
 
 import bundle
 import evaluate
-from bundle import BUNDLE, HUBNESS, SHIPPED, TEXT_HUBNESS, embed
-from features import picture_features, text_vectors
+from bundle import BUNDLE, HUBNESS, RESOLUTION, SHIPPED, TEXT_HUBNESS, embed
+from features import lites_file, picture_features, text_vectors
 from head import Head, Shipped
-from ladder import Material, judge, material, shipped, trained
-from towers import Lites, shrink_convolutions
+from ladder import ALL, Material, judge, material, shipped, trained
 
 SEEDS = (0, 1)
 GEOMETRY = "squash"  # LADDER.md compares it with cropping and padding
-RESOLUTION = 224
 HERE = Path(__file__).parent
 NAMES = {"test text->image": "Flickr8k test, text -> image", "test image->text": "Flickr8k test, image -> text"}
 
@@ -69,10 +67,10 @@ def card(quality: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     torch.set_num_threads(1)
-    bundle.write_towers(BUNDLE, shrink_convolutions(Lites(SHIPPED).eval()), RESOLUTION)
-    m = material(SHIPPED)
+    bundle.write_towers(BUNDLE, lites_file(SHIPPED, RESOLUTION))
+    m = material(ALL)
     head = Head(
-        [trained(shipped, SHIPPED, seed, len(m.captions)) for seed in SEEDS], m.classifier, m.class_vectors,
+        [trained(shipped, ALL, seed, len(m.captions)) for seed in SEEDS], m.classifier, m.class_vectors,
         shipped.names,
     )  # fmt: skip
     bundle.write_head(BUNDLE, Shipped(head, m.views[0]), m.views.shape[2])

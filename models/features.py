@@ -8,17 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import openvino as ov
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tokenizers import Tokenizer
 
 from data import WORK
-from towers import PIXEL_MEAN, PIXEL_STD, Lite, export_image
+from towers import PIXEL_MEAN, PIXEL_STD, Lite, Lites, export_image, shrink_convolutions
 
 Floats = NDArray[np.float32]
 MAX_TOKENS = 256
-VIEWS = ["plain", "flip", "crop0", "crop1"]
+VIEWS = ["plain", "crop1", "crop0", "flip"]  # every second crop is mirrored too
 
 
 def unit(rows: Floats) -> Floats:
@@ -26,9 +27,11 @@ def unit(rows: Floats) -> Floats:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def compiled(file: Path, precision: str = "f32") -> ov.CompiledModel:
-    """Compile an ONNX file for this processor; ``precision`` is ``f32`` or ``bf16``."""
-    return ov.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+def compiled(file: Path, precision: str = "f32", threads: int = 0) -> ov.CompiledModel:
+    """Compile an ONNX file for this processor; ``precision`` is ``f32`` or ``bf16``; ``threads`` 0 means all."""
+    return ov.Core().compile_model(
+        file, "CPU", {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
+    )
 
 
 def cached(name: str, parts: Sequence[object], make: Callable[[], Floats]) -> Floats:
@@ -100,6 +103,15 @@ def lite_file(size: int) -> Path:
     return file
 
 
+def lites_file(sizes: tuple[int, ...], resolution: int) -> Path:
+    """Return towers side by side as an ONNX file, as the bundle's but at any resolution, written once."""
+    file = WORK / f"lites{''.join(map(str, sizes))}-{resolution}.onnx"
+    if not file.exists():
+        WORK.mkdir(parents=True, exist_ok=True)
+        export_image(shrink_convolutions(Lites(sizes, resolution).eval()), resolution, file)
+    return file
+
+
 def pixels(path: Path, size: int, geometry: str = "squash", view: str = "plain") -> Floats:
     """Return normalised pixels (3, size, size).
 
@@ -131,7 +143,7 @@ def pixels(path: Path, size: int, geometry: str = "squash", view: str = "plain")
 
 def encode_pictures(
     model: Callable[[Floats], Floats], paths: Sequence[Path], size: int, geometry: str = "squash", view: str = "plain",
-    batch: int = 32, dtype: type = np.float32,
+    batch: int = 32,
 ) -> Floats:  # fmt: skip
     """Return the rows that ``model`` makes of normalised pixels (B, 3, size, size); decoding runs beside it."""
     rows = []
@@ -146,20 +158,17 @@ def encode_pictures(
             ready = waiting.result()
             if following is not None:
                 waiting = pool.submit(load, following)
-            rows.append(model(ready).astype(dtype))
+            rows.append(model(ready).astype(np.float32))
     return np.concatenate(rows)
 
 
 def picture_features(
-    file: Path,
-    paths: Sequence[Path],
-    size: int = 224,
-    geometry: str = "squash",
-    view: str = "plain",
-    precision: str = "f32",
-) -> Floats:
-    """Return what the image tower ``file`` (ONNX) makes of each picture: (N, features)."""
-    digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
+    file: Path, paths: Sequence[Path], geometry: str = "squash", view: str = "plain", precision: str = "f32"
+) -> Floats:  # fmt: skip
+    """Return what the image tower ``file`` (ONNX) makes of each picture, at the size it was made for: (N, features)."""
+    weights = file.read_bytes()
+    size = next(v.type.tensor_type.shape.dim[2].dim_value for v in onnx.load_from_string(weights).graph.input)
+    digest = hashlib.blake2b(weights, digest_size=8).hexdigest()
 
     def make() -> Floats:
         model = compiled(file, precision)

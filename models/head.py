@@ -25,10 +25,11 @@ class Recipe:
     temperature: float = 0.03  # at the start; learned
     mixup: float = 0.5  # Beta(mixup, mixup) of two pictures' features and of their captions; 0: none
     blend: bool = True  # the target is a point between two captions of the picture, not one caption
-    views: int = 4  # plain, mirrored, and crops: how many of features.VIEWS are drawn from
+    views: int = 4  # plain, crops and mirrored: how many of features.VIEWS are drawn from
+    known: int = 0  # the first features, taken as they are; later ones are put on one scale with them; 0: all are
     prototypes: int = 0  # class prototypes in a step, paired with their names
     structure: float = 0.0  # weight of the squared error between the pictures' cosines and their captions'
-    names: float = 0.35  # length of a sure class name's vector beside the perceptron's unit vector
+    names: float = 0.45  # length of a sure class name's vector beside the perceptron's unit vector
 
 
 def dropout(x: Tensor, share: float, training: bool) -> Tensor:
@@ -40,16 +41,22 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
 
 
 class Perceptron(nn.Module):
-    """Features (B, F) in, unit rows (B, D) out: one hidden layer, or none."""
+    """Features (B, F) in, unit rows (B, D) out: one hidden layer, or none.
+
+    Features are taken less ``centre`` and times ``scale``: means of different maps differ tenfold in size.
+    """
 
     def __init__(self, recipe: Recipe, features: int, dim: int) -> None:
         super().__init__()
         self.recipe = recipe
+        self.centre, self.scale = nn.Buffer(torch.zeros(features)), nn.Buffer(torch.ones(features))
         self.wide = nn.Linear(features, recipe.hidden or dim)
         self.narrow = nn.Linear(recipe.hidden, dim) if recipe.hidden else nn.Identity()
+        self.temperature = recipe.temperature  # at the end of training
 
     def forward(self, features: Tensor) -> Tensor:
-        x = self.wide(dropout(features, self.recipe.input_dropout, self.training))  # (B, H)
+        x = (features - self.centre) * self.scale
+        x = self.wide(dropout(x, self.recipe.input_dropout, self.training))  # (B, H)
         if self.recipe.hidden:
             x = self.narrow(dropout(F.relu(x), self.recipe.dropout, self.training))
         return F.normalize(x, dim=-1)
@@ -79,7 +86,8 @@ class Head(nn.Module):
         """Return unit rows (B, D) for features (B, F)."""
         x = sum(perceptron(features) for perceptron in self.perceptrons) / len(self.perceptrons)
         if self.names:
-            likely, which = (self.sharpness * self.classifier(features)).softmax(1).topk(10)  # (B, 10)
+            known = features[:, : self.classifier.weight.shape[1]]  # earlier maps follow: it knows nothing of those
+            likely, which = (self.sharpness * self.classifier(known)).softmax(1).topk(10)  # (B, 10)
             x = x + self.names * torch.einsum("bk,bkd->bd", likely, self.class_vectors[which])
         return F.normalize(x, dim=-1)
 
@@ -110,10 +118,11 @@ class Shipped(nn.Module):
             perceptron.wide, perceptron.narrow = Int8Linear(perceptron.wide), Int8Linear(perceptron.narrow)
         head.classifier = Int8Linear(head.classifier)
         self.head = head
-        self.look = Int8Linear(components(features, head.class_vectors.shape[1]))
+        self.known = head.classifier.weight.shape[1]
+        self.look = Int8Linear(components(features[:, : self.known], head.class_vectors.shape[1]))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head(features), self.look(features)
+        return self.head(features), self.look(features[:, : self.known])
 
 
 def components(features: Tensor, dim: int, whiten: float = 0.0) -> nn.Linear:
@@ -132,7 +141,8 @@ def components(features: Tensor, dim: int, whiten: float = 0.0) -> nn.Linear:
 
 
 def train(
-    recipe: Recipe, views: Tensor, captions: Tensor, class_vectors: Tensor, prototypes: Tensor, seed: int
+    recipe: Recipe, views: Tensor, captions: Tensor, class_vectors: Tensor, prototypes: Tensor, seed: int,
+    learn_temperature: bool = True,
 ) -> Perceptron:  # fmt: skip
     """Return a trained perceptron.
 
@@ -142,7 +152,11 @@ def train(
     """
     torch.manual_seed(seed)
     perceptron = Perceptron(recipe, views.shape[2], captions.shape[2])
-    log_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
+    if recipe.known:
+        spread = views[0].std(0) + 1e-3
+        perceptron.centre[recipe.known :] = views[0, :, recipe.known :].mean(0)
+        perceptron.scale[recipe.known :] = spread[: recipe.known].mean() / spread[recipe.known :]
+    log_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)), requires_grad=learn_temperature)
     groups = [
         {"params": perceptron.parameters(), "weight_decay": recipe.weight_decay},
         {"params": [log_scale], "weight_decay": 0.0},
@@ -177,4 +191,5 @@ def train(
             loss.backward()
             optimiser.step()
             schedule.step()
+    perceptron.temperature = float((-log_scale).exp())
     return perceptron.eval()

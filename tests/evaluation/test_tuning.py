@@ -63,6 +63,7 @@ def test_a_broken_arm_is_found_out_from_twenty_labels(
     monkeypatch.setattr(tuning, "Ranking", lambda: noisy(kb))
     found = tune(kb, questions[:20], progress=False)
     assert found.kept and found.after > found.before and found.p < 0.05
+    assert found.broken == ("text->text",) and "agrees with no other arm" in str(found)
     assert kb.ranking == found.ranking != cp.Ranking()
     held_out = questions[20:]
     words = cp.Ranking(weights={"text->text": 0.0, "text->image": 0.0})

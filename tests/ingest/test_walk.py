@@ -59,7 +59,7 @@ def test_hidden_and_vendored_are_skipped_below_but_not_by_name(tmp_path: Path) -
 
 
 def test_unknown_binaries_are_skipped_unless_named(tmp_path: Path) -> None:
-    plant(tmp_path, "README", "program.exe", "a.o", "x.docx")
+    plant(tmp_path, "README", "program.exe", "a.o", "x.doc")
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     assert names(tmp_path) == ["README"]
     found, problems, _ = walk([tmp_path / "program.exe", tmp_path / "binary"])
@@ -197,8 +197,13 @@ def test_deep_trees(tmp_path: Path) -> None:
 
 
 def test_what_is_not_read_is_counted_by_its_ending(tmp_path: Path) -> None:
-    for name in ("a.docx", "b.DOCX", "c.exe", "page.html", "d.txt"):
+    for name in ("a.doc", "b.DOC", "c.exe", "page.mp3", "d.txt"):
         (tmp_path / name).write_bytes(b"words")
     found = walk([tmp_path])
     assert [source.path.name for source in found.sources] == ["d.txt"]
-    assert found.skipped == {".docx": 2, ".exe": 1, ".html": 1}
+    assert found.skipped == {".doc": 2, ".exe": 1, ".mp3": 1}
+
+
+def test_what_a_browser_saved_beside_a_page_is_the_pages(tmp_path: Path) -> None:
+    plant(tmp_path, "a.html", "a_files/spy.js", "a_files/dog.png", "b_files/x.txt")
+    assert names(tmp_path) == ["a.html", "b_files/x.txt"]

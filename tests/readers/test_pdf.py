@@ -12,6 +12,7 @@ from PIL import Image
 from commonplace.errors import ReadError
 from commonplace.readers import ReadOptions, read
 from commonplace.types import Item, Reading
+from tests.conftest import data
 from tests.readers.make import Page, pdf, photo
 
 
@@ -180,3 +181,72 @@ def test_figures_inside_of_forms_are_where_they_show(tmp_path: Path, options: Re
     page = Page(lines(700, 2), [(50, 100, 150, 100, photo(300, 200, 9))], framed=True)
     (figure,) = images(reading_of(tmp_path, options, page))
     assert figure.span.box == pytest.approx((150 / 600, 1 - 400 / 800, 450 / 600, 1 - 200 / 800), abs=0.002)
+
+
+def test_headings_are_titles_and_running_lines_are_left_out(tmp_path: Path, options: ReadOptions) -> None:
+    pages = [
+        Page(
+            [
+                (60, 770, 9, f"The pump manual, page {n}"),
+                *([(60, 700, 20, "1 Pumps")] if n == 1 else []),
+                (60, 650, 14, f"1.{n} Part number {n}"),
+                *lines(620, 4, f"Words of page {n}"),
+                (300, 30, 9, str(n)),
+            ]
+        )
+        for n in (1, 2, 3)
+    ]
+    reading = reading_of(tmp_path, options, *pages)
+    assert [item.title for item in reading.items] == [f"1 Pumps > 1.{n} Part number {n}" for n in (1, 2, 3)]
+    whole = " ".join(item.text or "" for item in reading.items)
+    assert "manual" not in whole and whole.count("Words of page 2") == 4 and reading.document.title == "1 Pumps"
+    assert [item.text for item in reading.items if (item.text or "").strip().isdigit()] == []
+    left, top, right, bottom = reading.items[1].span.box or (0, 0, 0, 0)  # offsets still lead to the right place
+    assert top == pytest.approx(1 - 632 / 800, abs=0.01) and bottom == pytest.approx(1 - 576 / 800, abs=0.01)
+    assert left == pytest.approx(0.1, abs=0.01) and right < 0.5
+
+
+def test_a_heading_with_nothing_under_it_is_kept(tmp_path: Path, options: ReadOptions) -> None:
+    page = Page([*lines(760, 5), (60, 600, 20, "Appendix of Seals")])
+    assert [item.text for item in reading_of(tmp_path, options, page).items][-1] == "Appendix of Seals"
+
+
+def test_drawings_are_figures_with_caption_and_tables_are_not(tmp_path: Path, options: ReadOptions) -> None:
+    curve = "0 0 1 RG 100 500 m 150 650 200 520 300 640 c S 0 0 0 RG 100 500 m 100 660 l S 100 500 m 320 500 l S"
+    curve += " 1 0 0 rg 150 520 m 170 560 l 190 520 l f"
+    grid = " ".join(f"100 {300 - 20 * n} m 400 {300 - 20 * n} l S" for n in range(5))
+    grid += " " + " ".join(f"{100 + 100 * n} 300 m {100 + 100 * n} 220 l S" for n in range(4))
+    cells = [(105 + 100 * x, 285 - 20 * y, 10, f"cell {x}{y}") for y in range(4) for x in range(3)]
+    page = Page([*lines(780, 3), (110, 470, 10, "Figure 2: Pressure over time."), *cells], drawing=curve + " " + grid)
+    reading = reading_of(tmp_path, options, page)
+    (figure,) = images(reading)
+    assert figure.text == "Figure 2: Pressure over time."
+    assert figure.span.box == pytest.approx((100 / 600, 1 - 660 / 800, 320 / 600, 1 - 500 / 800), abs=0.02)
+
+
+def test_ruled_tables_are_markdown_with_their_box(tmp_path: Path, options: ReadOptions) -> None:
+    rules = " ".join(f"100 {300 - 20 * n} m 400 {300 - 20 * n} l S" for n in range(5))
+    rules += " " + " ".join(f"{100 + 100 * n} 300 m {100 + 100 * n} 220 l S" for n in range(4))
+    cells = [(105 + 100 * x, 285 - 20 * y, 10, f"c{x}|{y}") for y in range(4) for x in range(3) if (x, y) != (1, 2)]
+    page = Page([*lines(780, 2), *cells, (60, 150, 12, "After the table.")], drawing=rules)
+    items = reading_of(tmp_path, options, page).items
+    whole = "\n".join(item.text or "" for item in items)
+    table = "| c0\\|0 | c1\\|0 | c2\\|0 |\n|---|---|---|\n| c0\\|1 | c1\\|1 | c2\\|1 |\n| c0\\|2 |  | c2\\|2 |\n"
+    assert table in whole and whole.index("After the table") > whole.index("c2\\|3")
+    assert [item.modality for item in items] == ["text"] * len(items)
+    left, _, right, bottom = items[-1].span.box or (0, 0, 0, 0)
+    assert left < 0.18 and right > 0.5 and bottom == pytest.approx(1 - 148 / 800, abs=0.01)
+
+
+@pytest.mark.data
+def test_notes_and_form_values_are_read(options: ReadOptions) -> None:
+    folder = data("pdf") / "samples"
+    notes = read(folder / "annotated_pdf.pdf", options).items[-1]
+    assert "Note: This is a text annotation." in (notes.text or "") and notes.span.box
+    assert "First Name: Alice" in (read(folder / "libreoffice-form.pdf", options).items[-1].text or "")
+
+
+@pytest.mark.data
+def test_the_outline_names_headings(options: ReadOptions) -> None:
+    titles = {item.title for item in read(data("pdf") / "samples" / "pdflatex-outline.pdf", options).items}
+    assert "5 Bar" in titles

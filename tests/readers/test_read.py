@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -14,6 +16,7 @@ import pytest
 from commonplace.errors import ReadError
 from commonplace.readers import SUFFIXES, ReadOptions, formats, media_type, read, stamp, stamp_paths
 from commonplace.types import stable_id
+from tests.conftest import ROOT
 from tests.readers.make import Page, encoded, pdf, photo
 
 
@@ -77,7 +80,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
         ("a.jpg", pdf(Page()), "application/pdf"),
         ("a.pdf", encoded(photo()), "image/png"),
         ("a.txt", encoded(photo(), "JPEG"), "image/jpeg"),
-        ("a.png", b"<html>404 not found</html>", "text/plain"),
+        ("a.png", b"<html>404 not found</html>", "text/html"),
         ("a.pdf", b"not a pdf at all", "text/plain"),
         ("noname", b"#!/bin/sh\necho hello\n", "text/plain"),
         ("a.MD", b"# Title", "text/markdown"),
@@ -85,7 +88,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
         ("a.csv", "a;b\nä;ö\n".encode("utf-16"), "text/csv"),
         ("a.bmp", b"BMW is a car maker", "text/plain"),
         ("a.png", b"\0\1\2\3" * 50, "image/png"),
-        ("a.docx", b"PK\3\4" + bytes(range(256)), None),
+        ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(range(256)), None),
         ("a.mp4", b"\0\0\0\x20ftypisom" + bytes(60), None),
         ("a.txt", b"\0\1\2\3" * 50, None),
     ],
@@ -98,22 +101,23 @@ def test_types_are_told_by_content(tmp_path: Path, name: str, content: bytes, ki
 
 def test_suffixes_all_lead_to_a_format() -> None:
     assert {".md", ".pdf", ".jpg", ".txt", ".csv", ".py"} <= set(SUFFIXES)
-    kinds = set(SUFFIXES.values()) - {"text/html"}  # known, not read yet, and refused rather than read as tags
-    assert all(formats.format_of(kind) is not None for kind in kinds)
-    assert formats.format_of("text/html") is None
+    assert all(formats.format_of(kind) is not None for kind in SUFFIXES.values())
+    for place in formats.FORMATS.values():
+        module, _, name = place.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_refusals_say_what_and_what_to_do(tmp_path: Path, options: ReadOptions) -> None:
     small = ReadOptions(options.tokenizer, 256, max_bytes=300)
     (tmp_path / "big.txt").write_text("x" * 301)
-    (tmp_path / "zip.zip").write_bytes(b"PK\3\4" + bytes(range(256)))
+    (tmp_path / "tool.exe").write_bytes(b"MZ\3\4" + bytes(range(256)))
     (tmp_path / "broken.png").write_bytes(b"\0\1\2\3" * 50)
     (tmp_path / "circle.txt").symlink_to("circle.txt")
     (tmp_path / "dir.txt").mkdir()
     os.mkfifo(tmp_path / "pipe.txt")
     for name, words in {
         "big.txt": "over the limit",
-        "zip.zip": "no type of file that is read",
+        "tool.exe": "no type of file that is read",
         "broken.png": "not a picture",
         "circle.txt": "leads in a circle",
         "dir.txt": "not a regular file",
@@ -172,6 +176,36 @@ def test_a_plug_in_is_one_function_and_an_entry_point(tmp_path: Path, options: R
     reading = read(path, options)
     assert reading.document.media_type == "audio/x-wav" and reading.document.title == "A sound"
     assert [item.text for item in reading.items] == ["heard: 112"]
+
+
+def test_the_documented_format_is_read_by_what_the_document_says(
+    tmp_path: Path, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    code, declared = (
+        re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0] for kind in ("python", "toml")
+    )
+    kind, place = re.findall(r'^"(.+)" = "(.+)"$', declared, re.MULTILINE)[0]
+    site = tmp_path / "site"
+    info = site / "calendar_reader-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: calendar_reader\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[commonplace.readers]\n{kind} = {place}\n")
+    (site / "calendar_reader.py").write_text(code)
+    monkeypatch.syspath_prepend(str(site))
+    formats._plugins.cache_clear()
+    path = tmp_path / "a.ics"
+    event = "BEGIN:VEVENT\r\nDTSTART;TZID=UTC:20261201\r\nSUMMARY:Pump\r\nDESCRIPTION:Change the\r\n  seal\r\n"
+    event += "END:VEVENT\r\n"
+    path.write_bytes(("BEGIN:VCALENDAR\r\n" + event + event.replace("Pump", "Valve") + "END:VCALENDAR\r\n").encode())
+    try:
+        assert formats.is_offered(path)
+        reading = read(path, options)
+    finally:
+        formats._plugins.cache_clear()
+        sys.modules.pop("calendar_reader", None)
+    assert [item.title for item in reading.items] == ["Pump", "Valve"] and reading.document.title == "Calendar"
+    assert "Change the seal" in (reading.items[0].text or "")
 
 
 @pytest.mark.usefixtures("plugin")

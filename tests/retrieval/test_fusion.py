@@ -84,8 +84,10 @@ def test_words_and_meaning_of_a_text_both_count_and_neither_twice() -> None:
     both = fuse({"text->text": scored(0.5, 0.5), LEXICAL: scored(0.9, 0.0)}, Ranking(), EVIDENCE, 2)
     assert score(both, 0) > score(alone, 0) > score(both, 1)
     lines = {line.arm: line for line in both.ledger(0)}
-    words, near, _ = EVIDENCE.joint
-    assert (lines[LEXICAL].weight, lines["text->text"].weight) == (words, near)
+    words, near, base = EVIDENCE.joint
+    assert (lines[LEXICAL].weight, lines["text->text"].weight) == (0.9 * words, near)
+    lines = {line.arm: line for line in both.ledger(1)}  # no word in common: nothing against it, for it is well meant
+    assert (lines[LEXICAL].weight, lines[LEXICAL].contribution) == (0, base)
 
 
 def test_what_is_not_wanted_pushes_down_only_what_is_like_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,19 @@ def test_copies_take_no_place_and_the_order_is_kept(kb: cp.Collection) -> None:
     assert len(two) == 2 and names([two[0].item]).isdisjoint(names([two[1].item, *two[1].copies]))
     scores = [hit.score for hit in kb.search("gauge", k=10)]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("collapse", [True, False])
+def test_a_damaged_item_makes_room_for_the_next(kb: cp.Collection, collapse: bool, tmp_path: Path) -> None:
+    kb.backup(tmp_path / "copy.backup")
+    with cp.open(tmp_path / "kb") as copy:
+        copy.restore(tmp_path / "copy.backup")
+        ranking = cp.Ranking(collapse=collapse)
+        first, second = copy.search("gauge nine bar", k=2, ranking=ranking)
+        with sqlite3.connect(tmp_path / "kb" / "collection.db") as database:
+            database.execute("UPDATE items SET text = 'changed' WHERE id = ?", (first.item.id,))
+        (only,) = copy.search("gauge nine bar", k=1, ranking=ranking)
+        assert only.item.id in {second.item.id, *(item.id for item in first.copies)}
 
 
 def test_variety_puts_unlike_things_first(kb: cp.Collection) -> None:

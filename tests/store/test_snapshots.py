@@ -30,6 +30,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partition, "CODES_FROM", 1500)
     monkeypatch.setattr(index, "GATHER_ROWS", 40)
     monkeypatch.setattr(index, "MARGIN", 1)
+    monkeypatch.setattr(index, "SHORT_MARGIN", 1)
+    monkeypatch.setattr(index, "HITS", 10)
 
 
 def file_of(folder: Path) -> Path:
@@ -128,6 +130,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     hard.checkpoint()
     status = hard.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
+    assert Snapshot(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
     agree(hard)
     hard.close()
 
@@ -137,6 +140,123 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     put(none, values)
     none.checkpoint()
     assert none.indexes()["text"]["type"] == "exact"
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> tuple[LocalStore, np.ndarray]:
+    """Rows that differ most in what no question asks for, as pictures asked in words: codes are of no use."""
+    values = np.random.default_rng(0).standard_normal((4000, DIM)).astype(np.float32)
+    values[:, 6:] *= 4
+
+    def ask(name: str, offset: bool) -> np.ndarray:
+        return narrow(250, 1)
+
+    store = open_store(tmp_path, questions=ask, recall=0.95, offset=take_first)
+    put(store, values)
+    store.checkpoint()
+    return store, narrow(60, 2)
+
+
+def narrow(count: int, seed: int) -> np.ndarray:
+    values = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    values[:, 6:] *= 0.01
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
+    store, asked = wide
+    status = store.indexes()["text"]
+    assert status["type"] == "short vectors, rescored"
+    assert min(status["recall"].values()) >= 0.95 and set(status["depth"]) == {"same", "other"}
+    for where in (Filter(), Filter("text"), Filter(path="/a/3")):
+        for offset in (False, True):
+            reached = []
+            for query in asked:
+                best = exact(store, query, 10, where, offset)
+                found = store.search("text", query, 10, where, offset=offset)
+                reached.append(len({key for key, _ in best} & set(found.keys.tolist())) / 10)
+                scores = dict(exact(store, query, 4000, where, offset))
+                assert [scores[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), abs=1e-5)
+            assert np.mean(reached) >= 0.93
+    store.close()
+
+
+def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
+    store, asked = wide
+    path, (document, *_) = file_of(store._folder), store.documents()
+    (key,) = store._database.all("SELECT min(i.key) FROM items i JOIN documents d ON d.key = i.document WHERE d.id = ?",
+                                 (document.id,))[0]  # fmt: skip
+    before = Snapshot(path).short("other")[1]
+    assert before[key - 1].any()
+    store.remove([document.id])
+    after = Snapshot(path)
+    assert not after.short("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
+    assert store.check() == []
+    with path.open("r+b") as file:  # among the last short rows, before what fills the page
+        file.seek(-4000, os.SEEK_END)
+        byte = file.read(1)
+        file.seek(-4000, os.SEEK_END)
+        file.write(bytes([byte[0] ^ 1]))
+    assert any("short rows" in fault.what for fault in store.check())
+    again = open_store(store._folder, offset=take_first)
+    for query in asked[:5]:
+        found = again.search("text", query, 10, Filter(), offset=True)
+        assert found.keys.tolist() == [key for key, _ in exact(again, query, 10, Filter(), True)]
+    again.close()
+    store.close()
+
+
+@pytest.mark.parametrize(("target", "kind"), [(0.98, "int8"), (0.995, "float16"), (1.0, "float32")])
+def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path, target: float, kind: str) -> None:
+    values = rows(4000)
+    store = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
+    put(store, values)
+    store.checkpoint()
+    other = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
+    query = questions(1, seed=3)[0]
+    before = other.search("text", query, 10, Filter()).scores
+    size = file_of(tmp_path).stat().st_size
+    made = store.compress(target)["text"]
+    assert made.kind == kind and made.rows == 4000
+    assert made.recall["same"] >= target and made.recall["other"] >= target
+    status = store.indexes()["text"]
+    assert (status["compression"]["type"], status["snapshot_rows"]) == (kind, 4000)
+    rough = {"int8": 0.02, "float16": 0.001, "float32": 1e-6}[kind]
+    for one in (store, other, open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)):  # all follow
+        found = one.search("text", query, 10, Filter())
+        assert found.scores == pytest.approx(before, abs=rough)
+        assert one.indexes()["text"]["compression"]["type"] == kind
+        # The rows in memory are those of the file: what an item scores does not depend on where its row stands.
+        assert one.score("text", query, np.sort(found.keys)) == pytest.approx(
+            found.scores[np.argsort(found.keys)], abs=1e-6
+        )
+    if kind != "float32":
+        assert file_of(tmp_path).stat().st_size < 0.8 * size
+    put(store, rows(200, seed=9), "b")
+    ids = [document.id for document in store.documents()]
+    store.remove(ids[5:7])
+    assert store.indexes()["text"]["compression"]["rows_since"] == 180
+    assert store.check() == []
+    assert store.compress(None) == {}
+    agree(store)
+    assert "compression" not in other.indexes()["text"]
+    agree(other)
+    for one in (store, other):
+        one.close()
+
+
+def test_damage_of_small_rows_is_seen(tmp_path: Path) -> None:
+    store = open_store(tmp_path, questions=ask, recall=0.95)
+    put(store, rows(2000))
+    store.checkpoint()
+    assert store.compress(0.9)["text"].kind == "int8"
+    with file_of(tmp_path).open("r+b") as file:
+        file.seek(-partition.BLOCK, os.SEEK_END)  # among the rows
+        byte = file.read(1)
+        file.seek(-partition.BLOCK, os.SEEK_END)
+        file.write(bytes([byte[0] ^ 64]))
+    assert [fault.count for fault in store.check() if "rows that are not" in fault.what] == [1]
+    store.close()
 
 
 def test_filters_keep_recall_with_codes_at_any_selectivity(tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from commonplace.encoders.runtime import Graph, openvino
 from commonplace.errors import ModelError
 
-__all__ = ["DEFAULT_BUNDLE", "Bundle", "ImageTower", "TextTower", "Tokens", "padded"]
+__all__ = ["DEFAULT_BUNDLE", "Bundle", "ImageTower", "TextTower", "Tokens", "padded", "sha256"]
 
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
 FORMAT = 1
 BATCH_TOKENS = 8192  # padded tokens a batch: large enough to fill the cores, small enough to bound memory
 BATCH_PICTURES = 16
+LONGEST_SIDE = 20_000  # pixels of a picture before its centre is cut out
 LENGTH_STEP = 16  # lengths are rounded up to this, so that few different shapes are compiled
 
 Role = Literal["query", "document"]
@@ -38,18 +39,19 @@ def unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def padded(
-    rows: Sequence[Sequence[int]], pad: int, longest: int
+    rows: Sequence[Sequence[int]], pad: int, longest: int, *, least: int = 0, left: bool = False
 ) -> Iterator[tuple[list[int], NDArray[np.int64], NDArray[np.int64]]]:
     """Yield rows of token ids in batches of like length: the rows' numbers, ids and mask, both (rows, width).
 
-    The shortest come first. A width is a multiple of LENGTH_STEP, at most ``longest`` where the rows are.
+    The shortest come first. A width is a multiple of LENGTH_STEP, at most ``longest`` where the rows are, at least
+    ``least``. Padding stands after the tokens, or before them where ``left``.
     """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     while order:
         width = 0
         size = 0
         while size < len(order):  # grow while the padded batch stays within BATCH_TOKENS
-            longer = -(-len(rows[order[size]]) // LENGTH_STEP) * LENGTH_STEP
+            longer = max(-(-len(rows[order[size]]) // LENGTH_STEP) * LENGTH_STEP, least)
             if size and longer * (size + 1) > BATCH_TOKENS:
                 break
             width = longer
@@ -59,9 +61,19 @@ def padded(
         ids = np.full((size, width), pad, dtype=np.int64)
         mask = np.zeros((size, width), dtype=np.int64)
         for row, i in enumerate(group):
-            ids[row, : len(rows[i])] = rows[i]
-            mask[row, : len(rows[i])] = 1
+            place = slice(width - len(rows[i]), width) if left else slice(len(rows[i]))
+            ids[row, place] = rows[i]
+            mask[row, place] = 1
         yield group, ids, mask
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file, read in pieces."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            found.update(piece)
+    return found.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,10 @@ class Tokens:
 
 
 class TextTower:
-    """Texts in, unit rows (n, dim) out. A text over the model's limit is read in windows and averaged: none is cut."""
+    """Texts in, unit rows (n, dim) out. A text over the model's limit is read in windows and averaged: none is cut.
+
+    ``room``: how many tokens a document's text may encode to, special tokens included, to be read in one window.
+    """
 
     def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
         self._folder = folder
@@ -97,7 +112,12 @@ class TextTower:
 
     @cached_property
     def _graph(self) -> Graph:
-        return Graph(self._folder / self._spec["file"], self._spec["output"])
+        return Graph(self._folder / self._spec["file"], self._spec["output"], inputs=self._spec["inputs"].values())
+
+    @property
+    def room(self) -> int:
+        prefix = self._spec["prefix"]["document"]
+        return self.max_tokens - (len(self._tokenizer.encode(prefix, add_special_tokens=False).ids) if prefix else 0)
 
     def unknown_share(self, text: str) -> float:
         """Return the share of tokens in ``text`` that the model has no word for, in [0, 1]; 0 for an empty text."""
@@ -110,8 +130,8 @@ class TextTower:
         windows: list[list[int]] = []
         owners: list[int] = []
         for owner, encoding in enumerate(self._tokenizer.encode_batch([prefix + text for text in texts])):
-            for window in self._windows(encoding.ids):
-                windows.append(window)
+            for place in self._windows(encoding):
+                windows.append([encoding.ids[i] for i in place])
                 owners.append(owner)
         pooled = self._run(windows)
         if len(windows) == len(texts):
@@ -135,61 +155,79 @@ class TextTower:
         for encoding in self._tokenizer.encode_batch([prefix + text for text in texts]):
             mine = np.array(encoding.special_tokens_mask, dtype=bool) == 0
             mine &= np.array([start >= len(prefix) for start, _ in encoding.offsets], dtype=bool)
-            places = self._windows(list(range(len(encoding.ids))))
+            places = self._windows(encoding)
             windows += [[encoding.ids[i] for i in place] for place in places]
             own += [mine[place] for place in places]
             counts.append(len(places))
             ends = (encoding.offsets[i] for place in places for i in place if mine[i])
             spans.append([(start - len(prefix), end - len(prefix)) for start, end in ends])
         rows: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(windows)
-        for group, inputs in self._batches(windows):
+        for group, inputs, _ in self._batches(windows):
             (output,) = self._graph.map([inputs])
             if output.ndim != 3:
                 raise ModelError(
                     f"the text tower in {self._folder} gives no vectors of single tokens: choose another reranker"
                 )
+            width = output.shape[1]
             for row, i in enumerate(group):
-                rows[i] = output[row, : len(windows[i])][own[i]]
+                first = width - len(windows[i]) if self._left else 0
+                rows[i] = output[row, first : first + len(windows[i])][own[i]]
         found = iter(rows)
         return [
             Tokens(np.concatenate([next(found) for _ in range(count)]), np.array(ends, np.int64).reshape(-1, 2))
             for count, ends in zip(counts, spans, strict=True)
         ]
 
-    def _windows(self, ids: list[int]) -> list[list[int]]:
-        if len(ids) <= self.max_tokens:
-            return [ids]
-        first, body, last = ids[0], ids[1:-1], ids[-1]
-        room = self.max_tokens - 2
-        return [[first, *body[i : i + room], last] for i in range(0, len(body), room)]
+    def _windows(self, encoding: Any) -> list[list[int]]:
+        """Return which tokens (by number) stand in each window: the special ones at either end in all of them."""
+        count = len(encoding.ids)
+        if count <= self.max_tokens:
+            return [list(range(count))]
+        own = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+        first, last = own[0], own[-1] + 1
+        ahead, behind = list(range(first)), list(range(last, count))
+        room = self.max_tokens - first - len(behind)
+        return [[*ahead, *range(i, min(i + room, last)), *behind] for i in range(first, last, room)]
 
     def _run(self, windows: list[list[int]]) -> NDArray[np.float32]:
         """Run the windows in batches of like length; return the pooled rows in the order given."""
         found = list(self._batches(windows))
-        mask = self._spec["inputs"]["mask"]
-        outputs = self._graph.map(
-            [batch for _, batch in found], lambda output, inputs: self._pool(output, inputs[mask])
-        )
+        masks = iter([mask for _, _, mask in found])
+        outputs = self._graph.map([inputs for _, inputs, _ in found], lambda output, _: self._pool(output, next(masks)))
         pooled = np.empty((len(windows), outputs[0].shape[1] if outputs else 0), dtype=np.float32)
-        for (group, _), rows in zip(found, outputs, strict=True):
+        for (group, _, _), rows in zip(found, outputs, strict=True):
             pooled[group] = rows
         return pooled
 
-    def _batches(self, windows: list[list[int]]) -> Iterator[tuple[list[int], dict[str, NDArray[Any]]]]:
-        """Yield the graph's inputs for windows of like length, with the numbers of the windows."""
+    def _batches(
+        self, windows: list[list[int]]
+    ) -> Iterator[tuple[list[int], dict[str, NDArray[Any]], NDArray[np.int64]]]:
+        """Yield the numbers of windows of like length, the graph's inputs for them, and their mask."""
         names = self._spec["inputs"]
-        for group, ids, mask in padded(windows, self._spec["pad_id"], self.max_tokens):
-            inputs = {names["ids"]: ids, names["mask"]: mask}
+        least = self._spec.get("pad_to", 0)
+        for group, ids, mask in padded(windows, self._spec["pad_id"], self.max_tokens, least=least, left=self._left):
+            inputs = {names["ids"]: ids}
+            if names.get("mask"):
+                inputs[names["mask"]] = mask
             if names.get("types"):
                 inputs[names["types"]] = np.zeros_like(ids)
-            yield group, inputs
+            yield group, inputs, mask
+
+    @property
+    def _left(self) -> bool:
+        return self._spec.get("pad_side") == "left"
 
     def _pool(self, output: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         pooling = self._spec["pooling"]
         if pooling == "none":
             return np.array(output, dtype=np.float32)
         if pooling == "cls":
-            return np.array(output[:, 0], dtype=np.float32)
+            return np.array(output[np.arange(len(output)), mask.argmax(axis=1)], dtype=np.float32)
+        if pooling == "last":
+            last = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
+            return np.array(output[np.arange(len(output)), last], dtype=np.float32)
+        if pooling == "max":
+            return np.asarray(np.where(mask[:, :, None] > 0, output, -np.inf).max(axis=1), dtype=np.float32)
         if pooling == "mean":
             weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)
             return np.asarray(np.einsum("btd,bt->bd", output, weights, optimize=True), dtype=np.float32)
@@ -212,7 +250,8 @@ class ImageTower:
 
     @cached_property
     def _graph(self) -> Graph:
-        return Graph(self._folder / self._spec["file"], self._spec["output"], prepare=self._normalise_inside)
+        path = self._folder / self._spec["file"]
+        return Graph(path, self._spec["output"], inputs=[self._spec["input"]], prepare=self._normalise_inside)
 
     @cached_property
     def _head(self) -> Graph | None:
@@ -259,12 +298,26 @@ class ImageTower:
             {name: np.stack([self._fit(picture) for picture in pictures[i : i + BATCH_PICTURES]])}
             for i in range(0, len(pictures), BATCH_PICTURES)
         ]
-        return np.concatenate(self._graph.map(batches))
+        return np.concatenate(self._graph.map(batches, lambda output, _: self._pool(output)))
+
+    def _pool(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        pooling = self._spec.get("pooling", "none")
+        if pooling == "none":
+            return np.array(output, dtype=np.float32).reshape(len(output), -1)
+        if pooling == "cls":  # (batch, tokens, dim): the first stands for the picture
+            return np.array(output[:, 0], dtype=np.float32)
+        if pooling == "mean":
+            return np.asarray(output.mean(axis=1), dtype=np.float32)
+        raise ModelError(
+            f"the bundle asks for pooling {pooling!r}, which this version does not know: upgrade commonplace"
+        )
 
     def _fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the picture in the tower's size: squashed, or cropped or padded about its centre."""
+        """Return the picture in the tower's size: squashed, or cropped or padded about its centre; ``shortest``:
+        the shorter side brought to ``edge`` pixels and the centre cut out, as most towers were trained."""
         height, width = self._size
-        if picture.shape[:2] == (height, width):
+        edge = self._spec.get("edge")
+        if picture.shape[:2] == (height, width) and edge in (None, min(height, width)):
             return picture
         from PIL import Image, ImageOps
 
@@ -273,6 +326,8 @@ class ImageTower:
         geometry = self._spec["geometry"]
         if geometry == "squash":
             image = image.resize((width, height), method)
+        elif geometry == "shortest":
+            image = _shortest(image, int(edge or min(height, width)), (width, height), method)
         elif geometry == "crop":
             image = ImageOps.fit(image, (width, height), method)
         elif geometry == "pad":
@@ -284,8 +339,26 @@ class ImageTower:
         return np.asarray(image)
 
 
+def _shortest(image: Any, edge: int, size: tuple[int, int], method: Any) -> Any:
+    """Return the centre (width, height) of a picture whose shorter side was brought to ``edge``; black beyond it.
+
+    Rounded as the transformers library does, so that vectors are those that the model was published with.
+    """
+    long = int(edge * max(image.size) / min(image.size))
+    if long > LONGEST_SIDE:  # a strip of pixels: what will be cut off need not be made
+        from PIL import ImageOps
+
+        return ImageOps.fit(image, size, method)
+    image = image.resize((edge, long) if image.width <= image.height else (long, edge), method)
+    left, top = (image.width - size[0]) // 2, (image.height - size[1]) // 2
+    return image.crop((left, top, left + size[0], top + size[1]))
+
+
 class Bundle:
-    """A folder of towers described by ``bundle.json``. Raises ModelError where it is missing, damaged or too new."""
+    """A folder of towers described by ``bundle.json``; ``text`` or ``image`` is None where it has no such tower.
+
+    Raises ModelError where it is missing, damaged or too new.
+    """
 
     def __init__(self, folder: str | Path = DEFAULT_BUNDLE) -> None:
         self.folder = Path(folder)
@@ -311,13 +384,24 @@ class Bundle:
         self.name: str = str(self.spec["name"])
         self.dim: int = int(self.spec["dim"])
         towers = self.spec["towers"]
-        head = towers["image"].get("head") or {}
-        files = [*self.spec["checksums"], towers["text"]["file"], towers["text"]["tokenizer"], towers["image"]["file"]]
-        for name in [*files, *([head["file"]] if head else [])]:
+        if not towers:
+            raise ValueError("its towers")
+        files = list(self.spec["checksums"])
+        for tower in towers.values():
+            files += [tower[kind] for kind in ("file", "tokenizer") if kind in tower]
+            files += [tower["head"]["file"]] if tower.get("head") else []
+        for name in files:
             if Path(name).name != name:
                 raise ValueError(f"the file name {name!r} (a bundle's files stand beside its bundle.json)")
-        self.text = TextTower(self.folder, towers["text"])
-        self.image = ImageTower(self.folder, towers["image"])
+        self.text = self._text(towers["text"]) if "text" in towers else None
+        self.image = ImageTower(self.folder, towers["image"]) if "image" in towers else None
+
+    def _text(self, spec: dict[str, Any]) -> TextTower:
+        if "remote" not in spec:
+            return TextTower(self.folder, spec)
+        from commonplace.encoders.remote import RemoteText
+
+        return RemoteText(self.folder, spec, self.dim)
 
     @cached_property
     def _banks(self) -> dict[str, NDArray[np.float32]]:
@@ -367,8 +451,8 @@ class Bundle:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything between a view and its stored vector: files, preprocessing, pooling, dimension."""
-        files = {n: digest for n, digest in self.spec["checksums"].items() if n.endswith((".onnx", "tokenizer.json"))}
-        text = json.dumps([files, self.spec["towers"], self.dim], sort_keys=True)
+        own = {n: digest for n, digest in self.spec["checksums"].items() if ".onnx" in n or n == "tokenizer.json"}
+        text = json.dumps([own, self.spec["towers"], self.dim], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
     def verify(self) -> None:
@@ -377,6 +461,5 @@ class Bundle:
             path = self.folder / name
             if not path.is_file():
                 raise ModelError(f"{path} is missing: install the model again")
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-            if found != expected:
+            if sha256(path) != expected:
                 raise ModelError(f"{path} is damaged (its checksum differs): install the model again")

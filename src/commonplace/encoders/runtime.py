@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,20 +62,49 @@ def _core() -> Any:
     return core
 
 
+def _branch(model: Any, output: str | int) -> Any:
+    """Return the part of a model that makes one output, with the inputs that it needs."""
+    port = model.output(output)
+    needed, waiting = {}, [port.get_node()]
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() not in needed:
+            needed[node.get_friendly_name()] = node
+            waiting += [value.get_node() for value in node.input_values()]
+    return openvino().Model(
+        [port.get_node()], [one for one in model.get_parameters() if one.get_friendly_name() in needed]
+    )
+
+
 class Graph:
     """A compiled ONNX file: arrays by input name in, one float32 array out.
 
     ``output`` is a name or, from 0, a number. The processor's best precision is used: bf16 where it multiplies
-    that natively (AMX, AVX512-BF16), else float32. ``prepare`` may edit the model before it is compiled.
+    that natively (AMX, AVX512-BF16), else float32; ``COMMONPLACE_PRECISION=f32`` asks for full precision. With
+    ``inputs`` (names) what those alone do not lead to ``output`` is left out: one file may hold both towers.
+    ``prepare`` may edit the model before it is compiled.
     """
 
-    def __init__(self, path: Path, output: str | int, *, prepare: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        output: str | int,
+        *,
+        inputs: Iterable[str] = (),
+        prepare: Callable[[Any], Any] | None = None,
+    ) -> None:
         core = _core()
+        settings = {"PERFORMANCE_HINT": "LATENCY"}
+        if os.environ.get("COMMONPLACE_PRECISION") == "f32":
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
         try:
             model = core.read_model(str(path))
+            names = {name for port in model.inputs for name in port.names}
+            if not names <= set(inputs) and inputs:
+                model = _branch(model, output)
             if prepare is not None:
                 model = prepare(model)
-            self._compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+            self._compiled = core.compile_model(model, "CPU", settings)
             self._port = self._compiled.output(output)
         except RuntimeError as problem:
             reason = str(problem).strip().splitlines()[-1]

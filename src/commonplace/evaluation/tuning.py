@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +34,8 @@ SHIFTS = tuple(np.arange(-3, 3.25, 0.25).tolist())
 CAUTION = 0.002
 """nDCG that a further change has to earn on the questions it is chosen by: what is not needed stays as it was."""
 SWEEPS = 2
+TOP = 10  # hits of an arm that are compared with another's
+LEAST_EXPECTED = 3.0  # hits in common by chance, over all questions, below which two arms are not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Tuning:
 
     ``before`` and ``after`` are means over ``questions``; ``low`` and ``high`` bound their difference (95% bootstrap
     interval), ``p`` is that of a one-sided paired randomisation test. ``kept``: whether ``ranking`` was stored.
+    ``broken``: arms that it leaves out because what they find has nothing in common with what others find.
     """
 
     ranking: Ranking
@@ -52,10 +56,13 @@ class Tuning:
     high: float
     p: float
     kept: bool
+    broken: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         change = f"nDCG@{self.k} {self.before:.3f} -> {self.after:.3f} on {self.questions} questions held out in turn"
         change += f" (change {self.low:+.3f} to {self.high:+.3f}, p = {self.p:.3f})"
+        if self.broken:
+            change += f"; {', '.join(self.broken)} agrees with no other arm and is worse alone"
         if self.kept:
             return f"{change}: kept {self.ranking.json()}"
         return f"{change}: not surely better, so the ranking stays as it was"
@@ -83,11 +90,14 @@ def tune(
 ) -> Tuning:
     """Choose method, weights and confidence for a collection by labelled questions; store them if they are better.
 
-    ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or questions. Coordinate ascent
-    on nDCG@``k`` from the default ranking chooses; ``folds``-fold cross-validation judges the way of choosing, so that
-    the questions it is judged by had no say. It is stored with the collection (``keep``) where the gain is significant
-    (one-sided paired randomisation test, p < .05). For fusion by evidence, temperature and level of the confidences are
-    fitted as well (Platt 1999); items without a label count as not relevant.
+    ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or questions. Two arms whose first
+    hits have no more in common than chance gives: one of them is broken. Where the labels are answered significantly
+    better without the one than without the other, it is left out, unless that is worse than all arms together by more
+    than a standard error. From there coordinate ascent on nDCG@``k`` chooses; ``folds``-fold cross-validation judges
+    the way of choosing, so that the questions it is judged by had no say, and its gain has to be significant
+    (one-sided paired randomisation test, p < .05). What is better is stored with the collection (``keep``). For fusion
+    by evidence, temperature and level of the confidences are fitted as well (Platt 1999); items without a label count
+    as not relevant.
 
     Raises QuestionError for fewer than 10 questions, labels that name nothing, and as
     :func:`commonplace.evaluation.load_questions`.
@@ -122,21 +132,31 @@ def judged(cases: Sequence[Case], evidence: Evidence, *, k: int = 10, folds: int
     own = np.random.default_rng(seed).permutation(len(cases)) % folds
     start = Ranking()
     before = np.array([worth(case, start, evidence, k) for case in cases])
-    after = before.copy()
+    sound, climbed = before.copy(), before.copy()
     for fold in range(folds):
-        chosen = _choose([case for case, f in zip(cases, own, strict=True) if f != fold], start, evidence, k)
+        train = [case for case, f in zip(cases, own, strict=True) if f != fold]
+        base = _sound(train, start, evidence, k)
+        chosen = _choose(train, base, evidence, k)
         for i in np.flatnonzero(own == fold).tolist():
-            after[i] = worth(cases[i], chosen, evidence, k)
-    differences = after - before
-    p = randomisation_test(differences) if differences.any() else 1.0
-    p = p / 2 if differences.mean() > 0 else 1.0  # the question is whether it is better, not whether it differs
-    better = p < SIGNIFICANT
-    ranking = _choose(cases, start, evidence, k) if better else start
+            sound[i], climbed[i] = (worth(cases[i], ranking, evidence, k) for ranking in (base, chosen))
+    ranking = _sound(cases, start, evidence, k)
+    broken = tuple(arm for arm in ranking.weights if ranking.weight(arm) == 0)
+    climbs = _p(climbed - sound) < SIGNIFICANT
+    if climbs:
+        ranking = _choose(cases, ranking, evidence, k)
+    better = climbs or bool(broken)
     if better and ranking.method == "evidence":
         ranking = _confident(cases, ranking, evidence, k)
-    interval = bootstrap(differences, seed=seed)
+    after = climbed if climbs or not broken else sound
+    interval = bootstrap(after - before, seed=seed)
     low, high = (interval.mean if edge is None else edge for edge in (interval.low, interval.high))
-    return Tuning(ranking, len(cases), k, float(before.mean()), float(after.mean()), low, high, p, better)
+    p = _p(after - before)
+    return Tuning(ranking, len(cases), k, float(before.mean()), float(after.mean()), low, high, p, better, broken)
+
+
+def _p(differences: NDArray[np.float64]) -> float:
+    """Return the one-sided p-value: the question is whether it is better, not whether it differs."""
+    return randomisation_test(differences) / 2 if differences.mean() > 0 else 1.0
 
 
 def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
@@ -149,8 +169,8 @@ def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
 def case_of(collection: Collection, bound: Bound) -> Case:
     """Return what the default search would fuse for a question tied to the collection's items."""
     one = bound.question
-    entries, keys, arms = collection.candidates(one.text, image=one.image)
-    return Case([entries[int(key)].item.id for key in keys], arms, collection.store.size(), bound.grades)
+    ids, _, arms = collection.candidates(one.text, image=one.image)
+    return Case(ids, arms, collection.store.size(), bound.grades)
 
 
 def _ordered(case: Case, ranking: Ranking, evidence: Evidence) -> tuple[list[int], NDArray[np.float64]]:
@@ -196,6 +216,51 @@ def _choose(cases: Sequence[Case], start: Ranking, evidence: Evidence, k: int) -
         if best == before:
             break
     return best
+
+
+def _sound(cases: Sequence[Case], start: Ranking, evidence: Evidence, k: int) -> Ranking:
+    """Return ``start`` without a broken arm, if there is one: see :func:`tune`."""
+    before = np.array([worth(case, start, evidence, k) for case in cases])
+    options = [_weighted(start, arm, 0.0) for arm in _strangers(cases)]
+    options = [one for one in options if any(one.weight(arm) > 0 for case in cases for arm in case.arms)]
+    after = [np.array([worth(case, one, evidence, k) for case in cases]) for one in options]
+    if not options:
+        return start
+    best, *others = sorted(range(len(options)), key=lambda at: -after[at].mean())
+    if others and _p(after[best] - after[others[0]]) >= SIGNIFICANT:
+        return start  # two that disagree, and the labels cannot tell which of them is wrong
+    gains = after[best] - before
+    return options[best] if gains.mean() >= -gains.std() / len(gains) ** 0.5 else start
+
+
+def _strangers(cases: Sequence[Case]) -> list[str]:
+    """Return the arms whose first hits have no more in common with any other arm's than chance gives.
+
+    Only items that both arms can score are compared, so that words and pictures of different items do not count as
+    strangers. "More": by three standard deviations of a Poisson count.
+    """
+    arms = sorted({arm for case in cases for arm in case.arms})
+    alike: dict[str, list[bool]] = {arm: [] for arm in arms}
+    for one, other in itertools.combinations(arms, 2):
+        shared = expected = 0.0
+        for case in cases:
+            if one in case.arms and other in case.arms:
+                pair = (case.arms[one], case.arms[other])
+                both = ~np.isnan(pair[0].scores) & ~np.isnan(pair[1].scores)
+                first, second = (_first(arm, both) for arm in pair)
+                shared += len(first & second)
+                expected += len(first) * len(second) / max(both.sum(), 1)
+        if expected >= LEAST_EXPECTED:
+            agree = shared - expected > 3 * expected**0.5
+            alike[one].append(agree)
+            alike[other].append(agree)
+    return [arm for arm in arms if alike[arm] and not any(alike[arm])]
+
+
+def _first(arm: Scored, among: NDArray[np.bool_]) -> set[int]:
+    """Return the first TOP of the candidates ``among`` that the arm lists."""
+    listed = np.flatnonzero(among & (arm.ranks > 0))
+    return set(listed[np.argsort(arm.ranks[listed])][:TOP].tolist())
 
 
 def _weighted(ranking: Ranking, arm: str, factor: float) -> Ranking:

@@ -83,11 +83,12 @@ class ExtractiveGenerator:
         speaks = np.array([holds[one.hit] for one in sentences])  # of what the question names
         query = vectors.text if vectors.text is not None else vectors.image
         rows: NDArray[np.float32] | None = None
-        if query is not None:
-            # Halfway between the sentence alone and under its headings, or every line below a good heading would do.
-            alone = [one.text for one in sentences]
-            texts = list(dict.fromkeys([*views, *alone]))  # without headings the two are one
-            vectors_of = dict(zip(texts, self._space.embed(texts), strict=True))
+        # Halfway between the sentence alone and under its headings, or every line below a good heading would do.
+        alone = [one.text for one in sentences]
+        texts = list(dict.fromkeys([*views, *alone]))  # without headings the two are one
+        read = None if query is None else self._space.embed(texts, "text" if vectors.text is not None else "image")
+        if query is not None and read is not None:
+            vectors_of = dict(zip(texts, read, strict=True))
             rows = np.array([vectors_of[view] + vectors_of[text] for view, text in zip(views, alone, strict=True)])
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             arm = "text->text" if vectors.text is not None else "image->text"

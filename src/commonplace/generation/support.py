@@ -187,8 +187,9 @@ class Judge:
         missing = [one for one in dict.fromkeys(texts) if one not in self._rows]
         known = [one for one in missing if self._space.reads(one)]
         self._rows.update(dict.fromkeys(missing))
-        if known:
-            self._rows.update(zip(known, self._space.embed(known), strict=True))
+        rows = self._space.embed(known) if known else None
+        if rows is not None:
+            self._rows.update(zip(known, rows, strict=True))
         return [self._rows[one] for one in texts]
 
     def _entailment(self, sentence: str, window: _Window) -> tuple[float, float]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from commonplace.errors import ReadError
+from commonplace.ingest.flight import ATTEMPTS, Flight
 from commonplace.ingest.walk import Source, walk
 from commonplace.ingest.workers import Pool
 from commonplace.types import Reading
 
-__all__ = ["Batch", "Pool", "Source", "ingest", "walk"]
+__all__ = ["ATTEMPTS", "Batch", "Flight", "Pool", "Source", "ingest", "walk"]
 
 BATCH_ITEMS = 256
 BATCH_PICTURES = 64

@@ -64,10 +64,10 @@ class Walk(NamedTuple):
 def walk(paths: Iterable[str | Path], *, exclude: Path | None = None) -> Walk:
     """Return the files under ``paths``, sorted, each once, and what was left out.
 
-    A folder is searched without its hidden and vendored parts, without what ``.gitignore`` and
-    ``.commonplaceignore`` inside it exclude, and without ``exclude`` (the collection's own folder); links to folders
-    are not followed, links to files are. A path given by name is taken whatever it is called. Pipes, devices and
-    sockets are never opened.
+    A folder is searched without its hidden and vendored parts, without what belongs to a saved web page, without what
+    ``.gitignore`` and ``.commonplaceignore`` inside it exclude, and without ``exclude`` (the collection's own folder);
+    links to folders are not followed, links to files are. A path given by name is taken whatever it is called. Pipes,
+    devices and sockets are never opened.
     """
     found: dict[str, tuple[bool, bytes, Source]] = {}
     problems: dict[Path, str] = {}
@@ -122,7 +122,9 @@ def _files(top: str, own: str | None, problems: dict[Path, str], skipped: Counte
             here = os.path.join(real, entry.name)
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if entry.name in _VENDORED or (rules is not None and rules.ignore(entry.path + "/")):
+                    if entry.name in _VENDORED or _is_saved_with_a_page(entry.name, names):
+                        continue
+                    if rules is not None and rules.ignore(entry.path + "/"):
                         continue
                     if here != own:
                         stack.append((entry.path, here, rules))
@@ -141,6 +143,12 @@ def _files(top: str, own: str | None, problems: dict[Path, str], skipped: Counte
                         skipped[Path(entry.name).suffix.lower() or "no ending"] += 1
             except OSError as error:
                 problems[Path(entry.path)] = _reason(entry.path, error)
+
+
+def _is_saved_with_a_page(name: str, beside: set[str]) -> bool:
+    """Return whether a browser saved this folder with a page, which shows what of it is worth seeing."""
+    stem, found, _ = name.rpartition("_files")
+    return bool(found) and not beside.isdisjoint((f"{stem}.html", f"{stem}.htm"))
 
 
 def _rules(folder: str, names: set[str], above: _Rules | None) -> _Rules | None:

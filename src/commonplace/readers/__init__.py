@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 
@@ -24,12 +25,14 @@ from commonplace.readers.parts import (
     File,
     Part,
     Passage,
+    Quota,
     ReadOptions,
     render_stamp,
     stamp,
     stamp_paths,
 )
 from commonplace.readers.pictures import load_picture
+from commonplace.readers.words import are_readable
 from commonplace.types import Document, Item, Modality, Picture, Reading, Span, stable_id
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "Part",
     "Passage",
     "ReadOptions",
+    "are_readable",
     "is_offered",
     "load_picture",
     "media_type",
@@ -64,7 +68,10 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     uri = name.resolve().as_uri()
     document = Document(stable_id(uri), uri, str(name), file.media_type)
     cutter = chunker(options.tokenizer, options.max_tokens)
-    items, pictures = _items(document, found.load()(file), cutter)
+    try:
+        items, pictures = _items(document, file, found.load()(file), cutter)
+    except RecursionError:
+        raise ReadError("parts inside of parts past all sense; save it anew and add it again") from None
     if stamp(file.watched) != render_stamp(file.watched):
         raise ReadError("changed while it was read; add it again")
 
@@ -84,17 +91,21 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
 
 def _open(name: Path, root: Path, options: ReadOptions) -> File:
     """Return the file with its bytes and its media type, watched from before the first byte."""
-    watched = File(name, root, b"", "", options)
+    watched = File(name, root, b"", "", options, quota=Quota(options.max_bytes, until=monotonic() + options.seconds))
     watched.watch(name)
     data = read_whole(name, options.max_bytes)
     kind = sniff(data[:HEAD], name.name)
     if kind is None or format_of(kind) is None:
-        raise ReadError("no type of file that is read (text, Markdown, PDF and pictures are); convert it")
+        raise ReadError("no type of file that is read (text, web, office, mail, PDF and pictures are); convert it")
     return replace(watched, data=data, media_type=kind)
 
 
-def _items(document: Document, parts: Iterable[Part], cutter: Chunker) -> tuple[list[Item], dict[str, Picture]]:
+def _items(
+    document: Document, file: File, parts: Iterable[Part], cutter: Chunker
+) -> tuple[list[Item], dict[str, Picture]]:
     items: list[Item] = []
+    members: dict[str | None, int] = {}
+    left = 0
     pictures: dict[str, Picture] = {}
     taken: dict[str, int] = {}
 
@@ -107,17 +118,29 @@ def _items(document: Document, parts: Iterable[Part], cutter: Chunker) -> tuple[
 
     for part in parts:
         title = cutter.title(_clean(part.title))
+        member = part.span.member if isinstance(part, Figure) else part.member
+        members.setdefault(_clean(member), len(members))
         if isinstance(part, Figure):
             key = _pixels_hash(part.picture)
+            if key not in pictures and len(pictures) >= file.options.max_pictures:
+                left += 1
+                continue
             pictures.setdefault(key, part.picture)
             add(part.span, cutter.caption(_clean(part.caption), title), title, key)
             continue
         for start, end in cutter.chunks(part.text, title, markdown=part.markdown, split_as=part.split_as):
             box = part.locate(start, end) if part.locate else None
-            span = Span(part.start + start, part.start + end, page=part.page, box=box)
+            span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
             add(span, part.text[start:end], title, None)
+
     # a figure follows the chunk that it stands in; sorting is stable, so all else keeps the reader's order
-    items.sort(key=lambda item: (item.span.page or 0, float("inf") if item.span.start is None else item.span.start))
+    def place(item: Item) -> tuple[int, int, float]:
+        span = item.span
+        return members[span.member], span.page or 0, float("inf") if span.start is None else span.start
+
+    items.sort(key=place)
+    if left:
+        file.problems.append(f"{left} more pictures than the {file.options.max_pictures} that are kept; split it")
     return items, pictures
 
 

@@ -50,6 +50,11 @@ class Chunker:
             words = rest if found else words.partition(" ")[2]
         return words or None
 
+    def room(self, title: str | None) -> int:
+        """Return how many tokens a text under ``title`` may have to be one chunk, and a full one at most."""
+        taken = self.count(f"{title}\n") if title else 0
+        return max(1, min(_FULL, self._budget - -(-taken // _STEP) * _STEP))
+
     def caption(self, text: str | None, title: str | None) -> str | None:
         """Return ``text`` on one line, cut at a word so that it fits under ``title``; the cut shows as an ellipsis."""
         words = " ".join((text or "").split())

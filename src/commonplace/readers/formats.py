@@ -31,6 +31,11 @@ HEAD = 4096  # bytes that decide what a file is
 
 _GROUP = "commonplace.readers"
 
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_WORD, _SLIDES = _OFFICE + "wordprocessingml.document", _OFFICE + "presentationml.presentation"
+_SHEETS = _OFFICE + "spreadsheetml.sheet"
+_ODF = "application/vnd.oasis.opendocument."
+
 #: Media type (or ``major/*``) -> where its function is. Other packages add to it through the entry point group
 #: ``commonplace.readers``: the entry point's name is the media type.
 FORMATS = {
@@ -40,6 +45,23 @@ FORMATS = {
     "application/xml": "commonplace.readers.text:read_text",
     "application/yaml": "commonplace.readers.text:read_text",
     "application/toml": "commonplace.readers.text:read_text",
+    "text/html": "commonplace.readers.html:read_html",
+    "application/xhtml+xml": "commonplace.readers.html:read_html",
+    "text/csv": "commonplace.readers.sheets:read_csv",
+    "text/tab-separated-values": "commonplace.readers.sheets:read_csv",
+    "text/rtf": "commonplace.readers.rtf:read_rtf",
+    "application/x-ipynb+json": "commonplace.readers.notebook:read_notebook",
+    "message/rfc822": "commonplace.readers.mail:read_mail",
+    "application/vnd.ms-outlook": "commonplace.readers.mail:read_msg",
+    "application/zip": "commonplace.readers.archive:read_zip",
+    "application/epub+zip": "commonplace.readers.epub:read_epub",
+    _WORD: "commonplace.readers.docx:read_docx",
+    _SLIDES: "commonplace.readers.pptx:read_pptx",
+    _SHEETS: "commonplace.readers.sheets:read_workbook",
+    "application/vnd.ms-excel": "commonplace.readers.sheets:read_workbook",
+    _ODF + "spreadsheet": "commonplace.readers.sheets:read_workbook",
+    _ODF + "text": "commonplace.readers.odf:read_odf",
+    _ODF + "presentation": "commonplace.readers.odf:read_odf",
     "application/pdf": "commonplace.readers.pdf:read_pdf",
     "image/jpeg": "commonplace.readers.pictures:read_picture",
     "image/png": "commonplace.readers.pictures:read_picture",
@@ -58,7 +80,21 @@ _NAMED = {
     "image/bmp": "bmp dib",
     "image/tiff": "tif tiff",
     "text/markdown": "md markdown mdown mkd",
-    "text/html": "html htm xhtml",
+    "text/html": "html htm",
+    "application/xhtml+xml": "xhtml xht",
+    "text/rtf": "rtf",
+    "application/x-ipynb+json": "ipynb",
+    "message/rfc822": "eml mht mhtml",
+    "application/vnd.ms-outlook": "msg",
+    "application/zip": "zip",
+    "application/epub+zip": "epub",
+    _WORD: "docx docm dotx dotm",
+    _SLIDES: "pptx pptm ppsx ppsm potx",
+    _SHEETS: "xlsx xlsm xltx xltm xlsb",
+    "application/vnd.ms-excel": "xls",
+    _ODF + "spreadsheet": "ods ots",
+    _ODF + "text": "odt ott",
+    _ODF + "presentation": "odp otp",
     "text/csv": "csv",
     "text/tab-separated-values": "tsv tab",
     "text/x-rst": "rst",
@@ -79,11 +115,11 @@ _NAMED = {
     " zig v vhd asm s",
 }
 
-#: Known, but not read: as plain text it would be tags and scripts.
-_UNREAD = {"text/html"}
-
 #: File name suffix, with its dot and in lower case -> media type: the files that a walk offers.
 SUFFIXES = MappingProxyType({f".{end}": kind for kind, ends in _NAMED.items() for end in ends.split()})
+
+#: No text, whatever a file with their name begins with.
+_BINARY = {kind for kind in FORMATS if kind.split("/")[0] == "image" or "vnd." in kind or kind.endswith("zip")}
 
 _MAGIC = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
@@ -93,6 +129,16 @@ _MAGIC = (
     (re.compile(rb"II[*+]\0|MM\0[*+]"), "image/tiff"),
     # "BM" alone begins many a text: ask for a header size that exists as well
     (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c\x10]\0\0\0", re.DOTALL), "image/bmp"),
+)
+_HTML = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL)
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# What the first names in a ZIP tell, where the name of the file says nothing of the kind.
+_PACKED = (
+    (re.compile(rb"PK\x03\x04.{26}mimetypeapplication/epub\+zip", re.DOTALL), "application/epub+zip"),
+    (re.compile(rb"PK\x03\x04.{26}mimetype" + re.escape(_ODF).encode() + rb"text", re.DOTALL), _ODF + "text"),
+    (re.compile(rb"PK.*(_rels/|\[Content_Types\]).*word/", re.DOTALL), _WORD),
+    (re.compile(rb"PK.*(_rels/|\[Content_Types\]).*ppt/", re.DOTALL), _SLIDES),
+    (re.compile(rb"PK.*(_rels/|\[Content_Types\]).*xl/", re.DOTALL), _SHEETS),
 )
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\v\b\x1b")) + b"\x7f"
@@ -105,8 +151,6 @@ def _plugins() -> dict[str, EntryPoint]:
 
 def format_of(kind: str) -> EntryPoint | None:
     """Return the entry point of the function that reads the media type ``kind``; a plug-in goes before our own."""
-    if kind in _UNREAD and kind not in _plugins():
-        return None
     for name in (kind, kind.split("/")[0] + "/*"):
         if name in FORMATS and kind not in _plugins():
             return EntryPoint(name, FORMATS[name], _GROUP)
@@ -212,16 +256,31 @@ def sniff(head: bytes, name: str) -> str | None:
     if b"%PDF-" in head[:1024]:
         return "application/pdf"
     named = _named(name)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _OLE)):
+        return _packed(head, named)
+    if head.startswith(b"{\\rtf"):
+        return "text/rtf"
     if looks_like_text(head):
-        if named is None or (named in FORMATS and named.split("/")[0] in ("image",)):
-            return "text/plain"
+        if named is None or named in _BINARY:
+            return "text/html" if _HTML.match(head) else "text/plain"
+        if named in ("text/plain", "application/xml") and _HTML.match(head):
+            return "text/html"
         if named == "application/pdf":  # its header may be damaged while the rest is whole
             return named if b" obj" in head else "text/plain"
         return named
     # A damaged file goes to the format it claims, which says what is wrong; text that is not text goes nowhere.
-    if named is None or (FORMATS.get(named) or FORMATS["text/*"]).endswith((":read_text", ":read_markdown")):
-        return named if named in _plugins() else None
-    return named
+    if named in _BINARY or named == "application/pdf" or named in _plugins():
+        return named
+    return None
+
+
+def _packed(head: bytes, named: str | None) -> str | None:
+    """Return what a ZIP or an OLE file is: by its name where that is of its kind, else by the names it begins with."""
+    if named in _BINARY and not named.startswith("image/"):
+        return named
+    if head.startswith(_OLE):
+        return None
+    return next((kind for magic, kind in _PACKED if magic.match(head)), "application/zip")
 
 
 def looks_like_text(head: bytes) -> bool:

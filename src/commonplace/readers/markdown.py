@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from commonplace.errors import ReadError
+from commonplace.readers.flow import CAPTION, ICON, say
 from commonplace.readers.parts import Figure, File, Part, Passage
 from commonplace.readers.pictures import load_picture
 from commonplace.readers.text import decode
+from commonplace.readers.words import with_words
 from commonplace.types import Span
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-__all__ = ["local_picture", "read_markdown"]
+__all__ = ["local_picture", "markdown_parts", "read_markdown"]
 
 _LINE = re.compile(r"\r\n|\r|\n")
 _FRONT = re.compile(r"(?:\s*\n)?---[ \t]*\r?\n(.*?\r?\n)?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -34,13 +36,8 @@ _MARKUP = re.compile(r"<[^>]*>")
 _DIRECTIVE = re.compile(r":::image\b(.*?):::", re.DOTALL)  # DocFX, the dialect of learn.microsoft.com
 _ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*\"([^\"]*)\"")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:|//|\\\\", re.IGNORECASE)
-_BARE = re.compile(
-    r"(image|img|picture|photo|screenshot|figure|logo|icon|alt|alt text|untitled)?[\s\d._-]*", re.IGNORECASE
-)
-_CAPTION = re.compile(r"(figure|fig\.|image|photo|abbildung|abb\.|图|圖)\s*\d", re.IGNORECASE)
 
 _LONG_HEADING = 120  # characters; a longer one is a paragraph in disguise and stays in the text
-_ICON = 24  # pixels; a smaller picture is a bullet or a badge
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +62,16 @@ class _Section:
 
 def read_markdown(file: File) -> Iterator[Part]:
     """Yield, section by section, the text under its headings ("A > B") and the local pictures shown there."""
-    from markdown_it import MarkdownIt
-
     text, problem = decode(file.data)
     if problem:
         file.problems.append(problem)
+    yield from markdown_parts(file, text, {})
+
+
+def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iterator[Part]:
+    """Yield the parts of a Markdown text; a target named in ``pictures`` stands for those bytes."""
+    from markdown_it import MarkdownIt
+
     front = _FRONT.match(text)
     begin = front.end() if front else 0
     tokens = MarkdownIt("commonmark").enable("table").parse(text[begin:])
@@ -92,7 +94,7 @@ def read_markdown(file: File) -> Iterator[Part]:
             yield Passage(text[section.start : section.end], section.start, above, markdown=True)
         for reference in shown:
             if section.start <= reference.start < section.end:
-                yield from _figure(file, reference, title)
+                yield from _figure(file, reference, title, pictures)
 
 
 def _sections(tokens: list[Token], lines: list[int]) -> Iterator[_Section]:
@@ -117,7 +119,7 @@ def _plain(inline: Token) -> str:
 def _shown(tokens: list[Token], text: str, lines: list[int]) -> Iterator[_Shown]:
     """Yield the references to pictures in the order of the text."""
     blocks = [token for token in tokens if token.map and token.type in ("inline", "html_block")]
-    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, after in zip(blocks, [*blocks[1:], None][: len(blocks)], strict=True):
         assert block.map is not None
         start, end = lines[block.map[0]], lines[block.map[1]]
         children = block.children or ()
@@ -150,7 +152,7 @@ def _shown(tokens: list[Token], text: str, lines: list[int]) -> Iterator[_Shown]
                 values = dict(_ATTRIBUTE.findall(match[1]))
                 found.append(_Shown(values.get("source", ""), values.get("alt-text", ""), *match.span()))
         for reference in sorted(found, key=lambda reference: reference.start):
-            words = "" if _BARE.fullmatch(reference.words.strip()) else reference.words
+            words = reference.words if say(reference.words) else ""
             if caption and len(found) == 1 and caption not in words:
                 words = f"{words}. {caption}" if words else caption
             yield _Shown(reference.target, words, reference.start, reference.end)
@@ -163,7 +165,7 @@ def _caption_after(block: Token, after: Token | None) -> str | None:
         return None
     words = _plain(after)
     emphasised = re.fullmatch(r"([*_]{1,3})[^*_].*\1", after.content.strip(), re.DOTALL)
-    return words if 0 < len(words) <= 200 and (emphasised or _CAPTION.match(words)) else None
+    return words if 0 < len(words) <= 200 and (emphasised or CAPTION.match(words)) else None
 
 
 def _place(text: str, start: int, end: int, source: str) -> tuple[int, int] | None:
@@ -189,14 +191,14 @@ def _attributes(tag: str) -> dict[str, str]:
     return found
 
 
-def _figure(file: File, reference: _Shown, title: str | None) -> Iterator[Figure]:
-    path = local_picture(file, reference.target)
-    if path is None:
+def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[str, bytes]) -> Iterator[Part]:
+    source = pictures.get(unquote(reference.target)) or local_picture(file, reference.target)
+    if source is None:
         return
     options = file.options
     try:
         picture = load_picture(
-            path,
+            source,
             side=options.picture_side,
             thumbnail_side=options.thumbnail_side,
             max_pixels=options.max_pixels,
@@ -205,17 +207,21 @@ def _figure(file: File, reference: _Shown, title: str | None) -> Iterator[Figure
     except ReadError as error:
         file.problems.append(f"picture {reference.target}: {error}")
         return
-    if max(picture.width, picture.height) >= _ICON:
-        yield Figure(picture, Span(reference.start, reference.end), reference.words or None, title)
+    if max(picture.width, picture.height) >= ICON:
+        figure = Figure(picture, Span(reference.start, reference.end), reference.words or None, title)
+        member = f"{reference.target} at {reference.start}"
+        yield from with_words(file, figure, lambda side: load_picture(source, side=side).pixels, member=member)
 
 
 def local_picture(file: File, target: str) -> Path | None:
     """Return the regular file inside ``file.root`` that ``target`` points to, links resolved; None for all else.
 
+    A file inside of another one has nothing beside it.
+
     A path from "/" counts from the root. What is missing is watched, so that the document is read again when the
     picture appears.
     """
-    if not target or _SCHEME.match(target):
+    if not target or _SCHEME.match(target) or file.depth:
         return None
     name = unquote(re.split(r"[?#]", target, maxsplit=1)[0], errors="surrogateescape")
     if not name or "\0" in name:

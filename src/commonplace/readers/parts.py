@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from commonplace.types import Box, Picture, Span
 
-__all__ = ["Figure", "File", "Part", "Passage", "ReadOptions", "stamp", "stamp_paths"]
+__all__ = ["Figure", "File", "Part", "Passage", "Quota", "ReadOptions", "stamp", "stamp_paths", "union"]
 
 PICTURE_SIDE = 640
 THUMBNAIL_SIDE = 320
 MAX_PIXELS = 178_000_000
 MAX_BYTES = 512 * 1024 * 1024
+MAX_PICTURES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,10 @@ class ReadOptions:
 
     ``tokenizer`` is the path of a ``tokenizer.json`` (Hugging Face format) and ``max_tokens`` the text tower's
     limit with its special tokens: no text view encodes to more. Pictures are reduced, never enlarged, until the
-    longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` are
-    refused.
+    longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` (packed
+    or unpacked) are refused; ``max_pictures`` of a document are kept. After ``seconds`` a format that holds others
+    stops at the next of them, so that what was read until then is kept. ``words`` recognises the words in pictures,
+    which needs the extra ``ocr``.
     """
 
     tokenizer: str
@@ -34,12 +38,29 @@ class ReadOptions:
     thumbnail_side: int = THUMBNAIL_SIDE
     max_pixels: int = MAX_PIXELS
     max_bytes: int = MAX_BYTES
+    max_pictures: int = MAX_PICTURES
+    seconds: float = 40.0
+    words: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 16:
             raise ValueError(f"max_tokens is {self.max_tokens}; at least 16 are needed")
-        if min(self.picture_side, self.thumbnail_side, self.max_pixels, self.max_bytes) < 1:
-            raise ValueError("picture_side, thumbnail_side, max_pixels and max_bytes must be positive")
+        if min(self.picture_side, self.thumbnail_side, self.max_pixels, self.max_bytes, self.max_pictures) < 1:
+            raise ValueError("picture_side, thumbnail_side, max_pixels, max_bytes and max_pictures must be positive")
+
+
+@dataclass(slots=True)
+class Quota:
+    """What may still be unpacked of one document, through all that it holds: files, and their bytes together."""
+
+    bytes: int = MAX_BYTES
+    files: int = 10_000
+    until: float = float("inf")  # time.monotonic()
+
+    @property
+    def late(self) -> bool:
+        """Whether the time for one document is nearly up."""
+        return time.monotonic() > self.until
 
 
 @dataclass(slots=True)
@@ -48,7 +69,8 @@ class File:
 
     ``root`` is the folder that was added: nothing outside it may be shown. A format sets ``title`` and appends to
     ``problems`` what it had to leave out (the document's status is then ``partial``); another file that the
-    document shows is announced with :meth:`watch` before it is opened.
+    document shows is announced with :meth:`watch` before it is opened. ``depth`` counts the files around this one (an
+    archive, a mail): it has no neighbours on the disk then, and ``path`` is only a name.
     """
 
     path: Path
@@ -59,6 +81,8 @@ class File:
     title: str | None = None
     problems: list[str] = field(default_factory=list)
     watched: dict[str, list[int]] = field(default_factory=dict)
+    depth: int = 0
+    quota: Quota = field(default_factory=Quota)
 
     def watch(self, path: Path) -> None:
         """Make the document depend on ``path`` (which may be missing): it is read again when that changes."""
@@ -73,7 +97,7 @@ class Passage:
     ``start`` is the offset of ``text`` in the document's decoded text (or its page's). ``split_as`` is a text of
     the same length whose boundaries count in place of ``text``'s own, for instance without the line ends of a
     typeset page. ``locate`` turns offsets into ``text`` into a box on the page; it is called before the next part is
-    asked for.
+    asked for. ``member`` names the file inside the document that it stands in.
     """
 
     text: str
@@ -83,6 +107,7 @@ class Passage:
     markdown: bool = False
     split_as: str | None = None
     locate: Callable[[int, int], Box | None] | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +146,12 @@ def render_stamp(states: dict[str, list[int]]) -> str:
 def stamp_paths(text: str) -> list[str]:
     """Return the paths that a stamp speaks of; an empty stamp speaks of none."""
     return [entry[0] for entry in json.loads(text)] if text else []
+
+
+def union(boxes: Iterable[Box | None]) -> Box | None:
+    """Return the box around ``boxes``, None where there is none."""
+    found = [box for box in boxes if box is not None]
+    if not found:
+        return None
+    lefts, tops, rights, bottoms = zip(*found, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)

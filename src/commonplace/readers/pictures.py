@@ -24,6 +24,7 @@ from commonplace.readers.parts import (
     File,
     Part,
 )
+from commonplace.readers.words import with_words
 from commonplace.types import Picture, Span
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def read_picture(file: File) -> Iterator[Part]:
     picture, description = _load(
         file.data, options.picture_side, options.thumbnail_side, options.max_pixels, options.max_bytes
     )
-    yield Figure(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
+    figure = Figure(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
+    yield from with_words(file, figure, lambda side: load_picture(file.data, side=side).pixels)
 
 
 def picture_of(pixels: NDArray[np.uint8], width: int, height: int, thumbnail_side: int) -> Picture:

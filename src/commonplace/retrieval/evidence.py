@@ -77,15 +77,17 @@ class Evidence:
 
     Evidence is a log-likelihood ratio (natural logarithm): how much likelier the score is for an item that answers
     than for one that does not. It adds up (Good 1950), and with the odds before the search it gives the probability
-    that the item is relevant. ``curves`` were learned by isotonic regression on development data. ``joint`` weighs
-    words and meaning where a text is asked by both, because they say partly the same. ``crowd``: where much in a view
+    that the item is relevant. ``curves`` were learned by isotonic regression on development data. ``joint``: where
+    a text is asked by words and by meaning, which say partly the same, words count by the first number times their
+    share of a full match and never against the text (a few words in common tell nothing new, all of them do), meaning
+    by the second, and the third is added. ``crowd``: where much in a view
     matches, each match is worth less, and where little does more, by this power of the view's mean likelihood ratio.
     ``expected``: how many items answer a question, as a rule.
     """
 
     arms: Mapping[str, Cosines]
     curves: Mapping[str, Curve] = field(default_factory=dict)
-    joint: tuple[float, float, float] = (0.5, 0.8, 0.0)  # words, meaning, and what is added
+    joint: tuple[float, float, float] = (0.5, 1.0, 0.25)  # words, meaning, and what is added
     crowd: float = 0.5
     expected: float = 1.0
 
@@ -121,11 +123,15 @@ class Evidence:
         """Return the evidence of an arm's ``scores`` (default: the list's); of words by their share of a full match."""
         scores = ranked.scores if scores is None else scores
         if arm.endswith(LEXICAL):
-            share = np.asarray(scores, np.float64) / max(ranked.full, 1e-6)
-            return self.curves.get(LEXICAL, Curve((0.0, 1.0), (-3.0, 6.0)))(np.minimum(share, 1.5))
+            return self.curves.get(LEXICAL, Curve((0.0, 1.0), (-3.0, 6.0)))(self.share(ranked, scores))
         name = self._name(arm)
         z = significance(scores, ranked.count, ranked.mean, ranked.std, self.arms[name])
         return self.curves.get(name, _LINE)(z)
+
+    @staticmethod
+    def share(ranked: Ranked, scores: NDArray[Any]) -> Floats:
+        """Return what share of a full match the scores of words are, in [0, 1.5]."""
+        return np.minimum(np.asarray(scores, np.float64) / max(ranked.full, 1e-6), 1.5)
 
     def nearness(self, arm: str, cosines: NDArray[np.float32]) -> Floats:
         """Return values in [0, 1] for an arm's cosines alone, by a logistic curve.

@@ -244,11 +244,15 @@ def _view(
     words, near, base = evidence.joint
     terms = {}
     for name in names:
-        share = np.where(both, words if name in lexical else near, 1.0) * ranking.weight(name)
-        value = share * np.where(has[name], values[name], 0.0)
+        share, value = np.full(len(has[name]), near), values[name]
+        if name in lexical:
+            share = words * np.minimum(evidence.share(arms[name].ranked, arms[name].scores), 1.0)
+            value = np.where(both, np.maximum(value, 0.0), value)
+        share = np.where(has[name], np.where(both, share, 1.0) * ranking.weight(name), 0.0)
+        value = share * np.where(has[name], value, 0.0)
         if name in lexical:
             value = value + np.where(both, base * ranking.weight(name), 0.0)
-        terms[name] = (np.where(has[name], share, 0.0), value)
+        terms[name] = (share, value)
     total = sum((value for _, value in terms.values()), np.zeros(1))
     any_ = np.logical_or.reduce([has[name] for name in names])
     taken = 0.0

@@ -102,8 +102,11 @@ class LateInteraction:
 
     def scores(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the mean cosine of the question's tokens with their best matches in each text, shape (n,)."""
-        (asked,) = self._space.bundle.text.tokens([question], "query")
-        passages = [one.vectors for one in self._space.bundle.text.tokens(texts)]
+        tower = self._space.text
+        if tower is None:
+            raise ModelError(f"the model {self._space.name} reads no text: choose another reranker")
+        (asked,) = tower.tokens([question], "query")
+        passages = [one.vectors for one in tower.tokens(texts)]
         telling = _telling(question, asked.spans)
         query = _unit(asked.vectors[telling])
         if not len(query):

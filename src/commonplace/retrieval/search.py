@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -78,8 +78,8 @@ class _Arm:
 
 def candidates(
     store: Store, asked: Asked, *, k: int, where: Filter, ranking: Ranking
-) -> tuple[dict[int, Entry], NDArray[np.int64], dict[str, Scored]]:
-    """Return the items that any arm lists, their keys (n,) in order, and what each arm says of them.
+) -> tuple[list[str], NDArray[np.int64], dict[str, Scored]]:
+    """Return the ids of the items that any arm lists, their keys (n,) in order, and what each arm says of them.
 
     The arms are asked in parallel threads. An item that one arm lists is scored by every other that it can have.
     """
@@ -87,26 +87,27 @@ def candidates(
     arms = {name: arm for name, arm in arms.items() if ranking.weight(name) > 0}
     wanted = [name for name in arms if not name.startswith("not ")]
     if not wanted:
-        return {}, np.empty(0, np.int64), {}
+        return [], np.empty(0, np.int64), {}
     with ThreadPoolExecutor(max_workers=len(arms)) as pool:
         futures = {name: pool.submit(arm.ask) for name, arm in arms.items()}
         lists = {name: future.result() for name, future in futures.items()}
-    listed = sorted({int(key) for name in wanted for key in lists[name].keys})
-    entries = store.entries(listed)  # without what was removed since the index was asked
-    keys = np.array([key for key in listed if key in entries], np.int64)
-    return entries, keys, {name: _scored(arm, lists[name], keys, entries) for name, arm in arms.items()}
+    listed = np.unique(np.concatenate([lists[name].keys for name in wanted]))
+    views = store.views(listed.tolist())  # without what was removed since the index was asked
+    keys = np.array([key for key in listed.tolist() if key in views], np.int64)
+    own = [views[key][1] for key in keys.tolist()]
+    scored = {name: _scored(arm, lists[name], keys, own) for name, arm in arms.items()}
+    return [views[key][0] for key in keys.tolist()], keys, scored
 
 
-def _scored(arm: _Arm, ranked: Ranked, keys: NDArray[np.int64], entries: Mapping[int, Entry]) -> Scored:
+def _scored(arm: _Arm, ranked: Ranked, keys: NDArray[np.int64], views: Sequence[frozenset[str]]) -> Scored:
+    """Return what an arm says of the items with these ``keys`` (n,), sorted, and ``views``."""
     scores = np.full(len(keys), np.nan)
     ranks = np.zeros(len(keys), np.int64)
-    rank_of = {int(key): rank for rank, key in enumerate(ranked.keys, start=1)}
-    has = np.array([_has(entries[int(key)].partitions, arm.view) for key in keys], bool)
-    for i, key in enumerate(keys.tolist()):
-        if key in rank_of:
-            ranks[i] = rank_of[key]
-            scores[i] = ranked.scores[ranks[i] - 1]
-    missing = has & (ranks == 0)
+    at = np.searchsorted(keys, ranked.keys)
+    here = (at < len(keys)) & (np.append(keys, -1)[at] == ranked.keys)
+    ranks[at[here]] = np.flatnonzero(here) + 1
+    scores[at[here]] = ranked.scores[here]
+    missing = np.fromiter((_has(own, arm.view) for own in views), bool, len(keys)) & (ranks == 0)
     if missing.any():
         scores[missing] = 0.0 if arm.score is None else arm.score(keys[missing])
     return Scored(ranked, scores, ranks)
@@ -118,20 +119,20 @@ def _has(partitions: frozenset[str], view: str) -> bool:
 
 def search(store: Store, asked: Asked, evidence: Evidence, *, k: int, where: Filter, ranking: Ranking) -> list[Found]:
     """Return the best ``k`` items, best first, ties by item id."""
-    entries, keys, arms = candidates(store, asked, k=k, where=where, ranking=ranking)
+    ids, keys, arms = candidates(store, asked, k=k, where=where, ranking=ranking)
     if not len(keys):
         return []
     fused = fuse(arms, ranking, evidence, store.size(where))
-    order = sorted(range(len(keys)), key=lambda i: (-fused.order[i], entries[int(keys[i])].item.id))
-    chosen = choose(store, [int(keys[i]) for i in order], fused.order[order], entries, k=k, ranking=ranking)
-    return [_found(fused, order[at], int(keys[order[at]]), entries, copies) for at, copies in chosen]
+    order = sorted(range(len(keys)), key=lambda i: (-fused.order[i], ids[i]))
+    chosen = choose(store, keys[order], fused.order[order], k=k, ranking=ranking)
+    return [_found(fused, order[at], int(keys[order[at]]), entry, copies) for at, entry, copies in chosen]
 
 
-def _found(fused: Fused, i: int, key: int, entries: Mapping[int, Entry], copies: tuple[int, ...]) -> Found:
+def _found(fused: Fused, i: int, key: int, entry: Entry, copies: tuple[Entry, ...]) -> Found:
     ledger = fused.ledger(i)
     score = fused.score(ledger)
     confidence = score if fused.calibrated else float(fused.confidence[i])
-    return Found(key, entries[key], score, confidence, ledger, tuple(entries[one] for one in copies))
+    return Found(key, entry, score, confidence, ledger, copies)
 
 
 def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: int) -> dict[str, _Arm]:
@@ -160,6 +161,10 @@ def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: in
                 inside, asks = partition, vector
                 if name == partition == "image" and vectors.look is not None:
                     inside, asks = "look", vectors.look  # pictures are compared by their looks, where these are known
+                if vectors.divided and crosses:
+                    if vectors.across is None and name == "text":
+                        continue  # words and pictures have no common space
+                    inside, asks = ("image", vectors.across) if name == "text" else ("across", vector)
                 arms[f"{no}{name}->{partition}"] = _Arm(
                     partial(store.search, inside, asks, depth, where, offset=crosses),
                     partial(store.score, inside, asks, offset=crosses),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,63 +26,66 @@ LEAST_SHARED = 0.5
 
 
 def choose(
-    store: Store,
-    keys: Sequence[int],
-    order: NDArray[np.float64],
-    entries: Mapping[int, Entry],
-    *,
-    k: int,
-    ranking: Ranking,
-) -> list[tuple[int, tuple[int, ...]]]:
-    """Return up to ``k`` of the ranked ``keys`` by their place, each with the keys of its near-copies.
+    store: Store, keys: NDArray[np.int64], order: NDArray[np.float64], *, k: int, ranking: Ranking
+) -> list[tuple[int, Entry, tuple[Entry, ...]]]:
+    """Return up to ``k`` of the ranked ``keys`` (n,): place, entry, and the entries of its near-copies.
 
     ``order`` (n,) are the scores that ``keys`` are sorted by, falling. Copies are looked for among the first
-    3 ``k`` + 20 candidates; with ``ranking.diversity`` the choice is among those, too.
+    3 ``k`` + 20 candidates; with ``ranking.diversity`` the choice is among those, too. Only what may be shown is read
+    whole; what is damaged or was removed meanwhile makes room for the next.
     """
-    if not ranking.collapse and not ranking.diversity:
-        return [(at, ()) for at in range(min(k, len(keys)))]
-    near = min(len(keys), 3 * k + 20)
-    items = [entries[key].item for key in keys[:near]]
-    alike = _Likeness(store, keys[:near])
+    near = 3 * k + 20 if ranking.collapse or ranking.diversity else k
+    whole = _whole(store, keys, near)
+    first = list(islice(whole, near))
+    places = [at for at, _ in first]
+    items = [entry.item for _, entry in first]
+    alike = _Likeness(store, keys[places])
     copies: dict[int, list[int]] = {}
     firsts_of: dict[object, list[int]] = {}  # by what a copy must share with its first
-    for at, item in enumerate(items):
+    for n, item in enumerate(items):
         shared = _shared(item) if ranking.collapse else {}
         among = dict.fromkeys(one for key in shared for one in firsts_of.get(key, ()))
-        same = next((one for one in among if _copy(items[one], item, alike, one, at)), None)
+        same = _first_copy(items, n, among, alike)
         if same is None:
-            copies[at] = []
+            copies[n] = []
             for key in shared:
-                firsts_of.setdefault(key, []).append(at)
+                firsts_of.setdefault(key, []).append(n)
         else:
-            copies[same].append(keys[at])
+            copies[same].append(n)
     firsts = list(copies)
-    if ranking.diversity:
-        firsts = _marginal(firsts, order[:near], alike, k, ranking.diversity)
-    chosen = [(at, tuple(copies[at])) for at in firsts[:k]]
-    rest = range(near, min(len(keys), near + k - len(chosen)))  # beyond what was looked through
-    return chosen + [(at, ()) for at in rest]
+    if ranking.diversity and firsts:
+        firsts = _marginal(firsts, order[places], alike, k, ranking.diversity)
+    chosen = [(*first[n], tuple(first[one][1] for one in copies[n])) for n in firsts[:k]]
+    return chosen + [(at, entry, ()) for at, entry in islice(whole, k - len(chosen))]  # beyond what was looked through
+
+
+def _whole(store: Store, keys: NDArray[np.int64], step: int) -> Iterator[tuple[int, Entry]]:
+    """Yield place and entry of every item that can be read, a ``step`` of them at a time."""
+    for start in range(0, len(keys), step):
+        entries = store.entries(keys[start : start + step].tolist())
+        for at, key in enumerate(keys[start : start + step].tolist(), start=start):
+            if key in entries:
+                yield at, entries[key]
 
 
 class _Likeness:
     """Cosines between candidates, by partition, where both have a view in it."""
 
-    def __init__(self, store: Store, keys: Sequence[int]) -> None:
+    def __init__(self, store: Store, keys: NDArray[np.int64]) -> None:
         self._store = store
-        self._keys = np.array(keys, np.int64)
+        self._keys = keys
         self._small: dict[str, NDArray[np.int16] | None] = {}
-        self._cosines: dict[str, NDArray[np.float32]] = {}
+        self._cosines: dict[str, list[list[float]]] = {}
 
-    def of(self, partition: str, one: int, other: int) -> float:
+    def of(self, partition: str, one: int) -> list[float]:
+        """Return the cosines of one candidate with each."""
         if partition not in self._cosines:  # most searches need one of them at most
             rows = self._store.gather(partition, self._keys)
-            self._cosines[partition] = rows @ rows.T  # rows of zeros where there is no view
-        return float(self._cosines[partition][one, other])
+            self._cosines[partition] = (rows @ rows.T).tolist()  # rows of zeros where there is no view
+        return self._cosines[partition][one]
 
-    def look_the_same(self, one: Item, other: Item, i: int, j: int) -> bool:
-        """Return whether two pictures with these places are one, saved twice."""
-        if self.of("image", i, j) < WORTH_A_LOOK:
-            return False
+    def look_the_same(self, one: Item, other: Item) -> bool:
+        """Return whether two pictures are one, saved twice."""
         a, b = self._shrunk(one.picture), self._shrunk(other.picture)
         return a is not None and b is not None and float(np.abs(a - b).mean()) <= COPY
 
@@ -93,7 +97,7 @@ class _Likeness:
         return self._small[picture]
 
     def any(self, one: int, other: int) -> float:
-        return max(self.of(partition, one, other) for partition in ("text", "image"))
+        return max(self.of(partition, one)[other] for partition in ("text", "image"))
 
 
 def _shrink(jpeg: bytes | None) -> NDArray[np.int16] | None:
@@ -114,14 +118,21 @@ def _shared(item: Item) -> dict[object, None]:
     """Return what two items must have one of in common to be copies."""
     if item.picture is not None:
         return {item.modality: None}
-    return dict.fromkeys([(item.modality, _words(item)), (item.modality, item.document.id, item.span.page)])
+    place = (item.modality, item.document.id, item.span.member, item.span.page)
+    return dict.fromkeys([(item.modality, _words(item)), place])
 
 
-def _copy(one: Item, other: Item, alike: _Likeness, i: int, j: int) -> bool:
-    """Return whether two items show or say the same: the user would call the second a repetition."""
-    if one.picture is not None or other.picture is not None:
-        return one.picture == other.picture or alike.look_the_same(one, other, i, j)
-    return overlap(one, other) >= LEAST_SHARED or _words(one) == _words(other)
+def _first_copy(items: Sequence[Item], n: int, among: Iterable[int], alike: _Likeness) -> int | None:
+    """Return the first of ``among`` that shows or says what item ``n`` does: the user would call it a repetition."""
+    item = items[n]
+    if item.picture is None:
+        words = _words(item)
+        return next((i for i in among if overlap(items[i], item) >= LEAST_SHARED or _words(items[i]) == words), None)
+    near = alike.of("image", n)
+    for i in among:
+        if items[i].picture == item.picture or (near[i] >= WORTH_A_LOOK and alike.look_the_same(items[i], item)):
+            return i
+    return None
 
 
 def _words(item: Item) -> str:
@@ -131,7 +142,9 @@ def _words(item: Item) -> str:
 def overlap(one: Item, other: Item) -> float:
     """Return the share of the shorter of two passages of one document that lies in the other, in [0, 1]."""
     a, b = one.span, other.span
-    if one.document.id != other.document.id or a.page != b.page or None in (a.start, a.end, b.start, b.end):
+    if (one.document.id, a.member, a.page) != (other.document.id, b.member, b.page):
+        return 0.0
+    if None in (a.start, a.end, b.start, b.end):
         return 0.0
     assert a.start is not None and a.end is not None and b.start is not None and b.end is not None
     shorter = min(a.end - a.start, b.end - b.start)

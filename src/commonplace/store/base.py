@@ -113,6 +113,10 @@ class Store(Protocol):
     def search_words(self, question: str, k: int, where: Filter) -> Ranked:
         """Return the ``k`` items with the highest BM25 score for any word of ``question``."""
 
+    def views(self, keys: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
+        """Return the ids of the items with these keys and the partitions in which each has a view (``lexical`` where
+        it has words): what is needed of many items, of which few are shown. A key that is gone is absent."""
+
     def entries(self, keys: Sequence[int]) -> dict[int, Entry]:
         """Return the items with these keys; a key that is gone is absent."""
 

@@ -2,17 +2,135 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import socket
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from commonplace.errors import CollectionError
+from commonplace.store.schema import checksum, seal, sealed
 
-__all__ = ["Database"]
+__all__ = ["MARK", "Database", "abandoned", "mark", "marked", "one_machine"]
+
+
+def abandoned(folder: Path) -> Iterator[Path]:
+    """Yield the files in ``folder`` (``NAME.PROCESS.part``) that a process was writing beside when it was killed."""
+    for path in folder.glob("*.part*"):
+        found = re.search(r"\.(\d+)\.part(-\w+)?$", path.name)
+        if found is not None:
+            try:
+                os.kill(int(found[1]), 0)
+            except (ProcessLookupError, OverflowError):
+                yield path
+            except PermissionError:
+                pass
+
+
+WAIT = 30.0  # seconds for another process to finish what it is writing
+
+SHARES = frozenset(
+    """nfs nfs4 cifs smb3 smbfs ncpfs afs ceph lustre gpfs beegfs orangefs glusterfs davfs fuse.sshfs fuse.glusterfs
+    fuse.ceph fuse.davfs fuse.davfs2 fuse.rclone fuse.s3fs fuse.gcsfuse fuse.juicefs""".split()  # noqa: SIM905
+)
+"""File systems that several machines may share. SQLite's log works for the processes of one machine alone."""
+
+MACHINE = "collection.machine"
+
+
+def one_machine(folder: Path) -> None:
+    """On a network share let only the machine use a collection that used it first. Raises CollectionError.
+
+    Elsewhere nothing is checked: a disk that is plugged into another machine is that machine's.
+    """
+    share = file_system(folder)
+    if share not in SHARES:
+        return
+    if not locks_work(folder):
+        raise CollectionError(
+            f"{folder} is on a network share ({share}) where files cannot be locked: keep the collection on a disk of "
+            "this machine"
+        )
+    note, mine = folder / MACHINE, machine()
+    try:
+        with note.open("x", encoding="utf-8") as file:  # on a share too only one can make it
+            file.write(mine)
+    except FileExistsError:
+        other = note.read_text(encoding="utf-8", errors="replace")
+        if other != mine:
+            raise CollectionError(
+                f"{folder} is on a network share ({share}) and is used from the machine {other[:100]}, and two would "
+                f"damage it: use it there or, where it is used there no more, delete {note}"
+            ) from None
+    except OSError:  # not to be written to: it is read as it stands
+        return
+
+
+def file_system(path: Path) -> str:
+    """Return the type of the file system that holds a path; empty where the system does not say."""
+    found: tuple[int, str] = (-1, "")
+    with suppress(OSError):
+        real = os.path.realpath(path)
+        for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+            mounted, _, kind = line.partition(" - ")
+            top = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mounted.split()[4])
+            if (real == top or real.startswith(top.rstrip("/") + "/")) and len(top) >= found[0]:
+                found = (len(top), kind.split()[0])
+    return found[1]
+
+
+def machine() -> str:
+    """Return this machine's name and what tells it from others of that name."""
+    try:
+        own = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        own = f"{uuid.getnode():x}"
+    return f"{socket.gethostname()} {own[:12]}"
+
+
+def locks_work(folder: Path) -> bool:
+    """Return whether files in ``folder`` can be locked."""
+    import fcntl
+
+    path = folder / f"lock.{os.getpid()}.part"
+    try:
+        with path.open("w") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError as problem:
+        return problem.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO)
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+MARK = "collection.mark"
+
+
+def mark(folder: Path, lineage: str, generation: int) -> None:
+    """Note beside the database how far it was committed, so that a log that was damaged or taken away is noticed."""
+    text = f"{lineage} {generation}"
+    with suppress(OSError):
+        handle = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.pwrite(handle, f"{text} {checksum(text)}".ljust(64).encode(), 0)
+        finally:
+            os.close(handle)
+
+
+def marked(folder: Path) -> tuple[str, int]:
+    """Return the lineage and the generation up to which it was committed; nobody's and -1 where that was not noted."""
+    with suppress(OSError, ValueError):
+        lineage, generation, crc = (folder / MARK).read_text(errors="replace").split()
+        if crc == str(checksum(f"{lineage} {generation}")):
+            return lineage, int(generation)
+    return "", -1
 
 
 class Database:
@@ -47,6 +165,8 @@ class Database:
                 self._give(connection)
         except sqlite3.Error as problem:
             raise self.explain(problem) from problem
+        except UnicodeDecodeError as problem:  # by the sqlite3 module, of a message that quotes a damaged name
+            raise self.explain(sqlite3.DatabaseError("malformed")) from problem
 
     def all(self, question: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Return every row that ``question`` finds."""
@@ -74,7 +194,11 @@ class Database:
         with self.session() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
+                new = not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+                whole = new or sealed(connection)
                 yield connection
+                if whole:  # what was damaged before stays recognisable
+                    seal(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # on a full disk SQLite has rolled back already: keep the first error
@@ -108,8 +232,10 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         if self.writable:
-            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+            ((version,),) = connection.execute("PRAGMA user_version")
+            if version or not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                connection.execute("PRAGMA journal_mode = WAL")  # another program's database stays as it is
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
@@ -133,8 +259,12 @@ class Database:
     def explain(self, problem: sqlite3.Error) -> CollectionError:
         """Return the error that says in the user's words why SQLite refused."""
         text, folder = str(problem), self.path.parent
+        if "locking protocol" in text or ("locked" in text and not locks_work(folder)):
+            return CollectionError(
+                f"{folder} is in a place where files cannot be locked: keep the collection on a disk of this machine"
+            )
         if "locked" in text:
-            return CollectionError(f"another process is writing to {folder}: try again when it has finished")
+            return CollectionError(f"{self._writer()} is writing to {folder}: try again when it has finished")
         if "readonly" in text or "read-only" in text:
             return CollectionError(f"{folder} cannot be written to: check its permissions")
         if "disk is full" in text:
@@ -143,4 +273,23 @@ class Database:
             return CollectionError(
                 f"{self.path} is damaged or no collection ({text}): restore a copy or make a new collection"
             )
+        if "I/O error" in text:
+            return CollectionError(
+                f"{self.path} cannot be read or written ({text}): check the disk or, where it is a network share, keep "
+                "the collection on a disk of this machine; what was committed before is kept"
+            )
         return CollectionError(f"{self.path} cannot be used ({text})")
+
+    def _writer(self) -> str:
+        """Return in words which process holds the lock of writers: SQLite keeps it at byte 120 of its index file.
+
+        The file is not opened for that: closing it again would let go of this process's own locks.
+        """
+        with suppress(OSError, ValueError):
+            state = os.stat(f"{self.path}-shm")
+            place = f"{os.major(state.st_dev):02x}:{os.minor(state.st_dev):02x}:{state.st_ino}"
+            for line in Path("/proc/locks").read_text().splitlines():
+                words = line.replace("->", "").split()
+                if words[3:4] == ["WRITE"] and words[5] == place and int(words[6]) <= 120 <= int(words[7]):
+                    return f"process {words[4]} on {socket.gethostname()}"
+        return "another process"

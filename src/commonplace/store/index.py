@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.base import Ranked
-from commonplace.store.snapshot import BLOCK, Block, Damaged, Snapshot, encode
+from commonplace.store.snapshot import BLOCK, Block, Damaged, Measured, Snapshot, encode
 
-__all__ = ["CODES_FROM", "Index", "Selection", "measure"]
+__all__ = ["CODES_FROM", "Index", "Measure", "Selection"]
 
 CODES_FROM = 50_000
 """Rows from which a snapshot gets codes: below, a scan of the rows costs no more than codes and candidates do."""
@@ -30,16 +30,28 @@ GATHER_ROWS = 4096
 SCAN_SHARE = 1 / 8
 """Candidates beyond this share of the rows are not worth picking: the rows are scanned."""
 
-SPLIT_FROM = 400_000  # codes from which two threads look at a half each
+SPLIT_FROM = 2_000_000
+"""Codes from which two threads look at a half each: a million take one of them 2.4 ms, and on a busy machine the other
+would be waited for."""
 
 RESIDENT = 256 << 20  # bytes of mapped rows that a scan may leave in this process
 
 DEPTHS = (4, 8, 16, 32, 64, 128, 256, 512)
 """Candidates for each hit wanted, tried until the codes reach the recall that is asked for."""
 
-MARGIN = 4
-"""Times more candidates than the measured questions need: they come from one collection of captions and pictures, and
-questions of another kind were seen to need up to four times as many for the same recall."""
+MARGIN = 8
+"""Times more candidates than the measured questions need for .99: they come from one collection of captions and
+pictures, and questions of another kind were seen to need up to fourteen times as many codes for the same recall. For a
+higher recall the two are further apart; see :func:`margin`."""
+
+SHORT_SHARE = 4
+"""Short rows have a quarter of the numbers; an eighth would need four times as many candidates."""
+SHORT_MARGIN = 2
+"""The same as MARGIN for short rows: other questions were seen to need as many candidates as those measured with."""
+RIDGE = 0.01  # how much of the questions' spread is taken to point anywhere: what few questions do not tell
+
+HITS = 100
+"""Hits that a search's arm asks for: codes must serve so many too, or short rows are tried."""
 
 MEASURED = 256  # questions of each direction that recall is measured with
 
@@ -218,23 +230,27 @@ class Index:
         at, codes = (None, base.codes) if allowed is None else allowed.within(base)
         if at is not None and len(at) == len(base):
             at, codes = None, base.codes
-        count = math.ceil(base.info.depths.get(direction(offset), 0) * wanted)
+        way = direction(offset)
+        count = math.ceil(base.info.depths.get(way, 0) * wanted)
         rows = len(base) if at is None else len(at)
         candidates = None
         if at is not None and len(at) <= max(count, GATHER_ROWS):
             candidates = at
+        elif way in base.info.short:
+            if 0 < count <= rows * SCAN_SHARE and (at is None or len(at) > GATHER_SHARE * len(base)):
+                candidates = self._by_short(base, way, query, count, at)
         elif codes is not None and 0 < count <= rows * SCAN_SHARE:
             candidates = self._candidates(base, codes, query, count, at)
-        elif at is not None and len(at) <= GATHER_SHARE * len(base):
+        if candidates is None and at is not None and len(at) <= GATHER_SHARE * len(base):
             candidates = at
         if candidates is None:
-            scores = products(base.rows, query)
+            scores = _all_products(base, query)
             if offset and base.offsets is not None:
                 scores -= base.offsets
             scores[self.dead] = -np.inf
             best = top(scores, wanted, at)
             scores = scores[best]
-            if base.rows.nbytes > RESIDENT:
+            if base.size > RESIDENT:
                 base.release()
         else:
             candidates = candidates[~np.isin(candidates, self.dead)] if len(self.dead) else candidates
@@ -250,6 +266,19 @@ class Index:
         if not base.good(best).all():
             raise Damaged("a row is not what was written")
         return base.keys[best], scores
+
+    def _by_short(
+        self, base: Snapshot, way: str, query: NDArray[np.float32], count: int, at: NDArray[np.int64] | None
+    ) -> NDArray[np.int64]:
+        """Return the places of the ``count`` rows that score best by their short rows, of these places or of all."""
+        aim, short = base.short(way)
+        scores = products(short, aim @ query)
+        if way == direction(True) and base.offsets is not None:
+            scores -= base.offsets
+        scores[self.dead] = -np.inf
+        if short.nbytes > RESIDENT:
+            base.release()
+        return top(scores, count, at)
 
     def _candidates(
         self,
@@ -275,6 +304,14 @@ def products(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[n
     """Return the inner products (n,) of rows (n, dim) with a question."""
     # The arms of a search run side by side already: BLAS's own threads pay only for what exceeds the caches.
     return np.einsum("ij,j->i", rows, query) if len(rows) <= BLOCK * 4 else rows @ query
+
+
+def _all_products(base: Snapshot, query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the inner products (n,) of all rows of a snapshot with a question."""
+    whole = base.whole
+    if whole is not None:
+        return products(whole, query)
+    return np.concatenate([base.part(i) @ query for i in range(0, len(base), BLOCK)])
 
 
 def direction(offset: bool) -> str:
@@ -336,42 +373,120 @@ def _nearest_alone(
         faiss.omp_set_num_threads(threads)
 
 
-def measure(
-    base: Snapshot, ask: Callable[[bool], NDArray[np.float32] | None], target: float, stop: Callable[[], bool]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the depths that reach ``target`` recall of the exact best ten, and the recall, for each direction.
+def margin(target: float, least: float) -> float:
+    """Return how many times more candidates are taken than measured questions need: ``least`` up to a recall of .99.
 
-    The recall is that of the candidates that will be used: ``MARGIN`` times those that reached the target.
+    Between recalls of .99 and .999 the measured questions needed half as many again, others four times as many.
+    """
+    return least * float(min(4.0, max(1.0, (0.01 / max(1 - target, 1e-9)) ** 0.6)))
+
+
+class Measure:
+    """Measures what a new snapshot's codes, and where those fail its short rows, find of the exact best ten.
 
     ``ask(offset)`` returns questions (n, dim) of that direction, or None. A direction without questions gets no
     depth: what was not measured is scanned.
     """
-    depths: dict[str, float] = {}
-    recall: dict[str, float] = {}
-    if base.codes is None:
-        return depths, recall
-    for offset in (False, True):
-        questions = ask(offset)
-        if questions is None or not len(questions) or stop():
-            continue
-        step = max(1, len(questions) // MEASURED)
-        questions = np.ascontiguousarray(questions[::step][:MEASURED], dtype=np.float32)
-        exact = _exact(base, questions, 10, offset, stop)
-        worth = [depth for depth in DEPTHS if 10 * depth * MARGIN <= len(base) * SCAN_SHARE]
-        most = 10 * MARGIN * max(worth, default=1)
-        found = nearest(base.codes, encode(questions, base.centre), most)
-        # The candidates are scored exactly: what is among them is found.
-        places = [np.flatnonzero(np.isin(row, best)) for row, best in zip(found, exact, strict=True)]
-        for depth in worth:
-            reached = float(np.mean([(place < 10 * depth).sum() for place in places]) / exact.shape[1])
-            if reached >= target:
-                used = depth * MARGIN
-                reached = float(np.mean([(place < 10 * used).sum() for place in places]) / exact.shape[1])
-                depths[direction(offset)], recall[direction(offset)] = used, reached
-                break
-        else:
-            depths[direction(offset)], recall[direction(offset)] = 0, 1.0
-    return depths, recall
+
+    def __init__(
+        self, ask: Callable[[bool], NDArray[np.float32] | None], target: float, stop: Callable[[], bool]
+    ) -> None:
+        self._ask, self._target, self._stop = ask, target, stop
+        self._known: dict[bool, tuple[NDArray[np.float32], NDArray[np.int64]] | None] = {}
+
+    def __call__(self, base: Snapshot) -> Measured:
+        """Return the depths that reach the target recall with :func:`margin`, and the recall that those reach."""
+        depths: dict[str, float] = {}
+        recall: dict[str, float] = {}
+        shorten = {}
+        for offset in (False, True):
+            known = self._questions(base, offset) if base.codes is not None else None
+            if known is None or self._stop():
+                continue
+            questions, exact = known
+            way = direction(offset)
+            short = way in base.info.short
+            more = margin(self._target, SHORT_MARGIN if short else MARGIN)
+            hits = 10 if short else HITS
+            worth = [depth for depth in DEPTHS if hits * depth * more <= len(base) * SCAN_SHARE]
+            most = math.ceil(10 * more * max(worth, default=1))
+            found = self._candidates(base, questions, min(most, len(base)), offset)
+            # The candidates are scored exactly: what is among them is found.
+            places = [np.flatnonzero(np.isin(row, best)) for row, best in zip(found, exact, strict=True)]
+
+            def reached(count: float, places: list[NDArray[np.int64]] = places, k: int = exact.shape[1]) -> float:
+                return float(np.mean([(place < count).sum() for place in places]) / k)
+
+            enough = [depth for depth in worth if reached(10 * depth) >= self._target]
+            if enough:
+                depths[way] = enough[0] * more
+                recall[way] = reached(10 * depths[way])
+            else:
+                depths[way], recall[way] = 0, 1.0
+                if not short:
+                    shorten[way] = shortening(base, questions)
+        return Measured(depths, recall, shorten)
+
+    def _questions(self, base: Snapshot, offset: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+        """Return questions (n, dim) and the places (n, 10) of their exact best rows, found once."""
+        if offset not in self._known:
+            asked = self._ask(offset)
+            if asked is None or not len(asked):
+                self._known[offset] = None
+            else:
+                step = max(1, len(asked) // MEASURED)
+                questions = np.ascontiguousarray(asked[::step][:MEASURED], dtype=np.float32)
+                self._known[offset] = (questions, _exact(base, questions, 10, offset, self._stop))
+        return self._known[offset]
+
+    def _candidates(
+        self, base: Snapshot, questions: NDArray[np.float32], count: int, offset: bool
+    ) -> NDArray[np.int64]:
+        """Return the places (questions, count) of candidates, the likeliest first."""
+        way = direction(offset)
+        if way not in base.info.short:
+            assert base.codes is not None
+            return nearest(base.codes, encode(questions, base.centre), count)
+        aim, short = base.short(way)
+        offsets = base.offsets if offset and base.offsets is not None else None
+        found = []
+        for query in questions:
+            worst_first = (0 if offsets is None else offsets) - short @ (aim @ query)  # NaN sorts last
+            near = np.argpartition(worst_first, count - 1)[:count]
+            found.append(near[np.argsort(worst_first[near], kind="stable")])
+        base.release()
+        return np.stack(found)
+
+
+def shortening(base: Snapshot, questions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return maps (dim, short) of questions and of rows whose products stand nearest to the true inner products.
+
+    Principal components keep what the rows differ in; what matters is that in which they differ *for the questions
+    asked*, and questions in words lie in other directions than pictures do. With the second moments Q of questions and
+    the covariance R of rows the best maps of a given length, in the mean square of the products, come from the
+    singular values of sqrt(Q) sqrt(R).
+    """
+    dim = questions.shape[1]
+    at = np.linspace(0, len(base) - 1, min(len(base), 4 * SAMPLE)).astype(np.int64)
+    rows = np.asarray(base.take(at), np.float64)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    asked = np.asarray(questions, np.float64).T @ questions / len(questions)
+    asked += np.eye(dim) * RIDGE * np.trace(asked) / dim
+    spread = np.cov(rows.T) + np.eye(dim) * 1e-9
+    (of_questions, back), (of_rows, rows_back) = _root(asked), _root(spread)
+    left, weight, right = np.linalg.svd(of_questions @ of_rows)
+    short = max(8, -(-dim // (8 * SHORT_SHARE)) * 8)
+    half = np.sqrt(weight[:short])
+    return np.asarray(back @ left[:, :short] * half, np.float32), np.asarray(
+        rows_back @ right[:short].T * half, np.float32
+    )
+
+
+def _root(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the square root of a symmetric positive matrix and that root's inverse."""
+    values, vectors = np.linalg.eigh(matrix)
+    root = np.sqrt(np.maximum(values, 1e-12))
+    return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
 
 
 def _exact(
@@ -381,7 +496,7 @@ def _exact(
     best = np.empty((len(questions), 0), np.int64)
     best_scores = np.empty((len(questions), 0), np.float32)
     for i in range(0, len(base), BLOCK):
-        rows = base.rows[i : i + BLOCK]
+        rows = base.part(i)
         scores: Any = questions @ rows.T
         if offset and base.offsets is not None:
             scores -= base.offsets[i : i + BLOCK]

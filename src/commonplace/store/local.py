@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import secrets
 import sqlite3
@@ -20,16 +19,18 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
-from commonplace.store.database import Database
+from commonplace.store.compression import Compression, compression_of, keep
+from commonplace.store.database import MARK, Database, abandoned, mark, marked, one_machine
 from commonplace.store.index import Index, Selection
-from commonplace.store.partition import Partition, Settings, blocks, vectors_of
-from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum
+from commonplace.store.partition import Partition, Settings, blocks, check_space, now, stray, vectors_of
+from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum, seal
 from commonplace.store.segment import index_words, question_words
 from commonplace.store.snapshot import sums
 from commonplace.store.upkeep import Doctor, backup, restored
+from commonplace.store.words import search_words
 from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, text_view
 
-__all__ = ["LocalStore"]
+__all__ = ["LocalStore", "clear_beside", "model_of", "put_vectors"]
 
 log = logging.getLogger("commonplace")
 
@@ -52,9 +53,11 @@ class LocalStore:
     Safe for threads; many processes may read beside one writer. ``prepare`` makes the rows that are searched from raw
     vectors, ``state`` names the version of the ranking state it stands for; ``offset`` is the shorter form for raw rows
     with offsets. ``questions`` gives real question vectors to measure recall with: without them no index but an exact
-    one is used; with them the one that reaches ``recall`` of the exact best ten.
+    one is used; with them the one that reaches ``recall`` of the exact best ten. ``model`` is the folder of the model,
+    kept for the next opening; empty for the one that is shipped.
 
-    Raises VersionError and ModelMismatch where the folder was made by a newer version or for another space.
+    Raises VersionError and ModelMismatch where the folder was made by a newer version or for another space; with
+    ``fingerprint`` None the space is whichever it is, for what needs no vectors.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class LocalStore:
         folder: Path,
         *,
         space: str,
-        fingerprint: str,
+        fingerprint: str | None,
         dim: int,
+        model: str = "",
         offset: Offset = lambda partition, vectors: None,
         means: Mapping[str, NDArray[np.float32]] | None = None,
         prepare: Prepare | None = None,
@@ -76,7 +80,7 @@ class LocalStore:
         self._folder = folder
         self._lock = threading.RLock()
         self._partitions: dict[str, Partition] = {}
-        self._counted: dict[str, tuple[str, str, int]] = {}  # lineage, generation, rows; by table
+        self._counted: dict[str, tuple[str, int, int]] = {}  # lineage, generation, rows; by table
         self._fused: tuple[str, int, str, Index] | None = None  # lineage, generation, name
         self._allowed_sets: dict[Filter, tuple[str, int, Selection]] = {}  # lineage and highest key; latest used last
         try:
@@ -85,6 +89,7 @@ class LocalStore:
             raise CollectionError(
                 f"the collection folder {folder} cannot be used ({problem.strerror}): choose another with --collection"
             ) from problem
+        one_machine(folder)
         self._database = Database(folder / "collection.db")
         self._settings = Settings(
             self._database,
@@ -94,14 +99,21 @@ class LocalStore:
             state,
             questions,
             recall,
+            fingerprint,
         )
-        self._made_for = (space, fingerprint)
+        self._model = model
+        self._made_for = (space, fingerprint or "")
         self._make(folder, space, fingerprint)
 
-    def _make(self, folder: Path, space: str, fingerprint: str) -> None:
+    def _make(self, folder: Path, space: str, fingerprint: str | None) -> None:
         """Make the tables where there are none; refuse what another version, model or program made."""
         version = self._version()
-        if version == 0:
+        if version == 0 and marked(folder) != ("", -1):
+            raise CollectionError(
+                f"{folder} held a collection, and its {self._database.path.name} is gone or empty: put it back, or "
+                f"delete {folder / MARK} and restore a backup"
+            )
+        if version == 0 and fingerprint is not None:
             with self._database.write() as database:
                 if self._version() == 0:  # nobody else was faster
                     for statement in SCHEMA.strip().split(";\n"):
@@ -112,6 +124,7 @@ class LocalStore:
                         [
                             ("space", space),
                             ("fingerprint", fingerprint),
+                            ("model", _to_sql(self._model)),
                             ("generation", "0"),
                             ("lineage", secrets.token_hex(10)),
                         ],
@@ -123,15 +136,22 @@ class LocalStore:
                 f"the collection at {folder} was made by a newer Commonplace (its schema is {version}, "
                 f"this one reads {SCHEMA_VERSION}): upgrade with pip install --upgrade commonplace"
             )
+        if version == 0:
+            raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
         made = dict(self._database.all("SELECT name, value FROM meta"))
-        if made.get("fingerprint") != fingerprint:
+        if fingerprint is not None and made.get("fingerprint") != fingerprint:
             raise ModelMismatch(
                 f"the collection at {folder} was made with the model {made.get('space')} "
-                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with that model, or add the files "
-                "to a new collection"
+                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {made.get('space')}, "
+                "or change its model with `commonplace migrate`"
             )
         if version < SCHEMA_VERSION:
             self._upgrade(folder)
+        if fingerprint is not None and _from_sql(made.get("model", "")) != self._model and self._database.writable:
+            with self._database.write() as database:  # the same model in another place
+                check_space(database, self._settings)
+                database.execute("INSERT OR REPLACE INTO meta VALUES ('model', ?)", (_to_sql(self._model),))
+        self._catch_loss()
 
     def _upgrade(self, folder: Path) -> None:
         """Bring the tables of an older version up to this one, in one transaction."""
@@ -147,6 +167,7 @@ class LocalStore:
                 for statement in UPGRADES[version].strip().split(";\n"):
                     database.execute(statement.rstrip(";"))
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            seal(database)
 
     def _version(self) -> int:
         ((version,),) = self._database.all("PRAGMA user_version")
@@ -160,8 +181,25 @@ class LocalStore:
     def _write(self) -> Iterator[sqlite3.Connection]:
         """One writing transaction; every process learns from the new generation that its indexes are out of date."""
         with self._database.write() as database:
+            check_space(database, self._settings)
             yield database
             database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
+            reached = now(database)
+        mark(self._folder, *reached)
+
+    def _catch_loss(self) -> None:
+        """Begin a new history where committed transactions are gone: their keys may be given to other items now."""
+        lineage, committed = marked(self._folder)  # before the database is looked at, which others may add to
+        with self._database.snapshot() as database:
+            own, generation = now(database)
+            behind = committed - generation
+            if behind <= 0 or lineage != own:
+                return
+        log.warning("%s has lost %d committed changes: run `commonplace doctor`", self._folder, behind)
+        if self._database.writable:
+            with self._database.write() as database:
+                database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
+                database.execute("INSERT OR REPLACE INTO meta VALUES ('lost', ?)", (str(behind),))
 
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""
@@ -209,21 +247,7 @@ class LocalStore:
             database.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", items)
             database.executemany("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", words)
             for rows in vectors:
-                values = np.ascontiguousarray(rows.vectors, dtype="<f4")
-                database.executemany(
-                    "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
-                    zip(
-                        [rows.partition] * len(rows.views),
-                        rows.views,
-                        (vector.data for vector in values),
-                        sums(values).tolist(),
-                        strict=True,
-                    ),
-                )
-                database.executemany(
-                    "INSERT OR IGNORE INTO views VALUES (?, ?, ?)",
-                    ((keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)),
-                )
+                put_vectors(database, rows, keys)
             self._sweep(database, old)
 
     def _check(self, rows: ViewVectors, readings: Sequence[Reading]) -> None:
@@ -281,12 +305,34 @@ class LocalStore:
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def compact(self) -> None:
-        """Give back the room of what was removed: merge the word index, rewrite the file, make the snapshots anew."""
+        """Give back the room of what was removed: merge the word index, rewrite the file, make the snapshots anew.
+
+        The vectors of the model before this one go too: a migration cannot be undone afterwards.
+        """
         with self._write() as database:
+            if _meta(database, "beside:served"):
+                clear_beside(database)
             database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
         self._database.all("VACUUM")
         self._settle(always=True)
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def compress(self, recall: float | None) -> dict[str, Compression]:
+        """Keep the rows that are searched as the smallest kind that reaches ``recall`` of the exact best ten, measured
+        on this collection; None: as they are. Returns the choice by partition: those of 50,000 rows or more.
+
+        A part of the ranking state: every process follows. The vectors in the database stay as they are.
+        """
+        names = self._names()
+        found = {} if recall is None else {name: self._partition(name).compress(recall) for name in names}
+        made = {name: one for name, one in found.items() if one is not None}
+        with self._write() as database:
+            before = compression_of(database)
+            keep(database, made)
+        for name in names:
+            kinds = {one[name].kind if name in one else "float32" for one in (before, made)}
+            self._partition(name).settle(always=len(kinds) > 1)
+        return made
 
     def check(self, *, repair: bool = False) -> list[Fault]:
         """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
@@ -327,8 +373,11 @@ class LocalStore:
 
     def _settle(self, *, always: bool = False) -> None:
         """Write snapshots where they are worth it; shorten the removal log where every index has followed it."""
-        for name in self._names():
+        names = self._names()
+        for name in names:
             self._partition(name).settle(always=always)
+        for path in (*stray(self._folder, names), *abandoned(self._folder)):
+            path.unlink(missing_ok=True)
         if self._database.all("SELECT count(*) FROM removed")[0][0] > REMOVED_KEPT:
             with self._database.write() as database:
                 (last,) = database.execute("SELECT max(key) FROM removed").fetchone()
@@ -349,6 +398,7 @@ class LocalStore:
             ).fetchall()
             for key, text, title, picture in rows:
                 gone.views.update(database.execute("SELECT partition, view FROM views WHERE item = ?", (key,)))
+                gone.views.update(database.execute("SELECT partition, view FROM beside_views WHERE item = ?", (key,)))
                 if picture:
                     gone.pictures.add(picture)
                 view = text_view(text, title)
@@ -364,11 +414,12 @@ class LocalStore:
     @staticmethod
     def _sweep(database: sqlite3.Connection, gone: _Gone) -> None:
         """Drop the vectors and pictures of deleted items that no other item refers to."""
-        database.executemany(
-            "DELETE FROM vectors WHERE partition = ?1 AND view = ?2 AND NOT EXISTS "
-            "(SELECT 1 FROM views WHERE partition = ?1 AND view = ?2)",
-            sorted(gone.views),
-        )
+        for beside in ("", "beside_"):
+            database.executemany(
+                f"DELETE FROM {beside}vectors WHERE partition = ?1 AND view = ?2 AND NOT EXISTS "
+                f"(SELECT 1 FROM {beside}views WHERE partition = ?1 AND view = ?2)",
+                sorted(gone.views),
+            )
         database.executemany(
             "DELETE FROM pictures WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM items WHERE picture = ?1)",
             [(picture,) for picture in sorted(gone.pictures)],
@@ -378,9 +429,14 @@ class LocalStore:
 
     def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         """Return the vectors already held for these view hashes."""
-        question = "SELECT view, vector, checksum FROM vectors WHERE partition = ? AND view IN (%s)"
+        with self._database.snapshot() as database:
+            check_space(database, self._settings)
+            return self._known("vectors", self._dim, partition, views)
+
+    def _known(self, table: str, dim: int, partition: str, views: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        question = f"SELECT view, vector, checksum FROM {table} WHERE partition = ? AND view IN (%s)"
         rows = list(self._rows(question, views, (partition,)))
-        found, bad = vectors_of([row[1] for row in rows], [row[2] for row in rows], self._dim)
+        found, bad = vectors_of([row[1] for row in rows], [row[2] for row in rows], dim)
         damaged = set(bad.tolist())
         return {row[0]: vector for n, (row, vector) in enumerate(zip(rows, found, strict=True)) if n not in damaged}
 
@@ -405,8 +461,9 @@ class LocalStore:
         return str(rows[0][0]) if rows else None
 
     def set_setting(self, name: str, value: str | None) -> None:
-        """Keep a text with the collection; None forgets it."""
+        """Keep a text with the collection, for as long as it is searched with this model; None forgets it."""
         with self._database.write() as database:
+            check_space(database, self._settings)
             database.execute("DELETE FROM meta WHERE name = ?", (f"setting:{name}",))
             if value is not None:
                 database.execute("INSERT INTO meta VALUES (?, ?)", (f"setting:{name}", value))
@@ -441,6 +498,25 @@ class LocalStore:
         }
         return {name: dict(self._database.all(question)) for name, question in questions.items()}
 
+    def made_with(self) -> str:
+        """Return the name of the model whose vectors the collection is searched with."""
+        return str(self._database.all("SELECT value FROM meta WHERE name = 'space'")[0][0])
+
+    def beside(self) -> dict[str, Any] | None:
+        """Return what there is of another space: its model, whether it is ``unfinished`` or kept for an undo, bytes."""
+        made = dict(self._database.all("SELECT name, value FROM meta WHERE name LIKE 'beside:%'"))
+        if not made:
+            return None
+        ((count,),) = self._database.all("SELECT count(*) FROM beside_vectors")
+        width = self._database.all("SELECT length(vector) FROM beside_vectors LIMIT 1")
+        return {
+            "model": made.get("beside:space", ""),
+            "fingerprint": made.get("beside:fingerprint", ""),
+            "unfinished": "beside:served" not in made,
+            "vectors": count,
+            "bytes": count * width[0][0] if width else 0,
+        }
+
     def indexes(self) -> dict[str, dict[str, Any]]:
         """Return what each partition is searched with: see :meth:`Partition.status`."""
         return {name: self._partition(name).status() for name in self._names()}
@@ -454,12 +530,27 @@ class LocalStore:
         )
         return [name for (name,) in self._database.all(question)]
 
+    def views(self, keys: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
+        """Return ids and partitions by key; see :class:`commonplace.store.Store`."""
+        question = (
+            "SELECT i.key, i.id, i.text <> '', group_concat(v.partition, char(31)) FROM items i "
+            "LEFT JOIN views v ON v.item = i.key WHERE i.key IN (%s) GROUP BY i.key"
+        )
+        return {
+            key: (id_, frozenset([*(own.split("\x1f") if own else ()), *(("lexical",) if words else ())]))
+            for key, id_, words, own in self._rows(question, [int(key) for key in keys])
+        }
+
     def entries(self, keys: Sequence[int]) -> dict[int, Entry]:
         """Return the items with these keys; a key that is gone is absent."""
         wanted = [int(key) for key in keys]
         partitions: dict[int, set[str]] = {}
-        for key, partition in self._rows("SELECT DISTINCT item, partition FROM views WHERE item IN (%s)", wanted):
+        strange: set[int] = set()
+        question = "SELECT checksum, item, partition, view FROM views WHERE item IN (%s)"
+        for expected, key, partition, view in self._rows(question, wanted):
             partitions.setdefault(key, set()).add(partition)
+            if checksum(key, partition, view) != expected:
+                strange.add(key)
         found: dict[int, Entry] = {}
         rows = self._rows(
             "SELECT i.key, i.id, i.document, i.modality, i.span, i.text, i.title, i.picture, i.checksum, d.checksum, "
@@ -469,7 +560,7 @@ class LocalStore:
         )
         for key, id_, owner, modality, span, text, title, picture, own_sum, document_sum, *document in rows:
             item_sum = checksum(id_, owner, modality, span, text, title, picture)
-            if (item_sum, checksum(*document)) != (own_sum, document_sum):
+            if (item_sum, checksum(*document)) != (own_sum, document_sum) or key in strange:
                 log.warning("item %s is damaged and left out: run `commonplace doctor`", id_)
                 continue
             item = Item(id_, _document(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
@@ -533,35 +624,17 @@ class LocalStore:
         if not words:
             return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
         condition, values = _condition(where)
-        join = (
-            f"JOIN items i ON i.key = w.rowid JOIN documents d ON d.key = i.document WHERE {condition} AND"
-            if condition
-            else "WHERE"
-        )
-        rows = self._database.all(
-            f"SELECT w.rowid, bm25(lexicon) AS score FROM lexicon w {join} lexicon MATCH ? "
-            "ORDER BY score, w.rowid LIMIT ?",
-            (*values, " OR ".join(words), k),
-        )
-        keys = np.array([row[0] for row in rows], dtype=np.int64)
-        scores = np.array([-row[1] for row in rows], dtype=np.float32)
-        return Ranked(keys, scores, self._full_match(words))
-
-    def _full_match(self, words: Sequence[str]) -> float:
-        """Return the sum of the words' inverse document frequencies as FTS5's BM25 weighs them, each at least 1e-6."""
-        total = self._total("lexicon_docsize", "*")
-        having = [
-            self._database.all("SELECT count(*) FROM lexicon WHERE lexicon MATCH ?", (word,))[0][0] for word in words
-        ]
-        return math.fsum(max(math.log((total - one + 0.5) / (one + 0.5)), 1e-6) for one in having)
+        with self._database.snapshot() as database:
+            total = self._total("lexicon_docsize", "*")
+            return search_words(database, words, k, condition, values, total)
 
     def _total(self, table: str, column: str) -> int:
         """Return how many rows a table has: counted once a generation, as a million takes milliseconds."""
         with self._lock, self._database.snapshot() as database:
-            now = _meta(database, "lineage"), _meta(database, "generation")
-            if self._counted.get(table, ("", "", 0))[:2] != now:
+            here = now(database)
+            if self._counted.get(table, ("", 0, 0))[:2] != here:
                 ((count,),) = database.execute(f"SELECT count({column}) FROM {table}")
-                self._counted[table] = (*now, count)
+                self._counted[table] = (*here, count)
             return self._counted[table][2]
 
     def _allowed(self, where: Filter) -> Selection | None:
@@ -605,7 +678,8 @@ class LocalStore:
     def _fused_index(self, name: str, alpha: float | None) -> Index:
         """Return the index of views fused early: in memory, the last weight alone, built anew after a change."""
         with self._lock, self._database.snapshot() as database:
-            lineage, generation = _meta(database, "lineage"), int(_meta(database, "generation"))
+            check_space(database, self._settings)
+            lineage, generation = now(database)
             if self._fused is None or self._fused[:3] != (lineage, generation, name):
                 self._fused = None  # before the next one is made: it is a copy of every vector
                 self._fused = (lineage, generation, name, Index(None, *self._fuse(alpha)))
@@ -615,6 +689,7 @@ class LocalStore:
         """Return the item keys (n,) and vectors (n, dim) of a partition, in the order of the keys."""
         raw = replace(self._settings, prepare=lambda partition, vectors: (vectors, None))
         with self._database.snapshot() as database:
+            check_space(database, self._settings)
             found = [(keys, rows) for keys, rows, _ in blocks(database, partition, 0, raw)]
         keys = np.concatenate([keys for keys, _ in found] or [np.empty(0, np.int64)])
         rows = np.concatenate([rows for _, rows in found] or [np.empty((0, self._dim), np.float32)])
@@ -652,6 +727,50 @@ class LocalStore:
         """Return the mean of a partition's vectors, shrunk by count toward the one that the model came with."""
         total = vectors.sum(axis=0) + SHRINK * self._means[partition]
         return np.asarray(total / (len(vectors) + SHRINK), np.float32)
+
+
+def model_of(folder: Path) -> str:
+    """Return the folder of the model that a collection was last used with; empty for the one that is shipped.
+
+    Empty too where there is no collection yet, or something else, of which :class:`LocalStore` says what it is.
+    """
+    path = folder / "collection.db"
+    if not path.exists():
+        return ""
+    database = Database(path)
+    try:
+        if not database.all("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
+            return ""
+        rows = database.all("SELECT value FROM meta WHERE name = 'model'")
+        return _from_sql(rows[0][0]) if rows else ""
+    finally:
+        database.close()
+
+
+def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[str, int], beside: str = "") -> None:
+    """Put the vectors and views of the items with these ``keys`` into the tables whose names begin with ``beside``."""
+    values = np.ascontiguousarray(rows.vectors, dtype="<f4")
+    database.executemany(
+        f"INSERT OR IGNORE INTO {beside}vectors VALUES (?, ?, ?, ?)",
+        zip(
+            [rows.partition] * len(rows.views),
+            rows.views,
+            (vector.data for vector in values),
+            sums(values).tolist(),
+            strict=True,
+        ),
+    )
+    views = [(keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)]
+    database.executemany(
+        f"INSERT OR IGNORE INTO {beside}views VALUES (?, ?, ?, ?)", ((*view, checksum(*view)) for view in views)
+    )
+
+
+def clear_beside(database: sqlite3.Connection) -> None:
+    """Let go of the vectors of the other space."""
+    database.execute("DELETE FROM beside_views")
+    database.execute("DELETE FROM beside_vectors")
+    database.execute("DELETE FROM meta WHERE name LIKE 'beside:%'")
 
 
 def _fused(query: NDArray[np.float32], alpha: float | None) -> tuple[str, NDArray[np.float32]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sqlite3
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +18,14 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.errors import ModelMismatch
 from commonplace.store.base import Prepare, Questions, Ranked
+from commonplace.store.compression import Compression, chosen, compression_of
 from commonplace.store.database import Database
-from commonplace.store.index import CODES_FROM, Index, Selection, measure
-from commonplace.store.snapshot import BLOCK, Block, Damaged, Info, Snapshot, identity, sums, write
+from commonplace.store.index import CODES_FROM, Index, Measure, Selection
+from commonplace.store.snapshot import BLOCK, Block, Damaged, Info, Snapshot, identity, rounded, sums, write
 
-__all__ = ["Partition", "Settings", "blocks", "lock"]
+__all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock", "now"]
 
 log = logging.getLogger("commonplace")
 
@@ -45,6 +49,7 @@ class Settings:
     state: str
     questions: Questions
     target: float
+    fingerprint: str | None
 
 
 @dataclass(slots=True)
@@ -66,11 +71,12 @@ class Partition:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
         self._settings = settings
-        self.path = settings.folder / FOLDER / f"{quote(name, safe='')}.snapshot"
+        self.path = file_of(settings.folder, name)
         self._lock = threading.Lock()
         self._index: Index | None = None
         self._place = _Place("", -1, 0, 0)
         self._memory = _Memory(settings.dim)
+        self._kind = "float32"  # what the rows are kept as, of all that this holds
         self._more = False  # rows stand in the database that are too many for memory
         self._builder: threading.Thread | None = None
         self._stopping = False
@@ -117,7 +123,7 @@ class Partition:
 
     def _current(self) -> Index:
         with self._lock, self._settings.database.snapshot() as database:
-            now = _now(database)
+            now = _now(database, self._settings)
             known = self._index is not None and now == (self._place.lineage, self._place.generation)
             if not known or (self._more and identity(self.path) not in (None, self._refused)):
                 try:
@@ -131,8 +137,12 @@ class Partition:
     def _follow(self, database: sqlite3.Connection, lineage: str, generation: int) -> None:
         """Bring the index up to what this reading transaction sees."""
         base = None if self._index is None else self._index.base
-        trimmed = int(_meta(database, "trimmed") or 0)
-        known = self._index is not None and lineage == self._place.lineage and self._place.removed >= trimmed
+        noted = _meta(database, "trimmed") or "0"
+        trimmed = int(noted) if noted.isdigit() else sys.maxsize  # damaged: who was there before begins anew
+        kind = _kind(database, self.name)
+        known = self._index is not None and (lineage, kind) == (self._place.lineage, self._kind)
+        known = known and self._place.removed >= trimmed
+        self._kind = kind
         behind = not known or self._more or len(self._memory) > LEAST_WORTH
         found = identity(self.path) if behind else None
         if not known or (found is not None and found != self._refused and (base is None or found != base.identity)):
@@ -155,7 +165,7 @@ class Partition:
             place.removed = int(lines[-1, 0])
             gone = np.union1d(gone, lines[:, 1])
         self._more = False
-        for block in blocks(database, self.name, place.last, self._settings):
+        for block in blocks(database, self.name, place.last, self._settings, kind=kind):
             if len(self._memory) + len(block[0]) > MOST_IN_MEMORY:
                 self._more = True
                 break
@@ -169,7 +179,7 @@ class Partition:
 
     def _rest(self, last: int) -> Iterator[Block]:
         with self._settings.database.snapshot() as database:
-            yield from blocks(database, self.name, last, self._settings)
+            yield from blocks(database, self.name, last, self._settings, kind=self._kind)
 
     def _map(self, lineage: str, generation: int, trimmed: int) -> Snapshot | None:
         """Return the snapshot on disk where it is whole and of this collection, ranking state and time."""
@@ -183,7 +193,7 @@ class Partition:
             info = base.info
             if (info.partition, info.dim) != (self.name, self._settings.dim):
                 raise Damaged("it is another partition's")
-            if info.state != self._settings.state:
+            if (info.state, info.kind) != (self._settings.state, self._kind):
                 raise Damaged("it was made for another ranking state")
             if info.lineage != lineage or info.generation > generation or info.removed < trimmed:
                 raise Damaged("it stands for another history of the collection")
@@ -232,9 +242,10 @@ class Partition:
             for left in self.path.parent.glob(f"{self.path.name}.*.part"):  # by a process that was killed
                 left.unlink(missing_ok=True)
             with settings.database.snapshot() as database:
-                lineage, generation = _now(database)
+                lineage, generation = _now(database, settings)
                 rows = _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
-                source = _Source(database, self.name, settings)
+                kind = _kind(database, self.name)
+                source = _Source(database, self.name, settings, kind)
                 info = Info(
                     self.name,
                     settings.state,
@@ -245,13 +256,11 @@ class Partition:
                     rows=rows,
                     dim=settings.dim,
                     offsets=source.offsets,
+                    kind=kind,
                 )
                 centre = source.centre(rows) if rows >= CODES_FROM else None
-
-                def measured(made: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
-                    return measure(made, self._ask, settings.target, lambda: self._stopping)
-
-                done = write(self.path, info, source.blocks(), centre, measured, lambda: self._stopping)
+                measure = Measure(self._ask, settings.target, lambda: self._stopping)
+                done = write(self.path, info, source.blocks(), centre, measure, lambda: self._stopping)
         if done:
             self.forget()
         return done
@@ -277,6 +286,19 @@ class Partition:
                         index.base.erase(index.dead)
             except OSError as problem:
                 log.warning("removed rows could not be erased from %s (%s)", self.path, problem.strerror)
+        elif self.problem:
+            with suppress(OSError), lock(self.path) as mine:
+                if mine and identity(self.path) == self._refused:
+                    self.path.unlink(missing_ok=True)
+
+    def compress(self, target: float) -> Compression | None:
+        """Return the smallest kind of row that keeps this recall; None where it would not pay or cannot be measured."""
+        asked = {offset: self._ask(offset) for offset in (False, True)}
+        questions = {offset: vectors for offset, vectors in asked.items() if vectors is not None and len(vectors)}
+        with self._settings.database.snapshot() as database:
+            if _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name) < CODES_FROM:
+                return None
+            return chosen(blocks(database, self.name, 0, self._settings), questions, target)
 
     def followed(self) -> int | None:
         """Return the line of the removal log up to which the snapshot on disk has followed it, None without one."""
@@ -292,9 +314,11 @@ class Partition:
         """Return type, rows, recall, bytes on disk and in memory, and what is not in the snapshot yet."""
         index = self._current()
         base = index.base
-        coded = base is not None and any(base.info.depths.values())
+        ways = {} if base is None else {way: depth for way, depth in base.info.depths.items() if depth}
+        coded = bool(ways)
+        kinds = sorted({"short vectors" if base and way in base.info.short else "binary codes" for way in ways})
         found: dict[str, Any] = {
-            "type": "binary codes, rescored" if coded else "exact",
+            "type": f"{' and '.join(kinds)}, rescored" if coded else "exact",
             "rows": len(index),
             "recall": (base.info.recall if base is not None and base.info.recall else {"same": 1.0, "other": 1.0}),
             "depth": base.info.depths if coded and base is not None else {},
@@ -304,6 +328,15 @@ class Partition:
             "not_in_snapshot": len(index.keys),
             "removed_since": len(index.dead),
         }
+        with self._settings.database.snapshot() as database:
+            made = compression_of(database).get(self.name)
+        if made is not None:
+            found["compression"] = {
+                "type": made.kind,
+                "recall": made.recall,
+                "measured_rows": made.rows,
+                "rows_since": len(index) - made.rows,
+            }
         if self._more:
             found["not_in_memory"] = "more rows are streamed from the database: run `commonplace compact`"
         if self.problem:
@@ -317,6 +350,17 @@ class Partition:
         if builder is not None and builder is not threading.current_thread():
             builder.join()
         self.forget()
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Return where a partition's snapshot stands."""
+    return folder / FOLDER / f"{quote(name, safe='')}.snapshot"
+
+
+def stray(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the snapshots of no partition that there is."""
+    mine = {file_of(folder, name) for name in names}
+    return [path for path in (folder / FOLDER).glob("*.snapshot") if path not in mine]
 
 
 class _Memory:
@@ -365,13 +409,13 @@ def _grown(values: NDArray[Any], size: int) -> NDArray[Any]:
 class _Source:
     """All rows of a partition from the database, in blocks of a known total."""
 
-    def __init__(self, database: sqlite3.Connection, name: str, settings: Settings) -> None:
-        self._database, self._name, self._settings = database, name, settings
+    def __init__(self, database: sqlite3.Connection, name: str, settings: Settings, kind: str) -> None:
+        self._database, self._name, self._settings, self._kind = database, name, settings, kind
         first = next(blocks(database, name, 0, settings, size=64), None)
         self.offsets = first is not None and first[2] is not None
 
     def blocks(self) -> Iterator[Block]:
-        return blocks(self._database, self._name, 0, self._settings)
+        return blocks(self._database, self._name, 0, self._settings, kind=self._kind)
 
     def centre(self, rows: int) -> NDArray[np.float32]:
         """Return the mean (dim,) of rows from eight places of the partition."""
@@ -385,9 +429,10 @@ class _Source:
 
 
 def blocks(
-    database: sqlite3.Connection, name: str, after: int, settings: Settings, size: int = BLOCK
+    database: sqlite3.Connection, name: str, after: int, settings: Settings, size: int = BLOCK, kind: str = "float32"
 ) -> Iterator[Block]:
-    """Yield the prepared rows of items with keys over ``after``, by key, whole items together, about ``size`` at once.
+    """Yield the prepared rows of items with keys over ``after``, by key, whole items together, about ``size`` at once,
+    as they are after they were kept as ``kind``.
 
     A vector that is missing or is not what was stored becomes a row of NaN, which no search finds, and is logged.
     """
@@ -411,7 +456,8 @@ def blocks(
             if not end:
                 continue
         piece, kept = kept[:end], kept[end:]
-        yield _block(piece, name, settings)
+        keys, rows, offsets = _block(piece, name, settings)
+        yield keys, rounded(rows, kind), offsets
 
 
 def _block(piece: list[tuple[int, bytes | None, int | None]], name: str, settings: Settings) -> Block:
@@ -439,14 +485,37 @@ def vectors_of(
     return raw, bad
 
 
-def _now(database: sqlite3.Connection) -> tuple[str, int]:
+def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
+    check_space(database, settings)
+    return now(database)
+
+
+def now(database: sqlite3.Connection) -> tuple[str, int]:
+    """Return lineage and generation: which history of the collection this is, and how many changes it has seen."""
     found = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
-    return found["lineage"], int(found["generation"])
+    try:
+        return str(found["lineage"]), int(found["generation"])
+    except (KeyError, ValueError):
+        raise sqlite3.DatabaseError("its notes are malformed") from None
+
+
+def check_space(database: sqlite3.Connection, settings: Settings) -> None:
+    """Raise ModelMismatch where the collection was migrated to another model since it was opened."""
+    if settings.fingerprint is not None and _meta(database, "fingerprint") != settings.fingerprint:
+        raise ModelMismatch(
+            f"the collection at {settings.folder} was migrated to the model {_meta(database, 'space')} since it was "
+            "opened: open it again"
+        )
 
 
 def _meta(database: sqlite3.Connection, name: str) -> str | None:
     row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def _kind(database: sqlite3.Connection, name: str) -> str:
+    made = compression_of(database).get(name)
+    return "float32" if made is None else made.kind
 
 
 def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
@@ -455,7 +524,10 @@ def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
 
 @contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Hold the right to write the snapshot ``path``; yields False where another process or thread has it."""
+    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it.
+
+    Raises OSError where files cannot be locked.
+    """
     import fcntl
 
     path.parent.mkdir(exist_ok=True)
@@ -463,9 +535,18 @@ def lock(path: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             yield False
             return
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield True
     finally:
         os.close(handle)
+
+
+def holder(path: Path) -> str:
+    """Return in words who holds, or held last, the lock of ``path``."""
+    with suppress(OSError):
+        return path.with_suffix(".lock").read_text(errors="replace")[:200] or "another process"
+    return "another process"

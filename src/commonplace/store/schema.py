@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
 from typing import Any
 
-__all__ = ["LEXICON", "SCHEMA", "SCHEMA_VERSION", "UPGRADES", "checksum"]
+__all__ = ["LEXICON", "SCHEMA", "SCHEMA_VERSION", "UPGRADES", "checksum", "seal", "sealed"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -26,7 +27,7 @@ CREATE TABLE removed (  -- by which indexes follow
     key INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL);
 CREATE TABLE views (
     item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
-    PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
+    checksum INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
 CREATE INDEX views_view ON views (partition, view);
 CREATE TABLE vectors (
     partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
@@ -34,6 +35,16 @@ CREATE TABLE vectors (
 CREATE TABLE pictures (
     hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INTEGER, height INTEGER, checksum INTEGER NOT NULL);
 """
+BESIDE = """
+CREATE TABLE beside_views (  -- of the space that the collection is being migrated to, or was migrated from
+    item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
+CREATE INDEX beside_views_view ON beside_views (partition, view);
+CREATE TABLE beside_vectors (
+    partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
+    PRIMARY KEY (partition, view));
+"""
+SCHEMA += BESIDE
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
 """Full text over words that :func:`commonplace.store.segment.index_words` made; the text itself stands in items."""
@@ -57,6 +68,11 @@ UPDATE items SET checksum = checksum_of(id, document, modality, span, text, titl
 UPDATE vectors SET checksum = checksum_of_vector(vector);
 UPDATE pictures SET checksum = checksum_of(thumbnail, width, height);
 """,
+    2: """
+ALTER TABLE views ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE views SET checksum = checksum_of(item, partition, view);
+"""
+    + BESIDE.lstrip(),
 }
 """What makes a collection of each older schema one of the next."""
 
@@ -64,3 +80,19 @@ UPDATE pictures SET checksum = checksum_of(thumbnail, width, height);
 def checksum(*values: Any) -> int:
     """Return the CRC of the values of a row, text, bytes, numbers and None, as SQLite gives them back."""
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def sealed(database: sqlite3.Connection) -> bool:
+    """Return whether ``meta`` is what was written; the counters that change with every transaction are left out."""
+    rows = database.execute("SELECT value FROM meta WHERE name = 'seal'").fetchone()
+    return rows is not None and rows[0] == _seal(database)
+
+
+def seal(database: sqlite3.Connection) -> None:
+    """Put the checksum of ``meta`` into it."""
+    database.execute("INSERT OR REPLACE INTO meta VALUES ('seal', ?)", (_seal(database),))
+
+
+def _seal(database: sqlite3.Connection) -> str:
+    rows = database.execute("SELECT name, value FROM meta WHERE name NOT IN ('generation', 'seal') ORDER BY name")
+    return str(checksum(*(value for row in rows for value in row)))

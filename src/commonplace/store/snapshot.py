@@ -8,7 +8,12 @@
     code_sums  uint32  (n,)        the same of the code; only with codes
     offsets    float32 (n,)        only where the partition has them
     codes      uint8   (n, bytes)  the signs of the row less the centre; only with codes
-    rows       float32 (n, dim)
+    scales     float32 (n,)        only with rows of int8: what they are to be multiplied by
+    rows       float32, float16 or int8 (n, dim)
+    and for each direction of question that the codes serve badly:
+    aim        float32 (short, dim)  what makes a question short
+    short_sums uint32  (n,)        checksum of the short row
+    short      float32 (n, short)  rows made short; see :mod:`commonplace.store.index`
 
 A file is written beside and renamed, so that a reader keeps what it has mapped. The only change in place is
 :meth:`Snapshot.erase`, which leaves zeros where a removed item's row was.
@@ -31,12 +36,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Damaged", "Info", "Snapshot", "sums", "write"]
+__all__ = ["KINDS", "Damaged", "Info", "Measured", "Snapshot", "rounded", "sums", "write"]
 
 MAGIC = b"CMNPLSN2"
 HEAD = 32768  # bytes before the first section: room for the description, whose centre has four bytes a dimension
 PAGE = 4096
 BLOCK = 16384  # rows that are read, checked or written at once
+
+KINDS = {"int8": "i1", "float16": "<f2", "float32": "<f4"}
+"""What rows may be kept as, the smallest first."""
 
 Block = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]
 """Keys (n,), prepared rows (n, dim) and their offsets (n,) or None."""
@@ -54,6 +62,8 @@ class Info:
 
     ``depths`` says for each direction (``same``, ``other``: the kind of question) how many candidates the codes must
     give for each hit wanted, 0 where only a full scan was good enough; ``recall`` what that reached of the exact ten.
+    ``short`` gives the length of the short rows of each direction that takes its candidates from those instead,
+    ``kind`` what the rows are kept as, of :data:`KINDS`.
     """
 
     partition: str
@@ -69,6 +79,18 @@ class Info:
     code_bytes: int = 0
     depths: dict[str, float] = field(default_factory=dict)
     recall: dict[str, float] = field(default_factory=dict)
+    short: dict[str, int] = field(default_factory=dict)
+    kind: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a new snapshot is good for: what :class:`Info` keeps of it, and for each direction that should get short
+    rows the maps (dim, short) of questions and of rows."""
+
+    depths: dict[str, float]
+    recall: dict[str, float]
+    shorten: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
 
 
 def sums(*columns: NDArray[Any]) -> NDArray[np.uint32]:
@@ -89,6 +111,26 @@ def sums(*columns: NDArray[Any]) -> NDArray[np.uint32]:
     return np.asarray(total, dtype=np.uint32)
 
 
+def packed(rows: NDArray[np.float32], kind: str) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    """Return rows (n, dim) as a snapshot of this kind keeps them, and their scales (n,) or None."""
+    if kind != "int8":
+        return rows.astype(KINDS[kind]), None
+    scales = np.asarray(np.abs(rows).max(axis=1, initial=0) / np.float32(127), np.float32)  # of a row of NaN, NaN
+    whole = rows / np.where(scales > 0, scales, np.float32(1))[:, None]
+    return np.rint(np.nan_to_num(whole)).astype(np.int8), scales
+
+
+def unpacked(rows: NDArray[Any], scales: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Return the rows (n, dim) that :func:`packed` made smaller, as float32."""
+    found = np.asarray(rows, np.float32)
+    return found if scales is None else found * scales[:, None]
+
+
+def rounded(rows: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+    """Return rows (n, dim) as they are after they were kept as ``kind``."""
+    return rows if kind == "float32" else unpacked(*packed(rows, kind))
+
+
 def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], int]:
     """Return where each section begins, its type and shape, and the length of the file."""
     parts: list[tuple[str, Any, tuple[int, ...]]] = [("keys", "<i8", (info.rows,)), ("sums", "<u4", (info.rows,))]
@@ -98,7 +140,13 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
         parts.append(("offsets", "<f4", (info.rows,)))
     if info.code_bytes:
         parts.append(("codes", "u1", (info.rows, info.code_bytes)))
-    parts.append(("rows", "<f4", (info.rows, info.dim)))
+    if info.kind == "int8":
+        parts.append(("scales", "<f4", (info.rows,)))
+    parts.append(("rows", KINDS[info.kind], (info.rows, info.dim)))
+    for way, short in info.short.items():
+        parts.append((f"aim {way}", "<f4", (short, info.dim)))
+        parts.append((f"short_sums {way}", "<u4", (info.rows,)))
+        parts.append((f"short {way}", "<f4", (info.rows, short)))
     found, at = {}, HEAD
     for name, kind, shape in parts:
         found[name] = (at, np.dtype(kind), shape)
@@ -109,7 +157,7 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
 class Snapshot:
     """A mapped snapshot. Raises Damaged where the file is not whole; what stands in a row is checked when it is used.
 
-    ``keys``, ``rows``, ``offsets`` and ``codes`` are views of the file. Codes and keys are checked here, at once.
+    ``keys``, ``offsets`` and ``codes`` are views of the file. Codes and keys are checked here, at once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -123,12 +171,14 @@ class Snapshot:
             self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
             self._file = os.dup(file.fileno())
         self._place = layout["rows"][0]
-        sections = {
+        self._checked: set[str] = set()
+        self._sections = sections = {
             name: np.frombuffer(self._map, kind, int(np.prod(shape)), at).reshape(shape)
             for name, (at, kind, shape) in layout.items()
         }
         self.keys: NDArray[np.int64] = sections["keys"]
-        self.rows: NDArray[np.float32] = sections["rows"]
+        self._rows: NDArray[Any] = sections["rows"]
+        self._scales: NDArray[np.float32] | None = sections.get("scales")
         self.offsets: NDArray[np.float32] | None = sections.get("offsets")
         self.codes: NDArray[np.uint8] | None = sections.get("codes")
         self._sums: NDArray[np.uint32] = sections["sums"]
@@ -151,26 +201,49 @@ class Snapshot:
         return np.equal(sums(self.take(at), *more, self.keys[at]), self._sums[at])
 
     def bad(self) -> NDArray[np.int64]:
-        """Return the places of all rows that are not what was written; reads the whole file."""
+        """Return the places of all rows that are not what was written; reads the whole file. Raises Damaged."""
         found = []
+        for way in self.info.short:
+            self.short(way)
         for i in range(0, len(self), BLOCK):
             at = np.arange(i, min(i + BLOCK, len(self)))
             found.append(at[~self.good(at)])
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
+    def short(self, way: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the map (short, dim) of questions and the short rows (n, short) of a direction; checked once."""
+        rows = self._sections[f"short {way}"]
+        if way not in self._checked:
+            expected = self._sections[f"short_sums {way}"]
+            for i in range(0, len(self), BLOCK):
+                if (sums(rows[i : i + BLOCK]) != expected[i : i + BLOCK]).any():
+                    raise Damaged("its short rows are not those that were written")
+            self._checked.add(way)
+        return self._sections[f"aim {way}"], rows
+
     def take(self, at: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a copy of these rows (n, dim) that leaves no mapped pages behind."""
         if len(at) > READ_ROWS:
-            rows = self.rows[at]
+            rows = self._rows[at]
             self.release()
-            return rows
-        rows = np.empty((len(at), self.info.dim), np.float32)
-        width = self.info.dim * 4
+            return unpacked(rows, None if self._scales is None else self._scales[at])
+        rows = np.empty((len(at), self.info.dim), self._rows.dtype)
+        width = self.info.dim * rows.itemsize
         room = rows.data.cast("B") if len(at) else memoryview(b"")
         for i, row in enumerate(at.tolist()):
             if os.preadv(self._file, (room[i * width : (i + 1) * width],), self._place + row * width) != width:
                 raise Damaged("it was cut while it was read")
-        return rows
+        return unpacked(rows, None if self._scales is None else self._scales[at])
+
+    def part(self, start: int) -> NDArray[np.float32]:
+        """Return ``BLOCK`` rows from place ``start`` on, or those that are left: of float32 a view of the file."""
+        end = start + BLOCK
+        return unpacked(self._rows[start:end], None if self._scales is None else self._scales[start:end])
+
+    @property
+    def whole(self) -> NDArray[np.float32] | None:
+        """All rows (n, dim) as a view of the file, where they are kept as float32."""
+        return self._rows if self.info.kind == "float32" else None
 
     def release(self) -> None:
         """Let go of the mapped rows' pages: they stay in the system's file cache, but are not this process's."""
@@ -194,11 +267,13 @@ class Snapshot:
                 os.pwrite(file.fileno(), value.tobytes(), layout[name][0] + row * value.nbytes)
 
             for row in at.tolist():
-                if not self.rows[row].any():
+                if not self._rows[row].any():
                     continue
                 none = np.zeros(1, np.float32)
                 more = [] if self.offsets is None else [none]
-                put("rows", row, zero)
+                put("rows", row, np.zeros((1, self.info.dim), self._rows.dtype))
+                if self._scales is not None:
+                    put("scales", row, none)
                 if self.offsets is not None:
                     put("offsets", row, none)
                 put("sums", row, sums(zero, *more, self.keys[row : row + 1]))
@@ -206,6 +281,10 @@ class Snapshot:
                     code = np.zeros((1, self.info.code_bytes), np.uint8)
                     put("codes", row, code)
                     put("code_sums", row, sums(code))
+                for way, short in self.info.short.items():
+                    nothing = np.zeros((1, short), np.float32)
+                    put(f"short {way}", row, nothing)
+                    put(f"short_sums {way}", row, sums(nothing))
             os.fsync(file.fileno())
 
 
@@ -243,13 +322,13 @@ def write(
     info: Info,
     blocks: Iterator[Block],
     centre: NDArray[np.float32] | None,
-    measure: Callable[[Snapshot], tuple[dict[str, float], dict[str, float]]],
+    measure: Callable[[Snapshot], Measured],
     stop: Callable[[], bool],
 ) -> bool:
     """Write ``blocks`` (``info.rows`` rows, keys ascending) beside ``path``, measure, rename; False where stopped.
 
-    With a ``centre`` (dim,) every row gets its code. ``measure`` is given the snapshot before it takes its name, and
-    returns the depths and the recall that :class:`Info` keeps.
+    With a ``centre`` (dim,) every row gets its code. ``measure`` is given the snapshot before it takes its name; where
+    it asks for short rows they are added, and it is asked again.
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     info = replace(info, code_bytes=0 if centre is None else code_bytes(info.dim))
@@ -270,8 +349,12 @@ def write(
             for keys, rows, offsets in blocks:
                 if stop():
                     return False
+                kept, scales = packed(rows, info.kind)
+                rows = unpacked(kept, scales)
                 put("keys", row, keys)
-                put("rows", row, rows)
+                put("rows", row, kept)
+                if scales is not None:
+                    put("scales", row, scales)
                 if offsets is not None:
                     put("offsets", row, offsets)
                 put("sums", row, sums(rows, *([] if offsets is None else [offsets]), keys))
@@ -298,8 +381,25 @@ def write(
 
             info = replace(info, several=several)
             describe(info)
-            depths, recall = measure(Snapshot(beside))
-            describe(replace(info, depths=depths, recall=recall))
+            made = Snapshot(beside)
+            found = measure(made)
+            if found.shorten and not stop():
+                info = replace(info, short={way: maps[0].shape[1] for way, maps in found.shorten.items()})
+                layout, size = _layout(info)
+                file.truncate(size)
+                for way, (aim, turn) in found.shorten.items():
+                    put(f"aim {way}", 0, aim.T)
+                    for i in range(0, len(made), BLOCK):
+                        short = made.part(i) @ turn
+                        put(f"short {way}", i, short)
+                        put(f"short_sums {way}", i, sums(short))
+                    made.release()
+                describe(info)
+                found = measure(Snapshot(beside))
+                if not any(found.depths.get(way) for way in info.short):  # they were of no use
+                    info = replace(info, short={})
+                    file.truncate(_layout(info)[1])
+            describe(replace(info, depths=found.depths, recall=found.recall))
             os.fsync(file.fileno())
         if stop():
             return False

@@ -17,7 +17,7 @@ from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Fault
 from commonplace.store.database import Database
 from commonplace.store.partition import FOLDER, Settings, vectors_of
-from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum
+from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, seal, sealed
 from commonplace.store.segment import index_words
 from commonplace.store.snapshot import Damaged, Snapshot
 from commonplace.types import text_view
@@ -49,10 +49,12 @@ class Doctor:
         if not self._file():
             return self.faults
         with self._transaction() as database:
+            self._notes(database)
             self._documents(database)
             self._items(database)
             self._vectors(database)
             self._views(database)
+            self._beside(database)
             self._pictures(database)
             self._words(database)
         self._snapshots()
@@ -95,6 +97,25 @@ class Doctor:
         remedy = "run `commonplace doctor --repair`" if indexes_only else FROM_BACKUP
         self._found(f"the database file {self._database.path}: {found[0]}", len(found), remedy)
         return indexes_only
+
+    def _notes(self, database: sqlite3.Connection) -> None:
+        """Check what is kept of the collection as a whole, and the log by which indexes follow removals."""
+        if not sealed(database):
+            remedy = f"compare `commonplace status`, tune again if you had tuned; or {FROM_BACKUP}"
+            self._found("the notes on the collection's model and ranking are not what was stored", 1, remedy)
+            if self._repair:
+                seal(database)
+        lost = database.execute("SELECT value FROM meta WHERE name = 'lost'").fetchone()
+        what = "committed changes that are gone, because collection.db-wal was damaged or taken away"
+        self._found(what, int(lost[0]) if lost else 0, f"add your files again with `commonplace add`; or {FROM_BACKUP}")
+        if self._repair:
+            database.execute("DELETE FROM meta WHERE name = 'lost'")
+        alive = "FROM removed WHERE item IN (SELECT key FROM items)"
+        (count,) = database.execute(f"SELECT count(*) {alive}").fetchone()
+        self._found("items that are there and are noted as removed", count, "the note is removed", repaired=True)
+        if self._repair and count:
+            database.execute(f"DELETE {alive}")
+            database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
 
     def _documents(self, database: sqlite3.Connection) -> None:
         bad = []
@@ -164,7 +185,7 @@ class Doctor:
                 question = "SELECT item FROM views WHERE partition = ? AND view = ?"
                 for (item,) in database.execute(question, (partition, view)).fetchall():
                     at = np.flatnonzero(base.keys == item)
-                    for row in base.rows[at]:
+                    for row in base.take(at):
                         _, wrong = vectors_of([row.astype("<f4").tobytes()], [expected], self._settings.dim)
                         if not len(wrong):
                             database.execute(
@@ -182,6 +203,22 @@ class Doctor:
         owners = {row[0] for row in lost if row[0] is not None}
         self._found(f"views without their vector, of {self._paths(database, owners)}", len(lost), ADD_AGAIN)
         self._read_again(database, owners)
+        strange = [
+            row[1:]
+            for row in database.execute("SELECT checksum, item, partition, view FROM views")
+            if checksum(*row[1:]) != row[0]
+        ]
+        remedy = f"run `commonplace doctor --repair`, then {ADD_AGAIN}" if not self._repair else ADD_AGAIN
+        self._found("views that are not what was stored: searches leave their items out", len(strange), remedy)
+        if self._repair and strange:
+            database.executemany("DELETE FROM views WHERE item = ? AND partition = ? AND view = ?", strange)
+            # Whose a view was cannot be told: every document is read again of which a view may be missing.
+            question = (
+                "SELECT DISTINCT i.document FROM items i, (SELECT DISTINCT partition AS name FROM views) p WHERE "
+                "CASE p.name WHEN 'text' THEN i.text ELSE i.picture END IS NOT NULL AND NOT EXISTS "
+                "(SELECT 1 FROM views v WHERE v.item = i.key AND v.partition = p.name)"
+            )
+            self._read_again(database, {row[0] for row in database.execute(question).fetchall()})
         orphans = "FROM views WHERE item NOT IN (SELECT key FROM items)"
         (count,) = database.execute(f"SELECT count(*) {orphans}").fetchone()
         self._found("views of items that are gone", count, "removed", repaired=True)
@@ -196,6 +233,36 @@ class Doctor:
             database.execute(f"DELETE {lonely}")
             database.execute(f"DELETE {orphans}")
             database.execute(f"DELETE {unused}")
+
+    def _beside(self, database: sqlite3.Connection) -> None:
+        """Check the vectors of the other space; what is damaged is embedded again when it is gone on with."""
+        bad: list[tuple[str, str]] = []
+        cursor = database.execute("SELECT partition, view, checksum, vector FROM beside_vectors")
+        while rows := cursor.fetchmany(BATCH):
+            values, damaged = vectors_of([row[3] for row in rows], [row[2] for row in rows], _width(rows[0][3]))
+            wrong = np.union1d(damaged, np.flatnonzero(~np.isfinite(values).all(axis=1)))
+            bad += [rows[n][:2] for n in wrong.tolist()]
+        question = (
+            "SELECT v.partition, v.view FROM beside_views v WHERE NOT EXISTS "
+            "(SELECT 1 FROM beside_vectors w WHERE w.partition = v.partition AND w.view = v.view)"
+        )
+        bad += database.execute(question).fetchall()
+        remedy = "`commonplace migrate`, or its --undo, embeds these again"
+        self._found("vectors of the other model that are damaged or lost", len(bad), remedy, repaired=True)
+        if self._repair and bad:
+            first = [
+                database.execute(
+                    "SELECT min(item) FROM beside_views WHERE partition = ? AND view = ?", where
+                ).fetchone()[0]
+                for where in bad
+            ]
+            for table in ("beside_views", "beside_vectors"):
+                database.executemany(f"DELETE FROM {table} WHERE partition = ? AND view = ?", bad)
+            last = min((key for key in first if key is not None), default=None)
+            if last is not None:
+                database.execute(
+                    "UPDATE meta SET value = min(CAST(value AS INTEGER), ?) WHERE name = 'beside:last'", (last - 1,)
+                )
 
     def _pictures(self, database: sqlite3.Connection) -> None:
         question = "SELECT hash, checksum, thumbnail, width, height FROM pictures"
@@ -293,6 +360,11 @@ class Doctor:
             self._found(f"the snapshot {path}: {fault}", count if fault else 0, remedy, repaired=True)
 
 
+def _width(vector: object) -> int:
+    """Return the dimensions of a stored vector, at least one."""
+    return max(1, len(vector) // 4) if isinstance(vector, bytes) else 1
+
+
 def _fill(database: sqlite3.Connection, table: str) -> None:
     def words() -> Iterator[tuple[int, str]]:
         for key, text, title in database.execute("SELECT key, text, title FROM items ORDER BY key"):
@@ -377,7 +449,10 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
                     f"({fingerprint}): restore it with that model"
                 )
             # Item keys come up again after this: nothing that was derived from the old history may be used.
+            whole = sealed(connection)
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('lineage', ?)", (secrets.token_hex(10),))
+            if whole:
+                seal(connection)
             yield connection
     except OSError as problem:
         raise CollectionError(

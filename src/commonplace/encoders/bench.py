@@ -1,0 +1,40 @@
+"""How fast a bundle's towers are on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from commonplace.encoders.bundle import Bundle
+from commonplace.encoders.runtime import threads
+
+__all__ = ["speed"]
+
+SECONDS = 2.0  # a measurement goes on for at least this long
+PASSAGE = "The north pump runs at nine bar; its blue seal is changed every two years while the plant stands. "
+QUESTION = "Which pump needs the blue seal?"
+
+
+def speed(folder: Path) -> Iterator[str]:
+    """Yield a line for each thing measured: questions, full chunks and pictures a second, after a warm-up."""
+    bundle = Bundle(folder)
+    yield f"{bundle.name}, {threads()} processors"
+    if (text := bundle.text) is not None:
+        chunk = (PASSAGE * 40)[: min(text.room, 256) * 4]
+        yield f"  questions   {_rate(lambda n: text.encode([QUESTION] * n, 'query'), 32):8.1f} a second"
+        yield f"  passages    {_rate(lambda n: text.encode([chunk] * n), 8):8.1f} a second ({len(chunk)} characters)"
+    if (image := bundle.image) is not None:
+        picture = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+        yield f"  pictures    {_rate(lambda n: image.encode([picture] * n), 16):8.1f} a second (640 x 480)"
+
+
+def _rate(work: Callable[[int], object], batch: int) -> float:
+    work(batch)
+    done, start = 0, time.perf_counter()
+    while (passed := time.perf_counter() - start) < SECONDS:
+        work(batch)
+        done += batch
+    return done / passed

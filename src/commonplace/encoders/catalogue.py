@@ -1,0 +1,171 @@
+"""Models by name: the presets, where pulled ones are kept, and what a name stands for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from commonplace.encoders.bundle import DEFAULT_BUNDLE
+from commonplace.errors import ModelError
+
+__all__ = ["PRESETS", "Preset", "find", "home", "installed", "is_name"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A model worth knowing, by a short name.
+
+    ``repo`` is the hub repository it is pulled from, None for the one that is shipped. ``size`` is what is downloaded,
+    in MB, about; ``dim`` the length of its vectors. ``figures`` are published ones, of the model as its makers trained
+    it. The rest is what the repository's own files do not say: ``pooling``, and what stands before a ``query`` and a
+    ``document``.
+    """
+
+    repo: str | None
+    what: str  # "text and pictures" or "text"
+    size: int
+    dim: int
+    languages: str
+    licence: str
+    figures: str
+    good_for: str
+    pooling: str | None = None
+    query: str | None = None
+    document: str | None = None
+    precision: str = "fp32"
+
+
+PRESETS: dict[str, Preset] = {
+    "minilm-lite0": Preset(
+        None, "text and pictures", 58, 384, "English", "Apache-2.0",
+        "Flickr8k test, text->image R@1/5/10 30.4/60.2/72.5 (measured here).",
+        "Everyday photographs and English text on a laptop: the one that is shipped.",
+    ),
+    "clip-b32": Preset(
+        "Xenova/clip-vit-base-patch32", "text and pictures", 606, 512, "English", "MIT (code of the original)",
+        "Flickr30k text->image R@1 58.8, COCO 30.4, Flickr8k R@5 80.5.",
+        "The well-known baseline; texts of 77 tokens at most, so chunks are short.",
+    ),
+    "clip-b16": Preset(
+        "Xenova/clip-vit-base-patch16", "text and pictures", 599, 512, "English", "MIT (code of the original)",
+        "See its card.", "As clip-b32 with four times as many patches: smaller things are seen, slower.",
+    ),
+    "clip-l14": Preset(
+        "Xenova/clip-vit-large-patch14", "text and pictures", 1710, 768, "English", "MIT (code of the original)",
+        "See its card.", "The largest of the first CLIP models; wants a server.",
+    ),
+    "siglip-b16": Preset(
+        "Xenova/siglip-base-patch16-224", "text and pictures", 813, 768, "English", "Apache-2.0",
+        "Flickr30k text->image R@1/5/10 74.7/92.3/95.6, COCO 47.8.",
+        "Much better pictures than CLIP at the same cost; texts of 64 tokens.",
+    ),
+    "siglip2-base": Preset(
+        "onnx-community/siglip2-base-patch16-224-ONNX", "text and pictures", 1500, 768,
+        "many, Chinese among them", "Apache-2.0", "COCO text->image R@1 52.1, image->text 68.9.",
+        "The best general choice for photographs in any language, where a gigabyte and a half is no matter.",
+    ),
+    "jina-clip-v2": Preset(
+        "jinaai/jina-clip-v2", "text and pictures", 3500, 1024, "89, Chinese among them",
+        "CC-BY-NC-4.0: not for commercial use", "See its card.",
+        "Long texts and pictures of 512 pixels in one space; large and slow without a GPU.",
+    ),
+    "chinese-clip-b16": Preset(
+        "Xenova/chinese-clip-vit-base-patch16", "text and pictures", 755, 512, "Chinese", "Apache-2.0",
+        "See its card; its largest sister reaches R@1 71.2 on Flickr30K-CN.", "Photographs asked for in Chinese.",
+    ),
+    "bge-small-zh": Preset(
+        "Xenova/bge-small-zh-v1.5", "text", 96, 512, "Chinese", "MIT", "See its card.",
+        "Chinese text on a laptop; with pictures: --model text=bge-small-zh,image=chinese-clip-b16.",
+        pooling="cls", query="为这个句子生成表示以用于检索相关文章：",
+    ),
+    "bge-small-en": Preset(
+        "BAAI/bge-small-en-v1.5", "text", 134, 384, "English", "MIT", "See its card.",
+        "English passages, better than the shipped text tower at twice its size.",
+        pooling="cls", query="Represent this sentence for searching relevant passages: ",
+    ),
+    "e5-small": Preset(
+        "intfloat/multilingual-e5-small", "text", 471, 384, "about 100, Chinese among them", "MIT", "See its card.",
+        "Text in many languages on a laptop.", pooling="mean", query="query: ", document="passage: ",
+    ),
+    "bge-m3": Preset(
+        "BAAI/bge-m3", "text", 2270, 1024, "more than 100, Chinese among them", "MIT", "See its card.",
+        "The strongest texts in many languages; wants a server.", pooling="cls",
+    ),
+    "minilm-multilingual": Preset(
+        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", "text", 471, 384,
+        "about 50, Chinese among them", "Apache-2.0", "See its card.",
+        "Sentences that say the same in many languages; less for questions.",
+    ),
+}  # fmt: skip
+"""Figures are published ones, of the model as its makers trained it, read in their papers or cards; none was measured
+here but those of the shipped model. Sizes are about."""
+
+
+def home() -> Path:
+    """Return the folder that pulled models are kept in: ``COMMONPLACE_HOME``, else the user's cache folder."""
+    base = os.environ.get("COMMONPLACE_HOME")
+    if base:
+        return Path(base).expanduser() / "models"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "commonplace" / "models"
+
+
+def is_name(text: str) -> bool:
+    """Return whether ``text`` may name a pulled model: letters, digits, dots, dashes and underscores."""
+    return bool(_NAME.fullmatch(text))
+
+
+def find(model: str | os.PathLike[str]) -> Path:
+    """Return the folder of the bundle that ``model`` names: a folder, the shipped bundle's name, a pulled model's
+    name, or the hub repository that one was pulled from.
+
+    Raises ModelError where there is none, with what to do.
+    """
+    name = os.fspath(model)
+    if not name:
+        raise ModelError("the model's name is empty: see `commonplace models`")
+    folder = Path(name).expanduser()
+    if (folder / "bundle.json").is_file():
+        return folder
+    if name == DEFAULT_BUNDLE.name:
+        return DEFAULT_BUNDLE
+    last = name.rsplit("/", 1)[-1]
+    for known in dict.fromkeys([*(preset for preset, one in PRESETS.items() if one.repo == name), last]):
+        here = is_name(known) and (home() / known / "bundle.json").is_file()
+        if here and ("/" not in name or source(home() / known).get("repo") == name):
+            return home() / known
+    if name in PRESETS or any(one.repo == name for one in PRESETS.values()):
+        raise ModelError(f"the model {name} is not here yet: fetch it with `commonplace models pull {name}`")
+    if folder.is_dir() and list(folder.rglob("*.onnx")):
+        raise ModelError(
+            f"there is no model bundle at {folder} (no bundle.json): make one with `commonplace models pull {name}`"
+        )
+    if folder.is_absolute() or name.startswith("."):
+        raise ModelError(f"there is no model bundle at {folder} (no bundle.json): check the name")
+    raise ModelError(
+        f"there is no model {name!r} here: `commonplace models` lists names; a repository or folder is pulled first"
+    )
+
+
+def source(folder: Path) -> dict[str, Any]:
+    """Return what a bundle says of where it was pulled from; empty where it says nothing readable."""
+    try:
+        spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    found = spec.get("source") if isinstance(spec, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def installed() -> list[str]:
+    """Return the names of the models that were pulled, in order."""
+    try:
+        return sorted(one.name for one in home().iterdir() if is_name(one.name) and (one / "bundle.json").is_file())
+    except OSError:
+        return []

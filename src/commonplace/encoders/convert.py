@@ -1,0 +1,551 @@
+"""Makes a bundle, once, of a folder laid out as a hub repository: everything that a tower needs to know is taken from
+the repository's own files, so that the runtime reads bundles and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commonplace.encoders.bundle import FORMAT, Bundle, sha256
+from commonplace.encoders.neutral import write
+from commonplace.encoders.runtime import openvino
+from commonplace.errors import ModelError
+
+__all__ = ["PRECISIONS", "Choice", "convert", "graphs", "wanted"]
+
+PRECISIONS = {"fp32": ("",), "fp16": ("_fp16",), "int8": ("_quantized", "_int8", "_uint8")}
+"""Endings of a graph's name by precision, as hub repositories have them."""
+DATA = re.compile(r"(_data|\.data)(_\d{1,3})?")  # what follows a graph's name in those of the files with its weights
+SETTINGS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "1_Pooling/config.json",
+    "README.md",
+)
+"""The files that are read beside the graphs. Nothing else is: no pickle, no code."""
+MOST_TOKENS = 512  # of a window: attention takes memory with its square
+LEAST_TOKENS = 16
+LARGEST_SETTING = 64 << 20  # bytes of a file of SETTINGS
+
+TEXT = ("text_embeds", "text_embeddings", "l2norm_text_embeddings")
+IMAGE = ("image_embeds", "image_embeddings", "l2norm_image_embeddings")
+HIDDEN = ("last_hidden_state", "token_embeddings")
+POOLED = ("sentence_embedding", "pooler_output")
+JOINT = ("siglip", "siglip2", "siglip_text_model", "siglip_vision_model")
+"""Model types whose pooled output is the joint space: they have no projection after it."""
+FED = {"ids": "input_ids", "mask": "attention_mask", "types": "token_type_ids"}
+RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # Pillow's numbers
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the user or a preset decides: the ``precision`` of the graphs, the ``pooling`` where the repository does
+    not say, and what stands before a ``query`` and a ``document`` (None: what the repository says)."""
+
+    precision: str = "fp32"
+    pooling: str | None = None
+    query: str | None = None
+    document: str | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+def graphs(names: Iterable[str], precision: str) -> dict[str, str]:
+    """Return the graph files by tower (``text``, ``image``, or ``both`` in one) among a repository's file names.
+
+    ``precision`` is the one to look for first; then float32, float16 and 8 bits.
+    """
+    there = set(names)
+    order = [precision, *(one for one in PRECISIONS if one != precision)]
+    found: dict[str, str] = {}
+    for tower, stems in (
+        ("text", ("text_model",)),
+        ("image", ("vision_model", "image_model")),
+        ("both", ("model",)),
+    ):
+        paths = (
+            f"{folder}{stem}{ending}.onnx"
+            for one in order
+            for ending in PRECISIONS[one]
+            for stem in stems
+            for folder in ("onnx/", "")
+        )
+        name = next((path for path in paths if path in there), None)
+        if name is not None:
+            found[tower] = name
+    if {"text", "image"} <= set(found) or (found and "both" not in found):
+        found.pop("both", None)
+        return found
+    return {"both": found["both"]} if "both" in found else {}
+
+
+def wanted(names: Iterable[str], precision: str) -> list[str]:
+    """Return the files that a conversion reads, of a repository's file names. Raises ModelError without a graph."""
+    there = set(names)
+    found = graphs(there, precision)
+    if not found:
+        raise ModelError(
+            "it holds no ONNX towers (onnx/model.onnx, or onnx/text_model.onnx and onnx/vision_model.onnx): "
+            "make them with `commonplace models export`, or choose another model"
+        )
+    data = sorted(name for graph in found.values() for name in there if _holds(name, graph))
+    return [*found.values(), *data, *(name for name in SETTINGS if name in there)]
+
+
+def _holds(name: str, graph: str) -> bool:
+    """Return whether a file of this name holds the weights of a graph."""
+    return name.startswith(graph) and DATA.fullmatch(name[len(graph) :]) is not None
+
+
+def convert(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
+    """Write the bundle ``target`` from a repository's ``folder`` and return it; written beside and renamed.
+
+    An older bundle at ``target`` is replaced. Raises ModelError that says in one line what the repository lacks.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
+    try:
+        _Conversion(folder, beside, name, choice).run()
+        write(Bundle(beside))
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".old", dir=target.parent))
+            target.rename(old / "bundle")
+            beside.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            beside.rename(target)
+    except OSError as problem:
+        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): make room, then again") from (
+            problem
+        )
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Bundle(target)
+
+
+class _Conversion:
+    """One conversion: reads ``folder``, writes ``into``."""
+
+    def __init__(self, folder: Path, into: Path, name: str, choice: Choice) -> None:
+        self.folder = folder
+        self.into = into
+        self.name = name
+        self.choice = choice
+        self.notes: list[str] = []
+        self.config = self._settings("config.json")
+        self.type = str(self.config.get("model_type", ""))
+
+    def run(self) -> None:
+        names = [one.relative_to(self.folder).as_posix() for one in self.folder.rglob("*") if one.is_file()]
+        found = graphs(names, self.choice.precision)
+        if not found:
+            wanted(names, self.choice.precision)  # says what is missing
+        towers: Json = {}
+        for tower, file in found.items():
+            inputs, outputs = self._ports(self.folder / file)
+            for kind in ("text", "image") if tower == "both" else (tower,):
+                needed = "pixel_values" if kind == "image" else "input_ids"
+                if needed not in inputs and tower != "both":
+                    raise ModelError(f"{file} takes {', '.join(sorted(inputs))}, not {needed}: fetch it again")
+                if needed in inputs:
+                    make = self._image if kind == "image" else self._text
+                    towers[kind] = make(file, inputs, outputs)
+        if not towers:
+            raise ModelError(
+                f"{', '.join(found.values())} take neither input_ids nor pixel_values: no tower is made so"
+            )
+        self._write(towers, found)
+
+    # --- what the files say ------------------------------------------------------------------------------------
+
+    def _settings(self, name: str) -> Json:
+        """Return a JSON object of the repository; empty where there is no such file."""
+        path = self.folder / name
+        try:
+            if not path.is_file():
+                return {}
+            if path.stat().st_size > LARGEST_SETTING:
+                raise ModelError(f"{path} is larger than any such file: choose another model")
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as problem:
+            raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
+        if not isinstance(found, dict):
+            raise ModelError(f"{path} holds no settings: fetch the model again")
+        return found
+
+    def _ports(self, path: Path) -> tuple[set[str], dict[str, int]]:
+        """Return the names of a graph's inputs, and of its outputs with their number of dimensions."""
+        with path.open("rb") as file:
+            if file.read(1) != b"\x08":  # an ONNX file states its version first; the runtime would try other formats
+                raise ModelError(f"the model file {path} cannot be read (it is no ONNX file): fetch it again")
+        try:
+            model = openvino().Core().read_model(str(path))
+        except RuntimeError as problem:
+            reason = str(problem).strip().splitlines()[-1]
+            raise ModelError(f"the model file {path} cannot be read ({reason}): fetch it again") from problem
+        inputs = {name for port in model.inputs for name in port.names}
+        ranks = {
+            name: port.get_partial_shape().rank.get_length() if port.get_partial_shape().rank.is_static else 0
+            for port in model.outputs
+            for name in port.names
+        }
+        return inputs, ranks
+
+    def _text(self, file: str, inputs: set[str], outputs: Mapping[str, int]) -> Json:
+        alone = "pixel_values" not in inputs
+        if strange := sorted(inputs - set(FED.values()) - {"pixel_values"}):
+            raise ModelError(f"{file} wants {', '.join(strange)} as well, which no text tower is given: choose another")
+        tokenizer, pad, unknown = self._tokenizer()
+        output, pooling = self._text_output(file, outputs, alone)
+        most = self._max_tokens(pad)
+        siglip = self.type.startswith("siglip")
+        return {
+            "file": _flat(file),
+            "inputs": {kind: name for kind, name in FED.items() if name in inputs},
+            "output": output,
+            "pooling": pooling,
+            "max_tokens": most,
+            "tokenizer": tokenizer,
+            "pad_id": pad,
+            "unknown_id": unknown,
+            "prefix": self._prefix(),
+            # SigLIP sees its padding: it reads the last of always as many tokens.
+            **({"pad_to": most, "pad_side": self._pad_side()} if siglip else {}),
+        }
+
+    def _pad_side(self) -> str:
+        return str(self._settings("tokenizer_config.json").get("padding_side", "right"))
+
+    def _text_output(self, file: str, outputs: Mapping[str, int], alone: bool) -> tuple[str, str]:
+        for name in TEXT:
+            if name in outputs:
+                return name, "none"
+        joint = self.type in JOINT or (self.type.startswith("siglip") and "pooler_output" in outputs)
+        if joint and "pooler_output" in outputs:
+            return "pooler_output", "none"
+        if not alone or (self.folder / file).name.startswith("text_model"):
+            raise ModelError(
+                f"{file} gives {', '.join(sorted(outputs))}, none of them in the joint space (text_embeds): "
+                "it was exported without its projection; choose another"
+            )
+        modules = [str(one.get("type", "")).rsplit(".", 1)[-1] for one in self._modules()]
+        more = [one for one in modules if one not in ("Transformer", "Pooling", "Normalize")]
+        hidden = next((name for name in HIDDEN if name in outputs), None)
+        if hidden is not None and not more:
+            return hidden, self._pooling()
+        if "sentence_embedding" in outputs:
+            return "sentence_embedding", "none"
+        if more:
+            raise ModelError(f"its text tower goes on after pooling ({', '.join(more)}), which ONNX lacks: export it")
+        first = next(iter(outputs), "")
+        if outputs.get(first) == 3:
+            return first, self._pooling()
+        raise ModelError(f"{file} gives {', '.join(sorted(outputs))}: a text tower gives last_hidden_state")
+
+    def _modules(self) -> list[Json]:
+        path = self.folder / "modules.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        except (OSError, ValueError, RecursionError) as problem:
+            raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+    def _pooling(self) -> str:
+        said = self._settings("1_Pooling/config.json")
+        names = {"cls": "cls", "mean": "mean", "max": "max", "lasttoken": "last"}
+        flags = {key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token"): value
+                 for key, value in said.items() if key.startswith("pooling_mode_")}  # fmt: skip
+        chosen = [mode for mode, on in flags.items() if on is True]
+        if isinstance(said.get("pooling_mode"), str):  # as newer versions of the library write it
+            chosen = [said["pooling_mode"]]
+        if chosen:
+            if len(chosen) > 1 or chosen[0] not in names:
+                raise ModelError(
+                    f"its tokens are pooled by {' and '.join(chosen)}, which is not known here: choose another"
+                )
+            return names[chosen[0]]
+        if self.choice.pooling is not None:
+            return self.choice.pooling
+        self.notes.append("the repository does not say how tokens are pooled: their mean is taken (--pooling)")
+        return "mean"
+
+    def _max_tokens(self, pad: int) -> int:
+        inner = self.config.get("text_config")
+        config = inner if isinstance(inner, dict) else self.config
+        positions = config.get("max_position_embeddings")
+        if isinstance(positions, int) and any(
+            kin in str(config.get("model_type", self.type)) for kin in ("roberta", "camembert", "mpnet")
+        ):
+            positions -= pad + 1  # they count positions from the padding's number on
+        defaults = {"clip": 77, "siglip": 64, "siglip2": 64}  # the library leaves out what is its default
+        if positions is None:
+            positions = defaults.get(self.type)
+        stated = [
+            positions,
+            self._settings("sentence_bert_config.json").get("max_seq_length"),
+            self._settings("tokenizer_config.json").get("model_max_length"),
+        ]
+        most = min([MOST_TOKENS, *(int(one) for one in stated if isinstance(one, (int, float)) and 0 < one < 1e6)])
+        if most < LEAST_TOKENS:
+            raise ModelError(
+                f"its text tower reads {most} tokens at most: {LEAST_TOKENS} are the least that are of use"
+            )
+        return most
+
+    def _prefix(self) -> Json:
+        prompts = self._settings("config_sentence_transformers.json").get("prompts")
+        said = prompts if isinstance(prompts, dict) else {}
+        chosen = {"query": self.choice.query, "document": self.choice.document}
+        names = {
+            "query": ("query", "retrieval.query", "s2p_query"),
+            "document": ("document", "passage", "retrieval.passage"),
+        }
+        return {
+            role: given if given is not None else next((str(said[name]) for name in names[role] if said.get(name)), "")
+            for role, given in chosen.items()
+        }
+
+    def _tokenizer(self) -> tuple[str, int, int | None]:
+        """Write ``tokenizer.json`` as the tower reads, uncut and unpadded; return its name, the padding's number and
+        that of unknown words, None where every word is known in pieces."""
+        from tokenizers import Tokenizer, normalizers
+
+        path = self.folder / "tokenizer.json"
+        if not path.is_file():
+            raise ModelError(f"there is no tokenizer.json in {self.folder}: choose a repository that has one")
+        raw = self._settings("tokenizer.json")
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as problem:  # the library raises bare Exception
+            raise ModelError(f"{path} is not a tokenizer ({problem}): fetch the model again") from problem
+        said = self._settings("tokenizer_config.json")
+        pad = _token(tokenizer, said.get("pad_token"))
+        if pad is None and isinstance(raw.get("padding"), dict):
+            pad = raw["padding"].get("pad_id")
+        inner = self.config.get("text_config")
+        for config in (inner if isinstance(inner, dict) else {}, self.config):
+            if pad is None:
+                pad = config.get("pad_token_id")
+        if not isinstance(pad, int) or pad < 0:
+            pad = 0
+        found = raw.get("model")
+        model: Json = found if isinstance(found, dict) else {}
+        unknown = None
+        if model.get("type") == "Unigram" and isinstance(model.get("unk_id"), int) and not model.get("byte_fallback"):
+            unknown = model["unk_id"]
+        elif model.get("type") in ("WordPiece", "WordLevel"):
+            unknown = _token(tokenizer, model.get("unk_token"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        if self.type.startswith("siglip") or said.get("do_lower_case") is True:
+            small = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer is not None else [])]
+            tokenizer.normalizer = normalizers.Sequence(small)
+        tokenizer.save(str(self.into / "tokenizer.json"))
+        return "tokenizer.json", pad, unknown
+
+    def _image(self, file: str, inputs: set[str], outputs: Mapping[str, int]) -> Json:
+        if strange := sorted(inputs - set(FED.values()) - {"pixel_values"}):
+            raise ModelError(
+                f"{file} wants {', '.join(strange)} as well, which no image tower is given: choose another"
+            )
+        output, pooling = self._image_output(file, outputs, joint="input_ids" in inputs)
+        return {
+            "file": _flat(file),
+            "input": "pixel_values",
+            "output": output,
+            "pooling": pooling,
+            **self._geometry(),
+        }
+
+    def _image_output(self, file: str, outputs: Mapping[str, int], joint: bool) -> tuple[str, str]:
+        for name in IMAGE:
+            if name in outputs:
+                return name, "none"
+        clip = self.type in ("clip", "chinese_clip", "clip_vision_model", "jina_clip")
+        hidden = next((name for name in HIDDEN if name in outputs), None)
+        if self.type in ("vit", "deit") and hidden is not None:
+            return hidden, "cls"  # their pooler is often untrained
+        if "pooler_output" in outputs and not joint and not clip:
+            return "pooler_output", "none"  # SigLIP's joint space; a convolutional network's features
+        if hidden is not None and not joint and not clip and outputs[hidden] == 3:
+            return hidden, "cls"
+        raise ModelError(
+            f"{file} gives {', '.join(sorted(outputs))}: an image tower gives image_embeds, pooler_output or tokens"
+        )
+
+    def _geometry(self) -> Json:
+        """Return size, geometry, interpolation and normalisation, from ``preprocessor_config.json``."""
+        said = self._settings("preprocessor_config.json")
+        if not said:
+            whole = self._settings("processor_config.json")
+            inner = whole.get("image_processor")
+            said = inner if isinstance(inner, dict) else whole
+        if not said:
+            raise ModelError(f"there is no preprocessor_config.json in {self.folder}: choose a repository that has one")
+        shape = said.get("size", self.config.get("image_size"))
+        crop = said.get("crop_size")
+        kind = str(said.get("image_processor_type", said.get("feature_extractor_type", "")))
+        resample = said.get("resample", said.get("interpolation", 2 if "ViT" in kind else 3))
+        interpolation = RESAMPLE.get(resample) if isinstance(resample, int) else str(resample).lower()
+        if interpolation not in RESAMPLE.values():
+            raise ModelError(f"its pictures are resized by {resample!r}, which is not known here: choose another")
+        edge: int | None = None
+        geometry = "squash"
+        mode = said.get("resize_mode")  # jina-clip
+        if isinstance(shape, dict) and "shortest_edge" in shape:
+            edge = _pixels(shape["shortest_edge"])
+            size = _square(crop if crop is not None else edge)
+            geometry = "shortest"
+            if "ConvNext" in kind or "crop_pct" in said:
+                # The shorter side is brought to more than the size, the centre cut out; from 384 on it is squashed.
+                size = (edge, edge)
+                if edge < 384:
+                    edge = int(edge / float(said.get("crop_pct") or 224 / 256))
+                else:
+                    geometry, edge = "squash", None
+            elif said.get("do_center_crop", True) is False:
+                raise ModelError("its pictures are not brought to one size, which is not known here: choose another")
+        elif mode == "longest":
+            size, geometry = _square(shape), "pad"
+        elif mode == "shortest":
+            size = _square(shape)
+            edge, geometry = min(size), "shortest"
+        else:
+            size = _square(shape)
+            if crop is not None and said.get("do_center_crop") and _square(crop) != size:
+                inner_size = _square(crop)
+                if size[0] != size[1]:
+                    raise ModelError("its pictures are squashed and then cut, which is not known here: choose another")
+                raise ModelError(f"its pictures are squashed to {size} and cut to {inner_size}: choose another")
+        mean = said.get("image_mean", said.get("mean"))
+        std = said.get("image_std", said.get("std"))
+        plain = said.get("do_normalize", True) is False
+        scale = float(said.get("rescale_factor", 1 / 255)) if said.get("do_rescale", True) is not False else 1.0
+        return {
+            "size": list(size),
+            "geometry": geometry,
+            **({"edge": edge} if edge is not None else {}),
+            "interpolation": interpolation,
+            "scale": scale,
+            "mean": [0.0] * 3 if plain else _three(mean),
+            "std": [1.0] * 3 if plain else _three(std),
+        }
+
+    # --- writing -----------------------------------------------------------------------------------------------
+
+    def _write(self, towers: Json, found: Mapping[str, str]) -> None:
+        for graph in found.values():
+            shutil.copyfile(self.folder / graph, self.into / _flat(graph))
+            for path in (self.folder / graph).parent.iterdir():
+                if _holds(path.name, _flat(graph)):
+                    shutil.copyfile(path, self.into / path.name)
+        files = sorted(path.name for path in self.into.iterdir())
+        card = _card(self.folder / "README.md")
+        spec = {
+            "format": FORMAT,
+            "name": self.name,
+            "dim": 1,
+            "description": f"converted from {self.choice.source.get('repo') or self.folder.name}",
+            "licence": card.get("license", "not stated: see the repository"),
+            "languages": card.get("language", []),
+            "towers": towers,
+            "notes": self.notes,
+            "source": dict(self.choice.source),
+            "checksums": {name: sha256(self.into / name) for name in files},
+        }
+        self._save(spec)
+        dims = _probe(Bundle(self.into))
+        if len(set(dims.values())) > 1:
+            lengths = " and ".join(f"{dim} ({kind})" for kind, dim in dims.items())
+            raise ModelError(f"its towers give vectors of different lengths, {lengths}: they are no joint space")
+        self._save({**spec, "dim": next(iter(dims.values()))})
+
+    def _save(self, spec: Json) -> None:
+        text = json.dumps(spec, indent=1, ensure_ascii=False) + "\n"
+        (self.into / "bundle.json").write_text(text, encoding="utf-8")
+
+
+def _probe(bundle: Bundle) -> dict[str, int]:
+    """Run each tower once; return the lengths of their vectors. Raises ModelError where they are no vectors."""
+    rows = {}
+    if bundle.text is not None:
+        rows["text"] = bundle.text.encode(["a probe", "a longer probe of the same tower"])
+    if bundle.image is not None:
+        ramp = np.linspace(0, 255, 64 * 48 * 3).astype(np.uint8).reshape(48, 64, 3)
+        rows["image"] = bundle.image.encode([ramp])
+    for kind, found in rows.items():
+        if found.ndim != 2 or not found.size or not np.isfinite(found).all() or not np.any(found, axis=1).all():
+            raise ModelError(f"its {kind} tower gives no vectors (shape {found.shape}, or no numbers): choose another")
+    return {kind: found.shape[1] for kind, found in rows.items()}
+
+
+def _flat(name: str) -> str:
+    """Return a graph file's name in the bundle, where all files stand beside each other."""
+    return name.rsplit("/", 1)[-1]
+
+
+def _token(tokenizer: Any, said: Any) -> int | None:
+    """Return the number of a special token, which settings name as a string or as an object."""
+    text = said.get("content") if isinstance(said, dict) else said
+    found = tokenizer.token_to_id(text) if isinstance(text, str) else None
+    return found if isinstance(found, int) else None
+
+
+def _pixels(value: Any) -> int:
+    if not isinstance(value, int) or not 8 <= value <= 4096:
+        raise ModelError(f"its pictures are to be {value!r} pixels wide, which makes no sense: fetch the model again")
+    return value
+
+
+def _square(value: Any) -> tuple[int, int]:
+    """Return (height, width) of a size as the settings write it."""
+    if isinstance(value, dict):
+        return _pixels(value.get("height")), _pixels(value.get("width"))
+    if isinstance(value, list) and len(value) == 2:
+        return _pixels(value[0]), _pixels(value[1])
+    return _pixels(value), _pixels(value)
+
+
+def _three(values: Any) -> list[float]:
+    if not isinstance(values, list) or len(values) != 3 or not all(isinstance(one, (int, float)) for one in values):
+        raise ModelError(f"its pictures are normalised by {values!r}: three numbers are needed; fetch the model again")
+    return [float(one) for one in values]
+
+
+def _card(path: Path) -> Json:
+    """Return ``license`` and ``language`` from the head of a model card."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")[:20_000] if path.is_file() else ""
+    except OSError:
+        return {}
+    head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    lines = head.group(1).splitlines() if head else []
+    found: Json = {}
+    for i, line in enumerate(lines):
+        key, _, value = line.partition(":")
+        if key in ("license", "license_name") and value.strip():
+            found.setdefault("license", value.strip().strip("'\""))
+        if key == "language":
+            listed = [value.strip()] if value.strip() else []
+            for one in lines[i + 1 :]:
+                if not re.match(r"\s*-\s", one):
+                    break
+                listed.append(one.strip(" -'\""))
+            found["language"] = listed
+    return found

@@ -1,0 +1,255 @@
+"""Fetches a model once, from a hub, a mirror of it (``HF_ENDPOINT``) or a folder, and keeps it as a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from commonplace.encoders.bundle import DEFAULT_BUNDLE, FORMAT, Bundle, sha256
+from commonplace.encoders.catalogue import PRESETS, home, is_name, source
+from commonplace.encoders.convert import PRECISIONS, Choice, convert, wanted
+from commonplace.encoders.neutral import write
+from commonplace.encoders.remote import RemoteText, checked
+from commonplace.errors import ModelError
+
+__all__ = ["pull", "pull_remote", "remove"]
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_BLOB = re.compile(r"[0-9a-f]{40}")
+
+
+def pull(
+    what: str,
+    *,
+    name: str | None = None,
+    revision: str | None = None,
+    precision: str | None = None,
+    pooling: str | None = None,
+    query: str | None = None,
+    document: str | None = None,
+) -> Bundle:
+    """Make a bundle of a preset, a hub repository (``owner/name``) or a folder, and keep it under ``name``.
+
+    Only graphs and settings are fetched, by a list of names that are allowed; every file is compared with the
+    checksum that the hub states. What was fetched before a break-off is not fetched again. ``revision`` is a branch,
+    tag or commit; ``precision`` (``fp32``, ``fp16``, ``int8``), ``pooling``, and what stands before a ``query`` and a
+    ``document`` overrule the preset and the repository. Raises ModelError in one line.
+    """
+    preset = PRESETS.get(what)
+    choice = Choice(
+        precision or (preset.precision if preset else "fp32"),
+        pooling or (preset.pooling if preset else None),
+        query if query is not None else (preset.query if preset else None),
+        document if document is not None else (preset.document if preset else None),
+    )
+    if choice.precision not in PRECISIONS:
+        raise ModelError(f"the precision is {choice.precision!r}: choose one of {', '.join(PRECISIONS)}")
+    folder = Path(what).expanduser()
+    local = bool(what) and folder.is_dir() and preset is None
+    repo = preset.repo if preset else what
+    name = name or (what if preset else (folder.resolve().name if local else what.rsplit("/", 1)[-1]))
+    if preset and repo is None:
+        raise ModelError(f"the model {what} is shipped: there is nothing to fetch")
+    if not is_name(name) or name == DEFAULT_BUNDLE.name:
+        raise ModelError(f"a model cannot be called {name!r}: give it another name with --name")
+    target = home() / name
+    given: dict[str, str | None] = {"folder": str(folder.resolve())} if local else {"repo": repo}
+    _not_anothers(target, name, given)
+    if local:
+        return _from_folder(folder, target, name, replace(choice, source=given))
+    if repo is None or not _REPOSITORY.fullmatch(repo) or ".." in repo:
+        raise ModelError(f"there is no model {what!r}: `commonplace models` lists names; a repository is owner/name")
+    fetched, commit = _fetch(repo, revision, choice.precision)
+    bundle = convert(fetched, target, name, replace(choice, source={"repo": repo, "revision": commit}))
+    shutil.rmtree(fetched, ignore_errors=True)
+    return bundle
+
+
+def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "", document: str = "") -> Bundle:
+    """Make a bundle of a text model behind a server that speaks OpenAI's embeddings API, and keep it under ``name``.
+
+    A few neutral texts are sent, to learn the vectors' length and what chance gives. Raises ModelError in one line.
+    """
+    name = name or model.rsplit("/", 1)[-1].replace(":", "-")
+    if not model or not is_name(name) or name == DEFAULT_BUNDLE.name:
+        raise ModelError(f"a model cannot be called {name!r}: give it another name with --name")
+    where = checked(url)
+    given: dict[str, str | None] = {"url": where, "model": model}
+    _not_anothers(home() / name, name, given)
+    shipped = Bundle(DEFAULT_BUNDLE).spec["towers"]["text"]
+    with _beside(home() / name, name) as beside:
+        shutil.copyfile(DEFAULT_BUNDLE / shipped["tokenizer"], beside / "tokenizer.json")
+        text = {
+            "remote": given,
+            "tokenizer": "tokenizer.json",
+            "max_tokens": shipped["max_tokens"],
+            "prefix": {"query": query, "document": document},
+        }
+        spec = {
+            "format": FORMAT,
+            "name": name,
+            "dim": 0,
+            "description": f"{model} at {where}",
+            "licence": "that of the server's model",
+            "languages": [],
+            "towers": {"text": text},
+            "notes": [f"every text that is added or asked is sent to {where}"],
+            "source": given,
+            "checksums": {"tokenizer.json": sha256(beside / "tokenizer.json")},
+        }
+        probe = RemoteText(beside, text, 0).encode(["a probe"])
+        (beside / "bundle.json").write_text(json.dumps({**spec, "dim": probe.shape[1]}), encoding="utf-8")
+        write(Bundle(beside))
+    return Bundle(home() / name)
+
+
+@contextmanager
+def _beside(target: Path, name: str) -> Iterator[Path]:
+    """Lend a folder that takes the place of ``target`` when all that was to be written stands in it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
+    try:
+        yield beside
+        shutil.rmtree(target, ignore_errors=True)
+        beside.rename(target)
+    except OSError as problem:
+        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): make room, then again") from (
+            problem
+        )
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def remove(name: str) -> None:
+    """Remove a pulled model. Raises ModelError where there is none of that name."""
+    folder = home() / name
+    if not is_name(name) or not (folder / "bundle.json").is_file():
+        raise ModelError(f"no model {name!r} was pulled: see `commonplace models`")
+    try:
+        shutil.rmtree(folder)
+    except OSError as problem:
+        raise ModelError(f"{folder} cannot be removed ({problem.strerror}): check its permissions") from problem
+
+
+def _not_anothers(target: Path, name: str, given: dict[str, str | None]) -> None:
+    """Refuse to replace a model that was pulled from elsewhere: collections may be made with it."""
+    if (target / "bundle.json").is_file():
+        had = source(target)
+        if any(had.get(key) != value for key, value in given.items()):
+            known = had.get("repo") or had.get("folder") or "elsewhere"
+            raise ModelError(f"the name {name} is taken by the model from {known}: choose another with --name")
+
+
+def _from_folder(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
+    if not (folder / "bundle.json").is_file():
+        return convert(folder, target, name, choice)
+    bundle = Bundle(folder)
+    bundle.verify()
+    with _beside(target, name) as beside:
+        for file in ("bundle.json", *bundle.spec["checksums"]):
+            shutil.copyfile(folder / file, beside / file)
+        Bundle(beside).verify()
+    return Bundle(target)
+
+
+# --- the hub -------------------------------------------------------------------------------------------------
+
+
+def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
+    """Fetch the files of a repository that a conversion reads; return their folder and the commit."""
+    try:
+        import huggingface_hub
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            GatedRepoError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+        from huggingface_hub.utils import disable_progress_bars
+    except ImportError as problem:
+        raise ModelError(
+            "fetching a model needs the library huggingface_hub: pip install 'commonplace[models]'"
+        ) from problem
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    api = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="commonplace")
+    try:
+        commit = str(api.model_info(repo, revision=revision).sha)
+        if not _BLOB.fullmatch(commit):
+            raise ModelError(f"the hub names no commit of {repo}: try again, or another mirror (HF_ENDPOINT)")
+        files = {one.path: one for one in api.list_repo_tree(repo, recursive=True, revision=commit) if _is_file(one)}
+        _check_names(repo, files)
+        try:
+            chosen = wanted(files, precision)
+        except ModelError as problem:
+            raise ModelError(f"{repo} cannot be used: {problem}") from None
+        folder = home() / ".fetched" / f"{repo.replace('/', '--')}-{commit[:12]}"
+        for path in chosen:
+            if not _same(folder / path, files[path]):
+                api.hf_hub_download(repo, path, revision=commit, local_dir=folder)
+                if not _same(folder / path, files[path]):
+                    (folder / path).unlink(missing_ok=True)
+                    raise ModelError(
+                        f"{path} of {repo} is not what the hub says (its checksum differs): fetch it again"
+                    )
+    except GatedRepoError as problem:
+        raise ModelError(
+            f"{repo} is given only to those who accept its terms: do so on its page, and set HF_TOKEN"
+        ) from (problem)
+    except RevisionNotFoundError as problem:
+        raise ModelError(f"{repo} has no revision {revision!r}: check it") from problem
+    except RepositoryNotFoundError as problem:
+        raise ModelError(
+            f"there is no repository {repo} on the hub, or not for you: check the name (HF_TOKEN)"
+        ) from problem
+    except EntryNotFoundError as problem:
+        raise ModelError(f"{repo} could not be fetched whole ({_first(problem)}): try again") from problem
+    except ModelError:
+        raise
+    except Exception as problem:  # the library lets its HTTP client's own errors through
+        raise ModelError(
+            f"{repo} could not be fetched ({_first(problem)}): check the network, or name a mirror with HF_ENDPOINT; "
+            "what was fetched is kept"
+        ) from problem
+    return folder, commit
+
+
+def _is_file(entry: Any) -> bool:
+    return hasattr(entry, "blob_id")
+
+
+def _first(problem: BaseException) -> str:
+    lines = str(problem).strip().splitlines()
+    return (lines[0] if lines else type(problem).__name__)[:200]
+
+
+def _check_names(repo: str, names: Iterable[str]) -> None:
+    """Refuse a repository in which a file's name leads elsewhere."""
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not name.isprintable():
+            raise ModelError(f"{repo} holds a file named {name!r}, which leads out of its folder: do not use it")
+
+
+def _same(path: Path, stated: Any) -> bool:
+    """Return whether a file is what the hub says: by SHA-256 where it is large, by git's checksum else."""
+    try:
+        if not path.is_file() or path.is_symlink():
+            return False
+        if stated.lfs is not None:
+            return sha256(path) == str(stated.lfs.sha256)
+        content = path.read_bytes()
+    except OSError:
+        return False
+    git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    return git.hexdigest() == str(stated.blob_id)

@@ -1,0 +1,246 @@
+"""What an unlabelled model's scores look like, from a few texts and drawn pictures about nothing in particular.
+
+A cosine of .3 may be chance in one model and a sure match in another. A bundle that was measured on labelled data says
+so itself; for any other this is estimated once, when it is pulled: unrelated and related texts by the pairs below, what
+pictures get by chance by drawn ones. A collection with pictures of its own replaces the latter
+(:mod:`commonplace.retrieval.background`). Estimates are marked as such, and notes say what they rest on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
+
+__all__ = ["BANK", "describe", "drawn"]
+
+BANK = "neutral.npz"
+ENOUGH = 0.5  # of the questions that must find their own passage for a language to count as read
+RELATED = 3.3
+"""Standard deviations above chance at which related pairs are taken to lie where none are known: between the 3 of the
+shipped model's words and pictures and the 5 that larger towers reach."""
+PRIOR_LINE = (-4.0, 11 / 6)
+"""Log-odds at no standard deviation, and what each adds: about what every arm that was measured has."""
+PRIOR_WEIGHT = 20.0  # pairs that the prior line counts as, beside the pairs below
+
+Floats = NDArray[np.float64]
+
+PAIRS = {
+    "en": [
+        ("How often should tyres be rotated?", "Swap the wheels from front to back every ten thousand kilometres."),
+        ("What does photosynthesis need?", "Green leaves turn light, water and carbon dioxide into sugar and oxygen."),
+        ("Who signed the lease?", "The rental agreement was signed by the tenant, Mr Okafor, on the first of May."),
+        ("Why is the sky blue?", "Air scatters short waves of sunlight more than long ones, so we see blue overhead."),
+        ("When does the museum open?", "Visitors are admitted from ten in the morning; the galleries close at six."),
+        ("How do I reset my password?", "Choose 'forgotten' on the login page and follow the link in the mail."),
+        ("What causes rust?", "Iron reacts with oxygen in the presence of moisture and turns into a brown oxide."),
+        (
+            "Where do penguins breed?",
+            "Colonies of these flightless birds nest on the ice and rocky coasts of the far south.",
+        ),
+        ("How is bread leavened?", "Yeast feeds on the dough's sugar and gives off gas, which makes the loaf rise."),
+        ("What is the refund policy?", "Goods may be sent back within thirty days; the price is paid back in full."),
+        ("Which organ makes insulin?", "The pancreas releases the hormone that lets cells take up glucose."),
+        ("How long is a marathon?", "Runners cover a little over forty-two kilometres in this race."),
+        ("What was the verdict?", "The jury found the defendant not guilty on all three counts."),
+        ("How do bees communicate?", "A forager dances on the comb to show the others the way to the flowers."),
+        ("What is the boiling point of water?", "At sea level it turns to steam at a hundred degrees Celsius."),
+        ("Why did sales fall last quarter?", "Turnover dropped by eight percent because two large customers left."),
+        (
+            "How is an earthquake measured?",
+            "Seismographs record the waves; their size is given on a logarithmic scale.",
+        ),
+        ("Who painted the chapel ceiling?", "The frescoes above the nave were done by Michelangelo over four years."),
+        ("What instrument has 88 keys?", "A full-sized piano has fifty-two white and thirty-six black ones."),
+        ("How do I descale a kettle?", "Fill it with diluted vinegar, boil it, and rinse it twice."),
+        ("What is the speed limit in town?", "Within built-up areas cars must not go faster than fifty."),
+        ("How does a vaccine work?", "It shows the immune system a harmless part of a germ, which it then remembers."),
+        ("Where is the data stored?", "All records are kept in a database on two servers in the cellar."),
+        ("What do pandas eat?", "The black-and-white bears live almost wholly on bamboo."),
+        ("When was the bridge built?", "Work on the river crossing began in 1887 and ended four years later."),
+        ("How tall is the tower?", "From the ground to the tip of the mast it measures three hundred metres."),
+        ("Which crops grow in dry soil?", "Millet and sorghum need little water and stand long droughts."),
+        ("What is the tenant's notice period?", "Either side may end the contract with three months' warning."),
+        ("How are pearls formed?", "An oyster coats a grain that got into its shell with layer upon layer of nacre."),
+        ("Why do leaves turn red?", "In autumn the green pigment breaks down and other colours show through."),
+    ],
+    "zh": [
+        ("轮胎多久换一次位?", "每行驶一万公里,应将前后轮胎对调。"),
+        ("光合作用需要什么?", "绿叶利用阳光、水和二氧化碳制造糖和氧气。"),
+        ("博物馆几点开门?", "参观者上午十点入场,展厅下午六点关闭。"),
+        ("怎样重设密码?", "在登录页面选择忘记密码,然后点击邮件中的链接。"),
+        ("铁为什么会生锈?", "铁在潮湿的环境中与氧气反应,生成褐色的氧化物。"),
+        ("退货政策是什么?", "商品可在三十天内退回,货款全额返还。"),
+        ("哪个器官分泌胰岛素?", "胰腺释放使细胞吸收葡萄糖的激素。"),
+        ("马拉松有多长?", "选手要跑四十二公里多一点。"),
+        ("蜜蜂怎样交流?", "采蜜的工蜂在巢上跳舞,告诉同伴花在哪里。"),
+        ("上季度销售额为什么下降?", "由于两个大客户离开,营业额减少了百分之八。"),
+        ("大熊猫吃什么?", "这种黑白相间的熊几乎只以竹子为食。"),
+        ("这座桥是什么时候建的?", "跨江工程一八八七年动工,四年后完成。"),
+        ("疫苗怎样起作用?", "它让免疫系统认识病菌无害的一部分并记住它。"),
+        ("地震怎样测量?", "地震仪记录地震波,强度用对数刻度表示。"),
+        ("租约提前多久通知?", "任何一方提前三个月告知即可终止合同。"),
+        ("树叶秋天为什么变红?", "秋天绿色素分解,其他颜色显露出来。"),
+    ],
+}
+THINGS = [
+    "a dog on a lawn", "a red car in a street", "a plate of food", "a woman with an umbrella",
+    "two children on a beach", "a snowy mountain", "a boat on a lake", "a cat on a sofa", "a crowd at a concert",
+    "a man riding a bicycle", "a bunch of flowers", "a bird on a branch", "an old church", "a city at night",
+    "a train in a station", "a table with books", "a kitchen", "a football match", "a horse in a field",
+    "a cup of coffee", "an aeroplane in the sky", "a bridge over a river", "a market stall with fruit",
+    "a chart with bars", "a map", "a page of printed text", "a screenshot of a program", "a portrait of an old man",
+    "a baby asleep", "a waterfall in a forest", "a desert under a blue sky", "a pair of shoes", "a wristwatch",
+    "a dress on a hanger", "a machine in a factory", "a circuit board", "a diagram with arrows",
+    "a hand holding a phone", "a glass of wine", "a birthday cake", "a bus at a stop", "a tall building",
+    "a garden with a path", "sheep on a hill", "an elephant by the water", "a fish under water",
+    "a butterfly on a leaf", "a painting", "a statue in a park", "a bathroom", "a bed with pillows",
+    "a street sign", "people at a meeting", "a doctor with a patient", "a skier on a slope", "a surfer on a wave",
+    "a tennis player", "a guitar player on a stage", "a fire at night", "clouds at sunset",
+]  # fmt: skip
+
+
+def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
+    """Return what ``bundle.json`` lacks (``background``, ``evidence``, ``bias``, ``notes``), and the arrays of BANK."""
+    shipped = Bundle(DEFAULT_BUNDLE).spec["evidence"]
+    # How much of a question's words a text holds, and how words and meaning add up, does not depend on the towers.
+    evidence: dict[str, Any] = {name: shipped[name] for name in ("joint", "crowd", "expected")}
+    evidence["curves"] = {"lexical": shipped["curves"]["lexical"]}
+    notes = []
+    background: dict[str, Any] = {}
+    arrays: dict[str, NDArray[np.float16]] = {}
+    texts: NDArray[np.float32] | None = None
+    if (tower := bundle.text) is not None:
+        asked, read, languages = _pairs(bundle)
+        if not languages:
+            notes.append("its text tower does not tell related texts from others: its scores mean little")
+            languages = ["en"]
+        questions = np.concatenate([asked[one] for one in languages])
+        texts = np.concatenate([read[one] for one in languages])
+        own = np.concatenate([(asked[one] * read[one]).sum(axis=1) for one in languages]).astype(np.float64)
+        # Across languages nothing is related either, but it is another kind of chance.
+        other = np.concatenate([_unequal(asked[one] @ read[one].T) for one in languages])
+        background["text->text"] = _spread(other) | {"related": _moments(own)}
+        low, per = _line((own - other.mean()) / other.std(), (other - other.mean()) / other.std())
+        evidence["curves"]["text->text"] = {"at": [0.0, 6.0], "log_odds": [round(low, 3), round(low + 6 * per, 3)]}
+        arrays["questions"] = questions.astype(np.float16)
+        arrays["texts"] = texts.astype(np.float16)
+        arrays["image"] = tower.encode(THINGS, "query").astype(np.float16)
+    if (image := bundle.image) is not None:
+        views = image.views(drawn())
+        seen = views.get("look", views["image"])
+        background["image->image"] = estimated(_unequal(seen @ seen.T))
+        if texts is not None:
+            background["text->image"] = estimated((arrays["image"].astype(np.float32) @ views["image"].T).ravel())
+            background["image->text"] = estimated((views["image"] @ texts.T).ravel())
+    notes.append(
+        "confidences are estimates: this model was not measured on labelled data (`commonplace tune` learns from yours)"
+    )
+    # Arms that it has no towers for are never asked; what stands for them is never read.
+    for arm in ("text->text", "text->image", "image->text", "image->image"):
+        background.setdefault(arm, estimated(np.array([0.0, 0.2])))
+    return {"background": background, "evidence": evidence, "notes": notes}, arrays
+
+
+def estimated(cosines: NDArray[Any]) -> dict[str, Any]:
+    """Return the background of an arm of which only unrelated pairs are known; where related ones lie is a prior."""
+    found = _spread(cosines)
+    mean, std = found["unrelated"]["mean"], found["unrelated"]["std"]
+    related = {"mean": round(mean + RELATED * std, 4), "std": round(std, 4)}
+    return {**found, "related": related, "estimated": True}
+
+
+def _pairs(bundle: Bundle) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[str]]:
+    """Return the vectors of questions and of passages by language, and the languages that the tower reads: in which at
+    least half the questions find their own passage."""
+    tower = bundle.text
+    assert tower is not None
+    asked = {code: tower.encode([question for question, _ in pairs], "query") for code, pairs in PAIRS.items()}
+    read = {code: tower.encode([passage for _, passage in pairs]) for code, pairs in PAIRS.items()}
+    known = []
+    for code, pairs in PAIRS.items():
+        hits = (asked[code] @ read[code].T).argmax(axis=1) == np.arange(len(pairs))
+        unknown = np.mean([tower.unknown_share(passage) for _, passage in pairs])
+        if hits.mean() >= ENOUGH and unknown <= 0.2:
+            known.append(code)
+    return asked, read, known
+
+
+def _line(related: Floats, unrelated: Floats) -> tuple[float, float]:
+    """Return intercept and slope of the log-likelihood ratio of being related, by logistic regression in which both
+    kinds count the same and the prior line counts as PRIOR_WEIGHT pairs; the slope is never negative."""
+    from math import sqrt
+
+    x = np.concatenate([related, unrelated])
+    y = np.concatenate([np.ones(len(related)), np.zeros(len(unrelated))])
+    weight = np.concatenate([np.full(len(related), 1.0), np.full(len(unrelated), len(related) / len(unrelated))])
+    # The prior is data as well: pairs at places along the line, each with the probability that the line gives it.
+    at = np.linspace(-1, 7, 17)
+    p = 1 / (1 + np.exp(-(PRIOR_LINE[0] + PRIOR_LINE[1] * at)))
+    x, y = np.concatenate([x, at, at]), np.concatenate([y, np.ones(17), np.zeros(17)])
+    weight = np.concatenate([weight, p * PRIOR_WEIGHT / 17, (1 - p) * PRIOR_WEIGHT / 17])
+    line = np.array(PRIOR_LINE)
+    design = np.stack([np.ones_like(x), x], axis=1)
+    for _ in range(50):  # Newton's method
+        p = 1 / (1 + np.exp(-np.clip(design @ line, -30, 30)))
+        gradient = design.T @ (weight * (y - p))
+        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        line = line + step * min(1.0, 2 / max(sqrt(float(step @ step)), 1e-9))
+        if np.abs(step).max() < 1e-8:
+            break
+    return float(line[0]), max(float(line[1]), 0.05)
+
+
+def _unequal(scores: NDArray[Any]) -> Floats:
+    """Return the scores of a square that lie off its diagonal."""
+    return np.asarray(scores[~np.eye(len(scores), dtype=bool)], np.float64)
+
+
+def _moments(values: NDArray[Any]) -> dict[str, float]:
+    return {"mean": round(float(values.mean()), 4), "std": round(max(float(values.std()), 1e-4), 4)}
+
+
+def _spread(values: NDArray[Any]) -> dict[str, Any]:
+    return {"unrelated": _moments(values) | {"quantiles": {"0.99": round(float(np.quantile(values, 0.99)), 4)}}}
+
+
+def drawn(count: int = 24) -> list[NDArray[np.uint8]]:
+    """Return pictures (64, 64, 3) of nothing: noise as smooth as photographs are, shapes, stripes."""
+    draw = np.random.default_rng(0)
+    found = []
+    y, x = np.mgrid[:64, :64] / 64.0
+    waves = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None])
+    for n in range(count):
+        kind = n % 3
+        if kind == 0:  # the spectrum of photographs falls with the frequency (Field 1987)
+            noise = np.fft.fft2(draw.normal(size=(3, 64, 64))) / np.maximum(waves, 1 / 64)
+            plane = np.real(np.fft.ifft2(noise)).transpose(1, 2, 0)
+        elif kind == 1:
+            inside = (np.hypot(x - draw.uniform(0.3, 0.7), y - draw.uniform(0.3, 0.7)) < draw.uniform(0.15, 0.4))[
+                ..., None
+            ]
+            plane = np.where(inside, draw.normal(size=3), draw.normal(size=3))
+        else:
+            stripes = np.sin(draw.uniform(5, 40) * (x * draw.normal() + y * draw.normal()))[..., None]
+            plane = stripes * draw.normal(size=3) + draw.normal(size=3)
+        low, high = plane.min(), plane.max()
+        found.append(((plane - low) / max(high - low, 1e-9) * 255).astype(np.uint8))
+    return found
+
+
+def write(bundle: Bundle) -> Bundle:
+    """Put the estimates into a bundle that says nothing of its scores, and return it anew."""
+    from commonplace.encoders.bundle import sha256
+
+    found, arrays = describe(bundle)
+    spec = dict(bundle.spec)
+    np.savez(bundle.folder / BANK, **arrays)  # type: ignore[arg-type]
+    spec |= {**found, "notes": [*spec.get("notes", []), *found["notes"]], "neutral": BANK}
+    spec["checksums"] = {**spec["checksums"], BANK: sha256(bundle.folder / BANK)}
+    (bundle.folder / "bundle.json").write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Bundle(bundle.folder)

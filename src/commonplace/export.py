@@ -1,0 +1,288 @@
+"""From PyTorch to a bundle: any text, image or two-tower model that transformers or sentence-transformers can load.
+
+The only module of the package that needs torch (extra ``export``); only ``commonplace models export`` imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders.bundle import Bundle
+from commonplace.encoders.convert import Choice, convert
+from commonplace.errors import ModelError
+
+try:
+    import onnx
+    import torch
+    import transformers
+    from torch import Tensor, nn
+except ImportError as problem:
+    raise ModelError(
+        f"exporting needs PyTorch and transformers ({problem.name} is not here): pip install 'commonplace[export]'"
+    ) from problem
+
+__all__ = ["Exported", "export", "write_graphs"]
+
+JOINT = ("clip", "chinese_clip", "siglip", "siglip2")
+TEXTS = ["a dog", "Which seal is blue?", "9 bar, two people", "雪地里的狗"]
+"""Short, because the library cuts what is over a model's limit, and a bundle reads it in windows."""
+ENOUGH = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.97}
+"""Cosine with the library's own vectors below which an export is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export and its check: the lowest cosine of a bundle's vectors with the library's own, by tower."""
+
+    bundle: Bundle
+    parity: dict[str, float]
+
+
+def export(model: str, target: Path, name: str, choice: Choice) -> Exported:
+    """Write the bundle ``target`` of a model's name or folder, and compare it with the library's own vectors.
+
+    ``choice.precision``: ``fp32``, ``fp16`` (weights only) or ``int8`` (weights only, of the large matrices). Weights
+    are read from safetensors, never from a pickle, and no code of the repository is run. Raises ModelError where the
+    model cannot be loaded or exported, or where the bundle's vectors are not near enough to the library's.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        own = write_graphs(model, folder, choice.precision)
+        bundle = convert(folder, target, name, choice)
+    parity = {}
+    if "text" in own and bundle.text is not None:
+        parity["text"] = _parity(own["text"], bundle.text.encode(TEXTS))
+    if "image" in own and bundle.image is not None:
+        parity["image"] = _parity(own["image"], bundle.image.encode(_pictures()))
+    for tower, cosine in parity.items():
+        if cosine < ENOUGH[choice.precision]:
+            raise ModelError(
+                f"the {tower} tower of {name} differs from the original (cosine {cosine:.4f}, {choice.precision}): "
+                "export it with more precision"
+            )
+    return Exported(bundle, parity)
+
+
+def _parity(own: NDArray[np.float32], ours: NDArray[np.float32]) -> float:
+    own = own / np.linalg.norm(own, axis=1, keepdims=True)
+    return float((own * ours).sum(axis=1).min())
+
+
+def _pictures() -> list[NDArray[np.uint8]]:
+    """Return pictures of three shapes, of the tower's size or not, smooth and noisy."""
+    draw = np.random.default_rng(0)
+    ramp = np.linspace(0, 255, 320 * 240 * 3).astype(np.uint8).reshape(240, 320, 3)
+    return [ramp, draw.integers(0, 255, (224, 224, 3), dtype=np.uint8), np.ascontiguousarray(ramp.transpose(1, 0, 2))]
+
+
+# --- loading -------------------------------------------------------------------------------------------------
+
+
+def write_graphs(model: str, folder: Path, precision: str = "fp32") -> dict[str, NDArray[np.float32]]:
+    """Write a model as hub repositories with ONNX hold it; return the library's own vectors of the check, by tower."""
+    try:
+        if _is_sentence_transformer(model):
+            return _sentences(model, folder, precision)
+        config = transformers.AutoConfig.from_pretrained(model, trust_remote_code=False)
+        net = transformers.AutoModel.from_pretrained(
+            model, trust_remote_code=False, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
+        ).eval()
+    except (OSError, ValueError, RuntimeError, KeyError) as problem:
+        reason = str(problem).strip().splitlines()[0][:300]
+        raise ModelError(f"the model {model} cannot be loaded ({reason}): check the name") from problem
+    config.save_pretrained(folder)
+    if config.model_type in JOINT:
+        own = _text(net, model, folder, precision, joint=True)
+        return own | _image(net, model, folder, precision, joint=True)
+    if net.main_input_name == "pixel_values":
+        return _image(net, model, folder, precision, joint=False)
+    return _text(net, model, folder, precision, joint=False)
+
+
+def _is_sentence_transformer(model: str) -> bool:
+    if os.path.isdir(model):
+        return os.path.isfile(os.path.join(model, "modules.json"))
+    from huggingface_hub import file_exists
+
+    return bool(file_exists(model, "modules.json"))
+
+
+class _Tower(nn.Module):  # type: ignore[misc]
+    """One tower of a model as a graph: tensors in, the tensors named in ``outputs`` out."""
+
+    def __init__(self, net: Any, kind: str, joint: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.kind = kind
+        self.joint = joint
+
+    def forward(self, first: Tensor, mask: Tensor | None = None) -> Any:
+        if self.kind == "image":
+            found = self.net.get_image_features(first) if self.joint else self.net(first)
+        else:
+            asked = {"input_ids": first} | ({} if mask is None else {"attention_mask": mask})
+            found = self.net.get_text_features(**asked) if self.joint else self.net(**asked)
+        if self.joint:
+            return found if isinstance(found, Tensor) else found.pooler_output
+        pooled = getattr(found, "pooler_output", None)
+        if pooled is not None and pooled.ndim == 4:  # of a convolutional network: the mean over the picture
+            return pooled.flatten(1)
+        return found.last_hidden_state  # a transformer's first token: its pooler is often untrained
+
+
+def _text(net: Any, model: str, folder: Path, precision: str, joint: bool) -> dict[str, NDArray[np.float32]]:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    tokenizer.save_pretrained(folder)
+    fixed = net.config.model_type.startswith("siglip")
+    length = net.config.text_config.max_position_embeddings if fixed else 16
+    ids = torch.ones(2, length, dtype=torch.int64)
+    ids[:, -1] = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 1
+    names = ["input_ids"] if fixed else ["input_ids", "attention_mask"]
+    axes = {0: "batch"} if fixed else {0: "batch", 1: "tokens"}
+    tower = _Tower(net, "text", joint)
+    file = folder / "onnx" / ("text_model.onnx" if joint else "model.onnx")
+    output = "text_embeds" if joint else "last_hidden_state"
+    _write(tower, (ids,) if fixed else (ids, torch.ones_like(ids)), names, output, [axes] * len(names), file, precision)
+    own = []
+    for text in TEXTS:
+        padding = {"padding": "max_length", "max_length": length} if fixed else {}
+        given = tokenizer(text, return_tensors="pt", truncation=True, **padding)
+        with torch.inference_mode():
+            found = tower(*(given[name] for name in names))
+            if not joint:  # a plain model says nothing of pooling: its mean, as the conversion takes it
+                found = found.mean(dim=1)
+        own.append(found[0].numpy())
+    return {"text": np.array(own, np.float32)}
+
+
+def _image(net: Any, model: str, folder: Path, precision: str, joint: bool) -> dict[str, NDArray[np.float32]]:
+    # Pillow's resampling, which is what the bundle will do.
+    processor = transformers.AutoImageProcessor.from_pretrained(model, trust_remote_code=False, backend="pil")
+    processor.save_pretrained(folder)
+    tower = _Tower(net, "image", joint)
+    pixels = [processor(images=one, return_tensors="pt")["pixel_values"] for one in _pictures()]
+    with torch.inference_mode():
+        own = np.concatenate([tower(one).flatten(1).numpy() if joint else _pooled(tower(one)) for one in pixels])
+        tokens = not joint and tower(pixels[0]).ndim == 3
+    file = folder / "onnx" / ("vision_model.onnx" if joint else "model.onnx")
+    output = "image_embeds" if joint else "last_hidden_state" if tokens else "pooler_output"
+    _write(tower, (torch.cat(pixels[:2]),), ["pixel_values"], output, [{0: "batch"}], file, precision)
+    return {"image": own.astype(np.float32)}
+
+
+def _pooled(found: Tensor) -> NDArray[np.float32]:
+    return np.asarray((found[:, 0] if found.ndim == 3 else found).numpy(), np.float32)
+
+
+def _sentences(model: str, folder: Path, precision: str) -> dict[str, NDArray[np.float32]]:
+    """Write a sentence-transformers model whole: with its pooling and whatever layers come after it."""
+    import sentence_transformers
+
+    loading = {"attn_implementation": "eager", "dtype": torch.float32, "use_safetensors": True}
+    whole = sentence_transformers.SentenceTransformer(
+        model, device="cpu", trust_remote_code=False, model_kwargs=loading
+    ).eval()
+    with tempfile.TemporaryDirectory() as saved:
+        whole.save(saved, create_model_card=False)
+        for path in Path(saved).rglob("*.json"):
+            kept = folder / path.relative_to(saved)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(path.read_bytes())
+    more = [type(one).__name__ for one in whole if type(one).__name__ not in ("Transformer", "Pooling", "Normalize")]
+
+    class Sentences(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole = whole
+
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+            features = {"input_ids": ids, "attention_mask": mask}
+            for module in self.whole:
+                features = module(features)
+            return features["sentence_embedding" if more else "token_embeddings"]
+
+    ids = torch.ones(2, 16, dtype=torch.int64)
+    output = "sentence_embedding" if more else "last_hidden_state"
+    axes = {0: "batch", 1: "tokens"}
+    names = ["input_ids", "attention_mask"]
+    _write(
+        Sentences(), (ids, torch.ones_like(ids)), names, output, [axes] * 2, folder / "onnx" / "model.onnx", precision
+    )
+    own = whole.encode(TEXTS, prompt="", convert_to_numpy=True, normalize_embeddings=True)
+    return {"text": np.asarray(own, np.float32)}
+
+
+# --- writing -------------------------------------------------------------------------------------------------
+
+
+def _write(
+    tower: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    output: str,
+    axes: Sequence[dict[int, str]],
+    file: Path,
+    precision: str,
+) -> None:
+    """Write a tower as ONNX with weights of ``precision`` and float32 arithmetic."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tower.eval()
+    shapes = tuple({axis: torch.export.Dim(name) for axis, name in one.items()} for one in axes)
+    try:
+        program = torch.onnx.export(
+            tower, example, input_names=list(inputs), output_names=[output], dynamo=True, verbose=False,
+            dynamic_shapes=shapes,
+        )  # fmt: skip
+    except Exception as problem:  # the exporter raises whatever the model's own code does
+        reason = str(problem).strip().splitlines()[0][:200]
+        raise ModelError(f"{file.stem} cannot be exported ({type(problem).__name__}: {reason}): choose another") from (
+            problem
+        )
+    proto = program.model_proto
+    del proto.graph.value_info[:]
+    proto.doc_string, proto.producer_version = "", ""
+    for node in proto.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]  # the exporter writes stack traces here, with this machine's paths
+    if precision != "fp32":
+        _shrink(proto, precision)
+    if proto.ByteSize() < 2**31 - 2**20:
+        onnx.save(proto, str(file))
+    else:  # more than one file of its format holds
+        onnx.save(proto, str(file), save_as_external_data=True, location=file.name + "_data")
+
+
+def _shrink(proto: Any, precision: str, least: int = 4096) -> None:
+    """Store every float32 weight of ``least`` numbers or more as float16, or as 8 bits with a scale a row; each is
+    widened once, when the graph is loaded."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    widened = []
+    for weight in list(proto.graph.initializer):
+        if weight.data_type != TensorProto.FLOAT or int(np.prod(weight.dims)) < least:
+            continue
+        values = numpy_helper.to_array(weight)
+        small = f"{weight.name}_{precision}"
+        if precision == "fp16" or values.ndim < 2:
+            stored = numpy_helper.from_array(values.astype(np.float16), small)
+            node = helper.make_node("Cast", [small], [weight.name], to=TensorProto.FLOAT)
+        else:
+            rows = np.abs(values).max(axis=tuple(range(1, values.ndim)))
+            scale = np.maximum(rows, 1e-12).astype(np.float32) / 127
+            shape = (-1, *(1,) * (values.ndim - 1))
+            stored = numpy_helper.from_array(np.rint(values / scale.reshape(shape)).astype(np.int8), small)
+            proto.graph.initializer.append(numpy_helper.from_array(scale, f"{small}_scale"))
+            node = helper.make_node("DequantizeLinear", [small, f"{small}_scale"], [weight.name], axis=0)
+        proto.graph.initializer.remove(weight)
+        proto.graph.initializer.append(stored)
+        widened.append(node)
+    for node in reversed(widened):
+        proto.graph.node.insert(0, node)

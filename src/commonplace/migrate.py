@@ -1,0 +1,255 @@
+"""Another model for a collection: everything is embedded again, beside, before anything is searched with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commonplace.encoders import DEFAULT_BUNDLE
+from commonplace.encoders.runtime import threads
+from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
+from commonplace.retrieval import Evidence
+from commonplace.retrieval.background import learn
+from commonplace.space import Space, open_space
+from commonplace.store import Batch, Beside, LocalStore, Migration, give_up, model_of, other
+from commonplace.types import Document, Item, Picture, Reading
+
+if TYPE_CHECKING:  # a search needs no readers
+    from commonplace.ingest import Pool
+
+__all__ = ["Migrated", "migrate", "model_for", "store_for"]
+
+log = logging.getLogger("commonplace")
+
+PAGE = 2048
+"""Items that are looked up at once; within them files are read ahead of the towers."""
+
+Keyed = list[tuple[int, Item | None]]
+"""Items by key; None for a damaged one, which searches leave out too."""
+
+
+@dataclass(slots=True)
+class Migrated:
+    """What a migration did: the model that the collection is searched with now, and how many items were embedded.
+
+    ``thumbnails`` counts pictures whose file is gone or has changed: they were embedded from the thumbnail that the
+    collection keeps. ``lost`` counts those that have no thumbnail either, and are found by their words alone.
+    """
+
+    model: str
+    items: int = 0
+    thumbnails: int = 0
+    lost: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.items} items embedded"]
+        if self.thumbnails:
+            parts.append(f"{self.thumbnails} pictures from their thumbnails, because their files are gone or changed")
+        if self.lost:
+            parts.append(f"{self.lost} pictures left out, because nothing of them is there")
+        return f"searched with {self.model} now: " + ", ".join(parts)
+
+
+def model_for(folder: Path, model: str | os.PathLike[str] | None) -> str:
+    """Return the model to open a collection with: ``model``, else the one it was last used with (empty: the shipped).
+
+    Raises ModelError where that is gone.
+    """
+    if model is not None:
+        return os.fspath(model) or DEFAULT_BUNDLE.name
+    known = model_of(folder)
+    single = known and not known.startswith("text=")
+    if single and not Path(known, "bundle.json").is_file():
+        raise ModelError(
+            f"the model of the collection at {folder} is not in {known} any more: say where it is with --model, or "
+            "change to another with `commonplace migrate`"
+        )
+    return known
+
+
+def store_for(folder: Path, space: Space) -> LocalStore:
+    """Open the store of a collection for a space. Raises CollectionError and its children."""
+    return LocalStore(
+        folder,
+        space=space.name,
+        fingerprint=space.fingerprint,
+        dim=space.dim,
+        model=space.place,
+        offset=space.offset,
+        means=space.means("document"),
+        state=space.state,
+        questions=space.questions,
+    )
+
+
+def migrate(
+    folder: Path,
+    model: str | os.PathLike[str] | None = None,
+    *,
+    undo: bool = False,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Migrated:
+    """Bring the collection in ``folder`` to another model (see :func:`open_space`; default: the shipped one).
+
+    Every item's text is embedded again, and every picture: from its file where that still shows it, else from the
+    thumbnail. Until all is done the collection is searched with the old vectors; what others add or remove meanwhile
+    is followed. Interrupted at any moment, the next call goes on. The old vectors are kept for ``undo``, which goes
+    back the same way, until the next migration or ``compact``. ``undo`` of an unfinished migration drops it. A ranking
+    that was tuned stays with the model that it was tuned for.
+
+    The old model itself is not needed. Raises CollectionError where there is no collection, nothing to undo, or
+    another process migrates; ModelError where the bundle cannot be used, ModelMismatch where ``undo`` is given a
+    model that is not the earlier one.
+    """
+    if workers is not None and not 1 <= workers <= 256:
+        raise QuestionError(f"workers is {workers}: choose 1 to 256")
+    if not (folder / "collection.db").exists():
+        raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+    store = LocalStore(folder, space="", fingerprint=None, dim=0)
+    try:
+        earlier = other(store) if undo else None
+        if undo:
+            if earlier is None:
+                raise CollectionError(f"the collection at {folder} has no earlier vectors: there is nothing to undo")
+            if not earlier.served:
+                give_up(store)
+                return Migrated(store.made_with())
+            if model is None and earlier.model:
+                model = earlier.model
+        space = open_space("" if model is None else model)
+        space.verify()
+        Evidence.from_bundle(space.spec)  # refuses a model whose scores would mean nothing
+        if earlier is not None and space.fingerprint != earlier.fingerprint:
+            raise ModelMismatch(
+                f"undoing leads back to the model {earlier.name} ({earlier.fingerprint}), and "
+                f"{space.place or DEFAULT_BUNDLE} holds {space.name} ({space.fingerprint}): say where the earlier one "
+                "is with --model"
+            )
+        report = Migrated(space.name)
+        goal = Beside(space.name, space.fingerprint, space.place)
+        with Migration.of(store, goal, space.dim) as migration:
+            if not migration.done:
+                _run(migration, _Embedder(store, migration, space, report), workers, progress)
+    finally:
+        store.close()
+    store = store_for(folder, space)
+    try:
+        learn(space, store)
+        store.checkpoint()  # now, so that the next search finds its snapshots made
+    finally:
+        store.close()
+    return report
+
+
+def _run(migration: Migration, embedder: _Embedder, workers: int | None, progress: bool | None) -> None:
+    from tqdm import tqdm
+
+    from commonplace.ingest import Pool
+    from commonplace.readers import ReadOptions
+
+    options = ReadOptions(*embedder.space.measure)
+    done, total = migration.progress()
+    bar = tqdm(total=total, initial=done, unit="item", disable=None if progress is None else not progress)
+    with bar, Pool(options, workers or threads()) as pool:
+        embedder.pool = pool
+        while True:
+            page = migration.waiting(PAGE)
+            for batch in embedder.batches(page):
+                migration.put(batch)
+                bar.update(len(batch.keys))
+            if len(page) < PAGE and migration.finish(embedder.batches):
+                return
+
+
+class _Embedder:
+    """Turns stored items into vectors of the new space."""
+
+    pool: Pool
+
+    def __init__(self, store: LocalStore, migration: Migration, space: Space, report: Migrated) -> None:
+        self._store, self._migration, self.space, self._report = store, migration, space, report
+        self._small: set[str] = set()
+        self._lost: set[str] = set()
+
+    def batches(self, page: Keyed) -> Iterator[Batch]:
+        """Yield the vectors of a page of items in batches of whole documents."""
+        from commonplace.ingest import BATCH_ITEMS, BATCH_PICTURES, Source
+
+        documents = [(list(rows), document) for document, rows in groupby(page, _document)]
+        missing = [self._missing(rows) for rows, _ in documents]
+        sources = [
+            Source(Path(document.path), _root(document))
+            for (_, document), names in zip(documents, missing, strict=True)
+            if document is not None and names
+        ]
+        readings = self.pool.read(sources)
+        keys: dict[str, int] = {}
+        batch: list[Reading] = []
+        pictures = until = 0
+        for (rows, document), names in zip(documents, missing, strict=True):
+            until = rows[-1][0]
+            if document is not None:
+                found = self._pictures(next(readings)[1], names) if names else {}
+                items = tuple(self._without(item, names, found) for _, item in rows if item is not None)
+                batch.append(Reading(document, items, found))
+                keys.update((item.id, key) for key, item in rows if item is not None)
+                pictures += len(found)
+            if len(keys) >= BATCH_ITEMS or pictures >= BATCH_PICTURES:
+                yield self._embed(until, keys, batch)
+                keys, batch, pictures = {}, [], 0
+        if until and (keys or documents[-1][1] is None):
+            yield self._embed(until, keys, batch)
+
+    def _embed(self, until: int, keys: dict[str, int], batch: list[Reading]) -> Batch:
+        self._report.items += len(keys)
+        return Batch(until, keys, self.space.encode(batch, self._migration.known))
+
+    def _missing(self, rows: Keyed) -> set[str]:
+        """Return the pictures of these items that have no vectors in the new space yet."""
+        names = {item.picture for _, item in rows if item is not None and item.picture is not None}
+        held = [self._migration.known(partition, sorted(names)).keys() for partition in self.space.pictures]
+        return {name for name in names if any(name not in one for one in held)}
+
+    def _pictures(self, result: Reading | ReadError, names: set[str]) -> dict[str, Picture]:
+        """Return the pictures by name: as the file shows them now where they are the same, else as thumbnails."""
+        from commonplace.readers import load_picture
+
+        read = result.pictures if isinstance(result, Reading) else {}
+        found = {name: read[name] for name in names if name in read}
+        for name in sorted(names - found.keys()):
+            thumbnail = self._store.thumbnail(name)
+            try:
+                if thumbnail is not None:
+                    found[name] = load_picture(thumbnail)
+                    self._small.add(name)
+            except ReadError as problem:
+                log.warning("the thumbnail of picture %s cannot be read: %s", name, problem)
+        self._lost |= names - found.keys()
+        self._report.thumbnails, self._report.lost = len(self._small), len(self._lost)
+        return found
+
+    @staticmethod
+    def _without(item: Item, names: set[str], found: dict[str, Picture]) -> Item:
+        """Return the item, without its picture where nothing of that is there."""
+        return replace(item, picture=None) if item.picture in names - found.keys() else item
+
+
+def _document(row: tuple[int, Item | None]) -> Document | None:
+    return None if row[1] is None else row[1].document
+
+
+def _root(document: Document) -> Path:
+    """Return the folder that holds the document and all that it showed when it was read."""
+    from commonplace.readers import stamp_paths
+
+    try:
+        paths = [path for path in stamp_paths(document.stamp) if os.path.isabs(path)]
+    except ValueError:
+        paths = []
+    return Path(os.path.commonpath([os.path.dirname(path) for path in [document.path, *paths]]))

@@ -1,0 +1,78 @@
+"""Jupyter notebooks: prose as Markdown, code, and what its cells printed and drew."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from commonplace.errors import ReadError
+from commonplace.readers.markdown import markdown_parts
+from commonplace.readers.parts import File, Part
+from commonplace.readers.text import decode
+
+__all__ = ["read_notebook"]
+
+_PRINTED = 4_000  # characters of one cell's output: the rest is a log
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
+
+
+def read_notebook(file: File) -> Iterator[Part]:
+    """Yield the cells in order as one Markdown page whose pictures are the attachments and outputs."""
+    try:
+        book = json.loads(decode(file.data)[0])
+        cells = book["cells"] if "cells" in book else [one for sheet in book["worksheets"] for one in sheet["cells"]]
+        language = str(book.get("metadata", {}).get("kernelspec", {}).get("language", ""))[:20]
+        pages, pictures = [], {}
+        for number, cell in enumerate(cells, 1):
+            page, shown = _cell(cell, number, language)
+            pages.append(page)
+            pictures.update(shown)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ReadError("a damaged notebook: no cells that can be read; save it anew and add it again") from None
+    yield from markdown_parts(file, "\n\n".join(filter(None, pages)), pictures)
+
+
+def _cell(cell: dict[str, Any], number: int, language: str) -> tuple[str, dict[str, bytes]]:
+    source = _joined(cell.get("source", cell.get("input", "")))
+    pictures: dict[str, bytes] = {}
+    if cell["cell_type"] != "code":
+        for name, kinds in cell.get("attachments", {}).items():
+            for kind in _PICTURES:
+                if kind in kinds:
+                    key = f"attachment:{number}/{name}"
+                    source = source.replace(f"(attachment:{name})", f"(<{key}>)")
+                    _keep(pictures, key, kinds[kind])
+        return source, pictures
+    parts = [f"```{language}\n{source}\n```"] if source.strip() else []
+    for at, output in enumerate(cell.get("outputs", [])):
+        data = output.get("data", output)
+        printed = _joined(output.get("text", data.get("text/plain", "")))
+        if output.get("output_type") in ("error", "pyerr"):
+            printed = f"{output.get('ename', 'error')}: {output.get('evalue', '')}"
+        drawn = False
+        for kind in _PICTURES:
+            if kind in data or kind.removeprefix("image/") in data:
+                key = f"output:{number}.{at + 1}"
+                drawn = _keep(pictures, key, data.get(kind) or data.get(kind.removeprefix("image/")))
+                if drawn:
+                    parts.append(f"![output of cell {number}](<{key}>)")
+                break
+        if printed.strip() and not drawn:
+            cut = printed if len(printed) <= _PRINTED else printed[:_PRINTED] + " …"
+            parts.append("```\n" + cut.replace("```", "'''").strip("\n") + "\n```")
+    return "\n\n".join(parts), pictures
+
+
+def _joined(text: Any) -> str:
+    return "".join(map(str, text)) if isinstance(text, list) else str(text)
+
+
+def _keep(pictures: dict[str, bytes], key: str, body: Any) -> bool:
+    try:
+        pictures[key] = base64.b64decode(_joined(body), validate=False)
+    except (binascii.Error, ValueError):
+        return False
+    return True

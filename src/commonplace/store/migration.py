@@ -1,0 +1,218 @@
+"""From one space to another: the new vectors are put beside those that are searched, then both change places."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.errors import CollectionError
+from commonplace.store.local import LocalStore, _from_sql, _to_sql, clear_beside, put_vectors
+from commonplace.store.partition import holder, lock
+from commonplace.types import Item, ViewVectors
+
+__all__ = ["Batch", "Beside", "Migration", "give_up", "other"]
+
+FEW = 256
+"""Items that are embedded while nobody else may write, so that a process that keeps adding cannot put off the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The other space of a collection: name, fingerprint and folder (empty: shipped) of its model; whether it was
+    searched once, and is kept to go back to."""
+
+    name: str
+    fingerprint: str
+    model: str
+    served: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Vectors of items by key; with them everything up to the key ``until`` is done."""
+
+    until: int
+    keys: Mapping[str, int]
+    vectors: Sequence[ViewVectors]
+
+
+class Migration:
+    """One collection on its way to the space of another model; made by :meth:`of`.
+
+    Items are embedded in the order of their keys, and keys are never used again: what has a higher key than the last
+    that is done is still to do, whoever added it. What is removed goes from both spaces at once. A crash leaves whole
+    batches, and what the collection is searched with changes in one transaction.
+    """
+
+    def __init__(self, store: LocalStore, goal: Beside, dim: int) -> None:
+        self._store = store
+        self._database = store._database
+        self._goal = goal
+        self._dim = dim
+
+    @classmethod
+    @contextmanager
+    def of(cls, store: LocalStore, goal: Beside, dim: int) -> Iterator[Migration]:
+        """Lend a migration to ``goal``, begun or gone on with. Raises CollectionError where another process is at it.
+
+        The vectors of any third space are let go of.
+        """
+        with only_one(store):
+            with store._database.write() as database:
+                if current(database) != goal.fingerprint:
+                    there = beside(database)
+                    if there is None or there.fingerprint != goal.fingerprint:
+                        clear_beside(database)
+                        _put(database, {"beside:last": "0"})
+                    _put(database, {f"beside:{name}": value for name, value in _rows(goal).items()})
+            yield cls(store, goal, dim)
+
+    @property
+    def done(self) -> bool:
+        """Whether the collection is searched in this space already."""
+        with self._database.snapshot() as database:
+            return current(database) == self._goal.fingerprint
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many items are embedded, and of how many."""
+        with self._database.snapshot() as database:
+            ((total,),) = database.execute("SELECT count(*) FROM items")
+            ((done,),) = database.execute("SELECT count(*) FROM items WHERE key <= ?", (_last(database),))
+        return done, total
+
+    def waiting(self, count: int) -> list[tuple[int, Item | None]]:
+        """Return about ``count`` items that are still to do, by key, whole documents; None for a damaged one."""
+        with self._database.snapshot() as database:
+            question = "SELECT key, document FROM items WHERE key > ? ORDER BY key LIMIT ?"
+            rows = database.execute(question, (_last(database), count)).fetchall()
+            if len(rows) == count:
+                question = "SELECT key, document FROM items WHERE document = ? AND key > ? ORDER BY key"
+                rows += database.execute(question, (rows[-1][1], rows[-1][0])).fetchall()
+            keys = [row[0] for row in rows]
+            entries = self._store.entries(keys)
+            return [(key, entries[key].item if key in entries else None) for key in keys]
+
+    def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Return the vectors of the new space that are already there for these view hashes."""
+        return self._store._known("beside_vectors", self._dim, partition, views)
+
+    def put(self, batch: Batch) -> None:
+        """Commit one batch; items that were removed meanwhile are left out."""
+        with self._database.write() as database:
+            self._put(database, batch)
+
+    def finish(self, embed: Callable[[list[tuple[int, Item | None]]], Iterable[Batch]]) -> bool:
+        """Embed the few items that are left and change over, while nobody else writes; False where there are many."""
+        with self._database.write() as database:
+            rest = self.waiting(FEW + 1)
+            if len(rest) > FEW:
+                return False
+            for batch in embed(rest):
+                self._put(database, batch)
+            exchange(database)
+        return True
+
+    def _put(self, database: sqlite3.Connection, batch: Batch) -> None:
+        there = {
+            item
+            for item, key in batch.keys.items()
+            if database.execute("SELECT 1 FROM items WHERE key = ?", (key,)).fetchone()
+        }
+        for rows in batch.vectors:
+            if rows.vectors.shape != (len(rows.item_ids), self._dim) or not np.isfinite(rows.vectors).all():
+                raise CollectionError(
+                    f"the model {self._goal.name} gave vectors of shape {rows.vectors.shape} that are not numbers, or "
+                    f"not of {self._dim} dimensions: nothing has changed; try another model"
+                )
+            mine = [n for n, item in enumerate(rows.item_ids) if item in there]
+            items, views = tuple(rows.item_ids[n] for n in mine), tuple(rows.views[n] for n in mine)
+            put_vectors(database, ViewVectors(rows.partition, items, views, rows.vectors[mine]), batch.keys, "beside_")
+        _put(database, {"beside:last": str(max(batch.until, _last(database)))})
+
+
+@contextmanager
+def only_one(store: LocalStore) -> Iterator[None]:
+    """Keep every other process from migrating the collection. Raises CollectionError where one is at it."""
+    path = store._folder / "migrate"
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(lock(path))
+        except OSError as problem:
+            raise CollectionError(
+                f"{store._folder} cannot be locked ({problem.strerror}): check its permissions, and that it is on a "
+                "disk of this machine"
+            ) from problem
+        if not mine:
+            raise CollectionError(f"{holder(path)} is migrating {store._folder}: wait until it has finished")
+        yield
+
+
+def give_up(store: LocalStore) -> None:
+    """Let go of an unfinished migration."""
+    with only_one(store), store._database.write() as database:
+        there = beside(database)
+        if there is not None and not there.served:
+            clear_beside(database)
+
+
+def current(database: sqlite3.Connection) -> str:
+    """Return the fingerprint of the space that the collection is searched in."""
+    return str(database.execute("SELECT value FROM meta WHERE name = 'fingerprint'").fetchone()[0])
+
+
+def other(store: LocalStore) -> Beside | None:
+    """Return the other space of a collection: the one it is being migrated to, or was migrated from."""
+    with store._database.snapshot() as database:
+        return beside(database)
+
+
+def beside(database: sqlite3.Connection) -> Beside | None:
+    """Return the other space of the collection."""
+    made = {name.removeprefix("beside:"): value for name, value in _meta(database) if name.startswith("beside:")}
+    if not made:
+        return None
+    return Beside(
+        made.get("space", ""), made.get("fingerprint", ""), _from_sql(made.get("model", "")), "served" in made
+    )
+
+
+def exchange(database: sqlite3.Connection) -> None:
+    """Let the two spaces change places: vectors, model, and the settings that were fitted to either."""
+    made = dict(_meta(database))
+    own = {n: v for n, v in made.items() if n in ("space", "fingerprint", "model") or n.startswith("setting:")}
+    other = {n.removeprefix("beside:"): v for n, v in made.items() if n.startswith("beside:")}
+    (last,) = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'").fetchone()
+    database.executemany("DELETE FROM meta WHERE name = ?", [(n,) for n in (*own, *(f"beside:{n}" for n in other))])
+    _put(database, {n: v for n, v in other.items() if n not in ("last", "served")})
+    _put(database, {f"beside:{n}": v for n, v in own.items()} | {"beside:last": str(last), "beside:served": "1"})
+    for table in ("views", "vectors"):
+        database.execute(f"ALTER TABLE {table} RENAME TO changing")
+        database.execute(f"ALTER TABLE beside_{table} RENAME TO {table}")
+        database.execute(f"ALTER TABLE changing RENAME TO beside_{table}")
+    # Nothing that was derived from the other vectors may be used.
+    _put(database, {"lineage": secrets.token_hex(10)})
+    database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
+
+
+def _rows(space: Beside) -> dict[str, str | bytes]:
+    return {"space": space.name, "fingerprint": space.fingerprint, "model": _to_sql(space.model)}
+
+
+def _meta(database: sqlite3.Connection) -> list[tuple[str, str]]:
+    return database.execute("SELECT name, value FROM meta").fetchall()
+
+
+def _last(database: sqlite3.Connection) -> int:
+    """Return the key up to which all items are embedded beside."""
+    row = database.execute("SELECT value FROM meta WHERE name = 'beside:last'").fetchone()
+    return int(row[0]) if row and row[0].isdigit() else 0
+
+
+def _put(database: sqlite3.Connection, values: Mapping[str, str | bytes]) -> None:
+    database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())

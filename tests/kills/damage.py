@@ -1,0 +1,149 @@
+"""Flips bits in and cuts every file of a collection and its model, and looks for answers that are wrong in silence."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import commonplace as cp
+from commonplace.errors import CommonplaceError
+from tests.kills import workload
+from tests.kills.harness import kind, prepare
+
+QUESTIONS = ("the pump number 41", "a has the pump with seal 700", "Note 7 about the pump", "the red ball")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a whole collection holds: rows by path and span, vectors by what they are of."""
+
+    rows: list[tuple[Any, ...]]
+    texts: set[str | None]
+    vectors: dict[tuple[str, str], np.ndarray]
+
+
+class Damage:
+    """A collection with a snapshot, crops, vectors of an earlier model and committed work in the log."""
+
+    def __init__(self, base: Path) -> None:
+        workload.small()
+        self.base = base
+        prepare(base)
+        self.whole = base / "whole"
+        with cp.open(base / "kb", model=base / "two") as kb:
+            kb.add(base / "files", workers=1, progress=False)
+            workload.put(kb, "a", 120)
+            kb.migrate(base / "one", workers=1, progress=False)
+            assert kb.search(
+                image=base / "files" / "ball.png", k=9, modality="image", ranking=cp.Ranking(collapse=False)
+            )
+            kb.ranking = cp.Ranking(depth=90)
+            put, settle = workload.put, kb.store.checkpoint
+            kb.store.checkpoint = lambda: None  # type: ignore[method-assign]
+            put(kb, "b", 60)
+            kb.store.checkpoint = settle  # type: ignore[method-assign]
+            shutil.copytree(base / "kb", self.whole / "kb")  # the log is not empty
+            self.truth = self._truth(kb)
+        (self.whole / "kb" / "collection.db-shm").unlink(missing_ok=True)
+        self.settled = base / "settled"  # all in the database, where a copy with a log has half of its pages there
+        shutil.copytree(base / "kb", self.settled / "kb")
+        for whole in (self.whole, self.settled):
+            shutil.copytree(base / "one", whole / "one")
+        self.files = sorted(path.relative_to(self.whole) for path in self.whole.rglob("*") if path.is_file())
+
+    @staticmethod
+    def _truth(kb: cp.Collection) -> Truth:
+        vectors = {}
+        for partition in kb.space.partitions:
+            keys, rows = kb.store.vectors(partition)
+            for entry, row in zip(map(kb.store.entries(keys.tolist()).__getitem__, keys.tolist()), rows, strict=True):
+                vectors[(partition, entry.item.id)] = row
+        rows = contents(kb)
+        return Truth(rows, {row[3] for row in rows}, vectors)
+
+    def inflict(self, file: Path, how: str, draw: random.Random) -> str:
+        """Damage one file of a copy; return the outcome. Raises AssertionError for what is wrong in silence."""
+        place = self.base / "damaged"
+        shutil.rmtree(place, ignore_errors=True)
+        settled = file.name == "collection.db" and draw.random() < 0.7
+        shutil.copytree(self.settled if settled else self.whole, place)
+        path = place / file
+        data = bytearray(path.read_bytes())
+        if not data:
+            return "empty anyway"
+        at = draw.randrange(len(data))
+        if how == "flip":
+            data[at] ^= 1 << draw.randrange(8)
+        elif how == "zeros":
+            data[at : at + 512] = bytes(len(data[at : at + 512]))
+        elif how == "cut":
+            del data[at:]
+        path.write_bytes(data)
+        if how == "taken away":
+            path.unlink()
+        return self._judge(place, (str(file), how, at), doctor_first=draw.random() < 0.5)
+
+    def _judge(self, place: Path, what: object, *, doctor_first: bool) -> str:
+        named: list[str] = []
+        lost = False
+        try:
+            kb = cp.open(place / "kb", model=place / "one")
+        except CommonplaceError:
+            return "refused with its reason"
+        with kb:
+            if doctor_first:
+                named += self._doctor(kb)
+            for question in QUESTIONS:
+                try:
+                    self._ask(kb, question, what)
+                except CommonplaceError as problem:
+                    named.append(str(problem))
+            try:
+                lost = contents(kb) != self.truth.rows
+            except CommonplaceError as problem:
+                named.append(str(problem))
+            named += self._doctor(kb)
+        assert named or not lost, f"{what}: something is lost, and nothing says so"
+        return "named" if named else "without effect"
+
+    @staticmethod
+    def _doctor(kb: cp.Collection) -> list[str]:
+        try:
+            return [fault.what for fault in kb.doctor()]
+        except CommonplaceError as problem:
+            return [str(problem)]
+
+    def _ask(self, kb: cp.Collection, question: str, what: object) -> None:
+        query = kb.space.embed([question])[0]
+        for partition in kb.space.partitions:
+            found = kb.store.search(partition, query, 10, cp.Filter())
+            entries = kb.store.entries(found.keys.tolist())
+            for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
+                if key in entries:
+                    item = entries[key].item
+                    true = self.truth.vectors.get((partition, item.id))
+                    assert true is not None and abs(float(true @ query) - score) < 1e-4, f"{what}: a wrong score"
+        for hit in kb.search(question, k=10):
+            assert hit.item.text in self.truth.texts, f"{what}: words that nobody wrote"
+
+
+def contents(kb: cp.Collection) -> list[tuple[Any, ...]]:
+    return kb.store._database.all(
+        "SELECT d.path, d.status, d.content_hash, i.text, i.title, i.picture, i.span FROM documents d "
+        "LEFT JOIN items i ON i.document = d.key ORDER BY d.path, i.span, i.id"
+    )
+
+
+def name(file: Path) -> str:
+    """Return what kind of file it is, for the table."""
+    if file.parts[0] == "one":
+        return f"model: {file.name}"
+    return "mark" if file.name == "collection.mark" else kind(str(file))
+
+
+__all__ = ["Damage", "name"]

@@ -1,0 +1,102 @@
+"""Everything that writes to a collection, one step after the other; run as a process that somebody kills.
+
+``python -m tests.kills.workload FOLDER``: FOLDER holds ``files`` and the models ``one`` and ``two``; the collection is
+made in ``kb`` beside them. After each step a line says that it is done and what the collection holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import commonplace as cp
+from commonplace import migrate as migrate_module
+from commonplace.store import migration, partition
+from commonplace.types import Document, Item, Reading, Span, stable_id
+
+
+def small() -> None:
+    """Let a few rows be many, so that snapshots are written and a migration takes several transactions."""
+    partition.LEAST_WORTH = 20
+    partition.MOST_IN_MEMORY = 200
+    migrate_module.PAGE = 60
+    migration.FEW = 20
+
+
+def holds(kb: cp.Collection) -> str:
+    """Return a digest of what the user would say the collection holds."""
+    rows = kb.store._database.all(
+        "SELECT d.path, d.status, d.content_hash, i.text, i.title, i.picture, i.span FROM documents d "
+        "LEFT JOIN items i ON i.document = d.key ORDER BY d.path, i.span, i.id"
+    )
+    named = [(os.path.basename(str(path)), *rest) for path, *rest in rows]
+    more = (kb.space.fingerprint, kb.ranking.json(), [label[0] for label in kb.labels()])
+    return hashlib.sha256(repr((named, more)).encode()).hexdigest()[:16]
+
+
+def put(kb: cp.Collection, name: str, count: int) -> None:
+    """Add ``count`` items, ten a document, in one transaction, and settle the snapshots."""
+    readings = []
+    for start in range(0, count, 10):
+        path = f"/{name}/{start}.txt"
+        document = Document(stable_id(path), f"file://{path}", path, "text/plain", stable_id("of", path), items=10)
+        texts = [f"{name} has the pump number {start + n} with seal {(start + n) * 7}" for n in range(10)]
+        items = [Item(stable_id(path, n), document, "text", Span(n, n + 1), text) for n, text in enumerate(texts)]
+        readings.append(Reading(document, tuple(items)))
+    kb.store.add(readings, kb.space.encode(readings, kb.store.known))
+    kb.store.checkpoint()
+
+
+def remove(kb: cp.Collection, *paths: str) -> None:
+    kb.store.remove([stable_id(path) for path in paths])
+    kb._tidy()
+
+
+def change(kb: cp.Collection, files: Path) -> None:
+    (files / "0.txt").write_text("Another text about the pump.")
+    kb.add(files, workers=1, progress=False)
+
+
+def steps(folder: Path) -> list[tuple[str, Callable[[cp.Collection], object]]]:
+    files, backup = folder / "files", folder / "kb.bak"
+    return [
+        ("open", lambda kb: None),
+        ("add", lambda kb: kb.add(files, workers=1, progress=False)),
+        ("crop", lambda kb: kb.search(image=files / "ball.png", k=9)),
+        ("put", lambda kb: put(kb, "a", 120)),
+        ("put", lambda kb: put(kb, "b", 60)),
+        ("remove", lambda kb: remove(kb, "/a/10.txt", "/a/50.txt", "/b/0.txt")),
+        ("rank", lambda kb: setattr(kb, "ranking", cp.Ranking(method="rrf"))),
+        ("label", lambda kb: kb.label("pump", stable_id("/a/0.txt", 1), True)),
+        ("backup", lambda kb: kb.backup(backup)),
+        ("change", lambda kb: change(kb, files)),
+        ("migrate", lambda kb: kb.migrate(folder / "two", workers=1, progress=False)),
+        ("put", lambda kb: put(kb, "c", 30)),
+        ("undo", lambda kb: kb.migrate(undo=True, workers=1, progress=False)),
+        ("compact", lambda kb: kb.compact()),
+        ("doctor", lambda kb: kb.doctor(repair=True)),
+        ("restore", lambda kb: kb.restore(backup, replace=True)),
+        ("put", lambda kb: put(kb, "d", 60)),
+        ("empty", lambda kb: kb.remove(files)),
+    ]
+
+
+def main(folder: Path) -> None:
+    small()
+    kb = None
+    for number, (name, step) in enumerate(steps(folder)):
+        if log := os.environ.get("KILLS_LOG"):
+            with open(log, "a") as file:
+                file.write(f"step {number} {name}\n")
+        if kb is None:
+            kb = cp.open(folder / "kb", model=folder / "one")
+        step(kb)
+        sys.stdout.write(f"{number} {holds(kb)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

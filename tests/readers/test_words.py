@@ -1,0 +1,117 @@
+"""Words in pictures: screenshots, scans and pages without text, each line with its box; and the order of reading."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from commonplace.readers import ReadOptions, read, words
+from commonplace.readers.order import reading_order
+from tests.readers.make import Page, encoded, pdf, photo
+from tests.readers.make_office import docx, drawing, paragraph
+
+TEXT = (
+    "The blue seal belongs to the inner pump.",
+    "Change it every two years, or when it leaks.",
+    "Order number 4711 in the spring catalogue.",
+)
+
+
+def written(*lines: str, size: int = 28, width: int = 900, height: int = 600) -> Image.Image:
+    """Return a page with lines of print, 60 pixels apart."""
+    image = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(image)
+    for number, line in enumerate(lines):
+        draw.text((60, 60 + 60 * number), line, fill="black", font=ImageFont.load_default(size))
+    return image
+
+
+@pytest.fixture
+def reading_words(options: ReadOptions) -> ReadOptions:
+    return replace(options, words=True)
+
+
+def test_long_text_is_passages_with_boxes(tmp_path: Path, reading_words: ReadOptions, options: ReadOptions) -> None:
+    path = tmp_path / "screen.png"
+    written(*TEXT).save(path)
+    picture = next(item for item in read(path, reading_words).items if item.modality == "image")
+    (passage,) = (item for item in read(path, reading_words).items if item.modality == "text")
+    assert (
+        "blue seal" in (passage.text or "") and "4711" in (passage.text or "") and "blue seal" in (picture.text or "")
+    )
+    left, top, right, bottom = passage.span.box or (0, 0, 0, 0)
+    assert left == pytest.approx(60 / 900, abs=0.02) and top == pytest.approx(65 / 600, abs=0.03)
+    assert right < 0.8 and bottom == pytest.approx(215 / 600, abs=0.04)
+    assert [item.text for item in read(path, options).items] == [None]  # not asked for
+
+
+def test_a_few_words_are_the_pictures_own(tmp_path: Path, reading_words: ReadOptions) -> None:
+    path = tmp_path / "sign.png"
+    written("Way out", size=60, width=400, height=200).save(path)
+    (item,) = read(path, reading_words).items
+    assert item.modality == "image" and item.text == "Way out"
+
+
+def test_photographs_without_text_stay_silent(
+    tmp_path: Path, reading_words: ReadOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo.png"
+    grain = np.random.default_rng(0).integers(0, 20, (300, 400, 3)).astype(np.uint8)
+    Image.fromarray(np.asarray(photo(400, 300)) // 2 + grain).save(path)
+    monkeypatch.setattr(words, "SIDE", None)  # the second look would fail
+    assert [item.text for item in read(path, reading_words).items] == [None]
+
+
+def test_a_scanned_page_is_found_by_its_words(tmp_path: Path, reading_words: ReadOptions) -> None:
+    path = tmp_path / "scan.pdf"
+    scan = written(*TEXT, size=20, width=600, height=800)
+    path.write_bytes(pdf(Page([(60, 700, 12, "A page with text.")]), Page(pictures=[(0, 0, 600, 800, scan)])))
+    first, passage, picture = read(path, reading_words).items
+    assert first.span.page == 1 and passage.span.page == 2 and "Order number 4711" in (passage.text or "")
+    assert passage.span.box is not None and passage.span.box[1] == pytest.approx(66 / 800, abs=0.02)
+    assert picture.modality == "image" and picture.span.box == (0, 0, 1, 1)
+
+
+def test_words_in_an_embedded_picture_count_there(tmp_path: Path, reading_words: ReadOptions) -> None:
+    path = tmp_path / "a.docx"
+    body = paragraph("Body.", inside=drawing("r1", "A note")) + paragraph("More.")
+    path.write_bytes(docx(body, {"note.png": encoded(written(*TEXT))}))
+    items = read(path, reading_words).items
+    assert [item.span.member for item in items] == [None, None, "note.png 1"]
+    assert (items[1].text or "").startswith("A note. The blue seal") and "4711" in (items[2].text or "")
+
+
+def test_when_time_is_up_the_rest_is_said_to_be_missing(tmp_path: Path, reading_words: ReadOptions) -> None:
+    path = tmp_path / "screen.png"
+    written(*TEXT).save(path)
+    reading = read(path, replace(reading_words, seconds=-1.0))
+    assert [item.text for item in reading.items] == [None] and "time was up" in (reading.document.error or "")
+
+
+def column(left: float, right: float, top: float, count: int) -> list[tuple[float, float, float, float]]:
+    return [(left, top + 0.03 * n, right, top + 0.03 * n + 0.02) for n in range(count)]
+
+
+def test_columns_are_read_one_after_the_other() -> None:
+    title, foot = [(0.1, 0.02, 0.9, 0.05)], [(0.1, 0.95, 0.9, 0.97)]
+    left, right = column(0.1, 0.47, 0.1, 20), column(0.53, 0.9, 0.11, 20)
+    boxes = title + left + right + foot
+    shuffled = np.random.default_rng(0).permutation(len(boxes))
+    assert [int(shuffled[at]) for at in reading_order([boxes[at] for at in shuffled])] == list(range(len(boxes)))
+
+
+def test_lines_in_one_row_go_from_left_to_right() -> None:
+    boxes = [(0.6, 0.101, 0.7, 0.12), (0.1, 0.1, 0.2, 0.121), (0.1, 0.2, 0.9, 0.22)]
+    assert reading_order(boxes) == [1, 0, 2]
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=40))
+def test_each_line_is_read_once(corners: list[tuple[float, float, float, float]]) -> None:
+    boxes = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners]
+    assert sorted(reading_order(boxes)) == list(range(len(boxes)))

@@ -1,0 +1,104 @@
+"""A model that nobody measured: what chance gives is estimated without labels, near what labels say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import commonplace as cp
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle
+from commonplace.encoders.neutral import PAIRS, _line, drawn, estimated, write
+from commonplace.retrieval import Evidence
+from commonplace.retrieval.background import SETTING
+from tests.conftest import data
+
+LEARNED = ("means", "background", "bias", "evidence", "quality")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped towers in a bundle that was never measured, with estimates."""
+    folder = tmp_path_factory.mktemp("models") / "bare"
+    shutil.copytree(DEFAULT_BUNDLE, folder)
+    spec = {name: value for name, value in Bundle(folder).spec.items() if name not in LEARNED}
+    (folder / "bundle.json").write_text(json.dumps(spec))
+    return write(Bundle(folder)).folder
+
+
+def test_estimates_are_near_what_labels_say(bare: Path) -> None:
+    bundle, measured = Bundle(bare), Bundle().spec
+    bundle.verify()
+    found = bundle.spec["background"]["text->text"]
+    known = measured["background"]["text->text"]
+    assert found["unrelated"]["mean"] == pytest.approx(known["unrelated"]["mean"], abs=0.05)
+    assert found["unrelated"]["std"] == pytest.approx(known["unrelated"]["std"], abs=0.04)
+    assert found["related"]["mean"] == pytest.approx(known["related"]["mean"], abs=0.15)
+    assert "estimated" not in found and bundle.spec["background"]["text->image"]["estimated"]
+    assert "not measured" in " ".join(bundle.spec["notes"])
+    curve, true = Evidence.from_bundle(bundle.spec).curves["text->text"], Evidence.from_bundle(measured)
+    at = np.array([0.0, 2.0, 4.0])
+    assert np.abs(curve(at) - true.curves["text->text"](at)).max() < 3
+
+
+def test_only_languages_that_the_model_reads_are_counted(bare: Path) -> None:
+    with np.load(bare / "neutral.npz") as file:
+        assert len(file["questions"]) == len(file["texts"]) == len(PAIRS["en"])  # it reads no Chinese
+
+
+def test_the_line_follows_the_pairs_and_falls_back_on_the_prior() -> None:
+    draw = np.random.default_rng(0)
+    chance = draw.normal(0, 1, 900)
+    low, per = _line(draw.normal(5, 1, 40), chance)
+    assert 1.5 < -low / per < 3.5 and per > 1  # evidence changes sign between the two
+    _, flat = _line(draw.normal(0, 1, 40), chance)
+    assert 0.05 <= flat < 0.6 * per  # a model that tells nothing is believed little
+    assert estimated(chance)["related"]["mean"] == pytest.approx(3.3, abs=0.3)
+
+
+def test_drawn_pictures_are_pictures_and_always_the_same() -> None:
+    one, other = drawn(), drawn()
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert all(p.dtype == np.uint8 and p.shape == (64, 64, 3) and p.std() > 5 for p in one)
+
+
+def test_a_collections_pictures_take_the_place_of_drawn_ones(bare: Path, tmp_path: Path) -> None:
+    photos = sorted((data("flickr8k") / "images").iterdir())[:24]
+    with cp.open(tmp_path / "kb", model=bare) as kb:
+        before = kb.evidence.arms["text->image"]
+        kb.add(*photos, progress=False)
+        after = kb.evidence.arms["text->image"]
+        assert before != after and kb.store.setting(SETTING)
+        _, rows = kb.store.vectors("image")
+        with np.load(bare / "neutral.npz") as file:
+            asked = np.concatenate([file["image"], file["questions"]]).astype(np.float32)
+        own = asked @ rows.T
+        assert min(before.unrelated, float(own.mean())) - 1e-3 <= after.unrelated
+        assert after.unrelated <= max(before.unrelated, float(own.mean())) + 1e-3
+        assert abs(after.unrelated - own.mean()) < abs(before.unrelated - own.mean()) + 1e-3
+    with cp.open(tmp_path / "kb", model=bare) as kb:  # and stay
+        assert kb.evidence.arms["text->image"] == after
+
+
+def test_words_and_pictures_compete_and_nothing_stays_nothing(bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "pump.txt").write_text("The north pump needs the blue seal and runs at nine bar.")
+    (tmp_path / "bread.txt").write_text("Yeast makes the dough rise before it is baked.")
+    names = (data("flickr8k") / "Flickr_8k.testImages.txt").read_text().split()[:20]
+    with cp.open(tmp_path / "kb", model=bare) as kb:
+        pictures = [data("flickr8k") / "images" / name for name in names]
+        kb.add(tmp_path / "pump.txt", tmp_path / "bread.txt", *pictures, progress=False)
+        assert kb.search("which seal does the pump need")[0].confidence > 0.5
+        assert kb.search("children playing outside")[0].item.modality == "image"
+        assert kb.search("the lagrangian of quantum chromodynamics")[0].confidence < 0.5
+
+
+def test_a_measured_model_learns_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "a.png")
+    with cp.open(tmp_path / "kb") as kb:
+        before = kb.evidence
+        kb.add(tmp_path / "a.png", progress=False)
+        assert kb.store.setting(SETTING) is None and kb.evidence == before

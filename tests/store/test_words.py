@@ -1,0 +1,100 @@
+"""Full text leaves items unscored, and must give the list that scoring all of them gives."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from commonplace.store import LocalStore, words
+from commonplace.store.segment import index_words, question_words
+from commonplace.types import Document, Filter, Item, Reading, Span, stable_id
+
+# Common words first; pairs of Chinese characters share characters, so that their postings overlap.
+WORDS = ["red", "seal", "pump", "valve", "snow", "blue", "蓝色密封", "密封圈", "圈", "zebra"]
+TEXT = st.lists(st.sampled_from([*WORDS[:3] * 4, *WORDS[3:6] * 2, *WORDS[6:]]), min_size=1, max_size=8).map(" ".join)
+
+
+def put(store: LocalStore, texts: list[str]) -> list[str]:
+    readings = []
+    for n, text in enumerate(texts):
+        path = f"/{'ab'[n % 2]}/{n}.txt"
+        document = Document(stable_id(path), f"file://{path}", path, "text/plain", "h", items=1)
+        readings.append(Reading(document, (Item(stable_id(path, 0), document, "text", Span(), text),)))
+    store.add(readings, [])
+    return [reading.document.id for reading in readings]
+
+
+def expected(texts: dict[int, str], question: str, allowed: set[int]) -> list[tuple[int, float]]:
+    """BM25 by its formula, over every item."""
+    held = {key: Counter(index_words(text).split()) for key, text in texts.items()}
+    mean = sum(one.total() for one in held.values()) / len(held)
+    scores = dict.fromkeys(held, 0.0)
+    for phrase in question_words(question):
+        prefix = phrase.endswith("*")
+        word = phrase.strip('"*')
+        times = {
+            key: sum(count for one, count in own.items() if (one.startswith(word) if prefix else one == word))
+            for key, own in held.items()
+        }
+        having = sum(map(bool, times.values()))
+        weight = max(math.log((len(held) - having + 0.5) / (having + 0.5)), 1e-6)
+        for key, count in times.items():
+            length = 0.25 + 0.75 * held[key].total() / mean
+            scores[key] += weight * count * 2.2 / (count + 1.2 * length)
+    found = [(key, score) for key, score in scores.items() if score and key in allowed]
+    return sorted(found, key=lambda one: (-one[1], one[0]))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(TEXT, min_size=1, max_size=40),
+    question=st.lists(st.sampled_from(WORDS), min_size=1, max_size=5, unique=True).map(" ".join),
+    gone=st.sets(st.integers(0, 39), max_size=8),
+    k=st.integers(1, 12),
+    first=st.sampled_from([1, 6]),
+    where=st.sampled_from([Filter(), Filter(path="/a")]),
+)
+def test_the_list_is_that_of_scoring_every_item(
+    monkeypatch: pytest.MonkeyPatch, texts: list[str], question: str, gone: set[int], k: int, first: int, where: Filter
+) -> None:
+    monkeypatch.setattr(words, "FIRST", first)
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalStore(Path(folder), space="test", fingerprint="f1", dim=4)
+        ids = put(store, texts)
+        store.remove([ids[n] for n in gone if n < len(ids)])
+        held = {n + 1: text for n, text in enumerate(texts) if n not in gone}
+        found = store.search_words(question, k, where)
+        allowed = {key for key in held if not where or key % 2}
+        best = expected(held, question, allowed) if held else []
+        assert found.scores.tolist() == pytest.approx([score for _, score in best[:k]], rel=1e-5)
+        exact = dict(best)
+        assert [exact[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), rel=1e-5)
+        for one, other in zip(found.keys.tolist(), found.keys.tolist()[1:], strict=False):
+            assert exact[one] > exact[other] - 1e-9 and (one < other or exact[one] > exact[other] + 1e-12)
+        if len(best) > k:  # of equals the lower key comes first, inside the list and at its end
+            left_out = {key for key, score in best[:k] if math.isclose(score, best[k][1])} ^ {
+                key for key in found.keys.tolist() if math.isclose(exact[key], best[k][1])
+            }
+            assert not left_out
+        store.close()
+
+
+def test_a_word_that_every_item_holds_is_not_scored_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "FIRST", 10)
+    store = LocalStore(tmp_path, space="test", fingerprint="f1", dim=4)
+    snow, red = [f"snow red seal {n}" for n in range(20)], [f"red {n}" for n in range(90)]
+    put(store, [*snow, *red, *(f"{n}" for n in range(150))])
+    with store._database.session() as database:
+        asked: list[str] = []
+        database.set_trace_callback(lambda text: asked.append(text) if "bm25" in text else None)
+        found = store.search_words("snow red", 10, Filter())
+        database.set_trace_callback(None)
+    assert found.keys.tolist() == list(range(1, 11))
+    assert len(asked) == 2 and all('("snow")' in text.split("NOT")[0] for text in asked)
+    store.close()

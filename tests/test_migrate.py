@@ -1,0 +1,431 @@
+"""Another model: nothing is searched with it before all is embedded, nothing is mixed, and the way leads back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import commonplace as cp
+from commonplace import migrate as module
+from commonplace.encoders import Bundle
+from commonplace.migrate import migrate
+from commonplace.space import Space
+from commonplace.store import LocalStore, Migration
+from tests import test_collection
+from tests.conftest import ROOT
+from tests.test_cli import run
+from tests.test_collection import draw, names
+from tests.tiny import tiny_bundle
+
+folder = test_collection.folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bundle(tmp_path_factory.mktemp("models") / "plain", dim=32, seed=2)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bundle(tmp_path_factory.mktemp("models") / "other", dim=40, seed=1)
+
+
+def whole(kb: cp.Collection) -> None:
+    """Every vector of the collection is what its own model makes of the item, and every view has one."""
+    assert kb.doctor() == []
+    texts = {item: (text, title) for item, text, title in kb.store._database.all("SELECT key, text, title FROM items")}
+    keys, vectors = kb.store.vectors("text")
+    views = [f"{title}\n{text}" if title else text for text, title in (texts[key] for key in keys.tolist())]
+    fresh = kb.space.embed(views)
+    assert (np.einsum("ij,ij->i", fresh, vectors) > 0.999).all()
+    expected = {
+        key for key, (text, title) in texts.items() if text and kb.space.reads(f"{title}\n{text}" if title else text)
+    }
+    assert set(keys.tolist()) == expected
+    pictures = {key for (key,) in kb.store._database.all("SELECT key FROM items WHERE picture IS NOT NULL")}
+    for partition in kb.space.partitions[1:]:
+        assert set(kb.store.vectors(partition)[0].tolist()) == pictures
+    assert set(kb.status()["vectors"]) <= set(kb.space.partitions)
+
+
+def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(folder)
+        old = {name: kb.store.vectors(name) for name in kb.space.partitions}
+        first = kb.space.fingerprint
+        kb.ranking = cp.Ranking(method="rrf")
+        kb.label("pump", kb.search("pump", k=1)[0].item.id, True)
+        report = kb.migrate(tiny)
+        assert (report.model, report.thumbnails, report.lost) == ("tiny-0", 0, 0)
+        assert report.items == sum(kb.status()["items"].values())
+        assert (kb.space.name, kb.space.dim) == ("tiny-0", 24)
+        assert kb.ranking == cp.Ranking() and len(kb.labels()) == 1  # a tuned ranking belongs to its model
+        whole(kb)
+        assert names(kb.search("The south pump runs dry", k=1)) == ["pumps.md"]
+        assert names(kb.search(image=folder / "pictures" / "box.png", k=1)) == ["box.png"]
+        assert kb.status()["beside"]["unfinished"] is False and kb.status()["beside"]["bytes"] > 0
+        (folder / "late.txt").write_text("A zeppelin landed in the garden.", encoding="utf-8")
+        (folder / "weather.txt").unlink()
+        kb.add(folder)
+        kb.remove(missing=True)
+        whole(kb)
+        assert kb.migrate(tiny).items == 0  # it is there
+        with cp.open(tmp_path / "kb") as again:  # remembers its model
+            assert again.space.name == "tiny-0"
+        back = kb.migrate(undo=True)
+        assert kb.space.fingerprint == first and back.items == 1  # only what was added since
+        assert kb.ranking.method == "rrf"
+        whole(kb)
+        assert names(kb.search("a zeppelin landed", k=1, modality="text")) == ["late.txt"]
+        for name, (keys, vectors) in old.items():
+            now = dict(zip(*(one.tolist() for one in kb.store.vectors(name)), strict=True))
+            for key, vector in zip(keys.tolist(), vectors.tolist(), strict=True):
+                assert key not in now or now[key] == vector
+        assert kb.migrate(undo=True).model == "tiny-0"  # and forth again
+        whole(kb)
+        size = kb.status()["beside"]["bytes"]
+        assert size and kb.compact() >= 0 and "beside" not in kb.status()
+        with pytest.raises(cp.CollectionError, match="nothing to undo"):
+            kb.migrate(undo=True)
+        assert kb.migrate().model == "minilm-lite0"
+        whole(kb)
+
+
+def test_pictures_whose_file_is_gone_come_from_thumbnails(
+    tmp_path: Path, folder: Path, tiny: Path, plain: Path, other: Path
+) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        (folder / "pictures" / "box.png").unlink()
+        draw(folder / "pictures" / "ball.png", "green")  # changed: what the collection holds is the red one
+        report = kb.migrate(tiny)
+        assert (report.thumbnails, report.lost) == (2, 0) and "2 pictures from their thumbnails" in str(report)
+        assert names(kb.search(image=folder / "pictures" / "ball.png", k=1)) != []
+        whole(kb)
+        kb.store._database.all("UPDATE pictures SET thumbnail = x'00'")
+        report = kb.migrate(other)
+        assert report.lost >= 2 and "left out" in str(report)
+        assert kb.search("north pump", k=1)
+
+
+def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
+    tmp_path: Path,
+    folder: Path,
+    tiny: Path,
+    plain: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(30):
+        (folder / f"{number:02}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
+    monkeypatch.setattr(module, "PAGE", 10)
+    monkeypatch.setattr("commonplace.store.migration.FEW", 3)
+    writer = cp.open(tmp_path / "kb", model=plain)
+    writer.add(folder)
+    serving = cp.open(tmp_path / "kb")
+    expected = [hit.item.id for hit in serving.search("pump 49", k=5)]
+    put, steps = Migration.put, iter(range(100))
+
+    def meanwhile(self: Migration, batch: object) -> None:
+        step = next(steps)
+        put(self, batch)  # type: ignore[arg-type]
+        if step == 0:
+            assert [hit.item.id for hit in serving.search("pump 49", k=5)] == expected  # the old vectors serve
+        if step in (0, 1, 2):
+            (folder / f"late{step}.txt").write_text(f"A zeppelin {step} landed in the garden.", encoding="utf-8")
+            (folder / "00.txt").write_text(f"Changed {step} times.", encoding="utf-8")
+            writer.add(folder)
+            writer.remove(folder / f"{step + 10}.txt")
+
+    monkeypatch.setattr(Migration, "put", meanwhile)
+    migrate(tmp_path / "kb", tiny)
+    with pytest.raises(cp.ModelMismatch, match="open it again"):
+        serving.search("pump 49", k=5)
+    (folder / "last.txt").write_text("Too late for the old model.", encoding="utf-8")
+    with pytest.raises(cp.ModelMismatch, match="open it again"):
+        writer.add(folder)
+    for refused in (lambda: writer.store.known("text", ["x"]), lambda: writer.store.vectors("text")):
+        with pytest.raises(cp.ModelMismatch):
+            refused()
+    with pytest.raises(cp.ModelMismatch):
+        writer.ranking = cp.Ranking(method="rrf")
+    with cp.open(tmp_path / "kb") as kb:
+        whole(kb)
+        assert len([one for one in kb.documents() if "late" in one.path]) == 3
+        assert not kb.store._database.all(
+            "SELECT 1 FROM beside_vectors v WHERE NOT EXISTS "
+            "(SELECT 1 FROM beside_views w WHERE w.partition = v.partition AND w.view = v.view)"
+        )
+
+
+def test_what_is_removed_leaves_no_vector_in_either_space(
+    tmp_path: Path, folder: Path, tiny: Path, plain: Path, other: Path
+) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        kb.migrate(tiny)
+        kb.remove(folder)
+        for table in ("views", "vectors", "beside_views", "beside_vectors"):
+            assert kb.store._database.all(f"SELECT count(*) FROM {table}")[0][0] == 0, table
+
+
+def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
+    tmp_path: Path,
+    folder: Path,
+    tiny: Path,
+    plain: Path,
+    other: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(20):
+        (folder / f"{number}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
+    monkeypatch.setattr(module, "PAGE", 5)
+    monkeypatch.setattr("commonplace.store.migration.FEW", 3)
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        total = sum(kb.status()["items"].values())
+        put = Migration.put
+        left = [2]
+
+        def interrupted(self: Migration, batch: object) -> None:
+            put(self, batch)  # type: ignore[arg-type]
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+        def begin(model: Path) -> None:
+            left[0] = 2
+            with pytest.raises(KeyboardInterrupt):
+                kb.migrate(model)
+
+        monkeypatch.setattr(Migration, "put", interrupted)
+        begin(tiny)
+        assert kb.status()["beside"]["unfinished"] and names(kb.search("Snow fell on the mountains", k=1)) == [
+            "weather.txt"
+        ]
+        kb.compact()  # keeps what is unfinished
+        left[0] = 99
+        report = kb.migrate(tiny)
+        assert 0 < report.items < total
+        whole(kb)
+        begin(other)
+        assert kb.migrate(undo=True).model == "tiny-0" and "beside" not in kb.status()
+        begin(other)
+        left[0] = 99
+        assert kb.migrate(plain).items == total  # to a third model instead
+        whole(kb)
+
+
+def test_only_one_migrates_and_wrong_models_are_refused(
+    tmp_path: Path, folder: Path, tiny: Path, plain: Path, other: Path
+) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        store = LocalStore(tmp_path / "kb", space="", fingerprint=None, dim=0)
+        goal = module.Beside("tiny-0", Bundle(tiny).fingerprint, str(tiny))
+        with (
+            Migration.of(store, goal, 24),
+            pytest.raises(cp.CollectionError, match=rf"process {os.getpid()} on .*wait"),
+        ):
+            kb.migrate(tiny)
+        with pytest.raises(cp.ModelMismatch, match="commonplace migrate"):
+            cp.open(tmp_path / "kb", model=tiny)
+        with pytest.raises(cp.ModelError, match="no model bundle"):
+            kb.migrate(tmp_path / "absent")
+        with pytest.raises(cp.CollectionError, match="no collection"):
+            migrate(tmp_path / "absent", tiny)
+        with pytest.raises(cp.QuestionError, match="workers"):
+            kb.migrate(tiny, workers=0)
+        damaged = tmp_path / "damaged"
+        shutil.copytree(tiny, damaged)
+        (damaged / "text.onnx").write_bytes(b"no model")
+        with pytest.raises(cp.ModelError, match="damaged"):
+            kb.migrate(damaged)
+        mute = tmp_path / "mute"
+        shutil.copytree(tiny, mute)
+        spec = json.loads((mute / "bundle.json").read_text())
+        (mute / "bundle.json").write_text(json.dumps({**spec, "background": {}}))
+        with pytest.raises(cp.ModelError, match="look like"):
+            kb.migrate(mute)
+        assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
+        kb.migrate(tiny)
+        with pytest.raises(cp.ModelMismatch, match="--model"):
+            kb.migrate(other, undo=True)
+
+
+def test_a_model_that_moved_is_asked_for_and_remembered(tmp_path: Path, folder: Path, tiny: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(tiny, here)
+    with cp.open(tmp_path / "kb", model=here) as kb:
+        kb.add(folder)
+    here.rename(there)
+    with pytest.raises(cp.ModelError, match=r"--model.*migrate"):
+        cp.open(tmp_path / "kb")
+    with cp.open(tmp_path / "kb", model=there):
+        pass
+    with cp.open(tmp_path / "kb") as kb:
+        assert kb.space.bundle.folder == there
+    shutil.rmtree(there)
+    assert migrate(tmp_path / "kb").model == "minilm-lite0"  # the old model is not needed
+    with cp.open(tmp_path / "kb") as kb:
+        whole(kb)
+    with pytest.raises(cp.ModelError, match="no model bundle"):
+        migrate(tmp_path / "kb", undo=True)
+    assert migrate(tmp_path / "kb", tiny, undo=True).model == "tiny-0"
+
+
+def test_vectors_that_are_no_numbers_change_nothing(
+    tmp_path: Path,
+    folder: Path,
+    tiny: Path,
+    plain: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr("commonplace.encoders.TextTower.encode", lambda *_: np.full((len(_[1]), 24), np.nan, "f4"))
+            with pytest.raises(cp.CollectionError, match="not numbers"):
+                kb.migrate(tiny)
+        assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
+        kb.migrate(tiny)
+        whole(kb)
+
+
+def test_damage_beside_is_named_and_embedded_again(tmp_path: Path, folder: Path, tiny: Path, plain: Path) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        kb.migrate(tiny)
+        kb.store._database.all("UPDATE beside_vectors SET vector = zeroblob(128) WHERE rowid = 3")
+        kb.store._database.all("DELETE FROM beside_vectors WHERE rowid = 2")
+        (fault,) = kb.doctor()
+        assert "other model" in fault.what and fault.count == 2 and not fault.repaired
+        assert kb.doctor(repair=True)[0].repaired and kb.doctor() == []
+        kb.migrate(undo=True)
+        whole(kb)
+
+
+def test_a_collection_of_the_second_schema_is_brought_up(tmp_path: Path, folder: Path, tiny: Path, plain: Path) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+    database = sqlite3.connect(tmp_path / "kb" / "collection.db")
+    with database:
+        database.execute("ALTER TABLE views DROP COLUMN checksum")
+        for statement in (
+            *("DROP TABLE beside_views", "DROP TABLE beside_vectors"),
+            *("DELETE FROM meta WHERE name IN ('model', 'seal')", "PRAGMA user_version = 2"),
+        ):
+            database.execute(statement)
+    database.close()
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
+        kb.migrate(tiny)
+        whole(kb)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from commonplace import migrate as module
+module.PAGE = 10
+module.BATCH = 5
+from commonplace.store import migration
+migration.FEW = 3
+print("ready", flush=True)
+print(module.migrate(Path(sys.argv[1]), sys.argv[2], workers=1, progress=False).model, flush=True)
+"""
+
+
+def test_killed_at_any_moment_it_goes_on(tmp_path: Path, folder: Path, tiny: Path, other: Path) -> None:
+    """Kill -9, again and again, at moments spread over a migration: one space or the other, whole, and no mixture."""
+    for number in range(60):
+        (folder / f"{number}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
+    with cp.open(tmp_path / "kb", model=other) as kb:
+        kb.add(folder)
+        fingerprints = {kb.space.fingerprint: other, Bundle(tiny).fingerprint: tiny}
+        goal = tiny
+        for wait in (0.0, 0.02, 0.05, 0.08, 0.12, 0.2, 0.4):
+            process = subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(tmp_path / "kb"), str(goal)],
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+            time.sleep(wait * 3)
+            os.kill(process.pid, signal.SIGKILL)
+            said = process.stdout.read()
+            process.wait()
+            with cp.open(tmp_path / "kb") as seen:
+                model = fingerprints[seen.space.fingerprint]
+                assert model == goal or not said
+                whole(seen)
+                if model == goal:
+                    goal = next(one for one in (tiny, other) if one != goal)
+        migrate(tmp_path / "kb", goal)
+        with cp.open(tmp_path / "kb") as seen:
+            assert seen.space.bundle.folder == goal
+            whole(seen)
+
+
+def test_many_search_while_it_changes_over_and_none_gets_a_mixture(
+    tmp_path: Path,
+    folder: Path,
+    tiny: Path,
+    plain: Path,
+) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+    stop = threading.Event()
+    wrong: list[object] = []
+    seen: set[str] = set()
+
+    def search() -> None:
+        reader = cp.open(tmp_path / "kb")
+        while not stop.is_set():
+            try:
+                query = reader.space.embed(["The south pump runs dry"])[0]
+                found = reader.store.search("text", query, 3, cp.Filter())
+                seen.add(reader.space.name)
+                if len(found.keys) != 3 or (np.abs(found.scores) > 1.001).any():
+                    wrong.append(found)
+            except cp.ModelMismatch:
+                reader = cp.open(tmp_path / "kb")
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    migrate(tmp_path / "kb", tiny)
+    time.sleep(0.3)
+    migrate(tmp_path / "kb", undo=True)
+    time.sleep(0.3)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong and seen == {"tiny-0", "tiny-2"}
+
+
+def test_on_the_command_line(tmp_path: Path, folder: Path, tiny: Path) -> None:
+    run("add", str(folder), cwd=tmp_path)
+    out = run("migrate", "--model", str(tiny), cwd=tmp_path).stdout
+    assert out.startswith("searched with tiny-0 now: ") and "items embedded" in out
+    assert "kept for `migrate --undo`" in run("status", cwd=tmp_path).stdout
+    assert "pumps.md" in run("search", "south pump", cwd=tmp_path).stdout
+    assert "minilm-lite0" in run("migrate", "--undo", cwd=tmp_path).stdout
+    assert "nothing to undo" not in run("status", cwd=tmp_path).stdout
+    assert Space(Bundle()).name in run("status", cwd=tmp_path).stdout
