@@ -275,14 +275,14 @@ def main() -> None:
     text = "\n\n".join(
         [
             f"Measured on {machine()}; {split} questions"
-            + (f", a sample of at most {most} of each kind" if most else "")
+            + (", a sample: the number of questions stands beside each figure" if most else "")
             + "; percent, with 95% bootstrap intervals over questions.",
             table(["what", "percent, number of questions", "goal"], rows),
             "**Checked citations**: lies told of real sentences that are not called supported; true ones that are. Swapped numbers and "
             "names come from the same passage. *Reworded* puts an answer in the place of its question's *who* or *which*; *another's answer* is of the "
             "same passage.",
             table(["sentence", "percent"], kinds),
-            "**Time**, medians in ms over plain retrieval, on a machine shared with other work",
+            "**Time**, medians in ms over plain retrieval, on two cores with ten times the work they can do: read the ratios",
             table(
                 ["generator", "retrieval", "first sentence, more", "whole answer, more", "our code's share of that"],
                 timed,
