@@ -211,6 +211,36 @@ def test_only_our_own_crops_are_removed(tmp_path: Path, folder: Path) -> None:
     assert (home / "pictures" / "holiday.jpg").exists() and (home / "crops" / "holiday.jpg").exists()
 
 
+def test_a_picture_written_out_goes_before_its_document(
+    kb: cp.Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed after the removal was committed must not leave the picture behind."""
+    (folder / "old.md").write_text("A page.\n\n![a green square](dog.jpg)", encoding="utf-8")
+    kb.add(folder)
+    shown = [hit for hit in kb.search("a green square", k=50) if hit.image and "crops" in hit.image]
+    assert shown and all(Path(hit.image or "").is_file() for hit in shown)
+    monkeypatch.setattr(kb, "_tidy", lambda: None)
+    for hit in shown:
+        kb.remove(hit.item.document.id)
+    assert not any(Path(hit.image or "").exists() for hit in shown)
+
+
+def test_an_assigned_generator_outlives_an_add(kb: cp.Collection, folder: Path) -> None:
+    class Mine:
+        name = "mine"
+        fallback = False
+
+        def generate(self, request: object) -> Sequence[object]:
+            return []
+
+    kb.generator = Mine()  # type: ignore[assignment]
+    (folder / "new.txt").write_text("Something new.", encoding="utf-8")
+    kb.add(folder)
+    assert kb.generator.name == "mine"
+    kb.generator = None  # type: ignore[assignment]
+    assert kb.generator is kb.extractive
+
+
 def test_bad_files_are_rows_with_reasons_and_the_rest_goes_in(tmp_path: Path, folder: Path) -> None:
     (folder / "empty.txt").write_bytes(b"")
     (folder / "truncated.jpg").write_bytes(_jpeg()[:400])

@@ -273,6 +273,7 @@ class Collection:
                 report.partial.append((document.path, document.error))
                 log.warning("%s: partly read: %s", document.path, document.error)
         if readings:
+            self._hide([*gone, *(reading.document.id for reading in readings)])
             self.store.add(readings, vectors, instead=gone)
         failures = []
         for source, problem in batch.failures:
@@ -344,9 +345,18 @@ class Collection:
             if not found:
                 raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
             ids += found
+        self._hide(ids)
         count = self.store.remove(dict.fromkeys(ids))
         self._tidy()
         return count
+
+    def _hide(self, ids: Iterable[str]) -> None:
+        """Remove the crops of these documents' pictures, before the documents: nobody may be killed in between.
+
+        A picture that another document shows is written out again when it is found.
+        """
+        for picture in self.store.pictures(ids):
+            (self.folder / CROPS / f"{picture}.jpg").unlink(missing_ok=True)
 
     def _tidy(self) -> None:
         """Remove the crops that were written out to be shown and whose picture the collection no longer holds."""
@@ -687,6 +697,7 @@ class Collection:
 
     def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
         """Take the contents of a backup; where there are documents already, ``replace`` must say so."""
+        self._hide(one.id for one in self.store.documents())
         self.store.restore(_real(file), replace=replace)
         self._tidy()
 

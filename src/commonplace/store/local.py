@@ -450,6 +450,14 @@ class LocalStore:
         rows = self._database.all(f"SELECT {_DOCUMENT} FROM documents d WHERE d.id = ?", (id_,))
         return _document(rows[0]) if rows else None
 
+    def pictures(self, ids: Iterable[str]) -> list[str]:
+        """Return the content hashes of the pictures that these documents show."""
+        question = (
+            "SELECT DISTINCT i.picture FROM items i JOIN documents d ON i.document = d.key "
+            "WHERE i.picture IS NOT NULL AND d.id IN (%s)"
+        )
+        return [picture for (picture,) in self._rows(question, list(dict.fromkeys(ids)))]
+
     def with_content(self, content_hash: str) -> list[Document]:
         """Return the documents whose bytes have this hash."""
         rows = self._database.all(f"SELECT {_DOCUMENT} FROM documents d WHERE d.content_hash = ?", (content_hash,))
