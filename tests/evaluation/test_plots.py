@@ -101,7 +101,8 @@ def test_curves_end_at_the_measured_recall(run: Run) -> None:
 
 def test_evidence_is_what_the_ledger_counts(run: Run) -> None:
     arms = evidence(run)
-    assert {"lexical", "text->text", "text->image", "image->image", "image->text"} == set(arms)
+    sure = {"lexical", "text->text", "text->image", "image->image"}
+    assert sure <= set(arms) <= sure | {"image->text"}  # whether a text is among a picture's three is up to the model
     lines = [line for one in run.results for hit in one.hits for line in hit.arms if line.weight > 0 and line.rank > 0]
     assert sum(map(len, arms.values())) == len(lines)
     assert all(np.isfinite(value) for rows in arms.values() for _, value, _ in rows)
