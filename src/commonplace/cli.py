@@ -454,6 +454,8 @@ def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> No
 
     if not text:
         raise QuestionError("a heat-map shows where words match: ask with words")
+    if os.path.exists(folder) and not os.path.isdir(folder):  # said before the work, not after
+        raise QuestionError(f"heat-maps are drawn into a folder, and {folder} is a file: name another")
     for number, hit in enumerate(hits, start=1):
         if hit.image:
             try:
