@@ -231,6 +231,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         work = options.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
         answers = part("spans", "xquad", passages, lambda kb: spans(kb, mine))
         off = part("off", "xquad", passages, lambda kb: [kb.ask(q).abstained for q in theirs])
         checked = part("lies", "xquad", passages, lambda kb: caught(kb, checked_ones))
