@@ -581,6 +581,13 @@ def _chat(options: argparse.Namespace) -> int:
                 return 0
             if text.startswith("/image "):
                 image = text.removeprefix("/image ").strip()
+                found = os.path.isfile(os.path.expanduser(image))
+                said = "goes with the next question" if found else "is no file: check the name"
+                print(f"note: {printable(image)} {said}", file=sys.stderr)
+                image = image if found else None
+                continue
+            if text.startswith("/"):
+                print("note: there are /image FILE (for the next question) and /quit", file=sys.stderr)
                 continue
             if not text:
                 continue
@@ -596,6 +603,7 @@ def _tell(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
     """Print an answer while it is written, its sources below; return it."""
     from commonplace.types import Answer, Block, Note
 
+    shown = False
     for part in parts:
         if isinstance(part, Answer):
             if not quiet:
@@ -605,9 +613,10 @@ def _tell(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
                     print(f"note: searched for: {printable(part.searched)}", file=sys.stderr)
                 print(part.reason or "" if part.abstained else "\n" + _sources(part), flush=True)
             return part
-        if isinstance(part, Note) and part.restart and not quiet:
+        if isinstance(part, Note) and part.restart and shown:
             print("(what stands above is taken back: see the note)", flush=True)
         elif isinstance(part, Block) and not quiet:
+            shown = True
             print(_block(part), flush=True)
     raise AssertionError("a stream ends with its answer")
 

@@ -76,7 +76,10 @@ log = logging.getLogger("commonplace")
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
 OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
-NO_OCR = "words in pictures were not read: pip install 'commonplace[ocr]', then remove the pictures and add them again"
+NO_OCR = (
+    "words in pictures were not read: install commonplace with the extra ocr, then remove the pictures and add them "
+    "again"
+)
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
 RANKING = "ranking"  # the setting that holds how this collection is searched
@@ -188,7 +191,7 @@ class Collection:
         if workers is not None and not 1 <= workers <= 256:
             raise QuestionError(f"workers is {workers}: choose 1 to 256")
         if ocr and not are_readable():
-            raise QuestionError("the extra for words in pictures is not here: pip install 'commonplace[ocr]'")
+            raise QuestionError("the extra for words in pictures is not here: install commonplace with the extra ocr")
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self.space.verify()
@@ -351,10 +354,7 @@ class Collection:
         return count
 
     def _hide(self, ids: Iterable[str]) -> None:
-        """Remove the crops of these documents' pictures, before the documents: nobody may be killed in between.
-
-        A picture that another document shows is written out again when it is found.
-        """
+        """Remove the crops of these documents' pictures, before the documents: nobody may be killed in between."""
         for picture in self.store.pictures(ids):
             (self.folder / CROPS / f"{picture}.jpg").unlink(missing_ok=True)
 

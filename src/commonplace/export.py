@@ -26,7 +26,8 @@ try:
     from torch import Tensor, nn
 except ImportError as problem:
     raise ModelError(
-        f"exporting needs PyTorch and transformers ({problem.name} is not here): pip install 'commonplace[export]'"
+        f"exporting needs PyTorch and transformers ({problem.name} is not here): install commonplace with the "
+        "extra export"
     ) from problem
 
 __all__ = ["Exported", "export", "write_graphs"]

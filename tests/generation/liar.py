@@ -78,6 +78,12 @@ def answer(model: str, body: dict[str, Any]) -> Iterator[str]:
     elif model == "describes":
         number = next(n for n, text in evidence.items() if "No caption" in text)
         yield f"{first} [1]\nPicture [{number}]: a round thing\n"
+    elif model == "blank-marker":
+        yield f"{bare} [{' ' * 200_000}x. And so."
+    elif model == "one-long-sentence":
+        yield "word " * 200_000 + ". And so. "
+    elif model == "half-a-letter":
+        yield "\ud800 " + f"{first} [1]"
     elif model == "loops":
         while True:
             yield f"{bare} and so on and "
@@ -128,6 +134,8 @@ class Handler(BaseHTTPRequestHandler):
         if model == "new-api" and ("max_tokens" in body or "temperature" in body):
             name = "max_tokens" if "max_tokens" in body else "temperature"
             return self._error(400, f"Unsupported parameter: '{name}'; use 'max_completion_tokens' or the default")
+        if model == "packed":
+            return self._json(200, {}, {"Content-Encoding": "gzip"})
         if model == "moved":
             self.send_response(307)
             self.send_header("Location", "http://127.0.0.1:9/v1/chat/completions")
@@ -144,6 +152,8 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if model == "garbage":
             return self._send("data: {this is not json\n\n")
+        if model == "nested":
+            return self._send("data: " + "[" * 200_000 + "\n\n")
         if model == "odd-json":
             return self._send('data: {"choices": "none"}\n\ndata: [1, 2]\n\n')
         if model == "error-inside":

@@ -98,6 +98,18 @@ def test_an_answer_that_never_ends_is_stopped(ask: Ask, model: str, why: str) ->
     assert sum(len(block.text) for block in answer.blocks) < 1000
 
 
+@pytest.mark.parametrize("model", ["blank-marker", "one-long-sentence"])
+def test_what_would_take_hours_to_read_is_cut_short(ask: Ask, model: str) -> None:
+    answer = ask(model, max_tokens=100)
+    assert any("more than" in note for note in answer.notes), answer.notes
+    assert sum(len(block.text) for block in answer.blocks) < 1000
+
+
+def test_half_a_letter_is_no_crash(ask: Ask) -> None:
+    answer = ask("half-a-letter")
+    assert "\ud800" not in answer.markdown() and answer.blocks[0].citations == (1,)
+
+
 ERRORS = {
     "absent": "there is no absent",
     "429": "429",
@@ -109,6 +121,8 @@ ERRORS = {
     "breaks-off": "broke off",
     "tiny-context": "too small for one piece of evidence",
     "moved": "307",
+    "packed": "packed answer",
+    "nested": "what is no answer",
 }
 
 

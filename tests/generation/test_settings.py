@@ -47,6 +47,16 @@ def test_a_key_goes_where_it_belongs() -> None:
     assert key(theirs, None) == "of-openai" and key(theirs, "http://localhost/v1") == "none"
 
 
+def test_a_file_names_no_server_elsewhere(tmp_path: Path) -> None:
+    """It may have come with a collection: whoever made that must not get the key, the questions and the evidence."""
+    text = '[llm]\nmodel = "openai:x"\nbase_url = "https://elsewhere.example/v1"\n'
+    (tmp_path / "commonplace.toml").write_text(text)
+    for flags in ({}, {"model": "openai:mine"}):
+        with pytest.raises(GeneratorError, match="not on this machine"):
+            Settings.read(flags, {}, (tmp_path,))
+    assert Settings.read({"base_url": "https://mine.example/v1"}, {}, (tmp_path,)).base_url == "https://mine.example/v1"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -56,6 +66,7 @@ def test_a_key_goes_where_it_belongs() -> None:
         ("[llm]\nvision = 3\n", "vision"),
         ("[llm\n", "cannot be read"),
         ("llm = 3\n", "table"),
+        ("x = " + "[" * 100_000, "cannot be read"),
     ],
 )
 def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, why: str) -> None:

@@ -26,6 +26,7 @@ DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
 FORMAT = 1
 BATCH_TOKENS = 8192  # padded tokens a batch: large enough to fill the cores, small enough to bound memory
 BATCH_PICTURES = 16
+LARGEST_DIM = 65_536
 LONGEST_SIDE = 20_000  # pixels of a picture before its centre is cut out
 LENGTH_STEP = 16  # lengths are rounded up to this, so that few different shapes are compiled
 
@@ -94,6 +95,8 @@ class TextTower:
         self._folder = folder
         self._spec = spec
         self.max_tokens: int = spec["max_tokens"]
+        if not isinstance(self.max_tokens, int) or self.max_tokens < 16:
+            raise ValueError(f"its max_tokens ({self.max_tokens!r}, a whole number from 16)")
         self.tokenizer_path = folder / spec["tokenizer"]
 
     @cached_property
@@ -377,12 +380,14 @@ class Bundle:
             )
         try:
             self._describe()
-        except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
             raise ModelError(f"{path} lacks or misspells {problem}: install the model again") from problem
 
     def _describe(self) -> None:
         self.name: str = str(self.spec["name"])
         self.dim: int = int(self.spec["dim"])
+        if not self.name.isprintable() or not 1 <= self.dim <= LARGEST_DIM:
+            raise ValueError(f"its name or dimension ({self.name!r}, {self.dim})")
         towers = self.spec["towers"]
         if not towers:
             raise ValueError("its towers")
@@ -390,6 +395,9 @@ class Bundle:
         for tower in towers.values():
             files += [tower[kind] for kind in ("file", "tokenizer") if kind in tower]
             files += [tower["head"]["file"]] if tower.get("head") else []
+        files += [self.spec["bias"]["file"]] if self.spec.get("bias") else []
+        if unsealed := sorted(set(files) - set(self.spec["checksums"])):
+            raise ValueError(f"the checksum of {', '.join(unsealed)}")
         for name in files:
             if Path(name).name != name:
                 raise ValueError(f"the file name {name!r} (a bundle's files stand beside its bundle.json)")

@@ -61,7 +61,7 @@ def plot(
         from matplotlib.figure import Figure
     except ImportError as problem:
         raise CommonplaceError(
-            "plots need matplotlib, which is not installed: pip install 'commonplace[eval]'"
+            "plots need matplotlib, which is not installed: install commonplace with the extra eval"
         ) from problem
     place = Path(folder)
     paths = []

@@ -71,7 +71,7 @@ class ChatGenerator(ModelGenerator):
             import openai
         except ImportError as problem:
             raise GeneratorError(
-                "the openai client is not installed: pip install 'commonplace[chat]', or ask without a language model"
+                "the openai client is not installed: install commonplace with the extra chat, or ask without a model"
             ) from problem
         return openai
 
@@ -107,7 +107,12 @@ class ChatGenerator(ModelGenerator):
         patience = httpx2.Timeout(max(min(self.timeout, until - time.monotonic()), 0.001), connect=CONNECT)
         ended = False
         with (
-            httpx2.Client(event_hooks=hooks, follow_redirects=False, timeout=patience) as http,
+            httpx2.Client(
+                event_hooks=hooks,
+                follow_redirects=False,
+                timeout=patience,
+                headers={"Accept-Encoding": "identity"},  # what is packed could not be bounded
+            ) as http,
             openai.OpenAI(
                 api_key=self._key, base_url=self.base_url, max_retries=0, http_client=http, timeout=patience
             ) as client,
@@ -119,8 +124,8 @@ class ChatGenerator(ModelGenerator):
                         if choice is None:
                             continue
                         text = choice.delta.content if choice.delta is not None else None
-                        if text:
-                            yield str(text)
+                        if text:  # a lone half of a pair of surrogates is no text
+                            yield str(text).encode("utf-8", "replace").decode()
                         ended = ended or choice.finish_reason is not None
                         if choice.finish_reason == "length":
                             yield Note(f"{self.name} was cut off after {max_tokens} tokens: allow more (max_tokens)")
@@ -133,7 +138,9 @@ class ChatGenerator(ModelGenerator):
             except (httpx2.HTTPError, _Late) as problem:
                 raise self._explained(problem, pictured) from problem
             # A server may send anything: JSON that is none, fields of other types, text that is no UTF-8.
-            except (ValueError, TypeError, AttributeError, KeyError, IndexError, openai.OpenAIError) as problem:
+            except (
+                *(ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, openai.OpenAIError),
+            ) as problem:
                 raise _Again(
                     f"{self.name} sent what is no answer ({type(problem).__name__}): check that {self.base_url} "
                     "speaks OpenAI's chat API"
@@ -230,6 +237,8 @@ def _bound(response: Any, until: float, most: int) -> None:
     """Let a response bring no byte after ``until`` (time.monotonic()) and no more than ``most``."""
     import httpx2
 
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise _Late("it sent a packed answer, which was not asked for: look at the server")
     inner = response.stream
 
     class Bounded(httpx2.SyncByteStream):

@@ -46,7 +46,7 @@ class TransformersGenerator(ModelGenerator):
             from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
         except ImportError as problem:
             raise GeneratorError(
-                "transformers is not installed: pip install 'commonplace[transformers]', "
+                "transformers is not installed: install commonplace with the extra transformers, "
                 "or ask without a language model"
             ) from problem
         own = {"local_files_only": True, "trust_remote_code": False}

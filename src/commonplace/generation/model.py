@@ -107,7 +107,7 @@ class ModelGenerator(ABC):
         text = ""
         with closing(self.write(rewriting(question, history), 120)) as pieces:
             for piece in pieces:
-                text += piece if isinstance(piece, str) else ""
+                text = (text + piece if isinstance(piece, str) else text)[: 4 * LONGEST_REWRITE + 1]
                 if len(text) > 4 * LONGEST_REWRITE:
                     break
         lines = [line.strip(" \"'“”") for line in plain(_THOUGHT.sub("", text)).splitlines() if line.strip()]
@@ -129,6 +129,8 @@ class ModelGenerator(ABC):
                 if isinstance(piece, Note):
                     yield piece
                     continue
+                # A server may send all at once what would take hours to read.
+                piece = piece[: 8 * self.max_tokens + 1 - written]
                 written += len(piece)
                 tail = (tail + piece)[-1600:]
                 for part in reader.feed(piece):
@@ -200,8 +202,8 @@ def looping(text: str) -> bool:
 
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _MARKER = re.compile(
-    r"[\[【]\s*(?:\^|evidence|source|passage|picture|doc(?:ument)?)?\s*#?(\d{1,6}(?:\s*(?:[,;、]|and|-|–)\s*\d{1,6})*)"
-    r"(?:\s*[†:][^\]】\n]{0,80})?\s*[\]】]",
+    r"[\[【]\s{0,3}(?:\^|evidence|source|passage|picture|doc(?:ument)?)?\s{0,3}#?(\d{1,6}(?:\s{0,3}(?:[,;、]|and|-|–)\s{0,3}\d{1,6})*)"
+    r"(?:\s{0,3}[†:][^\]】\n]{0,80})?\s{0,3}[\]】]",
     re.IGNORECASE,
 )
 _OPEN = re.compile(r"[\[【][^\]】\n]{0,100}$")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.chat import ChatGenerator
@@ -22,6 +23,7 @@ __all__ = ["FILE", "Settings"]
 
 FILE = "commonplace.toml"
 KEY = "COMMONPLACE_LLM_API_KEY"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EXTRACTIVE = ("", "none", "extractive")
 
 
@@ -31,7 +33,8 @@ class Settings:
 
     ``model`` is ``openai:NAME`` (a server that speaks OpenAI's chat API, at ``base_url``), ``transformers:FOLDER`` (a
     model in this process), or ``none``. In the environment each is ``COMMONPLACE_LLM_`` and its name in capitals,
-    the model ``COMMONPLACE_LLM`` itself. The key stands in the environment only.
+    the model ``COMMONPLACE_LLM`` itself. The key stands in the environment only. A file may name a server of this
+    machine only: it travels with a collection or a folder, and must not choose where questions, evidence and key go.
     """
 
     model: str | None = None
@@ -52,16 +55,24 @@ class Settings:
     ) -> Settings:
         """Return the settings: ``flags`` that are not None, else the environment, else the first folder's file.
 
-        Raises GeneratorError for a file that cannot be read, an unknown name, or a value of the wrong kind.
+        Raises GeneratorError for a file that cannot be read, an unknown name, a value of the wrong kind, or a file's
+        server on another machine.
         """
         found: dict[str, Any] = {}
         for folder in reversed(folders):
             found |= _from_file(folder / FILE)
+        carried = found.get("base_url")
         for field in fields(cls):
             name = "COMMONPLACE_LLM" + ("" if field.name == "model" else f"_{field.name.upper()}")
             if (value := environment.get(name)) not in (None, ""):
                 found[field.name] = _converted(field.name, value, name)
         found |= {name: value for name, value in flags.items() if value is not None}
+        given = flags.get("base_url") or environment.get("COMMONPLACE_LLM_BASE_URL")
+        if carried is not None and not given and urlsplit(carried).hostname not in LOOPBACK:
+            raise GeneratorError(
+                f"a {FILE} here names the server {carried!r}, which is not on this machine: say it yourself with "
+                "--base-url or COMMONPLACE_LLM_BASE_URL, or remove it from the file"
+            )
         return replace(cls(), **found)
 
     def generator(self, environment: Mapping[str, str] = os.environ) -> ModelGenerator | None:
@@ -94,7 +105,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         if not path.is_file():
             return {}
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("llm", {})
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise GeneratorError(f"{path} cannot be read ({problem}): mend it, or remove it") from problem
     if not isinstance(table, dict):
         raise GeneratorError(f"{path}: llm must be a table, [llm]")

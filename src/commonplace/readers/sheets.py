@@ -21,6 +21,7 @@ __all__ = ["read_csv", "read_workbook"]
 _DELIMITERS = ",;\t|"
 _LONGEST = 1_000_000  # characters of one cell
 _ROWS = 200_000  # of a sheet
+_COLUMNS = 1_000
 
 
 def read_csv(file: File) -> Iterator[Part]:
@@ -34,14 +35,18 @@ def read_csv(file: File) -> Iterator[Part]:
         text = text[separator.end() :]
     delimiter = separator[1] if separator else _delimiter(text)
     rows: list[list[str]] = []
+    wide = False
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            rows.append(row)
+            wide = wide or len(row) > _COLUMNS
+            rows.append(row[:_COLUMNS])
             if len(rows) > _ROWS:
                 file.problems.append(f"only the first {_ROWS:,} rows are kept; split it")
                 break
     except csv.Error as error:
         raise ReadError(f"no table that can be read ({error}); save it anew as CSV") from None
+    if wide:
+        file.problems.append(f"only the first {_COLUMNS:,} columns are kept; split it")
     yield from lay_out(file, _tables(rows))
 
 

@@ -87,7 +87,7 @@ class Ranking:
         """Return the ranking that :meth:`json` described; the default for None. Raises QuestionError."""
         try:
             return cls(**json.loads(text or "{}"))
-        except (TypeError, ValueError) as problem:
+        except (AttributeError, RecursionError, TypeError, ValueError) as problem:
             raise QuestionError(f"the stored ranking cannot be used ({problem}): tune again, or reset it") from problem
 
     def weight(self, arm: str) -> float:

@@ -451,12 +451,14 @@ class LocalStore:
         return _document(rows[0]) if rows else None
 
     def pictures(self, ids: Iterable[str]) -> list[str]:
-        """Return the content hashes of the pictures that these documents show."""
-        question = (
-            "SELECT DISTINCT i.picture FROM items i JOIN documents d ON i.document = d.key "
-            "WHERE i.picture IS NOT NULL AND d.id IN (%s)"
-        )
-        return [picture for (picture,) in self._rows(question, list(dict.fromkeys(ids)))]
+        """Return the content hashes of the pictures that these documents show, and no other document does."""
+        own = set(ids)
+        shows = "SELECT i.picture, d.id FROM items i JOIN documents d ON i.document = d.key WHERE i.picture IS NOT NULL"
+        mine = {picture for picture, _ in self._rows(f"{shows} AND d.id IN (%s)", sorted(own))}
+        shared = {
+            one for one, document in self._rows(f"{shows} AND i.picture IN (%s)", sorted(mine)) if document not in own
+        }
+        return sorted(mine - shared)
 
     def with_content(self, content_hash: str) -> list[Document]:
         """Return the documents whose bytes have this hash."""
