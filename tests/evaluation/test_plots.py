@@ -70,7 +70,7 @@ def test_what_cannot_be_drawn_is_refused(
     with pytest.raises(QuestionError, match="sample is 0"):
         plot(run, tmp_path, sample=0)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(CommonplaceError, match=r"commonplace\[eval\]"):
+    with pytest.raises(CommonplaceError, match="the extra eval"):
         plot(run, tmp_path)
 
 
