@@ -133,7 +133,7 @@ def test_chat_is_a_conversation(place: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0 and done.stdout.count("The north pump needs the blue seal.") >= 2
-    assert "searched for: what about its colour? (" in done.stderr and "no picture absent.png" in done.stderr
+    assert "searched for: what about its colour? (" in done.stderr and "absent.png is no file" in done.stderr
 
 
 def test_list_and_status(place: Path) -> None:
@@ -236,3 +236,13 @@ def test_help_has_an_example_that_parses(verb: str, tmp_path: Path) -> None:
 def test_help_and_version(tmp_path: Path) -> None:
     assert all(verb in run("--help", cwd=tmp_path).stdout for verb in VERBS)
     assert run("--version", cwd=tmp_path).stdout.startswith("commonplace 0.")
+
+
+def test_lines_are_as_wide_as_a_terminal_shows_them() -> None:
+    from commonplace.cli import _columns, _fill
+
+    chinese, english = "北边的水泵需要蓝色的密封圈。" * 20, "the north pump needs the blue seal " * 20
+    for text in (chinese, english, f"{english}{chinese}", "x" * 500):
+        lines = _fill(text, "    ").splitlines()
+        assert all(60 < _columns(line) <= 100 for line in lines[:-1])
+        assert "".join("".join(lines).split()) == "".join(text.split())

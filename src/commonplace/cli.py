@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -470,15 +472,8 @@ def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
     item = hit.item
     print(f"{number:2}  {hit.score:.3f}  {item.modality:5}  {_short(item.document.path)}{_place(hit)}")
     if item.text:
-        line = printable(" ".join(item.text.split()))
-        print(
-            textwrap.fill(
-                textwrap.shorten(line, 220, placeholder=" …"),
-                100,
-                initial_indent=" " * 18,
-                subsequent_indent=" " * 18,
-            )
-        )
+        line = textwrap.shorten(printable(" ".join(item.text.split())), 220, placeholder=" …")
+        print(_fill(line, " " * 18))
     if hit.image and hit.image != item.document.path:
         print(f"{'':18}picture: {_short(hit.image)}")
     if hit.copies:
@@ -633,7 +628,7 @@ def _block(block: Block) -> str:
     text = printable(block.shown) + marks + (f" {printable(block.doubt)}" if block.doubt else "")
     if block.kind == "image":
         return f"[picture] {text}\n          {_short(block.image or '')}"
-    return textwrap.fill(text, 100)
+    return _fill(text)
 
 
 def _sources(answer: Answer) -> str:
@@ -782,7 +777,7 @@ def _models(options: argparse.Namespace) -> int:
         state = "shipped" if one.repo is None else "pulled" if name in here else f"{one.size} MB to fetch"
         print(f"{name:20} {one.what:18} {one.dim:5} dimensions  {state}")
         for line in (f"{one.languages}; {one.licence}. {one.figures}", one.good_for):
-            print(textwrap.fill(line, 100, initial_indent=" " * 21, subsequent_indent=" " * 21))
+            print(_fill(line, " " * 21))
     for name in here:
         if name not in PRESETS:
             print(f"{name:20} pulled")
@@ -893,6 +888,26 @@ def _tune(options: argparse.Namespace) -> int:
 
 def _json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=True))  # ASCII: safe on any terminal and for any file name
+
+
+_WIDE = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef"
+_PIECE = re.compile(rf"\s+|[{_WIDE}]|[^\s{_WIDE}]{{1,80}}")
+
+
+def _fill(text: str, indent: str = "", width: int = 100) -> str:
+    """Return ``text`` in lines of ``width`` columns at most; Chinese characters take two, and may end a line."""
+    lines, line, room = [], "", width - len(indent)
+    for piece in _PIECE.findall(text):
+        if line.strip() and _columns(line) + _columns(piece.rstrip()) > room:
+            lines.append(line.rstrip())
+            line = ""
+        line += piece if line or piece.strip() else ""
+    return "\n".join(indent + one for one in [*lines, line.rstrip()] if one)
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _short(path: str) -> str:
