@@ -423,8 +423,8 @@ class Measure:
                 recall[way] = reached(10 * depths[way])
             else:
                 depths[way], recall[way] = 0, 1.0
-                # Short rows are cut to the measure of the questions they are made from. Of pictures all questions are of
-                # one kind, captions; of texts they are of many, and those unlike captions lose by it (.966 for .999).
+                # Short rows are cut to the measure of the questions they are made from. Of pictures all questions
+                # are of one kind, captions; of texts of many, and those unlike captions lose by it (.966 for .999).
                 if offset and not short:
                     shorten[way] = shortening(base, questions)
         return Measured(depths, recall, shorten)
