@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -577,3 +579,18 @@ def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> N
     assert whole[0, 0] == parts[0, 0] == 17
     far = [np.unpackbits(codes[row] ^ codes[17], axis=1).sum(axis=1).tolist() for row in (whole[0], parts[0])]
     assert far[0] == far[1] == sorted(far[0])
+
+
+def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    store = open_store(tmp_path)
+    put(store, np.random.default_rng(0).standard_normal((50, DIM)).astype(np.float32))
+    store.checkpoint()
+    left, alive = (file_of(tmp_path).with_name(f"text.snapshot.{pid}.part") for pid in (ended.pid, os.getpid()))
+    for path in (left, alive):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    store.checkpoint()
+    assert alive.exists() and not left.exists()  # the other is being written
+    store.close()

@@ -22,7 +22,7 @@ from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ran
 from commonplace.store.compression import Compression, compression_of, keep
 from commonplace.store.database import MARK, Database, abandoned, mark, marked, one_machine
 from commonplace.store.index import Index, Selection
-from commonplace.store.partition import Partition, Settings, blocks, check_space, now, stray, vectors_of
+from commonplace.store.partition import FOLDER, Partition, Settings, blocks, check_space, now, stray, vectors_of
 from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum, seal
 from commonplace.store.segment import index_words, question_words
 from commonplace.store.snapshot import sums
@@ -376,7 +376,7 @@ class LocalStore:
         names = self._names()
         for name in names:
             self._partition(name).settle(always=always)
-        for path in (*stray(self._folder, names), *abandoned(self._folder)):
+        for path in (*stray(self._folder, names), *abandoned(self._folder), *abandoned(self._folder / FOLDER)):
             path.unlink(missing_ok=True)
         if self._database.all("SELECT count(*) FROM removed")[0][0] > REMOVED_KEPT:
             with self._database.write() as database:
