@@ -20,6 +20,7 @@ import numpy as np
 from commonplace.errors import ReadError
 from commonplace.readers.chunks import Chunker, chunker
 from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
+from commonplace.readers.metadata import described
 from commonplace.readers.parts import (
     Figure,
     File,
@@ -85,8 +86,15 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
         error=_summary(file.problems),
         stamp=render_stamp(file.watched),
         items=len(items),
+        metadata=described(file.metadata, _changed(file)),
     )
     return Reading(document, tuple(replace(item, document=document) for item in items), pictures)
+
+
+def _changed(file: File) -> float | None:
+    """Return when the file itself was changed last, in seconds since 1970."""
+    size_and_times = file.watched[os.path.abspath(file.path)]
+    return size_and_times[1] / 1e9 if size_and_times else None
 
 
 def _open(name: Path, root: Path, options: ReadOptions) -> File:

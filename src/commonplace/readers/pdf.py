@@ -10,6 +10,7 @@ import re
 from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from ctypes import byref, c_double, c_int, create_string_buffer
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.readers.drawings import Grid, drawn, grids, on_page
+from commonplace.readers.metadata import names_in
 from commonplace.readers.parts import Figure, File, Part, Passage, union
 from commonplace.readers.pictures import picture_of
 from commonplace.readers.words import with_words
@@ -67,6 +69,7 @@ def read_pdf(file: File) -> Iterator[Part]:
         raise ReadError("a damaged PDF that cannot be opened; save or print it anew and add it again") from None
     with document:
         file.title = _title(document)
+        _describe(document, file)
         bad: list[int] = []
         seen: set[bytes] = set()
         running = _running(document)
@@ -93,6 +96,20 @@ def _title(document: Any) -> str | None:
         return None
     words = _TITLE_JUNK.sub("", stated).strip()
     return None if _NO_TITLE.fullmatch(words) else words
+
+
+def _describe(document: Any, file: File) -> None:
+    """State what the document says of itself."""
+    named = {"Author": ("author", ";"), "Keywords": ("keyword", ",;"), "Subject": ("subject", "")}
+    for name, (key, marks) in {**named, "CreationDate": ("created", ""), "ModDate": ("modified", "")}.items():
+        with suppress(pypdfium2.PdfiumError, UnicodeError):
+            words = document.get_metadata_value(name)
+            file.state(key, *(names_in(words, marks) if marks else [words]))
+    length = pdfium.FPDFCatalog_GetLanguage(document, None, 0)
+    if 2 < length < 1000:
+        buffer = create_string_buffer(length)
+        pdfium.FPDFCatalog_GetLanguage(document, _wide(buffer), length)
+        file.state("language", buffer.raw[: length - 2].decode("utf-16-le", "replace"))
 
 
 def _outline(document: Any) -> dict[int, set[str]]:
