@@ -38,6 +38,7 @@ from commonplace.generation import (
     wants_pictures,
 )
 from commonplace.migrate import Migrated, migrate, model_for, store_for
+from commonplace.pages import PageView, page_view
 from commonplace.retrieval import (
     Asked,
     Evidence,
@@ -56,6 +57,7 @@ from commonplace.store import Fault, LocalStore, abandoned
 from commonplace.types import (
     Answer,
     Block,
+    Citation,
     Document,
     Filter,
     Hit,
@@ -345,14 +347,7 @@ class Collection:
         for name in names:
             if not str(name):
                 raise QuestionError("a name to remove is empty: say which document or folder")
-            path = _named(name)
-            below = path.rstrip(os.sep) + os.sep
-            found = [
-                one.id for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)
-            ]
-            if not found:
-                raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
-            ids += found
+            ids += [one.id for one in _called(name, documents)]
         self._hide(ids)
         count = self.store.remove(dict.fromkeys(ids))
         self._tidy()
@@ -515,7 +510,7 @@ class Collection:
         question = self._question(text, None)
         if question.text is None and image is None:
             raise QuestionError("the question is empty: say which question the item answers")
-        if not self.store.holds(item):
+        if self.store.item(item) is None:
             raise QuestionError(f"no item of this collection has the id {item}: take it from `search --json`")
         self.store.label(question.text or "", _named(image) if image is not None else "", item, good)
 
@@ -666,6 +661,39 @@ class Collection:
         """Return the documents by path; with ``failed`` only those that could not be read."""
         return [one for one in self.store.documents() if not failed or one.status == "failed"]
 
+    def find(self, name: str | os.PathLike[str]) -> Item | Document:
+        """Return the item with this id, or the one document with this id or path. Raises CollectionError for none."""
+        item = self.store.item(str(name))
+        if item is not None:
+            return item
+        found = _called(name, self.store.documents())
+        if len(found) > 1:
+            raise CollectionError(f"{len(found)} documents of this collection are below {name}: name one of them")
+        return found[0]
+
+    def items(self, document: Document) -> list[Item]:
+        """Return what the collection holds of a document, in reading order."""
+        return self.store.items(document.id)
+
+    def page(self, cited: Hit | Citation | Item | str, *, side: int = 1600) -> PageView:
+        """Return the page of a PDF or the picture that an item (or its id) stands on, with its box drawn.
+
+        The file is read in a worker; ``side`` (100 to 5000) is about its pixels on the longer side. Where it is gone or
+        has changed since, the picture that the collection keeps stands in for it (320 pixels; ``note`` says so): of a
+        figure, a photograph or a scanned page there is one. Raises ReadError where there is none, CollectionError for
+        an id that is none, QuestionError for another ``side``.
+        """
+        if not 100 <= side <= 5000:
+            raise QuestionError(f"side is {side}: choose 100 to 5000 pixels")
+        item = self.find(cited) if isinstance(cited, str) else cited if isinstance(cited, Item) else None
+        if isinstance(cited, (Hit, Citation)):
+            item = cited.item if isinstance(cited, Hit) else cited.hit.item
+        if not isinstance(item, Item):
+            raise CollectionError(f"no item of this collection is {cited}: see `commonplace show DOCUMENT`")
+        from commonplace.readers import ReadOptions
+
+        return page_view(item, self.store, ReadOptions(*self.space.measure), side)
+
     def status(self) -> dict[str, Any]:
         """Return counts, model, size on disk and the indexes as plain values; bytes for the size."""
         size = sum(file.stat().st_size for file in self._files())
@@ -777,6 +805,16 @@ def open_collection(
         if model_for(path, model) == chosen:
             raise
     return open_collection(folder, model=model, generator=generator)  # it was migrated between the two looks at it
+
+
+def _called(name: str | os.PathLike[str], documents: Iterable[Document]) -> list[Document]:
+    """Return the documents with this path or id, or below this folder. Raises CollectionError where there are none."""
+    path = _named(name)
+    below = path.rstrip(os.sep) + os.sep
+    found = [one for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)]
+    if not found:
+        raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
+    return found
 
 
 def _is(path: Path, content: bytes) -> bool:

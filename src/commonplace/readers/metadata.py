@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from commonplace.types import printable
@@ -93,6 +92,8 @@ def date_of(value: object) -> str | None:
     found = _DATE.fullmatch(text)
     with suppress(ValueError, TypeError, IndexError, OverflowError):
         if found is None:
+            from email.utils import parsedate_to_datetime
+
             return date_of(parsedate_to_datetime(text).replace(tzinfo=None))
         year, _, month, day, hour, minute, second = found.groups()
         parts = [int(part) for part in (year, month, day) if part]

@@ -28,7 +28,7 @@ from commonplace.readers.pictures import picture_of
 from commonplace.readers.words import with_words
 from commonplace.types import Box, Picture, Span
 
-__all__ = ["read_pdf"]
+__all__ = ["page_pixels", "read_pdf"]
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _UNITS = 100_000  # device units by which PDFium maps a page to fractions
@@ -59,15 +59,29 @@ _TITLE_JUNK = re.compile(r"^(microsoft \w+ - )+|\.(docx?|pptx?|xlsx?|odt|tex|dvi
 _NO_TITLE = re.compile(r"\W*|untitled.*|(document|title|unknown|slide|presentation|no title)\s*\d*", re.IGNORECASE)
 
 
-def read_pdf(file: File) -> Iterator[Part]:
-    """Yield the parts of the pages in order; a page that cannot be read becomes a problem of the file."""
+def page_pixels(data: bytes, number: int, side: int) -> NDArray[np.uint8]:
+    """Return page ``number`` (from 1) of a PDF as RGB pixels (height, width, 3), about ``side`` on the longer side."""
+    with _opened(data) as document:
+        if not 1 <= number <= len(document):
+            raise ReadError(f"has no page {number}; it has changed: add it again")
+        try:
+            return _pixels(document[number - 1], _WHOLE, side)
+        except pypdfium2.PdfiumError:
+            raise ReadError(f"page {number} cannot be drawn; save or print it anew and add it again") from None
+
+
+def _opened(data: bytes) -> Any:
     try:
-        document = pypdfium2.PdfDocument(file.data)
+        return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
             raise ReadError("protected by a password; remove the password and add it again") from None
         raise ReadError("a damaged PDF that cannot be opened; save or print it anew and add it again") from None
-    with document:
+
+
+def read_pdf(file: File) -> Iterator[Part]:
+    """Yield the parts of the pages in order; a page that cannot be read becomes a problem of the file."""
+    with _opened(file.data) as document:
         file.title = _title(document)
         _describe(document, file)
         bad: list[int] = []

@@ -496,9 +496,17 @@ class LocalStore:
             if value is not None:
                 database.execute("INSERT INTO meta VALUES (?, ?)", (f"setting:{name}", value))
 
-    def holds(self, item: str) -> bool:
-        """Return whether there is an item with this id."""
-        return bool(self._database.all("SELECT 1 FROM items WHERE id = ?", (item,)))
+    def item(self, id_: str) -> Item | None:
+        """Return the item with this id."""
+        keys = [key for (key,) in self._database.all("SELECT key FROM items WHERE id = ?", (id_,))]
+        return next((entry.item for entry in self.entries(keys).values()), None)
+
+    def items(self, document: str) -> list[Item]:
+        """Return the items of the document with this id, in reading order."""
+        question = "SELECT i.key FROM items i JOIN documents d ON i.document = d.key WHERE d.id = ? ORDER BY i.key"
+        keys = [key for (key,) in self._database.all(question, (document,))]
+        found = self.entries(keys)
+        return [found[key].item for key in keys if key in found]
 
     def label(self, text: str, image: str, item: str, good: bool) -> None:
         """Keep whether an item answers a question (words, path of a picture; empty where absent)."""
