@@ -79,10 +79,7 @@ log = logging.getLogger("commonplace")
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
 OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
-NO_OCR = (
-    "words in pictures were not read: install commonplace with the extra ocr, then remove the pictures and add them "
-    "again"
-)
+NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --again"
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
 RANKING = "ranking"  # the setting that holds how this collection is searched
