@@ -27,7 +27,7 @@ from typing import Any
 import commonplace as cp
 from common import ROOT, data, flickr8k, interval, keep, machine, table
 from commonplace.generation import Judge
-from commonplace.generation.extractive import split as sentences_of
+from commonplace.generation.sentences import split as sentences_of
 from liar import LIES, hit, lies, paraphrases
 
 TIMED = 12
