@@ -38,6 +38,7 @@ __all__ = [
     "Status",
     "Support",
     "ViewVectors",
+    "captions",
     "escape_markdown",
     "printable",
     "stable_id",
@@ -69,7 +70,8 @@ class Span:
 
     ``start`` and ``end`` count characters (Python string indices) of the document's decoded text or, where
     ``page`` (from 1) is set, of that page's text; ``begin`` and ``finish`` are seconds of a video. ``member`` names
-    the file inside the document that all this counts in: of an archive, or attached to a mail.
+    the file inside the document that all this counts in: of an archive, or attached to a mail. ``recognised`` is the
+    character of a picture's text from which on nobody wrote it: it was read in the pixels.
     """
 
     start: int | None = None
@@ -79,10 +81,11 @@ class Span:
     begin: float | None = None
     finish: float | None = None
     member: str | None = None
+    recognised: int | None = None
 
     def dict(self) -> dict[str, Any]:
         """Return the fields that are set, as plain JSON values."""
-        names = ("member", "start", "end", "page", "box", "begin", "finish")
+        names = ("member", "start", "end", "page", "box", "begin", "finish", "recognised")
         found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if "box" in found:
             found["box"] = list(found["box"])
@@ -139,6 +142,13 @@ class Item:
     def text_view(self) -> str | None:
         """What the text tower reads of this item: its headings and its text; None where there is no text."""
         return text_view(self.text, self.title)
+
+
+def captions(item: Item) -> tuple[str, str]:
+    """Return what somebody wrote about a picture, and what was read in it; each on one line, or empty."""
+    text, at = item.text or "", item.span.recognised
+    caption, words = (text, "") if at is None else (text[:at].removesuffix(". "), text[at:])
+    return " ".join(caption.split()), " ".join(words.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +320,8 @@ class Block:
     ``citations`` are numbers.
 
     A sentence has its ``support``, and a ``reason`` where that is not full. A picture's ``origin`` says where its
-    description comes from: its ``caption``, a ``machine``, or only the ``name`` of its file; ``image`` is the path of
-    the file to show. ``opens`` begins a paragraph.
+    description comes from: its ``caption``, the ``words`` read in it, a ``machine``, or only the ``name`` of its
+    file; ``image`` is the path of the file to show. ``opens`` begins a paragraph.
     """
 
     kind: Literal["text", "code", "image"]
@@ -319,7 +329,7 @@ class Block:
     citations: tuple[int, ...]
     support: Support | None = None
     reason: str | None = None
-    origin: Literal["caption", "machine", "name"] | None = None
+    origin: Literal["caption", "words", "machine", "name"] | None = None
     opens: bool = False
     image: str | None = None
 
@@ -338,8 +348,9 @@ class Block:
 
     @property
     def shown(self) -> str:
-        """The words of the block; a description that a machine wrote says so."""
-        return f"{self.text} (described by a machine)" if self.origin == "machine" else self.text
+        """The words of the block; a description that nobody wrote for this picture says where it comes from."""
+        told = {"machine": " (described by a machine)", "words": " (words read in the picture)"}
+        return self.text + told.get(self.origin or "", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from typing import Literal
 
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
 from commonplace.generation.support import Judge, Verdict
-from commonplace.types import Answer, Block, Citation, Hit, Note, Span
+from commonplace.types import Answer, Block, Citation, Hit, Note, Span, captions
 
 __all__ = ["cite", "description"]
 
+WORDS = 200  # characters under a picture of what was read in it
 WROTE_NOTHING = "The language model wrote nothing that could be shown: ask again, or in other words."
 
 
@@ -155,13 +156,16 @@ def _part(span: Span, start: int, end: int) -> Span:
     return span if span.start is None else replace(span, start=span.start + start, end=span.start + end)
 
 
-def description(hit: Hit, machine: str | None = None) -> tuple[str, Literal["caption", "machine", "name"]]:
+def description(hit: Hit, machine: str | None = None) -> tuple[str, Literal["caption", "words", "machine", "name"]]:
     """Return what to write under a picture and where that comes from.
 
-    Its caption; else what a machine that saw it wrote; else the name of its file.
+    Its caption; else the words that were read in it; else what a machine that saw it wrote; else the name of its file.
     """
-    if caption := " ".join((hit.item.text or "").split()):
+    caption, words = captions(hit.item)
+    if caption:
         return caption, "caption"
+    if words:
+        return words if len(words) <= WORDS else words[:WORDS].rstrip() + " …", "words"
     if machine := " ".join((machine or "").split()):
         return machine, "machine"
     return PurePath(hit.item.document.path).name, "name"
