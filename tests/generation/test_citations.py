@@ -13,7 +13,7 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.generation import Judge, Nothing, Part, Request, Shown, Statement, cite
-from commonplace.generation.extractive import subject, wants_pictures
+from commonplace.generation.questions import subject, wants_pictures
 from commonplace.generation.sentences import split
 from commonplace.retrieval import Evidence
 from commonplace.space import QuestionVectors, Space

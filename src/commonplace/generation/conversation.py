@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from commonplace.errors import GeneratorError
+from commonplace.generation.questions import is_chinese, pieces
 from commonplace.store.segment import terms
 from commonplace.types import Answer
 
@@ -107,13 +108,6 @@ _BEGINS = re.compile(
 )
 _AND_IT = re.compile(r"呢\W*$")  # "And ...?", where nothing else asks
 _ASKS = re.compile(r"什[么麼]|怎|如何|哪|[谁誰]|几|幾|多[少大长長高远遠久快]|[为為]何|何[时時处處]")
-_HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
-_FORM = re.compile(
-    r"什[么麼]|[为為]什[么麼]|怎[么麼样樣]?[样樣办辦]?|如何|哪[里裡些个個儿兒年]?|[谁誰]|[几幾][点點个個年月]?|多[少大长長高远遠久快重]|[为為]何|何[时時处處]"
-    r"|[时時]候|需要|可以|能够|能夠|应该|應該|[请請]|告[诉訴]|[还還]有|另外|那[么麼]?|[这這][个個些]?|[它他她][们們]?"
-    r"|[的是了吗嗎呢吧啊在有和与與要会會能被把将將从從到对對于於之其及或而也都就以由用]"
-)
-"""Words of Chinese that ask, point or join; what stands between them tells."""
 FEW = 2  # characters of Chinese that tell, up to which a question leans on the one before: 压力多少?
 
 
@@ -123,8 +117,8 @@ def depends(question: str) -> bool:
     It does where it says *it*, *they*, *there*, 它, 这个 and the like, begins with *and*, *what about*, 那么, ends as
     南边的呢? does, or has at most one telling word.
     """
-    chinese = _HAN.search(question) is not None
-    few = sum(map(len, _pieces(question))) <= FEW if chinese else len(terms(question)) <= 1
+    chinese = is_chinese(question)
+    few = sum(map(len, pieces(question))) <= FEW if chinese else len(terms(question)) <= 1
     also = bool(_AND_IT.search(question)) and not _ASKS.search(question)
     return few or also or bool(_BEGINS.search(question)) or bool(_REFERS.search(question))
 
@@ -150,13 +144,8 @@ def _telling(question: str) -> list[str]:
     """Return the words of a question that say something about its subject, in order."""
     everything = terms(question)
     words = [word for word in re.findall(r"\w+", question) if terms(word) & everything]
-    found = [piece for word in words for piece in (_pieces(word) if _HAN.search(word) else [word])]
+    found = [piece for word in words for piece in (pieces(word) if is_chinese(word) else [word])]
     return [word for word in found if word.casefold() not in _ASKING and not _REFERS.fullmatch(word)]
-
-
-def _pieces(question: str) -> list[str]:
-    """Return what tells in a question in Chinese, between the words that ask, point or join."""
-    return [piece for piece in re.split(r"\W+", _FORM.sub(" ", question)) if piece]
 
 
 _ASKING = frozenset("what which who whom whose when where why how about tell me show and or but".split())  # noqa: SIM905

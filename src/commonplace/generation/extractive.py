@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -11,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
+from commonplace.generation.questions import telling, wants_listing, wants_pictures, wants_sources
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.retrieval import Evidence
 from commonplace.space import QuestionVectors, Space
 from commonplace.store.segment import names, terms
 from commonplace.types import Hit, text_view
 
-__all__ = ["ExtractiveGenerator", "fitting", "subject", "wants_listing", "wants_pictures"]
+__all__ = ["ExtractiveGenerator", "fitting"]
 
 SENTENCES = 3
 PICTURES = 3
@@ -28,6 +28,7 @@ DIVERSITY = (
 CLOSE = 0.75  # a further sentence must be worth this share of the best one
 ENOUGH = 0.5  # evidence under which nothing counts as an answer
 SHOWN = 0.3  # the same for a picture where pictures were asked for
+ALONE = 0.4  # the same for a picture where nothing but pictures was found: "a dog" in a folder of photographs
 CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
 PLAUSIBLE = 0.03  # confidence of a passage under which its sentences are not read, where meaning was asked for
 CLOSE_WORDS = 0.6  # CLOSE where words are all there is: they tell the right sentence less surely
@@ -35,6 +36,7 @@ WORDS, WORDS_ENOUGH = 12.0, 1.75
 """Where words are all there is, a passage answers whose log-odds and whose share of the question's telling words, times
 the first number, sum to the second (benchmarks/words.py): the odds know how rare the words are, and nothing in a
 collection of a few files, where the share does."""
+CODE = 200  # characters of a listing that are read with its sentence
 BESIDE = 0.5  # what a word in the next sentence counts, where words are all there is
 
 NOTHING_FOUND = "Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`)."
@@ -68,17 +70,17 @@ class ExtractiveGenerator:
         passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
         asked, named = terms(question), names(question)
         if vectors.text is None and vectors.image is None:
-            passages = [(n, hit) for n, hit in passages if _enough_words(asked, hit)]
+            passages = [(n, hit) for n, hit in passages if _enough_words(telling(question), hit)]
         elif vectors.text is not None and not vectors.notes:
             passages = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
-        how = {"listings": wants_listing(question), "references": _SOURCES.search(question) is not None}
+        how = {"listings": wants_listing(question), "references": wants_sources(question)}
         # The same sentence in two places is quoted from the better one.
         read = [one for n, hit in reversed(passages) for one in quotable(n, hit.item, **how)]
         sentences = list({one.text: one for one in read}.values())
         if not sentences:
             return []
         # A sentence is read under its headings: "It is 9 bar" answers nothing without "North pump > Pressure".
-        views = [text_view(one.text, hits[one.hit].item.title) or "" for one in sentences]
+        views = [text_view(_with_code(one, hits), hits[one.hit].item.title) or "" for one in sentences]
         words = [terms(view) for view in views]
         of_passage = np.array([hits[one.hit].score for one in sentences])
         holds = {n: not named or bool(named & terms(hit.item.text_view or "")) for n, hit in passages}
@@ -118,6 +120,13 @@ class ExtractiveGenerator:
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
+def _with_code(one: Sentence, hits: Sequence[Hit]) -> str:
+    """Return a sentence and the beginning of its listing, by which it is judged as well."""
+    if one.listing is None or one.listing == (one.start, one.end):
+        return one.text
+    return f"{one.text}\n{listing(hits[one.hit].item.text or '', one.listing)[:CODE]}"
+
+
 def _quoted(one: Sentence, hits: Sequence[Hit]) -> Iterator[Statement]:
     """Yield a sentence, and the listing that belongs to it."""
     if one.listing != (one.start, one.end):
@@ -129,17 +138,11 @@ def _quoted(one: Sentence, hits: Sequence[Hit]) -> Iterator[Statement]:
 
 # --- words --------------------------------------------------------------------------------------------------------
 
-_FORM = frozenset(
-    "的是了在有和与與为為什么麼哪谁誰多少几幾何吗嗎呢怎样樣如个個些被将將从從到对對于於之其及或而也都就这這那它他她以由中上下里裡时時"
-)
-"""Characters of Chinese that say how and not what is asked; a pair with one of them tells nothing."""
-
 
 def _enough_words(asked: frozenset[str], hit: Hit) -> bool:
-    """Return whether an item that words alone have found answers."""
-    telling = frozenset(one for one in asked if len(one) != 2 or not _FORM & set(one)) or asked
+    """Return whether an item that words alone have found answers, by the telling words asked for."""
     odds = min(max(hit.confidence, 1e-9), 1 - 1e-9)
-    share = _share(telling, terms(hit.item.text_view or ""))
+    share = _share(asked, terms(hit.item.text_view or ""))
     return math.log(odds / (1 - odds)) + WORDS * share >= WORDS_ENOUGH
 
 
@@ -161,9 +164,14 @@ def _rarity(asked: frozenset[str], words: Sequence[frozenset[str]], hits: Sequen
     return np.array(shares) / whole
 
 
-def fitting(evidence: Evidence, question: str, hits: Sequence[Hit], *, enough: float = ENOUGH) -> tuple[int, ...]:
-    """Return the numbers of the hits whose pictures have enough evidence from what was asked, best first."""
-    asked = terms(question)
+def fitting(evidence: Evidence, question: str, hits: Sequence[Hit], *, show: bool = False) -> tuple[int, ...]:
+    """Return the numbers of the hits whose pictures have enough evidence from what was asked, best first.
+
+    Less is enough where the question asks to ``show`` something, or where nothing but pictures was found.
+    """
+    pictures = all(hit.item.modality == "image" for hit in hits)
+    enough = SHOWN if show else ALONE if pictures else ENOUGH
+    asked = telling(question)
     found: dict[str | None, int] = {}
     for n, hit in enumerate(hits):
         if hit.image is None or hit.item.picture in found:
@@ -197,56 +205,6 @@ def _choose(worth: NDArray[np.float64], rows: NDArray[np.float32] | None) -> lis
         if rows is not None:
             left = np.where(left > 0, np.minimum(left, worth * (1 - DIVERSITY * np.maximum(rows @ rows[i], 0) ** 2)), 0)
     return chosen
-
-
-_SHOW = re.compile(
-    r"^\W*(?:(?:please|can|could|would|will|you|i|want|would like|to|let|me) )*(?:show|see|display|find me)\b"
-    r"|\b(?:picture|photo|photograph|image|drawing|diagram|figure|chart|screenshot)s? (?:of|with|that|where|showing)\b"
-    r"|what (?:does|do|did) .{1,80} look like|图片|照片|图像|截图|给我看|看看|长什么样",
-    re.IGNORECASE,
-)
-_WORDS_OF_SHOW = re.compile(
-    r"^\W*(?:(?:please|can|could|would|will|you|i|want|would like|to|let|me) )*"
-    r"(?:show|see|display|find me)\b(?: me| us)?"
-    r"(?: (?:a|an|the|some|any|all|your)? ?(?:picture|photo|photograph|image)s? (?:of|with|that|where|showing))?\b\s*",
-    re.IGNORECASE,
-)
-
-
-_WORDS_OF_SHOW_ZH = re.compile(
-    r"^\W*(?:请|麻烦|能不能|能否|可以|可不可以|我想|想|你|帮我|给我|让我|看一下|看看|看|显示|展示|找出|找|一下|一些|一张|几张|所有)*"
-    r"(?P<what>.*?)的?(?:照片|图片|图像|截图|相片|长什么样|是什么样子?)?(?:吗|呢|吧)?\W*$"
-)
-_HAN = re.compile("[\u3400-\u9fff]")
-_LISTING = re.compile(
-    r"\bhow (?:do|to|can|could|should|would|does|is|are)\b(?! (?:many|much|long|old|far|often|big)\b)"
-    r"|\b(?:commands?|install(?:ing|ation)?|run|scripts?|code|snippets?|syntax|examples?|configur\w+|set ?up|usage)\b"
-    r"|如何|怎么|怎样|命令|代码|安装|运行|配置|设置|示例|用法|语法",
-    re.IGNORECASE,
-)
-_SOURCES = re.compile(
-    r"\b(?:cit(?:e[sd]?|ing|ations?)|references?|bibliograph\w*|doi|isbn|arxiv|papers?|articles?|authors?|publications?"
-    r"|publish(?:ed|ers?)?|wrote)\b|文献|文獻|论文|論文|作者|引用|出版",
-    re.IGNORECASE,
-)
-"""Asks for what stands in a bibliography."""
-
-
-def wants_listing(question: str) -> bool:
-    """Return whether a question asks how something is done, or for a command or code: *how do I*, *which command*."""
-    return _LISTING.search(question) is not None
-
-
-def wants_pictures(question: str) -> bool:
-    """Return whether a question asks to be shown something: *show me*, *a photo of*, *what does it look like*."""
-    return _SHOW.search(question) is not None
-
-
-def subject(question: str) -> str:
-    """Return a question without the words that only ask to be shown something; what is left is what to look for."""
-    if (chinese := _WORDS_OF_SHOW_ZH.match(question)) and _HAN.search(question):
-        return chinese["what"] or question
-    return _WORDS_OF_SHOW.sub("", question).strip() or question
 
 
 def _in_order(
