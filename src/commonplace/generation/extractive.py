@@ -30,7 +30,9 @@ ENOUGH = 0.5  # evidence under which nothing counts as an answer
 SHOWN = 0.3  # the same for a picture where pictures were asked for
 ALONE = 0.4  # the same for a picture where nothing but pictures was found: "a dog" in a folder of photographs
 CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
+AROUND = 0.2  # what the share of the question's words in the whole passage adds to a sentence's nearness
 PLAUSIBLE = 0.03  # confidence of a passage under which its sentences are not read, where meaning was asked for
+FIRST, NEAR = 3, 0.75  # where no passage has that: how many are read, and how near a sentence must be
 CLOSE_WORDS = 0.6  # CLOSE where words are all there is: they tell the right sentence less surely
 WORDS, WORDS_ENOUGH = 12.0, 1.75
 """Where words are all there is, a passage answers whose log-odds and whose share of the question's telling words, times
@@ -71,8 +73,11 @@ class ExtractiveGenerator:
         asked, named = terms(question), names(question)
         if vectors.text is None and vectors.image is None:
             passages = [(n, hit) for n, hit in passages if _enough_words(telling(question), hit)]
-        elif vectors.text is not None and not vectors.notes:
-            passages = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
+        least = 0.0
+        if vectors.text is not None and not vectors.notes:
+            plausible = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
+            # In a collection all about one thing nothing stands out: there a sentence must be very near instead.
+            passages, least = (plausible, 0.0) if plausible else (passages[:FIRST], NEAR)
         how = {"listings": wants_listing(question), "references": wants_sources(question)}
         # The same sentence in two places is quoted from the better one.
         read = [one for n, hit in reversed(passages) for one in quotable(n, hit.item, **how)]
@@ -84,6 +89,7 @@ class ExtractiveGenerator:
         words = [terms(view) for view in views]
         of_passage = np.array([hits[one.hit].score for one in sentences])
         holds = {n: not named or bool(named & terms(hit.item.text_view or "")) for n, hit in passages}
+        shares = {n: _share(asked, terms(hit.item.text_view or "")) for n, hit in passages}
         speaks = np.array([holds[one.hit] for one in sentences])  # of what the question names
         query = vectors.text if vectors.text is not None else vectors.image
         rows = self._rows(views, [one.text for one in sentences], vectors)
@@ -92,7 +98,9 @@ class ExtractiveGenerator:
             near = self._evidence.nearness(arm, rows @ query)
             overlap = np.array([_share(asked, one) for one in words])
             worth = (near + overlap + of_passage) / 3
-            enough = (near >= np.where(speaks, ENOUGH, CERTAIN)) | (overlap >= 0.99)
+            around = np.array([shares[one.hit] for one in sentences])
+            enough = (near + AROUND * around >= np.where(speaks, ENOUGH, CERTAIN)) | (overlap >= 0.99)
+            enough &= near >= least
         else:
             overlap = _rarity(asked, words, [one.hit for one in sentences])
             worth = (overlap + of_passage) / 2
