@@ -78,6 +78,21 @@ def test_a_conversation_by_rule(tmp_path: Path, docs: Path) -> None:
         assert len(talk.turns) == 6
 
 
+def test_a_conversation_in_chinese(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("北边的水泵需要蓝色的密封圈，压力是九巴。", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("南边的水泵需要黄铜的密封圈，压力是六巴。", encoding="utf-8")
+    (tmp_path / "c.txt").write_text("罗本·哈罗于1893年建造了这座磨坊。", encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path, progress=False)
+        talk = kb.chat()
+        assert "蓝色" in talk.ask("北边的水泵需要什么密封圈？").blocks[0].text
+        answer = talk.ask("那南边的呢？")
+        assert answer.searched and "密封圈" in answer.searched and "黄铜" in answer.blocks[0].text
+        assert talk.ask("磨坊是哪一年建造的？").searched is None
+        answer = talk.ask("它是谁建造的？")
+        assert answer.searched and "磨坊" in answer.searched and "罗本" in answer.blocks[0].text
+
+
 def test_a_conversation_by_the_model(tmp_path: Path, docs: Path, liar: str) -> None:
     with cp.open(tmp_path / "kb", generator=cp.ChatGenerator("honest", base_url=liar)) as kb:
         kb.add(docs)

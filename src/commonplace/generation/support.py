@@ -358,7 +358,9 @@ def _facts(text: str) -> frozenset[str]:
         elif lower in _COUNT:
             found.add(_COUNT[lower])
         elif lower not in _STARTERS and not _opens(text, match.start(), word):
-            found.update(_stem(part) for part in re.split(r"[-&.]", lower) if part)
+            # Of "Chinese-style" the name is Chinese.
+            parts = [part for part in re.split(r"[-&.]", word) if part and not part[0].islower()]
+            found.update(_stem(part.casefold()) for part in parts)
     for word in re.findall(r"[^\W\d_]+", text):
         if word.casefold() in _COUNT and word.casefold() not in ("one", "second", "first", "一"):
             found.add(_COUNT[word.casefold()])
@@ -371,8 +373,10 @@ def _plain_number(number: str) -> str:
 
 
 def _stem(word: str) -> str:
-    """Return a name without the endings that do not change who it is: Broncos', Broncos."""
-    return word.removesuffix("'").removesuffix("’")
+    """Return a name without the endings that do not change who it is: Huguenots', Huguenots, Huguenot."""
+    word = word.removesuffix("'").removesuffix("’")
+    plural = len(word) >= 5 and word.isalpha() and word[-1] == "s" and word[-2] not in "siu"
+    return word[:-1] if plural else word
 
 
 def _opens(text: str, at: int, word: str) -> bool:
@@ -393,7 +397,7 @@ def _plain(text: str) -> frozenset[str]:
     found |= {_plain_number(one) for one in words if one[0].isdigit()}
     found |= {part for one in words for part in re.split(r"[.:/,'’]", one) if part}
     found |= {one.removesuffix("'s").removesuffix("’s") for one in words}
-    return frozenset(found)
+    return frozenset(found | {_stem(one) for one in found})
 
 
 _NEGATION = re.compile(
