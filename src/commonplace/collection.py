@@ -22,9 +22,7 @@ from commonplace.encoders import CrossEncoder
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
 from commonplace.generation import (
-    ENOUGH,
     PICTURES,
-    SHOWN,
     Conversation,
     ExtractiveGenerator,
     Generator,
@@ -470,7 +468,7 @@ class Collection:
             hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
         yield hits
         question = self._question(text, None).text or ""
-        shown = fitting(self.evidence, asked.vectors, hits, enough=SHOWN if show else ENOUGH)
+        shown = fitting(self.evidence, asked.words or "", hits, show=show)
         request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
         judge = Judge(self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment)
         parts = generated(self.generator, self.extractive, request)
