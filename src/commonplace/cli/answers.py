@@ -134,6 +134,9 @@ def render(answer: Answer) -> str:
 
 def _block(block: Block) -> str:
     marks = "".join(f" [{number}]" for number in block.citations)
+    if block.kind == "code":
+        doubt = f" {printable(block.doubt)}" if block.doubt else ""
+        return "\n".join([*(f"    {line}".rstrip() for line in block.lines), marks.strip() + doubt])
     text = printable(block.shown) + marks + (f" {printable(block.doubt)}" if block.doubt else "")
     if block.kind == "image":
         return f"[picture] {text}\n          {short(block.image or '')}"

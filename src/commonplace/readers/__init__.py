@@ -138,11 +138,14 @@ def _items(
     pictures: dict[str, Picture] = {}
     taken: dict[str, int] = {}
 
-    def add(span: Span, text: str | None, title: str | None, picture: str | None) -> None:
+    def add(
+        span: Span, text: str | None, title: str | None, picture: str | None, recognised: int | None = None
+    ) -> None:
         modality: Modality = "text" if picture is None else "image"
         key = stable_id(document.id, modality, _canonical(span))
         again = taken[key] = taken.get(key, 0) + 1
         identity = key if again == 1 else stable_id(key, again)
+        span = replace(span, recognised=recognised)
         items.append(Item(identity, document, modality, span, text, title, picture))
 
     for part in parts:
@@ -155,7 +158,9 @@ def _items(
                 left += 1
                 continue
             pictures.setdefault(key, part.picture)
-            add(part.span, cutter.caption(_clean(part.caption), title), title, key)
+            text, recognised = _described(part)
+            text = cutter.caption(text, title)
+            add(part.span, text, title, key, recognised if recognised < len(text or "") else None)
             continue
         for start, end in cutter.chunks(part.text, title, markdown=part.markdown, split_as=part.split_as):
             box = part.locate(start, end) if part.locate else None
@@ -171,6 +176,13 @@ def _items(
     if left:
         file.problems.append(f"{left} more pictures than the {file.options.max_pictures} that are kept; split it")
     return items, pictures
+
+
+def _described(figure: Figure) -> tuple[str | None, int]:
+    """Return a picture's caption and the words in it as one text, and where in it the words begin."""
+    caption, words = _clean(figure.caption), _clean(figure.words)
+    text = f"{caption}. {words}" if caption and words else caption or words
+    return text, len(text or "") - len(words or "")
 
 
 def _canonical(span: Span) -> str:

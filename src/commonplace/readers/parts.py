@@ -121,12 +121,13 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture with its place and, where somebody wrote one, its caption."""
+    """A picture with its place, its caption where somebody wrote one, and the ``words`` that were read in it."""
 
     picture: Picture
     span: Span
     caption: str | None = None
     title: str | None = None
+    words: str | None = None
 
 
 Part = Passage | Figure

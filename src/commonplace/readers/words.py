@@ -79,7 +79,7 @@ def with_words(
     page = figure.span.page
     is_page = page is not None and figure.span.box == (0.0, 0.0, 1.0, 1.0)
     if found.count <= _PASSAGE or not is_page:  # a page's words are its passages
-        figure = replace(figure, caption=f"{figure.caption}. {words}" if figure.caption else words)
+        figure = replace(figure, words=words)
     yield figure
     if found.count > _PASSAGE:
         around = figure.span.box if page is not None else (0.0, 0.0, 1.0, 1.0)
