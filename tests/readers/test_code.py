@@ -143,7 +143,9 @@ def test_a_class_that_is_too_long_is_told_by_its_methods(code: Read) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.py", "a.c", "a.ts"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(lines=st.lists(st.sampled_from(
     ["def f(x):", "    return 1", "class A {", "class A:", "}", "", "  };", "\tint f(int a) {", "# x", "\f", "\r", "f(",
      '"""', "if (a) {", "end", "@x", "é = '日本'", "x" * 400 + "("]), max_size=30))  # fmt: skip
