@@ -158,6 +158,15 @@ def test_nothing_is_lost_or_said_twice(code: Read, name: str, lines: list[str]) 
     assert sorted(filter(str.isalnum, found)) == sorted(filter(str.isalnum, text))
 
 
+def test_a_function_that_the_tower_takes_is_one_however_full(code: Read, count: Callable[[str], int]) -> None:
+    lines: list[str] = []
+    while count("\n".join(lines)) < 225:
+        lines.append(f"    total_{len(lines)} = first + second\n" if len(lines) % 3 == 2 else "    first = second")
+    text = "def add(first, second):\n" + "\n".join(lines) + "\n"
+    assert [title for title, _ in code("a.py", text)] == ["a.add"]
+    assert len(code("a.py", text + "\n".join(lines))) > 1
+
+
 def test_deep_nesting_is_read_as_lines(code: Read) -> None:
     assert code("deep.py", "x = " + "(" * 5000 + ")" * 5000 + "\n\ndef f(x):\n    return x\n")
 

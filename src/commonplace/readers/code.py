@@ -92,7 +92,7 @@ def _told(file: File, lines: list[str], units: Sequence[_Unit]) -> Iterator[Pass
     def passage(start: int, end: int, path: Sequence[str]) -> Iterator[Passage]:
         whole = "".join(lines[start:end])
         if whole.strip():
-            yield Passage(whole, places[start], ".".join(path) or None)
+            yield Passage(whole, places[start], ".".join(path) or None, whole=True)
 
     def fits(unit: _Unit, title: str) -> bool:
         room = cutter.room(cutter.title(title))
