@@ -24,8 +24,10 @@ MAY = {
     "retrieval": {"types", "errors", "encoders", "space", "store"},
     "generation": {"types", "errors", "encoders", "readers", "space", "store", "retrieval"},
     "migrate": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval"},
+    "pages": {"types", "errors", "readers", "ingest", "store"},
     "collection": {
-        *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate")
+        *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate"),
+        "pages",
     },
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
     "export": {"errors", "encoders"},
@@ -33,7 +35,7 @@ MAY = {
         *("types", "errors", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export")
     },
     "__main__": {"cli"},
-    "__init__": {"types", "errors", "retrieval", "generation", "collection"},
+    "__init__": {"types", "errors", "retrieval", "generation", "pages", "collection"},
 }
 HEAVY = {"export": {"torch", "transformers", "sentence_transformers"}}  # rooms that nothing imports at its head
 FORBIDDEN = {"torch", "transformers", "sentence_transformers", "onnxruntime", "tensorflow", "fitz"}

@@ -107,7 +107,8 @@ class Document:
 
     ``status`` is ``ok``, ``partial`` (some of it could not be read: ``error`` says what) or ``failed``.
     ``stamp`` is the file system's word on the file and on those it shows (path, size, times), by which an
-    unchanged document is recognised without reading it.
+    unchanged document is recognised without reading it. ``metadata`` is what the file says of itself, key and value,
+    several values of a key one after the other: see :mod:`commonplace.readers.metadata`.
     """
 
     id: str
@@ -120,6 +121,14 @@ class Document:
     error: str | None = None
     stamp: str = ""
     items: int = 0
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    def stated(self) -> dict[str, list[str]]:
+        """Return the metadata by key, in order."""
+        found: dict[str, list[str]] = {}
+        for key, value in self.metadata:
+            found.setdefault(key, []).append(value)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +198,20 @@ class Filter:
 
     ``modality`` is the item's own; ``path`` a glob over the document's path (``*`` crosses folders); without ``*``,
     ``?`` or ``[`` it names a file, or everything below a folder: that one where it is absolute, else any of that
-    name. ``media_type`` is a glob such as ``image/*``.
+    name. ``media_type`` is a glob such as ``image/*``. The document's date must not be earlier than ``after`` and must
+    be earlier than ``before``, both ISO 8601 or a beginning of it (``2024``, ``2024-05``). ``stated`` asks of each key
+    for any one of its values, in whatever case, ``*`` and ``?`` standing for any characters and any one.
     """
 
     modality: Modality | None = None
     path: str | None = None
     media_type: str | None = None
+    after: str | None = None
+    before: str | None = None
+    stated: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __bool__(self) -> bool:
-        return any((self.modality, self.path, self.media_type))
+        return any((self.modality, self.path, self.media_type, self.after, self.before, self.stated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +276,7 @@ class Hit:
             "copies": [{"id": copy.id, "path": copy.document.path} for copy in self.copies],
             "span": self.item.span.dict(),
             "title": self.item.title,
+            "metadata": self.item.document.stated(),
             "text": self.item.text,
             "image": self.image,
             "arms": [arm.dict() for arm in self.arms],

@@ -101,6 +101,25 @@ def test_a_scanned_page_is_found_by_its_words(tmp_path: Path, reading_words: Rea
     assert picture.modality == "image" and picture.span.box == (0, 0, 1, 1)
 
 
+LINES = (
+    "and was recovered by Ward, who returned it five yards to the Panthers 4-yard line. Although",
+    "several players dove into the pile to attempt to recover it, Newton did not and his lack of",
+    "aggression later earned him heavy criticism. Meanwhile, Denver's offense was kept out of the",
+    "end zone for three plays, but a holding penalty on cornerback Josh Norman gave the",
+)
+
+
+def test_long_lines_of_a_scan_are_read_whole_upside_down_too(tmp_path: Path, reading_words: ReadOptions) -> None:
+    """A classifier of single lines would turn some of them over: they came out as a few scattered letters."""
+    page = written(*LINES, size=24, width=1240, height=500)
+    for name, image in (("upright", page), ("turned", page.transpose(Image.Transpose.ROTATE_180))):
+        image.save(tmp_path / f"{name}.png")
+        (passage,) = (i for i in read(tmp_path / f"{name}.png", reading_words).items if i.modality == "text")
+        asked, found = " ".join(LINES).split(), set((passage.text or "").split())
+        assert sum(word in found for word in asked) > 0.95 * len(asked), passage.text
+        assert passage.span.box is not None and (passage.span.box[1] < 0.2) is (name == "upright")
+
+
 def test_words_in_an_embedded_picture_count_there(tmp_path: Path, reading_words: ReadOptions) -> None:
     path = tmp_path / "a.docx"
     body = paragraph("Body.", inside=drawing("r1", "A note")) + paragraph("More.")

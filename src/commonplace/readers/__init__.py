@@ -16,10 +16,12 @@ from pathlib import Path
 from time import monotonic
 
 import numpy as np
+from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.readers.chunks import Chunker, chunker
 from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
+from commonplace.readers.metadata import described
 from commonplace.readers.parts import (
     Figure,
     File,
@@ -46,6 +48,7 @@ __all__ = [
     "is_offered",
     "load_picture",
     "media_type",
+    "page_of",
     "read",
     "stamp",
     "stamp_paths",
@@ -79,14 +82,39 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
         file.problems.append("nothing in it can be found: no text and no picture of any size")
     document = replace(
         document,
-        content_hash=hashlib.blake2b(file.data, digest_size=32).hexdigest(),
+        content_hash=_content_hash(file.data),
         title=_clean(file.title),
         status="partial" if file.problems else "ok",
         error=_summary(file.problems),
         stamp=render_stamp(file.watched),
         items=len(items),
+        metadata=described(file.metadata, _changed(file)),
     )
     return Reading(document, tuple(replace(item, document=document) for item in items), pictures)
+
+
+def page_of(path: str | Path, number: int | None, side: int, options: ReadOptions) -> tuple[NDArray[np.uint8], str]:
+    """Return a page of a PDF (from 1), or where ``number`` is None a picture, as it is shown, with the content hash.
+
+    RGB pixels (height, width, 3), about ``side`` on the longer side (a picture is never enlarged). Raises ReadError.
+    """
+    data = read_whole(Path(path), options.max_bytes)
+    kind = sniff(data[:HEAD], Path(path).name)
+    if kind == "application/pdf" and number is not None:
+        from commonplace.readers.pdf import page_pixels
+
+        return page_pixels(data, number, side), _content_hash(data)
+    return load_picture(data, side=side, max_pixels=options.max_pixels).pixels, _content_hash(data)
+
+
+def _content_hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def _changed(file: File) -> float | None:
+    """Return when the file itself was changed last, in seconds since 1970."""
+    size_and_times = file.watched[os.path.abspath(file.path)]
+    return size_and_times[1] / 1e9 if size_and_times else None
 
 
 def _open(name: Path, root: Path, options: ReadOptions) -> File:
