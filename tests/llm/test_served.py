@@ -168,7 +168,7 @@ def test_the_documents_commands_work_with_it(page: Path, kb: cp.Collection, mode
             capture_output=True,
             text=True,
             input="Which seal?\n",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
