@@ -25,9 +25,11 @@ MAY = {
     "generation": {"types", "errors", "encoders", "readers", "space", "store", "retrieval"},
     "migrate": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval"},
     "pages": {"types", "errors", "readers", "ingest", "store"},
+    "crops": {"types", "store"},
+    "intake": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "crops"},
     "collection": {
         *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate"),
-        "pages",
+        *("pages", "crops", "intake"),
     },
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
     "export": {"errors", "encoders"},

@@ -7,8 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.crops import Crops
 from commonplace.encoders import CrossEncoder
-from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
 from commonplace.generation import (
     PICTURES,
@@ -35,6 +34,7 @@ from commonplace.generation import (
     subject,
     wants_pictures,
 )
+from commonplace.intake import Intake, Report, named, real
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.pages import PageView, page_view
 from commonplace.retrieval import (
@@ -51,7 +51,7 @@ from commonplace.retrieval import (
 )
 from commonplace.retrieval.background import learn, learned
 from commonplace.space import Space, open_space
-from commonplace.store import Fault, LocalStore, abandoned
+from commonplace.store import Fault, LocalStore
 from commonplace.types import (
     Answer,
     Block,
@@ -63,12 +63,10 @@ from commonplace.types import (
     Modality,
     Note,
     Question,
-    ViewVectors,
-    stable_id,
 )
 
 if TYPE_CHECKING:
-    from commonplace.ingest import Batch, Source
+    pass
 
 __all__ = ["Collection", "Hits", "Report", "open_collection"]
 
@@ -76,43 +74,11 @@ log = logging.getLogger("commonplace")
 
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
-OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
-NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --again"
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
 RANKING = "ranking"  # the setting that holds how this collection is searched
-CROPS = "crops"  # folder of the pictures that were written out to be shown
 MOST_VALUES = 100  # of one key in a filter
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
-_HASH = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(slots=True)
-class Report:
-    """What an ``add`` did: how many documents it added, changed, moved, left alone, and which failed and why."""
-
-    added: int = 0
-    changed: int = 0
-    moved: int = 0
-    unchanged: int = 0
-    missing: int = 0
-    """Documents of the folders that were added whose file is gone; ``remove(missing=True)`` removes them."""
-    partial: list[tuple[str, str]] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
-    """How many files of which ending are of no type that is read."""
-    notes: list[str] = field(default_factory=list)
-    """What was left out of all of them, and what would bring it in."""
-
-    def __str__(self) -> str:
-        counts = [(self.added, "added"), (self.changed, "changed"), (self.moved, "moved")]
-        counts += [(self.unchanged, "unchanged"), (len(self.partial), "partly read"), (len(self.failed), "failed")]
-        counts += [(self.missing, "missing")]
-        parts = [f"{count} {name}" for count, name in counts if count]
-        if self.skipped:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.skipped.items()))
-            parts.append(f"{sum(self.skipped.values())} of types that are not read ({kinds})")
-        return ", ".join(parts) or "nothing to add"
 
 
 class Hits(list[Hit]):
@@ -138,6 +104,7 @@ class Collection:
     def _use(self, store: LocalStore, space: Space) -> None:
         self.store = store
         self.space = space
+        self._crops = Crops(self.folder, store)
         self.evidence = Evidence.from_bundle(learned(space, store))
         self.extractive = ExtractiveGenerator(space, self.evidence)
         self._question_means = space.means("query")
@@ -185,151 +152,13 @@ class Collection:
         had committed stays, and the next one goes on from there.
         Raises CollectionError where the collection cannot be written.
         """
-        from tqdm import tqdm
-
-        from commonplace.ingest import ATTEMPTS, Batch, Flight, Pool, ingest, walk
-        from commonplace.readers import ReadOptions, are_readable
-
-        if workers is not None and not 1 <= workers <= 256:
-            raise QuestionError(f"workers is {workers}: choose 1 to 256")
-        if ocr and not are_readable():
-            raise QuestionError("the extra for words in pictures is not here: install commonplace with the extra ocr")
-        if ocr is None:
-            ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
-        self.space.verify()
-        report = Report()
-        sources, problems, skipped = walk([Path(path) for path in paths], exclude=self.folder)
-        report.skipped = dict(skipped)
-        for path, reason in problems:
-            report.failed.append((str(path), reason))
-            log.warning("%s: %s", path, reason)
-        before = {document.id: document for document in self.store.documents()}
-        waiting = [source for source in sources if again or not self._unchanged(source, before, retry)]
-        report.unchanged = len(sources) - len(waiting)
-        options = ReadOptions(*self.space.measure, words=OCR_SECONDS if ocr else 0.0)
-        bar = tqdm(
-            total=len(sources),
-            initial=report.unchanged,
-            unit="file",
-            disable=None if progress is None else not progress,
-        )
-        if waiting:
-            pictures, count = 0, workers or min(threads(), len(waiting))
-            memory = (5 if ocr else 2) * 1024**3
-            flight = Flight(self.folder)
-            if retry:
-                flight.end([*flight.counts])
-            deaths = {source: flight.counts.get(_document_id(source.path), 0) for source in waiting}
-            fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
-            with bar, Pool(options, count, timeout=60 + 1.5 * options.words, memory=memory) as pool:
-                why = ReadError(f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry")
-                self._put(Batch(failures=[(source, why) for source in fatal]), before, report)
-                flight.end(_document_id(source.path) for source in fatal)
-                suspects = sorted((died, n) for n, died in enumerate(deaths.values()) if 0 < died < ATTEMPTS)
-                alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
-                for some in ([source for source, died in deaths.items() if not died], *alone):
-                    for batch in ingest(some, pool, bar.update):
-                        pictures += sum(len(reading.pictures) for reading in batch.readings)
-                        ids = [reading.document.id for reading in batch.readings]
-                        flight.begin(ids)
-                        self._put(batch, before, report)
-                        flight.end(ids)
-                flight.end(_document_id(source.path) for (source,) in alone)
+        intake = Intake(self.store, self.space, self.folder, self._crops, retry=retry, again=again)
+        report = intake.run(paths, workers=workers, progress=progress, ocr=ocr)
+        if report.added or report.changed or report.moved:
             learn(self.space, self.store)
             self._use(self.store, self.space)
-            if pictures and not are_readable():
-                report.notes.append(NO_OCR)
             self.store.checkpoint()
-        self._tidy()
-        report.missing = self._missing(paths)
         return report
-
-    def _missing(self, paths: Iterable[str | os.PathLike[str]]) -> int:
-        """Return how many documents below these folders have lost their file."""
-        folders = tuple(_named(path).rstrip(os.sep) + os.sep for path in paths)
-        return sum(one.path.startswith(folders) and not os.path.lexists(one.path) for one in self.store.documents())
-
-    def _put(self, batch: Batch, before: dict[str, Document], report: Report) -> None:
-        """Encode and commit one batch."""
-        from commonplace.ingest import Source
-
-        gone: list[str] = []
-        # One document by two names (a link that appeared meanwhile) is one document.
-        readings = list({reading.document.id: reading for reading in batch.readings}.values())
-        vectors = self.space.encode(readings, self.store.known) if readings else []
-        wrong = {rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))}
-        if wrong:  # by a broken model: the other documents go in
-            problem = ReadError("the model gave vectors that are not numbers for it: try another model")
-            broken = [one for one in readings if any(item.id in wrong for item in one.items)]
-            readings = [one for one in readings if one not in broken]
-            vectors = [_only(rows, {item.id for one in readings for item in one.items}) for rows in vectors]
-            paths = [Path(one.document.path) for one in broken]
-            batch.failures += [(Source(path, path.parent), problem) for path in paths]
-        for reading in readings:
-            document = reading.document
-            if document.id in before:
-                report.changed += 1
-            elif moved := self._moved_from(document):
-                gone += moved
-                report.moved += 1
-            else:
-                report.added += 1
-            if document.error:
-                report.partial.append((document.path, document.error))
-                log.warning("%s: partly read: %s", document.path, document.error)
-        if readings:
-            self._hide([*gone, *(reading.document.id for reading in readings)])
-            self.store.add(readings, vectors, instead=gone)
-        failures = []
-        for source, problem in batch.failures:
-            report.failed.append((str(source.path), str(problem)))
-            log.warning("%s: %s", source.path, problem)
-            failures.append(self._failed(source, str(problem), before))
-        if failures:
-            self.store.note(failures)
-
-    def _unchanged(self, source: Source, before: dict[str, Document], retry: bool) -> bool:
-        from commonplace.readers import stamp, stamp_paths
-
-        known = before.get(_document_id(source.path))
-        if known is None or (retry and known.status == "failed"):
-            return False
-        try:
-            return stamp(stamp_paths(known.stamp)) == known.stamp
-        except (OSError, ValueError):
-            return False
-
-    def _moved_from(self, document: Document) -> list[str]:
-        """Return the documents with the same bytes whose file is gone: this one is theirs under a new name."""
-        same = self.store.with_content(document.content_hash)
-        return [one.id for one in same if one.id != document.id and not os.path.lexists(one.path)]
-
-    def _failed(self, source: Source, reason: str, before: dict[str, Document]) -> Document:
-        """Return the row for a file that could not be read; an earlier good reading of it stays findable."""
-        from commonplace.readers import media_type, stamp
-
-        try:
-            mark = stamp([source.path])
-        except OSError:
-            mark = ""
-        known = before.get(_document_id(source.path))
-        if known is not None:
-            if known.items:
-                reason += "; what was read of it before is kept"
-            return replace(known, status="failed", error=reason, stamp=mark)
-        try:
-            kind = media_type(source.path)
-        except (OSError, ReadError):
-            kind = None
-        return Document(
-            _document_id(source.path),
-            _real(source.path).as_uri(),
-            _named(source.path),
-            kind or "application/octet-stream",
-            status="failed",
-            error=reason,
-            stamp=mark,
-        )
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
         """Remove documents by path (a folder: everything below it) or id, with all that was theirs.
@@ -343,25 +172,10 @@ class Collection:
             if not str(name):
                 raise QuestionError("a name to remove is empty: say which document or folder")
             ids += [one.id for one in _called(name, documents)]
-        self._hide(ids)
+        self._crops.hide(ids)
         count = self.store.remove(dict.fromkeys(ids))
-        self._tidy()
+        self._crops.tidy()
         return count
-
-    def _hide(self, ids: Iterable[str]) -> None:
-        """Remove the crops of these documents' pictures, before the documents: nobody may be killed in between."""
-        for picture in self.store.pictures(ids):
-            (self.folder / CROPS / f"{picture}.jpg").unlink(missing_ok=True)
-
-    def _tidy(self) -> None:
-        """Remove the crops that were written out to be shown and whose picture the collection no longer holds."""
-        for file in (self.folder / CROPS).glob("*.jpg"):
-            if _HASH.fullmatch(file.stem) and self.store.thumbnail(file.stem) is None:
-                file.unlink(missing_ok=True)
-        for left in abandoned(self.folder / CROPS):
-            left.unlink(missing_ok=True)
-        with suppress(OSError):  # not there, or not empty
-            (self.folder / CROPS).rmdir()
 
     # --- the road out ----------------------------------------------------------------------------------------
 
@@ -509,7 +323,7 @@ class Collection:
             raise QuestionError("the question is empty: say which question the item answers")
         if self.store.item(item) is None:
             raise QuestionError(f"no item of this collection has the id {item}: take it from `search --json`")
-        self.store.label(question.text or "", _named(image) if image is not None else "", item, good)
+        self.store.label(question.text or "", named(image) if image is not None else "", item, good)
 
     def labels(self) -> list[tuple[str | None, str | None, str, bool]]:
         """Return the thumbs: words, path of the picture, item id, whether it was up; without items that are gone."""
@@ -584,7 +398,9 @@ class Collection:
         ]
         if reranker is not None:
             hits = rerank(reranker, asked.words or "", hits)
-        return Hits((replace(hit, image=self._show(hit.item)) for hit in hits[:k] if hit.confidence >= least), notes)
+        return Hits(
+            (replace(hit, image=self._crops.show(hit.item)) for hit in hits[:k] if hit.confidence >= least), notes
+        )
 
     def _reranker(self, asked: str | os.PathLike[str] | Reranker | None) -> Reranker | None:
         """Return the reranker by name, the cross-encoder in a folder (loaded once), or the one that was given."""
@@ -624,33 +440,6 @@ class Collection:
         if shown is None:
             raise QuestionError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
         return HeatMap.of(_pixels(hit.image), asked.words, shown[: self.space.bundle.dim], self.space.image.encode)
-
-    def _show(self, item: Item) -> str | None:
-        """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
-        if item.picture is None:
-            return None
-        document = item.document
-        if document.media_type.startswith("image/") and os.path.exists(document.path):
-            return str(document.path)
-        path = self.folder / CROPS / f"{item.picture}.jpg"
-        thumbnail = self.store.thumbnail(item.picture)
-        if thumbnail is None:
-            return None
-        if not _is(path, thumbnail):
-            beside = path.with_suffix(f".{os.getpid()}.part")
-            try:
-                path.parent.mkdir(exist_ok=True)
-                with beside.open("wb") as file:
-                    file.write(thumbnail)
-                    file.flush()
-                    os.fsync(file.fileno())
-                beside.replace(path)
-            except OSError as problem:
-                log.warning("the picture %s could not be written out (%s)", path, problem.strerror)
-                with suppress(OSError):
-                    beside.unlink(missing_ok=True)
-                return None
-        return str(path.resolve())
 
     # --- what there is ---------------------------------------------------------------------------------------
 
@@ -724,24 +513,17 @@ class Collection:
         except ModelError as problem:
             what, _, remedy = str(problem).rpartition(": ")
             faults.insert(0, Fault(what, 1, remedy))
-        crops = [file for file in (self.folder / CROPS).glob("*.jpg") if _HASH.fullmatch(file.stem)]
-        wrong = [file for file in crops if not _is(file, self.store.thumbnail(file.stem) or b"")]
-        if wrong:
-            what = f"pictures written out that are not what the collection holds ({wrong[0].name})"
-            faults.append(Fault(what, len(wrong), "written again when they are shown next", repair))
-        for file in wrong if repair else ():
-            file.unlink(missing_ok=True)
-        return faults
+        return [*faults, *self._crops.check(repair=repair)]
 
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write the collection into one new file, while it is used; return its bytes."""
-        return self.store.backup(_real(file))
+        return self.store.backup(real(file))
 
     def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
         """Take the contents of a backup; where there are documents already, ``replace`` must say so."""
-        self._hide(one.id for one in self.store.documents())
-        self.store.restore(_real(file), replace=replace)
-        self._tidy()
+        self._crops.hide(one.id for one in self.store.documents())
+        self.store.restore(real(file), replace=replace)
+        self._crops.tidy()
 
     def compact(self) -> int:
         """Give back the room of what was removed, and leave no trace of it; return the bytes gained.
@@ -793,7 +575,7 @@ def open_collection(
     model, VersionError where it was made by a newer version, ModelError where there is no such model or its bundle
     cannot be read.
     """
-    path = _real(folder)
+    path = real(folder)
     chosen = model_for(path, model)
     space = open_space(chosen)
     try:
@@ -806,41 +588,12 @@ def open_collection(
 
 def _called(name: str | os.PathLike[str], documents: Iterable[Document]) -> list[Document]:
     """Return the documents with this path or id, or below this folder. Raises CollectionError where there are none."""
-    path = _named(name)
+    path = named(name)
     below = path.rstrip(os.sep) + os.sep
     found = [one for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)]
     if not found:
         raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
     return found
-
-
-def _is(path: Path, content: bytes) -> bool:
-    """Return whether a file holds just this."""
-    try:
-        return path.read_bytes() == content
-    except OSError:
-        return False
-
-
-def _real(path: str | os.PathLike[str]) -> Path:
-    """Return the path with every link resolved: what a document's id and URI are made from."""
-    return Path(os.path.realpath(os.path.expanduser(path)))
-
-
-def _named(path: str | os.PathLike[str]) -> str:
-    """Return the absolute path as the user knows it, links and all: what a document shows."""
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def _document_id(path: Path) -> str:
-    return stable_id(_real(path).as_uri())
-
-
-def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:
-    """Return the rows of these items."""
-    kept = [n for n, item in enumerate(rows.item_ids) if item in items]
-    items_of, views = (tuple(names[n] for n in kept) for names in (rows.item_ids, rows.views))
-    return ViewVectors(rows.partition, items_of, views, rows.vectors[kept])
 
 
 def _filter(
@@ -857,7 +610,7 @@ def _filter(
         raise QuestionError("a filter is empty: leave it out, or say what it allows")
     if path and not any(mark in path for mark in "*?["):
         # A name that exists here is that file or folder; any other is looked for anywhere in a path.
-        path = _named(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
+        path = named(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
     stated = {
         key.casefold(): tuple(dict.fromkeys([values] if isinstance(values, str) else values))
         for key, values in (where or {}).items()

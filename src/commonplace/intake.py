@@ -1,0 +1,248 @@
+"""From paths to committed documents: what an ``add`` does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from commonplace.crops import Crops
+from commonplace.encoders.runtime import threads
+from commonplace.errors import QuestionError, ReadError
+from commonplace.space import Space
+from commonplace.store import LocalStore
+from commonplace.types import Document, ViewVectors, stable_id
+
+if TYPE_CHECKING:
+    from commonplace.ingest import Batch, Source
+
+__all__ = ["Intake", "Report", "named", "real"]
+
+log = logging.getLogger("commonplace")
+
+OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
+NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --again"
+
+
+@dataclass(slots=True)
+class Report:
+    """What an ``add`` did: how many documents it added, changed, moved, left alone, and which failed and why."""
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    unchanged: int = 0
+    missing: int = 0
+    """Documents of the folders that were added whose file is gone; ``remove(missing=True)`` removes them."""
+    partial: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    """How many files of which ending are of no type that is read."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out of all of them, and what would bring it in."""
+
+    def __str__(self) -> str:
+        counts = [(self.added, "added"), (self.changed, "changed"), (self.moved, "moved")]
+        counts += [(self.unchanged, "unchanged"), (len(self.partial), "partly read"), (len(self.failed), "failed")]
+        counts += [(self.missing, "missing")]
+        parts = [f"{count} {name}" for count, name in counts if count]
+        if self.skipped:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.skipped.items()))
+            parts.append(f"{sum(self.skipped.values())} of types that are not read ({kinds})")
+        return ", ".join(parts) or "nothing to add"
+
+
+class Intake:
+    """One ``add`` to the collection in ``folder``; see :meth:`commonplace.Collection.add` for what it promises.
+
+    ``retry`` reads files again that failed before, ``again`` all of them.
+    """
+
+    def __init__(
+        self, store: LocalStore, space: Space, folder: Path, crops: Crops, *, retry: bool = False, again: bool = False
+    ) -> None:
+        self._store = store
+        self._space = space
+        self._folder = folder
+        self._crops = crops
+        self._retry = retry
+        self._again = again
+        self._before = {document.id: document for document in store.documents()}
+        self.report = Report()
+
+    def run(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        workers: int | None = None,
+        progress: bool | None = None,
+        ocr: bool | None = None,
+    ) -> Report:
+        """Read, embed and commit what is new or changed; return what was done."""
+        from tqdm import tqdm
+
+        from commonplace.ingest import ATTEMPTS, Batch, Flight, Pool, ingest, walk
+        from commonplace.readers import ReadOptions, are_readable
+
+        if workers is not None and not 1 <= workers <= 256:
+            raise QuestionError(f"workers is {workers}: choose 1 to 256")
+        if ocr and not are_readable():
+            raise QuestionError("the extra for words in pictures is not here: install commonplace with the extra ocr")
+        if ocr is None:
+            ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
+        self._space.verify()
+        report = self.report
+        sources, problems, skipped = walk([Path(path) for path in paths], exclude=self._folder)
+        report.skipped = dict(skipped)
+        for path, reason in problems:
+            report.failed.append((str(path), reason))
+            log.warning("%s: %s", path, reason)
+        waiting = [source for source in sources if self._again or not self._unchanged(source)]
+        report.unchanged = len(sources) - len(waiting)
+        options = ReadOptions(*self._space.measure, words=OCR_SECONDS if ocr else 0.0)
+        bar = tqdm(
+            total=len(sources),
+            initial=report.unchanged,
+            unit="file",
+            disable=None if progress is None else not progress,
+        )
+        if waiting:
+            pictures, count = 0, workers or min(threads(), len(waiting))
+            memory = (5 if ocr else 2) * 1024**3
+            flight = Flight(self._folder)
+            if self._retry:
+                flight.end([*flight.counts])
+            deaths = {source: flight.counts.get(document_id(source.path), 0) for source in waiting}
+            fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
+            with bar, Pool(options, count, timeout=60 + 1.5 * options.words, memory=memory) as pool:
+                why = ReadError(f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry")
+                self._put(Batch(failures=[(source, why) for source in fatal]))
+                flight.end(document_id(source.path) for source in fatal)
+                suspects = sorted((died, n) for n, died in enumerate(deaths.values()) if 0 < died < ATTEMPTS)
+                alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
+                for some in ([source for source, died in deaths.items() if not died], *alone):
+                    for batch in ingest(some, pool, bar.update):
+                        pictures += sum(len(reading.pictures) for reading in batch.readings)
+                        ids = [reading.document.id for reading in batch.readings]
+                        flight.begin(ids)
+                        self._put(batch)
+                        flight.end(ids)
+                flight.end(document_id(source.path) for (source,) in alone)
+            if pictures and not are_readable():
+                report.notes.append(NO_OCR)
+        self._crops.tidy()
+        report.missing = self._missing(paths)
+        return report
+
+    def _missing(self, paths: Iterable[str | os.PathLike[str]]) -> int:
+        """Return how many documents below these folders have lost their file."""
+        folders = tuple(named(path).rstrip(os.sep) + os.sep for path in paths)
+        return sum(one.path.startswith(folders) and not os.path.lexists(one.path) for one in self._store.documents())
+
+    def _put(self, batch: Batch) -> None:
+        """Encode and commit one batch."""
+        from commonplace.ingest import Source
+
+        gone: list[str] = []
+        # One document by two names (a link that appeared meanwhile) is one document.
+        readings = list({reading.document.id: reading for reading in batch.readings}.values())
+        vectors = self._space.encode(readings, self._store.known) if readings else []
+        wrong = {rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))}
+        if wrong:  # by a broken model: the other documents go in
+            problem = ReadError("the model gave vectors that are not numbers for it: try another model")
+            broken = [one for one in readings if any(item.id in wrong for item in one.items)]
+            readings = [one for one in readings if one not in broken]
+            vectors = [_only(rows, {item.id for one in readings for item in one.items}) for rows in vectors]
+            paths = [Path(one.document.path) for one in broken]
+            batch.failures += [(Source(path, path.parent), problem) for path in paths]
+        for reading in readings:
+            document = reading.document
+            if document.id in self._before:
+                self.report.changed += 1
+            elif moved := self._moved_from(document):
+                gone += moved
+                self.report.moved += 1
+            else:
+                self.report.added += 1
+            if document.error:
+                self.report.partial.append((document.path, document.error))
+                log.warning("%s: partly read: %s", document.path, document.error)
+        if readings:
+            self._crops.hide([*gone, *(reading.document.id for reading in readings)])
+            self._store.add(readings, vectors, instead=gone)
+        failures = []
+        for source, problem in batch.failures:
+            self.report.failed.append((str(source.path), str(problem)))
+            log.warning("%s: %s", source.path, problem)
+            failures.append(self._failed(source, str(problem)))
+        if failures:
+            self._store.note(failures)
+
+    def _unchanged(self, source: Source) -> bool:
+        from commonplace.readers import stamp, stamp_paths
+
+        known = self._before.get(document_id(source.path))
+        if known is None or (self._retry and known.status == "failed"):
+            return False
+        try:
+            return stamp(stamp_paths(known.stamp)) == known.stamp
+        except (OSError, ValueError):
+            return False
+
+    def _moved_from(self, document: Document) -> list[str]:
+        """Return the documents with the same bytes whose file is gone: this one is theirs under a new name."""
+        same = self._store.with_content(document.content_hash)
+        return [one.id for one in same if one.id != document.id and not os.path.lexists(one.path)]
+
+    def _failed(self, source: Source, reason: str) -> Document:
+        """Return the row for a file that could not be read; an earlier good reading of it stays findable."""
+        from commonplace.readers import media_type, stamp
+
+        try:
+            mark = stamp([source.path])
+        except OSError:
+            mark = ""
+        known = self._before.get(document_id(source.path))
+        if known is not None:
+            if known.items:
+                reason += "; what was read of it before is kept"
+            return replace(known, status="failed", error=reason, stamp=mark)
+        try:
+            kind = media_type(source.path)
+        except (OSError, ReadError):
+            kind = None
+        return Document(
+            document_id(source.path),
+            real(source.path).as_uri(),
+            named(source.path),
+            kind or "application/octet-stream",
+            status="failed",
+            error=reason,
+            stamp=mark,
+        )
+
+
+def real(path: str | os.PathLike[str]) -> Path:
+    """Return the path with every link resolved: what a document's id and URI are made from."""
+    return Path(os.path.realpath(os.path.expanduser(path)))
+
+
+def named(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path as the user knows it, links and all: what a document shows."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def document_id(path: Path) -> str:
+    return stable_id(real(path).as_uri())
+
+
+def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:
+    """Return the rows of these items."""
+    kept = [n for n, item in enumerate(rows.item_ids) if item in items]
+    items_of, views = (tuple(names[n] for n in kept) for names in (rows.item_ids, rows.views))
+    return ViewVectors(rows.partition, items_of, views, rows.vectors[kept])
