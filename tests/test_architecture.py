@@ -29,13 +29,17 @@ MAY = {
     },
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
     "export": {"errors", "encoders"},
+    "training": {"types", "errors", "readers", "encoders", "space", "retrieval", "evaluation", "export"},
     "cli": {
-        *("types", "errors", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export")
+        *("types", "errors", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export"),
+        "training",
     },
     "__main__": {"cli"},
     "__init__": {"types", "errors", "retrieval", "generation", "collection"},
 }
-HEAVY = {"export": {"torch", "transformers", "sentence_transformers"}}  # rooms that nothing imports at its head
+HEAVY = dict.fromkeys(
+    ("export", "training"), {"torch", "transformers", "sentence_transformers"}
+)  # rooms that nothing imports at its head
 FORBIDDEN = {"torch", "transformers", "sentence_transformers", "onnxruntime", "tensorflow", "fitz"}
 LAZY = {"generation/local.py"}  # may import them inside a function: an extra that the user chose
 
