@@ -144,6 +144,12 @@ class TextTower:
         np.add.at(total, owners, unit(pooled) * lengths[:, None])
         return unit(total)
 
+    def ids(self, texts: Sequence[str], role: Role = "document") -> list[list[int]]:
+        """Return the token ids of each text's first window."""
+        prefix = self._spec["prefix"][role]
+        found = self._tokenizer.encode_batch([prefix + text for text in texts])
+        return [[one.ids[i] for i in self._windows(one)[0]] for one in found]
+
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """Return the vectors of each text's own tokens, before pooling: no special tokens, no prefix.
 
@@ -254,14 +260,14 @@ class ImageTower:
     @cached_property
     def _graph(self) -> Graph:
         path = self._folder / self._spec["file"]
-        return Graph(path, self._spec["output"], inputs=[self._spec["input"]], prepare=self._normalise_inside)
+        return Graph(path, self._spec["output"], inputs=[self._spec["input"]], prepare=self.normalise_inside)
 
     @cached_property
     def _head(self) -> Graph | None:
         head = self._spec.get("head")
         return Graph(self._folder / head["file"], head["output"]) if head else None
 
-    def _normalise_inside(self, model: Any) -> Any:
+    def normalise_inside(self, model: Any) -> Any:
         """Let the graph take uint8 (batch, height, width, 3): scaling and layout cost less there than in NumPy."""
         ov = openvino()
         steps = ov.preprocess.PrePostProcessor(model)
@@ -298,7 +304,7 @@ class ImageTower:
         """Return the tower's own features before the projection head, shape (n, features)."""
         name = self._spec["input"]
         batches = [
-            {name: np.stack([self._fit(picture) for picture in pictures[i : i + BATCH_PICTURES]])}
+            {name: np.stack([self.fit(picture) for picture in pictures[i : i + BATCH_PICTURES]])}
             for i in range(0, len(pictures), BATCH_PICTURES)
         ]
         return np.concatenate(self._graph.map(batches, lambda output, _: self._pool(output)))
@@ -315,7 +321,7 @@ class ImageTower:
             f"the bundle asks for pooling {pooling!r}, which this version does not know: upgrade commonplace"
         )
 
-    def _fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the picture in the tower's size: squashed, or cropped or padded about its centre; ``shortest``:
         the shorter side brought to ``edge`` pixels and the centre cut out, as most towers were trained."""
         height, width = self._size

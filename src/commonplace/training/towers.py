@@ -1,0 +1,304 @@
+"""A bundle's towers in PyTorch, the last layers of both trainable, and what their frozen layers make of the pairs.
+
+Frozen layers run once over every picture and caption, on the runtime that will serve the model, and what they make is
+kept on disk: training then costs only what is trained, on a processor as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from commonplace.encoders.bundle import Bundle, ImageTower, TextTower
+from commonplace.encoders.runtime import Graph as Runtime
+from commonplace.errors import TrainingError
+from commonplace.training.graph import Graph
+
+__all__ = ["ALL", "Captions", "Shown", "Texts", "Pictures", "seen", "tally"]
+
+ALL = 1 << 16
+"""As many layers as any tower has."""
+BATCH_TEXTS, BATCH_PICTURES = 64, 16
+
+Tick = Callable[[int], object]
+
+
+# --- texts ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Captions:
+    """Captions as token ids, and what the frozen layers made of each token: (tokens, ...) by value, in 16 bits."""
+
+    ids: list[NDArray[np.int64]]
+    starts: NDArray[np.int64]
+    values: dict[str, NDArray[np.float16]]
+
+    def batch(self, rows: Sequence[int], pad: int, least: int, left: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return ids and mask (rows, tokens) and the frozen layers' values (rows, tokens, ...), padded."""
+        width = max(least, max(len(self.ids[row]) for row in rows))
+        ids = np.full((len(rows), width), pad, np.int64)
+        mask = np.zeros((len(rows), width), np.int64)
+        values = {name: np.zeros((len(rows), width, *kept.shape[1:]), np.float32) for name, kept in self.values.items()}
+        for at, row in enumerate(rows):
+            size, start = len(self.ids[row]), int(self.starts[row])
+            place = slice(width - size, width) if left else slice(size)
+            ids[at, place], mask[at, place] = self.ids[row], 1
+            for name, kept in self.values.items():
+                values[name][at, place] = kept[start : start + size]
+        return torch.from_numpy(ids), torch.from_numpy(mask), {k: torch.from_numpy(v) for k, v in values.items()}
+
+
+class Texts(nn.Module):  # type: ignore[misc]
+    """The text tower, its last ``layers`` trainable: captions in, unit rows (B, D) out."""
+
+    def __init__(self, bundle: Bundle, layers: int, rank: int = 0) -> None:
+        super().__init__()
+        if not isinstance(bundle.text, TextTower):
+            raise TrainingError(f"the model {bundle.name} has no text tower here that could be trained: choose another")
+        self.tower, self.spec = bundle.text, bundle.spec["towers"]["text"]
+        self.file = bundle.folder / self.spec["file"]
+        self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        self.frontier = self.graph.frontier([self.graph.output])
+        self.left = self.spec.get("pad_side") == "left"
+        self.least = int(self.spec.get("pad_to", 0))
+        if not self._by_token():
+            self.frontier = []
+
+    def _by_token(self) -> bool:
+        """Return whether all that the frozen layers hand on is one row a token: (B, T, ...), and only T varies."""
+        if self.least:  # always as many tokens, all of them seen
+            return False
+        shapes = []
+        for width in (16, 24):
+            ids = torch.ones(2, width, dtype=torch.int64)
+            with torch.no_grad():
+                shapes.append([tuple(one.shape) for one in self.graph(self._given(ids, ids), self.frontier)])
+        return all(a[:2] == (2, 16) and b[:2] == (2, 24) and a[2:] == b[2:] for a, b in zip(*shapes, strict=True))
+
+    def _given(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        names, found = self.spec["inputs"], {}
+        for kind, value in (("ids", ids), ("mask", mask), ("types", torch.zeros_like(ids))):
+            if names.get(kind):
+                found[names[kind]] = value
+        return found
+
+    def forward(self, ids: Tensor, mask: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        (states,) = self.graph({**self._given(ids, mask), **values}, [self.graph.output])  # (B, T, D), or (B, D)
+        return F.normalize(pooled(states.float(), mask, self.spec["pooling"]), dim=-1)  # (B, D)
+
+    def freeze(self, captions: Sequence[str], folder: Path, tick: Tick = lambda _: None) -> Captions:
+        """Return the captions with what the frozen layers make of them, kept in ``folder``."""
+        ids = [np.asarray(one, np.int64) for one in self.tower.ids(captions, "query")]
+        starts = np.cumsum([0, *map(len, ids)])
+        if not self.frontier:
+            tick(len(ids))
+            return Captions(ids, starts, {})
+
+        def make(part: Path, prefix: Runtime) -> None:
+            kept: dict[str, Any] = {}
+            order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+            for first in range(0, len(ids), BATCH_TEXTS):
+                rows = order[first : first + BATCH_TEXTS]
+                tokens, mask, _ = Captions(ids, starts, {}).batch(rows, self.spec["pad_id"], self.least, self.left)
+                given = {k: v.numpy() for k, v in self._given(tokens, mask).items() if k in prefix.inputs}
+                for at, found in enumerate(prefix.several(given, self.frontier)):
+                    if at not in kept:
+                        shape = (int(starts[-1]), *found.shape[2:])
+                        kept[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", np.float16, shape)
+                    for one, row in zip(found, rows, strict=True):
+                        size = len(ids[row])
+                        kept[at][starts[row] : starts[row] + size] = one[-size:] if self.left else one[:size]
+                tick(len(rows))
+
+        values = _kept(folder, "texts", [str(self.file), *captions], self.graph, self.frontier, make, None)
+        return Captions(ids, starts, values)
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Return one row a text (B, D) of its tokens' states (B, T, D), as the runtime pools them."""
+    if pooling == "none":
+        return states
+    every = torch.arange(len(states), device=states.device)
+    if pooling == "cls":
+        return states[every, mask.argmax(1)]
+    if pooling == "last":
+        return states[every, mask.shape[1] - 1 - mask.flip(1).argmax(1)]
+    if pooling == "max":
+        return states.masked_fill(mask[..., None] == 0, float("-inf")).amax(1)
+    weights = mask[..., None].to(states.dtype)  # (B, T, 1)
+    return (states * weights).sum(1) / weights.sum(1)
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Shown:
+    """What the frozen layers made of pictures: (views, pictures, ...) by value, in 16 bits; ``whole`` is the shape of
+    the pixels that a picture had."""
+
+    values: dict[str, NDArray[Any]]
+    whole: tuple[int, ...]
+
+    def batch(self, rows: Sequence[int], views: Sequence[int]) -> dict[str, Tensor]:
+        """Return the values (rows, ...) of pictures, each in one of its views; sorted reads are kind to a disk."""
+        found = {}
+        for name, kept in self.values.items():
+            value = torch.from_numpy(np.stack([kept[v, r] for v, r in zip(views, rows, strict=True)]))
+            found[name] = value if value.dtype == torch.uint8 else value.float()
+        return found
+
+
+class Pictures(nn.Module):  # type: ignore[misc]
+    """The image tower, its last ``layers`` trainable, and its head: what was kept of pictures in; unit rows (B, D),
+    and tokens of the picture (B, T, C) by value, out.
+
+    ``dropout`` is the share of features that the head does not see while it is trained.
+    """
+
+    def __init__(self, bundle: Bundle, layers: int, rank: int = 0, dropout: float = 0.0) -> None:
+        super().__init__()
+        if bundle.image is None:
+            raise TrainingError(f"the model {bundle.name} has no image tower: choose another")
+        self.tower, self.spec = bundle.image, bundle.spec["towers"]["image"]
+        self.file, self.dropout = bundle.folder / self.spec["file"], dropout
+        self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        head = self.spec.get("head")
+        self.head = Graph(bundle.folder / head["file"], head["output"], ALL) if head else None
+        height, width = self.spec["size"]
+        self.shape = (3, height, width)
+        self.seen = self._tokens()
+        self.frontier = self.graph.frontier([self.graph.output, *self.seen])
+
+    def _tokens(self) -> list[str]:
+        """Return the values that show a picture part by part: the last tokens, or the last maps, of the tower."""
+        with torch.no_grad():
+            names = list(dict.fromkeys(name for node in self.graph._nodes for name in node.output))
+            plan = [n for n in names if n not in self.graph._constants and self.graph.depth[self.graph._maker[n]] >= 0]
+            given = {self.spec["input"]: torch.zeros(2, *self.shape)}
+            shapes = {n: v.shape for n, v in zip(plan, self.graph(given, plan), strict=True) if v.is_floating_point()}
+        rows = [n for n, shape in shapes.items() if len(shape) == 3 and shape[0] == 2 and shape[1] > 1]
+        if rows:
+            return rows[-1:]
+        maps = [n for n, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1]
+        last = [n for n in maps if self.graph.depth[self.graph._maker[n]] == 0 and not self._feeds(n, set(maps))]
+        if not (last or maps):
+            raise TrainingError("the image tower has no map of its picture that a decoder could look at: choose another")
+        return last or maps[-1:]
+
+    def _feeds(self, name: str, others: set[str]) -> bool:
+        return any(name in node.input and set(node.output) & others for node in self.graph._nodes)
+
+    def forward(self, values: Mapping[str, Tensor], tokens: bool = True) -> tuple[Tensor, list[Tensor]]:
+        B = len(next(iter(values.values())))
+        given = dict(values)
+        pixels = given.get(self.spec["input"])
+        if pixels is None:  # only its shape is asked for
+            given[self.spec["input"]] = next(iter(values.values())).new_empty(1).expand(B, *self.shape)
+        else:
+            mean, std = (pixels.new_tensor(self.spec[name], dtype=torch.float32) for name in ("mean", "std"))
+            given[self.spec["input"]] = ((pixels.float() * self.spec["scale"] - mean) / std).permute(0, 3, 1, 2)
+        x, *seen = self.graph(given, [self.graph.output, *(self.seen if tokens else ())])
+        x = x.mean(1) if self.spec["pooling"] == "mean" else x[:, 0] if self.spec["pooling"] == "cls" else x.flatten(1)
+        if self.head is not None:
+            x = F.dropout(x, self.dropout, self.training)  # (B, F)
+            (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
+        seen = [one.flatten(2).transpose(1, 2) if one.ndim == 4 else one for one in seen]  # (B, T, C)
+        return F.normalize(x.float(), dim=-1), seen  # (B, D)
+
+    def freeze(
+        self,
+        names: Sequence[str],
+        load: Callable[[int], Sequence[NDArray[np.uint8]]],
+        views: int,
+        folder: Path,
+        tick: Tick = lambda _: None,
+    ) -> Shown:
+        """Return what the frozen layers make of pictures, kept in ``folder`` under their ``names`` (digests).
+
+        ``load(row)`` returns a picture's views (height, width, 3).
+        """
+        frontier = self.frontier or [self.spec["input"]]
+
+        def make(part: Path, prefix: Runtime | None) -> None:
+            kept: dict[str, Any] = {}
+            for first in range(0, len(names), BATCH_PICTURES):
+                rows = range(first, min(first + BATCH_PICTURES, len(names)))
+                loaded = [load(row) for row in rows]
+                for view in range(views):
+                    pixels = np.stack([self.tower.fit(one[view]) for one in loaded])
+                    found = prefix.several({self.spec["input"]: pixels}, frontier) if prefix else [pixels]
+                    for at, value in enumerate(found):
+                        if at not in kept:
+                            kind = np.float16 if prefix else np.uint8
+                            shape = (views, len(names), *value.shape[1:])
+                            kept[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", kind, shape)
+                        kept[at][view, rows.start : rows.stop] = np.clip(value, -65504, 65504) if prefix else value
+                tick(len(rows))
+
+        key = [str(self.file), str(views), *names]
+        values = _kept(folder, "pictures", key, self.graph, self.frontier, make, self.tower, frontier)
+        return Shown(values, self.shape)
+
+
+def seen(pixels: NDArray[np.uint8], name: str, views: int) -> list[NDArray[np.uint8]]:
+    """Return a picture as it is and ``views`` - 1 random crops of it (half of it or more), every other one mirrored:
+    the same for a ``name`` in every run."""
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    found, image = [pixels], Image.fromarray(pixels)
+    for view in range(1, views):
+        draw = np.random.default_rng([view, *name.encode()])
+        area, aspect = draw.uniform(0.5, 1.0), math.exp(draw.uniform(-0.3, 0.3))
+        w, h = min(1.0, math.sqrt(area * aspect)) * width, min(1.0, math.sqrt(area / aspect)) * height
+        left, top = draw.uniform(0, width - w), draw.uniform(0, height - h)
+        crop = image.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + w, top + h))
+        found.append(np.asarray(crop)[:, :: -1 if view % 2 else 1])
+    return found
+
+
+def _kept(
+    folder: Path, kind: str, key: Sequence[str], graph: Graph, frontier: Sequence[str],
+    make: Callable[[Path, Any], None], image: ImageTower | None, names: Sequence[str] | None = None,
+) -> dict[str, NDArray[Any]]:  # fmt: skip
+    """Return arrays by value, made once: written beside and renamed."""
+    names = list(names or frontier)
+    digest = hashlib.blake2b(json.dumps([list(key), names]).encode(), digest_size=8).hexdigest()
+    place = folder / f"{kind}-{digest}"
+    if not place.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{kind}.", dir=folder))
+        try:
+            prefix = None
+            if frontier:
+                graph.save(part / "prefix.onnx", frontier)
+                prepare = image.normalise_inside if image is not None else None
+                prefix = Runtime(part / "prefix.onnx", frontier[0], prepare=prepare)
+            make(part, prefix)
+            (part / "prefix.onnx").unlink(missing_ok=True)
+            part.rename(place)
+        except OSError as problem:
+            raise TrainingError(f"{folder} cannot be written ({problem.strerror}): make room, then again") from problem
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return {name: np.load(place / f"{at}.npy", mmap_mode="r") for at, name in enumerate(names)}
+
+
+def tally(module: nn.Module) -> int:
+    """Return how many numbers are trained."""
+    return sum(one.numel() for one in module.parameters() if one.requires_grad)
