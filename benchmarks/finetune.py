@@ -29,12 +29,12 @@ import evaluate
 
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.readers import load_picture
-from commonplace.training.finetune import Material, Model, Recipe, Trainer
+from commonplace.training.joint import Material, Model, Recipe, Trainer
 from commonplace.training.towers import seen, tally
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 WORK = data.WORK / "finetune"
-RECIPE = Recipe(epochs=10, batch=300, chunk=300, text_layers=4, image_layers=2, views=2)
+RECIPE = Recipe(epochs=10, batch=300, chunk=300, text_layers=4, image_layers=2, views=2, width=128)
 WEIGHTS = (0.0, 0.1, 0.5, 1.0, 2.0)
 SEEDS = 3
 BANK = 2000
@@ -57,6 +57,10 @@ def held() -> data.Captioned:
     first = len(dev.paths) - data.HELD
     rows = [j for j, row in enumerate(dev.owner) if row >= first]
     return data.Captioned(dev.paths[first:], [dev.captions[j] for j in rows], [dev.owner[j] - first for j in rows])
+
+
+def named(recipe: Recipe) -> str:
+    return f"weight-{recipe.generation:g}-epochs-{recipe.epochs}-seed-{recipe.seed}"
 
 
 class Splits:
@@ -96,7 +100,7 @@ def judge(trainer: Trainer, split: Material, banks: tuple[Floats, Floats] | None
 def run(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     """Train once; return losses, dev by epoch, and test of the epoch that dev chose."""
     model = Model(Bundle(DEFAULT_BUNDLE), recipe, splits.train.captions)
-    folder = WORK / f"weight-{recipe.generation:g}-seed-{recipe.seed}"
+    folder = WORK / named(recipe)
     trainer = Trainer(model, recipe, splits.train, folder, "cpu")
     epochs: list[dict[str, Any]] = []
     best: dict[str, Any] = {"score": -1.0}
@@ -166,9 +170,10 @@ def main() -> None:
         return
     for weight in options.weights:
         for seed in options.seeds if options.seeds is not None else (0,):
-            file = place / f"weight-{weight:g}-seed-{seed}.json"
+            one = replace(recipe, generation=weight, seed=seed)
+            file = place / f"{named(one)}.json"
             if not file.exists():
-                file.write_text(json.dumps(run(replace(recipe, generation=weight, seed=seed), splits)))
+                file.write_text(json.dumps(run(one, splits)))
 
 
 if __name__ == "__main__":

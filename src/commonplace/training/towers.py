@@ -32,6 +32,7 @@ __all__ = ["ALL", "Captions", "Shown", "Texts", "Pictures", "seen", "tally"]
 ALL = 1 << 16
 """As many layers as any tower has."""
 BATCH_TEXTS, BATCH_PICTURES = 64, 16
+GRID = 4  # parts of a map, each way, that the decoder looks at: more cost more than they tell
 
 Tick = Callable[[int], object]
 
@@ -165,7 +166,7 @@ class Shown:
 
 class Pictures(nn.Module):  # type: ignore[misc]
     """The image tower, its last ``layers`` trainable, and its head: what was kept of pictures in; unit rows (B, D),
-    and tokens of the picture (B, T, C) by value, out.
+    and tokens of the picture (B, P, C) by value, out.
 
     ``dropout`` is the share of features that the head does not see while it is trained.
     """
@@ -217,7 +218,7 @@ class Pictures(nn.Module):  # type: ignore[misc]
         if self.head is not None:
             x = F.dropout(x, self.dropout, self.training)  # (B, F)
             (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
-        seen = [one.flatten(2).transpose(1, 2) if one.ndim == 4 else one for one in seen]  # (B, T, C)
+        seen = [_parts(one) for one in seen]  # (B, P, C)
         return F.normalize(x.float(), dim=-1), seen  # (B, D)
 
     def freeze(
@@ -253,6 +254,14 @@ class Pictures(nn.Module):  # type: ignore[misc]
         key = [str(self.file), str(views), *names]
         values = _kept(folder, "pictures", key, self.graph, self.frontier, make, self.tower, frontier)
         return Shown(values, self.shape)
+
+
+def _parts(value: Tensor) -> Tensor:
+    """Return tokens (B, P, C) of tokens, or of a map (B, C, H, W): the means of GRID x GRID parts at most."""
+    if value.ndim == 3:
+        return value
+    height, width = (min(GRID, side) for side in value.shape[2:])
+    return F.adaptive_avg_pool2d(value, (height, width)).flatten(2).transpose(1, 2)
 
 
 def seen(pixels: NDArray[np.uint8], name: str, views: int) -> list[NDArray[np.uint8]]:

@@ -48,6 +48,7 @@ class Recipe:
     clip: float = 1.0  # length of the gradient
     temperature: float = 0.05  # at the start; learned
     generation: float = 0.5  # weight of the caption loss; 0: no decoder
+    width: int = 256  # of the decoder
     dropout: float = 0.3  # of the features before the head
     mixed: str = "no"  # bf16 or fp16: multiplications in 16 bits
     seed: int = 0
@@ -80,7 +81,7 @@ class Model(nn.Module):  # type: ignore[misc]
         if recipe.generation:
             vocabulary = np.unique(np.concatenate([*captions.ids, np.array([self.texts.spec["pad_id"]])]))
             channels = _channels(self.pictures)
-            self.decoder = Decoder(vocabulary, channels, max(self.texts.least, *map(len, captions.ids)))
+            self.decoder = Decoder(vocabulary, channels, max(self.texts.least, *map(len, captions.ids)), recipe.width)
 
     def told(self, captions: Captions, rows: Sequence[int], device: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         ids, mask, values = captions.batch(rows, self.texts.spec["pad_id"], self.texts.least, self.texts.left)
