@@ -117,6 +117,11 @@ class TextTower:
     def _graph(self) -> Graph:
         return Graph(self._folder / self._spec["file"], self._spec["output"], inputs=self._spec["inputs"].values())
 
+    @cached_property
+    def _head(self) -> Graph | None:
+        head = self._spec.get("head")
+        return Graph(self._folder / head["file"], head["output"]) if head else None
+
     @property
     def room(self) -> int:
         prefix = self._spec["prefix"]["document"]
@@ -129,6 +134,12 @@ class TextTower:
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> NDArray[np.float32]:
         """Return one unit row for each text, shape (n, dim)."""
+        rows = self._encode(texts, role)
+        if self._head is None or not len(rows):
+            return rows
+        return unit(self._head.map([{self._spec["head"]["input"]: rows}])[0])
+
+    def _encode(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
         prefix = self._spec["prefix"][role]
         windows: list[list[int]] = []
         owners: list[int] = []
@@ -290,7 +301,10 @@ class ImageTower:
     def views(self, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
         """Return the unit rows (n, dim) of each picture: ``image`` in the joint space and, where the bundle has it,
         ``look``, in which pictures are near that look alike, not those that words would call the same."""
-        features = self.features(pictures)
+        return self.project(self.features(pictures))
+
+    def project(self, features: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return what :meth:`views` makes of the tower's own features (n, features)."""
         if self._head is None:
             return {"image": unit(features)}
         head = self._spec["head"]
