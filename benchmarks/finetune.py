@@ -30,7 +30,8 @@ import evaluate
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.readers import load_picture
 from commonplace.training.joint import Material, Model, Recipe, Trainer
-from commonplace.training.towers import seen, tally
+from commonplace.training.features import VIEWS, seen
+from commonplace.training.towers import tally
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 WORK = data.WORK / "finetune"
@@ -45,9 +46,12 @@ Floats = NDArray[np.float32]
 
 def material(model: Model, told: data.Captioned, views: int) -> Material:
     names = [path.name for path in told.paths]
-    shown = model.pictures.freeze(
-        names, lambda row: seen(load_picture(told.paths[row]).pixels, names[row], views), views, WORK / "frozen"
-    )
+
+    def load(row: int) -> list[NDArray[np.uint8]]:
+        pixels = load_picture(told.paths[row]).pixels
+        return [seen(pixels, view, names[row].encode().hex()) for view in VIEWS[:views]]
+
+    shown = model.pictures.freeze(names, load, views, WORK / "frozen")
     return Material(shown, model.texts.freeze(told.captions, WORK / "frozen"), np.array(told.owner))
 
 
@@ -73,7 +77,7 @@ class Splits:
 def banked(trainer: Trainer, train: Material) -> tuple[Floats, Floats]:
     """Return the banks for pictures (captions) and for texts (pictures) of the training split."""
     rows = np.linspace(0, len(train.captions.ids) - 1, BANK).astype(int)
-    shown = np.linspace(0, train.count - 1, BANK).astype(int)
+    shown = np.linspace(0, len(train.rows) - 1, BANK).astype(int)
     some = Material(train.pictures, train.captions, train.owner)
     with torch.no_grad():
         trainer.model.eval()

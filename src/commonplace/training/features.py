@@ -19,7 +19,7 @@ from commonplace.errors import ModelError, ReadError
 from commonplace.readers import load_picture
 from commonplace.training.pairs import Pairs
 
-__all__ = ["VIEWS", "Tick", "picture_features", "text_vectors", "tower_key", "unreadable"]
+__all__ = ["VIEWS", "Tick", "picture_features", "seen", "text_vectors", "tower_key", "unreadable"]
 
 VIEWS = ("plain", "crop1", "crop0", "mirror")
 """As it is; two random crops (half of the area or more), the first of them mirrored; the whole mirrored."""
@@ -48,7 +48,7 @@ def picture_features(
                 if not pixels:  # decoded once for all views
                     pixels += pool.map(_load, [pair.picture for pair in part])
                 seen = [
-                    _seen(one, view, pair.digest) for one, pair in zip(pixels, part, strict=True) if one is not None
+                    seen(one, view, pair.digest) for one, pair in zip(pixels, part, strict=True) if one is not None
                 ]
                 if not seen:
                     return np.full((len(part), 1), np.nan, np.float32)
@@ -112,7 +112,7 @@ def _load(path: Path) -> NDArray[np.uint8] | None:
         return None
 
 
-def _seen(pixels: NDArray[np.uint8], view: str, digest: str) -> NDArray[np.uint8]:
+def seen(pixels: NDArray[np.uint8], view: str, digest: str) -> NDArray[np.uint8]:
     """Return a picture in one of VIEWS; a crop is the same in every run."""
     if view.startswith("crop"):
         draw = np.random.default_rng([int(view[4:]), *bytes.fromhex(digest)])

@@ -7,7 +7,8 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,11 @@ class Material:
     pictures: Shown
     captions: Captions
     owner: NDArray[np.int64]
-    texts: Sequence[str] = field(repr=False, default=())
 
-    @property
-    def count(self) -> int:
-        return int(self.owner.max()) + 1
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The pictures that have captions."""
+        return np.unique(self.owner)
 
 
 class Model(nn.Module):  # type: ignore[misc]
@@ -118,9 +119,10 @@ class Trainer:
     def __init__(self, model: Model, recipe: Recipe, train: Material, folder: Path, device: str | None = None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.train, self.folder = recipe, train, folder
-        self.of = [np.flatnonzero(train.owner == row) for row in range(train.count)]
+        order = np.argsort(train.owner, kind="stable")
+        self.of = np.split(order, np.flatnonzero(np.diff(train.owner[order])) + 1)  # captions of each of train.rows
         self.digests = _numbered(train)
-        self.steps_an_epoch = max(1, train.count // (min(recipe.batch, train.count) * recipe.accumulate))
+        self.steps_an_epoch = max(1, len(self.of) // (min(recipe.batch, len(self.of)) * recipe.accumulate))
         self.total = recipe.epochs * self.steps_an_epoch
         self.accelerator = Accelerator(mixed_precision=recipe.mixed, cpu=device == "cpu")
         if self.accelerator.num_processes > 1:
@@ -137,7 +139,8 @@ class Trainer:
         ]
         optimiser = torch.optim.AdamW([group for group in groups if group["params"]])
         self.optimiser = self.accelerator.prepare(optimiser)
-        self.step, self.losses = 0, [dict[str, float]()][:0]
+        self.step = 0
+        self.losses: list[dict[str, float]] = []
 
     # --- the loop --------------------------------------------------------------------------------------------------
 
@@ -235,13 +238,13 @@ class Trainer:
     def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
         """Yield pictures, a caption of each, and the view it is seen in: the same for the same seed and epoch."""
         draw = np.random.default_rng([self.recipe.seed, epoch])
-        order = draw.permutation(self.train.count)
+        order = draw.permutation(len(self.of))
         captions = np.array([self.of[row][draw.integers(len(self.of[row]))] for row in order])
         views = draw.integers(self.recipe.views, size=len(order))
         size = min(self.recipe.batch, len(order))
         for at in range(0, len(order) - size + 1, size):
             rows = slice(at, at + size)
-            yield order[rows], captions[rows], views[rows]
+            yield self.train.rows[order[rows]], captions[rows], views[rows]
 
     def _pull(self, share: float) -> None:
         """Pull the towers a little toward where they started."""
@@ -252,14 +255,14 @@ class Trainer:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def encode(self, material: Material, size: int = 256) -> tuple[Floats, Floats]:
-        """Return the unit rows of a split's captions and of its pictures."""
+        """Return the unit rows of a split's captions, and of its pictures that have any."""
         self.model.eval()
         texts, shown = [], []
         order = np.argsort([len(ids) for ids in material.captions.ids], kind="stable")
         for at in range(0, len(order), size):
             texts.append(self.model.texts(*self.model.told(material.captions, order[at : at + size], self.device)).cpu())
-        for at in range(0, material.count, size):
-            rows = range(at, min(at + size, material.count))
+        for at in range(0, len(material.rows), size):
+            rows = material.rows[at : at + size]
             values = material.pictures.batch(rows, [0] * len(rows))
             shown.append(self.model.pictures({k: v.to(self.device) for k, v in values.items()}, False)[0].cpu())
         found = torch.cat(texts).numpy()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from commonplace.encoders.bundle import Bundle, ImageTower, TextTower
+from commonplace.encoders.bundle import Bundle, TextTower
 from commonplace.encoders.runtime import Graph as Runtime
-from commonplace.errors import TrainingError
+from commonplace.errors import ReadError, TrainingError
 from commonplace.training.graph import Graph
 
-__all__ = ["ALL", "Captions", "Shown", "Texts", "Pictures", "seen", "tally"]
+__all__ = ["ALL", "Captions", "Shown", "Texts", "Pictures", "tally"]
 
 ALL = 1 << 16
 """As many layers as any tower has."""
 BATCH_TEXTS, BATCH_PICTURES = 64, 16
+HALF = 65504.0  # the largest number of 16 bits
 GRID = 4  # parts of a map, each way, that the decoder looks at: more cost more than they tell
 
 Tick = Callable[[int], object]
@@ -72,7 +71,10 @@ class Texts(nn.Module):  # type: ignore[misc]
             raise TrainingError(f"the model {bundle.name} has no text tower here that could be trained: choose another")
         self.tower, self.spec = bundle.text, bundle.spec["towers"]["text"]
         self.file = bundle.folder / self.spec["file"]
+        self.digest = bundle.spec["checksums"][self.spec["file"]]
         self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        head = self.spec.get("head")
+        self.head = Graph(bundle.folder / head["file"], head["output"], ALL if layers else 0) if head else None
         self.frontier = self.graph.frontier([self.graph.output])
         self.left = self.spec.get("pad_side") == "left"
         self.least = int(self.spec.get("pad_to", 0))
@@ -99,7 +101,10 @@ class Texts(nn.Module):  # type: ignore[misc]
 
     def forward(self, ids: Tensor, mask: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         (states,) = self.graph({**self._given(ids, mask), **values}, [self.graph.output])  # (B, T, D), or (B, D)
-        return F.normalize(pooled(states.float(), mask, self.spec["pooling"]), dim=-1)  # (B, D)
+        x = F.normalize(pooled(states.float(), mask, self.spec["pooling"]), dim=-1)  # (B, D)
+        if self.head is not None:
+            (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
+        return F.normalize(x.float(), dim=-1)
 
     def freeze(self, captions: Sequence[str], folder: Path, tick: Tick = lambda _: None) -> Captions:
         """Return the captions with what the frozen layers make of them, kept in ``folder``."""
@@ -110,7 +115,7 @@ class Texts(nn.Module):  # type: ignore[misc]
             return Captions(ids, starts, {})
 
         def make(part: Path, prefix: Runtime) -> None:
-            kept: dict[str, Any] = {}
+            kept: dict[int, Any] = {}
             order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
             for first in range(0, len(ids), BATCH_TEXTS):
                 rows = order[first : first + BATCH_TEXTS]
@@ -125,8 +130,8 @@ class Texts(nn.Module):  # type: ignore[misc]
                         kept[at][starts[row] : starts[row] + size] = one[-size:] if self.left else one[:size]
                 tick(len(rows))
 
-        values = _kept(folder, "texts", [str(self.file), *captions], self.graph, self.frontier, make, None)
-        return Captions(ids, starts, values)
+        place = _kept(folder, "texts", [self.digest, *captions], self.graph, self.frontier, make)
+        return Captions(ids, starts, _arrays(place, self.frontier))
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -149,14 +154,14 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 @dataclass
 class Shown:
-    """What the frozen layers made of pictures: (views, pictures, ...) by value, in 16 bits; ``whole`` is the shape of
-    the pixels that a picture had."""
+    """What the frozen layers made of pictures: (views, pictures, ...) by value, in 16 bits. ``bad``: the rows of those
+    that could not be decoded, with the reason."""
 
     values: dict[str, NDArray[Any]]
-    whole: tuple[int, ...]
+    bad: dict[int, str]
 
     def batch(self, rows: Sequence[int], views: Sequence[int]) -> dict[str, Tensor]:
-        """Return the values (rows, ...) of pictures, each in one of its views; sorted reads are kind to a disk."""
+        """Return the values (rows, ...) of pictures, each in one of its views."""
         found = {}
         for name, kept in self.values.items():
             value = torch.from_numpy(np.stack([kept[v, r] for v, r in zip(views, rows, strict=True)]))
@@ -177,6 +182,7 @@ class Pictures(nn.Module):  # type: ignore[misc]
             raise TrainingError(f"the model {bundle.name} has no image tower: choose another")
         self.tower, self.spec = bundle.image, bundle.spec["towers"]["image"]
         self.file, self.dropout = bundle.folder / self.spec["file"], dropout
+        self.digest = bundle.spec["checksums"][self.spec["file"]]
         self.graph = Graph(self.file, self.spec["output"], layers, rank)
         head = self.spec.get("head")
         self.head = Graph(bundle.folder / head["file"], head["output"], ALL) if head else None
@@ -231,15 +237,25 @@ class Pictures(nn.Module):  # type: ignore[misc]
     ) -> Shown:
         """Return what the frozen layers make of pictures, kept in ``folder`` under their ``names`` (digests).
 
-        ``load(row)`` returns a picture's views (height, width, 3).
+        ``load(row)`` returns a picture's views (height, width, 3), or raises ReadError.
         """
         frontier = self.frontier or [self.spec["input"]]
+        nothing = [np.zeros((self.shape[1], self.shape[2], 3), np.uint8)] * views
 
         def make(part: Path, prefix: Runtime | None) -> None:
-            kept: dict[str, Any] = {}
+            kept: dict[int, Any] = {}
+            bad: dict[int, str] = {}
+
+            def loaded_or_nothing(row: int) -> Sequence[NDArray[np.uint8]]:
+                try:
+                    return load(row)
+                except ReadError as problem:
+                    bad[row] = str(problem)
+                    return nothing
+
             for first in range(0, len(names), BATCH_PICTURES):
                 rows = range(first, min(first + BATCH_PICTURES, len(names)))
-                loaded = [load(row) for row in rows]
+                loaded = [loaded_or_nothing(row) for row in rows]
                 for view in range(views):
                     pixels = np.stack([self.tower.fit(one[view]) for one in loaded])
                     found = prefix.several({self.spec["input"]: pixels}, frontier) if prefix else [pixels]
@@ -248,12 +264,14 @@ class Pictures(nn.Module):  # type: ignore[misc]
                             kind = np.float16 if prefix else np.uint8
                             shape = (views, len(names), *value.shape[1:])
                             kept[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", kind, shape)
-                        kept[at][view, rows.start : rows.stop] = np.clip(value, -65504, 65504) if prefix else value
+                        kept[at][view, rows.start : rows.stop] = np.clip(value, -HALF, HALF) if prefix else value
                 tick(len(rows))
+            (part / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
 
-        key = [str(self.file), str(views), *names]
-        values = _kept(folder, "pictures", key, self.graph, self.frontier, make, self.tower, frontier)
-        return Shown(values, self.shape)
+        key = [self.digest, str(views), *names]
+        place = _kept(folder, "pictures", key, self.graph, self.frontier, make, self.tower.normalise_inside)
+        bad = json.loads((place / "bad.json").read_text(encoding="utf-8"))
+        return Shown(_arrays(place, frontier), {int(row): reason for row, reason in bad.items()})
 
 
 def _parts(value: Tensor) -> Tensor:
@@ -264,47 +282,31 @@ def _parts(value: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(value, (height, width)).flatten(2).transpose(1, 2)
 
 
-def seen(pixels: NDArray[np.uint8], name: str, views: int) -> list[NDArray[np.uint8]]:
-    """Return a picture as it is and ``views`` - 1 random crops of it (half of it or more), every other one mirrored:
-    the same for a ``name`` in every run."""
-    from PIL import Image
-
-    height, width = pixels.shape[:2]
-    found, image = [pixels], Image.fromarray(pixels)
-    for view in range(1, views):
-        draw = np.random.default_rng([view, *name.encode()])
-        area, aspect = draw.uniform(0.5, 1.0), math.exp(draw.uniform(-0.3, 0.3))
-        w, h = min(1.0, math.sqrt(area * aspect)) * width, min(1.0, math.sqrt(area / aspect)) * height
-        left, top = draw.uniform(0, width - w), draw.uniform(0, height - h)
-        crop = image.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + w, top + h))
-        found.append(np.asarray(crop)[:, :: -1 if view % 2 else 1])
-    return found
-
-
 def _kept(
     folder: Path, kind: str, key: Sequence[str], graph: Graph, frontier: Sequence[str],
-    make: Callable[[Path, Any], None], image: ImageTower | None, names: Sequence[str] | None = None,
-) -> dict[str, NDArray[Any]]:  # fmt: skip
-    """Return arrays by value, made once: written beside and renamed."""
-    names = list(names or frontier)
-    digest = hashlib.blake2b(json.dumps([list(key), names]).encode(), digest_size=8).hexdigest()
+    make: Callable[[Path, Any], None], prepare: Callable[[Any], Any] | None = None,
+) -> Path:  # fmt: skip
+    """Return the folder of what ``make`` wrote, once, with the graph's frozen layers; written beside and renamed."""
+    digest = hashlib.blake2b(json.dumps([list(key), list(frontier)]).encode(), digest_size=8).hexdigest()
     place = folder / f"{kind}-{digest}"
-    if not place.exists():
+    if place.exists():
+        return place
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{kind}.", dir=folder))
-        try:
-            prefix = None
+        with tempfile.TemporaryDirectory(prefix=f".{kind}.", dir=folder, ignore_cleanup_errors=True) as lent:
+            part, prefix = Path(lent) / "part", None
+            part.mkdir()
             if frontier:
-                graph.save(part / "prefix.onnx", frontier)
-                prepare = image.normalise_inside if image is not None else None
-                prefix = Runtime(part / "prefix.onnx", frontier[0], prepare=prepare)
+                graph.save(Path(lent) / "prefix.onnx", frontier)
+                prefix = Runtime(Path(lent) / "prefix.onnx", frontier[0], prepare=prepare)
             make(part, prefix)
-            (part / "prefix.onnx").unlink(missing_ok=True)
             part.rename(place)
-        except OSError as problem:
-            raise TrainingError(f"{folder} cannot be written ({problem.strerror}): make room, then again") from problem
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    except OSError as problem:
+        raise TrainingError(f"{folder} cannot be written ({problem.strerror}): make room, then again") from problem
+    return place
+
+
+def _arrays(place: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     return {name: np.load(place / f"{at}.npy", mmap_mode="r") for at, name in enumerate(names)}
 
 
