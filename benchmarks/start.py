@@ -28,7 +28,7 @@ def main() -> None:
         with cp.open(folder / "kb") as kb:
             kb.add(*photographs, data("docs_wsl"), data("cranfield"))
             items = sum(kb.status()["items"].values())
-        base = [sys.executable, "-m", "commonplace.cli"]
+        base = [sys.executable, "-m", "commonplace"]
         kb_flag = ["--collection", str(folder / "kb")]
         commands = {
             "--help": [*base, "--help"],

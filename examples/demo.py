@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import commonplace as cp
-from commonplace.cli import render
+from commonplace.cli.answers import render
 from commonplace.types import printable
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ from commonplace.cli import VERBS
 
 
 def run(*arguments: object, cwd: Path, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "commonplace.cli", *(str(one) for one in arguments)]
+    command = [sys.executable, "-m", "commonplace", *(str(one) for one in arguments)]
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120
     )
@@ -112,7 +112,7 @@ def test_ask_with_a_language_model(place: Path, tmp_path: Path, liar: str) -> No
 
 
 def test_an_answer_streams(place: Path, liar: str) -> None:
-    command = [sys.executable, "-m", "commonplace.cli", "ask", "Which seal?", "--llm", "openai:slow-lines"]
+    command = [sys.executable, "-m", "commonplace", "ask", "Which seal?", "--llm", "openai:slow-lines"]
     with subprocess.Popen([*command, "--base-url", liar], cwd=place, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert "blue seal" in running.stdout.readline()
@@ -125,7 +125,7 @@ def test_chat_is_a_conversation(place: Path) -> None:
     lines = ["Which seal does the north pump need?", "", "what about its colour?", "/image absent.png", "and this?"]
     lines += ["/image papers/red.png", "and this?", "/quit"]
     done = subprocess.run(
-        [sys.executable, "-m", "commonplace.cli", "chat"],
+        [sys.executable, "-m", "commonplace", "chat"],
         cwd=place,
         input="\n".join(lines),
         capture_output=True,
@@ -206,7 +206,7 @@ def test_an_add_killed_at_any_moment_is_whole_and_goes_on(tmp_path: Path) -> Non
     (tmp_path / "docs").mkdir()
     for n in range(1200):
         (tmp_path / "docs" / f"{n}.txt").write_text(f"Document {n} speaks of topic {n * 7919 % 1000}.")
-    command = [sys.executable, "-m", "commonplace.cli", "add", "docs"]
+    command = [sys.executable, "-m", "commonplace", "add", "docs"]
     held = 0
     for seconds in (1.0, 1.7, 2.4):
         running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -239,10 +239,10 @@ def test_help_and_version(tmp_path: Path) -> None:
 
 
 def test_lines_are_as_wide_as_a_terminal_shows_them() -> None:
-    from commonplace.cli import _columns, _fill
+    from commonplace.cli.printing import columns, fill
 
     chinese, english = "北边的水泵需要蓝色的密封圈。" * 20, "the north pump needs the blue seal " * 20
     for text in (chinese, english, f"{english}{chinese}", "x" * 500):
-        lines = _fill(text, "    ").splitlines()
-        assert all(60 < _columns(line) <= 100 for line in lines[:-1])
+        lines = fill(text, "    ").splitlines()
+        assert all(60 < columns(line) <= 100 for line in lines[:-1])
         assert "".join("".join(lines).split()) == "".join(text.split())

@@ -71,7 +71,7 @@ def test_documented_commands_run(page: Path, place: Path, liar: str) -> None:
         # The documents' server and model are ours here; tests/llm asks a real model.
         words = shlex.split(command.replace(SERVER, liar).replace(MODEL, "honest"), comments=True)
         done = subprocess.run(
-            [sys.executable, "-m", "commonplace.cli", *words[1:]],
+            [sys.executable, "-m", "commonplace", *words[1:]],
             cwd=place,
             capture_output=True,
             text=True,

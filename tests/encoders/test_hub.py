@@ -147,7 +147,7 @@ def test_a_folder_serves_as_well_and_a_name_is_not_taken_twice(served: Hub, tmp_
 
 def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "commonplace.cli", *arguments], cwd=place, capture_output=True, text=True, env=os.environ
+        [sys.executable, "-m", "commonplace", *arguments], cwd=place, capture_output=True, text=True, env=os.environ
     )
 
 

@@ -162,7 +162,7 @@ def test_a_server_slower_than_patience_is_left(server: Server, monkeypatch: pyte
 
 
 def test_a_collection_is_searched_by_meaning_through_the_server(server: Server, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "commonplace.cli"]
+    command = [sys.executable, "-m", "commonplace"]
     (tmp_path / "a.txt").write_text("The north pump needs the blue seal.")
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

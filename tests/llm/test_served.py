@@ -163,7 +163,7 @@ def test_the_documents_commands_work_with_it(page: Path, kb: cp.Collection, mode
     for command in commands:
         words = shlex.split(command.replace(SERVER, served).replace(MODEL, str(model)), comments=True)
         done = subprocess.run(
-            [sys.executable, "-m", "commonplace.cli", *words[1:], "--no-fallback", "--max-tokens", "40"],
+            [sys.executable, "-m", "commonplace", *words[1:], "--no-fallback", "--max-tokens", "40"],
             cwd=place,
             capture_output=True,
             text=True,

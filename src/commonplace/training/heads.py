@@ -252,6 +252,7 @@ def _fit(
     C = int(data.count.max()) if int(data.count.min()) == int(data.count.max()) else 1 << 30
     epochs, steps, batches = recipe.length(N)
     every = max(steps // recipe.checks, 1)
+    half = where == "cuda" or getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)  # else it is slower
 
     torch.manual_seed(seed)
     head = Perceptron(recipe, Fs, data.captions.shape[1])
@@ -297,7 +298,7 @@ def _fit(
             other = torch.randperm(len(x), device=where)
             x, y = torch.lerp(x[other], x, share), torch.lerp(y[other], y, share)
             base = None if base is None else torch.lerp(base[other], base, share)
-        with torch.autocast(where, torch.bfloat16):
+        with torch.autocast(where, torch.bfloat16, enabled=half):
             z = head(x, base).float()  # (B, D)
         y = F.normalize(y, dim=-1) if text_head is None else text_head(F.normalize(y, dim=-1))  # (B, D)
         equal = None if same is None else (same[:, None] == same) & ~torch.eye(len(x), dtype=torch.bool, device=where)

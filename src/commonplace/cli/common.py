@@ -1,0 +1,123 @@
+"""What several verbs share: their options, and the collection, the model and the generator that these name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from commonplace.types import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from commonplace.collection import Collection
+    from commonplace.generation import Generator
+    from commonplace.retrieval import Ranking
+
+
+def question_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", metavar="FILE", help="a picture that is the question, or a part of it")
+    parser.add_argument("--modality", choices=("text", "image"), help="only passages, or only pictures")
+    parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
+    parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
+    parser.add_argument("--not", dest="without", metavar="WORDS", help="push down what is like these words")
+    parser.add_argument("--not-image", metavar="FILE", help="push down what is like this picture")
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="leave out what is less likely to be relevant than this, 0 to 1 (default: 0)",
+    )
+    parser.add_argument(
+        "--rerank",
+        metavar="MODEL",
+        help="read the best passages again, more slowly: maxsim (with the shipped model) or a cross-encoder's folder",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def answer_options(parser: argparse.ArgumentParser) -> None:
+    answer = parser.add_argument_group("language model (also COMMONPLACE_LLM..., or [llm] in commonplace.toml)")
+    answer.add_argument(
+        "--llm",
+        dest="llm_model",
+        metavar="MODEL",
+        help="openai:NAME (any server that speaks OpenAI's chat API), transformers:FOLDER, or none (default: none)",
+    )
+    answer.add_argument("--base-url", metavar="URL", help="address of the server (default: OpenAI's)")
+    answer.add_argument("--context", type=int, metavar="N", help="tokens that the model can read (default: 8192)")
+    answer.add_argument("--max-tokens", type=int, metavar="N", help="tokens of an answer at most (default: 700)")
+    answer.add_argument("--timeout", type=float, metavar="S", help="seconds the server may be silent (default: 60)")
+    answer.add_argument(
+        "--fallback",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="answer with sentences as they stand where the model fails (default: yes)",
+    )
+    answer.add_argument("--nli", metavar="DIR", help="a cross-encoder that judges entailment, to check sentences with")
+
+
+def ranking_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fusion",
+        choices=("evidence", "rrf", "relative", "distribution"),
+        help="how the arms are fused (default: what tune stored, else evidence)",
+    )
+    parser.add_argument(
+        "--question",
+        choices=("late", "sum", "slerp"),
+        help="words and picture asked apart, or as one vector (default: late)",
+    )
+    parser.add_argument(
+        "--views",
+        choices=("separate", "fused", "concat"),
+        help="an item's text and picture as separate vectors, or as one (default: separate)",
+    )
+
+
+def ranking_of(kb: Collection, options: argparse.Namespace) -> Ranking:
+    """Return the collection's own ranking with what the options change."""
+    from dataclasses import replace
+
+    given = {"method": options.fusion, "question": options.question, "views": options.views}
+    given["diversity"] = getattr(options, "diversity", None)
+    return replace(kb.ranking, **{name: value for name, value in given.items() if value is not None})
+
+
+def folder_of(options: argparse.Namespace) -> str:
+    return getattr(options, "collection", None) or os.environ.get("COMMONPLACE_COLLECTION") or ".commonplace"
+
+
+def model_of(options: argparse.Namespace) -> str | None:
+    return getattr(options, "model", None) or os.environ.get("COMMONPLACE_MODEL") or None
+
+
+def open_(options: argparse.Namespace, *, make: bool = False) -> Collection:
+    from pathlib import Path
+
+    from commonplace.collection import open_collection
+    from commonplace.errors import CollectionError
+
+    folder, model = folder_of(options), model_of(options)
+    if not make and not Path(os.path.expanduser(folder), "collection.db").exists():
+        raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+    return open_collection(folder, model=model, generator=_generator(options, Path(os.path.expanduser(folder))))
+
+
+def _generator(options: argparse.Namespace, folder: Path) -> Generator | None:
+    """Return the language model that flags, environment or a file name, for a verb that answers."""
+    if not hasattr(options, "llm_model"):
+        return None
+    from pathlib import Path
+
+    from commonplace.generation import Settings
+
+    names = ("base_url", "context", "max_tokens", "timeout", "fallback")
+    flags = {"model": options.llm_model, **{name: getattr(options, name) for name in names}}
+    generator = Settings.read(flags, os.environ, (folder, Path.cwd())).generator()
+    if generator is not None:
+        print(f"note: {printable(generator.name)} writes the answers", file=sys.stderr)
+    return generator

@@ -1,0 +1,87 @@
+"""``eval``, ``label``, ``tune``: how good the ranking is, and making it better."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from commonplace.cli.common import open_, ranking_of, ranking_options
+
+
+def verbs(verb: Any) -> None:
+    """Add the verbs of this group to the command."""
+    judge = verb(
+        "eval",
+        _eval,
+        "measure how well labelled questions are answered, and compare with an earlier run",
+        "commonplace eval questions.jsonl --json run.json --plots plots",
+    )
+    judge.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/evaluation.md")
+    judge.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
+    ranking_options(judge)
+    judge.add_argument("--json", metavar="FILE", help="keep the run in this file")
+    judge.add_argument("--compare", metavar="FILE", help="compare with the run kept in this file")
+    judge.add_argument("--plots", metavar="DIR", help="draw the run into this folder (needs matplotlib)")
+
+    label = verb(
+        "label",
+        _label,
+        "say whether a hit answers a question, for `commonplace tune` to learn from",
+        'commonplace label "blue seal" 3f2a9c… --good',
+    )
+    label.add_argument("text", metavar="TEXT", help="the question")
+    label.add_argument("item", metavar="ITEM", help="id of the hit: see `search --json`")
+    label.add_argument("--image", metavar="FILE", help="the question's picture, where it had one")
+    verdict = label.add_mutually_exclusive_group(required=True)
+    verdict.add_argument("--good", action="store_true", help="it answers the question")
+    verdict.add_argument("--bad", action="store_true", help="it does not")
+
+    tune = verb(
+        "tune",
+        _tune,
+        "choose the ranking that suits this collection from labelled questions, and keep it if it is better",
+        "commonplace tune questions.jsonl",
+    )
+    tune.add_argument("questions", metavar="QUESTIONS", nargs="?", help="JSON Lines file (default: your labels)")
+    tune.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
+    tune.add_argument("--reset", action="store_true", help="go back to the default ranking")
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from commonplace.evaluation import Run, compare, evaluate, plot
+
+    before = Run.load(options.compare) if options.compare else None
+    with open_(options) as kb:
+        run = evaluate(kb, options.questions, k=options.k, ranking=ranking_of(kb, options))
+        if options.json:
+            run.save(options.json)
+        print(run.table())
+        if before is not None:
+            print(f"\n{compare(before, run).table()}")
+        if options.plots:
+            for path in plot(run, options.plots, collection=kb):
+                print(path)
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    with open_(options) as kb:
+        kb.label(options.text, options.item, options.good, image=options.image)
+        count = len(kb.labels())
+    print(f"{count} label{'' if count == 1 else 's'}")
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from commonplace.errors import QuestionError
+    from commonplace.evaluation import thumbs, tune
+
+    if options.reset and options.questions:
+        raise QuestionError("either tune by questions or reset, not both")
+    with open_(options) as kb:
+        if options.reset:
+            kb.ranking = None
+            print("the ranking is the default again")
+        else:
+            print(tune(kb, options.questions or thumbs(kb), k=options.k))
+    return 0

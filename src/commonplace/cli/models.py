@@ -1,0 +1,127 @@
+"""``models``: the list, and fetching, exporting, removing and measuring one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from commonplace.cli.printing import fill, print_json, short
+
+
+def verbs(verb: Any) -> None:
+    """Add the verb, with what it can do, to the command."""
+    models = verb("models", _models, "list models, fetch one, measure one", "commonplace models pull siglip2-base")
+    models.add_argument("--json", action="store_true", help="print one JSON object")
+    what = models.add_subparsers(metavar="WHAT")
+    pull = what.add_parser("pull", help="fetch a model once: a name of the list, a hub repository, or a folder")
+    pull.set_defaults(run=_models_pull)
+    pull.add_argument(
+        "what", metavar="MODEL", help="a name of the list, owner/name on the hub, a folder, or openai:NAME on a server"
+    )
+    pull.add_argument(
+        "--base-url", metavar="URL", help="address of the server of openai:NAME; every text is sent there"
+    )
+    pull.add_argument("--name", metavar="NAME", help="keep it under this name")
+    pull.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: the latest)")
+    _bundle_options(pull)
+    make = what.add_parser("export", help="make a bundle of a PyTorch model (needs the extra export)")
+    make.set_defaults(run=_models_export)
+    make.add_argument("what", metavar="MODEL", help="what transformers or sentence-transformers load")
+    make.add_argument("folder", metavar="DIR", help="the bundle's folder, which is made")
+    _bundle_options(make)
+    gone = what.add_parser("remove", help="remove a model that was pulled")
+    gone.set_defaults(run=_models_remove)
+    gone.add_argument("name", metavar="NAME")
+    speed = what.add_parser("bench", help="measure how fast a model is here")
+    speed.set_defaults(run=_models_bench)
+    speed.add_argument("names", metavar="MODEL", nargs="*", help="models or folders (default: the one shipped)")
+
+
+def _models(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from commonplace.encoders.catalogue import PRESETS, installed
+
+    here = installed()
+    if options.json:
+        rows = [{"name": name, **asdict(one), "pulled": name in here} for name, one in PRESETS.items()]
+        print_json({"models": rows, "pulled": here})
+        return 0
+    for name, one in PRESETS.items():
+        state = "shipped" if one.repo is None else "pulled" if name in here else f"{one.size} MB to fetch"
+        print(f"{name:20} {one.what:18} {one.dim:5} dimensions  {state}")
+        for line in (f"{one.languages}; {one.licence}. {one.figures}", one.good_for):
+            print(fill(line, " " * 21))
+    for name in here:
+        if name not in PRESETS:
+            print(f"{name:20} pulled")
+    return 0
+
+
+def _models_pull(options: argparse.Namespace) -> int:
+    from commonplace.encoders.hub import pull, pull_remote
+    from commonplace.errors import ModelError
+
+    prefixes = {"query": options.query_prefix, "document": options.document_prefix}
+    if options.what.startswith("openai:"):
+        if not options.base_url:
+            raise ModelError("say with --base-url where the server is: every text is sent there")
+        given = {role: prefix or "" for role, prefix in prefixes.items()}
+        bundle = pull_remote(options.what.removeprefix("openai:"), options.base_url, name=options.name, **given)
+    else:
+        bundle = pull(
+            options.what,
+            name=options.name,
+            revision=options.revision,
+            precision=options.precision,
+            pooling=options.pooling,
+            **prefixes,
+        )
+    towers = " and ".join(kind for kind, tower in (("text", bundle.text), ("pictures", bundle.image)) if tower)
+    for note in bundle.spec.get("notes", []):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{bundle.name}: {towers}, {bundle.dim} dimensions; use it with --model {bundle.name}")
+    return 0
+
+
+def _models_export(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from commonplace.encoders.convert import Choice
+    from commonplace.export import export
+
+    folder = Path(options.folder).absolute()
+    choice = Choice(options.precision or "fp32", options.pooling, options.query_prefix, options.document_prefix)
+    made = export(options.what, folder, folder.name, choice)
+    for tower, cosine in made.parity.items():
+        print(f"{tower:5}  cosine with the original at least {cosine:.5f}")
+    print(f"wrote {short(str(folder))}; use it with --model {short(str(folder))}")
+    return 0
+
+
+def _models_remove(options: argparse.Namespace) -> int:
+    from commonplace.encoders.hub import remove
+
+    remove(options.name)
+    print(f"removed {options.name}")
+    return 0
+
+
+def _models_bench(options: argparse.Namespace) -> int:
+    from commonplace.encoders import find
+    from commonplace.encoders.bench import speed
+
+    for name in options.names or ["minilm-lite0"]:
+        for line in speed(find(name)):
+            print(line)
+    return 0
+
+
+def _bundle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the weights (default: fp32)")
+    parser.add_argument(
+        "--pooling", choices=("mean", "cls", "max", "last"), help="of a text's tokens, where the model does not say"
+    )
+    parser.add_argument("--query-prefix", metavar="TEXT", help="what stands before a question")
+    parser.add_argument("--document-prefix", metavar="TEXT", help="what stands before a passage")

@@ -1,0 +1,46 @@
+"""What the command prints: lines as wide as a terminal shows them, paths from here, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from typing import Any
+
+from commonplace.types import printable
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=True))  # ASCII: safe on any terminal and for any file name
+
+
+_WIDE = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef"
+
+
+_PIECE = re.compile(rf"\s+|[{_WIDE}]|[^\s{_WIDE}]{{1,80}}")
+
+
+def fill(text: str, indent: str = "", width: int = 100) -> str:
+    """Return ``text`` in lines of ``width`` columns at most; Chinese characters take two, and may end a line."""
+    lines, line, room = [], "", width - len(indent)
+    for piece in _PIECE.findall(text):
+        if line.strip() and columns(line) + columns(piece.rstrip()) > room:
+            lines.append(line.rstrip())
+            line = ""
+        line += piece if line or piece.strip() else ""
+    return "\n".join(indent + one for one in [*lines, line.rstrip()] if one)
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def short(path: str) -> str:
+    """Return ``path`` relative to the working folder where it lies below it."""
+    try:
+        here = os.getcwd() + os.sep
+    except OSError:  # the working folder is gone
+        here = ""
+    return printable(path.removeprefix(here))

@@ -1,0 +1,99 @@
+"""The collection's files: ``doctor``, ``backup``, ``restore``, ``compact``, ``compress``, ``migrate``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from commonplace.cli.common import folder_of, model_of, open_
+from commonplace.cli.printing import print_json, short
+from commonplace.types import printable
+
+
+def verbs(verb: Any) -> None:
+    """Add the verbs of this group to the command."""
+    doctor = verb("doctor", _doctor, "look for damage in the collection's files", "commonplace doctor --repair")
+    doctor.add_argument("--repair", action="store_true", help="mend what can be mended without embedding again")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    keep = verb("backup", _backup, "write the collection into one file, while it is used", "commonplace backup kb.bak")
+    keep.add_argument("file", metavar="FILE")
+    back = verb("restore", _restore, "take the contents of a backup", "commonplace restore kb.bak")
+    back.add_argument("file", metavar="FILE")
+    back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
+    compress = verb("compress", _compress, "search smaller rows, where that loses nothing", "commonplace compress")
+    compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to be kept, .5 to 1 (default: .99)")
+    compress.add_argument("--off", action="store_true", help="search rows as they are again")
+    compress.add_argument("--json", action="store_true", help="print one JSON object")
+    verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
+    change = verb(
+        "migrate",
+        _migrate,
+        "embed everything again with another model (--model; default: the one that is shipped), then search with it",
+        "commonplace migrate --model models/clip",
+    )
+    change.add_argument("--undo", action="store_true", help="go back to the earlier model, or drop what is unfinished")
+    change.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    with open_(options) as kb:
+        faults = kb.doctor(repair=options.repair)
+    if options.json:
+        print_json({"faults": [asdict(one) for one in faults]})
+    else:
+        for one in faults:
+            print(f"{'repaired' if one.repaired else 'fault'}: {one.count}  {printable(one.what)}: {one.remedy}")
+        print("nothing is wrong" if not faults else f"{sum(not one.repaired for one in faults)} faults left")
+    return 0 if all(one.repaired for one in faults) else 1
+
+
+def _backup(options: argparse.Namespace) -> int:
+    with open_(options) as kb:
+        size = kb.backup(options.file)
+    print(f"wrote {short(options.file)}, {size / 1e6:.1f} MB")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    with open_(options, make=True) as kb:
+        kb.restore(options.file, replace=options.replace)
+        count = sum(kb.status()["documents"].values())
+    print(f"restored {count} document{'' if count == 1 else 's'}")
+    return 0
+
+
+def _compress(options: argparse.Namespace) -> int:
+    with open_(options) as kb:
+        made = kb.compress(None if options.off else options.recall)
+        if options.json:
+            print_json({"compression": made})
+            return 0
+        for name, one in made.items():
+            recall = ", ".join(
+                f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items())
+            )
+            print(f"{name:10}  {one['type']}, recall {recall}, measured on {one['rows']} rows")
+        if options.off:
+            print("rows are searched as they are")
+        elif not made:
+            print("nothing to gain: no part of the collection has 50,000 vectors and questions to measure with")
+    return 0
+
+
+def _compact(options: argparse.Namespace) -> int:
+    with open_(options) as kb:
+        print(f"{kb.compact() / 1e6:.1f} MB gained")
+    return 0
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from commonplace.migrate import migrate
+
+    folder = Path(os.path.realpath(os.path.expanduser(folder_of(options))))
+    print(migrate(folder, model_of(options), undo=options.undo, workers=options.workers))
+    return 0
