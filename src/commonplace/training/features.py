@@ -47,12 +47,12 @@ def picture_features(
             def make(view: str, part=part, pixels=pixels) -> Floats:  # type: ignore[no-untyped-def]
                 if not pixels:  # decoded once for all views
                     pixels += pool.map(_load, [pair.picture for pair in part])
-                seen = [
+                shown = [
                     seen(one, view, pair.digest) for one, pair in zip(pixels, part, strict=True) if one is not None
                 ]
-                if not seen:
+                if not shown:
                     return np.full((len(part), 1), np.nan, np.float32)
-                found = tower.features(seen)
+                found = tower.features(shown)
                 whole = np.full((len(part), found.shape[1]), np.nan, np.float32)
                 whole[[one is not None for one in pixels]] = found
                 return whole

@@ -25,10 +25,11 @@ from commonplace.readers import load_picture
 from commonplace.training.features import VIEWS, picture_features, seen, text_vectors
 from commonplace.training.heads import canonical
 from commonplace.training.joint import Material, Model, Recipe, Trainer
+from commonplace.training.calibrate import BANK
 from commonplace.training.judge import Verdict, compare, judge, judge_bundle
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import card, copy_towers, head_graph, save, seal
-from commonplace.training.project import measured, rows_of
+from commonplace.training.project import DEV, Held, measured, rows_of
 from commonplace.training.towers import tally
 
 __all__ = ["Finetuned", "finetune"]
@@ -114,7 +115,7 @@ def finetune(
     before = Bundle(folder) if (folder / "bundle.json").is_file() else begun
     with beside(folder, folder.name) as made:
         spec = _write(made, folder.name, begun, trainer, pairs, dev, facts)
-        test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in rows_of(pairs, "test", TEST)))
+        test = _some(pairs, "test", TEST)
         verdict = compare(
             {f"before ({before.name})": judge_bundle(before, test), "fine-tuned": judge_bundle(Bundle(made), test)},
             recipe.seed,
@@ -295,8 +296,23 @@ def _write(
     }
     save(made, seal(made, spec))
     _parity(Bundle(made), trainer, pairs, dev)
-    known = begun.spec if not trainer.recipe.text_layers else {}
-    return measured(made, spec, pairs, known)
+    bundle = Bundle(made)
+    assert bundle.image is not None
+    train = _some(pairs, "train", BANK)
+    held = rows_of(pairs, "dev", DEV)
+    some = _some(pairs, "dev", DEV)
+    seen_dev = Held(pairs, held, text_vectors(bundle, some.captions), _shown(bundle, some))
+    known = {} if trainer.recipe.text_layers else begun.spec
+    return measured(made, spec, seen_dev, text_vectors(bundle, train.captions), _shown(bundle, train), known)
+
+
+def _some(pairs: Pairs, split: Split, most: int) -> Pairs:
+    return Pairs(pairs.name, tuple(pairs.pairs[i] for i in rows_of(pairs, split, most)))
+
+
+def _shown(bundle: Bundle, pairs: Pairs) -> NDArray[np.float32]:
+    assert bundle.image is not None
+    return bundle.image.project(picture_features(bundle, pairs)[0])["image"]
 
 
 def _parity(bundle: Bundle, trainer: Trainer, pairs: Pairs, dev: Material) -> None:

@@ -25,7 +25,7 @@ from commonplace.training.judge import Judged, Verdict, chance, compare, judge, 
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import card, components, copy_towers, head_graph, save, seal
 
-__all__ = ["Project", "data_of", "project"]
+__all__ = ["Held", "Project", "data_of", "measured", "project", "rows_of"]
 
 Floats = NDArray[np.float32]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -108,7 +108,7 @@ def project(
     with beside(folder, folder.name) as made:
         spec = _write(made, folder.name, text, image, base, heads, pairs, features, facts)
         first = before or (image if base is not None else None)
-        test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in _rows_of(pairs, "test", TEST)))
+        test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in rows_of(pairs, "test", TEST)))
         rows = (
             {"chance": chance(test.owner)} if first is None else {f"before ({first.name})": judge_bundle(first, test)}
         )
@@ -134,7 +134,7 @@ def data_of(
     """
     found = []
     for split in SPLITS[:2]:
-        at = _rows_of(pairs, split, DEV if split == "dev" else len(pairs))
+        at = rows_of(pairs, split, DEV if split == "dev" else len(pairs))
         views = features[: None if split == "train" else 1][:, at]
         count = np.array([len(pairs.pairs[i].captions) for i in at])
         rows = np.isin(pairs.owner, at)
@@ -200,32 +200,56 @@ def _write(
     }
     save(made, seal(made, spec))
     bundle = Bundle(made)
-    assert bundle.image is not None and bundle.text is not None
-    found, _ = describe(bundle)
+    assert bundle.image is not None
     shown = bundle.image.project(features[0])["image"]
     asked = text_vectors(bundle, pairs.captions)
-    dev = _rows_of(pairs, "dev", DEV)
+    dev = rows_of(pairs, "dev", DEV)
     of_dev, of_train = np.isin(pairs.owner, dev), np.isin(pairs.owner, np.flatnonzero(train))
-    owner = np.searchsorted(dev, pairs.owner[of_dev])
-    of_texts, of_pictures = bank(asked[of_train]), bank(shown[train])
+    held = Held(pairs, dev, asked[of_dev], shown[dev])
+    # What is known of its texts stays true where they have no head.
+    return measured(made, spec, held, asked[of_train], shown[train], {} if "head" in towers["text"] else text.spec)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Dev pictures (rows ``at`` of ``pairs``) as a model sees them: unit rows ``asked`` (C, D) of their captions as
+    questions, ``shown`` (N, D) of themselves."""
+
+    pairs: Pairs
+    at: NDArray[np.int64]
+    asked: Floats
+    shown: Floats
+
+
+def measured(
+    made: Path, spec: dict[str, Any], held: Held, asked: Floats, shown: Floats, known: dict[str, Any]
+) -> dict[str, Any]:
+    """Return ``spec`` with what the scores of the bundle in ``made`` are worth, sealed; its banks are written.
+
+    ``asked`` and ``shown`` are unit rows of training captions and pictures, ``known`` the spec whose knowledge of texts
+    stays true, or nothing.
+    """
+    found, _ = describe(Bundle(made))
+    of_dev = np.isin(held.pairs.owner, held.at)
+    owner = np.searchsorted(held.at, held.pairs.owner[of_dev])
+    of_texts, of_pictures = bank(asked), bank(shown)
     np.savez(made / "bank.npz", image=of_texts.astype(np.float16), text=of_pictures.astype(np.float16))
-    spec["bias"] = hubness(asked[of_dev], shown[dev], owner, of_texts, of_pictures)
+    spec["bias"] = hubness(held.asked, held.shown, owner, of_texts, of_pictures)
     save(made, seal(made, spec))
     bundle = Bundle(made)
-    read = text_vectors(
-        bundle, [caption for caption, one in zip(pairs.captions, of_dev, strict=True) if one], "document"
-    )
-    less, text_less = bundle.hubness("image", shown[dev]), bundle.hubness("text", read)
+    captions = [caption for caption, one in zip(held.pairs.captions, of_dev, strict=True) if one]
+    read = text_vectors(bundle, captions, "document")
+    less, text_less = bundle.hubness("image", held.shown), bundle.hubness("text", read)
     assert less is not None and text_less is not None
-    background, chances, curves = evidence(asked[of_dev], read, shown[dev], owner, less, text_less)
+    background, chances, curves = evidence(held.asked, read, held.shown, owner, less, text_less)
     learned = found["evidence"]
     spec["background"] = found["background"] | background
     spec["evidence"] = {**learned, "chance": chances, "curves": learned["curves"] | curves}
-    if "head" not in towers["text"]:  # what is known of its texts stays true
-        _keep_texts(spec, text.spec)
-    means = {"text": asked[of_train].mean(0).round(5).tolist(), "image": shown[train].mean(0).round(5).tolist()}
+    _keep_texts(spec, known)
+    means = {"text": asked.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
     spec["means"] = {"query": means, "document": means}
-    spec["notes"] = [f"scores between words and pictures were measured on {len(dev)} held-out pictures of {pairs.name}"]
+    note = f"scores between words and pictures were measured on {len(held.at)} held-out pictures of {held.pairs.name}"
+    spec["notes"] = [*spec["notes"], note]
     return seal(made, spec)
 
 
@@ -243,13 +267,13 @@ def _closed(pairs: Pairs, features: Floats, texts: Floats) -> Judged:
     train, _ = data_of(pairs, features[:1], texts)
     means = torch.stack([rows.mean(0) for rows in train.captions.split(train.count.tolist())])  # (N, D)
     weights, bias = canonical(train.views[0], means)
-    test = _rows_of(pairs, "test", TEST)
+    test = rows_of(pairs, "test", TEST)
     shown = torch.nn.functional.normalize(torch.from_numpy(features[0, test]) @ weights + bias, dim=-1)
     own = np.isin(pairs.owner, test)
     return judge(texts[own], shown.numpy(), np.searchsorted(test, pairs.owner[own]))
 
 
-def _rows_of(pairs: Pairs, split: Split, most: int) -> NDArray[np.int64]:
+def rows_of(pairs: Pairs, split: Split, most: int) -> NDArray[np.int64]:
     """Return the rows of a split's pictures, evenly at most ``most``."""
     at = np.array([i for i, pair in enumerate(pairs.pairs) if pair.split == split])
     return np.asarray(at[np.unique(np.linspace(0, len(at) - 1, min(most, len(at))).astype(int))])
