@@ -6,6 +6,7 @@ and the bundled model alike, without their makers' code, and an export is the ol
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -223,10 +224,12 @@ class Graph(nn.Module):  # type: ignore[misc]
         trained = {name: value.float().cpu().numpy() for name, value in self.trained().items()}
         kept = [node for node in graph.node if not set(node.output) & set(trained)]
         casts, initializers = [], [one for one in graph.initializer if one.name not in trained]
+        taken = {one.name for one in graph.initializer}
         for name, value in trained.items():
             if self._half and value.size >= LARGE:
-                initializers.append(numpy_helper.from_array(value.astype(np.float16), name + ".half"))
-                casts.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
+                small = next(one for one in (f"{name}.half{n or ''}" for n in itertools.count()) if one not in taken)
+                initializers.append(numpy_helper.from_array(value.astype(np.float16), small))
+                casts.append(helper.make_node("Cast", [small], [name], to=TensorProto.FLOAT))
             else:
                 initializers.append(numpy_helper.from_array(value.astype(np.float32), name))
         if outputs is not None:
