@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,6 +27,8 @@ from commonplace.training.decoder import Decoder
 from commonplace.training.towers import Captions, Pictures, Shown, Texts
 
 __all__ = ["Material", "Model", "Recipe", "Trainer"]
+
+SAVED = 300.0  # seconds between two checkpoints, beside those at the end of every epoch
 
 Floats = NDArray[np.float32]
 Tick = Callable[[str], object]
@@ -72,14 +76,14 @@ class Material:
 class Model(nn.Module):  # type: ignore[misc]
     """Both towers, the scale of their cosines and the decoder."""
 
-    def __init__(self, bundle: Bundle, recipe: Recipe, captions: Captions) -> None:
+    def __init__(self, bundle: Bundle, recipe: Recipe, captions: Captions | None) -> None:
         super().__init__()
         torch.manual_seed(recipe.seed)
         self.texts = Texts(bundle, recipe.text_layers, recipe.rank)
         self.pictures = Pictures(bundle, recipe.image_layers, recipe.rank, recipe.dropout)
         self.scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
         self.decoder = None
-        if recipe.generation:
+        if recipe.generation and captions is not None:
             vocabulary = np.unique(np.concatenate([*captions.ids, np.array([self.texts.spec["pad_id"]])]))
             channels = _channels(self.pictures)
             self.decoder = Decoder(vocabulary, channels, max(self.texts.least, *map(len, captions.ids)), recipe.width)
@@ -124,6 +128,7 @@ class Trainer:
         self.digests = _numbered(train)
         self.steps_an_epoch = max(1, len(self.of) // (min(recipe.batch, len(self.of)) * recipe.accumulate))
         self.total = recipe.epochs * self.steps_an_epoch
+        AcceleratorState._reset_state(True)  # it is the process's; a training before this one may have asked for another
         self.accelerator = Accelerator(mixed_precision=recipe.mixed, cpu=device == "cpu")
         if self.accelerator.num_processes > 1:
             raise TrainingError("one process trains, on one device: start it without `accelerate launch`")
@@ -151,9 +156,12 @@ class Trainer:
         Raises TrainingError where a loss is not a number, or the memory does not suffice; the last checkpoint stands.
         """
         recipe, model = self.recipe, self.model
+        drawn, order, saved = 0, list(self._batches(0)), time.monotonic()
         while self.step < self.total:
             epoch, at = divmod(self.step, self.steps_an_epoch)
-            batches = list(self._batches(epoch))[at * recipe.accumulate : (at + 1) * recipe.accumulate]
+            if epoch != drawn:
+                drawn, order = epoch, list(self._batches(epoch))
+            batches = order[at * recipe.accumulate : (at + 1) * recipe.accumulate]
             share = schedule(self.step, self.total, recipe.warmup)
             for group, rate in zip(self.optimiser.param_groups, (recipe.learning_rate, recipe.decoder_rate), strict=False):
                 group["lr"] = rate * share
@@ -177,10 +185,12 @@ class Trainer:
             self.step += 1
             self.losses.append(found)
             tick(f"contrast {found['contrast']:.3f}, generation {found['generation']:.3f}")
-            if self.step % self.steps_an_epoch == 0:
+            whole = self.step % self.steps_an_epoch == 0
+            if whole or time.monotonic() - saved > SAVED:
                 self.save()
-                if each(self.step // self.steps_an_epoch):
-                    return
+                saved = time.monotonic()
+            if whole and each(self.step // self.steps_an_epoch):
+                return
 
     def gradients(self, pictures: Sequence[int], captions: Sequence[int], views: Sequence[int]) -> dict[str, float]:
         """Add the gradients of one batch, in chunks, as if it were whole, and return its losses.
