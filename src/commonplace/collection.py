@@ -481,13 +481,15 @@ class Collection:
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
-    ) -> tuple[list[str], NDArray[np.int64], dict[str, Scored]]:
-        """Return what a search fuses: the ids of items that any arm lists, their keys (n,), and what each arm says.
+    ) -> tuple[list[str], dict[str, Scored], Evidence]:
+        """Return what a search fuses: the ids of items that any arm lists, what each arm says of them, and what that is
+        worth for this question.
 
         For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """
         asked = self._ask(text, image, None, None)
-        return candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
+        ids, _, arms = candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
+        return ids, arms, self.evidence.of(asked.vectors.brevity, self.store.size())
 
     def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
         """Keep a thumb up or down: whether the item with this id answers a question in words, a picture, or both.

@@ -300,7 +300,8 @@ def _kept(
                 graph.save(Path(lent) / "prefix.onnx", frontier)
                 prefix = Runtime(Path(lent) / "prefix.onnx", frontier[0], prepare=prepare)
             make(part, prefix)
-            part.rename(place)
+            if not place.exists():  # another process was as quick
+                part.rename(place)
     except OSError as problem:
         raise TrainingError(f"{folder} cannot be written ({problem.strerror}): make room, then again") from problem
     return place
