@@ -245,6 +245,7 @@ def measured(
     learned = found["evidence"]
     spec["background"] = found["background"] | background
     spec["evidence"] = {**learned, "chance": chances, "curves": learned["curves"] | curves}
+    spec |= {name: found[name] for name in ("brevity",) if name in found}
     _keep_texts(spec, known)
     means = {"text": asked.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
     spec["means"] = {"query": means, "document": means}
