@@ -27,12 +27,11 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import data
 import evaluate
-
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.bundle import sha256
 from commonplace.readers import load_picture
-from commonplace.training.joint import Material, Model, Recipe, Trainer
 from commonplace.training.features import VIEWS, seen
+from commonplace.training.joint import Material, Model, Recipe, Trainer
 from commonplace.training.towers import tally
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
@@ -90,7 +89,9 @@ def banked(trainer: Trainer, train: Material) -> tuple[Floats, Floats]:
     return torch.cat(texts).numpy(), torch.cat(pictures).numpy()
 
 
-def judge(trainer: Trainer, split: Material, banks: tuple[Floats, Floats] | None) -> tuple[dict[str, Any], NDArray[Any]]:
+def judge(
+    trainer: Trainer, split: Material, banks: tuple[Floats, Floats] | None
+) -> tuple[dict[str, Any], NDArray[Any]]:
     """Return recall both ways and the rank of each caption's picture."""
     texts, pictures = trainer.encode(split)
     scores = texts @ pictures.T
@@ -241,7 +242,9 @@ def report(place: Path) -> None:
             others = [one for one in runs[0.0] if one["seed"] in seeds]
             if len(others) == len(ones):
                 gains[f"{weight:g} over 0"] = {kind: gain(ones, others, kind) for kind in ("plain", "hubness")}
-    bare = {f"{weight:g}": [{k: v for k, v in one.items() if k != "ranks"} for one in ones] for weight, ones in runs.items()}
+    bare = {
+        f"{weight:g}": [{k: v for k, v in one.items() if k != "ranks"} for one in ones] for weight, ones in runs.items()
+    }
     elsewhere = json.loads((place / "elsewhere.json").read_text()) if (place / "elsewhere.json").exists() else {}
     found = {"recipe": asdict(RECIPE), "start": {k: v for k, v in start.items() if k != "ranks"}, "runs": bare,
              "gains in R@1": gains, "elsewhere": elsewhere}  # fmt: skip
@@ -263,7 +266,15 @@ def report(place: Path) -> None:
     for name, kinds in gains.items():
         cells = [f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" for mean, low, high in kinds.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", "## Losses", "", "Training, by epoch (seed 0).", "", "| weight | contrast | caption |", "|---|---|---|"]
+    lines += [
+        "",
+        "## Losses",
+        "",
+        "Training, by epoch (seed 0).",
+        "",
+        "| weight | contrast | caption |",
+        "|---|---|---|",
+    ]
     for weight, ones in runs.items():
         each = [" ".join(f"{one[kind]:.2f}" for one in ones[0]["epochs"]) for kind in ("contrast", "generation")]
         lines.append(f"| {weight:g} | {each[0]} | {each[1] if weight else ''} |")
@@ -271,7 +282,10 @@ def report(place: Path) -> None:
         lines += ["", "## Elsewhere", "", f"The bundle of weight {elsewhere['weight']:g}, seed 0, as served, beside the shipped "
                   "one.", "", "| | as shipped | fine-tuned |", "|---|---|---|"]  # fmt: skip
         for name, (old, new) in elsewhere["figures"].items():
-            both = [" / ".join(f"{value:.1f}" for value in one) if isinstance(one, list) else f"{one:.1f}" for one in (old, new)]
+            both = [
+                " / ".join(f"{value:.1f}" for value in one) if isinstance(one, list) else f"{one:.1f}"
+                for one in (old, new)
+            ]
             lines.append(f"| {name} | {both[0]} | {both[1]} |")
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
@@ -309,7 +323,9 @@ def served(bundle: Bundle) -> dict[str, Any]:
     assert text is not None and image is not None
 
     def shown(paths: list[Path]) -> dict[str, Floats]:
-        parts = [image.views([load_picture(path).pixels for path in paths[i : i + 64]]) for i in range(0, len(paths), 64)]
+        parts = [
+            image.views([load_picture(path).pixels for path in paths[i : i + 64]]) for i in range(0, len(paths), 64)
+        ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def asked(texts: list[str], pictures: Floats) -> Floats:
@@ -325,7 +341,9 @@ def served(bundle: Bundle) -> dict[str, Any]:
     fashion = shown(titles.paths)["image"]
     found["fashion title->image"] = evaluate.text_to_image(asked(titles.captions, fashion), titles.owner)
     studio = shown(shops.studio)["image"]
-    found["grocery description->image"] = evaluate.text_to_image(asked(shops.descriptions, studio), range(len(shops.studio)))
+    found["grocery description->image"] = evaluate.text_to_image(
+        asked(shops.descriptions, studio), range(len(shops.studio))
+    )
     found["grocery name->image"] = evaluate.text_to_image(asked(shops.names, studio), range(len(shops.studio)))
     shop = shown(shops.shop)
     for name, rows in shop.items():
@@ -334,7 +352,9 @@ def served(bundle: Bundle) -> dict[str, Any]:
     scores = text.encode(questions, "query") @ text.encode(abstracts).T
     found["Cranfield nDCG@10 (text)"] = evaluate.ndcg(scores, judgments)
     passages, questions, owner = data.xquad("en")
-    found["XQuAD en recall (text)"] = evaluate.recall(evaluate.ranks(text.encode(questions, "query") @ text.encode(passages).T, owner))
+    found["XQuAD en recall (text)"] = evaluate.recall(
+        evaluate.ranks(text.encode(questions, "query") @ text.encode(passages).T, owner)
+    )
     return found
 
 

@@ -78,7 +78,9 @@ def test_frozen_layers_run_once_on_the_runtime(file: Path, tmp_path: Path) -> No
     assert frontier
     graph.save(tmp_path / "prefix.onnx", frontier)
     kept = {name: torch.from_numpy(served(tmp_path / "prefix.onnx", given, name).copy()) for name in frontier}
-    shapes = {name: value if name != "pixel_values" else torch.empty(1).expand(value.shape) for name, value in given.items()}
+    shapes = {
+        name: value if name != "pixel_values" else torch.empty(1).expand(value.shape) for name, value in given.items()
+    }
     near(graph({**shapes, **kept}, [output])[0], graph(given, [output])[0].detach().numpy())
 
 
@@ -94,7 +96,10 @@ def test_layers_are_counted_from_the_last() -> None:
 def test_what_was_not_trained_is_stored_as_it_was(tmp_path: Path) -> None:
     file = DEFAULT_BUNDLE / "text.onnx"
     Graph(file, "last_hidden_state", 4).save(tmp_path / "text.onnx")
-    old, new = ({one.name: one.raw_data for one in onnx.load(str(path)).graph.initializer} for path in (file, tmp_path / "text.onnx"))
+    old, new = (
+        {one.name: one.raw_data for one in onnx.load(str(path)).graph.initializer}
+        for path in (file, tmp_path / "text.onnx")
+    )
     table = max(old, key=lambda name: len(old[name]))  # of tokens, in 8 bits
     assert len(old[table]) == 30522 * 384
     same = [name for name in old if new.get(name) == old[name]]

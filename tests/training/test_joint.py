@@ -172,7 +172,7 @@ def test_a_checkpoint_of_other_settings_or_damaged_is_refused(place: Path) -> No
         small(place, replace(RECIPE, epochs=1, learning_rate=1e-4), "other").resume()
     path = place / "other" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match="cannot be read .*remove it"):
+    with pytest.raises(TrainingError, match=r"cannot be read .*remove it"):
         small(place, replace(RECIPE, epochs=1), "other").resume()
     assert not small(place, RECIPE, "nowhere").resume()
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ from commonplace.encoders import Bundle, find
 from commonplace.encoders.hub import beside
 from commonplace.errors import ModelError, TrainingError
 from commonplace.readers import load_picture
-from commonplace.training.features import VIEWS, picture_features, seen, text_vectors
+from commonplace.training.calibrate import BANK
+from commonplace.training.features import VIEWS, picture_features, seen, text_vectors, unreadable
 from commonplace.training.heads import canonical
 from commonplace.training.joint import Material, Model, Recipe, Trainer
-from commonplace.training.calibrate import BANK
 from commonplace.training.judge import Verdict, compare, judge, judge_bundle
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import card, copy_towers, head_graph, save, seal
-from commonplace.training.project import DEV, Held, measured, rows_of
+from commonplace.training.project import DEV, Held, licence, measured, rows_of
 from commonplace.training.towers import tally
 
 __all__ = ["Finetuned", "finetune"]
@@ -89,7 +89,9 @@ def finetune(
         towers = Model(begun, replace(recipe, generation=0.0), None)
         train, bad = _material(towers, pairs.part("train"), recipe.views, work, bar.update)
         dev, more = _material(towers, pairs.part("dev"), 1, work, bar.update)
-        pairs = pairs.without({**bad, **more})
+        test = _some(pairs, "test", TEST)
+        lost = unreadable(test, picture_features(begun, test, tick=bar.update))
+        pairs = pairs.without({**bad, **more, **lost})
         for line in pairs.report():
             told(line)
         trainer = Trainer(Model(begun, recipe, train.captions), recipe, train, work, device)
@@ -98,7 +100,8 @@ def finetune(
          f"epoch on dev is {best['epoch']} of {len(best['scores']) - 1}")  # fmt: skip
     trainer.load_weights(best["weights"])
     facts = {
-        "method": "both towers fine-tuned, " + ("contrastive and caption loss" if recipe.generation else "contrastive loss"),
+        "method": "both towers fine-tuned, "
+        + ("contrastive and caption loss" if recipe.generation else "contrastive loss"),
         "data": pairs.name,
         "digest": pairs.digest,
         "seed": recipe.seed,
@@ -115,7 +118,7 @@ def finetune(
     before = Bundle(folder) if (folder / "bundle.json").is_file() else begun
     with beside(folder, folder.name) as made:
         spec = _write(made, folder.name, begun, trainer, pairs, dev, facts)
-        test = _some(pairs, "test", TEST)
+        test = Pairs(pairs.name, tuple(pair for pair in test.pairs if pair.picture not in lost))
         verdict = compare(
             {f"before ({before.name})": judge_bundle(before, test), "fine-tuned": judge_bundle(Bundle(made), test)},
             recipe.seed,
@@ -204,10 +207,9 @@ def _joined(text: Bundle, image: Bundle, pairs: Pairs, folder: Path) -> Bundle:
     maps = {"wide": (weights.numpy(), bias.numpy()), "narrow": None, "straight": None}
     (folder / "head.onnx").write_bytes(head_graph([maps], features.shape[1], text.dim))
     towers["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding"}
-    licences = [str(one.spec.get("licence", "not stated")) for one in (text, image)]
     spec = {
         "name": f"{text.name}-{image.name}", "dim": text.dim, "towers": towers,
-        "licence": licences[0] if licences[0] == licences[1] else f"text tower: {licences[0]}; image tower: {licences[1]}",
+        "licence": licence(text, image),
         "languages": text.spec.get("languages", []), "notes": [],
     }  # fmt: skip
     save(folder, seal(folder, spec))
@@ -235,7 +237,7 @@ def _material(
 
 
 def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str, Any]:
-    """Train to the end; return the weights of the epoch that is best on dev (0: before any), and every epoch's score."""
+    """Train to the end; return the weights of the epoch that is best on dev (0: before any), and all scores."""
     path = trainer.folder / "best.pt"
 
     def score() -> float:
@@ -316,7 +318,7 @@ def _shown(bundle: Bundle, pairs: Pairs) -> NDArray[np.float32]:
 
 
 def _parity(bundle: Bundle, trainer: Trainer, pairs: Pairs, dev: Material) -> None:
-    """Compare the bundle's vectors of some of dev with those of the training. Raises TrainingError where they differ."""
+    """Compare the bundle's vectors of some of dev with the training's. Raises TrainingError where they differ."""
     texts, shown = trainer.encode(dev)
     some = pairs.part("dev")
     count = min(32, len(some))
@@ -326,4 +328,6 @@ def _parity(bundle: Bundle, trainer: Trainer, pairs: Pairs, dev: Material) -> No
     for kind, ours, theirs in (("image", own, shown[:count]), ("text", asked, texts[:count])):
         cosine = float((ours * theirs).sum(1).min())
         if cosine < PARITY:
-            raise TrainingError(f"the {kind} tower as written differs from the trained one (cosine {cosine:.4f}): report it")
+            raise TrainingError(
+                f"the {kind} tower as written differs from the trained one (cosine {cosine:.4f}): report it"
+            )

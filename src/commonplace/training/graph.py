@@ -398,6 +398,11 @@ def _gather(a: Attributes, x: Tensor, at: Tensor) -> Tensor:
     return found.reshape(*x.shape[:axis], *at.shape, *x.shape[axis + 1 :])
 
 
+def _gather_elements(a: Attributes, x: Tensor, at: Tensor) -> Tensor:
+    axis = a.get("axis", 0)
+    return x.gather(axis, torch.where(at < 0, at + x.shape[axis], at))
+
+
 def _gather_nd(a: Attributes, x: Tensor, at: Tensor) -> Tensor:
     shared = a.get("batch_dims", 0)
     own = [torch.arange(x.shape[d], device=x.device).view(*(-1 if d == e else 1 for e in range(at.ndim - 1)))
@@ -411,7 +416,11 @@ def _pad(a: Attributes, x: Tensor, *given: Tensor | None) -> Tensor:
     fill = float(given[1]) if len(given) > 1 and given[1] is not None else a.get("value", 0.0)
     mode = a.get("mode", b"constant").decode()
     sides = [pads[at] for axis in reversed(range(half)) for at in (axis, axis + half)]
-    return F.pad(x, sides, value=fill) if mode == "constant" else F.pad(x, sides, mode={"edge": "replicate"}.get(mode, mode))
+    return (
+        F.pad(x, sides, value=fill)
+        if mode == "constant"
+        else F.pad(x, sides, mode={"edge": "replicate"}.get(mode, mode))
+    )
 
 
 def _constant(a: Attributes) -> Tensor:
@@ -506,9 +515,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Erf": _unary(torch.erf),
     "Exp": _unary(torch.exp),
     "Expand": _expand,
-    "Flatten": lambda a, x: x.flatten(a.get("axis", 1)) if a.get("axis", 1) == 1 else x.reshape(x.shape[: a["axis"]].numel(), -1),
+    "Flatten": lambda a, x: x.reshape(x.shape[: a.get("axis", 1)].numel(), -1),
     "Gather": _gather,
-    "GatherElements": lambda a, x, at: x.gather(a.get("axis", 0), torch.where(at < 0, at + x.shape[a.get("axis", 0)], at)),
+    "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
     "Gelu": lambda a, x: F.gelu(x, approximate=a.get("approximate", b"none").decode()),
     "Gemm": _gemm,
@@ -524,10 +533,13 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Less": _binary(torch.lt),
     "LessOrEqual": _binary(torch.le),
     "Log": _unary(torch.log),
+    "LpNormalization": lambda a, x: F.normalize(x, p=a.get("p", 2), dim=a.get("axis", -1)),
     "MatMul": _binary(torch.matmul),
     "Max": _many(torch.maximum),
     "MaxPool": _max_pool,
+    "Mean": lambda a, *x: sum(x) / len(x),
     "Min": _many(torch.minimum),
+    "Mod": lambda a, x, y: torch.fmod(x, y) if a.get("fmod") else torch.remainder(x, y),
     "Mul": _binary(torch.mul),
     "Neg": _unary(torch.neg),
     "Not": _unary(torch.logical_not),
@@ -554,6 +566,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Sqrt": _unary(torch.sqrt),
     "Squeeze": _squeeze,
     "Sub": _binary(torch.sub),
+    "Sum": _many(torch.add),
     "Tanh": _unary(torch.tanh),
     "Tile": lambda a, x, times: x.repeat(_ints(times)),
     "TopK": _top_k,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch.nn import functional as F
 from commonplace.encoders import Bundle
 from commonplace.errors import TrainingError
 from commonplace.training.decoder import Decoder
-from commonplace.training.towers import Captions, Pictures, Shown, Texts
+from commonplace.training.towers import Captions, Pictures, Rows, Shown, Texts
 
 __all__ = ["Material", "Model", "Recipe", "Trainer"]
 
@@ -88,7 +87,7 @@ class Model(nn.Module):  # type: ignore[misc]
             channels = _channels(self.pictures)
             self.decoder = Decoder(vocabulary, channels, max(self.texts.least, *map(len, captions.ids)), recipe.width)
 
-    def told(self, captions: Captions, rows: Sequence[int], device: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def told(self, captions: Captions, rows: Rows, device: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         ids, mask, values = captions.batch(rows, self.texts.spec["pad_id"], self.texts.least, self.texts.left)
         return ids.to(device), mask.to(device), {name: value.to(device) for name, value in values.items()}
 
@@ -125,10 +124,12 @@ class Trainer:
         self.recipe, self.train, self.folder = recipe, train, folder
         order = np.argsort(train.owner, kind="stable")
         self.of = np.split(order, np.flatnonzero(np.diff(train.owner[order])) + 1)  # captions of each of train.rows
-        self.digests = _numbered(train)
+        self.numbers = _numbered(train)
         self.steps_an_epoch = max(1, len(self.of) // (min(recipe.batch, len(self.of)) * recipe.accumulate))
         self.total = recipe.epochs * self.steps_an_epoch
-        AcceleratorState._reset_state(True)  # it is the process's; a training before this one may have asked for another
+        AcceleratorState._reset_state(
+            True
+        )  # it is the process's; a training before this one may have asked for another
         self.accelerator = Accelerator(mixed_precision=recipe.mixed, cpu=device == "cpu")
         if self.accelerator.num_processes > 1:
             raise TrainingError("one process trains, on one device: start it without `accelerate launch`")
@@ -163,7 +164,9 @@ class Trainer:
                 drawn, order = epoch, list(self._batches(epoch))
             batches = order[at * recipe.accumulate : (at + 1) * recipe.accumulate]
             share = schedule(self.step, self.total, recipe.warmup)
-            for group, rate in zip(self.optimiser.param_groups, (recipe.learning_rate, recipe.decoder_rate), strict=False):
+            for group, rate in zip(
+                self.optimiser.param_groups, (recipe.learning_rate, recipe.decoder_rate), strict=False
+            ):
                 group["lr"] = rate * share
             model.train()
             found = {"contrast": 0.0, "generation": 0.0}
@@ -178,7 +181,9 @@ class Trainer:
                     f"the loss is not a number at step {self.step + 1} of {self.total}: try a lower --learning-rate "
                     f"(now {recipe.learning_rate:g}); the checkpoint before it is in {self.folder}"
                 )
-            nn.utils.clip_grad_norm_([one for group in self.optimiser.param_groups for one in group["params"]], recipe.clip)
+            nn.utils.clip_grad_norm_(
+                [one for group in self.optimiser.param_groups for one in group["params"]], recipe.clip
+            )
             self.optimiser.step()
             self.optimiser.zero_grad()
             self._pull(recipe.learning_rate * share * recipe.weight_decay)
@@ -192,30 +197,29 @@ class Trainer:
             if whole and each(self.step // self.steps_an_epoch):
                 return
 
-    def gradients(self, pictures: Sequence[int], captions: Sequence[int], views: Sequence[int]) -> dict[str, float]:
+    def gradients(self, pictures: Rows, captions: Rows, views: Rows) -> dict[str, float]:
         """Add the gradients of one batch, in chunks, as if it were whole, and return its losses.
 
         First all vectors without gradients; then the contrastive loss and its gradient for each vector; then each
         chunk once more, with the same random numbers, its vectors' gradients handed down (Gao et al. 2021).
         """
-        recipe, device = self.recipe, self.device
+        recipe, model, device = self.recipe, self.model, self.device
         B, share = len(pictures), 1 / recipe.accumulate
-        same = torch.from_numpy(_same(self.digests[captions])).to(device)
         parts = [slice(at, min(at + recipe.chunk, B)) for at in range(0, B, recipe.chunk)]
-        random = []
-        cached: list[list[Tensor]] = [[], []]
+        same = torch.from_numpy(_same(self.numbers[np.asarray(captions)])).to(device)  # (B, B)
+        random: list[list[Tensor]] = []
+        first: list[list[Tensor]] = [[], []]
         if len(parts) > 1:
             for part in parts:
                 random.append(_random(device))
                 with torch.no_grad(), self.accelerator.autocast():
-                    for rows, found in zip(cached, self._vectors(pictures[part], captions[part], views[part])[:2], strict=True):
-                        rows.append(found)
-            x, y = (torch.cat(rows).requires_grad_() for rows in cached)  # (B, D)
-            found = contrast(x, y, self.model.scale, same)
-            (found * share).backward()
-            reported = {"contrast": float(found.detach()), "generation": 0.0}
-        else:
-            reported = {"contrast": 0.0, "generation": 0.0}
+                    u, v, *_ = self._vectors(pictures[part], captions[part], views[part])
+                first[0].append(u)
+                first[1].append(v)
+            x, y = (torch.cat(rows).requires_grad_() for rows in first)  # (B, D)
+            whole = contrast(x, y, model.scale, same)
+            (whole * share).backward()
+        told = 0.0
         for at, part in enumerate(parts):
             if random:
                 _restore(random[at], device)
@@ -224,19 +228,17 @@ class Trainer:
                 if random:
                     loss = (u * x.grad[part]).sum() + (v * y.grad[part]).sum()
                 else:
-                    found = contrast(u, v, self.model.scale, same)
-                    loss, reported["contrast"] = found * share, float(found.detach())
-            if self.model.decoder is not None:
-                with self.accelerator.autocast():
-                    told = self.model.decoder(ids, mask, tokens)
-                weight = (part.stop - part.start) / B
-                loss = loss + recipe.generation * weight * share * told
-                reported["generation"] += weight * float(told.detach())
+                    whole = contrast(u, v, model.scale, same)
+                    loss = whole * share
+                if model.decoder is not None:
+                    said = model.decoder(ids, mask, tokens) * (len(ids) / B)  # so that chunks add up to the mean
+                    loss = loss + recipe.generation * share * said
+                    told += float(said.detach())
             self.accelerator.backward(loss)
-        return reported
+        return {"contrast": float(whole.detach()), "generation": told}
 
     def _vectors(
-        self, pictures: Sequence[int], captions: Sequence[int], views: Sequence[int]
+        self, pictures: Rows, captions: Rows, views: Rows
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
         """Return the vectors of some pictures and captions, and what the decoder needs of them."""
         model = self.model
@@ -270,7 +272,9 @@ class Trainer:
         texts, shown = [], []
         order = np.argsort([len(ids) for ids in material.captions.ids], kind="stable")
         for at in range(0, len(order), size):
-            texts.append(self.model.texts(*self.model.told(material.captions, order[at : at + size], self.device)).cpu())
+            texts.append(
+                self.model.texts(*self.model.told(material.captions, order[at : at + size], self.device)).cpu()
+            )
         for at in range(0, len(material.rows), size):
             rows = material.rows[at : at + size]
             values = material.pictures.batch(rows, [0] * len(rows))
@@ -283,8 +287,8 @@ class Trainer:
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
     def weights(self) -> dict[str, Tensor]:
-        """Return what is trained, by name."""
-        return {name: one.detach().cpu() for name, one in self.model.named_parameters() if one.requires_grad}
+        """Return a copy of what is trained, by name."""
+        return {name: one.detach().cpu().clone() for name, one in self.model.named_parameters() if one.requires_grad}
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         own = dict(self.model.named_parameters())
@@ -322,10 +326,14 @@ class Trainer:
             state = torch.load(path, map_location="cpu", weights_only=True)
             recipe = state["recipe"]
         except Exception as problem:  # the library raises whatever the bytes lead it to
-            raise TrainingError(f"the checkpoint {path} cannot be read ({type(problem).__name__}): remove it") from problem
+            raise TrainingError(
+                f"the checkpoint {path} cannot be read ({type(problem).__name__}): remove it"
+            ) from problem
         if other := sorted(name for name, value in asdict(self.recipe).items() if recipe.get(name) != value):
             said = ", ".join(f"{name} {recipe.get(name)}" for name in other)
-            raise TrainingError(f"the checkpoint in {self.folder} was made with {said}: say the same, or choose another --out")
+            raise TrainingError(
+                f"the checkpoint in {self.folder} was made with {said}: say the same, or choose another --out"
+            )
         self.load_weights(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         for own, saved in zip(self.start, state["start"], strict=True):
@@ -349,7 +357,11 @@ def _memory(recipe: Recipe) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as problem:
         text = str(problem).lower()
-        if isinstance(problem, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in text or "out of memory" in text:
+        if (
+            isinstance(problem, (MemoryError, torch.OutOfMemoryError))
+            or "allocate memory" in text
+            or "out of memory" in text
+        ):
             smaller = max(1, min(recipe.chunk, recipe.batch) // 2)
             raise TrainingError(
                 f"the memory does not suffice for {min(recipe.chunk, recipe.batch)} pictures at once: "

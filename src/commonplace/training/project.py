@@ -25,7 +25,7 @@ from commonplace.training.judge import Judged, Verdict, chance, compare, judge, 
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import card, components, copy_towers, head_graph, save, seal
 
-__all__ = ["Held", "Project", "data_of", "measured", "project", "rows_of"]
+__all__ = ["Held", "Project", "data_of", "licence", "measured", "project", "rows_of"]
 
 Floats = NDArray[np.float32]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -192,7 +192,7 @@ def _write(
         "dim": text.dim,
         "description": f"{text.name} for text, {image.name} for pictures, and a head trained on {pairs.name} that maps "
         "pictures into the text tower's space.",
-        "licence": _licence(text, image),
+        "licence": licence(text, image),
         "languages": text.spec.get("languages", []),
         "towers": towers,
         "notes": [],
@@ -313,7 +313,7 @@ def _base(text: Bundle, image: Bundle) -> Callable[[Floats], Floats] | None:
     return lambda features: tower.project(features)["image"]
 
 
-def _licence(text: Bundle, image: Bundle) -> str:
+def licence(text: Bundle, image: Bundle) -> str:
     said = [str(one.spec.get("licence", "not stated")) for one in (text, image)]
     return said[0] if said[0] == said[1] else f"text tower: {said[0]}; image tower: {said[1]}"
 

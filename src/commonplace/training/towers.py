@@ -25,7 +25,7 @@ from commonplace.encoders.runtime import Graph as Runtime
 from commonplace.errors import ReadError, TrainingError
 from commonplace.training.graph import Graph
 
-__all__ = ["ALL", "Captions", "Shown", "Texts", "Pictures", "tally"]
+__all__ = ["ALL", "Captions", "Pictures", "Rows", "Shown", "Texts", "tally"]
 
 ALL = 1 << 16
 """As many layers as any tower has."""
@@ -34,6 +34,7 @@ HALF = 65504.0  # the largest number of 16 bits
 GRID = 4  # parts of a map, each way, that the decoder looks at: more cost more than they tell
 
 Tick = Callable[[int], object]
+Rows = Sequence[int] | NDArray[np.int64]
 
 
 # --- texts ----------------------------------------------------------------------------------------------------------
@@ -47,7 +48,7 @@ class Captions:
     starts: NDArray[np.int64]
     values: dict[str, NDArray[np.float16]]
 
-    def batch(self, rows: Sequence[int], pad: int, least: int, left: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def batch(self, rows: Rows, pad: int, least: int, left: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return ids and mask (rows, tokens) and the frozen layers' values (rows, tokens, ...), padded."""
         width = max(least, max(len(self.ids[row]) for row in rows))
         ids = np.full((len(rows), width), pad, np.int64)
@@ -160,7 +161,7 @@ class Shown:
     values: dict[str, NDArray[Any]]
     bad: dict[int, str]
 
-    def batch(self, rows: Sequence[int], views: Sequence[int]) -> dict[str, Tensor]:
+    def batch(self, rows: Rows, views: Rows) -> dict[str, Tensor]:
         """Return the values (rows, ...) of pictures, each in one of its views."""
         found = {}
         for name, kept in self.values.items():
@@ -204,7 +205,9 @@ class Pictures(nn.Module):  # type: ignore[misc]
         maps = [n for n, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1]
         last = [n for n in maps if self.graph.depth[self.graph._maker[n]] == 0 and not self._feeds(n, set(maps))]
         if not (last or maps):
-            raise TrainingError("the image tower has no map of its picture that a decoder could look at: choose another")
+            raise TrainingError(
+                "the image tower has no map of its picture that a decoder could look at: choose another"
+            )
         return last or maps[-1:]
 
     def _feeds(self, name: str, others: set[str]) -> bool:
@@ -258,7 +261,8 @@ class Pictures(nn.Module):  # type: ignore[misc]
                 loaded = [loaded_or_nothing(row) for row in rows]
                 for view in range(views):
                     pixels = np.stack([self.tower.fit(one[view]) for one in loaded])
-                    found = prefix.several({self.spec["input"]: pixels}, frontier) if prefix else [pixels]
+                    given = {self.spec["input"]: pixels}
+                    found: list[NDArray[Any]] = [*prefix.several(given, frontier)] if prefix else [pixels]
                     for at, value in enumerate(found):
                         if at not in kept:
                             kind = np.float16 if prefix else np.uint8
