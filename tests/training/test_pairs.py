@@ -12,12 +12,7 @@ import pytest
 
 from commonplace.errors import TrainingError
 from commonplace.training.pairs import LEAST, Bad, Pairs, read_pairs
-from tests.training.make import lines, scenes, table
-
-
-@pytest.fixture(scope="module")
-def csv_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return table(tmp_path_factory.mktemp("pairs"))
+from tests.training.make import lines, scenes
 
 
 def told(pairs: Pairs) -> dict[str, tuple[str, ...]]:
