@@ -29,7 +29,7 @@ MAY = {
     },
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
     "export": {"errors", "encoders"},
-    "training": {"types", "errors", "readers", "encoders", "space", "retrieval", "evaluation", "export"},
+    "training": {"types", "errors", "encoders", "readers", "retrieval", "evaluation", "export"},
     "cli": {
         *("types", "errors", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export"),
         "training",
@@ -37,71 +37,8 @@ MAY = {
     "__main__": {"cli"},
     "__init__": {"types", "errors", "retrieval", "generation", "collection"},
 }
-HEAVY = dict.fromkeys(
-    ("export", "training"), {"torch", "transformers", "sentence_transformers"}
-)  # rooms that nothing imports at its head
-FORBIDDEN = {"torch", "transformers", "sentence_transformers", "onnxruntime", "tensorflow", "fitz"}
-LAZY = {"generation/local.py"}  # may import them inside a function: an extra that the user chose
-
-
-def room(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
-
-
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: imports are absolute"
-            found.add(node.module)
-    return found
-
-
-def imports_at_head(path: Path) -> set[str]:
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    found = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
-    return found | {node.module for node in body if isinstance(node, ast.ImportFrom) and node.module}
-
-
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_go_downward(path: Path) -> None:
-    own = room(path)
-    for name in imports(path):
-        head, *rest = name.split(".")
-        lazy = path.relative_to(SOURCE).as_posix() in LAZY and name not in imports_at_head(path)
-        assert head not in FORBIDDEN - HEAVY.get(own, set()) or lazy, f"{path} imports {name}"
-        if head == "commonplace" and rest and rest[0] != own:
-            assert rest[0] in MAY[own], f"{own} must not import {rest[0]} ({path})"
-
-
-def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-
-
-def test_importing_the_package_loads_no_model_index_or_reader() -> None:
-    heavy = run("import commonplace, sys; print(*(m for m in ('openvino', 'faiss', 'PIL', 'tokenizers', "
-                "'pypdfium2', 'torch', 'tqdm', 'sentencex', 'matplotlib', 'openai') if m in sys.modules))")  # fmt: skip
-    assert heavy.split() == []
-
-
-def test_help_loads_no_model() -> None:
-    loaded = run(
-        "import sys\nfrom commonplace.cli import main\n"
-        "try:\n main(['--help'])\nexcept SystemExit: pass\n"
-        "print('LOADED', *(m for m in ('openvino', 'faiss', 'PIL', 'tokenizers') if m in sys.modules))"
-    )
-    assert loaded.splitlines()[-1].split() == ["LOADED"]
-
-
-def test_public_names_are_those_listed() -> None:
-    for name in commonplace.__all__:
-        assert getattr(commonplace, name) is not None
-    public = {name for name in vars(commonplace) if not name.startswith("_")}
-    modules = {name for name in public if type(getattr(commonplace, name)).__name__ == "module"}
-    assert public - modules == set(commonplace.__all__)TRAINS = {"torch", "transformers", "sentence_transformers"}
-HEAVY = {"export": TRAINS, "training": TRAINS}  # rooms that nothing imports at its head
+TORCH = {"torch", "transformers", "sentence_transformers"}
+HEAVY = {"export": TORCH, "training": TORCH}  # rooms that nothing imports at its head
 FORBIDDEN = {"torch", "transformers", "sentence_transformers", "onnxruntime", "tensorflow", "fitz"}
 LAZY = {"generation/local.py"}  # may import them inside a function: an extra that the user chose
 

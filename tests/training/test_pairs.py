@@ -12,12 +12,7 @@ import pytest
 
 from commonplace.errors import TrainingError
 from commonplace.training.pairs import LEAST, Bad, Pairs, read_pairs
-from tests.training.make import lines, scenes, table
-
-
-@pytest.fixture(scope="module")
-def csv_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return table(tmp_path_factory.mktemp("pairs"))
+from tests.training.make import lines, scenes
 
 
 def told(pairs: Pairs) -> dict[str, tuple[str, ...]]:
@@ -28,14 +23,17 @@ def reasons(pairs: Pairs) -> dict[str, str]:
     return {one.where: one.reason for one in pairs.bad}
 
 
-def test_a_table_lines_and_a_folder_say_the_same(csv_file: Path, tmp_path: Path) -> None:
+def test_a_table_lines_and_a_folder_say_the_same(
+    csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     by_table = read_pairs(csv_file)
     assert len(by_table) == 54 and len(by_table.captions) == 108 and not by_table.bad
     assert by_table.owner.tolist() == [i for i in range(54) for _ in range(2)]
     assert told(read_pairs(lines(tmp_path / "a"))) == told(by_table)
     for name, captions in scenes(tmp_path / "b"):
         (tmp_path / "b" / name).with_suffix(".txt").write_text("\n".join(captions))
-    by_folder = read_pairs(tmp_path / "b")
+    monkeypatch.chdir(tmp_path)
+    by_folder = read_pairs("b")
     assert told(by_folder) == told(by_table)
     # By the pictures' bytes and the seed, not by the order or the way in.
     splits = {pair.picture.name: pair.split for pair in by_table.pairs}

@@ -220,6 +220,11 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _multiplies_half() -> bool:
+    told: Any = getattr(torch.cpu, "get_capabilities", None)
+    return bool(told and told().get("amx_bf16"))
+
+
 def fit(
     recipe: Recipe, data: Data, seed: int, *, score: Callable[[Perceptron, Perceptron | None], float] | None = None,
     where: str = "cpu", tick: Callable[[int], object] = lambda _: None,
@@ -252,7 +257,7 @@ def _fit(
     C = int(data.count.max()) if int(data.count.min()) == int(data.count.max()) else 1 << 30
     epochs, steps, batches = recipe.length(N)
     every = max(steps // recipe.checks, 1)
-    half = where == "cuda" or getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)  # else it is slower
+    half = where == "cuda" or _multiplies_half()  # else it is slower
 
     torch.manual_seed(seed)
     head = Perceptron(recipe, Fs, data.captions.shape[1])

@@ -42,6 +42,7 @@ CAPTION = (
     *("alt_text", "raw", "prompt"),
 )
 SIDECARS = (".txt", ".caption", ".captions")
+FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".parquet", ".zip", ".xlsx")  # no hub dataset's name
 LISTS = ("metadata.jsonl", "metadata.csv")  # as hub datasets that are folders of pictures have them
 LEAST = 16
 """Pictures below which nothing is learned and nothing can be measured."""
@@ -142,10 +143,10 @@ def read_pairs(
     Raises TrainingError where there is no such source, no column for one of the two, or too little to learn from.
     """
     name = os.fspath(source)
-    path = Path(name).expanduser()
+    path = Path(os.path.abspath(os.path.expanduser(name)))
     if not name:
         raise TrainingError("no pairs are named: give a table, a JSON Lines file, a folder, or a hub dataset")
-    root = Path(pictures).expanduser() if pictures is not None else None
+    root = Path(os.path.abspath(os.path.expanduser(pictures))) if pictures is not None else None
     if root is not None and not root.is_dir():
         raise TrainingError(f"there is no folder {printable(str(root))}: check --pictures")
     if path.is_dir() and not _is_dataset(path):
@@ -153,7 +154,7 @@ def read_pairs(
     elif path.exists() and not path.is_dir():
         rows, root = _rows(path), root or path.parent
     else:
-        if not path.is_dir() and (path.suffix or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
+        if not path.is_dir() and (path.suffix.lower() in FILES or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name)):
             raise TrainingError(f"there is no file or folder {printable(name)}: check the path")
         root = home().parent / "datasets" / stable_id(path.resolve() if path.is_dir() else name)
         rows = _dataset(name, path if path.is_dir() else None, root)

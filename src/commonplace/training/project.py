@@ -276,7 +276,7 @@ def _closed(pairs: Pairs, features: Floats, texts: Floats) -> Judged:
 
 def rows_of(pairs: Pairs, split: Split, most: int) -> NDArray[np.int64]:
     """Return the rows of a split's pictures, evenly at most ``most``."""
-    at = np.array([i for i, pair in enumerate(pairs.pairs) if pair.split == split])
+    at = np.flatnonzero([pair.split == split for pair in pairs.pairs])
     return np.asarray(at[np.unique(np.linspace(0, len(at) - 1, min(most, len(at))).astype(int))])
 
 
