@@ -14,7 +14,10 @@ from tests.training.make import scenes, table
 
 torch = pytest.importorskip("torch", reason="the extra train is not installed (make test-train)")
 
-QUICK = ["--steps", "150", "--hidden", "64", "--views", "1", "--heads", "1"]
+QUICK = {
+    ("train", "project"): ["--steps", "150", "--hidden", "64", "--views", "1", "--heads", "1"],
+    ("train", "finetune"): ["--epochs", "8", "--batch", "16", "--views", "1", "--learning-rate", "1e-4"],
+}
 
 
 def test_documented_commands_run(
@@ -35,7 +38,7 @@ def test_documented_commands_run(
     for words in commands:
         if words[:2] == ["models", "export"]:  # needs the hub; tests/encoders/live_export.py exports
             continue
-        assert main([*words, *(QUICK if words[:2] == ["train", "project"] else [])]) == 0, words
+        assert main([*words, *QUICK.get(tuple(words[:2]), ())]) == 0, words
         ran += 1
-    assert ran >= 5 and "red-circle-white.png" in capsys.readouterr().out
+    assert ran >= 8 and "red-circle-white.png" in capsys.readouterr().out
     assert (tmp_path / "my-model" / "README.md").is_file()

@@ -46,6 +46,47 @@ def verbs(verb: Any) -> None:
     recipe.add_argument(
         "--text-head", action="store_true", default=None, help="map texts too; search among texts changes with it"
     )
+    _finetune_options(what.add_parser("finetune", help="the last layers of both towers, together: an hour, or a GPU"))
+
+
+def _finetune_options(towers: argparse.ArgumentParser) -> None:
+    towers.set_defaults(run=_finetune)
+    pairs_options(towers)
+    towers.add_argument("--model", metavar="MODEL", help="a model with both towers (default: the one shipped)")
+    towers.add_argument("--text-model", metavar="MODEL", help="whose text tower, with --image-model")
+    towers.add_argument("--image-model", metavar="MODEL", help="whose image tower, with --text-model")
+    towers.add_argument("--resume", action="store_true", help="go on with a training that was broken off")
+    recipe = towers.add_argument_group("recipe")
+    for tower in ("text", "image"):
+        recipe.add_argument(
+            f"--{tower}-layers",
+            type=_layers,
+            metavar="N",
+            help=f"layers of the {tower} tower that are trained, from the last: 0 for none, all (default: 4)",
+        )
+    recipe.add_argument("--lora", type=int, metavar="R", dest="rank", help="train thin matrices of rank R instead")
+    recipe.add_argument(
+        "--generation-weight", type=float, metavar="W", dest="generation", help="of the caption loss (default: .5)"
+    )
+    recipe.add_argument("--epochs", type=int, metavar="N", help="times that all pictures are seen (default: 10)")
+    recipe.add_argument("--batch", type=int, metavar="N", help="pictures that compete in a step (default: 256)")
+    recipe.add_argument("--chunk", type=int, metavar="N", help="of those in memory at once (default: 256)")
+    recipe.add_argument("--accumulate", type=int, metavar="N", help="batches in a step (default: 1)")
+    recipe.add_argument("--learning-rate", type=float, metavar="R", help="at its peak (default: .00005)")
+    recipe.add_argument(
+        "--views", type=int, metavar="N", help="1: pictures as they are; to 4: also cropped (default: 2)"
+    )
+    recipe.add_argument("--mixed", choices=("no", "bf16", "fp16"), help="multiply in 16 bits (default: no)")
+
+
+def _layers(text: str) -> int:
+    from commonplace.errors import TrainingError
+
+    if text == "all":
+        return 1 << 16
+    if not text.isdigit():
+        raise TrainingError(f"{text} is no number of layers: say a whole number, or all")
+    return int(text)
 
 
 def pairs_options(parser: argparse.ArgumentParser) -> None:
@@ -79,5 +120,29 @@ def _project(options: argparse.Namespace) -> int:
     )
     for note in made.notes:
         print(f"note: {note}")
+    print(f"wrote {short(str(made.folder))}; use it with --model {short(str(made.folder))}")
+    return 0
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from commonplace.training.joint import Recipe  # first: it says what is not installed
+
+    from commonplace.training.finetune import finetune  # isort: skip
+
+    asked = ("text_layers", "image_layers", "rank", "generation", "epochs", "batch", "chunk", "accumulate")
+    given = {name: getattr(options, name) for name in (*asked, "learning_rate", "views", "mixed", "seed")}
+    made = finetune(
+        options.pairs,
+        options.out,
+        model=getattr(options, "model", None),
+        text_model=options.text_model,
+        image_model=options.image_model,
+        recipe=Recipe(**{name: value for name, value in given.items() if value is not None}),
+        pictures=options.pictures,
+        start=options.start,
+        resume=options.resume,
+        force=options.force,
+        told=print,
+    )
     print(f"wrote {short(str(made.folder))}; use it with --model {short(str(made.folder))}")
     return 0

@@ -29,7 +29,7 @@ from commonplace.training.joint import Material, Model, Recipe, Trainer
 from commonplace.training.judge import Verdict, compare, judge, judge_bundle
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import card, copy_towers, head_graph, save, seal
-from commonplace.training.project import DEV, Held, licence, measured, rows_of
+from commonplace.training.project import DEV, Held, licence, measured, rows_of, to_be_beaten
 from commonplace.training.towers import tally
 
 __all__ = ["Finetuned", "finetune"]
@@ -59,6 +59,7 @@ def finetune(
     image_model: Model_ | None = None,
     recipe: Recipe | None = None,
     pictures: str | os.PathLike[str] | None = None,
+    start: Model_ | None = None,
     resume: bool = False,
     force: bool = False,
     device: str | None = None,
@@ -80,6 +81,7 @@ def finetune(
     folder = Path(out).expanduser().absolute()
     if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise TrainingError(f"{folder} is there and no model: give another folder with --out")
+    named = to_be_beaten(start, folder, force)
     work = folder.with_name(f"{folder.name}.training")
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=recipe.seed)
     started = time.monotonic()
@@ -115,7 +117,7 @@ def finetune(
         "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else str(trainer.device),
         "from": {"name": begun.name, "fingerprint": begun.fingerprint},
     }
-    before = Bundle(folder) if (folder / "bundle.json").is_file() else begun
+    before = named or begun
     with beside(folder, folder.name) as made:
         spec = _write(made, folder.name, begun, trainer, pairs, dev, facts)
         test = Pairs(pairs.name, tuple(pair for pair in test.pairs if pair.picture not in lost))

@@ -13,15 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from commonplace.encoders import Bundle
 from commonplace.errors import TrainingError
+
+try:
+    import onnx  # noqa: F401  (of the modules below)
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+except ImportError as problem:
+    raise TrainingError(
+        f"fine-tuning needs PyTorch and accelerate ({problem.name} is not here): install commonplace with the extra "
+        "train"
+    ) from problem
+
 from commonplace.training.decoder import Decoder
 from commonplace.training.towers import Captions, Pictures, Rows, Shown, Texts
 

@@ -25,7 +25,7 @@ from commonplace.training.judge import Judged, Verdict, chance, compare, judge, 
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import card, components, copy_towers, head_graph, save, seal
 
-__all__ = ["Held", "Project", "data_of", "licence", "measured", "project", "rows_of"]
+__all__ = ["Held", "Project", "data_of", "licence", "measured", "project", "rows_of", "to_be_beaten"]
 
 Floats = NDArray[np.float32]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -73,7 +73,7 @@ def project(
     if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise TrainingError(f"{folder} is there and no model: give another folder with --out")
     text, image = _open(text_model, "text"), _open(image_model, "image")
-    before = _before(start, folder, force)
+    before = to_be_beaten(start, folder, force)
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=seed)
     started = time.monotonic()
     with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
@@ -288,7 +288,7 @@ def _open(model: str | os.PathLike[str], kind: Literal["text", "image"]) -> Bund
     return bundle
 
 
-def _before(start: str | os.PathLike[str] | None, folder: Path, force: bool) -> Bundle | None:
+def to_be_beaten(start: str | os.PathLike[str] | None, folder: Path, force: bool) -> Bundle | None:
     """Return the model that is to be beaten, if one is named or stands in ``folder``."""
     if start is None and not (folder / "bundle.json").is_file():
         return None
