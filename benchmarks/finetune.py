@@ -36,7 +36,7 @@ from commonplace.training.towers import tally
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 WORK = data.WORK / "finetune"
-RECIPE = Recipe(epochs=10, batch=300, chunk=300, text_layers=4, image_layers=2, views=2, width=128)
+RECIPE = Recipe(epochs=10, batch=200, chunk=200, text_layers=4, image_layers=2, views=2, width=128, learning_rate=1e-4)
 WEIGHTS = (0.0, 0.5, 0.1, 1.0, 2.0)
 SEEDS = 3
 BANK = 2000

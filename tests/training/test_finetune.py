@@ -147,7 +147,7 @@ def test_pictures_that_cannot_be_decoded_are_left_out(tmp_path: Path, clip: Path
         ({"model": "nowhere-model"}, "there is no model"),
         ({"recipe": replace(QUICK, batch=1)}, "--batch is 1: 2 is the least"),
         ({"recipe": replace(QUICK, learning_rate=0.0)}, "a learning rate lies between 0 and 1"),
-        ({"recipe": replace(QUICK, generation=-1.0)}, "--generation-weight is 0 or more"),
+        ({"recipe": replace(QUICK, generation=-1.0)}, "a weight is 0 or more .--generation-weight"),
     ],
 )
 def test_what_makes_no_sense_is_said(asked: dict[str, Any], said: str, pairs: Path, tmp_path: Path) -> None:

@@ -80,12 +80,10 @@ def _finetune_options(towers: argparse.ArgumentParser) -> None:
 
 
 def _layers(text: str) -> int:
-    from commonplace.errors import TrainingError
-
     if text == "all":
         return 1 << 16
-    if not text.isdigit():
-        raise TrainingError(f"{text} is no number of layers: say a whole number, or all")
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no number of layers: say a whole number, or all")
     return int(text)
 
 

@@ -51,7 +51,8 @@ class Decoder(nn.Module):  # type: ignore[misc]
         ahead = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
         for block in self.blocks:
             x = block(x, seen, tgt_mask=ahead)
-        logits = F.linear(self.norm(x), self.words.weight)  # (B, T-1, V)
-        losses = F.cross_entropy(logits.float().transpose(1, 2), said[:, 1:], reduction="none")  # (B, T-1)
-        told = mask[:, 1:].float()
-        return ((losses * told).sum(1) / told.sum(1).clamp(min=1)).mean()
+        asked = mask[:, 1:].bool()  # (B, T-1)
+        logits = F.linear(self.norm(x[asked]), self.words.weight)  # (all tokens, V): padding costs nothing
+        losses = x.new_zeros(asked.shape, dtype=torch.float32)
+        losses = losses.masked_scatter(asked, F.cross_entropy(logits.float(), said[:, 1:][asked], reduction="none"))
+        return (losses.sum(1) / asked.sum(1).clamp(min=1)).mean()

@@ -110,7 +110,7 @@ def finetune(
         "pictures": dict(sorted(Counter(pair.split for pair in pairs.pairs).items(), reverse=True)),
         "captions": len(pairs.captions),
         "left_out": len(pairs.bad),
-        "recipe": asdict(recipe),
+        "recipe": asdict(recipe) | trainer.model.layers(),
         "epoch": best["epoch"],
         "dev": [round(100 * score, 2) for score in best["scores"]],
         "seconds": round(time.monotonic() - started),
@@ -149,8 +149,10 @@ def _check(recipe: Recipe) -> None:
             raise TrainingError(f"--{name.replace('_', '-')} is {getattr(recipe, name)}: {least} is the least")
     if not (0 < recipe.learning_rate < 1 and 0 < recipe.decoder_rate < 1):
         raise TrainingError("a learning rate lies between 0 and 1")
-    if not (recipe.generation >= 0 and 0 <= recipe.dropout < 1 and recipe.temperature > 0):
-        raise TrainingError("--generation-weight is 0 or more, --dropout below 1, a temperature above 0")
+    if not (recipe.generation >= 0 and 0 <= recipe.dropout < 1 and recipe.mixup >= 0 and recipe.temperature > 0):
+        raise TrainingError(
+            "a weight is 0 or more (--generation-weight, --mixup), dropout below 1, a temperature above 0"
+        )
 
 
 # --- what it begins with ------------------------------------------------------------------------------------------

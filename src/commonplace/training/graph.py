@@ -39,12 +39,12 @@ class Graph(nn.Module):  # type: ignore[misc]
     A layer is a matrix or a convolution; a weight's depth is the longest chain of layers from it to ``output``, its
     own among them: 1 for the last. A transformer's block is four layers, an inverted residual three. ``layers`` 0
     freezes the graph. With ``rank`` a large matrix stays as it is and a product of two thin ones, of that rank, is
-    added to it (LoRA, Hu et al. 2021).
+    added to it (LoRA, Hu et al. 2021). ``dropout``: a trained layer does not see that share of its inputs meanwhile.
 
     Raises ModelError where the file cannot be read or holds an operator that is not known here.
     """
 
-    def __init__(self, path: Path, output: str, layers: int, rank: int = 0) -> None:
+    def __init__(self, path: Path, output: str, layers: int, rank: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         try:
             self._proto = onnx.load(str(path))
@@ -62,7 +62,7 @@ class Graph(nn.Module):  # type: ignore[misc]
         self.inputs = [one.name for one in graph.input if one.name not in self._constants]
         if output not in self._maker:
             raise ModelError(f"{path.name} has no output {output}: install the model again")
-        self.output = output
+        self.output, self.dropout = output, dropout
         self.depth = self._depths(output)  # by node: heavy nodes on the longest way to the output, its own among them
         self._half = any(one.data_type == TensorProto.FLOAT16 for one in graph.initializer)
         self.weights = nn.ParameterDict()
@@ -123,7 +123,7 @@ class Graph(nn.Module):  # type: ignore[misc]
 
     def _untrained(self) -> list[bool]:
         """Return for each node whether no trained weight is in what it gives."""
-        moved = {name for name in self._constants if _key(name) in self.weights or _key(name) in self.thin}
+        moved = {name for name in self._constants if self._trained(name)}
         found = []
         for node in self._nodes:
             touched = any(name in moved for name in node.input)
@@ -161,8 +161,13 @@ class Graph(nn.Module):  # type: ignore[misc]
         for i in self._plan(frozenset(given), tuple(outputs)):
             node = self._nodes[i]
             ready = [self._value(name, values) if name else None for name in node.input]
+            if self.dropout and self.training and node.op_type in HEAVY and self._trained(node.input[1]):
+                ready[0] = F.dropout(ready[0], self.dropout)
             values.update(zip(node.output, self._run(i, ready), strict=False))
         return [values[name] for name in outputs]
+
+    def _trained(self, name: str) -> bool:
+        return _key(name) in self.weights or _key(name) in self.thin
 
     def _value(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
         if name in values:

@@ -62,7 +62,8 @@ class Recipe:
     temperature: float = 0.05  # at the start; learned
     generation: float = 0.5  # weight of the caption loss; 0: no decoder
     width: int = 256  # of the decoder
-    dropout: float = 0.3  # of the features before the head
+    dropout: float = 0.5  # of the head's layers
+    mixup: float = 0.5  # Beta(mixup, mixup) of two pictures' features and of their captions; 0: none
     mixed: str = "no"  # bf16 or fp16: multiplications in 16 bits
     seed: int = 0
 
@@ -99,6 +100,10 @@ class Model(nn.Module):  # type: ignore[misc]
     def told(self, captions: Captions, rows: Rows, device: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         ids, mask, values = captions.batch(rows, self.texts.spec["pad_id"], self.texts.least, self.texts.left)
         return ids.to(device), mask.to(device), {name: value.to(device) for name, value in values.items()}
+
+    def layers(self) -> dict[str, int]:
+        """How many layers of each tower are trained, by their names in the recipe."""
+        return {"text_layers": self.texts.layers, "image_layers": self.pictures.layers}
 
     def parts(self) -> dict[str, nn.Module]:
         """What is exported, by the file that it goes to."""
@@ -250,11 +255,16 @@ class Trainer:
         self, pictures: Rows, captions: Rows, views: Rows
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
         """Return the vectors of some pictures and captions, and what the decoder needs of them."""
-        model = self.model
+        model, mix = self.model, None
+        if self.recipe.mixup and model.training:
+            other = torch.randperm(len(pictures)).to(self.device)
+            share = torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample((len(pictures), 1))
+            mix = other, torch.maximum(share, 1 - share).to(self.device)  # (b,), (b, 1): more of its own
         shown = {k: v.to(self.device) for k, v in self.train.pictures.batch(pictures, views).items()}
-        x, tokens = model.pictures(shown, model.decoder is not None)  # (b, D), (b, P, C) by value
+        x, tokens = model.pictures(shown, model.decoder is not None, mix)  # (b, D), (b, P, C) by value
         ids, mask, values = model.told(self.train.captions, captions, self.device)  # (b, T)
-        return x, model.texts(ids, mask, values), tokens, ids, mask
+        y = model.texts(ids, mask, values)
+        return x, y if mix is None else F.normalize(torch.lerp(y[mix[0]], y, mix[1]), dim=-1), tokens, ids, mask
 
     def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
         """Yield pictures, a caption of each, and the view it is seen in: the same for the same seed and epoch."""

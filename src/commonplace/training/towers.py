@@ -74,6 +74,7 @@ class Texts(nn.Module):  # type: ignore[misc]
         self.file = bundle.folder / self.spec["file"]
         self.digest = bundle.spec["checksums"][self.spec["file"]]
         self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        self.layers = min(layers, max(self.graph.depth))
         head = self.spec.get("head")
         self.head = Graph(bundle.folder / head["file"], head["output"], ALL if layers else 0) if head else None
         self.frontier = self.graph.frontier([self.graph.output])
@@ -174,7 +175,8 @@ class Pictures(nn.Module):  # type: ignore[misc]
     """The image tower, its last ``layers`` trainable, and its head: what was kept of pictures in; unit rows (B, D),
     and tokens of the picture (B, P, C) by value, out.
 
-    ``dropout`` is the share of features that the head does not see while it is trained.
+    ``dropout`` is that of the head's layers. ``mix`` (other pictures, shares) puts each picture's features between its
+    own and another's (latent mixup).
     """
 
     def __init__(self, bundle: Bundle, layers: int, rank: int = 0, dropout: float = 0.0) -> None:
@@ -182,11 +184,12 @@ class Pictures(nn.Module):  # type: ignore[misc]
         if bundle.image is None:
             raise TrainingError(f"the model {bundle.name} has no image tower: choose another")
         self.tower, self.spec = bundle.image, bundle.spec["towers"]["image"]
-        self.file, self.dropout = bundle.folder / self.spec["file"], dropout
+        self.file = bundle.folder / self.spec["file"]
         self.digest = bundle.spec["checksums"][self.spec["file"]]
         self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        self.layers = min(layers, max(self.graph.depth))
         head = self.spec.get("head")
-        self.head = Graph(bundle.folder / head["file"], head["output"], ALL) if head else None
+        self.head = Graph(bundle.folder / head["file"], head["output"], ALL, dropout=dropout) if head else None
         height, width = self.spec["size"]
         self.shape = (3, height, width)
         self.seen = self._tokens()
@@ -213,7 +216,9 @@ class Pictures(nn.Module):  # type: ignore[misc]
     def _feeds(self, name: str, others: set[str]) -> bool:
         return any(name in node.input and set(node.output) & others for node in self.graph._nodes)
 
-    def forward(self, values: Mapping[str, Tensor], tokens: bool = True) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, values: Mapping[str, Tensor], tokens: bool = True, mix: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         B = len(next(iter(values.values())))
         given = dict(values)
         pixels = given.get(self.spec["input"])
@@ -224,8 +229,9 @@ class Pictures(nn.Module):  # type: ignore[misc]
             given[self.spec["input"]] = ((pixels.float() * self.spec["scale"] - mean) / std).permute(0, 3, 1, 2)
         x, *seen = self.graph(given, [self.graph.output, *(self.seen if tokens else ())])
         x = x.mean(1) if self.spec["pooling"] == "mean" else x[:, 0] if self.spec["pooling"] == "cls" else x.flatten(1)
+        if mix is not None:
+            x = torch.lerp(x[mix[0]], x, mix[1])  # (B, F)
         if self.head is not None:
-            x = F.dropout(x, self.dropout, self.training)  # (B, F)
             (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
         seen = [_parts(one) for one in seen]  # (B, P, C)
         return F.normalize(x.float(), dim=-1), seen  # (B, D)
