@@ -14,10 +14,19 @@ from tests.training.make import scenes, table
 
 torch = pytest.importorskip("torch", reason="the extra train is not installed (make test-train)")
 
-QUICK = {
-    ("train", "project"): ["--steps", "150", "--hidden", "64", "--views", "1", "--heads", "1"],
-    ("train", "finetune"): ["--epochs", "8", "--batch", "16", "--views", "1", "--learning-rate", "1e-2"],
-}
+HEADS = ["--steps", "150", "--hidden", "64", "--views", "1", "--heads", "1"]
+TOWERS = ["--batch", "32", "--views", "1", "--generation-weight", ".1"]
+TINY = ["--model", "resnet", "--epochs", "40", "--learning-rate", ".03"]
+TWO = ["--epochs", "3", "--force"]  # too small to be better for sure
+
+
+def quick(words: list[str]) -> list[str]:
+    """Return what makes a documented training small."""
+    if words[:2] == ["train", "project"]:
+        return HEADS
+    if words[:2] == ["train", "finetune"]:
+        return [*TOWERS, *(TWO if "--text-model" in words else TINY)]
+    return []
 
 
 def test_documented_commands_run(
@@ -38,8 +47,7 @@ def test_documented_commands_run(
     for words in commands:
         if words[:2] == ["models", "export"]:  # needs the hub; tests/encoders/live_export.py exports
             continue
-        small = ["--model", "resnet"] if words[:2] == ["train", "finetune"] and "--text-model" not in words else []
-        assert main([*words, *small, *QUICK.get(tuple(words[:2]), ())]) == 0, words
+        assert main([*words, *quick(words)]) == 0, words
         ran += 1
     assert ran >= 8 and "red-circle-white.png" in capsys.readouterr().out
     assert (tmp_path / "my-model" / "README.md").is_file()

@@ -50,7 +50,7 @@ def table(folder: Path, **changed: Any) -> Path:
 def test_from_pairs_to_a_search(pairs: Path, tmp_path: Path) -> None:
     """The bundled model, fine-tuned: held-out scenes that it half knew are found by their captions."""
     lines: list[str] = []
-    recipe = Recipe(epochs=10, batch=16, chunk=16, text_layers=4, image_layers=4, views=1, learning_rate=1e-4, width=64)
+    recipe = Recipe(epochs=8, batch=16, chunk=16, views=1, learning_rate=2e-4, width=64)
     made = finetune(pairs, tmp_path / "mine", recipe=recipe, told=lines.append, device="cpu")
     assert made.verdict.better
     assert made.verdict.rows["fine-tuned"].recall["text->image"][0] > 60

@@ -228,7 +228,8 @@ class Pictures(nn.Module):  # type: ignore[misc]
             mean, std = (pixels.new_tensor(self.spec[name], dtype=torch.float32) for name in ("mean", "std"))
             given[self.spec["input"]] = ((pixels.float() * self.spec["scale"] - mean) / std).permute(0, 3, 1, 2)
         x, *seen = self.graph(given, [self.graph.output, *(self.seen if tokens else ())])
-        x = x.mean(1) if self.spec["pooling"] == "mean" else x[:, 0] if self.spec["pooling"] == "cls" else x.flatten(1)
+        pooling = self.spec.get("pooling", "none")
+        x = x.mean(1) if pooling == "mean" else x[:, 0] if pooling == "cls" else x.flatten(1)
         if mix is not None:
             x = torch.lerp(x[mix[0]], x, mix[1])  # (B, F)
         if self.head is not None:
