@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from commonplace.encoders import Bundle
 from commonplace.encoders.bundle import FORMAT, sha256
+from commonplace.errors import TrainingError
+
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as problem:
+    raise TrainingError("training needs the library onnx: install commonplace with the extra train") from problem
 
 __all__ = ["Maps", "card", "components", "copy_towers", "head_graph", "save", "seal"]
 

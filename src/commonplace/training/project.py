@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -20,12 +19,12 @@ from commonplace.encoders.neutral import describe
 from commonplace.errors import ModelError, TrainingError
 from commonplace.training.calibrate import bank, evidence, hubness
 from commonplace.training.features import VIEWS, picture_features, text_vectors, tower_key, unreadable
-from commonplace.training.heads import Data, Fitted, Perceptron, Recipe, canonical, device, fit, linear_maps
-from commonplace.training.judge import Judged, Verdict, chance, compare, judge, judge_bundle
+from commonplace.training.heads import Data, Fitted, Recipe, closed_form, device_name, fit, linear_maps, scorer
+from commonplace.training.judge import Verdict, chance, compare, judge, judge_bundle
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import card, components, copy_towers, head_graph, save, seal
 
-__all__ = ["Project", "data_of", "project"]
+__all__ = ["Project", "project"]
 
 Floats = NDArray[np.float32]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -72,6 +71,10 @@ def project(
     folder = Path(out).expanduser().absolute()
     if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise TrainingError(f"{folder} is there and no model: give another folder with --out")
+    if not folder.name or not folder.name.isprintable():
+        raise TrainingError(f"a model cannot be called {folder.name!r}: give another folder with --out")
+    if not os.access(next(one for one in folder.parents if one.exists()), os.W_OK):
+        raise TrainingError(f"{folder.parent} cannot be written to: give another folder with --out")
     text, image = _open(text_model, "text"), _open(image_model, "image")
     before = _before(start, folder, force)
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=seed)
@@ -85,8 +88,9 @@ def project(
         bar.reset(members * recipe.length(len(pairs.part("train")))[1])
         bar.set_description("training")
         base = _base(text, image)
-        data, dev = data_of(pairs, features, texts, base)
-        heads = [_one(recipe, data, dev, seed + i, bar.update) for i in range(members)]
+        data = Data.of(pairs, pairs.rows("train"), features, texts, base)
+        dev = Data.of(pairs, pairs.rows("dev", DEV), features[:1], texts, base)
+        heads = [fit(recipe, data, seed + i, score=scorer(dev), tick=bar.update) for i in range(members)]
     for line in pairs.report():
         told(line)
     notes = [f"head {i}: {one.broken}; the best before that was kept" for i, one in enumerate(heads) if one.broken]
@@ -101,21 +105,23 @@ def project(
         "recipe": asdict(recipe) | {"members": members},
         "best_steps": [one.step for one in heads],
         "seconds": round(time.monotonic() - started),
-        "device": torch.cuda.get_device_name() if device() == "cuda" else "a CPU",
+        "device": device_name(),
         "text_model": _facts(text),
         "image_model": _facts(image),
     }
     with beside(folder, folder.name) as made:
         spec = _write(made, folder.name, text, image, base, heads, pairs, features, facts)
         first = before or (image if base is not None else None)
-        test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in _rows_of(pairs, "test", TEST)))
+        held = pairs.rows("test", TEST)
+        test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in held))
         rows = (
             {"chance": chance(test.owner)} if first is None else {f"before ({first.name})": judge_bundle(first, test)}
         )
-        rows |= {"closed form": _closed(pairs, features, texts), "trained": judge_bundle(Bundle(made), test)}
+        rows["closed form"] = judge(texts[np.isin(pairs.owner, held)], closed_form(data)(features[0, held]), test.owner)
+        rows["trained"] = judge_bundle(Bundle(made), test)
         verdict = compare(rows, seed)
         spec["quality"] = {"test": verdict.dict()}
-        spec["notes"] = [*spec["notes"], *notes]
+        spec["notes"] += notes
         save(made, spec)
         (made / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
         for line in verdict.table():
@@ -123,46 +129,6 @@ def project(
         if not (verdict.better or force):
             raise TrainingError(_refusal(verdict, folder, next(iter(rows))))
     return Project(folder, verdict, tuple(notes))
-
-
-def data_of(
-    pairs: Pairs, features: Floats, texts: Floats, base: Callable[[Floats], Floats] | None = None
-) -> tuple[Data, Data]:
-    """Return the training and the dev split as tensors, of the ``pairs``' features (V, N, F) and texts (C, D).
-
-    ``base`` makes of features the unit rows that heads add to.
-    """
-    found = []
-    for split in SPLITS[:2]:
-        at = _rows_of(pairs, split, DEV if split == "dev" else len(pairs))
-        views = features[: None if split == "train" else 1][:, at]
-        count = np.array([len(pairs.pairs[i].captions) for i in at])
-        rows = np.isin(pairs.owner, at)
-        words = [caption.casefold() for caption, one in zip(pairs.captions, rows, strict=True) if one]
-        number = {word: i for i, word in enumerate(dict.fromkeys(words))}
-        equal = torch.tensor([number[word] for word in words]) if len(number) < len(words) else None
-        own = None if base is None else torch.from_numpy(np.stack([base(view) for view in views]))
-        first = torch.from_numpy(np.cumsum(count) - count)
-        found.append(
-            Data(torch.from_numpy(views), torch.from_numpy(texts[rows]), first, torch.from_numpy(count), equal, own)
-        )
-    return found[0], found[1]
-
-
-def _one(recipe: Recipe, data: Data, dev: Data, seed: int, tick: Callable[[int], object]) -> Fitted:
-    owner = torch.repeat_interleave(torch.arange(len(dev.count)), dev.count).numpy()
-    where = device()
-    shown = dev.to(where)
-
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def score(head: Perceptron, text_head: Perceptron | None) -> float:
-        found = head(shown.views[0], None if shown.base is None else shown.base[0])
-        read = shown.captions if text_head is None else text_head(shown.captions)
-        if not torch.isfinite(found).all():
-            return float("nan")
-        return judge(read.cpu().numpy(), found.cpu().numpy(), owner).mean
-
-    return fit(recipe, data, seed, score=score, where=where, tick=tick)
 
 
 def _write(
@@ -204,7 +170,7 @@ def _write(
     found, _ = describe(bundle)
     shown = bundle.image.project(features[0])["image"]
     asked = text_vectors(bundle, pairs.captions)
-    dev = _rows_of(pairs, "dev", DEV)
+    dev = pairs.rows("dev", DEV)
     of_dev, of_train = np.isin(pairs.owner, dev), np.isin(pairs.owner, np.flatnonzero(train))
     owner = np.searchsorted(dev, pairs.owner[of_dev])
     of_texts, of_pictures = bank(asked[of_train]), bank(shown[train])
@@ -225,7 +191,8 @@ def _write(
         _keep_texts(spec, text.spec)
     means = {"text": asked[of_train].mean(0).round(5).tolist(), "image": shown[train].mean(0).round(5).tolist()}
     spec["means"] = {"query": means, "document": means}
-    spec["notes"] = [f"scores between words and pictures were measured on {len(dev)} held-out pictures of {pairs.name}"]
+    sent = text.spec.get("notes", []) if "remote" in towers["text"] else []  # to whom every text goes
+    spec["notes"] = [*sent, f"scores of words with pictures were measured on {len(dev)} held-out ones of {pairs.name}"]
     return seal(made, spec)
 
 
@@ -236,23 +203,6 @@ def _keep_texts(spec: dict[str, Any], known: dict[str, Any]) -> None:
     for name in ("chance", "curves"):
         if arm in (known.get("evidence") or {}).get(name, {}):
             spec["evidence"][name][arm] = known["evidence"][name][arm]
-
-
-def _closed(pairs: Pairs, features: Floats, texts: Floats) -> Judged:
-    """Return how canonical correlations, without any training, rank the test pictures."""
-    train, _ = data_of(pairs, features[:1], texts)
-    means = torch.stack([rows.mean(0) for rows in train.captions.split(train.count.tolist())])  # (N, D)
-    weights, bias = canonical(train.views[0], means)
-    test = _rows_of(pairs, "test", TEST)
-    shown = torch.nn.functional.normalize(torch.from_numpy(features[0, test]) @ weights + bias, dim=-1)
-    own = np.isin(pairs.owner, test)
-    return judge(texts[own], shown.numpy(), np.searchsorted(test, pairs.owner[own]))
-
-
-def _rows_of(pairs: Pairs, split: Split, most: int) -> NDArray[np.int64]:
-    """Return the rows of a split's pictures, evenly at most ``most``."""
-    at = np.flatnonzero([pair.split == split for pair in pairs.pairs])
-    return np.asarray(at[np.unique(np.linspace(0, len(at) - 1, min(most, len(at))).astype(int))])
 
 
 def _open(model: str | os.PathLike[str], kind: Literal["text", "image"]) -> Bundle:
