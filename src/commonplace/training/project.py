@@ -56,10 +56,11 @@ def project(
 ) -> Project:
     """Train heads that map pictures of ``image_model`` into the space of ``text_model``; write a bundle to ``out``.
 
-    The towers stay as they are; with ``Recipe.text_head`` texts are mapped too. Where both towers are of one model,
-    what is learned is added to what that model makes of a picture. ``members`` heads are averaged. The bundle takes its
-    place only if held-out pairs are found better, by a paired test, than by ``start`` (a model; default: the bundle in
-    ``out``; else the model that it goes on from; else chance), or with ``force``. ``told`` gets lines on the way.
+    The towers stay as they are; with ``Recipe.text_head`` texts are mapped too, by one head. Where both towers are of
+    one model, what is learned is added to what that model makes of a picture. ``members`` heads are averaged. The
+    bundle takes its place only if held-out pairs are found better, by a paired test, than by ``start`` (a model;
+    default: the bundle in ``out``; else the model that it goes on from; else chance), or with ``force``. ``told`` gets
+    lines on the way.
 
     Raises TrainingError and ModelError in one line.
     """
@@ -77,13 +78,22 @@ def project(
         raise TrainingError(f"{folder.parent} cannot be written to: give another folder with --out")
     text, image = _open(text_model, "text"), _open(image_model, "image")
     before = _before(start, folder, force)
+    if recipe.text_head and "head" in text.spec["towers"]["text"]:
+        raise TrainingError(f"the model {text.name} has a text head already: train without --text-head")
+    members = 1 if recipe.text_head else members  # a head and its text head fit each other, not others'
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=seed)
+    for line in pairs.report():
+        told(line)
     started = time.monotonic()
     with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
         features = picture_features(image, pairs, VIEWS[: recipe.views], bar.update)
         if bad := unreadable(pairs, features):
             good = np.array([path not in bad for path in pairs.pictures])
             pairs, features = pairs.without(bad), features[:, good]
+            told(
+                f"{len(bad)} more left out: {next(iter(bad)).name}: {next(iter(bad.values()))}"
+                + " ..." * (len(bad) > 1)
+            )
         texts = text_vectors(text, pairs.captions)
         bar.reset(members * recipe.length(len(pairs.part("train")))[1])
         bar.set_description("training")
@@ -91,8 +101,6 @@ def project(
         data = Data.of(pairs, pairs.rows("train"), features, texts, base)
         dev = Data.of(pairs, pairs.rows("dev", DEV), features[:1], texts, base)
         heads = [fit(recipe, data, seed + i, score=scorer(dev), tick=bar.update) for i in range(members)]
-    for line in pairs.report():
-        told(line)
     notes = [f"head {i}: {one.broken}; the best before that was kept" for i, one in enumerate(heads) if one.broken]
     facts = {
         "method": "projection heads on frozen towers",
@@ -147,11 +155,8 @@ def _write(
     )  # fmt: skip
     (made / "head.onnx").write_bytes(graph)
     towers["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding", "look": "look"}
-    if heads[0].text_head is not None:
-        if "head" in towers["text"]:
-            raise TrainingError(f"the model {text.name} has a text head already: train without --text-head")
-        maps = [linear_maps(one.text_head) for one in heads if one.text_head is not None]
-        (made / "text-head.onnx").write_bytes(head_graph(maps, text.dim, text.dim))
+    if (text_head := heads[0].text_head) is not None:
+        (made / "text-head.onnx").write_bytes(head_graph([linear_maps(text_head)], text.dim, text.dim))
         towers["text"]["head"] = {"file": "text-head.onnx", "input": "features", "output": "embedding"}
     spec: dict[str, Any] = {
         "name": name,
