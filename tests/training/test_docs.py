@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch", reason="the extra train is not installed (m
 QUICK = ["--steps", "150", "--hidden", "64", "--views", "1", "--heads", "1"]
 
 
+@pytest.mark.timeout(900)  # a minute alone, but five trainings on a crowded machine
 def test_documented_commands_run(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
