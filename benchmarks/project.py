@@ -1,7 +1,7 @@
 """Projection heads by the product's trainer: the ladder of methods, the losses, the curve of data, and whole trainings.
 
-    python benchmarks/project.py                    # what results/project.json lacks; delete an entry to have it again
-    python benchmarks/project.py ladder|whole|table # one part of it
+    python benchmarks/project.py                          # of the ladder what results/project.json lacks, and the rest
+    python benchmarks/project.py ladder|adapted|foreign|table   # one part of it
 
 Needs torch, the packages of models/requirements-tools.txt (class names, the foreign pair) and Flickr8k. Features are
 those of the shipped image tower, one view a picture; choices (the best step, the correction for hubs) are made on dev,
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -28,14 +29,14 @@ from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.bundle import sha256
 from commonplace.training.calibrate import bank, hubness
 from commonplace.training.features import picture_features, text_vectors
-from commonplace.training.heads import Data, Recipe, canonical, fit, ridge
+from commonplace.training.heads import Data, Recipe, canonical, fit, ridge, scorer
 from commonplace.training.judge import Judged, judge
 from commonplace.training.pairs import Pair, Pairs, Split, read_pairs
-from commonplace.training.project import data_of, project
+from commonplace.training.project import project
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-FILE = RESULTS / "project.json"
+FILE = Path(os.environ.get("COMMONPLACE_RESULT", RESULTS / "project.json"))
 
 # The default recipe, short: an eighth of its work, and one view.
 full = Recipe(steps=150, batch=500, views=1)
@@ -53,6 +54,7 @@ RUNGS = {
     "(features scaled as in models/head.py)": (replace(full, known=2560), 3),
 }
 CURVE = (300, 1000, 3000)
+SHORT = replace(full, steps=200)  # of the whole trainings
 
 
 def pairs_of(split: Split) -> Pairs:
@@ -74,10 +76,8 @@ class Material:
         self.texts = {name: text_vectors(bundle, pairs.captions) for name, pairs in self.splits.items()}
 
     def data(self, split: str, pictures: int = 10**6) -> Data:
-        pairs = Pairs("flickr8k", self.splits[split].pairs[:pictures])
-        rows = self.features[split][None, : len(pairs)], self.texts[split][: len(pairs.captions)]
-        whole = Pairs(pairs.name, tuple(replace(pair, split="train") for pair in pairs.pairs))
-        return data_of(whole, *rows)[0]
+        pairs = self.splits[split]
+        return Data.of(pairs, np.arange(min(pictures, len(pairs))), self.features[split][None], self.texts[split])
 
     def judged(
         self,
@@ -136,22 +136,16 @@ def ladder(found: dict[str, Any]) -> None:
     rungs, curve = found.setdefault("rungs", {}), found.setdefault("pictures", {})
     m = Material()
     train, dev = m.data("train"), m.data("dev")
-    owner = m.splits["dev"].owner
-
-    def score(head: Any, text_head: Any) -> float:
-        with torch.no_grad():
-            told = dev.captions if text_head is None else text_head(dev.captions)
-            return judge(told.numpy(), head(dev.views[0]).numpy(), owner).mean
+    score = scorer(dev)
 
     def once(name: str, make: Callable[[], list[dict[str, Any]]]) -> None:
         if name not in rungs:
             rungs[name] = make()
             write(found)
 
-    means = train.captions.view(len(train.count), 5, -1).mean(1)
     once("class names, no training", lambda: [m.judged(class_names())])
-    once("ridge", lambda: [m.judged(unit(*ridge(train.views[0], means)))])
-    once("CCA", lambda: [m.judged(unit(*canonical(train.views[0], means)))])
+    once("ridge", lambda: [m.judged(unit(*ridge(train.views[0], train.means)))])
+    once("CCA", lambda: [m.judged(unit(*canonical(train.views[0], train.means)))])
 
     heads: dict[int, Any] = {}
     for seed in range(5):  # seed by seed: what is broken off is even
@@ -234,35 +228,29 @@ def minilm(folder: Path) -> Path:
     ).bundle.folder
 
 
-def whole(found: dict[str, Any]) -> None:
-    done = found.setdefault("whole", {})
+def adapted(found: dict[str, Any]) -> None:
+    """The shipped model goes on with product photographs and their titles, which it knows little of."""
     with tempfile.TemporaryDirectory() as work:
-        if "the shipped model, 2,500 product photographs with titles" not in done:
-            products = data("fashion")
-            rows = [json.loads(line) for line in (products / "products.jsonl").read_text().splitlines()]
-            lines = [json.dumps({"image": f"{row['id']}.jpg", "title": row["productDisplayName"]}) for row in rows]
-            (Path(work) / "fashion.jsonl").write_text("\n".join(lines))
-            pairs = read_pairs(Path(work) / "fashion.jsonl", pictures=products / "images")
-            made = project(
-                pairs,
-                "minilm-lite0",
-                "minilm-lite0",
-                Path(work) / "out",
-                recipe=replace(full, steps=200),
-                told=print,
-                force=True,
-            )
-            done["the shipped model, 2,500 product photographs with titles"] = facts(made)
-            write(found)
-        if "MiniLM exported, EfficientNet-Lite1, 3,000 of Flickr8k" not in done:
-            parts = [pairs_of("train").pairs[:3000], pairs_of("dev").pairs, pairs_of("test").pairs]
-            pairs = Pairs("flickr8k", tuple(pair for part in parts for pair in part))
-            models = minilm(Path(work) / "minilm"), lite1(Path(work) / "lite1")
-            made = project(
-                pairs, *models, Path(work) / "foreign", recipe=replace(full, steps=200), told=print, force=True
-            )
-            done["MiniLM exported, EfficientNet-Lite1, 3,000 of Flickr8k"] = facts(made)
-            write(found)
+        products = data("fashion")
+        rows = [json.loads(line) for line in (products / "products.jsonl").read_text().splitlines()]
+        lines = [json.dumps({"image": f"{row['id']}.jpg", "title": row["productDisplayName"]}) for row in rows]
+        (Path(work) / "fashion.jsonl").write_text("\n".join(lines))
+        pairs = read_pairs(Path(work) / "fashion.jsonl", pictures=products / "images")
+        made = project(pairs, "minilm-lite0", "minilm-lite0", Path(work) / "out", recipe=SHORT, told=print, force=True)
+        found.setdefault("whole", {})["the shipped model, 2,500 product photographs with titles"] = facts(made)
+    write(found)
+
+
+def foreign(found: dict[str, Any], pictures: int = 800) -> None:
+    """Two towers that know nothing of each other."""
+    with tempfile.TemporaryDirectory() as work:
+        sizes: dict[Split, int] = {"train": pictures, "dev": 200, "test": 500}
+        parts = [pairs_of(split).pairs[:size] for split, size in sizes.items()]
+        pairs = Pairs("flickr8k", tuple(pair for part in parts for pair in part))
+        models = minilm(Path(work) / "minilm"), lite1(Path(work) / "lite1")
+        made = project(pairs, *models, Path(work) / "out", recipe=SHORT, told=print, force=True)
+        found.setdefault("whole", {})[f"MiniLM exported, EfficientNet-Lite1, {pictures} of Flickr8k"] = facts(made)
+    write(found)
 
 
 def facts(made: Any) -> dict[str, Any]:
@@ -337,17 +325,18 @@ def write(found: dict[str, Any]) -> None:
         ]
         parts += [f"**{name}** ({shares}; {one['seconds']} s on a busy machine)", table(["", "text->image", "image->text", "mean"], rows),
                   f"difference {100 * one['difference']['mean']:+.1f} ({low:+.1f} to {high:+.1f}), p = {one['p']:.4f}"]  # fmt: skip
-    (RESULTS / "project.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    FILE.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     torch.set_num_threads(1)  # of a shared machine
-    asked = sys.argv[1:] or ["ladder", "whole", "table"]
+    asked = sys.argv[1:] or ["ladder", "adapted", "foreign"]
     found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
     if "ladder" in asked:
         ladder(found)
-    if "whole" in asked:
-        whole(found)
+    for part in (adapted, foreign):
+        if part.__name__ in asked:
+            part(found)
     write(found)
 
 

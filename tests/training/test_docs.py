@@ -29,6 +29,7 @@ def quick(words: list[str]) -> list[str]:
     return []
 
 
+@pytest.mark.timeout(900)  # a minute alone, but five trainings on a crowded machine
 def test_documented_commands_run(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

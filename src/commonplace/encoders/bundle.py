@@ -26,6 +26,7 @@ DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
 FORMAT = 1
 BATCH_TOKENS = 8192  # padded tokens a batch: large enough to fill the cores, small enough to bound memory
 BATCH_PICTURES = 16
+BATCH_ROWS = 4096  # of features through a head
 LARGEST_DIM = 65_536
 LONGEST_SIDE = 20_000  # pixels of a picture before its centre is cut out
 LENGTH_STEP = 16  # lengths are rounded up to this, so that few different shapes are compiled
@@ -308,10 +309,10 @@ class ImageTower:
         if self._head is None:
             return {"image": unit(features)}
         head = self._spec["head"]
-        given = [{head["input"]: features}]
-        found = {"image": unit(self._head.map(given)[0])}
+        given = [{head["input"]: features[i : i + BATCH_ROWS]} for i in range(0, len(features), BATCH_ROWS)]
+        found = {"image": unit(np.concatenate(self._head.map(given)))}
         if self.looks:
-            found["look"] = unit(self._head.map(given, output=head["look"])[0])
+            found["look"] = unit(np.concatenate(self._head.map(given, output=head["look"])))
         return found
 
     def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

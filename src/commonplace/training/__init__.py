@@ -1,5 +1,5 @@
-"""Towers and heads from a user's own pictures and captions.
+"""Models from a user's own pictures and captions; only the verb ``train`` imports this room, which imports torch.
 
-The only room that imports torch at its head (extra ``train``), save ``pairs`` and ``judge``, which need none; only the
-verb ``train`` imports it.
+What needs no torch: ``pairs`` (what is learned from), ``features`` (towers run once), ``judge`` (is it better?),
+``calibrate`` (what scores are worth), ``product`` (the bundle and its card).
 """

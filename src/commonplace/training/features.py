@@ -129,13 +129,13 @@ def seen(pixels: NDArray[np.uint8], view: str, digest: str) -> NDArray[np.uint8]
 
 def tower_key(bundle: Bundle, kind: str) -> str:
     """Return what a tower's rows depend on: its files, how it is fed, and the precision that is asked for."""
-    spec = {name: value for name, value in bundle.spec["towers"][kind].items() if kind == "text" or name != "head"}
-    digests = (
-        {name: digest for name, digest in bundle.spec["checksums"].items() if name.split(".onnx")[0] in spec["file"]}
-        if "file" in spec
-        else {}
-    )
-    return json.dumps([spec, digests, os.environ.get("COMMONPLACE_PRECISION")], sort_keys=True)
+    spec = dict(bundle.spec["towers"][kind])
+    head = spec.pop("head", None)
+    names = [spec.pop(name) for name in ("file", "tokenizer") if name in spec]
+    if kind == "text" and head:  # a picture's features come before its head, a text's row after it
+        names.append(head["file"])
+    sums = [digest for name, digest in bundle.spec["checksums"].items() if name.startswith(tuple(names))]
+    return json.dumps([spec, sorted(sums), os.environ.get("COMMONPLACE_PRECISION")], sort_keys=True)
 
 
 def _kept(parts: Sequence[str], make: Callable[[], Floats]) -> Floats:

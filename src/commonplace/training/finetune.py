@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,8 +27,8 @@ from commonplace.training.heads import canonical
 from commonplace.training.joint import Material, Model, Recipe, Trainer
 from commonplace.training.judge import Verdict, compare, judge, judge_bundle
 from commonplace.training.pairs import Pairs, Split, read_pairs
-from commonplace.training.product import card, copy_towers, head_graph, save, seal
-from commonplace.training.project import DEV, Held, licence, measured, rows_of, to_be_beaten
+from commonplace.training.product import Held, card, copy_towers, head_graph, measured, model_folder, save, seal
+from commonplace.training.project import DEV, TEST, licence, to_be_beaten
 from commonplace.training.towers import tally
 
 __all__ = ["Finetuned", "finetune"]
@@ -38,7 +37,6 @@ Model_ = str | os.PathLike[str]
 PARITY = 0.99
 """Cosine of a bundle's vectors with those of the training below which an export is refused: the runtime may round to
 bfloat16."""
-TEST = 2000  # pictures that are judged, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +76,25 @@ def finetune(
     """
     recipe = recipe or Recipe()
     _check(recipe)
-    folder = Path(out).expanduser().absolute()
-    if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise TrainingError(f"{folder} is there and no model: give another folder with --out")
+    folder = model_folder(out)
     named = to_be_beaten(start, folder, force)
     work = folder.with_name(f"{folder.name}.training")
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=recipe.seed)
+    for line in pairs.report():
+        told(line)
     started = time.monotonic()
     begun = _start(model, text_model, image_model, pairs, work)
     recipe = replace(recipe, views=min(recipe.views, len(VIEWS)))
-    with tqdm(total=len(pairs), desc="pictures", unit="", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
         towers = Model(begun, replace(recipe, generation=0.0), None)
         train, bad = _material(towers, pairs.part("train"), recipe.views, work, bar.update)
         dev, more = _material(towers, pairs.part("dev"), 1, work, bar.update)
         test = _some(pairs, "test", TEST)
         lost = unreadable(test, picture_features(begun, test, tick=bar.update))
-        pairs = pairs.without({**bad, **more, **lost})
-        for line in pairs.report():
-            told(line)
+        if bad := {**bad, **more, **lost}:
+            pairs = pairs.without(bad)
+            for path, reason in list(bad.items())[:10]:
+                told(f"left out: {path.name}: {reason}")
         trainer = Trainer(Model(begun, recipe, train.captions), recipe, train, work, device)
         best = _train(trainer, dev, resume, bar)
     told(f"{tally(trainer.model.texts) + tally(trainer.model.pictures):,} numbers of the towers were trained; the best "
@@ -305,7 +304,7 @@ def _write(
     bundle = Bundle(made)
     assert bundle.image is not None
     train = _some(pairs, "train", BANK)
-    held = rows_of(pairs, "dev", DEV)
+    held = pairs.rows("dev", DEV)
     some = _some(pairs, "dev", DEV)
     seen_dev = Held(pairs, held, text_vectors(bundle, some.captions), _shown(bundle, some))
     known = {} if trainer.recipe.text_layers else begun.spec
@@ -313,7 +312,7 @@ def _write(
 
 
 def _some(pairs: Pairs, split: Split, most: int) -> Pairs:
-    return Pairs(pairs.name, tuple(pairs.pairs[i] for i in rows_of(pairs, split, most)))
+    return Pairs(pairs.name, tuple(pairs.pairs[i] for i in pairs.rows(split, most)))
 
 
 def _shown(bundle: Bundle, pairs: Pairs) -> NDArray[np.float32]:

@@ -11,7 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from commonplace.errors import TrainingError
+from commonplace.training.judge import judge
+from commonplace.training.pairs import Pairs
 
 try:
     import torch
@@ -22,8 +27,12 @@ except ImportError as problem:
         f"training needs PyTorch ({problem.name} is not here): install commonplace with the extra train"
     ) from problem
 
-__all__ = ["Data", "Fitted", "Perceptron", "Recipe", "canonical", "device", "fit", "ridge"]
+__all__ = [
+    *("Data", "Fitted", "Perceptron", "Recipe", "canonical", "closed_form", "device_name", "fit", "linear_maps"),
+    *("ridge", "scorer"),
+]
 
+Floats = NDArray[np.float32]
 Loss = Literal["infonce", "triplet", "sigmoid"]
 
 
@@ -80,6 +89,33 @@ class Data:
     base: Tensor | None = None
     extra: tuple[Tensor, Tensor] | None = None
 
+    @classmethod
+    def of(
+        cls, pairs: Pairs, at: NDArray[np.int64], features: Floats, texts: Floats,
+        base: Callable[[Floats], Floats] | None = None,
+    ) -> Data:  # fmt: skip
+        """Return the pictures of rows ``at``, of the ``pairs``' features (V, N, F) and texts (C, D).
+
+        ``base`` makes of features (N, F) the unit rows that heads add to.
+        """
+        views, rows = features[:, at], np.isin(pairs.owner, at)
+        count = np.array([len(pairs.pairs[i].captions) for i in at])
+        words = [caption.casefold() for caption, one in zip(pairs.captions, rows, strict=True) if one]
+        number = {word: i for i, word in enumerate(dict.fromkeys(words))}
+        return cls(
+            torch.from_numpy(views),
+            torch.from_numpy(texts[rows]),
+            torch.from_numpy(np.cumsum(count) - count),
+            torch.from_numpy(count),
+            torch.tensor([number[word] for word in words]) if len(number) < len(words) else None,
+            None if base is None else torch.from_numpy(np.stack([base(view) for view in views])),
+        )
+
+    @property
+    def means(self) -> Tensor:
+        """The mean (N, D) of each picture's captions."""
+        return torch.stack([rows.mean(0) for rows in self.captions.split(self.count.tolist())])
+
     def to(self, where: str) -> Data:
         moved = {name: getattr(self, name) for name in ("views", "captions", "first", "count", "equal", "base")}
         extra = None if self.extra is None else (self.extra[0].to(where), self.extra[1].to(where))
@@ -122,9 +158,9 @@ class Perceptron(nn.Module):  # type: ignore[misc]
     def standardise(self, features: Tensor) -> None:
         """Choose ``centre`` and ``scale`` by ``features`` (N, F), as ``Recipe.known`` says."""
         known, mean, spread = self.recipe.known, features.mean(0), features.std(0) + 1e-3
-        if known < 0:  # of unit length on average: weights start at a scale that is meant for that
+        if known < 0:
             self.centre.copy_(mean)
-            self.scale.copy_(1 / (features.std(0) + 0.1 * spread.mean()))
+            self.scale.copy_(1 / (spread + 0.1 * spread.mean()))  # what hardly ever moves is not blown up
         elif known:
             self.centre[known:] = mean[known:]
             self.scale[known:] = spread[:known].mean() / spread[known:]
@@ -168,6 +204,12 @@ def canonical(x: Tensor, y: Tensor, dim: int = 128, penalty: float = 0.05) -> tu
     into = solve(root_x.T, u[:, :dim], upper=True)  # features -> canonical variates
     weights = into @ ((strength[:dim, None] * v[:dim]) @ root_y.T)  # their best guess of the row
     return weights.float(), (target - centre @ weights).float()
+
+
+def closed_form(data: Data) -> Callable[[Floats], Floats]:
+    """Return what makes unit rows (N, D) of features (N, F) by canonical correlations alone."""
+    weights, bias = canonical(data.views[0], data.means)
+    return lambda features: np.asarray(F.normalize(torch.from_numpy(features) @ weights + bias, dim=-1).numpy())
 
 
 # ---------------------------------------------------------------- losses
@@ -215,9 +257,28 @@ class Fitted:
     broken: str | None = None
 
 
-def device() -> str:
-    """Return where to train: on the GPU if there is one."""
+def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_name() -> str:
+    """Return what trains: the GPU if there is one."""
+    return str(torch.cuda.get_device_name()) if _device() == "cuda" else "a CPU"
+
+
+def scorer(dev: Data) -> Callable[[Perceptron, Perceptron | None], float]:
+    """Return what tells how well a head (and a text head) ranks ``dev``: the mean recall, NaN where it is no number."""
+    owner, shown = np.repeat(np.arange(len(dev.count)), dev.count.numpy()), dev.to(_device())
+
+    def score(head: Perceptron, text_head: Perceptron | None) -> float:
+        with torch.no_grad():
+            found = head(shown.views[0], None if shown.base is None else shown.base[0])
+            read = shown.captions if text_head is None else text_head(shown.captions)
+        if not torch.isfinite(found).all():
+            return math.nan
+        return judge(read.cpu().numpy(), found.cpu().numpy(), owner).mean
+
+    return score
 
 
 def _multiplies_half() -> bool:
@@ -227,14 +288,14 @@ def _multiplies_half() -> bool:
 
 def fit(
     recipe: Recipe, data: Data, seed: int, *, score: Callable[[Perceptron, Perceptron | None], float] | None = None,
-    where: str = "cpu", tick: Callable[[int], object] = lambda _: None,
+    tick: Callable[[int], object] = lambda _: None,
 ) -> Fitted:  # fmt: skip
-    """Return a head trained on ``data``; with ``score`` (of a head on dev, higher is better) the best one seen.
+    """Return a head trained on ``data``, on the GPU if there is one; with ``score`` (see :func:`scorer`) the best seen.
 
     Raises TrainingError where memory ends, or where the loss is not a number before anything was learned.
     """
     try:
-        return _fit(recipe, data.to(where), seed, score, where, tick)
+        return _fit(recipe, data.to(_device()), seed, score, _device(), tick)
     except (MemoryError, torch.OutOfMemoryError) as problem:
         raise _no_memory(recipe) from problem
     except RuntimeError as problem:
@@ -265,8 +326,7 @@ def _fit(
     if data.base is not None:
         head.begin(None, None)
     elif recipe.closed:
-        means = torch.stack([rows.mean(0) for rows in data.captions.cpu().split(data.count.tolist())])  # (N, D)
-        head.begin(*canonical(data.views[0].cpu(), means))
+        head.begin(*canonical(data.views[0].cpu(), data.means.cpu()))
     text_head = _text_head(recipe, data.captions.shape[1])
     log_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)), requires_grad=recipe.learn_temperature)
     bias = nn.Parameter(torch.tensor(-10.0))  # of the sigmoid loss: nearly all pairs are unlike

@@ -105,6 +105,11 @@ class Pairs:
         """Return one split; ``bad`` stays with the whole."""
         return Pairs(self.name, tuple(pair for pair in self.pairs if pair.split == split))
 
+    def rows(self, split: Split, most: int = 2**62) -> NDArray[np.int64]:
+        """Return the rows of a split's pictures, evenly at most ``most`` of them."""
+        at = np.flatnonzero([pair.split == split for pair in self.pairs])
+        return np.asarray(at[np.unique(np.linspace(0, len(at) - 1, min(most, len(at))).astype(int))])
+
     def without(self, reasons: Mapping[Path, str]) -> Pairs:
         """Return the pairs less those pictures that turned out to be bad later. Raises TrainingError as read_pairs."""
         kept = tuple(pair for pair in self.pairs if pair.picture not in reasons)

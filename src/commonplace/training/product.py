@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from commonplace.encoders import Bundle
 from commonplace.encoders.bundle import FORMAT, sha256
+from commonplace.encoders.neutral import describe
+from commonplace.errors import TrainingError
+from commonplace.training.calibrate import bank, evidence, hubness
+from commonplace.training.features import text_vectors
+from commonplace.training.pairs import Pairs
 
-__all__ = ["Maps", "card", "components", "copy_towers", "head_graph", "save", "seal"]
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as problem:
+    raise TrainingError("training needs the library onnx: install commonplace with the extra train") from problem
+
+__all__ = [
+    *("Held", "Maps", "card", "components", "copy_towers", "head_graph", "measured", "model_folder", "save", "seal"),
+]
 
 OPSET, IR = 17, 8
+Floats = NDArray[np.float32]
 Maps = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]] | None]
 """A head's linear maps by name, each weights (in, out) and bias (out,): ``wide``, ``narrow`` and ``straight``."""
 
@@ -119,6 +133,18 @@ def components(features: NDArray[np.float32], dim: int) -> tuple[NDArray[np.floa
     return axes.T.astype(np.float32), (-axes @ centre).astype(np.float32)
 
 
+def model_folder(out: str | os.PathLike[str]) -> Path:
+    """Return the folder that a model may be written to. Raises TrainingError where it may not."""
+    folder = Path(out).expanduser().absolute()
+    if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TrainingError(f"{folder} is there and no model: give another folder with --out")
+    if not folder.name or not folder.name.isprintable():
+        raise TrainingError(f"a model cannot be called {folder.name!r}: give another folder with --out")
+    if not os.access(next(one for one in folder.parents if one.exists()), os.W_OK):
+        raise TrainingError(f"{folder.parent} cannot be written to: give another folder with --out")
+    return folder
+
+
 def copy_towers(into: Path, text: Bundle, image: Bundle) -> dict[str, Any]:
     """Copy the files of a text and an image tower; return the section ``towers``, the image tower's without its head.
 
@@ -172,6 +198,59 @@ def seal(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``spec`` with the format and the checksums of all files in ``folder``."""
     files = sorted(path.name for path in folder.iterdir() if path.name not in ("bundle.json", "README.md"))
     return {"format": FORMAT, **spec, "checksums": {name: sha256(folder / name) for name in files}}
+
+
+@dataclass(frozen=True)
+class Held:
+    """Dev pictures (rows ``at`` of ``pairs``) as a model sees them: unit rows ``asked`` (C, D) of their captions as
+    questions, ``shown`` (N, D) of themselves."""
+
+    pairs: Pairs
+    at: NDArray[np.int64]
+    asked: Floats
+    shown: Floats
+
+
+def measured(
+    made: Path, spec: dict[str, Any], held: Held, asked: Floats, shown: Floats, known: dict[str, Any]
+) -> dict[str, Any]:
+    """Return ``spec`` with what the scores of the bundle in ``made`` are worth, sealed; its banks are written.
+
+    ``asked`` and ``shown`` are unit rows of training captions and pictures, ``known`` the spec whose knowledge of texts
+    stays true, or nothing.
+    """
+    found, _ = describe(Bundle(made))
+    of_dev = np.isin(held.pairs.owner, held.at)
+    owner = np.searchsorted(held.at, held.pairs.owner[of_dev])
+    of_texts, of_pictures = bank(asked), bank(shown)
+    np.savez(made / "bank.npz", image=of_texts.astype(np.float16), text=of_pictures.astype(np.float16))
+    spec["bias"] = hubness(held.asked, held.shown, owner, of_texts, of_pictures)
+    save(made, seal(made, spec))
+    bundle = Bundle(made)
+    captions = [caption for caption, one in zip(held.pairs.captions, of_dev, strict=True) if one]
+    read = text_vectors(bundle, captions, "document")
+    less, text_less = bundle.hubness("image", held.shown), bundle.hubness("text", read)
+    assert less is not None and text_less is not None
+    background, chances, curves = evidence(held.asked, read, held.shown, owner, less, text_less)
+    learned = found["evidence"]
+    spec["background"] = found["background"] | background
+    spec["evidence"] = {**learned, "chance": chances, "curves": learned["curves"] | curves}
+    spec |= {name: found[name] for name in ("brevity",) if name in found}
+    _keep_texts(spec, known)
+    means = {"text": asked.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
+    spec["means"] = {"query": means, "document": means}
+    note = f"scores of words with pictures were measured on {len(held.at)} held-out ones of {held.pairs.name}"
+    spec["notes"] = [*spec["notes"], note]
+    return seal(made, spec)
+
+
+def _keep_texts(spec: dict[str, Any], known: dict[str, Any]) -> None:
+    arm = "text->text"
+    if arm in known.get("background", {}):
+        spec["background"][arm] = known["background"][arm]
+    for name in ("chance", "curves"):
+        if arm in (known.get("evidence") or {}).get(name, {}):
+            spec["evidence"][name][arm] = known["evidence"][name][arm]
 
 
 def card(spec: Mapping[str, Any], table: Sequence[str]) -> str:
