@@ -303,11 +303,9 @@ def elsewhere(place: Path, splits: Splits) -> None:
     folder = WORK / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(DEFAULT_BUNDLE, folder)
-    for file, graph in trainer.model.parts().items():
-        (folder / file).unlink()
-        graph.save(folder / file)
+    trainer.model.save(folder)
     spec = json.loads((folder / "bundle.json").read_text())
-    spec["checksums"] |= {file: sha256(folder / file) for file in trainer.model.parts()}
+    spec["checksums"] = {file: sha256(folder / file) for file in spec["checksums"]}
     texts, pictures = banked(trainer, splits.train)
     np.savez(folder / "bank.npz", image=texts.astype(np.float16), text=pictures.astype(np.float16))
     spec["checksums"]["bank.npz"] = sha256(folder / "bank.npz")

@@ -80,11 +80,23 @@ def test_two_models_become_one(pairs: Path, tmp_path: Path) -> None:
     assert bundle.spec["training"]["from"]["name"] == "bert-resnet"
 
 
-@pytest.mark.parametrize("kind", ["siglip", "chinese_clip"])
+@pytest.mark.parametrize("kind", ["siglip", "chinese_clip", "one_file"])
 def test_other_kinds_of_towers_train(kind: str, pairs: Path, tmp_path: Path) -> None:
     folder = convert(TINY / kind, tmp_path / kind, kind, Choice()).folder
-    made = finetune(pairs, tmp_path / "mine", model=folder, recipe=replace(QUICK, rank=2), force=True, device="cpu")
+    made = finetune(
+        pairs,
+        tmp_path / "mine",
+        model=folder,
+        recipe=replace(QUICK, rank=2, learning_rate=1e-2),
+        force=True,
+        device="cpu",
+    )
     assert {one["generation"] > 0 for one in made.losses} == {True}
+    old, new = Bundle(folder), Bundle(made.folder)
+    assert old.text is not None and new.text is not None and old.image is not None and new.image is not None
+    assert np.abs(old.text.encode(["a red square"]) - new.text.encode(["a red square"])).max() > 1e-3
+    grey = [np.full((40, 40, 3), 90, np.uint8)]
+    assert np.abs(old.image.encode(grey) - new.image.encode(grey)).max() > 1e-3
 
 
 def test_a_model_that_is_not_better_is_not_written(pairs: Path, clip: Path, tmp_path: Path) -> None:
@@ -145,8 +157,9 @@ def test_pictures_that_cannot_be_decoded_are_left_out(tmp_path: Path, clip: Path
         ({"text_model": "a"}, "say one --model with both towers"),
         ({"model": "nowhere-model"}, "there is no model"),
         ({"recipe": replace(QUICK, batch=1)}, "--batch is 1: 2 is the least"),
+        ({"recipe": replace(QUICK, text_layers=0, image_layers=0)}, "nothing of the towers is trained"),
         ({"recipe": replace(QUICK, learning_rate=0.0)}, "a learning rate lies between 0 and 1"),
-        ({"recipe": replace(QUICK, generation=-1.0)}, "a weight is 0 or more .--generation-weight"),
+        ({"recipe": replace(QUICK, generation=-1.0)}, "--generation-weight and mixup are 0 or more"),
     ],
 )
 def test_what_makes_no_sense_is_said(asked: dict[str, Any], said: str, pairs: Path, tmp_path: Path) -> None:

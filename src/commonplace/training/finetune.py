@@ -149,9 +149,7 @@ def _check(recipe: Recipe) -> None:
     if not (0 < recipe.learning_rate < 1 and 0 < recipe.decoder_rate < 1):
         raise TrainingError("a learning rate lies between 0 and 1")
     if not (recipe.generation >= 0 and 0 <= recipe.dropout < 1 and recipe.mixup >= 0 and recipe.temperature > 0):
-        raise TrainingError(
-            "a weight is 0 or more (--generation-weight, --mixup), dropout below 1, a temperature above 0"
-        )
+        raise TrainingError("--generation-weight and mixup are 0 or more, dropout is below 1, a temperature above 0")
 
 
 # --- what it begins with ------------------------------------------------------------------------------------------
@@ -286,9 +284,7 @@ def _write(
     for file in begun.spec["checksums"]:
         if ".onnx" in file or file == towers["text"]["tokenizer"]:
             shutil.copyfile(begun.folder / file, made / file)
-    for file, graph in trainer.model.parts().items():
-        (made / file).unlink()
-        graph.save(made / file)
+    trainer.model.save(made)
     spec: dict[str, Any] = {
         "name": name,
         "dim": begun.dim,

@@ -28,6 +28,7 @@ TRAINED = {"Conv": (1, 2), "Gemm": (0, 1, 2), "MatMul": (0, 1), "LayerNormalizat
 """Which inputs of which operators hold weights, where they are constants."""
 CHOICES = ("TopK", "ArgMax")  # what was chosen is not trained through: a classifier stays what it was
 MASKED = -1e4  # a constant with numbers below is a mask
+LARGEST = 2**31 - 2**20  # bytes that one file of the format holds
 LARGE = 4096  # numbers from which a trained weight is stored in the file's own precision
 
 Attributes = dict[str, Any]
@@ -217,16 +218,17 @@ class Graph(nn.Module):  # type: ignore[misc]
         found = {names[key]: weight.detach() for key, weight in self.weights.items()}
         return found | {names[key]: thin().detach() for key, thin in self.thin.items()}
 
-    def save(self, path: Path, outputs: Sequence[str] | None = None) -> None:
+    def save(self, path: Path, outputs: Sequence[str] | None = None, others: Sequence[Graph] = ()) -> None:
         """Write the file again with the trained weights in it, all else as it was.
 
-        ``outputs``: the file gives those values instead. Large trained weights are stored in 16 bits where the file
-        held such.
+        ``outputs``: the file gives those values instead. ``others`` are graphs of the same file, whose trained weights
+        go in as well. Large trained weights are stored in 16 bits where the file held such.
         """
         proto = onnx.ModelProto()
         proto.CopyFrom(self._proto)
         graph = proto.graph
-        trained = {name: value.float().cpu().numpy() for name, value in self.trained().items()}
+        every = {name: value for one in (self, *others) for name, value in one.trained().items()}
+        trained = {name: value.float().cpu().numpy() for name, value in every.items()}
         kept = [node for node in graph.node if not set(node.output) & set(trained)]
         casts, initializers = [], [one for one in graph.initializer if one.name not in trained]
         taken = {one.name for one in graph.initializer}
@@ -251,7 +253,10 @@ class Graph(nn.Module):  # type: ignore[misc]
         graph.initializer.extend(one for one in initializers if one.name in used)
         for one in [one for one in graph.input if outputs is not None and one.name not in used]:
             graph.input.remove(one)
-        onnx.save(proto, str(path))
+        if proto.ByteSize() < LARGEST:
+            onnx.save(proto, str(path))
+        else:
+            onnx.save(proto, str(path), save_as_external_data=True, location=path.name + "_data")
 
 
 class Thin(nn.Module):  # type: ignore[misc]

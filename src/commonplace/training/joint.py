@@ -32,6 +32,7 @@ except ImportError as problem:
     ) from problem
 
 from commonplace.training.decoder import Decoder
+from commonplace.training.graph import Graph
 from commonplace.training.towers import Captions, Pictures, Rows, Shown, Texts
 
 __all__ = ["Material", "Model", "Recipe", "Trainer"]
@@ -105,12 +106,17 @@ class Model(nn.Module):  # type: ignore[misc]
         """How many layers of each tower are trained, by their names in the recipe."""
         return {"text_layers": self.texts.layers, "image_layers": self.pictures.layers}
 
-    def parts(self) -> dict[str, nn.Module]:
-        """What is exported, by the file that it goes to."""
-        found = {self.texts.file.name: self.texts.graph, self.pictures.file.name: self.pictures.graph}
-        if self.pictures.head is not None:
-            found[self.pictures.spec["head"]["file"]] = self.pictures.head
-        return found
+    def save(self, folder: Path) -> None:
+        """Write the graphs with what was trained over those of their names in a bundle's ``folder``."""
+        files: dict[str, list[Graph]] = {}
+        for part in (self.texts, self.pictures):
+            files.setdefault(part.file.name, []).append(part.graph)
+            if part.head is not None:
+                files.setdefault(part.spec["head"]["file"], []).append(part.head)
+        for name, graphs in files.items():
+            for old in folder.glob(f"{name}*"):  # weights that were kept beside it, too
+                old.unlink()
+            graphs[0].save(folder / name, others=graphs[1:])
 
 
 def _channels(pictures: Pictures) -> list[int]:
@@ -150,6 +156,8 @@ class Trainer:
         self.device = self.accelerator.device
         self.model: Model = model.to(self.device)
         towers = [one for part in (model.texts, model.pictures) for one in part.parameters() if one.requires_grad]
+        if not towers:
+            raise TrainingError("nothing of the towers is trained: say --text-layers or --image-layers, 1 at least")
         decoder = list(model.decoder.parameters()) if model.decoder is not None else []
         self.start = [one.detach().clone() for one in towers]
         self.towers = towers

@@ -231,7 +231,7 @@ class Pictures(nn.Module):  # type: ignore[misc]
         pooling = self.spec.get("pooling", "none")
         x = x.mean(1) if pooling == "mean" else x[:, 0] if pooling == "cls" else x.flatten(1)
         if mix is not None:
-            x = torch.lerp(x[mix[0]], x, mix[1])  # (B, F)
+            x = torch.lerp(x.float()[mix[0]], x.float(), mix[1])  # (B, F)
         if self.head is not None:
             (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
         seen = [_parts(one) for one in seen]  # (B, P, C)
