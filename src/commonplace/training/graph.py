@@ -132,9 +132,9 @@ class Graph(nn.Module):  # type: ignore[misc]
             found.append(not touched)
         return found
 
-    def frontier(self, outputs: Sequence[str]) -> list[str]:
+    def frontier(self, outputs: Sequence[str], deep: int = 0) -> list[str]:
         """Return the values that frozen layers make and trained ones (or ``outputs``) start from: given those and the
-        inputs' shapes, the frozen layers need not run again."""
+        inputs' shapes, the frozen layers need not run again. Those of a depth below ``deep`` count as trained."""
         laden: set[str] = set()  # made by a layer
         for node in self._nodes:
             heavy = node.op_type in HEAVY and any(name in self._constants for name in node.input)
@@ -148,7 +148,8 @@ class Graph(nn.Module):  # type: ignore[misc]
                 continue
             seen.add(name)
             i = self._maker[name]
-            if self._frozen[i] and name in laden and self._nodes[i].op_type != "Shape":
+            ready = self._frozen[i] and self.depth[i] >= deep
+            if ready and name in laden and self._nodes[i].op_type != "Shape":
                 found[name] = None
             else:
                 waiting += self._nodes[i].input

@@ -77,22 +77,13 @@ class Texts(nn.Module):  # type: ignore[misc]
         self.layers = min(layers, max(self.graph.depth))
         head = self.spec.get("head")
         self.head = Graph(bundle.folder / head["file"], head["output"], ALL if layers else 0) if head else None
-        self.frontier = self.graph.frontier([self.graph.output])
         self.left = self.spec.get("pad_side") == "left"
-        self.least = int(self.spec.get("pad_to", 0))
-        if not self._by_token():
-            self.frontier = []
+        self.least = int(self.spec.get("pad_to", 0))  # always as many tokens, all of them seen: nothing is kept
+        self.frontier = [] if self.least else _handed_on(self.graph, [self.graph.output], self._probe, 2)
 
-    def _by_token(self) -> bool:
-        """Return whether all that the frozen layers hand on is one row a token: (B, T, ...), and only T varies."""
-        if self.least:  # always as many tokens, all of them seen
-            return False
-        shapes = []
-        for width in (16, 24):
-            ids = torch.ones(2, width, dtype=torch.int64)
-            with torch.no_grad():
-                shapes.append([tuple(one.shape) for one in self.graph(self._given(ids, ids), self.frontier)])
-        return all(a[:2] == (2, 16) and b[:2] == (2, 24) and a[2:] == b[2:] for a, b in zip(*shapes, strict=True))
+    def _probe(self, batch: int) -> dict[str, Tensor]:
+        ids = torch.ones(batch, 8 + batch, dtype=torch.int64)
+        return self._given(ids, ids)
 
     def _given(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         names, found = self.spec["inputs"], {}
@@ -193,7 +184,9 @@ class Pictures(nn.Module):  # type: ignore[misc]
         height, width = self.spec["size"]
         self.shape = (3, height, width)
         self.seen = self._tokens()
-        self.frontier = self.graph.frontier([self.graph.output, *self.seen])
+        self.frontier = _handed_on(
+            self.graph, [self.graph.output, *self.seen], lambda B: {self.spec["input"]: torch.zeros(B, *self.shape)}, 1
+        )
 
     def _tokens(self) -> list[str]:
         """Return the values that show a picture part by part: the last tokens, or the last maps, of the tower."""
@@ -291,6 +284,23 @@ def _parts(value: Tensor) -> Tensor:
         return value
     height, width = (min(GRID, side) for side in value.shape[2:])
     return F.adaptive_avg_pool2d(value, (height, width)).flatten(2).transpose(1, 2)
+
+
+def _handed_on(graph: Graph, outputs: Sequence[str], probe: Callable[[int], dict[str, Tensor]], free: int) -> list[str]:
+    """Return the values nearest to the trained layers that can be kept apart for each picture (B, ...), or for each
+    token (B, T, ...): of a shape in which nothing but the first ``free`` sides varies. Empty where there are none."""
+    for deep in range(max(graph.depth) + 1):
+        names = graph.frontier(outputs, deep)
+        shapes = []
+        for batch in (2, 3):
+            given = probe(batch)
+            with torch.no_grad():
+                found = graph(given, names)
+            sides = next(iter(given.values())).shape[:free]
+            shapes.append([one.shape[free:] if one.shape[:free] == sides else None for one in found])
+        if None not in shapes[0] and shapes[0] == shapes[1]:
+            return names
+    return []
 
 
 def _kept(
