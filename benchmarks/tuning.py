@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ import commonplace as cp
 from common import data, keep, machine, table
 from commonplace.evaluation import LabelledQuestion, tuning
 from commonplace.evaluation.questions import Bound
-from commonplace.retrieval import Evidence, Scored
+from commonplace.retrieval import Scored
 
 LABELS = (10, 20, 50, 100, 200)
 SEEDS = 5
 
 
-def cases(work: Path) -> tuple[list[tuning.Case], Evidence]:
+def cases(work: Path) -> list[tuning.Case]:
     """Return every question's candidates, as tuning gathers them."""
     folder = data("cranfield")
     abstracts = work / "cranfield"
@@ -51,7 +52,7 @@ def cases(work: Path) -> tuple[list[tuning.Case], Evidence]:
             if grades:
                 question = LabelledQuestion(str(n), grades, " ".join(text.split()))
                 found.append(tuning.case_of(kb, Bound(question, grades, "text->text", frozenset({"text"}))))
-        return found, kb.evidence
+        return found
 
 
 def broken(case: tuning.Case, arm: str, random: np.random.Generator) -> tuning.Case:
@@ -65,13 +66,13 @@ def broken(case: tuning.Case, arm: str, random: np.random.Generator) -> tuning.C
     ranks = np.zeros(len(scores), np.int64)
     order = [i for i in np.argsort(-np.nan_to_num(scores, nan=-9)) if not np.isnan(scores[i])]
     ranks[order] = np.arange(1, len(order) + 1)
-    return tuning.Case(case.ids, {**case.arms, arm: Scored(old.ranked, scores, ranks)}, case.size, case.grades)
+    return replace(case, arms={**case.arms, arm: Scored(old.ranked, scores, ranks)})
 
 
 def main() -> None:
     """Measure, print and keep the table."""
     with tempfile.TemporaryDirectory() as folder:
-        every, evidence = cases(Path(folder))
+        every = cases(Path(folder))
     random = np.random.default_rng(0)
     worlds = {
         "as it is": every,
@@ -84,18 +85,16 @@ def main() -> None:
     }
     lines, values = [], {}
     for name, own in worlds.items():
-        worth = {n: np.array([100 * tuning.worth(c, r, evidence, 10) for c in own]) for n, r in single.items()}
-        default = np.array([100 * tuning.worth(c, cp.Ranking(), evidence, 10) for c in own])
+        worth = {n: np.array([100 * tuning.worth(c, r, 10) for c in own]) for n, r in single.items()}
+        default = np.array([100 * tuning.worth(c, cp.Ranking(), 10) for c in own])
         row = [name, *(f"{w.mean():.1f}" for w in worth.values()), f"{default.mean():.1f}"]
         for count in LABELS:
             gains = []
             for seed in range(SEEDS):
                 order = np.random.default_rng(seed).permutation(len(own))
-                chosen = tuning.judged([own[i] for i in order[:count]], evidence, seed=seed).ranking
+                chosen = tuning.judged([own[i] for i in order[:count]], seed=seed).ranking
                 left = order[count:]
-                gains.append(
-                    np.mean([100 * tuning.worth(own[i], chosen, evidence, 10) for i in left]) - default[left].mean()
-                )
+                gains.append(np.mean([100 * tuning.worth(own[i], chosen, 10) for i in left]) - default[left].mean())
             row.append(f"{np.mean(gains):+.1f} (±{np.std(gains):.1f})")
         lines.append(row)
         values[name] = row[1:]

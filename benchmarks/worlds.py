@@ -132,13 +132,19 @@ def world(
         )
         try:
             store.add(readings, views)
-            asked = [
-                Asked(words, QuestionVectors(t, (v or {}).get("image"), (), (v or {}).get("look")), means=means)
-                for words, t, v in questions
-            ]
-            yield World(store, asked, gains)
+            yield World(store, [_asked(space, means, *question) for question in questions], gains)
         finally:
             store.close()
+
+
+def _asked(space: Space, means: Mapping[str, Rows], words: str | None, text: Rows | None, view: View | None) -> Asked:
+    brevity = 0.0
+    if text is not None:
+        rows, short = space.bundle.without_brevity(text[None])
+        text, brevity = rows[0], float(short[0])
+    views = view or {}
+    vectors = QuestionVectors(text, views.get("image"), (), views.get("look"), brevity=brevity)
+    return Asked(words, vectors, means=means)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,7 @@ def outcomes(here: World, evidence: Evidence, rankings: Mapping[str, Ranking], k
                 found[name].append(Outcome([], []))
                 continue
             own = {arm: Scored(one.ranked, one.scores[listed], one.ranks[listed]) for arm, one in arms.items()}
-            fused: Fused = fuse(own, ranking, evidence, size)
+            fused: Fused = fuse(own, ranking, evidence.of(question.vectors.brevity, size), size)
             best = np.lexsort((keys[listed], -fused.order))[:k]
             found[name].append(Outcome([ids[listed[i]] for i in best], [float(fused.confidence[i]) for i in best]))
     return found

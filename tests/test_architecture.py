@@ -24,8 +24,10 @@ MAY = {
     "retrieval": {"types", "errors", "encoders", "space", "store"},
     "generation": {"types", "errors", "encoders", "readers", "space", "store", "retrieval"},
     "migrate": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval"},
+    "pages": {"types", "errors", "readers", "ingest", "store"},
     "collection": {
-        *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate")
+        *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate"),
+        "pages",
     },
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
     "export": {"errors", "encoders"},
@@ -35,7 +37,7 @@ MAY = {
         "training",
     },
     "__main__": {"cli"},
-    "__init__": {"types", "errors", "retrieval", "generation", "collection"},
+    "__init__": {"types", "errors", "retrieval", "generation", "pages", "collection"},
 }
 TORCH = {"torch", "transformers", "sentence_transformers"}
 HEAVY = {"export": TORCH, "training": TORCH}  # rooms that nothing imports at its head

@@ -54,13 +54,37 @@ def test_search_json_is_the_documented_object(place: Path) -> None:
     assert set(found) == {"hits"}
     for hit in found["hits"]:
         assert set(hit) == {
-            "id", "document", "path", "modality", "score", "confidence", "copies", "span", "title", "text", "image",
-            "arms",
+            "id", "document", "path", "modality", "score", "confidence", "copies", "span", "title", "metadata", "text",
+            "image", "arms",
         }  # fmt: skip
         for arm in hit["arms"]:
             assert set(arm) == {"arm", "score", "rank", "weight", "contribution"}
         odds = sum(arm["contribution"] for arm in hit["arms"])
         assert 1 / (1 + math.exp(-odds)) == pytest.approx(hit["score"], abs=1e-12) == hit["confidence"]
+
+
+def test_filters(place: Path) -> None:
+    def paths(*filters: str) -> set[str]:
+        found = json.loads(run("search", "blue seal", "--json", *filters, cwd=place).stdout)["hits"]
+        return {Path(hit["path"]).name for hit in found}
+
+    assert paths("--after", "2020") == paths("--where", "dated=file") == {"pumps.md", "red.png"}
+    assert paths("--before", "2020-01") == set()
+    assert paths("--where", "title=nothing", "--where", "Title=PUMP*") == {"pumps.md"}
+    assert paths("--where", "title=Pumps", "--where", "dated=sent") == set()
+    assert "no answer" not in run("ask", "Which seal?", "--where", "title=pumps", cwd=place).stdout
+    for wrong, why in (
+        (("--after", "soon"), "say a year"),
+        (("--where", "title"), "KEY=VALUE"),
+        (("--where", "=x"), "empty"),
+    ):
+        done = run("search", "seal", *wrong, cwd=place, ok=False)
+        assert done.stderr.count("\n") == 1 and why in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "commonplace", "chat", "--where", "title=none"], cwd=place, input="Which seal?\n",
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0 and "blue seal" not in done.stdout
 
 
 def test_search_by_picture_and_by_both(place: Path) -> None:
@@ -139,7 +163,9 @@ def test_chat_is_a_conversation(place: Path) -> None:
 def test_list_and_status(place: Path) -> None:
     documents = json.loads(run("list", "--json", cwd=place).stdout)["documents"]
     assert {Path(one["path"]).name for one in documents} == {"pumps.md", "bad.pdf", "red.png"}
-    assert all(set(one) == {"id", "path", "media_type", "status", "items", "error"} for one in documents)
+    assert all(
+        set(one) == {"id", "path", "media_type", "status", "items", "error", "title", "metadata"} for one in documents
+    )
     (failed,) = json.loads(run("list", "--failed", "--json", cwd=place).stdout)["documents"]
     assert failed["path"].endswith("bad.pdf") and failed["status"] == "failed" and failed["error"]
     assert "bad.pdf" in run("list", "--failed", cwd=place).stdout

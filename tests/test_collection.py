@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import os
@@ -555,3 +556,61 @@ def test_a_ranking_is_kept_with_the_collection(kb: cp.Collection) -> None:
         assert again.search("pump")[0].score < 0.05  # reciprocal ranks, not probabilities
         again.ranking = None
     assert kb.ranking == cp.Ranking()
+
+
+def test_filters_by_what_documents_say_of_themselves(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, author, date, language in (
+        ("a.html", "Ann Lee", "2023-12-31T23:59", "en"),
+        ("b.html", "Bo Ek", "2024-01-01", "en-GB"),
+        ("c.html", "ANN LEE", "2024-05", "de"),
+    ):
+        head = f'<html lang="{language}"><meta name="author" content="{author}"><meta name="date" content="{date}">'
+        (folder / name).write_text(f"{head}<p>The pump of {name} needs a seal.</p>")
+    (folder / "d.txt").write_text("A pump without a date of its own.")
+    os.utime(folder / "d.txt", (0, 1_700_000_000))  # November 2023
+    with cp.open(tmp_path / "kb") as kb:
+        assert kb.add(folder).added == 4
+
+        def found(**allowed: object) -> list[str]:
+            return sorted(names(kb.search("pump", k=9, **allowed)))  # type: ignore[arg-type]
+
+        assert found(after="2024") == ["b.html", "c.html"]
+        assert found(before="2024") == ["a.html", "d.txt"]
+        assert found(after="2023-12-31", before=datetime.date(2024, 2, 1)) == ["a.html", "b.html"]
+        assert found(after=datetime.datetime(2023, 12, 31, 23, 59, 1)) == ["b.html", "c.html"]
+        assert found(where={"author": "ann lee"}) == ["a.html", "c.html"]
+        assert found(where={"author": ["bo*", "nobody"], "language": ["de", "en-*"]}) == ["b.html"]
+        assert found(where={"dated": "file"}, path="*.txt") == ["d.txt"]
+        assert found(where={"author": "*"}, after="2025") == []
+        answer = kb.ask("Which pump needs a seal?", where={"author": "bo ek"})
+        assert {Path(one.hit.item.document.path).name for one in answer.citations} == {"b.html"}
+        (hit,) = kb.search("pump", where={"language": "DE"})
+        assert hit.dict()["metadata"] == {
+            "author": ["ANN LEE"], "created": ["2024-05"], "language": ["de"], "date": ["2024-05"],
+            "dated": ["created"],
+        }  # fmt: skip
+        for wrong in ({"after": "soon"}, {"before": "2024-13"}, {"where": {"author": ""}}, {"where": {"": "x"}},
+                      {"where": {"author": []}}, {"after": "24"}):  # fmt: skip
+            with pytest.raises(cp.QuestionError, match=r"date|empty"):
+                kb.search("pump", **wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_unchanged_is_read_again_where_that_is_asked_for(
+    kb: cp.Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what an older version did not keep: nothing is embedded again."""
+    before = {item.id for one in kb.documents() for item in kb.items(one)}
+    assert kb.space.text is not None and kb.space.image is not None
+
+    def never(*_: object) -> np.ndarray:
+        raise AssertionError("nothing needs embedding")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(kb.space.text), "encode", never)
+        patch.setattr(type(kb.space.image), "encode", never)
+        report = kb.add(folder, again=True)
+    assert report.changed == len(kb.documents()) and not report.unchanged
+    assert {item.id for one in kb.documents() for item in kb.items(one)} == before
+    assert kb.add(folder).unchanged == report.changed

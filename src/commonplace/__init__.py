@@ -22,6 +22,7 @@ from commonplace.errors import (
     VersionError,
 )
 from commonplace.generation import ChatGenerator, Conversation, Generator, TransformersGenerator
+from commonplace.pages import PageView
 from commonplace.retrieval import HeatMap, Ranking, Reranker
 from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Note, Span
 
@@ -46,6 +47,7 @@ __all__ = [
     "ModelError",
     "ModelMismatch",
     "Note",
+    "PageView",
     "QuestionError",
     "Ranking",
     "ReadError",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +22,7 @@ from commonplace.encoders import CrossEncoder
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
 from commonplace.generation import (
-    ENOUGH,
     PICTURES,
-    SHOWN,
     Conversation,
     ExtractiveGenerator,
     Generator,
@@ -37,6 +36,7 @@ from commonplace.generation import (
     wants_pictures,
 )
 from commonplace.migrate import Migrated, migrate, model_for, store_for
+from commonplace.pages import PageView, page_view
 from commonplace.retrieval import (
     Asked,
     Evidence,
@@ -55,6 +55,7 @@ from commonplace.store import Fault, LocalStore, abandoned
 from commonplace.types import (
     Answer,
     Block,
+    Citation,
     Document,
     Filter,
     Hit,
@@ -76,14 +77,13 @@ log = logging.getLogger("commonplace")
 EVIDENCE = 12  # hits that an answer is made from
 MOST_HITS = 10_000
 OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
-NO_OCR = (
-    "words in pictures were not read: install commonplace with the extra ocr, then remove the pictures and add them "
-    "again"
-)
+NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --again"
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
 RANKING = "ranking"  # the setting that holds how this collection is searched
 CROPS = "crops"  # folder of the pictures that were written out to be shown
+MOST_VALUES = 100  # of one key in a filter
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
 _HASH = re.compile(r"[0-9a-f]{40}")
 
 
@@ -171,12 +171,14 @@ class Collection:
         *paths: str | os.PathLike[str],
         workers: int | None = None,
         retry: bool = False,
+        again: bool = False,
         progress: bool | None = None,
         ocr: bool | None = None,
     ) -> Report:
         """Add files and folders; what is unchanged is left alone, and a bad file never stops the rest.
 
-        ``workers`` reader processes (default: one a processor); ``retry`` reads files again that failed before;
+        ``workers`` reader processes (default: one a processor); ``retry`` reads files again that failed before,
+        ``again`` all of them, unchanged ones too (what is whole is not embedded again);
         ``progress`` shows a bar (default: where standard error is a terminal). ``ocr`` reads the words in pictures
         (default: where the extra ``ocr`` is installed, and ``COMMONPLACE_OCR`` is not 0). Files that fail are in the
         report and logged as warnings. Whole documents are committed, many a transaction: what an interrupted ``add``
@@ -202,7 +204,7 @@ class Collection:
             report.failed.append((str(path), reason))
             log.warning("%s: %s", path, reason)
         before = {document.id: document for document in self.store.documents()}
-        waiting = [source for source in sources if not self._unchanged(source, before, retry)]
+        waiting = [source for source in sources if again or not self._unchanged(source, before, retry)]
         report.unchanged = len(sources) - len(waiting)
         options = ReadOptions(*self.space.measure, words=OCR_SECONDS if ocr else 0.0)
         bar = tqdm(
@@ -340,14 +342,7 @@ class Collection:
         for name in names:
             if not str(name):
                 raise QuestionError("a name to remove is empty: say which document or folder")
-            path = _named(name)
-            below = path.rstrip(os.sep) + os.sep
-            found = [
-                one.id for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)
-            ]
-            if not found:
-                raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
-            ids += found
+            ids += [one.id for one in _called(name, documents)]
         self._hide(ids)
         count = self.store.remove(dict.fromkeys(ids))
         self._tidy()
@@ -381,6 +376,9 @@ class Collection:
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
+        after: str | date | None = None,
+        before: str | date | None = None,
+        where: Mapping[str, str | Sequence[str]] | None = None,
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
@@ -388,16 +386,19 @@ class Collection:
         """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
 
         ``without`` (words) and ``without_image`` push down what is like them. ``modality``, ``path`` (a file, folder
-        or glob) and ``media_type`` (a glob) filter inside the search. ``min_confidence`` in [0, 1] leaves out hits
-        that are less likely to be relevant. ``ranking``: default the collection's own, see :attr:`ranking`.
-        Scores lie in [0, 1]; each hit's ``arms`` account for its score. ``rerank`` reads the best passages again and
-        puts them in a new order, pictures keep their places: ``"maxsim"`` with the bundled model, a cross-encoder's
-        folder, or any :class:`Reranker`. Raises QuestionError for an empty question or an unusable filter,
-        ReadError for an unreadable picture, ModelError for an unusable reranker.
+        or glob) and ``media_type`` (a glob) filter inside the search; so do ``after`` (from the beginning of that day,
+        month or year on) and ``before`` (until it begins), dates or ISO 8601, which compare with the document's
+        ``date``, and ``where``, what documents state of themselves: of each key any one of its values, in whatever
+        case, ``*`` for any characters (``{"author": "*hopper*", "language": ["en", "en-*"]}``). ``min_confidence`` in
+        [0, 1] leaves out hits that are less likely to be relevant. ``ranking``: default the collection's own, see
+        :attr:`ranking`. Scores lie in [0, 1]; each hit's ``arms`` account for its score. ``rerank`` reads the best
+        passages again and puts them in a new order, pictures keep their places: ``"maxsim"`` with the bundled model, a
+        cross-encoder's folder, or any :class:`Reranker`. Raises QuestionError for an empty question or an unusable
+        filter, ReadError for an unreadable picture, ModelError for an unusable reranker.
         """
         asked = self._ask(text, image, without, without_image)
-        where = _filter(modality, path, media_type)
-        return self._search(asked, k, where, min_confidence, ranking, self._reranker(rerank))
+        allowed = _filter(modality, path, media_type, after, before, where)
+        return self._search(asked, k, allowed, min_confidence, ranking, self._reranker(rerank))
 
     def ask(
         self,
@@ -409,6 +410,9 @@ class Collection:
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
+        after: str | date | None = None,
+        before: str | date | None = None,
+        where: Mapping[str, str | Sequence[str]] | None = None,
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
@@ -437,6 +441,9 @@ class Collection:
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
+        after: str | date | None = None,
+        before: str | date | None = None,
+        where: Mapping[str, str | Sequence[str]] | None = None,
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
@@ -452,16 +459,16 @@ class Collection:
         words = searched or text
         show = wants_pictures(words or "")
         asked = self._ask(subject(words) if words and show else words, pixels, without, without_image)
-        where = _filter(modality, path, media_type)
+        allowed = _filter(modality, path, media_type, after, before, where)
         entailment = self._cross_encoder(nli) if isinstance(nli, (str, os.PathLike)) else nli
-        hits = self._search(asked, EVIDENCE, where, min_confidence, ranking, self._reranker(rerank))
+        hits = self._search(asked, EVIDENCE, allowed, min_confidence, ranking, self._reranker(rerank))
         if show and modality is None:  # pictures first, even where passages say more about it
-            pictures = self._search(asked, PICTURES, replace(where, modality="image"), min_confidence, ranking, None)
+            pictures = self._search(asked, PICTURES, replace(allowed, modality="image"), min_confidence, ranking, None)
             known = {hit.item.id for hit in pictures}
             hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
         yield hits
         question = self._question(text, None).text or ""
-        shown = fitting(self.evidence, asked.vectors, hits, enough=SHOWN if show else ENOUGH)
+        shown = fitting(self.evidence, asked.words or "", hits, show=show)
         request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
         judge = Judge(self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment)
         parts = generated(self.generator, self.extractive, request)
@@ -481,13 +488,15 @@ class Collection:
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
-    ) -> tuple[list[str], NDArray[np.int64], dict[str, Scored]]:
-        """Return what a search fuses: the ids of items that any arm lists, their keys (n,), and what each arm says.
+    ) -> tuple[list[str], dict[str, Scored], Evidence]:
+        """Return what a search fuses: the ids of items that any arm lists, what each arm says of them, and what that is
+        worth for this question.
 
         For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """
         asked = self._ask(text, image, None, None)
-        return candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
+        ids, _, arms = candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
+        return ids, arms, self.evidence.of(asked.vectors.brevity, self.store.size())
 
     def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
         """Keep a thumb up or down: whether the item with this id answers a question in words, a picture, or both.
@@ -498,7 +507,7 @@ class Collection:
         question = self._question(text, None)
         if question.text is None and image is None:
             raise QuestionError("the question is empty: say which question the item answers")
-        if not self.store.holds(item):
+        if self.store.item(item) is None:
             raise QuestionError(f"no item of this collection has the id {item}: take it from `search --json`")
         self.store.label(question.text or "", _named(image) if image is not None else "", item, good)
 
@@ -649,6 +658,39 @@ class Collection:
         """Return the documents by path; with ``failed`` only those that could not be read."""
         return [one for one in self.store.documents() if not failed or one.status == "failed"]
 
+    def find(self, name: str | os.PathLike[str]) -> Item | Document:
+        """Return the item with this id, or the one document with this id or path. Raises CollectionError for none."""
+        item = self.store.item(str(name))
+        if item is not None:
+            return item
+        found = _called(name, self.store.documents())
+        if len(found) > 1:
+            raise CollectionError(f"{len(found)} documents of this collection are below {name}: name one of them")
+        return found[0]
+
+    def items(self, document: Document) -> list[Item]:
+        """Return what the collection holds of a document, in reading order."""
+        return self.store.items(document.id)
+
+    def page(self, cited: Hit | Citation | Item | str, *, side: int = 1600) -> PageView:
+        """Return the page of a PDF or the picture that an item (or its id) stands on, with its box drawn.
+
+        The file is read in a worker; ``side`` (100 to 5000) is about its pixels on the longer side. Where it is gone or
+        has changed since, the picture that the collection keeps stands in for it (320 pixels; ``note`` says so): of a
+        figure, a photograph or a scanned page there is one. Raises ReadError where there is none, CollectionError for
+        an id that is none, QuestionError for another ``side``.
+        """
+        if not 100 <= side <= 5000:
+            raise QuestionError(f"side is {side}: choose 100 to 5000 pixels")
+        item = self.find(cited) if isinstance(cited, str) else cited if isinstance(cited, Item) else None
+        if isinstance(cited, (Hit, Citation)):
+            item = cited.item if isinstance(cited, Hit) else cited.hit.item
+        if not isinstance(item, Item):
+            raise CollectionError(f"no item of this collection is {cited}: see `commonplace show DOCUMENT`")
+        from commonplace.readers import ReadOptions
+
+        return page_view(item, self.store, ReadOptions(*self.space.measure), side)
+
     def status(self) -> dict[str, Any]:
         """Return counts, model, size on disk and the indexes as plain values; bytes for the size."""
         size = sum(file.stat().st_size for file in self._files())
@@ -762,6 +804,16 @@ def open_collection(
     return open_collection(folder, model=model, generator=generator)  # it was migrated between the two looks at it
 
 
+def _called(name: str | os.PathLike[str], documents: Iterable[Document]) -> list[Document]:
+    """Return the documents with this path or id, or below this folder. Raises CollectionError where there are none."""
+    path = _named(name)
+    below = path.rstrip(os.sep) + os.sep
+    found = [one for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)]
+    if not found:
+        raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
+    return found
+
+
 def _is(path: Path, content: bytes) -> bool:
     """Return whether a file holds just this."""
     try:
@@ -791,7 +843,14 @@ def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:
     return ViewVectors(rows.partition, items_of, views, rows.vectors[kept])
 
 
-def _filter(modality: Modality | None, path: str | None, media_type: str | None) -> Filter:
+def _filter(
+    modality: Modality | None,
+    path: str | None,
+    media_type: str | None,
+    after: str | date | None,
+    before: str | date | None,
+    where: Mapping[str, str | Sequence[str]] | None,
+) -> Filter:
     if modality is not None and modality not in ("text", "image", "video"):
         raise QuestionError(f"modality is {modality!r}: choose text, image or video")
     if path == "" or media_type == "":
@@ -799,7 +858,30 @@ def _filter(modality: Modality | None, path: str | None, media_type: str | None)
     if path and not any(mark in path for mark in "*?["):
         # A name that exists here is that file or folder; any other is looked for anywhere in a path.
         path = _named(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
-    return Filter(modality, path, media_type)
+    stated = {
+        key.casefold(): tuple(dict.fromkeys([values] if isinstance(values, str) else values))
+        for key, values in (where or {}).items()
+    }
+    for key, values in stated.items():
+        if not key or not values or not all(values):
+            raise QuestionError(f"the filter on {key or 'nothing'!r} is empty: leave it out, or say what it allows")
+        if len(values) > MOST_VALUES:
+            raise QuestionError(f"the filter on {key!r} names {len(values)} values: name {MOST_VALUES} at most")
+    return Filter(modality, path, media_type, _day(after), _day(before), tuple(sorted(stated.items())))
+
+
+def _day(when: str | date | None) -> str | None:
+    """Return a date of a filter in ISO 8601, as exact as given."""
+    if when is None:
+        return None
+    text = when.isoformat()[:19] if isinstance(when, date) else " ".join(when.split()).replace(" ", "T")
+    try:
+        if not _DATE.fullmatch(text):
+            raise ValueError
+        datetime.fromisoformat(text + "0001-01-01"[len(text) :])
+    except ValueError:
+        raise QuestionError(f"{when} is no date: say a year (2024), a month (2024-05) or a day (2024-05-31)") from None
+    return text
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:

@@ -30,6 +30,7 @@ class QuestionVectors:
     ``look`` is what the picture looks like, where the bundle tells; it asks the partition of that name.
     ``divided``: texts are found by words in a space of their own. Then ``across`` are the words as pictures are
     compared with them, and a picture asks the partition ``across`` for texts.
+    ``brevity`` in [0, 1] is how short a question in words alone reads, which is taken off its vectors.
     ``notes`` says in words why a vector is absent although the question had such a part.
     """
 
@@ -39,6 +40,7 @@ class QuestionVectors:
     look: NDArray[np.float32] | None = None
     divided: bool = False
     across: NDArray[np.float32] | None = None
+    brevity: float = 0.0
 
     @property
     def shown(self) -> NDArray[np.float32] | None:
@@ -229,12 +231,12 @@ class Space:
 
         Raises ModelError where a tower gives what is not a number.
         """
-        text = across = None
+        text, across, brevity = None, None, 0.0
         views: Mapping[str, NDArray[np.float32]] = {}
         notes: list[str] = []
         if words := question.text:
-            text = self._asked(self.text, words)
-            across = self._asked(self._across, words)
+            text, brevity = self._asked(self.words or self.bundle, words)
+            across, _ = self._asked(self.bundle, words) if self.words is not None else (None, 0.0)
             if self.text is None:
                 notes.append(f"the model {self.name} reads no words: they were searched by spelling only")
             elif text is None:
@@ -255,10 +257,15 @@ class Space:
                     f"the model {self.name} gave a vector that is not numbers for this question: try another"
                 )
         divided = self.words is not None
-        return QuestionVectors(text, views.get("image"), tuple(notes), views.get("look"), divided, across)
+        brevity = 0.0 if views else brevity  # beside a picture words are a change to it, not a kind of thing
+        return QuestionVectors(text, views.get("image"), tuple(notes), views.get("look"), divided, across, brevity)
 
-    def _asked(self, tower: TextTower | None, words: str) -> NDArray[np.float32] | None:
-        return self._wide(tower.encode([words], "query"))[0] if tower is not None and _reads(tower, words) else None
+    def _asked(self, bundle: Bundle, words: str) -> tuple[NDArray[np.float32] | None, float]:
+        """Return the vector of a question in words, and how short it reads; None where the tower cannot read it."""
+        if bundle.text is None or not _reads(bundle.text, words):
+            return None, 0.0
+        rows, short = bundle.without_brevity(bundle.text.encode([words], "query"))
+        return self._wide(rows)[0], float(short[0])
 
 
 def open_space(model: str | os.PathLike[str]) -> Space:

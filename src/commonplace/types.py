@@ -38,6 +38,7 @@ __all__ = [
     "Status",
     "Support",
     "ViewVectors",
+    "captions",
     "escape_markdown",
     "printable",
     "stable_id",
@@ -69,7 +70,8 @@ class Span:
 
     ``start`` and ``end`` count characters (Python string indices) of the document's decoded text or, where
     ``page`` (from 1) is set, of that page's text; ``begin`` and ``finish`` are seconds of a video. ``member`` names
-    the file inside the document that all this counts in: of an archive, or attached to a mail.
+    the file inside the document that all this counts in: of an archive, or attached to a mail. ``recognised`` is the
+    character of a picture's text from which on nobody wrote it: it was read in the pixels.
     """
 
     start: int | None = None
@@ -79,10 +81,11 @@ class Span:
     begin: float | None = None
     finish: float | None = None
     member: str | None = None
+    recognised: int | None = None
 
     def dict(self) -> dict[str, Any]:
         """Return the fields that are set, as plain JSON values."""
-        names = ("member", "start", "end", "page", "box", "begin", "finish")
+        names = ("member", "start", "end", "page", "box", "begin", "finish", "recognised")
         found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if "box" in found:
             found["box"] = list(found["box"])
@@ -104,7 +107,8 @@ class Document:
 
     ``status`` is ``ok``, ``partial`` (some of it could not be read: ``error`` says what) or ``failed``.
     ``stamp`` is the file system's word on the file and on those it shows (path, size, times), by which an
-    unchanged document is recognised without reading it.
+    unchanged document is recognised without reading it. ``metadata`` is what the file says of itself, key and value,
+    several values of a key one after the other: see :mod:`commonplace.readers.metadata`.
     """
 
     id: str
@@ -117,6 +121,14 @@ class Document:
     error: str | None = None
     stamp: str = ""
     items: int = 0
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    def stated(self) -> dict[str, list[str]]:
+        """Return the metadata by key, in order."""
+        found: dict[str, list[str]] = {}
+        for key, value in self.metadata:
+            found.setdefault(key, []).append(value)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,13 @@ class Item:
     def text_view(self) -> str | None:
         """What the text tower reads of this item: its headings and its text; None where there is no text."""
         return text_view(self.text, self.title)
+
+
+def captions(item: Item) -> tuple[str, str]:
+    """Return what somebody wrote about a picture, and what was read in it; each on one line, or empty."""
+    text, at = item.text or "", item.span.recognised
+    caption, words = (text, "") if at is None else (text[:at].removesuffix(". "), text[at:])
+    return " ".join(caption.split()), " ".join(words.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +198,20 @@ class Filter:
 
     ``modality`` is the item's own; ``path`` a glob over the document's path (``*`` crosses folders); without ``*``,
     ``?`` or ``[`` it names a file, or everything below a folder: that one where it is absolute, else any of that
-    name. ``media_type`` is a glob such as ``image/*``.
+    name. ``media_type`` is a glob such as ``image/*``. The document's date must not be earlier than ``after`` and must
+    be earlier than ``before``, both ISO 8601 or a beginning of it (``2024``, ``2024-05``). ``stated`` asks of each key
+    for any one of its values, in whatever case, ``*`` and ``?`` standing for any characters and any one.
     """
 
     modality: Modality | None = None
     path: str | None = None
     media_type: str | None = None
+    after: str | None = None
+    before: str | None = None
+    stated: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __bool__(self) -> bool:
-        return any((self.modality, self.path, self.media_type))
+        return any((self.modality, self.path, self.media_type, self.after, self.before, self.stated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +276,7 @@ class Hit:
             "copies": [{"id": copy.id, "path": copy.document.path} for copy in self.copies],
             "span": self.item.span.dict(),
             "title": self.item.title,
+            "metadata": self.item.document.stated(),
             "text": self.item.text,
             "image": self.image,
             "arms": [arm.dict() for arm in self.arms],
@@ -306,19 +331,20 @@ Support = Literal["supported", "weak", "unsupported"]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A piece of an answer: a sentence, or a picture with its description in ``text``; ``citations`` are numbers.
+    """A piece of an answer: a sentence, ``code`` line by line, or a picture with its description in ``text``;
+    ``citations`` are numbers.
 
     A sentence has its ``support``, and a ``reason`` where that is not full. A picture's ``origin`` says where its
-    description comes from: its ``caption``, a ``machine``, or only the ``name`` of its file; ``image`` is the path of
-    the file to show. ``opens`` begins a paragraph.
+    description comes from: its ``caption``, the ``words`` read in it, a ``machine``, or only the ``name`` of its
+    file; ``image`` is the path of the file to show. ``opens`` begins a paragraph.
     """
 
-    kind: Literal["text", "image"]
+    kind: Literal["text", "code", "image"]
     text: str
     citations: tuple[int, ...]
     support: Support | None = None
     reason: str | None = None
-    origin: Literal["caption", "machine", "name"] | None = None
+    origin: Literal["caption", "words", "machine", "name"] | None = None
     opens: bool = False
     image: str | None = None
 
@@ -331,9 +357,15 @@ class Block:
         return f"({word}: {self.reason})" if self.reason else f"({word})"
 
     @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines of the block, fit for a terminal: tabs as spaces, no control characters."""
+        return tuple(printable(line.expandtabs(4)) for line in self.text.split("\n"))
+
+    @property
     def shown(self) -> str:
-        """The words of the block; a description that a machine wrote says so."""
-        return f"{self.text} (described by a machine)" if self.origin == "machine" else self.text
+        """The words of the block; a description that nobody wrote for this picture says where it comes from."""
+        told = {"machine": " (described by a machine)", "words": " (words read in the picture)"}
+        return self.text + told.get(self.origin or "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,12 +411,16 @@ class Answer:
         text: list[str] = []
         for block in self.blocks:
             marks = "".join(f" [{number}]" for number in block.citations)
-            if text and (block.opens or block.kind == "image"):
+            if text and (block.opens or block.kind != "text"):
                 lines += [" ".join(text), ""]
                 text = []
+            doubt = f" *{escape_markdown(block.doubt)}*" if block.doubt else ""
             if block.kind == "text":
-                doubt = f" *{escape_markdown(block.doubt)}*" if block.doubt else ""
                 text.append(escape_markdown(block.text) + marks + doubt)
+                continue
+            if block.kind == "code":
+                fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
+                lines += [fence, *block.lines, fence, marks.strip() + doubt, ""]
                 continue
             lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(block.image or ''))}>){marks}", ""]
         if text:
@@ -410,10 +446,14 @@ class Answer:
 
         for block in self.blocks:
             marks = "".join(f' <a href="#source-{number}">[{number}]</a>' for number in block.citations)
-            if block.opens or block.kind == "image":
+            doubt = f' <em class="doubt">{_html(block.doubt)}</em>' if block.doubt else ""
+            if block.opens or block.kind != "text":
                 close()
+            if block.kind == "code":
+                code = "\n".join(map(_escaped, block.lines))
+                body.append(f'<pre class="{block.support or "said"}"><code>{code}</code></pre><p>{marks}{doubt}</p>')
+                continue
             if block.kind == "text":
-                doubt = f' <em class="doubt">{_html(block.doubt)}</em>' if block.doubt else ""
                 paragraph.append(f'<span class="{block.support or "said"}">{_html(block.text)}</span>{marks}{doubt}')
                 continue
             crop = self.citation(block.citations[0]).crop
@@ -473,6 +513,7 @@ _PAGE = """<!doctype html>
 <html><head><meta charset="utf-8"><title>Answer</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <style>body{{font:1rem/1.6 sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}h1{{font-size:1.3rem}}
+pre{{overflow-x:auto;background:#f4f4f4}}
 figure{{margin:1rem 0}}img{{max-width:100%}}figcaption,li,.note{{color:#555;font-size:.9rem}}
 .weak{{background:#fff6d6}}.unsupported{{background:#ffe0e0}}blockquote{{margin:.2rem 0 .6rem 1rem}}</style>
 </head><body>
@@ -483,7 +524,11 @@ figure{{margin:1rem 0}}img{{max-width:100%}}figcaption,li,.note{{color:#555;font
 
 def _html(text: str) -> str:
     """Return ``text`` on one line as HTML shows it, good inside an attribute too."""
-    return html.escape(printable(" ".join(text.split()))).encode("utf-8", "replace").decode()
+    return _escaped(printable(" ".join(text.split())))
+
+
+def _escaped(line: str) -> str:
+    return html.escape(line).encode("utf-8", "replace").decode()
 
 
 def _data_url(jpeg: bytes) -> str:

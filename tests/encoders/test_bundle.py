@@ -144,6 +144,32 @@ def test_hubness_is_what_the_bank_says(space: Space) -> None:
     assert space.offset("sound", rows) is None
 
 
+def test_short_questions_lose_what_all_short_texts_share(space: Space) -> None:
+    encode = space.bundle.text.encode
+    words = encode(["dog", "bicycle", "snow", "crowd"], "query")
+    headings = encode(["Cover", "Test", "Home", "Team", "Next steps"])
+    passages = encode(["The committee met on the second of May and adopted the minutes without a vote."])
+    less, brevity = space.bundle.without_brevity(words)
+    assert (words @ headings.T).mean() > (words @ passages.T).mean() + 0.1  # why it is done
+    assert (less @ headings.T).mean() < (less @ passages.T).mean() + 0.03
+    assert np.allclose(np.linalg.norm(less, axis=1), 1, atol=1e-5) and (brevity > 0.4).all()
+    long = encode(["Which city lay closer to the border when the treaty was signed in the spring?"], "query")
+    same, none = space.bundle.without_brevity(long)
+    assert cosines(same, long).min() > 0.98 and none.max() < 0.2
+
+
+def test_a_bundle_without_the_direction_asks_as_it_is_and_a_broken_one_is_refused(copy: Path) -> None:
+    rows = np.eye(2, Bundle(copy).dim, dtype=np.float32)
+    spec = json.loads((copy / "bundle.json").read_text())
+    for value in (None, [0.0] * 384, [1.0] * 3, "dog", [float("nan")] * 384):
+        (copy / "bundle.json").write_text(json.dumps(spec | {"brevity": value}))
+        if value is None:
+            assert Bundle(copy).without_brevity(rows)[0] is rows
+        else:
+            with pytest.raises(ModelError, match="brevity"):
+                Bundle(copy).without_brevity(rows)
+
+
 def test_tokens_are_what_the_text_vector_is_the_mean_of(space: Space) -> None:
     tower = space.bundle.text
     text = "The north pump needs a blue seal, Überdruck 3."

@@ -59,7 +59,7 @@ def ask(space: Space, evidence: Evidence, liar: str) -> Ask:
         hits = [hit(n, text) for n, text in enumerate(PASSAGES)] if hits is None else hits
         generator = ChatGenerator(model, **{"base_url": liar, "timeout": 5.0, "fallback": False, **settings})
         vectors = space.ask(Question(question))
-        request = Request(question, vectors, hits, fitting(evidence, vectors, hits), crop=crop)
+        request = Request(question, vectors, hits, fitting(evidence, question, hits), crop=crop)
         parts = generated(generator, ExtractiveGenerator(space, evidence), request)
         *_, answer = cite(parts, request, Judge(space, evidence, hits), by=generator.name)
         assert isinstance(answer, Answer)

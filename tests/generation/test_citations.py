@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.generation import Judge, Nothing, Part, Request, Shown, Statement, cite
-from commonplace.generation.extractive import split, subject, wants_pictures
+from commonplace.generation.prompt import evidence as evidence_for_a_model
+from commonplace.generation.questions import subject, wants_pictures
+from commonplace.generation.sentences import split
 from commonplace.retrieval import Evidence
 from commonplace.space import QuestionVectors, Space
 from commonplace.types import Answer, ArmScore, Document, Hit, Item, Note, Span, escape_markdown
@@ -93,6 +96,18 @@ def test_a_picture_is_described_by_caption_machine_or_name(made: Any) -> None:
     assert "described by a machine" in answer.markdown() and answer.confidence == 0.5
 
 
+def test_words_read_in_a_picture_describe_it_and_are_marked(made: Any) -> None:
+    both, alone = hit(0, "A sign. WAY OUT", image="/0.png"), hit(1, "WAY OUT", image="/1.png")
+    both = replace(both, item=replace(both.item, span=Span(recognised=8)))
+    alone = replace(alone, item=replace(alone.item, span=Span(recognised=0)))
+    _, answer = made([Shown(0, "by a machine"), Shown(1, "by a machine")], [both, alone])
+    assert [(one.text, one.origin) for one in answer.blocks] == [("A sign", "caption"), ("WAY OUT", "words")]
+    assert "WAY OUT (words read in the picture)" in answer.html() and "read in the picture" in answer.markdown()
+    assert "No caption. Words in it: WAY OUT" in evidence_for_a_model(1, alone, seen=False)
+    assert "Caption: A sign Words in it: WAY OUT" in evidence_for_a_model(1, both, seen=False)
+    assert Span.from_dict(both.item.span.dict()) == both.item.span
+
+
 EVIL = st.text(alphabet=st.sampled_from("ab<>\"'&[]()!\n\x1b\u202e{}`=:/."), max_size=60)
 
 
@@ -140,7 +155,9 @@ def test_citations_outlive_their_files(tmp_path: Path) -> None:
         ("Please show me a photo of the north pump", "the north pump"),
         ("can you show us pictures with snow?", "snow?"),
         ("What does the valve look like?", "What does the valve look like?"),
-        ("给我看看水泵的图片", "给我看看水泵的图片"),
+        ("给我看看水泵的图片", "水泵"),
+        ("狗的照片", "狗"),
+        ("有没有雪山的照片？", "有没有雪山"),
     ],
 )
 def test_questions_that_want_pictures(question: str, wanted: str) -> None:

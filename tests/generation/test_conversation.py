@@ -21,7 +21,14 @@ from commonplace.generation.conversation import carried_over, depends
         ),
         ("Who built it?", "When was the mill at Lowe Farm sold?", "Who built it? (mill, Lowe, Farm, sold)"),
         ("Why?", "The garden has no trees", "Why? (garden, no, trees)"),
-        ("它的压力是多少？", "北边的水泵", "它的压力是多少？ (北边的水泵)"),
+        ("它的压力是多少？", "北边的水泵", "它的压力是多少？ (北边, 水泵)"),
+        ("那南边的水泵呢？", "北边的水泵需要什么密封圈？", "那南边的水泵呢？ (密封圈)"),
+        ("压力多少？", "北边的水泵需要什么密封圈？", "压力多少？ (北边, 水泵, 密封圈)"),
+        ("为什么？", "花园里没有苹果树", "为什么？ (花园里没, 苹果树)"),
+        ("还有哪些？", "博物馆几点开门？", "还有哪些？ (博物馆, 开门)"),
+        ("这个多少钱？", "红色的阀门多重？", "这个多少钱？ (红色, 阀门)"),
+        ("谁建的？", "洛氏农场的磨坊是什么时候卖掉的？", "谁建的？ (洛氏农场, 磨坊, 卖掉)"),
+        ("Who sold it?", "1893年谁建了磨坊？", "Who sold it? (1893年, 建, 磨坊)"),
     ],
 )
 def test_a_follow_up_takes_over_what_it_lacks(question: str, before: str, searched: str) -> None:
@@ -29,7 +36,18 @@ def test_a_follow_up_takes_over_what_it_lacks(question: str, before: str, search
 
 
 @pytest.mark.parametrize(
-    "question", ["Which seal does the north pump need?", "Who built the mill in 1893?", "水泵需要什么密封圈"]
+    "question",
+    [
+        "Which seal does the north pump need?",
+        "Who built the mill in 1893?",
+        "Why does the north pump need a blue seal?",
+        "水泵需要什么密封圈",
+        "为什么天空是蓝色的？",
+        "怎样做红烧肉呢？",
+        "吉他有几根弦？",
+        "土耳其的首都是哪里？",
+        "应该多久换一次密封圈？",
+    ],
 )
 def test_a_question_that_stands_alone_is_left_alone(question: str) -> None:
     assert not depends(question)
@@ -58,6 +76,21 @@ def test_a_conversation_by_rule(tmp_path: Path, docs: Path) -> None:
         for n in range(10):
             talk.ask(f"Who built mill number {n} in 1893?")
         assert len(talk.turns) == 6
+
+
+def test_a_conversation_in_chinese(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("北边的水泵需要蓝色的密封圈，压力是九巴。", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("南边的水泵需要黄铜的密封圈，压力是六巴。", encoding="utf-8")
+    (tmp_path / "c.txt").write_text("罗本·哈罗于1893年建造了这座磨坊。", encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path, progress=False)
+        talk = kb.chat()
+        assert "蓝色" in talk.ask("北边的水泵需要什么密封圈？").blocks[0].text
+        answer = talk.ask("那南边的呢？")
+        assert answer.searched and "密封圈" in answer.searched and "黄铜" in answer.blocks[0].text
+        assert talk.ask("磨坊是哪一年建造的？").searched is None
+        answer = talk.ask("它是谁建造的？")
+        assert answer.searched and "磨坊" in answer.searched and "罗本" in answer.blocks[0].text
 
 
 def test_a_conversation_by_the_model(tmp_path: Path, docs: Path, liar: str) -> None:

@@ -25,8 +25,11 @@ class Page:
     framed: bool = False
 
 
-def pdf(*pages: Page, title: str | None = None, locked: bool = False) -> bytes:
-    """Return the bytes of a PDF with these pages; ``locked`` asks for a password that nobody knows."""
+def pdf(*pages: Page, title: str | None = None, locked: bool = False, info: str = "", catalog: str = "") -> bytes:
+    """Return the bytes of a PDF with these pages; ``locked`` asks for a password that nobody knows.
+
+    ``info`` and ``catalog`` are further entries of those dictionaries.
+    """
     objects: list[bytes] = [b"", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
 
     def add(body: bytes) -> int:
@@ -60,12 +63,12 @@ def pdf(*pages: Page, title: str | None = None, locked: bool = False) -> bytes:
         resources = f"<< /Font << /F 3 0 R >> /XObject << {' '.join(names)} >> >>"
         body = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Rotate {page.rotate} /Resources {resources}"
         kids.append(add(f"{body} /Contents {stream} 0 R >>".encode()) if not page.broken else add(b"null"))
-    objects[0] = b"<< /Type /Catalog /Pages 2 0 R >>"
+    objects[0] = f"<< /Type /Catalog /Pages 2 0 R {catalog} >>".encode()
     objects[1] = f"<< /Type /Pages /Count {len(kids)} /Kids [{' '.join(f'{kid} 0 R' for kid in kids)}] >>".encode()
     trailer = "/Root 1 0 R"
-    if title is not None:
-        info = add(f"<< /Title ({title}) >>".encode())
-        trailer += f" /Info {info} 0 R"
+    if title is not None or info:
+        info = f"/Title ({title}) {info}" if title is not None else info
+        trailer += f" /Info {add(f'<< {info} >>'.encode())} 0 R"
     if locked:
         secret = "<" + "41" * 32 + ">"
         lock = add(f"<< /Filter /Standard /V 1 /R 2 /O {secret} /U {secret} /P -4 >>".encode())

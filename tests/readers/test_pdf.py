@@ -250,3 +250,69 @@ def test_notes_and_form_values_are_read(options: ReadOptions) -> None:
 def test_the_outline_names_headings(options: ReadOptions) -> None:
     titles = {item.title for item in read(data("pdf") / "samples" / "pdflatex-outline.pdf", options).items}
     assert "5 Bar" in titles
+
+
+NORTH = """The north pump stands in the hall by the river and has been
+there since the year of the flood. It needs the blue
+seal, which is ordered in spring and put in by two people
+in an hour, and a filter that is washed once a month
+with clear water and never with soap, as soap would take
+the grease from the bearings and stop the pump.""".splitlines()
+SOUTH = """The south pump was built for the orchard and runs dry in
+August, when the well is low and the trees are thirsty.
+Its valve is made of brass and must be turned by hand, slowly
+and to the left. The handle hangs on the wall behind the
+door of the shed, next to the rake and under the picture
+of the old owner with his dog and both of his sons.""".splitlines()
+
+
+Line = tuple[float, float, float, str]
+
+
+def in_columns(*columns: list[str], left: tuple[float, ...] = (50, 310), down: float = 700) -> list[list[Line]]:
+    """Return the lines of each column."""
+    return [
+        [(x, down - 14 * n, 9, words) for n, words in enumerate(column)]
+        for x, column in zip(left, columns, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("across", [True, False])
+def test_columns_are_read_one_after_the_other_also_where_the_file_goes_across(
+    tmp_path: Path, options: ReadOptions, across: bool
+) -> None:
+    one, other = in_columns(NORTH, SOUTH)
+    head, foot = (
+        (50, 760, 14, "On pumps and their seals, valves and filters in general"),
+        (50, 100, 9, "Set in two columns, with a foot that goes across both of them and so comes last of all."),
+    )
+    lines = [line for row in zip(one, other, strict=True) for line in row] if across else one + other
+    path = tmp_path / "columns.pdf"
+    path.write_bytes(pdf(Page(lines=[head, *lines, foot])))
+    items = [item for item in read(path, options).items if item.modality == "text"]
+    text = " ".join(" ".join(item.text or "" for item in items).split())
+    assert " ".join(NORTH) in text and " ".join(SOUTH) in text
+    assert text.index("orchard") > text.index("bearings") and text.endswith("comes last of all.")
+    by_words = {word: item.span.box for item in items for word in ("river", "orchard") if word in (item.text or "")}
+    if by_words["river"] != by_words["orchard"]:  # two chunks: each box holds its own column alone
+        assert by_words["river"][2] < 0.52 < by_words["orchard"][0] + 0.02  # type: ignore[index]
+
+
+def test_the_box_of_a_column_leaves_the_other_out(tmp_path: Path, options: ReadOptions) -> None:
+    one, other = in_columns(NORTH * 3, SOUTH * 3)
+    path = tmp_path / "columns.pdf"
+    path.write_bytes(pdf(Page(lines=[line for row in zip(one, other, strict=True) for line in row])))
+    boxes = [item.span.box for item in read(path, options).items if item.modality == "text"]
+    assert any(box[2] < 0.5 for box in boxes if box) and any(box[0] > 0.5 for box in boxes if box)
+
+
+def test_rows_of_a_table_without_rules_stay_rows(tmp_path: Path, options: ReadOptions) -> None:
+    cells = (
+        [f"Pump number {n}" for n in range(12)],
+        [f"Seal {n}, ordered {2000 + n} in the spring of the year" for n in range(12)],
+    )
+    one, other = in_columns(*map(list, cells))
+    path = tmp_path / "table.pdf"
+    path.write_bytes(pdf(Page(lines=[line for row in zip(one, other, strict=True) for line in row])))
+    text = " ".join(" ".join(item.text or "" for item in read(path, options).items).split())
+    assert "Pump number 3 Seal 3, ordered 2003" in text and "Pump number 11 Seal 11" in text

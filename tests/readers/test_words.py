@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
+import commonplace as cp
 from commonplace.readers import ReadOptions, read, words
 from commonplace.readers.order import reading_order
+from commonplace.types import captions
 from tests.readers.make import Page, encoded, pdf, photo
 from tests.readers.make_office import docx, drawing, paragraph
 
@@ -55,7 +57,28 @@ def test_a_few_words_are_the_pictures_own(tmp_path: Path, reading_words: ReadOpt
     path = tmp_path / "sign.png"
     written("Way out", size=60, width=400, height=200).save(path)
     (item,) = read(path, reading_words).items
-    assert item.modality == "image" and item.text == "Way out"
+    assert item.modality == "image" and item.text == "Way out" and item.span.recognised == 0
+
+
+def test_a_picture_without_a_caption_is_shown_with_the_words_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMMONPLACE_OCR")
+    (tmp_path / "docs").mkdir()
+    written("Way out", size=60, width=400, height=200).save(tmp_path / "docs" / "sign.png")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "docs", progress=False)
+        (block,) = kb.ask("show me the way out").blocks
+    assert (block.kind, block.text, block.origin) == ("image", "Way out", "words")
+    assert block.shown == "Way out (words read in the picture)"
+
+
+def test_words_follow_the_caption_and_are_told_apart(tmp_path: Path, reading_words: ReadOptions) -> None:
+    written("Way out", size=60, width=400, height=200).save(tmp_path / "sign.png")
+    (tmp_path / "a.md").write_text("![A sign by the door](sign.png)\n", encoding="utf-8")
+    picture = next(item for item in read(tmp_path / "a.md", reading_words).items if item.modality == "image")
+    assert picture.text == "A sign by the door. Way out"
+    assert captions(picture) == ("A sign by the door", "Way out")
 
 
 def test_photographs_without_text_stay_silent(
@@ -76,6 +99,25 @@ def test_a_scanned_page_is_found_by_its_words(tmp_path: Path, reading_words: Rea
     assert first.span.page == 1 and passage.span.page == 2 and "Order number 4711" in (passage.text or "")
     assert passage.span.box is not None and passage.span.box[1] == pytest.approx(66 / 800, abs=0.02)
     assert picture.modality == "image" and picture.span.box == (0, 0, 1, 1)
+
+
+LINES = (
+    "and was recovered by Ward, who returned it five yards to the Panthers 4-yard line. Although",
+    "several players dove into the pile to attempt to recover it, Newton did not and his lack of",
+    "aggression later earned him heavy criticism. Meanwhile, Denver's offense was kept out of the",
+    "end zone for three plays, but a holding penalty on cornerback Josh Norman gave the",
+)
+
+
+def test_long_lines_of_a_scan_are_read_whole_upside_down_too(tmp_path: Path, reading_words: ReadOptions) -> None:
+    """A classifier of single lines would turn some of them over: they came out as a few scattered letters."""
+    page = written(*LINES, size=24, width=1240, height=500)
+    for name, image in (("upright", page), ("turned", page.transpose(Image.Transpose.ROTATE_180))):
+        image.save(tmp_path / f"{name}.png")
+        (passage,) = (i for i in read(tmp_path / f"{name}.png", reading_words).items if i.modality == "text")
+        asked, found = " ".join(LINES).split(), set((passage.text or "").split())
+        assert sum(word in found for word in asked) > 0.95 * len(asked), passage.text
+        assert passage.span.box is not None and (passage.span.box[1] < 0.2) is (name == "upright")
 
 
 def test_words_in_an_embedded_picture_count_there(tmp_path: Path, reading_words: ReadOptions) -> None:

@@ -64,6 +64,17 @@ def test_the_shipped_bundle_brings_curves_for_every_arm() -> None:
         assert min(curve.log_odds) < 0 < max(curve.log_odds)
 
 
+def test_a_short_question_asks_for_a_kind_of_thing() -> None:
+    evidence = Evidence.from_bundle(Bundle().spec)
+    low, high, share = evidence.brief
+    assert evidence.of(low, 1000) is evidence
+    whole = evidence.of(high, 1000)
+    assert whole.crowd == 0 and whole.expected == pytest.approx(1 + 1000 * share)
+    half = evidence.of((low + high) / 2, 1000)
+    assert half.crowd == pytest.approx(evidence.crowd / 2) and 1 < half.expected < whole.expected
+    assert evidence.of(1.0, 0).expected == pytest.approx(1)
+
+
 def test_a_bundle_that_knows_nothing_of_its_cosines_is_refused() -> None:
     spec = Bundle().spec
     for broken in ({"name": "x"}, spec | {"background": {"text->text": spec["background"]["text->text"]}}):

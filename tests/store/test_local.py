@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,68 @@ def test_a_failing_add_changes_nothing(tmp_path: Path) -> None:
         store.add([changed], [short])
     assert texts_of(store, store.search_words("before", 5, Filter()).keys) == ["before"]
     assert not len(store.search_words("after", 5, Filter()).keys)
+
+
+names = st.sampled_from(["Ann Lee", "ann lee", "Åsa [x] Öst", "*", "a?b", "axb", "", "日本", "ANN"])
+stated = st.lists(st.tuples(st.sampled_from(["author", "language"]), names), max_size=4)
+dates = st.sampled_from(["1999", "2024", "2024-05", "2024-05-31", "2024-05-31T09:30:00", "2024-06-01", "2025", None])
+asked = st.lists(
+    st.tuples(
+        st.sampled_from(["author", "language", "title", "nothing"]),
+        st.lists(names | st.sampled_from(["ann*", "*", "a?b", "*[x]*", "日?", "[a]*", "2*"]), min_size=1, max_size=3),
+    ),
+    max_size=2,
+)
+
+
+def first_second(date: str) -> str:
+    return date + "0001-01-01T00:00:00"[len(date) :]
+
+
+def matches(wanted: str, value: str) -> bool:
+    """Return whether a value is what a filter asks for, by a regular expression in place of SQLite's GLOB."""
+    parts = {"*": ".*", "?": "."}
+    pattern = "".join(parts.get(mark, re.escape(mark)) for mark in wanted.casefold())
+    return re.fullmatch(pattern, value.casefold(), re.DOTALL) is not None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(stated, dates, names), min_size=1, max_size=8), asked, dates, dates, st.booleans())
+def test_what_documents_state_filters_as_a_look_at_each_of_them_does(
+    tmp_path_factory: pytest.TempPathFactory,
+    corpus: list[tuple[list[tuple[str, str]], str | None, str]],
+    wanted: list[tuple[str, list[str]]],
+    after: str | None,
+    before: str | None,
+    known: bool,
+) -> None:
+    store = open_store(tmp_path_factory.mktemp("store"))
+    where = Filter(after=after, before=before, stated=tuple((key, tuple(values)) for key, values in wanted))
+    expected = set()
+    for number, (pairs, date, title) in enumerate(corpus):
+        one = reading(f"/{number}.txt", "pump")
+        metadata = (*pairs, *([("date", date)] if date else []))
+        put(store, replace(one, document=replace(one.document, metadata=metadata, title=title)))
+        if known:  # what is found in the middle stays true
+            store.search_words("pump", 50, where)
+            store.search("text", vector("q"), 50, where)
+        second = first_second(date) if date else None
+        in_time = (after is None or (second is not None and second >= first_second(after))) and (
+            before is None or (second is not None and second < first_second(before))
+        )
+        values = [*pairs, *([("title", title)] if title else [])]
+        if in_time and all(
+            any(key == name and any(matches(one, value) for one in some) for name, value in values)
+            for key, some in wanted
+        ):
+            expected.add(one.document.path)
+    for keys in (store.search("text", vector("q"), 50, where).keys, store.search_words("pump", 50, where).keys):
+        entries = store.entries(keys.tolist())
+        assert {entries[int(key)].item.document.path for key in keys} == expected
+    assert store.size(where) == len(expected)
+    assert [one.metadata for one in store.documents()] == [
+        (*pairs, *([("date", date)] if date else [])) for pairs, date, _ in corpus
+    ]
 
 
 words = st.sampled_from(["pump", "seal", "cat", "dog", "red", "blue", "valve", "north", "south", "snow"])

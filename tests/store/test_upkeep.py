@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store import partition
 from commonplace.store.schema import checksum
-from commonplace.types import Filter, stable_id
+from commonplace.types import Document, Filter, stable_id
 from tests.conftest import ROOT
 from tests.store.make import DIM, open_store, put, rows, texts
 from tests.store.test_snapshots import agree, file_of, flipped, partition_offset_of
@@ -252,12 +253,57 @@ def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monke
         assert not file.is_file() or b"zebra" not in file.read_bytes(), file
 
 
+OLDER = ("DROP TABLE facts", "ALTER TABLE documents DROP COLUMN metadata")  # than the fourth schema
+
+
+def test_a_collection_of_the_third_schema_knows_the_dates_of_its_files(tmp_path: Path) -> None:
+    """Nothing is read again: titles and files' own dates are there; a row that was damaged stays damaged."""
+    store, stamp = open_store(tmp_path), '[["/a/notes.txt", 10, 1700000000123456789, 0, 1]]'
+    titles = ("Årsmelding", None, "Old")
+    documents = [
+        Document(str(n), f"file:///a/{n}", f"/a/{n}", "text/plain", title=title, stamp=stamp if n < 2 else "")
+        for n, title in enumerate(titles)
+    ]
+    store.note(documents)
+    store.close()
+    sql(tmp_path, *OLDER, "PRAGMA user_version = 3")
+    database = sqlite3.connect(tmp_path / "collection.db")
+    with database:
+        for key, *values in database.execute(
+            "SELECT key, id, uri, path, media_type, content_hash, title, status, error, stamp, items FROM documents"
+        ).fetchall():
+            damaged = key == 3
+            database.execute("UPDATE documents SET checksum = ? WHERE key = ?", (checksum(*values) + damaged, key))
+    database.close()
+    store = open_store(tmp_path)
+    expected = datetime.fromtimestamp(1700000000).isoformat()
+    assert [one.stated() for one in store.documents()] == [*[{"date": [expected], "dated": ["file"]}] * 2, {}]
+    facts = store._database.all("SELECT document, value FROM facts WHERE key IN ('title', 'date') ORDER BY 1, 2")
+    assert facts == [(1, expected), (1, "årsmelding"), (2, expected), (3, "old")]
+    (fault,) = store.check()
+    assert "documents whose row" in fault.what and fault.count == 1
+
+
+@pytest.mark.parametrize("harm", ["DELETE FROM facts WHERE value = 'jane doe'", "UPDATE facts SET value = 'jane dof'"])
+def test_facts_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, harm: str) -> None:
+    store = open_store(tmp_path)
+    store.note([Document("a", "file:///a", "/a", "text/plain", metadata=(("author", "Jane Doe"), ("date", "2024")))])
+    before = store._database.all("SELECT * FROM facts")
+    sql(tmp_path, harm.replace("jane dof'", "jane dof' WHERE key = 'author'"))
+    (fault,) = store.check()
+    assert "filters" in fault.what and not fault.repaired
+    (fault,) = store.check(repair=True)
+    assert fault.repaired and store.check() == []
+    assert store._database.all("SELECT * FROM facts") == before
+
+
 def test_a_collection_of_the_first_schema_is_brought_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path)
     file_of(tmp_path).unlink()
     sql(
         tmp_path,
         "DROP INDEX items_modality",
+        *OLDER,
         "ALTER TABLE views DROP COLUMN checksum",
         *("DROP TABLE removed", "DROP TABLE beside_views", "DROP TABLE beside_vectors"),
         "DELETE FROM meta WHERE name = 'lineage'",

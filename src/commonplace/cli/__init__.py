@@ -14,7 +14,7 @@ from commonplace.types import printable
 __all__ = ["main"]
 
 VERBS = (
-    *("add", "search", "ask", "chat", "list", "remove", "status", "eval", "label", "tune"),
+    *("add", "search", "ask", "chat", "list", "show", "remove", "status", "eval", "label", "tune"),
     *("doctor", "backup", "restore", "compact", "compress", "migrate", "models", "train"),
 )
 

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import answer_options, open_, question_options
+from commonplace.cli.common import answer_options, filter_options, filters_of, open_, question_options
 from commonplace.cli.printing import fill, print_json, short
 from commonplace.types import printable
 
@@ -36,6 +36,7 @@ def verbs(verb: Any) -> None:
         "ask questions that build on each other; one a line, `/image FILE` before it for a picture, `/quit` to end",
         "commonplace chat",
     )
+    filter_options(talk)
     answer_options(talk)
 
 
@@ -44,9 +45,7 @@ def _ask(options: argparse.Namespace) -> int:
         parts = kb.stream(
             " ".join(options.text),
             image=options.image,
-            modality=options.modality,
-            path=options.path,
-            media_type=options.media_type,
+            **filters_of(options),
             without=options.without,
             without_image=options.not_image,
             min_confidence=options.min_confidence,
@@ -76,7 +75,7 @@ def _chat(options: argparse.Namespace) -> int:
     image: str | None = None
     prompt = sys.stdin.isatty()
     with open_(options) as kb:
-        talk = kb.chat(nli=options.nli)
+        talk = kb.chat(nli=options.nli, **filters_of(options))
         while True:
             if prompt:
                 print("> ", end="", flush=True)
@@ -135,6 +134,9 @@ def render(answer: Answer) -> str:
 
 def _block(block: Block) -> str:
     marks = "".join(f" [{number}]" for number in block.citations)
+    if block.kind == "code":
+        doubt = f" {printable(block.doubt)}" if block.doubt else ""
+        return "\n".join([*(f"    {line}".rstrip() for line in block.lines), marks.strip() + doubt])
     text = printable(block.shown) + marks + (f" {printable(block.doubt)}" if block.doubt else "")
     if block.kind == "image":
         return f"[picture] {text}\n          {short(block.image or '')}"

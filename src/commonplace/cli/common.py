@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commonplace.types import printable
 
@@ -17,11 +17,40 @@ if TYPE_CHECKING:
     from commonplace.retrieval import Ranking
 
 
-def question_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", metavar="FILE", help="a picture that is the question, or a part of it")
+def filter_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", choices=("text", "image"), help="only passages, or only pictures")
     parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
     parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
+    parser.add_argument(
+        "--after", metavar="DATE", help="only documents of this year, month or day (2024, 2024-05, 2024-05-31) or later"
+    )
+    parser.add_argument("--before", metavar="DATE", help="only documents from before this year, month or day")
+    parser.add_argument(
+        "--where",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help='only documents that say so of themselves: author="*hopper*", language=en; one key twice: either value',
+    )
+
+
+def filters_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of :func:`filter_options` say, as keywords of a search."""
+    from commonplace.errors import QuestionError
+
+    where: dict[str, list[str]] = {}
+    for one in options.where:
+        key, found, value = one.partition("=")
+        if not found:
+            raise QuestionError(f"--where {one} says no value: write KEY=VALUE, such as author=*hopper*")
+        where.setdefault(key.strip().casefold(), []).append(value.strip())
+    names = ("modality", "path", "media_type", "after", "before")
+    return {**{name: getattr(options, name) for name in names}, "where": where or None}
+
+
+def question_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", metavar="FILE", help="a picture that is the question, or a part of it")
+    filter_options(parser)
     parser.add_argument("--not", dest="without", metavar="WORDS", help="push down what is like these words")
     parser.add_argument("--not-image", metavar="FILE", help="push down what is like this picture")
     parser.add_argument(

@@ -1,18 +1,19 @@
-"""What is in a collection: ``add``, ``list``, ``remove``, ``status``."""
+"""What is in a collection: ``add``, ``list``, ``show``, ``remove``, ``status``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_
-from commonplace.cli.printing import print_json, short
+from commonplace.cli.printing import fill, place, print_json, short
 from commonplace.types import printable
 
 if TYPE_CHECKING:
     from commonplace.collection import Report
-    from commonplace.types import Document
+    from commonplace.types import Document, Item
 
 
 def verbs(verb: Any) -> None:
@@ -27,6 +28,11 @@ def verbs(verb: Any) -> None:
     add.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
     add.add_argument("--retry", action="store_true", help="read files again that failed before")
     add.add_argument(
+        "--again",
+        action="store_true",
+        help="read all files again, unchanged ones too; what is whole is not embedded again",
+    )
+    add.add_argument(
         "--ocr",
         action=argparse.BooleanOptionalAction,
         help="read the words in pictures (default: where the extra ocr is installed)",
@@ -36,6 +42,16 @@ def verbs(verb: Any) -> None:
     list_ = verb("list", _list, "list the documents", "commonplace list --failed")
     list_.add_argument("--failed", action="store_true", help="only those that could not be read, with the reason")
     list_.add_argument("--json", action="store_true", help="print one JSON object")
+
+    show = verb(
+        "show",
+        _show,
+        "show what a document says of itself and holds, or an item and the page that it stands on",
+        "commonplace show papers/pumps.md",
+    )
+    show.add_argument("name", metavar="NAME", help="a document's path or id, or an item's id (search --json has them)")
+    show.add_argument("--page", metavar="FILE", help="write the page or picture into this file, the item's box drawn")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
 
     remove = verb(
         "remove",
@@ -52,7 +68,9 @@ def verbs(verb: Any) -> None:
 
 def _add(options: argparse.Namespace) -> int:
     with open_(options, make=True) as kb:
-        report = kb.add(*options.paths, workers=options.workers, retry=options.retry, ocr=options.ocr)
+        report = kb.add(
+            *options.paths, workers=options.workers, retry=options.retry, again=options.again, ocr=options.ocr
+        )
     if options.json:
         print_json(_report(report))
     else:
@@ -87,6 +105,48 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
+def _show(options: argparse.Namespace) -> int:
+    from commonplace.errors import QuestionError
+    from commonplace.types import Item
+
+    with open_(options) as kb:
+        found = kb.find(options.name)
+        item = found if isinstance(found, Item) else None
+        document = item.document if item else found
+        assert not isinstance(document, Item)
+        if options.page:
+            if item is None:
+                raise QuestionError(f"--page draws what an item stands on: name an item of {document.path}")
+            view = kb.page(item)
+            print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
+            if view.note:
+                print(f"note: {printable(view.note)}", file=sys.stderr)
+        items = [item] if item else kb.items(document)
+    if options.json:
+        print_json({"document": _row(document), "items": [_item(one) for one in items]})
+        return 0
+    print(short(document.path))
+    if document.title:
+        print(f"{'title':10}  {printable(document.title)}")
+    for key, values in document.stated().items():
+        print(f"{printable(key):10}  {printable('; '.join(values))}")
+    for one in items:
+        words = printable(" ".join((one.text or one.title or "").split()))
+        words = words if item else textwrap.shorten(words, 100, placeholder=" …")
+        print(f"{one.id}  {one.modality:5}  {place(one)}\n{fill(words, ' ' * 12)}".rstrip())
+    return 0
+
+
+def _item(one: Item) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "modality": one.modality,
+        "span": one.span.dict(),
+        "title": one.title,
+        "text": one.text,
+    }
+
+
 def _row(one: Document) -> dict[str, Any]:
     return {
         "id": one.id,
@@ -95,6 +155,8 @@ def _row(one: Document) -> dict[str, Any]:
         "status": one.status,
         "items": one.items,
         "error": one.error,
+        "title": one.title,
+        "metadata": one.stated(),
     }
 
 

@@ -6,9 +6,12 @@ import json
 import os
 import re
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commonplace.types import printable
+
+if TYPE_CHECKING:
+    from commonplace.types import Item
 
 
 def print_json(value: Any) -> None:
@@ -44,3 +47,11 @@ def short(path: str) -> str:
     except OSError:  # the working folder is gone
         here = ""
     return printable(path.removeprefix(here))
+
+
+def place(item: Item) -> str:
+    """Return where in its document an item stands: member, page, title."""
+    parts = [printable(item.span.member)] if item.span.member is not None else []
+    parts += [f"page {item.span.page}"] if item.span.page is not None else []
+    parts += [printable(item.title)] if item.title else []
+    return ", ".join(parts)

@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import open_, question_options, ranking_of, ranking_options
-from commonplace.cli.printing import fill, print_json, short
+from commonplace.cli.common import filters_of, open_, question_options, ranking_of, ranking_options
+from commonplace.cli.printing import fill, place, print_json, short
 from commonplace.types import printable
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def _search(options: argparse.Namespace) -> int:
             " ".join(options.text) or None,
             image=options.image,
             k=options.k,
-            modality=options.modality,
-            path=options.path,
-            media_type=options.media_type,
+            **filters_of(options),
             without=options.without,
             without_image=options.not_image,
             min_confidence=options.min_confidence,
@@ -92,7 +90,7 @@ def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> No
 
 def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
     item = hit.item
-    print(f"{number:2}  {hit.score:.3f}  {item.modality:5}  {short(item.document.path)}{place(hit)}")
+    print(f"{number:2}  {hit.score:.3f}  {item.modality:5}  {short(item.document.path)}{_place(hit)}")
     if item.text:
         line = textwrap.shorten(printable(" ".join(item.text.split())), 220, placeholder=" …")
         print(fill(line, " " * 18))
@@ -139,13 +137,6 @@ def _print_ledger(hit: Hit, method: str) -> None:
     print(f"{'':18}together {meaning}")
 
 
-def place(hit: Hit) -> str:
-    span = hit.item.span
-    parts = []
-    if span.member is not None:
-        parts.append(printable(span.member))
-    if span.page is not None:
-        parts.append(f"page {span.page}")
-    if hit.item.title:
-        parts.append(printable(hit.item.title))
-    return f"  ({', '.join(parts)})" if parts else ""
+def _place(hit: Hit) -> str:
+    said = place(hit.item)
+    return f"  ({said})" if said else ""

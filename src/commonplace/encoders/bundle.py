@@ -459,6 +459,32 @@ class Bundle:
         near = np.maximum(np.concatenate(found or [np.empty(0)]), settings["floor"])
         return np.asarray(settings["weight"] * near, dtype=np.float32)
 
+    def without_brevity(self, questions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return questions (n, dim) without what they owe to being short, unit rows, and how short each reads (n,).
+
+        Short texts lie near each other whatever they say: single words and unrelated headings have a cosine of .22 in
+        the shipped model, single words and passages of 0. What a question has of the direction that single words have
+        in common (``brevity`` of ``bundle.json``) is taken off, as common components of word vectors are (Mu and
+        Viswanath 2018); a sentence has next to none of it. Without such a direction questions stay as they are.
+        """
+        if self._brevity is None:
+            return questions, np.zeros(len(questions), np.float32)
+        short = np.clip(questions @ self._brevity, 0, None)
+        return unit(questions - short[:, None] * self._brevity), short
+
+    @cached_property
+    def _brevity(self) -> NDArray[np.float32] | None:
+        found = self.spec.get("brevity")
+        if found is None:
+            return None
+        try:
+            row = np.asarray(found, np.float32)
+        except (TypeError, ValueError):
+            row = np.empty(0, np.float32)
+        if row.shape != (self.dim,) or not np.isfinite(row).all() or not np.linalg.norm(row) > 0:
+            raise ModelError(f"brevity in {self.folder / 'bundle.json'} is no vector: install the model again")
+        return row / np.float32(np.linalg.norm(row))
+
     @cached_property
     def state(self) -> str:
         """Hash of what :meth:`hubness` depends on: indexes that hold its values are made anew when it changes."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
 
-__all__ = ["BANK", "describe", "drawn", "line", "moments", "spread"]
+__all__ = ["BANK", "brevity", "describe", "drawn", "line", "moments", "spread"]
 
 BANK = "neutral.npz"
 ENOUGH = 0.5  # of the questions that must find their own passage for a language to count as read
@@ -104,8 +104,39 @@ THINGS = [
 ]  # fmt: skip
 
 
+WORDS = {
+    "en": "house tree river bird apple chair road king stone bread horse lamp shirt ship flower city knife bridge "
+    "window cloud key bottle mountain wheel school garden paper island doctor farmer engine market time idea money "
+    "reason history music law health energy price test plan language science safety design travel weather number "
+    "method policy risk fear love power report team memory peace trade growth order summary",
+    "zh": "房子 树 河流 鸟 苹果 椅子 道路 国王 石头 面包 马 灯 衬衫 船 花 城市 桥 窗户 云 钥匙 瓶子 山 学校 花园 "
+    "时间 想法 金钱 原因 历史 音乐 法律 健康 能源 价格 计划 语言 科学 安全 设计 旅行 天气 方法 政策 风险 报告 "
+    "团队 和平 贸易",
+}  # things and ideas of no one subject
+BRIEF = 0.2
+"""Mean cosine with their common direction that single words must have: below it a text's length hardly shows."""
+
+
+def brevity(bundle: Bundle) -> list[float] | None:
+    """Return the unit vector (dim,) that single words have in common in the languages that a bundle's text tower reads:
+    ``brevity`` of ``bundle.json``; None without a text tower, or where there is no such direction."""
+    if bundle.text is None:
+        return None
+    means = []
+    for code in _pairs(bundle)[2] or ["en"]:
+        mean = bundle.text.encode(WORDS[code].split(), "query").mean(axis=0)
+        length = float(np.linalg.norm(mean))  # also the words' mean cosine with it
+        if length >= BRIEF:
+            means.append(mean / length)
+    if not means:
+        return None
+    common = np.mean(means, axis=0)
+    found: list[float] = np.round(common / np.linalg.norm(common), 5).tolist()
+    return found
+
+
 def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
-    """Return what ``bundle.json`` lacks (``background``, ``evidence``, ``bias``, ``notes``), and the arrays of BANK."""
+    """Return what ``bundle.json`` lacks (``background``, ``evidence``, ``brevity``, ``notes``), and arrays of BANK."""
     shipped = Bundle(DEFAULT_BUNDLE).spec["evidence"]
     # How much of a question's words a text holds, and how words and meaning add up, does not depend on the towers.
     evidence: dict[str, Any] = {name: shipped[name] for name in ("joint", "crowd", "expected")}
@@ -143,7 +174,9 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
     # Arms that it has no towers for are never asked; what stands for them is never read.
     for arm in ("text->text", "text->image", "image->text", "image->image"):
         background.setdefault(arm, estimated(np.array([0.0, 0.2])))
-    return {"background": background, "evidence": evidence, "notes": notes}, arrays
+    common = brevity(bundle)
+    brief = {} if common is None else {"brevity": common}
+    return {"background": background, "evidence": evidence, "notes": notes, **brief}, arrays
 
 
 def estimated(cosines: NDArray[Any]) -> dict[str, Any]:

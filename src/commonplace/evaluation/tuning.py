@@ -70,10 +70,11 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A question's candidates: item ids, what each arm says of them, and the grades."""
+    """A question's candidates: item ids, what each arm says of them and is worth for this question, and the grades."""
 
     ids: Sequence[str]
     arms: Mapping[str, Scored]
+    evidence: Evidence
     size: int
     grades: Mapping[str, float]
 
@@ -109,7 +110,7 @@ def tune(
         raise QuestionError(f"folds is {folds}: choose 2 to the number of questions")
     bound = bind(collection.store, asked)
     cases = [case_of(collection, one) for one in _bar(bound, progress)]
-    found = judged(cases, collection.evidence, k=k, folds=folds, seed=seed)
+    found = judged(cases, k=k, folds=folds, seed=seed)
     if found.kept and keep:
         collection.ranking = found.ranking
     return replace(found, kept=found.kept and keep)
@@ -127,26 +128,26 @@ def thumbs(collection: Collection) -> list[LabelledQuestion]:
     ]
 
 
-def judged(cases: Sequence[Case], evidence: Evidence, *, k: int = 10, folds: int = 5, seed: int = 0) -> Tuning:
+def judged(cases: Sequence[Case], *, k: int = 10, folds: int = 5, seed: int = 0) -> Tuning:
     """Return the ranking chosen by these cases, judged by cross-validation; ``kept``: whether it is worth keeping."""
     own = np.random.default_rng(seed).permutation(len(cases)) % folds
     start = Ranking()
-    before = np.array([worth(case, start, evidence, k) for case in cases])
+    before = np.array([worth(case, start, k) for case in cases])
     sound, climbed = before.copy(), before.copy()
     for fold in range(folds):
         train = [case for case, f in zip(cases, own, strict=True) if f != fold]
-        base = _sound(train, start, evidence, k)
-        chosen = _choose(train, base, evidence, k)
+        base = _sound(train, start, k)
+        chosen = _choose(train, base, k)
         for i in np.flatnonzero(own == fold).tolist():
-            sound[i], climbed[i] = (worth(cases[i], ranking, evidence, k) for ranking in (base, chosen))
-    ranking = _sound(cases, start, evidence, k)
+            sound[i], climbed[i] = (worth(cases[i], ranking, k) for ranking in (base, chosen))
+    ranking = _sound(cases, start, k)
     broken = tuple(arm for arm in ranking.weights if ranking.weight(arm) == 0)
     climbs = _p(climbed - sound) < SIGNIFICANT
     if climbs:
-        ranking = _choose(cases, ranking, evidence, k)
+        ranking = _choose(cases, ranking, k)
     better = climbs or bool(broken)
     if better and ranking.method == "evidence":
-        ranking = _confident(cases, ranking, evidence, k)
+        ranking = _confident(cases, ranking, k)
     after = climbed if climbs or not broken else sound
     interval = bootstrap(after - before, seed=seed)
     low, high = (interval.mean if edge is None else edge for edge in (interval.low, interval.high))
@@ -169,33 +170,33 @@ def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
 def case_of(collection: Collection, bound: Bound) -> Case:
     """Return what the default search would fuse for a question tied to the collection's items."""
     one = bound.question
-    ids, _, arms = collection.candidates(one.text, image=one.image)
-    return Case(ids, arms, collection.store.size(), bound.grades)
+    ids, arms, evidence = collection.candidates(one.text, image=one.image)
+    return Case(ids, arms, evidence, collection.store.size(), bound.grades)
 
 
-def _ordered(case: Case, ranking: Ranking, evidence: Evidence) -> tuple[list[int], NDArray[np.float64]]:
+def _ordered(case: Case, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:
     """Return the candidates by place, best first, and the log-odds of each."""
     arms = {name: arm for name, arm in case.arms.items() if ranking.weight(name) > 0}
     if not arms or not case.ids:
         return [], np.zeros(0)
-    fused = fuse(arms, ranking, evidence, case.size)
+    fused = fuse(arms, ranking, case.evidence, case.size)
     has = np.logical_or.reduce([~np.isnan(arm.scores) for arm in arms.values()])
     order = sorted(np.flatnonzero(has).tolist(), key=lambda i: (-fused.order[i], case.ids[i]))
     return order, fused.order
 
 
-def worth(case: Case, ranking: Ranking, evidence: Evidence, k: int = 10) -> float:
+def worth(case: Case, ranking: Ranking, k: int = 10) -> float:
     """Return the case's nDCG@``k`` under a ranking, in [0, 1]."""
-    order, _ = _ordered(case, ranking, evidence)
+    order, _ = _ordered(case, ranking)
     return ndcg([case.ids[i] for i in order[:k]], case.grades, k)
 
 
-def _choose(cases: Sequence[Case], start: Ranking, evidence: Evidence, k: int) -> Ranking:
+def _choose(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
     """Return the best ranking that coordinate ascent finds: the method first, then one weight after the other."""
 
     def value_of(ranking: Ranking) -> float:
         changes = len(ranking.weights) + len(ranking.favour) + (ranking.method != start.method)
-        return math.fsum(worth(case, ranking, evidence, k) for case in cases) / len(cases) - CAUTION * changes
+        return math.fsum(worth(case, ranking, k) for case in cases) / len(cases) - CAUTION * changes
 
     arms = sorted({arm for case in cases for arm in case.arms})
     best = max((replace(start, method=method) for method in METHODS), key=value_of)  # type: ignore[arg-type]
@@ -218,12 +219,12 @@ def _choose(cases: Sequence[Case], start: Ranking, evidence: Evidence, k: int) -
     return best
 
 
-def _sound(cases: Sequence[Case], start: Ranking, evidence: Evidence, k: int) -> Ranking:
+def _sound(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
     """Return ``start`` without a broken arm, if there is one: see :func:`tune`."""
-    before = np.array([worth(case, start, evidence, k) for case in cases])
+    before = np.array([worth(case, start, k) for case in cases])
     options = [_weighted(start, arm, 0.0) for arm in _strangers(cases)]
     options = [one for one in options if any(one.weight(arm) > 0 for case in cases for arm in case.arms)]
-    after = [np.array([worth(case, one, evidence, k) for case in cases]) for one in options]
+    after = [np.array([worth(case, one, k) for case in cases]) for one in options]
     if not options:
         return start
     best, *others = sorted(range(len(options)), key=lambda at: -after[at].mean())
@@ -272,11 +273,11 @@ def _mixed(arms: Iterable[str]) -> bool:
     return views >= {"text", "image"}
 
 
-def _confident(cases: Sequence[Case], ranking: Ranking, evidence: Evidence, k: int) -> Ranking:
+def _confident(cases: Sequence[Case], ranking: Ranking, k: int) -> Ranking:
     """Return the ranking with temperature and level of its confidences fitted to the labels (least log loss)."""
     odds, relevant = [], []
     for case in cases:
-        order, totals = _ordered(case, ranking, evidence)
+        order, totals = _ordered(case, ranking)
         for i in order[:k]:
             odds.append(totals[i])
             relevant.append(case.ids[i] in case.grades)

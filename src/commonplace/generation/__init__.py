@@ -4,24 +4,19 @@ from commonplace.generation.chat import ChatGenerator
 from commonplace.generation.citations import cite, description
 from commonplace.generation.conversation import Conversation, Rewriter, Turn, carried_over
 from commonplace.generation.extractive import (
-    ENOUGH,
     PICTURES,
-    SHOWN,
     ExtractiveGenerator,
     fitting,
-    subject,
-    wants_pictures,
 )
 from commonplace.generation.local import TransformersGenerator
 from commonplace.generation.model import ModelGenerator
 from commonplace.generation.parts import Generator, Nothing, Part, Request, Shown, Statement, generated
+from commonplace.generation.questions import subject, wants_pictures
 from commonplace.generation.settings import Settings
 from commonplace.generation.support import Judge, Verdict
 
 __all__ = [
-    "ENOUGH",
     "PICTURES",
-    "SHOWN",
     "ChatGenerator",
     "Conversation",
     "ExtractiveGenerator",

@@ -9,10 +9,11 @@ from typing import Literal
 
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
 from commonplace.generation.support import Judge, Verdict
-from commonplace.types import Answer, Block, Citation, Hit, Note, Span
+from commonplace.types import Answer, Block, Citation, Hit, Note, Span, captions
 
 __all__ = ["cite", "description"]
 
+WORDS = 200  # characters under a picture of what was read in it
 WROTE_NOTHING = "The language model wrote nothing that could be shown: ask again, or in other words."
 
 
@@ -24,11 +25,12 @@ class _Book:
         self._made: dict[tuple[int, Span | None], Citation] = {}
         self._bounds: dict[int, tuple[int, int]] = {}
 
-    def exact(self, hit: int, start: int, end: int) -> int:
+    def exact(self, hit: int, start: int, end: int, *, lines: bool = False) -> int:
         """Return the number for a stretch of a hit's text; a stretch cited twice keeps its number."""
         item = self._request.hits[hit].item
         span = _part(item.span, start, end)
-        return self._number((hit, span), " ".join((item.text or "")[start:end].split()), span)
+        quote = (item.text or "")[start:end]
+        return self._number((hit, span), quote if lines else " ".join(quote.split()), span)
 
     def whole(self, hit: int, bounds: tuple[int, int] | None = None) -> int:
         """Return the number for a hit; its quote grows over all the words (``bounds``) that are cited of it."""
@@ -135,12 +137,16 @@ def cite(
 def _checked(part: Statement, judge: Judge, book: _Book) -> Block:
     """Return a sentence with its verdict and the numbers of what it cites."""
     cited = part.hits
+    if part.code and part.start is not None and part.end is not None:
+        level, reason = judge.copied(cited)
+        numbers = tuple(book.exact(hit, part.start, part.end, lines=True) for hit in cited)
+        return Block("code", part.text, numbers, level, reason)
     verdict: Verdict | None = None
     if not cited and (traced := judge.trace(part.text)) is not None:
         cited, verdict = (traced[0],), traced[1]
     verdict = verdict or judge.judge(part.text, cited)
     if part.start is not None and part.end is not None:
-        numbers: tuple[int, ...] = tuple(book.exact(hit, part.start, part.end) for hit in cited)
+        numbers = tuple(book.exact(hit, part.start, part.end) for hit in cited)
     else:
         numbers = tuple(book.whole(hit, verdict.spans.get(hit)) for hit in cited)
     return Block("text", part.text, numbers, verdict.level, verdict.reason, opens=part.opens)
@@ -150,13 +156,16 @@ def _part(span: Span, start: int, end: int) -> Span:
     return span if span.start is None else replace(span, start=span.start + start, end=span.start + end)
 
 
-def description(hit: Hit, machine: str | None = None) -> tuple[str, Literal["caption", "machine", "name"]]:
+def description(hit: Hit, machine: str | None = None) -> tuple[str, Literal["caption", "words", "machine", "name"]]:
     """Return what to write under a picture and where that comes from.
 
-    Its caption; else what a machine that saw it wrote; else the name of its file.
+    Its caption; else the words that were read in it; else what a machine that saw it wrote; else the name of its file.
     """
-    if caption := " ".join((hit.item.text or "").split()):
+    caption, words = captions(hit.item)
+    if caption:
         return caption, "caption"
+    if words:
+        return words if len(words) <= WORDS else words[:WORDS].rstrip() + " …", "words"
     if machine := " ".join((machine or "").split()):
         return machine, "machine"
     return PurePath(hit.item.document.path).name, "name"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from commonplace.errors import GeneratorError
+from commonplace.generation.questions import is_chinese, pieces
 from commonplace.store.segment import terms
 from commonplace.types import Answer
 
@@ -94,36 +95,44 @@ def _said(answer: Answer) -> str:
 
 _REFERS = re.compile(
     r"\b(?:it|its|they|them|their|he|him|his|she|her|hers|this|that|these|those|there|then|one|ones|same|such|former"
-    r"|latter|other|others|another|else)\b|[它他她这那其该此]|刚才|同样|还有",
+    r"|latter|other|others|another|else)\b"
+    # Not the syllables of guitar, Turkey, Naples, "should", "therefore", "in fact".
+    r"|它|她|(?<!吉)他|这|這|那(?!不勒斯)|(?<![应應活])[该該](?!死)|(?<!耳)其(?!实|實|妙)|(?<![因彼从如])此(?!外)"
+    r"|前者|后者|後者|上述|刚才|剛才|同样|同樣|还有|還有|另一|另外",
     re.IGNORECASE,
 )
 _BEGINS = re.compile(
-    r"^\W*(?:and|or|but|so|also|then|what about|how about|what else|why|how so|since when|really|more)\b"
-    r"|^\W*(?:那么?|还有|另外|为什么|呢)|呢\W*$",
+    r"^\W*(?:and|or|but|so|also|then|what about|how about|what else|how so|since when|really|more)\b"
+    r"|^\W*(?:那么|那麼|还|還|另外|再|继续|繼續|具体|具體|详细|詳細|接着|换成|換成|如果是|要是)",
     re.IGNORECASE,
 )
+_AND_IT = re.compile(r"呢\W*$")  # "And ...?", where nothing else asks
+_ASKS = re.compile(r"什[么麼]|怎|如何|哪|[谁誰]|几|幾|多[少大长長高远遠久快]|[为為]何|何[时時处處]")
+FEW = 2  # characters of Chinese that tell, up to which a question leans on the one before: 压力多少?
 
 
 def depends(question: str) -> bool:
     """Return whether a question seems to need the one before it.
 
-    It does where it says *it*, *they*, *there* and the like, begins with *and*, *what about*, *why*, or has at most
-    one telling word.
+    It does where it says *it*, *they*, *there*, 它, 这个 and the like, begins with *and*, *what about*, 那么, ends as
+    南边的呢? does, or has at most one telling word.
     """
-    few = len(terms(question)) <= 1
-    return few or bool(_BEGINS.search(question)) or bool(_REFERS.search(question))
+    chinese = is_chinese(question)
+    few = sum(map(len, pieces(question))) <= FEW if chinese else len(terms(question)) <= 1
+    also = bool(_AND_IT.search(question)) and not _ASKS.search(question)
+    return few or also or bool(_BEGINS.search(question)) or bool(_REFERS.search(question))
 
 
 def carried_over(question: str, before: str) -> str:
     """Return a follow-up with the telling words of the question before it that it lacks, at most twelve.
 
     *What about the south pump?* after *Which seal does the north pump need?* is searched for as *What about the south
-    pump? (seal, need)*: where it begins with *what about*, a word that its own subject stands beside (*pump*) takes the
-    place of the old subject's others (*north*).
+    pump? (seal, need)*: where it begins with *what about* (or ends in 呢), a word that its own subject stands beside
+    (*pump*) takes the place of the old subject's others (*north*).
     """
     own = terms(question)
     words = _telling(before)
-    if re.match(r"\W*(?:and |or |but )?(?:what|how) about\b", question, re.IGNORECASE):
+    if re.match(r"\W*(?:and |or |but )?(?:what|how) about\b", question, re.IGNORECASE) or _AND_IT.search(question):
         # The words just before a shared one belong to the old subject: north in "the north pump".
         replaced = {i - 1 for i, word in enumerate(words) if i and terms(word) & own}
         words = [word for i, word in enumerate(words) if i not in replaced]
@@ -134,8 +143,9 @@ def carried_over(question: str, before: str) -> str:
 def _telling(question: str) -> list[str]:
     """Return the words of a question that say something about its subject, in order."""
     everything = terms(question)
-    found = [word for word in re.findall(r"\w+", question) if terms(word) & everything and not _REFERS.fullmatch(word)]
-    return [word for word in found if word.casefold() not in _ASKING]
+    words = [word for word in re.findall(r"\w+", question) if terms(word) & everything]
+    found = [piece for word in words for piece in (pieces(word) if is_chinese(word) else [word])]
+    return [word for word in found if word.casefold() not in _ASKING and not _REFERS.fullmatch(word)]
 
 
 _ASKING = frozenset("what which who whom whose when where why how about tell me show and or but".split())  # noqa: SIM905

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-import re
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
+from commonplace.generation.questions import telling, wants_listing, wants_pictures, wants_sources
+from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.retrieval import Evidence
 from commonplace.space import QuestionVectors, Space
 from commonplace.store.segment import names, terms
-from commonplace.types import Hit, Item, text_view
+from commonplace.types import Hit, text_view
 
-__all__ = ["ExtractiveGenerator", "fitting", "split", "subject", "wants_pictures"]
+__all__ = ["ExtractiveGenerator", "fitting"]
 
 SENTENCES = 3
 PICTURES = 3
 PASSAGES = 8  # passages whose sentences are read
-LONGEST = 600  # characters of a sentence; a longer one is a table or a listing
 DIVERSITY = (
     0.3  # share of a sentence's worth that likeness to the chosen ones takes away (Carbonell and Goldstein 1998)
 )
 CLOSE = 0.75  # a further sentence must be worth this share of the best one
 ENOUGH = 0.5  # evidence under which nothing counts as an answer
 SHOWN = 0.3  # the same for a picture where pictures were asked for
+ALONE = 0.4  # the same for a picture where nothing but pictures was found: "a dog" in a folder of photographs
 CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
+AROUND = 0.2  # what the share of the question's words in the whole passage adds to a sentence's nearness
 PLAUSIBLE = 0.03  # confidence of a passage under which its sentences are not read, where meaning was asked for
-WORDS_ENOUGH = 0.3  # mean share of the question's words in sentence and passage, where words are all there is
+FIRST, NEAR = 3, 0.75  # where no passage has that: how many are read, and how near a sentence must be
+CLOSE_WORDS = 0.6  # CLOSE where words are all there is: they tell the right sentence less surely
+WORDS, WORDS_ENOUGH = 12.0, 1.75
+"""Where words are all there is, a passage answers whose log-odds and whose share of the question's telling words, times
+the first number, sum to the second (benchmarks/words.py): the odds know how rare the words are, and nothing in a
+collection of a few files, where the share does."""
+CODE = 200  # characters of a listing that are read with its sentence
+BESIDE = 0.5  # what a word in the next sentence counts, where words are all there is
 
 NOTHING_FOUND = "Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`)."
 NOTHING_NEAR = "Nothing in this collection answers the question: none of what was found is near enough to it."
-
-
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    hit: int
-    start: int
-    end: int
-    text: str
 
 
 class ExtractiveGenerator:
@@ -68,48 +70,116 @@ class ExtractiveGenerator:
 
     def _statements(self, question: str, vectors: QuestionVectors, hits: Sequence[Hit]) -> list[Statement]:
         passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
+        asked, named = terms(question), names(question)
+        if vectors.text is None and vectors.image is None:
+            passages = [(n, hit) for n, hit in passages if _enough_words(telling(question), hit)]
+        least = 0.0
         if vectors.text is not None and not vectors.notes:
-            passages = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
+            plausible = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
+            # In a collection all about one thing nothing stands out: there a sentence must be very near instead.
+            passages, least = (plausible, 0.0) if plausible else (passages[:FIRST], NEAR)
+        how = {"listings": wants_listing(question), "references": wants_sources(question)}
         # The same sentence in two places is quoted from the better one.
-        sentences = list({one.text: one for n, hit in reversed(passages) for one in split(n, hit.item)}.values())
+        read = [one for n, hit in reversed(passages) for one in quotable(n, hit.item, **how)]
+        sentences = list({one.text: one for one in read}.values())
         if not sentences:
             return []
-        asked, named = terms(question), names(question)
         # A sentence is read under its headings: "It is 9 bar" answers nothing without "North pump > Pressure".
-        views = [text_view(one.text, hits[one.hit].item.title) or "" for one in sentences]
-        overlap = np.array([_share(asked, terms(view)) for view in views])
+        views = [text_view(_with_code(one, hits), hits[one.hit].item.title) or "" for one in sentences]
+        words = [terms(view) for view in views]
         of_passage = np.array([hits[one.hit].score for one in sentences])
         holds = {n: not named or bool(named & terms(hit.item.text_view or "")) for n, hit in passages}
+        shares = {n: _share(asked, terms(hit.item.text_view or "")) for n, hit in passages}
         speaks = np.array([holds[one.hit] for one in sentences])  # of what the question names
         query = vectors.text if vectors.text is not None else vectors.image
-        rows: NDArray[np.float32] | None = None
-        # Halfway between the sentence alone and under its headings, or every line below a good heading would do.
-        alone = [one.text for one in sentences]
-        texts = list(dict.fromkeys([*views, *alone]))  # without headings the two are one
-        read = None if query is None else self._space.embed(texts, "text" if vectors.text is not None else "image")
-        if query is not None and read is not None:
-            vectors_of = dict(zip(texts, read, strict=True))
-            rows = np.array([vectors_of[view] + vectors_of[text] for view, text in zip(views, alone, strict=True)])
-            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = self._rows(views, [one.text for one in sentences], vectors)
+        if rows is not None and query is not None:
             arm = "text->text" if vectors.text is not None else "image->text"
             near = self._evidence.nearness(arm, rows @ query)
+            overlap = np.array([_share(asked, one) for one in words])
             worth = (near + overlap + of_passage) / 3
-            enough = (near >= np.where(speaks, ENOUGH, CERTAIN)) | (overlap >= 0.99)
+            around = np.array([shares[one.hit] for one in sentences])
+            enough = (near + AROUND * around >= np.where(speaks, ENOUGH, CERTAIN)) | (overlap >= 0.99)
+            enough &= near >= least
         else:
+            overlap = _rarity(asked, words, [one.hit for one in sentences])
             worth = (overlap + of_passage) / 2
-            enough = (worth >= WORDS_ENOUGH) & speaks
+            enough = (overlap > 0) & speaks
         if codes := {one for one in named if any(c.isdigit() for c in one) and not one.isdigit()}:
             # A code such as 0x80370102 or M6 has no meaning that another could be near to: it is there or it is not.
             passages_with = {n for n, hit in passages if codes & terms(hit.item.text_view or "")}
             enough &= np.array([one.hit in passages_with for one in sentences])
         chosen = _choose(np.where(enough, worth, 0.0), rows)
-        return [Statement(one.text, (one.hit,), one.start, one.end) for one in (sentences[i] for i in chosen)]
+        return [part for i in chosen for part in _quoted(sentences[i], hits)]
+
+    def _rows(self, views: Sequence[str], alone: Sequence[str], vectors: QuestionVectors) -> NDArray[np.float32] | None:
+        """Return a unit row (n, dim) for each sentence, to compare with the question; None where no tower can.
+
+        It is halfway between the sentence alone and under its headings, or every line below a good heading would do.
+        """
+        if vectors.text is None and vectors.image is None:
+            return None
+        texts = list(dict.fromkeys([*views, *alone]))  # without headings the two are one
+        read = self._space.embed(texts, "text" if vectors.text is not None else "image")
+        if read is None:
+            return None
+        row_of = dict(zip(texts, read, strict=True))
+        rows = np.array([row_of[view] + row_of[text] for view, text in zip(views, alone, strict=True)])
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
-def fitting(
-    evidence: Evidence, vectors: QuestionVectors, hits: Sequence[Hit], *, enough: float = ENOUGH
-) -> tuple[int, ...]:
-    """Return the numbers of the hits whose pictures have enough evidence from what was asked, best first."""
+def _with_code(one: Sentence, hits: Sequence[Hit]) -> str:
+    """Return a sentence and the beginning of its listing, by which it is judged as well."""
+    if one.listing is None or one.listing == (one.start, one.end):
+        return one.text
+    return f"{one.text}\n{listing(hits[one.hit].item.text or '', one.listing)[:CODE]}"
+
+
+def _quoted(one: Sentence, hits: Sequence[Hit]) -> Iterator[Statement]:
+    """Yield a sentence, and the listing that belongs to it."""
+    if one.listing != (one.start, one.end):
+        yield Statement(one.text, (one.hit,), one.start, one.end)
+    if one.listing is not None:
+        code = listing(hits[one.hit].item.text or "", one.listing)
+        yield Statement(code, (one.hit,), *one.listing, code=True)
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def _enough_words(asked: frozenset[str], hit: Hit) -> bool:
+    """Return whether an item that words alone have found answers, by the telling words asked for."""
+    odds = min(max(hit.confidence, 1e-9), 1 - 1e-9)
+    share = _share(asked, terms(hit.item.text_view or ""))
+    return math.log(odds / (1 - odds)) + WORDS * share >= WORDS_ENOUGH
+
+
+def _rarity(asked: frozenset[str], words: Sequence[frozenset[str]], hits: Sequence[int]) -> NDArray[np.float64]:
+    """Return what share of the question each sentence (n,) holds, a word counting by how few of them do.
+
+    What its neighbours in the passage hold counts half: an answer often stands beside what it is about.
+    """
+    having = Counter(word for one in words for word in one & asked)
+    weight = {word: math.log(1 + len(words) / (having[word] + 0.5)) for word in asked}
+    whole = math.fsum(weight.values()) or 1.0
+    shares = []
+    for i, own in enumerate(words):
+        beside = [words[n] for n in (i - 1, i + 1) if 0 <= n < len(words) and hits[n] == hits[i]]
+        near = frozenset().union(*beside) - own
+        shares.append(
+            math.fsum(weight[one] for one in own & asked) + BESIDE * math.fsum(weight[one] for one in near & asked)
+        )
+    return np.array(shares) / whole
+
+
+def fitting(evidence: Evidence, question: str, hits: Sequence[Hit], *, show: bool = False) -> tuple[int, ...]:
+    """Return the numbers of the hits whose pictures have enough evidence from what was asked, best first.
+
+    Less is enough where the question asks to ``show`` something, or where nothing but pictures was found.
+    """
+    pictures = all(hit.item.modality == "image" for hit in hits)
+    enough = SHOWN if show else ALONE if pictures else ENOUGH
+    asked = telling(question)
     found: dict[str | None, int] = {}
     for n, hit in enumerate(hits):
         if hit.image is None or hit.item.picture in found:
@@ -117,113 +187,32 @@ def fitting(
         lines = (line for line in hit.arms if line.arm.startswith(("text->", "image->", "both->")))
         cosines = {line.arm: np.array([line.score], np.float32) for line in lines}
         near = any(evidence.nearness(arm, cosine)[0] >= enough for arm, cosine in cosines.items())
-        if near or (not cosines and hit.score >= WORDS_ENOUGH):  # a caption in a script the tower cannot read
+        if near or (not cosines and _enough_words(asked, hit)):  # a caption in a script the tower cannot read
             found[hit.item.picture] = n
     return tuple(found.values())[:PICTURES]
 
 
-def split(hit: int, item: Item) -> list[_Sentence]:
-    """Return the sentences of a passage with their offsets; paragraphs, headings and list items end one too."""
-    import sentencex
-
-    text = _FENCE.sub(_blank, item.text or "")
-    if item.document.media_type == "text/markdown":
-        text = _ROW.sub(_cells, text)
-        text = _MARKUP.sub(lambda match: _veil(match.group(), match.group("label") or match.group("code")), text)
-    found = []
-    for paragraph in _PARAGRAPH.finditer(text):
-        at = paragraph.start()
-        for sentence in sentencex.segment("en", paragraph.group()):
-            start = text.index(sentence, at)
-            at = start + len(sentence)
-            start += len(sentence) - len(sentence.lstrip(_SPACE))
-            end = start + len(sentence.strip(_SPACE))
-            words = " ".join(text[start:end].replace(_VEIL, "").split()).replace(" ;", ";")
-            # A line that leads to a list, and a question, are no answers.
-            if 2 <= len(words) <= LONGEST and words[-1] not in ":?：？" and any(c.isalnum() for c in words):
-                found.append(_Sentence(hit, start, end, words))
-    return found
-
-
-_VEIL = "\u2060"  # a word joiner: it ends no word and no sentence, and keeps the offsets right
-_SPACE = f" \t\r\n;{_VEIL}"
-_FENCE = re.compile(r"^[ \t]*(```|~~~)(?s:.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE)
-_ROW = re.compile(r"^[ \t]*\|[^\n]*$", re.MULTILINE)
-_TAGS = "a|abbr|b|br|center|code|del|details|div|em|figcaption|figure|font|h[1-6]|hr|i|img|ins|kbd|li|mark|ol|p|pre|s"
-_TAGS += "|small|span|strong|sub|summary|sup|table|tbody|td|th|thead|tr|u|ul|video"
-_MARKUP = re.compile(
-    r"`+(?P<code>[^`\n]+)`+|!\[[^\]\n]*\]\([^)\n]*\)|\[(?P<label>[^\]\n]+)\]\([^)\n]*\)|<!--(?s:.*?)(?:-->|\Z)"
-    rf"|</?(?:{_TAGS})\b[^>\n]*>|\*{{1,3}}|(?<!\w)_{{1,2}}(?=\w)|(?<=\w)_{{1,2}}(?!\w)|:::[^\n]*"
-    r"|^[ \t]*(?:#{1,6}|>|[-*+]|\d+[.)])[ \t]+(?:\[(?:[xX ]|![^\]\n]*)\])?",
-    re.MULTILINE,
-)
-
-
-def _blank(match: re.Match[str]) -> str:
-    """Return lines of nothing, as long as what was matched: a listing holds no sentences."""
-    return "".join(c if c == "\n" else " " for c in match.group())
-
-
-def _cells(row: re.Match[str]) -> str:
-    """Return a table's row as words with semicolons between the cells; a row of rules as nothing."""
-    if not any(c.isalnum() for c in row.group()):
-        return _blank(row)
-    return row.group().replace("|", ";")
-
-
-def _veil(markup: str, words: str | None) -> str:
-    """Return the markup unseen, with the words of a link or of code in their place."""
-    if words is None:
-        return "".join(c if c == "\n" else _VEIL for c in markup)
-    before = markup.index(words)
-    return _VEIL * before + words + _VEIL * (len(markup) - len(words) - before)
-
-
-_PARAGRAPH = re.compile(r"\S[^\n]*(?:\n(?!\s*(?:[-*+#>|;]|\d+[.)]|\n))[^\n]+)*")
-
-
 def _share(asked: frozenset[str], found: frozenset[str]) -> float:
-    return len(asked & found) / len(asked) if asked else 0.0
+    """Return what share of the words asked is found; a single character of Chinese is found in any pair."""
+    alone = [one for one in asked - found if len(one) == 1 and one >= "\u2e80"]
+    held = len(asked & found) + sum(any(one in other for other in found) for one in alone)
+    return held / len(asked) if asked else 0.0
 
 
 def _choose(worth: NDArray[np.float64], rows: NDArray[np.float32] | None) -> list[int]:
     """Return the indices of the best sentences that differ, best first (maximal marginal relevance)."""
     chosen: list[int] = []
     left = worth.copy()
-    best = float(worth.max())
+    least = (CLOSE if rows is not None else CLOSE_WORDS) * float(worth.max())
     while len(chosen) < SENTENCES:
         i = int(left.argmax())
-        if left[i] <= 0 or worth[i] < CLOSE * best:
+        if left[i] <= 0 or worth[i] < least:
             break
         chosen.append(i)
         left[i] = 0
         if rows is not None:
             left = np.where(left > 0, np.minimum(left, worth * (1 - DIVERSITY * np.maximum(rows @ rows[i], 0) ** 2)), 0)
     return chosen
-
-
-_SHOW = re.compile(
-    r"^\W*(?:(?:please|can|could|would|will|you|i|want|would like|to|let|me) )*(?:show|see|display|find me)\b"
-    r"|\b(?:picture|photo|photograph|image|drawing|diagram|figure|chart|screenshot)s? (?:of|with|that|where|showing)\b"
-    r"|what (?:does|do|did) .{1,80} look like|图片|照片|图像|截图|给我看|看看|长什么样",
-    re.IGNORECASE,
-)
-_WORDS_OF_SHOW = re.compile(
-    r"^\W*(?:(?:please|can|could|would|will|you|i|want|would like|to|let|me) )*"
-    r"(?:show|see|display|find me)\b(?: me| us)?"
-    r"(?: (?:a|an|the|some|any|all|your)? ?(?:picture|photo|photograph|image)s? (?:of|with|that|where|showing))?\b\s*",
-    re.IGNORECASE,
-)
-
-
-def wants_pictures(question: str) -> bool:
-    """Return whether a question asks to be shown something: *show me*, *a photo of*, *what does it look like*."""
-    return _SHOW.search(question) is not None
-
-
-def subject(question: str) -> str:
-    """Return a question without the words that only ask to be shown something; what is left is what to look for."""
-    return _WORDS_OF_SHOW.sub("", question).strip() or question
 
 
 def _in_order(

@@ -9,9 +9,10 @@ from contextlib import closing
 from typing import Any
 
 from commonplace.errors import GeneratorError
-from commonplace.generation.extractive import NOTHING_FOUND, wants_pictures
+from commonplace.generation.extractive import NOTHING_FOUND
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
 from commonplace.generation.prompt import NO_ANSWER, plain, prompt, rewriting
+from commonplace.generation.questions import wants_pictures
 from commonplace.types import Note
 
 __all__ = ["ContextTooSmall", "ModelGenerator", "NoPictures", "Sentences", "looping"]

@@ -42,7 +42,7 @@ class Statement:
     """A sentence that rests on the hits numbered ``hits`` (from 0).
 
     ``start`` and ``end`` bound its words in the text of its only hit, where they were taken from it; ``invented``
-    counts its markers that named no evidence. ``opens`` begins a paragraph.
+    counts its markers that named no evidence. ``opens`` begins a paragraph. ``code`` is a listing, line by line.
     """
 
     text: str
@@ -51,6 +51,7 @@ class Statement:
     end: int | None = None
     invented: int = 0
     opens: bool = False
+    code: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 from commonplace.errors import GeneratorError, ReadError
 from commonplace.generation.parts import Request
 from commonplace.readers import load_picture, stamp, stamp_paths
-from commonplace.types import Hit, Item
+from commonplace.types import Hit, Item, captions
 
 __all__ = ["NO_ANSWER", "Prompt", "plain", "prompt", "rewriting", "tokens"]
 
@@ -108,7 +108,9 @@ def evidence(number: int, hit: Hit, *, seen: bool) -> str:
     if item.picture is None:
         body = plain(item.text or "")
     else:
-        body = f"Caption: {plain(item.text)}" if item.text else "No caption."
+        caption, words = captions(item)
+        body = f"Caption: {plain(caption)}" if caption else "No caption."
+        body += f" Words in it: {plain(words)}" if words else ""
         body += " The picture follows." if seen else " The picture itself is not shown to you."
     return f'<evidence number="{number}" {told}>\n{body}\n</evidence>'
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import CrossEncoder
-from commonplace.generation.extractive import split
+from commonplace.generation.sentences import split
 from commonplace.retrieval import Evidence
 from commonplace.space import Space
 from commonplace.store.segment import terms
@@ -33,6 +33,7 @@ SEEN = 0.8  # nearness of a sentence to a picture's pixels from which the pictur
 COPY = 0.7  # share of words in one row with the evidence from which a sentence counts as a copy, changes and all
 READ = 10  # windows of the evidence whose vectors are compared: those that share most words
 CONTRADICTED = 0.5  # probability of contradiction, by an NLI model, over which nothing is supported
+ORDERS = "its source gives orders to language models"
 
 ImageRows = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 """Returns the stored image vectors (dim,) by the pictures' content hashes."""
@@ -102,13 +103,13 @@ class Judge:
         if not cited:
             return Verdict("unsupported", 0.0, "it names no source", {})
         windows = [window for n in dict.fromkeys(cited) for window in self._read(n)]
-        tainted = any(orders(self._hits[n].item.text_view or "") for n in cited)
+        tainted = self._tainted(cited)
         words = _words(sentence)
         for window in windows:
             if words and words == _words(window.text):
                 spans = {window.hit: (window.start, window.end)}
                 if tainted:
-                    return Verdict("weak", 1.0, "its source gives orders to language models", spans)
+                    return Verdict("weak", 1.0, ORDERS, spans)
                 return Verdict("supported", 1.0, None, spans)
         if not windows or not words:
             return self._seen(sentence, cited) or Verdict("unsupported", 0.0, "its source has no words to check", {})
@@ -131,7 +132,7 @@ class Judge:
                 reason = "its source says otherwise"
         reason = reason or self._differs(sentence, windows, worth)
         if tainted:
-            reason = reason or "its source gives orders to language models"
+            reason = reason or ORDERS
         if score >= SUPPORTED and reason is None:
             return Verdict("supported", score, None, spans)
         if seen := self._seen(sentence, cited):
@@ -139,6 +140,10 @@ class Judge:
         if score >= WEAK:
             return Verdict("weak", score, reason or "its source says something like it, not this", spans)
         return Verdict("unsupported", score, "its source does not say this", {})
+
+    def copied(self, cited: Sequence[int]) -> tuple[Support, str | None]:
+        """Return the level of what was copied from the hits numbered ``cited`` by this program, and the reason."""
+        return ("weak", ORDERS) if self._tainted(cited) else ("supported", None)
 
     def trace(self, sentence: str) -> tuple[int, Verdict] | None:
         """Return the hit that bears out a sentence without a marker, and how; None where none supports it."""
@@ -149,6 +154,9 @@ class Judge:
             if verdict.level == "supported" and verdict.spans:
                 return n, verdict
         return None
+
+    def _tainted(self, cited: Sequence[int]) -> bool:
+        return any(orders(self._hits[n].item.text_view or "") for n in cited)
 
     # --- reading the evidence --------------------------------------------------------------------------------
 
@@ -350,7 +358,9 @@ def _facts(text: str) -> frozenset[str]:
         elif lower in _COUNT:
             found.add(_COUNT[lower])
         elif lower not in _STARTERS and not _opens(text, match.start(), word):
-            found.update(_stem(part) for part in re.split(r"[-&.]", lower) if part)
+            # Of "Chinese-style" the name is Chinese.
+            parts = [part for part in re.split(r"[-&.]", word) if part and not part[0].islower()]
+            found.update(_stem(part.casefold()) for part in parts)
     for word in re.findall(r"[^\W\d_]+", text):
         if word.casefold() in _COUNT and word.casefold() not in ("one", "second", "first", "一"):
             found.add(_COUNT[word.casefold()])
@@ -363,8 +373,10 @@ def _plain_number(number: str) -> str:
 
 
 def _stem(word: str) -> str:
-    """Return a name without the endings that do not change who it is: Broncos', Broncos."""
-    return word.removesuffix("'").removesuffix("’")
+    """Return a name without the endings that do not change who it is: Huguenots', Huguenots, Huguenot."""
+    word = word.removesuffix("'").removesuffix("’")
+    plural = len(word) >= 5 and word.isalpha() and word[-1] == "s" and word[-2] not in "siu"
+    return word[:-1] if plural else word
 
 
 def _opens(text: str, at: int, word: str) -> bool:
@@ -385,7 +397,7 @@ def _plain(text: str) -> frozenset[str]:
     found |= {_plain_number(one) for one in words if one[0].isdigit()}
     found |= {part for one in words for part in re.split(r"[.:/,'’]", one) if part}
     found |= {one.removesuffix("'s").removesuffix("’s") for one in words}
-    return frozenset(found)
+    return frozenset(found | {_stem(one) for one in found})
 
 
 _NEGATION = re.compile(

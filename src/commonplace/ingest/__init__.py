@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from commonplace.errors import ReadError
 from commonplace.ingest.flight import ATTEMPTS, Flight
 from commonplace.ingest.walk import Source, walk
-from commonplace.ingest.workers import Pool
+from commonplace.ingest.workers import Pool, draw_page
 from commonplace.types import Reading
 
-__all__ = ["ATTEMPTS", "Batch", "Flight", "Pool", "Source", "ingest", "walk"]
+__all__ = ["ATTEMPTS", "Batch", "Flight", "Pool", "Source", "draw_page", "ingest", "walk"]
 
 BATCH_ITEMS = 256
 BATCH_PICTURES = 64

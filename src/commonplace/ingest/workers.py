@@ -22,14 +22,18 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.ingest.walk import Source
 from commonplace.readers import ReadOptions
-from commonplace.readers.serve import READY
+from commonplace.readers.serve import READY, Request
 from commonplace.types import Reading
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "draw_page"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +64,7 @@ _START_TIME = 60.0  # seconds; a cold disk may need some, and only a broken inst
 class _Outcome:
     """What came of a file, its ``size`` in bytes, if the worker is ``fit`` for more and whether to try it ``again``."""
 
-    result: Reading | ReadError
+    result: Any  # what was asked for, or a ReadError
     size: int = 0
     fit: bool = True
     again: bool = False
@@ -107,12 +111,12 @@ class _Worker:
             self.close()
             raise
 
-    def read(self, source: Source) -> _Outcome:
-        """Return what came of ``source``; never raises for what the worker does."""
+    def ask(self, request: Request) -> _Outcome:
+        """Return what came of ``request``; never raises for what the worker does."""
         first = self._served == 0
         self._served += 1
         try:
-            self._connection.send_bytes(pickle.dumps((source.path, source.root), protocol=5))
+            self._connection.send_bytes(pickle.dumps(request, protocol=5))
             if not self._connection.poll(self._timeout):
                 return self._late()
             answer = self._connection.recv_bytes()
@@ -126,14 +130,14 @@ class _Worker:
             why = f"the reader crashed on it ({how}); the file may be damaged: save it anew"
             return _Outcome(ReadError(why), fit=False, again=not first)
         kind, found = pickle.loads(answer)
-        if kind == "reading":
+        if kind == "done":
             return _Outcome(found, len(answer))
         if kind == "refused":
             return _Outcome(ReadError(found))
         if kind == "memory":
             why = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
             return _Outcome(ReadError(why), fit=False, again=not first)
-        _log.error("a reader failed on %s: %s", source.path, found)
+        _log.error("a reader failed on %s: %s", request[1], found)
         return _Outcome(ReadError(f"the reader failed on it ({found.splitlines()[0][:200]}); please report it"))
 
     def _late(self) -> _Outcome:
@@ -149,6 +153,24 @@ class _Worker:
         self._process.kill()
         self._process.wait()
         self._connection.close()
+
+
+def draw_page(
+    path: Path, number: int | None, side: int, options: ReadOptions, *, timeout: float = 60.0, memory: int = 2 * 1024**3
+) -> tuple[NDArray[np.uint8], str]:
+    """Return a page's pixels and its file's content hash by a worker of its own.
+
+    See :func:`~commonplace.readers.page_of`. Raises ReadError, also where the worker crashes or takes too long.
+    """
+    worker = _Worker(options, timeout, memory)
+    try:
+        result = worker.ask(("page", path, number, side)).result
+    finally:
+        worker.close()
+    if isinstance(result, ReadError):
+        raise result
+    pixels, content = result
+    return pixels, content
 
 
 @dataclass(slots=True, eq=False)
@@ -272,7 +294,7 @@ class Pool:
                     with self._changed:
                         task.worker = worker
                         abandoned = task.abandoned
-                    outcome = None if abandoned else worker.read(task.source)
+                    outcome = None if abandoned else worker.ask(("read", task.source.path, task.source.root))
                     if outcome is not None and not outcome.fit:
                         worker.close()
                         worker = self._start()

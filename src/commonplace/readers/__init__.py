@@ -16,10 +16,12 @@ from pathlib import Path
 from time import monotonic
 
 import numpy as np
+from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.readers.chunks import Chunker, chunker
 from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
+from commonplace.readers.metadata import described
 from commonplace.readers.parts import (
     Figure,
     File,
@@ -46,6 +48,7 @@ __all__ = [
     "is_offered",
     "load_picture",
     "media_type",
+    "page_of",
     "read",
     "stamp",
     "stamp_paths",
@@ -79,14 +82,39 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
         file.problems.append("nothing in it can be found: no text and no picture of any size")
     document = replace(
         document,
-        content_hash=hashlib.blake2b(file.data, digest_size=32).hexdigest(),
+        content_hash=_content_hash(file.data),
         title=_clean(file.title),
         status="partial" if file.problems else "ok",
         error=_summary(file.problems),
         stamp=render_stamp(file.watched),
         items=len(items),
+        metadata=described(file.metadata, _changed(file)),
     )
     return Reading(document, tuple(replace(item, document=document) for item in items), pictures)
+
+
+def page_of(path: str | Path, number: int | None, side: int, options: ReadOptions) -> tuple[NDArray[np.uint8], str]:
+    """Return a page of a PDF (from 1), or where ``number`` is None a picture, as it is shown, with the content hash.
+
+    RGB pixels (height, width, 3), about ``side`` on the longer side (a picture is never enlarged). Raises ReadError.
+    """
+    data = read_whole(Path(path), options.max_bytes)
+    kind = sniff(data[:HEAD], Path(path).name)
+    if kind == "application/pdf" and number is not None:
+        from commonplace.readers.pdf import page_pixels
+
+        return page_pixels(data, number, side), _content_hash(data)
+    return load_picture(data, side=side, max_pixels=options.max_pixels).pixels, _content_hash(data)
+
+
+def _content_hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def _changed(file: File) -> float | None:
+    """Return when the file itself was changed last, in seconds since 1970."""
+    size_and_times = file.watched[os.path.abspath(file.path)]
+    return size_and_times[1] / 1e9 if size_and_times else None
 
 
 def _open(name: Path, root: Path, options: ReadOptions) -> File:
@@ -110,11 +138,14 @@ def _items(
     pictures: dict[str, Picture] = {}
     taken: dict[str, int] = {}
 
-    def add(span: Span, text: str | None, title: str | None, picture: str | None) -> None:
+    def add(
+        span: Span, text: str | None, title: str | None, picture: str | None, recognised: int | None = None
+    ) -> None:
         modality: Modality = "text" if picture is None else "image"
         key = stable_id(document.id, modality, _canonical(span))
         again = taken[key] = taken.get(key, 0) + 1
         identity = key if again == 1 else stable_id(key, again)
+        span = replace(span, recognised=recognised)
         items.append(Item(identity, document, modality, span, text, title, picture))
 
     for part in parts:
@@ -127,7 +158,9 @@ def _items(
                 left += 1
                 continue
             pictures.setdefault(key, part.picture)
-            add(part.span, cutter.caption(_clean(part.caption), title), title, key)
+            text, recognised = _described(part)
+            text = cutter.caption(text, title)
+            add(part.span, text, title, key, recognised if recognised < len(text or "") else None)
             continue
         for start, end in cutter.chunks(part.text, title, markdown=part.markdown, split_as=part.split_as):
             box = part.locate(start, end) if part.locate else None
@@ -143,6 +176,13 @@ def _items(
     if left:
         file.problems.append(f"{left} more pictures than the {file.options.max_pictures} that are kept; split it")
     return items, pictures
+
+
+def _described(figure: Figure) -> tuple[str | None, int]:
+    """Return a picture's caption and the words in it as one text, and where in it the words begin."""
+    caption, words = _clean(figure.caption), _clean(figure.words)
+    text = f"{caption}. {words}" if caption and words else caption or words
+    return text, len(text or "") - len(words or "")
 
 
 def _canonical(span: Span) -> str:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from commonplace.errors import ReadError
 from commonplace.readers.flow import Block, Heading, Shown, Table, Words, lay_out
-from commonplace.readers.package import Package, attribute, local, words_of
+from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
 
 __all__ = ["embedded_picture", "read_docx"]
@@ -22,7 +22,7 @@ def read_docx(file: File) -> Iterator[Part]:
     """Yield the body's parts in order, then the notes; what changes have deleted is not read."""
     package = Package(file)
     main = next((name for kind, name in package.related("").values() if kind == "officeDocument"), "word/document.xml")
-    file.title = words_of(package.optional("docProps/core.xml"), "title")
+    describe(file, package.optional("docProps/core.xml"))
     yield from lay_out(file, _Body(file, package, main).blocks())
 
 

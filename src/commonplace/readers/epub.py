@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from commonplace.errors import ReadError
 from commonplace.readers.flow import Block, lay_out
 from commonplace.readers.html import Fetch, decode_html, embedded, html_blocks
-from commonplace.readers.package import Package, attribute, local, words_of
+from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
 
 __all__ = ["read_epub"]
@@ -28,7 +28,10 @@ def read_epub(file: File) -> Iterator[Part]:
     if not place:
         raise ReadError("a damaged book without a table of its parts; save it anew and add it again")
     root = package.xml(place)
-    file.title = words_of(root, "title")
+    describe(file, root, subject=("keyword", ""), date=("created", ""))
+    for one in root.iter():
+        if local(one) == "meta" and attribute(one, "property") == "dcterms:modified":
+            file.state("modified", one.text)
     folder = posixpath.dirname(place)
     listed = {}
     for one in root.iter():

@@ -14,6 +14,7 @@ from commonplace.errors import ReadError
 from commonplace.readers.flow import Block, Heading, Shown, Table, Words, lay_out, say
 from commonplace.readers.formats import read_whole
 from commonplace.readers.markdown import local_picture
+from commonplace.readers.metadata import names_in
 from commonplace.readers.parts import File, Part
 from commonplace.readers.text import decode
 
@@ -57,6 +58,7 @@ _BLOCKS |= {
 }
 _BLOCKS |= {"nav", "ol", "p", "pre", "search", "section", "summary", "table", "ul", "caption"}
 _BLOCKS |= {"tr", "td", "th", "tbody", "thead", "tfoot"}
+_METAS = 300
 _DEEP = 300  # elements inside of each other: no page that a person made
 _LINKS = 0.7  # of a list's letters: more in links is a menu
 _KEPT = 0.3  # of a page's letters: main content with less than that was judged wrongly
@@ -105,7 +107,9 @@ def html_blocks(file: File, text: str, fetch: Fetch, *, whole: bool = False) -> 
     if "xhtml" in text[:1000].lower() or text.startswith("<?xml"):
         text = _CLOSED.sub(r"<\1\2></\1>", text)  # an empty element of XML would swallow all that follows
     page = LexborHTMLParser(text)
-    _describe(file, page)
+    _entitle(file, page)
+    if not whole:
+        _describe(file, page)
     body = page.body
     if body is None:
         return
@@ -117,7 +121,40 @@ def html_blocks(file: File, text: str, fetch: Fetch, *, whole: bool = False) -> 
     yield from blocks
 
 
+_META = {  # name or property of a <meta> -> key, and what parts several values in it
+    "author": ("author", ""),
+    "article:author": ("author", ""),
+    "dc.creator": ("author", ""),
+    "dcterms.creator": ("author", ""),
+    "date": ("created", ""),
+    "dc.date": ("created", ""),
+    "dcterms.created": ("created", ""),
+    "article:published_time": ("created", ""),
+    "datepublished": ("created", ""),
+    "article:modified_time": ("modified", ""),
+    "dcterms.modified": ("modified", ""),
+    "last-modified": ("modified", ""),
+    "datemodified": ("modified", ""),
+    "keywords": ("keyword", ","),
+    "article:tag": ("keyword", ""),
+    "og:site_name": ("publisher", ""),
+    "dc.publisher": ("publisher", ""),
+}
+
+
 def _describe(file: File, page: Any) -> None:
+    """State what the page says of itself."""
+    root = page.css_first("html")
+    file.state("language", root.attributes.get("lang") or root.attributes.get("xml:lang") if root else None)
+    for one in page.css("meta[content]")[:_METAS]:
+        names = (one.attributes.get(name) for name in ("name", "property", "itemprop", "http-equiv"))
+        key, marks = _META.get(next(filter(None, names), "").lower(), ("", ""))
+        words = one.attributes.get("content") or ""
+        if key and not (key == "author" and "://" in words):
+            file.state(key, *(names_in(words, marks) if marks else [words]))
+
+
+def _entitle(file: File, page: Any) -> None:
     if file.title is not None:
         return
     for query, name in (("meta[property='og:title']", "content"), ("title", None), ("h1", None)):

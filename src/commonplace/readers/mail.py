@@ -37,6 +37,9 @@ class _Letter:
     files: list[tuple[str, bytes]] = field(default_factory=list)
     shown: dict[str, bytes] = field(default_factory=dict)  # Content-ID or Content-Location -> picture
     saved: bool = False  # a page that a browser saved, no mail
+    sender: str = ""
+    to: list[str] = field(default_factory=list)
+    date: object = None
 
 
 def read_mail(file: File) -> Iterator[Part]:
@@ -53,7 +56,8 @@ def read_mail(file: File) -> Iterator[Part]:
 
 def _opened(file: File, message: Any) -> _Letter:
     head = [f"{name}: {value}" for name in _HEADERS if (value := _header(message, name))]
-    letter = _Letter(_header(message, "Subject"), head)
+    letter = _Letter(_header(message, "Subject"), head, sender=_header(message, "From"), date=_header(message, "Date"))
+    letter.to = [one for name in ("To", "Cc") for one in _addresses(message, name)]
     if _header(message, "Snapshot-Content-Location"):
         letter.saved, letter.head = True, []
     if not head and not letter.subject:
@@ -104,6 +108,13 @@ def _header(message: Any, name: str) -> str:
         return ""
 
 
+def _addresses(message: Any, name: str) -> list[str]:
+    try:
+        return [str(one) for one in message.get(name).addresses]
+    except Exception:
+        return []
+
+
 def _filename(part: Any) -> str | None:
     try:
         name = part.get_filename()
@@ -135,6 +146,7 @@ def read_msg(file: File) -> Iterator[Part]:
         to = ", ".join(filter(None, (one.name or one.email_address for one in message.recipients)))
         known = (("From", message.sender), ("To", to), ("Date", date and date.isoformat(" ", "minutes")))
         letter.head = [f"{name}: {value}" for name, value in known if value]
+        letter.sender, letter.to, letter.date = (message.sender or "").replace('"', ""), to.split(", "), date
         for number, one in enumerate(message.attachments):
             if one.file_bytes and number < _PARTS:
                 letter.files.append((one.file_name or f"attachment {number + 1}", one.file_bytes))
@@ -150,6 +162,10 @@ def read_msg(file: File) -> Iterator[Part]:
 def _parts(file: File, letter: _Letter) -> Iterator[Part]:
     subject = " ".join(letter.subject.replace("\0", " ").split())
     file.title = subject or None
+    file.state("from", letter.sender)
+    file.state("author", letter.sender)
+    file.state("to", *letter.to)
+    file.state("created", letter.date)
     used: set[bytes] = set()
     yield from lay_out(file, _blocks(file, letter, used), title=file.title)
     for name, data in letter.files:

@@ -26,7 +26,23 @@ __all__ = ["local_picture", "markdown_parts", "read_markdown"]
 
 _LINE = re.compile(r"\r\n|\r|\n")
 _FRONT = re.compile(r"(?:\s*\n)?---[ \t]*\r?\n(.*?\r?\n)?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_FRONT_TITLE = re.compile(r"^title[ \t]*:[ \t]*(['\"]?)(.+?)\1[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+_FRONT_LINE = re.compile(r"^([A-Za-z][\w-]*)[ \t]*:[ \t]*(.*?)[ \t]*\r?$((?:\n[ \t]*-[ \t].*$)*)", re.MULTILINE)
+_STATED = {  # key of the front matter -> ours
+    "author": "author",
+    "authors": "author",
+    "date": "created",
+    "created": "created",
+    "published": "created",
+    "updated": "modified",
+    "modified": "modified",
+    "last-modified": "modified",
+    "lastmod": "modified",
+    "lang": "language",
+    "language": "language",
+    "tags": "keyword",
+    "keywords": "keyword",
+    "categories": "keyword",
+}
 _IMAGE = re.compile(
     r"!\[(?:\\.|[^\[\]\\]|\[(?:\\.|[^\[\]\\])*\])*\](?:\((?:\\.|[^()\\]|\([^()]*\))*\)|\[[^\]]*\])?", re.DOTALL
 )
@@ -79,8 +95,8 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iter
 
     sections = list(_sections(tokens, lines))
     shown = list(_shown(tokens, text, lines))
-    named = _FRONT_TITLE.search(front[0]) if front else None
-    file.title = next((section.path[0] for section in sections if section.path), named[2] if named else None)
+    named = _front(file, front[0]) if front else None
+    file.title = next((section.path[0] for section in sections if section.path), named)
     for section, after in zip(sections, [*sections[1:], None], strict=True):
         title = " > ".join(section.path) or None
         start = section.body
@@ -95,6 +111,25 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iter
         for reference in shown:
             if section.start <= reference.start < section.end:
                 yield from _figure(file, reference, title, pictures)
+
+
+def _front(file: File, matter: str) -> str | None:
+    """State what the front matter says, as far as it is keys with words or lists of them; return its title."""
+    title = None
+    for found in _FRONT_LINE.finditer(matter):
+        key, words, listed = found[1].lower().replace("_", "-"), found[2], found[3]
+        values = words.strip("[]").split(",") if words.startswith("[") or "," in words else [words]
+        values = [_unquoted(one) for one in values + [line.strip()[1:] for line in listed.splitlines()]]
+        if key == "title" and title is None:
+            title = _unquoted(words) or None
+        elif key in _STATED:
+            file.state(_STATED[key], *(one for one in values if one))
+    return title
+
+
+def _unquoted(words: str) -> str:
+    plain = words.strip()
+    return plain[1:-1] if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "'\"" else plain
 
 
 def _sections(tokens: list[Token], lines: list[int]) -> Iterator[_Section]:

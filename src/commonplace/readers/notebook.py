@@ -24,6 +24,8 @@ def read_notebook(file: File) -> Iterator[Part]:
     try:
         book = json.loads(decode(file.data)[0])
         cells = book["cells"] if "cells" in book else [one for sheet in book["worksheets"] for one in sheet["cells"]]
+        for one in book.get("metadata", {}).get("authors", []):
+            file.state("author", str(one.get("name", "")) if isinstance(one, dict) else str(one))
         language = str(book.get("metadata", {}).get("kernelspec", {}).get("language", ""))[:20]
         pages, pictures = [], {}
         for number, cell in enumerate(cells, 1):

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from commonplace.readers.docx import embedded_picture
 from commonplace.readers.flow import Block, Heading, Shown, Table, Words, lay_out
-from commonplace.readers.package import Package, attribute, local, words_of
+from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
 
 __all__ = ["read_odf"]
@@ -20,7 +20,7 @@ _REPEATED = 60  # of one cell: empty columns are stored as one cell repeated
 def read_odf(file: File) -> Iterator[Part]:
     """Yield the parts of the text in order or, of a presentation, slide by slide."""
     package = Package(file)
-    file.title = words_of(package.optional("meta.xml"), "title")
+    describe(file, package.optional("meta.xml"), date=("modified", ""))
     root = package.xml("content.xml")
     body = next((one for one in root.iter() if local(one) == "body"), root)
     pages = [one for one in body.iter() if local(one) == "page"]

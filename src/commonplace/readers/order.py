@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from commonplace.types import Box
 
-__all__ = ["reading_order"]
+__all__ = ["interleaves", "reading_order"]
 
 _STEPS = 100  # places across a page where a gutter may be
 _CROSSING = 0.25  # of the lines may cross a gutter: titles, figures and feet over both columns
 _SIDE = 0.2  # of the lines must stand on either side of one
+_ROWS = 5  # of either column
+_FULL = 0.8  # of its column's width: a line of running text
 _DEEP = 6  # columns in columns
 
 
@@ -21,6 +24,28 @@ def reading_order(boxes: Sequence[Box]) -> list[int]:
     above from what is below; between two of them the left column is read before the right one.
     """
     return _ordered(boxes, sorted(range(len(boxes)), key=lambda at: _row(boxes[at])), 0)
+
+
+def interleaves(boxes: Sequence[Box]) -> bool:
+    """Return whether lines that stand in two columns come row by row, as if nothing parted the columns.
+
+    ``boxes`` are pieces of lines in the order of the file. Columns are running text: their lines fill them. The cells
+    of a table do not, and belong together row by row.
+    """
+    gutter = _gutter(list(boxes)) if len(boxes) >= 2 * _ROWS else None
+    if gutter is None:
+        return False
+    sides = [box[2] <= gutter for box in boxes if box[2] <= gutter or box[0] >= gutter]
+    changes = sum(one != other for one, other in pairwise(sides))
+    fewer = min(sides.count(True), sides.count(False))
+    left = [box for box in boxes if box[2] <= gutter]
+    right = [box for box in boxes if box[0] >= gutter]
+    return changes >= fewer >= _ROWS and _is_filled(left) and _is_filled(right)
+
+
+def _is_filled(column: list[Box]) -> bool:
+    reach = max(box[2] for box in column) - min(box[0] for box in column)
+    return sum(box[2] - box[0] > _FULL * reach for box in column) > 0.5 * len(column)
 
 
 def _row(box: Box) -> tuple[float, float]:

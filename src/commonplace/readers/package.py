@@ -11,9 +11,10 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element, ParseError
 
 from commonplace.errors import ReadError
+from commonplace.readers.metadata import names_in
 from commonplace.readers.parts import File
 
-__all__ = ["Package", "attribute", "local", "parse_xml", "words_of"]
+__all__ = ["Package", "attribute", "describe", "local", "parse_xml", "words_of"]
 
 _RATIO = 400  # times smaller than it unpacks to: nothing honest above a megabyte is
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -141,3 +142,29 @@ def words_of(root: Element | None, name: str) -> str | None:
         if local(element) == name:
             return " ".join("".join(element.itertext()).split()) or None
     return None
+
+
+_STATED = {  # element -> key, and what parts several values in it
+    "creator": ("author", ";"),
+    "initial-creator": ("author", ";"),
+    "created": ("created", ""),
+    "creation-date": ("created", ""),
+    "modified": ("modified", ""),
+    "language": ("language", ""),
+    "subject": ("subject", ""),
+    "keywords": ("keyword", ",;"),
+    "keyword": ("keyword", ",;"),
+    "publisher": ("publisher", ""),
+}
+
+
+def describe(file: File, root: Element | None, **others: tuple[str, str]) -> None:
+    """Set the title and state what Dublin Core and its kin say; ``others`` go before the usual elements."""
+    if root is None:
+        return
+    file.title = words_of(root, "title")
+    for element in root.iter():
+        key, marks = others.get(local(element)) or _STATED.get(local(element), ("", ""))
+        words = " ".join("".join(element.itertext()).split()) if key else ""
+        if words:
+            file.state(key, *(names_in(words, marks) if marks else [words]))

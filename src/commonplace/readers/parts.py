@@ -68,10 +68,11 @@ class Quota:
 class File:
     """One file in the hands of a format: its bytes, and where the format notes what it learns on the way.
 
-    ``root`` is the folder that was added: nothing outside it may be shown. A format sets ``title`` and appends to
-    ``problems`` what it had to leave out (the document's status is then ``partial``); another file that the
-    document shows is announced with :meth:`watch` before it is opened. ``depth`` counts the files around this one (an
-    archive, a mail): it has no neighbours on the disk then, and ``path`` is only a name.
+    ``root`` is the folder that was added: nothing outside it may be shown. A format sets ``title``, says by
+    :meth:`state` what the file says of itself, and appends to ``problems`` what it had to leave out (the document's
+    status is then ``partial``); another file that the document shows is announced with :meth:`watch` before it is
+    opened. ``depth`` counts the files around this one (an archive, a mail): it has no neighbours on the disk then, and
+    ``path`` is only a name.
     """
 
     path: Path
@@ -81,9 +82,16 @@ class File:
     options: ReadOptions
     title: str | None = None
     problems: list[str] = field(default_factory=list)
+    metadata: dict[str, list[object]] = field(default_factory=dict)
     watched: dict[str, list[int]] = field(default_factory=dict)
     depth: int = 0
     quota: Quota = field(default_factory=Quota)
+
+    def state(self, key: str, *values: object) -> None:
+        """Note what the file says of itself, as it stands there: it is checked later. None and "" are nothing."""
+        known = [value for value in values if value is not None and value != ""]
+        if known:
+            self.metadata.setdefault(key, []).extend(known)
 
     def watch(self, path: Path) -> None:
         """Make the document depend on ``path`` (which may be missing): it is read again when that changes."""
@@ -113,12 +121,13 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture with its place and, where somebody wrote one, its caption."""
+    """A picture with its place, its caption where somebody wrote one, and the ``words`` that were read in it."""
 
     picture: Picture
     span: Span
     caption: str | None = None
     title: str | None = None
+    words: str | None = None
 
 
 Part = Passage | Figure

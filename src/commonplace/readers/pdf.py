@@ -10,6 +10,7 @@ import re
 from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from ctypes import byref, c_double, c_int, create_string_buffer
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.readers.drawings import Grid, drawn, grids, on_page
+from commonplace.readers.metadata import names_in
+from commonplace.readers.order import interleaves, reading_order
 from commonplace.readers.parts import Figure, File, Part, Passage, union
 from commonplace.readers.pictures import picture_of
 from commonplace.readers.words import with_words
 from commonplace.types import Box, Picture, Span
 
-__all__ = ["read_pdf"]
+__all__ = ["page_pixels", "read_pdf"]
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _UNITS = 100_000  # device units by which PDFium maps a page to fractions
@@ -44,6 +47,7 @@ _CAPTION = re.compile(
 _BAND = 0.09  # of the page height, at its top and its end: where running heads and feet stand
 _RUNNING = 3  # pages with the same line there
 _NUMBER = re.compile(r"\d+|\b[ivxlc]+\b", re.IGNORECASE)
+_JOINED = 4  # characters between two that stand together: a hyphen and the end of its line
 _LONG_HEADING = 120  # characters
 _LARGER = 1.13  # times the size of the text: a heading
 _NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\w")
@@ -57,16 +61,31 @@ _TITLE_JUNK = re.compile(r"^(microsoft \w+ - )+|\.(docx?|pptx?|xlsx?|odt|tex|dvi
 _NO_TITLE = re.compile(r"\W*|untitled.*|(document|title|unknown|slide|presentation|no title)\s*\d*", re.IGNORECASE)
 
 
-def read_pdf(file: File) -> Iterator[Part]:
-    """Yield the parts of the pages in order; a page that cannot be read becomes a problem of the file."""
+def page_pixels(data: bytes, number: int, side: int) -> NDArray[np.uint8]:
+    """Return page ``number`` (from 1) of a PDF as RGB pixels (height, width, 3), about ``side`` on the longer side."""
+    with _opened(data) as document:
+        if not 1 <= number <= len(document):
+            raise ReadError(f"has no page {number}; it has changed: add it again")
+        try:
+            return _pixels(document[number - 1], _WHOLE, side)
+        except pypdfium2.PdfiumError:
+            raise ReadError(f"page {number} cannot be drawn; save or print it anew and add it again") from None
+
+
+def _opened(data: bytes) -> Any:
     try:
-        document = pypdfium2.PdfDocument(file.data)
+        return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
             raise ReadError("protected by a password; remove the password and add it again") from None
         raise ReadError("a damaged PDF that cannot be opened; save or print it anew and add it again") from None
-    with document:
+
+
+def read_pdf(file: File) -> Iterator[Part]:
+    """Yield the parts of the pages in order; a page that cannot be read becomes a problem of the file."""
+    with _opened(file.data) as document:
         file.title = _title(document)
+        _describe(document, file)
         bad: list[int] = []
         seen: set[bytes] = set()
         running = _running(document)
@@ -93,6 +112,20 @@ def _title(document: Any) -> str | None:
         return None
     words = _TITLE_JUNK.sub("", stated).strip()
     return None if _NO_TITLE.fullmatch(words) else words
+
+
+def _describe(document: Any, file: File) -> None:
+    """State what the document says of itself."""
+    named = {"Author": ("author", ";"), "Keywords": ("keyword", ",;"), "Subject": ("subject", "")}
+    for name, (key, marks) in {**named, "CreationDate": ("created", ""), "ModDate": ("modified", "")}.items():
+        with suppress(pypdfium2.PdfiumError, UnicodeError):
+            words = document.get_metadata_value(name)
+            file.state(key, *(names_in(words, marks) if marks else [words]))
+    length = pdfium.FPDFCatalog_GetLanguage(document, None, 0)
+    if 2 < length < 1000:
+        buffer = create_string_buffer(length)
+        pdfium.FPDFCatalog_GetLanguage(document, _wide(buffer), length)
+        file.state("language", buffer.raw[: length - 2].decode("utf-16-le", "replace"))
 
 
 def _outline(document: Any) -> dict[int, set[str]]:
@@ -331,6 +364,10 @@ class _PageText:
         self._page, self._textpage = page, textpage
         self._titles: list[tuple[Box, str]] = []
         characters, index = _characters(textpage)
+        order = self._columns(characters, index)
+        self._reordered = order is not None
+        if order is not None:
+            characters, index = [c for c, _ in order], [place for _, place in order]
         self._tables: list[tuple[int, int]] = []  # offsets
         self.text, self._index, self.lines = self._laid_out(characters, index, running, tables)
         self.flow = re.sub(r"(?<!\n)\n(?!\n)", " ", self.text)
@@ -339,14 +376,61 @@ class _PageText:
 
     def box(self, start: int, end: int) -> Box | None:
         """Return the box around the characters ``text[start:end]``; None where they have no place."""
-        first, last = self._index[start], self._index[end - 1]
-        count = pdfium.FPDFText_CountRects(self._textpage, first, last - first + 1)
         left, top, right, bottom = c_double(), c_double(), c_double(), c_double()
         boxes = []
-        for rect in range(max(0, count)):
-            if pdfium.FPDFText_GetRect(self._textpage, rect, left, top, right, bottom):
-                boxes.append(_fractions(self._page, left.value, bottom.value, right.value, top.value))
+        for first, last in self._runs(start, end):
+            count = pdfium.FPDFText_CountRects(self._textpage, first, last - first + 1)
+            for rect in range(max(0, count)):
+                if pdfium.FPDFText_GetRect(self._textpage, rect, left, top, right, bottom):
+                    boxes.append(_fractions(self._page, left.value, bottom.value, right.value, top.value))
         return union(boxes)
+
+    def _runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield first and last of PDFium's characters that stand together in ``text[start:end]``."""
+        if not self._reordered:
+            yield self._index[start], self._index[end - 1]
+            return
+        first = last = self._index[start]
+        for place in self._index[start + 1 : end]:
+            if not last <= place <= last + _JOINED:
+                yield first, last
+                first = place
+            last = place
+        yield first, last
+
+    def _columns(self, characters: list[str], index: list[int]) -> list[tuple[str, int]] | None:
+        """Return the characters column by column, each with its index, where the file has them row by row; else None.
+
+        Pieces of lines are what stands between gaps wider than a letter is high.
+        """
+        pieces: list[tuple[int, int, Box]] = []  # first, end, place
+        one, other = pdfium.FS_RECTF(), pdfium.FS_RECTF()
+
+        def placed(at: int, rect: Any) -> bool:
+            return bool(pdfium.FPDFText_GetLooseCharBox(self._textpage, index[at], rect)) and rect.top > rect.bottom
+
+        split = False
+        for start, end in _lines(characters):
+            cuts = [start]
+            for at in range(start + 1, end - 1):
+                if characters[at] == " " and placed(at - 1, one) and placed(at + 1, other):
+                    gap = max(other.left - one.right, one.bottom - other.top)
+                    if gap > one.top - one.bottom:
+                        cuts.append(at + 1)
+            split = split or len(cuts) > 1
+            for first, last in zip(cuts, [*cuts[1:], end], strict=True):
+                ink = [at for at in range(first, last) if not characters[at].isspace()]
+                if ink and placed(ink[0], one) and placed(ink[-1], other):
+                    box = _fractions(self._page, one.left, one.bottom, other.right, one.top)
+                    pieces.append((first, last, box))
+        if not split or not interleaves([box for *_, box in pieces]):
+            return None
+        out: list[tuple[str, int]] = []
+        for piece in reading_order([box for *_, box in pieces]):
+            first, last, _ = pieces[piece]
+            out += zip(characters[first:last], index[first:last], strict=True)
+            out.append(("\n", index[last - 1]))
+        return out
 
     def paragraphs(self) -> list[tuple[int, int, list[_Line]]]:
         """Return start, end and lines of each paragraph; lines of unlike size or weight are apart."""
@@ -408,13 +492,11 @@ class _PageText:
         written = [self._table(table, characters, index) for table in tables]
         shown = [(table, rows) for table, rows in zip(tables, written, strict=True) if rows]
         done: set[int] = set()
-        start = 0
-        for end in [*(i for i, c in enumerate(characters) if c == "\n"), len(characters)]:
+        for start, end in _lines(characters):
             ink = [i for i in range(start, end) if not characters[i].isspace()]
             here = self._line(index[ink[0]], index[ink[-1]], len(ink)) if ink else None
             words = "".join(characters[start:end])
             if here is not None and running and self._is_running(here, words, end == len(characters), running):
-                start = end + 1
                 continue
             holder = self._holder(here, shown) if here is not None else None
             if holder is not None:
@@ -427,7 +509,6 @@ class _PageText:
                         out.append(character)
                         places.append(place)
                     self._tables.append((first, first + len(rows)))
-                start = end + 1
                 continue
             if here is not None:
                 if lines and _new_paragraph(lines[-1], here):
@@ -437,7 +518,6 @@ class _PageText:
                 lines.append(replace(here, start=first, end=first + ink[-1] - ink[0] + 1))
             out.extend(characters[start : end + 1])
             places.extend(index[start : end + 1])
-            start = end + 1
         return "".join(out), places, lines
 
     def _holder(self, line: _Line, tables: list[tuple[Grid, list[tuple[str, int]]]]) -> int | None:
@@ -544,6 +624,14 @@ def _new_paragraph(above: _Line, here: _Line) -> bool:
         or (resized and min(above.length, here.length) > 3)  # a heading, not the mark of a footnote
         or here.height < here.left - above.left < 6 * here.height  # an indented first line
     )
+
+
+def _lines(characters: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each line."""
+    start = 0
+    for end in [*(at for at, character in enumerate(characters) if character == "\n"), len(characters)]:
+        yield start, end
+        start = end + 1
 
 
 def _characters(textpage: Any) -> tuple[list[str], list[int]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.readers.formats import HEAD, read_whole, sniff
+from commonplace.readers.metadata import date_of, place_of
 from commonplace.readers.parts import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -25,7 +26,7 @@ from commonplace.readers.parts import (
     Part,
 )
 from commonplace.readers.words import with_words
-from commonplace.types import Picture, Span
+from commonplace.types import Picture, Span, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,9 +75,11 @@ def load_picture(
 def read_picture(file: File) -> Iterator[Part]:
     """Yield the picture as one figure, with the description that somebody wrote into it."""
     options = file.options
-    picture, description = _load(
+    picture, description, stated = _load(
         file.data, options.picture_side, options.thumbnail_side, options.max_pixels, options.max_bytes
     )
+    for key, value in stated:
+        file.state(key, value)
     figure = Figure(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
     yield from with_words(file, figure, lambda side: load_picture(file.data, side=side).pixels)
 
@@ -105,7 +108,7 @@ _TURNS = {
 
 def _load(
     source: str | Path | bytes | Image, side: int, thumbnail_side: int, max_pixels: int, max_bytes: int
-) -> tuple[Picture, str | None]:
+) -> tuple[Picture, str | None, list[tuple[str, object]]]:
     if isinstance(source, (str, Path)):
         source = read_whole(Path(source), max_bytes)
     try:
@@ -116,6 +119,7 @@ def _load(
             image.draft("RGB", _reduced(width, height, side))  # JPEG at 1/2, 1/4 or 1/8: several times faster
         image.load()
         orientation, description = _notes(image)
+        stated = _stated(image)
         small = _rgb(_shrink(_displayable(image), _reduced(width, height, side)))
         if orientation in _TURNS:
             from PIL.Image import Transpose
@@ -123,7 +127,7 @@ def _load(
             small = small.transpose(Transpose[_TURNS[orientation]])
         if orientation >= 5:
             width, height = height, width
-        return picture_of(np.asarray(small), width, height, thumbnail_side), description
+        return picture_of(np.asarray(small), width, height, thumbnail_side), description, stated
     except (ReadError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged bytes
@@ -181,17 +185,39 @@ def _notes(image: Image) -> tuple[int, str | None]:
     except Exception:  # damaged EXIF does not spoil the pixels
         orientation, stated = 1, None
     candidates = [stated, *(image.info.get(key) for key in ("Description", "Title", "Caption", "comment"))]
-    for candidate in candidates:
-        if isinstance(candidate, str) and not candidate.isascii():
-            with contextlib.suppress(UnicodeError):  # UTF-8 that the standard wants to be ASCII comes as Latin-1
-                candidate = candidate.encode("latin-1").decode("utf-8")
-        if isinstance(candidate, bytes):
-            candidate = candidate.decode("utf-8", "ignore")
-        if isinstance(candidate, str):
-            words = " ".join("".join(c if c.isprintable() else " " for c in candidate).split())
-            if len(words) >= 4 and not _JUNK.match(words) and sum(map(str.isalpha, words)) * 2 > len(words):
-                return _orientation(orientation), words
+    for words in map(_written, candidates):
+        if len(words) >= 4 and not _JUNK.match(words) and sum(map(str.isalpha, words)) * 2 > len(words):
+            return _orientation(orientation), words
     return _orientation(orientation), None
+
+
+def _written(value: object) -> str:
+    """Return a text of EXIF or of a picture's own notes on one line; empty where it is none."""
+    if isinstance(value, str) and not value.isascii():
+        with contextlib.suppress(UnicodeError):  # UTF-8 that the standard wants to be ASCII comes as Latin-1
+            value = value.encode("latin-1").decode("utf-8")
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "ignore")
+    return " ".join(printable(value).split()) if isinstance(value, str) else ""
+
+
+def _stated(image: Image) -> list[tuple[str, object]]:
+    """Return when, where, by whom and with what a picture says that it was taken (EXIF 2.32)."""
+    try:
+        exif = image.getexif()
+        shot, gps = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
+        make, model = _written(exif.get(0x010F)), _written(exif.get(0x0110))
+        camera = model if model.casefold().startswith(make.casefold()) else f"{make} {model}".strip()
+        taken = [_written(value) for value in (shot.get(0x9003), shot.get(0x9004), image.info.get("Creation Time"))]
+        return [
+            ("author", _written(exif.get(0x013B)) or _written(image.info.get("Author"))),
+            ("created", next((date for date in map(date_of, taken) if date), None)),
+            ("modified", _written(exif.get(0x0132))),
+            ("camera", camera),
+            ("place", place_of(gps.get(2), gps.get(1), gps.get(4), gps.get(3))),
+        ]
+    except Exception:  # damaged EXIF does not spoil the pixels
+        return []
 
 
 def _orientation(value: Any) -> int:

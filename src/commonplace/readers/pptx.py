@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from commonplace.errors import ReadError
 from commonplace.readers.docx import embedded_picture
 from commonplace.readers.flow import Block, Shown, Table, Words, lay_out
-from commonplace.readers.package import Package, attribute, local, words_of
+from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
 from commonplace.types import Box
 
@@ -40,7 +40,7 @@ def read_pptx(file: File) -> Iterator[Part]:
     main = next(
         (name for kind, name in package.related("").values() if kind == "officeDocument"), "ppt/presentation.xml"
     )
-    file.title = words_of(package.optional("docProps/core.xml"), "title")
+    describe(file, package.optional("docProps/core.xml"))
     root = package.xml(main)
     related = package.related(main)
     size = next((one for one in root.iter() if local(one) == "sldSz"), None)

@@ -10,18 +10,25 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
-from commonplace.readers import ReadOptions, read
+from commonplace.readers import ReadOptions, page_of, read
 from commonplace.types import Reading
 
-__all__ = ["READY", "serve"]
+__all__ = ["READY", "Request", "serve"]
 
 #: The first message of a worker that could start; any other is the traceback of one that could not.
 READY = b"ready"
 
-#: What a worker answers: ("reading", it), ("refused", why), ("memory", "") or ("bug", traceback).
-Answer = tuple[str, Reading | str]
+#: What a worker is asked: to read a file, or for a page's pixels: see :func:`~commonplace.readers.page_of`.
+Request = tuple[Literal["read"], Path, Path] | tuple[Literal["page"], Path, int | None, int]
+
+#: What a worker answers: ("done", it), ("refused", why), ("memory", "") or ("bug", traceback).
+Answer = tuple[str, Reading | tuple[NDArray[np.uint8], str] | str]
 
 
 def serve(parent: Connection, memory: int, timeout: float) -> None:
@@ -35,9 +42,9 @@ def serve(parent: Connection, memory: int, timeout: float) -> None:
         parent.send_bytes(READY)
         options: ReadOptions = pickle.loads(parent.recv_bytes())
         while True:
-            path, root = pickle.loads(parent.recv_bytes())
+            request = pickle.loads(parent.recv_bytes())
             _alarm(timeout + 5)
-            answer = _pack(_answer(path, root, options))
+            answer = _pack(_answer(request, options))
             _alarm(0)
             parent.send_bytes(answer)
     except (EOFError, OSError):  # the parent has gone, or wants no more
@@ -49,9 +56,11 @@ def _alarm(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _answer(path: Path, root: Path, options: ReadOptions) -> Answer:
+def _answer(request: Request, options: ReadOptions) -> Answer:
     try:
-        return "reading", read(path, options, root)
+        if request[0] == "read":
+            return "done", read(request[1], options, request[2])
+        return "done", page_of(*request[1:], options)
     except ReadError as error:
         return "refused", " ".join(str(error).split())
     except MemoryError:

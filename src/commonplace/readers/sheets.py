@@ -12,7 +12,7 @@ from typing import Any
 from commonplace.errors import ReadError
 from commonplace.readers.docx import embedded_picture
 from commonplace.readers.flow import Block, Heading, Table, Words, lay_out
-from commonplace.readers.package import Package, attribute, local, words_of
+from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
 from commonplace.readers.text import decode
 
@@ -81,7 +81,9 @@ def read_workbook(file: File) -> Iterator[Part]:
             file.quota.bytes -= package.size(name)
         if file.quota.bytes < 0:
             raise ReadError("more than may be unpacked of one file; save its sheets one by one")
-        file.title = words_of(package.optional("docProps/core.xml"), "title")
+        describe(file, package.optional("docProps/core.xml"))
+        if file.title is None and not file.metadata:  # an ODS
+            describe(file, package.optional("meta.xml"), date=("modified", ""))
         pictures = _pictures(package)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.data))

@@ -28,6 +28,7 @@ _LATE = "time was up before all pictures were searched for words; split it"
 _FLAT = 0.35  # of neighbouring pixels equal: drawn by a program, not by light
 _GATE = 480  # pixels; of the longer side in which a photograph is searched for any text at all
 _SURE = 0.6  # a line that is less sure is dropped
+_DOUBTFUL = 0.85  # the mean of a picture's lines; print is read at .95 and more, upside down at .7
 _SHORT, _SURER = 4, 0.9  # letters of all that was read, and how sure these must be
 _PASSAGE = 12  # words; more of them are passages of their own, each with its place
 _WORD = re.compile(r"[^\W_]+")
@@ -78,7 +79,7 @@ def with_words(
     page = figure.span.page
     is_page = page is not None and figure.span.box == (0.0, 0.0, 1.0, 1.0)
     if found.count <= _PASSAGE or not is_page:  # a page's words are its passages
-        figure = replace(figure, caption=f"{figure.caption}. {words}" if figure.caption else words)
+        figure = replace(figure, words=words)
     yield figure
     if found.count > _PASSAGE:
         around = figure.span.box if page is not None else (0.0, 0.0, 1.0, 1.0)
@@ -122,28 +123,58 @@ def _recognised(
     pixels = larger(SIDE)
     if pixels is None:
         return None
+    lines = _lines(pixels)
+    if lines and _sureness(lines) < _DOUBTFUL:  # upside down, perhaps; line by line that is told wrongly too often
+        turned = _lines(np.ascontiguousarray(pixels[::-1, ::-1]))
+        if turned and _sureness(turned) > _sureness(lines):
+            lines = [replace(line, box=_turned(line.box)) for line in turned]
+    lines = [line for line in lines if line.score >= _SURE and line.words]
+    letters = sum(line.letters for line in lines)
+    if letters == 0 or (letters < _SHORT and max(line.score for line in lines) < _SURER):
+        return None
+    return _joined([lines[at] for at in reading_order([line.box for line in lines])])
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    words: str
+    box: Box
+    score: float
+
+    @property
+    def letters(self) -> int:
+        return sum(map(str.isalnum, self.words))
+
+
+def _lines(pixels: NDArray[np.uint8]) -> list[_Line]:
     height, width = pixels.shape[:2]
-    found = _engine()(_bgr(pixels), use_det=True, use_cls=True, use_rec=True)
+    found = _engine()(_bgr(pixels), use_det=True, use_cls=False, use_rec=True)
     if found.boxes is None or not found.txts:
-        return None
-    lines: list[tuple[str, Box]] = []
+        return []
+    lines = []
     for corners, words, score in zip(found.boxes, found.txts, found.scores, strict=True):
-        if score >= _SURE and words.strip():
-            across, down = corners[:, 0] / width, corners[:, 1] / height
-            edges = [min(1.0, max(0.0, float(edge))) for edge in (across.min(), down.min(), across.max(), down.max())]
-            lines.append((" ".join(words.split()), (edges[0], edges[1], edges[2], edges[3])))
-    letters = sum(sum(map(str.isalnum, words)) for words, _ in lines)
-    if letters == 0 or (letters < _SHORT and max(found.scores) < _SURER):
-        return None
-    return _joined([lines[at] for at in reading_order([box for _, box in lines])])
+        across, down = corners[:, 0] / width, corners[:, 1] / height
+        edges = [min(1.0, max(0.0, float(edge))) for edge in (across.min(), down.min(), across.max(), down.max())]
+        lines.append(_Line(" ".join(words.split()), (edges[0], edges[1], edges[2], edges[3]), float(score)))
+    return lines
 
 
-def _joined(lines: list[tuple[str, Box]]) -> Recognised:
+def _sureness(lines: list[_Line]) -> float:
+    """Return the mean score of the lines, by their letters."""
+    return sum(line.score * line.letters for line in lines) / max(1, sum(line.letters for line in lines))
+
+
+def _turned(box: Box) -> Box:
+    return 1 - box[2], 1 - box[3], 1 - box[0], 1 - box[1]
+
+
+def _joined(lines: list[_Line]) -> Recognised:
     """Return the lines as one text; white between them, or another column, begins a paragraph."""
     text = ""
     places: list[tuple[int, int, Box]] = []
     above: Box | None = None
-    for words, box in lines:
+    for line in lines:
+        words, box = line.words, line.box
         if above is not None:
             height = max(above[3] - above[1], box[3] - box[1])
             beside = box[1] < above[3] - 0.5 * height and box[0] >= above[2] - 0.01

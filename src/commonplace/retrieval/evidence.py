@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,9 @@ class Evidence:
     share of a full match and never against the text (a few words in common tell nothing new, all of them do), meaning
     by the second, and the third is added. ``crowd``: where much in a view
     matches, each match is worth less, and where little does more, by this power of the view's mean likelihood ratio.
-    ``expected``: how many items answer a question, as a rule.
+    ``expected``: how many items answer a question, as a rule. ``brief``: a question that reads shorter than the first
+    number names a kind of thing rather than one (see :meth:`of`); one of the second number does so wholly, and then the
+    third is the share of all items that answer.
     """
 
     arms: Mapping[str, Cosines]
@@ -90,6 +92,7 @@ class Evidence:
     joint: tuple[float, float, float] = (0.5, 1.0, 0.25)  # words, meaning, and what is added
     crowd: float = 0.5
     expected: float = 1.0
+    brief: tuple[float, float, float] = (0.15, 0.45, 0.02)
 
     @classmethod
     def from_bundle(cls, spec: Mapping[str, Any]) -> Evidence:
@@ -117,7 +120,21 @@ class Evidence:
         settings = {name: learned[name] for name in ("crowd", "expected") if name in learned}
         if "joint" in learned:
             settings["joint"] = tuple(learned["joint"][name] for name in ("words", "meaning", "base"))
+        if "brief" in learned:
+            settings["brief"] = tuple(learned["brief"][name] for name in ("from", "to", "share"))
         return cls(arms, curves, **settings)
+
+    def of(self, brevity: float, items: int) -> Evidence:
+        """Return the evidence as it counts for a question that reads as short as ``brevity`` in [0, 1], among
+        ``items``.
+
+        "Dog" is answered by every picture of one: many matches are no sign of chance there, and more are expected.
+        """
+        low, high, share = self.brief
+        kind = min(max((brevity - low) / (high - low), 0.0), 1.0)
+        if not kind:
+            return self
+        return replace(self, crowd=self.crowd * (1 - kind), expected=self.expected + kind * share * items)
 
     def log_odds(self, arm: str, ranked: Ranked, scores: NDArray[Any] | None = None) -> Floats:
         """Return the evidence of an arm's ``scores`` (default: the list's); of words by their share of a full match."""

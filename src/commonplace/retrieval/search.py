@@ -122,7 +122,8 @@ def search(store: Store, asked: Asked, evidence: Evidence, *, k: int, where: Fil
     ids, keys, arms = candidates(store, asked, k=k, where=where, ranking=ranking)
     if not len(keys):
         return []
-    fused = fuse(arms, ranking, evidence, store.size(where))
+    size = store.size(where)
+    fused = fuse(arms, ranking, evidence.of(asked.vectors.brevity, size), size)
     order = sorted(range(len(keys)), key=lambda i: (-fused.order[i], ids[i]))
     chosen = choose(store, keys[order], fused.order[order], k=k, ranking=ranking)
     return [_found(fused, order[at], int(keys[order[at]]), entry, copies) for at, entry, copies in chosen]

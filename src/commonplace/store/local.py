@@ -23,7 +23,19 @@ from commonplace.store.compression import Compression, compression_of, keep
 from commonplace.store.database import MARK, Database, abandoned, mark, marked, one_machine
 from commonplace.store.index import Index, Selection
 from commonplace.store.partition import FOLDER, Partition, Settings, blocks, check_space, now, stray, vectors_of
-from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum, seal
+from commonplace.store.schema import (
+    LEXICON,
+    SCHEMA,
+    SCHEMA_VERSION,
+    UPGRADES,
+    checksum,
+    facts_of,
+    fill,
+    metadata_of,
+    padded,
+    pairs,
+    seal,
+)
 from commonplace.store.segment import index_words, question_words
 from commonplace.store.snapshot import sums
 from commonplace.store.upkeep import Doctor, backup, restored
@@ -163,9 +175,11 @@ class LocalStore:
         with self._database.write() as database:
             database.create_function("checksum_of", -1, checksum, deterministic=True)
             database.create_function("checksum_of_vector", 1, _checksum_of_vector, deterministic=True)
+            database.create_function("metadata_of", 1, metadata_of, deterministic=True)
             for version in range(self._version(), SCHEMA_VERSION):
                 for statement in UPGRADES[version].strip().split(";\n"):
                     database.execute(statement.rstrip(";"))
+            fill(database)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             seal(database)
 
@@ -268,9 +282,13 @@ class LocalStore:
     @staticmethod
     def _put_document(database: sqlite3.Connection, document: Document) -> int:
         values = _document_row(document)
+        names = f"{_DOCUMENT.replace('d.', '')}, checksum"
         marks = ", ".join("?" * (len(values) + 1))
         row = (*values, checksum(*values))
-        return int(database.execute(f"INSERT INTO documents VALUES (NULL, {marks})", row).lastrowid or 0)
+        key = int(database.execute(f"INSERT INTO documents ({names}) VALUES ({marks})", row).lastrowid or 0)
+        facts = ((key, *fact) for fact in sorted(facts_of(values[5], values[10])))
+        database.executemany("INSERT INTO facts VALUES (?, ?, ?)", facts)
+        return key
 
     def note(self, documents: Sequence[Document]) -> None:
         """Update what is known of documents (stamp, status, error) and keep their items; new ones are put bare."""
@@ -478,9 +496,17 @@ class LocalStore:
             if value is not None:
                 database.execute("INSERT INTO meta VALUES (?, ?)", (f"setting:{name}", value))
 
-    def holds(self, item: str) -> bool:
-        """Return whether there is an item with this id."""
-        return bool(self._database.all("SELECT 1 FROM items WHERE id = ?", (item,)))
+    def item(self, id_: str) -> Item | None:
+        """Return the item with this id."""
+        keys = [key for (key,) in self._database.all("SELECT key FROM items WHERE id = ?", (id_,))]
+        return next((entry.item for entry in self.entries(keys).values()), None)
+
+    def items(self, document: str) -> list[Item]:
+        """Return the items of the document with this id, in reading order."""
+        question = "SELECT i.key FROM items i JOIN documents d ON i.document = d.key WHERE d.id = ? ORDER BY i.key"
+        keys = [key for (key,) in self._database.all(question, (document,))]
+        found = self.entries(keys)
+        return [found[key].item for key in keys if key in found]
 
     def label(self, text: str, image: str, item: str, good: bool) -> None:
         """Keep whether an item answers a question (words, path of a picture; empty where absent)."""
@@ -822,12 +848,14 @@ class _Gone:
     pictures: set[str] = field(default_factory=set)
 
 
-_DOCUMENT = "d.id, d.uri, d.path, d.media_type, d.content_hash, d.title, d.status, d.error, d.stamp, d.items"
+_DOCUMENT = (
+    "d.id, d.uri, d.path, d.media_type, d.content_hash, d.title, d.status, d.error, d.stamp, d.items, d.metadata"
+)
 
 
 def _document(row: Sequence[Any]) -> Document:
-    id_, uri, path, *rest = row
-    return Document(id_, uri, _from_sql(path), *rest)
+    id_, uri, path, kind, content, title, status, error, stamp, items, metadata = row
+    return Document(id_, uri, _from_sql(path), kind, content, title, status, error, stamp, items, pairs(metadata))
 
 
 def _document_row(document: Document) -> tuple[Any, ...]:
@@ -842,6 +870,7 @@ def _document_row(document: Document) -> tuple[Any, ...]:
         _printable(document.error),
         document.stamp,
         document.items,
+        json.dumps(document.metadata),
     )
 
 
@@ -872,6 +901,14 @@ def _condition(where: Filter) -> tuple[str, tuple[Any, ...]]:
         else:
             parts.append("instr(d.path || '/', ?) > 0")
             values.append(f"/{where.path.rstrip('/')}/")
+    fact = "EXISTS (SELECT 1 FROM facts f WHERE f.document = d.key AND f.key = ? AND"
+    for date, order in ((where.after, ">="), (where.before, "<")):
+        if date:
+            parts.append(f"{fact} f.value {order} ?)")
+            values += ["date", padded(date)]
+    for key, allowed in where.stated:
+        parts.append(f"{fact} ({' OR '.join(['f.value GLOB ?'] * len(allowed))}))")
+        values += [key, *(one.casefold().replace("[", "[[]") for one in allowed)]
     return " AND ".join(parts), tuple(_to_sql(value) if isinstance(value, str) else value for value in values)
 
 

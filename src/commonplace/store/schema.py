@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
-__all__ = ["LEXICON", "SCHEMA", "SCHEMA_VERSION", "UPGRADES", "checksum", "seal", "sealed"]
+__all__ = [
+    "LEXICON",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "UPGRADES",
+    "checksum",
+    "facts_of",
+    "fill",
+    "metadata_of",
+    "padded",
+    "pairs",
+    "seal",
+    "sealed",
+    "unlike",
+]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, uri TEXT NOT NULL, path TEXT NOT NULL,
     media_type TEXT NOT NULL, content_hash TEXT NOT NULL, title TEXT, status TEXT NOT NULL, error TEXT,
-    stamp TEXT NOT NULL, items INTEGER NOT NULL, checksum INTEGER NOT NULL);
+    stamp TEXT NOT NULL, items INTEGER NOT NULL, metadata TEXT NOT NULL DEFAULT '[]', checksum INTEGER NOT NULL);
 CREATE TABLE items (
     key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,  -- never used again: a search may hold it
     document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
@@ -44,7 +62,12 @@ CREATE TABLE beside_vectors (
     partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (partition, view));
 """
-SCHEMA += BESIDE
+FACTS = """
+CREATE TABLE facts (  -- metadata and title as filters ask for them: made of the documents, and can be made anew
+    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE, key TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (document, key, value)) WITHOUT ROWID;
+"""
+SCHEMA += BESIDE + FACTS
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
 """Full text over words that :func:`commonplace.store.segment.index_words` made; the text itself stands in items."""
@@ -73,13 +96,66 @@ ALTER TABLE views ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE views SET checksum = checksum_of(item, partition, view);
 """
     + BESIDE.lstrip(),
+    3: """
+ALTER TABLE documents ADD COLUMN metadata TEXT NOT NULL DEFAULT '[]';
+UPDATE documents SET metadata = metadata_of(stamp), checksum = CASE checksum  -- a damaged row stays one
+    WHEN checksum_of(id, uri, path, media_type, content_hash, title, status, error, stamp, items)
+    THEN checksum_of(id, uri, path, media_type, content_hash, title, status, error, stamp, items, metadata_of(stamp))
+    ELSE checksum END;
+"""
+    + FACTS.lstrip(),
 }
-"""What makes a collection of each older schema one of the next."""
+"""What makes a collection of each older schema one of the next; :func:`fill` then fills the facts."""
 
 
 def checksum(*values: Any) -> int:
     """Return the CRC of the values of a row, text, bytes, numbers and None, as SQLite gives them back."""
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def pairs(metadata: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that a row holds; none where that is damaged: its checksum tells."""
+    with suppress(ValueError, TypeError):
+        return tuple((str(key), str(value)) for key, value in json.loads(metadata))
+    return ()
+
+
+def metadata_of(stamp: str) -> str:
+    """Return what a document of the third schema is known by without reading it again: its file's own date."""
+    with suppress(ValueError, TypeError, LookupError, OverflowError, OSError):
+        date = datetime.fromtimestamp(json.loads(stamp)[0][2] // 1_000_000_000).isoformat()
+        return json.dumps([["date", date], ["dated", "file"]])
+    return "[]"
+
+
+def padded(date: str) -> str:
+    """Return the first second of a date, ISO 8601 or a beginning of it, so that dates compare as texts."""
+    return date + "0001-01-01T00:00:00"[len(date) :]
+
+
+def facts_of(title: str | None, metadata: str) -> set[tuple[str, str]]:
+    """Return the keys and values by which filters find a document, letters folded."""
+    stated = [*pairs(metadata), *([("title", title)] if title else [])]
+    return {(key, padded(value) if key == "date" else value.casefold()) for key, value in stated}
+
+
+def fill(database: sqlite3.Connection) -> None:
+    """Make all facts anew from the documents."""
+    database.execute("DELETE FROM facts")
+    rows = database.execute("SELECT key, title, metadata FROM documents").fetchall()
+    facts = ((key, *fact) for key, title, metadata in rows for fact in sorted(facts_of(title, metadata)))
+    database.executemany("INSERT INTO facts VALUES (?, ?, ?)", facts)
+
+
+def unlike(database: sqlite3.Connection) -> Iterator[int]:
+    """Yield the keys of documents whose facts are not what their rows say."""
+    held: dict[int, set[tuple[str, str]]] = {}
+    for document, key, value in database.execute("SELECT document, key, value FROM facts"):
+        held.setdefault(document, set()).add((key, value))
+    for document, title, metadata in database.execute("SELECT key, title, metadata FROM documents"):
+        if held.pop(document, set()) != facts_of(title, metadata):
+            yield document
+    yield from held
 
 
 def sealed(database: sqlite3.Connection) -> bool:

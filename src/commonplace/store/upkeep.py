@@ -17,7 +17,7 @@ from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Fault
 from commonplace.store.database import Database
 from commonplace.store.partition import FOLDER, Settings, vectors_of
-from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, seal, sealed
+from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, seal, sealed, unlike
 from commonplace.store.segment import index_words
 from commonplace.store.snapshot import Damaged, Snapshot
 from commonplace.types import text_view
@@ -120,8 +120,8 @@ class Doctor:
     def _documents(self, database: sqlite3.Connection) -> None:
         bad = []
         question = (
-            "SELECT key, checksum, id, uri, path, media_type, content_hash, title, status, error, stamp, items "
-            "FROM documents"
+            "SELECT key, checksum, id, uri, path, media_type, content_hash, title, status, error, stamp, items, "
+            "metadata FROM documents"
         )
         for key, expected, *values in database.execute(question):
             if checksum(*values) != expected:
@@ -132,6 +132,14 @@ class Doctor:
             len(bad),
             f"`commonplace remove` them by id and {ADD_AGAIN}; or {FROM_BACKUP}",
         )
+        different = len(list(unlike(database)))
+        remedy = "made anew" if self._repair else "run `commonplace doctor --repair`: they are made anew"
+        self._found(
+            "documents that filters do not find by what they say of themselves", different, remedy, repaired=True
+        )
+        if self._repair and different:
+            fill(database)
+            database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
 
     def _items(self, database: sqlite3.Connection) -> None:
         bad, owners = 0, set()
@@ -319,7 +327,7 @@ class Doctor:
         """Take the stamps off documents, so that the next ``add`` reads them again."""
         if not self._repair:
             return
-        columns = "id, uri, path, media_type, content_hash, title, status, error, stamp, items"
+        columns = "id, uri, path, media_type, content_hash, title, status, error, stamp, items, metadata"
         for key in documents:
             row = database.execute(f"SELECT checksum, {columns} FROM documents WHERE key = ?", (key,)).fetchone()
             if row is None or checksum(*row[1:]) != row[0]:

@@ -180,7 +180,10 @@ def _write(
     owner = np.searchsorted(dev, pairs.owner[of_dev])
     of_texts, of_pictures = bank(asked[of_train]), bank(shown[train])
     np.savez(made / "bank.npz", image=of_texts.astype(np.float16), text=of_pictures.astype(np.float16))
-    spec["bias"] = hubness(asked[of_dev], shown[dev], owner, of_texts, of_pictures)
+    spec |= {name: found[name] for name in ("brevity",) if name in found}
+    save(made, seal(made, spec))
+    questions, _ = Bundle(made).without_brevity(asked[of_dev])
+    spec["bias"] = hubness(questions, shown[dev], owner, of_texts, of_pictures)
     save(made, seal(made, spec))
     bundle = Bundle(made)
     read = text_vectors(
@@ -188,7 +191,7 @@ def _write(
     )
     less, text_less = bundle.hubness("image", shown[dev]), bundle.hubness("text", read)
     assert less is not None and text_less is not None
-    background, chances, curves = evidence(asked[of_dev], read, shown[dev], owner, less, text_less)
+    background, chances, curves = evidence(questions, read, shown[dev], owner, less, text_less)
     learned = found["evidence"]
     spec["background"] = found["background"] | background
     spec["evidence"] = {**learned, "chance": chances, "curves": learned["curves"] | curves}

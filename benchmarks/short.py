@@ -1,0 +1,113 @@
+"""Questions of one or two words in a messy folder: photographs, passages and hundreds of headings of a few words.
+
+Test photographs (a photograph shows a thing where two of its five captions name it), the odd paragraphs of XQuAD-en, the
+headings of a manual, and words that stand alone in anybody's files. Directions and shares were chosen on dev photographs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from common import data, flickr8k, keep, machine, table
+from commonplace.encoders import Bundle
+from commonplace.retrieval import Evidence, Ranking
+from commonplace.space import Space
+from trust import OBJECTS
+from worlds import Outcome, calibration_error, flickr_pairs, ndcgs, outcomes, picture, world
+
+PAIRS = (
+    "black dog", "brown dog", "white dog", "little girl", "young boy", "old man", "red shirt", "blue shirt",
+    "yellow jacket", "red car", "snowy mountain", "soccer ball", "baseball player", "tennis ball", "swimming pool",
+)  # fmt: skip
+ALONE = (
+    "Cover", "Test", "Contents", "Index", "Notes", "Draft", "Home", "Contact us", "Summary", "Introduction", "Page 1",
+    "Table 2", "Untitled", "Annex A", "Figure 3", "Agenda", "Minutes", "Invoice", "Total", "Date", "Name", "Signature",
+    "Overview", "Results", "Appendix", "Title", "Click here", "Next steps", "Team", "Thank you", "Questions?", "Sheet1",
+    "TODO", "Copyright", "Status", "Priority", "Owner", "Comments", "Yes", "No", "Key", "Value", "Description",
+    "Example", "Usage", "Settings", "Help", "About", "Details", "Glossary",
+)  # fmt: skip
+ELSEWHERE = (
+    "insulin", "mortgage", "photosynthesis", "algebra", "vaccine", "copyright", "symphony", "inflation", "theology",
+    "enzyme", "grammar", "lawsuit", "quarterly revenue", "tax return", "blood pressure", "prime numbers",
+)  # fmt: skip
+
+
+def main() -> None:
+    bundle = Bundle()
+    plain = Bundle()
+    plain.spec.pop("brevity", None)
+    evidence = Evidence.from_bundle(bundle.spec)
+    ways = {
+        "words as they are": (Space(plain), replace(evidence, brief=(0.99, 1.0, 0.0))),
+        "less what is short": (Space(bundle), replace(evidence, brief=(0.99, 1.0, 0.0))),
+        "and as a kind of thing (default)": (Space(bundle), evidence),
+    }
+    (photographs,) = flickr_pairs(bundle, "test")
+    told = [[set(re.findall(r"[a-z]+", text.lower())) for text in texts] for texts in flickr8k("test").values()]
+
+    def shown(words: str, times: int) -> dict[str, float]:
+        return {f"p{i}": 1.0 for i, own in enumerate(told) if sum(set(words.split()) <= t for t in own) >= times}
+
+    paragraphs = [p for a in json.loads((data("xquad") / "xquad.en.json").read_text())["data"] for p in a["paragraphs"]]
+    odd = {i: p for i, p in enumerate(paragraphs) if i % 2}
+    headings = sorted(
+        {
+            line.strip("# `*")
+            for file in data("docs_wsl").rglob("*.md")
+            for line in re.findall(r"^#+ .*$", file.read_text(errors="ignore"), flags=re.M)
+        }
+    )
+    texts = {f"t{i}": p["context"] for i, p in odd.items()} | {f"h{i}": t for i, t in enumerate((*headings, *ALONE))}
+    rows = bundle.text.encode(list(texts.values()))
+    photos = [(f"p{i}", None, None, picture(photographs.pictures, i)) for i in range(len(told))]
+    folder = [*photos, *((name, text, row, None) for (name, text), row in zip(texts.items(), rows, strict=True))]
+    asked = [(qa["question"], {f"t{i}": 1.0}) for i, p in odd.items() for qa in p["qas"]]
+    kinds = [
+        ("one word", [(word, shown(word, 2)) for word in OBJECTS], "p"),
+        ("two words", [(words, shown(words, 1)) for words in PAIRS], "p"),
+        ("a caption", [(text, {f"p{i}": 1.0}) for i, text in enumerate(photographs.asked)], "p"),
+        ("a question", asked, "t"),
+        ("short, not in the folder", [(words, {}) for words in ELSEWHERE], ""),
+    ]
+    lines, values = [], []
+    for kind, questions, modality in kinds:
+        vectors = bundle.text.encode([words for words, _ in questions], "query")
+        given = [(words, row, None) for (words, _), row in zip(questions, vectors, strict=True)]
+        gains = [gain for _, gain in questions]
+        for name, (space, known) in ways.items():
+            with world(space, folder, given, gains) as here:
+                found: list[Outcome] = outcomes(here, known, {"": Ranking()})[""]
+            first = np.mean([one.ids[0].startswith(modality) for one in found])
+            said = np.mean([c for one in found for c in one.confidences])
+            true = np.mean([i in g for one, g in zip(found, gains, strict=True) for i in one.ids])
+            best = np.median([one.confidences[0] for one in found])
+            value = {
+                "ndcg": float(ndcgs(found, gains).mean()), "first": float(first), "confidence": float(said),
+                "relevant": float(true), "error": calibration_error(found, gains), "best": float(best),
+            }  # fmt: skip
+            values.append({"questions": kind, "way": name, **value})
+            judged = [f"{value['ndcg']:.1f}", f"{100 * first:.0f}%"] if modality else ["-", "-"]
+            lines.append([kind, name, *judged, f"{said:.3f}",
+                          f"{true:.3f}", f"{value['error']:.3f}", f"{best:.2f}"])  # fmt: skip
+    text = "\n\n".join(
+        [
+            f"Measured on {machine()}: {len(photos)} photographs, {len(odd)} passages, {len(headings) + len(ALONE)} "
+            "headings and lone words; the default ranking.",
+            table(
+                ["question", "asked", "nDCG@10", "first hit of the right kind", "mean confidence of ten",
+                 "share relevant", "calibration error", "best hit, median"],
+                lines,
+            ),
+            "Captions name what a photograph shows only now and then: of a thing in the picture that none of two captions "
+            "names, the table says that it is not there.",
+        ]
+    )  # fmt: skip
+    keep("short", text, values)
+
+
+if __name__ == "__main__":
+    main()

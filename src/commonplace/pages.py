@@ -1,0 +1,140 @@
+"""The page that a citation leads to, as a picture with the cited box drawn."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.errors import CommonplaceError, ReadError
+from commonplace.readers import ReadOptions
+from commonplace.store import LocalStore
+from commonplace.types import Box, Item
+
+__all__ = ["PageView", "page_view"]
+
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_INK = (214, 39, 40)
+_CLEAR = 0.004  # of the longer side, between the line and what is cited
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """A page or picture as RGB pixels (height, width, 3), a line around ``box`` (fractions of it; None: all of it).
+
+    ``note`` says why it is not drawn from the file, where it is not.
+    """
+
+    pixels: NDArray[np.uint8]
+    box: Box | None = None
+    note: str | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Save as PNG, or as the ending says; return the path. Raises CommonplaceError where that cannot be."""
+        from PIL import Image
+
+        place = Path(path)
+        try:
+            Image.fromarray(self.pixels).save(place, None if place.suffix else "PNG")
+        except (OSError, ValueError) as problem:
+            why = getattr(problem, "strerror", None) or "no ending of a picture file: use .png"
+            raise CommonplaceError(f"the picture {place} cannot be written ({why}): choose another place") from None
+        return place
+
+
+def page_view(item: Item, store: LocalStore, options: ReadOptions, side: int) -> PageView:
+    """Return the page or picture that ``item`` stands on; see :meth:`commonplace.Collection.page`."""
+    from commonplace.ingest import draw_page
+
+    document, span = item.document, item.span
+    is_picture = document.media_type.startswith("image/")
+    why = "only pages of PDF files and pictures can be drawn"
+    if span.member is not None:
+        why = f"it stands in {span.member}, inside of the file"
+    elif is_picture or (document.media_type == "application/pdf" and span.page is not None):
+        why = "its file is gone"
+        for path in _paths(item, store):
+            try:
+                pixels, content = draw_page(path, None if is_picture else span.page, side, options)
+            except ReadError as problem:
+                why = f"its file cannot be drawn: {problem}"
+                continue
+            if content == document.content_hash:
+                return PageView(_framed(pixels, span.box), _part(span.box))
+            why = "its file has changed since: add it again"
+    for jpeg, box in _kept(item, store):
+        pixels = _decoded(jpeg)
+        return PageView(_framed(pixels, box), _part(box), f"the picture that the collection keeps: {why}")
+    raise ReadError(f"{document.path}: {why}, and the collection keeps no picture of it")
+
+
+def _paths(item: Item, store: LocalStore) -> Iterator[Path]:
+    """Yield where the document's file is now: at its own place, or known by another name."""
+    same = store.with_content(item.document.content_hash) if item.document.content_hash else []
+    for path in dict.fromkeys([item.document.path, *(one.path for one in same)]):
+        if os.path.exists(path):
+            yield Path(path)
+
+
+def _kept(item: Item, store: LocalStore) -> Iterator[tuple[bytes, Box | None]]:
+    """Yield the stored pictures that show the item, the closest first, with its box in them."""
+    box = item.span.box
+    around = [item] if item.picture else []
+    around += [
+        one
+        for one in store.items(item.document.id)
+        if one.picture and (one.span.page, one.span.member) == (item.span.page, item.span.member) and one != item
+    ]
+    for one in around:
+        whole = one.span.box or _WHOLE
+        inside = None if one == item else _relative(box, whole) if box else None
+        jpeg = store.thumbnail(one.picture or "") if one == item or inside else None
+        if jpeg is not None:
+            yield jpeg, inside
+
+
+def _relative(box: Box, whole: Box) -> Box | None:
+    """Return ``box`` in fractions of the box ``whole`` that holds it; None where it does not."""
+    near = 0.005
+    if box[0] < whole[0] - near or box[1] < whole[1] - near or box[2] > whole[2] + near or box[3] > whole[3] + near:
+        return None
+    width, height = whole[2] - whole[0], whole[3] - whole[1]
+    if min(width, height) <= 0:
+        return None
+    edges = [
+        min(1.0, max(0.0, (edge - start) / size))
+        for edge, start, size in zip(box, whole[:2] * 2, (width, height) * 2, strict=True)
+    ]
+    return edges[0], edges[1], edges[2], edges[3]
+
+
+def _part(box: Box | None) -> Box | None:
+    return None if box == _WHOLE else box
+
+
+def _decoded(jpeg: bytes) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+
+
+def _framed(pixels: NDArray[np.uint8], box: Box | None) -> NDArray[np.uint8]:
+    """Return the pixels with a line around ``box``, just outside of it."""
+    if _part(box) is None:
+        return pixels
+    from PIL import Image, ImageDraw
+
+    assert box is not None
+    height, width = pixels.shape[:2]
+    line = max(2, round(max(height, width) / 400))
+    clear = max(2, round(_CLEAR * max(height, width))) + line
+    image = Image.fromarray(pixels)
+    left, top = max(0, round(box[0] * width) - clear), max(0, round(box[1] * height) - clear)
+    right, bottom = min(width - 1, round(box[2] * width) + clear), min(height - 1, round(box[3] * height) + clear)
+    ImageDraw.Draw(image).rectangle((left, top, max(left, right), max(top, bottom)), outline=_INK, width=line)
+    return np.asarray(image)

@@ -1,0 +1,209 @@
+"""What is quoted without a language model: which sentences, which listings, which pictures; and when nothing is."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import commonplace as cp
+from commonplace.cli.answers import render
+from commonplace.generation.extractive import fitting
+from commonplace.generation.sentences import quotable
+from commonplace.retrieval import Evidence
+from commonplace.types import ArmScore, Document, Hit, Item, Span
+
+CHINESE = {
+    "泵.txt": "北边的水泵需要蓝色的密封圈，工作压力为9巴。南边的水泵工作压力为6巴。两台水泵都不能空转。",
+    "磨坊.txt": "罗本·哈罗于1893年建造了这座磨坊。哈丽特·洛于1921年5月4日以1200英镑将其卖出。",
+    "花园.txt": "花园里有十四棵苹果树。所有的苹果树都是1950年以后种下的。池塘里养着红色的鲤鱼。",
+    "博物馆.txt": "博物馆每天上午九点开门，星期一闭馆。成人门票的价格是八元，儿童免费入场。",
+    "图书馆.txt": "图书馆的读者每次最多可以借阅五本书，借期为三十天。逾期归还的读者需要缴纳罚款。",
+}
+ASKED = [
+    ("磨坊是谁建造的？", "罗本"),
+    ("磨坊卖了多少钱？", "1200英镑"),
+    ("花园里有多少棵苹果树？", "十四棵"),
+    ("北边的水泵需要什么密封圈？", "蓝色"),
+    ("博物馆几点开门？", "九点"),
+    ("读者最多可以借阅几本书？", "五本"),
+]
+ELSEWHERE = [
+    "红烧肉怎么做才不腻？",
+    "手机充电很慢怎么办？",
+    "如何办理护照？",
+    "孩子发烧到多少度要去医院？",
+    "火车票怎么退？",
+]
+
+
+def item(
+    text: str, *, kind: str = "text/plain", title: str | None = None, start: int = 0, page: int | None = None
+) -> Item:
+    document = Document("d", "file:///d", "/d", kind)
+    return Item("i", document, "text", Span(start, start + len(text), page=page), text, title)
+
+
+def quoted(one: Item, **how: bool) -> list[str]:
+    return [sentence.text for sentence in quotable(0, one, **how)]
+
+
+@pytest.fixture(scope="module", params=[1, 5])
+def chinese(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[cp.Collection, int]:
+    """A collection of one text, or of five: in the one, no word is rarer than another."""
+    folder = tmp_path_factory.mktemp("zh")
+    for name, text in list(CHINESE.items())[: request.param]:
+        (folder / name).write_text(text, encoding="utf-8")
+    kb = cp.open(folder / "kb")
+    kb.add(folder, progress=False)
+    return kb, request.param
+
+
+def test_chinese_is_answered_by_its_words_alone(chinese: tuple[cp.Collection, int]) -> None:
+    kb, count = chinese
+    held = "".join(list(CHINESE.values())[:count])
+    for question, answer in ASKED:
+        found = kb.ask(question)
+        text = "".join(block.text for block in found.blocks)
+        assert (answer in text) is (answer in held), (question, text)
+        assert all(block.support == "supported" for block in found.blocks)
+
+
+def test_chinese_questions_about_something_else_are_not_answered(chinese: tuple[cp.Collection, int]) -> None:
+    assert [question for question in ELSEWHERE if not chinese[0].ask(question).abstained] == []
+
+
+BIBLIOGRAPHY = """[1] Harrow, R. Mills of the north. Mill Press, 1893.
+[2] Lowe, H. and Short, K. On the sale of mills. Journal of Trade 12, pp. 14-19, 1921.
+[3] Short, K. Pumps. doi:10.1000/182"""
+
+
+def test_bibliographies_are_quoted_only_where_they_are_asked_for() -> None:
+    for text, title in (
+        (BIBLIOGRAPHY, None),
+        ("Harrow 1893, Mills of the north.", "Report > References"),
+        ("罗本，磨坊。", "参考文献"),
+    ):
+        assert quoted(item(text, title=title)) == [] != quoted(item(text, title=title), references=True)
+    prose = "The mill was built in 1893. Lowe, H. Mills and their sale. Journal 12, 1921, pp. 14-19. It was sold."
+    assert "1921" not in " ".join(quoted(item(prose))) and "The mill was built in 1893." in quoted(item(prose))
+    kept = "President J. F. Kennedy spoke in 1963. See the note on page 12, or J. Smith."
+    assert " ".join(quoted(item(kept))) == kept
+
+
+def test_headings_and_heads_of_tables_are_not_quoted() -> None:
+    text = "## Weights\n\nBolts are weighed dry.\n\n| part | weight |\n|---|---|\n| bolt M6 | 12 g |\n"
+    assert quoted(item(text, kind="text/markdown")) == ["Bolts are weighed dry.", "bolt M6; 12 g"]
+    assert quoted(item("Weights\n\nBolts are dry.", title="Parts > Weights")) == ["Bolts are dry."]
+    table = "| part | weight |\n| --- | --- |\n| nut M5 | 3 g |"  # as sheets, web pages and PDFs are read
+    assert quoted(item(table, kind="text/html")) == ["nut M5; 3 g"]
+
+
+def test_what_the_edge_of_a_passage_cut_off_is_not_quoted() -> None:
+    text = "which is why it was sold. The mill stands. The pump that feeds the mill from the old"
+    assert quoted(item(text, page=3, start=0)) == ["The mill stands."]
+    assert quoted(item("which is why it was sold. It stands.", start=900)) == ["It stands."]
+    notes = "the seal is blue. the pump that feeds the mill is in the old shed"
+    assert " ".join(quoted(item(notes))) == notes  # a whole file without capitals and full stops
+    listed = "- change the oil of the pump every two years"
+    assert quoted(item(listed, kind="text/markdown", page=2)) == [listed[2:]]
+
+
+MANUAL = """# Miller
+
+Miller grinds what it is given, and tells the weight.
+
+## Install
+
+To install Miller on your machine, run:
+
+```sh
+pip install miller
+\tmiller --check | tee `date`
+```
+
+Then restart the machine.
+
+## Update
+
+```sh
+miller update --all
+```
+"""
+
+
+def test_a_question_how_is_answered_with_the_listing(tmp_path: Path) -> None:
+    (tmp_path / "manual.md").write_text(MANUAL, encoding="utf-8")
+    code = "pip install miller\n\tmiller --check | tee `date`"
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "manual.md", progress=False)
+        answer = kb.ask("How do I install Miller?")
+        lead, block = answer.blocks[:2]
+        assert lead.text.endswith("run:") and block.kind == "code" and block.text == code
+        assert block.support == "supported" and answer.confidence > 0
+        cited = answer.citation(block.citations[0])
+        assert cited.quote == MANUAL[cited.span.start : cited.span.end] and code in (cited.quote or "")
+        shown = code.replace("\t", "    ")
+        assert f"\n```\n{shown}\n```\n[2]" in answer.markdown()
+        page = unescape(answer.html())
+        assert f'<pre class="supported"><code>{shown}</code></pre>' in page
+        assert "\n    pip install miller\n        miller --check | tee `date`\n[2]\n" in render(answer)
+        assert [block.text for block in kb.ask("how to update Miller?").blocks if block.kind == "code"] == [
+            "miller update --all"
+        ]
+        assert all(block.kind == "text" for block in kb.ask("What does Miller tell?").blocks)
+
+
+def test_listings_go_with_the_sentence_beside_them_and_long_ones_stay_out() -> None:
+    after = item("```\nmiller run\n```\n\nThis starts it.", kind="text/markdown")
+    (one,) = quotable(0, after, listings=True)
+    assert one.text == "This starts it." and one.listing == (0, 18)
+    long = "Run this:\n\n```\n" + "miller run\n" * 50 + "```\n"
+    assert quotable(0, item(long, kind="text/markdown"), listings=True) == []
+    indented = "1. Run it:\n\n   ~~~ sh\n   miller run\n     --all\n   ~~~\n"
+    (one,) = quotable(0, item(indented, kind="text/markdown"), listings=True)
+    assert one.text == "Run it:" and one.listing is not None
+
+
+def test_code_cannot_leave_its_block() -> None:
+    document = Document("d", "file:///d", "/d.md", "text/markdown")
+    one = Hit(Item("i", document, "text", Span(0, 9), "x"), 0.5, (), confidence=0.5)
+    evil = "```\n<script>alert(1)</script>\x1b[31m\n````\n![x](y)"
+    answer = cp.Answer("q", (cp.Block("code", evil, (1,), "supported"),), (cp.Citation(1, one, "x", Span()),), (one,))
+    (fence,) = set(re.findall(r"^`{5,}$", answer.markdown(), re.M))
+    inside = answer.markdown().split(fence)[1]
+    assert "![x](y)" in inside and "\x1b" not in answer.markdown()
+    assert "<script" not in answer.html() and "\x1b" not in answer.html() and "\x1b" not in render(answer)
+
+
+def picture(number: int, near: float, evidence: Evidence) -> Hit:
+    """Return a picture whose pixels are as near to the question as that."""
+    cosines = np.linspace(-1, 1, 4001, dtype=np.float32)
+    cosine = float(cosines[np.abs(evidence.nearness("text->image", cosines) - near).argmin()])
+    document = Document(f"d{number}", f"file:///{number}", f"/{number}.png", "image/png")
+    one = Item(f"i{number}", document, "image", Span(), picture=f"p{number}")
+    return Hit(one, 0.1, (ArmScore("text->image", cosine, 1, 1.0, 0.5),), document.path, confidence=0.1)
+
+
+def test_pictures_need_less_where_nothing_else_was_found(evidence: Evidence) -> None:
+    pictures = [
+        picture(0, 0.6, evidence),
+        picture(1, 0.45, evidence),
+        picture(2, 0.35, evidence),
+        picture(3, 0.1, evidence),
+    ]
+    assert fitting(evidence, "a dog", pictures) == (0, 1)
+    assert fitting(evidence, "a dog", pictures, show=True) == (0, 1, 2)
+    passage = Hit(item("The dog barks."), 0.5, (), confidence=0.5)
+    assert fitting(evidence, "a dog", [*pictures, passage]) == (0,)
+
+
+def test_a_chinese_caption_is_found_by_its_words(evidence: Evidence) -> None:
+    document = Document("d", "file:///d", "/d.png", "image/png")
+    one = Item("i", document, "image", Span(), "一只狗在沙滩上奔跑", picture="p")
+    shown = Hit(one, 0.4, (ArmScore("lexical", 1.0, 1, 1.0, 1.0),), "/d.png", confidence=0.4)
+    assert fitting(evidence, "狗", [shown], show=True) == (0,)
+    assert fitting(evidence, "电子表格", [shown], show=True) == ()

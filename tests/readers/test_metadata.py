@@ -1,0 +1,263 @@
+"""What files say of themselves is read from each format, and nothing that is no date, place or word gets in."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from datetime import datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
+
+from commonplace.readers import ReadOptions, read
+from commonplace.readers.metadata import date_of, described, place_of
+from tests.readers.make import Page, encoded, pdf, photo
+from tests.readers.make_office import docx, epub, odt, packed, paragraph, pptx, shape, xlsx
+
+CHANGED = 1_600_000_000
+FILE = {"date": [datetime.fromtimestamp(CHANGED).isoformat()], "dated": ["file"]}
+Stated = Callable[[str, bytes | str], dict[str, list[str]]]
+
+
+@pytest.fixture
+def stated(tmp_path: Path, options: ReadOptions) -> Stated:
+    def made(name: str, content: bytes | str) -> dict[str, list[str]]:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.utime(path, (CHANGED, CHANGED))
+        document = read(path, options).document
+        return {**document.stated(), **({"title": [document.title]} if document.title else {})}
+
+    return made
+
+
+def taken(date: object, made: str, language: str) -> dict[str, list[str]]:
+    """Return what the examples say of themselves."""
+    return {"author": ["Ann Lee", "Bo Ek"], "language": [language], made: [str(date)], "date": [str(date)],
+            "dated": [made]}  # fmt: skip
+
+
+def test_pdf(stated: Stated) -> None:
+    page = Page(lines=[(50, 700, 12, "The seal of the pump is blue.")])
+    info = "/Author (Ann Lee; Bo Ek) /Keywords (seal, pump) /CreationDate (D:20240531093000+02'00') /ModDate (D:2025)"
+    found = stated("a.pdf", pdf(page, title="Pumps", info=info, catalog="/Lang (de-at)"))
+    assert found == {
+        **taken("2024-05-31T09:30:00", "created", "de-AT"),
+        "keyword": ["seal", "pump"],
+        "modified": ["2025"],
+        "title": ["Pumps"],
+    }
+    assert stated("b.pdf", pdf(page)) == FILE
+
+
+def parts_of(content: bytes) -> dict[str, str | bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        return {name: package.read(name) for name in package.namelist()}
+
+
+CORE = """<cp><title>Pumps</title><creator>Ann Lee; Bo Ek</creator><language>en-us</language>
+<keywords>seal, pump</keywords><created>2024-05-31T09:30:00Z</created>
+<modified>2024-06-01T00:00:00.123Z</modified></cp>"""
+
+
+@pytest.mark.parametrize("kind", ["docx", "pptx", "xlsx"])
+def test_office_files(stated: Stated, kind: str) -> None:
+    made = {
+        "docx": docx(paragraph("Words.")),
+        "pptx": pptx((shape("Words"), "")),
+        "xlsx": xlsx(One=[["a", "b"], [1, 2]]),
+    }
+    parts = parts_of(made[kind])
+    assert stated(f"a.{kind}", packed({**parts, "docProps/core.xml": CORE})) == {
+        **taken("2024-05-31T09:30:00", "created", "en-US"),
+        "keyword": ["seal", "pump"],
+        "modified": ["2024-06-01T00:00:00"],
+        "title": ["Pumps"],
+    }
+
+
+def test_open_documents_and_books(stated: Stated) -> None:
+    meta = "<m><title>Pumps</title><initial-creator>Ann Lee; Bo Ek</initial-creator><creation-date>2024-05-31T09:30:00"
+    meta += "</creation-date><date>2025-01-01</date><language>de</language><keyword>seal</keyword></m>"
+    text = odt("<text:p>Words.</text:p>")
+    parts = parts_of(text)
+    assert stated("a.odt", packed({**parts, "meta.xml": meta})) == {
+        **taken("2024-05-31T09:30:00", "created", "de"),
+        "modified": ["2025-01-01"],
+        "keyword": ["seal"],
+        "title": ["Pumps"],
+    }
+    parts = parts_of(epub("<html><body><p>Words of a chapter.</p></body></html>"))
+    book = str(parts["OPS/book.opf"], "utf-8").replace(  # type: ignore[arg-type]
+        "</metadata>",
+        "<creator>Ann Lee</creator><creator>Bo Ek</creator><language>fr</language><date>1865</date>"
+        '<subject>seals</subject><meta property="dcterms:modified">2024-05-31T00:00:00Z</meta></metadata>',
+    )
+    assert stated("a.epub", packed({**parts, "OPS/book.opf": book})) == {
+        **taken("1865", "created", "fr"),
+        "modified": ["2024-05-31T00:00:00"],
+        "keyword": ["seals"],
+        "title": ["The book"],
+    }
+
+
+def test_web_pages_and_markdown(stated: Stated) -> None:
+    page = """<html lang="en-gb"><head><title>Pumps</title><meta name="author" content="Ann Lee">
+    <meta property="article:author" content="Bo Ek"><meta property="article:author" content="https://x/bo">
+    <meta name="Keywords" content="seal, pump">
+    <meta property="article:published_time" content="2024-05-31T09:30:00+02:00">
+    </head><body><p>The seal of the pump is blue.</p></body></html>"""
+    expected = {**taken("2024-05-31T09:30:00", "created", "en-GB"), "keyword": ["seal", "pump"], "title": ["Pumps"]}
+    assert stated("a.html", page) == expected
+    front = """---
+title: "Pumps"
+authors:
+  - Ann Lee
+  - 'Bo Ek'
+date: 2024-05-31 09:30
+tags: [seal, "pump"]
+lang: en-GB
+draft: true
+---
+The seal of the pump is blue.
+"""
+    assert stated("a.md", front) == expected
+    notebook = {
+        "metadata": {"authors": [{"name": "Ann Lee"}]},
+        "cells": [{"cell_type": "markdown", "source": "# Pumps"}],
+    }
+    assert stated("a.ipynb", json.dumps(notebook)) == {"author": ["Ann Lee"], "title": ["Pumps"], **FILE}
+
+
+def test_rich_text(stated: Stated) -> None:
+    text = r"{\rtf1{\info{\title Pumps}{\author Ann Lee}{\creatim\yr2024\mo5\dy31\hr9\min30}}The seal is blue.\par}"
+    found = {"author": ["Ann Lee"], "created": ["2024-05-31T09:30:00"], "title": ["Pumps"]}
+    assert stated("a.rtf", text) == {**found, "date": ["2024-05-31T09:30:00"], "dated": ["created"]}
+
+
+def test_mail_is_dated_by_the_clock_of_its_sender(stated: Stated) -> None:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Cc"] = "Ann Lee <ann@x.org>", "Bo Ek <bo@x.org>, c@x.org", "d@x.org"
+    mail["Subject"], mail["Date"] = "Pumps", "Fri, 31 May 2024 23:30:00 -0700"
+    mail.set_content("The seal is blue.")
+    when = "2024-05-31T23:30:00"
+    assert stated("a.eml", mail.as_bytes()) == {
+        "author": ["Ann Lee <ann@x.org>"],
+        "from": ["Ann Lee <ann@x.org>"],
+        "to": ["Bo Ek <bo@x.org>", "c@x.org", "d@x.org"],
+        "created": [when],
+        "date": [when],
+        "dated": ["created"],
+        "title": ["Pumps"],
+    }
+
+
+def exif(**tags: Any) -> bytes:
+    """Return a JPEG with EXIF: when (of taking), changed, make, model, artist, gps (a directory)."""
+    notes = Image.Exif()
+    for name, tag in (("changed", 0x0132), ("make", 0x010F), ("model", 0x0110), ("artist", 0x013B)):
+        if name in tags:
+            notes[tag] = tags[name]
+    if "when" in tags:
+        notes.get_ifd(0x8769)[0x9003] = tags["when"]
+    notes.get_ifd(0x8825).update(tags.get("gps", {}))
+    return encoded(photo(), "JPEG", exif=notes)
+
+
+def test_photographs_say_when_where_and_with_what(stated: Stated) -> None:
+    south = {1: "S", 2: (33.0, 51.0, 24.48), 3: "E", 4: (151.0, 12.0, 54.0)}
+    tags = {"make": "Canon", "model": "Canon EOS 5D", "artist": "Ann Lee\0", "changed": "2025:01:02 03:04:05"}
+    assert stated("a.jpg", exif(when="2024:05:31 09:30:00", gps=south, **tags)) == {
+        "author": ["Ann Lee"],
+        "camera": ["Canon EOS 5D"],
+        "created": ["2024-05-31T09:30:00"],
+        "modified": ["2025-01-02T03:04:05"],
+        "place": ["-33.85680, 151.21500"],
+        "date": ["2024-05-31T09:30:00"],
+        "dated": ["created"],
+    }
+
+
+@pytest.mark.parametrize(
+    "when", ["0000:00:00 00:00:00", "9999:12:31 23:59:59", "    :  :     :  :  ", "2024:13:45", "x" * 9999]
+)
+@pytest.mark.parametrize(
+    "gps",
+    [
+        {1: "N", 2: (IFDRational(1, 0), 0.0, 0.0), 3: "E", 4: (1.0, 0.0, 0.0)},
+        {1: "N", 2: (91.0, 0.0, 0.0), 3: "E", 4: (1.0, 0.0, 0.0)},
+        {1: "X", 2: (1.0, 0.0, 0.0), 3: "E", 4: (1.0, 0.0, 0.0)},
+        {1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)},
+        {2: (1.0, 0.0, 0.0)},
+    ],
+)
+def test_dates_and_places_that_cannot_be_are_left_out(stated: Stated, when: str, gps: dict[int, Any]) -> None:
+    assert stated("a.jpg", exif(when=when, gps=gps, make="Acme")) == {"camera": ["Acme"], **FILE}
+
+
+def test_metadata_is_bounded_and_printable(stated: Stated) -> None:
+    names = "; ".join(f"Name {n} \u202e\x1b[31m\u200b" + "long " * 90 for n in range(90))
+    page = f'<html lang="und"><meta name="author" content="unknown"><meta name="keywords" content="{names}">'
+    page += "".join(f'<meta name="author" content="{n}{"x" * 5000}">' for n in range(3000)) + "<p>The seal is blue.</p>"
+    found = stated("a.html", page)
+    assert found["dated"] == ["file"] and "language" not in found
+    assert sum(map(len, found.values())) <= 62 and max(len(v) for one in found.values() for v in one) <= 200
+    assert all(value.isprintable() and value.strip() for one in found.values() for value in one)
+    assert len(found["author"]) == len(set(found["author"]))
+
+
+@given(
+    st.dictionaries(st.text(max_size=60), st.lists(st.text() | st.integers() | st.floats() | st.binary(), max_size=30))
+)
+def test_whatever_a_plug_in_states_can_be_stored(values: dict[str, list[object]]) -> None:
+    for key, value in described(values, CHANGED):
+        assert 0 < len(key) <= 40 and 0 < len(value) <= 200 and value.isprintable() and key == key.casefold()
+    assert described(values, CHANGED)[-1] == ("dated", "file") or described(values, CHANGED)[-1][0] == "dated"
+
+
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"[12]\d{3}[-:/]?\d\d?[-:/]?\d\d?([ T]\d\d:\d\d(:\d\d)?)?(Z|\+02:00)?", fullmatch=True)
+)
+def test_what_is_taken_for_a_date_is_one(text: str) -> None:
+    found = date_of(text)
+    if found is not None:
+        padded = found + "0001-01-01T00:00:00"[len(found) :]
+        assert datetime.fromisoformat(padded).isoformat() == padded and "1000" <= found[:4] <= "2199"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("2024", "2024"),
+        ("2024-5", "2024-05"),
+        ("D:20240531093000Z", "2024-05-31T09:30:00"),
+        ("2024:05:31 09:30:00", "2024-05-31T09:30:00"),
+        ("Fri, 31 May 2024 09:30:00 GMT", "2024-05-31T09:30:00"),
+        ("2024-05-31T09:30", "2024-05-31T09:30:00"),
+        ("1904-01-01T00:00:00Z", None),
+        ("1904-01-01", "1904-01-01"),
+        ("2024-02-30", None),
+        ("yesterday", None),
+        (datetime(2024, 5, 31, 9, 30), "2024-05-31T09:30:00"),
+    ],
+)
+def test_dates(said: object, meant: str | None) -> None:
+    assert date_of(said) == meant
+
+
+def test_a_place_of_numbers_that_are_none() -> None:
+    nan, infinite = float("nan"), float("inf")
+    for broken in ((nan, 0, 0), (infinite, 0, 0), (-1, 0, 0), (), None, "x", (1, 2, "y")):
+        assert place_of(broken, "N", (1, 0, 0), "E") is None
+        assert place_of((1, 0, 0), "N", broken, b"W") is None
+    assert place_of((1, 30, 0), b"n\0", (2, 0, 36), "W") == "1.50000, -2.01000"
