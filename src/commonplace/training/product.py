@@ -224,18 +224,20 @@ def measured(
     owner = np.searchsorted(held.at, held.pairs.owner[of_dev])
     of_texts, of_pictures = bank(asked), bank(shown)
     np.savez(made / "bank.npz", image=of_texts.astype(np.float16), text=of_pictures.astype(np.float16))
-    spec["bias"] = hubness(held.asked, held.shown, owner, of_texts, of_pictures)
+    spec |= {name: found[name] for name in ("brevity",) if name in found}
+    save(made, seal(made, spec))
+    questions, _ = Bundle(made).without_brevity(held.asked)
+    spec["bias"] = hubness(questions, held.shown, owner, of_texts, of_pictures)
     save(made, seal(made, spec))
     bundle = Bundle(made)
     captions = [caption for caption, one in zip(held.pairs.captions, of_dev, strict=True) if one]
     read = text_vectors(bundle, captions, "document")
     less, text_less = bundle.hubness("image", held.shown), bundle.hubness("text", read)
     assert less is not None and text_less is not None
-    background, chances, curves = evidence(held.asked, read, held.shown, owner, less, text_less)
+    background, chances, curves = evidence(questions, read, held.shown, owner, less, text_less)
     learned = found["evidence"]
     spec["background"] = found["background"] | background
     spec["evidence"] = {**learned, "chance": chances, "curves": learned["curves"] | curves}
-    spec |= {name: found[name] for name in ("brevity",) if name in found}
     _keep_texts(spec, known)
     means = {"text": asked.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
     spec["means"] = {"query": means, "document": means}
