@@ -62,7 +62,7 @@ def test_from_pairs_to_a_search(pairs: Path, tmp_path: Path) -> None:
     assert bundle.spec["training"]["recipe"]["generation"] == 0.5
     assert "both towers fine-tuned" in (made.folder / "README.md").read_text(encoding="utf-8")
     with open_collection(tmp_path / "collection", model=made.folder) as collection:
-        collection.add([pairs.parent / "pictures"])
+        collection.add(pairs.parent / "pictures")
         hits = collection.search("a purple triangle on grey ground", k=3)
         assert hits[0].image is not None and Path(hits[0].image).name == "purple-triangle-grey.png"
 
