@@ -4,13 +4,14 @@
 #   make kills   a longer check of the store: kills and damage, with a table
 #   make soak    a store in use for a long time: memory, index and disk, with a table
 #   make test-models   conversion and export against PyTorch and transformers, in an environment of their own
+#   make test-train    training, with PyTorch, in the same environment
 #   make fuzz    10,000 broken files
 #   make test-llm  answers by a real vision-language model behind a real server (installs torch; minutes)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-llm test-models kills soak fuzz clean
+.PHONY: demo test test-llm test-models test-train kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -35,9 +36,13 @@ test-models: $(MODELS)/.done
 	$(MODELS)/bin/python -m tests.encoders.tiny.make --weights .tiny-models
 	COMMONPLACE_TINY=.tiny-models $(MODELS)/bin/python -m pytest tests/encoders/test_convert.py tests/encoders/live_export.py
 
+# Heads are trained on small pictures, and searched with; a few minutes.
+test-train: $(MODELS)/.done
+	$(MODELS)/bin/python -m pytest --timeout 900 tests/training
+
 $(MODELS)/.done: pyproject.toml
 	$(PYTHON) -m venv $(MODELS)
-	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" --editable ".[dev,export]"
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" --editable ".[dev,export,train]"
 	@touch $@
 
 # Reads 10,000 broken files of every format, the same ones each time; ten minutes.

@@ -20,18 +20,15 @@ from numpy.typing import NDArray
 import data
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.neutral import brevity
-from commonplace.retrieval import LEXICAL, Cosines, Curve, significance
+from commonplace.retrieval import LEXICAL
 from commonplace.store import LocalStore
+from commonplace.training.calibrate import Pairing, curve, significances
 from commonplace.types import Document, Filter, Item, Reading, Span
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-Pairs = list[tuple[Floats, Mask]]
-"""Values (questions, items) and which pairs belong together, by source; every source counts the same."""
 
-STEP = 0.25  # of the histogram's bins, in standard deviations
-KNOTS = 12
 CHOSEN = {
     "brief": {"from": 0.15, "to": 0.45, "share": 0.02},
     "joint": {"words": 0.5, "meaning": 1.0, "base": 0.25},
@@ -42,55 +39,6 @@ CHOSEN = {
 mixed collections, of XQuAD-en and of Cranfield (benchmarks/mixing.py --dev). What words add to meaning, learned by
 isotonic logistic regression on Flickr8k and XQuAD, is nothing up to half of a full match, 1 at .6 and 4 at .9: about
 what half of their share times their own curve is, which keeps a point more of Cranfield's nDCG@10."""
-RAREST = 3e-6  # a bin's share of unrelated pairs counts as this at least: no finite sample shows that there are none
-
-
-def histograms(pairs: Pairs, edges: Floats) -> tuple[Floats, Floats]:
-    """Return the share of related and of unrelated pairs in each bin."""
-    related, unrelated = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
-    for values, belongs in pairs:
-        inside = np.clip(values, edges[0] + 1e-9, edges[-1] - 1e-9)
-        yes, no = np.histogram(inside[belongs], edges)[0], np.histogram(inside[~belongs], edges)[0]
-        related += yes / yes.sum() / len(pairs)
-        unrelated += no / no.sum() / len(pairs)
-    return related, unrelated
-
-
-def isotonic(values: Floats, weights: Floats) -> Floats:
-    """Return the rising sequence nearest to ``values`` in weighted squares (pool adjacent violators)."""
-    pools: list[tuple[float, float, int]] = []
-    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
-        pools.append((value, weight, 1))
-        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
-            (a, wa, na), (b, wb, nb) = pools[-2], pools[-1]
-            pools[-2:] = [((a * wa + b * wb) / (wa + wb), wa + wb, na + nb)]
-    return np.concatenate([np.full(n, value) for value, _, n in pools])
-
-
-def curve(pairs: Pairs, edges: Floats) -> Curve:
-    """Return the log-likelihood ratio of a value, rising, through at most KNOTS knots.
-
-    Isotonic regression of "related" on the value, both kinds of pairs with equal weight: its logit is the ratio.
-    """
-    related, unrelated = histograms(pairs, edges)
-    unrelated = np.maximum(unrelated, RAREST * (related > 0))
-    weight = related + unrelated
-    seen = weight > 0
-    share = isotonic((related / np.maximum(weight, 1e-12))[seen], weight[seen])
-    middle = ((edges[1:] + edges[:-1]) / 2)[seen]
-    fine = (share > 1e-3) & (share < 1 - 1e-9) & (related[seen] > 2e-4)
-    x, y = middle[fine], np.log(share[fine] / (1 - share[fine]))
-    first = np.flatnonzero(np.diff(y, prepend=-np.inf) > 1e-9)  # flat runs by their first bin
-    x, y = x[first], y[first]
-    keep = np.unique(np.linspace(0, len(x) - 1, min(KNOTS, len(x))).round().astype(int))
-    return Curve(tuple(x[keep].round(3).tolist()), tuple(y[keep].round(3).tolist()))
-
-
-def significances(scores: Floats, chance: dict[str, float]) -> Floats:
-    """Return what the search makes of scores (questions, items): see :func:`commonplace.retrieval.significance`."""
-    known = Cosines(0, 0, 1, chance["mean"], chance["std"])
-    rows = [significance(row, len(row), float(row.mean()), float(row.std()), known) for row in scores]
-    return np.array(rows)
 
 
 def spread(scores: Floats, belongs: Mask) -> dict[str, float]:
@@ -179,10 +127,9 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
         # Photographs of anything; what shelves have in common a collection of shelves finds in itself.
         "image->image": spread(looks @ looks.T, own),
     }
-    edges = np.arange(-3, 12 + STEP, STEP)
     z = {arm: [(significances(s, chance[arm]), belongs) for s, belongs in sources] for arm, sources in raw.items()}
-    curves = {arm: curve(sources, edges) for arm, sources in z.items()}
-    of_words: Pairs = [
+    curves = {arm: curve(sources) for arm, sources in z.items()}
+    of_words: Pairing = [
         _stack([(shares(told[i], told[(i + 1) % 5]), own) for i in range(5)]),
         (shares([questions[i] for i in even], passages), answers),
     ]
@@ -194,7 +141,7 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _stack(sources: Pairs) -> tuple[Floats, Mask]:
+def _stack(sources: Pairing) -> tuple[Floats, Mask]:
     return np.concatenate([values for values, _ in sources]), np.concatenate([belongs for _, belongs in sources])
 
 

@@ -24,6 +24,7 @@ import classes
 import data
 import evaluate
 from bundle import BANK, BUNDLE, HUBNESS, RESOLUTION, SHIPPED, TEXT_HUBNESS, caption_bank
+from commonplace.training import heads
 from data import Captioned
 from features import VIEWS, Floats, lite_file, lites_file, picture_features, text_vectors, unit
 from head import Head, Perceptron, Recipe, train
@@ -214,28 +215,18 @@ def class_names_only(material: Material) -> Callable[[Floats], Floats]:
     return embed
 
 
-def ridge(material: Material, penalty: float = 300.0) -> Callable[[Floats], Floats]:
+def ridge(material: Material) -> Callable[[Floats], Floats]:
     """Least squares from features to the mean caption vector, with a penalty chosen on dev."""
-    x, y = material.views[0, :6000], material.captions[:6000].mean(1)
-    centre, target = x.mean(0), y.mean(0)
-    x, y = x - centre, y - target
-    weights = torch.linalg.solve(x.T @ x + penalty * torch.eye(x.shape[1]), x.T @ y)  # (F, D)
-    return lambda features: unit(((tensor(features) - centre) @ weights + target).numpy())
+    return linear(*heads.ridge(material.views[0, :6000], material.captions[:6000].mean(1)))
 
 
-def canonical(material: Material, dim: int = 128, penalty: float = 0.05) -> Callable[[Floats], Floats]:
-    """Regularised canonical correlations (Hotelling 1936), mapped back to the text space: texts stay where they are."""
-    x, y = material.views[0, :6000].double(), material.captions[:6000].mean(1).double()
-    centre, target = x.mean(0), y.mean(0)
-    x, y = x - centre, y - target
-    root_x = torch.linalg.cholesky(x.T @ x / len(x) + penalty * torch.eye(x.shape[1]))
-    root_y = torch.linalg.cholesky(y.T @ y / len(y) + 1e-4 * torch.eye(y.shape[1]))
-    solve = torch.linalg.solve_triangular
-    white = solve(root_y, solve(root_x, x.T @ y / len(x), upper=False).T, upper=False).T  # (F, D)
-    u, strength, v = torch.linalg.svd(white, full_matrices=False)
-    into = solve(root_x.T, u[:, :dim], upper=True)  # features -> canonical variates
-    back = (strength[:dim, None] * v[:dim]) @ root_y.T  # their best guess of the text vector
-    return lambda features: unit(((tensor(features).double() - centre) @ into @ back + target).float().numpy())
+def canonical(material: Material) -> Callable[[Floats], Floats]:
+    """Regularised canonical correlations, mapped back to the text space."""
+    return linear(*heads.canonical(material.views[0, :6000], material.captions[:6000].mean(1)))
+
+
+def linear(weights: Tensor, bias: Tensor) -> Callable[[Floats], Floats]:
+    return lambda features: unit((tensor(features) @ weights + bias).numpy())
 
 
 CLOSED = {"class names, no training": class_names_only, "ridge": ridge, "CCA": canonical}

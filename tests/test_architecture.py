@@ -33,13 +33,16 @@ MAY = {
     },
     "evaluation": {"types", "errors", "readers", "store", "retrieval", "collection"},
     "export": {"errors", "encoders"},
+    "training": {"types", "errors", "encoders", "readers", "retrieval", "evaluation", "export"},
     "cli": {
-        *("types", "errors", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export")
+        *("types", "errors", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export"),
+        "training",
     },
     "__main__": {"cli"},
     "__init__": {"types", "errors", "retrieval", "generation", "pages", "collection"},
 }
-HEAVY = {"export": {"torch", "transformers", "sentence_transformers"}}  # rooms that nothing imports at its head
+TORCH = {"torch", "transformers", "sentence_transformers"}
+HEAVY = {"export": TORCH, "training": TORCH}  # rooms that nothing imports at its head
 FORBIDDEN = {"torch", "transformers", "sentence_transformers", "onnxruntime", "tensorflow", "fitz"}
 LAZY = {"generation/local.py"}  # may import them inside a function: an extra that the user chose
 

@@ -18,6 +18,7 @@ from commonplace.errors import (
     ModelMismatch,
     QuestionError,
     ReadError,
+    TrainingError,
     VersionError,
 )
 from commonplace.generation import ChatGenerator, Conversation, Generator, TransformersGenerator
@@ -53,6 +54,7 @@ __all__ = [
     "Report",
     "Reranker",
     "Span",
+    "TrainingError",
     "TransformersGenerator",
     "VersionError",
     "open",

@@ -9,7 +9,8 @@
     ├── ModelError           a model bundle is missing, damaged or of an unknown format
     ├── ReadError            a file cannot be read (recorded per file; an ``add`` goes on)
     ├── QuestionError        a question, filter or option makes no sense
-    └── GeneratorError       a language model or its server gave no answer that can be used
+    ├── GeneratorError       a language model or its server gave no answer that can be used
+    └── TrainingError        a training run has nothing to learn from, broke off, or led to nothing better
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "ModelMismatch",
     "QuestionError",
     "ReadError",
+    "TrainingError",
     "VersionError",
 ]
 
@@ -56,3 +58,7 @@ class QuestionError(CommonplaceError):
 
 class GeneratorError(CommonplaceError):
     """A language model or its server gave no answer that can be used."""
+
+
+class TrainingError(CommonplaceError):
+    """A training run has nothing to learn from, broke off, or led to nothing better."""

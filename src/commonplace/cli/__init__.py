@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from commonplace.cli import answers, documents, evaluation, models, search, upkeep
+from commonplace.cli import answers, documents, evaluation, models, search, train, upkeep
 from commonplace.types import printable
 
 __all__ = ["main"]
 
 VERBS = (
     *("add", "search", "ask", "chat", "list", "show", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "compact", "compress", "migrate", "models"),
+    *("doctor", "backup", "restore", "compact", "compress", "migrate", "models", "train"),
 )
 
 
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(run=run)
         return one
 
-    for group in (documents, search, answers, evaluation, upkeep, models):
+    for group in (documents, search, answers, evaluation, upkeep, models, train):
         group.verbs(verb)
     return parser
 

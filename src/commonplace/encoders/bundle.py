@@ -26,6 +26,7 @@ DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
 FORMAT = 1
 BATCH_TOKENS = 8192  # padded tokens a batch: large enough to fill the cores, small enough to bound memory
 BATCH_PICTURES = 16
+BATCH_ROWS = 4096  # of features through a head
 LARGEST_DIM = 65_536
 LONGEST_SIDE = 20_000  # pixels of a picture before its centre is cut out
 LENGTH_STEP = 16  # lengths are rounded up to this, so that few different shapes are compiled
@@ -117,6 +118,11 @@ class TextTower:
     def _graph(self) -> Graph:
         return Graph(self._folder / self._spec["file"], self._spec["output"], inputs=self._spec["inputs"].values())
 
+    @cached_property
+    def _head(self) -> Graph | None:
+        head = self._spec.get("head")
+        return Graph(self._folder / head["file"], head["output"]) if head else None
+
     @property
     def room(self) -> int:
         prefix = self._spec["prefix"]["document"]
@@ -129,6 +135,12 @@ class TextTower:
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> NDArray[np.float32]:
         """Return one unit row for each text, shape (n, dim)."""
+        rows = self._encode(texts, role)
+        if self._head is None or not len(rows):
+            return rows
+        return unit(self._head.map([{self._spec["head"]["input"]: rows}])[0])
+
+    def _encode(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
         prefix = self._spec["prefix"][role]
         windows: list[list[int]] = []
         owners: list[int] = []
@@ -143,6 +155,12 @@ class TextTower:
         lengths = np.array([len(window) for window in windows], dtype=np.float32)
         np.add.at(total, owners, unit(pooled) * lengths[:, None])
         return unit(total)
+
+    def ids(self, texts: Sequence[str], role: Role = "document") -> list[list[int]]:
+        """Return the token ids of each text's first window."""
+        prefix = self._spec["prefix"][role]
+        found = self._tokenizer.encode_batch([prefix + text for text in texts])
+        return [[one.ids[i] for i in self._windows(one)[0]] for one in found]
 
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """Return the vectors of each text's own tokens, before pooling: no special tokens, no prefix.
@@ -254,14 +272,14 @@ class ImageTower:
     @cached_property
     def _graph(self) -> Graph:
         path = self._folder / self._spec["file"]
-        return Graph(path, self._spec["output"], inputs=[self._spec["input"]], prepare=self._normalise_inside)
+        return Graph(path, self._spec["output"], inputs=[self._spec["input"]], prepare=self.normalise_inside)
 
     @cached_property
     def _head(self) -> Graph | None:
         head = self._spec.get("head")
         return Graph(self._folder / head["file"], head["output"]) if head else None
 
-    def _normalise_inside(self, model: Any) -> Any:
+    def normalise_inside(self, model: Any) -> Any:
         """Let the graph take uint8 (batch, height, width, 3): scaling and layout cost less there than in NumPy."""
         ov = openvino()
         steps = ov.preprocess.PrePostProcessor(model)
@@ -284,21 +302,24 @@ class ImageTower:
     def views(self, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
         """Return the unit rows (n, dim) of each picture: ``image`` in the joint space and, where the bundle has it,
         ``look``, in which pictures are near that look alike, not those that words would call the same."""
-        features = self.features(pictures)
+        return self.project(self.features(pictures))
+
+    def project(self, features: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return what :meth:`views` makes of the tower's own features (n, features)."""
         if self._head is None:
             return {"image": unit(features)}
         head = self._spec["head"]
-        given = [{head["input"]: features}]
-        found = {"image": unit(self._head.map(given)[0])}
+        given = [{head["input"]: features[i : i + BATCH_ROWS]} for i in range(0, len(features), BATCH_ROWS)]
+        found = {"image": unit(np.concatenate(self._head.map(given)))}
         if self.looks:
-            found["look"] = unit(self._head.map(given, output=head["look"])[0])
+            found["look"] = unit(np.concatenate(self._head.map(given, output=head["look"])))
         return found
 
     def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the tower's own features before the projection head, shape (n, features)."""
         name = self._spec["input"]
         batches = [
-            {name: np.stack([self._fit(picture) for picture in pictures[i : i + BATCH_PICTURES]])}
+            {name: np.stack([self.fit(picture) for picture in pictures[i : i + BATCH_PICTURES]])}
             for i in range(0, len(pictures), BATCH_PICTURES)
         ]
         return np.concatenate(self._graph.map(batches, lambda output, _: self._pool(output)))
@@ -315,7 +336,7 @@ class ImageTower:
             f"the bundle asks for pooling {pooling!r}, which this version does not know: upgrade commonplace"
         )
 
-    def _fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the picture in the tower's size: squashed, or cropped or padded about its centre; ``shortest``:
         the shorter side brought to ``edge`` pixels and the centre cut out, as most towers were trained."""
         height, width = self._size

@@ -22,7 +22,7 @@ from commonplace.encoders.neutral import write
 from commonplace.encoders.remote import RemoteText, checked
 from commonplace.errors import ModelError
 
-__all__ = ["pull", "pull_remote", "remove"]
+__all__ = ["beside", "pull", "pull_remote", "remove"]
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _BLOB = re.compile(r"[0-9a-f]{40}")
@@ -87,8 +87,8 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
     given: dict[str, str | None] = {"url": where, "model": model}
     _not_anothers(home() / name, name, given)
     shipped = Bundle(DEFAULT_BUNDLE).spec["towers"]["text"]
-    with _beside(home() / name, name) as beside:
-        shutil.copyfile(DEFAULT_BUNDLE / shipped["tokenizer"], beside / "tokenizer.json")
+    with beside(home() / name, name) as made:
+        shutil.copyfile(DEFAULT_BUNDLE / shipped["tokenizer"], made / "tokenizer.json")
         text = {
             "remote": given,
             "tokenizer": "tokenizer.json",
@@ -105,29 +105,39 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
             "towers": {"text": text},
             "notes": [f"every text that is added or asked is sent to {where}"],
             "source": given,
-            "checksums": {"tokenizer.json": sha256(beside / "tokenizer.json")},
+            "checksums": {"tokenizer.json": sha256(made / "tokenizer.json")},
         }
-        probe = RemoteText(beside, text, 0).encode(["a probe"])
-        (beside / "bundle.json").write_text(json.dumps({**spec, "dim": probe.shape[1]}), encoding="utf-8")
-        write(Bundle(beside))
+        probe = RemoteText(made, text, 0).encode(["a probe"])
+        (made / "bundle.json").write_text(json.dumps({**spec, "dim": probe.shape[1]}), encoding="utf-8")
+        write(Bundle(made))
     return Bundle(home() / name)
 
 
 @contextmanager
-def _beside(target: Path, name: str) -> Iterator[Path]:
+def beside(target: Path, name: str) -> Iterator[Path]:
     """Lend a folder that takes the place of ``target`` when all that was to be written stands in it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
     try:
-        yield beside
-        shutil.rmtree(target, ignore_errors=True)
-        beside.rename(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
+    except OSError as problem:
+        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): choose another place") from (
+            problem
+        )
+    old = made.with_suffix(".old")
+    try:
+        yield made
+        if target.exists():
+            target.rename(old)  # a kill from here on leaves it beside
+        made.rename(target)
     except OSError as problem:
         raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): make room, then again") from (
             problem
         )
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def remove(name: str) -> None:
@@ -155,10 +165,10 @@ def _from_folder(folder: Path, target: Path, name: str, choice: Choice) -> Bundl
         return convert(folder, target, name, choice)
     bundle = Bundle(folder)
     bundle.verify()
-    with _beside(target, name) as beside:
+    with beside(target, name) as made:
         for file in ("bundle.json", *bundle.spec["checksums"]):
-            shutil.copyfile(folder / file, beside / file)
-        Bundle(beside).verify()
+            shutil.copyfile(folder / file, made / file)
+        Bundle(made).verify()
     return Bundle(target)
 
 

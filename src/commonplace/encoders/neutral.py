@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
 
-__all__ = ["BANK", "brevity", "describe", "drawn"]
+__all__ = ["BANK", "brevity", "describe", "drawn", "line", "moments", "spread"]
 
 BANK = "neutral.npz"
 ENOUGH = 0.5  # of the questions that must find their own passage for a language to count as read
@@ -155,8 +155,8 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
         own = np.concatenate([(asked[one] * read[one]).sum(axis=1) for one in languages]).astype(np.float64)
         # Across languages nothing is related either, but it is another kind of chance.
         other = np.concatenate([_unequal(asked[one] @ read[one].T) for one in languages])
-        background["text->text"] = _spread(other) | {"related": _moments(own)}
-        low, per = _line((own - other.mean()) / other.std(), (other - other.mean()) / other.std())
+        background["text->text"] = spread(other) | {"related": moments(own)}
+        low, per = line((own - other.mean()) / other.std(), (other - other.mean()) / other.std())
         evidence["curves"]["text->text"] = {"at": [0.0, 6.0], "log_odds": [round(low, 3), round(low + 6 * per, 3)]}
         arrays["questions"] = questions.astype(np.float16)
         arrays["texts"] = texts.astype(np.float16)
@@ -181,7 +181,7 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
 
 def estimated(cosines: NDArray[Any]) -> dict[str, Any]:
     """Return the background of an arm of which only unrelated pairs are known; where related ones lie is a prior."""
-    found = _spread(cosines)
+    found = spread(cosines)
     mean, std = found["unrelated"]["mean"], found["unrelated"]["std"]
     related = {"mean": round(mean + RELATED * std, 4), "std": round(std, 4)}
     return {**found, "related": related, "estimated": True}
@@ -203,7 +203,7 @@ def _pairs(bundle: Bundle) -> tuple[dict[str, NDArray[np.float32]], dict[str, ND
     return asked, read, known
 
 
-def _line(related: Floats, unrelated: Floats) -> tuple[float, float]:
+def line(related: Floats, unrelated: Floats) -> tuple[float, float]:
     """Return intercept and slope of the log-likelihood ratio of being related, by logistic regression in which both
     kinds count the same and the prior line counts as PRIOR_WEIGHT pairs; the slope is never negative."""
     from math import sqrt
@@ -216,17 +216,17 @@ def _line(related: Floats, unrelated: Floats) -> tuple[float, float]:
     p = 1 / (1 + np.exp(-(PRIOR_LINE[0] + PRIOR_LINE[1] * at)))
     x, y = np.concatenate([x, at, at]), np.concatenate([y, np.ones(17), np.zeros(17)])
     weight = np.concatenate([weight, p * PRIOR_WEIGHT / 17, (1 - p) * PRIOR_WEIGHT / 17])
-    line = np.array(PRIOR_LINE)
+    found = np.array(PRIOR_LINE)
     design = np.stack([np.ones_like(x), x], axis=1)
     for _ in range(50):  # Newton's method
-        p = 1 / (1 + np.exp(-np.clip(design @ line, -30, 30)))
+        p = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
         gradient = design.T @ (weight * (y - p))
         hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        line = line + step * min(1.0, 2 / max(sqrt(float(step @ step)), 1e-9))
+        found = found + step * min(1.0, 2 / max(sqrt(float(step @ step)), 1e-9))
         if np.abs(step).max() < 1e-8:
             break
-    return float(line[0]), max(float(line[1]), 0.05)
+    return float(found[0]), max(float(found[1]), 0.05)
 
 
 def _unequal(scores: NDArray[Any]) -> Floats:
@@ -234,12 +234,12 @@ def _unequal(scores: NDArray[Any]) -> Floats:
     return np.asarray(scores[~np.eye(len(scores), dtype=bool)], np.float64)
 
 
-def _moments(values: NDArray[Any]) -> dict[str, float]:
+def moments(values: NDArray[Any]) -> dict[str, float]:
     return {"mean": round(float(values.mean()), 4), "std": round(max(float(values.std()), 1e-4), 4)}
 
 
-def _spread(values: NDArray[Any]) -> dict[str, Any]:
-    return {"unrelated": _moments(values) | {"quantiles": {"0.99": round(float(np.quantile(values, 0.99)), 4)}}}
+def spread(values: NDArray[Any]) -> dict[str, Any]:
+    return {"unrelated": moments(values) | {"quantiles": {"0.99": round(float(np.quantile(values, 0.99)), 4)}}}
 
 
 def drawn(count: int = 24) -> list[NDArray[np.uint8]]:

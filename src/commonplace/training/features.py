@@ -1,0 +1,161 @@
+"""What frozen towers make of pictures and captions, kept on disk: a tower runs once over each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders import Bundle
+from commonplace.encoders.bundle import Role
+from commonplace.encoders.runtime import cache_folder, threads
+from commonplace.errors import ModelError, ReadError
+from commonplace.readers import load_picture
+from commonplace.training.pairs import Pairs
+
+__all__ = ["VIEWS", "Tick", "picture_features", "seen", "text_vectors", "tower_key", "unreadable"]
+
+VIEWS = ("plain", "crop1", "crop0", "mirror")
+"""As it is; two random crops (half of the area or more), the first of them mirrored; the whole mirrored."""
+PICTURES, TEXTS = 128, 2048  # in one file: what a break-off loses
+
+Floats = NDArray[np.float32]
+Tick = Callable[[int], object]
+"""Told how many more are done."""
+
+
+def picture_features(
+    bundle: Bundle, pairs: Pairs, views: Sequence[str] = VIEWS[:1], tick: Tick = lambda _: None
+) -> Floats:
+    """Return the image tower's own features (views, pictures, features); NaN where a picture cannot be decoded."""
+    tower = _has(bundle, "image").image
+    assert tower is not None
+    key = tower_key(bundle, "image")
+    rows: list[list[Floats]] = [[] for _ in views]
+    with ThreadPoolExecutor(threads()) as pool:
+        for start in range(0, len(pairs), PICTURES):
+            part = pairs.pairs[start : start + PICTURES]
+            digests = [pair.digest for pair in part]
+            pixels: list[NDArray[np.uint8] | None] = []
+
+            def make(view: str, part=part, pixels=pixels) -> Floats:  # type: ignore[no-untyped-def]
+                if not pixels:  # decoded once for all views
+                    pixels += pool.map(_load, [pair.picture for pair in part])
+                shown = [
+                    seen(one, view, pair.digest) for one, pair in zip(pixels, part, strict=True) if one is not None
+                ]
+                if not shown:
+                    return np.full((len(part), 1), np.nan, np.float32)
+                found = tower.features(shown)
+                whole = np.full((len(part), found.shape[1]), np.nan, np.float32)
+                whole[[one is not None for one in pixels]] = found
+                return whole
+
+            for of, view in zip(rows, views, strict=True):
+                of.append(_kept([key, view, *digests], lambda view=view, make=make: make(view)))  # type: ignore[misc]
+            tick(len(part))
+    width = max(one.shape[1] for one in rows[0])
+    return np.stack(
+        [
+            np.concatenate(
+                [one if one.shape[1] == width else np.full((len(one), width), np.nan, np.float32) for one in of]
+            )
+            for of in rows
+        ]
+    )
+
+
+def text_vectors(bundle: Bundle, texts: Sequence[str], role: Role = "query", tick: Tick = lambda _: None) -> Floats:
+    """Return the text tower's unit rows (texts, dim)."""
+    tower = _has(bundle, "text").text
+    assert tower is not None
+    different = list(dict.fromkeys(texts))
+    key = tower_key(bundle, "text")
+    rows = []
+    for start in range(0, len(different), TEXTS):
+        part = different[start : start + TEXTS]
+        rows.append(_kept([key, role, *part], lambda part=part: tower.encode(part, role)))  # type: ignore[misc]
+        tick(len(part))
+    at = {text: row for row, text in enumerate(different)}
+    return np.concatenate(rows)[[at[text] for text in texts]]
+
+
+def unreadable(pairs: Pairs, features: Floats) -> dict[Path, str]:
+    """Return the pictures whose features (views, pictures, features) are not numbers, with the reason."""
+    reasons = {}
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=2).all(axis=0))
+    for pair in (pairs.pairs[i] for i in bad):
+        try:
+            load_picture(pair.picture)
+            reasons[pair.picture] = "the image tower makes no numbers of it"
+        except ReadError as problem:
+            reasons[pair.picture] = str(problem)
+    return reasons
+
+
+def _has(bundle: Bundle, kind: str) -> Bundle:
+    if getattr(bundle, kind) is None:
+        raise ModelError(f"the model {bundle.name} has no {kind} tower: choose another for --{kind}-model")
+    return bundle
+
+
+def _load(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        return load_picture(path).pixels
+    except ReadError:
+        return None
+
+
+def seen(pixels: NDArray[np.uint8], view: str, digest: str) -> NDArray[np.uint8]:
+    """Return a picture in one of VIEWS; a crop is the same in every run."""
+    if view.startswith("crop"):
+        draw = np.random.default_rng([int(view[4:]), *bytes.fromhex(digest)])
+        area, aspect = draw.uniform(0.5, 1.0), np.exp(draw.uniform(np.log(3 / 4), np.log(4 / 3)))
+        height, width = pixels.shape[:2]
+        w, h = (
+            max(1, round(min(1.0, side) * of))
+            for side, of in (((area * aspect) ** 0.5, width), ((area / aspect) ** 0.5, height))
+        )
+        left, top = draw.integers(width - w + 1), draw.integers(height - h + 1)
+        pixels = pixels[top : top + h, left : left + w]
+    return np.ascontiguousarray(pixels[:, ::-1]) if view in ("mirror", "crop1") else np.ascontiguousarray(pixels)
+
+
+def tower_key(bundle: Bundle, kind: str) -> str:
+    """Return what a tower's rows depend on: its files, how it is fed, and the precision that is asked for."""
+    spec = dict(bundle.spec["towers"][kind])
+    head = spec.pop("head", None)
+    names = [spec.pop(name) for name in ("file", "tokenizer") if name in spec]
+    if kind == "text" and head:  # a picture's features come before its head, a text's row after it
+        names.append(head["file"])
+    sums = [digest for name, digest in bundle.spec["checksums"].items() if name.startswith(tuple(names))]
+    return json.dumps([spec, sorted(sums), os.environ.get("COMMONPLACE_PRECISION")], sort_keys=True)
+
+
+def _kept(parts: Sequence[str], make: Callable[[], Floats]) -> Floats:
+    """Return ``make()``, or what it returned when last asked with the same ``parts``."""
+    folder = cache_folder()
+    if folder is None:
+        return make()
+    digest = hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    file = folder / "features" / digest[:2] / f"{digest}.npy"
+    try:
+        return np.asarray(np.load(file, allow_pickle=False), np.float32)
+    except (OSError, ValueError, EOFError):
+        pass
+    rows = make()
+    small = rows.astype(np.float16) if np.nanmax(np.abs(rows), initial=0) < 6e4 else rows
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f".{digest}.{os.getpid()}.npy")
+        np.save(beside, small)
+        beside.replace(file)
+    except OSError:
+        return rows  # a full disk costs the next run its time, not this one its result
+    return small.astype(np.float32)

@@ -1,0 +1,332 @@
+"""Both towers fine-tuned: from pairs to a bundle that searches, if it is better than what it began with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from commonplace.encoders import Bundle, find
+from commonplace.encoders.hub import beside
+from commonplace.errors import ModelError, TrainingError
+from commonplace.readers import load_picture
+from commonplace.training.calibrate import BANK
+from commonplace.training.features import VIEWS, picture_features, seen, text_vectors, unreadable
+from commonplace.training.heads import canonical
+from commonplace.training.joint import Material, Model, Recipe, Trainer
+from commonplace.training.judge import Verdict, compare, judge, judge_bundle
+from commonplace.training.pairs import Pairs, Split, read_pairs
+from commonplace.training.product import Held, card, copy_towers, head_graph, measured, model_folder, save, seal
+from commonplace.training.project import DEV, TEST, licence, to_be_beaten
+from commonplace.training.towers import tally
+
+__all__ = ["Finetuned", "finetune"]
+
+Model_ = str | os.PathLike[str]
+PARITY = 0.99
+"""Cosine of a bundle's vectors with those of the training below which an export is refused: the runtime may round to
+bfloat16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuned:
+    """What came of it: the bundle's folder, the verdict on the hold-out, the losses of every step."""
+
+    folder: Path
+    verdict: Verdict
+    losses: tuple[Mapping[str, float], ...]
+
+
+def finetune(
+    source: str | os.PathLike[str] | Pairs,
+    out: str | os.PathLike[str],
+    *,
+    model: Model_ | None = None,
+    text_model: Model_ | None = None,
+    image_model: Model_ | None = None,
+    recipe: Recipe | None = None,
+    pictures: str | os.PathLike[str] | None = None,
+    start: Model_ | None = None,
+    resume: bool = False,
+    force: bool = False,
+    device: str | None = None,
+    told: Callable[[str], object] = lambda _: None,
+) -> Finetuned:
+    """Train the last layers of both towers together on pairs, and write a bundle to ``out``.
+
+    ``model`` is a model with both towers (default: the bundled one); ``text_model`` and ``image_model`` are of two, and
+    then canonical correlations of the pairs map the one's pictures into the other's space first. Each is a bundle's
+    name or folder, or whatever `commonplace models export` takes. The epoch that is best on dev counts. The bundle
+    takes its place only if held-out pairs are found better, by a paired test, than by the bundle in ``out``, or else by
+    the model it began with; or with ``force``. Checkpoints stand in ``out``.training until then: ``resume`` goes on
+    from the last, to the same result.
+
+    Raises TrainingError and ModelError in one line.
+    """
+    recipe = recipe or Recipe()
+    _check(recipe)
+    folder = model_folder(out)
+    named = to_be_beaten(start, folder, force)
+    work = folder.with_name(f"{folder.name}.training")
+    pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=recipe.seed)
+    for line in pairs.report():
+        told(line)
+    started = time.monotonic()
+    begun = _start(model, text_model, image_model, pairs, work)
+    recipe = replace(recipe, views=min(recipe.views, len(VIEWS)))
+    with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
+        towers = Model(begun, replace(recipe, generation=0.0), None)
+        train, bad = _material(towers, pairs.part("train"), recipe.views, work, bar.update)
+        dev, more = _material(towers, pairs.part("dev"), 1, work, bar.update)
+        test = _some(pairs, "test", TEST)
+        lost = unreadable(test, picture_features(begun, test, tick=bar.update))
+        if bad := {**bad, **more, **lost}:
+            pairs = pairs.without(bad)
+            for path, reason in list(bad.items())[:10]:
+                told(f"left out: {path.name}: {reason}")
+        trainer = Trainer(Model(begun, recipe, train.captions), recipe, train, work, device)
+        best = _train(trainer, dev, resume, bar)
+    told(f"{tally(trainer.model.texts) + tally(trainer.model.pictures):,} numbers of the towers were trained; the best "
+         f"epoch on dev is {best['epoch']} of {len(best['scores']) - 1}")  # fmt: skip
+    trainer.load_weights(best["weights"])
+    facts = {
+        "method": "both towers fine-tuned, "
+        + ("contrastive and caption loss" if recipe.generation else "contrastive loss"),
+        "data": pairs.name,
+        "digest": pairs.digest,
+        "seed": recipe.seed,
+        "pictures": dict(sorted(Counter(pair.split for pair in pairs.pairs).items(), reverse=True)),
+        "captions": len(pairs.captions),
+        "left_out": len(pairs.bad),
+        "recipe": asdict(recipe) | trainer.model.layers(),
+        "epoch": best["epoch"],
+        "dev": [round(100 * score, 2) for score in best["scores"]],
+        "seconds": round(time.monotonic() - started),
+        "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else str(trainer.device),
+        "from": {"name": begun.name, "fingerprint": begun.fingerprint},
+    }
+    before = named or begun
+    with beside(folder, folder.name) as made:
+        spec = _write(made, folder.name, begun, trainer, pairs, dev, facts)
+        test = Pairs(pairs.name, tuple(pair for pair in test.pairs if pair.picture not in lost))
+        verdict = compare(
+            {f"before ({before.name})": judge_bundle(before, test), "fine-tuned": judge_bundle(Bundle(made), test)},
+            recipe.seed,
+        )
+        spec["quality"] = {"test": verdict.dict()}
+        save(made, spec)
+        (made / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
+        for line in verdict.table():
+            told(line)
+        if not (verdict.better or force):
+            how = "worse than" if verdict.worse else "not surely better than"
+            raise TrainingError(
+                f"what was trained is {how} {before.name} on {verdict.difference.count} held-out pictures "
+                f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): nothing was replaced; --resume "
+                f"--force takes it all the same"
+            )
+    shutil.rmtree(work, ignore_errors=True)
+    return Finetuned(folder, verdict, tuple(trainer.losses))
+
+
+def _check(recipe: Recipe) -> None:
+    whole = {"epochs": 1, "batch": 2, "chunk": 1, "accumulate": 1, "text_layers": 0, "image_layers": 0, "rank": 0,
+             "views": 1, "width": 4}  # fmt: skip
+    for name, least in whole.items():
+        if getattr(recipe, name) < least:
+            raise TrainingError(f"--{name.replace('_', '-')} is {getattr(recipe, name)}: {least} is the least")
+    if not (0 < recipe.learning_rate < 1 and 0 < recipe.decoder_rate < 1):
+        raise TrainingError("a learning rate lies between 0 and 1")
+    if not (recipe.generation >= 0 and 0 <= recipe.dropout < 1 and recipe.mixup >= 0 and recipe.temperature > 0):
+        raise TrainingError("--generation-weight and mixup are 0 or more, dropout is below 1, a temperature above 0")
+
+
+# --- what it begins with ------------------------------------------------------------------------------------------
+
+
+def _start(model: Model_ | None, text: Model_ | None, image: Model_ | None, pairs: Pairs, work: Path) -> Bundle:
+    """Return the bundle whose towers are trained."""
+    if (text is None) != (image is None) or (model is not None and text is not None):
+        raise TrainingError("say one --model with both towers, or --text-model and --image-model")
+    if text is None or image is None:
+        bundle = _bundle(model or "minilm-lite0", work)
+        if bundle.text is None or bundle.image is None:
+            lacks = "text" if bundle.text is None else "image"
+            raise TrainingError(f"the model {bundle.name} has no {lacks} tower: say --text-model and --image-model")
+        return bundle
+    return _joined(_bundle(text, work), _bundle(image, work), pairs, work / "start")
+
+
+def _bundle(model: Model_, work: Path) -> Bundle:
+    """Return a bundle by name or folder; what is none is exported first, once."""
+    name = os.fspath(model)
+    try:
+        found = Bundle(find(name))
+    except ModelError:
+        folder = Path(name).expanduser()
+        if not (folder / "config.json").is_file() and not name.count("/") == 1:
+            raise
+        from commonplace.encoders.convert import Choice
+        from commonplace.export import export
+
+        target = work / "exported" / folder.name
+        if (target / "bundle.json").is_file():
+            return Bundle(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return export(name, target, folder.name, Choice()).bundle
+    found.verify()
+    return found
+
+
+def _joined(text: Bundle, image: Bundle, pairs: Pairs, folder: Path) -> Bundle:
+    """Return a bundle of two towers and a linear head by canonical correlations of the training pairs."""
+    if text.text is None or image.image is None:
+        lacking, kind = (text, "text") if text.text is None else (image, "image")
+        raise TrainingError(f"the model {lacking.name} has no {kind} tower: choose another for --{kind}-model")
+    if (folder / "bundle.json").is_file():
+        return Bundle(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    train = pairs.part("train")
+    features, texts = picture_features(image, train)[0], text_vectors(text, train.captions)
+    good = np.isfinite(features).all(1)
+    means = np.zeros((len(train), texts.shape[1]), np.float32)
+    np.add.at(means, train.owner, texts)
+    means /= np.bincount(train.owner)[:, None]
+    weights, bias = canonical(torch.from_numpy(features[good]), torch.from_numpy(means[good]))
+    towers = copy_towers(folder, text, image)
+    maps = {"wide": (weights.numpy(), bias.numpy()), "narrow": None, "straight": None}
+    (folder / "head.onnx").write_bytes(head_graph([maps], features.shape[1], text.dim))
+    towers["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding"}
+    spec = {
+        "name": f"{text.name}-{image.name}", "dim": text.dim, "towers": towers,
+        "licence": licence(text, image),
+        "languages": text.spec.get("languages", []), "notes": [],
+    }  # fmt: skip
+    save(folder, seal(folder, spec))
+    return Bundle(folder)
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+def _material(
+    towers: Model, pairs: Pairs, views: int, work: Path, tick: Callable[[int], object]
+) -> tuple[Material, dict[Path, str]]:
+    """Return what the frozen layers make of a split, and the pictures that cannot be decoded, with the reason."""
+
+    def load(row: int) -> list[NDArray[np.uint8]]:
+        pixels = load_picture(pairs.pairs[row].picture).pixels
+        return [seen(pixels, view, pairs.pairs[row].digest) for view in VIEWS[:views]]
+
+    frozen = work / "frozen"
+    shown = towers.pictures.freeze([pair.digest for pair in pairs.pairs], load, views, frozen, tick)
+    good = [(text, int(row)) for text, row in zip(pairs.captions, pairs.owner, strict=True) if row not in shown.bad]
+    captions = towers.texts.freeze([text for text, _ in good], frozen)
+    bad = {pairs.pairs[row].picture: reason for row, reason in shown.bad.items()}
+    return Material(shown, captions, np.array([row for _, row in good])), bad
+
+
+def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str, Any]:
+    """Train to the end; return the weights of the epoch that is best on dev (0: before any), and all scores."""
+    path = trainer.folder / "best.pt"
+
+    def score() -> float:
+        texts, shown = trainer.encode(dev)
+        return judge(texts, shown, np.searchsorted(dev.rows, dev.owner)).mean
+
+    if resume and trainer.resume():
+        best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        best["scores"] = best["scores"][: trainer.step // trainer.steps_an_epoch + 1]
+    else:
+        (trainer.folder / "checkpoint.pt").unlink(missing_ok=True)
+        best = {"epoch": 0, "scores": [score()], "weights": trainer.weights()}
+    bar.reset(trainer.total)
+    bar.set_description("training")
+    bar.update(trainer.step)
+
+    def each(epoch: int) -> bool:
+        found = score()
+        best["scores"] = [*best["scores"][:epoch], found]
+        if found > max(best["scores"][:epoch]):
+            best.update(epoch=epoch, weights=trainer.weights())
+        beside = path.with_suffix(".part")
+        torch.save(best, beside)
+        beside.rename(path)
+        return False
+
+    def tick(losses: str) -> None:
+        bar.set_postfix_str(losses, refresh=False)
+        bar.update()
+
+    trainer.run(tick, each)
+    return best
+
+
+# --- the bundle ---------------------------------------------------------------------------------------------------
+
+
+def _write(
+    made: Path, name: str, begun: Bundle, trainer: Trainer, pairs: Pairs, dev: Material, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Write everything but the figures into ``made``; return what its ``bundle.json`` says."""
+    towers = json.loads(json.dumps(begun.spec["towers"]))
+    for file in begun.spec["checksums"]:
+        if ".onnx" in file or file == towers["text"]["tokenizer"]:
+            shutil.copyfile(begun.folder / file, made / file)
+    trainer.model.save(made)
+    spec: dict[str, Any] = {
+        "name": name,
+        "dim": begun.dim,
+        "description": f"{begun.name}, its last layers fine-tuned on {pairs.name}.",
+        "licence": begun.spec.get("licence", "not stated"),
+        "languages": begun.spec.get("languages", []),
+        "towers": towers,
+        "notes": [],
+        "training": facts,
+    }
+    save(made, seal(made, spec))
+    _parity(Bundle(made), trainer, pairs, dev)
+    bundle = Bundle(made)
+    assert bundle.image is not None
+    train = _some(pairs, "train", BANK)
+    held = pairs.rows("dev", DEV)
+    some = _some(pairs, "dev", DEV)
+    seen_dev = Held(pairs, held, text_vectors(bundle, some.captions), _shown(bundle, some))
+    known = {} if trainer.recipe.text_layers else begun.spec
+    return measured(made, spec, seen_dev, text_vectors(bundle, train.captions), _shown(bundle, train), known)
+
+
+def _some(pairs: Pairs, split: Split, most: int) -> Pairs:
+    return Pairs(pairs.name, tuple(pairs.pairs[i] for i in pairs.rows(split, most)))
+
+
+def _shown(bundle: Bundle, pairs: Pairs) -> NDArray[np.float32]:
+    assert bundle.image is not None
+    return bundle.image.project(picture_features(bundle, pairs)[0])["image"]
+
+
+def _parity(bundle: Bundle, trainer: Trainer, pairs: Pairs, dev: Material) -> None:
+    """Compare the bundle's vectors of some of dev with the training's. Raises TrainingError where they differ."""
+    texts, shown = trainer.encode(dev)
+    some = pairs.part("dev")
+    count = min(32, len(some))
+    assert bundle.text is not None and bundle.image is not None
+    own = bundle.image.encode([load_picture(pair.picture).pixels for pair in some.pairs[:count]])
+    asked = bundle.text.encode(some.captions[:count], "query")
+    for kind, ours, theirs in (("image", own, shown[:count]), ("text", asked, texts[:count])):
+        cosine = float((ours * theirs).sum(1).min())
+        if cosine < PARITY:
+            raise TrainingError(
+                f"the {kind} tower as written differs from the trained one (cosine {cosine:.4f}): report it"
+            )

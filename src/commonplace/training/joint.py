@@ -1,0 +1,417 @@
+"""Both towers of a bundle trained together on pictures and captions: to find each other, and to tell what is seen."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders import Bundle
+from commonplace.errors import TrainingError
+
+try:
+    import onnx  # noqa: F401  (of the modules below)
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+except ImportError as problem:
+    raise TrainingError(
+        f"fine-tuning needs PyTorch and accelerate ({problem.name} is not here): install commonplace with the extra "
+        "train"
+    ) from problem
+
+from commonplace.training.decoder import Decoder
+from commonplace.training.graph import Graph
+from commonplace.training.towers import Captions, Pictures, Rows, Shown, Texts
+
+__all__ = ["Material", "Model", "Recipe", "Trainer"]
+
+SAVED = 300.0  # seconds between two checkpoints, beside those at the end of every epoch
+
+Floats = NDArray[np.float32]
+Tick = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Hyperparameters."""
+
+    epochs: int = 10
+    batch: int = 256  # pictures that are each other's wrong answers
+    chunk: int = 256  # pictures in memory at once; the gradients are those of the whole batch (Gao et al. 2021)
+    accumulate: int = 1  # batches in a step
+    text_layers: int = 4  # trained, from the last; 0: the tower stays as it is
+    image_layers: int = 4
+    rank: int = 0  # of LoRA; 0: the layers themselves are trained
+    views: int = 2  # a picture as it is, then cropped ones: how many are kept
+    learning_rate: float = 5e-5  # of the towers and the head
+    decoder_rate: float = 1e-3
+    weight_decay: float = 0.01  # of the decoder; the towers' is toward where they started (Li et al. 2018)
+    warmup: float = 0.1  # share of the steps
+    clip: float = 1.0  # length of the gradient
+    temperature: float = 0.05  # at the start; learned
+    generation: float = 0.5  # weight of the caption loss; 0: no decoder
+    width: int = 256  # of the decoder
+    dropout: float = 0.5  # of the head's layers
+    mixup: float = 0.5  # Beta(mixup, mixup) of two pictures' features and of their captions; 0: none
+    mixed: str = "no"  # bf16 or fp16: multiplications in 16 bits
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Material:
+    """One split as the frozen layers left it: ``owner[j]`` is the picture that caption ``j`` describes."""
+
+    pictures: Shown
+    captions: Captions
+    owner: NDArray[np.int64]
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The pictures that have captions."""
+        return np.unique(self.owner)
+
+
+class Model(nn.Module):  # type: ignore[misc]
+    """Both towers, the scale of their cosines and the decoder."""
+
+    def __init__(self, bundle: Bundle, recipe: Recipe, captions: Captions | None) -> None:
+        super().__init__()
+        torch.manual_seed(recipe.seed)
+        self.texts = Texts(bundle, recipe.text_layers, recipe.rank)
+        self.pictures = Pictures(bundle, recipe.image_layers, recipe.rank, recipe.dropout)
+        self.scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
+        self.decoder = None
+        if recipe.generation and captions is not None:
+            vocabulary = np.unique(np.concatenate([*captions.ids, np.array([self.texts.spec["pad_id"]])]))
+            channels = _channels(self.pictures)
+            self.decoder = Decoder(vocabulary, channels, max(self.texts.least, *map(len, captions.ids)), recipe.width)
+
+    def told(self, captions: Captions, rows: Rows, device: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        ids, mask, values = captions.batch(rows, self.texts.spec["pad_id"], self.texts.least, self.texts.left)
+        return ids.to(device), mask.to(device), {name: value.to(device) for name, value in values.items()}
+
+    def layers(self) -> dict[str, int]:
+        """How many layers of each tower are trained, by their names in the recipe."""
+        return {"text_layers": self.texts.layers, "image_layers": self.pictures.layers}
+
+    def save(self, folder: Path) -> None:
+        """Write the graphs with what was trained over those of their names in a bundle's ``folder``."""
+        files: dict[str, list[Graph]] = {}
+        for part in (self.texts, self.pictures):
+            files.setdefault(part.file.name, []).append(part.graph)
+            if part.head is not None:
+                files.setdefault(part.spec["head"]["file"], []).append(part.head)
+        for name, graphs in files.items():
+            for old in folder.glob(f"{name}*"):  # weights that were kept beside it, too
+                old.unlink()
+            graphs[0].save(folder / name, others=graphs[1:])
+
+
+def _channels(pictures: Pictures) -> list[int]:
+    given = {pictures.spec["input"]: torch.zeros(2, *pictures.shape)}
+    with torch.no_grad():
+        found = pictures.graph(given, pictures.seen)
+    return [one.shape[1] if one.ndim == 4 else one.shape[2] for one in found]
+
+
+def contrast(x: Tensor, y: Tensor, scale: Tensor, same: Tensor) -> Tensor:
+    """Return InfoNCE both ways of pictures and captions, unit rows (B, D) each.
+
+    ``same`` (B, B): other pairs whose caption says the same, word for word: they are no wrong answers.
+    """
+    logits = (scale.clamp(max=math.log(100)).exp() * x.float() @ y.float().T).masked_fill(same, float("-inf"))  # (B, B)
+    target = torch.arange(len(x), device=x.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+class Trainer:
+    """Trains a model on ``train``; ``folder`` holds the checkpoints and the losses. One flat loop: :meth:`run`."""
+
+    def __init__(self, model: Model, recipe: Recipe, train: Material, folder: Path, device: str | None = None) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.train, self.folder = recipe, train, folder
+        order = np.argsort(train.owner, kind="stable")
+        self.of = np.split(order, np.flatnonzero(np.diff(train.owner[order])) + 1)  # captions of each of train.rows
+        self.numbers = _numbered(train)
+        self.steps_an_epoch = max(1, len(self.of) // (min(recipe.batch, len(self.of)) * recipe.accumulate))
+        self.total = recipe.epochs * self.steps_an_epoch
+        AcceleratorState._reset_state(
+            True
+        )  # it is the process's; a training before this one may have asked for another
+        self.accelerator = Accelerator(mixed_precision=recipe.mixed, cpu=device == "cpu")
+        if self.accelerator.num_processes > 1:
+            raise TrainingError("one process trains, on one device: start it without `accelerate launch`")
+        self.device = self.accelerator.device
+        self.model: Model = model.to(self.device)
+        towers = [one for part in (model.texts, model.pictures) for one in part.parameters() if one.requires_grad]
+        if not towers:
+            raise TrainingError("nothing of the towers is trained: say --text-layers or --image-layers, 1 at least")
+        decoder = list(model.decoder.parameters()) if model.decoder is not None else []
+        self.start = [one.detach().clone() for one in towers]
+        self.towers = towers
+        groups = [
+            {"params": [*towers, model.scale], "lr": recipe.learning_rate, "weight_decay": 0.0},
+            {"params": decoder, "lr": recipe.decoder_rate, "weight_decay": recipe.weight_decay},
+        ]
+        optimiser = torch.optim.AdamW([group for group in groups if group["params"]])
+        self.optimiser = self.accelerator.prepare(optimiser)
+        self.step = 0
+        self.losses: list[dict[str, float]] = []
+
+    # --- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self, tick: Tick = lambda _: None, each: Callable[[int], bool] = lambda _: False) -> None:
+        """Train from the step that was reached to the end. ``each(epoch)`` is called after every epoch, with the
+        checkpoint written; where it returns True, training stops.
+
+        Raises TrainingError where a loss is not a number, or the memory does not suffice; the last checkpoint stands.
+        """
+        recipe, model = self.recipe, self.model
+        drawn, order, saved = 0, list(self._batches(0)), time.monotonic()
+        while self.step < self.total:
+            epoch, at = divmod(self.step, self.steps_an_epoch)
+            if epoch != drawn:
+                drawn, order = epoch, list(self._batches(epoch))
+            batches = order[at * recipe.accumulate : (at + 1) * recipe.accumulate]
+            share = schedule(self.step, self.total, recipe.warmup)
+            for group, rate in zip(
+                self.optimiser.param_groups, (recipe.learning_rate, recipe.decoder_rate), strict=False
+            ):
+                group["lr"] = rate * share
+            model.train()
+            found = {"contrast": 0.0, "generation": 0.0}
+            with _memory(recipe):
+                for pictures, captions, views in batches:
+                    losses = self.gradients(pictures, captions, views)
+                    for name, value in losses.items():
+                        found[name] += value / len(batches)
+            found["loss"] = found["contrast"] + recipe.generation * found["generation"]
+            if not math.isfinite(found["loss"]):
+                raise TrainingError(
+                    f"the loss is not a number at step {self.step + 1} of {self.total}: try a lower --learning-rate "
+                    f"(now {recipe.learning_rate:g}); the checkpoint before it is in {self.folder}"
+                )
+            nn.utils.clip_grad_norm_(
+                [one for group in self.optimiser.param_groups for one in group["params"]], recipe.clip
+            )
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+            self._pull(recipe.learning_rate * share * recipe.weight_decay)
+            self.step += 1
+            self.losses.append(found)
+            tick(f"contrast {found['contrast']:.3f}, generation {found['generation']:.3f}")
+            whole = self.step % self.steps_an_epoch == 0
+            if whole or time.monotonic() - saved > SAVED:
+                self.save()
+                saved = time.monotonic()
+            if whole and each(self.step // self.steps_an_epoch):
+                return
+
+    def gradients(self, pictures: Rows, captions: Rows, views: Rows) -> dict[str, float]:
+        """Add the gradients of one batch, in chunks, as if it were whole, and return its losses.
+
+        First all vectors without gradients; then the contrastive loss and its gradient for each vector; then each
+        chunk once more, with the same random numbers, its vectors' gradients handed down (Gao et al. 2021).
+        """
+        recipe, model, device = self.recipe, self.model, self.device
+        B, share = len(pictures), 1 / recipe.accumulate
+        parts = [slice(at, min(at + recipe.chunk, B)) for at in range(0, B, recipe.chunk)]
+        same = torch.from_numpy(_same(self.numbers[np.asarray(captions)])).to(device)  # (B, B)
+        random: list[list[Tensor]] = []
+        first: list[list[Tensor]] = [[], []]
+        if len(parts) > 1:
+            for part in parts:
+                random.append(_random(device))
+                with torch.no_grad(), self.accelerator.autocast():
+                    u, v, *_ = self._vectors(pictures[part], captions[part], views[part])
+                first[0].append(u)
+                first[1].append(v)
+            x, y = (torch.cat(rows).requires_grad_() for rows in first)  # (B, D)
+            whole = contrast(x, y, model.scale, same)
+            (whole * share).backward()
+        told = 0.0
+        for at, part in enumerate(parts):
+            if random:
+                _restore(random[at], device)
+            with self.accelerator.autocast():
+                u, v, tokens, ids, mask = self._vectors(pictures[part], captions[part], views[part])  # (b, D)
+                if random:
+                    loss = (u * x.grad[part]).sum() + (v * y.grad[part]).sum()
+                else:
+                    whole = contrast(u, v, model.scale, same)
+                    loss = whole * share
+                if model.decoder is not None:
+                    said = model.decoder(ids, mask, tokens) * (len(ids) / B)  # so that chunks add up to the mean
+                    loss = loss + recipe.generation * share * said
+                    told += float(said.detach())
+            self.accelerator.backward(loss)
+        return {"contrast": float(whole.detach()), "generation": told}
+
+    def _vectors(
+        self, pictures: Rows, captions: Rows, views: Rows
+    ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
+        """Return the vectors of some pictures and captions, and what the decoder needs of them."""
+        model, mix = self.model, None
+        if self.recipe.mixup and model.training:
+            other = torch.randperm(len(pictures)).to(self.device)
+            share = torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample((len(pictures), 1))
+            mix = other, torch.maximum(share, 1 - share).to(self.device)  # (b,), (b, 1): more of its own
+        shown = {k: v.to(self.device) for k, v in self.train.pictures.batch(pictures, views).items()}
+        x, tokens = model.pictures(shown, model.decoder is not None, mix)  # (b, D), (b, P, C) by value
+        ids, mask, values = model.told(self.train.captions, captions, self.device)  # (b, T)
+        y = model.texts(ids, mask, values)
+        return x, y if mix is None else F.normalize(torch.lerp(y[mix[0]], y, mix[1]), dim=-1), tokens, ids, mask
+
+    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield pictures, a caption of each, and the view it is seen in: the same for the same seed and epoch."""
+        draw = np.random.default_rng([self.recipe.seed, epoch])
+        order = draw.permutation(len(self.of))
+        captions = np.array([self.of[row][draw.integers(len(self.of[row]))] for row in order])
+        views = draw.integers(self.recipe.views, size=len(order))
+        size = min(self.recipe.batch, len(order))
+        for at in range(0, len(order) - size + 1, size):
+            rows = slice(at, at + size)
+            yield self.train.rows[order[rows]], captions[rows], views[rows]
+
+    def _pull(self, share: float) -> None:
+        """Pull the towers a little toward where they started."""
+        with torch.no_grad():
+            torch._foreach_lerp_(self.towers, self.start, share)
+
+    # --- vectors without training ----------------------------------------------------------------------------------
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def encode(self, material: Material, size: int = 256) -> tuple[Floats, Floats]:
+        """Return the unit rows of a split's captions, and of its pictures that have any."""
+        self.model.eval()
+        texts, shown = [], []
+        order = np.argsort([len(ids) for ids in material.captions.ids], kind="stable")
+        for at in range(0, len(order), size):
+            texts.append(
+                self.model.texts(*self.model.told(material.captions, order[at : at + size], self.device)).cpu()
+            )
+        for at in range(0, len(material.rows), size):
+            rows = material.rows[at : at + size]
+            values = material.pictures.batch(rows, [0] * len(rows))
+            shown.append(self.model.pictures({k: v.to(self.device) for k, v in values.items()}, False)[0].cpu())
+        found = torch.cat(texts).numpy()
+        back = np.empty_like(found)
+        back[order] = found
+        return back, torch.cat(shown).numpy()
+
+    # --- checkpoints -----------------------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of what is trained, by name."""
+        return {name: one.detach().cpu().clone() for name, one in self.model.named_parameters() if one.requires_grad}
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        own = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, value in weights.items():
+                own[name].copy_(value)
+
+    def save(self) -> None:
+        """Write the checkpoint: beside, then renamed, so that a kill leaves the one before."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "recipe": asdict(self.recipe), "step": self.step, "losses": self.losses, "weights": self.weights(),
+            "start": [one.cpu() for one in self.start], "optimiser": self.optimiser.state_dict(),
+            "random": _random(self.device),
+        }  # fmt: skip
+        beside = self.folder / "checkpoint.part"
+        try:
+            with beside.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.rename(self.folder / "checkpoint.pt")
+        except OSError as problem:
+            raise TrainingError(
+                f"the checkpoint cannot be written to {self.folder} ({problem.strerror}): make room, then --resume"
+            ) from problem
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint, where there is one; as if it had never stopped. Raises TrainingError where it is
+        damaged, or was made with other settings."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return False
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            recipe = state["recipe"]
+        except Exception as problem:  # the library raises whatever the bytes lead it to
+            raise TrainingError(
+                f"the checkpoint {path} cannot be read ({type(problem).__name__}): remove it"
+            ) from problem
+        if other := sorted(name for name, value in asdict(self.recipe).items() if recipe.get(name) != value):
+            said = ", ".join(f"{name} {recipe.get(name)}" for name in other)
+            raise TrainingError(
+                f"the checkpoint in {self.folder} was made with {said}: say the same, or choose another --out"
+            )
+        self.load_weights(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for own, saved in zip(self.start, state["start"], strict=True):
+            own.copy_(saved)
+        self.step, self.losses = state["step"], state["losses"]
+        _restore(state["random"], self.device)
+        return True
+
+
+def schedule(step: int, total: int, warmup: float) -> float:
+    """Return the share of the learning rate: up in a line, then down along a cosine."""
+    rising = max(1, round(warmup * total))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+@contextlib.contextmanager
+def _memory(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as problem:
+        text = str(problem).lower()
+        if (
+            isinstance(problem, (MemoryError, torch.OutOfMemoryError))
+            or "allocate memory" in text
+            or "out of memory" in text
+        ):
+            smaller = max(1, min(recipe.chunk, recipe.batch) // 2)
+            raise TrainingError(
+                f"the memory does not suffice for {min(recipe.chunk, recipe.batch)} pictures at once: "
+                f"try --chunk {smaller} (the result is the same), or fewer layers"
+            ) from problem
+        raise
+
+
+def _numbered(material: Material) -> NDArray[np.int64]:
+    """Return a number for each caption, the same for the same tokens."""
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(ids.tobytes(), len(numbers)) for ids in material.captions.ids])
+
+
+def _same(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.equal.outer(numbers, numbers) & ~np.eye(len(numbers), dtype=bool)
+
+
+def _random(device: Any) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _restore(state: list[Tensor], device: Any) -> None:
+    torch.set_rng_state(state[0])
+    if device.type == "cuda" and len(state) > 1:
+        torch.cuda.set_rng_state(state[1], device)

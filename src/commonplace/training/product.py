@@ -1,0 +1,301 @@
+"""What training leaves behind: a bundle of the towers, a new head, its banks and curves, and its model card."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders import Bundle
+from commonplace.encoders.bundle import FORMAT, sha256
+from commonplace.encoders.neutral import describe
+from commonplace.errors import TrainingError
+from commonplace.training.calibrate import bank, evidence, hubness
+from commonplace.training.features import text_vectors
+from commonplace.training.pairs import Pairs
+
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as problem:
+    raise TrainingError("training needs the library onnx: install commonplace with the extra train") from problem
+
+__all__ = [
+    *("Held", "Maps", "card", "components", "copy_towers", "head_graph", "measured", "model_folder", "save", "seal"),
+]
+
+OPSET, IR = 17, 8
+Floats = NDArray[np.float32]
+Maps = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]] | None]
+"""A head's linear maps by name, each weights (in, out) and bias (out,): ``wide``, ``narrow`` and ``straight``."""
+
+
+class _Graph:
+    """A growing list of nodes; weights are kept as float16 and widened once, when the graph is loaded."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.values: list[Any] = []
+
+    def node(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        name = output or f"{kind.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
+        return name
+
+    def value(self, array: NDArray[Any]) -> str:
+        small = array.ndim > 1 and float(np.abs(array).max()) < 6e4
+        name = f"value{len(self.values)}"
+        kept = array.astype(np.float16 if small else np.float32)
+        self.values.append(numpy_helper.from_array(kept, name))
+        return self.node("Cast", name, to=TensorProto.FLOAT) if small else name
+
+    def linear(self, x: str, layer: tuple[NDArray[np.float32], NDArray[np.float32]], output: str | None = None) -> str:
+        return self.node("Gemm", x, self.value(layer[0]), self.value(layer[1]), output=output)
+
+    def unit(self, x: str) -> str:
+        return self.node("LpNormalization", x, axis=1, p=2)
+
+
+def head_graph(
+    members: Sequence[Maps],
+    features: int,
+    dim: int,
+    *,
+    base: Path | None = None,
+    base_spec: Mapping[str, str] | None = None,
+    on_features: bool = False,
+    look: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+) -> bytes:
+    """Return an ONNX file: ``features`` (B, F) in, ``embedding`` (B, D) and, with ``look``, ``look`` out.
+
+    The ``members`` are heads whose unit rows are averaged. Each is added to the unit rows of a model to go on from:
+    those of the head in the file ``base``, which ``base_spec`` describes as ``bundle.json`` does, or, with
+    ``on_features``, the features themselves.
+    """
+    graph = _Graph()
+    imports, version = [helper.make_opsetid("", OPSET)], IR
+    outputs = ["embedding"]
+    start = graph.unit("features") if on_features else None
+    if base is not None and base_spec is not None:
+        model = onnx.load(str(base))
+        imports, version = list(model.opset_import), model.ir_version
+        model = onnx.compose.add_prefix(model, "base/")
+        given = f"base/{base_spec['input']}"
+        graph.nodes += [helper.make_node("Identity", ["features"], [given]), *model.graph.node]
+        graph.values += list(model.graph.initializer)
+        start = graph.unit(f"base/{base_spec['output']}")
+        if base_spec.get("look"):
+            graph.node("Identity", f"base/{base_spec['look']}", output="look")
+            outputs.append("look")
+    rows = []
+    for maps in members:
+        assert maps["wide"] is not None  # only the other two may be absent
+        x = graph.linear("features", maps["wide"])
+        if (narrow := maps["narrow"]) is not None:
+            x = graph.linear(graph.node("Relu", x), narrow)
+        if (straight := maps["straight"]) is not None:
+            x = graph.node("Add", x, graph.linear("features", straight))
+        rows.append(graph.unit(x if start is None else graph.node("Add", x, start)))
+    graph.node("Sum", *rows, output="embedding")
+    if look is not None:
+        graph.linear("features", look, output="look")
+        outputs.append("look")
+    widths = {"embedding": dim, "look": "look"}
+    made = helper.make_graph(
+        graph.nodes,
+        "head",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", features])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", widths[name]]) for name in outputs],
+        graph.values,
+    )
+    whole = helper.make_model(made, opset_imports=imports, ir_version=version)
+    onnx.checker.check_model(whole)
+    return bytes(whole.SerializeToString(deterministic=True))
+
+
+def components(features: NDArray[np.float32], dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the map to the first principal components of features (N, F), at most ``dim``: weights and bias.
+
+    Words have not reshaped them: pictures that look alike lie near each other.
+    """
+    centre = features.mean(0)
+    some = features[:: max(len(features) // 4000, 1)] - centre
+    _, _, axes = np.linalg.svd(some, full_matrices=False)
+    axes = axes[: min(dim, len(some) - 1)]
+    axes = axes * np.where(axes.sum(1, keepdims=True) < 0, -1, 1)  # an axis has no sign of its own
+    return axes.T.astype(np.float32), (-axes @ centre).astype(np.float32)
+
+
+def model_folder(out: str | os.PathLike[str]) -> Path:
+    """Return the folder that a model may be written to. Raises TrainingError where it may not."""
+    folder = Path(out).expanduser().absolute()
+    if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TrainingError(f"{folder} is there and no model: give another folder with --out")
+    if not folder.name or not folder.name.isprintable():
+        raise TrainingError(f"a model cannot be called {folder.name!r}: give another folder with --out")
+    if not os.access(next(one for one in folder.parents if one.exists()), os.W_OK):
+        raise TrainingError(f"{folder.parent} cannot be written to: give another folder with --out")
+    return folder
+
+
+def copy_towers(into: Path, text: Bundle, image: Bundle) -> dict[str, Any]:
+    """Copy the files of a text and an image tower; return the section ``towers``, the image tower's without its head.
+
+    Where two different files have one name, the image tower's are called anew.
+    """
+    towers = {"text": json.loads(json.dumps(text.spec["towers"]["text"]))}
+    towers["image"] = {k: v for k, v in json.loads(json.dumps(image.spec["towers"]["image"])).items() if k != "head"}
+    taken = {}
+    for kind in ("file", "tokenizer"):
+        for name in _with_data(text, towers["text"].get(kind)):
+            taken[name] = text.spec["checksums"][name]
+            shutil.copyfile(text.folder / name, into / name)
+    if head := towers["text"].get("head"):
+        shutil.copyfile(text.folder / head["file"], into / "text-head.onnx")
+        head["file"] = "text-head.onnx"
+    files = _with_data(image, towers["image"]["file"])
+    clash = any(taken.get(name, image.spec["checksums"][name]) != image.spec["checksums"][name] for name in files)
+    for name in files:
+        shutil.copyfile(image.folder / name, into / (f"image-{name}" if clash else name))
+    if clash:
+        towers["image"]["file"] = f"image-{towers['image']['file']}"
+        _rename_data(into / towers["image"]["file"])
+    return towers
+
+
+def _with_data(bundle: Bundle, file: str | None) -> list[str]:
+    """Return a file of a bundle and those that hold its weights."""
+    if file is None:
+        return []
+    own = [name for name in bundle.spec["checksums"] if name == file or (".onnx" in file and name.startswith(file))]
+    return sorted(own)
+
+
+def _rename_data(file: Path) -> None:
+    """Point a graph at its weights' files, whose names now begin with ``image-``."""
+    model = onnx.load(str(file), load_external_data=False)
+    moved = [entry for value in model.graph.initializer for entry in value.external_data if entry.key == "location"]
+    for entry in moved:
+        entry.value = f"image-{entry.value}"
+    if moved:
+        file.write_bytes(model.SerializeToString())
+
+
+def save(folder: Path, spec: Mapping[str, Any]) -> None:
+    """Write ``bundle.json``."""
+    text = json.dumps(spec, indent=1, ensure_ascii=False) + "\n"
+    (folder / "bundle.json").write_text(text, encoding="utf-8")
+
+
+def seal(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``spec`` with the format and the checksums of all files in ``folder``."""
+    files = sorted(path.name for path in folder.iterdir() if path.name not in ("bundle.json", "README.md"))
+    return {"format": FORMAT, **spec, "checksums": {name: sha256(folder / name) for name in files}}
+
+
+@dataclass(frozen=True)
+class Held:
+    """Dev pictures (rows ``at`` of ``pairs``) as a model sees them: unit rows ``asked`` (C, D) of their captions as
+    questions, ``shown`` (N, D) of themselves."""
+
+    pairs: Pairs
+    at: NDArray[np.int64]
+    asked: Floats
+    shown: Floats
+
+
+def measured(
+    made: Path, spec: dict[str, Any], held: Held, asked: Floats, shown: Floats, known: dict[str, Any]
+) -> dict[str, Any]:
+    """Return ``spec`` with what the scores of the bundle in ``made`` are worth, sealed; its banks are written.
+
+    ``asked`` and ``shown`` are unit rows of training captions and pictures, ``known`` the spec whose knowledge of texts
+    stays true, or nothing.
+    """
+    found, _ = describe(Bundle(made))
+    of_dev = np.isin(held.pairs.owner, held.at)
+    owner = np.searchsorted(held.at, held.pairs.owner[of_dev])
+    of_texts, of_pictures = bank(asked), bank(shown)
+    np.savez(made / "bank.npz", image=of_texts.astype(np.float16), text=of_pictures.astype(np.float16))
+    spec |= {name: found[name] for name in ("brevity",) if name in found}
+    save(made, seal(made, spec))
+    questions, _ = Bundle(made).without_brevity(held.asked)
+    spec["bias"] = hubness(questions, held.shown, owner, of_texts, of_pictures)
+    save(made, seal(made, spec))
+    bundle = Bundle(made)
+    captions = [caption for caption, one in zip(held.pairs.captions, of_dev, strict=True) if one]
+    read = text_vectors(bundle, captions, "document")
+    less, text_less = bundle.hubness("image", held.shown), bundle.hubness("text", read)
+    assert less is not None and text_less is not None
+    background, chances, curves = evidence(questions, read, held.shown, owner, less, text_less)
+    learned = found["evidence"]
+    spec["background"] = found["background"] | background
+    spec["evidence"] = {**learned, "chance": chances, "curves": learned["curves"] | curves}
+    _keep_texts(spec, known)
+    means = {"text": asked.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
+    spec["means"] = {"query": means, "document": means}
+    note = f"scores of words with pictures were measured on {len(held.at)} held-out ones of {held.pairs.name}"
+    spec["notes"] = [*spec["notes"], note]
+    return seal(made, spec)
+
+
+def _keep_texts(spec: dict[str, Any], known: dict[str, Any]) -> None:
+    arm = "text->text"
+    if arm in known.get("background", {}):
+        spec["background"][arm] = known["background"][arm]
+    for name in ("chance", "curves"):
+        if arm in (known.get("evidence") or {}).get(name, {}):
+            spec["evidence"][name][arm] = known["evidence"][name][arm]
+
+
+def card(spec: Mapping[str, Any], table: Sequence[str]) -> str:
+    """Return the model card of a trained bundle, from its own ``bundle.json`` and the table of the hold-out."""
+    training = spec["training"]
+    shares = ", ".join(f"{count} {split}" for split, count in training["pictures"].items())
+    recipe = ", ".join(f"{name} {value}" for name, value in training["recipe"].items())
+    bad = f"; {training['left_out']} could not be used" if training["left_out"] else ""
+    lines = [
+        "---",
+        f"license: {json.dumps(spec['licence'], ensure_ascii=False)}",
+        f"language: {json.dumps(spec['languages'])}",
+        "library_name: commonplace",
+        "---",
+        "",
+        f"# {spec['name']}",
+        "",
+        f"{spec['description']} Use it with `commonplace add --model FOLDER`.",
+        "",
+        "## Licence",
+        "",
+        f"{spec['licence']}. Terms of the pictures and captions that it was trained on may apply too: they are not "
+        "known here.",
+        "",
+        "## Training data",
+        "",
+        f"`{training['data']}`: {shares} pictures, {training['captions']} captions{bad} (hash {training['digest']}, "
+        f"seed {training['seed']}). Test pictures were used for the table below and for nothing else; dev chose the "
+        "best step, the correction for hubs, and the curves that make probabilities of scores.",
+        "",
+        "## Quality",
+        "",
+        *table[:-1],
+        "",
+        f"{table[-1].capitalize()}.",
+        "",
+        "Pictures of another kind than those trained on will be found worse.",
+        "",
+        "## Recipe",
+        "",
+        f"{training['method']}: {recipe}. {training['seconds']} s on {training['device']}.",
+        "",
+    ]
+    if spec.get("notes"):
+        lines += ["## Notes", "", *(f"- {note}" for note in spec["notes"]), ""]
+    return "\n".join(lines)

@@ -1,0 +1,235 @@
+"""Projection heads on frozen towers: from pairs to a bundle that searches, if it is better than what was there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from commonplace.encoders import Bundle, find
+from commonplace.encoders.hub import beside
+from commonplace.errors import ModelError, TrainingError
+from commonplace.training.features import VIEWS, picture_features, text_vectors, tower_key, unreadable
+from commonplace.training.heads import Data, Fitted, Recipe, closed_form, device_name, fit, linear_maps, scorer
+from commonplace.training.judge import Verdict, chance, compare, judge, judge_bundle
+from commonplace.training.pairs import Pairs, Split, read_pairs
+from commonplace.training.product import (
+    Held,
+    card,
+    components,
+    copy_towers,
+    head_graph,
+    measured,
+    model_folder,
+    save,
+    seal,
+)
+
+__all__ = ["DEV", "TEST", "Project", "licence", "project", "to_be_beaten"]
+
+Floats = NDArray[np.float32]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+DEV, TEST = 1000, 2000  # pictures of each that are judged, at most: ranking grows with their square
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What came of a training: the bundle's folder, the verdict on the hold-out, and what went wrong on the way."""
+
+    folder: Path
+    verdict: Verdict
+    notes: tuple[str, ...]
+
+
+def project(
+    source: str | os.PathLike[str] | Pairs,
+    text_model: str | os.PathLike[str],
+    image_model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    recipe: Recipe | None = None,
+    members: int = 2,
+    pictures: str | os.PathLike[str] | None = None,
+    start: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    seed: int = 0,
+    told: Callable[[str], object] = lambda _: None,
+) -> Project:
+    """Train heads that map pictures of ``image_model`` into the space of ``text_model``; write a bundle to ``out``.
+
+    The towers stay as they are; with ``Recipe.text_head`` texts are mapped too, by one head. Where both towers are of
+    one model, what is learned is added to what that model makes of a picture. ``members`` heads are averaged. The
+    bundle takes its place only if held-out pairs are found better, by a paired test, than by ``start`` (a model;
+    default: the bundle in ``out``; else the model that it goes on from; else chance), or with ``force``. ``told`` gets
+    lines on the way.
+
+    Raises TrainingError and ModelError in one line.
+    """
+    recipe = recipe or Recipe()
+    if members < 1 or recipe.batch < 2 or recipe.views < 1 or recipe.hidden < 0 or not recipe.learning_rate > 0:
+        raise TrainingError(
+            "a recipe needs one head or more, two pictures a step, one view, and a learning rate over 0"
+        )
+    folder = model_folder(out)
+    text, image = _open(text_model, "text"), _open(image_model, "image")
+    before = to_be_beaten(start, folder, force)
+    if recipe.text_head and "head" in text.spec["towers"]["text"]:
+        raise TrainingError(f"the model {text.name} has a text head already: train without --text-head")
+    members = 1 if recipe.text_head else members  # a head and its text head fit each other, not others'
+    pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=seed)
+    for line in pairs.report():
+        told(line)
+    started = time.monotonic()
+    with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
+        features = picture_features(image, pairs, VIEWS[: recipe.views], bar.update)
+        if bad := unreadable(pairs, features):
+            good = np.array([path not in bad for path in pairs.pictures])
+            pairs, features = pairs.without(bad), features[:, good]
+            told(
+                f"{len(bad)} more left out: {next(iter(bad)).name}: {next(iter(bad.values()))}"
+                + " ..." * (len(bad) > 1)
+            )
+        texts = text_vectors(text, pairs.captions)
+        bar.reset(members * recipe.length(len(pairs.part("train")))[1])
+        bar.set_description("training")
+        base = _base(text, image)
+        data = Data.of(pairs, pairs.rows("train"), features, texts, base)
+        dev = Data.of(pairs, pairs.rows("dev", DEV), features[:1], texts, base)
+        heads = [fit(recipe, data, seed + i, score=scorer(dev), tick=bar.update) for i in range(members)]
+    notes = [f"head {i}: {one.broken}; the best before that was kept" for i, one in enumerate(heads) if one.broken]
+    facts = {
+        "method": "projection heads on frozen towers",
+        "data": pairs.name,
+        "digest": pairs.digest,
+        "seed": seed,
+        "pictures": {split: len(pairs.part(split)) for split in SPLITS},
+        "captions": len(pairs.captions),
+        "left_out": len(pairs.bad),
+        "recipe": asdict(recipe) | {"members": members},
+        "best_steps": [one.step for one in heads],
+        "seconds": round(time.monotonic() - started),
+        "device": device_name(),
+        "text_model": _facts(text),
+        "image_model": _facts(image),
+    }
+    with beside(folder, folder.name) as made:
+        spec = _write(made, folder.name, text, image, base, heads, pairs, features, facts)
+        first = before or (image if base is not None else None)
+        held = pairs.rows("test", TEST)
+        test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in held))
+        rows = (
+            {"chance": chance(test.owner)} if first is None else {f"before ({first.name})": judge_bundle(first, test)}
+        )
+        rows["closed form"] = judge(texts[np.isin(pairs.owner, held)], closed_form(data)(features[0, held]), test.owner)
+        rows["trained"] = judge_bundle(Bundle(made), test)
+        verdict = compare(rows, seed)
+        spec["quality"] = {"test": verdict.dict()}
+        spec["notes"] += notes
+        save(made, spec)
+        (made / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
+        for line in verdict.table():
+            told(line)
+        if not (verdict.better or force):
+            raise TrainingError(_refusal(verdict, folder, next(iter(rows))))
+    return Project(folder, verdict, tuple(notes))
+
+
+def _write(
+    made: Path, name: str, text: Bundle, image: Bundle, base: Callable[[Floats], Floats] | None, heads: list[Fitted],
+    pairs: Pairs, features: Floats, facts: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Write everything but the figures into ``made``; return what its ``bundle.json`` says."""
+    towers = copy_towers(made, text, image)
+    old = image.spec["towers"]["image"].get("head") if base is not None else None
+    train = np.array([pair.split == "train" for pair in pairs.pairs])
+    look = None if old and old.get("look") else components(features[0, train], text.dim)
+    graph = head_graph(
+        [linear_maps(one.head) for one in heads], features.shape[2], text.dim,
+        base=image.folder / old["file"] if old else None, base_spec=old, on_features=base is not None and not old,
+        look=look,
+    )  # fmt: skip
+    (made / "head.onnx").write_bytes(graph)
+    towers["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding", "look": "look"}
+    if (text_head := heads[0].text_head) is not None:
+        (made / "text-head.onnx").write_bytes(head_graph([linear_maps(text_head)], text.dim, text.dim))
+        towers["text"]["head"] = {"file": "text-head.onnx", "input": "features", "output": "embedding"}
+    spec: dict[str, Any] = {
+        "name": name,
+        "dim": text.dim,
+        "description": f"{text.name} for text, {image.name} for pictures, and a head trained on {pairs.name} that maps "
+        "pictures into the text tower's space.",
+        "licence": licence(text, image),
+        "languages": text.spec.get("languages", []),
+        "towers": towers,
+        "notes": [],
+        "training": facts,
+    }
+    save(made, seal(made, spec))
+    bundle = Bundle(made)
+    assert bundle.image is not None
+    shown = bundle.image.project(features[0])["image"]
+    asked = text_vectors(bundle, pairs.captions)
+    dev = pairs.rows("dev", DEV)
+    of_dev, of_train = np.isin(pairs.owner, dev), np.isin(pairs.owner, np.flatnonzero(train))
+    held = Held(pairs, dev, asked[of_dev], shown[dev])
+    # What is known of its texts stays true where they have no head.
+    spec["notes"] = text.spec.get("notes", []) if "remote" in towers["text"] else []  # to whom every text goes
+    return measured(made, spec, held, asked[of_train], shown[train], {} if "head" in towers["text"] else text.spec)
+
+
+def _open(model: str | os.PathLike[str], kind: Literal["text", "image"]) -> Bundle:
+    bundle = Bundle(find(model))
+    if getattr(bundle, kind) is None:
+        raise ModelError(f"the model {bundle.name} has no {kind} tower: choose another for --{kind}-model")
+    bundle.verify()
+    return bundle
+
+
+def to_be_beaten(start: str | os.PathLike[str] | None, folder: Path, force: bool) -> Bundle | None:
+    """Return the model that is to be beaten, if one is named or stands in ``folder``."""
+    if start is None and not (folder / "bundle.json").is_file():
+        return None
+    try:
+        bundle = Bundle(folder if start is None else find(start))
+        bundle.verify()
+    except ModelError as problem:
+        if start is None and force:
+            return None
+        raise TrainingError(f"the model to be beaten: {problem}; or replace it unseen with --force") from problem
+    if bundle.text is None or bundle.image is None:
+        raise TrainingError(f"the model {bundle.name} has not both towers: name another with --start")
+    return bundle
+
+
+def _base(text: Bundle, image: Bundle) -> Callable[[Floats], Floats] | None:
+    """Return what places features in the text tower's space already: the image model's own way, where it has the same
+    text tower."""
+    tower = image.image
+    if tower is None or image.text is None or tower_key(text, "text") != tower_key(image, "text"):
+        return None
+    return lambda features: tower.project(features)["image"]
+
+
+def licence(text: Bundle, image: Bundle) -> str:
+    said = [str(one.spec.get("licence", "not stated")) for one in (text, image)]
+    return said[0] if said[0] == said[1] else f"text tower: {said[0]}; image tower: {said[1]}"
+
+
+def _facts(bundle: Bundle) -> dict[str, str]:
+    return {"name": bundle.name, "fingerprint": bundle.fingerprint}
+
+
+def _refusal(verdict: Verdict, folder: Path, before: str) -> str:
+    how = "worse than" if verdict.worse else "not surely better than"
+    left = "the model there stays" if (folder / "bundle.json").is_file() else "nothing was written"
+    return (
+        f"what was trained is {how} {before} on {verdict.difference.count} held-out pictures "
+        f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): {left}; --force takes it all the same"
+    )

@@ -1,0 +1,337 @@
+"""A bundle's towers in PyTorch, the last layers of both trainable, and what their frozen layers make of the pairs.
+
+Frozen layers run once over every picture and caption, on the runtime that will serve the model, and what they make is
+kept on disk: training then costs only what is trained, on a processor as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from commonplace.encoders.bundle import Bundle, TextTower
+from commonplace.encoders.runtime import Graph as Runtime
+from commonplace.errors import ReadError, TrainingError
+from commonplace.training.graph import Graph
+
+__all__ = ["ALL", "Captions", "Pictures", "Rows", "Shown", "Texts", "tally"]
+
+ALL = 1 << 16
+"""As many layers as any tower has."""
+BATCH_TEXTS, BATCH_PICTURES = 64, 16
+HALF = 65504.0  # the largest number of 16 bits
+GRID = 4  # parts of a map, each way, that the decoder looks at: more cost more than they tell
+
+Tick = Callable[[int], object]
+Rows = Sequence[int] | NDArray[np.int64]
+
+
+# --- texts ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Captions:
+    """Captions as token ids, and what the frozen layers made of each token: (tokens, ...) by value, in 16 bits."""
+
+    ids: list[NDArray[np.int64]]
+    starts: NDArray[np.int64]
+    values: dict[str, NDArray[np.float16]]
+
+    def batch(self, rows: Rows, pad: int, least: int, left: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return ids and mask (rows, tokens) and the frozen layers' values (rows, tokens, ...), padded."""
+        width = max(least, max(len(self.ids[row]) for row in rows))
+        ids = np.full((len(rows), width), pad, np.int64)
+        mask = np.zeros((len(rows), width), np.int64)
+        values = {name: np.zeros((len(rows), width, *kept.shape[1:]), np.float32) for name, kept in self.values.items()}
+        for at, row in enumerate(rows):
+            size, start = len(self.ids[row]), int(self.starts[row])
+            place = slice(width - size, width) if left else slice(size)
+            ids[at, place], mask[at, place] = self.ids[row], 1
+            for name, kept in self.values.items():
+                values[name][at, place] = kept[start : start + size]
+        return torch.from_numpy(ids), torch.from_numpy(mask), {k: torch.from_numpy(v) for k, v in values.items()}
+
+
+class Texts(nn.Module):  # type: ignore[misc]
+    """The text tower, its last ``layers`` trainable: captions in, unit rows (B, D) out."""
+
+    def __init__(self, bundle: Bundle, layers: int, rank: int = 0) -> None:
+        super().__init__()
+        if not isinstance(bundle.text, TextTower):
+            raise TrainingError(f"the model {bundle.name} has no text tower here that could be trained: choose another")
+        self.tower, self.spec = bundle.text, bundle.spec["towers"]["text"]
+        self.file = bundle.folder / self.spec["file"]
+        self.digest = bundle.spec["checksums"][self.spec["file"]]
+        self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        self.layers = min(layers, max(self.graph.depth))
+        head = self.spec.get("head")
+        self.head = Graph(bundle.folder / head["file"], head["output"], ALL if layers else 0) if head else None
+        self.left = self.spec.get("pad_side") == "left"
+        self.least = int(self.spec.get("pad_to", 0))  # always as many tokens, all of them seen: nothing is kept
+        self.frontier = [] if self.least else _handed_on(self.graph, [self.graph.output], self._probe, 2)
+
+    def _probe(self, batch: int) -> dict[str, Tensor]:
+        ids = torch.ones(batch, 8 + batch, dtype=torch.int64)
+        return self._given(ids, ids)
+
+    def _given(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        names, found = self.spec["inputs"], {}
+        for kind, value in (("ids", ids), ("mask", mask), ("types", torch.zeros_like(ids))):
+            if names.get(kind):
+                found[names[kind]] = value
+        return found
+
+    def forward(self, ids: Tensor, mask: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        (states,) = self.graph({**self._given(ids, mask), **values}, [self.graph.output])  # (B, T, D), or (B, D)
+        x = F.normalize(pooled(states.float(), mask, self.spec["pooling"]), dim=-1)  # (B, D)
+        if self.head is not None:
+            (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
+        return F.normalize(x.float(), dim=-1)
+
+    def freeze(self, captions: Sequence[str], folder: Path, tick: Tick = lambda _: None) -> Captions:
+        """Return the captions with what the frozen layers make of them, kept in ``folder``."""
+        ids = [np.asarray(one, np.int64) for one in self.tower.ids(captions, "query")]
+        starts = np.cumsum([0, *map(len, ids)])
+        if not self.frontier:
+            tick(len(ids))
+            return Captions(ids, starts, {})
+
+        def make(part: Path, prefix: Runtime) -> None:
+            kept: dict[int, Any] = {}
+            order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+            for first in range(0, len(ids), BATCH_TEXTS):
+                rows = order[first : first + BATCH_TEXTS]
+                tokens, mask, _ = Captions(ids, starts, {}).batch(rows, self.spec["pad_id"], self.least, self.left)
+                given = {k: v.numpy() for k, v in self._given(tokens, mask).items() if k in prefix.inputs}
+                for at, found in enumerate(prefix.several(given, self.frontier)):
+                    if at not in kept:
+                        shape = (int(starts[-1]), *found.shape[2:])
+                        kept[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", np.float16, shape)
+                    for one, row in zip(found, rows, strict=True):
+                        size = len(ids[row])
+                        kept[at][starts[row] : starts[row] + size] = one[-size:] if self.left else one[:size]
+                tick(len(rows))
+
+        place = _kept(folder, "texts", [self.digest, *captions], self.graph, self.frontier, make)
+        return Captions(ids, starts, _arrays(place, self.frontier))
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Return one row a text (B, D) of its tokens' states (B, T, D), as the runtime pools them."""
+    if pooling == "none":
+        return states
+    every = torch.arange(len(states), device=states.device)
+    if pooling == "cls":
+        return states[every, mask.argmax(1)]
+    if pooling == "last":
+        return states[every, mask.shape[1] - 1 - mask.flip(1).argmax(1)]
+    if pooling == "max":
+        return states.masked_fill(mask[..., None] == 0, float("-inf")).amax(1)
+    weights = mask[..., None].to(states.dtype)  # (B, T, 1)
+    return (states * weights).sum(1) / weights.sum(1)
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Shown:
+    """What the frozen layers made of pictures: (views, pictures, ...) by value, in 16 bits. ``bad``: the rows of those
+    that could not be decoded, with the reason."""
+
+    values: dict[str, NDArray[Any]]
+    bad: dict[int, str]
+
+    def batch(self, rows: Rows, views: Rows) -> dict[str, Tensor]:
+        """Return the values (rows, ...) of pictures, each in one of its views."""
+        found = {}
+        for name, kept in self.values.items():
+            value = torch.from_numpy(np.stack([kept[v, r] for v, r in zip(views, rows, strict=True)]))
+            found[name] = value if value.dtype == torch.uint8 else value.float()
+        return found
+
+
+class Pictures(nn.Module):  # type: ignore[misc]
+    """The image tower, its last ``layers`` trainable, and its head: what was kept of pictures in; unit rows (B, D),
+    and tokens of the picture (B, P, C) by value, out.
+
+    ``dropout`` is that of the head's layers. ``mix`` (other pictures, shares) puts each picture's features between its
+    own and another's (latent mixup).
+    """
+
+    def __init__(self, bundle: Bundle, layers: int, rank: int = 0, dropout: float = 0.0) -> None:
+        super().__init__()
+        if bundle.image is None:
+            raise TrainingError(f"the model {bundle.name} has no image tower: choose another")
+        self.tower, self.spec = bundle.image, bundle.spec["towers"]["image"]
+        self.file = bundle.folder / self.spec["file"]
+        self.digest = bundle.spec["checksums"][self.spec["file"]]
+        self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        self.layers = min(layers, max(self.graph.depth))
+        head = self.spec.get("head")
+        self.head = Graph(bundle.folder / head["file"], head["output"], ALL, dropout=dropout) if head else None
+        height, width = self.spec["size"]
+        self.shape = (3, height, width)
+        self.seen = self._tokens()
+        self.frontier = _handed_on(
+            self.graph, [self.graph.output, *self.seen], lambda B: {self.spec["input"]: torch.zeros(B, *self.shape)}, 1
+        )
+
+    def _tokens(self) -> list[str]:
+        """Return the values that show a picture part by part: the last tokens, or the last maps, of the tower."""
+        with torch.no_grad():
+            names = list(dict.fromkeys(name for node in self.graph._nodes for name in node.output))
+            plan = [n for n in names if n not in self.graph._constants and self.graph.depth[self.graph._maker[n]] >= 0]
+            given = {self.spec["input"]: torch.zeros(2, *self.shape)}
+            shapes = {n: v.shape for n, v in zip(plan, self.graph(given, plan), strict=True) if v.is_floating_point()}
+        rows = [n for n, shape in shapes.items() if len(shape) == 3 and shape[0] == 2 and shape[1] > 1]
+        if rows:
+            return rows[-1:]
+        maps = [n for n, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1]
+        last = [n for n in maps if self.graph.depth[self.graph._maker[n]] == 0 and not self._feeds(n, set(maps))]
+        if not (last or maps):
+            raise TrainingError(
+                "the image tower has no map of its picture that a decoder could look at: choose another"
+            )
+        return last or maps[-1:]
+
+    def _feeds(self, name: str, others: set[str]) -> bool:
+        return any(name in node.input and set(node.output) & others for node in self.graph._nodes)
+
+    def forward(
+        self, values: Mapping[str, Tensor], tokens: bool = True, mix: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        B = len(next(iter(values.values())))
+        given = dict(values)
+        pixels = given.get(self.spec["input"])
+        if pixels is None:  # only its shape is asked for
+            given[self.spec["input"]] = next(iter(values.values())).new_empty(1).expand(B, *self.shape)
+        else:
+            mean, std = (pixels.new_tensor(self.spec[name], dtype=torch.float32) for name in ("mean", "std"))
+            given[self.spec["input"]] = ((pixels.float() * self.spec["scale"] - mean) / std).permute(0, 3, 1, 2)
+        x, *seen = self.graph(given, [self.graph.output, *(self.seen if tokens else ())])
+        pooling = self.spec.get("pooling", "none")
+        x = x.mean(1) if pooling == "mean" else x[:, 0] if pooling == "cls" else x.flatten(1)
+        if mix is not None:
+            x = torch.lerp(x.float()[mix[0]], x.float(), mix[1])  # (B, F)
+        if self.head is not None:
+            (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
+        seen = [_parts(one) for one in seen]  # (B, P, C)
+        return F.normalize(x.float(), dim=-1), seen  # (B, D)
+
+    def freeze(
+        self,
+        names: Sequence[str],
+        load: Callable[[int], Sequence[NDArray[np.uint8]]],
+        views: int,
+        folder: Path,
+        tick: Tick = lambda _: None,
+    ) -> Shown:
+        """Return what the frozen layers make of pictures, kept in ``folder`` under their ``names`` (digests).
+
+        ``load(row)`` returns a picture's views (height, width, 3), or raises ReadError.
+        """
+        frontier = self.frontier or [self.spec["input"]]
+        nothing = [np.zeros((self.shape[1], self.shape[2], 3), np.uint8)] * views
+
+        def make(part: Path, prefix: Runtime | None) -> None:
+            kept: dict[int, Any] = {}
+            bad: dict[int, str] = {}
+
+            def loaded_or_nothing(row: int) -> Sequence[NDArray[np.uint8]]:
+                try:
+                    return load(row)
+                except ReadError as problem:
+                    bad[row] = str(problem)
+                    return nothing
+
+            for first in range(0, len(names), BATCH_PICTURES):
+                rows = range(first, min(first + BATCH_PICTURES, len(names)))
+                loaded = [loaded_or_nothing(row) for row in rows]
+                for view in range(views):
+                    pixels = np.stack([self.tower.fit(one[view]) for one in loaded])
+                    given = {self.spec["input"]: pixels}
+                    found: list[NDArray[Any]] = [*prefix.several(given, frontier)] if prefix else [pixels]
+                    for at, value in enumerate(found):
+                        if at not in kept:
+                            kind = np.float16 if prefix else np.uint8
+                            shape = (views, len(names), *value.shape[1:])
+                            kept[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", kind, shape)
+                        kept[at][view, rows.start : rows.stop] = np.clip(value, -HALF, HALF) if prefix else value
+                tick(len(rows))
+            (part / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
+
+        key = [self.digest, str(views), *names]
+        place = _kept(folder, "pictures", key, self.graph, self.frontier, make, self.tower.normalise_inside)
+        bad = json.loads((place / "bad.json").read_text(encoding="utf-8"))
+        return Shown(_arrays(place, frontier), {int(row): reason for row, reason in bad.items()})
+
+
+def _parts(value: Tensor) -> Tensor:
+    """Return tokens (B, P, C) of tokens, or of a map (B, C, H, W): the means of GRID x GRID parts at most."""
+    if value.ndim == 3:
+        return value
+    height, width = (min(GRID, side) for side in value.shape[2:])
+    return F.adaptive_avg_pool2d(value, (height, width)).flatten(2).transpose(1, 2)
+
+
+def _handed_on(graph: Graph, outputs: Sequence[str], probe: Callable[[int], dict[str, Tensor]], free: int) -> list[str]:
+    """Return the values nearest to the trained layers that can be kept apart for each picture (B, ...), or for each
+    token (B, T, ...): of a shape in which nothing but the first ``free`` sides varies. Empty where there are none."""
+    for deep in range(max(graph.depth) + 1):
+        names = graph.frontier(outputs, deep)
+        shapes = []
+        for batch in (2, 3):
+            given = probe(batch)
+            with torch.no_grad():
+                found = graph(given, names)
+            sides = next(iter(given.values())).shape[:free]
+            shapes.append([one.shape[free:] if one.shape[:free] == sides else None for one in found])
+        if None not in shapes[0] and shapes[0] == shapes[1]:
+            return names
+    return []
+
+
+def _kept(
+    folder: Path, kind: str, key: Sequence[str], graph: Graph, frontier: Sequence[str],
+    make: Callable[[Path, Any], None], prepare: Callable[[Any], Any] | None = None,
+) -> Path:  # fmt: skip
+    """Return the folder of what ``make`` wrote, once, with the graph's frozen layers; written beside and renamed."""
+    digest = hashlib.blake2b(json.dumps([list(key), list(frontier)]).encode(), digest_size=8).hexdigest()
+    place = folder / f"{kind}-{digest}"
+    if place.exists():
+        return place
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{kind}.", dir=folder, ignore_cleanup_errors=True) as lent:
+            part, prefix = Path(lent) / "part", None
+            part.mkdir()
+            if frontier:
+                graph.save(Path(lent) / "prefix.onnx", frontier)
+                prefix = Runtime(Path(lent) / "prefix.onnx", frontier[0], prepare=prepare)
+            make(part, prefix)
+            if not place.exists():  # another process was as quick
+                part.rename(place)
+    except OSError as problem:
+        raise TrainingError(f"{folder} cannot be written ({problem.strerror}): make room, then again") from problem
+    return place
+
+
+def _arrays(place: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    return {name: np.load(place / f"{at}.npy", mmap_mode="r") for at, name in enumerate(names)}
+
+
+def tally(module: nn.Module) -> int:
+    """Return how many numbers are trained."""
+    return sum(one.numel() for one in module.parameters() if one.requires_grad)

@@ -1,0 +1,148 @@
+"""A graph as a torch module gives what the runtime gives, before and after training, whoever exported it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from commonplace.encoders import DEFAULT_BUNDLE
+from commonplace.encoders.runtime import openvino
+from commonplace.errors import ModelError
+
+torch = pytest.importorskip("torch", reason="training needs the extra train")
+pytest.importorskip("accelerate", reason="training needs the extra train")
+from commonplace.training.graph import Graph  # noqa: E402
+
+TINY = Path(__file__).parents[1] / "encoders" / "tiny" / "models"
+FILES = [DEFAULT_BUNDLE / "text.onnx", DEFAULT_BUNDLE / "head.onnx", *sorted(TINY.rglob("*.onnx"))]
+
+
+def served(file: Path, given: dict[str, Any], output: str) -> Any:
+    model = openvino().Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = {name for port in model.inputs for name in port.names}
+    return model({name: value.numpy() for name, value in given.items() if name in names})[output]
+
+
+def given_to(file: Path) -> tuple[dict[str, Any], str]:
+    """Return inputs of a graph, two of each, and its first output."""
+    model = openvino().Core().read_model(str(file))
+    torch.manual_seed(0)
+    given = {}
+    for port in model.inputs:
+        name, shape = next(iter(port.names)), port.get_partial_shape()
+        sides = [side.get_length() if side.is_static else 2 for side in shape]
+        if name in ("input_ids", "attention_mask"):
+            width = 64 if "siglip" in str(file) else 12
+            given[name] = torch.randint(5, 90, (2, width)) if name == "input_ids" else torch.ones(2, width).long()
+        else:
+            given[name] = torch.rand(2, *sides[1:])
+    return given, next(iter(model.outputs[0].names))
+
+
+def near(ours: Any, theirs: Any) -> None:
+    ours = ours.detach().numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-3 * max(1.0, float(np.abs(theirs).max())))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.parent.name}-{file.stem}")
+def test_any_graph_is_run_trained_and_written(file: Path, tmp_path: Path) -> None:
+    given, output = given_to(file)
+    graph = Graph(file, output, 4)
+    (found,) = graph(given, [output])
+    near(found, served(file, given, output))
+    found.square().sum().backward()
+    assert all(weight.grad is not None for weight in graph.weights.values())
+    with torch.no_grad():
+        for weight in graph.weights.values():
+            weight.mul_(1.1)
+    moved = graph(given, [output])[0]
+    assert not torch.allclose(moved, found, rtol=1e-2)
+    graph.save(tmp_path / "trained.onnx")
+    onnx.checker.check_model(str(tmp_path / "trained.onnx"))
+    near(moved, served(tmp_path / "trained.onnx", given, output))
+    Graph(tmp_path / "trained.onnx", output, 4).save(tmp_path / "again.onnx")  # a model may be trained once more
+    near(moved, served(tmp_path / "again.onnx", given, output))
+
+
+@pytest.mark.parametrize("file", [DEFAULT_BUNDLE / "text.onnx", TINY / "siglip/onnx/vision_model.onnx",
+                                  TINY / "resnet/onnx/model.onnx"], ids=["minilm", "siglip", "resnet"])  # fmt: skip
+def test_frozen_layers_run_once_on_the_runtime(file: Path, tmp_path: Path) -> None:
+    """What the runtime makes of them and the shapes of the inputs are enough to go on from."""
+    given, output = given_to(file)
+    graph = Graph(file, output, 3)
+    frontier = graph.frontier([output])
+    assert frontier
+    graph.save(tmp_path / "prefix.onnx", frontier)
+    kept = {name: torch.from_numpy(served(tmp_path / "prefix.onnx", given, name).copy()) for name in frontier}
+    shapes = {
+        name: value if name != "pixel_values" else torch.empty(1).expand(value.shape) for name, value in given.items()
+    }
+    near(graph({**shapes, **kept}, [output])[0], graph(given, [output])[0].detach().numpy())
+
+
+def test_layers_are_counted_from_the_last() -> None:
+    file = DEFAULT_BUNDLE / "text.onnx"
+    counts = [sum(w.numel() for w in Graph(file, "last_hidden_state", n).weights.values()) for n in (0, 1, 2, 4, 8)]
+    assert counts[0] == 0
+    assert 384 * 1536 < counts[1] < 2 * 384 * 1536 < counts[2]
+    assert 12 * 384 * 384 < counts[3] < 12.1 * 384 * 384  # a transformer's block
+    assert 24 * 384 * 384 < counts[4] < 24.1 * 384 * 384
+
+
+def test_what_was_not_trained_is_stored_as_it_was(tmp_path: Path) -> None:
+    file = DEFAULT_BUNDLE / "text.onnx"
+    Graph(file, "last_hidden_state", 4).save(tmp_path / "text.onnx")
+    old, new = (
+        {one.name: one.raw_data for one in onnx.load(str(path)).graph.initializer}
+        for path in (file, tmp_path / "text.onnx")
+    )
+    table = max(old, key=lambda name: len(old[name]))  # of tokens, in 8 bits
+    assert len(old[table]) == 30522 * 384
+    same = [name for name in old if new.get(name) == old[name]]
+    assert table in same
+    assert len(same) > 0.8 * len(old)
+    assert (tmp_path / "text.onnx").stat().st_size < 1.01 * file.stat().st_size
+
+
+def test_a_classifier_behind_a_choice_is_left_alone(tmp_path: Path) -> None:
+    """The shipped head adds the names of the ten likeliest classes: which they are is not trained through."""
+    graph = Graph(DEFAULT_BUNDLE / "head.onnx", "embedding", 99)
+    shapes = [tuple(sorted(one.shape)) for one in graph.trained().values() if one.ndim == 2]
+    assert sorted(shapes) == [(384, 1280)] * 2 + [(1280, 3192)] * 2  # two perceptrons, no (1000, 2560)
+    graph.save(tmp_path / "head.onnx")
+    given = {"features": torch.rand(2, 3192)}
+    for output in ("embedding", "look"):  # what is not trained for is still there
+        old, new = served(DEFAULT_BUNDLE / "head.onnx", given, output), served(tmp_path / "head.onnx", given, output)
+        np.testing.assert_allclose(new, old, atol=1e-2 * np.abs(old).max())
+
+
+def test_thin_matrices_change_nothing_at_first_and_are_added_in_the_end(tmp_path: Path) -> None:
+    file = TINY / "clip/onnx/vision_model.onnx"
+    given, output = given_to(file)
+    whole, thin = Graph(file, output, 4), Graph(file, output, 4, rank=2)
+    assert 0 < sum(w.numel() for w in thin.parameters()) < sum(w.numel() for w in whole.parameters())
+    near(thin(given, [output])[0], whole(given, [output])[0].detach().numpy())
+    with torch.no_grad():
+        for one in thin.thin.values():
+            one.up.normal_(0, 0.3)
+    moved = thin(given, [output])[0]
+    assert not torch.allclose(moved, whole(given, [output])[0], rtol=1e-2)
+    thin.save(tmp_path / "thin.onnx")
+    near(moved, served(tmp_path / "thin.onnx", given, output))
+
+
+def test_a_strange_or_broken_graph_is_refused(tmp_path: Path) -> None:
+    model = onnx.load(str(TINY / "resnet/onnx/model.onnx"))
+    model.graph.node[0].op_type = "Loop"
+    onnx.save(model, str(tmp_path / "strange.onnx"))
+    with pytest.raises(ModelError, match=r"strange\.onnx holds Loop, which cannot be trained"):
+        Graph(tmp_path / "strange.onnx", "pooler_output", 1)
+    (tmp_path / "broken.onnx").write_bytes(b"\x08\x09no model")
+    with pytest.raises(ModelError, match="cannot be read"):
+        Graph(tmp_path / "broken.onnx", "x", 1)
+    with pytest.raises(ModelError, match="has no output nothing"):
+        Graph(TINY / "resnet/onnx/model.onnx", "nothing", 1)

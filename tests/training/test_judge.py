@@ -1,0 +1,166 @@
+"""The verdict on held-out pairs, and what scores are worth: against brute force. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commonplace.encoders import Bundle
+from commonplace.encoders.bundle import unit
+from commonplace.training.calibrate import bank, evidence, hubness
+from commonplace.training.features import picture_features, text_vectors, tower_key, unreadable
+from commonplace.training.judge import chance, compare, judge, judge_bundle
+from commonplace.training.pairs import Pair, Pairs, read_pairs
+from commonplace.training.product import components, head_graph
+
+
+def world(seed: int, noise: float, pictures: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    shown = draw.normal(size=(pictures, 16))
+    owner = np.sort(np.concatenate([np.arange(pictures), draw.integers(0, pictures, pictures)]))
+    told = shown[owner] + noise * np.random.default_rng(7).normal(size=(len(owner), 16))
+    return unit(told), unit(shown), owner
+
+
+def test_recall_is_that_of_sorted_lists() -> None:
+    texts, pictures, owner = world(0, 1.5)
+    less, text_less = np.linspace(0, 0.2, 60, dtype=np.float32), np.linspace(0.1, 0, 120, dtype=np.float32)
+    found = judge(texts, pictures, owner, less, text_less)
+    for row, one in enumerate(owner):
+        ranked = np.argsort(-(texts[row] @ pictures.T - less), kind="stable")
+        assert found.text_to_image[row].tolist() == [one in ranked[:k] for k in (1, 5, 10)]
+    for row in range(60):
+        ranked = owner[np.argsort(-(texts @ pictures[row] - text_less), kind="stable")]
+        assert found.image_to_text[row].tolist() == [row in ranked[:k] for k in (1, 5, 10)]
+
+
+def test_a_model_that_says_the_same_of_all_finds_nothing() -> None:
+    texts, pictures, owner = world(0, 0.0)
+    assert judge(np.tile(texts[:1], (120, 1)), np.tile(pictures[:1], (60, 1)), owner).mean == 0
+    assert judge(texts, pictures, owner).mean == 1
+
+
+def test_chance_is_what_random_rankings_reach() -> None:
+    owner = np.repeat(np.arange(30), [1, 2, 5] * 10)
+    draw = np.random.default_rng(0)
+    rounds = [judge(unit(draw.normal(size=(80, 8))), unit(draw.normal(size=(30, 8))), owner) for _ in range(400)]
+    for way in ("text_to_image", "image_to_text"):
+        tried = np.mean([getattr(one, way).mean(0) for one in rounds], axis=0)
+        assert getattr(chance(owner), way).mean(0) == pytest.approx(tried, abs=0.02)
+
+
+def test_the_verdict_knows_better_worse_and_not_sure() -> None:
+    good, bad, owner = world(0, 0.5), world(0, 2.5), world(0, 0.5)[2]
+    first, last = judge(*bad[:2], owner), judge(*good[:2], owner)
+    better, worse, even = (
+        compare({"a": first, "b": last}),
+        compare({"a": last, "b": first}),
+        compare({"a": last, "b": last}),
+    )
+    assert better.better and not better.worse and worse.worse and not worse.better
+    assert not even.better and not even.worse and even.p == 1
+    assert better.table()[-1].startswith(f"difference {100 * (last.mean - first.mean):+.1f} (95%: ")
+    assert better.table()[2].startswith("| a | ")
+
+
+def test_hubs_lose_where_that_helps_and_curves_rise() -> None:
+    texts, pictures, owner = world(1, 1.2, 300)
+    common = unit(np.ones((1, 16)))
+    asked = unit(texts + common)  # words have something in common, and the later a picture, the nearer it is to that
+    drawn = unit(pictures + np.linspace(0, 1.5, 300)[:, None] * common)
+    chosen = hubness(asked, drawn, owner, bank(asked), bank(drawn))
+    settings = chosen["banks"]["image"]
+    assert settings["weight"] > 0 and settings["neighbours"] == 16
+    background, chances, curves = evidence(texts, texts, pictures, owner, 0.0, 0.0)
+    for arm in ("text->image", "image->text"):
+        assert np.all(np.diff(curves[arm]["log_odds"]) > 0)
+        assert background[arm]["related"]["mean"] > background[arm]["unrelated"]["quantiles"]["0.99"]
+        assert chances[arm]["mean"] == pytest.approx(0, abs=0.03)
+    few = evidence(texts[:20], texts[:20], pictures[: owner[19] + 1], owner[:20], 0.0, 0.0)[2]["text->image"]
+    assert few["at"] == [0.0, 6.0] and few["log_odds"][1] > few["log_odds"][0]
+
+
+def test_features_are_made_once(csv_file: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs, bundle = read_pairs(csv_file), Bundle(tiny)
+    first = picture_features(bundle, pairs, ("plain", "crop1"))
+    words = text_vectors(bundle, pairs.captions)
+    assert first.shape == (2, 54, 24) and words.shape == (108, 24)
+    assert not np.allclose(first[0], first[1])
+    again = Bundle(tiny)
+    assert again.image is not None and again.text is not None
+
+    def never(*_: object) -> np.ndarray:
+        raise AssertionError("the tower ran again")
+
+    monkeypatch.setattr(again.image, "features", never)
+    monkeypatch.setattr(again.text, "encode", never)
+    assert np.array_equal(picture_features(again, pairs, ("plain", "crop1")), first)
+    assert np.array_equal(text_vectors(again, pairs.captions), words)
+    direct = bundle.image.encode([np.full((40, 40, 3), 200, np.uint8)]) if bundle.image else None
+    assert direct is not None and tower_key(bundle, "image") == tower_key(again, "image") != tower_key(bundle, "text")
+
+
+def test_a_picture_that_cannot_be_decoded_is_told_with_its_reason(csv_file: Path, tiny: Path, tmp_path: Path) -> None:
+    pairs = read_pairs(csv_file)
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(pairs.pictures[0].read_bytes()[:100])
+    mixed = Pairs("mixed", (pairs.pairs[0], Pair(torn, ("torn",), "train", "ab" * 16), *pairs.pairs[1:]))
+    features = picture_features(Bundle(tiny), mixed)
+    reasons = unreadable(mixed, features)
+    assert list(reasons) == [torn] and reasons[torn]
+    assert np.isfinite(features[0, 0]).all() and np.isfinite(features[0, 2:]).all()
+
+
+def test_a_bundle_is_judged_as_it_searches(csv_file: Path, space) -> None:  # type: ignore[no-untyped-def]
+    test = read_pairs(csv_file).part("test")
+    found = judge_bundle(space.bundle, test)
+    from commonplace.readers import load_picture
+
+    shown = space.image.encode([load_picture(path).pixels for path in test.pictures])
+    asked, _ = space.bundle.without_brevity(space.text.encode(test.captions, "query"))
+    by_hand = judge(asked, shown, test.owner, space.offset("image", shown))
+    # features are kept in half precision: near ties may turn
+    assert np.abs(found.text_to_image - by_hand.text_to_image).mean() <= 0.1
+
+
+def test_the_graph_is_the_sum_that_it_should_be(tmp_path: Path) -> None:
+    from commonplace.encoders.runtime import Graph
+
+    draw = np.random.default_rng(0)
+
+    def linear(a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+        return draw.normal(size=(a, b)).astype(np.float32) / a**0.5, draw.normal(size=b).astype(np.float32)
+
+    members = [
+        {"wide": linear(12, 20), "narrow": linear(20, 8), "straight": linear(12, 8)},
+        {"wide": linear(12, 8), "narrow": None, "straight": None},
+    ]
+    x = draw.normal(size=(5, 12)).astype(np.float32)
+    look = components(draw.normal(size=(50, 12)).astype(np.float32), 6)
+    (tmp_path / "head.onnx").write_bytes(head_graph(members, 12, 8, look=look))
+
+    def apply(layer: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        return x @ layer[0] + layer[1]
+
+    hidden = np.maximum(apply(members[0]["wide"]), 0)  # type: ignore[arg-type]
+    one = hidden @ members[0]["narrow"][0] + members[0]["narrow"][1] + apply(members[0]["straight"])  # type: ignore
+    two = apply(members[1]["wide"])  # type: ignore[arg-type]
+    graph = Graph(tmp_path / "head.onnx", "embedding")
+    assert graph.map([{"features": x}])[0] == pytest.approx(unit(one) + unit(two), abs=2e-2)
+    assert graph.map([{"features": x}], output="look")[0] == pytest.approx(x @ look[0] + look[1], abs=5e-2)
+
+
+def test_a_head_may_go_on_from_another(tmp_path: Path, space) -> None:  # type: ignore[no-untyped-def]
+    head = space.bundle.spec["towers"]["image"]["head"]
+    nothing = {"wide": (np.zeros((3192, 384), np.float32), np.zeros(384, np.float32)), "narrow": None, "straight": None}
+    made = head_graph([nothing], 3192, 384, base=space.bundle.folder / head["file"], base_spec=head)
+    (tmp_path / "head.onnx").write_bytes(made)
+    from commonplace.encoders.runtime import Graph
+
+    features = np.random.default_rng(0).random((4, 3192), np.float32)
+    known = space.image.project(features)
+    graph = Graph(tmp_path / "head.onnx", "embedding")
+    assert unit(graph.map([{"features": features}])[0]) == pytest.approx(known["image"], abs=1e-2)
+    assert unit(graph.map([{"features": features}], output="look")[0]) == pytest.approx(known["look"], abs=1e-2)
