@@ -12,7 +12,7 @@ from PIL import Image
 
 @dataclass
 class Page:
-    """A page of 600 x 800 points: ``lines`` are (x, y from below, size, words), ``pictures`` (x, y, w, h, image).
+    """A page of ``size`` points: ``lines`` are (x, y from below, size, words), ``pictures`` (x, y, w, h, image).
 
     ``framed`` draws the pictures inside of a form that doubles them and moves them 50 points to the right.
     """
@@ -23,6 +23,7 @@ class Page:
     rotate: int = 0
     broken: bool = False
     framed: bool = False
+    size: tuple[float, float] = (600, 800)
 
 
 def pdf(*pages: Page, title: str | None = None, locked: bool = False, info: str = "", catalog: str = "") -> bytes:
@@ -58,10 +59,12 @@ def pdf(*pages: Page, title: str | None = None, locked: bool = False, info: str 
                 names[-1] = f"/X{number} {form} 0 R"
                 draw = f"q 2 0 0 2 50 0 cm /X{number} Do Q"
             content += f"\n{draw}"
-        raw = content.encode("cp1252")
+        raw = content.encode("cp1252", "replace")
         stream = add(f"<< /Length {len(raw)} >>\nstream\n".encode() + raw + b"\nendstream")
         resources = f"<< /Font << /F 3 0 R >> /XObject << {' '.join(names)} >> >>"
-        body = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Rotate {page.rotate} /Resources {resources}"
+        width, height = page.size
+        body = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] /Rotate {page.rotate}"
+        body += f" /Resources {resources}"
         kids.append(add(f"{body} /Contents {stream} 0 R >>".encode()) if not page.broken else add(b"null"))
     objects[0] = f"<< /Type /Catalog /Pages 2 0 R {catalog} >>".encode()
     objects[1] = f"<< /Type /Pages /Count {len(kids)} /Kids [{' '.join(f'{kid} 0 R' for kid in kids)}] >>".encode()

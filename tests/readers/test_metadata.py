@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
@@ -215,6 +215,7 @@ def test_metadata_is_bounded_and_printable(stated: Stated) -> None:
     assert len(found["author"]) == len(set(found["author"]))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(st.text(max_size=60), st.lists(st.text() | st.integers() | st.floats() | st.binary(), max_size=30))
 )
@@ -224,6 +225,7 @@ def test_whatever_a_plug_in_states_can_be_stored(values: dict[str, list[object]]
     assert described(values, CHANGED)[-1] == ("dated", "file") or described(values, CHANGED)[-1][0] == "dated"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.text(max_size=40)
     | st.from_regex(r"[12]\d{3}[-:/]?\d\d?[-:/]?\d\d?([ T]\d\d:\d\d(:\d\d)?)?(Z|\+02:00)?", fullmatch=True)

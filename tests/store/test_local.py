@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
@@ -151,7 +151,7 @@ def matches(wanted: str, value: str) -> bool:
     return re.fullmatch(pattern, value.casefold(), re.DOTALL) is not None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(stated, dates, names), min_size=1, max_size=8), asked, dates, dates, st.booleans())
 def test_what_documents_state_filters_as_a_look_at_each_of_them_does(
     tmp_path_factory: pytest.TempPathFactory,

@@ -162,7 +162,9 @@ def _items(
             text = cutter.caption(text, title)
             add(part.span, text, title, key, recognised if recognised < len(text or "") else None)
             continue
-        for start, end in cutter.chunks(part.text, title, markdown=part.markdown, split_as=part.split_as):
+        for start, end in cutter.chunks(
+            part.text, title, markdown=part.markdown, split_as=part.split_as, whole=part.whole
+        ):
             box = part.locate(start, end) if part.locate else None
             span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
             add(span, part.text[start:end], title, None)

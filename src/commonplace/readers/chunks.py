@@ -67,9 +67,21 @@ class Chunker:
         return (words[:low].rsplit(" ", 1)[0] + " …") if low else None
 
     def chunks(
-        self, text: str, title: str | None = None, *, markdown: bool = False, split_as: str | None = None
+        self,
+        text: str,
+        title: str | None = None,
+        *,
+        markdown: bool = False,
+        split_as: str | None = None,
+        whole: bool = False,
     ) -> Iterator[tuple[int, int]]:
-        """Yield the (start, end) of each chunk of ``text`` that holds a token, in order and without overlap."""
+        """Yield the (start, end) of each chunk of ``text`` that holds a token, in order and without overlap.
+
+        With ``whole`` a text that the tower takes is one chunk, however full.
+        """
+        if whole and len(text) <= self._budget * _CHARACTERS_PER_TOKEN and text.strip() and self._fits(text, title):
+            yield len(text) - len(text.lstrip()), len(text.rstrip())
+            return
         taken = self.count(f"{title}\n") if title else 0
         capacity = self._budget - -(-taken // _STEP) * _STEP
         shape = split_as or text

@@ -41,6 +41,12 @@ _ODF = "application/vnd.oasis.opendocument."
 FORMATS = {
     "text/*": "commonplace.readers.text:read_text",
     "text/markdown": "commonplace.readers.markdown:read_markdown",
+    "text/x-python": "commonplace.readers.code:read_python",
+    "text/x-c": "commonplace.readers.code:read_code",
+    "text/x-java": "commonplace.readers.code:read_code",
+    "text/javascript": "commonplace.readers.code:read_code",
+    "text/typescript": "commonplace.readers.code:read_code",
+    "text/x-source": "commonplace.readers.code:read_code",
     "application/json": "commonplace.readers.text:read_text",
     "application/xml": "commonplace.readers.text:read_text",
     "application/yaml": "commonplace.readers.text:read_text",

@@ -106,7 +106,8 @@ class Passage:
     ``start`` is the offset of ``text`` in the document's decoded text (or its page's). ``split_as`` is a text of
     the same length whose boundaries count in place of ``text``'s own, for instance without the line ends of a
     typeset page. ``locate`` turns offsets into ``text`` into a box on the page; it is called before the next part is
-    asked for. ``member`` names the file inside the document that it stands in.
+    asked for. ``member`` names the file inside the document that it stands in. ``whole`` is one chunk wherever the
+    tower takes it, however full.
     """
 
     text: str
@@ -117,6 +118,7 @@ class Passage:
     split_as: str | None = None
     locate: Callable[[int, int], Box | None] | None = None
     member: str | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
