@@ -163,7 +163,7 @@ def read_pairs(
             raise TrainingError(f"there is no file or folder {printable(name)}: check the path")
         root = home().parent / "datasets" / stable_id(path.resolve() if path.is_dir() else name)
         rows = _dataset(name, path if path.is_dir() else None, root)
-    found = _divide(_gather(path.name or name, rows, root), seed)
+    found = _divide(_gather(path.name if path.exists() else name, rows, root), seed)
     _check(found)
     return found
 
