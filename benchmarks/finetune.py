@@ -179,7 +179,8 @@ def waiting(place: Path) -> list[tuple[float, int]]:
     """Return weight and seed of the runs that are to be done, in order: every weight once, then more of two of them."""
     first = [(weight, 0) for weight in WEIGHTS]
     done = {key: one for key in first if (one := loaded(place, *key)) is not None}
-    found = [*first, *((0.0, seed) for seed in range(1, SEEDS))]
+    # The comparison that decides comes first: no caption loss against the weight in the middle, by seed.
+    found = [*first[:2], *((weight, seed) for seed in range(1, SEEDS) for weight in (0.0, 0.5)), *first[2:]]
     if len(done) == len(first):
         found += [(best_weight(done), seed) for seed in range(1, SEEDS)]
     return found
