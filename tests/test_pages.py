@@ -116,8 +116,11 @@ def test_what_has_no_page_says_so(kb: cp.Collection, place: Path) -> None:
             kb.page(wrong)
     with pytest.raises(cp.CommonplaceError, match="cannot be written"):
         photograph.save(place / "nowhere" / "a.png")
-    with pytest.raises(cp.CommonplaceError, match=r"use \.png"):
-        photograph.save(place / "a.xyz")
+    (place / "mine.xbm").write_text("mine")
+    for name in ("a.xyz", "mine.xbm", "a.pdf"):
+        with pytest.raises(cp.CommonplaceError, match=r"use \.png"):
+            photograph.save(place / name)
+    assert (place / "mine.xbm").read_text() == "mine" and not (place / "a.pdf").exists()
 
 
 def test_show_prints_what_there_is_and_writes_the_page(kb: cp.Collection, place: Path) -> None:
@@ -140,4 +143,7 @@ def test_show_prints_what_there_is_and_writes_the_page(kb: cp.Collection, place:
     assert WORDS in run(id_, "--page", "out.png").replace("\n            ", " ")
     assert max(Image.open(place / "out.png").size) == pytest.approx(1600, abs=2)
     assert "name an item of" in run("in/pumps.pdf", "--page", "b.png", ok=False)
+    own = place / "in" / "pumps.pdf"
+    before = own.read_bytes()
+    assert "is a document of the collection" in run(id_, "--page", own, ok=False) and own.read_bytes() == before
     assert "see `commonplace list`" in run("nothing", ok=False)

@@ -23,6 +23,9 @@ _INK = (214, 39, 40)
 _CLEAR = 0.004  # of the longer side, between the line and what is cited
 
 
+_KINDS = {"": "PNG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
 @dataclass(frozen=True, slots=True)
 class PageView:
     """A page or picture as RGB pixels (height, width, 3), a line around ``box`` (fractions of it; None: all of it).
@@ -35,14 +38,24 @@ class PageView:
     note: str | None = None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as PNG, or as the ending says; return the path. Raises CommonplaceError where that cannot be."""
+        """Save as PNG, or as the ending (.png, .jpg, .jpeg, .webp) says; return the path.
+
+        A file of that name is replaced when all of the new one is written. Raises CommonplaceError where it cannot be.
+        """
         from PIL import Image
 
         place = Path(path)
+        kind = _KINDS.get(place.suffix.lower())
+        if kind is None:
+            raise CommonplaceError(f"{place} has no ending of a picture: use .png")
+        beside = place.with_name(f".{place.name}.{os.getpid()}.part")
         try:
-            Image.fromarray(self.pixels).save(place, None if place.suffix else "PNG")
+            with beside.open("xb") as file:
+                Image.fromarray(self.pixels).save(file, kind)
+            beside.replace(place)
         except (OSError, ValueError) as problem:
-            why = getattr(problem, "strerror", None) or "no ending of a picture file: use .png"
+            beside.unlink(missing_ok=True)
+            why = getattr(problem, "strerror", None) or problem
             raise CommonplaceError(f"the picture {place} cannot be written ({why}): choose another place") from None
         return place
 

@@ -241,3 +241,26 @@ def test_two_towers_for_text_each_with_its_own_partition(served: Hub, tmp_path: 
         arms: Any = {arm.arm for hit in hits for arm in hit.arms}
         assert {"text->text", "image->image"} <= arms and not {"text->image", "image->text"} & arms
         assert "does not compare" in hits.notes[0]
+
+
+def test_only_a_model_and_nothing_else_is_replaced(tmp_path: Path) -> None:
+    from commonplace.encoders.hub import replaceable
+
+    replaceable(tmp_path / "absent")
+    model = tmp_path / "model"
+    model.mkdir()
+    replaceable(model)
+    (model / "bundle.json").write_text('{"entries": ["app.js"]}')
+    with pytest.raises(cp.ModelError, match="is there and no model"):
+        replaceable(model)
+    (model / "bundle.json").write_text('{"towers": {"text": {}}, "checksums": {"a.onnx": "0"}}')
+    (model / "a.onnx").write_bytes(b"")
+    replaceable(model)
+    (model / "thesis.tex").write_text("mine")
+    with pytest.raises(cp.ModelError, match=r"thesis\.tex"):
+        replaceable(model)
+    (tmp_path / "link").symlink_to(model)
+    with pytest.raises(cp.ModelError, match="is a link"):
+        replaceable(tmp_path / "link")
+    with pytest.raises(cp.ModelError, match="cannot hold a model"):
+        replaceable(tmp_path / ("x" * 300))

@@ -261,7 +261,9 @@ def test_a_collection_of_the_third_schema_knows_the_dates_of_its_files(tmp_path:
     store, stamp = open_store(tmp_path), '[["/a/notes.txt", 10, 1700000000123456789, 0, 1]]'
     titles = ("Årsmelding", None, "Old")
     documents = [
-        Document(str(n), f"file:///a/{n}", f"/a/{n}", "text/plain", title=title, stamp=stamp if n < 2 else "")
+        Document(
+            str(n), f"file:///a/{n}", f"/a/{n}", "text/plain", title=title, stamp=stamp if n < 2 else "[" * 200_000
+        )
         for n, title in enumerate(titles)
     ]
     store.note(documents)

@@ -201,6 +201,35 @@ def test_a_folder_of_something_else_is_not_written_over(pairs: Path, tmp_path: P
     assert pairs.is_file()
 
 
+def test_the_folder_of_a_training_is_its_own(pairs: Path, clip: Path, tmp_path: Path) -> None:
+    work = tmp_path / "mine.training"
+    work.mkdir()
+    (work / "notes.txt").write_text("mine")
+    with pytest.raises(TrainingError, match="of no training"):
+        finetune(pairs, tmp_path / "mine", model=clip, recipe=QUICK, device="cpu")
+    assert (work / "notes.txt").read_text() == "mine"
+    (work / "notes.txt").unlink()
+    finetune(pairs, tmp_path / "mine", model=clip, recipe=QUICK, force=True, device="cpu")
+    assert not work.exists()
+
+
+def test_another_training_is_not_gone_on_with(
+    pairs: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(joint.Trainer, "gradients", ends)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(pairs, tmp_path / "mine", model=clip, recipe=QUICK, device="cpu")
+    assert (tmp_path / "mine.training" / "best.pt").is_file()  # before any step
+    text = pairs.read_text(encoding="utf-8")
+    pairs.write_text(text.replace("red", "crimson"), encoding="utf-8")
+    with pytest.raises(TrainingError, match="of other pairs or models"):
+        finetune(pairs, tmp_path / "mine", model=clip, recipe=QUICK, resume=True, device="cpu")
+
+
 def test_a_model_without_pictures_is_refused(pairs: Path, tmp_path: Path) -> None:
     text = convert(TINY / "bert", tmp_path / "bert", "bert", Choice()).folder
     with pytest.raises(TrainingError, match="bert has no image tower: say --text-model and --image-model"):

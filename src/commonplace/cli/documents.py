@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,9 @@ def _show(options: argparse.Namespace) -> int:
         if options.page:
             if item is None:
                 raise QuestionError(f"--page draws what an item stands on: name an item of {document.path}")
+            target = os.path.realpath(options.page)
+            if any(target == os.path.realpath(one.path) for one in kb.documents()):
+                raise QuestionError(f"{options.page} is a document of the collection: name another file")
             view = kb.page(item)
             print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
             if view.note:

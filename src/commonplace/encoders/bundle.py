@@ -145,8 +145,9 @@ class TextTower:
         windows: list[list[int]] = []
         owners: list[int] = []
         for owner, encoding in enumerate(self._tokenizer.encode_batch([prefix + text for text in texts])):
+            ids = encoding.ids  # the library makes a new list each time it is asked
             for place in self._windows(encoding):
-                windows.append([encoding.ids[i] for i in place])
+                windows.append([ids[i] for i in place])
                 owners.append(owner)
         pooled = self._run(windows)
         if len(windows) == len(texts):

@@ -115,7 +115,11 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
 
 @contextmanager
 def beside(target: Path, name: str) -> Iterator[Path]:
-    """Lend a folder that takes the place of ``target`` when all that was to be written stands in it."""
+    """Lend a folder that takes the place of ``target`` when all that was to be written stands in it.
+
+    Raises ModelError as :func:`replaceable`.
+    """
+    replaceable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
@@ -138,6 +142,29 @@ def beside(target: Path, name: str) -> Iterator[Path]:
         if old.exists() and not target.exists():
             old.rename(target)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def replaceable(target: Path) -> None:
+    """Raise ModelError unless ``target`` is absent, empty, or a model and nothing else: what replaces it removes it."""
+    try:
+        if target.is_symlink():
+            raise ModelError(f"{target} is a link: name the folder itself")
+        files = sorted(target.iterdir()) if target.exists() else []
+    except OSError as problem:
+        raise ModelError(f"{target} cannot hold a model ({problem.strerror}): choose another folder") from problem
+    if not files:
+        return
+    try:
+        spec = json.loads((target / "bundle.json").read_text(encoding="utf-8"))
+        own = {"bundle.json", "README.md", *spec["checksums"]} if spec["towers"] else set()
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        own = set()
+    if not own:
+        raise ModelError(f"{target} is there and no model: choose another folder")
+    if strange := [file.name for file in files if file.name not in own or not file.is_file()]:
+        raise ModelError(
+            f"{target} holds {strange[0]!r}, which is no part of a model: choose another folder, or move it"
+        )
 
 
 def remove(name: str) -> None:

@@ -122,7 +122,7 @@ def pairs(metadata: str) -> tuple[tuple[str, str], ...]:
 
 def metadata_of(stamp: str) -> str:
     """Return what a document of the third schema is known by without reading it again: its file's own date."""
-    with suppress(ValueError, TypeError, LookupError, OverflowError, OSError):
+    with suppress(ValueError, TypeError, LookupError, OverflowError, OSError, RecursionError):
         date = datetime.fromtimestamp(json.loads(stamp)[0][2] // 1_000_000_000).isoformat()
         return json.dumps([["date", date], ["dated", "file"]])
     return "[]"

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import Held, card, copy_towers, head_graph, measured, model_folder, save, seal
 from commonplace.training.project import DEV, TEST, licence, to_be_beaten
 from commonplace.training.towers import tally
+from commonplace.types import stable_id
 
 __all__ = ["Finetuned", "finetune"]
 
@@ -83,7 +85,13 @@ def finetune(
     for line in pairs.report():
         told(line)
     started = time.monotonic()
-    begun = _start(model, text_model, image_model, pairs, work)
+    _workplace(work, pairs, (model, text_model, image_model), resume)
+    try:
+        begun = _start(model, text_model, image_model, pairs, work)
+    except (TrainingError, ModelError):
+        if not (work / "checkpoint.pt").exists():
+            _clear(work)
+        raise
     recipe = replace(recipe, views=min(recipe.views, len(VIEWS)))
     with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
         towers = Model(begun, replace(recipe, generation=0.0), None)
@@ -136,7 +144,7 @@ def finetune(
                 f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): nothing was replaced; --resume "
                 f"--force takes it all the same"
             )
-    shutil.rmtree(work, ignore_errors=True)
+    _clear(work)
     return Finetuned(folder, verdict, tuple(trainer.losses))
 
 
@@ -150,6 +158,44 @@ def _check(recipe: Recipe) -> None:
         raise TrainingError("a learning rate lies between 0 and 1")
     if not (recipe.generation >= 0 and 0 <= recipe.dropout < 1 and recipe.mixup >= 0 and recipe.temperature > 0):
         raise TrainingError("--generation-weight and mixup are 0 or more, dropout is below 1, a temperature above 0")
+
+
+# --- the folder of a training under way ----------------------------------------------------------------------------
+
+MARK = "training.json"
+OURS = ("checkpoint.pt", "checkpoint.part", "best.pt", "best.part", "frozen", "exported", "start", MARK)
+
+
+def _workplace(work: Path, pairs: Pairs, models: tuple[Model_ | None, ...], resume: bool) -> None:
+    """Make the folder of a training, or go back to it; what was kept of other pairs or models is not gone on from.
+
+    Raises TrainingError where something else stands there, or where ``resume`` would go on from another training.
+    """
+    own = {"pairs": pairs.digest, "models": [None if one is None else os.fspath(one) for one in models]}
+    mark = work / MARK
+    try:
+        known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
+        if known is None and os.path.lexists(work) and (not work.is_dir() or work.is_symlink() or any(work.iterdir())):
+            raise TrainingError(f"{work} is there and of no training: move it, or choose another --out")
+        if known is not None and known != own:
+            if resume:
+                raise TrainingError(f"the training in {work} was of other pairs or models: leave --resume out")
+            _clear(work)
+        work.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps(own), encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        raise TrainingError(f"{work} cannot be used ({problem}): choose another --out") from problem
+
+
+def _clear(work: Path) -> None:
+    """Remove what a training left, and the folder where nothing else is in it."""
+    for name in OURS:
+        if (work / name).is_dir() and not (work / name).is_symlink():
+            shutil.rmtree(work / name, ignore_errors=True)
+        else:
+            (work / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        work.rmdir()
 
 
 # --- what it begins with ------------------------------------------------------------------------------------------
@@ -180,7 +226,7 @@ def _bundle(model: Model_, work: Path) -> Bundle:
         from commonplace.encoders.convert import Choice
         from commonplace.export import export
 
-        target = work / "exported" / folder.name
+        target = work / "exported" / stable_id(name) / folder.name
         if (target / "bundle.json").is_file():
             return Bundle(target)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -245,12 +291,23 @@ def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str,
         texts, shown = trainer.encode(dev)
         return judge(texts, shown, np.searchsorted(dev.rows, dev.owner)).mean
 
+    def keep() -> None:
+        beside = path.with_suffix(".part")
+        torch.save(best, beside)
+        beside.rename(path)
+
     if resume and trainer.resume():
-        best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        best["scores"] = best["scores"][: trainer.step // trainer.steps_an_epoch + 1]
+        try:
+            best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            best["scores"] = best["scores"][: trainer.step // trainer.steps_an_epoch + 1]
+        except Exception as problem:  # the library raises whatever the bytes lead it to
+            raise TrainingError(
+                f"{path} cannot be read ({type(problem).__name__}): train without --resume"
+            ) from problem
     else:
         (trainer.folder / "checkpoint.pt").unlink(missing_ok=True)
         best = {"epoch": 0, "scores": [score()], "weights": trainer.weights()}
+        keep()  # before any checkpoint: a training that is killed in its first epoch has both
     bar.reset(trainer.total)
     bar.set_description("training")
     bar.update(trainer.step)
@@ -260,9 +317,7 @@ def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str,
         best["scores"] = [*best["scores"][:epoch], found]
         if found > max(best["scores"][:epoch]):
             best.update(epoch=epoch, weights=trainer.weights())
-        beside = path.with_suffix(".part")
-        torch.save(best, beside)
-        beside.rename(path)
+        keep()
         return False
 
     def tick(losses: str) -> None:

@@ -361,12 +361,15 @@ class Trainer:
             raise TrainingError(
                 f"the checkpoint in {self.folder} was made with {said}: say the same, or choose another --out"
             )
-        self.load_weights(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        for own, saved in zip(self.start, state["start"], strict=True):
-            own.copy_(saved)
-        self.step, self.losses = state["step"], state["losses"]
-        _restore(state["random"], self.device)
+        try:
+            self.load_weights(state["weights"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            for own, saved in zip(self.start, state["start"], strict=True):
+                own.copy_(saved)
+            self.step, self.losses = state["step"], state["losses"]
+            _restore(state["random"], self.device)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as problem:
+            raise TrainingError(f"the checkpoint {path} is of another model, or damaged: remove it") from problem
         return True
 
 

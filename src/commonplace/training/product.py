@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
 from commonplace.encoders.bundle import FORMAT, sha256
+from commonplace.encoders.hub import replaceable
 from commonplace.encoders.neutral import describe
-from commonplace.errors import TrainingError
+from commonplace.errors import ModelError, TrainingError
 from commonplace.training.calibrate import bank, evidence, hubness
 from commonplace.training.features import text_vectors
 from commonplace.training.pairs import Pairs
@@ -136,8 +137,10 @@ def components(features: NDArray[np.float32], dim: int) -> tuple[NDArray[np.floa
 def model_folder(out: str | os.PathLike[str]) -> Path:
     """Return the folder that a model may be written to. Raises TrainingError where it may not."""
     folder = Path(out).expanduser().absolute()
-    if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise TrainingError(f"{folder} is there and no model: give another folder with --out")
+    try:
+        replaceable(folder)
+    except ModelError as problem:
+        raise TrainingError(f"{problem} (--out)") from problem
     if not folder.name or not folder.name.isprintable():
         raise TrainingError(f"a model cannot be called {folder.name!r}: give another folder with --out")
     if not os.access(next(one for one in folder.parents if one.exists()), os.W_OK):
