@@ -12,7 +12,7 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
-from commonplace.encoders.neutral import PAIRS, _line, drawn, estimated, write
+from commonplace.encoders.neutral import PAIRS, drawn, estimated, line, write
 from commonplace.retrieval import Evidence
 from commonplace.retrieval.background import SETTING
 from tests.conftest import data
@@ -53,9 +53,9 @@ def test_only_languages_that_the_model_reads_are_counted(bare: Path) -> None:
 def test_the_line_follows_the_pairs_and_falls_back_on_the_prior() -> None:
     draw = np.random.default_rng(0)
     chance = draw.normal(0, 1, 900)
-    low, per = _line(draw.normal(5, 1, 40), chance)
+    low, per = line(draw.normal(5, 1, 40), chance)
     assert 1.5 < -low / per < 3.5 and per > 1  # evidence changes sign between the two
-    _, flat = _line(draw.normal(0, 1, 40), chance)
+    _, flat = line(draw.normal(0, 1, 40), chance)
     assert 0.05 <= flat < 0.6 * per  # a model that tells nothing is believed little
     assert estimated(chance)["related"]["mean"] == pytest.approx(3.3, abs=0.3)
 
