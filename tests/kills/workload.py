@@ -52,7 +52,7 @@ def put(kb: cp.Collection, name: str, count: int) -> None:
 
 def remove(kb: cp.Collection, *paths: str) -> None:
     kb.store.remove([stable_id(path) for path in paths])
-    kb._tidy()
+    kb._crops.tidy()
 
 
 def change(kb: cp.Collection, files: Path) -> None:
