@@ -40,6 +40,8 @@ def read_wav(file):
         while True: pass
     if order[0] == "sleep": time.sleep(float(order[1]))
     if order[0] == "memory": bytearray(10**12)
+    if order[0] == "leave": sys.left = bytearray(int(order[1]))
+    if order[0] == "needs" and hasattr(sys, "left"): raise ImportError("failed to map segment from shared object")
     if order[0] == "recurse": (lambda f: f(f))(lambda f: f(f))
     if order[0] == "noise":
         print("noise", flush=True); print("noise", file=sys.stderr, flush=True); os.system("echo noise >&2")
@@ -169,6 +171,19 @@ def test_an_innocent_file_is_tried_again(evil: Path) -> None:
         os.kill(int(said(first)), signal.SIGKILL)
         (_, second), *_ = list(pool.read(sources(evil, "ok")))
     assert isinstance(second, Reading) and said(second) != said(first)
+
+
+def test_what_another_file_left_in_a_worker_does_not_count(evil: Path) -> None:
+    """Where an earlier file has used up the memory, a library says whatever it likes."""
+    with Pool(OPTIONS, 1, ahead=1) as pool:
+        (_, first), (_, second) = list(pool.read(sources(evil, "leave 10", "needs")))
+    assert isinstance(second, Reading) and said(second) != said(first)
+
+
+def test_a_worker_that_has_filled_up_is_replaced(evil: Path) -> None:
+    with Pool(OPTIONS, 1, memory=2 * 1024**3, ahead=1) as pool:
+        found = [said(one) for _, one in pool.read(sources(evil, "ok", f"leave {1_600_000_000}", "ok"))]
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_hang_does_not_hold_the_others(evil: Path) -> None:

@@ -138,7 +138,9 @@ class _Worker:
             why = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
             return _Outcome(ReadError(why), fit=False, again=not first)
         _log.error("a reader failed on %s: %s", request[1], found)
-        return _Outcome(ReadError(f"the reader failed on it ({found.splitlines()[0][:200]}); please report it"))
+        why = f"the reader failed on it ({found.splitlines()[0][:200]}); please report it"
+        # Where memory runs out, libraries raise whatever they like: what another file left behind must not count.
+        return _Outcome(ReadError(why), fit=False, again=not first)
 
     def _late(self) -> _Outcome:
         why = f"took longer than {self._timeout:g} s; split the file"

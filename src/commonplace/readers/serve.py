@@ -5,6 +5,7 @@ It imports the readers and nothing else of ours, so that it starts quickly and h
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import sys
@@ -20,6 +21,8 @@ from commonplace.readers import ReadOptions, page_of, read
 from commonplace.types import Reading
 
 __all__ = ["READY", "Request", "serve"]
+
+FULL = 0.8  # of the memory a worker may have
 
 #: The first message of a worker that could start; any other is the traceback of one that could not.
 READY = b"ready"
@@ -47,8 +50,18 @@ def serve(parent: Connection, memory: int, timeout: float) -> None:
             answer = _pack(_answer(request, options))
             _alarm(0)
             parent.send_bytes(answer)
+            if _size() > FULL * memory:  # what is left would not do for another large file; a new worker has it all
+                return
     except (EOFError, OSError):  # the parent has gone, or wants no more
         return
+
+
+def _size() -> int:
+    """Return the bytes of this process's address space, 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0
 
 
 def _alarm(seconds: float) -> None:
