@@ -124,6 +124,15 @@ def test_a_picture_stays_in_the_conversation(tmp_path: Path, docs: Path) -> None
         assert not any(arm.arm.startswith("image->") for hit in alone.hits for arm in hit.arms)
 
 
+def test_a_question_with_a_picture_of_its_own_asks_of_that(tmp_path: Path, docs: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(docs / "red.png")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(docs, progress=False)
+        talk = kb.chat()
+        talk.ask("Which seal does the north pump need?")
+        assert talk.ask("What is this?", image=docs / "red.png").searched is None
+
+
 def test_an_unfinished_answer_is_not_remembered(tmp_path: Path, docs: Path) -> None:
     with cp.open(tmp_path / "kb") as kb:
         kb.add(docs)

@@ -69,7 +69,8 @@ class Conversation:
 
     def stream(self, text: str, *, image: Any = None) -> Iterator[Any]:
         """Yield what :meth:`Collection.stream` does; an unfinished answer is not remembered."""
-        follows = bool(self._turns) and depends(text)
+        # With a picture of its own *this* is the picture, unless a model that reads the conversation knows better.
+        follows = bool(self._turns) and depends(text) and (image is None or self._rewriter is not None)
         searched = self._in_full(text) if follows else text
         if follows and image is None:
             image = self._image
