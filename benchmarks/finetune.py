@@ -130,11 +130,17 @@ def run(recipe: Recipe, splits: Splits) -> dict[str, Any]:
 
     trainer.run(each=each)
     trainer.load_weights(best["weights"])
-    banks = banked(trainer, splits.train)
     found: dict[str, Any] = {"weight": recipe.generation, "seed": recipe.seed, "epoch": best["epoch"], "epochs": epochs}
     found["seconds"] = round(time.process_time() - start)
     found["trained"] = {"towers": tally(model.texts) + tally(model.pictures)}
     found["trained"]["decoder"] = tally(model.decoder) if model.decoder is not None else 0
+    return found | figures(trainer, splits)
+
+
+def figures(trainer: Trainer, splits: Splits) -> dict[str, Any]:
+    """Return recall on dev and test, as cosines say and with hubness taken off, and the test captions' ranks."""
+    banks = banked(trainer, splits.train)
+    found: dict[str, Any] = {}
     for split, given in (("dev", splits.dev), ("test", splits.test)):
         found[split], ranks = judge(trainer, given, None)
         found[f"{split}, hubness"], corrected = judge(trainer, given, banks)
@@ -147,14 +153,7 @@ def starting(splits: Splits) -> dict[str, Any]:
     """Return the figures of the shipped weights, the same way."""
     recipe = replace(RECIPE, generation=0.0)
     trainer = Trainer(Model(Bundle(DEFAULT_BUNDLE), recipe, splits.train.captions), recipe, splits.train, WORK, "cpu")
-    banks = banked(trainer, splits.train)
-    found: dict[str, Any] = {}
-    for split, given in (("dev", splits.dev), ("test", splits.test)):
-        found[split], ranks = judge(trainer, given, None)
-        found[f"{split}, hubness"], corrected = judge(trainer, given, banks)
-        if split == "test":
-            found["ranks"] = {"plain": ranks.tolist(), "hubness": corrected.tolist()}
-    return found
+    return figures(trainer, splits)
 
 
 # --- the queue ------------------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ class TextTower:
         for owner, encoding in enumerate(self._tokenizer.encode_batch([prefix + text for text in texts])):
             ids = encoding.ids  # the library makes a new list each time it is asked
             for place in self._windows(encoding):
-                windows.append([ids[i] for i in place])
+                windows.append(_taken(ids, place))
                 owners.append(owner)
         pooled = self._run(windows)
         if len(windows) == len(texts):
@@ -161,7 +161,7 @@ class TextTower:
         """Return the token ids of each text's first window."""
         prefix = self._spec["prefix"][role]
         found = self._tokenizer.encode_batch([prefix + text for text in texts])
-        return [[one.ids[i] for i in self._windows(one)[0]] for one in found]
+        return [_taken(one.ids, self._windows(one)[0]) for one in found]
 
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """Return the vectors of each text's own tokens, before pooling: no special tokens, no prefix.
@@ -178,10 +178,12 @@ class TextTower:
             mine = np.array(encoding.special_tokens_mask, dtype=bool) == 0
             mine &= np.array([start >= len(prefix) for start, _ in encoding.offsets], dtype=bool)
             places = self._windows(encoding)
-            windows += [[encoding.ids[i] for i in place] for place in places]
+            ids = encoding.ids
+            windows += [_taken(ids, place) for place in places]
             own += [mine[place] for place in places]
             counts.append(len(places))
-            ends = (encoding.offsets[i] for place in places for i in place if mine[i])
+            offsets = encoding.offsets
+            ends = (offsets[i] for place in places for i in place if mine[i])
             spans.append([(start - len(prefix), end - len(prefix)) for start, end in ends])
         rows: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(windows)
         for group, inputs, _ in self._batches(windows):
@@ -362,6 +364,10 @@ class ImageTower:
                 f"the bundle asks for geometry {geometry!r}, which this version does not know: upgrade commonplace"
             )
         return np.asarray(image)
+
+
+def _taken(ids: list[int], place: list[int]) -> list[int]:
+    return [ids[i] for i in place]
 
 
 def _shortest(image: Any, edge: int, size: tuple[int, int], method: Any) -> Any:
