@@ -15,7 +15,7 @@ import pypdfium2.raw as pdfium
 from commonplace.readers.parts import union
 from commonplace.types import Box
 
-__all__ = ["Grid", "Stroke", "drawn", "grids", "on_page"]
+__all__ = ["Grid", "Stroke", "area", "drawn", "grids", "on_page", "share"]
 
 _MAX_OBJECTS = 4000  # looked at on one page: maps have hundreds of thousands, and these tell where they are
 _GRID = 160  # cells across and down in which what lies together is found
@@ -137,16 +137,16 @@ def drawn(strokes: list[Stroke], pictures: list[Box], lines: list[tuple[Box, int
 
     ``pictures`` are the raster figures of the page, ``lines`` its lines of text with their lengths.
     """
-    strokes = [one for one in strokes if _area(one.box) <= _MAX_AREA]
+    strokes = [one for one in strokes if area(one.box) <= _MAX_AREA]
     groups = _together([one for one in strokes if one.kind != "note"])
     groups += [[one] for one in strokes if one.kind == "note"]
     found: list[Box] = []
     for members in groups:
         box = union(one.box for one in members)
         assert box is not None
-        if any(_share(box, picture) > 0.5 for picture in pictures) or not _is_drawing(members, box, lines):
+        if any(share(box, picture) > 0.5 for picture in pictures) or not _is_drawing(members, box, lines):
             continue
-        if sum(_share(picture, box) > 0.5 for picture in pictures) > 1:
+        if sum(share(picture, box) > 0.5 for picture in pictures) > 1:
             continue  # it holds pictures together: a page's own furniture
         found.append(_with_labels(box, lines))
     return _apart(found)
@@ -168,7 +168,7 @@ class Grid:
 def grids(strokes: list[Stroke]) -> list[Grid]:
     """Return the tables that are ruled on all sides: at least two rows and columns, most rules as long as the table."""
     found = []
-    for members in _together([one for one in strokes if one.kind in ("rule", "box") and _area(one.box) <= _MAX_AREA]):
+    for members in _together([one for one in strokes if one.kind in ("rule", "box") and area(one.box) <= _MAX_AREA]):
         box = union(one.box for one in members)
         assert box is not None
         upright: list[tuple[float, float, float]] = []  # position, and from where to where
@@ -253,14 +253,14 @@ def _is_drawing(members: list[Stroke], box: Box, lines: list[tuple[Box, int]]) -
     covered = union(one.box for one in shapes)
     assert covered is not None
     if len(members) < 3:  # one or two alone: a background, unless there is nothing on it
-        return text < _TEXT / 6 and _area(covered) > 0.3 * width * height
+        return text < _TEXT / 6 and area(covered) > 0.3 * width * height
     return text < _TEXT
 
 
 def _with_labels(box: Box, lines: list[tuple[Box, int]]) -> Box:
     """Return ``box`` widened to the short lines that stand at its sides, such as those of an axis."""
     near = box[0] - _REACH, box[1] - _REACH, box[2] + _REACH, box[3] + _REACH
-    labels = [line for line, length in lines if length <= _LABEL and _share(line, near) > 0.5]
+    labels = [line for line, length in lines if length <= _LABEL and share(line, near) > 0.5]
     return union([box, *labels]) or box
 
 
@@ -275,7 +275,8 @@ def _apart(boxes: list[Box]) -> list[Box]:
     return found
 
 
-def _area(box: Box) -> float:
+def area(box: Box) -> float:
+    """Return the area of a box, as a share of the page where the box is in fractions of it."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
@@ -285,6 +286,6 @@ def _overlap(one: Box, other: Box) -> float:
     return across * down if across > 0 and down > 0 else 0.0
 
 
-def _share(one: Box, other: Box) -> float:
+def share(one: Box, other: Box) -> float:
     """Return how much of ``one`` lies in ``other``, in [0, 1]."""
-    return _overlap(one, other) / max(1e-9, _area(one))
+    return _overlap(one, other) / max(1e-9, area(one))
