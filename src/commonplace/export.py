@@ -133,10 +133,14 @@ class _Tower(nn.Module):  # type: ignore[misc]
             found = self.net.get_text_features(**asked) if self.joint else self.net(**asked)
         if self.joint:
             return found if isinstance(found, Tensor) else found.pooler_output
-        pooled = getattr(found, "pooler_output", None)
-        if pooled is not None and pooled.ndim == 4:  # of a convolutional network: the mean over the picture
+        states = found.last_hidden_state
+        if states.ndim == 4:  # of a convolutional network: the mean over the picture
+            pooled = getattr(found, "pooler_output", None)
+            # EfficientNet takes it by a window of 1,280 pixels, which runtimes refuse.
+            if pooled is None or self.net.config.model_type == "efficientnet":
+                return states.mean((2, 3))
             return pooled.flatten(1)
-        return found.last_hidden_state  # a transformer's first token: its pooler is often untrained
+        return states  # a transformer's first token: its pooler is often untrained
 
 
 def _text(net: Any, model: str, folder: Path, precision: str, joint: bool) -> dict[str, NDArray[np.float32]]:

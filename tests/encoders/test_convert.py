@@ -21,7 +21,7 @@ from commonplace.errors import ModelError
 from tests.encoders.tiny.inputs import TEXTS, pictures
 
 TINY = Path(os.environ.get("COMMONPLACE_TINY") or Path(__file__).parent / "tiny" / "models")
-KINDS = ["bert", "chinese_clip", "clip", "one_file", "resnet", "roberta", "siglip", "vit"]
+KINDS = ["bert", "chinese_clip", "clip", "efficientnet", "one_file", "resnet", "roberta", "siglip", "vit"]
 CLOSE = 1e-4
 
 

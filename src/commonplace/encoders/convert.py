@@ -435,16 +435,21 @@ class _Conversion:
                 raise ModelError(f"its pictures are squashed to {size} and cut to {inner_size}: choose another")
         mean = said.get("image_mean", said.get("mean"))
         std = said.get("image_std", said.get("std"))
-        plain = said.get("do_normalize", True) is False
+        means, stds = ([0.0] * 3, [1.0] * 3) if said.get("do_normalize", True) is False else (_three(mean), _three(std))
         scale = float(said.get("rescale_factor", 1 / 255)) if said.get("do_rescale", True) is not False else 1.0
+        if "EfficientNet" in kind:
+            if said.get("rescale_offset", False):  # to -1 ... instead of 0 ...
+                means = [one + 1 for one in means]
+            if said.get("include_top", True):  # divided by the deviations once more
+                stds = [one * again for one, again in zip(stds, _three(std), strict=True)]
         return {
             "size": list(size),
             "geometry": geometry,
             **({"edge": edge} if edge is not None else {}),
             "interpolation": interpolation,
             "scale": scale,
-            "mean": [0.0] * 3 if plain else _three(mean),
-            "std": [1.0] * 3 if plain else _three(std),
+            "mean": means,
+            "std": stds,
         }
 
     # --- writing -----------------------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ from transformers import (
     CLIPImageProcessorPil,
     CLIPModel,
     ConvNextImageProcessorPil,
+    EfficientNetConfig,
+    EfficientNetImageProcessorPil,
+    EfficientNetModel,
     PreTrainedTokenizerFast,
     ResNetConfig,
     ResNetModel,
@@ -206,6 +209,24 @@ def resnet(folder: Path) -> None:
     save(folder, net, None, processor, license="apache-2.0")
 
 
+def efficientnet(folder: Path) -> None:
+    """google/efficientnet-b0 in small, with the picture processor that its repository names."""
+    config = EfficientNetConfig(
+        image_size=32, width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128, depth_divisor=8,
+        in_channels=[8, 8], out_channels=[8, 8], kernel_sizes=[3, 3], strides=[1, 2],
+        num_block_repeats=[1, 1], expand_ratios=[1, 2],
+    )  # fmt: skip
+    processor = EfficientNetImageProcessorPil(size={"height": 32, "width": 32})
+    net = EfficientNetModel(config)
+    save(folder, net, None, processor, license="apache-2.0")
+    for module in net.modules():  # with the statistics of noise, or next to nothing would come through
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        net.train()(torch.randn(16, 3, 32, 32))
+    net.eval().save_pretrained(folder)
+
+
 KINDS = {
     "clip": clip,
     "chinese_clip": chinese_clip,
@@ -214,6 +235,7 @@ KINDS = {
     "roberta": roberta,
     "vit": vit,
     "resnet": resnet,
+    "efficientnet": efficientnet,
 }
 
 
