@@ -42,7 +42,7 @@ from transformers import (
 from common import ROOT, keep, machine, table
 
 sys.path.insert(0, str(ROOT))
-from tests.encoders.tiny.make import bpe, wordpiece
+from tests.encoders.tiny.make import bpe, enliven, wordpiece
 
 from commonplace.encoders import Bundle
 from commonplace.encoders.convert import Choice
@@ -79,6 +79,13 @@ def clip(folder: Path) -> None:
     _save(folder, CLIPModel(config), tokens, CLIPImageProcessorPil())
 
 
+def efficientnet(folder: Path) -> None:
+    config = EfficientNetConfig(width_coefficient=1.0, depth_coefficient=1.0, image_size=224, hidden_dim=1280)
+    net = EfficientNetModel(config)
+    enliven(net, 224)
+    _save(folder, net, EfficientNetImageProcessorPil(size={"height": 224, "width": 224}))
+
+
 def _save(folder: Path, net: torch.nn.Module, *parts: object) -> None:
     for one in (net.eval(), *parts):
         one.save_pretrained(folder)
@@ -93,13 +100,7 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "CLIP ViT-B/32": clip,
     "ViT-B/16": lambda f: _save(f, ViTModel(ViTConfig(), add_pooling_layer=False), ViTImageProcessorPil()),
     "ResNet-50": lambda f: _save(f, ResNetModel(ResNetConfig()), ConvNextImageProcessorPil(crop_pct=0.875)),
-    "EfficientNet-B0": lambda f: _save(
-        f,
-        EfficientNetModel(
-            EfficientNetConfig(width_coefficient=1.0, depth_coefficient=1.0, image_size=224, hidden_dim=1280)
-        ),
-        EfficientNetImageProcessorPil(size={"height": 224, "width": 224}),
-    ),
+    "EfficientNet-B0": efficientnet,
 }
 
 

@@ -209,6 +209,16 @@ def resnet(folder: Path) -> None:
     save(folder, net, None, processor, license="apache-2.0")
 
 
+def enliven(net: Any, side: int) -> None:
+    """Give a network's normalisations the statistics of noise: with random weights next to nothing would come through."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        net.train()(torch.randn(16, 3, side, side))
+    net.eval()
+
+
 def efficientnet(folder: Path) -> None:
     """google/efficientnet-b0 in small, with the picture processor that its repository names."""
     config = EfficientNetConfig(
@@ -219,12 +229,8 @@ def efficientnet(folder: Path) -> None:
     processor = EfficientNetImageProcessorPil(size={"height": 32, "width": 32})
     net = EfficientNetModel(config)
     save(folder, net, None, processor, license="apache-2.0")
-    for module in net.modules():  # with the statistics of noise, or next to nothing would come through
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        net.train()(torch.randn(16, 3, 32, 32))
-    net.eval().save_pretrained(folder)
+    enliven(net, 32)
+    net.save_pretrained(folder)
 
 
 KINDS = {
