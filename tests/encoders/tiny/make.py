@@ -210,7 +210,7 @@ def resnet(folder: Path) -> None:
 
 
 def enliven(net: Any, side: int) -> None:
-    """Give a network's normalisations the statistics of noise: with random weights next to nothing would come through."""
+    """Give normalisations the statistics of noise: with random weights next to nothing would come through."""
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
