@@ -32,7 +32,7 @@ Mask = NDArray[np.bool_]
 CHOSEN: dict[str, Any] = {
     "common": {"step": 4, "neighbours": 4, "weight": 0.5, "floor": 0.5},
     "brief": {"from": 0.15, "to": 0.45, "share": 0.02},
-    "joint": {"words": 0.5, "meaning": 1.0, "base": 0.55},
+    "joint": {"words": 0.5, "meaning": 1.0, "base": 0.25},
     "crowd": 0.5,
     "expected": 1.0,
 }
@@ -40,8 +40,7 @@ CHOSEN: dict[str, Any] = {
 mixed collections, of XQuAD-en and of Cranfield (benchmarks/mixing.py --dev). What words add to meaning, learned by
 isotonic logistic regression on Flickr8k and XQuAD, is nothing up to half of a full match, 1 at .6 and 4 at .9: about
 what half of their share times their own curve is, which keeps a point more of Cranfield's nDCG@10. What texts owe to
-being like all captions is taken off by the weight and floor that lose nothing on passages; what is then added to texts
-that are asked twice is the least with which, at 1:1:1, pictures lose under 20% and texts under 10%."""
+being like all captions is taken off by the weight and floor that lose nothing on passages."""
 
 
 def spread(scores: Floats, belongs: Mask) -> dict[str, float]:

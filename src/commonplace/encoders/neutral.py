@@ -139,7 +139,7 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
     """Return what ``bundle.json`` lacks (``background``, ``evidence``, ``brevity``, ``notes``), and arrays of BANK."""
     shipped = Bundle(DEFAULT_BUNDLE).spec["evidence"]
     # How much of a question's words a text holds, and how words and meaning add up, does not depend on the towers.
-    evidence: dict[str, Any] = {name: shipped[name] for name in ("crowd", "expected")}
+    evidence: dict[str, Any] = {name: shipped[name] for name in ("joint", "crowd", "expected")}
     evidence["curves"] = {"lexical": shipped["curves"]["lexical"]}
     notes = []
     background: dict[str, Any] = {}

@@ -257,7 +257,7 @@ def _keep_texts(spec: dict[str, Any], known: dict[str, Any]) -> None:
     for name in ("chance", "curves"):
         if arm in learned.get(name, {}):
             spec["evidence"][name][arm] = learned[name][arm]
-    spec["evidence"] |= {name: learned[name] for name in ("common", "joint") if name in learned}
+    spec["evidence"] |= {name: learned[name] for name in ("common",) if name in learned}
 
 
 def card(spec: Mapping[str, Any], table: Sequence[str]) -> str:
