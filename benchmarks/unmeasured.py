@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     measured = Space(Bundle())
-    pairs = flickr_pairs(measured.bundle, "dev" if options.dev else "test")
+    (pairs,) = flickr_pairs(measured.bundle, "dev" if options.dev else "test")
     found: dict[str, dict[str, list[float]]] = {}
     errors: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as work:

@@ -21,7 +21,7 @@ from common import data, flickr8k
 from commonplace.encoders import Bundle
 from commonplace.readers import load_picture
 from commonplace.retrieval import Asked, Evidence, Fused, Ranking, Scored, candidates, fuse
-from commonplace.space import QuestionVectors, Space
+from commonplace.space import QuestionVectors, Space, brevity_of
 from commonplace.store import LocalStore
 from commonplace.types import Document, Filter, Item, Picture, Reading, Span, ViewVectors
 
@@ -138,12 +138,12 @@ def world(
 
 
 def _asked(space: Space, means: Mapping[str, Rows], words: str | None, text: Rows | None, view: View | None) -> Asked:
-    brevity = 0.0
+    brief = 0.0
     if text is not None:
         rows, short = space.bundle.without_brevity(text[None])
-        text, brevity = rows[0], float(short[0])
+        text, brief = rows[0], brevity_of(space.text, words or "", float(short[0]))
     views = view or {}
-    vectors = QuestionVectors(text, views.get("image"), (), views.get("look"), brevity=brevity)
+    vectors = QuestionVectors(text, views.get("image"), (), views.get("look"), brevity=brief)
     return Asked(words, vectors, means=means, commonness=space.commonness)
 
 

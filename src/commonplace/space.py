@@ -15,10 +15,12 @@ from commonplace.encoders import DEFAULT_BUNDLE, Bundle, TextTower, find
 from commonplace.errors import ModelError
 from commonplace.types import Picture, Question, Reading, ViewVectors, stable_id
 
-__all__ = ["QuestionVectors", "Space", "open_space"]
+__all__ = ["QuestionVectors", "Space", "brevity_of", "open_space"]
 
 UNKNOWN_LIMIT = 0.2
 """A text whose tokens are unknown to the tower beyond this share has no dense view: its vector would be noise."""
+FEW = 6
+"""Tokens up to which a question may be short. Letters at random read as short as words do, and are many tokens."""
 
 Known = Callable[[str, Sequence[str]], Mapping[str, NDArray[np.float32]]]
 
@@ -273,7 +275,12 @@ class Space:
         if bundle.text is None or not _reads(bundle.text, words):
             return None, 0.0
         rows, short = bundle.without_brevity(bundle.text.encode([words], "query"))
-        return self._wide(rows)[0], float(short[0])
+        return self._wide(rows)[0], brevity_of(bundle.text, words, float(short[0]))
+
+
+def brevity_of(tower: TextTower, words: str, short: float) -> float:
+    """Return how short a question reads, in [0, 1]: as its vector says, ``short``; 0 where it has too many tokens."""
+    return short if tower.length(words) <= FEW else 0.0
 
 
 def open_space(model: str | os.PathLike[str]) -> Space:

@@ -13,6 +13,7 @@ from PIL import Image
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.errors import ModelError
 from commonplace.space import Space
+from commonplace.types import Question
 from tests.conftest import data
 
 TEXTS = ["a dog", "a cat on a mat", "the seal of the north pump is blue " * 20, "x", "Snow fell all night. " * 9]
@@ -172,6 +173,11 @@ def test_short_questions_lose_what_all_short_texts_share(space: Space) -> None:
     long = encode(["Which city lay closer to the border when the treaty was signed in the spring?"], "query")
     same, none = space.bundle.without_brevity(long)
     assert cosines(same, long).min() > 0.98 and none.max() < 0.2
+
+
+def test_letters_at_random_are_no_short_question(space: Space) -> None:
+    assert space.ask(Question("dog")).brevity > 0.4 and space.ask(Question("red bicycle")).brevity > 0.3
+    assert space.ask(Question("gksslas qtqi ddkhljlla nmm")).brevity == 0
 
 
 def test_a_bundle_without_the_direction_asks_as_it_is_and_a_broken_one_is_refused(copy: Path) -> None:

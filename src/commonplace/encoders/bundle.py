@@ -133,6 +133,10 @@ class TextTower:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids.count(self._spec["unknown_id"]) / len(ids) if ids else 0.0
 
+    def length(self, text: str) -> int:
+        """Return how many tokens ``text`` has, without those that the model puts around it."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     def encode(self, texts: Sequence[str], role: Role = "document") -> NDArray[np.float32]:
         """Return one unit row for each text, shape (n, dim)."""
         rows = self._encode(texts, role)
