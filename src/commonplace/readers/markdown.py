@@ -34,10 +34,12 @@ _STATED = {  # key of the front matter, without what stands between its words ->
     **dict.fromkeys(("author", "authors"), "author"),
     **dict.fromkeys(("lang", "language"), "language"),
     **dict.fromkeys(("tags", "keywords", "categories"), "keyword"),
-    **dict.fromkeys("date created createdat datecreated".split(), "created"),
-    **dict.fromkeys("published publishedat publishdate pubdate datepublished".split(), "created"),
-    **dict.fromkeys("modified modifiedat datemodified lastmod lastmodified lastmodifiedat".split(), "modified"),
-    **dict.fromkeys("updated updatedat updateddate dateupdated lastupdate lastupdated msdate".split(), "modified"),
+    **dict.fromkeys(("date", "created", "createdat", "datecreated"), "created"),
+    **dict.fromkeys(("published", "publishedat", "publishdate", "pubdate", "datepublished"), "created"),
+    **dict.fromkeys(("modified", "modifiedat", "datemodified"), "modified"),
+    **dict.fromkeys(("lastmod", "lastmodified", "lastmodifiedat"), "modified"),
+    **dict.fromkeys(("updated", "updatedat", "updateddate", "dateupdated"), "modified"),
+    **dict.fromkeys(("lastupdate", "lastupdated", "msdate"), "modified"),
 }
 _MONTH_FIRST = re.compile(r"(\d\d?)/(\d\d?)/(\d{4})")
 _IMAGE = re.compile(

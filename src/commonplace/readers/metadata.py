@@ -84,8 +84,8 @@ def _language(value: object) -> str | None:
 def date_of(value: object) -> str | None:
     """Return a date (of ISO 8601, EXIF, PDF, mail, or a ``datetime``) in ISO 8601 by its own clock, as exact as stated.
 
-    None where it is none, or of no year that could be meant. Of ``08/15/2024`` and ``15/08/2024`` the number above 12 is
-    the day; ``05/08/2024`` is none, as nobody can tell.
+    None where it is none, or of no year that could be meant. Of ``08/15/2024`` and ``15/08/2024`` the number above 12
+    is the day; ``05/08/2024`` is none, as nobody can tell.
     """
     if isinstance(value, date):
         made = value.isoformat()[:19]
