@@ -59,6 +59,10 @@ def page_pixels(data: bytes, number: int, side: int) -> NDArray[np.uint8]:
 
 
 def _opened(data: bytes) -> Any:
+    with suppress(pypdfium2.PdfiumError):
+        return pypdfium2.PdfDocument(data)
+    with suppress(pypdfium2.PdfiumError):  # where PDFium gives no reason, its last one stands: another file's, perhaps
+        pypdfium2.PdfDocument(b"no PDF")
     try:
         return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
