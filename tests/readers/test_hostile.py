@@ -14,7 +14,7 @@ import pytest
 from commonplace.errors import ReadError
 from commonplace.ingest import Pool
 from commonplace.ingest.walk import Source
-from commonplace.readers import ReadOptions
+from commonplace.readers import ReadOptions, read
 from commonplace.readers.pdf import _outline
 from commonplace.types import Reading
 from tests.readers.make_office import docx, packed, paragraph, xlsx
@@ -77,6 +77,15 @@ def test_a_sheet_with_a_cell_far_out_costs_only_itself(outcome: Read) -> None:
     assert any("blue" in (item.text or "") for item in found.items)
     found = with_row(b'<row r="1048576"><c r="XFD1048576" s="1"/></row>')  # only its look: nothing is in it
     assert isinstance(found, Reading) and found.document.status == "ok"
+
+
+def test_rows_that_are_left_out_are_not_kept_silent(
+    tmp_path: Path, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commonplace.readers.sheets._ROWS", 3)
+    for rows, error in ((3, None), (4, "only the first 3 rows of sheet One are kept; split it")):
+        (tmp_path / "a.xlsx").write_bytes(xlsx(One=[["pump", "seal"]] * rows))
+        assert read(tmp_path / "a.xlsx", options).document.error == error
 
 
 def test_what_a_cell_of_a_notebook_prints_is_bounded_in_all(outcome: Read) -> None:

@@ -60,7 +60,7 @@ _BLOCKS |= {"nav", "ol", "p", "pre", "search", "section", "summary", "table", "u
 _BLOCKS |= {"tr", "td", "th", "tbody", "thead", "tfoot"}
 _METAS = 300
 _DEEP = 300  # elements inside of each other: no page that a person made
-_DEEPEST = 5_000  # the parser's time grows with the square of it
+_DEEPEST = 25_000  # the parser's time grows with the square of it, to some seconds here
 _OPENED = re.compile(r"<(/?)([a-z][^\s/>]*)", re.IGNORECASE)
 _FLAT = re.compile(  # elements that need no end, and those that the parser closes by itself
     "area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr|p|li|d[dt]|t[rdh]|tbody|thead|tfoot|opt(ion|group)|"

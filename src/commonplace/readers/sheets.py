@@ -125,10 +125,13 @@ def _sheets(
             file.problems.append(f"sheet {name} has cells too far from its table; delete these and add it again")
             continue
         try:
-            rows = [[_shown(cell) for cell in row] for row in book.get_sheet_by_name(name).to_python(nrows=_ROWS)]
+            sheet = book.get_sheet_by_name(name)
+            rows = [[_shown(cell) for cell in row] for row in sheet.to_python(nrows=_ROWS)]
         except (CalamineError, OSError, ValueError):
             bad.append(name)
             continue
+        if sheet.height > _ROWS:
+            file.problems.append(f"only the first {_ROWS:,} rows of sheet {name} are kept; split it")
         yield Heading(name)
         yield from _tables(rows)
         for member, words in pictures.get(name, []):
