@@ -107,7 +107,7 @@ def test_lines_of_every_width_leave_no_kernels_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _GROWTH, str(tmp_path / "sign.png")]
     done = subprocess.run(command, env={**os.environ, **MEMORY_SETTINGS}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 100
+    assert int(done.stdout) < 200
 
 
 def test_photographs_without_text_stay_silent(
