@@ -57,7 +57,7 @@ except BaseException:
     raise SystemExit(1)
 serve(parent, {memory}, {timeout})
 """
-# OpenVINO's kernels are compiled for each shape, and each line of words has its own: kept, they take gigabytes; the last
+# OpenVINO compiles its kernels for each shape, and each line of words has its own: kept, they take gigabytes; the last
 # 200 serve the layers of one network that are alike. What is freed of 4 MB and more goes back to the system, instead of
 # leaving holes that the next picture does not fit (glibc).
 MEMORY_SETTINGS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**2)}
