@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from commonplace.cli import VERBS
+from commonplace.cli import VERBS, main
+from commonplace.cli.printing import size
 
 
 def run(*arguments: object, cwd: Path, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +41,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run("add", "papers", cwd=root)
     assert done.stdout.startswith("2 added") and "bad.pdf" in done.stderr
     return root
+
+
+def test_in_a_pipe_add_says_now_and_then_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(70):  # more than one batch
+        (tmp_path / "in" / f"{number}.md").write_text(f"# Pump {number}\n\nThe pump needs seal {number}.\n")
+    monkeypatch.setattr("commonplace.intake.EVERY", 0.0)
+    assert main(["--collection", str(tmp_path / "kb"), "add", str(tmp_path / "in")]) == 0
+    shown = capsys.readouterr()
+    *lines, last = shown.err.splitlines()
+    assert re.fullmatch(r"\d+ of 70 files", last) and len(lines) < 70 and shown.out == "70 added\n"
+    logging.getLogger("commonplace.progress").handlers.clear()
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 kB"), (4_321, "4 kB"), (1_250_000, "1.2 MB"), (3 * 10**9, "3.0 GB")]
+)
+def test_sizes_are_in_the_unit_that_a_person_would_choose(count: int, shown: str) -> None:
+    assert size(count) == shown
 
 
 def test_a_bare_question_is_searched(place: Path) -> None:
@@ -171,6 +194,7 @@ def test_list_and_status(place: Path) -> None:
     assert "bad.pdf" in run("list", "--failed", cwd=place).stdout
     status = json.loads(run("status", "--json", cwd=place).stdout)
     assert status["documents"] == {"failed": 1, "ok": 2}
+    assert re.search(r"\.commonplace  [1-9]\d* kB$", run("status", cwd=place).stdout, re.MULTILINE)
 
 
 def test_eval_measures_compares_and_draws(place: Path) -> None:

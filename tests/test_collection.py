@@ -614,6 +614,23 @@ def test_filters_by_what_documents_say_of_themselves(tmp_path: Path) -> None:
                       {"where": {"author": []}}, {"after": "24"}):  # fmt: skip
             with pytest.raises(cp.QuestionError, match=r"date|empty"):
                 kb.search("pump", **wrong)  # type: ignore[arg-type]
+        assert found(after=2024) == ["b.html", "c.html"]
+        # What SQLite would stumble over, or Python, is said before it does.
+        for wrong, why in (({"where": {"author": 5}}, "no text"), ({"where": {"author": ["x", None]}}, "no text"),
+                           ({"where": {"author": "x" * 60_000}}, "60,000 characters"), ({"where": ["author"]}, "keys"),
+                           ({"where": {f"k{n}": "x" for n in range(1500)}}, "1500 keys"), ({"where": {5: ""}}, "empty"),
+                           ({"where": {"author": "\ud800"}}, "no character"), ({"path": "*" * 60_000}, "characters"),
+                           ({"media_type": folder}, "no text"), ({"after": "x" * 60_000}, "no date")):  # fmt: skip
+            with pytest.raises(cp.QuestionError, match=why) as error:
+                kb.search("pump", **wrong)  # type: ignore[arg-type]
+            assert len(str(error.value)) < 300
+        hits = kb.search("pump", where={"writer": "ann lee", "author": "nobody"})
+        (note,) = hits.notes
+        assert not hits and note == (
+            "no document states 'writer'; what documents state: date, dated, author, created, language"
+        )
+        assert kb.ask("pump", where={"writer": "x"}).notes == (note,)
+        assert kb.search("pump", where={"author": "nobody"}).notes == ()
 
 
 def test_what_is_unchanged_is_read_again_where_that_is_asked_for(

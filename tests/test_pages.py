@@ -140,10 +140,18 @@ def test_show_prints_what_there_is_and_writes_the_page(kb: cp.Collection, place:
     assert shown["document"]["metadata"]["dated"] == ["file"] and len(shown["items"]) == 3
     id_ = next(one["id"] for one in shown["items"] if WORDS in (one["text"] or ""))
     assert id_ in run("in/pumps.pdf") and "dated       file" in run("in")  # the one document below it
-    assert WORDS in run(id_, "--page", "out.png").replace("\n            ", " ")
+    out = run(id_, "--page", "out.png")
+    assert WORDS in out.replace("\n            ", " ") and "no box" not in out
     assert max(Image.open(place / "out.png").size) == pytest.approx(1600, abs=2)
     assert "name an item of" in run("in/pumps.pdf", "--page", "b.png", ok=False)
     own = place / "in" / "pumps.pdf"
     before = own.read_bytes()
     assert "is a document of the collection" in run(id_, "--page", own, ok=False) and own.read_bytes() == before
     assert "see `commonplace list`" in run("nothing", ok=False)
+    figure = next(one["id"] for one in shown["items"] if one["modality"] == "image")
+    assert "no box" not in run(figure, "--page", "figure.png")
+    (place / "in" / "photo.jpg").write_bytes(encoded(photo(), "JPEG"))
+    with cp.open(place / "kb") as kb:
+        kb.add(place / "in" / "photo.jpg", ocr=False)
+    (picture,) = json.loads(run("in/photo.jpg", "--json"))["items"]
+    assert "no box is drawn" in run(picture["id"], "--page", "photo.png") and (place / "photo.png").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -77,7 +78,8 @@ MOST_HITS = 10_000
 LONGEST_QUESTION = 20_000  # characters
 QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
 RANKING = "ranking"  # the setting that holds how this collection is searched
-MOST_VALUES = 100  # of one key in a filter
+MOST_KEYS, MOST_VALUES, LONGEST_VALUE = 20, 100, 4_000  # of a filter: its keys, the values of one, their characters
+KEYS_NAMED = 20  # of those that documents state, where a filter asks for another
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
 
 
@@ -403,9 +405,22 @@ class Collection:
         ]
         if reranker is not None:
             hits = rerank(reranker, asked.words or "", hits)
+        if not hits and where.stated:
+            notes = (*notes, *self._unstated(key for key, _ in where.stated))
         return Hits(
             (replace(hit, image=self._crops.show(hit.item)) for hit in hits[:k] if hit.confidence >= least), notes
         )
+
+    def _unstated(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield a note for each key that no document states, with those that there are, the commonest first."""
+        documents = self.documents()
+        counts = Counter(key for one in documents for key in one.stated())
+        counts["title"] += sum(bool(one.title) for one in documents)
+        known = [key for key, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if count]
+        there_are = ", ".join(known[:KEYS_NAMED]) + (f" and {len(known) - KEYS_NAMED} more" * (len(known) > KEYS_NAMED))
+        for key in keys:
+            if not counts[key]:
+                yield f"no document states {key!r}; what documents state: {there_are or 'nothing'}"
 
     def _reranker(self, asked: str | os.PathLike[str] | Reranker | None) -> Reranker | None:
         """Return the reranker by name, the cross-encoder in a folder (loaded once), or the one that was given."""
@@ -613,32 +628,59 @@ def _filter(
         raise QuestionError(f"modality is {modality!r}: choose text, image or video")
     if path == "" or media_type == "":
         raise QuestionError("a filter is empty: leave it out, or say what it allows")
+    for name, given in (("path", path), ("media_type", media_type)):
+        if given is not None:
+            _check_text(name, given)
     if path and not any(mark in path for mark in "*?["):
         # A name that exists here is that file or folder; any other is looked for anywhere in a path.
         path = named(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
-    stated = {
-        key.casefold(): tuple(dict.fromkeys([values] if isinstance(values, str) else values))
-        for key, values in (where or {}).items()
-    }
-    for key, values in stated.items():
-        if not key or not values or not all(values):
+    return Filter(modality, path, media_type, _day(after), _day(before), _stated(where))
+
+
+def _stated(where: Mapping[str, str | Sequence[str]] | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what a filter asks of what documents state: each key in small letters and the values it may have."""
+    if where is not None and not isinstance(where, Mapping):
+        raise QuestionError(f"where is {where!r:.100}: give keys with their values, such as {{'author': '*hopper*'}}")
+    found: dict[str, tuple[str, ...]] = {}
+    for key, given in (where or {}).items():
+        values = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+        if not key or not values or not all(value != "" for value in values):
             raise QuestionError(f"the filter on {key or 'nothing'!r} is empty: leave it out, or say what it allows")
         if len(values) > MOST_VALUES:
             raise QuestionError(f"the filter on {key!r} names {len(values)} values: name {MOST_VALUES} at most")
-    return Filter(modality, path, media_type, _day(after), _day(before), tuple(sorted(stated.items())))
+        for text in (key, *values):
+            _check_text(f"the filter on {key!r:.100}", text)
+        found[key.casefold()] = (*found.get(key.casefold(), ()), *dict.fromkeys(values))
+    if len(found) > MOST_KEYS:
+        raise QuestionError(f"the filter names {len(found)} keys: name {MOST_KEYS} at most")
+    return tuple(sorted(found.items()))
+
+
+def _check_text(what: str, given: object) -> None:
+    """Raise QuestionError where a part of a filter is no text that a document could be compared with."""
+    if not isinstance(given, str):
+        raise QuestionError(f"{what} is {given!r:.100}, no text: write it in quotes")
+    if len(given) > LONGEST_VALUE:
+        raise QuestionError(f"{what} has {len(given):,} characters: ask for {LONGEST_VALUE:,} at most")
+    try:
+        os.fsencode(given)
+    except UnicodeError:
+        raise QuestionError(f"{what} holds what is no character: leave it out") from None
 
 
 def _day(when: str | date | None) -> str | None:
     """Return a date of a filter in ISO 8601, as exact as given."""
     if when is None:
         return None
-    text = when.isoformat()[:19] if isinstance(when, date) else " ".join(when.split()).replace(" ", "T")
+    text = when.isoformat()[:19] if isinstance(when, date) else " ".join(str(when).split()).replace(" ", "T")
     try:
         if not _DATE.fullmatch(text):
             raise ValueError
         datetime.fromisoformat(text + "0001-01-01"[len(text) :])
     except ValueError:
-        raise QuestionError(f"{when} is no date: say a year (2024), a month (2024-05) or a day (2024-05-31)") from None
+        raise QuestionError(
+            f"{text:.40} is no date: say a year (2024), a month (2024-05) or a day (2024-05-31)"
+        ) from None
     return text
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = ["Intake", "Report", "named", "real"]
 log = logging.getLogger("commonplace")
 
 OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
+EVERY = 30.0  # seconds between two lines that say how far it is
 NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --again"
 
 
@@ -84,8 +86,6 @@ class Intake:
         ocr: bool | None = None,
     ) -> Report:
         """Read, embed and commit what is new or changed; return what was done."""
-        from tqdm import tqdm
-
         from commonplace.ingest import ATTEMPTS, Batch, Flight, Pool, ingest, walk
         from commonplace.readers import ReadOptions, are_readable
 
@@ -105,12 +105,7 @@ class Intake:
         waiting = [source for source in sources if self._again or not self._unchanged(source)]
         report.unchanged = len(sources) - len(waiting)
         options = ReadOptions(*self._space.measure, words=OCR_SECONDS if ocr else 0.0)
-        bar = tqdm(
-            total=len(sources),
-            initial=report.unchanged,
-            unit="file",
-            disable=None if progress is None else not progress,
-        )
+        bar = _Progress(len(sources), report.unchanged, progress)
         if waiting:
             pictures, count = 0, workers or min(threads(), len(waiting))
             memory = (5 if ocr else 2) * 1024**3
@@ -126,7 +121,7 @@ class Intake:
                 suspects = sorted((died, n) for n, died in enumerate(deaths.values()) if 0 < died < ATTEMPTS)
                 alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
                 for some in ([source for source, died in deaths.items() if not died], *alone):
-                    for batch in ingest(some, pool, bar.update):
+                    for batch in ingest(some, pool, bar.step):
                         pictures += sum(len(reading.pictures) for reading in batch.readings)
                         ids = [reading.document.id for reading in batch.readings]
                         flight.begin(ids)
@@ -225,6 +220,33 @@ class Intake:
             error=reason,
             stamp=mark,
         )
+
+
+class _Progress:
+    """How many files are done: a bar on a terminal, elsewhere a line in the log ``commonplace.progress`` now and then.
+
+    ``shown`` is whether there is a bar (None: where standard error is a terminal).
+    """
+
+    def __init__(self, total: int, done: int, shown: bool | None) -> None:
+        from tqdm import tqdm
+
+        self._total, self._done, self._next = total, done, monotonic() + EVERY
+        self._bar = tqdm(total=total, initial=done, unit="file", disable=None if shown is None else not shown)
+
+    def step(self) -> None:
+        """Count one file more."""
+        self._bar.update()
+        self._done += 1
+        if self._bar.disable and monotonic() >= self._next and self._done < self._total:
+            self._next = monotonic() + EVERY
+            logging.getLogger("commonplace.progress").info("%s of %s files", f"{self._done:,}", f"{self._total:,}")
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
 
 def real(path: str | os.PathLike[str]) -> Path:

@@ -88,8 +88,10 @@ def test_what_is_not_surely_better_is_not_kept(made: tuple[cp.Collection, list[L
 
 def test_labels_are_guarded(made: tuple[cp.Collection, list[LabelledQuestion]]) -> None:
     kb, questions = made
-    with pytest.raises(QuestionError, match="too few"):
+    with pytest.raises(QuestionError, match="9 labelled questions are too few"):
         tune(kb, questions[:9])
+    with pytest.raises(QuestionError, match="1 labelled question is too few"):
+        tune(kb, questions[:1])
     with pytest.raises(QuestionError, match="names nothing"):
         tune(kb, [*questions[:11], LabelledQuestion("x", {"nowhere.txt": 1.0}, "pump")], progress=False)
     with pytest.raises(QuestionError, match="folds"):

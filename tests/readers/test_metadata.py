@@ -138,6 +138,29 @@ The seal of the pump is blue.
     assert stated("a.ipynb", json.dumps(notebook)) == {"author": ["Ann Lee"], "title": ["Pumps"], **FILE}
 
 
+@pytest.mark.parametrize(
+    ("line", "key", "date"),
+    [
+        ("ms.date: 05/04/2024", "modified", "2024-05-04"),  # Microsoft's is the month first, always
+        ("date: 08/15/2024", "created", "2024-08-15"),
+        ("date: 15/08/2024 # the feast", "created", "2024-08-15"),
+        ("pubDate: '2024-08-15'", "created", "2024-08-15"),
+        ("last_modified_at: 2024-08-15 10:30:00 +0200", "modified", "2024-08-15T10:30:00"),
+        ("last_update:\r\n  author: Ann Lee\r\n  date: 8/15/2024", "modified", "2024-08-15"),
+        ("last_update: 2024-08", "modified", "2024-08"),
+        ("date modified: 2024-08-15", "modified", "2024-08-15"),
+    ],
+)
+def test_dates_of_front_matter(stated: Stated, line: str, key: str, date: str) -> None:
+    found = stated("a.md", f"---\ntopic: pumps\n{line}\ndraft: true\n---\nThe seal is blue.\n")
+    assert found == {key: [date], "date": [date], "dated": [key]}
+
+
+@pytest.mark.parametrize("date", ["05/08/2024", "13/13/2024", "02/30/2024", "January 5, 2024", "{2024}"])
+def test_a_date_that_nobody_can_tell_is_left_out(stated: Stated, date: str) -> None:
+    assert stated("a.md", f"---\ndate: {date}\n---\nThe seal is blue.\n") == FILE
+
+
 def test_rich_text(stated: Stated) -> None:
     text = r"{\rtf1{\info{\title Pumps}{\author Ann Lee}{\creatim\yr2024\mo5\dy31\hr9\min30}}The seal is blue.\par}"
     found = {"author": ["Ann Lee"], "created": ["2024-05-31T09:30:00"], "title": ["Pumps"]}

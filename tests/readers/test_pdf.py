@@ -156,6 +156,16 @@ def test_locked_damaged_and_empty_files_say_so(tmp_path: Path, options: ReadOpti
         read(path, options)
 
 
+def test_a_damaged_file_is_not_called_by_the_reason_of_the_one_before(tmp_path: Path, options: ReadOptions) -> None:
+    (tmp_path / "locked.pdf").write_bytes(pdf(Page(lines(700, 2)), locked=True))
+    for path, why in (
+        (tmp_path / "locked.pdf", "password"),
+        (data("pdf") / "pdfjs" / "poppler-395-0-fuzzed.pdf", "damaged"),
+    ):
+        with pytest.raises(ReadError, match=why):
+            read(path, options)
+
+
 @pytest.mark.parametrize("title", ["untitled", "Untitled-1", "", "  ", "Document1", "---"])
 def test_titles_that_say_nothing_are_none(tmp_path: Path, options: ReadOptions, title: str) -> None:
     assert reading_of(tmp_path, options, Page(lines(700, 1)), title=title).document.title is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 import commonplace as cp
+from commonplace.ingest.workers import MEMORY_SETTINGS
 from commonplace.readers import ReadOptions, read, words
 from commonplace.readers.order import reading_order
 from commonplace.types import captions
@@ -79,6 +83,31 @@ def test_words_follow_the_caption_and_are_told_apart(tmp_path: Path, reading_wor
     picture = next(item for item in read(tmp_path / "a.md", reading_words).items if item.modality == "image")
     assert picture.text == "A sign by the door. Way out"
     assert captions(picture) == ("A sign by the door", "Way out")
+
+
+_GROWTH = """
+import sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from commonplace.readers import words
+assert words._lines(np.asarray(Image.open(sys.argv[1])))  # loads the models
+recognise, sizes = words._engine().text_rec.session, []
+for width in range(320, 640, 16):
+    recognise(np.zeros((2, 3, 48, width), np.float32))
+    sizes.append(int(Path("/proc/self/statm").read_text().split()[0]) * 4096 // 2**20)
+print(sizes[-1] - sizes[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_lines_of_every_width_leave_no_kernels_behind(tmp_path: Path) -> None:
+    """Kept, those of 20 widths are half a gigabyte of address space: a worker was full after 50 pictures."""
+    written("Way out", size=60, width=400, height=200).save(tmp_path / "sign.png")
+    command = [sys.executable, "-c", _GROWTH, str(tmp_path / "sign.png")]
+    done = subprocess.run(command, env={**os.environ, **MEMORY_SETTINGS}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 200
 
 
 def test_photographs_without_text_stay_silent(

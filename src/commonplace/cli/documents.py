@@ -9,7 +9,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_
-from commonplace.cli.printing import fill, place, print_json, short
+from commonplace.cli.printing import fill, place, print_json, short, size
 from commonplace.types import printable
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def verbs(verb: Any) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
+    _tell_now_and_then(options)
     with open_(options, make=True) as kb:
         report = kb.add(
             *options.paths, workers=options.workers, retry=options.retry, again=options.again, ocr=options.ocr
@@ -83,6 +84,17 @@ def _add(options: argparse.Namespace) -> int:
                 print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)
     done = report.added + report.changed + report.moved + report.unchanged
     return 0 if done or not report.failed else 1
+
+
+def _tell_now_and_then(options: argparse.Namespace) -> None:
+    """Print what the library logs of its progress, where no bar is seen: in a file or another program's pipe."""
+    if sys.stderr.isatty() or options.json:
+        return
+    import logging
+
+    log = logging.getLogger("commonplace.progress")
+    log.setLevel(logging.INFO)
+    log.addHandler(logging.StreamHandler(sys.stderr))
 
 
 def _report(report: Report) -> dict[str, Any]:
@@ -123,6 +135,8 @@ def _show(options: argparse.Namespace) -> int:
                 raise QuestionError(f"{options.page} is a document of the collection: name another file")
             view = kb.page(item)
             print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
+            if view.box is None:
+                print("note: the item is all of it: no box is drawn", file=sys.stderr)
             if view.note:
                 print(f"note: {printable(view.note)}", file=sys.stderr)
         items = [item] if item else kb.items(document)
@@ -181,7 +195,7 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         print_json(status)
         return 0
-    print(f"collection  {short(status['collection'])}  {status['bytes'] / 1e6:.1f} MB")
+    print(f"collection  {short(status['collection'])}  {size(status['bytes'])}")
     print(
         f"model       {status['model']['name']}  {status['model']['fingerprint']}  {status['model']['dim']} dimensions"
     )
@@ -190,12 +204,12 @@ def _status(options: argparse.Namespace) -> int:
     if "beside" in status:
         one = status["beside"]
         why = "unfinished: run `commonplace migrate` again" if one["unfinished"] else "kept for `migrate --undo`"
-        print(f"{'beside':10}  {one['vectors']} vectors of {one['model']}, {one['bytes'] / 1e6:.1f} MB, {why}")
+        print(f"{'beside':10}  {one['vectors']} vectors of {one['model']}, {size(one['bytes'])}, {why}")
     for name, one in status["indexes"].items():
         recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items()))
         behind = one["not_in_snapshot"] + one["removed_since"]
         print(
-            f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {one['bytes'] / 1e6:.1f} MB"
+            f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {size(one['bytes'])}"
             + (f", rows of {one['compression']['type']}" if "compression" in one else "")
             + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
             + (f"; {one['problem']}" if "problem" in one else "")

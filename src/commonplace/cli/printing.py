@@ -40,6 +40,13 @@ def columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def size(count: int) -> str:
+    """Return bytes in the unit that a person would choose."""
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
 def short(path: str) -> str:
     """Return ``path`` relative to the working folder where it lies below it."""
     try:

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from commonplace.cli.common import folder_of, model_of, open_
-from commonplace.cli.printing import print_json, short
+from commonplace.cli.printing import print_json, short, size
 from commonplace.types import printable
 
 
@@ -46,14 +46,15 @@ def _doctor(options: argparse.Namespace) -> int:
     else:
         for one in faults:
             print(f"{'repaired' if one.repaired else 'fault'}: {one.count}  {printable(one.what)}: {one.remedy}")
-        print("nothing is wrong" if not faults else f"{sum(not one.repaired for one in faults)} faults left")
+        left = sum(not one.repaired for one in faults)
+        print("nothing is wrong" if not faults else f"{left} fault{'' if left == 1 else 's'} left")
     return 0 if all(one.repaired for one in faults) else 1
 
 
 def _backup(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        size = kb.backup(options.file)
-    print(f"wrote {short(options.file)}, {size / 1e6:.1f} MB")
+        written = kb.backup(options.file)
+    print(f"wrote {short(options.file)}, {size(written)}")
     return 0
 
 
@@ -85,7 +86,7 @@ def _compress(options: argparse.Namespace) -> int:
 
 def _compact(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        print(f"{kb.compact() / 1e6:.1f} MB gained")
+        print(f"{size(kb.compact())} gained")
     return 0
 
 

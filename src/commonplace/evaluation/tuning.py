@@ -105,7 +105,8 @@ def tune(
     """
     asked = load_questions(labels) if isinstance(labels, (str, os.PathLike)) else list(labels)
     if len(asked) < FEWEST:
-        raise QuestionError(f"{len(asked)} labelled questions are too few to tune by: label at least {FEWEST}")
+        count = "1 labelled question is" if len(asked) == 1 else f"{len(asked)} labelled questions are"
+        raise QuestionError(f"{count} too few to tune by: label at least {FEWEST}")
     if not 2 <= folds <= len(asked):
         raise QuestionError(f"folds is {folds}: choose 2 to the number of questions")
     bound = bind(collection.store, asked)

@@ -157,15 +157,17 @@ class _Body:
         rows: list[list[str]] = []
         beside: list[Block] = []
         flat = True
-        cells_of = [_inside(row, "tc") for row in _inside(table, "tr")]
-        for row in cells_of:
+        everything: list[Block] = []  # read once: twice would be a thousand times in the tenth table inside of another
+        for row in _inside(table, "tr"):
             cells: list[str] = []
-            for cell in row:
+            for cell in _inside(row, "tc"):
                 inside = list(self._blocks(cell, depth + 1))
+                everything += inside
                 flat = flat and not any(isinstance(one, Table) for one in inside)
                 cells.append(" ".join(one.words for one in inside if isinstance(one, (Words, Heading))))
                 beside += [one for one in inside if isinstance(one, Shown)]
-                span = next((attribute(one, "val") for one in cell.iter() if local(one) == "gridSpan"), None)
+                look = next((one for one in cell if local(one) == "tcPr"), ())
+                span = next((attribute(one, "val") for one in look if local(one) == "gridSpan"), None)
                 if span and span.isdecimal() and len(span) < 4:
                     cells += [""] * (min(60, int(span)) - 1)
             rows.append(cells)
@@ -173,9 +175,7 @@ class _Body:
             yield Table(rows)
             yield from beside
             return
-        for row in cells_of:  # a frame around other things
-            for cell in row:
-                yield from self._blocks(cell, depth + 1)
+        yield from everything  # a frame around other things
 
 
 def _inside(element: Element, name: str) -> list[Element]:

@@ -60,6 +60,13 @@ _BLOCKS |= {"nav", "ol", "p", "pre", "search", "section", "summary", "table", "u
 _BLOCKS |= {"tr", "td", "th", "tbody", "thead", "tfoot"}
 _METAS = 300
 _DEEP = 300  # elements inside of each other: no page that a person made
+_DEEPEST = 25_000  # the parser's time grows with the square of it, to some seconds here
+_OPENED = re.compile(r"<(/?)([a-z][^\s/>]*)", re.IGNORECASE)
+_FLAT = re.compile(  # elements that need no end, and those that the parser closes by itself
+    "area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr|p|li|d[dt]|t[rdh]|tbody|thead|tfoot|opt(ion|group)|"
+    "a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u|html|head|body",
+    re.IGNORECASE,
+)
 _LINKS = 0.7  # of a list's letters: more in links is a menu
 _KEPT = 0.3  # of a page's letters: main content with less than that was judged wrongly
 
@@ -106,6 +113,8 @@ def html_blocks(file: File, text: str, fetch: Fetch, *, whole: bool = False) -> 
 
     if "xhtml" in text[:1000].lower() or text.startswith("<?xml"):
         text = _CLOSED.sub(r"<\1\2></\1>", text)  # an empty element of XML would swallow all that follows
+    if text.count("<") > _DEEPEST and _depth(text) > _DEEPEST:
+        raise ReadError("elements inside of elements past all sense; save it anew and add it again")
     page = LexborHTMLParser(text)
     _entitle(file, page)
     if not whole:
@@ -119,6 +128,16 @@ def html_blocks(file: File, text: str, fetch: Fetch, *, whole: bool = False) -> 
         if _letters(blocks) < _KEPT * _letters(lenient):
             blocks = lenient
     yield from blocks
+
+
+def _depth(text: str) -> int:
+    """Return about how many elements of a page stand inside of each other."""
+    depth = deepest = 0
+    for found in _OPENED.finditer(text):
+        if not _FLAT.fullmatch(found[2]):
+            depth = max(0, depth - 1) if found[1] else depth + 1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 _META = {  # name or property of a <meta> -> key, and what parts several values in it

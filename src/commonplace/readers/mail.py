@@ -22,8 +22,16 @@ __all__ = ["read_mail", "read_msg"]
 
 _HEADERS = ("From", "To", "Cc", "Date")
 _PARTS = 500  # of one mail
+_HEADER = 10_000  # characters of one header: the parser's time grows with the square of them
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ENCRYPTED = {"application/pgp-encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
+
+
+class _Policy(email.policy.EmailPolicy):
+    """The standard one, which reads the beginning of a header that is too long."""
+
+    def header_fetch_parse(self, name: str, value: Any) -> Any:
+        return super().header_fetch_parse(name, value if len(value) <= _HEADER else value[:_HEADER])
 
 
 @dataclass(slots=True)
@@ -47,7 +55,7 @@ def read_mail(file: File) -> Iterator[Part]:
     try:
         # mail is bytes; a program that saved it as UTF-16 is forgiven
         data = decode(file.data)[0].encode() if utf16(file.data[:HEAD]) or file.data[:2] in _UTF16 else file.data
-        message = email.message_from_bytes(data, policy=email.policy.default)
+        message = email.message_from_bytes(data, policy=_Policy())
         letter = _opened(file, message)
     except (ValueError, LookupError, TypeError, AttributeError, IndexError, KeyError):
         raise ReadError("a damaged mail that cannot be taken apart; save it anew and add it again") from None

@@ -26,23 +26,22 @@ __all__ = ["local_picture", "markdown_parts", "read_markdown"]
 
 _LINE = re.compile(r"\r\n|\r|\n")
 _FRONT = re.compile(r"(?:\s*\n)?---[ \t]*\r?\n(.*?\r?\n)?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_FRONT_LINE = re.compile(r"^([A-Za-z][\w-]*)[ \t]*:[ \t]*(.*?)[ \t]*\r?$((?:\n[ \t]*-[ \t].*$)*)", re.MULTILINE)
-_STATED = {  # key of the front matter -> ours
-    "author": "author",
-    "authors": "author",
-    "date": "created",
-    "created": "created",
-    "published": "created",
-    "updated": "modified",
-    "modified": "modified",
-    "last-modified": "modified",
-    "lastmod": "modified",
-    "lang": "language",
-    "language": "language",
-    "tags": "keyword",
-    "keywords": "keyword",
-    "categories": "keyword",
+_FRONT_LINE = re.compile(
+    r"^([A-Za-z][\w.-]*(?: [A-Za-z]+)?)[ \t]*:[ \t]*(.*?)[ \t]*\r?$((?:\n[ \t]*-[ \t].*$)*)", re.MULTILINE
+)
+_NESTED = re.compile(r"^last_update:[ \t]*\r?\n(?:[ \t]+.*\n)*?[ \t]+date:", re.MULTILINE)  # Docusaurus's way
+_STATED = {  # key of the front matter, without what stands between its words -> ours
+    **dict.fromkeys(("author", "authors"), "author"),
+    **dict.fromkeys(("lang", "language"), "language"),
+    **dict.fromkeys(("tags", "keywords", "categories"), "keyword"),
+    **dict.fromkeys(("date", "created", "createdat", "datecreated"), "created"),
+    **dict.fromkeys(("published", "publishedat", "publishdate", "pubdate", "datepublished"), "created"),
+    **dict.fromkeys(("modified", "modifiedat", "datemodified"), "modified"),
+    **dict.fromkeys(("lastmod", "lastmodified", "lastmodifiedat"), "modified"),
+    **dict.fromkeys(("updated", "updatedat", "updateddate", "dateupdated"), "modified"),
+    **dict.fromkeys(("lastupdate", "lastupdated", "msdate"), "modified"),
 }
+_MONTH_FIRST = re.compile(r"(\d\d?)/(\d\d?)/(\d{4})")
 _IMAGE = re.compile(
     r"!\[(?:\\.|[^\[\]\\]|\[(?:\\.|[^\[\]\\])*\])*\](?:\((?:\\.|[^()\\]|\([^()]*\))*\)|\[[^\]]*\])?", re.DOTALL
 )
@@ -116,14 +115,18 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iter
 def _front(file: File, matter: str) -> str | None:
     """State what the front matter says, as far as it is keys with words or lists of them; return its title."""
     title = None
-    for found in _FRONT_LINE.finditer(matter):
-        key, words, listed = found[1].lower().replace("_", "-"), found[2], found[3]
-        values = words.strip("[]").split(",") if words.startswith("[") or "," in words else [words]
-        values = [_unquoted(one) for one in values + [line.strip()[1:] for line in listed.splitlines()]]
+    for found in _FRONT_LINE.finditer(_NESTED.sub("last_update:", matter)):
+        key, words, listed = re.sub(r"[ ._-]", "", found[1].lower()), found[2], found[3]
+        ours = _STATED.get(key)
         if key == "title" and title is None:
             title = _unquoted(words) or None
-        elif key in _STATED:
-            file.state(_STATED[key], *(one for one in values if one))
+        elif ours in ("created", "modified"):
+            when = _unquoted(words.partition(" #")[0])
+            file.state(ours, _MONTH_FIRST.sub(r"\3-\1-\2", when) if key == "msdate" else when)
+        elif ours:
+            values = words.strip("[]").split(",") if words.startswith("[") or "," in words else [words]
+            values = [_unquoted(one) for one in values + [line.strip()[1:] for line in listed.splitlines()]]
+            file.state(ours, *(one for one in values if one))
     return title
 
 

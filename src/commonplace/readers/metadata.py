@@ -30,6 +30,7 @@ _DATE = re.compile(
     r"(?:D:)?(\d{4})(?:([-:/.]?)(\d\d?)(?:\2(\d\d?)(?:[T\s]*(\d\d?):?(\d\d)(?::?(\d\d))?)?)?)?"
     r"(?:\.\d+)?\s*(?:Z|UTC|[-+]\d\d.*)?", re.IGNORECASE
 )  # fmt: skip
+_SLASHED = re.compile(r"(\d\d?)/(\d\d?)/(\d{4})\b(.*)")
 _UNSET = {f"{day}T00:00:00" for day in ("1601-01-01", "1899-12-30", "1904-01-01", "1970-01-01", "1980-01-01")}
 """Where clocks begin that nobody has set."""
 _NOTHING = {"anonymous", "unknown", "unspecified", "none", "null"}
@@ -83,12 +84,18 @@ def _language(value: object) -> str | None:
 def date_of(value: object) -> str | None:
     """Return a date (of ISO 8601, EXIF, PDF, mail, or a ``datetime``) in ISO 8601 by its own clock, as exact as stated.
 
-    None where it is none, or of no year that could be meant.
+    None where it is none, or of no year that could be meant. Of ``08/15/2024`` and ``15/08/2024`` the number above 12
+    is the day; ``05/08/2024`` is none, as nobody can tell.
     """
     if isinstance(value, date):
         made = value.isoformat()[:19]
         return made if value.year in _YEARS and made not in _UNSET else None
     text = " ".join(str(value).split())[:100]
+    if slashed := _SLASHED.fullmatch(text):
+        month, day = sorted(slashed.group(1, 2), key=int)
+        if int(month) != int(day) <= 12:
+            return None
+        text = f"{slashed[3]}-{month}-{day}{slashed[4]}"
     found = _DATE.fullmatch(text)
     with suppress(ValueError, TypeError, IndexError, OverflowError):
         if found is None:

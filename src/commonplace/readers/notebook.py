@@ -15,7 +15,7 @@ from commonplace.readers.text import decode
 
 __all__ = ["read_notebook"]
 
-_PRINTED = 4_000  # characters of one cell's output: the rest is a log
+_PRINTED = 4_000  # characters of what one cell prints: the rest is a log
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 
 
@@ -49,6 +49,7 @@ def _cell(cell: dict[str, Any], number: int, language: str) -> tuple[str, dict[s
                     _keep(pictures, key, kinds[kind])
         return source, pictures
     parts = [f"```{language}\n{source}\n```"] if source.strip() else []
+    room = _PRINTED
     for at, output in enumerate(cell.get("outputs", [])):
         data = output.get("data", output)
         printed = _joined(output.get("text", data.get("text/plain", "")))
@@ -62,8 +63,9 @@ def _cell(cell: dict[str, Any], number: int, language: str) -> tuple[str, dict[s
                 if drawn:
                     parts.append(f"![output of cell {number}](<{key}>)")
                 break
-        if printed.strip() and not drawn:
-            cut = printed if len(printed) <= _PRINTED else printed[:_PRINTED] + " …"
+        if printed.strip() and not drawn and room > 0:
+            cut = printed if len(printed) <= room else printed[:room] + " …"
+            room -= len(printed)
             parts.append("```\n" + cut.replace("```", "'''").strip("\n") + "\n```")
     return "\n\n".join(parts), pictures
 

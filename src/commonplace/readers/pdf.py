@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from ctypes import byref, create_string_buffer
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ _MAX_AREA = 0.85  # of the page; a larger one behind text is a scan or a backgro
 _FILLED = 0.4  # of the page: figures that fill so much of a page without text are all there is on it
 _STAMP = 200  # characters; less text than that over a scan is a stamp or a filled-in name, not the scan's own text
 _LONG_HEADING = 120  # characters
+_ENTRIES = 20_000  # of an outline
 _LARGER = 1.13  # times the size of the text: a heading
 _NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\w")
 _NOTES = {
@@ -57,6 +59,10 @@ def page_pixels(data: bytes, number: int, side: int) -> NDArray[np.uint8]:
 
 
 def _opened(data: bytes) -> Any:
+    with suppress(pypdfium2.PdfiumError):
+        return pypdfium2.PdfDocument(data)
+    with suppress(pypdfium2.PdfiumError):  # where PDFium gives no reason, its last one stands: another file's, perhaps
+        pypdfium2.PdfDocument(b"no PDF")
     try:
         return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
@@ -116,7 +122,7 @@ def _outline(document: Any) -> dict[int, set[str]]:
     """Return page (from 0) -> the headings that the document's outline says stand there, letters and digits only."""
     found: dict[int, set[str]] = {}
     try:
-        for entry in document.get_toc():
+        for entry in islice(document.get_toc(), _ENTRIES):
             place = entry.get_dest()
             page = place.get_index() if place is not None else None
             if page is not None:

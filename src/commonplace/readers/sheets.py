@@ -21,6 +21,11 @@ __all__ = ["read_csv", "read_workbook"]
 _DELIMITERS = ",;\t|"
 _LONGEST = 1_000_000  # characters of one cell
 _ROWS = 200_000  # of a sheet
+_CELLS = 30_000_000  # of a sheet, empty ones too: where there is no room for these, calamine ends the process
+_FILLED = rb'<(?:\w+:)?c [^>]{0,99}?\br="%s"[^>]{0,99}(?<!/)>'  # a cell of an XLSX that holds something
+_WIDE = re.compile(_FILLED % rb"([A-Z]{2,3})\d{1,7}")
+_HIGH = re.compile(_FILLED % rb"[A-Z]{1,3}(\d{1,7})")
+_ROWS_AT_MOST = 1_048_576
 _COLUMNS = 1_000
 
 
@@ -114,12 +119,19 @@ def _sheets(
     from python_calamine import CalamineError
 
     bad: list[str] = []
+    members = dict(_members(package)) if package is not None else {}
     for name in book.sheet_names:
+        if package is not None and name in members and _is_too_far(file, package, members[name]):
+            file.problems.append(f"sheet {name} has cells too far from its table; delete these and add it again")
+            continue
         try:
-            rows = [[_shown(cell) for cell in row] for row in book.get_sheet_by_name(name).to_python(nrows=_ROWS)]
+            sheet = book.get_sheet_by_name(name)
+            rows = [[_shown(cell) for cell in row] for row in sheet.to_python(nrows=_ROWS)]
         except (CalamineError, OSError, ValueError):
             bad.append(name)
             continue
+        if sheet.height > _ROWS:
+            file.problems.append(f"only the first {_ROWS:,} rows of sheet {name} are kept; split it")
         yield Heading(name)
         yield from _tables(rows)
         for member, words in pictures.get(name, []):
@@ -148,11 +160,8 @@ def _tables(rows: Sequence[Sequence[str]]) -> Iterator[Block]:
 
 def _pictures(package: Package) -> dict[str, list[tuple[str, str]]]:
     """Return sheet name -> its pictures: member and description."""
-    book = package.optional("xl/workbook.xml")
-    related = package.related("xl/workbook.xml")
     found: dict[str, list[tuple[str, str]]] = {}
-    for sheet in (one for one in book.iter() if local(one) == "sheet") if book is not None else ():
-        _, member = related.get(attribute(sheet, "id") or "", ("", ""))
+    for name, member in _members(package):
         for kind, drawing in package.related(member).values():
             root = package.optional(drawing) if kind == "drawing" else None
             images = package.related(drawing)
@@ -162,5 +171,30 @@ def _pictures(package: Package) -> dict[str, list[tuple[str, str]]]:
                 kind, image = images.get(attribute(blip, "embed") or "", ("", ""))
                 if kind == "image":
                     words = attribute(described, "descr") or ""
-                    found.setdefault(attribute(sheet, "name") or "", []).append((image, words))
+                    found.setdefault(name, []).append((image, words))
     return found
+
+
+def _members(package: Package) -> Iterator[tuple[str, str]]:
+    """Yield the sheets of an XLSX: name and member."""
+    book = package.optional("xl/workbook.xml")
+    related = package.related("xl/workbook.xml")
+    for sheet in (one for one in book.iter() if local(one) == "sheet") if book is not None else ():
+        yield attribute(sheet, "name") or "", related.get(attribute(sheet, "id") or "", ("", ""))[1]
+
+
+def _is_too_far(file: File, package: Package, member: str) -> bool:
+    """Return whether a sheet of an XLSX spans more cells, empty or not, than there is room for."""
+    if not member.endswith(".xml") or member not in package.names:
+        return False
+    data = package.read(member)
+    file.quota.bytes += len(data)  # it was counted already
+    width = max(map(_column, set(_WIDE.findall(data))), default=26)
+    return width * _ROWS_AT_MOST > _CELLS and width * max(map(int, _HIGH.findall(data))) > _CELLS
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = 26 * number + letter - 64
+    return number

@@ -214,7 +214,15 @@ def _within(box: Box, around: Box) -> Box:
 @lru_cache(maxsize=1)
 def _engine() -> Any:
     from rapidocr import EngineType, RapidOCR
+    from rapidocr.inference_engine.openvino import main
 
+    class Forgetful(main.CPUConfig):  # type: ignore[misc]
+        """OpenVINO keeps its kernels for every width of a line, gigabytes, and RapidOCR has no setting for it."""
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "CPU_RUNTIME_CACHE_CAPACITY": "0"}
+
+    main.CPUConfig = Forgetful
     runtime = {f"{step}.engine_type": EngineType.OPENVINO for step in ("Det", "Cls", "Rec")}
     return RapidOCR(
         params={
