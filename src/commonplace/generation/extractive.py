@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
-from commonplace.generation.questions import is_chinese, telling, wants_listing, wants_pictures, wants_sources
+from commonplace.generation.questions import (
+    attribute,
+    is_chinese,
+    telling,
+    wants_listing,
+    wants_pictures,
+    wants_sources,
+)
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.generation.support import orders
 from commonplace.retrieval import Evidence
@@ -31,6 +38,7 @@ ENOUGH = 0.5  # evidence under which nothing counts as an answer
 SHOWN = 0.3  # the same for a picture where pictures were asked for
 ALONE = 0.4  # the same for a picture where nothing but pictures was found: "a dog" in a folder of photographs
 CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
+NAMED = 0.75  # the same where no passage that is quoted names what is asked for: the GDP in "the GDP of Fresno"
 AROUND = 0.2  # what the share of the question's words in the whole passage adds to a sentence's nearness
 PLAUSIBLE = 0.03  # confidence of a passage under which its sentences are not read, where meaning was asked for
 FIRST, NEAR = 3, 0.75  # where no passage has that: how many are read, and how near a sentence must be
@@ -114,6 +122,7 @@ class ExtractiveGenerator:
         speaks = np.array([holds[one.hit] for one in sentences])  # of what the question names
         query = vectors.text if vectors.text is not None else vectors.image
         rows = self._rows(views, [one.text for one in sentences], vectors)
+        near: NDArray[np.float64] | None = None
         if rows is not None and query is not None:
             arm = "text->text" if vectors.text is not None else "image->text"
             near = self._evidence.nearness(arm, rows @ query)
@@ -132,6 +141,10 @@ class ExtractiveGenerator:
             enough &= np.array([one.hit in passages_with for one in sentences])
         worth = worth * [_kind(one, hits[one.hit], how) for one in sentences]
         chosen = _choose(np.where(enough, worth, 0.0), rows)
+        if near is not None and vectors.text is not None and not how and (wanted := attribute(question)):
+            quoted = {sentences[i].hit for i in chosen}
+            if not any(wanted & terms(hits[n].item.text_view or "") for n in quoted):
+                chosen = [i for i in chosen if near[i] >= NAMED]
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, how)))
 
     def _rows(self, views: Sequence[str], alone: Sequence[str], vectors: QuestionVectors) -> NDArray[np.float32] | None:

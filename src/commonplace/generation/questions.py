@@ -6,7 +6,16 @@ import re
 
 from commonplace.store.segment import terms
 
-__all__ = ["is_chinese", "pieces", "subject", "telling", "wants_listing", "wants_pictures", "wants_sources"]
+__all__ = [
+    "attribute",
+    "is_chinese",
+    "pieces",
+    "subject",
+    "telling",
+    "wants_listing",
+    "wants_pictures",
+    "wants_sources",
+]
 
 _POLITE = r"^\W*(?:(?:please|can|could|would|will|you|i|i['’]d|want|like|love|to|let|me) )*"
 _SHOW = re.compile(
@@ -58,6 +67,28 @@ def subject(question: str) -> str:
         return chinese["what"] or question
     rest = _WORDS_OF_SHOW.sub("", question, count=1)
     return (rest.rstrip(" ?!.") if rest != question else rest.strip()) or question
+
+
+_ATTRIBUTE = re.compile(
+    r"\bwhat(?:['’]s| is| was| are| were) (?:the|his|her|its) (?:[\w'’-]+ ){0,2}(?P<of>[\w'’-]+)"
+    r" (?:of|for|per|in|along|at|on)\b|\bhow many (?P<many>[\w'’-]+)",
+    re.IGNORECASE,
+)
+_ANY = re.compile(
+    r"(?:name|number|amount|year|date|day|month|type|kind|sort|part|term|word|thing|person|place|area|location|title"
+    r"|meaning|reason|purpose|result|example|time|way)s?|people|other|one|some|main|role|many|of|called|used|known",
+    re.IGNORECASE,
+)
+
+
+def attribute(question: str) -> frozenset[str]:
+    """Return the word for what *what is the ... of* or *how many ...* asks for: GDP in *what is the GDP of Fresno*.
+
+    None where it says little, such as *name*: what it asks for is there without it.
+    """
+    found = _ATTRIBUTE.search(question)
+    word = found and (found["of"] or found["many"])
+    return terms(word) if word and not _ANY.fullmatch(word) else frozenset()
 
 
 def wants_sources(question: str) -> bool:
