@@ -262,7 +262,7 @@ def test_what_speaks_to_a_language_model_is_not_quoted(space: Space, evidence: E
 
 
 def test_what_is_asked_for_must_be_named(space: Space, evidence: Evidence) -> None:
-    """A passage about Fresno that names no GDP answers no question for it; one that says the same in other words does."""
+    """A passage about Fresno that names no GDP answers no question for it, but others."""
     text = "Fresno is a city in California, near the centre of the San Joaquin Valley. It covers 112 square miles."
     hits = [Hit(item(text), 0.6, (), confidence=0.6)]
 
