@@ -144,7 +144,7 @@ def _asked(space: Space, means: Mapping[str, Rows], words: str | None, text: Row
         text, brevity = rows[0], float(short[0])
     views = view or {}
     vectors = QuestionVectors(text, views.get("image"), (), views.get("look"), brevity=brevity)
-    return Asked(words, vectors, means=means)
+    return Asked(words, vectors, means=means, commonness=space.commonness)
 
 
 @dataclass(frozen=True, slots=True)

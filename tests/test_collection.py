@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 import commonplace as cp
 from commonplace.errors import ModelError
+from commonplace.types import Question
 from tests.conftest import data
 from tests.tiny import tiny_bundle
 
@@ -83,6 +84,23 @@ def test_chinese_is_found_by_its_words_and_says_so(kb: cp.Collection) -> None:
     assert {arm.arm for hit in hits for arm in hit.arms if arm.rank} == {"lexical"}
     answer = kb.ask("北边的水泵需要什么")
     assert not answer.abstained and "密封圈" in answer.blocks[0].text
+
+
+def test_what_a_text_owes_to_being_like_all_texts_is_taken_off_its_cosine(tmp_path: Path) -> None:
+    captions = ["A man is standing in front of a building.", "A llama in a tuxedo signs the surrender.", "Some people."]
+    for n, caption in enumerate(captions):
+        (tmp_path / f"{n}.txt").write_text(caption)
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(*sorted(tmp_path.glob("*.txt")))
+        asked = kb.space.ask(Question("a man in a suit before a house")).text
+        hits = kb.search("a man in a suit before a house", k=3)
+        said = {hit.item.text: line for hit in hits for line in hit.arms if line.arm == "text->text"}
+        rows = kb.space.embed(captions)
+    taken = kb.space.commonness(rows)
+    scores = rows @ asked - taken
+    assert taken.max() > 0.02
+    assert np.allclose([said[caption].score for caption in captions], scores, atol=2e-3)  # rows are kept as float16
+    assert [said[caption].rank for caption in captions] == (np.argsort(np.argsort(-scores)) + 1).tolist()
 
 
 def test_a_picture_finds_itself_and_scores_stay_in_range(kb: cp.Collection, folder: Path) -> None:

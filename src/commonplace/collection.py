@@ -348,7 +348,12 @@ class Collection:
         unwanted = self._question(without, without_image)
         verified = self._verify()
         asked = Asked(
-            question.text, self.space.ask(question), unwanted.text, self.space.ask(unwanted), self._question_means
+            question.text,
+            self.space.ask(question),
+            unwanted.text,
+            self.space.ask(unwanted),
+            self._question_means,
+            self.space.commonness,
         )
         verified.result()
         return asked

@@ -218,6 +218,14 @@ class Space:
         kind = {"across": "text", "text": ""}.get(partition, partition)
         return self.bundle.hubness(kind, vectors[:, : self.bundle.dim])
 
+    def commonness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return what each text's (n, dim) cosine with a question in words is too high by, shape (n,), or None.
+
+        See :meth:`commonplace.encoders.Bundle.commonness`. It is taken off when a question is asked: no index holds it.
+        """
+        bundle = self.words or self.bundle
+        return bundle.commonness(texts[:, : bundle.dim])
+
     def means(self, role: Literal["query", "document"]) -> dict[str, NDArray[np.float32]]:
         """Return the mean vector (dim,) of questions or of documents, by kind: ``text`` and ``image``.
 

@@ -144,6 +144,22 @@ def test_hubness_is_what_the_bank_says(space: Space) -> None:
     assert space.offset("sound", rows) is None
 
 
+def test_ordinary_captions_owe_their_likeness_to_all_and_passages_owe_nothing(space: Space, copy: Path) -> None:
+    ordinary, telling = "A man is standing in front of a building.", "A llama in a tuxedo signs the surrender."
+    rows = space.embed([ordinary, telling, "The tax return is due by the end of May; later filings are charged."])
+    found = space.commonness(rows)
+    assert found is not None and found[0] > found[1] + 0.02 and found[2] == 0
+    settings = space.spec["evidence"]["common"]
+    with np.load(DEFAULT_BUNDLE / space.bundle.spec["bias"]["file"]) as file:
+        bank = file["image"].astype(np.float32)[:: settings["step"]]
+    near = np.sort(rows @ bank.T, axis=1)[:, -settings["neighbours"] :].mean(axis=1)
+    assert np.allclose(found, settings["weight"] * np.maximum(near - settings["floor"], 0), atol=1e-6)
+    spec = json.loads((copy / "bundle.json").read_text())
+    del spec["evidence"]["common"]
+    (copy / "bundle.json").write_text(json.dumps(spec))
+    assert Space(Bundle(copy)).commonness(rows) is None
+
+
 def test_short_questions_lose_what_all_short_texts_share(space: Space) -> None:
     encode = space.bundle.text.encode
     words = encode(["dog", "bicycle", "snow", "crowd"], "query")

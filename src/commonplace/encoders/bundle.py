@@ -464,13 +464,22 @@ class Bundle:
         if bank is None:
             return None
         settings = self.spec["bias"]["banks"][kind]
-        count = settings["neighbours"]
-        found = [
-            np.partition(vectors[i : i + 4096] @ bank.T, -count, axis=1)[:, -count:].mean(axis=1)
-            for i in range(0, len(vectors), 4096)
-        ]
-        near = np.maximum(np.concatenate(found or [np.empty(0)]), settings["floor"])
+        near = np.maximum(_nearness(vectors, bank, settings["neighbours"]), settings["floor"])
         return np.asarray(settings["weight"] * near, dtype=np.float32)
+
+    def commonness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return what to take off the cosine of each text (n, dim) with a question in words, shape (n,), or None.
+
+        "A man is standing" is near to every caption, and to every question that reads like one. As in :meth:`hubness`,
+        but of texts among texts, and only what exceeds the ``floor``: passages are nothing like captions, and lose
+        nothing. ``common`` of ``evidence`` in ``bundle.json``; of the bank of captions every ``step``-th row is used.
+        """
+        settings = (self.spec.get("evidence") or {}).get("common")
+        bank = self._banks.get("image")
+        if settings is None or bank is None:
+            return None
+        near = _nearness(texts, bank[:: settings["step"]], settings["neighbours"])
+        return np.asarray(settings["weight"] * np.maximum(near - settings["floor"], 0), dtype=np.float32)
 
     def without_brevity(self, questions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return questions (n, dim) without what they owe to being short, unit rows, and how short each reads (n,).
@@ -525,3 +534,12 @@ class Bundle:
                 raise ModelError(f"{path} is missing: install the model again")
             if sha256(path) != expected:
                 raise ModelError(f"{path} is damaged (its checksum differs): install the model again")
+
+
+def _nearness(rows: NDArray[np.float32], bank: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:
+    """Return the mean of each row's (n, dim) highest inner products with a bank (m, dim), shape (n,)."""
+    found = [
+        np.partition(rows[i : i + 4096] @ bank.T, -neighbours, axis=1)[:, -neighbours:].mean(axis=1)
+        for i in range(0, len(rows), 4096)
+    ]
+    return np.asarray(np.concatenate(found or [np.empty(0)]), np.float32)

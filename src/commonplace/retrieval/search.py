@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -29,7 +29,8 @@ class Asked:
     """What to search for: words as they are written, the question's vectors, and the same of what is not wanted.
 
     ``means`` are the average question's vectors, by ``text`` and ``image``: taken off before words and a picture
-    become one vector, and before a vector fused from two views is asked.
+    become one vector, and before a vector fused from two views is asked. ``commonness`` returns what is taken off the
+    cosines of texts (n, dim) with words, or None.
     """
 
     words: str | None
@@ -37,6 +38,7 @@ class Asked:
     not_words: str | None = None
     not_vectors: QuestionVectors = field(default_factory=QuestionVectors)
     means: Mapping[str, Vector] = field(default_factory=dict)
+    commonness: Callable[[Vector], Vector | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +168,36 @@ def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: in
                     if vectors.across is None and name == "text":
                         continue  # words and pictures have no common space
                     inside, asks = ("image", vectors.across) if name == "text" else ("across", vector)
-                arms[f"{no}{name}->{partition}"] = _Arm(
+                arm = _Arm(
                     partial(store.search, inside, asks, depth, where, offset=crosses),
                     partial(store.score, inside, asks, offset=crosses),
                     partition,
                 )
+                own = name == partition == "text"
+                arms[f"{no}{name}->{partition}"] = _uncommon(store, arm, asked.commonness) if own else arm
     return arms
+
+
+def _uncommon(store: Store, arm: _Arm, commonness: Callable[[Vector], Vector | None]) -> _Arm:
+    """Return an arm that asks texts with words, less what each text owes to being like all texts.
+
+    The list is put in its new order; what lay beyond its end by cosine stays there. An item with several views counts
+    as its first.
+    """
+    asks, score = arm.ask, arm.score
+    assert score is not None
+
+    def taken(keys: NDArray[np.int64]) -> Vector | float:
+        found = commonness(store.gather("text", keys))
+        return 0.0 if found is None else found
+
+    def ask() -> Ranked:
+        listed = asks()
+        scores = listed.scores - taken(listed.keys)
+        best = np.lexsort((listed.keys, -scores))
+        return replace(listed, keys=listed.keys[best], scores=scores[best])
+
+    return replace(arm, ask=ask, score=lambda keys: score(keys) - taken(keys))
 
 
 def _less(vector: Vector, mean: Vector | None) -> Vector:

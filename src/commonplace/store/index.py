@@ -19,7 +19,7 @@ __all__ = ["CODES_FROM", "Index", "Measure", "Selection"]
 CODES_FROM = 50_000
 """Rows from which a snapshot gets codes: below, a scan of the rows costs no more than codes and candidates do."""
 
-SAMPLE = 4096
+SAMPLE = 2048
 """Rows that a question is compared with to learn what chance gives; evenly spaced, so the same every time."""
 GATHER_SHARE = 0.1
 """Below this share of allowed rows they are gathered and scored, above it all rows are scanned: equally fast here."""
@@ -469,7 +469,7 @@ def shortening(base: Snapshot, questions: NDArray[np.float32]) -> tuple[NDArray[
     singular values of sqrt(Q) sqrt(R).
     """
     dim = questions.shape[1]
-    at = np.linspace(0, len(base) - 1, min(len(base), 4 * SAMPLE)).astype(np.int64)
+    at = np.linspace(0, len(base) - 1, min(len(base), 8 * SAMPLE)).astype(np.int64)
     rows = np.asarray(base.take(at), np.float64)
     rows = rows[np.isfinite(rows).all(axis=1)]
     asked = np.asarray(questions, np.float64).T @ questions / len(questions)

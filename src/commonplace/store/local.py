@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import sqlite3
 import threading
@@ -21,8 +20,19 @@ from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
 from commonplace.store.compression import Compression, compression_of, keep
 from commonplace.store.database import MARK, Database, abandoned, mark, marked, one_machine
+from commonplace.store.fused import KINDS, fuse, question_of
 from commonplace.store.index import Index, Selection
 from commonplace.store.partition import FOLDER, Partition, Settings, blocks, check_space, now, stray, vectors_of
+from commonplace.store.rows import (
+    DOCUMENT,
+    condition_of,
+    document_of,
+    from_sql,
+    printable,
+    row_of_document,
+    row_of_item,
+    to_sql,
+)
 from commonplace.store.schema import (
     LEXICON,
     SCHEMA,
@@ -32,8 +42,6 @@ from commonplace.store.schema import (
     facts_of,
     fill,
     metadata_of,
-    padded,
-    pairs,
     seal,
 )
 from commonplace.store.segment import index_words, question_words
@@ -56,7 +64,6 @@ WORDS_MERGED = 100_000
 take seconds, and `compact` does it."""
 FILTERS = 64 << 20  # bytes of allowed keys, and what is derived from them, that are kept
 REMOVED_KEPT = 100_000  # lines of the removal log
-SHRINK = 50  # vectors that the model's own mean counts as, beside a collection's
 
 
 class LocalStore:
@@ -136,7 +143,7 @@ class LocalStore:
                         [
                             ("space", space),
                             ("fingerprint", fingerprint),
-                            ("model", _to_sql(self._model)),
+                            ("model", to_sql(self._model)),
                             ("generation", "0"),
                             ("lineage", secrets.token_hex(10)),
                         ],
@@ -159,10 +166,10 @@ class LocalStore:
             )
         if version < SCHEMA_VERSION:
             self._upgrade(folder)
-        if fingerprint is not None and _from_sql(made.get("model", "")) != self._model and self._database.writable:
+        if fingerprint is not None and from_sql(made.get("model", "")) != self._model and self._database.writable:
             with self._database.write() as database:  # the same model in another place
                 check_space(database, self._settings)
-                database.execute("INSERT OR REPLACE INTO meta VALUES ('model', ?)", (_to_sql(self._model),))
+                database.execute("INSERT OR REPLACE INTO meta VALUES ('model', ?)", (to_sql(self._model),))
         self._catch_loss()
 
     def _upgrade(self, folder: Path) -> None:
@@ -253,7 +260,7 @@ class LocalStore:
                 for item in reading.items:
                     last += 1
                     keys[item.id] = last
-                    items.append((last, *_item_row(item, document)))
+                    items.append((last, *row_of_item(item, document)))
                     view = text_view(item.text, item.title)
                     if view is not None:
                         words.append((last, index_words(view)))
@@ -281,8 +288,8 @@ class LocalStore:
 
     @staticmethod
     def _put_document(database: sqlite3.Connection, document: Document) -> int:
-        values = _document_row(document)
-        names = f"{_DOCUMENT.replace('d.', '')}, checksum"
+        values = row_of_document(document)
+        names = f"{DOCUMENT.replace('d.', '')}, checksum"
         marks = ", ".join("?" * (len(values) + 1))
         row = (*values, checksum(*values))
         key = int(database.execute(f"INSERT INTO documents ({names}) VALUES ({marks})", row).lastrowid or 0)
@@ -294,15 +301,15 @@ class LocalStore:
         """Update what is known of documents (stamp, status, error) and keep their items; new ones are put bare."""
         with self._write() as database:
             for document in documents:
-                row = database.execute(f"SELECT {_DOCUMENT} FROM documents d WHERE d.id = ?", (document.id,)).fetchone()
+                row = database.execute(f"SELECT {DOCUMENT} FROM documents d WHERE d.id = ?", (document.id,)).fetchone()
                 if row is None:
                     self._put_document(database, document)
                     continue
-                new = replace(_document(row), stamp=document.stamp, status=document.status, error=document.error)
-                values = _document_row(new)
+                new = replace(document_of(row), stamp=document.stamp, status=document.status, error=document.error)
+                values = row_of_document(new)
                 database.execute(
                     "UPDATE documents SET stamp = ?, status = ?, error = ?, checksum = ? WHERE id = ?",
-                    (new.stamp, new.status, _printable(new.error), checksum(*values), new.id),
+                    (new.stamp, new.status, printable(new.error), checksum(*values), new.id),
                 )
 
     def remove(self, ids: Iterable[str]) -> int:
@@ -460,13 +467,13 @@ class LocalStore:
 
     def documents(self) -> list[Document]:
         """Return all documents, by path."""
-        rows = self._database.all(f"SELECT {_DOCUMENT} FROM documents d ORDER BY d.path, d.id")
-        return [_document(row) for row in rows]
+        rows = self._database.all(f"SELECT {DOCUMENT} FROM documents d ORDER BY d.path, d.id")
+        return [document_of(row) for row in rows]
 
     def document(self, id_: str) -> Document | None:
         """Return the document with this id."""
-        rows = self._database.all(f"SELECT {_DOCUMENT} FROM documents d WHERE d.id = ?", (id_,))
-        return _document(rows[0]) if rows else None
+        rows = self._database.all(f"SELECT {DOCUMENT} FROM documents d WHERE d.id = ?", (id_,))
+        return document_of(rows[0]) if rows else None
 
     def pictures(self, ids: Iterable[str]) -> list[str]:
         """Return the content hashes of the pictures that these documents show, and no other document does."""
@@ -480,8 +487,8 @@ class LocalStore:
 
     def with_content(self, content_hash: str) -> list[Document]:
         """Return the documents whose bytes have this hash."""
-        rows = self._database.all(f"SELECT {_DOCUMENT} FROM documents d WHERE d.content_hash = ?", (content_hash,))
-        return [_document(row) for row in rows]
+        rows = self._database.all(f"SELECT {DOCUMENT} FROM documents d WHERE d.content_hash = ?", (content_hash,))
+        return [document_of(row) for row in rows]
 
     def setting(self, name: str) -> str | None:
         """Return what :meth:`set_setting` kept with the collection under this name."""
@@ -513,7 +520,7 @@ class LocalStore:
         with self._database.write() as database:
             database.execute(LABELS)
             database.execute(
-                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?)", (text, _to_sql(image), item, int(good))
+                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?)", (text, to_sql(image), item, int(good))
             )
 
     def labels(self) -> list[tuple[str, str, str, bool]]:
@@ -523,7 +530,7 @@ class LocalStore:
         rows = self._database.all(
             "SELECT l.text, l.image, l.item, l.good FROM labels l JOIN items i ON i.id = l.item ORDER BY l.rowid"
         )
-        return [(text, _from_sql(image), item, bool(good)) for text, image, item, good in rows]
+        return [(text, from_sql(image), item, bool(good)) for text, image, item, good in rows]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many documents (by status), items (by modality) and vectors (by partition) there are."""
@@ -590,7 +597,7 @@ class LocalStore:
         found: dict[int, Entry] = {}
         rows = self._rows(
             "SELECT i.key, i.id, i.document, i.modality, i.span, i.text, i.title, i.picture, i.checksum, d.checksum, "
-            + _DOCUMENT
+            + DOCUMENT
             + " FROM items i JOIN documents d ON i.document = d.key WHERE i.key IN (%s)",
             wanted,
         )
@@ -599,7 +606,7 @@ class LocalStore:
             if (item_sum, checksum(*document)) != (own_sum, document_sum) or key in strange:
                 log.warning("item %s is damaged and left out: run `commonplace doctor`", id_)
                 continue
-            item = Item(id_, _document(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
+            item = Item(id_, document_of(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
             own = partitions.get(key, set())
             found[key] = Entry(item, frozenset(own | {"lexical"} if text else own))
         return found
@@ -629,7 +636,7 @@ class LocalStore:
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> Ranked:
         """Return the ``k`` best items over one early-fused vector each; see :class:`commonplace.store.Store`."""
-        name, query = _fused(query, alpha)
+        name, query = question_of(query, alpha)
         return self._fused_index(name, alpha).search(query, k, self._allowed(where))
 
     def score(
@@ -642,7 +649,7 @@ class LocalStore:
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, alpha: float | None
     ) -> NDArray[np.float64]:
         """Return the scores (n,) that :meth:`search_fused` would give these items (sorted keys)."""
-        name, query = _fused(query, alpha)
+        name, query = question_of(query, alpha)
         return self._fused_index(name, alpha).score(query, keys)
 
     def gather(self, partition: str, keys: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -659,7 +666,7 @@ class LocalStore:
         words = question_words(question)
         if not words:
             return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
-        condition, values = _condition(where)
+        condition, values = condition_of(where)
         with self._database.snapshot() as database:
             total = self._total("lexicon_docsize", "*")
             return search_words(database, words, k, condition, values, total)
@@ -676,7 +683,7 @@ class LocalStore:
     def _allowed(self, where: Filter) -> Selection | None:
         """Return the keys that a filter allows. What was found stays true: keys are never used again, and an item's
         document, path and kinds never change; so only newer keys are looked up the next time."""
-        condition, values = _condition(where)
+        condition, values = condition_of(where)
         if not condition:
             return None
         with self._lock, self._database.snapshot() as database:
@@ -718,7 +725,8 @@ class LocalStore:
             lineage, generation = now(database)
             if self._fused is None or self._fused[:3] != (lineage, generation, name):
                 self._fused = None  # before the next one is made: it is a copy of every vector
-                self._fused = (lineage, generation, name, Index(None, *self._fuse(alpha)))
+                views = {kind: self.vectors(kind) for kind in KINDS}
+                self._fused = (lineage, generation, name, Index(None, *fuse(views, self._means, alpha)))
             return self._fused[3]
 
     def vectors(self, partition: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -731,38 +739,6 @@ class LocalStore:
         rows = np.concatenate([rows for _, rows in found] or [np.empty((0, self._dim), np.float32)])
         good = ~np.isnan(rows).any(axis=1)
         return (keys, rows) if good.all() else (keys[good], rows[good])
-
-    def _fuse(self, alpha: float | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return one vector an item from its text and image views: the weighted mean, or the two side by side."""
-        means = {}
-        for partition in ("text", "image"):
-            keys, vectors = self.vectors(partition)
-            if partition in self._means:  # the gap between kinds would else decide what is near
-                vectors = vectors - self._centre(partition, vectors)
-            own, first = np.unique(keys, return_index=True)
-            sums = np.add.reduceat(vectors, first) if len(own) else vectors
-            means[partition] = (own, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
-        keys = np.union1d(means["text"][0], means["image"][0])
-        views = {}
-        present = {}
-        for partition, (own, vectors) in means.items():
-            at = np.searchsorted(keys, own)
-            views[partition] = np.zeros((len(keys), self._dim), dtype=np.float32)
-            views[partition][at] = vectors
-            present[partition] = np.zeros((len(keys), 1), dtype=bool)
-            present[partition][at] = True
-        # An absent view is no zero: the other stands in for it, so that an item is not punished for lacking one.
-        text = np.where(present["text"], views["text"], views["image"])
-        image = np.where(present["image"], views["image"], views["text"])
-        if alpha is None:
-            return keys, np.hstack([text, image]) * np.float32(np.sqrt(0.5))
-        fused = alpha * text + (1 - alpha) * image
-        return keys, np.asarray(fused / np.maximum(np.linalg.norm(fused, axis=1, keepdims=True), 1e-12), np.float32)
-
-    def _centre(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the mean of a partition's vectors, shrunk by count toward the one that the model came with."""
-        total = vectors.sum(axis=0) + SHRINK * self._means[partition]
-        return np.asarray(total / (len(vectors) + SHRINK), np.float32)
 
 
 def model_of(folder: Path) -> str:
@@ -778,7 +754,7 @@ def model_of(folder: Path) -> str:
         if not database.all("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
             return ""
         rows = database.all("SELECT value FROM meta WHERE name = 'model'")
-        return _from_sql(rows[0][0]) if rows else ""
+        return from_sql(rows[0][0]) if rows else ""
     finally:
         database.close()
 
@@ -807,13 +783,6 @@ def clear_beside(database: sqlite3.Connection) -> None:
     database.execute("DELETE FROM beside_views")
     database.execute("DELETE FROM beside_vectors")
     database.execute("DELETE FROM meta WHERE name LIKE 'beside:%'")
-
-
-def _fused(query: NDArray[np.float32], alpha: float | None) -> tuple[str, NDArray[np.float32]]:
-    """Return the name of the index of vectors fused early, and the query that it is asked with."""
-    if alpha is None:
-        return "fused:concat", np.concatenate([query, query]) * np.float32(np.sqrt(0.5))
-    return f"fused:{alpha:.6f}", query
 
 
 def _checksum_of_vector(blob: bytes) -> int:
@@ -846,85 +815,3 @@ class _Gone:
     documents: int = 0
     views: set[tuple[str, str]] = field(default_factory=set)
     pictures: set[str] = field(default_factory=set)
-
-
-_DOCUMENT = (
-    "d.id, d.uri, d.path, d.media_type, d.content_hash, d.title, d.status, d.error, d.stamp, d.items, d.metadata"
-)
-
-
-def _document(row: Sequence[Any]) -> Document:
-    id_, uri, path, kind, content, title, status, error, stamp, items, metadata = row
-    return Document(id_, uri, _from_sql(path), kind, content, title, status, error, stamp, items, pairs(metadata))
-
-
-def _document_row(document: Document) -> tuple[Any, ...]:
-    return (
-        document.id,
-        document.uri,
-        _to_sql(document.path),
-        document.media_type,
-        document.content_hash,
-        _printable(document.title),
-        document.status,
-        _printable(document.error),
-        document.stamp,
-        document.items,
-        json.dumps(document.metadata),
-    )
-
-
-def _item_row(item: Item, document: int) -> tuple[Any, ...]:
-    span = json.dumps(item.span.dict(), separators=(",", ":"))
-    values = (item.id, document, item.modality, span, _printable(item.text), _printable(item.title), item.picture)
-    return (*values, checksum(*values))
-
-
-def _condition(where: Filter) -> tuple[str, tuple[Any, ...]]:
-    """Return the SQL condition over items ``i`` and documents ``d`` that says what ``where`` says."""
-    parts: list[str] = []
-    values: list[Any] = []
-    if where.modality:
-        parts.append("i.modality = ?")
-        values.append(where.modality)
-    if where.media_type:
-        parts.append("d.media_type GLOB ?")
-        values.append(where.media_type)
-    if where.path:
-        if any(mark in where.path for mark in "*?["):
-            parts.append("d.path GLOB ?")
-            values.append(where.path if where.path[0] in "/*" else f"*/{where.path}")
-        elif where.path.startswith("/"):
-            folder = where.path.rstrip("/") + "/"
-            parts.append("(d.path = ? OR substr(d.path, 1, ?) = ?)")
-            values += [where.path.rstrip("/"), len(folder), folder]
-        else:
-            parts.append("instr(d.path || '/', ?) > 0")
-            values.append(f"/{where.path.rstrip('/')}/")
-    fact = "EXISTS (SELECT 1 FROM facts f WHERE f.document = d.key AND f.key = ? AND"
-    for date, order in ((where.after, ">="), (where.before, "<")):
-        if date:
-            parts.append(f"{fact} f.value {order} ?)")
-            values += ["date", padded(date)]
-    for key, allowed in where.stated:
-        parts.append(f"{fact} ({' OR '.join(['f.value GLOB ?'] * len(allowed))}))")
-        values += [key, *(one.casefold().replace("[", "[[]") for one in allowed)]
-    return " AND ".join(parts), tuple(_to_sql(value) if isinstance(value, str) else value for value in values)
-
-
-def _to_sql(path: str) -> str | bytes:
-    """Return a path as SQLite can hold it: one whose bytes are not UTF-8 becomes a blob."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
-
-
-def _from_sql(path: str | bytes) -> str:
-    return os.fsdecode(path) if isinstance(path, bytes) else path
-
-
-def _printable(text: str | None) -> str | None:
-    """Return ``text`` without lone surrogates, which SQLite cannot hold."""
-    return text and text.encode("utf-8", "replace").decode()

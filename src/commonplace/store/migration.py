@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
-from commonplace.store.local import LocalStore, _from_sql, _to_sql, clear_beside, put_vectors
+from commonplace.store.local import LocalStore, clear_beside, put_vectors
 from commonplace.store.partition import holder, lock
+from commonplace.store.rows import from_sql, to_sql
 from commonplace.types import Item, ViewVectors
 
 __all__ = ["Batch", "Beside", "Migration", "give_up", "other"]
@@ -177,9 +178,7 @@ def beside(database: sqlite3.Connection) -> Beside | None:
     made = {name.removeprefix("beside:"): value for name, value in _meta(database) if name.startswith("beside:")}
     if not made:
         return None
-    return Beside(
-        made.get("space", ""), made.get("fingerprint", ""), _from_sql(made.get("model", "")), "served" in made
-    )
+    return Beside(made.get("space", ""), made.get("fingerprint", ""), from_sql(made.get("model", "")), "served" in made)
 
 
 def exchange(database: sqlite3.Connection) -> None:
@@ -201,7 +200,7 @@ def exchange(database: sqlite3.Connection) -> None:
 
 
 def _rows(space: Beside) -> dict[str, str | bytes]:
-    return {"space": space.name, "fingerprint": space.fingerprint, "model": _to_sql(space.model)}
+    return {"space": space.name, "fingerprint": space.fingerprint, "model": to_sql(space.model)}
 
 
 def _meta(database: sqlite3.Connection) -> list[tuple[str, str]]:

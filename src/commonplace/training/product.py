@@ -253,9 +253,11 @@ def _keep_texts(spec: dict[str, Any], known: dict[str, Any]) -> None:
     arm = "text->text"
     if arm in known.get("background", {}):
         spec["background"][arm] = known["background"][arm]
+    learned = known.get("evidence") or {}
     for name in ("chance", "curves"):
-        if arm in (known.get("evidence") or {}).get(name, {}):
-            spec["evidence"][name][arm] = known["evidence"][name][arm]
+        if arm in learned.get(name, {}):
+            spec["evidence"][name][arm] = learned[name][arm]
+    spec["evidence"] |= {name: learned[name] for name in ("common",) if name in learned}
 
 
 def card(spec: Mapping[str, Any], table: Sequence[str]) -> str:
