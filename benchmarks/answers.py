@@ -31,6 +31,7 @@ from commonplace.generation.sentences import split as sentences_of
 from liar import LIES, hit, lies, paraphrases
 
 TIMED = 12
+LABELS = ROOT / "benchmarks" / "labels"
 
 
 def percent(values: Sequence[bool]) -> str:
@@ -96,7 +97,7 @@ def chinese(kb: cp.Collection, work: Path, half: int, most: int | None) -> dict[
             kb.remove(*files)
             removed += [kb.ask(qa["question"]).abstained for qa in own]
             kb.add(*files, progress=False)
-    everyday = (ROOT / "benchmarks" / "labels" / "everyday-zh.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    everyday = (LABELS / "everyday-zh.txt").read_text(encoding="utf-8").split("\n")[:-1]
     off = [kb.ask(one).abstained for one in everyday[half::2]]
     return {**spans(kb, asked), "removed": removed, "everyday": off}
 
@@ -151,6 +152,18 @@ def shown(work: Path, part: str, questions: int | None) -> dict[str, list[bool]]
             ]
             found["answer"].append(name in shown)
             found["first"].append(bool(answer.blocks) and answer.blocks[0].kind == "image")
+    return found
+
+
+def commands(work: Path, half: int) -> list[bool]:
+    """Return, for questions how something is done with WSL, whether the command that does it is in the answer."""
+    rows = [json.loads(line) for line in (LABELS / "howto.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = []
+    with cp.open(work / "manual.kb") as kb:
+        print("manual", kb.add(data("docs_wsl"), progress=False), flush=True)
+        for row in rows[half::2]:
+            text = "\n".join(block.text for block in kb.ask(row["question"]).blocks)
+            found.append(any(command in text for command in row["commands"]))
     return found
 
 
@@ -259,6 +272,9 @@ def main() -> None:
         texts = [one["context"] for one in translated]
         zh = part("chinese", "xquad-zh", texts, lambda kb: chinese(kb, work, odd, most))
         pictures = part("pictures", "xquad", passages, lambda _: shown(work, split, most))
+        how = part("howto", "xquad", passages, lambda _: commands(work, odd))
+        nowhere = (LABELS / "absent.txt").read_text(encoding="utf-8").splitlines()[odd::2]
+        absent = part("absent", "xquad", passages, lambda kb: [kb.ask(q).abstained for q in nowhere])
         loo = part("left-out", "xquad", passages, lambda kb: left_out(kb, mine[: (most or 600) // 10]))
         if options.only:
             return
@@ -283,6 +299,8 @@ def main() -> None:
         ],
         ["the same captions, search: among the first 3 pictures", percent(pictures["search"]), ""],
         ["*show me* answers that begin with a picture", percent(pictures["first"]), ""],
+        ["*how do I*, of 35 pages of a manual with pictures: the command is in the answer", percent(how), "reported"],
+        ["rightly abstains: what is asked for stands nowhere (the GDP of Fresno)", percent(absent), "reported"],
         ["wrongly abstains: XQuAD's questions, XQuAD", percent(answers["silent"]), "<= 5"],
         ["wrongly abstains: Cranfield's questions, Cranfield", percent(answered), "<= 5"],
         ["rightly abstains: Cranfield's questions, XQuAD", percent(off), ">= 90"],

@@ -176,7 +176,7 @@ def answer_section(answer: cp.Answer) -> str:
         marks = "".join(f" <b>[{number}]</b>" for number in block.citations)
         if block.kind == "image":
             source = Path(answer.citation(block.citations[0]).hit.image or "").as_uri()
-            parts.append(f'<p><img src="{html.escape(source)}"><br>{html.escape(block.text)}{marks}</p>')
+            parts.append(f'<p><img src="{html.escape(source)}"><br>{html.escape(block.shown)}{marks}</p>')
         else:
             parts.append(f"{html.escape(block.text)}{marks} ")
     names = [(one.place, one.hit.item.document.path) for one in answer.citations]

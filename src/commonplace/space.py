@@ -251,7 +251,8 @@ class Space:
                 notes.append(f"the model {self.name} reads no words: they were searched by spelling only")
             elif text is None:
                 notes.append(
-                    f"the model {self.name} does not know most of these words: they were searched by spelling only"
+                    f"the model {self.name} does not know most of these words: they were searched by spelling only "
+                    "(other models read other languages: see `commonplace models`)"
                 )
             if self.words is not None and across is None:
                 notes.append(f"the model {self.bundle.name} does not compare these words with pictures")

@@ -71,7 +71,7 @@ class Span:
     ``start`` and ``end`` count characters (Python string indices) of the document's decoded text or, where
     ``page`` (from 1) is set, of that page's text; ``begin`` and ``finish`` are seconds of a video. ``member`` names
     the file inside the document that all this counts in: of an archive, or attached to a mail. ``recognised`` is the
-    character of a picture's text from which on nobody wrote it: it was read in the pixels.
+    character of the item's text from which on nobody wrote it: it was read in pixels.
     """
 
     start: int | None = None
@@ -329,6 +329,9 @@ Support = Literal["supported", "weak", "unsupported"]
 """How well a sentence is borne out by what it cites; see :mod:`commonplace.generation.support`."""
 
 
+_SHOWN = 200  # characters under a picture of what was read in it
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A piece of an answer: a sentence, ``code`` line by line, or a picture with its description in ``text``;
@@ -363,9 +366,16 @@ class Block:
 
     @property
     def shown(self) -> str:
-        """The words of the block; a description that nobody wrote for this picture says where it comes from."""
+        """The words of the block; a description that nobody wrote for this picture says where it comes from.
+
+        Of words that were read in it the first 200 characters, to the end of a word; ``text`` holds them all.
+        """
         told = {"machine": " (described by a machine)", "words": " (words read in the picture)"}
-        return self.text + told.get(self.origin or "", "")
+        text = self.text
+        if self.origin == "words" and len(text) > _SHOWN:
+            cut = text[: _SHOWN + 1]
+            text = (cut.rpartition(" ")[0] or cut[:_SHOWN]).rstrip() + " …"
+        return text + told.get(self.origin or "", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import commonplace as cp
+from commonplace.cli.answers import render
 from commonplace.generation import Judge, Nothing, Part, Request, Shown, Statement, cite
 from commonplace.generation.prompt import evidence as evidence_for_a_model
 from commonplace.generation.questions import subject, wants_pictures
@@ -69,6 +70,16 @@ def test_a_hit_has_one_number_and_its_quote_grows_over_what_is_cited(made: Any) 
     assert [block.support for block in answer.blocks] == ["supported", "supported"]
 
 
+def test_a_passage_cited_twice_has_one_number(made: Any) -> None:
+    text = "The north pump needs the blue seal. It is old. The south pump has a brass valve."
+    first, last = "The north pump needs the blue seal.", "The south pump has a brass valve."
+    parts = [Statement(first, (0, 0), 0, 35), Statement(last, (0,), 47, len(text))]
+    blocks, answer = made(parts, [hit(0, text)])
+    assert [block.citations for block in blocks] == [(1,), (1,)]
+    (one,) = answer.citations
+    assert one.quote == text and one.span == Span(start=0, end=len(text))
+
+
 def test_nothing_is_an_abstention(made: Any) -> None:
     _, answer = made([Nothing("nothing near")], [hit(0, "x")])
     assert answer.abstained and answer.reason == "nothing near" and not answer.blocks and len(answer.hits) == 1
@@ -105,6 +116,13 @@ def test_words_read_in_a_picture_describe_it_and_are_marked(made: Any) -> None:
     assert "WAY OUT (words read in the picture)" in answer.html() and "read in the picture" in answer.markdown()
     assert "No caption. Words in it: WAY OUT" in evidence_for_a_model(1, alone, seen=False)
     assert "Caption: A sign Words in it: WAY OUT" in evidence_for_a_model(1, both, seen=False)
+    long = "WAYS OUT " * 40 + "end"
+    alone = replace(alone, item=replace(alone.item, text=long))
+    _, answer = made([Shown(0)], [alone])
+    (block,) = answer.blocks
+    shown = block.shown.removesuffix(" (words read in the picture)")
+    assert block.text == long == answer.dict()["blocks"][0]["text"]
+    assert len(shown) <= 202 and shown.endswith(" OUT …") and long not in answer.markdown() + render(answer)
     assert Span.from_dict(both.item.span.dict()) == both.item.span
 
 
@@ -153,11 +171,17 @@ def test_citations_outlive_their_files(tmp_path: Path) -> None:
     [
         ("show me a dog on the beach", "a dog on the beach"),
         ("Please show me a photo of the north pump", "the north pump"),
-        ("can you show us pictures with snow?", "snow?"),
+        ("can you show us pictures with snow?", "snow"),
+        ("Can you show me a dog?", "a dog"),
+        ("I'd like to see a dog.", "a dog"),
+        ("a photo of a dog", "a dog"),
+        ("给我看一只狗", "狗"),
+        ("找几张猫的照片", "猫"),
+        ("个人简历的截图", "个人简历"),
         ("What does the valve look like?", "What does the valve look like?"),
         ("给我看看水泵的图片", "水泵"),
         ("狗的照片", "狗"),
-        ("有没有雪山的照片？", "有没有雪山"),
+        ("有没有雪山的照片？", "雪山"),
     ],
 )
 def test_questions_that_want_pictures(question: str, wanted: str) -> None:

@@ -73,6 +73,24 @@ def test_what_it_does_not_say_is_not(judge: Judge, sentence: str, source: int) -
     assert verdict.level != "supported" and verdict.reason, verdict
 
 
+def test_what_stands_there_word_by_word_is_supported(space: Space, evidence: Evidence) -> None:
+    """Leads and questions are sentences too, and a *not* nearby is no reason to doubt them."""
+    text = (
+        "If you do not know the type of a disk, use this command:\n\n```\nblkid\n```\n\n"
+        "Does the pump run dry? It must never run dry. The mill stands."
+    )
+    judge = Judge(space, evidence, [hit(0, text)])
+    for sentence in (
+        "If you do not know the type of a disk, use this command:",
+        "Does the pump run dry?",
+        "It must never run dry. The mill stands.",
+    ):
+        verdict = judge.judge(sentence, [0])
+        start, end = verdict.spans[0]
+        assert verdict.level == "supported" and text[start:end] == sentence
+    assert judge.judge("It must run dry.", [0]).level != "supported"
+
+
 def test_a_sentence_may_rest_on_several_sources(judge: Judge) -> None:
     both = "The north pump needs the blue seal, and Reuben Harrow built the mill in 1893."
     assert judge.judge(both, [0, 1]).level == "supported"

@@ -13,7 +13,6 @@ from commonplace.types import Answer, Block, Citation, Hit, Note, Span, captions
 
 __all__ = ["cite", "description"]
 
-WORDS = 200  # characters under a picture of what was read in it
 WROTE_NOTHING = "The language model wrote nothing that could be shown: ask again, or in other words."
 
 
@@ -22,33 +21,22 @@ class _Book:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._made: dict[tuple[int, Span | None], Citation] = {}
+        self._made: dict[int, Citation] = {}
         self._bounds: dict[int, tuple[int, int]] = {}
 
-    def exact(self, hit: int, start: int, end: int, *, lines: bool = False) -> int:
-        """Return the number for a stretch of a hit's text; a stretch cited twice keeps its number."""
-        item = self._request.hits[hit].item
-        span = _part(item.span, start, end)
-        quote = (item.text or "")[start:end]
-        return self._number((hit, span), quote if lines else " ".join(quote.split()), span)
-
-    def whole(self, hit: int, bounds: tuple[int, int] | None = None) -> int:
-        """Return the number for a hit; its quote grows over all the words (``bounds``) that are cited of it."""
-        item = self._request.hits[hit].item
-        number = self._number((hit, None), item.text, item.span)
+    def number(self, hit: int, bounds: tuple[int, int] | None = None) -> int:
+        """Return the number of a hit, one however often it is cited; its quote grows over all the words (``bounds``)
+        that are cited of it."""
+        found = self._request.hits[hit]
+        item = found.item
+        if hit not in self._made:
+            crop = self._request.crop(item.picture) if item.picture is not None else None
+            self._made[hit] = Citation(len(self._made) + 1, found, item.text, item.span, crop)
         if bounds is not None and item.text is not None:
             known = self._bounds.get(hit, bounds)
             start, end = self._bounds[hit] = min(bounds[0], known[0]), max(bounds[1], known[1])
-            cited = replace(self._made[hit, None], quote=item.text[start:end], span=_part(item.span, start, end))
-            self._made[hit, None] = cited
-        return number
-
-    def _number(self, key: tuple[int, Span | None], quote: str | None, span: Span) -> int:
-        if key not in self._made:
-            hit = self._request.hits[key[0]]
-            crop = self._request.crop(hit.item.picture) if hit.item.picture is not None else None
-            self._made[key] = Citation(len(self._made) + 1, hit, quote, span, crop)
-        return self._made[key].number
+            self._made[hit] = replace(self._made[hit], quote=item.text[start:end], span=_part(item.span, start, end))
+        return self._made[hit].number
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -101,7 +89,7 @@ def cite(
                 shown.add(picture)
                 hit = request.hits[part.hit]
                 text, origin = description(hit, part.text)
-                blocks.append(Block("image", text, (book.whole(part.hit),), origin=origin, image=hit.image))
+                blocks.append(Block("image", text, (book.number(part.hit),), origin=origin, image=hit.image))
                 yield blocks[-1]
         else:
             invented += part.invented
@@ -136,19 +124,16 @@ def cite(
 
 def _checked(part: Statement, judge: Judge, book: _Book) -> Block:
     """Return a sentence with its verdict and the numbers of what it cites."""
-    cited = part.hits
-    if part.code and part.start is not None and part.end is not None:
+    cited = tuple(dict.fromkeys(part.hits))
+    taken = (part.start, part.end) if part.start is not None and part.end is not None else None
+    if part.code:
         level, reason = judge.copied(cited)
-        numbers = tuple(book.exact(hit, part.start, part.end, lines=True) for hit in cited)
-        return Block("code", part.text, numbers, level, reason)
+        return Block("code", part.text, tuple(book.number(hit, taken) for hit in cited), level, reason)
     verdict: Verdict | None = None
     if not cited and (traced := judge.trace(part.text)) is not None:
         cited, verdict = (traced[0],), traced[1]
     verdict = verdict or judge.judge(part.text, cited)
-    if part.start is not None and part.end is not None:
-        numbers = tuple(book.exact(hit, part.start, part.end) for hit in cited)
-    else:
-        numbers = tuple(book.whole(hit, verdict.spans.get(hit)) for hit in cited)
+    numbers = tuple(book.number(hit, taken or verdict.spans.get(hit)) for hit in cited)
     return Block("text", part.text, numbers, verdict.level, verdict.reason, opens=part.opens)
 
 
@@ -165,7 +150,7 @@ def description(hit: Hit, machine: str | None = None) -> tuple[str, Literal["cap
     if caption:
         return caption, "caption"
     if words:
-        return words if len(words) <= WORDS else words[:WORDS].rstrip() + " …", "words"
+        return words, "words"
     if machine := " ".join((machine or "").split()):
         return machine, "machine"
     return PurePath(hit.item.document.path).name, "name"

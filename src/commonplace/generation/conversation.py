@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.questions import is_chinese, pieces
-from commonplace.store.segment import terms
+from commonplace.store.segment import names, terms
 from commonplace.types import Answer
 
 __all__ = ["Conversation", "Rewriter", "Turn", "carried_over", "depends"]
@@ -91,7 +91,7 @@ class Conversation:
 
 
 def _said(answer: Answer) -> str:
-    return answer.reason or "" if answer.abstained else " ".join(block.text for block in answer.blocks)
+    return answer.reason or "" if answer.abstained else " ".join(block.shown for block in answer.blocks)
 
 
 _REFERS = re.compile(
@@ -108,6 +108,7 @@ _BEGINS = re.compile(
     re.IGNORECASE,
 )
 _AND_IT = re.compile(r"呢\W*$")  # "And ...?", where nothing else asks
+_THEN = re.compile(r"^\W*那[么麼]?(?![里裡儿兒边邊个個些])")  # "and", not "that"
 _ASKS = re.compile(r"什[么麼]|怎|如何|哪|[谁誰]|几|幾|多[少大长長高远遠久快]|[为為]何|何[时時处處]")
 FEW = 2  # characters of Chinese that tell, up to which a question leans on the one before: 压力多少?
 
@@ -128,17 +129,41 @@ def carried_over(question: str, before: str) -> str:
     """Return a follow-up with the telling words of the question before it that it lacks, at most twelve.
 
     *What about the south pump?* after *Which seal does the north pump need?* is searched for as *What about the south
-    pump? (seal, need)*: where it begins with *what about* (or ends in 呢), a word that its own subject stands beside
-    (*pump*) takes the place of the old subject's others (*north*).
+    pump? (seal, need)*: where it begins with *what about* (or ends in 呢), its own subject takes the place of the old
+    one, and of that the words go (*north*).
     """
     own = terms(question)
     words = _telling(before)
     if re.match(r"\W*(?:and |or |but )?(?:what|how) about\b", question, re.IGNORECASE) or _AND_IT.search(question):
         # The words just before a shared one belong to the old subject: north in "the north pump".
-        replaced = {i - 1 for i, word in enumerate(words) if i and terms(word) & own}
-        words = [word for i, word in enumerate(words) if i not in replaced]
+        replaced = {words[i - 1] for i, word in enumerate(words) if i and terms(word) & own}
+        if not any(terms(word) & own for word in words) and not _REFERS.search(_THEN.sub("", question)):
+            replaced = _subject(before, words, bool(names(question)))
+        words = [word for word in words if word not in replaced]
     carried = [word for word in dict.fromkeys(words) if not terms(word) & own][:CARRIED]
     return f"{question} ({', '.join(carried)})" if carried else question
+
+
+_OF = re.compile(r"\b(?:of|for|in|at|from|by) (?:the |an? )?((?:[\w'’-]+ ){0,2}[\w'’-]+)\W*$", re.IGNORECASE)
+_DOES = re.compile(
+    r"\b(?:is|are|was|were|do|does|did|has|have|can|will) (?:the|an?|my|our|your) ((?:[\w'’-]+ ){1,3})\w+\W*$",
+    re.IGNORECASE,
+)
+
+
+def _subject(question: str, words: Sequence[str], named: bool) -> set[str]:
+    """Return those of a question's telling ``words`` that say what it is about, as far as its form shows that.
+
+    Of two that name something it is the names; else what follows *of* or *does the*; in Chinese what stands first, or
+    last where the question begins by asking: 氢气 in 氢气的原子序数是多少, 罗马 in 谁建造了罗马.
+    """
+    if is_chinese(question):
+        return {words[-1 if _ASKS.match(question.lstrip()) else 0]} if len(words) > 1 else set()
+    kept = names(question) if named else frozenset()
+    if not kept and (found := _OF.search(question) or _DOES.search(question)):
+        kept = terms(found[1])
+    about = {word for word in words if terms(word) & kept}
+    return about if len(about) < len(words) else set()
 
 
 def _telling(question: str) -> list[str]:

@@ -10,8 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
-from commonplace.generation.questions import telling, wants_listing, wants_pictures, wants_sources
+from commonplace.generation.questions import (
+    attribute,
+    is_chinese,
+    telling,
+    wants_listing,
+    wants_pictures,
+    wants_sources,
+)
 from commonplace.generation.sentences import Sentence, listing, quotable
+from commonplace.generation.support import orders
 from commonplace.retrieval import Evidence
 from commonplace.space import QuestionVectors, Space
 from commonplace.store.segment import names, terms
@@ -30,6 +38,7 @@ ENOUGH = 0.5  # evidence under which nothing counts as an answer
 SHOWN = 0.3  # the same for a picture where pictures were asked for
 ALONE = 0.4  # the same for a picture where nothing but pictures was found: "a dog" in a folder of photographs
 CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
+NAMED = 0.85  # the same where no passage that is quoted names what is asked for: the GDP in "the GDP of Fresno"
 AROUND = 0.2  # what the share of the question's words in the whole passage adds to a sentence's nearness
 PLAUSIBLE = 0.03  # confidence of a passage under which its sentences are not read, where meaning was asked for
 FIRST, NEAR = 3, 0.75  # where no passage has that: how many are read, and how near a sentence must be
@@ -39,10 +48,21 @@ WORDS, WORDS_ENOUGH = 12.0, 1.75
 the first number, sum to the second (benchmarks/words.py): the odds know how rare the words are, and nothing in a
 collection of a few files, where the share does."""
 CODE = 200  # characters of a listing that are read with its sentence
+LISTED = 1.3  # worth of a sentence with its listing, where a question asks how
+GAP = 3  # characters between two passages that were cut apart
+READ = 0.8  # worth of what was read in pixels, which nobody wrote, and of a table's row where a question asks how
 BESIDE = 0.5  # what a word in the next sentence counts, where words are all there is
 
 NOTHING_FOUND = "Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`)."
 NOTHING_NEAR = "Nothing in this collection answers the question: none of what was found is near enough to it."
+NOT_READ = (
+    "The model does not know the words of this question, so no picture could be looked for by what it shows: ask in "
+    "English, or make a collection with a model that reads them, such as siglip2-base (`commonplace models`)."
+)
+NOT_READ_ZH = (
+    "当前模型不认识这个问题的文字，无法按画面查找图片："
+    "请用英文提问，或用能读中文的模型新建文档库，如 siglip2-base（见 `commonplace models`）。"
+)
 
 
 class ExtractiveGenerator:
@@ -59,12 +79,12 @@ class ExtractiveGenerator:
         """Yield sentences and pictures from the ranked hits, or why there is nothing to answer from."""
         hits = request.hits
         if not hits:
-            yield Nothing(NOTHING_FOUND)
+            yield Nothing(_unread(request) or NOTHING_FOUND)
             return
         statements = self._statements(request.question, request.vectors, hits)
         shown = [Shown(n) for n in request.fitting]
         if not statements and not shown:
-            yield Nothing(NOTHING_NEAR)
+            yield Nothing(_unread(request) or NOTHING_NEAR)
             return
         yield from _in_order(statements, shown, hits, first=wants_pictures(request.question))
 
@@ -78,14 +98,23 @@ class ExtractiveGenerator:
             plausible = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
             # In a collection all about one thing nothing stands out: there a sentence must be very near instead.
             passages, least = (plausible, 0.0) if plausible else (passages[:FIRST], NEAR)
-        how = {"listings": wants_listing(question), "references": wants_sources(question)}
+        how = wants_listing(question)
         # The same sentence in two places is quoted from the better one.
-        read = [one for n, hit in reversed(passages) for one in quotable(n, hit.item, **how)]
+        read = [
+            one
+            for n, hit in reversed(passages)
+            for one in quotable(n, hit.item, listings=how, references=wants_sources(question))
+        ]
+        if not orders(question):  # what speaks to a language model answers nobody, but who asks about such orders
+            read = [one for one in read if not orders(_with_code(one, hits))]
         sentences = list({one.text: one for one in read}.values())
         if not sentences:
             return []
         # A sentence is read under its headings: "It is 9 bar" answers nothing without "North pump > Pressure".
-        views = [text_view(_with_code(one, hits), hits[one.hit].item.title) or "" for one in sentences]
+        views = [
+            text_view(_lead(one, before) + _with_code(one, hits), hits[one.hit].item.title) or ""
+            for before, one in zip([None, *sentences], sentences, strict=False)
+        ]
         words = [terms(view) for view in views]
         of_passage = np.array([hits[one.hit].score for one in sentences])
         holds = {n: not named or bool(named & terms(hit.item.text_view or "")) for n, hit in passages}
@@ -93,6 +122,7 @@ class ExtractiveGenerator:
         speaks = np.array([holds[one.hit] for one in sentences])  # of what the question names
         query = vectors.text if vectors.text is not None else vectors.image
         rows = self._rows(views, [one.text for one in sentences], vectors)
+        near: NDArray[np.float64] | None = None
         if rows is not None and query is not None:
             arm = "text->text" if vectors.text is not None else "image->text"
             near = self._evidence.nearness(arm, rows @ query)
@@ -109,8 +139,13 @@ class ExtractiveGenerator:
             # A code such as 0x80370102 or M6 has no meaning that another could be near to: it is there or it is not.
             passages_with = {n for n, hit in passages if codes & terms(hit.item.text_view or "")}
             enough &= np.array([one.hit in passages_with for one in sentences])
+        worth = worth * [_kind(one, hits[one.hit], how) for one in sentences]
         chosen = _choose(np.where(enough, worth, 0.0), rows)
-        return [part for i in chosen for part in _quoted(sentences[i], hits)]
+        if near is not None and vectors.text is not None and not how and (wanted := attribute(question)):
+            quoted = {sentences[i].hit for i in chosen}
+            if not any(wanted & terms(hits[n].item.text_view or "") for n in quoted):
+                chosen = [i for i in chosen if near[i] >= NAMED]
+        return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, how)))
 
     def _rows(self, views: Sequence[str], alone: Sequence[str], vectors: QuestionVectors) -> NDArray[np.float32] | None:
         """Return a unit row (n, dim) for each sentence, to compare with the question; None where no tower can.
@@ -128,6 +163,13 @@ class ExtractiveGenerator:
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
+def _unread(request: Request) -> str | None:
+    """Return why a question for pictures found none, where the model does not know its words."""
+    if request.vectors.text is not None or not wants_pictures(request.question):
+        return None
+    return f"{NOT_READ} {NOT_READ_ZH}" if is_chinese(request.question) else NOT_READ
+
+
 def _with_code(one: Sentence, hits: Sequence[Hit]) -> str:
     """Return a sentence and the beginning of its listing, by which it is judged as well."""
     if one.listing is None or one.listing == (one.start, one.end):
@@ -135,13 +177,43 @@ def _with_code(one: Sentence, hits: Sequence[Hit]) -> str:
     return f"{one.text}\n{listing(hits[one.hit].item.text or '', one.listing)[:CODE]}"
 
 
-def _quoted(one: Sentence, hits: Sequence[Hit]) -> Iterator[Statement]:
-    """Yield a sentence, and the listing that belongs to it."""
+def _kind(one: Sentence, hit: Hit, how: bool) -> float:
+    """Return what the kind of a sentence makes of its worth; ``how``: where a question asks how something is done."""
+    if how and one.listing is not None:
+        return LISTED
+    text = hit.item.text or ""
+    row = how and text[text.rfind("\n", 0, one.start) + 1 : one.start + 1].lstrip().startswith("|")
+    return READ if row or hit.item.span.recognised is not None else 1.0
+
+
+def _lead(one: Sentence, before: Sentence | None) -> str:
+    """Return the sentence before one that only leads to its listing: *run:* says nothing of what for."""
+    leads = one.listing is not None and one.text[-1] in ":：" and before is not None and before.hit == one.hit
+    return f"{before.text} " if leads and before is not None else ""
+
+
+def _quoted(one: Sentence, hits: Sequence[Hit], how: bool) -> Iterator[Statement]:
+    """Yield a sentence, and the listing that belongs to it; ``how``: also where the next passage begins with that."""
     if one.listing != (one.start, one.end):
         yield Statement(one.text, (one.hit,), one.start, one.end)
-    if one.listing is not None:
-        code = listing(hits[one.hit].item.text or "", one.listing)
-        yield Statement(code, (one.hit,), *one.listing, code=True)
+    n, where = (one.hit, one.listing) if one.listing is not None or not how else _goes_on(one, hits)
+    if where is not None:
+        code = listing(hits[n].item.text or "", where)
+        yield Statement(code, (n,), *where, code=True)
+
+
+def _goes_on(one: Sentence, hits: Sequence[Hit]) -> tuple[int, tuple[int, int] | None]:
+    """Return the hit that goes on with a listing where the passage of a sentence ends with that, and the listing."""
+    item = hits[one.hit].item
+    if (item.text or "")[one.end :].strip() or item.span.end is None:
+        return one.hit, None
+    for n, hit in enumerate(hits):
+        other = hit.item
+        near = other.document.id == item.document.id and other.span.member == item.span.member
+        if near and other.span.start is not None and 0 <= other.span.start - item.span.end <= GAP:
+            begins = [own.listing for own in quotable(n, other, listings=True) if own.listing and not own.listing[0]]
+            return n, begins[0] if begins else None
+    return one.hit, None
 
 
 # --- words --------------------------------------------------------------------------------------------------------

@@ -6,25 +6,36 @@ import re
 
 from commonplace.store.segment import terms
 
-__all__ = ["is_chinese", "pieces", "subject", "telling", "wants_listing", "wants_pictures", "wants_sources"]
+__all__ = [
+    "attribute",
+    "is_chinese",
+    "pieces",
+    "subject",
+    "telling",
+    "wants_listing",
+    "wants_pictures",
+    "wants_sources",
+]
 
+_POLITE = r"^\W*(?:(?:please|can|could|would|will|you|i|i['’]d|want|like|love|to|let|me) )*"
 _SHOW = re.compile(
-    r"^\W*(?:(?:please|can|could|would|will|you|i|want|would like|to|let|me) )*(?:show|see|display|find me)\b"
+    rf"{_POLITE}(?:show|see|display|find me)\b"
     r"|\b(?:picture|photo|photograph|image|drawing|diagram|figure|chart|screenshot)s? (?:of|with|that|where|showing)\b"
-    r"|what (?:does|do|did) .{1,80} look like|图片|照片|图像|截图|给我看|看看|长什么样",
+    r"|what (?:does|do|did) .{1,80} look like|[图圖照相]片|图像|圖像|截图|截圖"
+    r"|[给給让讓]我[看找]|我想看|看看|展示|长什么样|長什麼樣",
     re.IGNORECASE,
 )
+_OF = r"(?:(?:a|an|the|some|any|all|your) )?(?:picture|photo|photograph|image)s? (?:of|with|that|where|showing)\b"
 _WORDS_OF_SHOW = re.compile(
-    r"^\W*(?:(?:please|can|could|would|will|you|i|want|would like|to|let|me) )*"
-    r"(?:show|see|display|find me)\b(?: me| us)?"
-    r"(?: (?:a|an|the|some|any|all|your)? ?(?:picture|photo|photograph|image)s? (?:of|with|that|where|showing))?\b\s*",
+    rf"{_POLITE}(?:show|see|display|find me)\b(?: me| us)?(?: {_OF})?\s*"
+    rf"|^\W*(?:(?:is|are|there|do|you|have) )*{_OF}\s*",
     re.IGNORECASE,
 )
-
 
 _WORDS_OF_SHOW_ZH = re.compile(
-    r"^\W*(?:请|麻烦|能不能|能否|可以|可不可以|我想|想|你|帮我|给我|让我|看一下|看看|显示|展示|找出|找|一下|一些|一张|几张|所有)*"
-    r"(?P<what>.*?)的?(?:照片|图片|图像|截图|相片|长什么样|是什么样子?)?(?:吗|呢|吧)?\W*$",
+    r"^\W*(?:[请請]|麻[烦煩]|能不能|能否|可以|可不可以|我想|想|你|[帮幫给給让讓]我|看一下|看看|看|[显顯]示|展示|找出|找"
+    r"|有没有|有沒有|一下|所有|[一几幾两兩](?:些|[张張幅只隻条條头頭匹个個位辆輛座朵棵群]))*"
+    r"(?P<what>.*?)的?(?:[照图圖相]片|图像|圖像|截图|截圖|[长長]什[么麼][样樣]|是什[么麼][样樣]子?)?(?:[吗嗎呢吧])?\W*$",
     re.DOTALL,
 )
 _LISTING = re.compile(
@@ -54,7 +65,30 @@ def subject(question: str) -> str:
     """Return a question without the words that only ask to be shown something; what is left is what to look for."""
     if (chinese := _WORDS_OF_SHOW_ZH.match(question)) and is_chinese(question):
         return chinese["what"] or question
-    return _WORDS_OF_SHOW.sub("", question).strip() or question
+    rest = _WORDS_OF_SHOW.sub("", question, count=1)
+    return (rest.rstrip(" ?!.") if rest != question else rest.strip()) or question
+
+
+_ATTRIBUTE = re.compile(
+    r"\bwhat(?:['’]s| is| was| are| were) (?:the|his|her|its) (?:[\w'’-]+ ){0,2}(?P<of>[\w'’-]+)"
+    r" (?:of|for|per|in|along|at|on)\b|\bhow many (?P<many>[\w'’-]+)",
+    re.IGNORECASE,
+)
+_ANY = re.compile(
+    r"(?:name|number|amount|year|date|day|month|type|kind|sort|part|term|word|thing|person|place|area|location|title"
+    r"|meaning|reason|purpose|result|example|time|way)s?|people|other|one|some|main|role|many|of|called|used|known",
+    re.IGNORECASE,
+)
+
+
+def attribute(question: str) -> frozenset[str]:
+    """Return the word for what *what is the ... of* or *how many ...* asks for: GDP in *what is the GDP of Fresno*.
+
+    None where it says little, such as *name*: what it asks for is there without it.
+    """
+    found = _ATTRIBUTE.search(question)
+    word = found and (found["of"] or found["many"])
+    return terms(word) if word and not _ANY.fullmatch(word) else frozenset()
 
 
 def wants_sources(question: str) -> bool:
@@ -68,9 +102,14 @@ _HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _FORM = re.compile(
     r"什[么麼]|[为為]什[么麼]|怎[么麼样樣]?[样樣办辦]?|如何|哪[里裡些个個儿兒年]?|[谁誰]|[几幾][点點个個年月]?|多[少大长長高远遠久快重]|[为為]何|何[时時处處]"
     r"|[时時]候|需要|可以|能够|能夠|应该|應該|[请請]|告[诉訴]|[还還]有|另外|那[么麼]?|[这這][个個些]?|[它他她][们們]?"
-    r"|[的是了吗嗎呢吧啊在有和与與要会會能被把将將从從到对對于於之其及或而也都就以由用]"
+    r"|[位属屬处處至由关關对對][于於]|[来來]自|[称稱作成][为為]"
+    r"|[的是了吗嗎呢吧啊在有和与與要会會能被把将將從从到对對于於之其及或而也都就以由用]"
 )
-"""Words of Chinese that ask, point or join; what stands between them tells."""
+_WHOLE = re.compile(
+    r"[首成]都|都市|土耳其|埃及|[共饱飽温溫总總]和|和平|[社机機协協国國][会會]|[会會][议議员員]|[相绝絕反][对對]|[对對][数數象称稱]"
+    r"|存在|[功性可核智]能|能[量源力]|[使应應作信]用|用[户戶途]|自由|理由|[主重]要|有限|[参參]与|目的|[将將][军軍]|成就|[达達]到"
+)
+"""Words of Chinese in which one of those characters stands as a part: 首都, 土耳其."""
 
 
 def is_chinese(question: str) -> bool:
@@ -80,7 +119,10 @@ def is_chinese(question: str) -> bool:
 
 def pieces(question: str) -> list[str]:
     """Return what tells in a question in Chinese, between the words that ask, point or join."""
-    return [piece for piece in re.split(r"\W+", _FORM.sub(" ", question)) if piece]
+    kept = _WHOLE.split(question)
+    whole = [*_WHOLE.findall(question), ""]
+    told = "".join(_FORM.sub(" ", part) + word for part, word in zip(kept, whole, strict=True))
+    return [piece for piece in re.split(r"\W+", told) if piece]
 
 
 def telling(question: str) -> frozenset[str]:

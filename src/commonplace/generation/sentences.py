@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from commonplace.types import Item
 
-__all__ = ["Sentence", "listing", "quotable", "split"]
+__all__ = ["Sentence", "listing", "quotable", "split", "verbatim"]
 
 LONGEST = 600  # characters of a sentence; a longer one is a table or a listing
 LINES = 40  # of a listing; a longer one is a program to read, not a command to type
@@ -20,8 +20,8 @@ PROSE = 6  # words of a line without a full stop, from which it is a piece of a 
 class Sentence:
     """A sentence of hit number ``hit`` in plain words, and the characters of the item's text that it stands at.
 
-    ``listing`` are those of the fenced code that belongs to it. One that belongs to no sentence is a sentence by
-    itself: its ``text`` is the code, and its offsets are the listing's.
+    ``listing`` are those of the fenced code that belongs to its paragraph. Code that belongs to none is a sentence by
+    itself: its ``text`` is the code, and its offsets are the listing's. ``paragraph`` is where its paragraph begins.
     """
 
     hit: int
@@ -29,38 +29,52 @@ class Sentence:
     end: int
     text: str
     listing: tuple[int, int] | None = None
+    paragraph: int = 0
 
 
 def split(hit: int, item: Item) -> list[Sentence]:
     """Return the sentences of a passage with their offsets; paragraphs, headings and list items end one too."""
     # A line that leads to a list, and a question, are no answers.
-    return [one for one in _pieces(hit, item) if one.text[-1] not in ":?：？"]
+    return [one for one in map(_unmarked, _pieces(hit, item)) if one.text[-1] not in ":?：？"]
+
+
+def verbatim(hit: int, item: Item) -> list[Sentence]:
+    """Return everything in a passage that may be quoted word by word, leads and questions too, in order."""
+    return [_unmarked(one) for one in _pieces(hit, item)]
 
 
 def quotable(hit: int, item: Item, *, listings: bool = False, references: bool = False) -> list[Sentence]:
     """Return the sentences of a passage that say something by themselves.
 
     That leaves out headings, the heads of tables, what was cut off where the passage begins or ends and, without
-    ``references``, the entries of a bibliography. With ``listings`` fenced code goes with the sentence just before it
+    ``references``, the entries of a bibliography. With ``listings`` fenced code goes with the paragraph just before it
     (which may lead to it with a colon), or else just after it.
     """
-    text = item.text or ""
     if not references and _is_bibliography(item):
         return []
     found = [one for one in _pieces(hit, item) if not _is_part(one, item)]
     if not references:
         found = [one for one in found if not _ENTRY.search(one.text)]
     if listings:
-        found = _with_listings(hit, text, found)
-    return [one for one in found if one.listing is not None or one.text[-1] not in ":?：？"]
+        found = _with_listings(hit, item, found)
+    return [_unmarked(one) for one in found if one.listing is not None or one.text[-1] not in ":?：？"]
 
 
 def listing(text: str, where: tuple[int, int]) -> str:
-    """Return the lines of the fenced code at ``where``, without the fences and their indentation."""
-    opening, *lines = text[where[0] : where[1]].split("\n")
+    """Return the lines of the fenced code at ``where``, without the fences, their indentation and quotation marks.
+
+    One of the fences may be missing, where the edge of the passage cuts the code.
+    """
+    lines = text[where[0] : where[1]].split("\n")
+    fences = [line for line in (lines[0], lines[-1]) if _FENCE_LINE.match(line)]
+    if _FENCE_LINE.match(lines[0]):
+        lines.pop(0)
     if lines and _CLOSES.fullmatch(lines[-1]):
         lines.pop()
-    indent = len(opening) - len(opening.lstrip())
+    quoted = any(line.lstrip().startswith(">") for line in fences)
+    if quoted:
+        lines = [re.sub(r"^[ \t]*> ?", "", line) for line in lines]
+    indent = 0 if quoted or not fences else min(len(line) - len(line.lstrip()) for line in fences)
     return "\n".join(line[min(indent, len(line) - len(line.lstrip())) :].rstrip() for line in lines).strip("\n")
 
 
@@ -68,7 +82,9 @@ def _pieces(hit: int, item: Item) -> Iterator[Sentence]:
     """Yield everything that stands between full stops or in a line of its own."""
     import sentencex
 
-    text = _FENCE.sub(_blank, item.text or "")
+    text = item.text or ""
+    for start, end in _fenced(item):
+        text = text[:start] + _blank(text[start:end]) + text[end:]
     markdown = item.document.media_type == "text/markdown"
     if markdown or _RULE.search(text):  # tables of other formats are read as Markdown
         text = _ROW.sub(_cells, text)
@@ -83,7 +99,18 @@ def _pieces(hit: int, item: Item) -> Iterator[Sentence]:
             end = start + len(sentence.strip(_SPACE))
             words = " ".join(text[start:end].replace(_VEIL, "").split()).replace(" ;", ";")
             if 2 <= len(words) <= LONGEST and any(c.isalnum() for c in words):
-                yield Sentence(hit, start, end, words)
+                yield Sentence(hit, start, end, words, paragraph=paragraph.start())
+
+
+def _unmarked(one: Sentence) -> Sentence:
+    """Return a sentence without its source's own marks of footnotes, which look like those of an answer, and without
+    the quotes of a docstring."""
+    words = _QUOTES.sub("", _MARKS.sub("", one.text)).strip()
+    return replace(one, text=words) if any(map(str.isalnum, words)) else one
+
+
+_MARKS = re.compile(r"^(?:\[\d{1,3}\]\s*)+(?=\S)|(?:(?<=[.!?。！？\"”’)])|\s)\s*(?:\[\d{1,3}\]\s*)+(?=[.!?。！？]?$)")
+_QUOTES = re.compile(r"^[rRbBuUfF]?(?:\"{3}|'{3})|(?:\"{3}|'{3})$")
 
 
 # --- what is no sentence ------------------------------------------------------------------------------------------
@@ -133,11 +160,33 @@ _ENDS = ".!?:。！？：…\"'”’)）」』】]"
 # --- listings -----------------------------------------------------------------------------------------------------
 
 
-def _with_listings(hit: int, text: str, sentences: list[Sentence]) -> list[Sentence]:
+def _fenced(item: Item) -> list[tuple[int, int]]:
+    """Return where the fenced code of a passage stands; the first of it may have begun before the passage did."""
+    text = item.text or ""
+    fences = list(_FENCE_LINE.finditer(text))
+    if not item.span.start or item.span.page is not None or not _begins_inside(text, fences):
+        return [match.span() for match in _FENCE.finditer(text)]
+    end = fences[0].end() if fences else len(text)
+    return [(0, end), *(match.span() for match in _FENCE.finditer(text, end))]
+
+
+def _begins_inside(text: str, fences: list[re.Match[str]]) -> bool:
+    """Return whether a passage begins inside of a listing: by its fences, else by the look of its lines."""
+    if not fences:
+        lines = [line for line in text.split("\n") if line.strip()]
+        return len(lines) >= 3 and sum(bool(_CODE.search(line)) for line in lines) >= 0.8 * len(lines)
+    opens = [bool(match["info"].strip()) for match in fences]  # only what opens a listing names its language
+    if any(opens[1::2]) != any(opens[::2]):
+        return any(opens[1::2])
+    before, after = text[: fences[0].start()].rpartition("\n")[0], text[fences[0].end() :]
+    stuck = bool(before.rpartition("\n")[2].strip()) and not after.partition("\n")[2].partition("\n")[0].strip()
+    return not opens[0] and len(fences) % 2 == 1 and stuck
+
+
+def _with_listings(hit: int, item: Item, sentences: list[Sentence]) -> list[Sentence]:
     """Return the sentences with the listings that belong to them, and the listings that belong to none."""
-    found = list(sentences)
-    for match in _FENCE.finditer(text):
-        where = match.start(), match.end()
+    found, text = list(sentences), item.text or ""
+    for where in _fenced(item):
         code = listing(text, where)
         if not code or code.count("\n") >= LINES:
             continue
@@ -146,8 +195,11 @@ def _with_listings(hit: int, text: str, sentences: list[Sentence]) -> list[Sente
         owner = next((i for i in (*before[-1:], *after[:1]) if found[i].listing is None), None)
         if owner is None:
             found.append(Sentence(hit, *where, " ".join(code.split())[:LONGEST], where))
-        else:
-            found[owner] = replace(found[owner], listing=where)
+            continue
+        beside = found[owner].paragraph
+        found = [
+            replace(one, listing=where) if one.paragraph == beside and one.listing is None else one for one in found
+        ]
     return found
 
 
@@ -160,8 +212,10 @@ def _is_empty(text: str) -> bool:
 
 _VEIL = "\u2060"  # a word joiner: it ends no word and no sentence, and keeps the offsets right
 _SPACE = f" \t\r\n;{_VEIL}"
-_FENCE = re.compile(r"^[ \t]*(```|~~~)(?s:.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE)
-_CLOSES = re.compile(r"[ \t]*(?:`{3,}|~{3,})[ \t]*")
+_FENCE = re.compile(r"^[ \t>]*(```|~~~)(?s:.*?)(?:^[ \t>]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE)
+_FENCE_LINE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})(?P<info>[^`\n]*)$", re.MULTILINE)
+_CLOSES = re.compile(r"[ \t>]*(?:`{3,}|~{3,})[ \t]*")
+_CODE = re.compile(r"^\s*(?:#|//|--|\$ |\[\w+\]$|[\w.-]+ ?=)|[;{}\\]\s*$")
 _ROW = re.compile(r"^[ \t]*\|[^\n]*$", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*\|[ \t]*:?-{3,}[-:| \t]*$", re.MULTILINE)
 _TAGS = "a|abbr|b|br|center|code|del|details|div|em|figcaption|figure|font|h[1-6]|hr|i|img|ins|kbd|li|mark|ol|p|pre|s"
@@ -175,15 +229,15 @@ _MARKUP = re.compile(
 _PARAGRAPH = re.compile(r"\S[^\n]*(?:\n(?!\s*(?:[-*+#>|;]|\d+[.)]|\n))[^\n]+)*")
 
 
-def _blank(match: re.Match[str]) -> str:
-    """Return lines of nothing, as long as what was matched: a listing holds no sentences."""
-    return "".join(c if c == "\n" else " " for c in match.group())
+def _blank(text: str) -> str:
+    """Return lines of nothing, as long as the text: a listing holds no sentences."""
+    return "".join(c if c == "\n" else " " for c in text)
 
 
 def _cells(row: re.Match[str]) -> str:
     """Return a table's row as words with semicolons between the cells; a row of rules as nothing."""
     if not any(c.isalnum() for c in row.group()):
-        return _blank(row)
+        return _blank(row.group())
     return row.group().replace("|", ";")
 
 

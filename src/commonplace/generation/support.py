@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import CrossEncoder
-from commonplace.generation.sentences import split
+from commonplace.generation.sentences import split, verbatim
 from commonplace.retrieval import Evidence
 from commonplace.space import Space
 from commonplace.store.segment import terms
@@ -90,12 +90,14 @@ class Judge:
         self._images = images
         self._nli = nli
         self._windows: dict[int, list[_Window]] = {}
+        self._pieces: dict[int, list[tuple[int, int, tuple[str, ...]]]] = {}
         self._rows: dict[str, NDArray[np.float32] | None] = {}
 
     def judge(self, sentence: str, cited: Sequence[int]) -> Verdict:
         """Return how well the hits numbered ``cited`` bear out ``sentence``.
 
-        It is supported where it is a whole sentence of the evidence word by word, or where all of these hold: the
+        It is supported where it stands in the evidence word by word, from the beginning of a sentence to the end of
+        one, or where all of these hold: the
         score is high enough; its numbers, dates and names stand in the evidence, each in the company of the same
         words; where it is a copy of a sentence with changes, no telling word, negation or order was changed; negations
         and opposites agree with those of the sentence it matches; its source gives no orders to language models.
@@ -105,12 +107,9 @@ class Judge:
         windows = [window for n in dict.fromkeys(cited) for window in self._read(n)]
         tainted = self._tainted(cited)
         words = _words(sentence)
-        for window in windows:
-            if words and words == _words(window.text):
-                spans = {window.hit: (window.start, window.end)}
-                if tainted:
-                    return Verdict("weak", 1.0, ORDERS, spans)
-                return Verdict("supported", 1.0, None, spans)
+        for n in dict.fromkeys(cited):
+            if words and (place := self._stands(words, n)):
+                return Verdict("weak" if tainted else "supported", 1.0, ORDERS if tainted else None, {n: place})
         if not windows or not words:
             return self._seen(sentence, cited) or Verdict("unsupported", 0.0, "its source has no words to check", {})
         said = terms(sentence)
@@ -177,6 +176,22 @@ class Judge:
             ]
             self._windows[n] = single + pairs
         return self._windows[n]
+
+    def _stands(self, words: tuple[str, ...], n: int) -> tuple[int, int] | None:
+        """Return where in a hit's text these words stand as a whole sentence, or as several in a row; None: nowhere."""
+        if n not in self._pieces:
+            pieces = verbatim(n, self._hits[n].item)
+            self._pieces[n] = [(one.start, one.end, _words(one.text)) for one in pieces]
+        found = self._pieces[n]
+        for i, (start, _, _) in enumerate(found):
+            said: tuple[str, ...] = ()
+            for _, end, more in found[i:]:
+                said += more
+                if said == words:
+                    return start, end
+                if said != words[: len(said)]:
+                    break
+        return None
 
     def _near(self, sentence: str, windows: Sequence[_Window]) -> NDArray[np.float64]:
         """Return the nearness (n,) of a sentence to windows, alone or under their headings; 0 where not readable."""

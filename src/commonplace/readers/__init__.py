@@ -167,7 +167,7 @@ def _items(
         ):
             box = part.locate(start, end) if part.locate else None
             span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
-            add(span, part.text[start:end], title, None)
+            add(span, part.text[start:end], title, None, 0 if part.recognised else None)
 
     # a figure follows the chunk that it stands in; sorting is stable, so all else keeps the reader's order
     def place(item: Item) -> tuple[int, int, float]:

@@ -107,7 +107,7 @@ class Passage:
     the same length whose boundaries count in place of ``text``'s own, for instance without the line ends of a
     typeset page. ``locate`` turns offsets into ``text`` into a box on the page; it is called before the next part is
     asked for. ``member`` names the file inside the document that it stands in. ``whole`` is one chunk wherever the
-    tower takes it, however full.
+    tower takes it, however full. ``recognised``: nobody wrote it, it was read in pixels.
     """
 
     text: str
@@ -119,6 +119,7 @@ class Passage:
     locate: Callable[[int, int], Box | None] | None = None
     member: str | None = None
     whole: bool = False
+    recognised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,9 @@ def with_words(
             return _within(box, around) if box and around else None
 
         flow = re.sub(r"(?<!\n)\n(?!\n)", " ", found.text)
-        yield Passage(found.text, start, figure.title, page, split_as=flow, locate=locate, member=member)
+        yield Passage(
+            found.text, start, figure.title, page, split_as=flow, locate=locate, member=member, recognised=True
+        )
 
 
 def recognise(
