@@ -156,6 +156,13 @@ def test_ask_with_a_language_model(place: Path, tmp_path: Path, liar: str) -> No
         settings.unlink()
     assert "must be an http" in run(*question, "--llm", "openai:x", "--base-url", "nowhere", cwd=place, ok=False).stderr
     assert "cannot be written" in run(*question, "--html", tmp_path / "no" / "a.html", cwd=place, ok=False).stderr
+    for own, why in (
+        ("papers/pumps.md", "is a document"),
+        (".commonplace/collection.db", "the collection's own folder"),
+    ):
+        before = (place / own).read_bytes()
+        assert why in run(*question, "--html", place / own, cwd=place, ok=False).stderr
+        assert (place / own).read_bytes() == before
 
 
 def test_an_answer_streams(place: Path, liar: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CommonplaceError, ReadError
+from commonplace.output import whole
 from commonplace.readers import ReadOptions
 from commonplace.store import LocalStore
 from commonplace.types import Box, Item
@@ -48,15 +49,8 @@ class PageView:
         kind = _KINDS.get(place.suffix.lower())
         if kind is None:
             raise CommonplaceError(f"{place} has no ending of a picture: use .png")
-        beside = place.with_name(f".{place.name}.{os.getpid()}.part")
-        try:
-            with beside.open("xb") as file:
-                Image.fromarray(self.pixels).save(file, kind)
-            beside.replace(place)
-        except (OSError, ValueError) as problem:
-            beside.unlink(missing_ok=True)
-            why = getattr(problem, "strerror", None) or problem
-            raise CommonplaceError(f"the picture {place} cannot be written ({why}): choose another place") from None
+        with whole(place, "the picture") as file:
+            Image.fromarray(self.pixels).save(file, kind)
         return place
 
 

@@ -168,6 +168,9 @@ def test_listings_go_with_the_sentence_beside_them_and_long_ones_stay_out() -> N
     assert one.text == "This starts it." and one.listing == (0, 18)
     long = "Run this:\n\n```\n" + "miller run\n" * 50 + "```\n"
     assert quotable(0, item(long, kind="text/markdown"), listings=True) == []
+    lead = item("# Flashing\n\nTo flash the board, run these:", kind="text/markdown")
+    assert [one.text for one in quotable(0, lead, listings=True)] == ["To flash the board, run these:"]
+    assert quotable(0, lead) == []
     indented = "1. Run it:\n\n   ~~~ sh\n   miller run\n     --all\n   ~~~\n"
     (one,) = quotable(0, item(indented, kind="text/markdown"), listings=True)
     assert one.text == "Run it:" and one.listing is not None

@@ -7,8 +7,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import answer_options, filter_options, filters_of, open_, question_options
+from commonplace.cli.common import answer_options, filter_options, filters_of, open_, question_options, spare
 from commonplace.cli.printing import fill, print_json, short
+from commonplace.output import whole
 from commonplace.types import printable
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def verbs(verb: Any) -> None:
 
 def _ask(options: argparse.Namespace) -> int:
     with open_(options) as kb:
+        spare(kb, options.html)
         parts = kb.stream(
             " ".join(options.text),
             image=options.image,
@@ -57,14 +59,9 @@ def _ask(options: argparse.Namespace) -> int:
         for note in answer.notes:
             print(f"note: {printable(note)}", file=sys.stderr)
         print_json(answer.dict())
-    if options.html:
-        from commonplace.errors import QuestionError
-
-        try:
-            with open(options.html, "w", encoding="utf-8") as file:
-                file.write(answer.html())
-        except OSError as problem:
-            raise QuestionError(f"the page {options.html} cannot be written ({problem.strerror})") from problem
+    if options.html is not None:
+        with whole(options.html, "the page") as file:
+            file.write(answer.html().encode("utf-8", "replace"))
         print(f"page: {short(options.html)}", file=sys.stderr)
     return 0
 

@@ -48,6 +48,23 @@ def filters_of(options: argparse.Namespace) -> dict[str, Any]:
     return {**{name: getattr(options, name) for name in names}, "where": where or None}
 
 
+def spare(kb: Collection, path: str | None) -> None:
+    """Raise QuestionError where writing to ``path`` would cost a document, or the collection itself, its file."""
+    from commonplace.errors import QuestionError
+
+    if path is None:
+        return
+    try:
+        target = os.path.realpath(path)
+        inside = os.path.commonpath([target, os.path.realpath(kb.folder)]) == os.path.realpath(kb.folder)
+    except ValueError:
+        return  # no name that a file can have: said where it is written
+    if inside:
+        raise QuestionError(f"{path} lies in the collection's own folder: name a file elsewhere")
+    if any(target == os.path.realpath(one.path) for one in kb.documents()):
+        raise QuestionError(f"{path} is a document of the collection: name another file")
+
+
 def question_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", metavar="FILE", help="a picture that is the question, or a part of it")
     filter_options(parser)

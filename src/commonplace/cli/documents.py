@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import open_
+from commonplace.cli.common import open_, spare
 from commonplace.cli.printing import fill, place, print_json, short, size
 from commonplace.types import printable
 
@@ -127,12 +126,10 @@ def _show(options: argparse.Namespace) -> int:
         item = found if isinstance(found, Item) else None
         document = item.document if item else found
         assert not isinstance(document, Item)
-        if options.page:
+        if options.page is not None:
             if item is None:
                 raise QuestionError(f"--page draws what an item stands on: name an item of {document.path}")
-            target = os.path.realpath(options.page)
-            if any(target == os.path.realpath(one.path) for one in kb.documents()):
-                raise QuestionError(f"{options.page} is a document of the collection: name another file")
+            spare(kb, options.page)
             view = kb.page(item)
             print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
             if view.box is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from commonplace.cli.common import open_, ranking_of, ranking_options
+from commonplace.cli.common import open_, ranking_of, ranking_options, spare
 
 
 def verbs(verb: Any) -> None:
@@ -52,6 +52,7 @@ def _eval(options: argparse.Namespace) -> int:
 
     before = Run.load(options.compare) if options.compare else None
     with open_(options) as kb:
+        spare(kb, options.json)
         run = evaluate(kb, options.questions, k=options.k, ranking=ranking_of(kb, options))
         if options.json:
             run.save(options.json)

@@ -22,6 +22,7 @@ from commonplace.evaluation.metrics import (
     right_modality,
 )
 from commonplace.evaluation.questions import DIRECTIONS, Bound, LabelledQuestion, bind, load_questions
+from commonplace.output import whole
 from commonplace.retrieval import Ranking
 from commonplace.types import ArmScore, Hit
 
@@ -132,16 +133,9 @@ class Run:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run as JSON; a file that is there is replaced. Raises CommonplaceError where that fails."""
-        file = Path(path)
-        beside = file.with_name(f".{file.name}.{os.getpid()}.part")
-        try:
-            beside.write_text(json.dumps(self.dict(), indent=1, allow_nan=False) + "\n", encoding="ascii")
-            beside.replace(file)
-        except OSError as problem:
-            beside.unlink(missing_ok=True)
-            raise CommonplaceError(
-                f"the run cannot be written to {file} ({problem.strerror}): choose another place"
-            ) from problem
+        text = json.dumps(self.dict(), indent=1, allow_nan=False) + "\n"
+        with whole(path, "the run") as file:
+            file.write(text.encode("ascii"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:

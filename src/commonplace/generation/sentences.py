@@ -57,7 +57,14 @@ def quotable(hit: int, item: Item, *, listings: bool = False, references: bool =
         found = [one for one in found if not _ENTRY.search(one.text)]
     if listings:
         found = _with_listings(hit, item, found)
-    return [_unmarked(one) for one in found if one.listing is not None or one.text[-1] not in ":?：？"]
+    return [_unmarked(one) for one in found if _says(one, item, listings)]
+
+
+def _says(one: Sentence, item: Item, listings: bool) -> bool:
+    """Return whether a sentence says something, or leads to a listing with which the next passage may begin."""
+    if one.listing is not None or one.text[-1] not in ":?：？":
+        return True
+    return listings and one.text[-1] in ":：" and not (item.text or "")[one.end :].strip()
 
 
 def listing(text: str, where: tuple[int, int]) -> str:

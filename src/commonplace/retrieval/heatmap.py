@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CommonplaceError
+from commonplace.output import whole
 from commonplace.types import Box, printable
 
 if TYPE_CHECKING:
@@ -199,17 +200,9 @@ class HeatMap:
         A link of that name is replaced, not followed. Raises CommonplaceError where it cannot be written.
         """
         file = Path(path)
-        beside = file.with_name(f".{os.getpid()}.{file.name[-100:]}")
         kind = "JPEG" if file.suffix.lower() in (".jpg", ".jpeg") else "PNG"
-        try:
-            with open(beside, "xb") as stream:
-                self.draw().save(stream, kind)
-            beside.replace(file)
-        except OSError as problem:
-            beside.unlink(missing_ok=True)
-            raise CommonplaceError(
-                f"the heat-map cannot be written to {file} ({problem.strerror}): choose another folder"
-            ) from problem
+        with whole(file, "the heat-map") as stream:
+            self.draw().save(stream, kind)
         return file
 
     def save_in(self, folder: str | os.PathLike[str], number: int, name: str) -> Path:

@@ -1,0 +1,46 @@
+"""Files that a user asks for: written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from commonplace.errors import CommonplaceError
+
+__all__ = ["whole"]
+
+
+@contextmanager
+def whole(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
+    """Lend a file that takes the name ``path`` when the block ends well; else nothing is changed.
+
+    A file of that name is replaced; so is a link, and not what it points to. Raises CommonplaceError, which begins with
+    ``what``, where it cannot be written, or where something stands there that is no file: a folder, a device.
+    """
+    place = Path(path)
+    beside: Path | None = None
+    try:
+        with suppress(FileNotFoundError):
+            mode = place.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+                raise ValueError("no file")
+        beside = place.with_name(f".{os.getpid()}.{place.name[-40:]}")
+        with beside.open("xb") as file:
+            yield file
+        beside.replace(place)
+    except (OSError, ValueError) as problem:
+        if beside is not None and not isinstance(problem, FileExistsError):
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+        why = getattr(problem, "strerror", None) or ("no name that a file can have" if beside is None else problem)
+        why = "no file stands there" if str(problem) == "no file" else why
+        shown = os.fspath(path).encode("utf-8", "replace").decode()[-200:]
+        raise CommonplaceError(f"{what} cannot be written to {shown} ({why}): choose another place") from None
+    except BaseException:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+        raise
