@@ -17,6 +17,7 @@ MAY = {
     "types": set(),
     "errors": set(),
     "output": {"errors"},
+    "filters": {"types", "errors", "intake"},
     "encoders": {"types", "errors"},
     "readers": {"types", "errors", "encoders"},
     "ingest": {"types", "errors", "readers"},
@@ -30,7 +31,7 @@ MAY = {
     "intake": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "crops"},
     "collection": {
         *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate"),
-        *("pages", "crops", "intake"),
+        *("pages", "crops", "intake", "filters"),
     },
     "evaluation": {"types", "errors", "output", "readers", "store", "retrieval", "collection"},
     "export": {"errors", "encoders"},

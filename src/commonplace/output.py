@@ -27,20 +27,17 @@ def whole(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
         with suppress(FileNotFoundError):
             mode = place.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-                raise ValueError("no file")
-        beside = place.with_name(f".{os.getpid()}.{place.name[-40:]}")
-        with beside.open("xb") as file:
+                raise ValueError("what stands there is no file")
+        part = place.with_name(f".{os.getpid()}.{place.name[-40:]}")
+        with part.open("xb") as file:
+            beside = part
             yield file
-        beside.replace(place)
-    except (OSError, ValueError) as problem:
-        if beside is not None and not isinstance(problem, FileExistsError):
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-        why = getattr(problem, "strerror", None) or ("no name that a file can have" if beside is None else problem)
-        why = "no file stands there" if str(problem) == "no file" else why
-        shown = os.fspath(path).encode("utf-8", "replace").decode()[-200:]
-        raise CommonplaceError(f"{what} cannot be written to {shown} ({why}): choose another place") from None
-    except BaseException:
+        part.replace(place)
+    except BaseException as problem:
         if beside is not None:
             beside.unlink(missing_ok=True)
-        raise
+        if not isinstance(problem, (OSError, ValueError)):
+            raise
+        shown = os.fspath(path).encode("utf-8", "replace").decode()[-200:]
+        why = getattr(problem, "strerror", None) or problem
+        raise CommonplaceError(f"{what} cannot be written to {shown} ({why}): choose another place") from None
