@@ -43,7 +43,7 @@ QUESTIONS = 250  # of a collection, drawn anew for each seed
 NEIGHBOURS = 10  # of local scaling, as in its paper (Conneau et al. 2018)
 SHARES: tuple[float | str, ...] = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0, "1:1:1", "70:20:10")
 FEWER: tuple[float | str, ...] = (0.0, 0.5, 1.0, "1:1:1")
-WORDS_ARMS = {"text->image": 0.0, "image->image": 0.0}
+WORDS_ARMS = {"text->image": 0.0, "image->image": 0.0, "image->scene": 0.0}
 PICTURE_ARMS = {"lexical": 0.0, "text->text": 0.0, "image->text": 0.0}
 RANKINGS = {
     "evidence (default)": Ranking(),

@@ -92,6 +92,8 @@ def prepare(cache: Path, most: int, encode: int) -> dict[str, int]:
             more = bundle.text.encode(texts[name][len(rows) : min(len(rows) + 20_000, wanted)])
             rows = np.concatenate([rows, more])
             np.save(path, rows)
+        if not path.exists():
+            np.save(path, rows)
     real, mixed = np.load(cache / "real.npy"), np.load(cache / "mixed.npy", mmap_mode="r")
     if not (cache / "rows.npy").exists() or len(np.load(cache / "rows.npy", mmap_mode="r")) != most:
         found = [real, np.asarray(mixed)]

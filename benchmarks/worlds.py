@@ -93,6 +93,10 @@ class World:
     questions: Sequence[Asked]
     gains: Sequence[Mapping[str, float]]
 
+    def asked(self, space: Space, questions: Sequence[tuple[str | None, Rows | None, View | None]]) -> World:
+        """Return the same store with other questions: (words, text, picture)."""
+        return replace(self, questions=[_asked(space, space.means("query"), *question) for question in questions])
+
 
 @contextmanager
 def world(

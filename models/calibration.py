@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import data
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.neutral import brevity
-from commonplace.retrieval import LEXICAL
+from commonplace.retrieval import LEXICAL, SCENE
 from commonplace.store import LocalStore
 from commonplace.training.calibrate import Pairing, curve, significances
 from commonplace.types import Document, Filter, Item, Reading, Span
@@ -35,6 +35,7 @@ CHOSEN: dict[str, Any] = {
     "joint": {"words": 0.5, "meaning": 1.0, "base": 0.25},
     "crowd": 0.5,
     "expected": 1.0,
+    "part": 0.1,
 }
 """How words and meaning of a text add up, and what a crowd of matches costs: by the development halves of Flickr8k in
 mixed collections, of XQuAD-en and of Cranfield (benchmarks/mixing.py --dev). What words add to meaning, learned by
@@ -95,7 +96,7 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
     seen = pictures(bundle, dev.paths[-held:])
     photos = seen["image"]
     look = "look" if bundle.image.looks else "image"  # what pictures are compared with pictures by
-    looks, cut = seen[look], pictures(bundle, dev.paths[-held:], cropped)[look]
+    looks, again = seen[look], pictures(bundle, dev.paths[-held:], cropped)
     told = [dev.captions[-5 * held :][i::5] for i in range(5)]
     captions = [bundle.text.encode(texts) for texts in told]
     asking = [bundle.without_brevity(rows)[0] for rows in captions]
@@ -106,7 +107,7 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
     read = bundle.text.encode(passages)
     answers = np.equal.outer([answered_by[i] for i in even], np.arange(len(passages)))
     some = [i for i, product in enumerate(shops.shop_class) if product % 2 == 0]
-    shop = pictures(bundle, [shops.shop[i] for i in some])[look]
+    shop = pictures(bundle, [shops.shop[i] for i in some])
     product = np.array([shops.shop_class[i] for i in some])
     same = np.equal.outer(product, product)
 
@@ -125,7 +126,8 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
         "text->text": [_stack(pairs_of_captions), (asked @ read.T - common(read), answers)],
         "text->image": [_stack([(rows @ photos.T - less("image", photos), own) for rows in asking])],
         "image->text": [_stack([(photos @ rows.T - less("text", rows), own) for rows in captions])],
-        "image->image": [_no_self(shop @ shop.T, same), (cut @ looks.T, own)],
+        "image->image": [_no_self(shop[look] @ shop[look].T, same), (again[look] @ looks.T, own)],
+        SCENE: [_no_self(shop["image"] @ shop["image"].T, same), (again["image"] @ photos.T, own)],
     }
     chance = {
         "text->text": spread(*raw["text->text"][1]),
@@ -133,6 +135,7 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
         "image->text": spread(*raw["image->text"][0]),
         # Photographs of anything; what shelves have in common a collection of shelves finds in itself.
         "image->image": spread(looks @ looks.T, own),
+        SCENE: spread(photos @ photos.T, own),
     }
     z = {arm: [(significances(s, chance[arm]), belongs) for s, belongs in sources] for arm, sources in raw.items()}
     curves = {arm: curve(sources) for arm, sources in z.items()}

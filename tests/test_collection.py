@@ -123,7 +123,8 @@ def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder
                     score = 1 / (1 + math.exp(-total)) if method == "evidence" else total
                     assert hit.score == pytest.approx(score, abs=1e-12)
                     assert 0 <= hit.confidence <= 1 and (method != "evidence" or hit.confidence == hit.score)
-                arms = {arm.arm for hit in hits for arm in hit.arms} - {"lexical", "crowd", "prior"}
+                arms = {arm.arm for hit in hits for arm in hit.arms}
+                arms -= {"lexical", "crowd", "prior", "together", "image->scene"}
                 asked = {"text", "image"} if question == "late" else {"both"}
                 found = {"text", "image"} if views == "separate" else {"item"}
                 assert arms == {f"{a}->{f}" for a in asked for f in found}

@@ -354,6 +354,7 @@ class Collection:
             self.space.ask(unwanted),
             self._question_means,
             self.space.commonness,
+            question.image if question.text is None else None,
         )
         verified.result()
         return asked

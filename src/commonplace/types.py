@@ -227,7 +227,8 @@ class ArmScore:
     """One line of a hit's ledger: the arm's raw score and rank, its weight, and what it adds to the score.
 
     A rank counts from 1; 0 where the item was scored but is not on the arm's list, and for lines of the search as a
-    whole: ``prior`` (the odds of any item before it was looked at), ``crowd`` (much else matches as well), ``favour``.
+    whole: ``prior`` (the odds of any item before it was looked at), ``crowd`` (much else matches as well), ``favour``,
+    ``copy`` (it is the picture that was asked with), ``together`` (of words and a picture, both must fit).
     """
 
     arm: str

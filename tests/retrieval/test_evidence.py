@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from commonplace.encoders import Bundle
 from commonplace.errors import ModelError
-from commonplace.retrieval import LEXICAL, Cosines, Curve, Evidence, significance
+from commonplace.retrieval import LEXICAL, SCENE, Cosines, Curve, Evidence, significance
 from commonplace.store import Ranked
 
 KNOWN = Cosines(0.4, 0.6, 0.15, 0.03, 0.1)
@@ -58,7 +58,7 @@ def test_nearness_is_half_between_chance_and_related_and_rises() -> None:
 
 def test_the_shipped_bundle_brings_curves_for_every_arm() -> None:
     evidence = Evidence.from_bundle(Bundle().spec)
-    assert set(evidence.curves) == {LEXICAL, "text->text", "text->image", "image->text", "image->image"}
+    assert set(evidence.curves) == {LEXICAL, "text->text", "text->image", "image->text", "image->image", SCENE}
     for curve in evidence.curves.values():
         assert (np.diff(curve.at) > 0).all() and (np.diff(curve.log_odds) > 0).all()
         assert min(curve.log_odds) < 0 < max(curve.log_odds)

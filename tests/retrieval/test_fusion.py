@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonplace.errors import QuestionError
-from commonplace.retrieval import LEXICAL, Cosines, Evidence, Fused, Ranking, Scored, compose, fuse
+from commonplace.retrieval import LEXICAL, SCENE, Cosines, Evidence, Fused, Ranking, Scored, compose, fuse
 from commonplace.retrieval.fusion import METHODS
 from commonplace.store import Ranked
 from commonplace.types import ArmScore
@@ -25,6 +26,7 @@ EVIDENCE = Evidence(
         "image->image": Cosines(0.5, 0.8, 0.1, 0.0, 0.16),
     }
 )
+EVIDENCE_OF_SCENES = replace(EVIDENCE, arms={**EVIDENCE.arms, SCENE: Cosines(0.5, 0.8, 0.1, 0.02, 0.16)})
 nan = math.nan
 
 
@@ -98,6 +100,42 @@ def test_what_is_not_wanted_pushes_down_only_what_is_like_it() -> None:
     assert score(fused, 1) == score(plain, 1)
 
 
+def test_words_and_a_picture_must_both_fit() -> None:
+    """The score is the product of the two probabilities, each with the prior of one part."""
+    words, looks = scored(0.3, 0.0, 0.2), scored(0.1, 0.9, 0.6)
+    both = fuse({"text->image": words, "image->image": looks}, Ranking(), EVIDENCE, 3)
+
+    def part(name: str, arm: Scored) -> list[float]:
+        alone = fuse({name: arm}, Ranking(), EVIDENCE, 3)
+        prior = next(line.contribution for line in alone.ledger(0) if line.arm == "prior")
+        odds = alone.order - prior + math.log(EVIDENCE.part)
+        return (1 / (1 + np.exp(-odds))).tolist()
+
+    expected = [a * b for a, b in zip(part("text->image", words), part("image->image", looks), strict=True)]
+    assert [score(both, i) for i in range(3)] == pytest.approx(expected, rel=1e-9)
+    assert np.argmax(both.order) == 2  # not the one that is the picture itself, and not what the words alone say
+
+
+def test_a_picture_fits_by_its_looks_or_by_what_it_shows() -> None:
+    words, looks = scored(0.2, 0.2), scored(0.1, 0.1)
+    plain = fuse({"text->image": words, "image->image": looks}, Ranking(), EVIDENCE_OF_SCENES, 2)
+    shown = {"text->image": words, "image->image": looks, SCENE: scored(0.8, 0.0)}
+    fused = fuse(shown, Ranking(), EVIDENCE_OF_SCENES, 2)
+    assert score(fused, 0) > score(plain, 0) and {line.arm: line.contribution for line in fused.ledger(0)}[SCENE] > 0
+    assert {line.arm: line.contribution for line in fused.ledger(1)}[SCENE] == 0  # the better of the two counts, once
+    favoured = fuse(shown, Ranking(favour={"image": 2.0}), EVIDENCE_OF_SCENES, 2)
+    assert {line.arm: line.contribution for line in favoured.ledger(0)}["favour"] == 4  # for each part
+
+
+def test_the_picture_itself_is_sure_to_be_the_one() -> None:
+    lists = {"image->image": scored(0.6, 0.7, 0.99)}
+    fused = fuse(lists, Ranking(), EVIDENCE, 100_000, np.array([True, False, False]))
+    assert score(fused, 0) > 0.99 and np.argmax(fused.order) == 0
+    assert math.fsum(line.contribution for line in fused.ledger(0)) == pytest.approx(fused.order[0])
+    plain = fuse(lists, Ranking(), EVIDENCE, 100_000)
+    assert score(fused, 1) == score(plain, 1) and "copy" not in {line.arm for line in fused.ledger(1)}
+
+
 def test_the_prior_is_the_size_of_the_collection() -> None:
     small, large = (fuse({"text->text": scored(0.6)}, Ranking(), EVIDENCE, n) for n in (10, 100_000))
     assert small.confidence[0] > large.confidence[0]
@@ -126,7 +164,9 @@ values = st.lists(st.one_of(st.just(nan), st.floats(-1, 1, width=32)), min_size=
 
 
 @given(
-    st.dictionaries(st.sampled_from([*ARMS, "image->image", "not text->text", "not lexical"]), values, min_size=1),
+    st.dictionaries(
+        st.sampled_from([*ARMS, "image->image", SCENE, "not text->text", "not lexical"]), values, min_size=1
+    ),
     st.dictionaries(st.sampled_from(ARMS), st.floats(0.01, 10), max_size=3),
     st.sampled_from(METHODS),
     st.floats(0, 1),
@@ -137,7 +177,7 @@ def test_every_score_is_recomputed_from_its_ledger(
     if all(arm.startswith("not ") for arm in lists):
         lists["text->text"] = [0.5] * 6
     ranking = Ranking(method=method, weights=weights, picture_weight=share)  # type: ignore[arg-type]
-    fused = fuse({arm: scored(*found) for arm, found in lists.items()}, ranking, EVIDENCE, 50)
+    fused = fuse({arm: scored(*found) for arm, found in lists.items()}, ranking, EVIDENCE_OF_SCENES, 50)
     for i in range(6):
         ledger = fused.ledger(i)
         total = math.fsum(line.contribution for line in ledger)

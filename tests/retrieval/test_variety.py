@@ -57,6 +57,18 @@ def test_a_picture_saved_again_is_shown_once(kb: cp.Collection) -> None:
     assert names([one.item, *one.copies]) == {"scene0.png", "same.png", "again.jpg"}
 
 
+@pytest.mark.parametrize("name", ["scene0.png", "again.jpg"])
+def test_a_picture_that_is_there_is_found_for_sure_and_says_why(kb: cp.Collection, name: str) -> None:
+    picture = Path(next(d.path for d in kb.documents() if d.path.endswith(name)))
+    first, second, *_ = kb.search(image=picture, k=10)
+    assert names([first.item, *first.copies]) == {"scene0.png", "same.png", "again.jpg"}
+    assert first.confidence > 0.99 > second.confidence
+    assert any(line.arm == "copy" and line.contribution > 0 for line in first.arms)
+    assert all(line.arm != "copy" for line in second.arms)
+    changed = kb.search("purple", image=picture, k=10)  # with words, the picture itself is not what is asked for
+    assert all(line.arm != "copy" for hit in changed for line in hit.arms)
+
+
 def test_the_same_words_are_shown_once_and_other_words_are_not(kb: cp.Collection) -> None:
     hits = [hit for hit in kb.search("gauge nine bar", k=10) if hit.item.modality == "text"]
     assert names([hit.item for hit in hits]) >= {"c.txt"} and len(hits) == 2

@@ -109,12 +109,15 @@ _LINES = {
     "text->text": "what its text says",
     "text->image": "what its picture shows",
     "image->image": "how like your picture it is",
+    "image->scene": "how much it shows what your picture shows",
     "image->text": "what its text says of your picture",
     "text->item": "its text and picture as one",
     "image->item": "its text and picture as one, by your picture",
     "both->text": "what its text says (words and picture as one)",
     "both->image": "what its picture shows (words and picture as one)",
     "both->item": "its text and picture as one (words and picture as one)",
+    "copy": "it is your picture",
+    "together": "both of what you ask for at once",
     "crowd": "how much else matches",
     "favour": "your preference for its kind",
     "prior": "the odds before looking",
@@ -129,7 +132,7 @@ def _print_ledger(hit: Hit, method: str) -> None:
     for line in hit.arms:
         name = _LINES.get(line.arm.removeprefix("not "), line.arm)
         name = f"not wanted: {name}" if line.arm.startswith("not ") else name
-        whole = line.rank == 0 and line.arm in ("crowd", "favour", "prior")
+        whole = line.rank == 0 and line.arm in ("copy", "crowd", "favour", "prior", "together")
         cells = f"{'':25}" if whole else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
         print(f"{'':18}{name:34}{cells}{line.contribution:+10.2f}")
     total = sum(line.contribution for line in hit.arms)

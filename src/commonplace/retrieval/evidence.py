@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from commonplace.errors import ModelError
 from commonplace.store import Ranked
 
-__all__ = ["LEXICAL", "Cosines", "Curve", "Evidence", "significance"]
+__all__ = ["LEXICAL", "SCENE", "Cosines", "Curve", "Evidence", "significance"]
 
 LEXICAL = "lexical"
 ARMS = ("text->text", "text->image", "image->text", "image->image")
+SCENE = "image->scene"
+"""Pictures by what they show, in the joint space, where ``image->image`` compares their looks."""
 SHRINK = 100
 """Rows of the bundle's own background that a collection's statistics are mixed with: a folder of ten pictures says
 little about what unrelated pictures look like."""
@@ -84,7 +86,8 @@ class Evidence:
     matches, each match is worth less, and where little does more, by this power of the view's mean likelihood ratio.
     ``expected``: how many items answer a question, as a rule. ``brief``: a question that reads shorter than the first
     number names a kind of thing rather than one (see :meth:`of`); one of the second number does so wholly, and then the
-    third is the share of all items that answer.
+    third is the share of all items that answer. ``part``: of a question of words and a picture, the share of all items
+    that fit one of the two; what answers fits both.
     """
 
     arms: Mapping[str, Cosines]
@@ -93,6 +96,7 @@ class Evidence:
     crowd: float = 0.5
     expected: float = 1.0
     brief: tuple[float, float, float] = (0.15, 0.45, 0.02)
+    part: float = 0.1
 
     @classmethod
     def from_bundle(cls, spec: Mapping[str, Any]) -> Evidence:
@@ -108,7 +112,9 @@ class Evidence:
             )
         learned = spec.get("evidence") or {}
         arms = {}
-        for arm, found in spec["background"].items():
+        known = spec["background"]
+        known = {SCENE: known["image->image"]} | known  # a model that was not measured for it: as for looks
+        for arm, found in known.items():
             unrelated, related = found["unrelated"], found["related"]
             chance = learned.get("chance", {}).get(arm, unrelated)
             arms[arm] = Cosines(
@@ -117,7 +123,8 @@ class Evidence:
         curves = {
             arm: Curve(tuple(curve["at"]), tuple(curve["log_odds"])) for arm, curve in learned.get("curves", {}).items()
         }
-        settings = {name: learned[name] for name in ("crowd", "expected") if name in learned}
+        curves = {SCENE: curves["image->image"]} | curves if "image->image" in curves else curves
+        settings = {name: learned[name] for name in ("crowd", "expected", "part") if name in learned}
         if "joint" in learned:
             settings["joint"] = tuple(learned["joint"][name] for name in ("words", "meaning", "base"))
         if "brief" in learned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -20,6 +20,9 @@ __all__ = ["METHODS", "Fused", "Ranking", "Scored", "fuse"]
 
 METHODS = ("evidence", "rrf", "relative", "distribution")
 Floats = NDArray[np.float64]
+_KINDS = {"scene": "image"}  # the kind of a view whose name does not say it
+SURE = 5.0
+"""Log-odds, at least, of the picture itself, asked with it alone."""
 FLOOR = 0.01
 """Evidence in a view, as a share of what chance would give, below which it is not called any rarer."""
 
@@ -120,7 +123,7 @@ class _Lines:
     """Lines of every candidate's ledger by arm: the weight and what it adds, (n,) each."""
 
     weights: Mapping[str, Floats]
-    adds: Mapping[str, Floats]
+    adds: dict[str, Floats]
 
 
 class Fused:
@@ -129,10 +132,20 @@ class Fused:
     ``order`` is what to sort by: the score without the rounding at either end of [0, 1].
     """
 
-    def __init__(self, arms: Mapping[str, Scored], ranking: Ranking, evidence: Evidence, items: int) -> None:
+    def __init__(
+        self,
+        arms: Mapping[str, Scored],
+        ranking: Ranking,
+        evidence: Evidence,
+        items: int,
+        copies: NDArray[np.bool_] | None,
+    ) -> None:
         self._arms = arms
         self._ranking = ranking
         odds = _add_up(arms, ranking, evidence, items)
+        if copies is not None:
+            short = SURE - sum(odds.adds.values(), np.zeros(1))
+            odds.adds["copy"] = np.where(copies, np.maximum(short, 0.0), 0.0)
         total = sum(odds.adds.values(), np.zeros(1))
         self.confidence = _sigmoid(total / ranking.temperature)
         self._lines = odds if ranking.method == "evidence" else _average(arms, ranking)
@@ -164,14 +177,21 @@ class Fused:
         return tuple(lines)
 
 
-def fuse(arms: Mapping[str, Scored], ranking: Ranking, evidence: Evidence, items: int) -> Fused:
-    """Return the candidates fused; ``items`` is how many items there were to find among.
+def fuse(
+    arms: Mapping[str, Scored],
+    ranking: Ranking,
+    evidence: Evidence,
+    items: int,
+    copies: NDArray[np.bool_] | None = None,
+) -> Fused:
+    """Return the candidates fused; ``items`` is how many items there were to find among, ``copies`` (n,) which of them
+    are the picture that is asked with.
 
     For each part of the question (words, picture) an item is as good as its best view: a picture is not punished for
     a caption that says something else, nor for having none. An arm that an item cannot have (a score of NaN) costs it
     nothing; one that it could have had and is not listed by counts as what it is.
     """
-    return Fused(arms, ranking, evidence, items)
+    return Fused(arms, ranking, evidence, items, copies)
 
 
 def _sigmoid(x: Floats) -> Floats:
@@ -198,13 +218,15 @@ def _add_up(arms: Mapping[str, Scored], ranking: Ranking, evidence: Evidence, it
     n = len(next(iter(arms.values())).scores)
     parts = _parts(arms)
     wanted = [part for part in parts if not part.startswith("not ")]
+    sums: dict[str, Floats] = {}  # by part
     weights = {arm: np.zeros(n) for arm in arms}
     adds = {arm: np.zeros(n) for arm in arms} | {"crowd": np.zeros(n), "favour": np.zeros(n)}
     for part, views in parts.items():
         no = part.startswith("not ")
         own = {view: _view(names, arms, ranking, evidence, items, crowd=not no) for view, names in views.items()}
         names = list(own)
-        totals = np.array([own[view].total + (0 if no else ranking.favour.get(view, 0.0)) for view in names])
+        gifts = {view: 0.0 if no else ranking.favour.get(_KINDS.get(view, view), 0.0) for view in names}
+        totals = np.array([own[view].total + gifts[view] for view in names])
         best = totals.argmax(axis=0)
         scale = 1.0
         if len(wanted) > 1 and not no:  # words and picture: their shares, so that each counts once where they are even
@@ -219,9 +241,22 @@ def _add_up(arms: Mapping[str, Scored], ranking: Ranking, evidence: Evidence, it
                 adds[arm] = np.where(won, scale * value, adds[arm])
             if not no:
                 adds["crowd"] = adds["crowd"] - np.where(won, scale * own[view].crowd, 0.0)
-                adds["favour"] = adds["favour"] + np.where(won, ranking.favour.get(view, 0.0), 0.0)
-    adds["prior"] = np.full(n, math.log(evidence.expected) - math.log(items + 1))
+                adds["favour"] = adds["favour"] + np.where(won, gifts[view], 0.0)
+                found = scale * np.where(won, own[view].total, 0.0) + gifts[view]
+                sums[part] = np.where(won, found, sums.get(part, np.zeros(n)))
+    if len(wanted) > 1:
+        each = [sums[part] + math.log(evidence.part) for part in wanted]
+        adds["prior"] = np.full(n, len(wanted) * math.log(evidence.part))
+        adds["together"] = _both(each) - sum(each)
+    else:
+        adds["prior"] = np.full(n, math.log(evidence.expected) - math.log(items + 1))
     return _Lines(weights, adds)
+
+
+def _both(log_odds: Sequence[Floats]) -> Floats:
+    """Return the log-odds (n,) of all of several independent things being so, from those of each."""
+    sure = -sum((np.logaddexp(0, -each) for each in log_odds), np.zeros(1))  # the logarithm of the probability
+    return np.asarray(sure - np.log(-np.expm1(np.minimum(sure, -1e-300))), np.float64)
 
 
 @dataclass(frozen=True, slots=True)

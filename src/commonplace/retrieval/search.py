@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.retrieval.evidence import LEXICAL, Evidence
+from commonplace.retrieval.evidence import LEXICAL, SCENE, Evidence
 from commonplace.retrieval.fusion import Fused, Ranking, Scored, fuse
-from commonplace.retrieval.variety import choose
+from commonplace.retrieval.variety import WORTH_A_LOOK, choose, copies_of
 from commonplace.space import QuestionVectors
 from commonplace.store import Entry, Ranked, Store
 from commonplace.types import ArmScore, Filter
@@ -22,6 +22,8 @@ from commonplace.types import ArmScore, Filter
 __all__ = ["Asked", "Found", "candidates", "compose", "search"]
 
 Vector = NDArray[np.float32]
+COPIES = 20
+"""How many of the likest pictures are compared with the question's own, point by point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Asked:
 
     ``means`` are the average question's vectors, by ``text`` and ``image``: taken off before words and a picture
     become one vector, and before a vector fused from two views is asked. ``commonness`` returns what is taken off the
-    cosines of texts (n, dim) with words, or None.
+    cosines of texts (n, dim) with words, or None. ``picture`` (height, width, 3) are the pixels of a question that is a
+    picture alone.
     """
 
     words: str | None
@@ -39,6 +42,7 @@ class Asked:
     not_vectors: QuestionVectors = field(default_factory=QuestionVectors)
     means: Mapping[str, Vector] = field(default_factory=dict)
     commonness: Callable[[Vector], Vector | None] = lambda _: None
+    picture: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +129,22 @@ def search(store: Store, asked: Asked, evidence: Evidence, *, k: int, where: Fil
     if not len(keys):
         return []
     size = store.size(where)
-    fused = fuse(arms, ranking, evidence.of(asked.vectors.brevity, size), size)
+    fused = fuse(arms, ranking, evidence.of(asked.vectors.brevity, size), size, _copies(store, asked, keys, arms))
     order = sorted(range(len(keys)), key=lambda i: (-fused.order[i], ids[i]))
     chosen = choose(store, keys[order], fused.order[order], k=k, ranking=ranking)
     return [_found(fused, order[at], int(keys[order[at]]), entry, copies) for at, entry, copies in chosen]
+
+
+def _copies(
+    store: Store, asked: Asked, keys: NDArray[np.int64], arms: Mapping[str, Scored]
+) -> NDArray[np.bool_] | None:
+    """Return which candidates (n,) are the picture that is asked with; None where words ask, too."""
+    alike = arms.get("image->image")
+    if asked.picture is None or alike is None:
+        return None
+    near = np.flatnonzero(np.nan_to_num(alike.scores, nan=-1.0) >= WORTH_A_LOOK)
+    near = near[np.argsort(-alike.scores[near], kind="stable")][:COPIES]
+    return np.isin(keys, copies_of(store, asked.picture, keys[near].tolist()))
 
 
 def _found(fused: Fused, i: int, key: int, entry: Entry, copies: tuple[Entry, ...]) -> Found:
@@ -175,6 +191,13 @@ def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: in
                 )
                 own = name == partition == "text"
                 arms[f"{no}{name}->{partition}"] = _uncommon(store, arm, asked.commonness) if own else arm
+            if name == "image" and vectors.look is not None and len(parts) > 1:
+                # A picture that words change is meant for what it shows as well as for its looks.
+                arms[no + SCENE] = _Arm(
+                    partial(store.search, "image", vector, depth, where),
+                    partial(store.score, "image", vector),
+                    "image",
+                )
     return arms
 
 

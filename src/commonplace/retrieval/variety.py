@@ -12,7 +12,7 @@ from commonplace.retrieval.fusion import Ranking
 from commonplace.store import Entry, Store
 from commonplace.types import Item
 
-__all__ = ["COPY", "choose", "overlap"]
+__all__ = ["COPY", "choose", "copies_of", "overlap"]
 
 SIDE = 16
 COPY = 2.0
@@ -87,7 +87,7 @@ class _Likeness:
     def look_the_same(self, one: Item, other: Item) -> bool:
         """Return whether two pictures are one, saved twice."""
         a, b = self._shrunk(one.picture), self._shrunk(other.picture)
-        return a is not None and b is not None and float(np.abs(a - b).mean()) <= COPY
+        return a is not None and b is not None and _same(a, b)
 
     def _shrunk(self, picture: str | None) -> NDArray[np.int16] | None:
         if picture is None:
@@ -98,6 +98,23 @@ class _Likeness:
 
     def any(self, one: int, other: int) -> float:
         return max(self.of(partition, one)[other] for partition in ("text", "image"))
+
+
+def copies_of(store: Store, pixels: NDArray[np.uint8], keys: Sequence[int]) -> list[int]:
+    """Return which of the items ``keys`` show the picture ``pixels`` (height, width, 3), saved once more."""
+    from PIL import Image
+
+    asked = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
+    found = []
+    for key, entry in store.entries(list(keys)).items():
+        own = _shrink(store.thumbnail(entry.item.picture)) if entry.item.picture is not None else None
+        if own is not None and _same(asked, own):
+            found.append(key)
+    return found
+
+
+def _same(one: NDArray[np.int16], other: NDArray[np.int16]) -> bool:
+    return float(np.abs(one - other).mean()) <= COPY
 
 
 def _shrink(jpeg: bytes | None) -> NDArray[np.int16] | None:
