@@ -208,6 +208,8 @@ def _status(options: argparse.Namespace) -> int:
         print(
             f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {size(one['bytes'])}"
             + (f", rows of {one['compression']['type']}" if "compression" in one else "")
+            + (f", stored as {one['stored']['type']}" if "stored" in one else "")
+            + (" in part: run `commonplace compress --drop-raw` again" if "unfinished" in one.get("stored", {}) else "")
             + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
             + (f"; {one['problem']}" if "problem" in one else "")
         )

@@ -23,7 +23,14 @@ def verbs(verb: Any) -> None:
     back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
     compress = verb("compress", _compress, "search smaller rows, where that loses nothing", "commonplace compress")
     compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to be kept, .5 to 1 (default: .99)")
-    compress.add_argument("--off", action="store_true", help="search rows as they are again")
+    way = compress.add_mutually_exclusive_group()
+    way.add_argument("--off", action="store_true", help="search rows as they are again")
+    way.add_argument(
+        "--drop-raw",
+        action="store_true",
+        help="keep the vectors in the database as float16 alone, half the bytes, if that keeps the recall; only a "
+        "backup, or adding the files to a new collection, brings the raw ones back",
+    )
     compress.add_argument("--json", action="store_true", help="print one JSON object")
     verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
     change = verb(
@@ -68,7 +75,8 @@ def _restore(options: argparse.Namespace) -> int:
 
 def _compress(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        made = kb.compress(None if options.off else options.recall)
+        before = kb.status()["bytes"] if options.drop_raw else 0
+        made = kb.compress(None if options.off else options.recall, drop_raw=options.drop_raw)
         if options.json:
             print_json({"compression": made})
             return 0
@@ -77,7 +85,9 @@ def _compress(options: argparse.Namespace) -> int:
                 f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items())
             )
             print(f"{name:10}  {one['type']}, recall {recall}, measured on {one['rows']} rows")
-        if options.off:
+        if options.drop_raw and made:
+            print(f"raw vectors were dropped: {size(before)} before, {size(kb.status()['bytes'])} now")
+        elif options.off:
             print("rows are searched as they are")
         elif not made:
             print("nothing to gain: no part of the collection has 50,000 vectors and questions to measure with")

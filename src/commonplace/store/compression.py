@@ -1,72 +1,97 @@
-"""Smaller rows to search: which kind keeps the recall that is asked for, by measurement on the collection itself."""
+"""Smaller rows: which kind keeps the recall that is asked for, by measurement on the collection itself."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.snapshot import KINDS, Block, rounded
 
-__all__ = ["Compression", "chosen", "compression_of"]
+__all__ = ["DROPPING", "SEARCHED", "STORED", "Compression", "chosen", "compression_of", "keep", "measured"]
 
-SETTING = "setting:compression"  # a part of the ranking state: the caches follow it
+SEARCHED = "setting:compression"  # a part of the ranking state: the caches follow it
+STORED = "setting:vectors"  # where the raw vectors were dropped
+DROPPING = "setting:dropping"  # while they are being dropped
 QUESTIONS = 256  # of each direction
 
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How a partition's rows are kept for searching: their ``kind``, the recall@10 of the exact best ten that each
-    kind of question reached with it, and how many rows it was measured on."""
+    """How a partition's rows are kept, to be searched or in the database: their ``kind``, the recall@10 of the exact
+    best ten that each kind of question reached with it, and how many rows it was measured on."""
 
     kind: str
     recall: dict[str, float]
     rows: int
 
 
-def compression_of(database: sqlite3.Connection) -> dict[str, Compression]:
+def compression_of(database: sqlite3.Connection, name: str = SEARCHED) -> dict[str, Compression]:
     """Return what was chosen, by partition; empty where rows are kept as they are."""
-    row = database.execute("SELECT value FROM meta WHERE name = ?", (SETTING,)).fetchone()
-    return {} if row is None else {name: Compression(**values) for name, values in json.loads(row[0]).items()}
+    row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    try:
+        return {} if row is None else {name: Compression(**values) for name, values in json.loads(row[0]).items()}
+    except (AttributeError, TypeError, ValueError):
+        raise sqlite3.DatabaseError("its notes are malformed") from None
 
 
-def keep(database: sqlite3.Connection, found: Mapping[str, Compression]) -> None:
+def keep(database: sqlite3.Connection, found: Mapping[str, Compression], name: str = SEARCHED) -> None:
     """Keep what was chosen; nothing to undo it."""
-    database.execute("DELETE FROM meta WHERE name = ?", (SETTING,))
+    database.execute("DELETE FROM meta WHERE name = ?", (name,))
     if found:
         values = json.dumps({name: asdict(one) for name, one in found.items()})
-        database.execute("INSERT INTO meta VALUES (?, ?)", (SETTING, values))
+        database.execute("INSERT INTO meta VALUES (?, ?)", (name, values))
 
 
-def chosen(blocks: Iterator[Block], questions: Mapping[bool, NDArray[np.float32]], target: float) -> Compression | None:
-    """Return the smallest kind of row that reaches recall@10 of ``target`` for every kind of question (n, dim).
+def measured(
+    exact: Iterator[Block],
+    questions: Mapping[bool, NDArray[np.float32]],
+    kinds: Iterable[str] = KINDS,
+    stored: Iterator[Block] | None = None,
+) -> dict[str, Compression]:
+    """Return the recall@10 of each of these kinds of row, for every kind of question (n, dim), against ``exact``.
 
-    ``questions`` by whether they are asked with the offset. None where there are none: what cannot be measured is not
-    compressed.
+    ``questions`` by whether they are asked with the offset. ``stored`` are the same rows, made of vectors that were
+    stored smaller. Empty where there are no questions: what cannot be measured is not compressed.
     """
     asked = {offset: vectors[:: max(1, len(vectors) // QUESTIONS)][:QUESTIONS] for offset, vectors in questions.items()}
-    best = {(kind, offset): _Best(len(vectors)) for kind in KINDS for offset, vectors in asked.items() if len(vectors)}
-    if not best:
-        return None
+    asked = {offset: vectors for offset, vectors in asked.items() if len(vectors)}
+    if not asked:
+        return {}
+    truth = {offset: _Best(len(vectors)) for offset, vectors in asked.items()}
+    best = {kind: {offset: _Best(len(vectors)) for offset, vectors in asked.items()} for kind in kinds}
     count = 0
-    for _, rows, offsets in blocks:
-        for kind in KINDS:
+    for block, other in zip(exact, repeat(None) if stored is None else stored, strict=False):
+        for offset, vectors in asked.items():
+            truth[offset].add(_scores(vectors, block[1], block[2] if offset else None), count)
+        _, rows, offsets = other or block
+        for kind, own in best.items():
             small = rounded(rows, kind)
             for offset, vectors in asked.items():
-                scores = vectors @ small.T
-                if offset and offsets is not None:
-                    scores -= offsets
-                best[kind, offset].add(scores, count)
+                own[offset].add(_scores(vectors, small, offsets if offset else None), count)
         count += len(rows)
-    for kind in KINDS:  # the smallest first
-        recall = {"other" if offset else "same": best[kind, offset].shared(best["float32", offset]) for offset in asked}
-        if min(recall.values()) >= target:
-            return Compression(kind, recall, count)
-    raise AssertionError("rows as they are have a recall of 1")
+    names = {offset: "other" if offset else "same" for offset in asked}
+    return {
+        kind: Compression(kind, {names[offset]: own[offset].shared(truth[offset]) for offset in asked}, count)
+        for kind, own in best.items()
+    }
+
+
+def chosen(found: Mapping[str, Compression], target: float) -> Compression | None:
+    """Return the first, the smallest, of what was measured that reaches recall@10 of ``target``; None for none."""
+    return next((one for one in found.values() if min(one.recall.values()) >= target), None)
+
+
+def _scores(
+    questions: NDArray[np.float32], rows: NDArray[np.float32], offsets: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    scores = questions @ rows.T
+    return scores if offsets is None else scores - offsets
 
 
 class _Best:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
-from commonplace.store.compression import Compression, compression_of, keep
+from commonplace.store.compression import DROPPING, STORED, Compression, chosen, compression_of, keep
 from commonplace.store.database import MARK, Database, abandoned, mark, marked, one_machine
 from commonplace.store.fused import KINDS, fuse, question_of
 from commonplace.store.index import Index, Selection
-from commonplace.store.partition import FOLDER, Partition, Settings, blocks, check_space, now, stray, vectors_of
+from commonplace.store.partition import FOLDER, Partition, Settings, blocks, check_space, now, stray
 from commonplace.store.rows import (
     DOCUMENT,
     condition_of,
@@ -47,10 +47,11 @@ from commonplace.store.schema import (
 from commonplace.store.segment import index_words, question_words
 from commonplace.store.snapshot import sums
 from commonplace.store.upkeep import Doctor, backup, restored
+from commonplace.store.vectors import clear_beside, drop_raw, put_vectors, vectors_of
 from commonplace.store.words import search_words
 from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, text_view
 
-__all__ = ["LocalStore", "clear_beside", "model_of", "put_vectors"]
+__all__ = ["LocalStore", "model_of"]
 
 log = logging.getLogger("commonplace")
 
@@ -338,6 +339,9 @@ class LocalStore:
             if _meta(database, "beside:served"):
                 clear_beside(database)
             database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+        self._shrink()
+
+    def _shrink(self) -> None:
         self._database.all("VACUUM")
         self._settle(always=True)
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -348,16 +352,46 @@ class LocalStore:
 
         A part of the ranking state: every process follows. The vectors in the database stay as they are.
         """
-        names = self._names()
-        found = {} if recall is None else {name: self._partition(name).compress(recall) for name in names}
-        made = {name: one for name, one in found.items() if one is not None}
+        found = {} if recall is None else {name: self._partition(name).measure() for name in self._names()}
+        made = {name: one for name, kinds in found.items() if (one := chosen(kinds, recall or 0)) is not None}
         with self._write() as database:
             before = compression_of(database)
             keep(database, made)
-        for name in names:
+        for name in self._names():
             kinds = {one[name].kind if name in one else "float32" for one in (before, made)}
             self._partition(name).settle(always=len(kinds) > 1)
         return made
+
+    def drop_raw(self, recall: float) -> dict[str, Compression]:
+        """Keep the vectors in the database as float16 alone, these and those that are added from now on, and search
+        the smallest rows made of them, as :meth:`compress` does; return by partition what that keeps of the recall.
+
+        Measured against the raw vectors before they go: CollectionError, and nothing has changed, where one partition
+        falls under ``recall``. Done in bounded transactions: interrupted, vectors of both kinds are there, all are
+        searched, and the next call goes on. It cannot be undone.
+        """
+        names = self._names()
+        with self._database.snapshot() as database:
+            held = compression_of(database, STORED)
+        found = {name: self._partition(name).measure(halved=name not in held) for name in names}
+        new = {name: replace(found[name]["float32"], kind="float16") for name in names if name not in held}
+        for name, one in new.items():
+            if min(one.recall.values()) < recall:
+                raise CollectionError(
+                    f"the raw vectors stay: as float16 those of {name} would keep a recall of "
+                    f"{min(one.recall.values()):.4f}, and {recall:g} is asked for: ask for less with --recall"
+                )
+        with self._write() as database:  # from here on what is added is float16 too
+            keep(database, held | new, STORED)
+            database.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (DROPPING,))
+        drop_raw(self._write, names, self._dim)
+        best = {name: chosen(kinds, recall) for name, kinds in found.items() if len(kinds) > 1}
+        with self._write() as database:  # nothing that was made of the raw vectors may be used
+            database.execute("DELETE FROM meta WHERE name = ?", (DROPPING,))
+            database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
+            keep(database, {name: one for name, one in best.items() if one is not None})
+        self._shrink()
+        return held | new
 
     def check(self, *, repair: bool = False) -> list[Fault]:
         """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
@@ -757,32 +791,6 @@ def model_of(folder: Path) -> str:
         return from_sql(rows[0][0]) if rows else ""
     finally:
         database.close()
-
-
-def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[str, int], beside: str = "") -> None:
-    """Put the vectors and views of the items with these ``keys`` into the tables whose names begin with ``beside``."""
-    values = np.ascontiguousarray(rows.vectors, dtype="<f4")
-    database.executemany(
-        f"INSERT OR IGNORE INTO {beside}vectors VALUES (?, ?, ?, ?)",
-        zip(
-            [rows.partition] * len(rows.views),
-            rows.views,
-            (vector.data for vector in values),
-            sums(values).tolist(),
-            strict=True,
-        ),
-    )
-    views = [(keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)]
-    database.executemany(
-        f"INSERT OR IGNORE INTO {beside}views VALUES (?, ?, ?, ?)", ((*view, checksum(*view)) for view in views)
-    )
-
-
-def clear_beside(database: sqlite3.Connection) -> None:
-    """Let go of the vectors of the other space."""
-    database.execute("DELETE FROM beside_views")
-    database.execute("DELETE FROM beside_vectors")
-    database.execute("DELETE FROM meta WHERE name LIKE 'beside:%'")
 
 
 def _checksum_of_vector(blob: bytes) -> int:

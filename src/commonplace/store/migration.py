@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
-from commonplace.store.local import LocalStore, clear_beside, put_vectors
+from commonplace.store.local import LocalStore
 from commonplace.store.partition import holder, lock
 from commonplace.store.rows import from_sql, to_sql
+from commonplace.store.vectors import clear_beside, put_vectors
 from commonplace.types import Item, ViewVectors
 
 __all__ = ["Batch", "Beside", "Migration", "give_up", "other"]

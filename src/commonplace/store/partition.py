@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ModelMismatch
 from commonplace.store.base import Prepare, Questions, Ranked
-from commonplace.store.compression import Compression, chosen, compression_of
+from commonplace.store.compression import DROPPING, STORED, Compression, compression_of, measured
 from commonplace.store.database import Database
 from commonplace.store.index import CODES_FROM, Index, Measure, Selection
-from commonplace.store.snapshot import BLOCK, Block, Damaged, Info, Snapshot, identity, rounded, sums, write
+from commonplace.store.snapshot import BLOCK, KINDS, Block, Damaged, Info, Snapshot, identity, rounded, write
+from commonplace.store.vectors import vectors_of
 
 __all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock", "now"]
 
@@ -258,7 +259,7 @@ class Partition:
                     offsets=source.offsets,
                     kind=kind,
                 )
-                centre = source.centre(rows) if rows >= CODES_FROM else None
+                centre = source.centre() if rows >= CODES_FROM else None
                 measure = Measure(self._ask, settings.target, lambda: self._stopping)
                 done = write(self.path, info, source.blocks(), centre, measure, lambda: self._stopping)
         if done:
@@ -291,14 +292,24 @@ class Partition:
                 if mine and identity(self.path) == self._refused:
                     self.path.unlink(missing_ok=True)
 
-    def compress(self, target: float) -> Compression | None:
-        """Return the smallest kind of row that keeps this recall; None where it would not pay or cannot be measured."""
+    def measure(self, *, halved: bool = False) -> dict[str, Compression]:
+        """Return the recall of each kind of row, the smallest first; empty where it cannot be measured, and of rows as
+        they are alone where others would not pay.
+
+        ``halved``: of rows made of vectors that are stored as float16, against those of the vectors as they are. Where
+        the model brings no questions, those are an even sample of the rows themselves.
+        """
         asked = {offset: self._ask(offset) for offset in (False, True)}
         questions = {offset: vectors for offset, vectors in asked.items() if vectors is not None and len(vectors)}
-        with self._settings.database.snapshot() as database:
-            if _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name) < CODES_FROM:
-                return None
-            return chosen(blocks(database, self.name, 0, self._settings), questions, target)
+        settings = self._settings
+        half = replace(settings, prepare=lambda name, raw: settings.prepare(name, rounded(raw, "float16")))
+        with settings.database.snapshot() as database:
+            few = _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name) < CODES_FROM
+            if halved and not questions:
+                questions = {False: _sample(database, self.name, settings)}
+            exact = blocks(database, self.name, 0, settings)
+            stored = blocks(database, self.name, 0, half) if halved else None
+            return measured(exact, questions, ["float32"] if few else KINDS, stored) if halved or not few else {}
 
     def followed(self) -> int | None:
         """Return the line of the removal log up to which the snapshot on disk has followed it, None without one."""
@@ -330,6 +341,8 @@ class Partition:
         }
         with self._settings.database.snapshot() as database:
             made = compression_of(database).get(self.name)
+            held = compression_of(database, STORED).get(self.name)
+            begun = _meta(database, DROPPING) is not None
         if made is not None:
             found["compression"] = {
                 "type": made.kind,
@@ -337,6 +350,9 @@ class Partition:
                 "measured_rows": made.rows,
                 "rows_since": len(index) - made.rows,
             }
+        if held is not None:
+            found["stored"] = {"type": held.kind, "recall": held.recall, "measured_rows": held.rows}
+            found["stored"] |= {"unfinished": True} if begun else {}
         if self._more:
             found["not_in_memory"] = "more rows are streamed from the database: run `commonplace compact`"
         if self.problem:
@@ -417,15 +433,18 @@ class _Source:
     def blocks(self) -> Iterator[Block]:
         return blocks(self._database, self._name, 0, self._settings, kind=self._kind)
 
-    def centre(self, rows: int) -> NDArray[np.float32]:
+    def centre(self) -> NDArray[np.float32]:
         """Return the mean (dim,) of rows from eight places of the partition."""
-        last = _one(self._database, "SELECT coalesce(max(key), 0) FROM items")
-        found = []
-        for part in range(8):
-            start = last * part // 8
-            found.append(next(blocks(self._database, self._name, start, self._settings, size=2048), None))
-        sample = np.concatenate([block[1] for block in found if block is not None])
-        return np.asarray(np.nanmean(sample, axis=0, dtype=np.float64), dtype=np.float32)
+        sample = _sample(self._database, self._name, self._settings)
+        return np.asarray(np.mean(sample, axis=0, dtype=np.float64), dtype=np.float32)
+
+
+def _sample(database: sqlite3.Connection, name: str, settings: Settings) -> NDArray[np.float32]:
+    """Return rows (n, dim) from eight places of a partition, without damaged ones."""
+    last = _one(database, "SELECT coalesce(max(key), 0) FROM items")
+    found = [next(blocks(database, name, last * part // 8, settings, size=2048), None) for part in range(8)]
+    sample: NDArray[np.float32] = np.concatenate([block[1] for block in found if block is not None])
+    return sample[np.isfinite(sample).all(axis=1)]
 
 
 def blocks(
@@ -470,19 +489,6 @@ def _block(piece: list[tuple[int, bytes | None, int | None]], name: str, setting
     if len(bad):
         rows[bad] = np.nan
     return keys, rows, None if offsets is None else np.asarray(offsets, dtype=np.float32)
-
-
-def vectors_of(
-    blobs: list[bytes | None], checksums: list[int | None], dim: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return vectors (n, dim) as they were stored, and which of them are damaged (those are zeros)."""
-    width = 4 * dim
-    whole = [blob if isinstance(blob, bytes) and len(blob) == width else bytes(width) for blob in blobs]
-    raw = np.frombuffer(b"".join(whole), dtype="<f4").reshape(-1, dim).astype(np.float32)
-    stored = np.fromiter((-1 if value is None else value for value in checksums), np.int64, len(checksums))
-    bad = np.flatnonzero(sums(raw) != stored)
-    raw[bad] = 0
-    return raw, bad
 
 
 def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:

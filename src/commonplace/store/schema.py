@@ -26,7 +26,7 @@ __all__ = [
     "unlike",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -104,6 +104,7 @@ UPDATE documents SET metadata = metadata_of(stamp), checksum = CASE checksum  --
     ELSE checksum END;
 """
     + FACTS.lstrip(),
+    4: "",  # vectors may be float16: an older program would take them for damaged
 }
 """What makes a collection of each older schema one of the next; :func:`fill` then fills the facts."""
 

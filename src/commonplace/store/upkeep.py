@@ -15,11 +15,13 @@ import numpy as np
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Fault
+from commonplace.store.compression import STORED, compression_of
 from commonplace.store.database import Database
-from commonplace.store.partition import FOLDER, Settings, vectors_of
+from commonplace.store.partition import FOLDER, Settings
 from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, seal, sealed, unlike
 from commonplace.store.segment import index_words
 from commonplace.store.snapshot import Damaged, Snapshot
+from commonplace.store.vectors import blobs_of, damaged, vectors_of
 from commonplace.types import text_view
 
 __all__ = ["Doctor", "backup", "restored"]
@@ -159,9 +161,8 @@ class Doctor:
         bad: list[tuple[str, str, int]] = []
         cursor = database.execute("SELECT partition, view, checksum, vector FROM vectors")
         while rows := cursor.fetchmany(BATCH):
-            values, damaged = vectors_of([row[3] for row in rows], [row[2] for row in rows], self._settings.dim)
-            finite = np.isfinite(values).all(axis=1)
-            wrong = np.union1d(damaged, np.flatnonzero(~finite))
+            values, wrong = vectors_of([row[3] for row in rows], [row[2] for row in rows], self._settings.dim)
+            wrong = np.union1d(wrong, np.flatnonzero(~np.isfinite(values).all(axis=1)))
             bad += [(rows[n][0], rows[n][1], rows[n][2]) for n in wrong.tolist()]
         mended = self._mend_vectors(database, bad) if bad and self._repair else set()
         self._found("vectors that were damaged", len(mended), "taken from the snapshot", repaired=True)
@@ -182,6 +183,7 @@ class Doctor:
     def _mend_vectors(self, database: sqlite3.Connection, bad: list[tuple[str, str, int]]) -> set[tuple[str, str]]:
         """Take vectors from snapshots whose rows are raw; their checksums say whether they are. Return which."""
         mended: set[tuple[str, str]] = set()
+        held = compression_of(database, STORED)
         for path in (self._settings.folder / FOLDER).glob("*.snapshot"):
             try:
                 base = Snapshot(path)
@@ -194,13 +196,15 @@ class Doctor:
                 for (item,) in database.execute(question, (partition, view)).fetchall():
                     at = np.flatnonzero(base.keys == item)
                     for row in base.take(at):
-                        _, wrong = vectors_of([row.astype("<f4").tobytes()], [expected], self._settings.dim)
-                        if not len(wrong):
-                            database.execute(
-                                "UPDATE vectors SET vector = ? WHERE partition = ? AND view = ?",
-                                (row.astype("<f4").tobytes(), partition, view),
-                            )
-                            mended.add((partition, view))
+                        for kind in ("float16", "float32") if partition in held else ("float32",):
+                            (blob,), (found,) = blobs_of(row[None], kind)
+                            if found == expected:
+                                database.execute(
+                                    "UPDATE vectors SET vector = ? WHERE partition = ? AND view = ?",
+                                    (blob, partition, view),
+                                )
+                                mended.add((partition, view))
+                                break
         return mended
 
     def _views(self, database: sqlite3.Connection) -> None:
@@ -247,9 +251,7 @@ class Doctor:
         bad: list[tuple[str, str]] = []
         cursor = database.execute("SELECT partition, view, checksum, vector FROM beside_vectors")
         while rows := cursor.fetchmany(BATCH):
-            values, damaged = vectors_of([row[3] for row in rows], [row[2] for row in rows], _width(rows[0][3]))
-            wrong = np.union1d(damaged, np.flatnonzero(~np.isfinite(values).all(axis=1)))
-            bad += [rows[n][:2] for n in wrong.tolist()]
+            bad += [rows[n][:2] for n in damaged([row[3] for row in rows], [row[2] for row in rows])]
         question = (
             "SELECT v.partition, v.view FROM beside_views v WHERE NOT EXISTS "
             "(SELECT 1 FROM beside_vectors w WHERE w.partition = v.partition AND w.view = v.view)"
@@ -366,11 +368,6 @@ class Doctor:
                 path.unlink(missing_ok=True)
             remedy = "made anew" if self._repair else "run `commonplace doctor --repair`: it is made anew"
             self._found(f"the snapshot {path}: {fault}", count if fault else 0, remedy, repaired=True)
-
-
-def _width(vector: object) -> int:
-    """Return the dimensions of a stored vector, at least one."""
-    return max(1, len(vector) // 4) if isinstance(vector, bytes) else 1
 
 
 def _fill(database: sqlite3.Connection, table: str) -> None:
