@@ -40,3 +40,26 @@ def test_a_collection_is_looked_after(tmp_path: Path) -> None:
     assert "exact" in run("status", cwd=tmp_path).stdout
     assert run("--collection", "new", "restore", "kb.bak", cwd=tmp_path).stdout == "restored 1 document\n"
     assert "no backup" in run("restore", "absent", "--replace", cwd=tmp_path, ok=False).stderr
+
+
+def test_a_title_that_is_no_text_stops_no_command(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.md").write_text(f"# Pump {name}\n\nThe {name} pump needs the blue seal.")
+    run("add", "a.md", "b.md", cwd=tmp_path)
+    database = sqlite3.connect(tmp_path / ".commonplace" / "collection.db")
+    with database:
+        database.execute("UPDATE documents SET title = x'ff41', error = 12.5, items = x'00' WHERE path LIKE '%a.md'")
+    database.close()
+    assert "b.md" in run("list", cwd=tmp_path).stdout
+    assert {one["title"] for one in json.loads(run("list", "--json", cwd=tmp_path).stdout)["documents"]} == {
+        "\ufffdA",
+        "Pump b",
+    }
+    assert "\ufffdA" in run("show", "a.md", cwd=tmp_path).stdout and run("show", "b.md", cwd=tmp_path)
+    found = run("search", "blue seal", cwd=tmp_path).stdout
+    assert "b.md" in found and "a.md" not in found
+    run("status", cwd=tmp_path)
+    assert "documents whose row is not what was stored" in run("doctor", cwd=tmp_path, ok=False).stdout
+    run("remove", "a.md", cwd=tmp_path)
+    run("add", "a.md", cwd=tmp_path)
+    assert run("doctor", cwd=tmp_path).stdout == "nothing is wrong\n"

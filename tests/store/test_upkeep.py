@@ -40,6 +40,7 @@ def sql(folder: Path, *statements: str) -> None:
 def content(file: Path) -> list[object]:
     """Return every row of every table."""
     connection = sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)
+    connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
     found = [(name, connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall()) for name in names
              if name != "lexicon"]  # fmt: skip
@@ -393,3 +394,86 @@ def killed(folder: Path, rounds: int, seed: int) -> None:
 
 def test_kill_at_any_moment_loses_nothing_that_was_said(tmp_path: Path) -> None:
     killed(tmp_path, int(os.environ.get("COMMONPLACE_KILLS", "4")), seed=0)
+
+
+TEXTS = {
+    "documents": "uri path media_type content_hash title status error stamp items metadata".split(),  # noqa: SIM905
+    "items": ["id", "modality", "span", "text", "title", "picture"],
+    "views": ["view", "partition"],
+    "pictures": ["hash"],
+    "facts": ["key", "value"],
+}
+
+
+@pytest.mark.parametrize("table", TEXTS)
+@pytest.mark.parametrize("value", ["x'ff00fe'", "CAST(x'41ff' AS TEXT)", "12.5"])
+def test_what_is_no_text_is_named_and_stops_nothing_else(tmp_path: Path, table: str, value: str) -> None:
+    for column in TEXTS[table]:
+        folder = tmp_path / column
+        made(folder, 30)
+        row = (
+            "(item, partition, view) = (15, 'text', (SELECT view FROM views WHERE item = 15))"
+            if table == "views"
+            else f"(document, key, value) = (SELECT document, key, value FROM {table} LIMIT 1)"
+            if table == "facts"
+            else "rowid = 2"
+        )
+        if table == "facts":
+            sql(folder, "INSERT INTO facts VALUES (1, 'a', 'b')")
+        before = content(folder / "collection.db")
+        sql(folder, "PRAGMA foreign_keys = OFF", f"UPDATE {table} SET {column} = {value} WHERE {row}")
+        if content(folder / "collection.db") == before:
+            continue  # a number in a column of texts becomes one
+        store = open_store(folder)
+        shown = store.documents()
+        assert len(shown) == 3
+        for one in shown:
+            text = (one.id, one.uri, one.path, one.media_type, one.content_hash, one.title or "", one.status,
+                    one.error or "", one.stamp)  # fmt: skip
+            assert all(isinstance(part, str) for part in text) and isinstance(one.items, int)
+            assert all("\ufffd" in item.id or item.text for item in store.items(one.id))
+        assert all(isinstance(name, str) for one in store.counts().values() for name in one)
+        assert len(texts(store, store.search("text", rows(30)[25], 30, Filter()).keys)) >= 18, column
+        assert store.search_words("word25", 3, Filter()).keys.tolist() == [26]
+        assert store.check() != [], column
+        store.check(repair=True)
+        put(store, rows(30))  # as the next add would, of the same files
+        store.check(repair=True)
+        left = [fault for fault in store.check() if "documents whose row" not in fault.what]
+        assert left == [], column
+        for one in store.documents():
+            store.remove([one.id])
+        assert store.documents() == [] and store.check(repair=True) is not None and store.check() == [], column
+        store.close()
+
+
+def test_a_title_that_is_no_text_is_taken_off_and_its_file_read_again(tmp_path: Path) -> None:
+    ids = made(tmp_path, 30)
+    sql(tmp_path, "UPDATE documents SET title = x'ff00fe' WHERE key = 2")
+    store = open_store(tmp_path)
+    assert any("title or notes are no text (/a/0/10.txt)" in fault.what for fault in store.check())
+    assert any(fault.repaired for fault in store.check(repair=True)) and store.check() == []
+    document = store.document(ids[1])
+    assert document is not None and (document.title, document.stamp) == (None, "")
+    assert len(store.items(ids[1])) == 10  # and its items are found again
+    store.close()
+
+
+@pytest.mark.parametrize("value", ["x'ff00fe'", "CAST(x'41ff' AS TEXT)", "'lie'"])
+def test_a_documents_id_is_made_of_its_uri_again(tmp_path: Path, value: str) -> None:
+    store = open_store(tmp_path)
+    document = Document(stable_id("file:///a.txt"), "file:///a.txt", "/a.txt", "text/plain", "h", items=0)
+    store.note([document])
+    put(store, rows(30))
+    sql(tmp_path, f"UPDATE documents SET id = {value} WHERE key = 1")
+    assert store.documents()[1:] and any("documents whose id" in fault.what for fault in store.check())
+    assert all(fault.repaired for fault in store.check(repair=True) if "documents whose id" in fault.what)
+    assert store.check() == [] and store.document(document.id) == document
+    # One whose id is not of its URI is given one that it can be removed by.
+    sql(tmp_path, "UPDATE documents SET id = x'ff' WHERE key = 2")
+    store.check(repair=True)
+    (fault,) = store.check()
+    assert "damaged-2" in fault.what and store.remove(["damaged-2"]) == 1
+    put(store, rows(10))
+    assert store.check() == []
+    store.close()

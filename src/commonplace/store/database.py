@@ -231,6 +231,11 @@ class Database:
         connection.close()
 
     def _connect(self) -> sqlite3.Connection:
+        connection = self._opened()
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")  # a damaged text must not stop the rest
+        return connection
+
+    def _opened(self) -> sqlite3.Connection:
         if self.writable:
             connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
             ((version,),) = connection.execute("PRAGMA user_version")

@@ -28,9 +28,11 @@ from commonplace.store.rows import (
     condition_of,
     document_of,
     from_sql,
+    maybe,
     printable,
     row_of_document,
     row_of_item,
+    text_of,
     to_sql,
 )
 from commonplace.store.schema import (
@@ -460,7 +462,7 @@ class LocalStore:
                 gone.views.update(database.execute("SELECT partition, view FROM beside_views WHERE item = ?", (key,)))
                 if picture:
                     gone.pictures.add(picture)
-                view = text_view(text, title)
+                view = text_view(maybe(text), maybe(title))
                 if view is not None:
                     database.execute(
                         "INSERT INTO lexicon (lexicon, rowid, words) VALUES ('delete', ?, ?)",
@@ -477,11 +479,11 @@ class LocalStore:
             database.executemany(
                 f"DELETE FROM {beside}vectors WHERE partition = ?1 AND view = ?2 AND NOT EXISTS "
                 f"(SELECT 1 FROM {beside}views WHERE partition = ?1 AND view = ?2)",
-                sorted(gone.views),
+                sorted(gone.views, key=repr),
             )
         database.executemany(
             "DELETE FROM pictures WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM items WHERE picture = ?1)",
-            [(picture,) for picture in sorted(gone.pictures)],
+            [(picture,) for picture in sorted(gone.pictures, key=repr)],
         )
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -573,7 +575,10 @@ class LocalStore:
             "items": "SELECT modality, count(*) FROM items GROUP BY modality",
             "vectors": "SELECT partition, count(*) FROM views GROUP BY partition",
         }
-        return {name: dict(self._database.all(question)) for name, question in questions.items()}
+        return {
+            name: {text_of(kind): count for kind, count in self._database.all(question)}
+            for name, question in questions.items()
+        }
 
     def made_with(self) -> str:
         """Return the name of the model whose vectors the collection is searched with."""

@@ -15,9 +15,11 @@ __all__ = [
     "condition_of",
     "document_of",
     "from_sql",
+    "maybe",
     "printable",
     "row_of_document",
     "row_of_item",
+    "text_of",
     "to_sql",
 ]
 
@@ -26,7 +28,19 @@ DOCUMENT = "d.id, d.uri, d.path, d.media_type, d.content_hash, d.title, d.status
 
 def document_of(row: Sequence[Any]) -> Document:
     id_, uri, path, kind, content, title, status, error, stamp, items, metadata = row
-    return Document(id_, uri, from_sql(path), kind, content, title, status, error, stamp, items, pairs(metadata))
+    return Document(
+        text_of(id_),
+        text_of(uri),
+        from_sql(path),
+        text_of(kind),
+        text_of(content),
+        maybe(title),
+        status if status in ("ok", "partial") else "failed",
+        maybe(error),
+        text_of(stamp),
+        items if isinstance(items, int) else 0,
+        pairs(metadata),
+    )
 
 
 def row_of_document(document: Document) -> tuple[Any, ...]:
@@ -92,8 +106,20 @@ def to_sql(path: str) -> str | bytes:
     return path
 
 
-def from_sql(path: str | bytes) -> str:
-    return os.fsdecode(path) if isinstance(path, bytes) else path
+def from_sql(path: object) -> str:
+    return os.fsdecode(path) if isinstance(path, bytes) else text_of(path)
+
+
+def text_of(value: object) -> str:
+    """Return a column of texts as text, whatever damage put there: the row's checksum tells."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else str(value)
+
+
+def maybe(value: object) -> str | None:
+    """Return what :func:`text_of` does, and None where there is nothing."""
+    return None if value is None else text_of(value)
 
 
 def printable(text: str | None) -> str | None:

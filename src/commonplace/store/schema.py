@@ -136,7 +136,7 @@ def padded(date: str) -> str:
 
 def facts_of(title: str | None, metadata: str) -> set[tuple[str, str]]:
     """Return the keys and values by which filters find a document, letters folded."""
-    stated = [*pairs(metadata), *([("title", title)] if title else [])]
+    stated = [*pairs(metadata), *([("title", title)] if title and isinstance(title, str) else [])]  # no damaged one
     return {(key, padded(value) if key == "date" else value.casefold()) for key, value in stated}
 
 

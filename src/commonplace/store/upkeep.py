@@ -18,11 +18,12 @@ from commonplace.store.base import Fault
 from commonplace.store.compression import STORED, compression_of
 from commonplace.store.database import Database
 from commonplace.store.partition import FOLDER, Settings
+from commonplace.store.rows import DOCUMENT, from_sql, maybe
 from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, seal, sealed, unlike
 from commonplace.store.segment import index_words
 from commonplace.store.snapshot import Damaged, Snapshot
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
-from commonplace.types import text_view
+from commonplace.types import stable_id, text_view
 
 __all__ = ["Doctor", "backup", "restored"]
 
@@ -31,6 +32,7 @@ log = logging.getLogger("commonplace")
 ADD_AGAIN = "add the file again with `commonplace add`: what is whole is not embedded again"
 FROM_BACKUP = "restore a backup with `commonplace restore FILE --replace`"
 BATCH = 10_000
+COLUMNS = DOCUMENT.replace("d.", "")
 
 
 class Doctor:
@@ -120,15 +122,13 @@ class Doctor:
             database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
 
     def _documents(self, database: sqlite3.Connection) -> None:
+        self._ids(database)
+        self._no_texts(database)
         bad = []
-        question = (
-            "SELECT key, checksum, id, uri, path, media_type, content_hash, title, status, error, stamp, items, "
-            "metadata FROM documents"
-        )
-        for key, expected, *values in database.execute(question):
+        for expected, *values in database.execute(f"SELECT checksum, {COLUMNS} FROM documents"):
             if checksum(*values) != expected:
-                bad.append((key, values[0]))
-        names = ", ".join(str(id_) for _, id_ in bad[:3])
+                bad.append(values[0])
+        names = ", ".join(str(id_) for id_ in bad[:3])
         self._found(
             f"documents whose row is not what was stored ({names})",
             len(bad),
@@ -143,13 +143,47 @@ class Doctor:
             fill(database)
             database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
 
+    def _no_texts(self, database: sqlite3.Connection) -> None:
+        """Empty what is no text in the columns of documents that may be empty, where the rest of the row is text; the
+        next ``add`` reads them again. An id that is none becomes one, to be removed by."""
+        empty = {"title": None, "error": None, "stamp": "", "metadata": "[]"}
+        wrong = " OR ".join(f"typeof({name}) NOT IN ('text', 'null')" for name in empty)
+        rest = ("id", "uri", "media_type", "content_hash", "status")
+        right = " AND ".join([*(f"typeof({name}) = 'text'" for name in rest), "typeof(items) = 'integer'"])
+        rows = database.execute(f"SELECT key, {COLUMNS} FROM documents WHERE ({wrong}) AND {right}").fetchall()
+        what = ", ".join(from_sql(row[3]) for row in rows[:3])
+        remedy = f"emptied; {ADD_AGAIN}" if self._repair else "run `commonplace doctor --repair`: it is emptied"
+        self._found(f"documents whose title or notes are no text ({what})", len(rows), remedy, repaired=True)
+        if not self._repair:
+            return
+        for key, *values in rows:
+            new = dict(zip(COLUMNS.split(", "), values, strict=True))
+            new |= {name: blank for name, blank in empty.items() if not isinstance(new[name], str)} | {"stamp": ""}
+            row = (*(new[name] for name in empty), checksum(*new.values()), key)
+            database.execute(
+                f"UPDATE documents SET {', '.join(f'{name} = ?' for name in empty)}, checksum = ? WHERE key = ?", row
+            )
+        database.execute("UPDATE documents SET id = 'damaged-' || key WHERE typeof(id) <> 'text'")
+
+    def _ids(self, database: sqlite3.Connection) -> None:
+        """Give documents back the ids that were damaged, where by its checksum the rest of the row goes with them."""
+        lost = []
+        for key, expected, id_, uri, *rest in database.execute(f"SELECT key, checksum, {COLUMNS} FROM documents"):
+            own = stable_id(uri) if isinstance(uri, str) else id_
+            if id_ != own and checksum(own, uri, *rest) == expected != checksum(id_, uri, *rest):
+                lost.append((own, key))
+        remedy = "made of their URI" if self._repair else "run `commonplace doctor --repair`: it is made anew"
+        self._found("documents whose id is not what was stored", len(lost), remedy, repaired=True)
+        if self._repair:
+            database.executemany("UPDATE OR IGNORE documents SET id = ? WHERE key = ?", lost)
+
     def _items(self, database: sqlite3.Connection) -> None:
         bad, owners = 0, set()
         question = "SELECT checksum, id, document, modality, span, text, title, picture FROM items"
         for expected, *values in database.execute(question):
             if checksum(*values) != expected:
                 bad += 1
-                owners.add(values[1])
+                owners |= {values[1]} if isinstance(values[1], int) else set()
         self._found(
             f"items that are not what was stored, in {self._paths(database, owners)}: searches leave them out",
             bad,
@@ -321,7 +355,7 @@ class Doctor:
         for key in sorted(documents)[:3]:
             row = database.execute("SELECT path FROM documents WHERE key = ?", (key,)).fetchone()
             if row is not None:
-                found.append(os.fsdecode(row[0]) if isinstance(row[0], bytes) else str(row[0]))
+                found.append(from_sql(row[0]))
         more = f" and {len(documents) - 3} more" if len(documents) > 3 else ""
         return ", ".join(found) + more or "no document"
 
@@ -329,9 +363,8 @@ class Doctor:
         """Take the stamps off documents, so that the next ``add`` reads them again."""
         if not self._repair:
             return
-        columns = "id, uri, path, media_type, content_hash, title, status, error, stamp, items, metadata"
         for key in documents:
-            row = database.execute(f"SELECT checksum, {columns} FROM documents WHERE key = ?", (key,)).fetchone()
+            row = database.execute(f"SELECT checksum, {COLUMNS} FROM documents WHERE key = ?", (key,)).fetchone()
             if row is None or checksum(*row[1:]) != row[0]:
                 continue
             values = [*row[1:]]
@@ -373,7 +406,7 @@ class Doctor:
 def _fill(database: sqlite3.Connection, table: str) -> None:
     def words() -> Iterator[tuple[int, str]]:
         for key, text, title in database.execute("SELECT key, text, title FROM items ORDER BY key"):
-            view = text_view(text, title)
+            view = text_view(maybe(text), maybe(title))
             if view is not None:
                 yield key, index_words(view)
 
