@@ -17,6 +17,7 @@ import pytest
 
 from commonplace.store import LocalStore, index, partition
 from commonplace.store.snapshot import Damaged, Snapshot
+from commonplace.store.writing import delete, sweep
 from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, stable_id
 from tests.store.make import DIM, open_store, put, questions, rows
 
@@ -43,7 +44,7 @@ def file_of(folder: Path) -> Path:
 def exact(store: LocalStore, query: np.ndarray, k: int, where: Filter, offset: bool = False) -> list[tuple[int, float]]:
     """Score every row of the database, the slow way: the store's own lists must be these."""
     keys, values = store.vectors("text")
-    allowed = None if not where else set(store._allowed(where).keys.tolist())  # type: ignore[union-attr]
+    allowed = None if not where else set(store._selections.of(where).keys.tolist())  # type: ignore[union-attr]
     scores = values @ query - (values[:, 0] if offset else 0)
     found = [(int(key), float(s)) for key, s in zip(keys, scores, strict=True) if allowed is None or key in allowed]
     return sorted(found, key=lambda one: (-one[1], one[0]))[:k]
@@ -83,8 +84,8 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     best = {key for query in questions(6, seed=3) for key, _ in exact(store, query, 5, Filter())}
     entries = store.entries(sorted(best)).values()
     with store._write() as database:  # gone, and not erased from the file yet
-        gone = store._delete(database, sorted({one.item.document.id for one in entries}))
-        store._sweep(database, gone)
+        gone = delete(database, sorted({one.item.document.id for one in entries}))
+        sweep(database, gone)
     agree(store)
     agree(store, offset=True)
     put(store, rows(2000))
@@ -285,11 +286,11 @@ def test_a_filter_learns_of_items_that_came_later_and_is_bounded(
     put(writer, rows(100, seed=2), "b")
     writer.remove(ids[:5])
     assert len(store.search("text", rows(1)[0], 500, Filter("text")).keys) == 75
-    monkeypatch.setattr("commonplace.store.local.FILTERS", 2000)
+    monkeypatch.setattr("commonplace.store.selections.FILTERS", 2000)
     for number in range(50):
         store.search("text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
         store.search("text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
-    held = [one.bytes for *_, one in store._allowed_sets.values()]
+    held = [one.bytes for *_, one in store._selections._kept.values()]
     assert sum(held[:-1]) <= 2000
 
 
@@ -336,7 +337,7 @@ def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_pat
     near = [key for key, _ in exact(store, query, 700, Filter())]
     ids = [one.item.document.id for one in store.entries(near).values()]
     with store._write() as database:  # gone, and not erased from the file yet
-        store._sweep(database, store._delete(database, ids))
+        sweep(database, delete(database, ids))
     assert store.indexes()["text"]["removed_since"] == 700
     found = store.search("text", query, 10, Filter()).keys.tolist()
     assert len(set(found) & {key for key, _ in exact(store, query, 10, Filter())}) >= 9

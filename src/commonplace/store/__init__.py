@@ -2,8 +2,9 @@
 
 from commonplace.store.base import Entry, Fault, Ranked, Store
 from commonplace.store.database import abandoned
-from commonplace.store.local import LocalStore, model_of
+from commonplace.store.local import LocalStore
 from commonplace.store.migration import Batch, Beside, Migration, give_up, other
+from commonplace.store.opening import model_of
 
 __all__ = [
     "Batch",

@@ -9,51 +9,43 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.errors import CollectionError, ModelMismatch, VersionError
+from commonplace.errors import CollectionError
 from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
 from commonplace.store.compression import DROPPING, STORED, Compression, chosen, compression_of, keep
-from commonplace.store.database import MARK, Database, abandoned, mark, marked, one_machine
+from commonplace.store.database import Database, abandoned, mark, one_machine
 from commonplace.store.fused import KINDS, fuse, question_of
-from commonplace.store.index import Index, Selection
+from commonplace.store.index import Index
+from commonplace.store.opening import ready
 from commonplace.store.partition import FOLDER, Partition, Settings, blocks, check_space, now, stray
 from commonplace.store.rows import (
     DOCUMENT,
     condition_of,
     document_of,
     from_sql,
-    maybe,
     printable,
     row_of_document,
-    row_of_item,
     text_of,
     to_sql,
 )
 from commonplace.store.schema import (
-    LEXICON,
-    SCHEMA,
-    SCHEMA_VERSION,
-    UPGRADES,
     checksum,
-    facts_of,
-    fill,
-    metadata_of,
-    seal,
 )
-from commonplace.store.segment import index_words, question_words
-from commonplace.store.snapshot import sums
+from commonplace.store.segment import question_words
+from commonplace.store.selections import Selections
 from commonplace.store.upkeep import Doctor, backup, restored
-from commonplace.store.vectors import clear_beside, drop_raw, put_vectors, vectors_of
+from commonplace.store.vectors import clear_beside, drop_raw, vectors_of
 from commonplace.store.words import search_words
-from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, text_view
+from commonplace.store.writing import check_vectors, delete, put, put_document, sweep
+from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors
 
-__all__ = ["LocalStore", "model_of"]
+__all__ = ["LocalStore"]
 
 log = logging.getLogger("commonplace")
 
@@ -65,7 +57,6 @@ CHUNK = 500  # values in one IN (...) list
 WORDS_MERGED = 100_000
 """Items up to which a removal merges the word index at once, so that no removed word stays on disk; with more it would
 take seconds, and `compact` does it."""
-FILTERS = 64 << 20  # bytes of allowed keys, and what is derived from them, that are kept
 REMOVED_KEPT = 100_000  # lines of the removal log
 
 
@@ -104,7 +95,6 @@ class LocalStore:
         self._partitions: dict[str, Partition] = {}
         self._counted: dict[str, tuple[str, int, int]] = {}  # lineage, generation, rows; by table
         self._fused: tuple[str, int, str, Index] | None = None  # lineage, generation, name
-        self._allowed_sets: dict[Filter, tuple[str, int, Selection]] = {}  # lineage and highest key; latest used last
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -113,6 +103,7 @@ class LocalStore:
             ) from problem
         one_machine(folder)
         self._database = Database(folder / "collection.db")
+        self._selections = Selections(self._database)
         self._settings = Settings(
             self._database,
             folder,
@@ -123,83 +114,8 @@ class LocalStore:
             recall,
             fingerprint,
         )
-        self._model = model
-        self._made_for = (space, fingerprint or "")
-        self._make(folder, space, fingerprint)
-
-    def _make(self, folder: Path, space: str, fingerprint: str | None) -> None:
-        """Make the tables where there are none; refuse what another version, model or program made."""
-        version = self._version()
-        if version == 0 and marked(folder) != ("", -1):
-            raise CollectionError(
-                f"{folder} held a collection, and its {self._database.path.name} is gone or empty: put it back, or "
-                f"delete {folder / MARK} and restore a backup"
-            )
-        if version == 0 and fingerprint is not None:
-            with self._database.write() as database:
-                if self._version() == 0:  # nobody else was faster
-                    for statement in SCHEMA.strip().split(";\n"):
-                        database.execute(statement)
-                    database.execute(LEXICON.format("lexicon"))
-                    database.executemany(
-                        "INSERT INTO meta VALUES (?, ?)",
-                        [
-                            ("space", space),
-                            ("fingerprint", fingerprint),
-                            ("model", to_sql(self._model)),
-                            ("generation", "0"),
-                            ("lineage", secrets.token_hex(10)),
-                        ],
-                    )
-                    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            version = self._version()
-        if version > SCHEMA_VERSION:
-            raise VersionError(
-                f"the collection at {folder} was made by a newer Commonplace (its schema is {version}, "
-                f"this one reads {SCHEMA_VERSION}): upgrade with pip install --upgrade commonplace"
-            )
-        if version == 0:
-            raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
-        made = dict(self._database.all("SELECT name, value FROM meta"))
-        if fingerprint is not None and made.get("fingerprint") != fingerprint:
-            raise ModelMismatch(
-                f"the collection at {folder} was made with the model {made.get('space')} "
-                f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {made.get('space')}, "
-                "or change its model with `commonplace migrate`"
-            )
-        if version < SCHEMA_VERSION:
-            self._upgrade(folder)
-        if fingerprint is not None and from_sql(made.get("model", "")) != self._model and self._database.writable:
-            with self._database.write() as database:  # the same model in another place
-                check_space(database, self._settings)
-                database.execute("INSERT OR REPLACE INTO meta VALUES ('model', ?)", (to_sql(self._model),))
-        self._catch_loss()
-
-    def _upgrade(self, folder: Path) -> None:
-        """Bring the tables of an older version up to this one, in one transaction."""
-        if not self._database.writable:
-            raise VersionError(
-                f"the collection at {folder} was made by an older Commonplace and cannot be written to: open it once "
-                "from an account that may write there"
-            )
-        with self._database.write() as database:
-            database.create_function("checksum_of", -1, checksum, deterministic=True)
-            database.create_function("checksum_of_vector", 1, _checksum_of_vector, deterministic=True)
-            database.create_function("metadata_of", 1, metadata_of, deterministic=True)
-            for version in range(self._version(), SCHEMA_VERSION):
-                for statement in UPGRADES[version].strip().split(";\n"):
-                    database.execute(statement.rstrip(";"))
-            fill(database)
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            seal(database)
-
-    def _version(self) -> int:
-        ((version,),) = self._database.all("PRAGMA user_version")
-        if version == 0 and self._database.all("SELECT 1 FROM sqlite_master LIMIT 1"):
-            raise CollectionError(
-                f"{self._database.path} is another program's database: choose another folder with --collection"
-            )
-        return int(version)
+        self._space, self._model = space, model
+        ready(self._settings, space, model)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -211,27 +127,13 @@ class LocalStore:
             reached = now(database)
         mark(self._folder, *reached)
 
-    def _catch_loss(self) -> None:
-        """Begin a new history where committed transactions are gone: their keys may be given to other items now."""
-        lineage, committed = marked(self._folder)  # before the database is looked at, which others may add to
-        with self._database.snapshot() as database:
-            own, generation = now(database)
-            behind = committed - generation
-            if behind <= 0 or lineage != own:
-                return
-        log.warning("%s has lost %d committed changes: run `commonplace doctor`", self._folder, behind)
-        if self._database.writable:
-            with self._database.write() as database:
-                database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
-                database.execute("INSERT OR REPLACE INTO meta VALUES ('lost', ?)", (str(behind),))
-
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""
         with self._lock:
             partitions = list(self._partitions.values())
             self._partitions.clear()
             self._fused = None
-            self._allowed_sets.clear()
+        self._selections.forget()
         for partition in partitions:
             partition.close()
         self._database.close()
@@ -245,60 +147,11 @@ class LocalStore:
         CollectionError, and puts nothing, where a vector has the wrong length or is not numbers.
         """
         for rows in vectors:
-            self._check(rows, readings)
+            check_vectors(rows, readings, self._dim)
         with self._write() as database:
-            old = self._delete(database, [*instead, *(reading.document.id for reading in readings)])
-            (last,) = database.execute(
-                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'"
-            ).fetchone()
-            keys: dict[str, int] = {}
-            items: list[tuple[Any, ...]] = []
-            words: list[tuple[int, str]] = []
-            pictures: list[tuple[Any, ...]] = []
-            for reading in readings:
-                document = self._put_document(database, reading.document)
-                for name, one in reading.pictures.items():
-                    row = (one.thumbnail, one.width, one.height)
-                    pictures.append((name, *row, checksum(*row)))
-                for item in reading.items:
-                    last += 1
-                    keys[item.id] = last
-                    items.append((last, *row_of_item(item, document)))
-                    view = text_view(item.text, item.title)
-                    if view is not None:
-                        words.append((last, index_words(view)))
-            database.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?)", pictures)
-            database.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", items)
-            database.executemany("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", words)
-            for rows in vectors:
-                put_vectors(database, rows, keys)
-            self._sweep(database, old)
-
-    def _check(self, rows: ViewVectors, readings: Sequence[Reading]) -> None:
-        if rows.vectors.shape != (len(rows.item_ids), self._dim):
-            raise CollectionError(
-                f"vectors of shape {rows.vectors.shape} do not fit {len(rows.item_ids)} items of {self._dim} "
-                f"dimensions ({_paths(rows.item_ids, readings)}): the model is not the one that the collection was "
-                "made with; nothing was stored"
-            )
-        bad = np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))
-        if len(bad):
-            raise CollectionError(
-                f"the model gave vectors that are not numbers ({rows.partition}) for "
-                f"{_paths([rows.item_ids[row] for row in bad], readings)}: nothing was stored; leave that file out, or "
-                "try another model"
-            )
-
-    @staticmethod
-    def _put_document(database: sqlite3.Connection, document: Document) -> int:
-        values = row_of_document(document)
-        names = f"{DOCUMENT.replace('d.', '')}, checksum"
-        marks = ", ".join("?" * (len(values) + 1))
-        row = (*values, checksum(*values))
-        key = int(database.execute(f"INSERT INTO documents ({names}) VALUES ({marks})", row).lastrowid or 0)
-        facts = ((key, *fact) for fact in sorted(facts_of(values[5], values[10])))
-        database.executemany("INSERT INTO facts VALUES (?, ?, ?)", facts)
-        return key
+            gone = delete(database, [*instead, *(reading.document.id for reading in readings)])
+            put(database, readings, vectors)
+            sweep(database, gone)
 
     def note(self, documents: Sequence[Document]) -> None:
         """Update what is known of documents (stamp, status, error) and keep their items; new ones are put bare."""
@@ -306,7 +159,7 @@ class LocalStore:
             for document in documents:
                 row = database.execute(f"SELECT {DOCUMENT} FROM documents d WHERE d.id = ?", (document.id,)).fetchone()
                 if row is None:
-                    self._put_document(database, document)
+                    put_document(database, document)
                     continue
                 new = replace(document_of(row), stamp=document.stamp, status=document.status, error=document.error)
                 values = row_of_document(new)
@@ -318,14 +171,14 @@ class LocalStore:
     def remove(self, ids: Iterable[str]) -> int:
         """Remove the documents with these ids and all that was theirs; return how many there were."""
         with self._write() as database:
-            old = self._delete(database, list(ids))
-            self._sweep(database, old)
+            gone = delete(database, list(ids))
+            sweep(database, gone)
             # The word index keeps deleted words on disk until its segments are merged.
-            if old.documents and _few(database, "items", WORDS_MERGED):
+            if gone.documents and _few(database, "items", WORDS_MERGED):
                 database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
-        if old.documents:
+        if gone.documents:
             self.checkpoint()
-        return old.documents
+        return gone.documents
 
     def checkpoint(self) -> None:
         """Move what was committed from SQLite's log into its file, and bring the snapshots in line with it."""
@@ -418,17 +271,18 @@ class LocalStore:
             raise CollectionError(f"the collection holds {count} documents: --replace puts the backup in their place")
         if not self._database.writable:
             raise CollectionError(f"{self._folder} cannot be written to: check its permissions")
-        with restored(file, self._folder, *self._made_for) as source, self._database.session() as database:
+        fingerprint = self._settings.fingerprint or ""
+        with restored(file, self._folder, self._space, fingerprint) as source, self._database.session() as database:
             source.backup(database)
-        self._make(self._folder, *self._made_for)
+        ready(self._settings, self._space, self._model)
         self._forget()
         self.checkpoint()
 
     def _forget(self) -> None:
         """Let go of everything derived from the database."""
+        self._selections.forget()
         with self._lock:
             self._fused = None
-            self._allowed_sets.clear()
             for partition in self._partitions.values():
                 partition.forget()
 
@@ -446,45 +300,6 @@ class LocalStore:
                 until = min([last, *(key for key in followed if key is not None)])
                 database.execute("DELETE FROM removed WHERE key <= ?", (until,))
                 database.execute("INSERT OR REPLACE INTO meta VALUES ('trimmed', ?)", (str(until),))
-
-    @staticmethod
-    def _delete(database: sqlite3.Connection, ids: Sequence[str]) -> _Gone:
-        """Delete documents, their items and words; return what may now belong to nobody, for :meth:`_sweep`."""
-        gone = _Gone()
-        for id_ in ids:
-            rows = database.execute(
-                "SELECT i.key, i.text, i.title, i.picture FROM items i JOIN documents d ON i.document = d.key "
-                "WHERE d.id = ?",
-                (id_,),
-            ).fetchall()
-            for key, text, title, picture in rows:
-                gone.views.update(database.execute("SELECT partition, view FROM views WHERE item = ?", (key,)))
-                gone.views.update(database.execute("SELECT partition, view FROM beside_views WHERE item = ?", (key,)))
-                if picture:
-                    gone.pictures.add(picture)
-                view = text_view(maybe(text), maybe(title))
-                if view is not None:
-                    database.execute(
-                        "INSERT INTO lexicon (lexicon, rowid, words) VALUES ('delete', ?, ?)",
-                        (key, index_words(view)),
-                    )
-            database.executemany("INSERT INTO removed (item) VALUES (?)", [(row[0],) for row in rows])
-            gone.documents += database.execute("DELETE FROM documents WHERE id = ?", (id_,)).rowcount
-        return gone
-
-    @staticmethod
-    def _sweep(database: sqlite3.Connection, gone: _Gone) -> None:
-        """Drop the vectors and pictures of deleted items that no other item refers to."""
-        for beside in ("", "beside_"):
-            database.executemany(
-                f"DELETE FROM {beside}vectors WHERE partition = ?1 AND view = ?2 AND NOT EXISTS "
-                f"(SELECT 1 FROM {beside}views WHERE partition = ?1 AND view = ?2)",
-                sorted(gone.views, key=repr),
-            )
-        database.executemany(
-            "DELETE FROM pictures WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM items WHERE picture = ?1)",
-            [(picture,) for picture in sorted(gone.pictures, key=repr)],
-        )
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -671,12 +486,12 @@ class LocalStore:
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, offset: bool = False
     ) -> Ranked:
         """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query``."""
-        return self._partition(partition).search(query, k, self._allowed(where), offset=offset)
+        return self._partition(partition).search(query, k, self._selections.of(where), offset=offset)
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> Ranked:
         """Return the ``k`` best items over one early-fused vector each; see :class:`commonplace.store.Store`."""
         name, query = question_of(query, alpha)
-        return self._fused_index(name, alpha).search(query, k, self._allowed(where))
+        return self._fused_index(name, alpha).search(query, k, self._selections.of(where))
 
     def score(
         self, partition: str, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
@@ -697,7 +512,7 @@ class LocalStore:
 
     def size(self, where: Filter | None = None) -> int:
         """Return how many items ``where`` allows (default: all)."""
-        allowed = self._allowed(where or Filter())
+        allowed = self._selections.of(where or Filter())
         return self._total("items", "key") if allowed is None else len(allowed.keys)
 
     def search_words(self, question: str, k: int, where: Filter) -> Ranked:
@@ -718,38 +533,6 @@ class LocalStore:
                 ((count,),) = database.execute(f"SELECT count({column}) FROM {table}")
                 self._counted[table] = (*here, count)
             return self._counted[table][2]
-
-    def _allowed(self, where: Filter) -> Selection | None:
-        """Return the keys that a filter allows. What was found stays true: keys are never used again, and an item's
-        document, path and kinds never change; so only newer keys are looked up the next time."""
-        condition, values = condition_of(where)
-        if not condition:
-            return None
-        with self._lock, self._database.snapshot() as database:
-            lineage = _meta(database, "lineage")
-            (newest,) = database.execute("SELECT coalesce(max(key), 0) FROM items").fetchone()
-            known = self._allowed_sets.pop(where, None)
-            found, last = Selection(np.empty(0, np.int64)), 0
-            if known is not None and known[0] == lineage:
-                last, found = known[1:]
-            if last < newest:
-                rows = database.execute(
-                    # By document and then its items, over indexes alone; the modality alone has an index of its own.
-                    "SELECT i.key FROM items i WHERE i.modality = ? AND i.key > ?"
-                    if condition == "i.modality = ?"
-                    else "SELECT i.key FROM documents d CROSS JOIN items i ON i.document = d.key "
-                    f"WHERE {condition} AND i.key > ?",
-                    (*values, last),
-                )
-                new = np.fromiter((row[0] for row in rows), dtype=np.int64)
-                new.sort()
-                found = found.more(new) if len(new) else found
-            self._allowed_sets[where] = (lineage, newest, found)
-            held = sum(one.bytes for *_, one in self._allowed_sets.values())
-            while held > FILTERS and len(self._allowed_sets) > 1:
-                *_, oldest = self._allowed_sets.pop(next(iter(self._allowed_sets)))
-                held -= oldest.bytes
-            return found
 
     def _partition(self, name: str) -> Partition:
         with self._lock:
@@ -780,29 +563,6 @@ class LocalStore:
         return (keys, rows) if good.all() else (keys[good], rows[good])
 
 
-def model_of(folder: Path) -> str:
-    """Return the folder of the model that a collection was last used with; empty for the one that is shipped.
-
-    Empty too where there is no collection yet, or something else, of which :class:`LocalStore` says what it is.
-    """
-    path = folder / "collection.db"
-    if not path.exists():
-        return ""
-    database = Database(path)
-    try:
-        if not database.all("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
-            return ""
-        rows = database.all("SELECT value FROM meta WHERE name = 'model'")
-        return from_sql(rows[0][0]) if rows else ""
-    finally:
-        database.close()
-
-
-def _checksum_of_vector(blob: bytes) -> int:
-    whole = bytes(blob)[: len(blob) // 4 * 4]
-    return int(sums(np.frombuffer(whole, "<f4")[None])[0])
-
-
 def _meta(database: sqlite3.Connection, name: str) -> str:
     row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return str(row[0]) if row else ""
@@ -811,20 +571,3 @@ def _meta(database: sqlite3.Connection, name: str) -> str:
 def _few(database: sqlite3.Connection, table: str, most: int) -> bool:
     """Return whether a table has at most so many rows, without counting them all."""
     return database.execute(f"SELECT 1 FROM {table} LIMIT 1 OFFSET ?", (most,)).fetchone() is None
-
-
-def _paths(ids: Sequence[str], readings: Sequence[Reading]) -> str:
-    """Return the paths of the documents that these items belong to, three of them at most."""
-    wanted = set(ids)
-    paths = [one.document.path for one in readings if any(item.id in wanted for item in one.items)]
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(paths[:3]) + more or "no document of this batch"
-
-
-@dataclass(slots=True)
-class _Gone:
-    """What a deletion may have left without an owner."""
-
-    documents: int = 0
-    views: set[tuple[str, str]] = field(default_factory=set)
-    pictures: set[str] = field(default_factory=set)
