@@ -128,6 +128,16 @@ def test_without_questions_the_rows_ask(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_partition_all_of_whose_vectors_are_damaged_stays(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(50))
+    put(store, rows(50, seed=2), "b", partition="image")
+    sql(tmp_path, "UPDATE vectors SET checksum = 1 WHERE partition = 'image'")
+    assert set(store.drop_raw(0.9)) == {"text"} and kinds(tmp_path) == {2: 50, 4: 50}
+    assert open_store(tmp_path / "empty").drop_raw(0.9) == {}
+    store.close()
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -85,7 +85,9 @@ def _compress(options: argparse.Namespace) -> int:
                 f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items())
             )
             print(f"{name:10}  {one['type']}, recall {recall}, measured on {one['rows']} rows")
-        if options.drop_raw and made:
+        if options.drop_raw and not made:
+            print("nothing to drop: the collection holds no vectors")
+        elif options.drop_raw:
             print(f"raw vectors were dropped: {size(before)} before, {size(kb.status()['bytes'])} now")
         elif options.off:
             print("rows are searched as they are")

@@ -222,14 +222,18 @@ class LocalStore:
         the smallest rows made of them, as :meth:`compress` does; return by partition what that keeps of the recall.
 
         Measured against the raw vectors before they go: CollectionError, and nothing has changed, where one partition
-        falls under ``recall``. Done in bounded transactions: interrupted, vectors of both kinds are there, all are
-        searched, and the next call goes on. It cannot be undone.
+        falls under ``recall``; one all of whose vectors are damaged stays as it is. Done in bounded transactions:
+        interrupted, vectors of both kinds are there, all are searched, and the next call goes on. It cannot be undone.
         """
         names = self._names()
         with self._database.snapshot() as database:
             held = compression_of(database, STORED)
         found = {name: self._partition(name).measure(halved=name not in held) for name in names}
-        new = {name: replace(found[name]["float32"], kind="float16") for name in names if name not in held}
+        new = {
+            name: replace(kinds["float32"], kind="float16")
+            for name, kinds in found.items()
+            if name not in held and kinds
+        }
         for name, one in new.items():
             if min(one.recall.values()) < recall:
                 raise CollectionError(
@@ -239,7 +243,7 @@ class LocalStore:
         with self._write() as database:  # from here on what is added is float16 too
             keep(database, held | new, STORED)
             database.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (DROPPING,))
-        drop_raw(self._write, names, self._dim)
+        drop_raw(self._write, held | new, self._dim)
         best = {name: chosen(kinds, recall) for name, kinds in found.items() if len(kinds) > 1}
         with self._write() as database:  # nothing that was made of the raw vectors may be used
             database.execute("DELETE FROM meta WHERE name = ?", (DROPPING,))
