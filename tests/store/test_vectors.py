@@ -72,7 +72,7 @@ def test_half_the_bytes_and_everything_goes_on(tmp_path: Path) -> None:
     other = open_store(tmp_path / "kb", offset=take_first)
     _, raw = store.vectors("text")
     asked = questions(20, seed=3)
-    before = [store.search("text", one, 10, Filter()) for one in asked]
+    before = [other.search("text", one, 10, Filter()) for one in asked]
     size = (tmp_path / "kb" / "collection.db").stat().st_size
     (done,) = store.drop_raw(0.98).values()
     assert done.kind == "float16" and done.rows == 3000 and set(done.recall) == {"same", "other"}
@@ -185,7 +185,7 @@ def test_row_ids_that_another_process_changes_meanwhile_leave_no_raw_vector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = made(tmp_path)
-    store.remove([one.id for one in store.documents()[:40]])  # VACUUM numbers the rows anew
+    store.remove([one.id for one in store.documents() if int(one.path.split("/")[2]) < 4])
     batches = 0
     whole = vectors.blobs_of
 
@@ -198,7 +198,7 @@ def test_row_ids_that_another_process_changes_meanwhile_leave_no_raw_vector(
 
     def between() -> object:
         if batches == 2:
-            sql(tmp_path, "VACUUM")
+            sql(tmp_path, "UPDATE vectors SET rowid = rowid - 400")  # as a VACUUM may, says SQLite
         return write()
 
     monkeypatch.setattr(vectors, "blobs_of", slow)

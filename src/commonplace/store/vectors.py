@@ -84,7 +84,7 @@ def drop_raw(
     Killed at any moment it leaves vectors of both kinds, and the next call goes on.
     """
     for name in partitions:
-        # Again until a walk finds none: the row ids by which it goes are others after a VACUUM of another process.
+        # Again until a walk finds none: the row ids by which it goes may be others after a VACUUM by another process.
         while _walk(write, name, dim):
             pass
 
