@@ -99,7 +99,9 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "RoBERTa base": roberta,
     "CLIP ViT-B/32": clip,
     "ViT-B/16": lambda f: _save(f, ViTModel(ViTConfig(), add_pooling_layer=False), ViTImageProcessorPil()),
-    "ResNet-50": lambda f: _save(f, ResNetModel(ResNetConfig()), ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875)),
+    "ResNet-50": lambda f: _save(
+        f, ResNetModel(ResNetConfig()), ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875)
+    ),
     "EfficientNet-B0": efficientnet,
 }
 
