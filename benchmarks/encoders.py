@@ -99,7 +99,9 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "RoBERTa base": roberta,
     "CLIP ViT-B/32": clip,
     "ViT-B/16": lambda f: _save(f, ViTModel(ViTConfig(), add_pooling_layer=False), ViTImageProcessorPil()),
-    "ResNet-50": lambda f: _save(f, ResNetModel(ResNetConfig()), ConvNextImageProcessorPil(crop_pct=0.875)),
+    "ResNet-50": lambda f: _save(
+        f, ResNetModel(ResNetConfig()), ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875)
+    ),
     "EfficientNet-B0": efficientnet,
 }
 
@@ -117,7 +119,8 @@ def sides(bundle: Bundle, net: torch.nn.Module) -> Iterator[tuple[str, Callable[
         ids = torch.ones(BATCH, length, dtype=torch.int64)
         ids[:, -1] = net.config.text_config.eos_token_id if net.config.model_type == "clip" else 2
         given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        texts = ["a " * (length - 2)] * BATCH
+        texts = [" ".join(["a"] * (length - 2))] * BATCH
+        assert text.length(texts[0]) == length - 2  # one more, and they would be read in two windows
         run = getattr(net, "get_text_features", net)
         yield f"texts of {length} tokens", lambda: text.encode(texts), lambda: run(**given)
     if (image := bundle.image) is not None:

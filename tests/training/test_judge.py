@@ -78,6 +78,8 @@ def test_hubs_lose_where_that_helps_and_curves_rise() -> None:
         assert np.all(np.diff(curves[arm]["log_odds"]) > 0)
         assert background[arm]["related"]["mean"] > background[arm]["unrelated"]["quantiles"]["0.99"]
         assert chances[arm]["mean"] == pytest.approx(0, abs=0.03)
+    unequal = (pictures @ pictures.T)[~np.eye(len(pictures), dtype=bool)]
+    assert chances["image->scene"]["std"] == pytest.approx(unequal.std(), abs=1e-4)
     few = evidence(texts[:20], texts[:20], pictures[: owner[19] + 1], owner[:20], 0.0, 0.0)[2]["text->image"]
     assert few["at"] == [0.0, 6.0] and few["log_odds"][1] > few["log_odds"][0]
 

@@ -109,7 +109,7 @@ _LINES = {
     "text->text": "what its text says",
     "text->image": "what its picture shows",
     "image->image": "how like your picture it is",
-    "image->scene": "how much it shows what your picture shows",
+    "image->scene": "how like your picture its scene is",
     "image->text": "what its text says of your picture",
     "text->item": "its text and picture as one",
     "image->item": "its text and picture as one, by your picture",

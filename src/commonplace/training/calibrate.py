@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders.neutral import line, moments, spread
-from commonplace.retrieval.evidence import Cosines, Curve, significance
+from commonplace.retrieval.evidence import SCENE, Cosines, Curve, significance
 from commonplace.training.judge import judge
 
 __all__ = ["Pairing", "bank", "curve", "evidence", "hubness", "isotonic", "significances"]
@@ -129,4 +129,6 @@ def evidence(
         else:
             found = curve([(z, belongs)])
         curves[arm] = {"at": list(found.at), "log_odds": list(found.log_odds)}
+    apart = ~np.eye(len(pictures), dtype=bool)
+    chances[SCENE] = moments((pictures @ pictures.T)[apart])  # of other scenes; how much alike tells is not known here
     return background, chances, curves
