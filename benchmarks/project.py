@@ -296,7 +296,7 @@ def write(found: dict[str, Any]) -> None:
         "# Projection heads by the product's own trainer",
         __doc__.split("\n\n")[2].replace("\n", " "),
         "*mean*: recall at 1, 5 and 10 both ways, averaged; of captions by picture. Every head has 150 steps of 500 "
-        "pictures, an eighth of the recipe's work, because the machine was shared, and one or two seeds for now (an interval of two is wide); the shipped head (2 x 600 steps, three views, class names, 700 pictures of dev "
+        "pictures, an eighth of the recipe's work, because the machine was shared; the shipped head (2 x 600 steps, three views, class names, 700 pictures of dev "
         "more) stands in [LADDER](../../models/LADDER.md), as do views, towers and single settings. In brackets: tried beside "
         "the rung above it.",
         "## Methods and losses",
