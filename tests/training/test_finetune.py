@@ -129,7 +129,9 @@ def test_something_must_be_trained(pairs: Path, clip: Path, tmp_path: Path) -> N
 
 def test_a_model_that_is_not_better_is_not_written(pairs: Path, clip: Path, tmp_path: Path) -> None:
     still = replace(QUICK, learning_rate=1e-9)
-    with pytest.raises(TrainingError, match=r"not surely better than clip on \d+ held-out pictures .* nothing was"):
+    # Weights are stored as float16, which moves the ranks of ten pictures by a random model: worse is possible, too.
+    why = r"(not surely better|worse) than clip on \d+ held-out pictures .* nothing was"
+    with pytest.raises(TrainingError, match=why):
         finetune(pairs, tmp_path / "mine", model=clip, recipe=still, device="cpu")
     assert not (tmp_path / "mine").exists()
     assert (tmp_path / "mine.training" / "checkpoint.pt").exists()
