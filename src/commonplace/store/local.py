@@ -34,9 +34,7 @@ from commonplace.store.rows import (
     text_of,
     to_sql,
 )
-from commonplace.store.schema import (
-    checksum,
-)
+from commonplace.store.schema import checksum
 from commonplace.store.segment import question_words
 from commonplace.store.selections import Selections
 from commonplace.store.upkeep import Doctor, backup, restored
