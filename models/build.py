@@ -74,7 +74,7 @@ def main() -> None:
         shipped.names,
     )  # fmt: skip
     bundle.write_head(BUNDLE, Shipped(head, m.views[0]), m.views.shape[2])
-    bundle.write_banks(BUNDLE, m.captions, embed(BUNDLE, m.views[0].numpy()))
+    bundle.write_banks(BUNDLE, m.captions, m.views[0].numpy())
     quality = {precision: figures(m, precision) for precision in ("bf16", "f32")}
     training = {
         "data": "Flickr8k train and 700 pictures of dev: 6,700 pictures, 33,500 captions; names of ImageNet's classes",

@@ -23,6 +23,7 @@ BUNDLE = Path(__file__).parents[1] / "src" / "commonplace" / "bundles" / "minilm
 SHIPPED = (0, 2)  # the EfficientNet-Lites side by side in image.onnx
 RESOLUTION = 256  # pixels; all maps down to 8x8 have even sides
 BANK = 2000
+LOOKS = 192  # questions to measure an index with: more would take the bundle over 60 MB
 # Of pictures and of texts, chosen on dev; the floors are what 97.5% of the held-out pictures and captions exceed.
 HUBNESS = {"neighbours": 16, "weight": 0.5, "floor": 0.278}
 TEXT_HUBNESS = {"neighbours": 16, "weight": 0.75, "floor": 0.263}
@@ -55,13 +56,24 @@ def write_head(folder: Path, head: Shipped, features: int) -> None:
 def caption_bank(captions: Any) -> Floats:
     """Return BANK captions' vectors (M, D), evenly from the training captions (N, 5, D): what pictures are near to."""
     rows = captions.reshape(-1, captions.shape[-1]).numpy()
-    return rows[np.linspace(0, len(rows) - 1, BANK).astype(int)].astype(np.float16).astype(np.float32)
+    return rows[evenly(len(rows), BANK)].astype(np.float16).astype(np.float32)
 
 
-def write_banks(folder: Path, captions: Any, pictures: Floats) -> None:
-    """Write ``bank.npz``: for pictures (``image``) captions, for texts (``text``) pictures, M rows each."""
-    shown = pictures[np.linspace(0, len(pictures) - 1, BANK).astype(int)]
-    np.savez(folder / "bank.npz", image=caption_bank(captions).astype(np.float16), text=shown.astype(np.float16))
+def write_banks(folder: Path, captions: Any, features: Floats) -> None:
+    """Write ``bank.npz``: for pictures (``image``) captions, for texts (``text``) pictures, M rows each, and what LOOKS
+    of the training pictures (N, F) look like, which ask an index of looks."""
+    shown, looks = (features[evenly(len(features), count)] for count in (BANK, LOOKS))
+    np.savez(
+        folder / "bank.npz",
+        image=caption_bank(captions).astype(np.float16),
+        text=embed(folder, shown).astype(np.float16),
+        look=embed(folder, looks, output="look").astype(np.float16),
+    )
+
+
+def evenly(total: int, count: int) -> NDArray[np.int64]:
+    """Return ``count`` evenly spaced places of ``total``."""
+    return np.linspace(0, total - 1, count).astype(np.int64)
 
 
 def banks(folder: Path) -> tuple[Floats, Floats]:
@@ -70,10 +82,10 @@ def banks(folder: Path) -> tuple[Floats, Floats]:
         return file["image"].astype(np.float32), file["text"].astype(np.float32)
 
 
-def embed(folder: Path, features: Floats, precision: str = "f32") -> Floats:
+def embed(folder: Path, features: Floats, precision: str = "f32", output: str = "embedding") -> Floats:
     """Return unit rows (N, D): what the bundle's head makes of features (N, F)."""
     model = compiled(folder / "head.onnx", precision)
-    return unit(np.concatenate([model([features[i : i + 256]])[0] for i in range(0, len(features), 256)]))
+    return unit(np.concatenate([model([features[i : i + 256]])[output] for i in range(0, len(features), 256)]))
 
 
 # ---------------------------------------------------------------- what cosines look like

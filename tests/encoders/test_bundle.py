@@ -142,7 +142,19 @@ def test_hubness_is_what_the_bank_says(space: Space) -> None:
             assert found is not None and np.allclose(
                 found, settings["weight"] * np.maximum(cosines.mean(axis=1), settings["floor"]), atol=1e-6
             )
-    assert space.offset("sound", rows) is None
+    assert space.offset("sound", rows) is None and space.offset("look", rows) is None
+
+
+def test_every_partition_has_questions_by_which_its_index_is_measured(space: Space, copy: Path) -> None:
+    for partition, other in (("text", False), ("text", True), ("image", False), ("image", True), ("look", False)):
+        asked = space.questions(partition, other)
+        assert asked is not None and len(asked) >= 192
+        assert np.allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-3)
+    assert space.questions("look", True) is None  # only looks ask for looks
+    with np.load(copy / "bank.npz") as file:
+        np.savez(copy / "bank.npz", image=file["image"], text=file["text"])
+    bundle = Bundle(copy)  # one made before there were any
+    assert bundle.questions("look", False) is None and bundle.questions("text", False) is not None
 
 
 def test_ordinary_captions_owe_their_likeness_to_all_and_passages_owe_nothing(space: Space, copy: Path) -> None:

@@ -24,6 +24,7 @@ __all__ = ["DEFAULT_BUNDLE", "Bundle", "ImageTower", "TextTower", "Tokens", "pad
 
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
 FORMAT = 1
+LOOK = "look"  # the partition, and the bank, of what pictures look like
 BATCH_TOKENS = 8192  # padded tokens a batch: large enough to fill the cores, small enough to bound memory
 BATCH_PICTURES = 16
 BATCH_ROWS = 4096  # of features through a head
@@ -319,7 +320,7 @@ class ImageTower:
         given = [{head["input"]: features[i : i + BATCH_ROWS]} for i in range(0, len(features), BATCH_ROWS)]
         found = {"image": unit(np.concatenate(self._head.map(given)))}
         if self.looks:
-            found["look"] = unit(np.concatenate(self._head.map(given, output=head["look"])))
+            found[LOOK] = unit(np.concatenate(self._head.map(given, output=head["look"])))
         return found
 
     def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -451,7 +452,8 @@ class Bundle:
         path = self.folder / bias["file"]
         try:
             with np.load(path, allow_pickle=False) as file:
-                return {name: np.asarray(file[name], dtype=np.float32) for name in bias["banks"]}
+                names = [name for name in (*bias["banks"], LOOK) if name != LOOK or name in file]
+                return {name: np.asarray(file[name], dtype=np.float32) for name in names}
         except (OSError, ValueError, KeyError) as problem:
             raise ModelError(f"{path} cannot be read ({problem}): install the model again") from problem
 
@@ -465,7 +467,7 @@ class Bundle:
         say, would else be raised above what belongs there.
         """
         bank = self._banks.get(kind)
-        if bank is None:
+        if bank is None or kind == LOOK:
             return None
         settings = self.spec["bias"]["banks"][kind]
         near = np.maximum(_nearness(vectors, bank, settings["neighbours"]), settings["floor"])
@@ -520,7 +522,10 @@ class Bundle:
 
     def questions(self, kind: str, other: bool) -> NDArray[np.float32] | None:
         """Return vectors (n, dim) of training data that may ask for vectors of ``kind``, or None: of captions for
-        ``text``, of pictures for ``image``; with ``other`` the other way round. They measure an index's recall."""
+        ``text``, of pictures for ``image`` and ``look``; with ``other`` the other way round. They measure an index's
+        recall."""
+        if kind == LOOK:  # only looks ask for looks
+            return None if other else self._banks.get(LOOK)
         return self._banks.get(kind if other else {"text": "image", "image": "text"}.get(kind, ""))
 
     @cached_property

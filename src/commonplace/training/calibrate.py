@@ -27,6 +27,7 @@ RAREST = 3e-6  # a bin's share of unrelated pairs counts as this at least: no fi
 FEW = 500  # related pairs below which a straight line is drawn, with a prior, not a curve
 NEIGHBOURS = 16
 BANK = 2000
+LOOKS = 256  # rows of looks: as many questions as an index's recall is measured with
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -100,9 +101,9 @@ def hubness(texts: Rows, pictures: Rows, owner: NDArray[np.int64], of_texts: Row
     return {"file": "bank.npz", "banks": banks}
 
 
-def bank(rows: Rows) -> Rows:
-    """Return up to BANK rows, evenly."""
-    return np.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(BANK, len(rows))).astype(int))])
+def bank(rows: Rows, most: int = BANK) -> Rows:
+    """Return up to ``most`` rows, evenly."""
+    return np.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))])
 
 
 def evidence(

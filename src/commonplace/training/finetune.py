@@ -357,18 +357,18 @@ def _write(
     train = _some(pairs, "train", BANK)
     held = pairs.rows("dev", DEV)
     some = _some(pairs, "dev", DEV)
-    seen_dev = Held(pairs, held, text_vectors(bundle, some.captions), _shown(bundle, some))
+    seen_dev = Held(pairs, held, text_vectors(bundle, some.captions), _views(bundle, some)["image"])
     known = {} if trainer.recipe.text_layers else begun.spec
-    return measured(made, spec, seen_dev, text_vectors(bundle, train.captions), _shown(bundle, train), known)
+    return measured(made, spec, seen_dev, text_vectors(bundle, train.captions), _views(bundle, train), known)
 
 
 def _some(pairs: Pairs, split: Split, most: int) -> Pairs:
     return Pairs(pairs.name, tuple(pairs.pairs[i] for i in pairs.rows(split, most)))
 
 
-def _shown(bundle: Bundle, pairs: Pairs) -> NDArray[np.float32]:
+def _views(bundle: Bundle, pairs: Pairs) -> dict[str, NDArray[np.float32]]:
     assert bundle.image is not None
-    return bundle.image.project(picture_features(bundle, pairs)[0])["image"]
+    return bundle.image.project(picture_features(bundle, pairs)[0])
 
 
 def _parity(bundle: Bundle, trainer: Trainer, pairs: Pairs, dev: Material) -> None:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
-from commonplace.encoders.bundle import FORMAT, sha256
+from commonplace.encoders.bundle import FORMAT, LOOK, sha256
 from commonplace.encoders.hub import replaceable
 from commonplace.encoders.neutral import describe
 from commonplace.errors import ModelError, TrainingError
-from commonplace.training.calibrate import bank, evidence, hubness
+from commonplace.training.calibrate import LOOKS, bank, evidence, hubness
 from commonplace.training.features import text_vectors
 from commonplace.training.pairs import Pairs
 
@@ -215,18 +215,22 @@ class Held:
 
 
 def measured(
-    made: Path, spec: dict[str, Any], held: Held, asked: Floats, shown: Floats, known: dict[str, Any]
+    made: Path, spec: dict[str, Any], held: Held, asked: Floats, views: Mapping[str, Floats], known: dict[str, Any]
 ) -> dict[str, Any]:
     """Return ``spec`` with what the scores of the bundle in ``made`` are worth, sealed; its banks are written.
 
-    ``asked`` and ``shown`` are unit rows of training captions and pictures, ``known`` the spec whose knowledge of texts
-    stays true, or nothing.
+    ``asked`` are unit rows of training captions and ``views`` those of training pictures (``image`` and perhaps
+    ``look``), ``known`` is the spec whose knowledge of texts stays true, or nothing.
     """
+    shown = views["image"]
     found, _ = describe(Bundle(made))
     of_dev = np.isin(held.pairs.owner, held.at)
     owner = np.searchsorted(held.at, held.pairs.owner[of_dev])
     of_texts, of_pictures = bank(asked), bank(shown)
-    np.savez(made / "bank.npz", image=of_texts.astype(np.float16), text=of_pictures.astype(np.float16))
+    banks: dict[str, Any] = {"image": of_texts, "text": of_pictures}
+    if LOOK in views:
+        banks[LOOK] = bank(views[LOOK], LOOKS)
+    np.savez(made / "bank.npz", **{name: rows.astype(np.float16) for name, rows in banks.items()})
     spec |= {name: found[name] for name in ("brevity",) if name in found}
     save(made, seal(made, spec))
     questions, _ = Bundle(made).without_brevity(held.asked)

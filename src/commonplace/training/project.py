@@ -174,14 +174,15 @@ def _write(
     save(made, seal(made, spec))
     bundle = Bundle(made)
     assert bundle.image is not None
-    shown = bundle.image.project(features[0])["image"]
+    views = bundle.image.project(features[0])
     asked = text_vectors(bundle, pairs.captions)
     dev = pairs.rows("dev", DEV)
     of_dev, of_train = np.isin(pairs.owner, dev), np.isin(pairs.owner, np.flatnonzero(train))
-    held = Held(pairs, dev, asked[of_dev], shown[dev])
+    held = Held(pairs, dev, asked[of_dev], views["image"][dev])
     # What is known of its texts stays true where they have no head.
     spec["notes"] = text.spec.get("notes", []) if "remote" in towers["text"] else []  # to whom every text goes
-    return measured(made, spec, held, asked[of_train], shown[train], {} if "head" in towers["text"] else text.spec)
+    seen = {name: rows[train] for name, rows in views.items()}
+    return measured(made, spec, held, asked[of_train], seen, {} if "head" in towers["text"] else text.spec)
 
 
 def _open(model: str | os.PathLike[str], kind: Literal["text", "image"]) -> Bundle:
