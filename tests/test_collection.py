@@ -7,9 +7,12 @@ import json
 import math
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import commonplace as cp
-from commonplace.errors import ModelError
+from commonplace.errors import CommonplaceError, ModelError
 from commonplace.types import Question
 from tests.conftest import data
 from tests.tiny import tiny_bundle
@@ -651,3 +654,31 @@ def test_what_is_unchanged_is_read_again_where_that_is_asked_for(
     assert report.changed == len(kb.documents()) and not report.unchanged
     assert {item.id for one in kb.documents() for item in kb.items(one)} == before
     assert kb.add(folder).unchanged == report.changed
+
+
+def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.txt").write_text("The pump is in room 7.")
+    with cp.open(tmp_path / "kb", model=tiny) as kb:
+        kb.add(tmp_path / "files", workers=1, progress=False)
+        kb.ranking = cp.Ranking(method="rrf")
+        kb.compress(0.5, drop_raw=True)
+    connection = sqlite3.connect(tmp_path / "kb" / "collection.db")
+    notes = [name for (name,) in connection.execute("SELECT name FROM meta")]
+    connection.close()
+    assert {"generation", "setting:ranking", "setting:vectors"} <= set(notes)
+    for note in [*notes, "lost", "trimmed", "beside:last", "beside:space"]:
+        for harm in ("garbage", "\u00b2", "9" * 400, "[1", '{"text": 3}', b"\xff\x00"):
+            shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+            shutil.copytree(tmp_path / "kb", tmp_path / "copy")
+            connection = sqlite3.connect(tmp_path / "copy" / "collection.db", isolation_level=None)
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (note, harm))
+            connection.close()
+            named = True
+            with suppress(CommonplaceError), cp.open(tmp_path / "copy") as kb:
+                for call in (kb.status, partial(kb.search, "pump")):
+                    with suppress(CommonplaceError):
+                        call()
+                named = bool(kb.doctor())
+                kb.doctor(repair=True)
+            assert named or note == "generation", (note, harm)  # that one is no longer than the next change

@@ -64,7 +64,7 @@ def model_for(folder: Path, model: str | os.PathLike[str] | None) -> str:
         return os.fspath(model) or DEFAULT_BUNDLE.name
     known = model_of(folder)
     single = known and not known.startswith("text=")
-    if single and not Path(known, "bundle.json").is_file():
+    if single and not os.path.isfile(os.path.join(known, "bundle.json")):  # False too for what is no path
         raise ModelError(
             f"the model of the collection at {folder} is not in {known} any more: say where it is with --model, or "
             "change to another with `commonplace migrate`"

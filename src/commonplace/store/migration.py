@@ -15,6 +15,7 @@ from commonplace.errors import CollectionError
 from commonplace.store.local import LocalStore
 from commonplace.store.partition import holder, lock
 from commonplace.store.rows import from_sql, to_sql
+from commonplace.store.schema import number
 from commonplace.store.vectors import clear_beside, put_vectors
 from commonplace.types import Item, ViewVectors
 
@@ -211,7 +212,7 @@ def _meta(database: sqlite3.Connection) -> list[tuple[str, str]]:
 def _last(database: sqlite3.Connection) -> int:
     """Return the key up to which all items are embedded beside."""
     row = database.execute("SELECT value FROM meta WHERE name = 'beside:last'").fetchone()
-    return int(row[0]) if row and row[0].isdigit() else 0
+    return (number(row[0]) or 0) if row else 0
 
 
 def _put(database: sqlite3.Connection, values: Mapping[str, str | bytes]) -> None:

@@ -23,6 +23,7 @@ from commonplace.store.base import Prepare, Questions, Ranked
 from commonplace.store.compression import DROPPING, STORED, Compression, compression_of, measured
 from commonplace.store.database import Database
 from commonplace.store.index import CODES_FROM, Index, Measure, Selection
+from commonplace.store.schema import number
 from commonplace.store.snapshot import BLOCK, KINDS, Block, Damaged, Info, Snapshot, identity, rounded, write
 from commonplace.store.vectors import vectors_of
 
@@ -138,8 +139,9 @@ class Partition:
     def _follow(self, database: sqlite3.Connection, lineage: str, generation: int) -> None:
         """Bring the index up to what this reading transaction sees."""
         base = None if self._index is None else self._index.base
-        noted = _meta(database, "trimmed") or "0"
-        trimmed = int(noted) if noted.isdigit() else sys.maxsize  # damaged: who was there before begins anew
+        trimmed = number(_meta(database, "trimmed") or "0")
+        if trimmed is None:
+            trimmed = sys.maxsize  # damaged: who was there before begins anew
         kind = _kind(database, self.name)
         known = self._index is not None and (lineage, kind) == (self._place.lineage, self._kind)
         known = known and self._place.removed >= trimmed

@@ -19,6 +19,7 @@ __all__ = [
     "facts_of",
     "fill",
     "metadata_of",
+    "number",
     "padded",
     "pairs",
     "seal",
@@ -112,6 +113,12 @@ UPDATE documents SET metadata = metadata_of(stamp), checksum = CASE checksum  --
 def checksum(*values: Any) -> int:
     """Return the CRC of the values of a row, text, bytes, numbers and None, as SQLite gives them back."""
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def number(noted: object) -> int | None:
+    """Return a number (0 or more) that ``meta`` holds as text; None where that is damaged."""
+    text = str(noted)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def pairs(metadata: str) -> tuple[tuple[str, str], ...]:

@@ -19,7 +19,7 @@ from commonplace.store.compression import STORED, compression_of
 from commonplace.store.database import Database
 from commonplace.store.partition import FOLDER, Settings
 from commonplace.store.rows import DOCUMENT, from_sql, maybe
-from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, seal, sealed, unlike
+from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, number, seal, sealed, unlike
 from commonplace.store.segment import index_words
 from commonplace.store.snapshot import Damaged, Snapshot
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
@@ -111,7 +111,8 @@ class Doctor:
                 seal(database)
         lost = database.execute("SELECT value FROM meta WHERE name = 'lost'").fetchone()
         what = "committed changes that are gone, because collection.db-wal was damaged or taken away"
-        self._found(what, int(lost[0]) if lost else 0, f"add your files again with `commonplace add`; or {FROM_BACKUP}")
+        count = (number(lost[0]) or 1) if lost else 0  # damaged, it still says that something is gone
+        self._found(what, count, f"add your files again with `commonplace add`; or {FROM_BACKUP}")
         if self._repair:
             database.execute("DELETE FROM meta WHERE name = 'lost'")
         alive = "FROM removed WHERE item IN (SELECT key FROM items)"
