@@ -23,39 +23,10 @@ from typing import Any
 import numpy as np
 
 import store
-from common import data, flickr8k, keep, machine, table
+from common import flickr8k, keep, machine, table
+from pictures import crops
 
 SHORT = 96  # numbers: a quarter
-
-
-def crops(cache: Path, most: int) -> np.ndarray:
-    """Return vectors (n, dim) of so many crops, the whole picture first; goes on where it was interrupted."""
-    from PIL import Image
-
-    from commonplace.encoders import Bundle
-
-    path = cache / "crops.npy"
-    rows = np.load(path) if path.exists() else np.empty((0, store.DIM), np.float32)
-    files = sorted(data("flickr8k").rglob("*.jpg"))
-    each = -(-most // len(files))
-    done = len(rows) // each
-    rows, tower = rows[: done * each], Bundle().image
-    while len(rows) < most:
-        pictures = []
-        for number in range(done, min(done + 400, len(files))):
-            draw = np.random.default_rng(number)
-            image = Image.open(files[number]).convert("RGB")
-            for n in range(each):
-                share = 1.0 if n == 0 else draw.uniform(0.35, 0.9)
-                size = [max(1, int(side * share)) for side in image.size]
-                left, top = (
-                    int(draw.integers(0, whole - own + 1)) for whole, own in zip(image.size, size, strict=True)
-                )
-                pictures.append(np.asarray(image.crop((left, top, left + size[0], top + size[1]))))
-        done = min(done + 400, len(files))
-        rows = np.concatenate([rows, tower.encode(pictures)])
-        np.save(path, rows)
-    return rows[:most]
 
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -212,7 +183,7 @@ def main() -> None:
     sentences = np.load(options.cache / "real.npy")
     captions = [caption for many in flickr8k("test").values() for caption in many]
     in_words = bundle.text.encode(random.Random(5).sample(captions, 300), "query")
-    pictures = crops(options.cache, options.crops)
+    pictures = crops(options.cache, options.crops)["image"]
     training = {kind: bundle.questions(kind, other) for kind, other in (("text", False), ("image", True))}
     assert training["text"] is not None and training["image"] is not None
     found = {
