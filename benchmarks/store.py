@@ -514,7 +514,8 @@ def disk(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
-OTHERS = {"lancedb": 100_000, "milvus": 100_000, "usearch": 100_000}  # the largest size that each is filled with
+OTHERS = ("usearch", "lancedb", "milvus")
+PATIENCE = 1800  # seconds for one step of another
 STEPS = {f.__name__: f for f in (ours_write, ours_read, ours_again, hand_write, hand_read)}
 STEPS |= {f.__name__: f for f in (usearch_write, usearch_read, lancedb_write, lancedb_read, milvus_write, milvus_read)}
 
@@ -524,7 +525,7 @@ def step(
 ) -> dict[str, Any]:
     """Run one step in a process of its own and return what it says."""
     command = [python, __file__, "--step", name, str(cache), str(folder), str(size), *map(str, more)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(name, size, *more, json.dumps(found), file=sys.stderr, flush=True)
     return found
@@ -591,6 +592,8 @@ def report(values: dict[str, Any]) -> None:
             changes.append([f"{int(one.split()[-1]):,}", *spent, *made_in, *kind])
     head = ["items", "update", "next search", "delete", "next search", "snapshot, s", "ingest with snapshot, items/s"]
     text += table([*head, "100 hits, p50", "index", "candidates a hit"], changes)
+    if "failed" in values:
+        text += "\n\nNot measured: " + "; ".join(values["failed"]) + "."
     if len({one.split()[-1] for one in sides}) > 1:
         curves(sides)
         text += "\n\n![Milliseconds and recall from the smallest to the largest size](store.svg)"
@@ -627,9 +630,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "commonplace-store-benchmark")
     parser.add_argument("--encode", type=int, default=950_000, help="put-together sentences that are encoded")
-    parser.add_argument("--hnsw", type=int, default=100_000, help="largest size for which HNSW is built")
-    parser.add_argument("--flat", type=int, default=100_000, help="largest size that is scanned by hand")
     parser.add_argument("--baseline", help="interpreter with lancedb, pymilvus, milvus-lite, usearch")
+    parser.add_argument("--most", type=int, default=1_000_000, help="the largest size that the others are filled with")
     parser.add_argument("--beside", default="nothing", help="what else ran on the machine, for the table")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -655,24 +657,23 @@ def main() -> None:
                     "read": step("ours_read", options.cache, folder, size, 0.999),
                 }
             shutil.rmtree(folder)
-            for kind in ("flat", "hnsw"):
-                if size > getattr(options, kind):
-                    continue
+            report(values)  # what there is, should a later step fail
+            others = [(kind, "hand", sys.executable, [kind]) for kind in ("flat", "hnsw")]
+            others += [(kind, kind, options.baseline, []) for kind in OTHERS if options.baseline]
+            for kind, step_of, python, more in others if size <= options.most else ():
                 folder = Path(work) / kind
-                write = step("hand_write", options.cache, folder, size, kind)
-                read = step("hand_read", options.cache, folder, size, kind)
-                sides[f"{kind} {size}"] = {"write": write, "read": read}
-                shutil.rmtree(folder)
-            for kind, most in OTHERS.items() if options.baseline else ():
-                if size <= most:
-                    folder = Path(work) / kind
-                    parts = [
-                        step(f"{kind}_{part}", options.cache, folder, size, python=options.baseline)
+                try:
+                    parts = {
+                        part: step(f"{step_of}_{part}", options.cache, folder, size, *more, python=python)
                         for part in ("write", "read")
-                    ]
-                    sides[f"{kind} {size}"] = dict(zip(("write", "read"), parts, strict=True))
-                    shutil.rmtree(folder)
-        report(values)  # what there is, should a later size fail
+                    }
+                    sides[f"{kind} {size}"] = parts
+                    report(values)
+                except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as problem:
+                    failed = "no answer in time" if isinstance(problem, subprocess.TimeoutExpired) else "failed"
+                    values.setdefault("failed", []).append(f"{NAMES[kind]} with {size:,} items ({failed})")
+                shutil.rmtree(folder, ignore_errors=True)
+    report(values)
 
 
 if __name__ == "__main__":
