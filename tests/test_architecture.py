@@ -27,7 +27,7 @@ MAY = {
     "generation": {"types", "errors", "encoders", "readers", "space", "store", "retrieval"},
     "migrate": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval"},
     "pages": {"types", "errors", "output", "readers", "ingest", "store"},
-    "crops": {"types", "store"},
+    "crops": {"types", "errors", "store"},
     "intake": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "crops"},
     "collection": {
         *("types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval", "generation", "migrate"),

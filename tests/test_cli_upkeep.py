@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from tests.test_cli import run
+from tests.tiny import tiny_bundle
 
 
 def test_a_collection_is_looked_after(tmp_path: Path) -> None:
@@ -63,3 +64,19 @@ def test_a_title_that_is_no_text_stops_no_command(tmp_path: Path) -> None:
     run("remove", "a.md", cwd=tmp_path)
     run("add", "a.md", cwd=tmp_path)
     assert run("doctor", cwd=tmp_path).stdout == "nothing is wrong\n"
+
+
+def test_a_backup_of_another_model_is_restored_into_a_new_collection(tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "tiny")
+    (tmp_path / "notes.txt").write_text("The north pump needs the blue seal.")
+    run("--model", "tiny", "add", "notes.txt", cwd=tmp_path)
+    run("backup", "kb.bak", cwd=tmp_path)
+    before = (tmp_path / "kb.bak").read_bytes()
+    assert run("--collection", "new", "restore", "kb.bak", cwd=tmp_path).stdout == "restored 1 document\n"
+    assert "tiny" in run("--collection", "new", "status", cwd=tmp_path).stdout
+    assert "blue seal" in run("--collection", "new", "search", "seal", cwd=tmp_path).stdout
+    assert (tmp_path / "kb.bak").read_bytes() == before
+    assert sorted(file.name for file in tmp_path.glob("kb.bak*")) == ["kb.bak"]
+    (tmp_path / "tiny").rename(tmp_path / "moved")
+    assert "--model" in run("--collection", "third", "restore", "kb.bak", cwd=tmp_path, ok=False).stderr
+    assert not (tmp_path / "third").exists()

@@ -668,7 +668,8 @@ def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Pat
     connection.close()
     assert {"generation", "setting:ranking", "setting:vectors"} <= set(notes)
     for note in [*notes, "lost", "trimmed", "beside:last", "beside:space"]:
-        for harm in ("garbage", "\u00b2", "9" * 400, "[1", '{"text": 3}', b"\xff\x00"):
+        kind = '{"text": {"kind": "float17", "recall": {"same": 1.0}, "rows": 9}}'
+        for harm in (kind, "garbage", "\u00b2", "9" * 400, "[1", '{"text": 3}', b"\xff\x00"):
             shutil.rmtree(tmp_path / "copy", ignore_errors=True)
             shutil.copytree(tmp_path / "kb", tmp_path / "copy")
             connection = sqlite3.connect(tmp_path / "copy" / "collection.db", isolation_level=None)
@@ -682,3 +683,15 @@ def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Pat
                 named = bool(kb.doctor())
                 kb.doctor(repair=True)
             assert named or note == "generation", (note, harm)  # that one is no longer than the next change
+
+
+def test_a_crop_that_cannot_be_removed_keeps_its_document(tmp_path: Path, folder: Path, tiny: Path) -> None:
+    with cp.open(tmp_path / "kb", model=tiny) as kb:
+        kb.add(folder, workers=1, progress=False)
+        (picture,) = kb.store.pictures(one.id for one in kb.store.documents() if one.path.endswith("box.png"))
+        (tmp_path / "kb" / "crops" / f"{picture}.jpg").mkdir(parents=True)
+        with pytest.raises(CommonplaceError, match="check its permissions"):
+            kb.remove(folder)
+        assert len(kb.store.documents()) == 5
+        (tmp_path / "kb" / "gone").symlink_to(tmp_path / "nowhere")  # as what another process takes away
+        assert kb.status()["bytes"] > 0

@@ -22,6 +22,7 @@ from commonplace.encoders import Bundle
 from commonplace.migrate import migrate
 from commonplace.space import Space
 from commonplace.store import LocalStore, Migration
+from commonplace.store.vectors import clear_beside
 from tests import test_collection
 from tests.conftest import ROOT
 from tests.test_cli import run
@@ -266,6 +267,83 @@ def test_only_one_migrates_and_wrong_models_are_refused(
         kb.migrate(tiny)
         with pytest.raises(cp.ModelMismatch, match="--model"):
             kb.migrate(other, undo=True)
+
+
+def test_nobody_lets_go_of_what_is_being_migrated(
+    tmp_path: Path, folder: Path, tiny: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        kb.backup(tmp_path / "kb.bak")
+        waiting, refused = Migration.waiting, []
+
+        def meanwhile(self: Migration, count: int) -> object:
+            with cp.open(tmp_path / "kb") as another:
+                for house in (another.compact, lambda: another.restore(tmp_path / "kb.bak", replace=True)):
+                    with pytest.raises(cp.CollectionError, match="wait"):
+                        house()
+                    refused.append(house)
+            return waiting(self, count)
+
+        kb.migrate(tiny)
+        monkeypatch.setattr(Migration, "waiting", meanwhile)
+        kb.migrate(undo=True)
+        assert refused
+        whole(kb)
+
+
+def test_a_program_that_takes_no_lock_breaks_nothing(
+    tmp_path: Path, folder: Path, tiny: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        kb.migrate(tiny)
+        waiting = Migration.waiting
+
+        def meanwhile(self: Migration, count: int) -> object:
+            with self._store._database.write() as database:
+                clear_beside(database)
+            return waiting(self, count)
+
+        monkeypatch.setattr(Migration, "waiting", meanwhile)
+        with pytest.raises(cp.CollectionError, match="migrate` again"):
+            kb.migrate(undo=True)
+        assert kb.doctor() == []
+    with cp.open(tmp_path / "kb") as kb:
+        assert kb.space.name == "tiny-0"
+        whole(kb)
+
+
+def test_views_of_the_other_model_that_are_damaged_are_embedded_again(
+    tmp_path: Path, folder: Path, tiny: Path, plain: Path
+) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        views = kb.status()["vectors"]
+        kb.migrate(tiny)
+        with kb.store._database.write() as database:
+            database.execute("UPDATE beside_views SET checksum = checksum + 1 WHERE item = 2")
+        (fault,) = kb.doctor()
+        assert "doctor --repair" in fault.remedy and not fault.repaired
+        assert kb.doctor(repair=True)[0].repaired and kb.doctor() == []
+        kb.migrate(undo=True)
+        assert kb.status()["vectors"] == views and kb.doctor() == []
+        whole(kb)
+
+
+def test_notes_without_a_model_are_damage_and_no_traceback(tmp_path: Path, folder: Path, plain: Path) -> None:
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+    connection = sqlite3.connect(tmp_path / "kb" / "collection.db", isolation_level=None)
+    connection.execute("DELETE FROM meta WHERE name = 'fingerprint'")
+    connection.close()
+    for attempt in (
+        lambda: cp.open(tmp_path / "kb"),
+        lambda: migrate(tmp_path / "kb", plain),
+        lambda: migrate(tmp_path / "kb", undo=True),
+    ):
+        with pytest.raises(cp.CollectionError, match=r"damaged.*restore a backup"):
+            attempt()
 
 
 def test_a_model_that_moved_is_asked_for_and_remembered(tmp_path: Path, folder: Path, tiny: Path) -> None:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -501,7 +502,7 @@ class Collection:
 
     def status(self) -> dict[str, Any]:
         """Return counts, model, size on disk and the indexes as plain values; bytes for the size."""
-        size = sum(file.stat().st_size for file in self._files())
+        size = self._size()
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
         found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
         beside = self.store.beside()
@@ -554,9 +555,9 @@ class Collection:
 
         The vectors that :meth:`migrate` kept for an undo go too.
         """
-        before = sum(file.stat().st_size for file in self._files())
+        before = self._size()
         self.store.compact()
-        return before - sum(file.stat().st_size for file in self._files())
+        return before - self._size()
 
     def migrate(
         self,
@@ -578,8 +579,14 @@ class Collection:
         before.close()
         return report
 
-    def _files(self) -> Iterator[Path]:
-        return (path for path in self.folder.rglob("*") if path.is_file())
+    def _size(self) -> int:
+        """Return the bytes of its files; what another process takes away meanwhile counts nothing."""
+        found = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(OSError):
+                    found += os.stat(os.path.join(folder, name)).st_size
+        return found
 
 
 def open_collection(

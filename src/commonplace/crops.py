@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from commonplace.errors import CollectionError
 from commonplace.store import Fault, LocalStore, abandoned
 from commonplace.types import Item
 
@@ -55,8 +56,13 @@ class Crops:
 
     def hide(self, ids: Iterable[str]) -> None:
         """Remove the crops of these documents' pictures, before the documents: nobody may be killed in between."""
-        for picture in self._store.pictures(ids):
-            (self._folder / f"{picture}.jpg").unlink(missing_ok=True)
+        try:
+            for picture in self._store.pictures(ids):
+                (self._folder / f"{picture}.jpg").unlink(missing_ok=True)
+        except OSError as problem:
+            raise CollectionError(
+                f"{self._folder} cannot be written to ({problem.strerror}): check its permissions"
+            ) from problem
 
     def tidy(self) -> None:
         """Remove the crops that were written out to be shown and whose picture the collection no longer holds."""

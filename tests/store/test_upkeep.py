@@ -82,7 +82,7 @@ FAULTS: dict[str, tuple[str, str, bool]] = {
     "model": ("UPDATE meta SET value = 'lie' WHERE name = 'space'", "the notes on the collection's model", False),
     "removal log": (
         "INSERT INTO removed (item) VALUES (25)",
-        "items that are there and are noted as removed",
+        "items that are noted as removed and are there, or are none",
         True,
     ),
     "thumbnail": ("UPDATE pictures SET thumbnail = x'01' WHERE rowid = 3", "thumbnails that are not", False),

@@ -141,15 +141,21 @@ def model_of(options: argparse.Namespace) -> str | None:
     return getattr(options, "model", None) or os.environ.get("COMMONPLACE_MODEL") or None
 
 
-def open_(options: argparse.Namespace, *, make: bool = False) -> Collection:
+def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None = None) -> Collection:
+    """Open the collection; ``make`` it where there is none, with the model of the ``backup`` that it is made for."""
     from pathlib import Path
 
     from commonplace.collection import open_collection
     from commonplace.errors import CollectionError
 
     folder, model = folder_of(options), model_of(options)
-    if not make and not Path(os.path.expanduser(folder), "collection.db").exists():
-        raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+    if not Path(os.path.expanduser(folder), "collection.db").exists():
+        if not make:
+            raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+        if backup is not None and model is None:
+            from commonplace.migrate import model_for
+
+            model = model_for(Path(os.path.expanduser(backup)), None)
     return open_collection(folder, model=model, generator=_generator(options, Path(os.path.expanduser(folder))))
 
 

@@ -66,7 +66,7 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    with open_(options, make=True) as kb:
+    with open_(options, make=True, backup=options.file) as kb:
         kb.restore(options.file, replace=options.replace)
         count = sum(kb.status()["documents"].values())
     print(f"restored {count} document{'' if count == 1 else 's'}")

@@ -35,9 +35,15 @@ def compression_of(database: sqlite3.Connection, name: str = SEARCHED) -> dict[s
     """Return what was chosen, by partition; empty where rows are kept as they are."""
     row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     try:
-        return {} if row is None else {name: Compression(**values) for name, values in json.loads(row[0]).items()}
+        found = {} if row is None else {name: Compression(**values) for name, values in json.loads(row[0]).items()}
+        if all(
+            one.kind in KINDS and one.rows >= 0 and all(0 <= r <= 1 for r in one.recall.values())
+            for one in found.values()
+        ):
+            return found
     except (AttributeError, TypeError, ValueError):
-        raise sqlite3.DatabaseError("its notes are malformed") from None
+        pass
+    raise sqlite3.DatabaseError("its notes are malformed")
 
 
 def keep(database: sqlite3.Connection, found: Mapping[str, Compression], name: str = SEARCHED) -> None:

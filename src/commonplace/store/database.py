@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 from commonplace.errors import CollectionError
 from commonplace.store.schema import checksum, seal, sealed
 
-__all__ = ["MARK", "Database", "abandoned", "mark", "marked", "one_machine"]
+__all__ = ["MARK", "WAIT", "Database", "abandoned", "full", "mark", "marked", "one_machine"]
 
 
 def abandoned(folder: Path) -> Iterator[Path]:
@@ -92,6 +93,13 @@ def machine() -> str:
     except OSError:
         own = f"{uuid.getnode():x}"
     return f"{socket.gethostname()} {own[:12]}"
+
+
+def full(folder: Path) -> bool:
+    """Return whether the disk that holds a folder has no room left: SQLite calls some of that an I/O error."""
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < 1 << 16
+    return False
 
 
 def locks_work(folder: Path) -> bool:
@@ -272,7 +280,7 @@ class Database:
             return CollectionError(f"{self._writer()} is writing to {folder}: try again when it has finished")
         if "readonly" in text or "read-only" in text:
             return CollectionError(f"{folder} cannot be written to: check its permissions")
-        if "disk is full" in text:
+        if "disk is full" in text or ("I/O error" in text and full(folder)):
             return CollectionError(f"the disk that holds {folder} is full: make room and try again; nothing was lost")
         if "not a database" in text or "malformed" in text:
             return CollectionError(

@@ -78,6 +78,11 @@ class Selection:
         grown._derived = self._derived  # keys that are new stand in no snapshot that is old
         return grown
 
+    def less(self, keys: NDArray[np.int64]) -> Selection:
+        """Return this selection without these keys."""
+        left = self.keys[~np.isin(self.keys, keys)]
+        return self if len(left) == len(self.keys) else Selection(left)
+
     def among(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the places in ``keys`` (ascending, with repetitions) of those that are allowed."""
         if not len(self.keys) or not len(keys):

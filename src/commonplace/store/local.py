@@ -23,7 +23,7 @@ from commonplace.store.database import Database, abandoned, mark, one_machine
 from commonplace.store.fused import KINDS, fuse, question_of
 from commonplace.store.index import Index
 from commonplace.store.opening import ready
-from commonplace.store.partition import FOLDER, Partition, Settings, blocks, check_space, now, stray
+from commonplace.store.partition import FOLDER, Partition, Settings, alone, blocks, check_space, now, stray
 from commonplace.store.rows import (
     DOCUMENT,
     condition_of,
@@ -37,7 +37,7 @@ from commonplace.store.rows import (
 from commonplace.store.schema import checksum
 from commonplace.store.segment import question_words
 from commonplace.store.selections import Selections
-from commonplace.store.upkeep import Doctor, backup, restored
+from commonplace.store.upkeep import Doctor, backup, copy_into, restored
 from commonplace.store.vectors import clear_beside, drop_raw, vectors_of
 from commonplace.store.words import search_words
 from commonplace.store.writing import check_vectors, delete, put, put_document, sweep
@@ -188,11 +188,12 @@ class LocalStore:
 
         The vectors of the model before this one go too: a migration cannot be undone afterwards.
         """
-        with self._write() as database:
-            if _meta(database, "beside:served"):
-                clear_beside(database)
-            database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
-        self._shrink()
+        with alone(self._folder):
+            with self._write() as database:
+                if _meta(database, "beside:served"):
+                    clear_beside(database)
+                database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+            self._shrink()
 
     def _shrink(self) -> None:
         self._database.all("VACUUM")
@@ -223,6 +224,10 @@ class LocalStore:
         falls under ``recall``; one all of whose vectors are damaged stays as it is. Done in bounded transactions:
         interrupted, vectors of both kinds are there, all are searched, and the next call goes on. It cannot be undone.
         """
+        with alone(self._folder):
+            return self._drop_raw(recall)
+
+    def _drop_raw(self, recall: float) -> dict[str, Compression]:
         names = self._names()
         with self._database.snapshot() as database:
             held = compression_of(database, STORED)
@@ -252,10 +257,13 @@ class LocalStore:
 
     def check(self, *, repair: bool = False) -> list[Fault]:
         """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
-        faults = Doctor(self._settings, repair=repair).run()
-        if repair and faults:
-            self._forget()
-            self.checkpoint()
+        if not repair:
+            return Doctor(self._settings, repair=False).run()
+        with alone(self._folder):
+            faults = Doctor(self._settings, repair=True).run()
+            if faults:
+                self._forget()
+                self.checkpoint()
         return faults
 
     def backup(self, file: Path) -> int:
@@ -274,11 +282,12 @@ class LocalStore:
         if not self._database.writable:
             raise CollectionError(f"{self._folder} cannot be written to: check its permissions")
         fingerprint = self._settings.fingerprint or ""
-        with restored(file, self._folder, self._space, fingerprint) as source, self._database.session() as database:
-            source.backup(database)
-        ready(self._settings, self._space, self._model)
-        self._forget()
-        self.checkpoint()
+        with alone(self._folder):
+            with restored(file, self._folder, self._space, fingerprint) as source, self._database.session() as database:
+                copy_into(source, database)
+            ready(self._settings, self._space, self._model)
+            self._forget()
+            self.checkpoint()
 
     def _forget(self) -> None:
         """Let go of everything derived from the database."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
 from commonplace.store.local import LocalStore
-from commonplace.store.partition import holder, lock
+from commonplace.store.partition import alone
 from commonplace.store.rows import from_sql, to_sql
 from commonplace.store.schema import number
 from commonplace.store.vectors import clear_beside, put_vectors
@@ -62,11 +62,12 @@ class Migration:
     @classmethod
     @contextmanager
     def of(cls, store: LocalStore, goal: Beside, dim: int) -> Iterator[Migration]:
-        """Lend a migration to ``goal``, begun or gone on with. Raises CollectionError where another process is at it.
+        """Lend a migration to ``goal``, begun or gone on with. Raises CollectionError where another process keeps
+        house.
 
         The vectors of any third space are let go of.
         """
-        with only_one(store):
+        with alone(store._folder):
             with store._database.write() as database:
                 if current(database) != goal.fingerprint:
                     there = beside(database)
@@ -122,6 +123,12 @@ class Migration:
         return True
 
     def _put(self, database: sqlite3.Connection, batch: Batch) -> None:
+        goal = beside(database)
+        if goal is None or goal.fingerprint != self._goal.fingerprint:  # by a program that takes no lock
+            raise CollectionError(
+                f"another process let go of the vectors of {self._goal.name} meanwhile: nothing that is searched has "
+                "changed; run `commonplace migrate` again"
+            )
         there = {
             item
             for item, key in batch.keys.items()
@@ -139,26 +146,9 @@ class Migration:
         _put(database, {"beside:last": str(max(batch.until, _last(database)))})
 
 
-@contextmanager
-def only_one(store: LocalStore) -> Iterator[None]:
-    """Keep every other process from migrating the collection. Raises CollectionError where one is at it."""
-    path = store._folder / "migrate"
-    with ExitStack() as stack:
-        try:
-            mine = stack.enter_context(lock(path))
-        except OSError as problem:
-            raise CollectionError(
-                f"{store._folder} cannot be locked ({problem.strerror}): check its permissions, and that it is on a "
-                "disk of this machine"
-            ) from problem
-        if not mine:
-            raise CollectionError(f"{holder(path)} is migrating {store._folder}: wait until it has finished")
-        yield
-
-
 def give_up(store: LocalStore) -> None:
     """Let go of an unfinished migration."""
-    with only_one(store), store._database.write() as database:
+    with alone(store._folder), store._database.write() as database:
         there = beside(database)
         if there is not None and not there.served:
             clear_beside(database)
@@ -166,7 +156,10 @@ def give_up(store: LocalStore) -> None:
 
 def current(database: sqlite3.Connection) -> str:
     """Return the fingerprint of the space that the collection is searched in."""
-    return str(database.execute("SELECT value FROM meta WHERE name = 'fingerprint'").fetchone()[0])
+    row = database.execute("SELECT value FROM meta WHERE name = 'fingerprint'").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("its notes are malformed")
+    return str(row[0])
 
 
 def other(store: LocalStore) -> Beside | None:

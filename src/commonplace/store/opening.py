@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,7 @@ def ready(settings: Settings, space: str, model: str) -> None:
     """
     file, folder, fingerprint = settings.database, settings.folder, settings.fingerprint
     version = _version(file)
-    if version == 0 and marked(folder) != ("", -1):
+    if version == 0 and marked(folder) != ("", -1) and not (version := _version(file)):  # nobody made it just now
         raise CollectionError(
             f"{folder} held a collection, and its {file.path.name} is gone or empty: put it back, or "
             f"delete {folder / MARK} and restore a backup"
@@ -58,6 +61,11 @@ def ready(settings: Settings, space: str, model: str) -> None:
     if version == 0:
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
     made = dict(file.all("SELECT name, value FROM meta"))
+    if "fingerprint" not in made:
+        raise CollectionError(
+            f"the notes of the collection at {folder} are damaged (which model it has is gone): restore a backup in a "
+            "new folder with `commonplace --collection NEW restore FILE`"
+        )
     if fingerprint is not None and made.get("fingerprint") != fingerprint:
         raise ModelMismatch(
             f"the collection at {folder} was made with the model {made.get('space')} "
@@ -114,12 +122,19 @@ def _catch_loss(settings: Settings) -> None:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('lost', ?)", (str(behind),))
 
 
-def model_of(folder: Path) -> str:
-    """Return the folder of the model that a collection was last used with; empty for the one that is shipped.
+def model_of(place: Path) -> str:
+    """Return the folder of the model that the collection in a folder, or in the file of a backup, was last used with;
+    empty for the one that is shipped.
 
     Empty too where there is no collection yet, or something else, of which :func:`ready` says what it is.
     """
-    path = folder / "collection.db"
+    if place.is_file():  # nothing may change a backup, and opening it as a collection would
+        address = f"{Path(os.path.realpath(place)).as_uri()}?mode=ro&immutable=1"
+        with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
+            rows = connection.execute("SELECT value FROM meta WHERE name = 'model'").fetchall()
+            return from_sql(rows[0][0]) if rows else ""
+        return ""
+    path = place / "collection.db"
     if not path.exists():
         return ""
     database = Database(path)

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.errors import ModelMismatch
+from commonplace.errors import CollectionError, ModelMismatch
 from commonplace.store.base import Prepare, Questions, Ranked
 from commonplace.store.compression import DROPPING, STORED, Compression, compression_of, measured
 from commonplace.store.database import Database
@@ -27,7 +27,18 @@ from commonplace.store.schema import number
 from commonplace.store.snapshot import BLOCK, KINDS, Block, Damaged, Info, Snapshot, identity, rounded, write
 from commonplace.store.vectors import vectors_of
 
-__all__ = ["Partition", "Settings", "blocks", "check_space", "holder", "lock", "now"]
+__all__ = [
+    "Partition",
+    "Settings",
+    "alone",
+    "blocks",
+    "check_space",
+    "followed_to",
+    "lock",
+    "now",
+    "removed_since",
+    "trimmed_to",
+]
 
 log = logging.getLogger("commonplace")
 
@@ -139,9 +150,7 @@ class Partition:
     def _follow(self, database: sqlite3.Connection, lineage: str, generation: int) -> None:
         """Bring the index up to what this reading transaction sees."""
         base = None if self._index is None else self._index.base
-        trimmed = number(_meta(database, "trimmed") or "0")
-        if trimmed is None:
-            trimmed = sys.maxsize  # damaged: who was there before begins anew
+        trimmed = trimmed_to(database)
         kind = _kind(database, self.name)
         known = self._index is not None and (lineage, kind) == (self._place.lineage, self._kind)
         known = known and self._place.removed >= trimmed
@@ -161,9 +170,8 @@ class Partition:
             gone = self._index.gone if self._index is not None else np.empty(0, np.int64)
         place = self._place
         if base is None and not place.last:  # an index that begins with nothing has nothing to lose
-            place.removed = int(database.execute("SELECT coalesce(max(key), 0) FROM removed").fetchone()[0])
-        removed = database.execute("SELECT key, item FROM removed WHERE key > ? ORDER BY key", (place.removed,))
-        lines = np.array(removed.fetchall(), dtype=np.int64).reshape(-1, 2)
+            place.removed = followed_to(database)
+        lines = removed_since(database, place.removed)
         if len(lines):
             place.removed = int(lines[-1, 0])
             gone = np.union1d(gone, lines[:, 1])
@@ -255,7 +263,7 @@ class Partition:
                     lineage,
                     generation,
                     last=_one(database, "SELECT coalesce(max(key), 0) FROM items"),
-                    removed=_one(database, "SELECT coalesce(max(key), 0) FROM removed"),
+                    removed=followed_to(database),
                     rows=rows,
                     dim=settings.dim,
                     offsets=source.offsets,
@@ -445,7 +453,8 @@ def _sample(database: sqlite3.Connection, name: str, settings: Settings) -> NDAr
     """Return rows (n, dim) from eight places of a partition, without damaged ones."""
     last = _one(database, "SELECT coalesce(max(key), 0) FROM items")
     found = [next(blocks(database, name, last * part // 8, settings, size=2048), None) for part in range(8)]
-    sample: NDArray[np.float32] = np.concatenate([block[1] for block in found if block is not None])
+    rows = [block[1] for block in found if block is not None]
+    sample: NDArray[np.float32] = np.concatenate([np.empty((0, settings.dim), np.float32), *rows])
     return sample[np.isfinite(sample).all(axis=1)]
 
 
@@ -507,6 +516,26 @@ def now(database: sqlite3.Connection) -> tuple[str, int]:
         raise sqlite3.DatabaseError("its notes are malformed") from None
 
 
+def trimmed_to(database: sqlite3.Connection, damaged: int = sys.maxsize) -> int:
+    """Return the last line that was cut off the removal log: who has not followed so far begins anew. Where the note
+    is ``damaged`` that is everybody."""
+    found = number(_meta(database, "trimmed") or "0")
+    return damaged if found is None else found
+
+
+def followed_to(database: sqlite3.Connection) -> int:
+    """Return the last line that the removal log has had, cut off or not."""
+    return max(_one(database, "SELECT coalesce(max(key), 0) FROM removed"), trimmed_to(database, damaged=0))
+
+
+def removed_since(database: sqlite3.Connection, line: int) -> NDArray[np.int64]:
+    """Return the lines (n, 2) of the removal log after ``line`` and the items that they name, without damaged ones."""
+    found = database.execute(
+        "SELECT key, item FROM removed WHERE key > ? AND typeof(item) = 'integer' ORDER BY key", (line,)
+    )
+    return np.array(found.fetchall(), dtype=np.int64).reshape(-1, 2)
+
+
 def check_space(database: sqlite3.Connection, settings: Settings) -> None:
     """Raise ModelMismatch where the collection was migrated to another model since it was opened."""
     if settings.fingerprint is not None and _meta(database, "fingerprint") != settings.fingerprint:
@@ -551,6 +580,27 @@ def lock(path: Path) -> Iterator[bool]:
         yield True
     finally:
         os.close(handle)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep every other process from what changes a whole collection in several transactions, or its history: another
+    model, a restore, dropping raw vectors, a repair, `compact`. Raises CollectionError where one is at it."""
+    path = folder / "upkeep"
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(lock(path))
+        except OSError as problem:
+            raise CollectionError(
+                f"{folder} cannot be locked ({problem.strerror}): check its permissions, and that it is on a disk of "
+                "this machine"
+            ) from problem
+        if not mine:
+            raise CollectionError(
+                f"{holder(path)} is migrating, restoring, compacting, compressing or repairing {folder}: wait until it "
+                "has finished"
+            )
+        yield
 
 
 def holder(path: Path) -> str:

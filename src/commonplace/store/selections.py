@@ -8,7 +8,7 @@ import numpy as np
 
 from commonplace.store.database import Database
 from commonplace.store.index import Selection
-from commonplace.store.partition import now
+from commonplace.store.partition import followed_to, now, removed_since, trimmed_to
 from commonplace.store.rows import condition_of
 from commonplace.types import Filter
 
@@ -23,7 +23,8 @@ class Selections:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._kept: dict[Filter, tuple[str, int, Selection]] = {}  # lineage and highest key; latest used last
+        # Lineage, highest key and last line of the removal log; the latest used last.
+        self._kept: dict[Filter, tuple[str, int, int, Selection]] = {}
 
     def forget(self) -> None:
         """Let go of all that was found."""
@@ -33,19 +34,22 @@ class Selections:
     def of(self, where: Filter) -> Selection | None:
         """Return the keys that a filter allows, None for all.
 
-        What was found stays true: keys are never used again, and an item's document, path and kinds never change; so
-        only newer keys are looked up the next time.
+        Keys are never used again, and an item's document, path and kinds never change; so only newer keys are looked
+        up the next time, and those taken off that were removed since.
         """
         condition, values = condition_of(where)
         if not condition:
             return None
         with self._lock, self._database.snapshot() as database:
             lineage = now(database)[0]
+            trimmed, removed = trimmed_to(database), followed_to(database)
             (newest,) = database.execute("SELECT coalesce(max(key), 0) FROM items").fetchone()
             known = self._kept.pop(where, None)
             found, last = Selection(np.empty(0, np.int64)), 0
-            if known is not None and known[0] == lineage:
-                last, found = known[1:]
+            if known is not None and known[0] == lineage and known[2] >= trimmed:
+                _, last, followed, found = known
+                if followed < removed:
+                    found = found.less(removed_since(database, followed)[:, 1])
             if last < newest:
                 rows = database.execute(
                     # By document and then its items, over indexes alone; the modality alone has an index of its own.
@@ -58,7 +62,7 @@ class Selections:
                 new = np.fromiter((row[0] for row in rows), dtype=np.int64)
                 new.sort()
                 found = found.more(new) if len(new) else found
-            self._kept[where] = (lineage, newest, found)
+            self._kept[where] = (lineage, newest, removed, found)
             held = sum(one.bytes for *_, one in self._kept.values())
             while held > FILTERS and len(self._kept) > 1:
                 *_, oldest = self._kept.pop(next(iter(self._kept)))

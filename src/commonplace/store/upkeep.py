@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.base import Fault
 from commonplace.store.compression import STORED, compression_of
-from commonplace.store.database import Database
+from commonplace.store.database import WAIT, Database, abandoned, full, marked
 from commonplace.store.partition import FOLDER, Settings
 from commonplace.store.rows import DOCUMENT, from_sql, maybe
 from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, number, seal, sealed, unlike
@@ -25,13 +27,14 @@ from commonplace.store.snapshot import Damaged, Snapshot
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
 from commonplace.types import stable_id, text_view
 
-__all__ = ["Doctor", "backup", "restored"]
+__all__ = ["Doctor", "backup", "copy_into", "restored"]
 
 log = logging.getLogger("commonplace")
 
 ADD_AGAIN = "add the file again with `commonplace add`: what is whole is not embedded again"
 FROM_BACKUP = "restore a backup with `commonplace restore FILE --replace`"
 BATCH = 10_000
+BUSY = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which the sqlite3 of Python 3.10 does not name
 COLUMNS = DOCUMENT.replace("d.", "")
 
 
@@ -78,6 +81,10 @@ class Doctor:
         if count:
             self.faults.append(Fault(what, count, remedy, repaired and self._repair))
 
+    def _then_add(self) -> str:
+        """Return the remedy for what only a repair marks to be read again."""
+        return ADD_AGAIN if self._repair else f"run `commonplace doctor --repair`, then {ADD_AGAIN}"
+
     # --- the database ----------------------------------------------------------------------------------------
 
     def _file(self) -> bool:
@@ -109,15 +116,23 @@ class Doctor:
             self._found("the notes on the collection's model and ranking are not what was stored", 1, remedy)
             if self._repair:
                 seal(database)
+        (generation,) = database.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
+        wrong = number(generation) is None
+        remedy = "counted anew" if self._repair else "run `commonplace doctor --repair`: it is counted anew"
+        self._found("the number of changes that the collection has seen is none", int(wrong), remedy, repaired=True)
+        if wrong and self._repair:
+            anew = {"generation": str(marked(self._settings.folder)[1] + 1), "lineage": secrets.token_hex(10)}
+            database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", anew.items())
         lost = database.execute("SELECT value FROM meta WHERE name = 'lost'").fetchone()
         what = "committed changes that are gone, because collection.db-wal was damaged or taken away"
         count = (number(lost[0]) or 1) if lost else 0  # damaged, it still says that something is gone
         self._found(what, count, f"add your files again with `commonplace add`; or {FROM_BACKUP}")
         if self._repair:
             database.execute("DELETE FROM meta WHERE name = 'lost'")
-        alive = "FROM removed WHERE item IN (SELECT key FROM items)"
+        alive = "FROM removed WHERE item IN (SELECT key FROM items) OR typeof(item) <> 'integer'"
         (count,) = database.execute(f"SELECT count(*) {alive}").fetchone()
-        self._found("items that are there and are noted as removed", count, "the note is removed", repaired=True)
+        what = "items that are noted as removed and are there, or are none"
+        self._found(what, count, "the note is removed", repaired=True)
         if self._repair and count:
             database.execute(f"DELETE {alive}")
             database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
@@ -209,7 +224,7 @@ class Doctor:
         self._found(
             f"vectors of the wrong length, not numbers or not what was stored, of {self._paths(database, owners)}",
             len(left),
-            ADD_AGAIN,
+            self._then_add(),
         )
         if self._repair and left:
             database.executemany("DELETE FROM vectors WHERE partition = ? AND view = ?", left)
@@ -255,8 +270,8 @@ class Doctor:
             for row in database.execute("SELECT checksum, item, partition, view FROM views")
             if checksum(*row[1:]) != row[0]
         ]
-        remedy = f"run `commonplace doctor --repair`, then {ADD_AGAIN}" if not self._repair else ADD_AGAIN
-        self._found("views that are not what was stored: searches leave their items out", len(strange), remedy)
+        what = "views that are not what was stored: searches leave their items out"
+        self._found(what, len(strange), self._then_add())
         if self._repair and strange:
             database.executemany("DELETE FROM views WHERE item = ? AND partition = ? AND view = ?", strange)
             # Whose a view was cannot be told: every document is read again of which a view may be missing.
@@ -292,7 +307,11 @@ class Doctor:
             "(SELECT 1 FROM beside_vectors w WHERE w.partition = v.partition AND w.view = v.view)"
         )
         bad += database.execute(question).fetchall()
+        views = database.execute("SELECT checksum, item, partition, view FROM beside_views")
+        strange = [(row[2], row[3]) for row in views if checksum(*row[1:]) != row[0]]
+        bad = list(dict.fromkeys([*bad, *strange]))
         remedy = "`commonplace migrate`, or its --undo, embeds these again"
+        remedy = remedy if self._repair else f"run `commonplace doctor --repair`: then {remedy}"
         self._found("vectors of the other model that are damaged or lost", len(bad), remedy, repaired=True)
         if self._repair and bad:
             first = [
@@ -304,6 +323,8 @@ class Doctor:
             for table in ("beside_views", "beside_vectors"):
                 database.executemany(f"DELETE FROM {table} WHERE partition = ? AND view = ?", bad)
             last = min((key for key in first if key is not None), default=None)
+            if strange:  # whose they were cannot be told: all are gone through, and what is whole is not embedded again
+                last = 1
             if last is not None:
                 database.execute(
                     "UPDATE meta SET value = min(CAST(value AS INTEGER), ?) WHERE name = 'beside:last'", (last - 1,)
@@ -438,23 +459,69 @@ def backup(database: Database, file: Path) -> int:
 
     Raises CollectionError where the file exists or cannot be written.
     """
-    if file.exists():
+    if os.path.lexists(file):
         raise CollectionError(f"{file} exists already: name a new file for the backup")
-    beside = file.with_name(f"{file.name}.part")
+    if not file.parent.is_dir():
+        raise CollectionError(f"there is no folder {file.parent}: make it first")
+    for left in abandoned(file.parent):
+        if re.fullmatch(rf"{re.escape(file.name)}\.[0-9a-f]{{16}}\.\d+\.part(-journal)?", left.name):
+            left.unlink(missing_ok=True)
+    beside = file.with_name(f"{file.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
     try:
-        beside.unlink(missing_ok=True)
-        database.all("VACUUM INTO ?", (str(beside),))
+        with database.session() as connection:
+            try:
+                connection.execute("VACUUM INTO ?", (str(beside),))
+            except UnicodeEncodeError:
+                raise CollectionError(f"{file} is no name in UTF-8: choose another for the backup") from None
+            except sqlite3.OperationalError as problem:
+                if not any(word in str(problem) for word in ("full", "unable to open", "I/O", "readonly")):
+                    raise
+                why = "the disk is full" if full(file.parent) or "full" in str(problem) else str(problem)
+                raise CollectionError(f"the backup {file} cannot be written ({why}): choose another place") from None
         with beside.open("rb+") as written:
             os.fsync(written.fileno())
-        beside.replace(file)
-        return file.stat().st_size
+            size = os.fstat(written.fileno()).st_size
+        _name(beside, file)
+        return size
+    except FileExistsError:
+        raise CollectionError(f"{file} was made by another process meanwhile: name a new file for the backup") from None
     except OSError as problem:
         raise CollectionError(
             f"the backup {file} cannot be written ({problem.strerror}): choose another place"
         ) from None
     finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+        for left in (beside, beside.with_name(f"{beside.name}-journal")):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _name(beside: Path, file: Path) -> None:
+    """Give a file its name for good, unless there is one of that name. Raises OSError, FileExistsError among them."""
+    try:
+        os.link(beside, file)  # unlike a renaming it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(file):
+            raise FileExistsError from None
+        beside.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def copy_into(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Put one database in another's place, at once. Raises sqlite3.OperationalError where another process writes to it
+    for longer than a writer waits."""
+    until = time.monotonic() + WAIT
+
+    def wait(status: int, left: int, total: int) -> None:
+        if status in BUSY and time.monotonic() > until:
+            raise sqlite3.OperationalError("database is locked")  # sqlite3 itself would wait for ever
+
+    source.backup(target, progress=wait)
 
 
 @contextmanager
@@ -465,6 +532,8 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
     """
     if not file.is_file():
         raise CollectionError(f"there is no backup {file}: check the name")
+    if Path(f"{file}-wal").exists():
+        raise CollectionError(f"{file} is a collection in use, not a backup: make one with `commonplace backup FILE`")
     copy = folder / f"restore.{os.getpid()}.part"
     try:
         shutil.copyfile(file, copy)
@@ -489,9 +558,12 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
                 )
             # Item keys come up again after this: nothing that was derived from the old history may be used.
             whole = sealed(connection)
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('lineage', ?)", (secrets.token_hex(10),))
-            if whole:
-                seal(connection)
+            try:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('lineage', ?)", (secrets.token_hex(10),))
+                if whole:
+                    seal(connection)
+            except sqlite3.Error as problem:
+                raise CollectionError(f"{folder} cannot take the backup ({problem}): make room and try again") from None
             yield connection
     except OSError as problem:
         raise CollectionError(

@@ -26,7 +26,7 @@ def blobs_of(vectors: NDArray[np.float32], kind: str) -> tuple[list[bytes], list
 
 
 def vectors_of(
-    blobs: Sequence[object], checksums: Sequence[int | None], dim: int
+    blobs: Sequence[object], checksums: Sequence[object], dim: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return vectors (n, dim) as they were stored, and which of them are damaged (those are zeros)."""
     found, whole = np.zeros((len(blobs), dim), np.float32), np.zeros(len(blobs), bool)
@@ -36,13 +36,18 @@ def vectors_of(
         if own:
             found[[*own]] = np.frombuffer(b"".join(own.values()), KINDS[kind]).reshape(-1, dim)
             whole[[*own]] = True
-    stored = np.fromiter((-1 if value is None else value for value in checksums), np.int64, len(checksums))
+    stored = np.fromiter((value if _is_sum(value) else -1 for value in checksums), np.int64, len(checksums))
     bad = np.flatnonzero(~whole | (sums(found) != stored))
     found[bad] = 0
     return found, bad
 
 
-def damaged(blobs: Sequence[object], checksums: Sequence[int | None]) -> list[int]:
+def _is_sum(value: object) -> bool:
+    """Return whether a value may be a checksum: a damaged one may be anything."""
+    return isinstance(value, int) and 0 <= value < 1 << 32
+
+
+def damaged(blobs: Sequence[object], checksums: Sequence[object]) -> list[int]:
     """Return which vectors, of whatever dimension, are not what was stored or not numbers."""
     good: set[int] = set()
     lengths = [len(blob) if isinstance(blob, bytes) else 0 for blob in blobs]
@@ -60,7 +65,10 @@ def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[s
     held = compression_of(database, f"{beside.replace('_', ':')}{STORED}").get(rows.partition)
     blobs, checksums = blobs_of(rows.vectors, "float32" if held is None else held.kind)
     database.executemany(
-        f"INSERT OR IGNORE INTO {beside}vectors VALUES (?, ?, ?, ?)",
+        # One that is there and is another is damaged, or raw where the others are float16: this one is as good as new.
+        f"INSERT INTO {beside}vectors VALUES (?, ?, ?, ?) ON CONFLICT (partition, view) DO UPDATE SET "
+        "vector = excluded.vector, checksum = excluded.checksum "
+        "WHERE vector IS NOT excluded.vector OR checksum IS NOT excluded.checksum",
         zip([rows.partition] * len(rows.views), rows.views, blobs, checksums, strict=True),
     )
     views = [(keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)]

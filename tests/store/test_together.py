@@ -1,0 +1,187 @@
+"""What keeps house keeps it alone; what it leaves is what was promised, also where others change things meanwhile."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commonplace.errors import CollectionError
+from commonplace.store import database, local, partition, upkeep
+from commonplace.store.partition import alone
+from commonplace.types import Filter
+from tests.store.make import open_store, put, questions, rows
+from tests.store.test_upkeep import sql
+
+
+def test_only_one_keeps_house(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "kb")
+    put(store, rows(30))
+    store.backup(tmp_path / "kb.bak")
+    with alone(tmp_path / "kb"):
+        for house in (
+            store.compact,
+            lambda: store.drop_raw(0.5),
+            lambda: store.check(repair=True),
+            lambda: store.restore(tmp_path / "kb.bak", replace=True),
+        ):
+            with pytest.raises(CollectionError, match=rf"process {os.getpid()} on .*wait until it has finished"):
+                house()
+        assert store.check() == []  # looking is free
+    store.compact()
+
+
+def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, where = open_store(tmp_path), Filter(path="/a/*")
+    ids = put(store, rows(200), "a") + put(store, rows(50, 1), "b")
+    assert store.size(where) == 200
+    store.remove(ids[:5])
+    assert store.size(where) == 150 == open_store(tmp_path).size(where)
+    put(store, rows(20, 2), "a")  # the first two documents again
+    assert store.size(where) == 170
+    monkeypatch.setattr(local, "REMOVED_KEPT", 10)  # so that the log is cut, and what was followed is known no more
+    store.remove(ids[5:15])
+    store.remove(ids[15:16])
+    assert store.size(where) == 60 == open_store(tmp_path).size(where)
+    query = questions(1)[0]
+    assert np.array_equal(
+        store.search("text", query, 99, where).keys, open_store(tmp_path).search("text", query, 99, where).keys
+    )
+
+
+def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "REMOVED_KEPT", 100)
+    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
+    store = open_store(tmp_path)
+    store.remove(put(store, rows(400))[:30])
+    assert store._database.all("SELECT count(*) FROM removed") == [(0,)]
+    put(store, rows(900, 3), "b")
+    store.checkpoint()
+    status = store.indexes()["text"]
+    assert "problem" not in status and status["snapshot_rows"] == status["rows"] == 1000
+    made = (tmp_path / "index" / "text.snapshot").stat().st_ino
+    for opened in (store, open_store(tmp_path)):
+        for query in questions(3):
+            opened.search("text", query, 5, Filter())
+    time.sleep(0.2)
+    assert (tmp_path / "index" / "text.snapshot").stat().st_ino == made
+
+
+def test_a_restore_waits_for_a_writer_no_longer_than_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "WAIT", 0.5)
+    store = open_store(tmp_path / "kb")
+    put(store, rows(30))
+    store.backup(tmp_path / "kb.bak")
+    writer = sqlite3.connect(tmp_path / "kb" / "collection.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    with pytest.raises(CollectionError, match="is writing to"):
+        store.restore(tmp_path / "kb.bak", replace=True)
+    writer.execute("ROLLBACK")
+    writer.close()
+    store.restore(tmp_path / "kb.bak", replace=True)
+    assert len(store.documents()) == 3 and not list((tmp_path / "kb").glob("*.part*"))
+
+
+def test_a_collection_in_use_is_no_backup(tmp_path: Path) -> None:
+    one, other = open_store(tmp_path / "one"), open_store(tmp_path / "other")
+    put(one, rows(30))
+    with pytest.raises(CollectionError, match="make one with `commonplace backup"):
+        other.restore(tmp_path / "one" / "collection.db")
+
+
+def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path / "kb")
+    put(store, rows(2000))
+    (tmp_path / "kb.bak.part").write_text("precious")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f"kb.bak.0123456789abcdef.{dead.pid}.part").write_text("of one that was killed")
+    said: list[object] = []
+
+    def write() -> None:
+        opened = open_store(tmp_path / "kb")
+        try:
+            said.append(opened.backup(tmp_path / "kb.bak"))
+        except CollectionError as problem:
+            said.append(str(problem))
+        opened.close()
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sizes = [one for one in said if isinstance(one, int)]
+    assert sizes == [(tmp_path / "kb.bak").stat().st_size]  # one was first, and nobody is told what is not there
+    assert all("name a new file" in str(one) for one in said if not isinstance(one, int))
+    assert (tmp_path / "kb.bak.part").read_text() == "precious"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kb", "kb.bak", "kb.bak.part"]
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    assert store.backup(tmp_path / "unlinked.bak") == sizes[0]
+    with pytest.raises(CollectionError, match="name a new file"):
+        store.backup(tmp_path / "unlinked.bak")
+    with pytest.raises(CollectionError, match="make it first"):
+        store.backup(tmp_path / "nowhere" / "kb.bak")
+    with pytest.raises(CollectionError, match="choose another"):
+        store.backup(tmp_path / os.fsdecode(b"kb\xff.bak"))
+
+
+@pytest.mark.parametrize("value", ["x'ff'", "'x'", "1e300", "-1", "NULL"])
+def test_a_checksum_that_is_no_number_is_named(tmp_path: Path, value: str) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(30))
+    store.close()
+    change = f"UPDATE vectors SET checksum = {value} WHERE rowid = 7"
+    if value == "NULL":
+        change = "UPDATE vectors SET vector = x'00' WHERE rowid = 7"
+    sql(tmp_path, change)
+    store = open_store(tmp_path)
+    assert len(store.search("text", rows(30)[0], 30, Filter()).keys) == 29
+    (fault,) = store.check()
+    assert "vectors" in fault.what and "commonplace doctor --repair" in fault.remedy
+    put(store, rows(30))  # embedded again: the damaged one does not stay
+    assert store.check() == [] and len(store.search("text", rows(30)[0], 30, Filter()).keys) == 30
+
+
+def test_a_generation_that_is_no_number_is_counted_anew(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(30))
+    store.close()
+    sql(tmp_path, f"UPDATE meta SET value = '{'9' * 30}' WHERE name = 'generation'")
+    store = open_store(tmp_path)
+    assert "number of changes" in store.check()[0].what
+    store.check(repair=True)
+    assert store.check() == [] and len(store.documents()) == 3
+    assert open_store(tmp_path).check() == []
+
+
+def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path)
+    monkeypatch.setattr(database, "full", lambda folder: True)
+    assert "is full" in str(store._database.explain(sqlite3.OperationalError("disk I/O error")))
+    monkeypatch.setattr(database, "full", lambda folder: False)
+    assert "check the disk" in str(store._database.explain(sqlite3.OperationalError("disk I/O error")))
+
+
+@pytest.mark.parametrize("value", ["'x'", "x'ff'", "1e300"])
+def test_a_removal_log_that_is_damaged_stops_nothing(tmp_path: Path, value: str) -> None:
+    store, where = open_store(tmp_path), Filter(path="/a/*")
+    ids = put(store, rows(100))
+    reader = open_store(tmp_path)
+    assert reader.size(where) == 100
+    store.remove(ids[:2])
+    sql(tmp_path, f"UPDATE removed SET item = {value} WHERE key = 5")
+    for opened in (reader, open_store(tmp_path)):
+        assert opened.size(where) in (80, 81)
+        found = opened.search("text", questions(1)[0], 99, Filter()).keys
+        assert len(opened.entries(found.tolist())) == 80  # whoever is gone is gone
+    assert "noted as removed" in store.check()[0].what
+    store.check(repair=True)
+    assert store.check() == [] and reader.size(where) == 80
