@@ -63,7 +63,7 @@ def main() -> None:
                 for path in Path(work).iterdir():
                     path.unlink()
     head = ["rows", "groups", "p50, ms", "p95, ms", "CPU, ms", "share of the hits of one index"]
-    text = f"Measured on {machine()}, busy with other work. {__doc__.splitlines()[0]}\n\n" + table(head, lines)
+    text = f"Measured on {machine()}. {__doc__.splitlines()[0]}\n\n" + table(head, lines)
     keep("hierarchy", text, {"machine": machine(), "lines": lines})
 
 

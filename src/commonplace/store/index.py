@@ -50,6 +50,8 @@ SHORT_MARGIN = 2
 """The same as MARGIN for short rows: other questions were seen to need as many candidates as those measured with."""
 RIDGE = 0.01  # how much of the questions' spread is taken to point anywhere: what few questions do not tell
 
+TEXT = "text"  # the partition that is asked in many ways
+
 HITS = 100
 """Hits that a search's arm asks for: codes must serve so many too, or short rows are tried."""
 
@@ -428,10 +430,11 @@ class Measure:
                 recall[way] = reached(10 * depths[way])
             else:
                 depths[way], recall[way] = 0, 1.0
-                # Short rows are cut to the measure of the questions they are made from. Of pictures all questions
-                # are of one kind, captions; of texts of many, and those unlike captions lose by it (.966 for .999).
-                if offset and not short:
-                    shorten[way] = shortening(base, questions)
+                # Short rows are cut to the measure of the questions they are made from. Pictures are asked for with
+                # captions, looks with pictures; texts in many ways, and what is unlike captions loses by it (.966 for
+                # .999).
+                if (offset or base.info.partition != TEXT) and not short:
+                    shorten[way] = shortening(base, questions if offset else None)
         return Measured(depths, recall, shorten)
 
     def _questions(self, base: Snapshot, offset: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
@@ -465,19 +468,23 @@ class Measure:
         return np.stack(found)
 
 
-def shortening(base: Snapshot, questions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def shortening(
+    base: Snapshot, questions: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return maps (dim, short) of questions and of rows whose products stand nearest to the true inner products.
+    Without ``questions`` the rows stand for them, as looks do: they are many more, so that nothing is fitted to few.
 
     Principal components keep what the rows differ in; what matters is that in which they differ *for the questions
     asked*, and questions in words lie in other directions than pictures do. With the second moments Q of questions and
     the covariance R of rows the best maps of a given length, in the mean square of the products, come from the
     singular values of sqrt(Q) sqrt(R).
     """
-    dim = questions.shape[1]
     at = np.linspace(0, len(base) - 1, min(len(base), 8 * SAMPLE)).astype(np.int64)
     rows = np.asarray(base.take(at), np.float64)
     rows = rows[np.isfinite(rows).all(axis=1)]
-    asked = np.asarray(questions, np.float64).T @ questions / len(questions)
+    asking = rows if questions is None else np.asarray(questions, np.float64)
+    dim = rows.shape[1]
+    asked = asking.T @ asking / len(asking)
     asked += np.eye(dim) * RIDGE * np.trace(asked) / dim
     spread = np.cov(rows.T) + np.eye(dim) * 1e-9
     (of_questions, back), (of_rows, rows_back) = _root(asked), _root(spread)
