@@ -41,9 +41,11 @@ def file_of(folder: Path) -> Path:
     return folder / "index" / "text.snapshot"
 
 
-def exact(store: LocalStore, query: np.ndarray, k: int, where: Filter, offset: bool = False) -> list[tuple[int, float]]:
+def exact(
+    store: LocalStore, query: np.ndarray, k: int, where: Filter, offset: bool = False, name: str = "text"
+) -> list[tuple[int, float]]:
     """Score every row of the database, the slow way: the store's own lists must be these."""
-    keys, values = store.vectors("text")
+    keys, values = store.vectors(name)
     allowed = None if not where else set(store._selections.of(where).keys.tolist())  # type: ignore[union-attr]
     scores = values @ query - (values[:, 0] if offset else 0)
     found = [(int(key), float(s)) for key, s in zip(keys, scores, strict=True) if allowed is None or key in allowed]
@@ -181,6 +183,25 @@ def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.n
                 scores = dict(exact(store, query, 4000, where, offset))
                 assert [scores[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), abs=1e-5)
             assert np.mean(reached) >= 0.93
+    store.close()
+
+
+@pytest.mark.parametrize(("partition_", "kind"), [("look", "short vectors, rescored"), ("text", "exact")])
+def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
+    tmp_path: Path, partition_: str, kind: str
+) -> None:
+    few = narrow(40, 1)  # too few to be fitted to: the rows themselves say what they are asked for
+    store = open_store(tmp_path, questions=lambda name, offset: None if offset else few, recall=0.95)
+    put(store, narrow(4000, 5), partition=partition_)
+    store.checkpoint()
+    status = store.indexes()[partition_]
+    assert status["type"] == kind
+    reached = []
+    for query in narrow(60, 2):
+        best = exact(store, query, 10, Filter(), False, partition_)
+        found = store.search(partition_, query, 10, Filter()).keys.tolist()
+        reached.append(len({key for key, _ in best} & set(found)) / 10)
+    assert np.mean(reached) >= 0.95
     store.close()
 
 
