@@ -281,7 +281,13 @@ def test_a_plain_script_works_and_stays_quiet(evil: Path) -> None:
 def test_no_worker_outlives_its_parent(evil: Path, how: signal.Signals) -> None:
     sources(evil, "ok", "hang", "hang")
     path = script(evil, "pool = Pool(options, 2)\nfor _ in pool.read(given):\n    print('one', flush=True)\n")
-    parent = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     assert parent.stdout is not None and parent.stderr is not None
     try:
         assert [parent.stdout.readline(), parent.stdout.readline()] == ["started\n", "one\n"]
