@@ -56,7 +56,8 @@ class Migrated:
 
 
 def model_for(folder: Path, model: str | os.PathLike[str] | None) -> str:
-    """Return the model to open a collection with: ``model``, else the one it was last used with (empty: the shipped).
+    """Return the model to open a collection, or the file of a backup, with: ``model``, else the one it was last used
+    with (empty: the shipped).
 
     Raises ModelError where that is gone.
     """

@@ -311,7 +311,7 @@ def test_a_filter_learns_of_items_that_came_later_and_is_bounded(
     for number in range(50):
         store.search("text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
         store.search("text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
-    held = [one.bytes for *_, one in store._selections._kept.values()]
+    held = [one.found.bytes for one in store._selections._kept.values()]
     assert sum(held[:-1]) <= 2000
 
 

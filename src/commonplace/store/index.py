@@ -82,8 +82,8 @@ class Selection:
 
     def less(self, keys: NDArray[np.int64]) -> Selection:
         """Return this selection without these keys."""
-        left = self.keys[~np.isin(self.keys, keys)]
-        return self if len(left) == len(self.keys) else Selection(left)
+        left = self.keys[~np.isin(self.keys, keys)] if len(keys) else self.keys
+        return self if len(left) == len(self.keys) else Selection(left)  # what was derived stays, where it may
 
     def among(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the places in ``keys`` (ascending, with repetitions) of those that are allowed."""

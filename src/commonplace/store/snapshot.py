@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "Damaged", "Info", "Measured", "Snapshot", "rounded", "sums", "write"]
+__all__ = ["KINDS", "Damaged", "Info", "Measured", "Snapshot", "rounded", "sums", "sync", "write"]
 
 MAGIC = b"CMNPLSN2"
 HEAD = 32768  # bytes before the first section: room for the description, whose centre has four bytes a dimension
@@ -404,14 +404,19 @@ def write(
         if stop():
             return False
         beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(path.parent)
         return True
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Let the names of a folder's files survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def code_bytes(dim: int) -> int:

@@ -23,7 +23,7 @@ from commonplace.store.partition import FOLDER, Settings
 from commonplace.store.rows import DOCUMENT, from_sql, maybe
 from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, number, seal, sealed, unlike
 from commonplace.store.segment import index_words
-from commonplace.store.snapshot import Damaged, Snapshot
+from commonplace.store.snapshot import Damaged, Snapshot, sync
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
 from commonplace.types import stable_id, text_view
 
@@ -505,11 +505,7 @@ def _name(beside: Path, file: Path) -> None:
         if os.path.lexists(file):
             raise FileExistsError from None
         beside.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(file.parent)
 
 
 def copy_into(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
