@@ -77,8 +77,9 @@ def ways(rows: np.ndarray, asked: np.ndarray, offsets: np.ndarray | None) -> dic
     """Return each way's bytes a row and how it scores; ``asked`` are training questions (n, dim)."""
     import faiss
 
+    from commonplace.store.codes import code_bytes, encode
     from commonplace.store.index import shortening
-    from commonplace.store.snapshot import code_bytes, encode, rounded
+    from commonplace.store.snapshot import rounded
 
     dim, mean = rows.shape[1], rows.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((rows - mean).T))

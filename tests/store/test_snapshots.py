@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from commonplace.store import LocalStore, index, partition
+from commonplace.store import codes as codes_
 from commonplace.store.snapshot import Damaged, Snapshot
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, stable_id
@@ -595,9 +596,9 @@ def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
 
 def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).integers(0, 256, (5001, 64), dtype=np.uint8)
-    whole = index.nearest(codes, codes[17:18], 40)
-    monkeypatch.setattr(index, "SPLIT_FROM", 10)
-    parts = index.nearest(codes, codes[17:18], 40)
+    whole = codes_.nearest(codes, codes[17:18], 40)
+    monkeypatch.setattr(codes_, "SPLIT_FROM", 10)
+    parts = codes_.nearest(codes, codes[17:18], 40)
     assert whole[0, 0] == parts[0, 0] == 17
     far = [np.unpackbits(codes[row] ^ codes[17], axis=1).sum(axis=1).tolist() for row in (whole[0], parts[0])]
     assert far[0] == far[1] == sorted(far[0])

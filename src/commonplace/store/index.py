@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.base import Ranked
-from commonplace.store.snapshot import BLOCK, Block, Damaged, Measured, Snapshot, encode
+from commonplace.store.codes import Codes
+from commonplace.store.snapshot import BLOCK, Block, Damaged, Measured, Snapshot
 
 __all__ = ["CODES_FROM", "Index", "Measure", "Selection"]
 
@@ -29,10 +29,6 @@ GATHER_ROWS = 4096
 
 SCAN_SHARE = 1 / 8
 """Candidates beyond this share of the rows are not worth picking: the rows are scanned."""
-
-SPLIT_FROM = 2_000_000
-"""Codes from which two threads look at a half each: a million take one of them 2.4 ms, and on a busy machine the other
-would be waited for."""
 
 RESIDENT = 256 << 20  # bytes of mapped rows that a scan may leave in this process
 
@@ -55,6 +51,16 @@ TEXT = "text"  # the partition that is asked in many ways
 HITS = 100
 """Hits that a search's arm asks for: codes must serve so many too, or short rows are tried."""
 
+SHARE = 1 / 4
+"""Share of the candidates by codes that are scored exactly: what the measured questions need of them is a tenth."""
+
+LIST_MARGIN = 1.1
+"""Times the gap that the measured questions need where half of what the target allows is missed: questions of other
+kinds need between .8 and 1.1 of it."""
+
+MANY = 100
+"""Hits that the gap of lists is measured for, besides ten."""
+
 MEASURED = 256  # questions of each direction that recall is measured with
 
 
@@ -63,7 +69,7 @@ class Selection:
 
     def __init__(self, keys: NDArray[np.int64]) -> None:
         self.keys = keys
-        self._derived: tuple[Snapshot, NDArray[np.int64], NDArray[np.uint8] | None] | None = None
+        self._derived: tuple[Snapshot, NDArray[np.int64], Codes | None] | None = None
 
     @property
     def bytes(self) -> int:
@@ -97,13 +103,13 @@ class Selection:
         table[self.keys] = True
         return np.flatnonzero(table[keys])
 
-    def within(self, base: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.uint8] | None]:
+    def within(self, base: Snapshot) -> tuple[NDArray[np.int64], Codes | None]:
         """Return the places of the allowed rows of ``base``, and a copy of their codes where these are many."""
         derived = self._derived
         if derived is None or derived[0] is not base:
             at = self.among(base.keys)
             many = base.codes is not None and GATHER_ROWS < len(at) < len(base)
-            codes = base.codes[at] if many and base.codes is not None else None
+            codes = base.codes.among(at) if many and base.codes is not None else None
             derived = self._derived = (base, at, codes)
         return derived[1], derived[2]
 
@@ -247,7 +253,7 @@ class Index:
             if 0 < count <= rows * SCAN_SHARE and (at is None or len(at) > GATHER_SHARE * len(base)):
                 candidates = self._by_short(base, way, query, count, at)
         elif codes is not None and 0 < count <= rows * SCAN_SHARE:
-            candidates = self._candidates(base, codes, query, count, at)
+            candidates = self._candidates(base, codes, query, wanted, count, way)
         if candidates is None and at is not None and len(at) <= GATHER_SHARE * len(base):
             candidates = at
         if candidates is None:
@@ -288,20 +294,24 @@ class Index:
         return top(scores, count, at)
 
     def _candidates(
-        self,
-        base: Snapshot,
-        codes: NDArray[np.uint8],
-        query: NDArray[np.float32],
-        count: int,
-        at: NDArray[np.int64] | None,
+        self, base: Snapshot, codes: Codes, query: NDArray[np.float32], wanted: int, count: int, way: str
     ) -> NDArray[np.int64] | None:
-        """Return the places of ``count`` rows near the question by their codes; None where too many are gone."""
+        """Return the places of rows near the question by their codes; None where too many are gone."""
         slack = min(len(self.dead), count)
-        found = nearest(codes, encode(query[None], base.centre), min(count + slack, len(codes)))[0]
-        places: NDArray[np.int64] = found if at is None else at[found]
-        if slack and len(places) - np.isin(places, self.dead).sum() < count:
-            return None
-        return places
+        gaps = base.info.gaps.get(way)
+        # The best of a tenth of the rows lie where the best tenfold of all do.
+        hits = wanted * len(base) / max(1, len(codes))
+        found = codes.nearest(query, base.centre, count + slack, gap_for(gaps, hits))
+        if slack:
+            gone = np.isin(codes.rows(found), self.dead)
+            ahead = int(gone[: 8 * wanted].sum())
+            if gaps and ahead > wanted:  # much that is alike was removed: what is asked for lies behind that
+                found = codes.nearest(query, base.centre, count + slack, gap_for(gaps, hits * (1 + ahead / wanted)))
+                gone = np.isin(codes.rows(found), self.dead)
+            found = found[~gone][:count]
+            if len(found) < count:
+                return None
+        return codes.rows(codes.sifted(query, base.centre, found, math.ceil(count * base.info.shares.get(way, 1))))
 
 
 NO_SCORES = np.empty(0, np.float32)
@@ -341,43 +351,13 @@ def top(scores: NDArray[np.float32], count: int, at: NDArray[np.int64] | None = 
     return best if at is None else at[best]
 
 
-def nearest(codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    """Return the places (questions, count) of the codes with the smallest Hamming distances, near ones first."""
-    if len(questions) > 1:
-        return _nearest(codes, questions, count)[1]
-    if len(codes) < SPLIT_FROM:
-        return _nearest_alone(codes, questions, count)[1]
-    half = len(codes) // 2
-    with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(_nearest_alone, codes[half:], questions, count)
-        distances, places = _nearest_alone(codes[:half], questions, count)
-        more, others = second.result()
-    distances, places = np.hstack([distances, more]), np.hstack([places, others + half])
-    order = np.argsort(distances, axis=1, kind="stable")[:, :count]
-    return np.take_along_axis(places, order, axis=1)
-
-
-def _nearest(
-    codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    import faiss
-
-    found: tuple[NDArray[np.int32], NDArray[np.int64]] = faiss.knn_hamming(questions, codes, count, variant="mc")
-    return found
-
-
-def _nearest_alone(
-    codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """One question is one thread's work: on a busy machine FAISS's others would be waited for."""
-    import faiss
-
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        return _nearest(codes, questions, count)
-    finally:
-        faiss.omp_set_num_threads(threads)
+def gap_for(gaps: list[float] | None, hits: float) -> float | None:
+    """Return how far lists may lie for so many hits: by the logarithm of these, between and beyond what was measured
+    for ten and for :data:`MANY`. None where all codes are to be read."""
+    if gaps is None:
+        return None
+    ten, many = gaps
+    return ten + (many - ten) * math.log(max(hits, 10) / 10) / math.log(MANY / 10)
 
 
 def margin(target: float, least: float) -> float:
@@ -405,17 +385,20 @@ class Measure:
         """Return the depths that reach the target recall with :func:`margin`, and the recall that those reach."""
         depths: dict[str, float] = {}
         recall: dict[str, float] = {}
+        gaps: dict[str, list[float]] = {}
+        shares: dict[str, float] = {}
         shorten = {}
         for offset in (False, True):
             known = self._questions(base, offset) if base.codes is not None else None
             if known is None or self._stop():
                 continue
-            questions, exact = known
+            questions, many = known
+            exact = many[:, :10]
             way = direction(offset)
             short = way in base.info.short
             more = margin(self._target, SHORT_MARGIN if short else MARGIN)
-            hits = 10 if short else HITS
-            worth = [depth for depth in DEPTHS if hits * depth * more <= len(base) * SCAN_SHARE]
+            least = 10 if short else HITS
+            worth = [depth for depth in DEPTHS if least * depth * more <= len(base) * SCAN_SHARE]
             most = math.ceil(10 * more * max(worth, default=1))
             found = self._candidates(base, questions, min(most, len(base)), offset)
             # The candidates are scored exactly: what is among them is found.
@@ -428,6 +411,14 @@ class Measure:
             if enough:
                 depths[way] = enough[0] * more
                 recall[way] = reached(10 * depths[way])
+                if not short and base.codes is not None:
+                    own = self._gaps(base.codes, questions, many)
+                    for gap, share in ((own, SHARE), (None, SHARE), (own, 1.0)):
+                        hits = self._hits(base, base.codes, questions, exact, 10 * depths[way], gap, share)
+                        if hits >= self._target:
+                            shares[way], recall[way] = share, hits
+                            gaps |= {} if gap is None else {way: gap}
+                            break
             else:
                 depths[way], recall[way] = 0, 1.0
                 # Short rows are cut to the measure of the questions they are made from. Pictures are asked for with
@@ -435,19 +426,54 @@ class Measure:
                 # .999).
                 if (offset or base.info.partition != TEXT) and not short:
                     shorten[way] = shortening(base, questions if offset else None)
-        return Measured(depths, recall, shorten)
+        return Measured(depths, recall, gaps, shares, shorten)
 
     def _questions(self, base: Snapshot, offset: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-        """Return questions (n, dim) and the places (n, 10) of their exact best rows, found once."""
+        """Return questions (n, dim) and the places (n, k) of their exact best rows, found once: of ten, or where there
+        are lists of :data:`MANY`."""
         if offset not in self._known:
             asked = self._ask(offset)
             if asked is None or not len(asked):
                 self._known[offset] = None
             else:
+                k = MANY if base.info.lists else 10
                 step = max(1, len(asked) // MEASURED)
                 questions = np.ascontiguousarray(asked[::step][:MEASURED], dtype=np.float32)
-                self._known[offset] = (questions, _exact(base, questions, 10, offset, self._stop))
+                self._known[offset] = (questions, _exact(base, questions, k, offset, self._stop))
         return self._known[offset]
+
+    def _gaps(self, codes: Codes, questions: NDArray[np.float32], exact: NDArray[np.int64]) -> list[float] | None:
+        """Return how far lists may lie so that the best ten, and the best :data:`MANY`, are in them; what is missed may
+        be half of what the target allows, with :data:`LIST_MARGIN`. None where there are no lists."""
+        lists = codes.lists
+        if lists is None:
+            return None
+        sizes = np.diff(lists.starts)
+        owners = np.empty(len(codes), np.int64)
+        owners[codes.rows(np.arange(len(codes)))] = np.repeat(np.arange(len(sizes)), sizes)
+        distances = lists.distances(questions)
+        further = distances - np.where(sizes > 0, distances, np.inf).min(axis=1, keepdims=True)
+        needed = np.take_along_axis(further, owners[exact], axis=1)
+        share = 1 - (1 - self._target) / 2
+        return [LIST_MARGIN * float(np.quantile(needed[:, :k], share, method="higher")) for k in (10, MANY)]
+
+    def _hits(
+        self,
+        base: Snapshot,
+        codes: Codes,
+        questions: NDArray[np.float32],
+        exact: NDArray[np.int64],
+        count: float,
+        gap: list[float] | None,
+        share: float,
+    ) -> float:
+        """Return what share of the exact best ten is among the candidates of a search."""
+        found = []
+        for query, best in zip(questions, exact, strict=True):
+            near = codes.nearest(query, base.centre, math.ceil(count), gap_for(gap, 10))
+            kept = codes.sifted(query, base.centre, near, math.ceil(math.ceil(count) * share))
+            found.append(np.isin(best, codes.rows(kept)).mean())
+        return float(np.mean(found))
 
     def _candidates(
         self, base: Snapshot, questions: NDArray[np.float32], count: int, offset: bool
@@ -456,7 +482,7 @@ class Measure:
         way = direction(offset)
         if way not in base.info.short:
             assert base.codes is not None
-            return nearest(base.codes, encode(questions, base.centre), count)
+            return base.codes.rows(base.codes.ranked(questions, base.centre, count))
         aim, short = base.short(way)
         offsets = base.offsets if offset and base.offsets is not None else None
         found = []

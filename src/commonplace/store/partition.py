@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch
 from commonplace.store.base import Prepare, Questions, Ranked
+from commonplace.store.codes import EACH, lists_for, train
 from commonplace.store.compression import DROPPING, STORED, Compression, compression_of, measured
 from commonplace.store.database import Database
 from commonplace.store.index import CODES_FROM, Index, Measure, Selection
@@ -270,8 +271,9 @@ class Partition:
                     kind=kind,
                 )
                 centre = source.centre() if rows >= CODES_FROM else None
+                centroids = source.centroids(lists_for(rows)) if centre is not None else None
                 measure = Measure(self._ask, settings.target, lambda: self._stopping)
-                done = write(self.path, info, source.blocks(), centre, measure, lambda: self._stopping)
+                done = write(self.path, info, source.blocks(), centre, measure, lambda: self._stopping, centroids)
         if done:
             self.forget()
         return done
@@ -316,7 +318,7 @@ class Partition:
         with settings.database.snapshot() as database:
             few = _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name) < CODES_FROM
             if halved and not questions:
-                questions = {False: _sample(database, self.name, settings)}
+                questions = {False: _sample(database, self.name, settings, 8, 2048)}
             exact = blocks(database, self.name, 0, settings)
             stored = blocks(database, self.name, 0, half) if halved else None
             return measured(exact, questions, ["float32"] if few else KINDS, stored) if halved or not few else {}
@@ -337,7 +339,7 @@ class Partition:
         base = index.base
         ways = {} if base is None else {way: depth for way, depth in base.info.depths.items() if depth}
         coded = bool(ways)
-        kinds = sorted({"short vectors" if base and way in base.info.short else "binary codes" for way in ways})
+        kinds = [] if base is None else sorted({_type(base.info, way) for way in ways})
         found: dict[str, Any] = {
             "type": f"{' and '.join(kinds)}, rescored" if coded else "exact",
             "rows": len(index),
@@ -376,6 +378,13 @@ class Partition:
         if builder is not None and builder is not threading.current_thread():
             builder.join()
         self.forget()
+
+
+def _type(info: Info, way: str) -> str:
+    """Return in words where a direction's candidates come from."""
+    if way in info.short:
+        return "short vectors"
+    return "binary codes in lists" if way in info.gaps else "binary codes"
 
 
 def file_of(folder: Path, name: str) -> Path:
@@ -445,14 +454,21 @@ class _Source:
 
     def centre(self) -> NDArray[np.float32]:
         """Return the mean (dim,) of rows from eight places of the partition."""
-        sample = _sample(self._database, self._name, self._settings)
+        sample = _sample(self._database, self._name, self._settings, 8, 2048)
         return np.asarray(np.mean(sample, axis=0, dtype=np.float64), dtype=np.float32)
 
+    def centroids(self, lists: int) -> NDArray[np.float32] | None:
+        """Return centroids (lists, dim) of rows from 64 places of the partition, or None where there are too few."""
+        if not lists:
+            return None
+        sample = _sample(self._database, self._name, self._settings, 64, -(-EACH * lists // 64))
+        return train(sample, lists) if len(sample) >= lists else None
 
-def _sample(database: sqlite3.Connection, name: str, settings: Settings) -> NDArray[np.float32]:
-    """Return rows (n, dim) from eight places of a partition, without damaged ones."""
+
+def _sample(database: sqlite3.Connection, name: str, settings: Settings, parts: int, each: int) -> NDArray[np.float32]:
+    """Return about ``each`` rows (n, dim) from so many places of a partition, without damaged ones."""
     last = _one(database, "SELECT coalesce(max(key), 0) FROM items")
-    found = [next(blocks(database, name, last * part // 8, settings, size=2048), None) for part in range(8)]
+    found = [next(blocks(database, name, last * part // parts, settings, size=each), None) for part in range(parts)]
     rows = [block[1] for block in found if block is not None]
     sample: NDArray[np.float32] = np.concatenate([np.empty((0, settings.dim), np.float32), *rows])
     return sample[np.isfinite(sample).all(axis=1)]

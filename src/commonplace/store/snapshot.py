@@ -5,9 +5,12 @@
     8 bytes magic, uint32 length and CRC of the description, the description (JSON), zeros to HEAD
     keys       int64   (n,)        the item of each row, ascending
     sums       uint32  (n,)        checksum of the row, its offset and its key
-    code_sums  uint32  (n,)        the same of the code; only with codes
+    code_sums  uint32  (n,)        the same of each code; only with codes
     offsets    float32 (n,)        only where the partition has them
     codes      uint8   (n, bytes)  the signs of the row less the centre; only with codes
+    places     int32   (n,)        the row of each code, which stand list by list; only with lists
+    starts     int64   (lists + 1,)      where the codes of each list begin
+    centroids  float32 (lists, dim)      what the rows of a list are near to
     scales     float32 (n,)        only with rows of int8: what they are to be multiplied by
     rows       float32, float16 or int8 (n, dim)
     and for each direction of question that the codes serve badly:
@@ -36,9 +39,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.store.codes import Codes, Lists, code_bytes, encode
+
 __all__ = ["KINDS", "Damaged", "Info", "Measured", "Snapshot", "rounded", "sums", "sync", "write"]
 
-MAGIC = b"CMNPLSN2"
+MAGIC = b"CMNPLSN3"
 HEAD = 32768  # bytes before the first section: room for the description, whose centre has four bytes a dimension
 PAGE = 4096
 BLOCK = 16384  # rows that are read, checked or written at once
@@ -62,6 +67,8 @@ class Info:
 
     ``depths`` says for each direction (``same``, ``other``: the kind of question) how many candidates the codes must
     give for each hit wanted, 0 where only a full scan was good enough; ``recall`` what that reached of the exact ten.
+    ``gaps`` says of a direction that is served by some of the ``lists`` how far these may lie for ten hits and for a
+    hundred; ``shares`` which share of the candidates is scored exactly.
     ``short`` gives the length of the short rows of each direction that takes its candidates from those instead,
     ``kind`` what the rows are kept as, of :data:`KINDS`.
     """
@@ -77,8 +84,11 @@ class Info:
     several: int = 1
     offsets: bool = False
     code_bytes: int = 0
+    lists: int = 0
     depths: dict[str, float] = field(default_factory=dict)
     recall: dict[str, float] = field(default_factory=dict)
+    gaps: dict[str, list[float]] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
     short: dict[str, int] = field(default_factory=dict)
     kind: str = "float32"
 
@@ -90,6 +100,8 @@ class Measured:
 
     depths: dict[str, float]
     recall: dict[str, float]
+    gaps: dict[str, list[float]] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
     shorten: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
 
 
@@ -140,6 +152,10 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
         parts.append(("offsets", "<f4", (info.rows,)))
     if info.code_bytes:
         parts.append(("codes", "u1", (info.rows, info.code_bytes)))
+    if info.lists:
+        parts.append(("places", "<i4", (info.rows,)))
+        parts.append(("starts", "<i8", (info.lists + 1,)))
+        parts.append(("centroids", "<f4", (info.lists, info.dim)))
     if info.kind == "int8":
         parts.append(("scales", "<f4", (info.rows,)))
     parts.append(("rows", KINDS[info.kind], (info.rows, info.dim)))
@@ -157,14 +173,14 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
 class Snapshot:
     """A mapped snapshot. Raises Damaged where the file is not whole; what stands in a row is checked when it is used.
 
-    ``keys``, ``offsets`` and ``codes`` are views of the file. Codes and keys are checked here, at once.
+    ``keys``, ``offsets`` and ``codes`` are views of the file. Codes, lists and keys are checked here, at once.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open("rb") as file:
             self.identity = _identity(os.fstat(file.fileno()))
-            self.info, self.centre, key_sum = _read_head(file.read(HEAD))
+            self.info, self.centre, key_sum, list_sum = _read_head(file.read(HEAD))
             layout, size = _layout(self.info)
             if os.fstat(file.fileno()).st_size != size:
                 raise Damaged("its length is wrong")
@@ -180,12 +196,19 @@ class Snapshot:
         self._rows: NDArray[Any] = sections["rows"]
         self._scales: NDArray[np.float32] | None = sections.get("scales")
         self.offsets: NDArray[np.float32] | None = sections.get("offsets")
-        self.codes: NDArray[np.uint8] | None = sections.get("codes")
         self._sums: NDArray[np.uint32] = sections["sums"]
         if zlib.crc32(self.keys.data) != key_sum:
             raise Damaged("its keys are not those that were written")
-        if self.codes is not None and (sums(self.codes) != sections["code_sums"]).any():
-            raise Damaged("its codes are not those that were written")
+        self.codes: Codes | None = None
+        if self.info.code_bytes:
+            if (sums(sections["codes"]) != sections["code_sums"]).any():
+                raise Damaged("its codes are not those that were written")
+            lists = None
+            if self.info.lists:
+                lists = Lists(sections["centroids"], sections["starts"])
+                if _list_sum(sections["places"], lists) != list_sum:
+                    raise Damaged("its lists are not those that were written")
+            self.codes = Codes(sections["codes"], sections.get("places"), lists)
 
     def __len__(self) -> int:
         return self.info.rows
@@ -259,6 +282,7 @@ class Snapshot:
         """Put zeros, with their checksums, where these rows were: for items that the removal log names."""
         layout, _ = _layout(self.info)
         zero = np.zeros((1, self.info.dim), np.float32)
+        coded = at if self.codes is None else self.codes.where(at)
         with self.path.open("r+b") as file:
             if _identity(os.fstat(file.fileno())) != self.identity:
                 return  # another snapshot by now
@@ -266,7 +290,7 @@ class Snapshot:
             def put(name: str, row: int, value: NDArray[Any]) -> None:
                 os.pwrite(file.fileno(), value.tobytes(), layout[name][0] + row * value.nbytes)
 
-            for row in at.tolist():
+            for row, spot in zip(at.tolist(), coded.tolist(), strict=True):
                 if not self._rows[row].any():
                     continue
                 none = np.zeros(1, np.float32)
@@ -279,8 +303,8 @@ class Snapshot:
                 put("sums", row, sums(zero, *more, self.keys[row : row + 1]))
                 if self.codes is not None:
                     code = np.zeros((1, self.info.code_bytes), np.uint8)
-                    put("codes", row, code)
-                    put("code_sums", row, sums(code))
+                    put("codes", spot, code)
+                    put("code_sums", spot, sums(code))
                 for way, short in self.info.short.items():
                     nothing = np.zeros((1, short), np.float32)
                     put(f"short {way}", row, nothing)
@@ -288,7 +312,7 @@ class Snapshot:
             os.fsync(file.fileno())
 
 
-READ_ROWS = 512
+READ_ROWS = 4096
 """So few rows are read one by one: a touch of a mapped row may map two megabytes around it."""
 
 
@@ -303,7 +327,15 @@ def identity(path: Path) -> tuple[int, int, int] | None:
     return None
 
 
-def _read_head(head: bytes) -> tuple[Info, NDArray[np.float32], int]:
+def _list_sum(places: NDArray[np.int32], lists: Lists) -> int:
+    """Return a checksum over which codes stand where."""
+    found = 0
+    for part in (places, lists.starts, lists.centroids):
+        found = zlib.crc32(np.ascontiguousarray(part).data.cast("B"), found)
+    return found
+
+
+def _read_head(head: bytes) -> tuple[Info, NDArray[np.float32], int, int]:
     try:
         magic, length, crc = struct.unpack_from("<8sII", head)
         text = head[16 : 16 + length]
@@ -311,8 +343,8 @@ def _read_head(head: bytes) -> tuple[Info, NDArray[np.float32], int]:
             raise Damaged("its description is not what was written")
         values = json.loads(text)
         centre = np.frombuffer(base64.b64decode(values.pop("centre")), dtype="<f4")
-        key_sum = int(values.pop("key_sum"))
-        return Info(**values), centre, key_sum
+        key_sum, list_sum = int(values.pop("key_sum")), int(values.pop("list_sum"))
+        return Info(**values), centre, key_sum, list_sum
     except (struct.error, ValueError, TypeError, KeyError) as problem:
         raise Damaged("its description cannot be read") from problem
 
@@ -324,18 +356,28 @@ def write(
     centre: NDArray[np.float32] | None,
     measure: Callable[[Snapshot], Measured],
     stop: Callable[[], bool],
+    centroids: NDArray[np.float32] | None = None,
 ) -> bool:
     """Write ``blocks`` (``info.rows`` rows, keys ascending) beside ``path``, measure, rename; False where stopped.
 
-    With a ``centre`` (dim,) every row gets its code. ``measure`` is given the snapshot before it takes its name; where
-    it asks for short rows they are added, and it is asked again.
+    With a ``centre`` (dim,) every row gets its code; with ``centroids`` (lists, dim), too, these stand in lists.
+    ``measure`` is given the snapshot before it takes its name; where it asks for short rows they are added, and it is
+    asked again.
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    info = replace(info, code_bytes=0 if centre is None else code_bytes(info.dim))
+    info = replace(
+        info,
+        code_bytes=0 if centre is None else code_bytes(info.dim),
+        lists=0 if centre is None or centroids is None else len(centroids),
+    )
+    lists = Lists(centroids, np.zeros(info.lists + 1, np.int64)) if centroids is not None and info.lists else None
     layout, size = _layout(info)
     try:
         with beside.open("w+b") as file:
             file.truncate(size)
+            # Codes that are to stand in lists wait behind the file's end until it is known where.
+            layout["waiting"] = (size, np.dtype("u1"), (info.rows, info.code_bytes))
+            owners = np.empty(info.rows if lists else 0, np.uint16)
 
             def put(name: str, row: int, values: NDArray[Any]) -> None:
                 at, kind, shape = layout[name]
@@ -360,8 +402,12 @@ def write(
                 put("sums", row, sums(rows, *([] if offsets is None else [offsets]), keys))
                 if centre is not None:
                     codes = encode(rows, centre)
-                    put("codes", row, codes)
-                    put("code_sums", row, sums(codes))
+                    if lists is None:
+                        put("codes", row, codes)
+                        put("code_sums", row, sums(codes))
+                    else:
+                        put("waiting", row, codes)
+                        owners[row : row + len(keys)] = lists.of(rows)
                 key_sum = zlib.crc32(np.ascontiguousarray(keys).data, key_sum)
                 for own, count in zip(*np.unique(keys, return_counts=True), strict=True):
                     run = run + int(count) if own == last else int(count)
@@ -370,9 +416,26 @@ def write(
             if row != info.rows:
                 raise Damaged(f"there are {row} rows where {info.rows} were counted")
 
+            list_sum = 0
+            if lists is not None:
+                places = np.argsort(owners, kind="stable").astype(np.int32)
+                lists = Lists(lists.centroids, np.searchsorted(owners[places], np.arange(info.lists + 1)))
+                waiting = np.memmap(beside, np.uint8, "r", size, (info.rows, info.code_bytes))
+                for i in range(0, info.rows, BLOCK):
+                    codes = waiting[places[i : i + BLOCK]]
+                    put("codes", i, codes)
+                    put("code_sums", i, sums(codes))
+                del waiting
+                put("places", 0, places)
+                put("starts", 0, lists.starts)
+                put("centroids", 0, lists.centroids)
+                list_sum = _list_sum(places, lists)
+                file.truncate(size)
+
             def describe(info: Info) -> None:
                 where = b"" if centre is None else centre.astype("<f4").tobytes()
-                values = {**asdict(info), "centre": base64.b64encode(where).decode(), "key_sum": key_sum}
+                own = {"centre": base64.b64encode(where).decode(), "key_sum": key_sum, "list_sum": list_sum}
+                values = {**asdict(info), **own}
                 text = json.dumps(values).encode()
                 if len(text) > HEAD - 16:
                     raise Damaged("its description is too long")
@@ -399,7 +462,7 @@ def write(
                 if not any(found.depths.get(way) for way in info.short):  # they were of no use
                     info = replace(info, short={})
                     file.truncate(_layout(info)[1])
-            describe(replace(info, depths=found.depths, recall=found.recall))
+            describe(replace(info, depths=found.depths, recall=found.recall, gaps=found.gaps, shares=found.shares))
             os.fsync(file.fileno())
         if stop():
             return False
@@ -417,23 +480,3 @@ def sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def code_bytes(dim: int) -> int:
-    """Return the bytes of a code: of at least ``dim`` bits, and of a length that FAISS compares in registers."""
-    least = -(-dim // 8)
-    return next((size for size in (4, 8, 16, 32, 64) if size >= least), -(-least // 4) * 4)
-
-
-def encode(rows: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the signs of ``rows`` (n, dim) less ``centre`` as bits (n, bytes).
-
-    What room a code has beyond ``dim`` bits holds the signs of sums of three values each: a quarter fewer candidates
-    for the same recall, for nothing.
-    """
-    near = rows - centre
-    dim = near.shape[1]
-    spare = 8 * code_bytes(dim) - dim
-    one = np.arange(spare)
-    sums_of_three = near[:, one % dim] + near[:, (one + spare) % dim] - near[:, (one + 2 * spare) % dim]
-    return np.packbits(np.hstack([near > 0, sums_of_three > 0]), axis=1)

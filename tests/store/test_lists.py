@@ -1,0 +1,311 @@
+"""Lists of codes: what they leave unread must not be missed, whatever is asked, allowed or removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commonplace.store import LocalStore, codes, index, partition
+from commonplace.store.codes import Codes, Lists, encode
+from commonplace.store.snapshot import Damaged, Snapshot, _layout
+from commonplace.store.writing import delete, sweep
+from commonplace.types import Filter
+from tests.store.make import DIM, open_store, put
+
+TARGET = 0.95
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a few thousand rows be many."""
+    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
+    monkeypatch.setattr(partition, "MOST_IN_MEMORY", 1000)
+    for module in (index, partition):
+        monkeypatch.setattr(module, "CODES_FROM", 1500)
+    monkeypatch.setattr(codes, "LISTS_FROM", 1600)
+    monkeypatch.setattr(codes, "ROOM", 1)
+    monkeypatch.setattr(index, "GATHER_ROWS", 40)
+    monkeypatch.setattr(index, "MARGIN", 2)
+    monkeypatch.setattr(index, "HITS", 10)
+
+
+def rows(count: int, seed: int = 0) -> np.ndarray:
+    """Unit vectors around forty directions: lists are of use where rows lie together."""
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((40, DIM))
+    values = centres[generator.integers(0, 40, count)] + 0.35 * generator.standard_normal((count, DIM))
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+
+
+def questions(count: int, seed: int = 1) -> np.ndarray:
+    return rows(count, seed)
+
+
+def ask(name: str, offset: bool) -> np.ndarray | None:
+    return None if offset else questions(300)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    made = open_store(tmp_path, questions=ask, recall=TARGET)
+    put(made, rows(4000), each=1)
+    made.checkpoint()
+    return made
+
+
+def base_of(store: LocalStore) -> Snapshot:
+    found = store._partition("text").index().base
+    assert found is not None
+    return found
+
+
+def best(store: LocalStore, query: np.ndarray, k: int, where: Filter) -> list[int]:
+    keys, values = store.vectors("text")
+    if where:
+        allowed = np.isin(keys, store._selections.of(where).keys)  # type: ignore[union-attr]
+        keys, values = keys[allowed], values[allowed]
+    return keys[np.argsort(-(values @ query), kind="stable")[:k]].tolist()
+
+
+def recall(store: LocalStore, asked: np.ndarray, where: Filter, k: int = 10) -> float:
+    found = [store.search("text", query, k, where).keys.tolist() for query in asked]
+    wanted = [best(store, query, k, where) for query in asked]
+    assert all(len(one) == len(other) for one, other in zip(found, wanted, strict=True))
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, wanted, strict=True)]))
+
+
+def test_some_lists_are_read_and_reach_the_recall(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = store.indexes()["text"]
+    assert status["type"] == "binary codes in lists, rescored"
+    assert TARGET <= status["recall"]["same"] <= 1
+    read: list[int] = []
+    nearest = codes.nearest
+    monkeypatch.setattr(codes, "nearest", lambda bits, *more: read.append(len(bits)) or nearest(bits, *more))
+    for where in (Filter(), Filter(path="/a/1?/*"), Filter("image"), Filter(path="/a/7")):
+        assert recall(store, questions(100, seed=77), where) >= TARGET - 0.02, where
+    assert recall(store, questions(50, seed=78), Filter(), k=100) >= TARGET - 0.02
+    assert np.median(read[:100]) < 0.3 * 4000  # without a filter
+    store.close()
+
+
+def test_rows_in_memory_and_removed_ones_are_told_from_those_in_lists(store: LocalStore) -> None:
+    put(store, rows(100, seed=5), "b")
+    for query in questions(6, seed=3):
+        near = best(store, query, 50, Filter())
+        ids = [one.item.document.id for one in store.entries(near).values()]
+        with store._write() as database:  # gone, and not erased from the file yet
+            sweep(database, delete(database, ids))
+    status = store.indexes()["text"]
+    assert status["not_in_snapshot"] > 50 and status["removed_since"] > 200
+    assert recall(store, questions(6, seed=3), Filter()) >= 0.9
+    assert recall(store, questions(60, seed=4), Filter()) >= TARGET - 0.02
+    store.close()
+
+
+def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
+    before = base_of(store)
+    assert before.codes is not None and before.codes.places is not None
+    removed = store.documents()[5:8]
+    (keys,) = zip(
+        *store._database.all(
+            "SELECT i.key FROM items i JOIN documents d ON d.key = i.document WHERE d.id IN (?, ?, ?) ORDER BY i.key",
+            tuple(document.id for document in removed),
+        ),
+        strict=True,
+    )
+    at = np.searchsorted(before.keys, np.array(keys))
+    spots = before.codes.where(at)
+    assert before.codes.places[spots].tolist() == at.tolist() and before.codes.bits[spots].any(axis=1).all()
+    store.remove([document.id for document in removed])
+    after = Snapshot(before.path)  # whole: every code is what its checksum says
+    assert after.codes is not None
+    assert not after.codes.bits[spots].any() and not after.take(at).any()
+    assert after.codes.bits.any(axis=1).sum() == 4000 - 3
+    assert store.check() == []
+    store.close()
+
+
+@pytest.mark.parametrize("section", ["places", "starts", "centroids", "codes"])
+def test_damaged_lists_are_not_used_and_made_anew(store: LocalStore, section: str, tmp_path: Path) -> None:
+    path = base_of(store).path
+    at = _layout(Snapshot(path).info)[0][section][0] + 41
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(Damaged, match="codes" if section == "codes" else "lists"):
+        Snapshot(path)
+    again = open_store(tmp_path, questions=ask, recall=TARGET)
+    query = questions(1, seed=3)[0]
+    assert again.search("text", query, 10, Filter()).keys.tolist() == best(again, query, 10, Filter())
+    again.checkpoint()
+    assert again.indexes()["text"]["type"] == "binary codes in lists, rescored"
+    assert again.check() == []
+    again.close()
+
+
+def test_a_recall_that_lists_do_not_reach_is_reached_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = lambda self, query, *more: np.array([int(np.argmax(self.distances(query[None])[0]))])  # noqa: E731
+    monkeypatch.setattr(Lists, "near", far)
+    store = open_store(tmp_path, questions=ask, recall=TARGET)
+    put(store, rows(4000))
+    store.checkpoint()
+    status = store.indexes()["text"]
+    assert status["type"] == "binary codes, rescored" and status["recall"]["same"] >= TARGET
+    assert recall(store, questions(60, seed=4), Filter()) >= TARGET - 0.02
+    store.close()
+
+
+def test_candidates_that_their_numbers_rank_badly_are_all_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "SHARE", 0.01)
+    store = open_store(tmp_path, questions=ask, recall=TARGET)
+    put(store, rows(4000))
+    store.checkpoint()
+    assert base_of(store).info.shares == {"same": 1.0}
+    assert store.indexes()["text"]["recall"]["same"] >= TARGET
+    store.close()
+
+
+def test_no_lists_where_rows_are_all_alike(tmp_path: Path) -> None:
+    store = open_store(tmp_path, questions=ask, recall=TARGET)
+    put(store, np.repeat(rows(2), 1000, axis=0))  # far fewer different rows than lists
+    store.checkpoint()
+    found = store.search("text", rows(1)[0], 10, Filter())
+    assert len(found.keys) == 10 and found.scores.tolist() == pytest.approx([1.0] * 10, abs=1e-5)
+    store.close()
+
+
+def listed(count: int, lists: int, seed: int) -> tuple[np.ndarray, Codes, np.ndarray]:
+    """Rows, their codes in lists and the centre."""
+    values = rows(count, seed)
+    centroids = values[:lists].copy()
+    owners = Lists(centroids, np.zeros(lists + 1, np.int64)).of(values)
+    assert owners.tolist() == [int(np.argmin(((centroids - row) ** 2).sum(axis=1))) for row in values]
+    places = np.argsort(owners, kind="stable").astype(np.int32)
+    starts = np.searchsorted(owners[places], np.arange(lists + 1))
+    centre = values.mean(axis=0)
+    return values, Codes(encode(values, centre)[places], places, Lists(centroids, starts)), centre
+
+
+@given(st.integers(0, 50), st.floats(0, 1.5), st.integers(1, 300))
+def test_lists_that_are_read_are_those_within_the_gap_and_enough(seed: int, gap: float, least: int) -> None:
+    values, made, _ = listed(600, 24, seed % 7)
+    made = made.among(np.flatnonzero(values[:, 0] > 0)) if seed % 2 else made
+    assert made.lists is not None or seed % 2
+    lists = made.lists or Lists(listed(600, 24, 0)[1].lists.centroids, np.r_[0, np.repeat(300, 24)])  # type: ignore[union-attr]
+    query = questions(1, seed)[0]
+    sizes = np.diff(lists.starts)
+    apart = ((lists.centroids - query) ** 2).sum(axis=1) / 2
+    apart[sizes == 0] = np.inf
+    within = set(np.flatnonzero(apart <= apart.min() + gap + 1e-5).tolist())
+    surely = set(np.flatnonzero(apart <= apart.min() + gap - 1e-5).tolist())
+    found = lists.near(query, gap, least)
+    if found is None:
+        return
+    assert sizes[found].sum() <= codes.READ_SHARE * lists.starts[-1]
+    assert sizes[found].sum() >= least and surely <= set(found.tolist())
+    more = sorted(set(found.tolist()) - within, key=lambda one: apart[one])
+    if more:  # no more of them than that there are enough
+        assert sizes[[one for one in found.tolist() if one != more[-1]]].sum() < least
+        assert max(apart[more]) <= min(apart[sorted(set(range(24)) - set(found.tolist()))], default=np.inf)
+
+
+def test_codes_in_lists_are_those_of_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, made, centre = listed(4000, 60, 0)
+    plain = Codes(encode(values, centre))
+    for at in (np.arange(0, 4000, 2), np.arange(5), np.arange(4000)):
+        some, other = made.among(at), plain.among(at)
+        assert (some.lists is not None) == (len(at) >= codes.LISTS_FROM)
+        assert made.where(at).shape == at.shape and (made.rows(made.where(at)) == at).all()
+        order = np.argsort(some.rows(np.arange(len(at))))
+        assert some.rows(order).tolist() == other.rows(np.arange(len(at))).tolist() == at.tolist()
+        assert (some.bits[order] == other.bits).all()
+    for query in questions(20):
+        near = made.nearest(query, centre, 40, 10.0)  # all lists are within: none is left out
+        apart = np.unpackbits(made.bits ^ encode(query[None], centre), axis=1).sum(axis=1)
+        assert apart[near].tolist() == sorted(apart.tolist())[:40]
+        monkeypatch.setattr(codes, "READ_SHARE", 1.0)
+        gap = 0.3
+        read = made.lists.near(query, gap, codes.ROOM * 40)  # type: ignore[union-attr]
+        assert read is not None and made.lists is not None
+        inside = np.concatenate([np.arange(made.lists.starts[one], made.lists.starts[one + 1]) for one in read])
+        some_near = made.nearest(query, centre, 40, gap)
+        assert set(some_near.tolist()) <= set(inside.tolist())
+        assert apart[some_near].tolist() == sorted(apart[inside].tolist())[:40]
+        monkeypatch.setattr(codes, "READ_SHARE", 0.3)
+
+
+def test_sifting_agrees_with_the_formula_and_is_better_than_bits_alone() -> None:
+    values, made, centre = listed(4000, 60, 0)
+    kept, straight = [], []
+    for query in questions(60):
+        near = made.nearest(query, centre, 200, None)
+        found = made.sifted(query, centre, near, 50)
+        assert len(set(found.tolist())) == 50 and set(found.tolist()) <= set(near.tolist())
+        signs = np.where(values[made.rows(near)] > centre, 1.0, -1.0)  # DIM is the code's length: no bits to spare
+        scores = signs @ (query - centre)
+        assert scores[np.isin(near, found)].min() >= np.sort(scores)[-50] - 1e-4
+        exact = set(np.argsort(-(values @ query))[:10].tolist())
+        kept.append(len(exact & set(made.rows(found).tolist())))
+        straight.append(len(exact & set(made.rows(near[:50]).tolist())))
+    assert np.mean(kept) > np.mean(straight) + 0.3
+    assert made.sifted(query, centre, near, 300) is near
+
+
+def test_signs_of_sums_count_a_third() -> None:
+    dim = 24  # eight bits to spare
+    values = np.random.default_rng(0).standard_normal((50, dim)).astype(np.float32)
+    centre = values.mean(axis=0)
+    made = Codes(encode(values, centre))
+    query = np.random.default_rng(1).standard_normal(dim).astype(np.float32)
+    near = query - centre
+
+    def bits(row: np.ndarray) -> np.ndarray:
+        sums = [row[n] + row[(n + 8) % dim] - row[(n + 16) % dim] for n in range(8)]
+        return np.array([*row, *sums])
+
+    weights = bits(near) * np.array([1.0] * dim + [1 / 3] * 8)
+    scores = [float((bits(row - centre) > 0) @ weights) for row in values]
+    found = made.sifted(query, centre, np.arange(50), 12)
+    assert set(found.tolist()) == set(np.argsort(scores)[-12:].tolist())
+
+
+def test_the_gap_grows_with_the_hits() -> None:
+    assert index.gap_for(None, 10) is None
+    gaps = [0.2, 0.3]
+    found = [index.gap_for(gaps, hits) for hits in (1, 10, 31.6227766, 100, 1000)]
+    assert found == pytest.approx([0.2, 0.2, 0.25, 0.3, 0.4])
+
+
+@pytest.mark.parametrize(("count", "lists"), [(0, 0), (1599, 0), (1600, 32), (1_000_000, 1024), (10**9, 2048)])
+def test_lists_are_about_the_root_of_the_rows(count: int, lists: int) -> None:
+    assert codes.lists_for(count) == lists
+
+
+def test_centroids_are_the_same_every_time(capfd: pytest.CaptureFixture[str]) -> None:
+    first, again = (codes.train(rows(700), 32) for _ in range(2))
+    assert first.shape == (32, DIM) and (first == again).all()
+    assert capfd.readouterr() == ("", "")  # FAISS would warn of few rows
+
+
+def test_rows_of_a_kind_that_is_smaller_stand_in_lists_too(store: LocalStore) -> None:
+    assert store.compress(0.9)["text"].kind == "int8"
+    assert store.indexes()["text"]["type"] == "binary codes in lists, rescored"
+    assert recall(store, questions(60, seed=4), Filter()) >= 0.9
+    store.close()
+
+
+def test_not_a_trace_is_left_of_codes_that_waited(store: LocalStore, tmp_path: Path) -> None:
+    path: Any = base_of(store).path
+    assert path.stat().st_size == _layout(Snapshot(path).info)[1]
+    assert sorted(file.name for file in (tmp_path / "index").iterdir()) == ["text.lock", "text.snapshot"]
+    store.close()
