@@ -53,7 +53,8 @@ def ask(name: str, offset: bool) -> np.ndarray | None:
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     made = open_store(tmp_path, questions=ask, recall=TARGET)
-    put(made, rows(4000), each=1)
+    put(made, rows(4000)[:2800], each=1)
+    put(made, rows(4000)[2800:], "c", each=1)
     made.checkpoint()
     return made
 
@@ -104,6 +105,28 @@ def test_rows_in_memory_and_removed_ones_are_told_from_those_in_lists(store: Loc
     assert status["not_in_snapshot"] > 50 and status["removed_since"] > 200
     assert recall(store, questions(6, seed=3), Filter()) >= 0.9
     assert recall(store, questions(60, seed=4), Filter()) >= TARGET - 0.02
+    store.close()
+
+
+def test_lists_are_sought_further_where_the_nearest_rows_are_gone_or_not_allowed(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaps: list[float] = []
+    near = Lists.near
+    monkeypatch.setattr(
+        Lists, "near", lambda self, query, gap, *more: gaps.append(gap) or near(self, query, gap, *more)
+    )
+    query = questions(1, seed=3)[0]
+    ten, many = base_of(store).info.gaps["same"]
+    store.search("text", query, 10, Filter())
+    store.search("text", query, 10, Filter(path="/a"))
+    near_ids = [one.item.document.id for one in store.entries(best(store, query, 30, Filter())).values()]
+    with store._write() as database:  # gone, and not erased from the file yet
+        sweep(database, delete(database, near_ids))
+    store.search("text", query, 10, Filter())
+    first, allowed, again, further = gaps
+    assert first == again == ten < further <= many
+    assert allowed == pytest.approx(index.gap_for([ten, many], 10 * 4000 / 2800))
     store.close()
 
 
@@ -196,27 +219,31 @@ def listed(count: int, lists: int, seed: int) -> tuple[np.ndarray, Codes, np.nda
     return values, Codes(encode(values, centre)[places], places, Lists(centroids, starts)), centre
 
 
-@given(st.integers(0, 50), st.floats(0, 1.5), st.integers(1, 300))
-def test_lists_that_are_read_are_those_within_the_gap_and_enough(seed: int, gap: float, least: int) -> None:
-    values, made, _ = listed(600, 24, seed % 7)
-    made = made.among(np.flatnonzero(values[:, 0] > 0)) if seed % 2 else made
-    assert made.lists is not None or seed % 2
-    lists = made.lists or Lists(listed(600, 24, 0)[1].lists.centroids, np.r_[0, np.repeat(300, 24)])  # type: ignore[union-attr]
-    query = questions(1, seed)[0]
+@given(st.integers(0, 50), st.floats(0, 1.5), st.integers(1, 300), st.booleans())
+def test_lists_that_are_read_are_those_within_the_gap_and_enough(
+    seed: int, gap: float, least: int, empty: bool
+) -> None:
+    lists = listed(600, 24, seed % 7)[1].lists
+    assert lists is not None
     sizes = np.diff(lists.starts)
+    query = questions(1, seed)[0]
     apart = ((lists.centroids - query) ** 2).sum(axis=1) / 2
+    if empty:  # as a filter leaves them: the nearest have nothing
+        sizes[np.argsort(apart)[:5]] = 0
+        lists = Lists(lists.centroids, np.concatenate([[0], np.cumsum(sizes)]))
     apart[sizes == 0] = np.inf
     within = set(np.flatnonzero(apart <= apart.min() + gap + 1e-5).tolist())
     surely = set(np.flatnonzero(apart <= apart.min() + gap - 1e-5).tolist())
     found = lists.near(query, gap, least)
     if found is None:
+        wide = sizes[sorted(within)].sum(), least + sizes.max()
+        assert max(wide) > codes.READ_SHARE * lists.starts[-1]
         return
     assert sizes[found].sum() <= codes.READ_SHARE * lists.starts[-1]
     assert sizes[found].sum() >= least and surely <= set(found.tolist())
     more = sorted(set(found.tolist()) - within, key=lambda one: apart[one])
     if more:  # no more of them than that there are enough
         assert sizes[[one for one in found.tolist() if one != more[-1]]].sum() < least
-        assert max(apart[more]) <= min(apart[sorted(set(range(24)) - set(found.tolist()))], default=np.inf)
 
 
 def test_codes_in_lists_are_those_of_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +268,15 @@ def test_codes_in_lists_are_those_of_their_rows(monkeypatch: pytest.MonkeyPatch)
         some_near = made.nearest(query, centre, 40, gap)
         assert set(some_near.tolist()) <= set(inside.tolist())
         assert apart[some_near].tolist() == sorted(apart[inside].tolist())[:40]
+        some = made.among(np.arange(0, 4000, 2))
+        found = some.rows(some.nearest(query, centre, 20, gap))
+        assert some.lists is not None and (found % 2 == 0).all()
+        allowed = some.lists.near(query, gap, codes.ROOM * 20)
+        owners = made.lists.of(values)
+        assert allowed is not None and set(owners[found].tolist()) <= set(allowed.tolist())
+        bits = np.unpackbits(encode(values, centre) ^ encode(query[None], centre), axis=1).sum(axis=1)
+        inside = np.flatnonzero(np.isin(owners, allowed) & (np.arange(4000) % 2 == 0))
+        assert bits[found].tolist() == sorted(bits[inside].tolist())[:20]
         monkeypatch.setattr(codes, "READ_SHARE", 0.3)
 
 
