@@ -331,6 +331,14 @@ def test_centroids_are_the_same_every_time(capfd: pytest.CaptureFixture[str]) ->
     first, again = (codes.train(rows(700), 32) for _ in range(2))
     assert first.shape == (32, DIM) and (first == again).all()
     assert capfd.readouterr() == ("", "")  # FAISS would warn of few rows
+    asked: list[bool] = []
+    codes.train(rows(700), 32, lambda: asked.append(True) or len(asked) == 3)  # type: ignore[func-returns-value]
+    assert len(asked) == 3
+
+    def apart(centroids: np.ndarray) -> float:
+        return float(((rows(700)[:, None] - centroids) ** 2).sum(axis=2).min(axis=1).mean())
+
+    assert apart(first) < 0.9 * apart(rows(32))  # better than so many of the rows
 
 
 def test_rows_of_a_kind_that_is_smaller_stand_in_lists_too(store: LocalStore) -> None:

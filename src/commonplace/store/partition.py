@@ -271,7 +271,7 @@ class Partition:
                     kind=kind,
                 )
                 centre = source.centre() if rows >= CODES_FROM else None
-                centroids = source.centroids(lists_for(rows)) if centre is not None else None
+                centroids = source.centroids(lists_for(rows), lambda: self._stopping) if centre is not None else None
                 measure = Measure(self._ask, settings.target, lambda: self._stopping)
                 done = write(self.path, info, source.blocks(), centre, measure, lambda: self._stopping, centroids)
         if done:
@@ -457,12 +457,12 @@ class _Source:
         sample = _sample(self._database, self._name, self._settings, 8, 2048)
         return np.asarray(np.mean(sample, axis=0, dtype=np.float64), dtype=np.float32)
 
-    def centroids(self, lists: int) -> NDArray[np.float32] | None:
+    def centroids(self, lists: int, stop: Callable[[], bool]) -> NDArray[np.float32] | None:
         """Return centroids (lists, dim) of rows from 64 places of the partition, or None where there are too few."""
         if not lists:
             return None
         sample = _sample(self._database, self._name, self._settings, 64, -(-EACH * lists // 64))
-        return train(sample, lists) if len(sample) >= lists else None
+        return train(sample, lists, stop) if len(sample) >= lists else None
 
 
 def _sample(database: sqlite3.Connection, name: str, settings: Settings, parts: int, each: int) -> NDArray[np.float32]:
