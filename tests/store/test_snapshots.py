@@ -617,3 +617,26 @@ def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_pa
     store.checkpoint()
     assert alive.exists() and not left.exists()  # the other is being written
     store.close()
+
+
+def test_what_makes_questions_short_is_checked(wide: tuple[LocalStore, np.ndarray]) -> None:
+    store, _ = wide
+    path = file_of(store._folder)
+    at = partition_offset_of(store._folder, "aim other") + 40
+    store.close()
+    path.write_bytes(flipped(path.read_bytes(), at))
+    with pytest.raises(Damaged, match="aim"):
+        Snapshot(path)
+
+
+def test_a_selection_that_learns_of_keys_which_a_snapshot_has_already_looks_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put(store, rows(400))
+    store.checkpoint()
+    base = Snapshot(file_of(tmp_path))
+    some = index.Selection(np.array([1, 2, 3]))
+    assert some.within(base)[0].tolist() == [0, 1, 2]
+    assert some.more(np.array([9, 10])).within(base)[0].tolist() == [0, 1, 2, 8, 9]  # by another process, and mapped
+    later = some.more(np.array([401]))
+    assert later._derived is some._derived and later.within(base)[0].tolist() == [0, 1, 2]
+    store.close()

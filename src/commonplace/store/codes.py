@@ -10,7 +10,7 @@ than those measured with need the same gap where they would need several times a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,19 +18,29 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LISTS_FROM", "Codes", "Lists", "code_bytes", "encode", "lists_for", "nearest", "train"]
+__all__ = ["LISTS_FROM", "MANY", "Codes", "Lists", "code_bytes", "encode", "gap_for", "lists_for", "nearest", "train"]
 
 LISTS_FROM = 200_000
-"""Codes from which lists are worth their centroids; fewer, also those that a filter leaves, are all read."""
+"""Codes from which lists are worth their centroids; fewer are all read."""
+
+MANY = 100
+"""Hits that the gap of lists is measured for, besides ten."""
+
+MOST_HITS = 2 * MANY
+"""Hits beyond which what was measured says nothing: all codes are read."""
 
 MOST_LISTS = 2048
 EACH = 32
 """Rows a list to train with: centroids of twice as many save no reading that shows."""
 
 ROUNDS = 8
+MEANT = 4
 
 READ_SHARE = 0.3
 """Where near lists hold more than this share of the codes, all are read: that needs no copy."""
+
+COPIED = 1 << 18
+"""Codes of lists that are copied together at once: 16 MB of them."""
 
 ROOM = 4
 """Codes that are read for each candidate wanted, at the least."""
@@ -71,7 +81,7 @@ def lists_for(rows: int) -> int:
 
 def train(sample: NDArray[np.float32], lists: int, stop: Callable[[], bool] = lambda: False) -> NDArray[np.float32]:
     """Return centroids (lists, dim) for rows of which ``sample`` (n, dim) is one, the same every time; of no more
-    rounds than begun where ``stop`` says so."""
+    rounds than begun where ``stop`` says so. Those that stand for fewer than :data:`MEANT` rows are left out."""
     import faiss
 
     means = faiss.Kmeans(sample.shape[1], lists, niter=1, seed=0, min_points_per_centroid=1)
@@ -79,7 +89,10 @@ def train(sample: NDArray[np.float32], lists: int, stop: Callable[[], bool] = la
         means.train(sample, init_centroids=means.centroids)  # one round: a million rows' takes half a second
         if stop():
             break
-    return np.asarray(means.centroids, np.float32)
+    centroids = np.asarray(means.centroids, np.float32)
+    # A centroid of one row is that row, and would stay in the file when it is removed.
+    own = np.bincount(Lists(centroids, np.zeros(lists + 1, np.int64)).of(sample), minlength=lists)
+    return centroids[own >= MEANT] if (own >= MEANT).any() else centroids.mean(axis=0, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -99,19 +112,32 @@ class Lists:
 
     def of(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the list (n,) that each row belongs to."""
-        return np.asarray(np.argmin(self.distances(rows), axis=1), np.int64)
+        step = 2048  # of their distances to all centroids no more are held
+        found = [np.argmin(self.distances(rows[i : i + step]), axis=1) for i in range(0, len(rows), step)]
+        return np.concatenate([np.empty(0, np.int64), *found])
 
-    def near(self, query: NDArray[np.float32], gap: float, least: int) -> NDArray[np.int64] | None:
-        """Return the lists whose centroid is at most ``gap`` further than the nearest one's, and so many more that
-        there are ``least`` codes; None where that is a large share of all. Lists without codes do not count."""
+    def near(
+        self, query: NDArray[np.float32], gaps: Sequence[float], hits: float, least: int
+    ) -> NDArray[np.int64] | None:
+        """Return the lists that so many ``hits`` are to be looked for in, and so many more that there are ``least``
+        codes; None where that is a large share of all. See :func:`gap_for`."""
+        if hits > MOST_HITS:
+            return None
         sizes = np.diff(self.starts)
         distances = np.where(sizes > 0, self.distances(query[None])[0], np.inf)
-        chosen = distances <= distances.min() + gap
+        chosen = distances <= distances.min() + gap_for(gaps, hits)
         if sizes[chosen].sum() < least:
             order = np.argsort(distances, kind="stable")
             enough = int(np.searchsorted(np.cumsum(sizes[order]), least)) + 1
             chosen[order[:enough]] = True
         return None if sizes[chosen].sum() > READ_SHARE * self.starts[-1] else np.flatnonzero(chosen)
+
+
+def gap_for(gaps: Sequence[float], hits: float) -> float:
+    """Return how much further than the nearest list one may lie that so many hits are looked for in: by the logarithm
+    of these, between and beyond what ``gaps`` say of ten and of :data:`MANY`."""
+    ten, many = gaps
+    return ten + (many - ten) * math.log(max(hits, 10) / 10) / math.log(MANY / 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,35 +164,47 @@ class Codes:
         return found[np.argsort(self.places[found])]
 
     def among(self, at: NDArray[np.int64]) -> Codes:
-        """Return a copy of those of the rows at ``at`` (ascending)."""
+        """Return a copy of those of the rows at ``at`` (ascending), without lists: where a filter takes away what lies
+        near a question, how far lists were seen to lie says nothing."""
         if self.places is None:
             return Codes(self.bits[at], at.astype(np.int32))
         wanted = np.zeros(len(self), dtype=bool)
         wanted[at] = True
         kept = np.flatnonzero(wanted[self.places])
-        lists = None
-        if self.lists is not None and len(kept) >= LISTS_FROM:
-            lists = Lists(self.lists.centroids, np.searchsorted(kept, self.lists.starts))
-        return Codes(self.bits[kept], self.places[kept], lists)
+        return Codes(self.bits[kept], self.places[kept])
 
     def ranked(self, questions: NDArray[np.float32], centre: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         """Return which ``count`` codes (n, count) are nearest to those of questions (n, dim), near ones first."""
         return nearest(self.bits, encode(questions, centre), min(count, len(self)))
 
     def nearest(
-        self, query: NDArray[np.float32], centre: NDArray[np.float32], count: int, gap: float | None
+        self,
+        query: NDArray[np.float32],
+        centre: NDArray[np.float32],
+        count: int,
+        gaps: Sequence[float] | None = None,
+        hits: float = 10,
     ) -> NDArray[np.int64]:
-        """Return the same (count,) for one question (dim,), of the lists within ``gap``, or of all."""
-        near = self.lists.near(query, gap, ROOM * count) if self.lists is not None and gap is not None else None
+        """Return the same (count,) for one question (dim,), of all lists, or with ``gaps`` of those that so many
+        ``hits`` are to be looked for in."""
+        near = self.lists.near(query, gaps, hits, ROOM * count) if self.lists is not None and gaps else None
         if near is None or self.lists is None:
             return np.asarray(self.ranked(query[None], centre, count)[0], np.int64)
+        code = encode(query[None], centre)
         starts, ends = self.lists.starts[near], self.lists.starts[near + 1]
-        bits = np.concatenate([self.bits[i:j] for i, j in zip(starts.tolist(), ends.tolist(), strict=True)])
-        found = nearest(bits, encode(query[None], centre), min(count, len(bits)))[0]
-        # Back from where a code stands among those read to where it stands among all.
-        read = np.cumsum(ends - starts)
-        piece = np.searchsorted(read, found, "right")
-        return np.asarray(found - read[piece] + ends[piece], np.int64)
+        pieces = np.cumsum(ends - starts) // COPIED
+        distances, found = [], []
+        for piece in np.unique(pieces):
+            own = pieces == piece
+            bits = np.concatenate([self.bits[i:j] for i, j in zip(starts[own], ends[own], strict=True)])
+            apart, at = _nearest_alone(bits, code, min(count, len(bits)))
+            # Back from where a code stands among those read to where it stands among all.
+            read = np.cumsum(ends[own] - starts[own])
+            one = np.searchsorted(read, at[0], "right")
+            distances.append(apart[0])
+            found.append(at[0] - read[one] + ends[own][one])
+        order = np.argsort(np.concatenate(distances), kind="stable")[:count]
+        return np.asarray(np.concatenate(found)[order], np.int64)
 
     def sifted(
         self, query: NDArray[np.float32], centre: NDArray[np.float32], codes: NDArray[np.int64], count: int

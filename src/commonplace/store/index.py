@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.base import Ranked
-from commonplace.store.codes import Codes
+from commonplace.store.codes import MANY, Codes
 from commonplace.store.snapshot import BLOCK, Block, Damaged, Measured, Snapshot
 
 __all__ = ["CODES_FROM", "Index", "Measure", "Selection"]
@@ -58,9 +58,6 @@ LIST_MARGIN = 1.1
 """Times the gap that the measured questions need where half of what the target allows is missed: questions of other
 kinds need between .8 and 1.1 of it."""
 
-MANY = 100
-"""Hits that the gap of lists is measured for, besides ten."""
-
 MEASURED = 256  # questions of each direction that recall is measured with
 
 
@@ -83,7 +80,8 @@ class Selection:
     def more(self, keys: NDArray[np.int64]) -> Selection:
         """Return this selection with higher keys added."""
         grown = Selection(np.concatenate([self.keys, keys]))
-        grown._derived = self._derived  # keys that are new stand in no snapshot that is old
+        if self._derived is not None and len(keys) and self._derived[0].info.last < keys[0]:
+            grown._derived = self._derived  # keys that are new stand in no snapshot that is older
         return grown
 
     def less(self, keys: NDArray[np.int64]) -> Selection:
@@ -299,14 +297,13 @@ class Index:
         """Return the places of rows near the question by their codes; None where too many are gone."""
         slack = min(len(self.dead), count)
         gaps = base.info.gaps.get(way)
-        # The best of a tenth of the rows lie where the best tenfold of all do.
-        hits = wanted * len(base) / max(1, len(codes))
-        found = codes.nearest(query, base.centre, count + slack, gap_for(gaps, hits))
+        found = codes.nearest(query, base.centre, count + slack, gaps, wanted)
         if slack:
             gone = np.isin(codes.rows(found), self.dead)
-            ahead = int(gone[: 8 * wanted].sum())
+            ahead = int(gone[np.cumsum(~gone) < 8 * wanted].sum())
             if gaps and ahead > wanted:  # much that is alike was removed: what is asked for lies behind that
-                found = codes.nearest(query, base.centre, count + slack, gap_for(gaps, hits * (1 + ahead / wanted)))
+                further = gaps if wanted + ahead <= MANY else None
+                found = codes.nearest(query, base.centre, count + slack, further, wanted + ahead)
                 gone = np.isin(codes.rows(found), self.dead)
             found = found[~gone][:count]
             if len(found) < count:
@@ -349,15 +346,6 @@ def top(scores: NDArray[np.float32], count: int, at: NDArray[np.int64] | None = 
         best = np.arange(len(worst_first))
     best = best[worst_first[best] < np.inf]
     return best if at is None else at[best]
-
-
-def gap_for(gaps: list[float] | None, hits: float) -> float | None:
-    """Return how far lists may lie for so many hits: by the logarithm of these, between and beyond what was measured
-    for ten and for :data:`MANY`. None where all codes are to be read."""
-    if gaps is None:
-        return None
-    ten, many = gaps
-    return ten + (many - ten) * math.log(max(hits, 10) / 10) / math.log(MANY / 10)
 
 
 def margin(target: float, least: float) -> float:
@@ -416,8 +404,10 @@ class Measure:
                     for gap, share in ((own, SHARE), (None, SHARE), (own, 1.0)):
                         if self._stop():
                             break
-                        hits = self._hits(base, base.codes, questions, exact, 10 * depths[way], gap, share)
-                        if hits >= self._target:
+                        hits = self._hits(base, base.codes, questions, exact, depths[way], gap, share)
+                        # A hundred hits are sought in another gap.
+                        more_hits = self._hits(base, base.codes, questions[::4], many[::4], depths[way], gap, share)
+                        if min(hits, more_hits) >= self._target:
                             shares[way], recall[way] = share, hits
                             gaps |= {} if gap is None else {way: gap}
                             break
@@ -457,7 +447,8 @@ class Measure:
         further = distances - np.where(sizes > 0, distances, np.inf).min(axis=1, keepdims=True)
         needed = np.take_along_axis(further, owners[exact], axis=1)
         share = 1 - (1 - self._target) / 2
-        return [LIST_MARGIN * float(np.quantile(needed[:, :k], share, method="higher")) for k in (10, MANY)]
+        ten, most = (LIST_MARGIN * float(np.quantile(needed[:, :k], share, method="higher")) for k in (10, MANY))
+        return [ten, max(ten, most)]
 
     def _hits(
         self,
@@ -465,15 +456,17 @@ class Measure:
         codes: Codes,
         questions: NDArray[np.float32],
         exact: NDArray[np.int64],
-        count: float,
-        gap: list[float] | None,
+        depth: float,
+        gaps: list[float] | None,
         share: float,
     ) -> float:
-        """Return what share of the exact best ten is among the candidates of a search."""
+        """Return what share of the exact best (n, hits) is among the candidates of a search for so many."""
+        hits = exact.shape[1]
+        count = math.ceil(hits * depth)
         found = []
         for query, best in zip(questions, exact, strict=True):
-            near = codes.nearest(query, base.centre, math.ceil(count), gap_for(gap, 10))
-            kept = codes.sifted(query, base.centre, near, math.ceil(math.ceil(count) * share))
+            near = codes.nearest(query, base.centre, count, gaps, hits)
+            kept = codes.sifted(query, base.centre, near, math.ceil(count * share))
             found.append(np.isin(best, codes.rows(kept)).mean())
         return float(np.mean(found))
 

@@ -458,19 +458,37 @@ class _Source:
         return np.asarray(np.mean(sample, axis=0, dtype=np.float64), dtype=np.float32)
 
     def centroids(self, lists: int, stop: Callable[[], bool]) -> NDArray[np.float32] | None:
-        """Return centroids (lists, dim) of rows from 64 places of the partition, or None where there are too few."""
+        """Return centroids (lists, dim) of rows from all over the partition, or None where there are too few."""
         if not lists:
             return None
-        sample = _sample(self._database, self._name, self._settings, 64, -(-EACH * lists // 64))
-        return train(sample, lists, stop) if len(sample) >= lists else None
+        sample = _sample(self._database, self._name, self._settings, lists, EACH, stop)
+        return train(sample, lists, stop) if len(sample) >= 4 * lists else None
 
 
-def _sample(database: sqlite3.Connection, name: str, settings: Settings, parts: int, each: int) -> NDArray[np.float32]:
-    """Return about ``each`` rows (n, dim) from so many places of a partition, without damaged ones."""
-    last = _one(database, "SELECT coalesce(max(key), 0) FROM items")
-    found = [next(blocks(database, name, last * part // parts, settings, size=each), None) for part in range(parts)]
-    rows = [block[1] for block in found if block is not None]
-    sample: NDArray[np.float32] = np.concatenate([np.empty((0, settings.dim), np.float32), *rows])
+def _sample(
+    database: sqlite3.Connection,
+    name: str,
+    settings: Settings,
+    parts: int,
+    each: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> NDArray[np.float32]:
+    """Return about ``each`` rows (n, dim) from each of so many places of a partition, without damaged ones; of no more
+    places than begun where ``stop`` says so."""
+    first, last = database.execute(
+        "SELECT coalesce(min(item), 0), coalesce(max(item), 0) FROM views WHERE +partition = ?", (name,)
+    ).fetchone()
+    rows: list[NDArray[np.float32]] = [np.empty((0, settings.dim), np.float32)]
+    done = -1
+    for place in np.linspace(first - 1, last, parts, endpoint=False).astype(np.int64).tolist():
+        if place < done:  # a place among other partitions' items led further
+            continue
+        block = next(blocks(database, name, place, settings, size=each), None)
+        if block is None or stop():
+            break
+        rows.append(block[1])
+        done = int(block[0][-1])
+    sample: NDArray[np.float32] = np.concatenate(rows)
     return sample[np.isfinite(sample).all(axis=1)]
 
 

@@ -180,7 +180,7 @@ class Snapshot:
         self.path = path
         with path.open("rb") as file:
             self.identity = _identity(os.fstat(file.fileno()))
-            self.info, self.centre, key_sum, list_sum = _read_head(file.read(HEAD))
+            self.info, self.centre, whole_sums = _read_head(file.read(HEAD))
             layout, size = _layout(self.info)
             if os.fstat(file.fileno()).st_size != size:
                 raise Damaged("its length is wrong")
@@ -197,8 +197,9 @@ class Snapshot:
         self._scales: NDArray[np.float32] | None = sections.get("scales")
         self.offsets: NDArray[np.float32] | None = sections.get("offsets")
         self._sums: NDArray[np.uint32] = sections["sums"]
-        if zlib.crc32(self.keys.data) != key_sum:
-            raise Damaged("its keys are not those that were written")
+        for name in sections:
+            if _summed_whole(name) and _crc(sections[name]) != whole_sums.get(name):
+                raise Damaged(f"its {name} are not those that were written")
         self.codes: Codes | None = None
         if self.info.code_bytes:
             if (sums(sections["codes"]) != sections["code_sums"]).any():
@@ -206,8 +207,6 @@ class Snapshot:
             lists = None
             if self.info.lists:
                 lists = Lists(sections["centroids"], sections["starts"])
-                if _list_sum(sections["places"], lists) != list_sum:
-                    raise Damaged("its lists are not those that were written")
             self.codes = Codes(sections["codes"], sections.get("places"), lists)
 
     def __len__(self) -> int:
@@ -327,24 +326,25 @@ def identity(path: Path) -> tuple[int, int, int] | None:
     return None
 
 
-def _list_sum(places: NDArray[np.int32], lists: Lists) -> int:
-    """Return a checksum over which codes stand where."""
-    found = 0
-    for part in (places, lists.starts, lists.centroids):
-        found = zlib.crc32(np.ascontiguousarray(part).data.cast("B"), found)
-    return found
+def _summed_whole(name: str) -> bool:
+    """Return whether a section has one checksum, in the description, and not one for each row."""
+    return name in ("keys", "places", "starts", "centroids") or name.startswith("aim ")
 
 
-def _read_head(head: bytes) -> tuple[Info, NDArray[np.float32], int, int]:
+def _crc(values: NDArray[Any], before: int = 0) -> int:
+    return zlib.crc32(np.ascontiguousarray(values).data.cast("B"), before) if values.size else before
+
+
+def _read_head(head: bytes) -> tuple[Info, NDArray[np.float32], dict[str, int]]:
     try:
         magic, length, crc = struct.unpack_from("<8sII", head)
         text = head[16 : 16 + length]
         if magic != MAGIC or len(text) != length or zlib.crc32(text) != crc:
             raise Damaged("its description is not what was written")
         values = json.loads(text)
+        whole_sums = values.pop("whole_sums")
         centre = np.frombuffer(base64.b64decode(values.pop("centre")), dtype="<f4")
-        key_sum, list_sum = int(values.pop("key_sum")), int(values.pop("list_sum"))
-        return Info(**values), centre, key_sum, list_sum
+        return Info(**values), centre, dict(whole_sums)
     except (struct.error, ValueError, TypeError, KeyError) as problem:
         raise Damaged("its description cannot be read") from problem
 
@@ -387,13 +387,19 @@ def write(
                 while done < len(data):
                     done += os.pwrite(file.fileno(), data[done:], at + row * width + done)
 
-            row, key_sum, several, last, run = 0, 0, 1, -1, 0
+            whole_sums: dict[str, int] = {}
+
+            def put_whole(name: str, row: int, values: NDArray[Any]) -> None:
+                put(name, row, values)
+                whole_sums[name] = _crc(np.asarray(values, layout[name][1]), whole_sums.get(name, 0))
+
+            row, several, last, run = 0, 1, -1, 0
             for keys, rows, offsets in blocks:
                 if stop():
                     return False
                 kept, scales = packed(rows, info.kind)
                 rows = unpacked(kept, scales)
-                put("keys", row, keys)
+                put_whole("keys", row, keys)
                 put("rows", row, kept)
                 if scales is not None:
                     put("scales", row, scales)
@@ -408,7 +414,6 @@ def write(
                     else:
                         put("waiting", row, codes)
                         owners[row : row + len(keys)] = lists.of(rows)
-                key_sum = zlib.crc32(np.ascontiguousarray(keys).data, key_sum)
                 for own, count in zip(*np.unique(keys, return_counts=True), strict=True):
                     run = run + int(count) if own == last else int(count)
                     several, last = max(several, run), int(own)
@@ -416,25 +421,25 @@ def write(
             if row != info.rows:
                 raise Damaged(f"there are {row} rows where {info.rows} were counted")
 
-            list_sum = 0
             if lists is not None:
                 places = np.argsort(owners, kind="stable").astype(np.int32)
                 lists = Lists(lists.centroids, np.searchsorted(owners[places], np.arange(info.lists + 1)))
                 waiting = np.memmap(beside, np.uint8, "r", size, (info.rows, info.code_bytes))
                 for i in range(0, info.rows, BLOCK):
+                    if stop():
+                        return False
                     codes = waiting[places[i : i + BLOCK]]
                     put("codes", i, codes)
                     put("code_sums", i, sums(codes))
                 del waiting
-                put("places", 0, places)
-                put("starts", 0, lists.starts)
-                put("centroids", 0, lists.centroids)
-                list_sum = _list_sum(places, lists)
+                put_whole("places", 0, places)
+                put_whole("starts", 0, lists.starts)
+                put_whole("centroids", 0, lists.centroids)
                 file.truncate(size)
 
             def describe(info: Info) -> None:
                 where = b"" if centre is None else centre.astype("<f4").tobytes()
-                own = {"centre": base64.b64encode(where).decode(), "key_sum": key_sum, "list_sum": list_sum}
+                own = {"centre": base64.b64encode(where).decode(), "whole_sums": whole_sums}
                 values = {**asdict(info), **own}
                 text = json.dumps(values).encode()
                 if len(text) > HEAD - 16:
@@ -451,7 +456,7 @@ def write(
                 layout, size = _layout(info)
                 file.truncate(size)
                 for way, (aim, turn) in found.shorten.items():
-                    put(f"aim {way}", 0, aim.T)
+                    put_whole(f"aim {way}", 0, aim.T)
                     for i in range(0, len(made), BLOCK):
                         short = made.part(i) @ turn
                         put(f"short {way}", i, short)
