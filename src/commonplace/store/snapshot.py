@@ -252,8 +252,11 @@ class Snapshot:
         rows = np.empty((len(at), self.info.dim), self._rows.dtype)
         width = self.info.dim * rows.itemsize
         room = rows.data.cast("B") if len(at) else memoryview(b"")
-        for i, row in enumerate(at.tolist()):
-            if os.preadv(self._file, (room[i * width : (i + 1) * width],), self._place + row * width) != width:
+        starts = np.flatnonzero(np.diff(at, prepend=-2) != 1)  # of rows that stand one after another
+        ends = np.flatnonzero(np.diff(at, append=-2) != 1) + 1
+        for i, j, row in zip(starts.tolist(), ends.tolist(), at[starts].tolist(), strict=True):
+            wanted = (j - i) * width
+            if os.preadv(self._file, (room[i * width : j * width],), self._place + row * width) != wanted:
                 raise Damaged("it was cut while it was read")
         return unpacked(rows, None if self._scales is None else self._scales[at])
 
@@ -312,7 +315,7 @@ class Snapshot:
 
 
 READ_ROWS = 4096
-"""So few rows are read one by one: a touch of a mapped row may map two megabytes around it."""
+"""So few rows are read and not mapped: a touch of a mapped row may map two megabytes around it."""
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int, int]:
