@@ -94,6 +94,7 @@ def main() -> None:
         started = time.perf_counter()
         centroids = train(np.ascontiguousarray(rows[:: size // (EACH * lists)]), lists)
         trained = time.perf_counter() - started
+        lists = len(centroids)
         blocks = ((np.arange(i, min(i + 16_384, size)), rows[i : i + 16_384], None) for i in range(0, size, 16_384))
         measure = Measure(lambda offset: None if offset else own, RECALL, lambda: False)
         write(

@@ -54,10 +54,6 @@ HITS = 100
 SHARE = 1 / 4
 """Share of the candidates by codes that are scored exactly: measured questions need a twentieth, others an eighth."""
 
-LIST_MARGIN = 1.1
-"""Times the gap that the measured questions need where half of what the target allows is missed: questions of other
-kinds need between .8 and 1.1 of it."""
-
 MEASURED = 256  # questions of each direction that recall is measured with
 
 
@@ -436,7 +432,7 @@ class Measure:
 
     def _gaps(self, codes: Codes, questions: NDArray[np.float32], exact: NDArray[np.int64]) -> list[float] | None:
         """Return how far lists may lie so that the best ten, and the best :data:`MANY`, are in them; what is missed may
-        be half of what the target allows, with :data:`LIST_MARGIN`. None where there are no lists."""
+        be half of what the target allows, for questions of other kinds. None where there are no lists."""
         lists = codes.lists
         if lists is None:
             return None
@@ -447,7 +443,7 @@ class Measure:
         further = distances - np.where(sizes > 0, distances, np.inf).min(axis=1, keepdims=True)
         needed = np.take_along_axis(further, owners[exact], axis=1)
         share = 1 - (1 - self._target) / 2
-        ten, most = (LIST_MARGIN * float(np.quantile(needed[:, :k], share, method="higher")) for k in (10, MANY))
+        ten, most = (float(np.quantile(needed[:, :k], share, method="higher")) for k in (10, MANY))
         return [ten, max(ten, most)]
 
     def _hits(
