@@ -31,10 +31,13 @@ MOST_HITS = 2 * MANY
 
 MOST_LISTS = 2048
 EACH = 32
-"""Rows a list to train with: centroids of twice as many save no reading that shows."""
+"""Rows a list that centroids are trained with."""
 
-ROUNDS = 4  # eight leave as much unread, and take twice as long
+ROUNDS = 4
+"""Rounds of training: eight bring centroids no nearer to the rows that shows, and take twice as long."""
+
 MEANT = 4
+"""Rows of the training that a centroid stands for, at the least."""
 
 READ_SHARE = 0.3
 """Where near lists hold more than this share of the codes, all are read: that needs no copy."""
