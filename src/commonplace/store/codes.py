@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 __all__ = ["LISTS_FROM", "MANY", "Codes", "Lists", "code_bytes", "encode", "gap_for", "lists_for", "nearest", "train"]
 
 LISTS_FROM = 200_000
-"""Codes from which lists are worth their centroids; fewer are all read."""
+"""Codes from which lists are worth their centroids: here they save a tenth of a search, of a million two thirds."""
 
 MANY = 100
 """Hits that the gap of lists is measured for, besides ten."""
