@@ -6,11 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from commonplace.store import LocalStore
+from commonplace.store import LocalStore, index, partition
 from commonplace.types import Document, Item, Picture, Reading, Span, ViewVectors, stable_id
 
 DIM = 32
+
+
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a few thousand rows be many."""
+    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
+    monkeypatch.setattr(partition, "MOST_IN_MEMORY", 1000)
+    for module in (index, partition):
+        monkeypatch.setattr(module, "CODES_FROM", 1500)
+    monkeypatch.setattr(index, "GATHER_ROWS", 40)
+    monkeypatch.setattr(index, "HITS", 10)
 
 
 def open_store(folder: Path, **more: Any) -> LocalStore:

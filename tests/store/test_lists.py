@@ -10,28 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonplace.store import LocalStore, codes, index, partition
+from commonplace.store import LocalStore, codes, index
 from commonplace.store.codes import Codes, Lists, encode
 from commonplace.store.snapshot import Damaged, Snapshot, _layout
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Filter
-from tests.store.make import DIM, open_store, put
+from tests.store.make import DIM, open_store, put, small
 
 TARGET = 0.95
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a few thousand rows be many."""
-    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
-    monkeypatch.setattr(partition, "MOST_IN_MEMORY", 1000)
-    for module in (index, partition):
-        monkeypatch.setattr(module, "CODES_FROM", 1500)
+    small(monkeypatch)
     monkeypatch.setattr(codes, "LISTS_FROM", 1600)
     monkeypatch.setattr(codes, "ROOM", 1)
-    monkeypatch.setattr(index, "GATHER_ROWS", 40)
     monkeypatch.setattr(index, "MARGIN", 2)
-    monkeypatch.setattr(index, "HITS", 10)
 
 
 def rows(count: int, seed: int = 0) -> np.ndarray:

@@ -20,22 +20,16 @@ from commonplace.store import codes as codes_
 from commonplace.store.snapshot import Damaged, Snapshot
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, stable_id
-from tests.store.make import DIM, open_store, put, questions, rows
+from tests.store.make import DIM, open_store, put, questions, rows, small
 
 FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"), Filter(path="/b/0/10.txt")]
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a few thousand rows be many."""
-    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
-    monkeypatch.setattr(partition, "MOST_IN_MEMORY", 1000)
-    monkeypatch.setattr(index, "CODES_FROM", 1500)
-    monkeypatch.setattr(partition, "CODES_FROM", 1500)
-    monkeypatch.setattr(index, "GATHER_ROWS", 40)
+    small(monkeypatch)
     monkeypatch.setattr(index, "MARGIN", 1)
     monkeypatch.setattr(index, "SHORT_MARGIN", 1)
-    monkeypatch.setattr(index, "HITS", 10)
 
 
 def file_of(folder: Path) -> Path:

@@ -292,7 +292,7 @@ class Index:
     ) -> NDArray[np.int64] | None:
         """Return the places of rows near the question by their codes; None where too many are gone."""
         slack = min(len(self.dead), count)
-        gaps = base.info.gaps.get(way)
+        gaps = None if codes.lists is None else base.info.gaps.get(way)  # under a filter there are no lists
         found = codes.nearest(query, base.centre, count + slack, gaps, wanted)
         if slack:
             gone = np.isin(codes.rows(found), self.dead)
