@@ -26,7 +26,7 @@ from typing import Any
 
 import commonplace as cp
 from common import ROOT, data, flickr8k, interval, keep, machine, table
-from commonplace.generation import Judge
+from commonplace.generation import GroundingChecker
 from commonplace.generation.sentences import split as sentences_of
 from liar import LIES, hit, lies, paraphrases
 
@@ -179,9 +179,9 @@ def caught(kb: cp.Collection, paragraphs: Sequence[dict[str, Any]]) -> dict[str,
             continue
         true = draw.choice(found_here).text
         for kind, lie, cited in lies(true, passage, others, draw):
-            level = Judge(kb.space, kb.evidence, [hit("b", cited)]).judge(lie, [0]).level
+            level = GroundingChecker(kb.space, kb.evidence, [hit("b", cited)]).judge(lie, [0]).level
             found.setdefault(kind, []).append(level != "supported")
-        judge = Judge(kb.space, kb.evidence, [hit("a", passage)])
+        judge = GroundingChecker(kb.space, kb.evidence, [hit("a", passage)])
         found.setdefault("true", []).append(judge.judge(true, [0]).level == "supported")
         for right, wrong in paraphrases(paragraph["qas"], passage):
             level = judge.judge(right, [0]).level

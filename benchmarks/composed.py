@@ -4,7 +4,7 @@
 
 A question is a product's picture and another of the common colours; relevant are products of the same kind, for the
 same people, in that colour (at least two). Dev questions, by which the picture's share was chosen, are those about
-half of the products; the others are reported. Store, arms and fusion are the product's own.
+half of the products; the others are reported. Store, channels and fusion are the product's own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from common import data, interval, keep, machine, table
 from commonplace.encoders import Bundle
-from commonplace.retrieval import Evidence, Ranking
+from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
 from worlds import Outcome, Rows, Views, encode_pictures, ndcgs, outcomes, picture, world
 
@@ -64,7 +64,7 @@ def main() -> None:
         },
     }
     questions = [(text, vector, picture(pictures, i)) for text, vector, i in zip(words, vectors, asked, strict=True)]
-    evidence = Evidence.from_bundle(space.bundle.spec)
+    evidence = Calibration.from_bundle(space.bundle.spec)
     found: dict[str, np.ndarray] = {}
     with world(space, documents, questions, gains) as here:
         found |= {name: own(o, asked, gains) for name, o in outcomes(here, evidence, rankings, 11).items()}
@@ -96,7 +96,7 @@ def concatenated(space: Space, words: Rows, pictures: Views, asked: list[int]) -
     for how in ("centred", "not centred"):
         halves = []
         mean = space.means("query")["text"]
-        for asks, rows in ((words, pictures["image"]), (pictures["look"][asked], pictures["look"])):
+        for asks, rows in ((words, pictures["image"]), (pictures["visual"][asked], pictures["visual"])):
             if how == "centred":
                 less = rows.mean(0)
                 asks, rows = unit(asks - (mean if asks is words else less)), unit(rows - less)

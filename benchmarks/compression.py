@@ -78,8 +78,8 @@ def ways(rows: np.ndarray, asked: np.ndarray, offsets: np.ndarray | None) -> dic
     import faiss
 
     from commonplace.store.codes import code_bytes, encode
-    from commonplace.store.index import shortening
-    from commonplace.store.snapshot import rounded
+    from commonplace.store.index_file import rounded
+    from commonplace.store.index_view import shortening
 
     dim, mean = rows.shape[1], rows.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((rows - mean).T))

@@ -16,7 +16,7 @@ import numpy as np
 
 import commonplace as cp
 from common import data, flickr8k, interval, keep, table
-from commonplace.types import Filter, Question
+from commonplace.types import Filter, Query
 
 ASKED = 300  # of each direction
 
@@ -42,17 +42,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, cp.open(Path(place) / "kb") as kb:
         pictures = [folder / name for name in sorted(flickr8k("test"))[: options.pictures]]
         kb.add(*pictures, data("docs_wsl"), ocr=False)
-        words = [kb.space.ask(Question(dev[name][0])).text for name in sorted(dev)[:ASKED]]
+        words = [kb.space.ask(Query(dev[name][0])).text for name in sorted(dev)[:ASKED]]
         shown = [kb._ask(None, folder / name, None, None).vectors for name in sorted(dev)[:ASKED]]
         questions = {
             "words->text": words,
             "words->image": words,
             "picture->image": [one.image for one in shown],
-            "picture->look": [one.look for one in shown],
+            "picture->look": [one.visual for one in shown],
         }
         questions = {name: [one for one in found if one is not None] for name, found in questions.items()}
         before, vectors = best(kb, questions), kb.status()["vectors"]
-        kb.compact()
+        kb.vacuum()
         size, database = kb.status()["bytes"], (kb.folder / "collection.db").stat().st_size
         made = kb.compress(0.99, drop_raw=True)
         after = best(kb, questions)

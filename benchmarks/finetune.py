@@ -32,7 +32,7 @@ from commonplace.encoders.bundle import sha256
 from commonplace.readers import load_picture
 from commonplace.training.features import VIEWS, seen
 from commonplace.training.joint import Material, Model, Recipe, Trainer
-from commonplace.training.towers import tally
+from commonplace.training.towers import trainable_parameters
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 WORK = data.WORK / "finetune"
@@ -132,8 +132,8 @@ def run(recipe: Recipe, splits: Splits) -> dict[str, Any]:
     trainer.load_weights(best["weights"])
     found: dict[str, Any] = {"weight": recipe.generation, "seed": recipe.seed, "epoch": best["epoch"], "epochs": epochs}
     found["seconds"] = round(time.process_time() - start)
-    found["trained"] = {"towers": tally(model.texts) + tally(model.pictures)}
-    found["trained"]["decoder"] = tally(model.decoder) if model.decoder is not None else 0
+    found["trained"] = {"towers": trainable_parameters(model.texts) + trainable_parameters(model.pictures)}
+    found["trained"]["decoder"] = trainable_parameters(model.decoder) if model.decoder is not None else 0
     return found | figures(trainer, splits)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/folder.py [--dev]
 
 Some 3,000 documents of five sources in one collection; half of each source for choices (--dev), half for report. Store,
-arms, fusion and evidence are the product's own (see worlds.py).
+channels, fusion and evidence are the product's own (see worlds.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image
 
 from common import data, flickr8k, interval, keep, machine, table
 from commonplace.encoders import Bundle
-from commonplace.retrieval import Evidence, Ranking
+from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
 from worlds import (
     HELD,
@@ -211,7 +211,7 @@ RANKINGS = {
 }
 
 
-def without(outcome: Outcome, own: str) -> Outcome:
+def negative(outcome: Outcome, own: str) -> Outcome:
     """Return the first ten hits that are not the question's own picture."""
     kept = [at for at, one in enumerate(outcome.ids) if one != own][:10]
     return Outcome([outcome.ids[at] for at in kept], [outcome.confidences[at] for at in kept])
@@ -245,19 +245,19 @@ HEAD = ["asked with", "questions", "nDCG@10", "first is right, %", "confidence o
 
 def measure(space: Space, folder: Folder, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, list[object]]]:
     """Return a line of figures by ranking and set of questions."""
-    evidence = Evidence.from_bundle(space.bundle.spec)
+    evidence = Calibration.from_bundle(space.bundle.spec)
     found: dict[str, dict[str, list[object]]] = {name: {} for name in rankings}
     with world(space, folder.documents, [], []) as here:
         for name, asked in folder.sets.items():
             here = here.asked(space, [question for question, _, _ in asked])
             gains = [right for _, right, _ in asked]
             for ranking, results in outcomes(here, evidence, rankings, 11).items():
-                shown = [without(one, own) for one, (_, _, own) in zip(results, asked, strict=True)]
+                shown = [negative(one, own) for one, (_, _, own) in zip(results, asked, strict=True)]
                 found[ranking][name] = line(name, shown, gains)
     return found
 
 
-def copies(dev: bool, count: int = 300) -> list[list[object]]:
+def near_duplicates(dev: bool, count: int = 300) -> list[list[object]]:
     """Return a line for each way to save a picture again: the first hit, asked with it, and its confidence.
 
     Through the product whole: what is asked for is compared with thumbnails.
@@ -300,7 +300,7 @@ def main() -> None:
     space = Space(Bundle())
     folder = folder_of(space.bundle, options.dev)
     found = measure(space, folder, RANKINGS)
-    again = copies(options.dev)
+    again = near_duplicates(options.dev)
     text = (
         f"Measured on {machine()}. {len(folder.documents):,} documents in one collection. Medians of confidences; intervals are "
         "95% bootstrap over questions.\n\n"

@@ -50,12 +50,12 @@ def ways(encode: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray
 
     def hide(share: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         def values(pixels: np.ndarray, question: np.ndarray) -> np.ndarray:
-            copies = [pixels]
+            near_duplicates = [pixels]
             for window in _windows(pixels, 7, share):
                 copy = pixels.copy()
                 copy[window] = GREY
-                copies.append(copy)
-            cosines = encode(copies) @ question
+                near_duplicates.append(copy)
+            cosines = encode(near_duplicates) @ question
             return _spread((cosines[0] - cosines[1:]).astype(np.float64), 7, share)
 
         return values

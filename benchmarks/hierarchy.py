@@ -25,8 +25,8 @@ GAPS = [0.27, 0.35]  # as builds of these rows measure
 def main() -> None:
     """Measure every size and number of groups and keep the table."""
     from commonplace.store.codes import EACH, lists_for, train
-    from commonplace.store.index import SHARE, Index
-    from commonplace.store.snapshot import Info, Measured, Snapshot, write
+    from commonplace.store.index_file import IndexFile, Info, Measured, write
+    from commonplace.store.index_view import SHARE, IndexView
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "commonplace-store-benchmark")
@@ -53,9 +53,9 @@ def main() -> None:
                     gaps = {"same": GAPS} if lists else {}
                     measured = Measured({"same": 64.0}, {}, gaps, {"same": SHARE})
                     write(path, info, made, centre, lambda base, known=measured: known, lambda: False, centroids)
-                    indexes.append(Index(Snapshot(path), *none))
+                    indexes.append(IndexView(IndexFile(path), *none))
 
-                def search(query: np.ndarray, indexes: list[Index] = indexes) -> np.ndarray:
+                def search(query: np.ndarray, indexes: list[IndexView] = indexes) -> np.ndarray:
                     lists = list(pool.map(lambda one: one.search(query, 10, None), indexes)) if len(indexes) > 1 else [
                         indexes[0].search(query, 10, None)
                     ]  # fmt: skip

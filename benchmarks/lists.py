@@ -69,8 +69,8 @@ def main() -> None:
 
     from commonplace.encoders import Bundle
     from commonplace.store.codes import EACH, lists_for, train
-    from commonplace.store.index import Index, Measure
-    from commonplace.store.snapshot import Info, Snapshot, write
+    from commonplace.store.index_file import IndexFile, Info, write
+    from commonplace.store.index_view import IndexView, Measure
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "commonplace-store-benchmark")
@@ -100,8 +100,8 @@ def main() -> None:
         write(
             path, Info("text", "", "", 0, size, 0, size, store.DIM), blocks, centre, measure, lambda: False, centroids
         )
-        base = Snapshot(path)
-        index = Index(base, np.empty(0, np.int64), np.empty((0, store.DIM), np.float32))
+        base = IndexFile(path)
+        index = IndexView(base, np.empty(0, np.int64), np.empty((0, store.DIM), np.float32))
         codes = base.codes
         assert codes is not None and codes.lists is not None
         sizes = np.diff(codes.lists.starts)

@@ -3,7 +3,7 @@
     python benchmarks/mixing.py [--dev] [--seeds N]
 
 One caption of a photograph is the question. Its document is shown as the picture, as another caption, or as both, at
-random; one document answers each question. Store, arms and fusion are the product's own (see worlds.py). Single
+random; one document answers each question. Store, channels and fusion are the product's own (see worlds.py). Single
 vectors of several kinds in one list, which peers use, are computed beside it with NumPy.
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from common import RESULTS, data, interval, keep, machine, table
 from commonplace.encoders import Bundle
-from commonplace.retrieval import Evidence, Ranking
+from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
 from worlds import (
     BOTH,
@@ -43,7 +43,7 @@ QUESTIONS = 250  # of a collection, drawn anew for each seed
 NEIGHBOURS = 10  # of local scaling, as in its paper (Conneau et al. 2018)
 SHARES: tuple[float | str, ...] = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0, "1:1:1", "70:20:10")
 FEWER: tuple[float | str, ...] = (0.0, 0.5, 1.0, "1:1:1")
-WORDS_ARMS = {"text->image": 0.0, "image->image": 0.0, "image->scene": 0.0}
+WORDS_ARMS = {"text->image": 0.0, "image->image": 0.0, "image->semantic": 0.0}
 PICTURE_ARMS = {"lexical": 0.0, "text->text": 0.0, "image->text": 0.0}
 RANKINGS = {
     "evidence (default)": Ranking(),
@@ -161,7 +161,7 @@ def measure(space: Space, pairs: Pairs, kinds: NDArray[np.int64], by: str) -> tu
         (pairs.asked[i], asked[i], None) if by == "text" else (None, None, picture(pairs.cut, i)) for i in pairs.rows
     ]
     gains = [{names[i]: 1.0} for i in pairs.rows]
-    evidence = Evidence.from_bundle(space.bundle.spec)
+    evidence = Calibration.from_bundle(space.bundle.spec)
     with world(space, documents, questions, gains) as here:
         results = outcomes(here, evidence, RANKINGS)
     found = {name: ndcgs(result, gains) for name, result in results.items()}
@@ -321,7 +321,7 @@ def routed(space: Space, photographs: Pairs) -> list[list[str]]:
     for name, (wanted, questions) in sets.items():
         vectors = bundle.text.encode(questions, "query")
         with world(space, documents, [(q, v, None) for q, v in zip(questions, vectors, strict=True)], []) as here:
-            evidence = Evidence.from_bundle(bundle.spec)
+            evidence = Calibration.from_bundle(bundle.spec)
             results = outcomes(here, evidence, {n: RANKINGS[n] for n in ("evidence (default)", "reciprocal ranks")}, 1)
         raw = vectors @ rows.T, vectors @ photographs.pictures["image"].T
         of_raw = (raw[1].max(1) > raw[0].max(1)) == (wanted == "p")

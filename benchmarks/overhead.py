@@ -1,4 +1,4 @@
-"""What fair ranking costs: milliseconds of a whole search over those of its arms alone, in a collection of 10,000 items.
+"""What fair ranking costs: milliseconds of a whole search over those of its channels alone, in a collection of 10,000 items.
 
     python benchmarks/overhead.py [--items N]
 
@@ -16,13 +16,13 @@ import numpy as np
 
 from common import flickr8k, keep, machine, table
 from commonplace.encoders import Bundle
-from commonplace.retrieval import Asked, Evidence, Ranking, candidates, fuse, search
+from commonplace.retrieval import Calibration, EncodedQuery, Ranking, candidates, fuse, search
 from commonplace.space import Space
 from commonplace.types import Filter
 from worlds import Rows, world
 
 QUESTIONS = 300
-STEPS = ("the arms alone, one after the other", "candidates: the arms in threads, what each says of every item", "fusion",
+STEPS = ("the channels alone, one after the other", "candidates: the channels in threads, what each says of every item", "fusion",
          "a whole search, the best ten")  # fmt: skip
 
 
@@ -33,25 +33,25 @@ def main() -> None:
     count = parser.parse_args().items
     draw = np.random.default_rng(0)
     space = Space(Bundle())
-    evidence, where, ranking = Evidence.from_bundle(space.bundle.spec), Filter(), Ranking()
+    evidence, where, ranking = Calibration.from_bundle(space.bundle.spec), Filter(), Ranking()
 
     def rows(n: int) -> Rows:
         found = draw.normal(size=(n, space.dim)).astype(np.float32)
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
     words = list(islice((text for texts in flickr8k("train").values() for text in texts), count))
-    texts, pictures, looks = rows(count), rows(count), rows(count)
+    texts, pictures, visual = rows(count), rows(count), rows(count)
     documents = [
         (f"{n:06d}", words[n], texts[n], None)
         if n % 2
-        else (f"{n:06d}", None, None, {"image": pictures[n], "look": looks[n]})
+        else (f"{n:06d}", None, None, {"image": pictures[n], "visual": visual[n]})
         for n in range(count)
     ]
     asked = [(words[n], texts[n] + 0.1 * rows(1)[0], None) for n in range(1, 2 * QUESTIONS, 2)]
     times = []
     with world(space, documents, asked, []) as here:
 
-        def bare(q: Asked) -> None:
+        def bare(q: EncodedQuery) -> None:
             here.store.search_words(q.words or "", 100, where)
             here.store.search("text", q.vectors.text, 100, where)
             here.store.search("image", q.vectors.text, 100, where, offset=True)
@@ -60,9 +60,9 @@ def main() -> None:
             at = [time.perf_counter()]
             bare(q)
             at.append(time.perf_counter())
-            _, _, arms = candidates(here.store, q, k=10, where=where, ranking=ranking)
+            _, _, channels = candidates(here.store, q, k=10, where=where, ranking=ranking)
             at.append(time.perf_counter())
-            fuse(arms, ranking, evidence, count)
+            fuse(channels, ranking, evidence, count)
             at.append(time.perf_counter())
             search(here.store, q, evidence, k=10, where=where, ranking=ranking)
             at.append(time.perf_counter())

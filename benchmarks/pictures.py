@@ -3,7 +3,7 @@
     python benchmarks/pictures.py [--cache DIR] [--crops N]
 
 Crops of Flickr8k's photographs without the test ones, the whole picture first, in a store as a collection has it: the
-joint space (``image``, less its hubness, asked with captions) and what they look like (``look``, asked with pictures).
+joint space (``image``, less its hubness, asked with captions) and what they look like (``visual``, asked with pictures).
 Questions: captions of test photographs and these themselves; neither they nor their like choose the index, which the model's
 own questions do.
 """
@@ -33,7 +33,7 @@ def crops(cache: Path, most: int) -> dict[str, np.ndarray]:
     test = set(flickr8k("test"))
     files = [file for file in sorted(data("flickr8k").rglob("*.jpg")) if file.name not in test]
     each = -(-most // len(files))
-    paths = {name: cache / f"crops-{name}.npy" for name in ("image", "look")}
+    paths = {name: cache / f"crops-{name}.npy" for name in ("image", "visual")}
     rows = {
         name: np.load(path) if path.exists() else np.empty((0, store.DIM), np.float32) for name, path in paths.items()
     }
@@ -78,18 +78,18 @@ def open_store(folder: Path, space: Any, recall: float | None) -> Any:
 
 def fill(folder: Path, rows: dict[str, np.ndarray], space: Any) -> None:
     """Fill a collection's store with pictures that have these views."""
-    from commonplace.types import Document, Item, Reading, Span, ViewVectors
+    from commonplace.types import Document, Item, ParsedDocument, Span, ViewVectors
 
     filled = open_store(folder, space, None)
     for start in range(0, len(rows["image"]), store.COMMIT):
-        readings = []
+        parsed = []
         numbers = range(start, min(start + store.COMMIT, len(rows["image"])))
         for n in numbers:
             document = Document(f"d{n}", f"file:///{n}.jpg", f"/{n}.jpg", "image/jpeg", f"h{n}", items=1)
-            readings.append(Reading(document, (Item(f"i{n}", document, "image", Span(0, 1)),)))
+            parsed.append(ParsedDocument(document, (Item(f"i{n}", document, "image", Span(0, 1)),)))
         ids, views = tuple(f"i{n}" for n in numbers), tuple(f"v{n}" for n in numbers)
         vectors = [ViewVectors(name, ids, views, found[numbers.start : numbers.stop]) for name, found in rows.items()]
-        filled.add(readings, vectors)
+        filled.add(parsed, vectors)
     filled.close()
 
 
@@ -112,7 +112,7 @@ def main() -> None:
     names = list(held)[:: max(1, len(held) // ASKED)][:ASKED]
     shown = bundle.image.views([np.asarray(Image.open(files[name]).convert("RGB")) for name in names])
     told = bundle.text.encode([held[name][0] for name in names], "query")
-    asked = {"image": (bundle.without_brevity(told)[0], True), "look": (shown["look"], False)}
+    asked = {"image": (bundle.without_shortness(told)[0], True), "visual": (shown["visual"], False)}
     exact: dict[str, list[Any]] = {}
     lines: list[list[Any]] = []
     with tempfile.TemporaryDirectory(dir=options.cache) as work:

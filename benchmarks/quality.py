@@ -114,7 +114,7 @@ def main() -> None:
     for name, values in text.items():
         mean, low, high = interval(values)
         lines.append([name, f"{mean:.1f} ({low:.1f} to {high:.1f})", f"{mean - best_arm:+.1f}"])
-    parts.append(table(["ranking", "nDCG@10", "against the better arm"], lines))
+    parts.append(table(["ranking", "nDCG@10", "against the better channel"], lines))
     values = {"flickr8k": recall, "cranfield": {name: interval(v) for name, v in text.items()}}
     if options.questions:
         print("\n\n".join(parts))

@@ -79,7 +79,7 @@ def laid_out(texts: Sequence[str], columns: int) -> tuple[list[Lines], Gold]:
 def typeset(pages: list[Lines], *, across: bool = False) -> bytes:
     """Return a PDF with the lines as text in Helvetica, each stretched to the width it has in print.
 
-    ``across``: in rows over both columns, as some programs write their files.
+    ``text_crossmodal``: in rows over both columns, as some programs write their files.
     """
     font = ImageFont.load_default(SIZE)
     scale = 595 / WIDTH
@@ -181,7 +181,7 @@ def main() -> None:
                 pages, gold = laid_out(texts, 2 if "two columns" in name else 1)
                 if name.startswith("PDF"):
                     for at, page in enumerate(pages, 1):
-                        (folder / f"{at}.pdf").write_bytes(typeset([page], across="across" in name))
+                        (folder / f"{at}.pdf").write_bytes(typeset([page], across="text_crossmodal" in name))
                 else:
                     noise = 25.0 if "noise" in name else 4.0
                     for at, image in enumerate(scanned(pages, 1.5 if "turned" in name else 0.0, noise), 1):

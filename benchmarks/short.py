@@ -14,7 +14,7 @@ import numpy as np
 
 from common import data, flickr8k, keep, machine, table
 from commonplace.encoders import Bundle
-from commonplace.retrieval import Evidence, Ranking
+from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
 from trust import OBJECTS
 from worlds import Outcome, calibration_error, flickr_pairs, ndcgs, outcomes, picture, world
@@ -39,11 +39,11 @@ ELSEWHERE = (
 def main() -> None:
     bundle = Bundle()
     plain = Bundle()
-    plain.spec.pop("brevity", None)
-    evidence = Evidence.from_bundle(bundle.spec)
+    plain.spec.pop("query_shortness", None)
+    evidence = Calibration.from_bundle(bundle.spec)
     ways = {
-        "words as they are": (Space(plain), replace(evidence, brief=(0.99, 1.0, 0.0))),
-        "less what is short": (Space(bundle), replace(evidence, brief=(0.99, 1.0, 0.0))),
+        "words as they are": (Space(plain), replace(evidence, short_query=(0.99, 1.0, 0.0))),
+        "less what is short": (Space(bundle), replace(evidence, short_query=(0.99, 1.0, 0.0))),
         "and as a kind of thing (default)": (Space(bundle), evidence),
     }
     (photographs,) = flickr_pairs(bundle, "test")

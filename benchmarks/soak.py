@@ -23,7 +23,7 @@ from tqdm import tqdm
 from common import keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.store import LocalStore
-from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, stable_id
+from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors, stable_id
 
 LIVE = 40_000  # items, once there are so many as many go as come
 LIVE_OF_CODES = 80_000  # enough to be searched by codes at any time
@@ -47,7 +47,7 @@ class Model:
         self.next = 0
 
     def put(self, documents: dict[int, int]) -> int:
-        readings, items, views = [], [], []
+        parsed, items, views = [], [], []
         for number, version in documents.items():
             path = f"/{number % 50}/{number}.txt"
             document = Document(stable_id(path), f"file://{path}", path, "text/plain", stable_id(number, version))
@@ -55,11 +55,11 @@ class Model:
                 Item(stable_id(path, n), document, "text", Span(n, n + 1), self.text(number, version, n))
                 for n in range(EACH)
             )
-            readings.append(Reading(document, own))
+            parsed.append(ParsedDocument(document, own))
             items += [item.id for item in own]
             views += [stable_id(number, version, n) for n in range(EACH)]
         values = self.vectors(len(items))
-        self.store.add(readings, [ViewVectors("text", tuple(items), tuple(views), values)])
+        self.store.add(parsed, [ViewVectors("text", tuple(items), tuple(views), values)])
         self.live.update(documents)
         return len(items)
 
@@ -172,7 +172,7 @@ def used(operations: int, minutes: float, seed: int, rows: Rows | None, live: in
         shares += model.exact(ask(200))
         keys = {one.id for one in store.documents()}
         assert keys == {stable_id(f"/{number % 50}/{number}.txt") for number in model.live}
-        faults = store.check()
+        findings = store.check()
         store.close()
     head = ["operations", "live items", "rows of the index", "searched", "own memory, MB", "on disk, MB"]
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items())
@@ -181,9 +181,9 @@ def used(operations: int, minutes: float, seed: int, rows: Rows | None, live: in
         f"{sum(counts.values()):,} operations in {minutes:.0f} minutes on items with {vectors}: {said}. Every hit was of a "
         f"document that was there, in its present version. {len(shares)} searches were compared with a scan of every "
         f"vector: they found {np.mean(shares):.4f} of the best ten, {sum(share < 1 for share in shares)} not all. `doctor` "
-        f"at the end: {len(faults)} faults.\n\n{table([*head, 'lines of the removal log'], notes)}"
+        f"at the end: {len(findings)} faults.\n\n{table([*head, 'lines of the removal log'], notes)}"
     )
-    return text, {"counts": counts, "notes": notes, "shares": shares, "faults": len(faults)}
+    return text, {"counts": counts, "notes": notes, "shares": shares, "faults": len(findings)}
 
 
 def main() -> None:

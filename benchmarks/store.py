@@ -208,24 +208,24 @@ def three_words(cache: Path, size: int) -> list[str]:
 
 def ours_write(cache: Path, folder: Path, size: int) -> dict[str, Any]:
     """Fill a store."""
-    from commonplace.types import Document, Item, Reading, Span, ViewVectors
+    from commonplace.types import Document, Item, ParsedDocument, Span, ViewVectors
 
     store = open_ours(folder)
     spent = 0.0
     for words, rows, start in documents(cache, size):
-        readings, ids, views = [], [], []
+        parsed, ids, views = [], [], []
         for first in range(0, len(words), EACH):
             path = path_of(start + first)
             document = Document(f"d{start + first}", f"file://{path}", path, "text/plain", "h", items=EACH)
             items = tuple(
                 Item(f"i{start + first + n}", document, "text", Span(n, n + 1), words[first + n]) for n in range(EACH)
             )
-            readings.append(Reading(document, items))
+            parsed.append(ParsedDocument(document, items))
             ids += [item.id for item in items]
             views += [f"{start + first + n:020}" for n in range(EACH)]
         vectors = ViewVectors("text", tuple(ids), tuple(views), rows)
         begin = time.perf_counter()
-        store.add(readings, [vectors])
+        store.add(parsed, [vectors])
         spent += time.perf_counter() - begin
     begin = time.perf_counter()
     store.checkpoint()
@@ -259,7 +259,7 @@ def open_ours(folder: Path, target: float = 0.99) -> Any:
 def ours_read(cache: Path, folder: Path, size: int, target: float = 0.99) -> dict[str, Any]:
     """Ask a store that was filled."""
     import commonplace.store  # noqa: F401
-    from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors
+    from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors
 
     asked = list(np.load(cache / "asked.npy"))
     truth = json.loads((cache / f"truth{size}.json").read_text())
@@ -295,7 +295,7 @@ def ours_read(cache: Path, folder: Path, size: int, target: float = 0.99) -> dic
             items = tuple(Item(f"i{n * EACH + m}", document, "text", Span(m, m + 1), "a new text") for m in range(EACH))
             views = tuple(f"new{n}.{m}" for m in range(EACH))
             vectors = ViewVectors("text", tuple(item.id for item in items), views, rows)
-            clock("update", lambda d=document, i=items, v=vectors: store.add([Reading(d, i)], [v]))
+            clock("update", lambda d=document, i=items, v=vectors: store.add([ParsedDocument(d, i)], [v]))
             clock("search after update", lambda: store.search("text", asked[0], 10, Filter()))
         for n in range(5):
             clock("delete", lambda n=n: store.remove([f"d{n * EACH}"]))
@@ -386,10 +386,10 @@ def hand_read(cache: Path, folder: Path, size: int, kind: str = "flat") -> dict[
 
 def usearch_write(cache: Path, folder: Path, size: int) -> dict[str, Any]:
     """Fill a usearch graph; texts and truth would stand in SQLite, as with FAISS by hand: not measured again."""
-    from usearch.index import Index
+    from usearch.index import IndexView
 
     folder.mkdir()
-    index = Index(ndim=DIM, metric="ip", dtype="f32")
+    index = IndexView(ndim=DIM, metric="ip", dtype="f32")
     begin = time.perf_counter()
     for words, rows, start in documents(cache, size):
         index.add(np.arange(start, start + len(words), dtype=np.uint64), rows)
@@ -399,12 +399,12 @@ def usearch_write(cache: Path, folder: Path, size: int) -> dict[str, Any]:
 
 def usearch_read(cache: Path, folder: Path, size: int) -> dict[str, Any]:
     """Ask it; its Python package has no filters."""
-    from usearch.index import Index
+    from usearch.index import IndexView
 
     asked = list(np.load(cache / "asked.npy"))
     truth = json.loads((cache / f"truth{size}.json").read_text())
     begin = time.perf_counter()
-    index = Index.restore(str(folder / "index.usearch"), view=True)
+    index = IndexView.restore(str(folder / "index.usearch"), view=True)
     index.search(asked[0], 10)
     found: dict[str, Any] = {"open_s": time.perf_counter() - begin}
     spent, answers = timed(lambda one: [int(key) for key in index.search(one, 10).keys], asked)
@@ -644,7 +644,7 @@ def main() -> None:
     parser.add_argument("--baseline", help="interpreter with lancedb, pymilvus, milvus-lite, usearch")
     parser.add_argument("--most", type=int, default=1_000_000, help="the largest size that the others are filled with")
     parser.add_argument(
-        "--again", action="store_true", help="go on with the table that is kept: what it lacks is measured"
+        "--force", action="store_true", help="go on with the table that is kept: what it lacks is measured"
     )
     parser.add_argument("--beside", default="nothing", help="what else ran on the machine, for the table")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from common import data, flickr8k, keep, machine, table
 from commonplace.encoders import Bundle
-from commonplace.retrieval import Evidence, Ranking
+from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
 from worlds import Outcome, calibration_error, flickr_pairs, outcomes, picture, world
 
@@ -54,7 +54,7 @@ def top(results: list[Outcome]) -> NDArray[np.float64]:
 def main() -> None:
     """Measure, print and keep the tables."""
     space = Space(Bundle())
-    bundle, evidence = space.bundle, Evidence.from_bundle(space.bundle.spec)
+    bundle, evidence = space.bundle, Calibration.from_bundle(space.bundle.spec)
     articles = json.loads((data("xquad") / "xquad.en.json").read_text(encoding="utf-8"))["data"]
     paragraphs = [p for article in articles for p in article["paragraphs"]]
     passages = [p["context"] for p in paragraphs]
@@ -157,7 +157,7 @@ def main() -> None:
     keep("trust", text, {"abstention": lines, "calibration": errors, "people": people})
 
 
-def judged(space: Space, evidence: Evidence, pictures: list) -> list[list[object]]:
+def judged(space: Space, evidence: Calibration, pictures: list) -> list[list[object]]:
     """Return what people said of hits, by the confidence that they have: pairs, mean confidence and share that fits.
 
     Flickr8k's own judgements of captions beside other photographs than their own, which its labels call wrong. Experts:
@@ -200,7 +200,7 @@ def judged(space: Space, evidence: Evidence, pictures: list) -> list[list[object
     return lines
 
 
-def ask_without(space: Space, evidence: Evidence, texts: list, asked: list[tuple[str, int]]) -> list[Outcome]:
+def ask_without(space: Space, evidence: Calibration, texts: list, asked: list[tuple[str, int]]) -> list[Outcome]:
     """Return the outcomes of questions in collections without the passage that answers: by fours of paragraphs."""
     found: list[Outcome] = []
     vectors = space.bundle.text.encode([q for q, _ in asked], "query")

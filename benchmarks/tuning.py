@@ -1,4 +1,4 @@
-"""What do labels buy? Cranfield with 10 to 200 labelled questions, as it is and with one arm broken.
+"""What do labels buy? Cranfield with 10 to 200 labelled questions, as it is and with one channel broken.
 
     python benchmarks/tuning.py
 
@@ -17,9 +17,9 @@ import numpy as np
 
 import commonplace as cp
 from common import data, keep, machine, table
-from commonplace.evaluation import LabelledQuestion, tuning
-from commonplace.evaluation.questions import Bound
-from commonplace.retrieval import Scored
+from commonplace.evaluation import LabelledQuery, tuning
+from commonplace.evaluation.queries import Bound
+from commonplace.retrieval import ChannelScores
 
 LABELS = (10, 20, 50, 100, 200)
 SEEDS = 5
@@ -50,23 +50,23 @@ def cases(work: Path) -> list[tuning.Case]:
         for n, text in enumerate(asked, start=1):
             grades = {i: g for name, g in gains.get(n, {}).items() for i in item_of.get(known[name], [])}
             if grades:
-                question = LabelledQuestion(str(n), grades, " ".join(text.split()))
+                question = LabelledQuery(str(n), grades, " ".join(text.split()))
                 found.append(tuning.case_of(kb, Bound(question, grades, "text->text", frozenset({"text"}))))
         return found
 
 
-def broken(case: tuning.Case, arm: str, random: np.random.Generator) -> tuning.Case:
-    """Return the case with one arm's scores drawn from those of chance, whatever the item is."""
-    old = case.arms[arm]
+def broken(case: tuning.Case, channel: str, random: np.random.Generator) -> tuning.Case:
+    """Return the case with one channel's scores drawn from those of chance, whatever the item is."""
+    old = case.channels[channel]
     count = int((~np.isnan(old.scores)).sum())
-    scale = old.ranked.std if arm != "lexical" else old.ranked.full / 8
+    scale = old.ranked.std if channel != "lexical" else old.ranked.full / 8
     noise = old.ranked.mean + scale * np.abs(random.normal(size=count)) * 2
     scores = old.scores.copy()
     scores[~np.isnan(scores)] = noise
     ranks = np.zeros(len(scores), np.int64)
     order = [i for i in np.argsort(-np.nan_to_num(scores, nan=-9)) if not np.isnan(scores[i])]
     ranks[order] = np.arange(1, len(order) + 1)
-    return replace(case, arms={**case.arms, arm: Scored(old.ranked, scores, ranks)})
+    return replace(case, channels={**case.channels, channel: ChannelScores(old.ranked, scores, ranks)})
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
         [
             f"Measured on {machine()}: Cranfield, nDCG@10 in percent; change against the default on the questions that "
             f"were not used, mean and standard deviation over {SEEDS} draws of the labels.",
-            table(["arms", *single, "default", *(f"{count} labels" for count in LABELS)], lines),
+            table(["channels", *single, "default", *(f"{count} labels" for count in LABELS)], lines),
         ]
     )
     keep("tuning", text, values)

@@ -19,14 +19,14 @@ import numpy as np
 
 from common import interval, keep, machine, table
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
-from commonplace.encoders.neutral import write
-from commonplace.retrieval import Evidence, Ranking
+from commonplace.encoders.default_calibration import write
+from commonplace.retrieval import Calibration, Ranking
 from commonplace.retrieval.background import learn, learned
 from commonplace.space import Space
 from mixing import QUESTIONS, shown
 from worlds import PICTURE, WORDS, calibration_error, flickr_pairs, ndcgs, outcomes, picture, world
 
-TAKEN = ("means", "background", "bias", "evidence", "quality")
+TAKEN = ("means", "score_stats", "hubness", "calibration", "quality")
 SHARES: tuple[float | str, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, "1:1:1")
 
 
@@ -67,14 +67,14 @@ def main() -> None:
                 questions = [(pairs.asked[i], pairs.asked_rows[i], None) for i in rows]
                 gains = [{f"{i:05d}": 1.0} for i in rows]
                 with world(measured, documents, questions, gains) as here:
-                    results = {"measured": outcomes(here, Evidence.from_bundle(measured.spec), {"": Ranking()})[""]}
+                    results = {"measured": outcomes(here, Calibration.from_bundle(measured.spec), {"": Ranking()})[""]}
                 with world(bare, documents, questions, gains) as here:
                     rankings = {"default": Ranking(), "reciprocal ranks": Ranking(method="rrf")}
-                    pulled = outcomes(here, Evidence.from_bundle(bare.spec), rankings)
+                    pulled = outcomes(here, Calibration.from_bundle(bare.spec), rankings)
                     results["estimated when pulled, drawn pictures"] = pulled["default"]
                     results["reciprocal ranks"] = pulled["reciprocal ranks"]
                     learn(bare, here.store)
-                    evidence = Evidence.from_bundle(learned(bare, here.store))
+                    evidence = Calibration.from_bundle(learned(bare, here.store))
                     results["estimated with the collection's pictures"] = outcomes(here, evidence, {"": Ranking()})[""]
                 for name, result in results.items():
                     found.setdefault(name, {}).setdefault(str(share), []).extend(ndcgs(result, gains).tolist())

@@ -20,7 +20,7 @@ import numpy as np
 import commonplace as cp
 from common import ROOT, data, keep, machine, table
 from commonplace.generation.extractive import PASSAGES, WORDS, WORDS_ENOUGH, _share
-from commonplace.generation.questions import telling
+from commonplace.generation.intent import telling
 from commonplace.store.segment import terms
 
 SIZES = (240, 5, 2, 1)

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from common import ROOT, keep, machine, table
 from commonplace.ingest.workers import MEMORY_SETTINGS
-from commonplace.readers import words
+from commonplace.readers import ocr
 
 AT = (1, 10, 25, 50, 75, 100)  # pictures, after which memory is looked at
 
@@ -46,7 +46,7 @@ def reading(kept: bool, pictures: int) -> None:
     import numpy as np
     from rapidocr.inference_engine.openvino import main as runtime
 
-    words._engine()
+    ocr._engine()
     if kept:
         runtime.CPUConfig = runtime.CPUConfig.__base__  # as it was; the models load with the first picture
     chance, vocabulary = random.Random(0), (ROOT / "docs" / "guide.md").read_text().split()
@@ -54,7 +54,7 @@ def reading(kept: bool, pictures: int) -> None:
     for count in range(1, pictures + 1):
         pixels = np.asarray(page(chance, vocabulary))
         start -= time.process_time()
-        words._lines(pixels)
+        ocr._lines(pixels)
         start += time.process_time()
         if count in AT:
             state = Path("/proc/self/status").read_text()

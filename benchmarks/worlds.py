@@ -1,6 +1,6 @@
 """Collections made for a benchmark: documents shown as a picture, as words or as both, with questions and answers.
 
-The vectors are the bundle's; store, arms, fusion and evidence are the product's own. Only the files are left out:
+The vectors are the bundle's; store, channels, fusion and evidence are the product's own. Only the files are left out:
 the same thousand photographs would be read a hundred times.
 """
 
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from common import data, flickr8k
 from commonplace.encoders import Bundle
 from commonplace.readers import load_picture
-from commonplace.retrieval import Asked, Evidence, Fused, Ranking, Scored, candidates, fuse
-from commonplace.space import QuestionVectors, Space, brevity_of
+from commonplace.retrieval import Calibration, ChannelScores, EncodedQuery, Fused, Ranking, candidates, fuse
+from commonplace.space import QueryVectors, Space, query_shortness_of
 from commonplace.store import LocalStore
-from commonplace.types import Document, Filter, Item, Picture, Reading, Span, ViewVectors
+from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors
 
 Rows = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -90,7 +90,7 @@ class World:
     """A store and its questions: words, vectors, and the item ids that answer each, with gains."""
 
     store: LocalStore
-    questions: Sequence[Asked]
+    questions: Sequence[EncodedQuery]
     gains: Sequence[Mapping[str, float]]
 
     def asked(self, space: Space, questions: Sequence[tuple[str | None, Rows | None, View | None]]) -> World:
@@ -106,14 +106,14 @@ def world(
     gains: Sequence[Mapping[str, float]],
 ) -> Iterator[World]:
     """Lend a store with these documents: (id, words, text vector, picture vector); questions: (words, text, picture)."""
-    readings: list[Reading] = []
-    held: dict[str, list[tuple[str, Rows]]] = {"text": [], "image": [], "look": []}
+    parsed: list[ParsedDocument] = []
+    held: dict[str, list[tuple[str, Rows]]] = {"text": [], "image": [], "visual": []}
     for name, words, text_row, view in documents:
         document = Document(name, f"file:///{name}", f"/{name}", "text/plain", name, items=1)
         hash_ = None if view is None else f"p{name}"
         item = Item(name, document, "text" if hash_ is None else "image", Span(), words, None, hash_)
         shown = {} if hash_ is None else {hash_: Picture(np.zeros((1, 1, 3), np.uint8), b"-", 1, 1)}
-        readings.append(Reading(document, (item,), shown))
+        parsed.append(ParsedDocument(document, (item,), shown))
         rows = dict(view or {}) | ({} if text_row is None else {"text": text_row})
         for part, row in rows.items():
             held[part].append((name, row))
@@ -135,20 +135,22 @@ def world(
             means=space.means("document"),
         )
         try:
-            store.add(readings, views)
+            store.add(parsed, views)
             yield World(store, [_asked(space, means, *question) for question in questions], gains)
         finally:
             store.close()
 
 
-def _asked(space: Space, means: Mapping[str, Rows], words: str | None, text: Rows | None, view: View | None) -> Asked:
+def _asked(
+    space: Space, means: Mapping[str, Rows], words: str | None, text: Rows | None, view: View | None
+) -> EncodedQuery:
     brief = 0.0
     if text is not None:
-        rows, short = space.bundle.without_brevity(text[None])
-        text, brief = rows[0], brevity_of(space.text, words or "", float(short[0]))
+        rows, short = space.bundle.without_shortness(text[None])
+        text, brief = rows[0], query_shortness_of(space.text, words or "", float(short[0]))
     views = view or {}
-    vectors = QuestionVectors(text, views.get("image"), (), views.get("look"), brevity=brief)
-    return Asked(words, vectors, means=means, commonness=space.commonness)
+    vectors = QueryVectors(text, views.get("image"), (), views.get("visual"), query_shortness=brief)
+    return EncodedQuery(words, vectors, means=means, text_hubness=space.text_hubness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,10 @@ class Outcome:
     confidences: list[float]
 
 
-def outcomes(here: World, evidence: Evidence, rankings: Mapping[str, Ranking], k: int = 10) -> dict[str, list[Outcome]]:
-    """Return every ranking's outcomes by question. Rankings that ask the same lists share them; of an arm that one
+def outcomes(
+    here: World, evidence: Calibration, rankings: Mapping[str, Ranking], k: int = 10
+) -> dict[str, list[Outcome]]:
+    """Return every ranking's outcomes by question. Rankings that ask the same lists share them; of an channel that one
     leaves out, what it alone lists is left out as well."""
     found: dict[str, list[Outcome]] = {name: [] for name in rankings}
     where = Filter()
@@ -172,14 +176,17 @@ def outcomes(here: World, evidence: Evidence, rankings: Mapping[str, Ranking], k
             key = json.dumps([asked.views, asked.alpha, asked.question, asked.picture_weight])
             if key not in lists:
                 lists[key] = candidates(here.store, question, k=k, where=where, ranking=asked)
-            ids, keys, arms = lists[key]
-            arms = {arm: scored for arm, scored in arms.items() if ranking.weight(arm) > 0}
-            listed = np.flatnonzero(sum((scored.ranks > 0 for scored in arms.values()), np.zeros(len(keys), bool)))
+            ids, keys, channels = lists[key]
+            channels = {channel: scored for channel, scored in channels.items() if ranking.weight(channel) > 0}
+            listed = np.flatnonzero(sum((scored.ranks > 0 for scored in channels.values()), np.zeros(len(keys), bool)))
             if not len(listed):
                 found[name].append(Outcome([], []))
                 continue
-            own = {arm: Scored(one.ranked, one.scores[listed], one.ranks[listed]) for arm, one in arms.items()}
-            fused: Fused = fuse(own, ranking, evidence.of(question.vectors.brevity, size), size)
+            own = {
+                channel: ChannelScores(one.ranked, one.scores[listed], one.ranks[listed])
+                for channel, one in channels.items()
+            }
+            fused: Fused = fuse(own, ranking, evidence.of(question.vectors.query_shortness, size), size)
             best = np.lexsort((keys[listed], -fused.order))[:k]
             found[name].append(Outcome([ids[listed[i]] for i in best], [float(fused.confidence[i]) for i in best]))
     return found

@@ -49,7 +49,7 @@ def write_head(folder: Path, head: Shipped, features: int) -> None:
     import torch
 
     beside = folder / "head.part.onnx"
-    export(head.eval(), (torch.rand(2, features),), beside, ["features"], ["embedding", "look"], [{0: "batch"}])
+    export(head.eval(), (torch.rand(2, features),), beside, ["features"], ["embedding", "visual"], [{0: "batch"}])
     beside.rename(folder / "head.onnx")
 
 
@@ -62,12 +62,12 @@ def caption_bank(captions: Any) -> Floats:
 def write_banks(folder: Path, captions: Any, features: Floats) -> None:
     """Write ``bank.npz``: for pictures (``image``) captions, for texts (``text``) pictures, M rows each, and what LOOKS
     of the training pictures (N, F) look like, which ask an index of looks."""
-    shown, looks = (features[evenly(len(features), count)] for count in (BANK, LOOKS))
+    shown, visual = (features[evenly(len(features), count)] for count in (BANK, LOOKS))
     np.savez(
         folder / "bank.npz",
         image=caption_bank(captions).astype(np.float16),
         text=embed(folder, shown).astype(np.float16),
-        look=embed(folder, looks, output="look").astype(np.float16),
+        visual=embed(folder, visual, output="visual").astype(np.float16),
     )
 
 
@@ -154,7 +154,7 @@ def statistics(folder: Path) -> dict[str, Any]:
     }
     return {
         "means": means,
-        "background": {
+        "score_stats": {
             "text->text": compare(question_rows, passage_rows, answered_by),
             "text->image": compare(captions, pictures, dev.owner, picture_hubness),
             "image->text": compare(pictures, captions, one_each, caption_hubness),
@@ -213,11 +213,11 @@ def write_json(
                 "scale": 1.0,
                 "mean": [PIXEL_MEAN] * 3,
                 "std": [PIXEL_STD] * 3,
-                "head": {"file": "head.onnx", "input": "features", "output": "embedding", "look": "look"},
+                "head": {"file": "head.onnx", "input": "features", "output": "embedding", "visual": "visual"},
             },
         },
         **statistics(folder),
-        "bias": bias,
+        "hubness": bias,
         "training": {**training, "packages": {name: version(name).split("+")[0] for name in PACKAGES}},
         "quality": dict(quality),
         "checksums": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files},

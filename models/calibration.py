@@ -19,23 +19,23 @@ from numpy.typing import NDArray
 
 import data
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
-from commonplace.encoders.neutral import brevity
-from commonplace.retrieval import LEXICAL, SCENE
+from commonplace.encoders.default_calibration import query_shortness
+from commonplace.retrieval import LEXICAL, SEMANTIC
 from commonplace.store import LocalStore
-from commonplace.training.calibrate import Pairing, curve, significances
-from commonplace.types import Document, Filter, Item, Reading, Span
+from commonplace.training.calibrate import Pairing, curve, z_scores
+from commonplace.types import Document, Filter, Item, ParsedDocument, Span
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 CHOSEN: dict[str, Any] = {
-    "common": {"step": 4, "neighbours": 4, "weight": 0.5, "floor": 0.5},
-    "brief": {"from": 0.15, "to": 0.45, "share": 0.02},
+    "text_hubness": {"step": 4, "neighbours": 4, "weight": 0.5, "floor": 0.5},
+    "short_query": {"from": 0.15, "to": 0.45, "share": 0.02},
     "joint": {"words": 0.5, "meaning": 1.0, "base": 0.25},
-    "crowd": 0.5,
-    "expected": 1.0,
-    "part": 0.1,
+    "match_density": 0.5,
+    "expected_relevant": 1.0,
+    "part_prior": 0.1,
 }
 """How words and meaning of a text add up, and what a crowd of matches costs: by the development halves of Flickr8k in
 mixed collections, of XQuAD-en and of Cranfield (benchmarks/mixing.py --dev). What words add to meaning, learned by
@@ -65,9 +65,9 @@ def shares(questions: list[str], texts: list[str]) -> Floats:
     return np.minimum(found, 1.5)
 
 
-def _reading(i: int, text: str) -> Reading:
+def _reading(i: int, text: str) -> ParsedDocument:
     document = Document(f"d{i}", f"file:///{i}", f"/{i}", "text/plain", str(i), items=1)
-    return Reading(document, (Item(str(i), document, "text", Span(), text),))
+    return ParsedDocument(document, (Item(str(i), document, "text", Span(), text),))
 
 
 def pictures(
@@ -95,15 +95,15 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
     held = data.HELD
     seen = pictures(bundle, dev.paths[-held:])
     photos = seen["image"]
-    look = "look" if bundle.image.looks else "image"  # what pictures are compared with pictures by
-    looks, again = seen[look], pictures(bundle, dev.paths[-held:], cropped)
+    visual = "visual" if bundle.image.visual else "image"  # what pictures are compared with pictures by
+    visual, again = seen[visual], pictures(bundle, dev.paths[-held:], cropped)
     told = [dev.captions[-5 * held :][i::5] for i in range(5)]
     captions = [bundle.text.encode(texts) for texts in told]
-    asking = [bundle.without_brevity(rows)[0] for rows in captions]
+    asking = [bundle.without_shortness(rows)[0] for rows in captions]
     own = np.eye(held, dtype=bool)
     passages, questions, answered_by = data.xquad("en")
     even = [i for i, row in enumerate(answered_by) if row % 2 == 0]
-    asked = bundle.without_brevity(bundle.text.encode([questions[i] for i in even], "query"))[0]
+    asked = bundle.without_shortness(bundle.text.encode([questions[i] for i in even], "query"))[0]
     read = bundle.text.encode(passages)
     answers = np.equal.outer([answered_by[i] for i in even], np.arange(len(passages)))
     some = [i for i, product in enumerate(shops.shop_class) if product % 2 == 0]
@@ -116,7 +116,7 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
         return 0.0 if found is None else found
 
     def common(rows: NDArray[np.float32]) -> NDArray[np.float32] | float:
-        found = bundle.commonness(rows)
+        found = bundle.text_hubness(rows)
         return 0.0 if found is None else found
 
     # Each of the five captions once as the question and once as the caption that is there.
@@ -126,27 +126,29 @@ def evidence(bundle: Bundle) -> dict[str, Any]:
         "text->text": [_stack(pairs_of_captions), (asked @ read.T - common(read), answers)],
         "text->image": [_stack([(rows @ photos.T - less("image", photos), own) for rows in asking])],
         "image->text": [_stack([(photos @ rows.T - less("text", rows), own) for rows in captions])],
-        "image->image": [_no_self(shop[look] @ shop[look].T, same), (again[look] @ looks.T, own)],
-        SCENE: [_no_self(shop["image"] @ shop["image"].T, same), (again["image"] @ photos.T, own)],
+        "image->image": [_no_self(shop[visual] @ shop[visual].T, same), (again[visual] @ visual.T, own)],
+        SEMANTIC: [_no_self(shop["image"] @ shop["image"].T, same), (again["image"] @ photos.T, own)],
     }
     chance = {
         "text->text": spread(*raw["text->text"][1]),
         "text->image": spread(*raw["text->image"][0]),
         "image->text": spread(*raw["image->text"][0]),
         # Photographs of anything; what shelves have in common a collection of shelves finds in itself.
-        "image->image": spread(looks @ looks.T, own),
-        SCENE: spread(photos @ photos.T, own),
+        "image->image": spread(visual @ visual.T, own),
+        SEMANTIC: spread(photos @ photos.T, own),
     }
-    z = {arm: [(significances(s, chance[arm]), belongs) for s, belongs in sources] for arm, sources in raw.items()}
-    curves = {arm: curve(sources) for arm, sources in z.items()}
+    z = {
+        channel: [(z_scores(s, chance[channel]), belongs) for s, belongs in sources] for channel, sources in raw.items()
+    }
+    curves = {channel: curve(sources) for channel, sources in z.items()}
     of_words: Pairing = [
         _stack([(shares(told[i], told[(i + 1) % 5]), own) for i in range(5)]),
         (shares([questions[i] for i in even], passages), answers),
     ]
     curves[LEXICAL] = curve(of_words, np.array([-1e-9, 1e-9, *np.arange(0.05, 1.3, 0.05), 1.6]))
     return {
-        "chance": chance,
-        "curves": {arm: {"at": list(c.at), "log_odds": list(c.log_odds)} for arm, c in curves.items()},
+        "background": chance,
+        "curves": {channel: {"at": list(c.at), "log_odds": list(c.log_odds)} for channel, c in curves.items()},
         **CHOSEN,
     }
 
@@ -168,13 +170,13 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     folder = parser.parse_args().bundle
     bundle = Bundle(folder)
-    bundle.spec["brevity"] = brevity(bundle)  # questions are judged as they ask: without it
-    bundle.spec["evidence"] = CHOSEN  # and texts as they are found
-    spec = bundle.spec | {"evidence": evidence(bundle)}
+    bundle.spec["query_shortness"] = query_shortness(bundle)  # questions are judged as they ask: without it
+    bundle.spec["calibration"] = CHOSEN  # and texts as they are found
+    spec = bundle.spec | {"calibration": evidence(bundle)}
     beside = folder / "bundle.part.json"
     beside.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n")
     beside.rename(folder / "bundle.json")
-    print(json.dumps(spec["evidence"], indent=1))
+    print(json.dumps(spec["calibration"], indent=1))
 
 
 if __name__ == "__main__":

@@ -83,10 +83,10 @@ class Shipped(nn.Module):
         head.classifier = Int8Linear(head.classifier)
         self.head = head
         self.known = head.classifier.weight.shape[1]
-        self.look = Int8Linear(components(features[:, : self.known], head.class_vectors.shape[1]))
+        self.visual = Int8Linear(components(features[:, : self.known], head.class_vectors.shape[1]))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head(features), self.look(features[:, : self.known])
+        return self.head(features), self.visual(features[:, : self.known])
 
 
 def components(features: Tensor, dim: int, whiten: float = 0.0) -> nn.Linear:

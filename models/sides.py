@@ -108,7 +108,7 @@ def geometry() -> dict[str, Any]:
     return found
 
 
-def looks(name: str, file: Path, precision: str, embedded: bool) -> dict[str, Any]:
+def visual(name: str, file: Path, precision: str, embedded: bool) -> dict[str, Any]:
     """Return how often a shop photo's nearest other photo shows the same product, and the same kind of product."""
     shops, train = data.grocery(), data.flickr8k("train").paths
     last = 1280 if file == lite_file(0) else 1280 * len(SHIPPED)  # means of earlier maps follow
@@ -187,8 +187,8 @@ def main() -> None:
         "text": text,
         "languages": languages,
         "geometry": geometry,
-        "looks, Lite0": lambda: looks("Lite0", lite_file(0), "f32", False),
-        "looks": lambda: looks("as shipped", BUNDLE / "image.onnx", "bf16", True),
+        "looks, Lite0": lambda: visual("Lite0", lite_file(0), "f32", False),
+        "looks": lambda: visual("as shipped", BUNDLE / "image.onnx", "bf16", True),
         "speed": speeds,
     }
     for name, measure in sections.items():

@@ -49,7 +49,7 @@ def test_in_a_pipe_add_says_now_and_then_how_far_it_is(
     (tmp_path / "in").mkdir()
     for number in range(70):  # more than one batch
         (tmp_path / "in" / f"{number}.md").write_text(f"# Pump {number}\n\nThe pump needs seal {number}.\n")
-    monkeypatch.setattr("commonplace.intake.EVERY", 0.0)
+    monkeypatch.setattr("commonplace.indexer.EVERY", 0.0)
     assert main(["--collection", str(tmp_path / "kb"), "add", str(tmp_path / "in")]) == 0
     shown = capsys.readouterr()
     *lines, last = shown.err.splitlines()
@@ -78,11 +78,11 @@ def test_search_json_is_the_documented_object(place: Path) -> None:
     for hit in found["hits"]:
         assert set(hit) == {
             "id", "document", "path", "modality", "score", "confidence", "copies", "span", "title", "metadata", "text",
-            "image", "arms",
+            "image", "channels",
         }  # fmt: skip
-        for arm in hit["arms"]:
-            assert set(arm) == {"arm", "score", "rank", "weight", "contribution"}
-        odds = sum(arm["contribution"] for arm in hit["arms"])
+        for channel in hit["channels"]:
+            assert set(channel) == {"channel", "score", "rank", "weight", "contribution"}
+        odds = sum(channel["contribution"] for channel in hit["channels"])
         assert 1 / (1 + math.exp(-odds)) == pytest.approx(hit["score"], abs=1e-12) == hit["confidence"]
 
 

@@ -21,7 +21,7 @@ def test_a_collection_is_looked_after(tmp_path: Path) -> None:
         database.execute("UPDATE items SET text = 'a lie'")
     database.close()
     out = run("doctor", "--json", cwd=tmp_path, ok=False).stdout
-    assert any("notes.txt" in fault["what"] and not fault["repaired"] for fault in json.loads(out)["faults"])
+    assert any("notes.txt" in finding["what"] and not finding["repaired"] for finding in json.loads(out)["faults"])
     assert "a lie" not in run("search", "seal", cwd=tmp_path).stdout
     assert "--replace" in run("restore", "kb.bak", cwd=tmp_path, ok=False).stderr
     assert run("restore", "kb.bak", "--replace", cwd=tmp_path).stdout == "restored 1 document\n"

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 
 import commonplace as cp
 from commonplace.errors import CommonplaceError, ModelError
-from commonplace.types import Question
+from commonplace.types import Query
 from tests.conftest import data
 from tests.tiny import tiny_bundle
 
@@ -84,7 +84,7 @@ def test_chinese_is_found_by_its_words_and_says_so(kb: cp.Collection) -> None:
     hits = kb.search("蓝色密封圈", k=3)
     assert names(hits)[0] == "zh.txt"
     assert hits.notes and "spelling" in hits.notes[0]
-    assert {arm.arm for hit in hits for arm in hit.arms if arm.rank} == {"lexical"}
+    assert {channel.channel for hit in hits for channel in hit.breakdown if channel.rank} == {"lexical"}
     answer = kb.ask("北边的水泵需要什么")
     assert not answer.abstained and "密封圈" in answer.blocks[0].text
 
@@ -95,11 +95,11 @@ def test_what_a_text_owes_to_being_like_all_texts_is_taken_off_its_cosine(tmp_pa
         (tmp_path / f"{n}.txt").write_text(caption)
     with cp.open(tmp_path / "kb") as kb:
         kb.add(*sorted(tmp_path.glob("*.txt")))
-        asked = kb.space.ask(Question("a man in a suit before a house")).text
+        asked = kb.space.ask(Query("a man in a suit before a house")).text
         hits = kb.search("a man in a suit before a house", k=3)
-        said = {hit.item.text: line for hit in hits for line in hit.arms if line.arm == "text->text"}
+        said = {hit.item.text: line for hit in hits for line in hit.breakdown if line.channel == "text->text"}
         rows = kb.space.embed(captions)
-    taken = kb.space.commonness(rows)
+    taken = kb.space.text_hubness(rows)
     scores = rows @ asked - taken
     assert taken.max() > 0.02
     assert np.allclose([said[caption].score for caption in captions], scores, atol=2e-3)  # rows are kept as float16
@@ -115,22 +115,22 @@ def test_a_picture_finds_itself_and_scores_stay_in_range(kb: cp.Collection, fold
 
 def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder: Path) -> None:
     picture = folder / "pictures" / "ball.png"
-    for method in ("evidence", "rrf", "relative", "distribution"):
+    for method in ("calibration", "rrf", "relative", "distribution"):
         for question in ("late", "sum", "slerp"):
             for views in ("separate", "fused", "concat"):
                 ranking = cp.Ranking(method=method, question=question, views=views)  # type: ignore[arg-type]
                 hits = kb.search("a red ball", image=picture, k=20, ranking=ranking)
                 assert hits, ranking
                 for hit in hits:
-                    total = math.fsum(arm.contribution for arm in hit.arms)
-                    score = 1 / (1 + math.exp(-total)) if method == "evidence" else total
+                    total = math.fsum(channel.contribution for channel in hit.breakdown)
+                    score = 1 / (1 + math.exp(-total)) if method == "calibration" else total
                     assert hit.score == pytest.approx(score, abs=1e-12)
-                    assert 0 <= hit.confidence <= 1 and (method != "evidence" or hit.confidence == hit.score)
-                arms = {arm.arm for hit in hits for arm in hit.arms}
-                arms -= {"lexical", "crowd", "prior", "together", "image->scene"}
+                    assert 0 <= hit.confidence <= 1 and (method != "calibration" or hit.confidence == hit.score)
+                channels = {channel.channel for hit in hits for channel in hit.breakdown}
+                channels -= {"lexical", "match_density", "prior", "together", "image->semantic"}
                 asked = {"text", "image"} if question == "late" else {"both"}
                 found = {"text", "image"} if views == "separate" else {"item"}
-                assert arms == {f"{a}->{f}" for a in asked for f in found}
+                assert channels == {f"{a}->{f}" for a in asked for f in found}
 
 
 def test_filters_work_inside_the_search(kb: cp.Collection, folder: Path) -> None:
@@ -354,7 +354,7 @@ def test_a_file_that_kills_the_program_is_not_tried_for_ever(tmp_path: Path, tin
         assert not list(kb.folder.glob("*.flight"))
     assert add("retry").returncode == -9  # asked for
     with cp.open(tmp_path / "kb") as kb:
-        assert kb.add(folder, retry=True).changed == 1
+        assert kb.add(folder, retry_failed=True).changed == 1
         assert names(kb.search("The gauge reads nine bar", k=1)) == ["poison.txt"]
 
 
@@ -373,17 +373,17 @@ def test_wrong_questions_are_refused_with_what_to_do(kb: cp.Collection, folder: 
         *({"text": "x", "k": k} for k in (0, -1, 10**9, 2.5, float("nan"), "3", None)),
     ]  # fmt: skip
     for wrong in wrong_values:
-        with pytest.raises(cp.QuestionError):
+        with pytest.raises(cp.QueryError):
             kb.search(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(cp.QuestionError, match="empty"):
+    with pytest.raises(cp.QueryError, match="empty"):
         kb.remove("")
-    with pytest.raises(cp.QuestionError, match="workers"):
+    with pytest.raises(cp.QueryError, match="workers"):
         kb.add(folder, workers=-1)
     with pytest.raises(cp.ReadError, match="no picture"):
         kb.search(image=tmp_path / "absent.png")
     with pytest.raises(cp.ReadError):
         kb.search(image=folder / "pumps.md")
-    with pytest.raises(cp.QuestionError, match="RGB uint8"):
+    with pytest.raises(cp.QueryError, match="RGB uint8"):
         kb.search(image=np.zeros((4, 4), np.uint8))
 
 
@@ -488,20 +488,23 @@ def test_real_photographs_are_found_by_caption(tmp_path: Path) -> None:
 
 def test_what_is_not_wanted_goes_down(kb: cp.Collection, folder: Path) -> None:
     plain = {hit.item.id: hit for hit in kb.search("pump", k=20)}
-    less = {hit.item.id: hit for hit in kb.search("pump", without="dry in August", k=20)}
+    less = {hit.item.id: hit for hit in kb.search("pump", negative="dry in August", k=20)}
     assert set(plain) == set(less)
     (south,) = (id_ for id_, hit in plain.items() if "runs dry" in (hit.item.text or ""))
     assert less[south].score < plain[south].score
-    assert any(arm.arm.startswith("not ") and arm.contribution < 0 for arm in less[south].arms)
+    assert any(channel.channel.startswith("not ") and channel.contribution < 0 for channel in less[south].breakdown)
     assert all(less[id_].score <= plain[id_].score for id_ in plain)
     ball = folder / "pictures" / "ball.png"
-    found = kb.search("a ball or a box", without_image=ball, modality="image", k=5)  # two copies of the ball are one
-    against = {
-        names([hit])[0]: math.fsum(arm.contribution for arm in hit.arms if arm.arm.startswith("not ")) for hit in found
+    found = kb.search("a ball or a box", negative_image=ball, modality="image", k=5)  # two copies of the ball are one
+    negative_weight = {
+        names([hit])[0]: math.fsum(
+            channel.contribution for channel in hit.breakdown if channel.channel.startswith("not ")
+        )
+        for hit in found
     }
-    copies = {names([hit])[0]: len(hit.copies) for hit in found}
-    (own,) = set(against) - {"box.png"}  # either of the two
-    assert against[own] < 2 * against["box.png"] < 0 and copies == {own: 1, "box.png": 0}
+    near_duplicates = {names([hit])[0]: len(hit.near_duplicates) for hit in found}
+    (own,) = set(negative_weight) - {"box.png"}  # either of the two
+    assert negative_weight[own] < 2 * negative_weight["box.png"] < 0 and near_duplicates == {own: 1, "box.png": 0}
 
 
 def test_a_least_confidence_leaves_out_what_is_unlikely(kb: cp.Collection) -> None:
@@ -512,7 +515,7 @@ def test_a_least_confidence_leaves_out_what_is_unlikely(kb: cp.Collection) -> No
     answer = kb.ask("quarterly revenue of the shipping division", min_confidence=0.5)
     assert answer.abstained and not answer.hits
     for wrong in (-0.1, 1.5, math.nan):
-        with pytest.raises(cp.QuestionError, match="min_confidence"):
+        with pytest.raises(cp.QueryError, match="min_confidence"):
             kb.search("pump", min_confidence=wrong)
 
 
@@ -520,7 +523,7 @@ def test_one_item_and_one_modality_are_no_special_case(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("The gauge reads nine bar.", encoding="utf-8")
     with cp.open(tmp_path / "kb") as kb:
         kb.add(tmp_path / "one.txt")
-        for method in ("evidence", "rrf", "relative", "distribution"):
+        for method in ("calibration", "rrf", "relative", "distribution"):
             (hit,) = kb.search("gauge", ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
             assert 0 <= hit.score <= 1 and math.isfinite(hit.confidence)
         assert kb.search("gauge")[0].confidence > kb.search("a herd of elephants")[0].confidence
@@ -553,7 +556,7 @@ def test_vectors_that_are_not_numbers_are_refused_with_the_files_name(
             kb.search("a cursed question")
 
 
-@pytest.mark.parametrize("method", ["evidence", "rrf", "relative", "distribution"])
+@pytest.mark.parametrize("method", ["calibration", "rrf", "relative", "distribution"])
 def test_items_that_are_all_alike_and_filters_that_allow_nothing(tmp_path: Path, method: str) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -566,7 +569,7 @@ def test_items_that_are_all_alike_and_filters_that_allow_nothing(tmp_path: Path,
         assert len(hits) == 12 and len({hit.score for hit in hits}) == (12 if method == "rrf" else 1)
         assert all(0 <= hit.score <= 1 and math.isfinite(hit.confidence) for hit in hits)
         (one,) = kb.search("gauge", k=20, ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
-        assert len(one.copies) == 11
+        assert len(one.near_duplicates) == 11
         for nothing in ({"modality": "image"}, {"path": "nowhere/*"}, {"media_type": "image/*"}):
             assert kb.search("gauge", ranking=ranking, **nothing) == []  # type: ignore[arg-type]
             assert kb.ask("gauge", ranking=ranking, **nothing).abstained  # type: ignore[arg-type]
@@ -616,7 +619,7 @@ def test_filters_by_what_documents_say_of_themselves(tmp_path: Path) -> None:
         }  # fmt: skip
         for wrong in ({"after": "soon"}, {"before": "2024-13"}, {"where": {"author": ""}}, {"where": {"": "x"}},
                       {"where": {"author": []}}, {"after": "24"}):  # fmt: skip
-            with pytest.raises(cp.QuestionError, match=r"date|empty"):
+            with pytest.raises(cp.QueryError, match=r"date|empty"):
                 kb.search("pump", **wrong)  # type: ignore[arg-type]
         assert found(after=2024) == ["b.html", "c.html"]
         # What SQLite would stumble over, or Python, is said before it does.
@@ -625,7 +628,7 @@ def test_filters_by_what_documents_say_of_themselves(tmp_path: Path) -> None:
                            ({"where": {f"k{n}": "x" for n in range(1500)}}, "1500 keys"), ({"where": {5: ""}}, "empty"),
                            ({"where": {"author": "\ud800"}}, "no character"), ({"path": "*" * 60_000}, "characters"),
                            ({"media_type": folder}, "no text"), ({"after": "x" * 60_000}, "no date")):  # fmt: skip
-            with pytest.raises(cp.QuestionError, match=why) as error:
+            with pytest.raises(cp.QueryError, match=why) as error:
                 kb.search("pump", **wrong)  # type: ignore[arg-type]
             assert len(str(error.value)) < 300
         hits = kb.search("pump", where={"writer": "ann lee", "author": "nobody"})
@@ -670,13 +673,13 @@ def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Pat
     for note in [*notes, "lost", "trimmed", "beside:last", "beside:space"]:
         kind = '{"text": {"kind": "float17", "recall": {"same": 1.0}, "rows": 9}}'
         for harm in (kind, "garbage", "\u00b2", "9" * 400, "[1", '{"text": 3}', b"\xff\x00"):
-            shutil.rmtree(tmp_path / "copy", ignore_errors=True)
-            shutil.copytree(tmp_path / "kb", tmp_path / "copy")
-            connection = sqlite3.connect(tmp_path / "copy" / "collection.db", isolation_level=None)
+            shutil.rmtree(tmp_path / "near_duplicate", ignore_errors=True)
+            shutil.copytree(tmp_path / "kb", tmp_path / "near_duplicate")
+            connection = sqlite3.connect(tmp_path / "near_duplicate" / "collection.db", isolation_level=None)
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (note, harm))
             connection.close()
             named = True
-            with suppress(CommonplaceError), cp.open(tmp_path / "copy") as kb:
+            with suppress(CommonplaceError), cp.open(tmp_path / "near_duplicate") as kb:
                 for call in (kb.status, partial(kb.search, "pump")):
                     with suppress(CommonplaceError):
                         call()

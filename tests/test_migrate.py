@@ -101,7 +101,7 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
         assert kb.migrate(undo=True).model == "tiny-0"  # and forth again
         whole(kb)
         size = kb.status()["beside"]["bytes"]
-        assert size and kb.compact() >= 0 and "beside" not in kb.status()
+        assert size and kb.vacuum() >= 0 and "beside" not in kb.status()
         with pytest.raises(cp.CollectionError, match="nothing to undo"):
             kb.migrate(undo=True)
         assert kb.migrate().model == "minilm-lite0"
@@ -219,7 +219,7 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
         assert kb.status()["beside"]["unfinished"] and names(kb.search("Snow fell on the mountains", k=1)) == [
             "weather.txt"
         ]
-        kb.compact()  # keeps what is unfinished
+        kb.vacuum()  # keeps what is unfinished
         left[0] = 99
         report = kb.migrate(tiny)
         assert 0 < report.items < total
@@ -250,7 +250,7 @@ def test_only_one_migrates_and_wrong_models_are_refused(
             kb.migrate(tmp_path / "absent")
         with pytest.raises(cp.CollectionError, match="no collection"):
             migrate(tmp_path / "absent", tiny)
-        with pytest.raises(cp.QuestionError, match="workers"):
+        with pytest.raises(cp.QueryError, match="workers"):
             kb.migrate(tiny, workers=0)
         damaged = tmp_path / "damaged"
         shutil.copytree(tiny, damaged)
@@ -260,7 +260,7 @@ def test_only_one_migrates_and_wrong_models_are_refused(
         mute = tmp_path / "mute"
         shutil.copytree(tiny, mute)
         spec = json.loads((mute / "bundle.json").read_text())
-        (mute / "bundle.json").write_text(json.dumps({**spec, "background": {}}))
+        (mute / "bundle.json").write_text(json.dumps({**spec, "score_stats": {}}))
         with pytest.raises(cp.ModelError, match="look like"):
             kb.migrate(mute)
         assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
@@ -279,7 +279,7 @@ def test_nobody_lets_go_of_what_is_being_migrated(
 
         def meanwhile(self: Migration, count: int) -> object:
             with cp.open(tmp_path / "kb") as another:
-                for house in (another.compact, lambda: another.restore(tmp_path / "kb.bak", replace=True)):
+                for house in (another.vacuum, lambda: another.restore(tmp_path / "kb.bak", replace=True)):
                     with pytest.raises(cp.CollectionError, match="wait"):
                         house()
                     refused.append(house)
@@ -323,8 +323,8 @@ def test_views_of_the_other_model_that_are_damaged_are_embedded_again(
         kb.migrate(tiny)
         with kb.store._database.write() as database:
             database.execute("UPDATE beside_views SET checksum = checksum + 1 WHERE item = 2")
-        (fault,) = kb.doctor()
-        assert "doctor --repair" in fault.remedy and not fault.repaired
+        (finding,) = kb.doctor()
+        assert "doctor --repair" in finding.remedy and not finding.repaired
         assert kb.doctor(repair=True)[0].repaired and kb.doctor() == []
         kb.migrate(undo=True)
         assert kb.status()["vectors"] == views and kb.doctor() == []
@@ -391,8 +391,8 @@ def test_damage_beside_is_named_and_embedded_again(tmp_path: Path, folder: Path,
         kb.migrate(tiny)
         kb.store._database.all("UPDATE beside_vectors SET vector = zeroblob(128) WHERE rowid = 3")
         kb.store._database.all("DELETE FROM beside_vectors WHERE rowid = 2")
-        (fault,) = kb.doctor()
-        assert "other model" in fault.what and fault.count == 2 and not fault.repaired
+        (finding,) = kb.doctor()
+        assert "other model" in finding.what and finding.count == 2 and not finding.repaired
         assert kb.doctor(repair=True)[0].repaired and kb.doctor() == []
         kb.migrate(undo=True)
         whole(kb)

@@ -109,7 +109,7 @@ def test_what_has_no_page_says_so(kb: cp.Collection, place: Path) -> None:
             kb.page(kb.search("east", path=name, k=1)[0])
     photograph = kb.page(kb.search("a photo", path="photo.jpg", k=1)[0])
     assert photograph.note is None and photograph.box is None and photograph.pixels.shape == (90, 120, 3)
-    with pytest.raises(cp.QuestionError, match="side"):
+    with pytest.raises(cp.QueryError, match="side"):
         kb.page("x", side=9)
     for wrong in ("no-such-id", str(place / "in" / "notes.txt")):
         with pytest.raises(cp.CollectionError):

@@ -63,7 +63,7 @@ def tiny_bundle(folder: Path, dim: int = 24, seed: int = 0) -> Path:
         "name": f"tiny-{seed}",
         "dim": dim,
         "towers": {"text": text, "image": image},
-        "background": shipped["background"],
+        "score_stats": shipped["score_stats"],
         "checksums": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files},
     }
     (folder / "bundle.json").write_text(json.dumps(spec), encoding="utf-8")

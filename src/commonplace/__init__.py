@@ -16,7 +16,7 @@ from commonplace.errors import (
     GeneratorError,
     ModelError,
     ModelMismatch,
-    QuestionError,
+    QueryError,
     ReadError,
     TrainingError,
     VersionError,
@@ -24,11 +24,10 @@ from commonplace.errors import (
 from commonplace.generation import ChatGenerator, Conversation, Generator, TransformersGenerator
 from commonplace.pages import PageView
 from commonplace.retrieval import HeatMap, Ranking, Reranker
-from commonplace.types import Answer, ArmScore, Block, Citation, Document, Filter, Hit, Item, Note, Span
+from commonplace.types import Answer, Block, Citation, Document, Filter, Hit, Item, Note, ScoreComponent, Span
 
 __all__ = [
     "Answer",
-    "ArmScore",
     "Block",
     "ChatGenerator",
     "Citation",
@@ -48,11 +47,12 @@ __all__ = [
     "ModelMismatch",
     "Note",
     "PageView",
-    "QuestionError",
+    "QueryError",
     "Ranking",
     "ReadError",
     "Report",
     "Reranker",
+    "ScoreComponent",
     "Span",
     "TrainingError",
     "TransformersGenerator",

@@ -20,40 +20,40 @@ from numpy.typing import NDArray
 
 from commonplace.crops import Crops
 from commonplace.encoders import CrossEncoder
-from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
+from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError
 from commonplace.filters import filter_of
 from commonplace.generation import (
     PICTURES,
     Conversation,
     ExtractiveGenerator,
     Generator,
-    Judge,
+    GroundingChecker,
     Request,
     Rewriter,
     cite,
-    fitting,
     generated,
+    relevant_images,
     subject,
     wants_pictures,
 )
-from commonplace.intake import Intake, Report, named, real
+from commonplace.indexer import Indexer, Report, canonical_path, display_path
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.pages import PageView, page_view
 from commonplace.retrieval import (
-    Asked,
-    Evidence,
+    Calibration,
+    ChannelScores,
+    EncodedQuery,
     HeatMap,
     LateInteraction,
     Ranking,
     Reranker,
-    Scored,
     candidates,
     rerank,
     search,
 )
 from commonplace.retrieval.background import learn, learned
 from commonplace.space import Space, open_space
-from commonplace.store import Fault, LocalStore
+from commonplace.store import Finding, LocalStore
 from commonplace.types import (
     Answer,
     Block,
@@ -64,7 +64,7 @@ from commonplace.types import (
     Item,
     Modality,
     Note,
-    Question,
+    Query,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Collection:
         self.store = store
         self.space = space
         self._crops = Crops(self.folder, store)
-        self.evidence = Evidence.from_bundle(learned(space, store))
+        self.evidence = Calibration.from_bundle(learned(space, store))
         self.extractive = ExtractiveGenerator(space, self.evidence)
         self._question_means = space.means("query")
         self._verified: Future[None] | None = None
@@ -138,23 +138,23 @@ class Collection:
         self,
         *paths: str | os.PathLike[str],
         workers: int | None = None,
-        retry: bool = False,
-        again: bool = False,
+        retry_failed: bool = False,
+        force: bool = False,
         progress: bool | None = None,
         ocr: bool | None = None,
     ) -> Report:
         """Add files and folders; what is unchanged is left alone, and a bad file never stops the rest.
 
-        ``workers`` reader processes (default: one a processor); ``retry`` reads files again that failed before,
-        ``again`` all of them, unchanged ones too (what is whole is not embedded again);
+        ``workers`` reader processes (default: one a processor); ``retry_failed`` reads files again that failed before,
+        ``force`` all of them, unchanged ones too (what is whole is not embedded again);
         ``progress`` shows a bar (default: where standard error is a terminal). ``ocr`` reads the words in pictures
         (default: where the extra ``ocr`` is installed, and ``COMMONPLACE_OCR`` is not 0). Files that fail are in the
         report and logged as warnings. Whole documents are committed, many a transaction: what an interrupted ``add``
         had committed stays, and the next one goes on from there.
         Raises CollectionError where the collection cannot be written.
         """
-        intake = Intake(self.store, self.space, self.folder, self._crops, retry=retry, again=again)
-        report = intake.run(paths, workers=workers, progress=progress, ocr=ocr)
+        indexer = Indexer(self.store, self.space, self.folder, self._crops, retry_failed=retry_failed, force=force)
+        report = indexer.run(paths, workers=workers, progress=progress, ocr=ocr)
         if report.added or report.changed or report.moved:
             learn(self.space, self.store)
             self._use(self.store, self.space)
@@ -171,11 +171,11 @@ class Collection:
         ids = [one.id for one in documents if missing and not os.path.lexists(one.path)]
         for name in names:
             if not str(name):
-                raise QuestionError("a name to remove is empty: say which document or folder")
+                raise QueryError("a name to remove is empty: say which document or folder")
             ids += [one.id for one in _called(name, documents)]
-        self._crops.hide(ids)
+        self._crops.remove(ids)
         count = self.store.remove(dict.fromkeys(ids))
-        self._crops.tidy()
+        self._crops.prune()
         return count
 
     # --- the road out ----------------------------------------------------------------------------------------
@@ -185,8 +185,8 @@ class Collection:
         text: str | None = None,
         *,
         image: Any = None,
-        without: str | None = None,
-        without_image: Any = None,
+        negative: str | None = None,
+        negative_image: Any = None,
         k: int = 10,
         modality: Modality | None = None,
         path: str | None = None,
@@ -200,18 +200,18 @@ class Collection:
     ) -> Hits:
         """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
 
-        ``without`` (words) and ``without_image`` push down what is like them. ``modality``, ``path`` (a file, folder
+        ``negative`` (words) and ``negative_image`` push down what is like them. ``modality``, ``path`` (a file, folder
         or glob) and ``media_type`` (a glob) filter inside the search; so do ``after`` (from the beginning of that day,
         month or year on) and ``before`` (until it begins), dates or ISO 8601, which compare with the document's
         ``date``, and ``where``, what documents state of themselves: of each key any one of its values, in whatever
         case, ``*`` for any characters (``{"author": "*hopper*", "language": ["en", "en-*"]}``). ``min_confidence`` in
         [0, 1] leaves out hits that are less likely to be relevant. ``ranking``: default the collection's own, see
-        :attr:`ranking`. Scores lie in [0, 1]; each hit's ``arms`` account for its score. ``rerank`` reads the best
+        :attr:`ranking`. Scores lie in [0, 1]; each hit's ``channels`` account for its score. ``rerank`` reads the best
         passages again and puts them in a new order, pictures keep their places: ``"maxsim"`` with the bundled model, a
-        cross-encoder's folder, or any :class:`Reranker`. Raises QuestionError for an empty question or an unusable
+        cross-encoder's folder, or any :class:`Reranker`. Raises QueryError for an empty question or an unusable
         filter, ReadError for an unreadable picture, ModelError for an unusable reranker.
         """
-        asked = self._ask(text, image, without, without_image)
+        asked = self._ask(text, image, negative, negative_image)
         allowed = filter_of(modality, path, media_type, after, before, where)
         return self._search(asked, k, allowed, min_confidence, ranking, self._reranker(rerank))
 
@@ -220,8 +220,8 @@ class Collection:
         text: str | None = None,
         *,
         image: Any = None,
-        without: str | None = None,
-        without_image: Any = None,
+        negative: str | None = None,
+        negative_image: Any = None,
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
@@ -251,8 +251,8 @@ class Collection:
         text: str | None = None,
         *,
         image: Any = None,
-        without: str | None = None,
-        without_image: Any = None,
+        negative: str | None = None,
+        negative_image: Any = None,
         modality: Modality | None = None,
         path: str | None = None,
         media_type: str | None = None,
@@ -273,7 +273,7 @@ class Collection:
         pixels = None if image is None else _pixels(image)
         words = searched or text
         show = wants_pictures(words or "")
-        asked = self._ask(subject(words) if words and show else words, pixels, without, without_image)
+        asked = self._ask(subject(words) if words and show else words, pixels, negative, negative_image)
         allowed = filter_of(modality, path, media_type, after, before, where)
         entailment = self._cross_encoder(nli) if isinstance(nli, (str, os.PathLike)) else nli
         hits = self._search(asked, EVIDENCE, allowed, min_confidence, ranking, self._reranker(rerank))
@@ -283,9 +283,11 @@ class Collection:
             hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
         yield hits
         question = self._question(text, None).text or ""
-        shown = fitting(self.evidence, asked.words or "", hits, show=show)
+        shown = relevant_images(self.evidence, asked.words or "", hits, show=show)
         request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
-        judge = Judge(self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment)
+        judge = GroundingChecker(
+            self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment
+        )
         parts = generated(self.generator, self.extractive, request)
         for part in cite(parts, request, judge, by=self.generator.name):
             if isinstance(part, Answer):
@@ -296,35 +298,35 @@ class Collection:
         """Return a conversation: questions that build on each other.
 
         ``settings`` are keywords of :meth:`ask` for every question. A follow-up is put in full by the generator, where
-        that is a language model, else by a rule: see :func:`commonplace.generation.carried_over`.
+        that is a language model, else by a rule: see :func:`commonplace.generation.rewrite_by_rule`.
         """
         rewriter = self.generator if isinstance(self.generator, Rewriter) else None
         return Conversation(partial(self.stream, **settings), rewriter)
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
-    ) -> tuple[list[str], dict[str, Scored], Evidence]:
-        """Return what a search fuses: the ids of items that any arm lists, what each arm says of them, and what that is
-        worth for this question.
+    ) -> tuple[list[str], dict[str, ChannelScores], Calibration]:
+        """Return what a search fuses: the ids of items that any channel lists, what each channel says of them, and
+        what that is worth for this question.
 
         For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """
         asked = self._ask(text, image, None, None)
-        ids, _, arms = candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
-        return ids, arms, self.evidence.of(asked.vectors.brevity, self.store.size())
+        ids, _, channels = candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
+        return ids, channels, self.evidence.of(asked.vectors.query_shortness, self.store.size())
 
     def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
         """Keep a thumb up or down: whether the item with this id answers a question in words, a picture, or both.
 
-        The last word on a question and an item counts. Raises QuestionError for an item that is not there or an
+        The last word on a question and an item counts. Raises QueryError for an item that is not there or an
         empty question.
         """
         question = self._question(text, None)
         if question.text is None and image is None:
-            raise QuestionError("the question is empty: say which question the item answers")
+            raise QueryError("the question is empty: say which question the item answers")
         if self.store.item(item) is None:
-            raise QuestionError(f"no item of this collection has the id {item}: take it from `search --json`")
-        self.store.label(question.text or "", named(image) if image is not None else "", item, good)
+            raise QueryError(f"no item of this collection has the id {item}: take it from `search --json`")
+        self.store.label(question.text or "", display_path(image) if image is not None else "", item, good)
 
     def labels(self) -> list[tuple[str | None, str | None, str, bool]]:
         """Return the thumbs: words, path of the picture, item id, whether it was up; without items that are gone."""
@@ -342,19 +344,19 @@ class Collection:
     def ranking(self, ranking: Ranking | None) -> None:
         self.store.set_setting(RANKING, None if ranking is None else ranking.json())
 
-    def _ask(self, text: str | None, image: Any, without: str | None, without_image: Any) -> Asked:
+    def _ask(self, text: str | None, image: Any, negative: str | None, negative_image: Any) -> EncodedQuery:
         question = self._question(text, image)
         if question.text is None and question.image is None:
-            raise QuestionError("the question is empty: ask with words, with a picture, or with both")
-        unwanted = self._question(without, without_image)
+            raise QueryError("the question is empty: ask with words, with a picture, or with both")
+        unwanted = self._question(negative, negative_image)
         verified = self._verify()
-        asked = Asked(
+        asked = EncodedQuery(
             question.text,
             self.space.ask(question),
             unwanted.text,
             self.space.ask(unwanted),
             self._question_means,
-            self.space.commonness,
+            self.space.text_hubness,
             question.image if question.text is None else None,
         )
         verified.result()
@@ -369,27 +371,33 @@ class Collection:
         return self._verified
 
     @staticmethod
-    def _question(text: str | None, image: Any) -> Question:
+    def _question(text: str | None, image: Any) -> Query:
         if len(text or "") > LONGEST_QUESTION:
-            raise QuestionError(f"the question is longer than {LONGEST_QUESTION:,} characters: shorten it")
+            raise QueryError(f"the question is longer than {LONGEST_QUESTION:,} characters: shorten it")
         words = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split()) or None
-        return Question(words, None if image is None else _pixels(image))
+        return Query(words, None if image is None else _pixels(image))
 
     def _search(
-        self, asked: Asked, k: int, where: Filter, least: float, ranking: Ranking | None, reranker: Reranker | None
+        self,
+        asked: EncodedQuery,
+        k: int,
+        where: Filter,
+        least: float,
+        ranking: Ranking | None,
+        reranker: Reranker | None,
     ) -> Hits:
         if not isinstance(k, int) or not 1 <= k <= MOST_HITS:
-            raise QuestionError(f"k is {k}: ask for 1 to {MOST_HITS:,} hits")
+            raise QueryError(f"k is {k}: ask for 1 to {MOST_HITS:,} hits")
         if not isinstance(least, (int, float)) or not 0 <= least <= 1:
-            raise QuestionError(f"min_confidence is {least}: it must be a number from 0 to 1")
-        notes = (*asked.vectors.notes, *asked.not_vectors.notes)
+            raise QueryError(f"min_confidence is {least}: it must be a number from 0 to 1")
+        notes = (*asked.vectors.notes, *asked.negative_vectors.notes)
         if reranker is not None and not (asked.words and reranker.reads(asked.words)):
             notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
             reranker = None
         depth = k if reranker is None else max(k, reranker.depth)
         ranking = ranking or self.ranking
-        if asked.vectors.divided and (ranking.question, ranking.views) != ("late", "separate"):
-            raise QuestionError(
+        if asked.vectors.separate_text and (ranking.question, ranking.views) != ("late", "separate"):
+            raise QueryError(
                 f"{self.space.name} are two spaces: words and picture make no one vector; leave out question and views"
             )
         found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking)
@@ -397,9 +405,9 @@ class Collection:
             Hit(
                 one.entry.item,
                 one.score,
-                one.arms,
+                one.breakdown,
                 confidence=one.confidence,
-                copies=tuple(copy.item for copy in one.copies),
+                near_duplicates=tuple(copy.item for copy in one.near_duplicates),
             )
             for one in found
         ]
@@ -446,19 +454,19 @@ class Collection:
     def heatmap(self, hit: Hit, text: str) -> HeatMap:
         """Return where in the picture of ``hit`` the words ``text`` match; see :class:`HeatMap` for what it can say.
 
-        The picture is read from the file that ``hit.image`` names. Raises QuestionError where the hit shows no
+        The picture is read from the file that ``hit.image`` names. Raises QueryError where the hit shows no
         picture or the model knows too few of the words, ReadError where the picture cannot be read.
         """
         asked = self._ask(text, None, None, None)
         if hit.image is None:
-            raise QuestionError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
+            raise QueryError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
         if asked.words is None:
-            raise QuestionError("a heat-map shows where words match: ask with words")
+            raise QueryError("a heat-map shows where words match: ask with words")
         if self.space.image is None:
-            raise QuestionError(f"no heat-map: the model {self.space.name} has no image tower")
+            raise QueryError(f"no heat-map: the model {self.space.name} has no image tower")
         shown = asked.vectors.shown
         if shown is None:
-            raise QuestionError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
+            raise QueryError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
         return HeatMap.of(_pixels(hit.image), asked.words, shown[: self.space.bundle.dim], self.space.image.encode)
 
     # --- what there is ---------------------------------------------------------------------------------------
@@ -487,10 +495,10 @@ class Collection:
         The file is read in a worker; ``side`` (100 to 5000) is about its pixels on the longer side. Where it is gone or
         has changed since, the picture that the collection keeps stands in for it (320 pixels; ``note`` says so): of a
         figure, a photograph or a scanned page there is one. Raises ReadError where there is none, CollectionError for
-        an id that is none, QuestionError for another ``side``.
+        an id that is none, QueryError for another ``side``.
         """
         if not 100 <= side <= 5000:
-            raise QuestionError(f"side is {side}: choose 100 to 5000 pixels")
+            raise QueryError(f"side is {side}: choose 100 to 5000 pixels")
         item = self.find(cited) if isinstance(cited, str) else cited if isinstance(cited, Item) else None
         if isinstance(cited, (Hit, Citation)):
             item = cited.item if isinstance(cited, Hit) else cited.hit.item
@@ -505,8 +513,8 @@ class Collection:
         size = self._size()
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
         found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
-        beside = self.store.beside()
-        return {**found, "indexes": self.store.indexes(), **({} if beside is None else {"beside": beside})}
+        shadow = self.store.shadow()
+        return {**found, "indexes": self.store.indexes(), **({} if shadow is None else {"beside": shadow})}
 
     # --- upkeep ----------------------------------------------------------------------------------------------
 
@@ -517,46 +525,46 @@ class Collection:
         Returns type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The
         vectors in the database stay as they are, so that it can be undone, unless ``drop_raw``: then these, and those
         of later documents, are kept as float16 alone, in every partition, and type and recall are theirs. Only a
-        backup, or embedding again in a new collection, brings the raw ones back. Raises QuestionError for another
+        backup, or embedding again in a new collection, brings the raw ones back. Raises QueryError for another
         recall; with ``drop_raw`` CollectionError, and changes nothing, where it would fall under that.
         """
         if recall is None and drop_raw:
-            raise QuestionError("raw vectors that were dropped do not come back: say which recall is to be kept")
+            raise QueryError("raw vectors that were dropped do not come back: say which recall is to be kept")
         if recall is not None and not 0.5 <= recall <= 1:
-            raise QuestionError(f"recall is {recall}: choose .5 to 1")
+            raise QueryError(f"recall is {recall}: choose .5 to 1")
         made = self.store.compress(recall) if recall is None or not drop_raw else self.store.drop_raw(recall)
         return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in made.items()}
 
-    def doctor(self, *, repair: bool = False) -> list[Fault]:
+    def doctor(self, *, repair: bool = False) -> list[Finding]:
         """Return what is wrong with the collection's files, the gravest first; ``repair`` mends what needs no file.
 
         What it cannot mend is left out of searches, and the next ``add`` reads those documents again.
         """
-        faults = self.store.check(repair=repair)
+        findings = self.store.check(repair=repair)
         try:
             self.space.verify()
         except ModelError as problem:
             what, _, remedy = str(problem).rpartition(": ")
-            faults.insert(0, Fault(what, 1, remedy))
-        return [*faults, *self._crops.check(repair=repair)]
+            findings.insert(0, Finding(what, 1, remedy))
+        return [*findings, *self._crops.check(repair=repair)]
 
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write the collection into one new file, while it is used; return its bytes."""
-        return self.store.backup(real(file))
+        return self.store.backup(canonical_path(file))
 
     def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
         """Take the contents of a backup; where there are documents already, ``replace`` must say so."""
-        self._crops.hide(one.id for one in self.store.documents())
-        self.store.restore(real(file), replace=replace)
-        self._crops.tidy()
+        self._crops.remove(one.id for one in self.store.documents())
+        self.store.restore(canonical_path(file), replace=replace)
+        self._crops.prune()
 
-    def compact(self) -> int:
+    def vacuum(self) -> int:
         """Give back the room of what was removed, and leave no trace of it; return the bytes gained.
 
         The vectors that :meth:`migrate` kept for an undo go too.
         """
         before = self._size()
-        self.store.compact()
+        self.store.vacuum()
         return before - self._size()
 
     def migrate(
@@ -606,7 +614,7 @@ def open_collection(
     model, VersionError where it was made by a newer version, ModelError where there is no such model or its bundle
     cannot be read.
     """
-    path = real(folder)
+    path = canonical_path(folder)
     chosen = model_for(path, model)
     space = open_space(chosen)
     try:
@@ -619,7 +627,7 @@ def open_collection(
 
 def _called(name: str | os.PathLike[str], documents: Iterable[Document]) -> list[Document]:
     """Return the documents with this path or id, or below this folder. Raises CollectionError where there are none."""
-    path = named(name)
+    path = display_path(name)
     below = path.rstrip(os.sep) + os.sep
     found = [one for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)]
     if not found:
@@ -631,7 +639,7 @@ def _pixels(image: Any) -> NDArray[np.uint8]:
     """Return a question's picture as RGB pixels, read as a stored picture is."""
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise QuestionError(
+            raise QueryError(
                 f"the picture is an array of shape {image.shape} and type {image.dtype}: "
                 "give RGB uint8, (height, width, 3)"
             )

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
-from commonplace.store import Fault, LocalStore, abandoned
+from commonplace.store import Finding, LocalStore, abandoned
 from commonplace.types import Item
 
 __all__ = ["Crops"]
@@ -54,7 +54,7 @@ class Crops:
                 return None
         return str(path.resolve())
 
-    def hide(self, ids: Iterable[str]) -> None:
+    def remove(self, ids: Iterable[str]) -> None:
         """Remove the crops of these documents' pictures, before the documents: nobody may be killed in between."""
         try:
             for picture in self._store.pictures(ids):
@@ -64,7 +64,7 @@ class Crops:
                 f"{self._folder} cannot be written to ({problem.strerror}): check its permissions"
             ) from problem
 
-    def tidy(self) -> None:
+    def prune(self) -> None:
         """Remove the crops that were written out to be shown and whose picture the collection no longer holds."""
         for file in self._folder.glob("*.jpg"):
             if _HASH.fullmatch(file.stem) and self._store.thumbnail(file.stem) is None:
@@ -74,7 +74,7 @@ class Crops:
         with suppress(OSError):  # not there, or not empty
             self._folder.rmdir()
 
-    def check(self, *, repair: bool = False) -> list[Fault]:
+    def check(self, *, repair: bool = False) -> list[Finding]:
         """Return what is wrong with the files that were written out; ``repair`` removes those."""
         found = [file for file in self._folder.glob("*.jpg") if _HASH.fullmatch(file.stem)]
         wrong = [file for file in found if not _is(file, self._store.thumbnail(file.stem) or b"")]
@@ -82,7 +82,7 @@ class Crops:
             file.unlink(missing_ok=True)
         what = "pictures written out that are not what the collection holds"
         remedy = "written again when they are shown next"
-        return [Fault(f"{what} ({wrong[0].name})", len(wrong), remedy, repair)] if wrong else []
+        return [Finding(f"{what} ({wrong[0].name})", len(wrong), remedy, repair)] if wrong else []
 
 
 def _is(path: Path, content: bytes) -> bool:

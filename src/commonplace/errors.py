@@ -8,7 +8,7 @@
     │   └── ModelMismatch    made with another model
     ├── ModelError           a model bundle is missing, damaged or of an unknown format
     ├── ReadError            a file cannot be read (recorded per file; an ``add`` goes on)
-    ├── QuestionError        a question, filter or option makes no sense
+    ├── QueryError        a question, filter or option makes no sense
     ├── GeneratorError       a language model or its server gave no answer that can be used
     └── TrainingError        a training run has nothing to learn from, broke off, or led to nothing better
 """
@@ -21,7 +21,7 @@ __all__ = [
     "GeneratorError",
     "ModelError",
     "ModelMismatch",
-    "QuestionError",
+    "QueryError",
     "ReadError",
     "TrainingError",
     "VersionError",
@@ -52,7 +52,7 @@ class ReadError(CommonplaceError):
     """A file cannot be read; the message is one line."""
 
 
-class QuestionError(CommonplaceError):
+class QueryError(CommonplaceError):
     """A question, filter or option makes no sense."""
 
 

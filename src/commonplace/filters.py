@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 
-from commonplace.errors import QuestionError
-from commonplace.intake import named
+from commonplace.errors import QueryError
+from commonplace.indexer import display_path
 from commonplace.types import Filter, Modality
 
 __all__ = ["filter_of"]
@@ -25,49 +25,49 @@ def filter_of(
     before: str | date | None,
     where: Mapping[str, str | Sequence[str]] | None,
 ) -> Filter:
-    """Return what a search is narrowed to. Raises QuestionError for what no document could be compared with."""
+    """Return what a search is narrowed to. Raises QueryError for what no document could be compared with."""
     if modality is not None and modality not in ("text", "image", "video"):
-        raise QuestionError(f"modality is {modality!r}: choose text, image or video")
+        raise QueryError(f"modality is {modality!r}: choose text, image or video")
     if path == "" or media_type == "":
-        raise QuestionError("a filter is empty: leave it out, or say what it allows")
+        raise QueryError("a filter is empty: leave it out, or say what it allows")
     for name, given in (("path", path), ("media_type", media_type)):
         if given is not None:
             _check_text(name, given)
     if path and not any(mark in path for mark in "*?["):
         # A name that exists here is that file or folder; any other is looked for anywhere in a path.
-        path = named(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
+        path = display_path(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
     return Filter(modality, path, media_type, _day(after), _day(before), _stated(where))
 
 
 def _stated(where: Mapping[str, str | Sequence[str]] | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return what a filter asks of what documents state: each key in small letters and the values it may have."""
     if where is not None and not isinstance(where, Mapping):
-        raise QuestionError(f"where is {where!r:.100}: give keys with their values, such as {{'author': '*hopper*'}}")
+        raise QueryError(f"where is {where!r:.100}: give keys with their values, such as {{'author': '*hopper*'}}")
     found: dict[str, tuple[str, ...]] = {}
     for key, given in (where or {}).items():
         values = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
         if not key or not values or not all(value != "" for value in values):
-            raise QuestionError(f"the filter on {key or 'nothing'!r} is empty: leave it out, or say what it allows")
+            raise QueryError(f"the filter on {key or 'nothing'!r} is empty: leave it out, or say what it allows")
         if len(values) > MOST_VALUES:
-            raise QuestionError(f"the filter on {key!r} names {len(values)} values: name {MOST_VALUES} at most")
+            raise QueryError(f"the filter on {key!r} names {len(values)} values: name {MOST_VALUES} at most")
         for text in (key, *values):
             _check_text(f"the filter on {key!r:.100}", text)
         found[key.casefold()] = (*found.get(key.casefold(), ()), *dict.fromkeys(values))
     if len(found) > MOST_KEYS:
-        raise QuestionError(f"the filter names {len(found)} keys: name {MOST_KEYS} at most")
+        raise QueryError(f"the filter names {len(found)} keys: name {MOST_KEYS} at most")
     return tuple(sorted(found.items()))
 
 
 def _check_text(what: str, given: object) -> None:
-    """Raise QuestionError where a part of a filter is no text that a document could be compared with."""
+    """Raise QueryError where a part of a filter is no text that a document could be compared with."""
     if not isinstance(given, str):
-        raise QuestionError(f"{what} is {given!r:.100}, no text: write it in quotes")
+        raise QueryError(f"{what} is {given!r:.100}, no text: write it in quotes")
     if len(given) > LONGEST_VALUE:
-        raise QuestionError(f"{what} has {len(given):,} characters: ask for {LONGEST_VALUE:,} at most")
+        raise QueryError(f"{what} has {len(given):,} characters: ask for {LONGEST_VALUE:,} at most")
     try:
         os.fsencode(given)
     except UnicodeError:
-        raise QuestionError(f"{what} holds what is no character: leave it out") from None
+        raise QueryError(f"{what} holds what is no character: leave it out") from None
 
 
 def _day(when: str | date | None) -> str | None:
@@ -80,7 +80,5 @@ def _day(when: str | date | None) -> str | None:
             raise ValueError
         datetime.fromisoformat(text + "0001-01-01"[len(text) :])
     except ValueError:
-        raise QuestionError(
-            f"{text:.40} is no date: say a year (2024), a month (2024-05) or a day (2024-05-31)"
-        ) from None
+        raise QueryError(f"{text:.40} is no date: say a year (2024), a month (2024-05) or a day (2024-05-31)") from None
     return text

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from commonplace.encoders import DEFAULT_BUNDLE
 from commonplace.encoders.runtime import threads
-from commonplace.errors import CollectionError, ModelError, ModelMismatch, QuestionError, ReadError
-from commonplace.retrieval import Evidence
+from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError
+from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learn
 from commonplace.space import Space, open_space
-from commonplace.store import Batch, Beside, LocalStore, Migration, give_up, model_of, other
-from commonplace.types import Document, Item, Picture, Reading
+from commonplace.store import Batch, LocalStore, Migration, Shadow, abort, model_of, other
+from commonplace.types import Document, Item, ParsedDocument, Picture
 
 if TYPE_CHECKING:  # a search needs no readers
     from commonplace.ingest import Pool
@@ -101,7 +101,7 @@ def migrate(
     Every item's text is embedded again, and every picture: from its file where that still shows it, else from the
     thumbnail. Until all is done the collection is searched with the old vectors; what others add or remove meanwhile
     is followed. Interrupted at any moment, the next call goes on. The old vectors are kept for ``undo``, which goes
-    back the same way, until the next migration or ``compact``. ``undo`` of an unfinished migration drops it. A ranking
+    back the same way, until the next migration or ``vacuum``. ``undo`` of an unfinished migration drops it. A ranking
     that was tuned stays with the model that it was tuned for.
 
     The old model itself is not needed. Raises CollectionError where there is no collection, nothing to undo, or
@@ -109,7 +109,7 @@ def migrate(
     model that is not the earlier one.
     """
     if workers is not None and not 1 <= workers <= 256:
-        raise QuestionError(f"workers is {workers}: choose 1 to 256")
+        raise QueryError(f"workers is {workers}: choose 1 to 256")
     if not (folder / "collection.db").exists():
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
     store = LocalStore(folder, space="", fingerprint=None, dim=0)
@@ -119,13 +119,13 @@ def migrate(
             if earlier is None:
                 raise CollectionError(f"the collection at {folder} has no earlier vectors: there is nothing to undo")
             if not earlier.served:
-                give_up(store)
+                abort(store)
                 return Migrated(store.made_with())
             if model is None and earlier.model:
                 model = earlier.model
         space = open_space("" if model is None else model)
         space.verify()
-        Evidence.from_bundle(space.spec)  # refuses a model whose scores would mean nothing
+        Calibration.from_bundle(space.spec)  # refuses a model whose scores would mean nothing
         if earlier is not None and space.fingerprint != earlier.fingerprint:
             raise ModelMismatch(
                 f"undoing leads back to the model {earlier.name} ({earlier.fingerprint}), and "
@@ -133,7 +133,7 @@ def migrate(
                 "is with --model"
             )
         report = Migrated(space.name)
-        goal = Beside(space.name, space.fingerprint, space.place)
+        goal = Shadow(space.name, space.fingerprint, space.place)
         with Migration.of(store, goal, space.dim) as migration:
             if not migration.done:
                 _run(migration, _Embedder(store, migration, space, report), workers, progress)
@@ -189,16 +189,16 @@ class _Embedder:
             for (_, document), names in zip(documents, missing, strict=True)
             if document is not None and names
         ]
-        readings = self.pool.read(sources)
+        parsed = self.pool.read(sources)
         keys: dict[str, int] = {}
-        batch: list[Reading] = []
+        batch: list[ParsedDocument] = []
         pictures = until = 0
         for (rows, document), names in zip(documents, missing, strict=True):
             until = rows[-1][0]
             if document is not None:
-                found = self._pictures(next(readings)[1], names) if names else {}
+                found = self._pictures(next(parsed)[1], names) if names else {}
                 items = tuple(self._without(item, names, found) for _, item in rows if item is not None)
-                batch.append(Reading(document, items, found))
+                batch.append(ParsedDocument(document, items, found))
                 keys.update((item.id, key) for key, item in rows if item is not None)
                 pictures += len(found)
             if len(keys) >= BATCH_ITEMS or pictures >= BATCH_PICTURES:
@@ -207,7 +207,7 @@ class _Embedder:
         if until and (keys or documents[-1][1] is None):
             yield self._embed(until, keys, batch)
 
-    def _embed(self, until: int, keys: dict[str, int], batch: list[Reading]) -> Batch:
+    def _embed(self, until: int, keys: dict[str, int], batch: list[ParsedDocument]) -> Batch:
         self._report.items += len(keys)
         return Batch(until, keys, self.space.encode(batch, self._migration.known))
 
@@ -217,11 +217,11 @@ class _Embedder:
         held = [self._migration.known(partition, sorted(names)).keys() for partition in self.space.pictures]
         return {name for name in names if any(name not in one for one in held)}
 
-    def _pictures(self, result: Reading | ReadError, names: set[str]) -> dict[str, Picture]:
+    def _pictures(self, result: ParsedDocument | ReadError, names: set[str]) -> dict[str, Picture]:
         """Return the pictures by name: as the file shows them now where they are the same, else as thumbnails."""
         from commonplace.readers import load_picture
 
-        read = result.pictures if isinstance(result, Reading) else {}
+        read = result.pictures if isinstance(result, ParsedDocument) else {}
         found = {name: read[name] for name in names if name in read}
         for name in sorted(names - found.keys()):
             thumbnail = self._store.thumbnail(name)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError, ReadError
-from commonplace.output import whole
 from commonplace.readers import ReadOptions
 from commonplace.store import LocalStore
 from commonplace.types import Box, Item
@@ -49,7 +49,7 @@ class PageView:
         kind = _KINDS.get(place.suffix.lower())
         if kind is None:
             raise CommonplaceError(f"{place} has no ending of a picture: use .png")
-        with whole(place, "the picture") as file:
+        with atomic_write(place, "the picture") as file:
             Image.fromarray(self.pixels).save(file, kind)
         return place
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle, TextTower, find
 from commonplace.errors import ModelError
-from commonplace.types import Picture, Question, Reading, ViewVectors, stable_id
+from commonplace.types import ParsedDocument, Picture, Query, ViewVectors, stable_id
 
-__all__ = ["QuestionVectors", "Space", "brevity_of", "open_space"]
+__all__ = ["QueryVectors", "Space", "open_space", "query_shortness_of"]
 
 UNKNOWN_LIMIT = 0.2
 """A text whose tokens are unknown to the tower beyond this share has no dense view: its vector would be noise."""
@@ -26,37 +26,37 @@ Known = Callable[[str, Sequence[str]], Mapping[str, NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionVectors:
+class QueryVectors:
     """A question in the joint space: unit vectors (dim,) of its words and of its picture, None where absent.
 
-    ``look`` is what the picture looks like, where the bundle tells; it asks the partition of that name.
-    ``divided``: texts are found by words in a space of their own. Then ``across`` are the words as pictures are
-    compared with them, and a picture asks the partition ``across`` for texts.
-    ``brevity`` in [0, 1] is how short a question in words alone reads, which is taken off its vectors.
+    ``visual`` is what the picture looks like, where the bundle tells; it asks the partition of that name.
+    ``separate_text``: texts are found by words in a space of their own. Then ``text_crossmodal`` are the words as
+    pictures are compared with them, and a picture asks the partition ``text_crossmodal`` for texts.
+    ``query_shortness`` in [0, 1] is how short a question in words alone reads, which is taken off its vectors.
     ``notes`` says in words why a vector is absent although the question had such a part.
     """
 
     text: NDArray[np.float32] | None = None
     image: NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
-    look: NDArray[np.float32] | None = None
-    divided: bool = False
-    across: NDArray[np.float32] | None = None
-    brevity: float = 0.0
+    visual: NDArray[np.float32] | None = None
+    separate_text: bool = False
+    text_crossmodal: NDArray[np.float32] | None = None
+    query_shortness: float = 0.0
 
     @property
     def shown(self) -> NDArray[np.float32] | None:
         """The words as pictures are compared with them."""
-        return self.across if self.divided else self.text
+        return self.text_crossmodal if self.separate_text else self.text
 
 
 class Space:
     """One joint vector space over a model bundle; with ``words``, texts are found by words in that bundle's space.
 
-    Partitions: ``text`` (text views), ``image`` (pixels) and, where the bundle has such a head, ``look``: the same
-    pixels in a space of their own, for asking with a picture; with ``words`` also ``across``: text views as pictures
-    are compared with them. What the bundles have no tower for is absent. Rows of a space with fewer than ``dim``
-    dimensions end in zeros, which changes no cosine.
+    Partitions: ``text`` (text views), ``image`` (pixels) and, where the bundle has such a head, ``visual``: the same
+    pixels in a space of their own, for asking with a picture; with ``words`` also ``text_crossmodal``: text views as
+    pictures are compared with them. What the bundles have no tower for is absent. Rows of a space with fewer than
+    ``dim`` dimensions end in zeros, which changes no cosine.
     """
 
     def __init__(self, bundle: Bundle, words: Bundle | None = None) -> None:
@@ -67,10 +67,10 @@ class Space:
         if words is not None and (self.text is None or self.image is None):
             lacking, kind = (words, "text") if self.text is None else (bundle, "image")
             raise ModelError(f"the model {lacking.name} has no {kind} tower: choose another for {kind}=")
-        self._across: TextTower | None = None if words is None else bundle.text
-        kinds = {"text": self.text, "image": self.image, "across": self._across}
+        self._text_crossmodal: TextTower | None = None if words is None else bundle.text
+        kinds = {"text": self.text, "image": self.image, "text_crossmodal": self._text_crossmodal}
         found = [kind for kind, tower in kinds.items() if tower is not None]
-        self.partitions = (*found, "look") if self.image is not None and self.image.looks else tuple(found)
+        self.partitions = (*found, "visual") if self.image is not None and self.image.visual else tuple(found)
         if words is None:
             self.name, self.dim, self.fingerprint = bundle.name, bundle.dim, bundle.fingerprint
         else:
@@ -80,20 +80,20 @@ class Space:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What the bundles know of their scores: ``background`` and ``evidence``, each arm's from the bundle whose
+        """What the bundles know of their scores: ``background`` and ``evidence``, each channel's from the bundle whose
         space it is."""
         if self.words is None:
             return self.bundle.spec
         own, texts = self.bundle.spec, self.words.spec
-        arm = "text->text"
-        learned = dict(own.get("evidence") or {})
-        for name in ("chance", "curves"):
-            other = (texts.get("evidence") or {}).get(name, {})
-            learned[name] = {k: v for k, v in learned.get(name, {}).items() if k != arm}
-            learned[name] |= {arm: other[arm]} if arm in other else {}
-        background = {k: v for k, v in own.get("background", {}).items() if k != arm}
-        background |= {k: v for k, v in texts.get("background", {}).items() if k == arm}
-        return {"name": self.name, "background": background, "evidence": learned}
+        channel = "text->text"
+        learned = dict(own.get("calibration") or {})
+        for name in ("background", "curves"):
+            other = (texts.get("calibration") or {}).get(name, {})
+            learned[name] = {k: v for k, v in learned.get(name, {}).items() if k != channel}
+            learned[name] |= {channel: other[channel]} if channel in other else {}
+        background = {k: v for k, v in own.get("score_stats", {}).items() if k != channel}
+        background |= {k: v for k, v in texts.get("score_stats", {}).items() if k == channel}
+        return {"name": self.name, "score_stats": background, "calibration": learned}
 
     @property
     def state(self) -> str:
@@ -105,13 +105,13 @@ class Space:
         if self.words is None:
             return self.bundle.questions(partition, other)
         bundle = self.words if partition == "text" else self.bundle
-        found = bundle.questions("text" if partition == "across" else partition, other)
+        found = bundle.questions("text" if partition == "text_crossmodal" else partition, other)
         return None if found is None else self._wide(found)
 
     @property
     def pictures(self) -> tuple[str, ...]:
         """The partitions that hold pixels."""
-        return tuple(name for name in self.partitions if name in ("image", "look"))
+        return tuple(name for name in self.partitions if name in ("image", "visual"))
 
     @property
     def place(self) -> str:
@@ -145,7 +145,7 @@ class Space:
         """Return whether the text tower knows enough of the words in ``text`` to place it."""
         return _reads(self.text, text)
 
-    def encode(self, readings: Sequence[Reading], known: Known) -> list[ViewVectors]:
+    def encode(self, parsed: Sequence[ParsedDocument], known: Known) -> list[ViewVectors]:
         """Return the vectors of every view of every item, one :class:`ViewVectors` a partition.
 
         ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
@@ -154,14 +154,14 @@ class Space:
         texts: dict[str, str] = {}
         pictures: dict[str, Picture] = {}
         text_rows: list[tuple[str, str]] = []
-        across_rows: list[tuple[str, str]] = []
+        crossmodal_rows: list[tuple[str, str]] = []
         image_rows: list[tuple[str, str]] = []
-        for reading in readings:
+        for reading in parsed:
             for item in reading.items:
                 view = item.text_view
                 if view is not None:
                     name = stable_id("text", view)
-                    for rows, tower in ((text_rows, self.text), (across_rows, self._across)):
+                    for rows, tower in ((text_rows, self.text), (crossmodal_rows, self._text_crossmodal)):
                         if _reads(tower, view):
                             texts[name] = view
                             rows.append((item.id, name))
@@ -170,7 +170,10 @@ class Space:
                         pictures[item.picture] = reading.pictures[item.picture]
                     image_rows.append((item.id, item.picture))
         found = []
-        for partition, tower, of in (("text", self.text, text_rows), ("across", self._across, across_rows)):
+        for partition, tower, of in (
+            ("text", self.text, text_rows),
+            ("text_crossmodal", self._text_crossmodal, crossmodal_rows),
+        ):
             if tower is not None:
                 found += self._rows((partition,), of, known, _texts(partition, tower, texts))
         if (image := self.image) is not None:
@@ -207,7 +210,7 @@ class Space:
     def embed(self, texts: Sequence[str], asked: Literal["text", "image"] = "text") -> NDArray[np.float32] | None:
         """Return one unit row (n, dim) for each text, as a document's text view would have, to compare with a question
         in words or by a picture; None where no tower can."""
-        tower = self._across if self.words is not None and asked == "image" else self.text
+        tower = self._text_crossmodal if self.words is not None and asked == "image" else self.text
         return None if tower is None else self._wide(tower.encode(texts))
 
     def offset(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -217,16 +220,17 @@ class Space:
         """
         if self.words is None:
             return self.bundle.hubness(partition, vectors)
-        kind = {"across": "text", "text": ""}.get(partition, partition)
+        kind = {"text_crossmodal": "text", "text": ""}.get(partition, partition)
         return self.bundle.hubness(kind, vectors[:, : self.bundle.dim])
 
-    def commonness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    def text_hubness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return what each text's (n, dim) cosine with a question in words is too high by, shape (n,), or None.
 
-        See :meth:`commonplace.encoders.Bundle.commonness`. It is taken off when a question is asked: no index holds it.
+        See :meth:`commonplace.encoders.Bundle.text_hubness`. It is taken off when a question is asked: no index holds
+        it.
         """
         bundle = self.words or self.bundle
-        return bundle.commonness(texts[:, : bundle.dim])
+        return bundle.text_hubness(texts[:, : bundle.dim])
 
     def means(self, role: Literal["query", "document"]) -> dict[str, NDArray[np.float32]]:
         """Return the mean vector (dim,) of questions or of documents, by kind: ``text`` and ``image``.
@@ -236,17 +240,17 @@ class Space:
         found = self.bundle.spec.get("means", {}).get(role, {}) if self.words is None else {}
         return {kind: np.asarray(mean, np.float32) for kind, mean in found.items()}
 
-    def ask(self, question: Question) -> QuestionVectors:
+    def ask(self, question: Query) -> QueryVectors:
         """Return the question's vectors; a part that no tower can read is left out, with a note.
 
         Raises ModelError where a tower gives what is not a number.
         """
-        text, across, brevity = None, None, 0.0
+        text, text_crossmodal, query_shortness = None, None, 0.0
         views: Mapping[str, NDArray[np.float32]] = {}
         notes: list[str] = []
         if words := question.text:
-            text, brevity = self._asked(self.words or self.bundle, words)
-            across, _ = self._asked(self.bundle, words) if self.words is not None else (None, 0.0)
+            text, query_shortness = self._asked(self.words or self.bundle, words)
+            text_crossmodal, _ = self._asked(self.bundle, words) if self.words is not None else (None, 0.0)
             if self.text is None:
                 notes.append(f"the model {self.name} reads no words: they were searched by spelling only")
             elif text is None:
@@ -254,7 +258,7 @@ class Space:
                     f"the model {self.name} does not know most of these words: they were searched by spelling only "
                     "(other models read other languages: see `commonplace models`)"
                 )
-            if self.words is not None and across is None:
+            if self.words is not None and text_crossmodal is None:
                 notes.append(f"the model {self.bundle.name} does not compare these words with pictures")
         if question.image is not None:
             if self.image is None:
@@ -262,24 +266,28 @@ class Space:
             else:
                 found = self.image.views([question.image])
                 views = {name: self._wide(rows)[0] for name, rows in found.items()}
-        for rows in (text, across, *views.values()):
+        for rows in (text, text_crossmodal, *views.values()):
             if rows is not None and not np.isfinite(rows).all():
                 raise ModelError(
                     f"the model {self.name} gave a vector that is not numbers for this question: try another"
                 )
-        divided = self.words is not None
-        brevity = 0.0 if views else brevity  # beside a picture words are a change to it, not a kind of thing
-        return QuestionVectors(text, views.get("image"), tuple(notes), views.get("look"), divided, across, brevity)
+        separate_text = self.words is not None
+        query_shortness = (
+            0.0 if views else query_shortness
+        )  # beside a picture words are a change to it, not a kind of thing
+        return QueryVectors(
+            text, views.get("image"), tuple(notes), views.get("visual"), separate_text, text_crossmodal, query_shortness
+        )
 
     def _asked(self, bundle: Bundle, words: str) -> tuple[NDArray[np.float32] | None, float]:
         """Return the vector of a question in words, and how short it reads; None where the tower cannot read it."""
         if bundle.text is None or not _reads(bundle.text, words):
             return None, 0.0
-        rows, short = bundle.without_brevity(bundle.text.encode([words], "query"))
-        return self._wide(rows)[0], brevity_of(bundle.text, words, float(short[0]))
+        rows, short = bundle.without_shortness(bundle.text.encode([words], "query"))
+        return self._wide(rows)[0], query_shortness_of(bundle.text, words, float(short[0]))
 
 
-def brevity_of(tower: TextTower, words: str, short: float) -> float:
+def query_shortness_of(tower: TextTower, words: str, short: float) -> float:
     """Return how short a question reads, in [0, 1]: as its vector says, ``short``; 0 where it has too many tokens."""
     return short if tower.length(words) <= FEW else 0.0
 

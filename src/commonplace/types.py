@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Answer",
-    "ArmScore",
     "Block",
     "Box",
     "Citation",
@@ -31,9 +30,10 @@ __all__ = [
     "Item",
     "Modality",
     "Note",
+    "ParsedDocument",
     "Picture",
-    "Question",
-    "Reading",
+    "Query",
+    "ScoreComponent",
     "Span",
     "Status",
     "Support",
@@ -70,7 +70,7 @@ class Span:
 
     ``start`` and ``end`` count characters (Python string indices) of the document's decoded text or, where
     ``page`` (from 1) is set, of that page's text; ``begin`` and ``finish`` are seconds of a video. ``member`` names
-    the file inside the document that all this counts in: of an archive, or attached to a mail. ``recognised`` is the
+    the file inside the document that all this counts in: of an archive, or attached to a mail. ``ocr_start`` is the
     character of the item's text from which on nobody wrote it: it was read in pixels.
     """
 
@@ -81,11 +81,11 @@ class Span:
     begin: float | None = None
     finish: float | None = None
     member: str | None = None
-    recognised: int | None = None
+    ocr_start: int | None = None
 
     def dict(self) -> dict[str, Any]:
         """Return the fields that are set, as plain JSON values."""
-        names = ("member", "start", "end", "page", "box", "begin", "finish", "recognised")
+        names = ("member", "start", "end", "page", "box", "begin", "finish", "ocr_start")
         found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if "box" in found:
             found["box"] = list(found["box"])
@@ -155,7 +155,7 @@ class Item:
 
 def captions(item: Item) -> tuple[str, str]:
     """Return what somebody wrote about a picture, and what was read in it; each on one line, or empty."""
-    text, at = item.text or "", item.span.recognised
+    text, at = item.text or "", item.span.ocr_start
     caption, words = (text, "") if at is None else (text[:at].removesuffix(". "), text[at:])
     return " ".join(caption.split()), " ".join(words.split())
 
@@ -171,7 +171,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedDocument:
     """What a reader found in one file: the document, its items, and the pictures by content hash."""
 
     document: Document
@@ -215,7 +215,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Query:
     """What is asked: words, a picture, or both. ``image`` holds RGB pixels (height, width, 3)."""
 
     text: str | None = None
@@ -223,15 +223,16 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class ArmScore:
-    """One line of a hit's ledger: the arm's raw score and rank, its weight, and what it adds to the score.
+class ScoreComponent:
+    """One line of a hit's score breakdown: the channel's raw score and rank, its weight, and what it adds to the score.
 
-    A rank counts from 1; 0 where the item was scored but is not on the arm's list, and for lines of the search as a
-    whole: ``prior`` (the odds of any item before it was looked at), ``crowd`` (much else matches as well), ``favour``,
-    ``copy`` (it is the picture that was asked with), ``together`` (of words and a picture, both must fit).
+    A rank counts from 1; 0 where the item was scored but is not on the channel's list, and for lines of the search as a
+    whole: ``prior`` (the odds of any item before it was looked at), ``match_density`` (much else matches as well),
+    ``modality_bias``, ``copy`` (it is the picture that was asked with), ``together`` (of words and a picture, both
+    must fit).
     """
 
-    arm: str
+    channel: str
     score: float
     rank: int
     weight: float
@@ -240,7 +241,7 @@ class ArmScore:
     def dict(self) -> dict[str, Any]:
         """Return the line as plain JSON values."""
         return {
-            "arm": self.arm,
+            "channel": self.channel,
             "score": self.score,
             "rank": self.rank,
             "weight": self.weight,
@@ -250,20 +251,20 @@ class ArmScore:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An item with its score in [0, 1] and the ledger that made it.
+    """An item with its score in [0, 1] and the score breakdown that made it.
 
     Under the default fusion the contributions are log-odds and sum to those of the score, which is the
     ``confidence``: the probability that the item is relevant. Under the others they sum to the score itself.
-    ``copies`` are near-copies that were found as well and are shown as this one.
+    ``near_duplicates`` are near-copies that were found as well and are shown as this one.
     """
 
     item: Item
     score: float
-    arms: tuple[ArmScore, ...]
+    breakdown: tuple[ScoreComponent, ...]
     image: str | None = None
     """Path of a picture file to show: the document itself, or the crop of a figure."""
     confidence: float = 0.0
-    copies: tuple[Item, ...] = ()
+    near_duplicates: tuple[Item, ...] = ()
 
     def dict(self) -> dict[str, Any]:
         """Return the hit as the documented JSON object."""
@@ -274,13 +275,13 @@ class Hit:
             "modality": self.item.modality,
             "score": self.score,
             "confidence": self.confidence,
-            "copies": [{"id": copy.id, "path": copy.document.path} for copy in self.copies],
+            "near_duplicates": [{"id": copy.id, "path": copy.document.path} for copy in self.near_duplicates],
             "span": self.item.span.dict(),
             "title": self.item.title,
             "metadata": self.item.document.stated(),
             "text": self.item.text,
             "image": self.image,
-            "arms": [arm.dict() for arm in self.arms],
+            "breakdown": [line.dict() for line in self.breakdown],
         }
 
 
@@ -327,7 +328,7 @@ class Citation:
 
 
 Support = Literal["supported", "weak", "unsupported"]
-"""How well a sentence is borne out by what it cites; see :mod:`commonplace.generation.support`."""
+"""How well a sentence is borne out by what it cites; see :mod:`commonplace.generation.grounding`."""
 
 
 _SHOWN = 200  # characters under a picture of what was read in it
@@ -340,7 +341,7 @@ class Block:
 
     A sentence has its ``support``, and a ``reason`` where that is not full. A picture's ``origin`` says where its
     description comes from: its ``caption``, the ``words`` read in it, a ``machine``, or only the ``name`` of its
-    file; ``image`` is the path of the file to show. ``opens`` begins a paragraph.
+    file; ``image`` is the path of the file to show. ``starts_paragraph`` begins a paragraph.
     """
 
     kind: Literal["text", "code", "image"]
@@ -349,11 +350,11 @@ class Block:
     support: Support | None = None
     reason: str | None = None
     origin: Literal["caption", "words", "machine", "name"] | None = None
-    opens: bool = False
+    starts_paragraph: bool = False
     image: str | None = None
 
     @property
-    def doubt(self) -> str:
+    def support_note(self) -> str:
         """What a reader is told of a sentence that is not fully supported; empty where it is."""
         if self.support not in ("weak", "unsupported"):
             return ""
@@ -384,8 +385,8 @@ class Answer:
     """Text and pictures in reading order with their citations; or, ``abstained``, the reason there is none.
 
     ``confidence`` in [0, 1] is the best confidence among the hits that are cited, times the share of sentences that
-    are supported (a weak one counts half); 0 where it abstained. ``invented`` counts markers that named no evidence
-    and were removed. ``searched`` is what was searched for where that is not the question itself.
+    are supported (a weak one counts half); 0 where it abstained. ``invalid_citations`` counts markers that named no
+    evidence and were removed. ``searched`` is what was searched for where that is not the question itself.
     """
 
     question: str
@@ -397,7 +398,7 @@ class Answer:
     notes: tuple[str, ...] = ()
     """Which part of the question could not be searched, what went wrong, and why, in words."""
     confidence: float = 0.0
-    invented: int = 0
+    invalid_citations: int = 0
     generator: str = "extractive"
     searched: str | None = None
 
@@ -422,16 +423,16 @@ class Answer:
         text: list[str] = []
         for block in self.blocks:
             marks = "".join(f" [{number}]" for number in block.citations)
-            if text and (block.opens or block.kind != "text"):
+            if text and (block.starts_paragraph or block.kind != "text"):
                 lines += [" ".join(text), ""]
                 text = []
-            doubt = f" *{escape_markdown(block.doubt)}*" if block.doubt else ""
+            support_note = f" *{escape_markdown(block.support_note)}*" if block.support_note else ""
             if block.kind == "text":
-                text.append(escape_markdown(block.text) + marks + doubt)
+                text.append(escape_markdown(block.text) + marks + support_note)
                 continue
             if block.kind == "code":
                 fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
-                lines += [fence, *block.lines, fence, marks.strip() + doubt, ""]
+                lines += [fence, *block.lines, fence, marks.strip() + support_note, ""]
                 continue
             lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(block.image or ''))}>){marks}", ""]
         if text:
@@ -457,15 +458,19 @@ class Answer:
 
         for block in self.blocks:
             marks = "".join(f' <a href="#source-{number}">[{number}]</a>' for number in block.citations)
-            doubt = f' <em class="doubt">{_html(block.doubt)}</em>' if block.doubt else ""
-            if block.opens or block.kind != "text":
+            support_note = f' <em class="doubt">{_html(block.support_note)}</em>' if block.support_note else ""
+            if block.starts_paragraph or block.kind != "text":
                 close()
             if block.kind == "code":
                 code = "\n".join(map(_escaped, block.lines))
-                body.append(f'<pre class="{block.support or "said"}"><code>{code}</code></pre><p>{marks}{doubt}</p>')
+                body.append(
+                    f'<pre class="{block.support or "said"}"><code>{code}</code></pre><p>{marks}{support_note}</p>'
+                )
                 continue
             if block.kind == "text":
-                paragraph.append(f'<span class="{block.support or "said"}">{_html(block.text)}</span>{marks}{doubt}')
+                paragraph.append(
+                    f'<span class="{block.support or "said"}">{_html(block.text)}</span>{marks}{support_note}'
+                )
                 continue
             crop = self.citation(block.citations[0]).crop
             picture = f'<img src="{_data_url(crop)}" alt="{_html(block.shown)}">' if crop else ""
@@ -492,7 +497,7 @@ class Answer:
             "notes": list(self.notes),
             "confidence": self.confidence,
             "generator": self.generator,
-            "invented": self.invented,
+            "invalid_citations": self.invalid_citations,
             "unsupported": [block.text for block in self.unsupported],
             "blocks": [
                 {
@@ -502,7 +507,7 @@ class Answer:
                     "support": block.support,
                     "reason": block.reason,
                     "origin": block.origin,
-                    "opens": block.opens,
+                    "starts_paragraph": block.starts_paragraph,
                     "image": block.image,
                 }
                 for block in self.blocks

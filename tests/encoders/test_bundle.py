@@ -13,7 +13,7 @@ from PIL import Image
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.errors import ModelError
 from commonplace.space import Space
-from commonplace.types import Question
+from commonplace.types import Query
 from tests.conftest import data
 
 TEXTS = ["a dog", "a cat on a mat", "the seal of the north pump is blue " * 20, "x", "Snow fell all night. " * 9]
@@ -125,7 +125,7 @@ def test_a_bundle_of_the_future_or_none_is_refused(copy: Path, tmp_path: Path) -
 def test_preprocessing_is_part_of_the_fingerprint_and_ranking_state_is_not(copy: Path) -> None:
     spec = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
     before = Bundle(copy).fingerprint
-    (copy / "bundle.json").write_text(json.dumps({**spec, "background": {}, "means": {}, "quality": {}}))
+    (copy / "bundle.json").write_text(json.dumps({**spec, "score_stats": {}, "means": {}, "quality": {}}))
     assert Bundle(copy).fingerprint == before
     spec["towers"]["image"]["interpolation"] = "bilinear"
     (copy / "bundle.json").write_text(json.dumps(spec))
@@ -133,7 +133,7 @@ def test_preprocessing_is_part_of_the_fingerprint_and_ranking_state_is_not(copy:
 
 
 def test_hubness_is_what_the_bank_says(space: Space) -> None:
-    bias = space.bundle.spec["bias"]
+    bias = space.bundle.spec["hubness"]
     rows = space.embed(["a dog on a beach", "x y z", "the tax return form"])
     with np.load(DEFAULT_BUNDLE / bias["file"]) as file:
         for kind, settings in bias["banks"].items():
@@ -142,66 +142,66 @@ def test_hubness_is_what_the_bank_says(space: Space) -> None:
             assert found is not None and np.allclose(
                 found, settings["weight"] * np.maximum(cosines.mean(axis=1), settings["floor"]), atol=1e-6
             )
-    assert space.offset("sound", rows) is None and space.offset("look", rows) is None
+    assert space.offset("sound", rows) is None and space.offset("visual", rows) is None
 
 
 def test_every_partition_has_questions_by_which_its_index_is_measured(space: Space, copy: Path) -> None:
-    for partition, other in (("text", False), ("text", True), ("image", False), ("image", True), ("look", False)):
+    for partition, other in (("text", False), ("text", True), ("image", False), ("image", True), ("visual", False)):
         asked = space.questions(partition, other)
         assert asked is not None and len(asked) >= 192
         assert np.allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-3)
-    assert space.questions("look", True) is None  # only looks ask for looks
+    assert space.questions("visual", True) is None  # only looks ask for looks
     with np.load(copy / "bank.npz") as file:
         np.savez(copy / "bank.npz", image=file["image"], text=file["text"])
     bundle = Bundle(copy)  # one made before there were any
-    assert bundle.questions("look", False) is None and bundle.questions("text", False) is not None
+    assert bundle.questions("visual", False) is None and bundle.questions("text", False) is not None
 
 
 def test_ordinary_captions_owe_their_likeness_to_all_and_passages_owe_nothing(space: Space, copy: Path) -> None:
     ordinary, telling = "A man is standing in front of a building.", "A llama in a tuxedo signs the surrender."
     rows = space.embed([ordinary, telling, "The tax return is due by the end of May; later filings are charged."])
-    found = space.commonness(rows)
+    found = space.text_hubness(rows)
     assert found is not None and found[0] > found[1] + 0.02 and found[2] == 0
-    settings = space.spec["evidence"]["common"]
-    with np.load(DEFAULT_BUNDLE / space.bundle.spec["bias"]["file"]) as file:
+    settings = space.spec["calibration"]["text_hubness"]
+    with np.load(DEFAULT_BUNDLE / space.bundle.spec["hubness"]["file"]) as file:
         bank = file["image"].astype(np.float32)[:: settings["step"]]
     near = np.sort(rows @ bank.T, axis=1)[:, -settings["neighbours"] :].mean(axis=1)
     assert np.allclose(found, settings["weight"] * np.maximum(near - settings["floor"], 0), atol=1e-6)
     spec = json.loads((copy / "bundle.json").read_text())
-    del spec["evidence"]["common"]
+    del spec["calibration"]["text_hubness"]
     (copy / "bundle.json").write_text(json.dumps(spec))
-    assert Space(Bundle(copy)).commonness(rows) is None
+    assert Space(Bundle(copy)).text_hubness(rows) is None
 
 
 def test_short_questions_lose_what_all_short_texts_share(space: Space) -> None:
     encode = space.bundle.text.encode
-    words = encode(["dog", "bicycle", "snow", "crowd"], "query")
+    words = encode(["dog", "bicycle", "snow", "match_density"], "query")
     headings = encode(["Cover", "Test", "Home", "Team", "Next steps"])
     passages = encode(["The committee met on the second of May and adopted the minutes without a vote."])
-    less, brevity = space.bundle.without_brevity(words)
+    less, query_shortness = space.bundle.without_shortness(words)
     assert (words @ headings.T).mean() > (words @ passages.T).mean() + 0.1  # why it is done
     assert (less @ headings.T).mean() < (less @ passages.T).mean() + 0.03
-    assert np.allclose(np.linalg.norm(less, axis=1), 1, atol=1e-5) and (brevity > 0.4).all()
+    assert np.allclose(np.linalg.norm(less, axis=1), 1, atol=1e-5) and (query_shortness > 0.4).all()
     long = encode(["Which city lay closer to the border when the treaty was signed in the spring?"], "query")
-    same, none = space.bundle.without_brevity(long)
+    same, none = space.bundle.without_shortness(long)
     assert cosines(same, long).min() > 0.98 and none.max() < 0.2
 
 
 def test_letters_at_random_are_no_short_question(space: Space) -> None:
-    assert space.ask(Question("dog")).brevity > 0.4 and space.ask(Question("red bicycle")).brevity > 0.3
-    assert space.ask(Question("gksslas qtqi ddkhljlla nmm")).brevity == 0
+    assert space.ask(Query("dog")).query_shortness > 0.4 and space.ask(Query("red bicycle")).query_shortness > 0.3
+    assert space.ask(Query("gksslas qtqi ddkhljlla nmm")).query_shortness == 0
 
 
 def test_a_bundle_without_the_direction_asks_as_it_is_and_a_broken_one_is_refused(copy: Path) -> None:
     rows = np.eye(2, Bundle(copy).dim, dtype=np.float32)
     spec = json.loads((copy / "bundle.json").read_text())
     for value in (None, [0.0] * 384, [1.0] * 3, "dog", [float("nan")] * 384):
-        (copy / "bundle.json").write_text(json.dumps(spec | {"brevity": value}))
+        (copy / "bundle.json").write_text(json.dumps(spec | {"query_shortness": value}))
         if value is None:
-            assert Bundle(copy).without_brevity(rows)[0] is rows
+            assert Bundle(copy).without_shortness(rows)[0] is rows
         else:
-            with pytest.raises(ModelError, match="brevity"):
-                Bundle(copy).without_brevity(rows)
+            with pytest.raises(ModelError, match="query_shortness"):
+                Bundle(copy).without_shortness(rows)
 
 
 def test_tokens_are_what_the_text_vector_is_the_mean_of(space: Space) -> None:

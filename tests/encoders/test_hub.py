@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import commonplace as cp
-from commonplace.encoders import Bundle, catalogue, find
+from commonplace.encoders import Bundle, find, presets
 from commonplace.encoders.hub import pull, remove
 from commonplace.errors import ModelError, ModelMismatch
 from tests.encoders.server import COMMIT, Hub, hub
@@ -113,11 +113,9 @@ def test_what_cannot_be_fetched_is_said_in_one_line(served: Hub, tmp_path: Path)
 
 
 def test_a_preset_brings_what_its_repository_does_not_say(served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    preset = catalogue.Preset(
-        "tiny-owner/bert", "text", 1, 16, "English", "none", "-", "-", pooling="cls", query="ask: "
-    )
+    preset = presets.Preset("tiny-owner/bert", "text", 1, 16, "English", "none", "-", "-", pooling="cls", query="ask: ")
     shutil.copytree(TINY / "bert", served.root / "tiny-owner" / "bert")
-    monkeypatch.setitem(catalogue.PRESETS, "tiny", preset)
+    monkeypatch.setitem(presets.PRESETS, "tiny", preset)
     with pytest.raises(ModelError, match="models pull tiny"):
         find("tiny")
     text = pull("tiny").spec["towers"]["text"]
@@ -166,7 +164,7 @@ def test_from_the_command_line_to_a_search(served: Hub, tmp_path: Path) -> None:
     assert added.returncode == 0, added.stderr
     found = run(place, "--model", "clip", "search", "blue seal", "--json")
     assert found.returncode == 0 and json.loads(found.stdout)["hits"][0]["path"].endswith("notes.md")
-    kinds = {arm["arm"] for hit in json.loads(found.stdout)["hits"] for arm in hit["arms"]}
+    kinds = {channel["channel"] for hit in json.loads(found.stdout)["hits"] for channel in hit["channels"]}
     assert {"lexical", "text->text", "text->image"} <= kinds
     by_picture = run(place, "--model", "clip", "search", "--image", "photos/1.png", "--json")
     assert json.loads(by_picture.stdout)["hits"][0]["path"].endswith("1.png")
@@ -189,7 +187,7 @@ def test_a_text_model_and_a_picture_model_alone_have_the_arms_they_can(served: H
         assert kb.space.partitions == ("text",)
         assert kb.add(tmp_path / "a.txt", tmp_path / "b.png", progress=False).added == 2
         hits = kb.search("blue seal")
-        assert {arm.arm for hit in hits for arm in hit.arms} >= {"lexical", "text->text"}
+        assert {channel.channel for hit in hits for channel in hit.breakdown} >= {"lexical", "text->text"}
         by_picture = kb.search(image=tmp_path / "b.png")
         assert not by_picture and "no image tower" in by_picture.notes[0]
         assert "no image tower" in kb.ask("blue seal", image=tmp_path / "b.png").notes[0]
@@ -210,24 +208,24 @@ def test_two_towers_for_text_each_with_its_own_partition(served: Hub, tmp_path: 
         pull(f"tiny-owner/{name}")
     both = "text=roberta,image=clip"
     with cp.open(tmp_path / "kb", model=both) as kb:
-        assert kb.space.partitions == ("text", "image", "across") and kb.space.dim == 16
+        assert kb.space.partitions == ("text", "image", "text_crossmodal") and kb.space.dim == 16
         kb.add(tmp_path / "a.txt", tmp_path / "b.png", progress=False)
         hits = kb.search("blue seal", image=tmp_path / "b.png")
-        assert {arm.arm for hit in hits for arm in hit.arms} >= {
+        assert {channel.channel for hit in hits for channel in hit.breakdown} >= {
             "lexical", "text->text", "text->image", "image->image", "image->text",
         }  # fmt: skip
         clip, roberta = kb.space.bundle, kb.space.words
         assert clip.text and clip.image and roberta and roberta.text
-        line = {(hit.item.modality, arm.arm): arm.score for hit in hits for arm in hit.arms}
+        line = {(hit.item.modality, channel.channel): channel.score for hit in hits for channel in hit.breakdown}
         pixels = clip.image.encode([np.asarray(Image.open(tmp_path / "b.png"))])[0]
         own = "The north pump needs the blue seal."
-        (asked,), _ = roberta.without_brevity(roberta.text.encode(["blue seal"], "query"))
+        (asked,), _ = roberta.without_shortness(roberta.text.encode(["blue seal"], "query"))
         assert line["text", "text->text"] == pytest.approx(float(asked @ roberta.text.encode([own])[0]), abs=0.02)
-        offset = kb.space.offset("across", np.pad(clip.text.encode([own]), ((0, 0), (0, 4))))
+        offset = kb.space.offset("text_crossmodal", np.pad(clip.text.encode([own]), ((0, 0), (0, 4))))
         expected = float(pixels @ clip.text.encode([own])[0]) - (0.0 if offset is None else float(offset[0]))
         assert line["text", "image->text"] == pytest.approx(expected, abs=0.02)
         assert kb.ask("Which seal does the pump need?")
-        with pytest.raises(cp.QuestionError, match="two spaces"):
+        with pytest.raises(cp.QueryError, match="two spaces"):
             kb.search("x", ranking=cp.Ranking(views="fused"))
     for other in ("text=clip,image=roberta", "text=vit,image=clip", "text=clip", "image=clip,text=clip,text=vit,x=y"):
         with pytest.raises(ModelError):
@@ -238,8 +236,8 @@ def test_two_towers_for_text_each_with_its_own_partition(served: Hub, tmp_path: 
     with cp.open(tmp_path / "unaligned", model="text=roberta,image=vit") as kb:
         kb.add(tmp_path / "a.txt", tmp_path / "b.png", progress=False)
         hits = kb.search("blue seal", image=tmp_path / "b.png")
-        arms: Any = {arm.arm for hit in hits for arm in hit.arms}
-        assert {"text->text", "image->image"} <= arms and not {"text->image", "image->text"} & arms
+        channels: Any = {channel.channel for hit in hits for channel in hit.breakdown}
+        assert {"text->text", "image->image"} <= channels and not {"text->image", "image->text"} & channels
         assert "does not compare" in hits.notes[0]
 
 

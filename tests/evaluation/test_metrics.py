@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonplace.errors import QuestionError
+from commonplace.errors import QueryError
 from commonplace.evaluation import (
     bootstrap,
     modality_share,
@@ -134,7 +134,7 @@ def test_modality_measures() -> None:
 )
 def test_what_cannot_be_measured_is_refused(ranked: list[str], grades: dict[str, float], k: int) -> None:
     for measure in (recall, ndcg, reciprocal_rank):
-        with pytest.raises(QuestionError):
+        with pytest.raises(QueryError):
             measure(ranked, grades, k)
 
 
@@ -216,14 +216,14 @@ def test_runs_that_are_alike_have_p_one_and_a_clear_gain_a_small_one() -> None:
 @pytest.mark.parametrize("values", [[], [0.1, math.nan], [math.inf]])
 def test_values_that_are_no_numbers_are_refused(values: list[float]) -> None:
     for function in (bootstrap, randomisation_test):
-        with pytest.raises(QuestionError):
+        with pytest.raises(QueryError):
             function(values)
 
 
 def test_too_few_rounds_and_an_impossible_confidence_are_refused() -> None:
-    with pytest.raises(QuestionError, match="rounds"):
+    with pytest.raises(QueryError, match="rounds"):
         bootstrap([1, 2], rounds=10)
-    with pytest.raises(QuestionError, match="rounds"):
+    with pytest.raises(QueryError, match="rounds"):
         randomisation_test([1, 2], rounds=10)
-    with pytest.raises(QuestionError, match="confidence"):
+    with pytest.raises(QueryError, match="confidence"):
         bootstrap([1, 2], confidence=1)

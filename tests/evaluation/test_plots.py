@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import commonplace as cp
-from commonplace.errors import CommonplaceError, QuestionError, ReadError
+from commonplace.errors import CommonplaceError, QueryError, ReadError
 from commonplace.evaluation import Run, evaluate, plot
 from commonplace.evaluation.plots import evidence, gap, gather, principal_plane, recall_curves
 
@@ -65,9 +65,9 @@ def test_a_single_item_is_drawn(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn_is_refused(
     run: Run, kb: cp.Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(QuestionError, match="format is 'gif'"):
+    with pytest.raises(QueryError, match="format is 'gif'"):
         plot(run, tmp_path, format="gif")  # type: ignore[arg-type]
-    with pytest.raises(QuestionError, match="sample is 0"):
+    with pytest.raises(QueryError, match="sample is 0"):
         plot(run, tmp_path, sample=0)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(CommonplaceError, match="the extra eval"):
@@ -78,7 +78,7 @@ def test_a_foreign_model_a_lost_picture_and_a_bad_folder_are_refused(
     run: Run, kb: cp.Collection, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib", reason=EXTRA)
-    with pytest.raises(QuestionError, match="the run was made with the model"):
+    with pytest.raises(QueryError, match="the run was made with the model"):
         plot(replace(run, model={**run.model, "fingerprint": "0"}), tmp_path, collection=kb)
     lost = replace(run, results=(replace(run.results[3], image=str(tmp_path / "gone.png")),))
     with pytest.raises(ReadError, match=r"gone\.png is gone"):
@@ -100,15 +100,19 @@ def test_curves_end_at_the_measured_recall(run: Run) -> None:
 
 
 def test_evidence_is_what_the_ledger_counts(run: Run) -> None:
-    arms = evidence(run)
+    channels = evidence(run)
     sure = {"lexical", "text->text", "text->image", "image->image"}
-    assert sure <= set(arms) <= sure | {"image->text"}  # whether a text is among a picture's three is up to the model
-    lines = [line for one in run.results for hit in one.hits for line in hit.arms if line.weight > 0 and line.rank > 0]
-    assert sum(map(len, arms.values())) == len(lines)
-    assert all(np.isfinite(value) for rows in arms.values() for _, value, _ in rows)
+    assert (
+        sure <= set(channels) <= sure | {"image->text"}
+    )  # whether a text is among a picture's three is up to the model
+    lines = [
+        line for one in run.results for hit in one.hits for line in hit.breakdown if line.weight > 0 and line.rank > 0
+    ]
+    assert sum(map(len, channels.values())) == len(lines)
+    assert all(np.isfinite(value) for rows in channels.values() for _, value, _ in rows)
     own = max((hit for one in run.results if one.id == "box" for hit in one.hits), key=lambda hit: hit.grade)
-    (line,) = (line for line in own.arms if line.arm == "image->image")
-    assert (line.score, line.contribution / line.weight, True) in arms["image->image"]
+    (line,) = (line for line in own.channels if line.channel == "image->image")
+    assert (line.score, line.contribution / line.weight, True) in channels["image->image"]
     assert line.contribution > 0  # log-odds: for
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import commonplace as cp
-from commonplace.errors import CommonplaceError, QuestionError, ReadError
-from commonplace.evaluation import LabelledQuestion, Run, compare, evaluate, load_questions
+from commonplace.errors import CommonplaceError, QueryError, ReadError
+from commonplace.evaluation import LabelledQuery, Run, compare, evaluate, load_queries
 
 from .conftest import QUESTIONS
 
@@ -31,8 +31,8 @@ def test_every_question_is_asked_as_search_would(run: Run, kb: cp.Collection, fo
     for one, question in zip(run.results, QUESTIONS, strict=True):
         image = folder / question["image"] if "image" in question else None
         hits = kb.search(question.get("text"), image=image, k=3, ranking=cp.Ranking(collapse=False))
-        assert [(hit.id, hit.score, hit.arms) for hit in one.hits] == [
-            (hit.item.id, hit.score, hit.arms) for hit in hits
+        assert [(hit.id, hit.score, hit.breakdown) for hit in one.hits] == [
+            (hit.item.id, hit.score, hit.breakdown) for hit in hits
         ]
         assert [hit.modality for hit in one.hits] == [hit.item.modality for hit in hits]
         assert all(hit.grade == one.relevant.get(hit.id, 0) for hit in one.hits)
@@ -91,7 +91,7 @@ def test_a_run_is_the_same_after_saving_and_says_what_it_was(run: Run, kb: cp.Co
     assert [one.name for one in tmp_path.iterdir()] == ["run.json"]
     values = json.loads(path.read_text(encoding="utf-8"))
     assert values["model"]["fingerprint"] == kb.space.fingerprint
-    assert values["collection"]["documents"] == {"ok": 5} and values["ranking"]["method"] == "evidence"
+    assert values["collection"]["documents"] == {"ok": 5} and values["ranking"]["method"] == "calibrated"
     assert values["summary"]["all"]["recall@1"] == run.summary()["all"]["recall@1"].dict()
 
 
@@ -123,12 +123,12 @@ def test_a_damaged_part_of_a_run_is_refused(run: Run, tmp_path: Path) -> None:
 
 def test_what_cannot_be_asked_is_refused(kb: cp.Collection, write: Write, folder: Path) -> None:
     path = write(*QUESTIONS)
-    with pytest.raises(QuestionError, match="k is 0"):
+    with pytest.raises(QueryError, match="k is 0"):
         evaluate(kb, path, k=0)
-    with pytest.raises(QuestionError, match="no questions"):
+    with pytest.raises(QueryError, match="no questions"):
         evaluate(kb, [])
-    one = LabelledQuestion("a", {"weather.txt": 1}, "snow", folder=folder)
-    with pytest.raises(QuestionError, match="1 of the questions"):
+    one = LabelledQuery("a", {"weather.txt": 1}, "snow", folder=folder)
+    with pytest.raises(QueryError, match="1 of the questions"):
         evaluate(kb, [one, one])
     with pytest.raises(ReadError, match=r"line 1: .*weather\.txt"):  # no picture at all
         evaluate(kb, write({"image": "weather.txt", "relevant": {"weather.txt": 1}}), progress=False)
@@ -140,14 +140,14 @@ def test_questions_that_are_in_the_collection_themselves_are_refused(tmp_path: P
     (tmp_path / "a.txt").write_text("A lighthouse keeper.", encoding="utf-8")
     with cp.open(tmp_path / "kb") as kb:
         kb.add(tmp_path, workers=1, progress=False)
-        with pytest.raises(QuestionError, match="is itself in the collection"):
+        with pytest.raises(QueryError, match="is itself in the collection"):
             evaluate(kb, path, progress=False)
         kb.remove(path)
         assert evaluate(kb, path, progress=False).values("recall@1") == [1.0]
 
 
 def test_a_question_that_finds_nothing_scores_nothing(kb: cp.Collection, folder: Path) -> None:
-    one = LabelledQuestion("a", {"weather.txt": 1}, "zyxwv", folder=folder)
+    one = LabelledQuery("a", {"weather.txt": 1}, "zyxwv", folder=folder)
     run = evaluate(kb, [one], ranking=WORDS, progress=False)
     assert run.results[0].hits == ()
     measures = run.results[0].measures
@@ -160,7 +160,7 @@ def test_a_collection_of_one_picture(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "green").save(tmp_path / "green.png")
     with cp.open(tmp_path / "kb") as kb:
         kb.add(tmp_path / "green.png", workers=1, progress=False)
-        run = evaluate(kb, [LabelledQuestion("a", {"green.png": 1}, "green", folder=tmp_path)], progress=False)
+        run = evaluate(kb, [LabelledQuery("a", {"green.png": 1}, "green", folder=tmp_path)], progress=False)
     assert run.results[0].measures == {
         "recall@1": 1, "recall@5": 1, "recall@10": 1, "nDCG@10": 1, "MRR@10": 1, "right modality": 1,
         "share of text@10": 0, "share of image@10": 1,
@@ -184,7 +184,7 @@ def test_a_run_compared_with_itself_has_not_changed(run: Run) -> None:
 
 
 def test_a_worse_ranking_shows_as_a_loss(run: Run, kb: cp.Collection, write: Write, folder: Path) -> None:
-    worse = evaluate(kb, load_questions(write(*QUESTIONS)), k=3, ranking=WORDS, progress=False)
+    worse = evaluate(kb, load_queries(write(*QUESTIONS)), k=3, ranking=WORDS, progress=False)
     one = compare(run, worse).rows["all", "nDCG@3"]
     differences = np.subtract(worse.values("nDCG@3"), run.values("nDCG@3"))
     assert one.change.mean == pytest.approx(differences.mean()) and one.change.mean < 0
@@ -215,8 +215,8 @@ def test_only_shared_questions_are_compared_and_the_rest_is_noted(run: Run) -> N
 
 def test_runs_over_other_questions_are_not_compared(run: Run) -> None:
     other = replace(run, results=tuple(replace(one, id=f"other {one.id}") for one in run.results))
-    with pytest.raises(QuestionError, match="share no question"):
+    with pytest.raises(QueryError, match="share no question"):
         compare(run, other)
     swapped = replace(run, results=(replace(run.results[0], text="something else"),))
-    with pytest.raises(QuestionError, match="'seal' is another question"):
+    with pytest.raises(QueryError, match="'seal' is another question"):
         compare(run, swapped)

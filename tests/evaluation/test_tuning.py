@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import commonplace as cp
-from commonplace.errors import QuestionError
-from commonplace.evaluation import LabelledQuestion, evaluate, thumbs, tune
-from commonplace.store.snapshot import sums
+from commonplace.errors import QueryError
+from commonplace.evaluation import LabelledQuery, evaluate, thumbs, tune
+from commonplace.store.index_file import sums
 
 WORDS = ("brass", "pump", "winter", "valve", "harbour", "copper", "lamp", "garden", "engine", "paper")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Collection, list[LabelledQuestion]]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Collection, list[LabelledQuery]]]:
     """Forty notes of three words each among ten, so that words alone find them; their vectors are noise."""
     root = tmp_path_factory.mktemp("tuning")
     (root / "notes").mkdir()
@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Collecti
         database.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'")
     database.close()
     questions = [
-        LabelledQuestion(f"q{i}", {str(root / "notes" / f"{i:02d}.txt"): 1.0}, " ".join(words))
+        LabelledQuery(f"q{i}", {str(root / "notes" / f"{i:02d}.txt"): 1.0}, " ".join(words))
         for i, words in enumerate(triples)
     ]
     with cp.open(root / "kb") as kb:
@@ -54,7 +54,7 @@ def noisy(kb: cp.Collection) -> cp.Ranking:
 
 
 def test_a_broken_arm_is_found_out_from_twenty_labels(
-    made: tuple[cp.Collection, list[LabelledQuestion]], monkeypatch: pytest.MonkeyPatch
+    made: tuple[cp.Collection, list[LabelledQuery]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from commonplace.evaluation import tuning
 
@@ -63,7 +63,7 @@ def test_a_broken_arm_is_found_out_from_twenty_labels(
     monkeypatch.setattr(tuning, "Ranking", lambda: noisy(kb))
     found = tune(kb, questions[:20], progress=False)
     assert found.kept and found.after > found.before and found.p < 0.05
-    assert found.broken == ("text->text",) and "agrees with no other arm" in str(found)
+    assert found.broken == ("text->text",) and "agrees with no other channel" in str(found)
     assert kb.ranking == found.ranking != cp.Ranking()
     held_out = questions[20:]
     words = cp.Ranking(weights={"text->text": 0.0, "text->image": 0.0})
@@ -74,31 +74,31 @@ def test_a_broken_arm_is_found_out_from_twenty_labels(
     assert kb.ranking == cp.Ranking()
 
 
-def test_what_is_not_surely_better_is_not_kept(made: tuple[cp.Collection, list[LabelledQuestion]]) -> None:
+def test_what_is_not_surely_better_is_not_kept(made: tuple[cp.Collection, list[LabelledQuery]]) -> None:
     kb, questions = made
     random = np.random.default_rng(1)
     documents = [one.path for one in kb.documents()]
     wrong = [
-        LabelledQuestion(one.id, {documents[random.integers(len(documents))]: 1.0}, one.text) for one in questions[:12]
+        LabelledQuery(one.id, {documents[random.integers(len(documents))]: 1.0}, one.text) for one in questions[:12]
     ]
     found = tune(kb, wrong, progress=False)
     assert not found.kept and "stays as it was" in str(found)
     assert kb.ranking == cp.Ranking()
 
 
-def test_labels_are_guarded(made: tuple[cp.Collection, list[LabelledQuestion]]) -> None:
+def test_labels_are_guarded(made: tuple[cp.Collection, list[LabelledQuery]]) -> None:
     kb, questions = made
-    with pytest.raises(QuestionError, match="9 labelled questions are too few"):
+    with pytest.raises(QueryError, match="9 labelled questions are too few"):
         tune(kb, questions[:9])
-    with pytest.raises(QuestionError, match="1 labelled question is too few"):
+    with pytest.raises(QueryError, match="1 labelled question is too few"):
         tune(kb, questions[:1])
-    with pytest.raises(QuestionError, match="names nothing"):
-        tune(kb, [*questions[:11], LabelledQuestion("x", {"nowhere.txt": 1.0}, "pump")], progress=False)
-    with pytest.raises(QuestionError, match="folds"):
+    with pytest.raises(QueryError, match="names nothing"):
+        tune(kb, [*questions[:11], LabelledQuery("x", {"nowhere.txt": 1.0}, "pump")], progress=False)
+    with pytest.raises(QueryError, match="folds"):
         tune(kb, questions, folds=1)
 
 
-def test_thumbs_are_kept_and_make_questions(made: tuple[cp.Collection, list[LabelledQuestion]], tmp_path: Path) -> None:
+def test_thumbs_are_kept_and_make_questions(made: tuple[cp.Collection, list[LabelledQuery]], tmp_path: Path) -> None:
     kb, _ = made
     first, second = kb.search("brass pump winter", k=2)
     kb.label("brass  pump winter", first.item.id, True)
@@ -107,7 +107,7 @@ def test_thumbs_are_kept_and_make_questions(made: tuple[cp.Collection, list[Labe
     assert kb.labels()[-1] == ("brass pump winter", None, second.item.id, False)
     (one,) = thumbs(kb)
     assert one.text == "brass pump winter" and set(one.relevant) == {first.item.id}
-    with pytest.raises(QuestionError, match="no item"):
+    with pytest.raises(QueryError, match="no item"):
         kb.label("pump", "nonsense", True)
-    with pytest.raises(QuestionError, match="empty"):
+    with pytest.raises(QueryError, match="empty"):
         kb.label(" ", first.item.id, True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from commonplace.generation import ChatGenerator, Judge, Request, cite, fitting, generated
+from commonplace.generation import ChatGenerator, GroundingChecker, Request, cite, generated, relevant_images
 from commonplace.generation.extractive import ExtractiveGenerator
-from commonplace.retrieval import Evidence
+from commonplace.retrieval import Calibration
 from commonplace.space import Space
-from commonplace.types import Answer, ArmScore, Document, Hit, Item, Question, Span
+from commonplace.types import Answer, Document, Hit, Item, Query, ScoreComponent, Span
 
 PASSAGES = (
     "The north pump needs the blue seal and runs at 9 bar. The south pump runs at 6 bar. It must not run dry.",
@@ -33,20 +33,24 @@ def hit(
     document = Document(f"d{number}", f"file:///{number}", path, "image/png" if picture else "text/plain")
     span = Span() if picture else Span(start=0, end=len(text or ""))
     item = Item(f"i{number}", document, "image" if picture else "text", span, text, title, picture)
-    arms = (ArmScore("text->image", near, 1, 1.0, 0.5),) if picture else (ArmScore("lexical", 1.0, 1, 1.0, 0.5),)
-    return Hit(item, 0.9, arms, path if picture else None, confidence=0.9)
+    channels = (
+        (ScoreComponent("text->image", near, 1, 1.0, 0.5),)
+        if picture
+        else (ScoreComponent("lexical", 1.0, 1, 1.0, 0.5),)
+    )
+    return Hit(item, 0.9, channels, path if picture else None, confidence=0.9)
 
 
 Ask = Callable[..., Answer]
 
 
 @pytest.fixture(scope="session")
-def evidence(space: Space) -> Evidence:
-    return Evidence.from_bundle(space.bundle.spec)
+def evidence(space: Space) -> Calibration:
+    return Calibration.from_bundle(space.bundle.spec)
 
 
 @pytest.fixture
-def ask(space: Space, evidence: Evidence, liar: str) -> Ask:
+def ask(space: Space, evidence: Calibration, liar: str) -> Ask:
     """Ask a model of the lying server about passages, through the whole road from generator to answer."""
 
     def one(
@@ -58,10 +62,10 @@ def ask(space: Space, evidence: Evidence, liar: str) -> Ask:
     ) -> Answer:
         hits = [hit(n, text) for n, text in enumerate(PASSAGES)] if hits is None else hits
         generator = ChatGenerator(model, **{"base_url": liar, "timeout": 5.0, "fallback": False, **settings})
-        vectors = space.ask(Question(question))
-        request = Request(question, vectors, hits, fitting(evidence, question, hits), crop=crop)
+        vectors = space.ask(Query(question))
+        request = Request(question, vectors, hits, relevant_images(evidence, question, hits), crop=crop)
         parts = generated(generator, ExtractiveGenerator(space, evidence), request)
-        *_, answer = cite(parts, request, Judge(space, evidence, hits), by=generator.name)
+        *_, answer = cite(parts, request, GroundingChecker(space, evidence, hits), by=generator.name)
         assert isinstance(answer, Answer)
         return answer
 

@@ -43,7 +43,7 @@ def test_a_liar_is_caught(ask: Ask, model: str) -> None:
         if block.support == "supported":
             assert block.text in true and block.citations, block
         else:
-            assert block.reason and block.doubt in answer.markdown().replace("\\", "")
+            assert block.reason and block.support_note in answer.markdown().replace("\\", "")
     lies = [block for block in answer.blocks if block.support != "supported"]
     assert lies
     assert answer.confidence < 0.9
@@ -51,7 +51,7 @@ def test_a_liar_is_caught(ask: Ask, model: str) -> None:
 
 def test_invented_markers_are_removed_and_counted(ask: Ask) -> None:
     answer = ask("invents")
-    assert answer.invented == 2
+    assert answer.invalid_citations == 2
     assert {n for block in answer.blocks for n in block.citations} == {one.number for one in answer.citations}
     assert "42" not in answer.markdown() and "17" not in answer.markdown()
 
@@ -64,7 +64,7 @@ def test_a_sentence_without_a_marker_is_traced_or_unsupported(ask: Ask) -> None:
 
 def test_markers_are_read_in_every_form(ask: Ask) -> None:
     answer = ask("markers")
-    assert answer.invented == 1
+    assert answer.invalid_citations == 1
     assert all("[" not in block.text and "*" not in block.text for block in answer.blocks)
     assert answer.blocks[0].citations == (1,)
 
@@ -179,9 +179,9 @@ def test_a_model_that_takes_no_pictures_gets_their_captions(ask: Ask, liar: str)
     hits = [hit(0, PASSAGES[0]), hit(1, "A red ball", picture="p1", name="/docs/ball.png")]
     answer = ask("no-vision", hits, crop=lambda _: JPEG)
     assert supported(answer) and any("takes no pictures" in note for note in answer.notes)
-    with_pictures, without = asked(liar)[-2:]
+    with_pictures, negative = asked(liar)[-2:]
     assert isinstance(with_pictures["messages"][1]["content"], list)
-    assert "Caption: A red ball" in without["messages"][1]["content"]
+    assert "Caption: A red ball" in negative["messages"][1]["content"]
 
 
 def test_a_context_that_is_too_small_gets_less_evidence(ask: Ask, liar: str) -> None:

@@ -14,13 +14,13 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.cli.answers import render
-from commonplace.generation import Judge, Nothing, Part, Request, Shown, Statement, cite
+from commonplace.generation import GroundingChecker, Nothing, Part, Request, Shown, Statement, cite
+from commonplace.generation.intent import subject, wants_pictures
 from commonplace.generation.prompt import evidence as evidence_for_a_model
-from commonplace.generation.questions import subject, wants_pictures
 from commonplace.generation.sentences import split
-from commonplace.retrieval import Evidence
-from commonplace.space import QuestionVectors, Space
-from commonplace.types import Answer, ArmScore, Document, Hit, Item, Note, Span, escape_markdown
+from commonplace.retrieval import Calibration
+from commonplace.space import QueryVectors, Space
+from commonplace.types import Answer, Document, Hit, Item, Note, ScoreComponent, Span, escape_markdown
 
 
 def hit(number: int, text: str | None, *, media_type: str = "text/plain", image: str | None = None) -> Hit:
@@ -28,16 +28,16 @@ def hit(number: int, text: str | None, *, media_type: str = "text/plain", image:
     span = Span(start=100 * number, end=100 * number + len(text or ""))
     picture = f"p{number}" if image else None
     item = Item(f"i{number}", document, "image" if image else "text", span, text, picture=picture)
-    return Hit(item, 0.5, (ArmScore("lexical", 1.0, 1, 1.0, 0.5),), image, confidence=0.5)
+    return Hit(item, 0.5, (ScoreComponent("lexical", 1.0, 1, 1.0, 0.5),), image, confidence=0.5)
 
 
 @pytest.fixture
-def made(space: Space, evidence: Evidence) -> Any:
+def made(space: Space, evidence: Calibration) -> Any:
     """Make an answer of parts."""
 
     def one(parts: list[Part], hits: list[Hit]) -> tuple[list[Any], Answer]:
-        request = Request("q", QuestionVectors(), hits, crop=lambda name: name.encode())
-        *before, answer = cite(iter(parts), request, Judge(space, evidence, hits))
+        request = Request("q", QueryVectors(), hits, crop=lambda name: name.encode())
+        *before, answer = cite(iter(parts), request, GroundingChecker(space, evidence, hits))
         assert isinstance(answer, Answer)
         return before, answer
 
@@ -89,10 +89,10 @@ def test_nothing_is_an_abstention(made: Any) -> None:
 
 def test_a_restart_takes_back_what_was_said(made: Any) -> None:
     hits = [hit(0, "First things are first."), hit(1, "Second things are second.")]
-    parts = [Statement("Second", (1,), invented=2), Note("broke off", restart=True), Statement("First", (0,))]
+    parts = [Statement("Second", (1,), invalid_citations=2), Note("broke off", restart=True), Statement("First", (0,))]
     seen, answer = made(parts, hits)
     assert len(seen) == 3 and [block.text for block in answer.blocks] == ["First"]
-    assert len(answer.citations) == 1 and answer.invented == 0 and answer.notes == ("broke off",)
+    assert len(answer.citations) == 1 and answer.invalid_citations == 0 and answer.notes == ("broke off",)
 
 
 def test_a_picture_is_described_by_caption_machine_or_name(made: Any) -> None:
@@ -109,8 +109,8 @@ def test_a_picture_is_described_by_caption_machine_or_name(made: Any) -> None:
 
 def test_words_read_in_a_picture_describe_it_and_are_marked(made: Any) -> None:
     both, alone = hit(0, "A sign. WAY OUT", image="/0.png"), hit(1, "WAY OUT", image="/1.png")
-    both = replace(both, item=replace(both.item, span=Span(recognised=8)))
-    alone = replace(alone, item=replace(alone.item, span=Span(recognised=0)))
+    both = replace(both, item=replace(both.item, span=Span(ocr_start=8)))
+    alone = replace(alone, item=replace(alone.item, span=Span(ocr_start=0)))
     _, answer = made([Shown(0, "by a machine"), Shown(1, "by a machine")], [both, alone])
     assert [(one.text, one.origin) for one in answer.blocks] == [("A sign", "caption"), ("WAY OUT", "words")]
     assert "WAY OUT (words read in the picture)" in answer.html() and "read in the picture" in answer.markdown()

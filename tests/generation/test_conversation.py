@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import commonplace as cp
-from commonplace.generation.conversation import carried_over, depends
+from commonplace.generation.conversation import depends, rewrite_by_rule
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ from commonplace.generation.conversation import carried_over, depends
     ],
 )
 def test_a_follow_up_takes_over_what_it_lacks(question: str, before: str, searched: str) -> None:
-    assert depends(question) and carried_over(question, before) == searched
+    assert depends(question) and rewrite_by_rule(question, before) == searched
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_a_picture_stays_in_the_conversation(tmp_path: Path, docs: Path) -> None
         talk = kb.chat()
         talk.ask("Which picture shows this?", image=docs / "red.png")
         followed = talk.ask("and the same in blue?")
-        assert any(arm.arm.startswith("image->") for hit in followed.hits for arm in hit.arms)
+        assert any(channel.channel.startswith("image->") for hit in followed.hits for channel in hit.breakdown)
         alone = talk.ask("Who built the mill in 1893?")
-        assert not any(arm.arm.startswith("image->") for hit in alone.hits for arm in hit.arms)
+        assert not any(channel.channel.startswith("image->") for hit in alone.hits for channel in hit.breakdown)
 
 
 def test_a_question_with_a_picture_of_its_own_asks_of_that(tmp_path: Path, docs: Path) -> None:

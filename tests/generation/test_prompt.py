@@ -21,7 +21,7 @@ from commonplace.encoders import Bundle
 from commonplace.errors import GeneratorError
 from commonplace.generation import Request
 from commonplace.generation.prompt import RULES, plain, prompt, rewriting, tokens
-from commonplace.space import QuestionVectors
+from commonplace.space import QueryVectors
 from tests.conftest import data
 from tests.generation.conftest import hit
 
@@ -43,7 +43,7 @@ INJECTIONS = [
 
 
 def request(hits: list[cp.Hit], question: str = "What is it?", **more: Any) -> Request:
-    return Request(question, QuestionVectors(), hits, **more)
+    return Request(question, QueryVectors(), hits, **more)
 
 
 def words(made: Any) -> str:

@@ -19,7 +19,7 @@ from commonplace.errors import ReadError
 from commonplace.ingest.walk import Source, walk
 from commonplace.ingest.workers import Pool
 from commonplace.readers import ReadOptions, formats, read
-from commonplace.types import Reading
+from commonplace.types import ParsedDocument
 from tests.conftest import data
 
 PACKAGE = Path(commonplace.__file__).parent
@@ -103,7 +103,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def said(outcome: Reading | ReadError) -> str:
+def said(outcome: ParsedDocument | ReadError) -> str:
     return str(outcome) if isinstance(outcome, ReadError) else " ".join(item.text or "" for item in outcome.items)
 
 
@@ -116,7 +116,7 @@ def test_results_come_in_order_and_equal_reading_here(tmp_path: Path, workers: i
         results = list(pool.read(given))
         assert [source for source, _ in results] == given
         for source, found in results:
-            assert isinstance(found, Reading)
+            assert isinstance(found, ParsedDocument)
             assert found.document == read(source.path, OPTIONS, source.root).document
             assert found.items == read(source.path, OPTIONS, source.root).items
         assert [said(found) for _, found in pool.read(given[:3])]  # and it can be used again
@@ -153,7 +153,7 @@ def test_a_bad_file_costs_only_itself(evil: Path) -> None:
     }
     for order, found in zip(orders, results, strict=True):
         if order == "ok":
-            assert isinstance(found, Reading)
+            assert isinstance(found, ParsedDocument)
         else:
             assert isinstance(found, ReadError) and str(found).startswith(expected[order]), (order, found)
             assert "\n" not in str(found)
@@ -166,7 +166,7 @@ def test_memory_is_limited_for_real_bytes(tmp_path: Path) -> None:
     given, *_ = walk([tmp_path])
     with Pool(OPTIONS, 1, memory=300 * 2**20) as pool:
         long, short = (found for _, found in pool.read(given))
-    assert isinstance(short, Reading)
+    assert isinstance(short, ParsedDocument)
     assert isinstance(long, ReadError) and str(long).startswith("needed more than 0.293 GB of memory")
 
 
@@ -176,14 +176,14 @@ def test_an_innocent_file_is_tried_again(evil: Path) -> None:
         (_, first), *_ = list(pool.read(sources(evil, "ok")))
         os.kill(int(said(first)), signal.SIGKILL)
         (_, second), *_ = list(pool.read(sources(evil, "ok")))
-    assert isinstance(second, Reading) and said(second) != said(first)
+    assert isinstance(second, ParsedDocument) and said(second) != said(first)
 
 
 def test_what_another_file_left_in_a_worker_does_not_count(evil: Path) -> None:
     """Where an earlier file has used up the memory, a library says whatever it likes."""
     with Pool(OPTIONS, 1, ahead=1) as pool:
         (_, first), (_, second) = list(pool.read(sources(evil, "leave 10", "needs")))
-    assert isinstance(second, Reading) and said(second) != said(first)
+    assert isinstance(second, ParsedDocument) and said(second) != said(first)
 
 
 def test_a_worker_that_has_filled_up_is_replaced(evil: Path) -> None:
@@ -228,7 +228,7 @@ def test_closing_early_ends_what_runs(evil: Path) -> None:
         time.sleep(0.2)
         results.close()  # type: ignore[attr-defined]
         ((_, found),) = pool.read(sources(evil, "ok"))
-        assert isinstance(found, Reading)
+        assert isinstance(found, ParsedDocument)
     assert all(gone(pid) for pid in set(children(os.getpid())) - before)
 
 

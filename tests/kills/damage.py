@@ -43,10 +43,10 @@ class Damage:
                 image=base / "files" / "ball.png", k=9, modality="image", ranking=cp.Ranking(collapse=False)
             )
             kb.ranking = cp.Ranking(depth=90)
-            put, settle = workload.put, kb.store.checkpoint
+            put, flush = workload.put, kb.store.checkpoint
             kb.store.checkpoint = lambda: None  # type: ignore[method-assign]
             put(kb, "b", 60)
-            kb.store.checkpoint = settle  # type: ignore[method-assign]
+            kb.store.checkpoint = flush  # type: ignore[method-assign]
             shutil.copytree(base / "kb", self.whole / "kb")  # the log is not empty
             self.truth = self._truth(kb)
         (self.whole / "kb" / "collection.db-shm").unlink(missing_ok=True)
@@ -114,7 +114,7 @@ class Damage:
     @staticmethod
     def _doctor(kb: cp.Collection) -> list[str]:
         try:
-            return [fault.what for fault in kb.doctor()]
+            return [finding.what for finding in kb.doctor()]
         except CommonplaceError as problem:
             return [str(problem)]
 

@@ -167,8 +167,8 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
     with cp.open(folder / "kb", model=None if begun else folder / "one") as kb:
         found = workload.holds(kb)
         assert found in allowed, f"holds {found}, not {allowed}"
-        faults = kb.doctor()
-        assert faults == [], faults
+        findings = kb.doctor()
+        assert findings == [], findings
         exact(kb)
         for hit in kb.search("red ball", k=9):
             assert hit.image is None or Image.open(hit.image).size

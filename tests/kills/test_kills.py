@@ -15,10 +15,10 @@ from tests.kills.harness import Kills, choose
 def _many_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo afterwards what makes a few rows many."""
     from commonplace import migrate
-    from commonplace.store import migration, partition
+    from commonplace.store import migration, vector_index
 
     for module, name in (
-        *((partition, "LEAST_WORTH"), (partition, "MOST_IN_MEMORY")),
+        *((vector_index, "LEAST_WORTH"), (vector_index, "MOST_IN_MEMORY")),
         *((migrate, "PAGE"), (migration, "FEW")),
     ):
         monkeypatch.setattr(module, name, getattr(module, name))

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import commonplace as cp
 from commonplace import migrate as migrate_module
-from commonplace.store import migration, partition, vectors
-from commonplace.types import Document, Item, Reading, Span, stable_id
+from commonplace.store import migration, vector_index, vectors
+from commonplace.types import Document, Item, ParsedDocument, Span, stable_id
 
 
 def small() -> None:
     """Let a few rows be many, so that snapshots are written and a migration takes several transactions."""
-    partition.LEAST_WORTH = 20
-    partition.MOST_IN_MEMORY = 200
+    vector_index.LEAST_WORTH = 20
+    vector_index.MOST_IN_MEMORY = 200
     migrate_module.PAGE = 60
     migration.FEW = 20
     vectors.BATCH = 50
@@ -40,20 +40,20 @@ def holds(kb: cp.Collection) -> str:
 
 def put(kb: cp.Collection, name: str, count: int) -> None:
     """Add ``count`` items, ten a document, in one transaction, and settle the snapshots."""
-    readings = []
+    parsed = []
     for start in range(0, count, 10):
         path = f"/{name}/{start}.txt"
         document = Document(stable_id(path), f"file://{path}", path, "text/plain", stable_id("of", path), items=10)
         texts = [f"{name} has the pump number {start + n} with seal {(start + n) * 7}" for n in range(10)]
         items = [Item(stable_id(path, n), document, "text", Span(n, n + 1), text) for n, text in enumerate(texts)]
-        readings.append(Reading(document, tuple(items)))
-    kb.store.add(readings, kb.space.encode(readings, kb.store.known))
+        parsed.append(ParsedDocument(document, tuple(items)))
+    kb.store.add(parsed, kb.space.encode(parsed, kb.store.known))
     kb.store.checkpoint()
 
 
 def remove(kb: cp.Collection, *paths: str) -> None:
     kb.store.remove([stable_id(path) for path in paths])
-    kb._crops.tidy()
+    kb._crops.prune()
 
 
 def change(kb: cp.Collection, files: Path) -> None:
@@ -79,7 +79,7 @@ def steps(folder: Path) -> list[tuple[str, Callable[[cp.Collection], object]]]:
         ("undo", lambda kb: kb.migrate(undo=True, workers=1, progress=False)),
         ("drop", lambda kb: kb.compress(0.9, drop_raw=True)),
         ("put", lambda kb: put(kb, "e", 30)),
-        ("compact", lambda kb: kb.compact()),
+        ("compact", lambda kb: kb.vacuum()),
         ("doctor", lambda kb: kb.doctor(repair=True)),
         ("restore", lambda kb: kb.restore(backup, replace=True)),
         ("put", lambda kb: put(kb, "d", 60)),

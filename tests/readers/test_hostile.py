@@ -16,16 +16,16 @@ from commonplace.ingest import Pool
 from commonplace.ingest.walk import Source
 from commonplace.readers import ReadOptions, read
 from commonplace.readers.pdf import _outline
-from commonplace.types import Reading
+from commonplace.types import ParsedDocument
 from tests.readers.make_office import docx, packed, paragraph, xlsx
 
-Read = Callable[[str, str | bytes], Reading | ReadError]
+Read = Callable[[str, str | bytes], ParsedDocument | ReadError]
 SECONDS = 30.0  # a worker's limit here; each of these took a minute and more, or all memory
 
 
 @pytest.fixture
 def outcome(tmp_path: Path, options: ReadOptions) -> Read:
-    def made(name: str, content: str | bytes) -> Reading | ReadError:
+    def made(name: str, content: str | bytes) -> ParsedDocument | ReadError:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         with Pool(options, 1, timeout=SECONDS) as pool:
@@ -41,14 +41,14 @@ def test_elements_inside_of_elements_are_refused(outcome: Read) -> None:
         assert isinstance(found, ReadError) and "past all sense; save it anew" in str(found)
     honest = "<br><p>A line.<li><b>Another.</b>" * 3_000  # most of it without an end, as in pages of old
     found = outcome("b.html", f"<body>{honest}{'<div>' * 400}The seal is blue.")
-    assert isinstance(found, Reading) and any("seal is blue" in (item.text or "") for item in found.items)
+    assert isinstance(found, ParsedDocument) and any("seal is blue" in (item.text or "") for item in found.items)
 
 
 def test_tables_inside_of_tables_are_read_once(outcome: Read) -> None:
     deep = "<w:tbl><w:tr><w:tc>" * 11 + paragraph("The seal is blue.") + "</w:tc></w:tr></w:tbl>" * 11
     pile = "<w:tbl><w:tr><w:tc>" * 20_000 + "</w:tc></w:tr></w:tbl>" * 20_000
     found = outcome("a.docx", docx(deep * 60 + pile))
-    assert isinstance(found, Reading)
+    assert isinstance(found, ParsedDocument)
     assert sum((item.text or "").count("The seal is blue.") for item in found.items) == 60
 
 
@@ -57,7 +57,7 @@ def test_a_header_without_end_is_cut(outcome: Read) -> None:
     found = outcome(
         "a.eml", f"From: ann@x.org\r\nTo: {to}\r\nSubject: {'=?utf-8?q?a?= ' * 200_000}\r\n\r\nThe seal is blue."
     )
-    assert isinstance(found, Reading) and any("seal is blue" in (item.text or "") for item in found.items)
+    assert isinstance(found, ParsedDocument) and any("seal is blue" in (item.text or "") for item in found.items)
     assert found.document.stated()["from"] == ["ann@x.org"] and len(found.document.stated()["to"]) == 20
 
 
@@ -68,15 +68,15 @@ def test_a_sheet_with_a_cell_far_out_costs_only_itself(outcome: Read) -> None:
         parts = {name: book.read(name) for name in book.namelist()}
     far = next(name for name, body in parts.items() if b">a<" in body)
 
-    def with_row(row: bytes) -> Reading | ReadError:
+    def with_row(row: bytes) -> ParsedDocument | ReadError:
         return outcome("a.xlsx", packed({**parts, far: parts[far].replace(b"</sheetData>", row + b"</sheetData>")}))
 
     found = with_row(b'<row r="1048576"><c r="XFD1048576"><v>7</v></c></row>')
-    assert isinstance(found, Reading) and found.document.status == "partial"
+    assert isinstance(found, ParsedDocument) and found.document.status == "partial"
     assert "sheet Far has cells too far from its table; delete these" in (found.document.error or "")
     assert any("blue" in (item.text or "") for item in found.items)
     found = with_row(b'<row r="1048576"><c r="XFD1048576" s="1"/></row>')  # only its look: nothing is in it
-    assert isinstance(found, Reading) and found.document.status == "ok"
+    assert isinstance(found, ParsedDocument) and found.document.status == "ok"
 
 
 def test_rows_that_are_left_out_are_not_kept_silent(
@@ -95,7 +95,7 @@ def test_what_a_cell_of_a_notebook_prints_is_bounded_in_all(outcome: Read) -> No
         {"cell_type": "markdown", "source": "# End"},
     ]
     found = outcome("a.ipynb", json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
-    assert isinstance(found, Reading) and sum(len(item.text or "") for item in found.items) < 15_000
+    assert isinstance(found, ParsedDocument) and sum(len(item.text or "") for item in found.items) < 15_000
 
 
 def test_an_outline_without_end_is_cut() -> None:

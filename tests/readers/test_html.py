@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from commonplace.readers import ReadOptions, read
-from commonplace.types import Reading
+from commonplace.types import ParsedDocument
 from tests.readers.make import encoded, photo
 
 
-def page(folder: Path, options: ReadOptions, html: str | bytes, root: Path | None = None) -> Reading:
+def page(folder: Path, options: ReadOptions, html: str | bytes, root: Path | None = None) -> ParsedDocument:
     path = folder / "page.html"
     path.write_bytes(html if isinstance(html, bytes) else html.encode())
     return read(path, options, root)
 
 
-def texts(reading: Reading) -> list[tuple[str | None, str | None]]:
+def texts(reading: ParsedDocument) -> list[tuple[str | None, str | None]]:
     return [(item.title, item.text) for item in reading.items if item.modality == "text"]
 
 
-def captions(reading: Reading) -> list[str | None]:
+def captions(reading: ParsedDocument) -> list[str | None]:
     return [item.text for item in reading.items if item.modality == "image"]
 
 

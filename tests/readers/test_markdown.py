@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commonplace.readers import ReadOptions, read, stamp, stamp_paths
-from commonplace.types import Item, Reading
+from commonplace.types import Item, ParsedDocument
 from tests.readers.make import photo
 
 
@@ -19,7 +19,7 @@ def write(folder: Path, text: str, name: str = "page.md") -> Path:
     return path
 
 
-def figures(reading: Reading) -> list[Item]:
+def figures(reading: ParsedDocument) -> list[Item]:
     return [item for item in reading.items if item.modality == "image"]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from commonplace.errors import ReadError
 from commonplace.readers import ReadOptions, media_type, read
-from commonplace.types import Item, Reading
+from commonplace.types import Item, ParsedDocument
 from tests.conftest import data
 from tests.readers.make import Page, encoded, pdf, photo
 from tests.readers.make_office import (
@@ -33,8 +33,8 @@ from tests.readers.make_office import (
 
 
 @pytest.fixture
-def reading(tmp_path: Path, options: ReadOptions) -> Callable[[str, bytes], Reading]:
-    def made(name: str, content: bytes) -> Reading:
+def reading(tmp_path: Path, options: ReadOptions) -> Callable[[str, bytes], ParsedDocument]:
+    def made(name: str, content: bytes) -> ParsedDocument:
         path = tmp_path / name
         path.write_bytes(content)
         return read(path, options)
@@ -42,14 +42,14 @@ def reading(tmp_path: Path, options: ReadOptions) -> Callable[[str, bytes], Read
     return made
 
 
-Reader = Callable[[str, bytes], Reading]
+Reader = Callable[[str, bytes], ParsedDocument]
 
 
-def texts(reading: Reading) -> list[tuple[str | None, str | None]]:
+def texts(reading: ParsedDocument) -> list[tuple[str | None, str | None]]:
     return [(item.title, item.text) for item in reading.items if item.modality == "text"]
 
 
-def figures(reading: Reading) -> list[Item]:
+def figures(reading: ParsedDocument) -> list[Item]:
     return [item for item in reading.items if item.modality == "image"]
 
 

@@ -11,18 +11,18 @@ from PIL import Image
 
 from commonplace.errors import ReadError
 from commonplace.readers import ReadOptions, read
-from commonplace.types import Item, Reading
+from commonplace.types import Item, ParsedDocument
 from tests.conftest import data
 from tests.readers.make import Page, pdf, photo
 
 
-def reading_of(folder: Path, options: ReadOptions, *pages: Page, title: str | None = None) -> Reading:
+def reading_of(folder: Path, options: ReadOptions, *pages: Page, title: str | None = None) -> ParsedDocument:
     path = folder / "file.pdf"
     path.write_bytes(pdf(*pages, title=title))
     return read(path, options)
 
 
-def images(reading: Reading) -> list[Item]:
+def images(reading: ParsedDocument) -> list[Item]:
     return [item for item in reading.items if item.modality == "image"]
 
 
@@ -103,8 +103,8 @@ def test_a_scan_is_its_page_and_a_scan_with_text_is_its_text(tmp_path: Path, opt
     scan = photo(600, 800, 5)
     bare = Page(pictures=[(0, 0, 600, 800, scan)])
     stamped = Page([(10, 10, 8, "Received 3 May")], [(0, 0, 600, 800, photo(600, 800, 6))])
-    recognised = Page(lines(760, 40), [(0, 0, 600, 800, photo(600, 800, 7))])
-    reading = reading_of(tmp_path, options, bare, stamped, recognised)
+    ocr_start = Page(lines(760, 40), [(0, 0, 600, 800, photo(600, 800, 7))])
+    reading = reading_of(tmp_path, options, bare, stamped, ocr_start)
     assert [(item.span.page, item.span.box) for item in images(reading)] == [(1, (0, 0, 1, 1)), (2, (0, 0, 1, 1))]
     assert {item.span.page for item in reading.items if item.modality == "text"} == {2, 3}
 
@@ -287,7 +287,7 @@ def in_columns(*columns: list[str], left: tuple[float, ...] = (50, 310), down: f
     ]
 
 
-@pytest.mark.parametrize("across", [True, False])
+@pytest.mark.parametrize("text_crossmodal", [True, False])
 def test_columns_are_read_one_after_the_other_also_where_the_file_goes_across(
     tmp_path: Path, options: ReadOptions, across: bool
 ) -> None:

@@ -12,12 +12,12 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
-from commonplace.encoders.neutral import PAIRS, drawn, estimated, line, write
-from commonplace.retrieval import Evidence
+from commonplace.encoders.default_calibration import PAIRS, drawn, estimated, line, write
+from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import SETTING
 from tests.conftest import data
 
-LEARNED = ("means", "background", "bias", "evidence", "quality")
+LEARNED = ("means", "score_stats", "hubness", "calibration", "quality")
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,14 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_estimates_are_near_what_labels_say(bare: Path) -> None:
     bundle, measured = Bundle(bare), Bundle().spec
     bundle.verify()
-    found = bundle.spec["background"]["text->text"]
-    known = measured["background"]["text->text"]
+    found = bundle.spec["score_stats"]["text->text"]
+    known = measured["score_stats"]["text->text"]
     assert found["unrelated"]["mean"] == pytest.approx(known["unrelated"]["mean"], abs=0.05)
     assert found["unrelated"]["std"] == pytest.approx(known["unrelated"]["std"], abs=0.04)
     assert found["related"]["mean"] == pytest.approx(known["related"]["mean"], abs=0.15)
-    assert "estimated" not in found and bundle.spec["background"]["text->image"]["estimated"]
+    assert "estimated" not in found and bundle.spec["score_stats"]["text->image"]["estimated"]
     assert "not measured" in " ".join(bundle.spec["notes"])
-    curve, true = Evidence.from_bundle(bundle.spec).curves["text->text"], Evidence.from_bundle(measured)
+    curve, true = Calibration.from_bundle(bundle.spec).curves["text->text"], Calibration.from_bundle(measured)
     at = np.array([0.0, 2.0, 4.0])
     assert np.abs(curve(at) - true.curves["text->text"](at)).max() < 3
 
@@ -69,9 +69,9 @@ def test_drawn_pictures_are_pictures_and_always_the_same() -> None:
 def test_a_collections_pictures_take_the_place_of_drawn_ones(bare: Path, tmp_path: Path) -> None:
     photos = sorted((data("flickr8k") / "images").iterdir())[:24]
     with cp.open(tmp_path / "kb", model=bare) as kb:
-        before = kb.evidence.arms["text->image"]
+        before = kb.evidence.channels["text->image"]
         kb.add(*photos, progress=False)
-        after = kb.evidence.arms["text->image"]
+        after = kb.evidence.channels["text->image"]
         assert before != after and kb.store.setting(SETTING)
         _, rows = kb.store.vectors("image")
         with np.load(bare / "neutral.npz") as file:
@@ -81,7 +81,7 @@ def test_a_collections_pictures_take_the_place_of_drawn_ones(bare: Path, tmp_pat
         assert after.unrelated <= max(before.unrelated, float(own.mean())) + 1e-3
         assert abs(after.unrelated - own.mean()) < abs(before.unrelated - own.mean()) + 1e-3
     with cp.open(tmp_path / "kb", model=bare) as kb:  # and stay
-        assert kb.evidence.arms["text->image"] == after
+        assert kb.evidence.channels["text->image"] == after
 
 
 def test_words_and_pictures_compete_and_nothing_stays_nothing(bare: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Late fusion: the ledger accounts for the score, an absent arm costs nothing, formulas are what their papers say."""
+"""Late fusion: the score breakdown accounts for the score, an absent channel costs nothing, formulas are what their
+papers say."""
 
 from __future__ import annotations
 
@@ -11,37 +12,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonplace.errors import QuestionError
-from commonplace.retrieval import LEXICAL, SCENE, Cosines, Evidence, Fused, Ranking, Scored, compose, fuse
+from commonplace.errors import QueryError
+from commonplace.retrieval import (
+    LEXICAL,
+    SEMANTIC,
+    Calibration,
+    ChannelScores,
+    Fused,
+    Ranking,
+    ScoreStats,
+    compose,
+    fuse,
+)
 from commonplace.retrieval.fusion import METHODS
-from commonplace.store import Ranked
-from commonplace.types import ArmScore
+from commonplace.store import RankedList
+from commonplace.types import ScoreComponent
 
-ARMS = (LEXICAL, "text->text", "text->image")
-EVIDENCE = Evidence(
+CHANNELS = (LEXICAL, "text->text", "text->image")
+EVIDENCE = Calibration(
     {
-        "text->text": Cosines(0.4, 0.6, 0.15, 0.03, 0.09),
-        "text->image": Cosines(0.15, 0.25, 0.06, -0.15, 0.1),
-        "image->text": Cosines(0.05, 0.1, 0.06, -0.2, 0.1),
-        "image->image": Cosines(0.5, 0.8, 0.1, 0.0, 0.16),
+        "text->text": ScoreStats(0.4, 0.6, 0.15, 0.03, 0.09),
+        "text->image": ScoreStats(0.15, 0.25, 0.06, -0.15, 0.1),
+        "image->text": ScoreStats(0.05, 0.1, 0.06, -0.2, 0.1),
+        "image->image": ScoreStats(0.5, 0.8, 0.1, 0.0, 0.16),
     }
 )
-EVIDENCE_OF_SCENES = replace(EVIDENCE, arms={**EVIDENCE.arms, SCENE: Cosines(0.5, 0.8, 0.1, 0.02, 0.16)})
+EVIDENCE_OF_SCENES = replace(EVIDENCE, channels={**EVIDENCE.channels, SEMANTIC: ScoreStats(0.5, 0.8, 0.1, 0.02, 0.16)})
 nan = math.nan
 
 
-def scored(*scores: float) -> Scored:
-    """An arm that lists every candidate it can have (a score that is no NaN), the highest first."""
+def scored(*scores: float) -> ChannelScores:
+    """An channel that lists every candidate it can have (a score that is no NaN), the highest first."""
     values = np.array(scores, np.float64)
     keys = [i for i in np.argsort(-np.nan_to_num(values, nan=-9), kind="stable") if not math.isnan(values[i])]
     ranks = np.zeros(len(values), np.int64)
     ranks[keys] = np.arange(1, len(keys) + 1)
-    ranked = Ranked(np.array(keys, np.int64), values[keys].astype(np.float32), 1.0, 1000, 0.0, 0.1)
-    return Scored(ranked, values, ranks)
+    ranked = RankedList(np.array(keys, np.int64), values[keys].astype(np.float32), 1.0, 1000, 0.0, 0.1)
+    return ChannelScores(ranked, values, ranks)
 
 
 def score(fused: Fused, i: int) -> float:
-    return fused.score(fused.ledger(i))
+    return fused.score(fused.breakdown(i))
 
 
 def test_rrf_is_the_papers_formula() -> None:
@@ -77,7 +88,7 @@ def test_an_arm_an_item_cannot_have_costs_nothing(method: str) -> None:
     lists = {"text->image": scored(0.3, 0.3, nan), "text->text": scored(nan, -0.2, 0.7)}
     fused = fuse(lists, Ranking(method=method), EVIDENCE, 3)  # type: ignore[arg-type]
     assert score(fused, 0) >= score(fused, 1) * 0.98
-    by_arm = {line.arm: line for line in fused.ledger(1)}
+    by_arm = {line.channel: line for line in fused.breakdown(1)}
     assert by_arm["text->text"].contribution == 0 and by_arm["text->image"].contribution != 0
 
 
@@ -85,10 +96,12 @@ def test_words_and_meaning_of_a_text_both_count_and_neither_twice() -> None:
     alone = fuse({"text->text": scored(0.5, 0.5)}, Ranking(), EVIDENCE, 2)
     both = fuse({"text->text": scored(0.5, 0.5), LEXICAL: scored(0.9, 0.0)}, Ranking(), EVIDENCE, 2)
     assert score(both, 0) > score(alone, 0) > score(both, 1)
-    lines = {line.arm: line for line in both.ledger(0)}
+    lines = {line.channel: line for line in both.breakdown(0)}
     words, near, base = EVIDENCE.joint
     assert (lines[LEXICAL].weight, lines["text->text"].weight) == (0.9 * words, near)
-    lines = {line.arm: line for line in both.ledger(1)}  # no word in common: nothing against it, for it is well meant
+    lines = {
+        line.channel: line for line in both.breakdown(1)
+    }  # no word in common: nothing against it, for it is well meant
     assert (lines[LEXICAL].weight, lines[LEXICAL].contribution) == (0, base)
 
 
@@ -102,38 +115,43 @@ def test_what_is_not_wanted_pushes_down_only_what_is_like_it() -> None:
 
 def test_words_and_a_picture_must_both_fit() -> None:
     """The score is the product of the two probabilities, each with the prior of one part."""
-    words, looks = scored(0.3, 0.0, 0.2), scored(0.1, 0.9, 0.6)
-    both = fuse({"text->image": words, "image->image": looks}, Ranking(), EVIDENCE, 3)
+    words, visual = scored(0.3, 0.0, 0.2), scored(0.1, 0.9, 0.6)
+    both = fuse({"text->image": words, "image->image": visual}, Ranking(), EVIDENCE, 3)
 
-    def part(name: str, arm: Scored) -> list[float]:
-        alone = fuse({name: arm}, Ranking(), EVIDENCE, 3)
-        prior = next(line.contribution for line in alone.ledger(0) if line.arm == "prior")
+    def part(name: str, channel: ChannelScores) -> list[float]:
+        alone = fuse({name: channel}, Ranking(), EVIDENCE, 3)
+        prior = next(line.contribution for line in alone.breakdown(0) if line.channel == "prior")
         odds = alone.order - prior + math.log(EVIDENCE.part)
         return (1 / (1 + np.exp(-odds))).tolist()
 
-    expected = [a * b for a, b in zip(part("text->image", words), part("image->image", looks), strict=True)]
+    expected = [a * b for a, b in zip(part("text->image", words), part("image->image", visual), strict=True)]
     assert [score(both, i) for i in range(3)] == pytest.approx(expected, rel=1e-9)
     assert np.argmax(both.order) == 2  # not the one that is the picture itself, and not what the words alone say
 
 
 def test_a_picture_fits_by_its_looks_or_by_what_it_shows() -> None:
-    words, looks = scored(0.2, 0.2), scored(0.1, 0.1)
-    plain = fuse({"text->image": words, "image->image": looks}, Ranking(), EVIDENCE_OF_SCENES, 2)
-    shown = {"text->image": words, "image->image": looks, SCENE: scored(0.8, 0.0)}
+    words, visual = scored(0.2, 0.2), scored(0.1, 0.1)
+    plain = fuse({"text->image": words, "image->image": visual}, Ranking(), EVIDENCE_OF_SCENES, 2)
+    shown = {"text->image": words, "image->image": visual, SEMANTIC: scored(0.8, 0.0)}
     fused = fuse(shown, Ranking(), EVIDENCE_OF_SCENES, 2)
-    assert score(fused, 0) > score(plain, 0) and {line.arm: line.contribution for line in fused.ledger(0)}[SCENE] > 0
-    assert {line.arm: line.contribution for line in fused.ledger(1)}[SCENE] == 0  # the better of the two counts, once
-    favoured = fuse(shown, Ranking(favour={"image": 2.0}), EVIDENCE_OF_SCENES, 2)
-    assert {line.arm: line.contribution for line in favoured.ledger(0)}["favour"] == 4  # for each part
+    assert (
+        score(fused, 0) > score(plain, 0)
+        and {line.channel: line.contribution for line in fused.breakdown(0)}[SEMANTIC] > 0
+    )
+    assert {line.channel: line.contribution for line in fused.breakdown(1)}[
+        SEMANTIC
+    ] == 0  # the better of the two counts, once
+    favoured = fuse(shown, Ranking(modality_bias={"image": 2.0}), EVIDENCE_OF_SCENES, 2)
+    assert {line.channel: line.contribution for line in favoured.breakdown(0)}["modality_bias"] == 4  # for each part
 
 
 def test_the_picture_itself_is_sure_to_be_the_one() -> None:
     lists = {"image->image": scored(0.6, 0.7, 0.99)}
     fused = fuse(lists, Ranking(), EVIDENCE, 100_000, np.array([True, False, False]))
     assert score(fused, 0) > 0.99 and np.argmax(fused.order) == 0
-    assert math.fsum(line.contribution for line in fused.ledger(0)) == pytest.approx(fused.order[0])
+    assert math.fsum(line.contribution for line in fused.breakdown(0)) == pytest.approx(fused.order[0])
     plain = fuse(lists, Ranking(), EVIDENCE, 100_000)
-    assert score(fused, 1) == score(plain, 1) and "copy" not in {line.arm for line in fused.ledger(1)}
+    assert score(fused, 1) == score(plain, 1) and "near_duplicate" not in {line.channel for line in fused.breakdown(1)}
 
 
 def test_the_prior_is_the_size_of_the_collection() -> None:
@@ -152,8 +170,10 @@ def test_a_warmer_temperature_is_more_cautious_and_keeps_the_order() -> None:
 def test_weights_and_favour_shift_the_order() -> None:
     lists = {"text->text": scored(0.6, nan), "text->image": scored(nan, 0.1)}
     assert np.argmax(fuse(lists, Ranking(), EVIDENCE, 2).order) == 0
-    assert np.argmax(fuse(lists, Ranking(favour={"image": 20.0}), EVIDENCE, 2).order) == 1
-    line = {one.arm: one for one in fuse(lists, Ranking(favour={"image": 20.0}), EVIDENCE, 2).ledger(1)}["favour"]
+    assert np.argmax(fuse(lists, Ranking(modality_bias={"image": 20.0}), EVIDENCE, 2).order) == 1
+    line = {one.channel: one for one in fuse(lists, Ranking(modality_bias={"image": 20.0}), EVIDENCE, 2).breakdown(1)}[
+        "modality_bias"
+    ]
     assert line.contribution == 20
     tie = {"text->text": scored(0.7, 0.4), LEXICAL: scored(0.1, 0.9)}
     assert np.argmax(fuse(tie, Ranking(weights={LEXICAL: 3.0}), EVIDENCE, 2).order) == 1
@@ -165,31 +185,31 @@ values = st.lists(st.one_of(st.just(nan), st.floats(-1, 1, width=32)), min_size=
 
 @given(
     st.dictionaries(
-        st.sampled_from([*ARMS, "image->image", SCENE, "not text->text", "not lexical"]), values, min_size=1
+        st.sampled_from([*CHANNELS, "image->image", SEMANTIC, "not text->text", "not lexical"]), values, min_size=1
     ),
-    st.dictionaries(st.sampled_from(ARMS), st.floats(0.01, 10), max_size=3),
+    st.dictionaries(st.sampled_from(CHANNELS), st.floats(0.01, 10), max_size=3),
     st.sampled_from(METHODS),
     st.floats(0, 1),
 )
 def test_every_score_is_recomputed_from_its_ledger(
     lists: dict[str, list[float]], weights: dict[str, float], method: str, share: float
 ) -> None:
-    if all(arm.startswith("not ") for arm in lists):
+    if all(channel.startswith("not ") for channel in lists):
         lists["text->text"] = [0.5] * 6
     ranking = Ranking(method=method, weights=weights, picture_weight=share)  # type: ignore[arg-type]
-    fused = fuse({arm: scored(*found) for arm, found in lists.items()}, ranking, EVIDENCE_OF_SCENES, 50)
+    fused = fuse({channel: scored(*found) for channel, found in lists.items()}, ranking, EVIDENCE_OF_SCENES, 50)
     for i in range(6):
-        ledger = fused.ledger(i)
-        total = math.fsum(line.contribution for line in ledger)
-        if method == "evidence":
-            assert fused.score(ledger) == pytest.approx(1 / (1 + math.exp(-total)), abs=1e-9)
-            assert fused.score(ledger) == pytest.approx(fused.confidence[i], abs=1e-9)
+        breakdown = fused.breakdown(i)
+        total = math.fsum(line.contribution for line in breakdown)
+        if method == "calibrated":
+            assert fused.score(breakdown) == pytest.approx(1 / (1 + math.exp(-total)), abs=1e-9)
+            assert fused.score(breakdown) == pytest.approx(fused.confidence[i], abs=1e-9)
         else:
-            assert fused.score(ledger) == pytest.approx(total)
+            assert fused.score(breakdown) == pytest.approx(total)
             assert total <= 1 + 1e-9
         assert fused.order[i] == pytest.approx(total, abs=1e-6)
-        listed = {arm for arm, found in lists.items() if not math.isnan(found[i])}
-        assert listed <= {line.arm for line in ledger}
+        listed = {channel for channel, found in lists.items() if not math.isnan(found[i])}
+        assert listed <= {line.channel for line in breakdown}
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8, unique=True))
@@ -212,23 +232,23 @@ def test_more_of_one_arm_is_never_less(found: list[float]) -> None:
         {"temperature": 0},
         {"diversity": 1},
         {"against": -1},
-        {"favour": {"sound": 1.0}},
-        {"favour": {"image": math.nan}},
+        {"modality_bias": {"sound": 1.0}},
+        {"modality_bias": {"image": math.nan}},
         {"weights": {LEXICAL: -1.0}},
         {"weights": {LEXICAL: math.nan}},
     ],
 )
 def test_a_ranking_out_of_range_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(QuestionError):
+    with pytest.raises(QueryError):
         Ranking(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_ranking_survives_its_json() -> None:
-    ranking = Ranking(method="rrf", weights={LEXICAL: 0.5}, favour={"image": 1.0}, diversity=0.25)
+    ranking = Ranking(method="rrf", weights={LEXICAL: 0.5}, modality_bias={"image": 1.0}, diversity=0.25)
     assert Ranking.from_json(ranking.json()) == ranking
     assert Ranking.from_json(None) == Ranking()
     for broken in ("{", '{"method": "sum"}', '{"speed": 1}', "[1]"):
-        with pytest.raises(QuestionError):
+        with pytest.raises(QueryError):
             Ranking.from_json(broken)
 
 
@@ -254,5 +274,5 @@ def test_compose_survives_equal_and_opposite_vectors() -> None:
 
 def test_an_empty_ledger_line_is_left_out() -> None:
     fused = fuse({"text->text": scored(0.6)}, Ranking(), EVIDENCE, 0)
-    assert all(isinstance(line, ArmScore) for line in fused.ledger(0))
-    assert "favour" not in {line.arm for line in fused.ledger(0)}
+    assert all(isinstance(line, ScoreComponent) for line in fused.breakdown(0))
+    assert "modality_bias" not in {line.channel for line in fused.breakdown(0)}

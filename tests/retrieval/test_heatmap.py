@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import commonplace as cp
-from commonplace.errors import CommonplaceError, QuestionError, ReadError
+from commonplace.errors import CommonplaceError, QueryError, ReadError
 from commonplace.retrieval import HeatMap, locate, occlusion
 from commonplace.retrieval.heatmap import CELLS, _viridis
 from commonplace.space import Space
@@ -195,11 +195,11 @@ def test_what_cannot_be_mapped_is_said_in_one_line(kb: cp.Collection, tmp_path: 
     hits = kb.search("a red block", k=10)
     passage = next(hit for hit in hits if hit.item.modality == "text" and hit.image is None)
     picture = next(hit for hit in hits if (hit.image or "").endswith("block.png"))
-    with pytest.raises(QuestionError, match="no picture"):
+    with pytest.raises(QueryError, match="no picture"):
         kb.heatmap(passage, "a red block")
-    with pytest.raises(QuestionError, match="empty"):
+    with pytest.raises(QueryError, match="empty"):
         kb.heatmap(picture, "  ")
-    with pytest.raises(QuestionError, match="no heat-map"):
+    with pytest.raises(QueryError, match="no heat-map"):
         kb.heatmap(picture, "红色方块")
     (tmp_path / "notes" / "block.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     with pytest.raises(ReadError, match=r"block\.png"):

@@ -1,4 +1,5 @@
-"""Reranking: passages change places among themselves, the ledger still adds up, the bundled model does what it says."""
+"""Reranking: passages change places among themselves, the score breakdown still adds up, the bundled model does what
+it says."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ from PIL import Image
 import commonplace as cp
 from commonplace.errors import ModelError
 from commonplace.retrieval import LateInteraction, rerank
-from commonplace.retrieval.rerank import _telling
+from commonplace.retrieval.rerank import _content_words
 from commonplace.space import Space
-from commonplace.types import ArmScore, Document, Hit, Item, Modality, Span
+from commonplace.types import Document, Hit, Item, Modality, ScoreComponent, Span
 
 DOCUMENT = Document("d", "file:///d", "/d", "text/plain")
 
@@ -38,9 +39,9 @@ class Given:
 
 
 def hit(name: str, parts: Sequence[float], modality: Modality = "text") -> Hit:
-    arms = tuple(ArmScore(f"arm{n}", part, 1, 1.0, part) for n, part in enumerate(parts))
+    channels = tuple(ScoreComponent(f"channel{n}", part, 1, 1.0, part) for n, part in enumerate(parts))
     item = Item(name, DOCUMENT, modality, Span(), f"words of {name}", "Title")
-    return Hit(item, math.fsum(parts), arms)
+    return Hit(item, math.fsum(parts), channels)
 
 
 def ids(hits: Sequence[Hit]) -> str:
@@ -55,9 +56,9 @@ def test_passages_change_places_and_pictures_keep_theirs() -> None:
     assert reranker.read == ["Title\nwords of a", "Title\nwords of b", "Title\nwords of c"]
     assert [one.score for one in found] == pytest.approx([0.9, 0.8, 0.6, 0.5, 0.4])
     assert found[1] is hits[1] and found[4] is hits[4]
-    line = found[0].arms[-1]
-    assert (line.arm, line.score, line.rank, line.weight) == ("rerank:given", 3, 1, 1)
-    assert line.contribution == pytest.approx(0.3) and found[0].arms[:-1] == hits[2].arms
+    line = found[0].breakdown[-1]
+    assert (line.channel, line.score, line.rank, line.weight) == ("rerank:given", 3, 1, 1)
+    assert line.contribution == pytest.approx(0.3) and found[0].breakdown[:-1] == hits[2].breakdown
 
 
 def test_only_so_deep_and_never_with_nothing_to_compare() -> None:
@@ -95,7 +96,9 @@ def test_every_score_is_the_sum_of_its_ledger_and_falls_with_rank(
     hits.sort(key=lambda one: -one.score)
     found = rerank(Given([score for _, _, score in rows], depth=depth, share=share), "q", hits)
     assert sorted(one.item.id for one in found) == sorted(one.item.id for one in hits)
-    assert all(one.score == pytest.approx(math.fsum(arm.contribution for arm in one.arms)) for one in found)
+    assert all(
+        one.score == pytest.approx(math.fsum(channel.contribution for channel in one.breakdown)) for one in found
+    )
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     assert [one.score for one in found] == pytest.approx([one.score for one in hits], abs=1e-12)
     assert all(one in hits for one in found if one.item.modality == "image")
@@ -121,8 +124,13 @@ def test_maxsim_is_the_papers_sum(space: Space) -> None:
 
 def test_words_that_say_nothing_are_left_out_unless_there_are_no_others() -> None:
     spans = np.array([(0, 3), (4, 8), (8, 9), (10, 11), (0, 0)])
-    assert _telling("how seal1 x", np.array([(0, 3), (4, 8), (8, 9), (10, 11)])).tolist() == [False, True, True, True]
-    assert _telling("how does it", spans[:2]).tolist() == [True, True]
+    assert _content_words("how seal1 x", np.array([(0, 3), (4, 8), (8, 9), (10, 11)])).tolist() == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert _content_words("how does it", spans[:2]).tolist() == [True, True]
 
 
 def test_texts_without_words_are_no_match(space: Space) -> None:
@@ -149,13 +157,13 @@ def test_a_search_reads_its_best_passages_again(kb: cp.Collection) -> None:
     plain, again = kb.search(question, k=10), kb.search(question, k=10, rerank="maxsim")
     assert {one.item.id for one in plain} == {one.item.id for one in again}
     for one in again:
-        lines = [arm for arm in one.arms if arm.arm == "rerank:maxsim"]
+        lines = [channel for channel in one.breakdown if channel.channel == "rerank:maxsim"]
         assert len(lines) == (one.item.modality == "text")
-        odds = math.fsum(arm.contribution for arm in one.arms)
+        odds = math.fsum(channel.contribution for channel in one.breakdown)
         assert one.score == pytest.approx(1 / (1 + math.exp(-odds))) == one.confidence
     assert Path(again[0].item.document.path).name == "pump.txt"
     place = [one.item.modality for one in plain].index("image")
-    assert again[place].item.modality == "image" and again[place].arms == plain[place].arms
+    assert again[place].item.modality == "image" and again[place].breakdown == plain[place].breakdown
     assert not kb.ask(question, rerank="maxsim").abstained
 
 

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commonplace.store import LocalStore, index, partition
-from commonplace.types import Document, Item, Picture, Reading, Span, ViewVectors, stable_id
+from commonplace.store import LocalStore, index_view, vector_index
+from commonplace.types import Document, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
 
 DIM = 32
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a few thousand rows be many."""
-    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
-    monkeypatch.setattr(partition, "MOST_IN_MEMORY", 1000)
-    for module in (index, partition):
+    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
+    monkeypatch.setattr(vector_index, "MOST_IN_MEMORY", 1000)
+    for module in (index_view, vector_index):
         monkeypatch.setattr(module, "CODES_FROM", 1500)
-    monkeypatch.setattr(index, "GATHER_ROWS", 40)
-    monkeypatch.setattr(index, "HITS", 10)
+    monkeypatch.setattr(index_view, "GATHER_ROWS", 40)
+    monkeypatch.setattr(index_view, "HITS", 10)
 
 
 def open_store(folder: Path, **more: Any) -> LocalStore:
@@ -40,9 +40,11 @@ def rows(count: int, seed: int = 0) -> np.ndarray:
     return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
-def put(store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, partition: str = "text") -> list[str]:
+def put(
+    store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, vector_index: str = "text"
+) -> list[str]:
     """Add one item for each vector, ``each`` a document; return the documents' ids."""
-    readings, items, views = [], [], []
+    parsed, items, views = [], [], []
     for start in range(0, len(values), each):
         path = f"/{name}/{start // 100}/{start}.txt"
         document = Document(stable_id(path), f"file://{path}", path, "text/plain", "h", items=each)
@@ -59,11 +61,11 @@ def put(store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, 
             for n in range(min(each, len(values) - start))
         )
         pictures = {shown: Picture(np.zeros((1, 1, 3), np.uint8), b"jpeg of " + path.encode(), 1, 1)}
-        readings.append(Reading(document, own, pictures))
+        parsed.append(ParsedDocument(document, own, pictures))
         items += [item.id for item in own]
         views += [stable_id(item.id) for item in own]
-    store.add(readings, [ViewVectors(partition, tuple(items), tuple(views), values)])
-    return [reading.document.id for reading in readings]
+    store.add(parsed, [ViewVectors(vector_index, tuple(items), tuple(views), values)])
+    return [reading.document.id for reading in parsed]
 
 
 def texts(store: LocalStore, keys: np.ndarray) -> list[str | None]:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonplace.store import LocalStore, codes, index
+from commonplace.store import LocalStore, codes, index_view
 from commonplace.store.codes import Codes, Lists, encode
-from commonplace.store.snapshot import Damaged, Snapshot, _layout
+from commonplace.store.index_file import Damaged, IndexFile, _layout
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Filter
 from tests.store.make import DIM, open_store, put, small
@@ -25,7 +25,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
     monkeypatch.setattr(codes, "LISTS_FROM", 1600)
     monkeypatch.setattr(codes, "ROOM", 1)
-    monkeypatch.setattr(index, "MARGIN", 2)
+    monkeypatch.setattr(index_view, "MARGIN", 2)
 
 
 def rows(count: int, seed: int = 0) -> np.ndarray:
@@ -53,8 +53,8 @@ def store(tmp_path: Path) -> LocalStore:
     return made
 
 
-def base_of(store: LocalStore) -> Snapshot:
-    found = store._partition("text").index().base
+def base_of(store: LocalStore) -> IndexFile:
+    found = store._partition("text").index_view().base
     assert found is not None
     return found
 
@@ -79,8 +79,10 @@ def test_some_lists_are_read_and_reach_the_recall(store: LocalStore, monkeypatch
     assert status["type"] == "binary codes in lists, rescored"
     assert TARGET <= status["recall"]["same"] <= 1
     read: list[int] = []
-    alone = codes._nearest_alone
-    monkeypatch.setattr(codes, "_nearest_alone", lambda bits, *more: read.append(len(bits)) or alone(bits, *more))
+    maintenance_lock = codes._nearest_alone
+    monkeypatch.setattr(
+        codes, "_nearest_alone", lambda bits, *more: read.append(len(bits)) or maintenance_lock(bits, *more)
+    )
     for where in (Filter(), Filter(path="/a/1?/*"), Filter("image"), Filter(path="/a/7")):
         assert recall(store, questions(100, seed=77), where) >= TARGET - 0.02, where
     assert recall(store, questions(50, seed=78), Filter(), k=100) >= TARGET - 0.02
@@ -137,7 +139,7 @@ def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
     spots = before.codes.where(at)
     assert before.codes.places[spots].tolist() == at.tolist() and before.codes.bits[spots].any(axis=1).all()
     store.remove([document.id for document in removed])
-    after = Snapshot(before.path)  # whole: every code is what its checksum says
+    after = IndexFile(before.path)  # whole: every code is what its checksum says
     assert after.codes is not None
     assert not after.codes.bits[spots].any() and not after.take(at).any()
     assert after.codes.bits.any(axis=1).sum() == 4000 - 3
@@ -148,13 +150,13 @@ def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
 @pytest.mark.parametrize("section", ["places", "starts", "centroids", "codes"])
 def test_damaged_lists_are_not_used_and_made_anew(store: LocalStore, section: str, tmp_path: Path) -> None:
     path = base_of(store).path
-    at = _layout(Snapshot(path).info)[0][section][0] + 41
+    at = _layout(IndexFile(path).info)[0][section][0] + 41
     store.close()
     data = bytearray(path.read_bytes())
     data[at] ^= 0x10
     path.write_bytes(data)
     with pytest.raises(Damaged, match=section):
-        Snapshot(path)
+        IndexFile(path)
     again = open_store(tmp_path, questions=ask, recall=TARGET)
     query = questions(1, seed=3)[0]
     assert again.search("text", query, 10, Filter()).keys.tolist() == best(again, query, 10, Filter())
@@ -181,7 +183,7 @@ def test_a_recall_that_lists_do_not_reach_is_reached_without_them(
 def test_candidates_that_their_numbers_rank_badly_are_all_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "SHARE", 0.01)
+    monkeypatch.setattr(index_view, "SHARE", 0.01)
     store = open_store(tmp_path, questions=ask, recall=TARGET)
     put(store, rows(4000))
     store.checkpoint()
@@ -336,6 +338,6 @@ def test_rows_of_a_kind_that_is_smaller_stand_in_lists_too(store: LocalStore) ->
 
 def test_not_a_trace_is_left_of_codes_that_waited(store: LocalStore, tmp_path: Path) -> None:
     path: Any = base_of(store).path
-    assert path.stat().st_size == _layout(Snapshot(path).info)[1]
+    assert path.stat().st_size == _layout(IndexFile(path).info)[1]
     assert sorted(file.name for file in (tmp_path / "index").iterdir()) == ["text.lock", "text.snapshot"]
     store.close()

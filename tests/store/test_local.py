@@ -16,7 +16,7 @@ from rank_bm25 import BM25Okapi
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store import LocalStore
-from commonplace.types import Document, Filter, Item, Picture, Reading, Span, ViewVectors, stable_id
+from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
 
 DIM = 8
 
@@ -31,7 +31,7 @@ def vector(*parts: object) -> np.ndarray:
     return values / np.linalg.norm(values)
 
 
-def reading(path: str, *texts: str, picture: str | None = None, media_type: str = "text/plain") -> Reading:
+def reading(path: str, *texts: str, picture: str | None = None, media_type: str = "text/plain") -> ParsedDocument:
     id_ = stable_id(path)
     document = Document(id_, f"file://{path}", path, media_type, stable_id("bytes", *texts), items=len(texts))
     items = [
@@ -41,12 +41,12 @@ def reading(path: str, *texts: str, picture: str | None = None, media_type: str 
     if picture:
         items.append(Item(stable_id(id_, "p"), document, "image", Span(), text=None, picture=picture))
         pictures[picture] = Picture(np.zeros((2, 2, 3), np.uint8), b"jpeg of " + picture.encode(), 2, 2)
-    return Reading(document, tuple(items), pictures)
+    return ParsedDocument(document, tuple(items), pictures)
 
 
-def vectors(*readings: Reading) -> list[ViewVectors]:
-    texts = [(i.id, i.text) for one in readings for i in one.items if i.text]
-    pictures = [(i.id, i.picture) for one in readings for i in one.items if i.picture]
+def vectors(*parsed: ParsedDocument) -> list[ViewVectors]:
+    texts = [(i.id, i.text) for one in parsed for i in one.items if i.text]
+    pictures = [(i.id, i.picture) for one in parsed for i in one.items if i.picture]
     found = []
     for partition, rows in (("text", texts), ("image", pictures)):
         if rows:
@@ -56,8 +56,8 @@ def vectors(*readings: Reading) -> list[ViewVectors]:
     return found
 
 
-def put(store: LocalStore, *readings: Reading) -> None:
-    store.add(readings, vectors(*readings))
+def put(store: LocalStore, *parsed: ParsedDocument) -> None:
+    store.add(parsed, vectors(*parsed))
 
 
 def texts_of(store: LocalStore, keys: np.ndarray) -> list[str | None]:
@@ -202,16 +202,16 @@ def test_search_equals_a_full_scan_under_any_filter(
     tmp_path_factory: pytest.TempPathFactory, corpus: list[list[str]], k: int, modality: str | None, path: str | None
 ) -> None:
     store = open_store(tmp_path_factory.mktemp("store"))
-    readings = [
+    parsed = [
         reading(f"/{'d' if n % 2 else 'e'}/{n}.txt", *dict.fromkeys(parts), picture=f"p{n}")
         for n, parts in enumerate(corpus)
     ]
-    put(store, *readings)
+    put(store, *parsed)
     where = Filter(modality, path)  # type: ignore[arg-type]
     query = vector("query", k)
     for partition in ("text", "image"):
         expected = []
-        for one in readings:
+        for one in parsed:
             for item in one.items:
                 view = item.text if partition == "text" else item.picture
                 below = path is None or one.document.path == path or (path == "/d/*" and one.document.path[:3] == "/d/")
@@ -250,7 +250,7 @@ def test_fused_views_equal_their_definition(tmp_path: Path) -> None:
     only_text, only_image = reading("/t.txt", "words"), reading("/i.jpg", picture="pic")
     document = Document(stable_id("/both"), "file:///both", "/both", "text/markdown", "h", items=1)
     item = Item(stable_id("/both", 1), document, "image", Span(), text="caption", picture="pic2")
-    both = Reading(document, (item,), {"pic2": Picture(np.zeros((1, 1, 3), np.uint8), b"x", 1, 1)})
+    both = ParsedDocument(document, (item,), {"pic2": Picture(np.zeros((1, 1, 3), np.uint8), b"x", 1, 1)})
     put(store, only_text, only_image, both)
     query, alpha = vector("q"), 0.3
     text, image = vector("text", "caption"), vector("image", "pic2")
@@ -321,7 +321,7 @@ def test_file_names_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> N
     store = open_store(tmp_path)
     path = b"/odd-\xff\xfe-name\n.txt".decode("utf-8", "surrogateescape")
     document = Document(stable_id(path), "file:///odd", path, "text/plain", "h")
-    store.add([Reading(document)], [])
+    store.add([ParsedDocument(document)], [])
     assert store.documents()[0].path == path
 
 

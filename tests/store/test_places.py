@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from commonplace.errors import CollectionError, VersionError
-from commonplace.store import database, partition
+from commonplace.store import database, vector_index
 from commonplace.types import Filter
 from tests.conftest import ROOT
 from tests.kills.harness import build_shim
@@ -202,7 +202,7 @@ def test_an_empty_file_becomes_a_collection_unless_there_was_one(tmp_path: Path)
 def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new_items(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition, "LEAST_WORTH", 20)
+    monkeypatch.setattr(vector_index, "LEAST_WORTH", 20)
     store = open_store(tmp_path / "kb")
     put(store, rows(100))
     store.checkpoint()
@@ -213,12 +213,12 @@ def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new
         (tmp_path / "copy" / name).write_bytes((tmp_path / "kb" / name).read_bytes())
     store.close()
     store = open_store(tmp_path / "copy")
-    (fault,) = store.check()
-    assert "committed changes that are gone" in fault.what and fault.count == 1
+    (finding,) = store.check()
+    assert "committed changes that are gone" in finding.what and finding.count == 1
     put(store, rows(60, seed=5), "other")  # takes the keys of those that are gone
     agree(store)
     assert not any("gone" in (text or "") for text in texts(store, store.search("text", rows(1)[0], 99, Filter()).keys))
-    assert store.check(repair=True) == [fault] and store.check() == []
+    assert store.check(repair=True) == [finding] and store.check() == []
     store.close()
     assert open_store(tmp_path / "copy").check() == []
 

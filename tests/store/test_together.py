@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError
-from commonplace.store import database, local, partition, upkeep
-from commonplace.store.partition import alone
+from commonplace.store import database, local, upkeep, vector_index
+from commonplace.store.vector_index import maintenance_lock
 from commonplace.types import Filter
 from tests.store.make import open_store, put, questions, rows
 from tests.store.test_upkeep import sql
@@ -25,9 +25,9 @@ def test_only_one_keeps_house(tmp_path: Path) -> None:
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
     store.backup(tmp_path / "kb.bak")
-    with alone(tmp_path / "kb"):
+    with maintenance_lock(tmp_path / "kb"):
         for house in (
-            store.compact,
+            store.vacuum,
             lambda: store.drop_raw(0.5),
             lambda: store.check(repair=True),
             lambda: store.restore(tmp_path / "kb.bak", replace=True),
@@ -35,7 +35,7 @@ def test_only_one_keeps_house(tmp_path: Path) -> None:
             with pytest.raises(CollectionError, match=rf"process {os.getpid()} on .*wait until it has finished"):
                 house()
         assert store.check() == []  # looking is free
-    store.compact()
+    store.vacuum()
 
 
 def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest
 
 def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "REMOVED_KEPT", 100)
-    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
+    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
     store = open_store(tmp_path)
     store.remove(put(store, rows(400))[:30])
     assert store._database.all("SELECT count(*) FROM removed") == [(0,)]
@@ -143,8 +143,8 @@ def test_a_vector_or_checksum_that_is_none_is_named(tmp_path: Path, change: str)
     sql(tmp_path, f"UPDATE vectors SET {change} WHERE rowid = 7")
     store = open_store(tmp_path)
     assert len(store.search("text", rows(30)[0], 30, Filter()).keys) == 29
-    (fault,) = store.check()
-    assert "vectors" in fault.what and "commonplace doctor --repair" in fault.remedy
+    (finding,) = store.check()
+    assert "vectors" in finding.what and "commonplace doctor --repair" in finding.remedy
     put(store, rows(30))  # embedded again: the damaged one does not stay
     assert store.check() == [] and len(store.search("text", rows(30)[0], 30, Filter()).keys) == 30
 

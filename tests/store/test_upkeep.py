@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
-from commonplace.store import partition
+from commonplace.store import vector_index
 from commonplace.store.schema import checksum
 from commonplace.types import Document, Filter, stable_id
 from tests.conftest import ROOT
@@ -26,7 +26,7 @@ from tests.store.test_snapshots import agree, file_of, flipped, partition_offset
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
+    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
 
 
 def sql(folder: Path, *statements: str) -> None:
@@ -99,9 +99,11 @@ def test_doctor_names_and_mends(tmp_path: Path, name: str) -> None:
     assert store.check() == []
     sql(tmp_path, "PRAGMA foreign_keys = OFF", statement)
     found = store.check()
-    assert found and not any(fault.repaired for fault in found)
+    assert found and not any(finding.repaired for finding in found)
     repaired = store.check(repair=True)
-    assert any(words in f"{fault.what}: {fault.remedy}" and fault.repaired == mended for fault in repaired), repaired
+    assert any(words in f"{finding.what}: {finding.remedy}" and finding.repaired == mended for finding in repaired), (
+        repaired
+    )
     left = store.check()
     assert (not left) == mended or name in ("lost vector", "view of another", "model", "thumbnail"), left
     store.close()
@@ -137,10 +139,10 @@ def test_a_snapshot_that_lies_is_named_and_made_anew(tmp_path: Path) -> None:
     ):
         file.write_bytes(damaged)
         store = open_store(tmp_path)
-        (fault,) = store.check()
-        assert "snapshot" in fault.what and not fault.repaired
-        (fault,) = store.check(repair=True)
-        assert fault.repaired
+        (finding,) = store.check()
+        assert "snapshot" in finding.what and not finding.repaired
+        (finding,) = store.check(repair=True)
+        assert finding.repaired
         assert store.check() == [] and store.indexes()["text"]["snapshot_rows"] == 500
         agree(store)
         store.close()
@@ -180,21 +182,21 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
         except CollectionError:
             pass
         try:
-            faults = store.check()
+            findings = store.check()
         except CollectionError as problem:
-            faults = [problem]  # type: ignore[list-item]
-        named += bool(faults)
-        silent += not faults
+            findings = [problem]  # type: ignore[list-item]
+        named += bool(findings)
+        silent += not findings
         store.close()
-        if not faults:  # it lies where nothing is stored
+        if not findings:  # it lies where nothing is stored
             assert content(file) == before, at
     assert named >= 20 and silent, (named, silent)
     for size in (len(whole) // 2, 4096, 100):
         file.write_bytes(whole[:size])
         with pytest.raises(CollectionError):
             store = open_store(tmp_path / "kb")
-            faults = store.check()
-            raise CollectionError(faults[0].what)
+            findings = store.check()
+            raise CollectionError(findings[0].what)
 
 
 def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_path: Path) -> None:
@@ -246,7 +248,7 @@ def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monke
     store.checkpoint()
     before = (tmp_path / "collection.db").stat().st_size
     store.remove(ids)
-    store.compact()
+    store.vacuum()
     assert (tmp_path / "collection.db").stat().st_size < before / 3
     agree(store)
     store.close()
@@ -283,8 +285,8 @@ def test_a_collection_of_the_third_schema_knows_the_dates_of_its_files(tmp_path:
     assert [one.stated() for one in store.documents()] == [*[{"date": [expected], "dated": ["file"]}] * 2, {}]
     facts = store._database.all("SELECT document, value FROM facts WHERE key IN ('title', 'date') ORDER BY 1, 2")
     assert facts == [(1, expected), (1, "årsmelding"), (2, expected), (3, "old")]
-    (fault,) = store.check()
-    assert "documents whose row" in fault.what and fault.count == 1
+    (finding,) = store.check()
+    assert "documents whose row" in finding.what and finding.count == 1
 
 
 @pytest.mark.parametrize("harm", ["DELETE FROM facts WHERE value = 'jane doe'", "UPDATE facts SET value = 'jane dof'"])
@@ -293,10 +295,10 @@ def test_facts_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, har
     store.note([Document("a", "file:///a", "/a", "text/plain", metadata=(("author", "Jane Doe"), ("date", "2024")))])
     before = store._database.all("SELECT * FROM facts")
     sql(tmp_path, harm.replace("jane dof'", "jane dof' WHERE key = 'author'"))
-    (fault,) = store.check()
-    assert "filters" in fault.what and not fault.repaired
-    (fault,) = store.check(repair=True)
-    assert fault.repaired and store.check() == []
+    (finding,) = store.check()
+    assert "filters" in finding.what and not finding.repaired
+    (finding,) = store.check(repair=True)
+    assert finding.repaired and store.check() == []
     assert store._database.all("SELECT * FROM facts") == before
 
 
@@ -381,9 +383,9 @@ def killed(folder: Path, rounds: int, seed: int) -> None:
             ids = [stable_id(f"/w{number}/0/{at}.txt") for at in range(0, 100, 10)]
             gone = number in removed
             assert [id_ in documents for id_ in ids] == [not gone] * 5 + [True] * 5, number
-        flight = [stable_id(f"/w{last + 1}/0/{at}.txt") in documents for at in range(0, 100, 10)]
-        assert len(set(flight)) == 1, "a transaction is whole or absent"
-        if flight[0]:
+        journal = [stable_id(f"/w{last + 1}/0/{at}.txt") in documents for at in range(0, 100, 10)]
+        assert len(set(journal)) == 1, "a transaction is whole or absent"
+        if journal[0]:
             added.add(last + 1)
             last += 1
         assert store.check() == []
@@ -439,7 +441,7 @@ def test_what_is_no_text_is_named_and_stops_nothing_else(tmp_path: Path, table: 
         store.check(repair=True)
         put(store, rows(30))  # as the next add would, of the same files
         store.check(repair=True)
-        left = [fault for fault in store.check() if "documents whose row" not in fault.what]
+        left = [finding for finding in store.check() if "documents whose row" not in finding.what]
         assert left == [], column
         for one in store.documents():
             store.remove([one.id])
@@ -451,8 +453,8 @@ def test_a_title_that_is_no_text_is_taken_off_and_its_file_read_again(tmp_path: 
     ids = made(tmp_path, 30)
     sql(tmp_path, "UPDATE documents SET title = x'ff00fe' WHERE key = 2")
     store = open_store(tmp_path)
-    assert any("title or notes are no text (/a/0/10.txt)" in fault.what for fault in store.check())
-    assert any(fault.repaired for fault in store.check(repair=True)) and store.check() == []
+    assert any("title or notes are no text (/a/0/10.txt)" in finding.what for finding in store.check())
+    assert any(finding.repaired for finding in store.check(repair=True)) and store.check() == []
     document = store.document(ids[1])
     assert document is not None and (document.title, document.stamp) == (None, "")
     assert len(store.items(ids[1])) == 10  # and its items are found again
@@ -466,14 +468,14 @@ def test_a_documents_id_is_made_of_its_uri_again(tmp_path: Path, value: str) -> 
     store.note([document])
     put(store, rows(30))
     sql(tmp_path, f"UPDATE documents SET id = {value} WHERE key = 1")
-    assert store.documents()[1:] and any("documents whose id" in fault.what for fault in store.check())
-    assert all(fault.repaired for fault in store.check(repair=True) if "documents whose id" in fault.what)
+    assert store.documents()[1:] and any("documents whose id" in finding.what for finding in store.check())
+    assert all(finding.repaired for finding in store.check(repair=True) if "documents whose id" in finding.what)
     assert store.check() == [] and store.document(document.id) == document
     # One whose id is not of its URI is given one that it can be removed by.
     sql(tmp_path, "UPDATE documents SET id = x'ff' WHERE key = 2")
     store.check(repair=True)
-    (fault,) = store.check()
-    assert "damaged-2" in fault.what and store.remove(["damaged-2"]) == 1
+    (finding,) = store.check()
+    assert "damaged-2" in finding.what and store.remove(["damaged-2"]) == 1
     put(store, rows(10))
     assert store.check() == []
     store.close()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonplace.errors import CollectionError
-from commonplace.store import Batch, Beside, LocalStore, Migration, partition, vectors
+from commonplace.store import Batch, LocalStore, Migration, Shadow, vector_index, vectors
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
 from commonplace.types import Filter, ViewVectors
 from tests.conftest import ROOT
@@ -26,7 +26,7 @@ from tests.store.test_upkeep import sql
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "LEAST_WORTH", 300)
+    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
     monkeypatch.setattr(vectors, "BATCH", 100)
 
 
@@ -131,7 +131,7 @@ def test_without_questions_the_rows_ask(tmp_path: Path) -> None:
 def test_a_partition_all_of_whose_vectors_are_damaged_stays(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(50))
-    put(store, rows(50, seed=2), "b", partition="image")
+    put(store, rows(50, seed=2), "b", vector_index="image")
     sql(tmp_path, "UPDATE vectors SET checksum = 1 WHERE partition = 'image'")
     assert set(store.drop_raw(0.9)) == {"text"} and kinds(tmp_path) == {2: 50, 4: 50}
     assert open_store(tmp_path / "empty").drop_raw(0.9) == {}
@@ -213,7 +213,7 @@ def test_damage_is_named_and_mended_from_the_snapshot(tmp_path: Path) -> None:
     sql(tmp_path, "UPDATE vectors SET vector = zeroblob(128) WHERE rowid = 9")
     store.drop_raw(0.9)  # what is damaged stays what it is
     assert kinds(tmp_path) == {4: 1, 2: 999}
-    assert [fault.count for fault in store.check() if "vectors" in fault.what] == [1]
+    assert [finding.count for finding in store.check() if "vectors" in finding.what] == [1]
     store.check(repair=True)
     put(store, rows(1000))
     assert kinds(tmp_path) == {2: 1000} and store.check() == []
@@ -221,7 +221,7 @@ def test_damage_is_named_and_mended_from_the_snapshot(tmp_path: Path) -> None:
     assert file_of(tmp_path).exists()
     for harm in ("x'00'", "zeroblob(64)", "zeroblob(128)"):
         sql(tmp_path, f"UPDATE vectors SET vector = {harm} WHERE rowid = 10")
-        assert any("taken from the snapshot" in fault.remedy for fault in store.check(repair=True)), harm
+        assert any("taken from the snapshot" in finding.remedy for finding in store.check(repair=True)), harm
         assert kinds(tmp_path) == {2: 1000} and store.check() == []
     store.close()
 
@@ -241,7 +241,7 @@ def test_another_model_is_stored_raw_and_going_back_finds_half_vectors(tmp_path:
 
         return batches
 
-    with Migration.of(store, Beside("two", "f2", ""), 8) as migration:
+    with Migration.of(store, Shadow("two", "f2", ""), 8) as migration:
         for batch in embed(8)(migration.waiting(1000)):
             migration.put(batch)
         assert migration.finish(embed(8))
@@ -251,9 +251,9 @@ def test_another_model_is_stored_raw_and_going_back_finds_half_vectors(tmp_path:
     assert dict(store._database.all("SELECT length(vector), count(*) FROM vectors GROUP BY 1")) == {32: 1030}
     assert kinds(tmp_path, "beside_vectors") == {2: 1030}
     sql(tmp_path, "UPDATE beside_vectors SET vector = zeroblob(64) WHERE rowid = 3")
-    assert [fault.count for fault in store.check()] == [1]
+    assert [finding.count for finding in store.check()] == [1]
     store.check(repair=True)
-    with Migration.of(store, Beside("test", "f1", ""), DIM) as migration:
+    with Migration.of(store, Shadow("test", "f1", ""), DIM) as migration:
         rest = migration.waiting(2000)
         assert rest
         for batch in embed(DIM)(rest):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from commonplace.store import LocalStore, words
 from commonplace.store.segment import index_words, question_words
-from commonplace.types import Document, Filter, Item, Reading, Span, stable_id
+from commonplace.types import Document, Filter, Item, ParsedDocument, Span, stable_id
 
 # Common words first; pairs of Chinese characters share characters, so that their postings overlap.
 WORDS = ["red", "seal", "pump", "valve", "snow", "blue", "蓝色密封", "密封圈", "圈", "zebra"]
@@ -21,13 +21,13 @@ TEXT = st.lists(st.sampled_from([*WORDS[:3] * 4, *WORDS[3:6] * 2, *WORDS[6:]]), 
 
 
 def put(store: LocalStore, texts: list[str]) -> list[str]:
-    readings = []
+    parsed = []
     for n, text in enumerate(texts):
         path = f"/{'ab'[n % 2]}/{n}.txt"
         document = Document(stable_id(path), f"file://{path}", path, "text/plain", "h", items=1)
-        readings.append(Reading(document, (Item(stable_id(path, 0), document, "text", Span(), text),)))
-    store.add(readings, [])
-    return [reading.document.id for reading in readings]
+        parsed.append(ParsedDocument(document, (Item(stable_id(path, 0), document, "text", Span(), text),)))
+    store.add(parsed, [])
+    return [reading.document.id for reading in parsed]
 
 
 def expected(texts: dict[int, str], question: str, allowed: set[int]) -> list[tuple[int, float]]:

@@ -115,7 +115,7 @@ def test_a_classifier_behind_a_choice_is_left_alone(tmp_path: Path) -> None:
     assert sorted(shapes) == [(384, 1280)] * 2 + [(1280, 3192)] * 2  # two perceptrons, no (1000, 2560)
     graph.save(tmp_path / "head.onnx")
     given = {"features": torch.rand(2, 3192)}
-    for output in ("embedding", "look"):  # what is not trained for is still there
+    for output in ("embedding", "visual"):  # what is not trained for is still there
         old, new = served(DEFAULT_BUNDLE / "head.onnx", given, output), served(tmp_path / "head.onnx", given, output)
         np.testing.assert_allclose(new, old, atol=1e-2 * np.abs(old).max())
 

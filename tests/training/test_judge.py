@@ -74,12 +74,12 @@ def test_hubs_lose_where_that_helps_and_curves_rise() -> None:
     settings = chosen["banks"]["image"]
     assert settings["weight"] > 0 and settings["neighbours"] == 16
     background, chances, curves = evidence(texts, texts, pictures, owner, 0.0, 0.0)
-    for arm in ("text->image", "image->text"):
-        assert np.all(np.diff(curves[arm]["log_odds"]) > 0)
-        assert background[arm]["related"]["mean"] > background[arm]["unrelated"]["quantiles"]["0.99"]
-        assert chances[arm]["mean"] == pytest.approx(0, abs=0.03)
+    for channel in ("text->image", "image->text"):
+        assert np.all(np.diff(curves[channel]["log_odds"]) > 0)
+        assert background[channel]["related"]["mean"] > background[channel]["unrelated"]["quantiles"]["0.99"]
+        assert chances[channel]["mean"] == pytest.approx(0, abs=0.03)
     unequal = (pictures @ pictures.T)[~np.eye(len(pictures), dtype=bool)]
-    assert chances["image->scene"]["std"] == pytest.approx(unequal.std(), abs=1e-4)
+    assert chances["image->semantic"]["std"] == pytest.approx(unequal.std(), abs=1e-4)
     few = evidence(texts[:20], texts[:20], pictures[: owner[19] + 1], owner[:20], 0.0, 0.0)[2]["text->image"]
     assert few["at"] == [0.0, 6.0] and few["log_odds"][1] > few["log_odds"][0]
 
@@ -121,7 +121,7 @@ def test_a_bundle_is_judged_as_it_searches(csv_file: Path, space) -> None:  # ty
     from commonplace.readers import load_picture
 
     shown = space.image.encode([load_picture(path).pixels for path in test.pictures])
-    asked, _ = space.bundle.without_brevity(space.text.encode(test.captions, "query"))
+    asked, _ = space.bundle.without_shortness(space.text.encode(test.captions, "query"))
     by_hand = judge(asked, shown, test.owner, space.offset("image", shown))
     # features are kept in half precision: near ties may turn
     assert np.abs(found.text_to_image - by_hand.text_to_image).mean() <= 0.1
@@ -140,8 +140,8 @@ def test_the_graph_is_the_sum_that_it_should_be(tmp_path: Path) -> None:
         {"wide": linear(12, 8), "narrow": None, "straight": None},
     ]
     x = draw.normal(size=(5, 12)).astype(np.float32)
-    look = components(draw.normal(size=(50, 12)).astype(np.float32), 6)
-    (tmp_path / "head.onnx").write_bytes(head_graph(members, 12, 8, look=look))
+    visual = components(draw.normal(size=(50, 12)).astype(np.float32), 6)
+    (tmp_path / "head.onnx").write_bytes(head_graph(members, 12, 8, visual=visual))
 
     def apply(layer: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         return x @ layer[0] + layer[1]
@@ -151,7 +151,7 @@ def test_the_graph_is_the_sum_that_it_should_be(tmp_path: Path) -> None:
     two = apply(members[1]["wide"])  # type: ignore[arg-type]
     graph = Graph(tmp_path / "head.onnx", "embedding")
     assert graph.map([{"features": x}])[0] == pytest.approx(unit(one) + unit(two), abs=2e-2)
-    assert graph.map([{"features": x}], output="look")[0] == pytest.approx(x @ look[0] + look[1], abs=5e-2)
+    assert graph.map([{"features": x}], output="visual")[0] == pytest.approx(x @ visual[0] + visual[1], abs=5e-2)
 
 
 def test_a_head_may_go_on_from_another(tmp_path: Path, space) -> None:  # type: ignore[no-untyped-def]
@@ -165,4 +165,4 @@ def test_a_head_may_go_on_from_another(tmp_path: Path, space) -> None:  # type: 
     known = space.image.project(features)
     graph = Graph(tmp_path / "head.onnx", "embedding")
     assert unit(graph.map([{"features": features}])[0]) == pytest.approx(known["image"], abs=1e-2)
-    assert unit(graph.map([{"features": features}], output="look")[0]) == pytest.approx(known["look"], abs=1e-2)
+    assert unit(graph.map([{"features": features}], output="visual")[0]) == pytest.approx(known["visual"], abs=1e-2)

@@ -181,8 +181,8 @@ def test_a_table_becomes_a_model_that_finds(csv_file: Path, model: Path, tmp_pat
         assert right >= 8  # of 10 that it never saw, among 54; chance: .6
     spec = json.loads((model / "bundle.json").read_text())
     assert spec["training"]["pictures"] == {"train": 34, "dev": 10, "test": 10}
-    assert not spec["background"]["text->image"].get("estimated")
-    assert spec["evidence"]["curves"]["text->text"] == Bundle().spec["evidence"]["curves"]["text->text"]
+    assert not spec["score_stats"]["text->image"].get("estimated")
+    assert spec["calibration"]["curves"]["text->text"] == Bundle().spec["calibration"]["curves"]["text->text"]
     Bundle(model).verify()
     card = (model / "README.md").read_text()
     assert "34 train, 10 dev, 10 test" in card and "| trained |" in card and "Apache-2.0" in card

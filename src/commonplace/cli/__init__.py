@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 VERBS = (
     *("add", "search", "ask", "chat", "list", "show", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "compact", "compress", "migrate", "models", "train"),
+    *("doctor", "backup", "restore", "vacuum", "compress", "migrate", "models", "train"),
 )
 
 

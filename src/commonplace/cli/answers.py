@@ -7,9 +7,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from commonplace.atomic import atomic_write
 from commonplace.cli.common import answer_options, filter_options, filters_of, open_, question_options, spare
 from commonplace.cli.printing import fill, print_json, short
-from commonplace.output import whole
 from commonplace.types import printable
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def _ask(options: argparse.Namespace) -> int:
             " ".join(options.text),
             image=options.image,
             **filters_of(options),
-            without=options.without,
-            without_image=options.not_image,
+            negative=options.negative,
+            negative_image=options.not_image,
             min_confidence=options.min_confidence,
             rerank=options.rerank,
             nli=options.nli,
@@ -60,7 +60,7 @@ def _ask(options: argparse.Namespace) -> int:
             print(f"note: {printable(note)}", file=sys.stderr)
         print_json(answer.dict())
     if options.html is not None:
-        with whole(options.html, "the page") as file:
+        with atomic_write(options.html, "the page") as file:
             file.write(answer.html().encode("utf-8", "replace"))
         print(f"page: {short(options.html)}", file=sys.stderr)
     return 0
@@ -132,9 +132,9 @@ def render(answer: Answer) -> str:
 def _block(block: Block) -> str:
     marks = "".join(f" [{number}]" for number in block.citations)
     if block.kind == "code":
-        doubt = f" {printable(block.doubt)}" if block.doubt else ""
-        return "\n".join([*(f"    {line}".rstrip() for line in block.lines), marks.strip() + doubt])
-    text = printable(block.shown) + marks + (f" {printable(block.doubt)}" if block.doubt else "")
+        support_note = f" {printable(block.support_note)}" if block.support_note else ""
+        return "\n".join([*(f"    {line}".rstrip() for line in block.lines), marks.strip() + support_note])
+    text = printable(block.shown) + marks + (f" {printable(block.support_note)}" if block.support_note else "")
     if block.kind == "image":
         return f"[picture] {text}\n          {short(block.image or '')}"
     return fill(text)

@@ -36,21 +36,21 @@ def filter_options(parser: argparse.ArgumentParser) -> None:
 
 def filters_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of :func:`filter_options` say, as keywords of a search."""
-    from commonplace.errors import QuestionError
+    from commonplace.errors import QueryError
 
     where: dict[str, list[str]] = {}
     for one in options.where:
         key, found, value = one.partition("=")
         if not found:
-            raise QuestionError(f"--where {one} says no value: write KEY=VALUE, such as author=*hopper*")
+            raise QueryError(f"--where {one} says no value: write KEY=VALUE, such as author=*hopper*")
         where.setdefault(key.strip().casefold(), []).append(value.strip())
     names = ("modality", "path", "media_type", "after", "before")
     return {**{name: getattr(options, name) for name in names}, "where": where or None}
 
 
 def spare(kb: Collection, path: str | None) -> None:
-    """Raise QuestionError where writing to ``path`` would cost a document, or the collection itself, its file."""
-    from commonplace.errors import QuestionError
+    """Raise QueryError where writing to ``path`` would cost a document, or the collection itself, its file."""
+    from commonplace.errors import QueryError
 
     if path is None:
         return
@@ -60,15 +60,15 @@ def spare(kb: Collection, path: str | None) -> None:
     except ValueError:
         return  # no name that a file can have: said where it is written
     if inside:
-        raise QuestionError(f"{path} lies in the collection's own folder: name a file elsewhere")
+        raise QueryError(f"{path} lies in the collection's own folder: name a file elsewhere")
     if any(target == os.path.realpath(one.path) for one in kb.documents()):
-        raise QuestionError(f"{path} is a document of the collection: name another file")
+        raise QueryError(f"{path} is a document of the collection: name another file")
 
 
 def question_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", metavar="FILE", help="a picture that is the question, or a part of it")
     filter_options(parser)
-    parser.add_argument("--not", dest="without", metavar="WORDS", help="push down what is like these words")
+    parser.add_argument("--not", dest="negative", metavar="WORDS", help="push down what is like these words")
     parser.add_argument("--not-image", metavar="FILE", help="push down what is like this picture")
     parser.add_argument(
         "--min-confidence",
@@ -109,8 +109,8 @@ def answer_options(parser: argparse.ArgumentParser) -> None:
 def ranking_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fusion",
-        choices=("evidence", "rrf", "relative", "distribution"),
-        help="how the arms are fused (default: what tune stored, else evidence)",
+        choices=("calibrated", "rrf", "relative", "distribution"),
+        help="how the channels are fused (default: what tune stored, else evidence)",
     )
     parser.add_argument(
         "--question",

@@ -26,9 +26,9 @@ def verbs(verb: Any) -> None:
     )
     add.add_argument("paths", metavar="PATH", nargs="+")
     add.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
-    add.add_argument("--retry", action="store_true", help="read files again that failed before")
+    add.add_argument("--retry-failed", action="store_true", help="read files again that failed before")
     add.add_argument(
-        "--again",
+        "--force",
         action="store_true",
         help="read all files again, unchanged ones too; what is whole is not embedded again",
     )
@@ -70,7 +70,11 @@ def _add(options: argparse.Namespace) -> int:
     _tell_now_and_then(options)
     with open_(options, make=True) as kb:
         report = kb.add(
-            *options.paths, workers=options.workers, retry=options.retry, again=options.again, ocr=options.ocr
+            *options.paths,
+            workers=options.workers,
+            retry_failed=options.retry_failed,
+            force=options.force,
+            ocr=options.ocr,
         )
     if options.json:
         print_json(_report(report))
@@ -118,7 +122,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from commonplace.errors import QuestionError
+    from commonplace.errors import QueryError
     from commonplace.types import Item
 
     with open_(options) as kb:
@@ -128,7 +132,7 @@ def _show(options: argparse.Namespace) -> int:
         assert not isinstance(document, Item)
         if options.page is not None:
             if item is None:
-                raise QuestionError(f"--page draws what an item stands on: name an item of {document.path}")
+                raise QueryError(f"--page draws what an item stands on: name an item of {document.path}")
             spare(kb, options.page)
             view = kb.page(item)
             print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
@@ -176,10 +180,10 @@ def _row(one: Document) -> dict[str, Any]:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    from commonplace.errors import QuestionError
+    from commonplace.errors import QueryError
 
     if not options.names and not options.missing:
-        raise QuestionError("say what to remove: paths, folders or ids, or --missing")
+        raise QueryError("say what to remove: paths, folders or ids, or --missing")
     with open_(options) as kb:
         count = kb.remove(*options.names, missing=options.missing)
     print(f"removed {count} document{'' if count == 1 else 's'}")

@@ -74,11 +74,11 @@ def _label(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from commonplace.errors import QuestionError
+    from commonplace.errors import QueryError
     from commonplace.evaluation import thumbs, tune
 
     if options.reset and options.questions:
-        raise QuestionError("either tune by questions or reset, not both")
+        raise QueryError("either tune by questions or reset, not both")
     with open_(options) as kb:
         if options.reset:
             kb.ranking = None

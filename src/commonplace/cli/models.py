@@ -41,7 +41,7 @@ def verbs(verb: Any) -> None:
 def _models(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from commonplace.encoders.catalogue import PRESETS, installed
+    from commonplace.encoders.presets import PRESETS, installed
 
     here = installed()
     if options.json:

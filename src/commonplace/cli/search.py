@@ -50,8 +50,8 @@ def _search(options: argparse.Namespace) -> int:
             image=options.image,
             k=options.k,
             **filters_of(options),
-            without=options.without,
-            without_image=options.not_image,
+            negative=options.negative,
+            negative_image=options.not_image,
             min_confidence=options.min_confidence,
             ranking=ranking,
             rerank=options.rerank,
@@ -72,12 +72,12 @@ def _search(options: argparse.Namespace) -> int:
 
 def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> None:
     """Draw a heat-map of each picture hit into the folder; a picture that cannot be read is noted and left out."""
-    from commonplace.errors import QuestionError, ReadError
+    from commonplace.errors import QueryError, ReadError
 
     if not text:
-        raise QuestionError("a heat-map shows where words match: ask with words")
+        raise QueryError("a heat-map shows where words match: ask with words")
     if os.path.exists(folder) and not os.path.isdir(folder):  # said before the work, not after
-        raise QuestionError(f"heat-maps are drawn into a folder, and {folder} is a file: name another")
+        raise QueryError(f"heat-maps are drawn into a folder, and {folder} is a file: name another")
     for number, hit in enumerate(hits, start=1):
         if hit.image:
             try:
@@ -96,10 +96,11 @@ def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
         print(fill(line, " " * 18))
     if hit.image and hit.image != item.document.path:
         print(f"{'':18}picture: {short(hit.image)}")
-    if hit.copies:
-        names = ", ".join(dict.fromkeys(short(copy.document.path) for copy in hit.copies[:3]))
-        more = f" and {len(hit.copies) - 3} more" if len(hit.copies) > 3 else ""
-        print(f"{'':18}shown for {len(hit.copies)} near-cop{'y' if len(hit.copies) == 1 else 'ies'}: {names}{more}")
+    if hit.near_duplicates:
+        names = ", ".join(dict.fromkeys(short(copy.document.path) for copy in hit.near_duplicates[:3]))
+        more = f" and {len(hit.near_duplicates) - 3} more" if len(hit.near_duplicates) > 3 else ""
+        count = len(hit.near_duplicates)
+        print(f"{'':18}shown for {count} near-duplicate{'' if count == 1 else 's'}: {names}{more}")
     if explain:
         _print_ledger(hit, method)
 
@@ -109,17 +110,17 @@ _LINES = {
     "text->text": "what its text says",
     "text->image": "what its picture shows",
     "image->image": "how like your picture it is",
-    "image->scene": "how like your picture its scene is",
+    "image->semantic": "how like your picture its scene is",
     "image->text": "what its text says of your picture",
     "text->item": "its text and picture as one",
     "image->item": "its text and picture as one, by your picture",
     "both->text": "what its text says (words and picture as one)",
     "both->image": "what its picture shows (words and picture as one)",
     "both->item": "its text and picture as one (words and picture as one)",
-    "copy": "it is your picture",
+    "near_duplicate": "it is your picture",
     "together": "both of what you ask for at once",
-    "crowd": "how much else matches",
-    "favour": "your preference for its kind",
+    "match_density": "how much else matches",
+    "modality_bias": "your preference for its kind",
     "prior": "the odds before looking",
     "rerank:maxsim": "its words, read again",
 }
@@ -127,16 +128,22 @@ _LINES = {
 
 def _print_ledger(hit: Hit, method: str) -> None:
     """Print how a score came about: what each line found, and what it adds."""
-    unit = "log-odds" if method == "evidence" else "adds"
+    unit = "log-odds" if method == "calibrated" else "adds"
     print(f"{'':18}{'what speaks for it':34}{'raw score':>10}{'place':>7}{'weight':>8}{unit:>10}")
-    for line in hit.arms:
-        name = _LINES.get(line.arm.removeprefix("not "), line.arm)
-        name = f"not wanted: {name}" if line.arm.startswith("not ") else name
-        whole = line.rank == 0 and line.arm in ("copy", "crowd", "favour", "prior", "together")
+    for line in hit.breakdown:
+        name = _LINES.get(line.channel.removeprefix("not "), line.channel)
+        name = f"not wanted: {name}" if line.channel.startswith("not ") else name
+        whole = line.rank == 0 and line.channel in (
+            "near_duplicate",
+            "match_density",
+            "modality_bias",
+            "prior",
+            "together",
+        )
         cells = f"{'':25}" if whole else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
         print(f"{'':18}{name:34}{cells}{line.contribution:+10.2f}")
-    total = sum(line.contribution for line in hit.arms)
-    meaning = f"{total:+.2f}, a probability of {hit.score:.0%}" if method == "evidence" else f"{total:.3f}"
+    total = sum(line.contribution for line in hit.breakdown)
+    meaning = f"{total:+.2f}, a probability of {hit.score:.0%}" if method == "calibrated" else f"{total:.3f}"
     print(f"{'':18}together {meaning}")
 
 

@@ -1,4 +1,4 @@
-"""The collection's files: ``doctor``, ``backup``, ``restore``, ``compact``, ``compress``, ``migrate``."""
+"""The collection's files: ``doctor``, ``backup``, ``restore``, ``vacuum``, ``compress``, ``migrate``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def verbs(verb: Any) -> None:
         "backup, or adding the files to a new collection, brings the raw ones back",
     )
     compress.add_argument("--json", action="store_true", help="print one JSON object")
-    verb("compact", _compact, "give back the room of what was removed, and leave no trace of it", "commonplace compact")
+    verb("vacuum", _vacuum, "give back the room of what was removed, and leave no trace of it", "commonplace vacuum")
     change = verb(
         "migrate",
         _migrate,
@@ -47,15 +47,15 @@ def _doctor(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     with open_(options) as kb:
-        faults = kb.doctor(repair=options.repair)
+        findings = kb.doctor(repair=options.repair)
     if options.json:
-        print_json({"faults": [asdict(one) for one in faults]})
+        print_json({"faults": [asdict(one) for one in findings]})
     else:
-        for one in faults:
+        for one in findings:
             print(f"{'repaired' if one.repaired else 'fault'}: {one.count}  {printable(one.what)}: {one.remedy}")
-        left = sum(not one.repaired for one in faults)
-        print("nothing is wrong" if not faults else f"{left} fault{'' if left == 1 else 's'} left")
-    return 0 if all(one.repaired for one in faults) else 1
+        left = sum(not one.repaired for one in findings)
+        print("nothing is wrong" if not findings else f"{left} fault{'' if left == 1 else 's'} left")
+    return 0 if all(one.repaired for one in findings) else 1
 
 
 def _backup(options: argparse.Namespace) -> int:
@@ -96,9 +96,9 @@ def _compress(options: argparse.Namespace) -> int:
     return 0
 
 
-def _compact(options: argparse.Namespace) -> int:
+def _vacuum(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        print(f"{size(kb.compact())} gained")
+        print(f"{size(kb.vacuum())} gained")
     return 0
 
 

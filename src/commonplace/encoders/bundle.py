@@ -24,7 +24,7 @@ __all__ = ["DEFAULT_BUNDLE", "Bundle", "ImageTower", "TextTower", "Tokens", "pad
 
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
 FORMAT = 1
-LOOK = "look"  # the partition, and the bank, of what pictures look like
+VISUAL = "visual"  # the partition, and the bank, of what pictures look like
 BATCH_TOKENS = 8192  # padded tokens a batch: large enough to fill the cores, small enough to bound memory
 BATCH_PICTURES = 16
 BATCH_ROWS = 4096  # of features through a head
@@ -268,14 +268,14 @@ class TextTower:
 class ImageTower:
     """Pictures (RGB uint8 arrays of any size) in, unit rows (n, dim) out.
 
-    ``looks``: whether the head tells, beside what a picture shows, what it looks like (:meth:`views`).
+    ``visual``: whether the head tells, beside what a picture shows, what it looks like (:meth:`views`).
     """
 
     def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
         self._folder = folder
         self._spec = spec
         self._size: tuple[int, int] = (spec["size"][0], spec["size"][1])  # height, width
-        self.looks = bool((spec.get("head") or {}).get("look"))
+        self.visual = bool((spec.get("head") or {}).get("visual"))
 
     @cached_property
     def _graph(self) -> Graph:
@@ -309,7 +309,7 @@ class ImageTower:
 
     def views(self, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
         """Return the unit rows (n, dim) of each picture: ``image`` in the joint space and, where the bundle has it,
-        ``look``, in which pictures are near that look alike, not those that words would call the same."""
+        ``visual``, in which pictures are near that look alike, not those that words would call the same."""
         return self.project(self.features(pictures))
 
     def project(self, features: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -319,8 +319,8 @@ class ImageTower:
         head = self._spec["head"]
         given = [{head["input"]: features[i : i + BATCH_ROWS]} for i in range(0, len(features), BATCH_ROWS)]
         found = {"image": unit(np.concatenate(self._head.map(given)))}
-        if self.looks:
-            found[LOOK] = unit(np.concatenate(self._head.map(given, output=head["look"])))
+        if self.visual:
+            found[VISUAL] = unit(np.concatenate(self._head.map(given, output=head["visual"])))
         return found
 
     def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -428,7 +428,7 @@ class Bundle:
         for tower in towers.values():
             files += [tower[kind] for kind in ("file", "tokenizer") if kind in tower]
             files += [tower["head"]["file"]] if tower.get("head") else []
-        files += [self.spec["bias"]["file"]] if self.spec.get("bias") else []
+        files += [self.spec["hubness"]["file"]] if self.spec.get("hubness") else []
         if unsealed := sorted(set(files) - set(self.spec["checksums"])):
             raise ValueError(f"the checksum of {', '.join(unsealed)}")
         for name in files:
@@ -446,13 +446,13 @@ class Bundle:
 
     @cached_property
     def _banks(self) -> dict[str, NDArray[np.float32]]:
-        bias = self.spec.get("bias")
+        bias = self.spec.get("hubness")
         if not bias:
             return {}
         path = self.folder / bias["file"]
         try:
             with np.load(path, allow_pickle=False) as file:
-                names = [name for name in (*bias["banks"], LOOK) if name != LOOK or name in file]
+                names = [name for name in (*bias["banks"], VISUAL) if name != VISUAL or name in file]
                 return {name: np.asarray(file[name], dtype=np.float32) for name in names}
         except (OSError, ValueError, KeyError) as problem:
             raise ModelError(f"{path} cannot be read ({problem}): install the model again") from problem
@@ -467,42 +467,42 @@ class Bundle:
         say, would else be raised above what belongs there.
         """
         bank = self._banks.get(kind)
-        if bank is None or kind == LOOK:
+        if bank is None or kind == VISUAL:
             return None
-        settings = self.spec["bias"]["banks"][kind]
+        settings = self.spec["hubness"]["banks"][kind]
         near = np.maximum(_nearness(vectors, bank, settings["neighbours"]), settings["floor"])
         return np.asarray(settings["weight"] * near, dtype=np.float32)
 
-    def commonness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    def text_hubness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return what to take off the cosine of each text (n, dim) with a question in words, shape (n,), or None.
 
         "A man is standing" is near to every caption, and to every question that reads like one. As in :meth:`hubness`,
         but of texts among texts, and only what exceeds the ``floor``: passages are nothing like captions, and lose
         nothing. ``common`` of ``evidence`` in ``bundle.json``; of the bank of captions every ``step``-th row is used.
         """
-        settings = (self.spec.get("evidence") or {}).get("common")
+        settings = (self.spec.get("calibration") or {}).get("text_hubness")
         bank = self._banks.get("image")
         if settings is None or bank is None:
             return None
         near = _nearness(texts, bank[:: settings["step"]], settings["neighbours"])
         return np.asarray(settings["weight"] * np.maximum(near - settings["floor"], 0), dtype=np.float32)
 
-    def without_brevity(self, questions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def without_shortness(self, questions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return questions (n, dim) without what they owe to being short, unit rows, and how short each reads (n,).
 
         Short texts lie near each other whatever they say: single words and unrelated headings have a cosine of .22 in
         the shipped model, single words and passages of 0. What a question has of the direction that single words have
-        in common (``brevity`` of ``bundle.json``) is taken off, as common components of word vectors are (Mu and
-        Viswanath 2018); a sentence has next to none of it. Without such a direction questions stay as they are.
+        in common (``query_shortness`` of ``bundle.json``) is taken off, as common components of word vectors are (Mu
+        and Viswanath 2018); a sentence has next to none of it. Without such a direction questions stay as they are.
         """
-        if self._brevity is None:
+        if self._shortness is None:
             return questions, np.zeros(len(questions), np.float32)
-        short = np.clip(questions @ self._brevity, 0, None)
-        return unit(questions - short[:, None] * self._brevity), short
+        short = np.clip(questions @ self._shortness, 0, None)
+        return unit(questions - short[:, None] * self._shortness), short
 
     @cached_property
-    def _brevity(self) -> NDArray[np.float32] | None:
-        found = self.spec.get("brevity")
+    def _shortness(self) -> NDArray[np.float32] | None:
+        found = self.spec.get("query_shortness")
         if found is None:
             return None
         try:
@@ -516,16 +516,16 @@ class Bundle:
     @cached_property
     def state(self) -> str:
         """Hash of what :meth:`hubness` depends on: indexes that hold its values are made anew when it changes."""
-        bias = self.spec.get("bias")
+        bias = self.spec.get("hubness")
         digest = self.spec["checksums"].get(bias["file"]) if bias else None
         return hashlib.blake2b(json.dumps([bias, digest], sort_keys=True).encode(), digest_size=10).hexdigest()
 
     def questions(self, kind: str, other: bool) -> NDArray[np.float32] | None:
         """Return vectors (n, dim) of training data that may ask for vectors of ``kind``, or None: of captions for
-        ``text``, of pictures for ``image`` and ``look``; with ``other`` the other way round. They measure an index's
+        ``text``, of pictures for ``image`` and ``visual``; with ``other`` the other way round. They measure an index's
         recall."""
-        if kind == LOOK:  # only looks ask for looks
-            return None if other else self._banks.get(LOOK)
+        if kind == VISUAL:  # only looks ask for looks
+            return None if other else self._banks.get(VISUAL)
         return self._banks.get(kind if other else {"text": "image", "image": "text"}.get(kind, ""))
 
     @cached_property

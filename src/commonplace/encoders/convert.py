@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from commonplace.encoders.bundle import FORMAT, Bundle, sha256
-from commonplace.encoders.neutral import write
+from commonplace.encoders.default_calibration import write
 from commonplace.encoders.runtime import openvino
 from commonplace.errors import ModelError
 

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, FORMAT, Bundle, sha256
-from commonplace.encoders.catalogue import PRESETS, home, is_name, source
 from commonplace.encoders.convert import PRECISIONS, Choice, convert, wanted
-from commonplace.encoders.neutral import write
+from commonplace.encoders.default_calibration import write
+from commonplace.encoders.presets import PRESETS, home, is_name, source
 from commonplace.encoders.remote import RemoteText, checked
 from commonplace.errors import ModelError
 

@@ -17,7 +17,7 @@ from commonplace.evaluation.metrics import (
     right_modality,
 )
 from commonplace.evaluation.plots import plot
-from commonplace.evaluation.questions import DIRECTIONS, LabelledQuestion, load_questions
+from commonplace.evaluation.queries import DIRECTIONS, LabelledQuery, load_queries
 from commonplace.evaluation.runs import Comparison, Difference, JudgedHit, Result, Run, compare, evaluate
 from commonplace.evaluation.tuning import Tuning, thumbs, tune
 
@@ -27,14 +27,14 @@ __all__ = [
     "Difference",
     "Interval",
     "JudgedHit",
-    "LabelledQuestion",
+    "LabelledQuery",
     "Result",
     "Run",
     "Tuning",
     "bootstrap",
     "compare",
     "evaluate",
-    "load_questions",
+    "load_queries",
     "modality_share",
     "ndcg",
     "plot",

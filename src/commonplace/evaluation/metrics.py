@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from commonplace.errors import QuestionError
+from commonplace.errors import QueryError
 
 __all__ = [
     "Interval",
@@ -35,7 +35,7 @@ BLOCK = 4_000_000  # numbers drawn at a time
 def recall(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> float:
     """Return the share of the relevant ids that stand in the first ``k`` (trec_eval's ``recall_k``).
 
-    With more than ``k`` relevant ids it cannot reach 1. Raises QuestionError where ``k`` < 1, an id comes twice or
+    With more than ``k`` relevant ids it cannot reach 1. Raises QueryError where ``k`` < 1, an id comes twice or
     nothing is relevant.
     """
     _check(ranked, grades, k)
@@ -54,11 +54,11 @@ def ndcg(
     DCG@k = sum over ranks i = 1..k of gain(grade_i) / log2(i + 1), divided by that of the best possible order
     (Järvelin and Kekäläinen 2002, with the discount of Burges et al. 2005). ``linear`` gains are the grades
     themselves, as in trec_eval's ``ndcg_cut_k``; ``exponential`` ones are 2^grade - 1 (Burges et al. 2005).
-    Raises QuestionError as :func:`recall`.
+    Raises QueryError as :func:`recall`.
     """
     _check(ranked, grades, k)
     if gains not in ("linear", "exponential"):
-        raise QuestionError(f"gains is {gains!r}: choose linear or exponential")
+        raise QueryError(f"gains is {gains!r}: choose linear or exponential")
     best = max(grades.values())
 
     def gain(grade: float) -> float:
@@ -77,7 +77,7 @@ def _discounted(gains: Sequence[float]) -> float:
 def reciprocal_rank(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> float:
     """Return 1 / the rank (from 1) of the first relevant id, 0 where the first ``k`` hold none.
 
-    Its mean is the MRR (Voorhees 1999; trec_eval's ``recip_rank`` of a list cut at ``k``). Raises QuestionError as
+    Its mean is the MRR (Voorhees 1999; trec_eval's ``recip_rank`` of a list cut at ``k``). Raises QueryError as
     :func:`recall`.
     """
     _check(ranked, grades, k)
@@ -103,13 +103,13 @@ def modality_share(modalities: Sequence[str], modality: str, k: int) -> float | 
 
 def _check(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> None:
     if k < 1:
-        raise QuestionError(f"k is {k}: ask for at least one hit")
+        raise QueryError(f"k is {k}: ask for at least one hit")
     if not grades:
-        raise QuestionError("nothing is relevant: a question needs at least one relevant item")
+        raise QueryError("nothing is relevant: a question needs at least one relevant item")
     if not all(grade > 0 and math.isfinite(grade) for grade in grades.values()):
-        raise QuestionError("a grade is no finite number above 0: leave out what is not relevant")
+        raise QueryError("a grade is no finite number above 0: leave out what is not relevant")
     if len(set(ranked)) < len(ranked):
-        raise QuestionError("a ranked list holds an id twice: each may stand in it once")
+        raise QueryError("a ranked list holds an id twice: each may stand in it once")
 
 
 # --- how sure ------------------------------------------------------------------------------------------------
@@ -134,14 +134,14 @@ def bootstrap(values: ArrayLike, *, confidence: float = 0.95, rounds: int = ROUN
 
     The questions are drawn anew with replacement ``rounds`` times (Efron and Tibshirani 1993, chapter 13). For two
     runs give the differences by question: the interval is then paired (Sakai 2006). One value has no limits.
-    Deterministic for a ``seed``. Raises QuestionError for no values, values that are not finite, fewer than 100
+    Deterministic for a ``seed``. Raises QueryError for no values, values that are not finite, fewer than 100
     rounds or a confidence outside (0, 1).
     """
     found = _finite(values)
     if not 0 < confidence < 1:
-        raise QuestionError(f"confidence is {confidence}: it must be between 0 and 1")
+        raise QueryError(f"confidence is {confidence}: it must be between 0 and 1")
     if rounds < 100:
-        raise QuestionError(f"rounds is {rounds}: a bootstrap needs at least 100")
+        raise QueryError(f"rounds is {rounds}: a bootstrap needs at least 100")
     count = len(found)
     mean = math.fsum(found) / count
     if count < 2:
@@ -163,11 +163,11 @@ def randomisation_test(differences: ArrayLike, *, rounds: int = ROUNDS, seed: in
     mean is at least as far from 0 (Fisher 1935; for retrieval Smucker, Allan and Carterette 2007). All 2^n patterns
     are tried where they are no more than ``rounds``; else ``rounds`` random ones are drawn and the observed one is
     counted with them, so that p is never 0 (Phipson and Smyth 2010). In (0, 1]; deterministic for a ``seed``.
-    Raises QuestionError for no differences, differences that are not finite, or fewer than 100 rounds.
+    Raises QueryError for no differences, differences that are not finite, or fewer than 100 rounds.
     """
     found = _finite(differences)
     if rounds < 100:
-        raise QuestionError(f"rounds is {rounds}: the test needs at least 100")
+        raise QueryError(f"rounds is {rounds}: the test needs at least 100")
     count = len(found)
     limit = abs(found.sum()) - 1e-9 * np.abs(found).sum()  # sums of the same numbers differ in their last digits
     if count < 63 and 2**count <= rounds:
@@ -185,7 +185,7 @@ def randomisation_test(differences: ArrayLike, *, rounds: int = ROUNDS, seed: in
 def _finite(values: ArrayLike) -> NDArray[np.float64]:
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1 or not len(found):
-        raise QuestionError("there are no values: give one number a question")
+        raise QueryError("there are no values: give one number a question")
     if not np.isfinite(found).all():
-        raise QuestionError("a value is not a finite number")
+        raise QueryError("a value is not a finite number")
     return found

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.errors import CommonplaceError, QuestionError
+from commonplace.errors import CommonplaceError, QueryError
 from commonplace.evaluation.runs import Run
-from commonplace.types import Question
+from commonplace.types import Query
 
 if TYPE_CHECKING:
     from commonplace.collection import Collection
@@ -44,18 +44,19 @@ def plot(
     """Draw a run into ``folder``, made if absent, and return the paths of the pictures.
 
     ``recall``: mean recall@1..k by direction. ``scores``: how the scores of relevant and other hits are distributed,
-    by modality. ``evidence``: the same for each arm before (raw scores) and after they are put on a common scale
-    (what the ledger counts: contribution / weight). With the run's ``collection`` also ``space``: at most ``sample``
-    stored vectors of each partition and as many questions, in the plane of their two principal components. A picture
-    for which there is nothing to draw (no hits, fewer than three vectors) is left out. Deterministic for a ``seed``.
+    by modality. ``evidence``: the same for each channel before (raw scores) and after they are put on a common scale
+    (what the score breakdown counts: contribution / weight). With the run's ``collection`` also ``space``: at most
+    ``sample`` stored vectors of each partition and as many questions, in the plane of their two principal components.
+    A picture for which there is nothing to draw (no hits, fewer than three vectors) is left out. Deterministic for a
+    ``seed``.
 
-    Raises CommonplaceError where matplotlib is absent or the folder cannot be written; QuestionError for an unknown
+    Raises CommonplaceError where matplotlib is absent or the folder cannot be written; QueryError for an unknown
     format, a ``sample`` < 1, or a collection of another model; ReadError where a question's picture is gone.
     """
     if format not in ("svg", "png"):
-        raise QuestionError(f"format is {format!r}: choose svg or png")
+        raise QueryError(f"format is {format!r}: choose svg or png")
     if sample < 1:
-        raise QuestionError(f"sample is {sample}: draw at least one vector")
+        raise QueryError(f"sample is {sample}: draw at least one vector")
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -130,32 +131,33 @@ def _scores(figure_of: Any, run: Run) -> Any:
 
 
 def _evidence(figure_of: Any, run: Run) -> Any:
-    arms = evidence(run)
-    if not arms:
+    channels = evidence(run)
+    if not channels:
         return None
-    figure = figure_of(figsize=(8, 2.2 * len(arms) + 0.4), layout="constrained")
-    values = [value for rows in arms.values() for _, value, _ in rows]
+    figure = figure_of(figsize=(8, 2.2 * len(channels) + 0.4), layout="constrained")
+    values = [value for rows in channels.values() for _, value, _ in rows]
     low, top = min(values), max(values)
-    grid = figure.subplots(len(arms), 2, squeeze=False)
-    for (left, right), (arm, rows) in zip(grid, arms.items(), strict=True):
+    grid = figure.subplots(len(channels), 2, squeeze=False)
+    for (left, right), (channel, rows) in zip(grid, channels.items(), strict=True):
         for axes, column, limits in ((left, 0, None), (right, 1, (min(low, 0.0), max(top, 1e-9)))):
             groups = [[row[column] for row in rows if row[2] == relevant] for relevant in (True, False)]
             _histogram(axes, groups, limits)
-        left.set_ylabel(f"{arm}\nshare of hits")
+        left.set_ylabel(f"{channel}\nshare of hits")
     grid[0][0].set_title("before: raw score")
-    grid[0][1].set_title("after: what the ledger counts")
+    grid[0][1].set_title("after: what the score breakdown counts")
     return figure
 
 
 def evidence(run: Run) -> dict[str, list[tuple[float, float, bool]]]:
-    """Return by arm, for every hit on its list that it counts for: raw score, contribution / weight, if relevant."""
+    """Return by channel, for every hit on its list that it counts for: raw score, contribution / weight, if
+    relevant."""
     found: dict[str, list[tuple[float, float, bool]]] = {}
     for one in run.results:
         for hit in one.hits:
-            for arm in hit.arms:
-                if arm.weight > 0 and arm.rank > 0 and not arm.arm.startswith("rerank:"):
-                    row = (arm.score, arm.contribution / arm.weight, hit.grade > 0)
-                    found.setdefault(arm.arm, []).append(row)
+            for channel in hit.breakdown:
+                if channel.weight > 0 and channel.rank > 0 and not channel.channel.startswith("rerank:"):
+                    row = (channel.score, channel.contribution / channel.weight, hit.grade > 0)
+                    found.setdefault(channel.channel, []).append(row)
     return dict(sorted(found.items()))
 
 
@@ -176,7 +178,7 @@ def _histogram(axes: Any, groups: Sequence[Sequence[float]], limits: tuple[float
 
 def _space(figure_of: Any, run: Run, collection: Collection, sample: int, seed: int) -> Any:
     if collection.space.fingerprint != run.model["fingerprint"]:
-        raise QuestionError(
+        raise QueryError(
             f"the run was made with the model {run.model['name']} ({run.model['fingerprint']}), the collection with "
             f"{collection.space.name} ({collection.space.fingerprint}): draw it with the run's own collection"
         )
@@ -216,7 +218,7 @@ def gather(run: Run, collection: Collection, sample: int, seed: int) -> Mapping[
     asked: dict[str, list[NDArray[np.float32]]] = {"text": [], "image": []}
     for index in np.sort(random.permutation(len(run.results))[:sample]):
         one = run.results[index]
-        vectors_of = collection.space.ask(Question(one.text, None if one.image is None else _pixels(one.image)))
+        vectors_of = collection.space.ask(Query(one.text, None if one.image is None else _pixels(one.image)))
         for name, rows in asked.items():
             if (vector := getattr(vectors_of, name)) is not None:
                 rows.append(vector)

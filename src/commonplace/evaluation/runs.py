@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commonplace.errors import CommonplaceError, QuestionError, ReadError
+from commonplace.atomic import atomic_write
+from commonplace.errors import CommonplaceError, QueryError, ReadError
 from commonplace.evaluation.metrics import (
     ROUNDS,
     Interval,
@@ -21,10 +22,9 @@ from commonplace.evaluation.metrics import (
     reciprocal_rank,
     right_modality,
 )
-from commonplace.evaluation.questions import DIRECTIONS, Bound, LabelledQuestion, bind, load_questions
-from commonplace.output import whole
+from commonplace.evaluation.queries import DIRECTIONS, Bound, LabelledQuery, bind, load_queries
 from commonplace.retrieval import Ranking
-from commonplace.types import ArmScore, Hit
+from commonplace.types import Hit, ScoreComponent
 
 if TYPE_CHECKING:
     from commonplace.collection import Collection
@@ -40,14 +40,14 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class JudgedHit:
-    """One hit of a run: its item, the score and its ledger, and the item's grade (0: not relevant)."""
+    """One hit of a run: its item, the score and its score breakdown, and the item's grade (0: not relevant)."""
 
     id: str
     path: str
     modality: str
     score: float
     grade: float
-    arms: tuple[ArmScore, ...]
+    breakdown: tuple[ScoreComponent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run as JSON; a file that is there is replaced. Raises CommonplaceError where that fails."""
         text = json.dumps(self.dict(), indent=1, allow_nan=False) + "\n"
-        with whole(path, "the run") as file:
+        with atomic_write(path, "the run") as file:
             file.write(text.encode("ascii"))
 
     @classmethod
@@ -159,14 +159,17 @@ class Run:
 
 
 def _result(values: Mapping[str, Any]) -> Result:
-    hits = tuple(JudgedHit(**{**hit, "arms": tuple(ArmScore(**arm) for arm in hit["arms"])}) for hit in values["hits"])
+    hits = tuple(
+        JudgedHit(**{**hit, "breakdown": tuple(ScoreComponent(**line) for line in hit["breakdown"])})
+        for hit in values["hits"]
+    )
     measures = {str(name): None if value is None else float(value) for name, value in values["measures"].items()}
     return Result(**{**values, "hits": hits, "measures": measures})
 
 
 def evaluate(
     collection: Collection,
-    questions: str | os.PathLike[str] | Sequence[LabelledQuestion],
+    questions: str | os.PathLike[str] | Sequence[LabelledQuery],
     *,
     k: int = 10,
     ranking: Ranking | None = None,
@@ -174,34 +177,34 @@ def evaluate(
 ) -> Run:
     """Ask every question of a collection and return what came back, measured at ``k`` hits.
 
-    ``questions`` is a JSON Lines file (see :func:`load_questions`) or what was read from one; ``ranking`` as for
+    ``questions`` is a JSON Lines file (see :func:`load_queries`) or what was read from one; ``ranking`` as for
     :meth:`commonplace.Collection.search`, but near-copies are
     hits of their own; ``progress`` shows a bar (default: where standard error is a terminal).
     The measures: recall at 1, 5 and ``k``, nDCG (linear gains) and MRR at ``k``, whether the first hit has the right
     modality, and the share of text and images among the first ``k``.
 
-    Raises QuestionError for ``k`` < 1, no questions, a file that is itself in the collection, or labels that name
-    nothing in it; otherwise as :func:`load_questions` and :meth:`commonplace.Collection.search`.
+    Raises QueryError for ``k`` < 1, no questions, a file that is itself in the collection, or labels that name
+    nothing in it; otherwise as :func:`load_queries` and :meth:`commonplace.Collection.search`.
     """
     from tqdm import tqdm
 
     if k < 1:
-        raise QuestionError(f"k is {k}: ask for at least one hit")
+        raise QueryError(f"k is {k}: ask for at least one hit")
     if isinstance(questions, (str, os.PathLike)):
-        asked = load_questions(questions)
+        asked = load_queries(questions)
         uri = Path(os.path.realpath(questions)).as_uri()
         if any(document.uri == uri for document in collection.documents()):
-            raise QuestionError(
+            raise QueryError(
                 f"{questions} is itself in the collection, where its lines would be found: remove it with "
                 "`commonplace remove`, and keep it elsewhere"
             )
     else:
         asked = list(questions)
     if not asked:
-        raise QuestionError("there are no questions")
+        raise QueryError("there are no questions")
     twice = len(asked) - len({one.id for one in asked})
     if twice:
-        raise QuestionError(f"{twice} of the questions have the id of another: give each an id of its own")
+        raise QueryError(f"{twice} of the questions have the id of another: give each an id of its own")
     how = replace(ranking or collection.ranking, collapse=False)
     results = []
     bar = tqdm(bind(collection.store, asked), unit="question", disable=None if progress is None else not progress)
@@ -215,7 +218,7 @@ def evaluate(
     status = collection.status()
     held = {"folder": status["collection"], **{name: status[name] for name in ("documents", "items", "vectors")}}
     settings = {one.name: getattr(how, one.name) for one in fields(how)}
-    settings |= {"weights": dict(how.weights), "favour": dict(how.favour)}
+    settings |= {"weights": dict(how.weights), "modality_bias": dict(how.modality_bias)}
     return Run(k, status["model"], held, settings, tuple(results))
 
 
@@ -227,7 +230,7 @@ def _judge(bound: Bound, hits: Iterable[Hit], k: int) -> Result:
             hit.item.modality,
             hit.score,
             bound.grades.get(hit.item.id, 0.0),
-            hit.arms,
+            hit.breakdown,
         )
         for hit in hits
     )
@@ -290,20 +293,20 @@ def compare(before: Run, after: Run, *, confidence: float = 0.95, rounds: int = 
     """Compare two runs on the questions (by id) that both asked, by direction and together.
 
     Each measure that both have: the difference of the means with a paired bootstrap interval, and the p-value of a
-    paired randomisation test (two-sided; not corrected for the number of rows). Raises QuestionError where they share
+    paired randomisation test (two-sided; not corrected for the number of rows). Raises QueryError where they share
     no question, or one id stands for two different questions.
     """
     earlier = {one.id: one for one in before.results}
     pairs = [(earlier[one.id], one) for one in after.results if one.id in earlier]
     if not pairs:
-        raise QuestionError("the two runs share no question: compare runs over the same file of questions")
+        raise QueryError("the two runs share no question: compare runs over the same file of questions")
     for old, new in pairs:
         same = (old.text, old.image and os.path.basename(old.image)) == (
             new.text,
             new.image and os.path.basename(new.image),
         )
         if not same:
-            raise QuestionError(f"the id {new.id!r} is another question in each run: compare runs over the same file")
+            raise QueryError(f"the id {new.id!r} is another question in each run: compare runs over the same file")
     rows: dict[Row, Difference] = {}
     for direction in _columns([new for _, new in pairs]):
         for measure in after.measures:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.errors import QuestionError
+from commonplace.errors import QueryError
 from commonplace.evaluation.metrics import bootstrap, ndcg, randomisation_test
-from commonplace.evaluation.questions import Bound, LabelledQuestion, bind, load_questions
-from commonplace.retrieval import LEXICAL, METHODS, Evidence, Ranking, Scored, fuse
+from commonplace.evaluation.queries import Bound, LabelledQuery, bind, load_queries
+from commonplace.retrieval import LEXICAL, METHODS, Calibration, ChannelScores, Ranking, fuse
 from commonplace.types import stable_id
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ __all__ = ["Tuning", "thumbs", "tune"]
 FEWEST = 10
 """Labelled questions below which no choice is better than a guess."""
 SIGNIFICANT = 0.05
-FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)  # an arm's weight times one of these
-GIFTS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # log-odds for pictures
+FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)  # an channel's weight times one of these
+BIASES = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # log-odds for pictures
 TEMPERATURES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
 SHIFTS = tuple(np.arange(-3, 3.25, 0.25).tolist())
 CAUTION = 0.002
 """nDCG that a further change has to earn on the questions it is chosen by: what is not needed stays as it was."""
 SWEEPS = 2
-TOP = 10  # hits of an arm that are compared with another's
-LEAST_EXPECTED = 3.0  # hits in common by chance, over all questions, below which two arms are not compared
+TOP = 10  # hits of an channel that are compared with another's
+LEAST_EXPECTED = 3.0  # hits in common by chance, over all questions, below which two channels are not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Tuning:
 
     ``before`` and ``after`` are means over ``questions``; ``low`` and ``high`` bound their difference (95% bootstrap
     interval), ``p`` is that of a one-sided paired randomisation test. ``kept``: whether ``ranking`` was stored.
-    ``broken``: arms that it leaves out because what they find has nothing in common with what others find.
+    ``broken``: channels that it leaves out because what they find has nothing in common with what others find.
     """
 
     ranking: Ranking
@@ -62,7 +62,7 @@ class Tuning:
         change = f"nDCG@{self.k} {self.before:.3f} -> {self.after:.3f} on {self.questions} questions held out in turn"
         change += f" (change {self.low:+.3f} to {self.high:+.3f}, p = {self.p:.3f})"
         if self.broken:
-            change += f"; {', '.join(self.broken)} agrees with no other arm and is worse alone"
+            change += f"; {', '.join(self.broken)} agrees with no other channel and is worse alone"
         if self.kept:
             return f"{change}: kept {self.ranking.json()}"
         return f"{change}: not surely better, so the ranking stays as it was"
@@ -70,18 +70,19 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A question's candidates: item ids, what each arm says of them and is worth for this question, and the grades."""
+    """A question's candidates: item ids, what each channel says of them and is worth for this question, and the
+    grades."""
 
     ids: Sequence[str]
-    arms: Mapping[str, Scored]
-    evidence: Evidence
+    channels: Mapping[str, ChannelScores]
+    evidence: Calibration
     size: int
     grades: Mapping[str, float]
 
 
 def tune(
     collection: Collection,
-    labels: str | os.PathLike[str] | Sequence[LabelledQuestion],
+    labels: str | os.PathLike[str] | Sequence[LabelledQuery],
     *,
     k: int = 10,
     folds: int = 5,
@@ -91,24 +92,24 @@ def tune(
 ) -> Tuning:
     """Choose method, weights and confidence for a collection by labelled questions; store them if they are better.
 
-    ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or questions. Two arms whose first
-    hits have no more in common than chance gives: one of them is broken. Where the labels are answered significantly
-    better without the one than without the other, it is left out, unless that is worse than all arms together by more
-    than a standard error. From there coordinate ascent on nDCG@``k`` chooses; ``folds``-fold cross-validation judges
-    the way of choosing, so that the questions it is judged by had no say, and its gain has to be significant
-    (one-sided paired randomisation test, p < .05). What is better is stored with the collection (``keep``). For fusion
-    by evidence, temperature and level of the confidences are fitted as well (Platt 1999); items without a label count
-    as not relevant.
+    ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or questions. Two channels whose
+    first hits have no more in common than chance gives: one of them is broken. Where the labels are answered
+    significantly better without the one than without the other, it is left out, unless that is worse than all
+    channels together by more than a standard error. From there coordinate ascent on nDCG@``k`` chooses;
+    ``folds``-fold cross-validation judges the way of choosing, so that the questions it is judged by had no say, and
+    its gain has to be significant (one-sided paired randomisation test, p < .05). What is better is stored with the
+    collection (``keep``). For fusion by evidence, temperature and level of the confidences are fitted as well (Platt
+    1999); items without a label count as not relevant.
 
-    Raises QuestionError for fewer than 10 questions, labels that name nothing, and as
-    :func:`commonplace.evaluation.load_questions`.
+    Raises QueryError for fewer than 10 questions, labels that name nothing, and as
+    :func:`commonplace.evaluation.load_queries`.
     """
-    asked = load_questions(labels) if isinstance(labels, (str, os.PathLike)) else list(labels)
+    asked = load_queries(labels) if isinstance(labels, (str, os.PathLike)) else list(labels)
     if len(asked) < FEWEST:
         count = "1 labelled question is" if len(asked) == 1 else f"{len(asked)} labelled questions are"
-        raise QuestionError(f"{count} too few to tune by: label at least {FEWEST}")
+        raise QueryError(f"{count} too few to tune by: label at least {FEWEST}")
     if not 2 <= folds <= len(asked):
-        raise QuestionError(f"folds is {folds}: choose 2 to the number of questions")
+        raise QueryError(f"folds is {folds}: choose 2 to the number of questions")
     bound = bind(collection.store, asked)
     cases = [case_of(collection, one) for one in _bar(bound, progress)]
     found = judged(cases, k=k, folds=folds, seed=seed)
@@ -117,14 +118,14 @@ def tune(
     return replace(found, kept=found.kept and keep)
 
 
-def thumbs(collection: Collection) -> list[LabelledQuestion]:
+def thumbs(collection: Collection) -> list[LabelledQuery]:
     """Return the questions that thumbs up and down were given to; those without any thumb up say nothing to rank by."""
     found: dict[tuple[str | None, str | None], dict[str, float]] = {}
     for text, image, item, good in collection.labels():
         if good:
             found.setdefault((text, image), {})[item] = 1.0
     return [
-        LabelledQuestion(stable_id("question", text, image), relevant, text, Path(image) if image else None)
+        LabelledQuery(stable_id("question", text, image), relevant, text, Path(image) if image else None)
         for (text, image), relevant in found.items()
     ]
 
@@ -142,12 +143,12 @@ def judged(cases: Sequence[Case], *, k: int = 10, folds: int = 5, seed: int = 0)
         for i in np.flatnonzero(own == fold).tolist():
             sound[i], climbed[i] = (worth(cases[i], ranking, k) for ranking in (base, chosen))
     ranking = _sound(cases, start, k)
-    broken = tuple(arm for arm in ranking.weights if ranking.weight(arm) == 0)
+    broken = tuple(channel for channel in ranking.weights if ranking.weight(channel) == 0)
     climbs = _p(climbed - sound) < SIGNIFICANT
     if climbs:
         ranking = _choose(cases, ranking, k)
     better = climbs or bool(broken)
-    if better and ranking.method == "evidence":
+    if better and ranking.method == "calibrated":
         ranking = _confident(cases, ranking, k)
     after = climbed if climbs or not broken else sound
     interval = bootstrap(after - before, seed=seed)
@@ -171,17 +172,17 @@ def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
 def case_of(collection: Collection, bound: Bound) -> Case:
     """Return what the default search would fuse for a question tied to the collection's items."""
     one = bound.question
-    ids, arms, evidence = collection.candidates(one.text, image=one.image)
-    return Case(ids, arms, evidence, collection.store.size(), bound.grades)
+    ids, channels, evidence = collection.candidates(one.text, image=one.image)
+    return Case(ids, channels, evidence, collection.store.size(), bound.grades)
 
 
 def _ordered(case: Case, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:
     """Return the candidates by place, best first, and the log-odds of each."""
-    arms = {name: arm for name, arm in case.arms.items() if ranking.weight(name) > 0}
-    if not arms or not case.ids:
+    channels = {name: channel for name, channel in case.channels.items() if ranking.weight(name) > 0}
+    if not channels or not case.ids:
         return [], np.zeros(0)
-    fused = fuse(arms, ranking, case.evidence, case.size)
-    has = np.logical_or.reduce([~np.isnan(arm.scores) for arm in arms.values()])
+    fused = fuse(channels, ranking, case.evidence, case.size)
+    has = np.logical_or.reduce([~np.isnan(channel.scores) for channel in channels.values()])
     order = sorted(np.flatnonzero(has).tolist(), key=lambda i: (-fused.order[i], case.ids[i]))
     return order, fused.order
 
@@ -196,21 +197,26 @@ def _choose(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
     """Return the best ranking that coordinate ascent finds: the method first, then one weight after the other."""
 
     def value_of(ranking: Ranking) -> float:
-        changes = len(ranking.weights) + len(ranking.favour) + (ranking.method != start.method)
+        changes = len(ranking.weights) + len(ranking.modality_bias) + (ranking.method != start.method)
         return math.fsum(worth(case, ranking, k) for case in cases) / len(cases) - CAUTION * changes
 
-    arms = sorted({arm for case in cases for arm in case.arms})
+    channels = sorted({channel for case in cases for channel in case.channels})
     best = max((replace(start, method=method) for method in METHODS), key=value_of)  # type: ignore[arg-type]
     steps: list[Callable[[Ranking], list[Ranking]]] = [
-        *(lambda ranking, arm=arm: [_weighted(ranking, arm, factor) for factor in FACTORS] for arm in arms),
-        lambda ranking: [replace(ranking, favour={"image": gift}) for gift in GIFTS] if _mixed(arms) else [],
+        *(
+            lambda ranking, channel=channel: [_weighted(ranking, channel, factor) for factor in FACTORS]
+            for channel in channels
+        ),
+        lambda ranking: (
+            [replace(ranking, modality_bias={"image": gift}) for gift in BIASES] if _mixed(channels) else []
+        ),
     ]
     best_worth = value_of(best)
     for _ in range(SWEEPS):
         before = best
         for step in steps:
             for ranking in step(best):
-                if all(ranking.weight(arm) == 0 for arm in arms):
+                if all(ranking.weight(channel) == 0 for channel in channels):
                     continue
                 value = value_of(ranking)
                 if value > best_worth + 1e-12:
@@ -221,10 +227,10 @@ def _choose(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
 
 
 def _sound(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
-    """Return ``start`` without a broken arm, if there is one: see :func:`tune`."""
+    """Return ``start`` without a broken channel, if there is one: see :func:`tune`."""
     before = np.array([worth(case, start, k) for case in cases])
-    options = [_weighted(start, arm, 0.0) for arm in _strangers(cases)]
-    options = [one for one in options if any(one.weight(arm) > 0 for case in cases for arm in case.arms)]
+    options = [_weighted(start, channel, 0.0) for channel in _strangers(cases)]
+    options = [one for one in options if any(one.weight(channel) > 0 for case in cases for channel in case.channels)]
     after = [np.array([worth(case, one, k) for case in cases]) for one in options]
     if not options:
         return start
@@ -236,41 +242,41 @@ def _sound(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
 
 
 def _strangers(cases: Sequence[Case]) -> list[str]:
-    """Return the arms whose first hits have no more in common with any other arm's than chance gives.
+    """Return the channels whose first hits have no more in common with any other channel's than chance gives.
 
-    Only items that both arms can score are compared, so that words and pictures of different items do not count as
+    Only items that both channels can score are compared, so that words and pictures of different items do not count as
     strangers. "More": by three standard deviations of a Poisson count.
     """
-    arms = sorted({arm for case in cases for arm in case.arms})
-    alike: dict[str, list[bool]] = {arm: [] for arm in arms}
-    for one, other in itertools.combinations(arms, 2):
+    channels = sorted({channel for case in cases for channel in case.channels})
+    alike: dict[str, list[bool]] = {channel: [] for channel in channels}
+    for one, other in itertools.combinations(channels, 2):
         shared = expected = 0.0
         for case in cases:
-            if one in case.arms and other in case.arms:
-                pair = (case.arms[one], case.arms[other])
+            if one in case.channels and other in case.channels:
+                pair = (case.channels[one], case.channels[other])
                 both = ~np.isnan(pair[0].scores) & ~np.isnan(pair[1].scores)
-                first, second = (_first(arm, both) for arm in pair)
+                first, second = (_first(channel, both) for channel in pair)
                 shared += len(first & second)
                 expected += len(first) * len(second) / max(both.sum(), 1)
         if expected >= LEAST_EXPECTED:
             agree = shared - expected > 3 * expected**0.5
             alike[one].append(agree)
             alike[other].append(agree)
-    return [arm for arm in arms if alike[arm] and not any(alike[arm])]
+    return [channel for channel in channels if alike[channel] and not any(alike[channel])]
 
 
-def _first(arm: Scored, among: NDArray[np.bool_]) -> set[int]:
-    """Return the first TOP of the candidates ``among`` that the arm lists."""
-    listed = np.flatnonzero(among & (arm.ranks > 0))
-    return set(listed[np.argsort(arm.ranks[listed])][:TOP].tolist())
+def _first(channel: ChannelScores, among: NDArray[np.bool_]) -> set[int]:
+    """Return the first TOP of the candidates ``among`` that the channel lists."""
+    listed = np.flatnonzero(among & (channel.ranks > 0))
+    return set(listed[np.argsort(channel.ranks[listed])][:TOP].tolist())
 
 
-def _weighted(ranking: Ranking, arm: str, factor: float) -> Ranking:
-    return replace(ranking, weights={**ranking.weights, arm: min(ranking.weight(arm) * factor, 1e3)})
+def _weighted(ranking: Ranking, channel: str, factor: float) -> Ranking:
+    return replace(ranking, weights={**ranking.weights, channel: min(ranking.weight(channel) * factor, 1e3)})
 
 
-def _mixed(arms: Iterable[str]) -> bool:
-    views = {"text" if arm == LEXICAL else arm.split("->")[-1] for arm in arms}
+def _mixed(channels: Iterable[str]) -> bool:
+    views = {"text" if channel == LEXICAL else channel.split("->")[-1] for channel in channels}
     return views >= {"text", "image"}
 
 
@@ -289,5 +295,5 @@ def _confident(cases: Sequence[Case], ranking: Ranking, k: int) -> Ranking:
         return float(np.mean(np.logaddexp(0, z) - y * z))
 
     temperature, shift = min(((t, s) for t in TEMPERATURES for s in SHIFTS), key=lambda at: loss(*at))
-    gifts = {view: ranking.favour.get(view, 0.0) + shift for view in ("text", "image")}
-    return replace(ranking, temperature=temperature, favour={v: g for v, g in gifts.items() if g})
+    biases = {view: ranking.modality_bias.get(view, 0.0) + shift for view in ("text", "image")}
+    return replace(ranking, temperature=temperature, modality_bias={v: g for v, g in biases.items() if g})

@@ -2,18 +2,18 @@
 
 from commonplace.generation.chat import ChatGenerator
 from commonplace.generation.citations import cite, description
-from commonplace.generation.conversation import Conversation, Rewriter, Turn, carried_over
+from commonplace.generation.conversation import Conversation, Rewriter, Turn, rewrite_by_rule
 from commonplace.generation.extractive import (
     PICTURES,
     ExtractiveGenerator,
-    fitting,
+    relevant_images,
 )
+from commonplace.generation.grounding import GroundingChecker, Verdict
+from commonplace.generation.intent import subject, wants_pictures
 from commonplace.generation.local import TransformersGenerator
 from commonplace.generation.model import ModelGenerator
 from commonplace.generation.parts import Generator, Nothing, Part, Request, Shown, Statement, generated
-from commonplace.generation.questions import subject, wants_pictures
 from commonplace.generation.settings import Settings
-from commonplace.generation.support import Judge, Verdict
 
 __all__ = [
     "PICTURES",
@@ -21,7 +21,7 @@ __all__ = [
     "Conversation",
     "ExtractiveGenerator",
     "Generator",
-    "Judge",
+    "GroundingChecker",
     "ModelGenerator",
     "Nothing",
     "Part",
@@ -33,11 +33,11 @@ __all__ = [
     "TransformersGenerator",
     "Turn",
     "Verdict",
-    "carried_over",
     "cite",
     "description",
-    "fitting",
     "generated",
+    "relevant_images",
+    "rewrite_by_rule",
     "subject",
     "wants_pictures",
 ]

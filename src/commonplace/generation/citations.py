@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Literal
 
+from commonplace.generation.grounding import GroundingChecker, Verdict
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
-from commonplace.generation.support import Judge, Verdict
 from commonplace.types import Answer, Block, Citation, Hit, Note, Span, captions
 
 __all__ = ["cite", "description"]
@@ -48,7 +48,7 @@ class _Book:
 
 
 def cite(
-    parts: Iterator[Part], request: Request, judge: Judge, *, by: str = "extractive"
+    parts: Iterator[Part], request: Request, judge: GroundingChecker, *, by: str = "extractive"
 ) -> Iterator[Block | Note | Answer]:
     """Yield each checked block of an answer as it is written, notes in between, and last the whole answer.
 
@@ -60,7 +60,7 @@ def cite(
     blocks: list[Block] = []
     notes: list[str] = []
     shown: set[str | None] = set()
-    invented = 0
+    invalid_citations = 0
     for part in parts:
         if isinstance(part, Nothing):
             if not blocks:
@@ -72,7 +72,7 @@ def cite(
                     True,
                     part.reason,
                     tuple(notes),
-                    invented=invented,
+                    invalid_citations=invalid_citations,
                     generator=by,
                 )
                 return
@@ -80,7 +80,7 @@ def cite(
         elif isinstance(part, Note):
             notes.append(part.text)
             if part.restart:
-                book, blocks, invented, by = _Book(request), [], 0, "extractive"
+                book, blocks, invalid_citations, by = _Book(request), [], 0, "extractive"
                 shown.clear()
             yield part
         elif isinstance(part, Shown):
@@ -92,7 +92,7 @@ def cite(
                 blocks.append(Block("image", text, (book.number(part.hit),), origin=origin, image=hit.image))
                 yield blocks[-1]
         else:
-            invented += part.invented
+            invalid_citations += part.invalid_citations
             blocks.append(_checked(part, judge, book))
             yield blocks[-1]
     if not blocks:
@@ -104,7 +104,7 @@ def cite(
             True,
             WROTE_NOTHING,
             tuple(notes),
-            invented=invented,
+            invalid_citations=invalid_citations,
             generator=by,
         )
         return
@@ -117,12 +117,12 @@ def cite(
         tuple(request.hits),
         notes=tuple(notes),
         confidence=confidence,
-        invented=invented,
+        invalid_citations=invalid_citations,
         generator=by,
     )
 
 
-def _checked(part: Statement, judge: Judge, book: _Book) -> Block:
+def _checked(part: Statement, judge: GroundingChecker, book: _Book) -> Block:
     """Return a sentence with its verdict and the numbers of what it cites."""
     cited = tuple(dict.fromkeys(part.hits))
     taken = (part.start, part.end) if part.start is not None and part.end is not None else None
@@ -134,7 +134,7 @@ def _checked(part: Statement, judge: Judge, book: _Book) -> Block:
         cited, verdict = (traced[0],), traced[1]
     verdict = verdict or judge.judge(part.text, cited)
     numbers = tuple(book.number(hit, taken or verdict.spans.get(hit)) for hit in cited)
-    return Block("text", part.text, numbers, verdict.level, verdict.reason, opens=part.opens)
+    return Block("text", part.text, numbers, verdict.level, verdict.reason, starts_paragraph=part.starts_paragraph)
 
 
 def _part(span: Span, start: int, end: int) -> Span:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from commonplace.errors import GeneratorError
-from commonplace.generation.questions import is_chinese, pieces
+from commonplace.generation.intent import is_chinese, pieces
 from commonplace.store.segment import names, terms
 from commonplace.types import Answer
 
-__all__ = ["Conversation", "Rewriter", "Turn", "carried_over", "depends"]
+__all__ = ["Conversation", "Rewriter", "Turn", "depends", "rewrite_by_rule"]
 
 TURNS = 6  # that are remembered
 CARRIED = 12  # words of an earlier question that a follow-up takes over at most
@@ -43,7 +43,7 @@ class Conversation:
     """Questions that build on each other; made by :meth:`commonplace.Collection.chat`.
 
     ``stream`` is the collection's. A follow-up is put in full by the ``rewriter``, where there is one, else by
-    :func:`carried_over`; it takes over the picture of the question before where it has none of its own. The last
+    :func:`rewrite_by_rule`; it takes over the picture of the question before where it has none of its own. The last
     ``turns`` turns are remembered.
     """
 
@@ -87,7 +87,7 @@ class Conversation:
                 return self._rewriter.self_contained(text, history)
             except GeneratorError:
                 pass  # the rule does; what is wrong with the model, its answer will say
-        return carried_over(text, self._turns[-1].searched)
+        return rewrite_by_rule(text, self._turns[-1].searched)
 
 
 def _said(answer: Answer) -> str:
@@ -125,7 +125,7 @@ def depends(question: str) -> bool:
     return few or also or bool(_BEGINS.search(question)) or bool(_REFERS.search(question))
 
 
-def carried_over(question: str, before: str) -> str:
+def rewrite_by_rule(question: str, before: str) -> str:
     """Return a follow-up with the telling words of the question before it that it lacks, at most twelve.
 
     *What about the south pump?* after *Which seal does the north pump need?* is searched for as *What about the south
@@ -133,7 +133,7 @@ def carried_over(question: str, before: str) -> str:
     one, and of that the words go (*north*).
     """
     own = terms(question)
-    words = _telling(before)
+    words = _content_words(before)
     if re.match(r"\W*(?:and |or |but )?(?:what|how) about\b", question, re.IGNORECASE) or _AND_IT.search(question):
         # The words just before a shared one belong to the old subject: north in "the north pump".
         replaced = {words[i - 1] for i, word in enumerate(words) if i and terms(word) & own}
@@ -166,7 +166,7 @@ def _subject(question: str, words: Sequence[str], named: bool) -> set[str]:
     return about if len(about) < len(words) else set()
 
 
-def _telling(question: str) -> list[str]:
+def _content_words(question: str) -> list[str]:
     """Return the words of a question that say something about its subject, in order."""
     everything = terms(question)
     words = [word for word in re.findall(r"\w+", question) if terms(word) & everything]

@@ -9,23 +9,23 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
-from commonplace.generation.questions import (
+from commonplace.generation.grounding import orders
+from commonplace.generation.intent import (
     attribute,
+    content_words,
     is_chinese,
-    telling,
     wants_listing,
     wants_pictures,
     wants_sources,
 )
+from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
 from commonplace.generation.sentences import Sentence, listing, quotable
-from commonplace.generation.support import orders
-from commonplace.retrieval import Evidence
-from commonplace.space import QuestionVectors, Space
+from commonplace.retrieval import Calibration
+from commonplace.space import QueryVectors, Space
 from commonplace.store.segment import names, terms
 from commonplace.types import Hit, text_view
 
-__all__ = ["ExtractiveGenerator", "fitting"]
+__all__ = ["ExtractiveGenerator", "relevant_images"]
 
 SENTENCES = 3
 PICTURES = 3
@@ -68,7 +68,7 @@ NOT_READ_ZH = (
 class ExtractiveGenerator:
     """Chooses sentences by likeness to the question and to each other, and the pictures that matter."""
 
-    def __init__(self, space: Space, evidence: Evidence) -> None:
+    def __init__(self, space: Space, evidence: Calibration) -> None:
         self._space = space
         self._evidence = evidence
 
@@ -82,17 +82,17 @@ class ExtractiveGenerator:
             yield Nothing(_unread(request) or NOTHING_FOUND)
             return
         statements = self._statements(request.question, request.vectors, hits)
-        shown = [Shown(n) for n in request.fitting]
+        shown = [Shown(n) for n in request.relevant_images]
         if not statements and not shown:
             yield Nothing(_unread(request) or NOTHING_NEAR)
             return
         yield from _in_order(statements, shown, hits, first=wants_pictures(request.question))
 
-    def _statements(self, question: str, vectors: QuestionVectors, hits: Sequence[Hit]) -> list[Statement]:
+    def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
         passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
         asked, named = terms(question), names(question)
         if vectors.text is None and vectors.image is None:
-            passages = [(n, hit) for n, hit in passages if _enough_words(telling(question), hit)]
+            passages = [(n, hit) for n, hit in passages if _enough_words(content_words(question), hit)]
         least = 0.0
         if vectors.text is not None and not vectors.notes:
             plausible = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
@@ -124,8 +124,8 @@ class ExtractiveGenerator:
         rows = self._rows(views, [one.text for one in sentences], vectors)
         near: NDArray[np.float64] | None = None
         if rows is not None and query is not None:
-            arm = "text->text" if vectors.text is not None else "image->text"
-            near = self._evidence.nearness(arm, rows @ query)
+            channel = "text->text" if vectors.text is not None else "image->text"
+            near = self._evidence.nearness(channel, rows @ query)
             overlap = np.array([_share(asked, one) for one in words])
             worth = (near + overlap + of_passage) / 3
             around = np.array([shares[one.hit] for one in sentences])
@@ -147,7 +147,7 @@ class ExtractiveGenerator:
                 chosen = [i for i in chosen if near[i] >= NAMED]
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, how)))
 
-    def _rows(self, views: Sequence[str], alone: Sequence[str], vectors: QuestionVectors) -> NDArray[np.float32] | None:
+    def _rows(self, views: Sequence[str], alone: Sequence[str], vectors: QueryVectors) -> NDArray[np.float32] | None:
         """Return a unit row (n, dim) for each sentence, to compare with the question; None where no tower can.
 
         It is halfway between the sentence alone and under its headings, or every line below a good heading would do.
@@ -183,7 +183,7 @@ def _kind(one: Sentence, hit: Hit, how: bool) -> float:
         return LISTED
     text = hit.item.text or ""
     row = how and text[text.rfind("\n", 0, one.start) + 1 : one.start + 1].lstrip().startswith("|")
-    return READ if row or hit.item.span.recognised is not None else 1.0
+    return READ if row or hit.item.span.ocr_start is not None else 1.0
 
 
 def _lead(one: Sentence, before: Sentence | None) -> str:
@@ -244,21 +244,23 @@ def _rarity(asked: frozenset[str], words: Sequence[frozenset[str]], hits: Sequen
     return np.array(shares) / whole
 
 
-def fitting(evidence: Evidence, question: str, hits: Sequence[Hit], *, show: bool = False) -> tuple[int, ...]:
+def relevant_images(
+    evidence: Calibration, question: str, hits: Sequence[Hit], *, show: bool = False
+) -> tuple[int, ...]:
     """Return the numbers of the hits whose pictures have enough evidence from what was asked, best first.
 
     Less is enough where the question asks to ``show`` something, or where nothing but pictures was found.
     """
     pictures = all(hit.item.modality == "image" for hit in hits)
     enough = SHOWN if show else ALONE if pictures else ENOUGH
-    asked = telling(question)
+    asked = content_words(question)
     found: dict[str | None, int] = {}
     for n, hit in enumerate(hits):
         if hit.image is None or hit.item.picture in found:
             continue
-        lines = (line for line in hit.arms if line.arm.startswith(("text->", "image->", "both->")))
-        cosines = {line.arm: np.array([line.score], np.float32) for line in lines}
-        near = any(evidence.nearness(arm, cosine)[0] >= enough for arm, cosine in cosines.items())
+        lines = (line for line in hit.breakdown if line.channel.startswith(("text->", "image->", "both->")))
+        cosines = {line.channel: np.array([line.score], np.float32) for line in lines}
+        near = any(evidence.nearness(channel, cosine)[0] >= enough for channel, cosine in cosines.items())
         if near or (not cosines and _enough_words(asked, hit)):  # a caption in a script the tower cannot read
             found[hit.item.picture] = n
     return tuple(found.values())[:PICTURES]

@@ -10,9 +10,9 @@ from typing import Any
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.extractive import NOTHING_FOUND
+from commonplace.generation.intent import wants_pictures
 from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
 from commonplace.generation.prompt import NO_ANSWER, plain, prompt, rewriting
-from commonplace.generation.questions import wants_pictures
 from commonplace.types import Note
 
 __all__ = ["ContextTooSmall", "ModelGenerator", "NoPictures", "Sentences", "looping"]
@@ -76,8 +76,8 @@ class ModelGenerator(ABC):
         if not request.hits:
             yield Nothing(NOTHING_FOUND)
             return
-        shown = set(request.fitting) if wants_pictures(request.question) else set()
-        yield from (Shown(n) for n in request.fitting if n in shown)
+        shown = set(request.relevant_images) if wants_pictures(request.question) else set()
+        yield from (Shown(n) for n in request.relevant_images if n in shown)
         most: int | None = None
         while True:
             pictures = 0 if self.vision is False else self.pictures
@@ -121,7 +121,7 @@ class ModelGenerator(ABC):
         said: set[str] = set()
         shown: set[str | None] = set()
         if wants_pictures(request.question):
-            shown = {request.hits[n].item.picture for n in request.fitting}
+            shown = {request.hits[n].item.picture for n in request.relevant_images}
         again = written = checked = 0
         tail = ""
         stopped = None
@@ -171,7 +171,7 @@ class ModelGenerator(ABC):
             return
         said.add(part.text)
         yield part
-        beside = [n for n in request.fitting for c in part.hits if _beside(request, n, c)]
+        beside = [n for n in request.relevant_images for c in part.hits if _beside(request, n, c)]
         for n in (*part.hits, *beside):
             picture = request.hits[n].item.picture
             if picture is not None and picture not in shown:
@@ -301,8 +301,8 @@ class Sentences:
             yield Nothing(SAYS_NOTHING)
             return
         known = tuple(dict.fromkeys(n - 1 for n in numbers if 1 <= n <= self._count))
-        invented = sum(not 1 <= n <= self._count for n in numbers)
-        yield Statement(text, known, invented=invented, opens=self._opens)
+        invalid_citations = sum(not 1 <= n <= self._count for n in numbers)
+        yield Statement(text, known, invalid_citations=invalid_citations, starts_paragraph=self._opens)
         self._opens = False
 
 

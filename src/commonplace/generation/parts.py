@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import GeneratorError
-from commonplace.space import QuestionVectors
+from commonplace.space import QueryVectors
 from commonplace.types import Hit, Note
 
 __all__ = ["Generator", "Nothing", "Part", "Request", "Shown", "Statement", "generated"]
@@ -24,15 +24,15 @@ def _no_crop(picture: str) -> bytes | None:
 class Request:
     """A question with its evidence: the ranked hits, best first.
 
-    ``fitting`` are the numbers of the hits whose pictures answer by their own evidence, best first. ``picture`` holds
-    the question's own pixels, (height, width, 3) uint8; ``crop`` returns the stored JPEG of a hit's picture by its
-    content hash.
+    ``relevant_images`` are the numbers of the hits whose pictures answer by their own evidence, best first.
+    ``picture`` holds the question's own pixels, (height, width, 3) uint8; ``crop`` returns the stored JPEG of a hit's
+    picture by its content hash.
     """
 
     question: str
-    vectors: QuestionVectors
+    vectors: QueryVectors
     hits: Sequence[Hit]
-    fitting: Sequence[int] = ()
+    relevant_images: Sequence[int] = ()
     picture: NDArray[np.uint8] | None = None
     crop: Callable[[str], bytes | None] = _no_crop
 
@@ -41,16 +41,17 @@ class Request:
 class Statement:
     """A sentence that rests on the hits numbered ``hits`` (from 0).
 
-    ``start`` and ``end`` bound its words in the text of its only hit, where they were taken from it; ``invented``
-    counts its markers that named no evidence. ``opens`` begins a paragraph. ``code`` is a listing, line by line.
+    ``start`` and ``end`` bound its words in the text of its only hit, where they were taken from it;
+    ``invalid_citations`` counts its markers that named no evidence. ``starts_paragraph`` begins a paragraph. ``code``
+    is a listing, line by line.
     """
 
     text: str
     hits: tuple[int, ...] = ()
     start: int | None = None
     end: int | None = None
-    invented: int = 0
-    opens: bool = False
+    invalid_citations: int = 0
+    starts_paragraph: bool = False
     code: bool = False
 
 

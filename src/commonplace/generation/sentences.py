@@ -182,12 +182,12 @@ def _begins_inside(text: str, fences: list[re.Match[str]]) -> bool:
     if not fences:
         lines = [line for line in text.split("\n") if line.strip()]
         return len(lines) >= 3 and sum(bool(_CODE.search(line)) for line in lines) >= 0.8 * len(lines)
-    opens = [bool(match["info"].strip()) for match in fences]  # only what opens a listing names its language
-    if any(opens[1::2]) != any(opens[::2]):
-        return any(opens[1::2])
+    starts_paragraph = [bool(match["info"].strip()) for match in fences]  # only what opens a listing names its language
+    if any(starts_paragraph[1::2]) != any(starts_paragraph[::2]):
+        return any(starts_paragraph[1::2])
     before, after = text[: fences[0].start()].rpartition("\n")[0], text[fences[0].end() :]
     stuck = bool(before.rpartition("\n")[2].strip()) and not after.partition("\n")[2].partition("\n")[0].strip()
-    return not opens[0] and len(fences) % 2 == 1 and stuck
+    return not starts_paragraph[0] and len(fences) % 2 == 1 and stuck
 
 
 def _with_listings(hit: int, item: Item, sentences: list[Sentence]) -> list[Sentence]:

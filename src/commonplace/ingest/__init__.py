@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from commonplace.errors import ReadError
-from commonplace.ingest.flight import ATTEMPTS, Flight
+from commonplace.ingest.journal import ATTEMPTS, InFlightJournal
 from commonplace.ingest.walk import Source, walk
 from commonplace.ingest.workers import Pool, draw_page
-from commonplace.types import Reading
+from commonplace.types import ParsedDocument
 
-__all__ = ["ATTEMPTS", "Batch", "Flight", "Pool", "Source", "draw_page", "ingest", "walk"]
+__all__ = ["ATTEMPTS", "Batch", "InFlightJournal", "Pool", "Source", "draw_page", "ingest", "walk"]
 
 BATCH_ITEMS = 256
 BATCH_PICTURES = 64
@@ -21,14 +21,14 @@ BATCH_PICTURES = 64
 class Batch:
     """Whole documents to encode and commit together, and the files that could not be read."""
 
-    readings: list[Reading] = field(default_factory=list)
+    parsed: list[ParsedDocument] = field(default_factory=list)
     failures: list[tuple[Source, ReadError]] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
         """Whether the batch is large enough to keep the towers busy."""
-        items = sum(len(reading.items) for reading in self.readings)
-        pictures = sum(len(reading.pictures) for reading in self.readings)
+        items = sum(len(reading.items) for reading in self.parsed)
+        pictures = sum(len(reading.pictures) for reading in self.parsed)
         return items >= BATCH_ITEMS or pictures >= BATCH_PICTURES or len(self.failures) >= BATCH_ITEMS
 
 
@@ -39,10 +39,10 @@ def ingest(sources: Iterable[Source], pool: Pool, step: Callable[[], object] = l
         if isinstance(result, ReadError):
             batch.failures.append((source, result))
         else:
-            batch.readings.append(result)
+            batch.parsed.append(result)
         step()
         if batch.full:
             yield batch
             batch = Batch()
-    if batch.readings or batch.failures:
+    if batch.parsed or batch.failures:
         yield batch

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from commonplace.errors import ReadError
 from commonplace.ingest.walk import Source
 from commonplace.readers import ReadOptions
-from commonplace.readers.serve import READY, Request
-from commonplace.types import Reading
+from commonplace.readers.worker import READY, Request
+from commonplace.types import ParsedDocument
 
 __all__ = ["Pool", "draw_page"]
 
@@ -50,7 +50,7 @@ parent = Connection({handle})
 try:
     package = sys.modules["commonplace"] = ModuleType("commonplace")
     package.__path__ = [{package!r}]
-    from commonplace.readers.serve import serve
+    from commonplace.readers.worker import serve
 except BaseException:
     import traceback
     parent.send_bytes(traceback.format_exc().encode())
@@ -223,7 +223,7 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def read(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Reading | ReadError]]:
+    def read(self, sources: Iterable[Source]) -> Iterator[tuple[Source, ParsedDocument | ReadError]]:
         """Yield each source with its reading, or with the error that says why there is none, in the given order."""
         pending: deque[_Task] = deque()
         remaining = iter(sources)

@@ -1,8 +1,9 @@
-"""Readers: a file goes in, a :class:`~commonplace.types.Reading` comes out.
+"""Readers: a file goes in, a :class:`~commonplace.types.ParsedDocument` comes out.
 
-A format is one module with one function that takes a :class:`File` and yields :class:`Passage` and :class:`Figure`;
-it is named in :data:`~commonplace.readers.formats.FORMATS` or by an entry point of the group ``commonplace.readers``
-whose name is the media type. Everything that formats share (chunks, ids, hashes, stamps) happens here, once.
+A format is one module with one function that takes a :class:`File` and yields :class:`TextBlock` and
+:class:`ImageBlock`; it is named in :data:`~commonplace.readers.formats.FORMATS` or by an entry point of the group
+``commonplace.readers`` whose name is the media type. Everything that formats share (chunks, ids, hashes, stamps)
+happens here, once.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ from commonplace.errors import ReadError
 from commonplace.readers.chunks import Chunker, chunker
 from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
 from commonplace.readers.metadata import described
+from commonplace.readers.ocr import are_readable
 from commonplace.readers.parts import (
-    Figure,
     File,
+    ImageBlock,
     Part,
-    Passage,
     Quota,
     ReadOptions,
+    TextBlock,
     render_stamp,
     stamp,
     stamp_paths,
 )
 from commonplace.readers.pictures import load_picture
-from commonplace.readers.words import are_readable
-from commonplace.types import Document, Item, Modality, Picture, Reading, Span, stable_id
+from commonplace.types import Document, Item, Modality, ParsedDocument, Picture, Span, stable_id
 
 __all__ = [
     "SUFFIXES",
-    "Figure",
     "File",
+    "ImageBlock",
     "Part",
-    "Passage",
     "ReadOptions",
+    "TextBlock",
     "are_readable",
     "is_offered",
     "load_picture",
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 
-def read(path: str | Path, options: ReadOptions, root: str | Path | None = None) -> Reading:
+def read(path: str | Path, options: ReadOptions, root: str | Path | None = None) -> ParsedDocument:
     """Read one file completely: its document, its items in reading order, and their pictures.
 
     ``root`` is the folder that was added (default: the file's own): pictures that a page shows are taken from inside
@@ -90,7 +91,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
         items=len(items),
         metadata=described(file.metadata, _changed(file)),
     )
-    return Reading(document, tuple(replace(item, document=document) for item in items), pictures)
+    return ParsedDocument(document, tuple(replace(item, document=document) for item in items), pictures)
 
 
 def page_of(path: str | Path, number: int | None, side: int, options: ReadOptions) -> tuple[NDArray[np.uint8], str]:
@@ -138,36 +139,34 @@ def _items(
     pictures: dict[str, Picture] = {}
     taken: dict[str, int] = {}
 
-    def add(
-        span: Span, text: str | None, title: str | None, picture: str | None, recognised: int | None = None
-    ) -> None:
+    def add(span: Span, text: str | None, title: str | None, picture: str | None, ocr_start: int | None = None) -> None:
         modality: Modality = "text" if picture is None else "image"
         key = stable_id(document.id, modality, _canonical(span))
         again = taken[key] = taken.get(key, 0) + 1
         identity = key if again == 1 else stable_id(key, again)
-        span = replace(span, recognised=recognised)
+        span = replace(span, ocr_start=ocr_start)
         items.append(Item(identity, document, modality, span, text, title, picture))
 
     for part in parts:
         title = cutter.title(_clean(part.title))
-        member = part.span.member if isinstance(part, Figure) else part.member
+        member = part.span.member if isinstance(part, ImageBlock) else part.member
         members.setdefault(_clean(member), len(members))
-        if isinstance(part, Figure):
+        if isinstance(part, ImageBlock):
             key = _pixels_hash(part.picture)
             if key not in pictures and len(pictures) >= file.options.max_pictures:
                 left += 1
                 continue
             pictures.setdefault(key, part.picture)
-            text, recognised = _described(part)
+            text, ocr_start = _described(part)
             text = cutter.caption(text, title)
-            add(part.span, text, title, key, recognised if recognised < len(text or "") else None)
+            add(part.span, text, title, key, ocr_start if ocr_start < len(text or "") else None)
             continue
         for start, end in cutter.chunks(
             part.text, title, markdown=part.markdown, split_as=part.split_as, whole=part.whole
         ):
             box = part.locate(start, end) if part.locate else None
             span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
-            add(span, part.text[start:end], title, None, 0 if part.recognised else None)
+            add(span, part.text[start:end], title, None, 0 if part.ocr_start else None)
 
     # a figure follows the chunk that it stands in; sorting is stable, so all else keeps the reader's order
     def place(item: Item) -> tuple[int, int, float]:
@@ -180,7 +179,7 @@ def _items(
     return items, pictures
 
 
-def _described(figure: Figure) -> tuple[str | None, int]:
+def _described(figure: ImageBlock) -> tuple[str | None, int]:
     """Return a picture's caption and the words in it as one text, and where in it the words begin."""
     caption, words = _clean(figure.caption), _clean(figure.words)
     text = f"{caption}. {words}" if caption and words else caption or words

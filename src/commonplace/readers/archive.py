@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 from commonplace.errors import ReadError
 from commonplace.readers.formats import HEAD, format_of, sniff
-from commonplace.readers.package import Package
-from commonplace.readers.parts import Figure, File, Part
+from commonplace.readers.parts import File, ImageBlock, Part
+from commonplace.readers.zipxml import Package
 
 __all__ = ["read_inside", "read_zip"]
 
@@ -60,10 +60,10 @@ def read_inside(file: File, name: str, data: bytes) -> Iterator[Part]:
     inner = File(file.path / "inside", file.root, data, kind, file.options, depth=file.depth + 1, quota=file.quota)
     try:
         for part in found.load()(inner):
-            member = part.span.member if isinstance(part, Figure) else part.member
+            member = part.span.member if isinstance(part, ImageBlock) else part.member
             whole = f"{name} > {member}" if member else name
             title = " > ".join(filter(None, (base, part.title)))
-            if isinstance(part, Figure):
+            if isinstance(part, ImageBlock):
                 yield replace(part, span=replace(part.span, member=whole), title=title)
             else:
                 yield replace(part, member=whole, title=title)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from commonplace.readers.chunks import chunker
-from commonplace.readers.parts import File, Part, Passage
+from commonplace.readers.parts import File, Part, TextBlock
 from commonplace.readers.text import decode
 
 __all__ = ["read_code", "read_python"]
@@ -84,22 +84,22 @@ def _decoded(file: File) -> tuple[str, list[str]]:
     return text, [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
 
 
-def _told(file: File, lines: list[str], units: Sequence[_Unit]) -> Iterator[Passage]:
+def _told(file: File, lines: list[str], units: Sequence[_Unit]) -> Iterator[TextBlock]:
     """Yield a passage for each named unit that fits a chunk or holds no others, and for what stands between them."""
     cutter = chunker(file.options.tokenizer, file.options.max_tokens)
     places = [0, *accumulate(map(len, lines))]
 
-    def passage(start: int, end: int, path: Sequence[str]) -> Iterator[Passage]:
+    def passage(start: int, end: int, path: Sequence[str]) -> Iterator[TextBlock]:
         whole = "".join(lines[start:end])
         if whole.strip():
-            yield Passage(whole, places[start], ".".join(path) or None, whole=True)
+            yield TextBlock(whole, places[start], ".".join(path) or None, whole=True)
 
     def fits(unit: _Unit, title: str) -> bool:
         room = cutter.room(cutter.title(title))
         short = places[unit.end] - places[unit.start] <= _LETTERS * room  # counting is the slow part
         return short and cutter.count("".join(lines[unit.start : unit.end])) <= room
 
-    def told(units: Sequence[_Unit], start: int, end: int, path: Sequence[str]) -> Iterator[Passage]:
+    def told(units: Sequence[_Unit], start: int, end: int, path: Sequence[str]) -> Iterator[TextBlock]:
         for unit in (unit for unit in units if unit.name):
             yield from passage(start, unit.start, path)
             own = [*path, unit.name or ""]

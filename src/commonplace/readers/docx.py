@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from commonplace.errors import ReadError
-from commonplace.readers.flow import Block, Heading, Shown, Table, Words, lay_out
-from commonplace.readers.package import Package, attribute, describe, local
+from commonplace.readers.blocks import Block, Heading, Shown, Table, Words, lay_out
 from commonplace.readers.parts import File, Part
+from commonplace.readers.zipxml import Package, attribute, describe, local
 
 __all__ = ["embedded_picture", "read_docx"]
 

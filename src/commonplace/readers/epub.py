@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Iterator
 
 from commonplace.errors import ReadError
-from commonplace.readers.flow import Block, lay_out
+from commonplace.readers.blocks import Block, lay_out
 from commonplace.readers.html import Fetch, decode_html, embedded, html_blocks
-from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
+from commonplace.readers.zipxml import Package, attribute, describe, local
 
 __all__ = ["read_epub"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from commonplace.errors import ReadError
-from commonplace.readers.flow import Block, Heading, Shown, Table, Words, lay_out, say
+from commonplace.readers.blocks import Block, Heading, Shown, Table, Words, clean_alt_text, lay_out
 from commonplace.readers.formats import read_whole
 from commonplace.readers.markdown import local_picture
 from commonplace.readers.metadata import names_in
@@ -313,7 +313,7 @@ class _Page:
         if data is None:
             return
         self._break()
-        words = [say(attributes.get("alt")), say(attributes.get("title"))]
+        words = [clean_alt_text(attributes.get("alt")), clean_alt_text(attributes.get("title"))]
         said = ". ".join(dict.fromkeys(filter(None, words)))
         self._out.append(Shown(data, said, name=source if source[:5].lower() != "data:" else "in the page"))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from commonplace.errors import ReadError
 from commonplace.readers.archive import read_inside
-from commonplace.readers.flow import Block, Words, lay_out
+from commonplace.readers.blocks import Block, Words, lay_out
 from commonplace.readers.formats import HEAD, utf16
 from commonplace.readers.html import decode_html, embedded, html_blocks
 from commonplace.readers.parts import File, Part

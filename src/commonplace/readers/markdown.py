@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from commonplace.errors import ReadError
-from commonplace.readers.flow import CAPTION, ICON, say
-from commonplace.readers.parts import Figure, File, Part, Passage
+from commonplace.readers.blocks import CAPTION, ICON, clean_alt_text
+from commonplace.readers.ocr import with_words
+from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import load_picture
 from commonplace.readers.text import decode
-from commonplace.readers.words import with_words
 from commonplace.types import Span
 
 if TYPE_CHECKING:
@@ -102,11 +102,11 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iter
         if section.path and len(section.path[-1]) > _LONG_HEADING:
             start = section.start
         if text[start : section.end].strip():
-            yield Passage(text[start : section.end], start, title, markdown=True)
+            yield TextBlock(text[start : section.end], start, title, markdown=True)
         elif section.path and (after is None or len(after.path) <= len(section.path)):
             # a heading with nothing under it is all there is of its section
             above = " > ".join(section.path[:-1]) or None
-            yield Passage(text[section.start : section.end], section.start, above, markdown=True)
+            yield TextBlock(text[section.start : section.end], section.start, above, markdown=True)
         for reference in shown:
             if section.start <= reference.start < section.end:
                 yield from _figure(file, reference, title, pictures)
@@ -190,7 +190,7 @@ def _shown(tokens: list[Token], text: str, lines: list[int]) -> Iterator[_Shown]
                 values = dict(_ATTRIBUTE.findall(match[1]))
                 found.append(_Shown(values.get("source", ""), values.get("alt-text", ""), *match.span()))
         for reference in sorted(found, key=lambda reference: reference.start):
-            words = reference.words if say(reference.words) else ""
+            words = reference.words if clean_alt_text(reference.words) else ""
             if caption and len(found) == 1 and caption not in words:
                 words = f"{words}. {caption}" if words else caption
             yield _Shown(reference.target, words, reference.start, reference.end)
@@ -246,7 +246,7 @@ def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[
         file.problems.append(f"picture {reference.target}: {error}")
         return
     if max(picture.width, picture.height) >= ICON:
-        figure = Figure(picture, Span(reference.start, reference.end), reference.words or None, title)
+        figure = ImageBlock(picture, Span(reference.start, reference.end), reference.words or None, title)
         member = f"{reference.target} at {reference.start}"
         yield from with_words(file, figure, lambda side: load_picture(source, side=side).pixels, member=member)
 

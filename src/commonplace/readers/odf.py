@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+from commonplace.readers.blocks import Block, Heading, Shown, Table, Words, lay_out
 from commonplace.readers.docx import embedded_picture
-from commonplace.readers.flow import Block, Heading, Shown, Table, Words, lay_out
-from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
+from commonplace.readers.zipxml import Package, attribute, describe, local
 
 __all__ = ["read_odf"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from commonplace.types import Box, Picture, Span
 
-__all__ = ["Figure", "File", "Part", "Passage", "Quota", "ReadOptions", "stamp", "stamp_paths", "union"]
+__all__ = ["File", "ImageBlock", "Part", "Quota", "ReadOptions", "TextBlock", "stamp", "stamp_paths", "union"]
 
 PICTURE_SIDE = 640
 THUMBNAIL_SIDE = 320
@@ -100,14 +100,14 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class TextBlock:
     """A stretch of text to be cut into chunks.
 
     ``start`` is the offset of ``text`` in the document's decoded text (or its page's). ``split_as`` is a text of
     the same length whose boundaries count in place of ``text``'s own, for instance without the line ends of a
     typeset page. ``locate`` turns offsets into ``text`` into a box on the page; it is called before the next part is
     asked for. ``member`` names the file inside the document that it stands in. ``whole`` is one chunk wherever the
-    tower takes it, however full. ``recognised``: nobody wrote it, it was read in pixels.
+    tower takes it, however full. ``ocr_start``: nobody wrote it, it was read in pixels.
     """
 
     text: str
@@ -119,11 +119,11 @@ class Passage:
     locate: Callable[[int, int], Box | None] | None = None
     member: str | None = None
     whole: bool = False
-    recognised: bool = False
+    ocr_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ImageBlock:
     """A picture with its place, its caption where somebody wrote one, and the ``words`` that were read in it."""
 
     picture: Picture
@@ -133,7 +133,7 @@ class Figure:
     words: str | None = None
 
 
-Part = Passage | Figure
+Part = TextBlock | ImageBlock
 
 
 def _state(path: str) -> list[int]:

@@ -1,6 +1,6 @@
 """PDF: the text of each page with its boxes, the figures on it, and the page's picture where it has no text.
 
-Where drawn figures are is said by :mod:`~commonplace.readers.drawings`.
+Where drawn figures are is said by :mod:`~commonplace.readers.pdf_vectors`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
-from commonplace.readers.drawings import area, drawn, grids, on_page, share
-from commonplace.readers.lines import CAPTION, Line, PageText, running_lines
 from commonplace.readers.metadata import names_in
-from commonplace.readers.parts import Figure, File, Part, Passage, union
-from commonplace.readers.rasters import FoundFigure, fractions, page_part, raster_figures, render
-from commonplace.readers.words import with_words
+from commonplace.readers.ocr import with_words
+from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, union
+from commonplace.readers.pdf_images import RasterFigure, fractions, page_part, raster_figures, render
+from commonplace.readers.pdf_text import CAPTION, Line, PageText, running_lines
+from commonplace.readers.pdf_vectors import area, drawn, grids, on_page, share
 from commonplace.types import Box, Span
 
 __all__ = ["page_pixels", "read_pdf"]
@@ -206,21 +206,21 @@ def _page(
         notes = _notes(page)
         if notes:
             words, places = "\n".join(said for said, _ in notes), [box for _, box in notes]
-            yield Passage(words, at, headings.title, number, locate=lambda *_: union(places))
+            yield TextBlock(words, at, headings.title, number, locate=lambda *_: union(places))
             at += len(words) + 2
         figures = raster_figures(page)
         for box in drawn(strokes, [found.box for found in figures], text.boxes()):
             figures = [found for found in figures if share(found.box, box) <= 0.8]  # it is a part of the drawing
-            figures.append(FoundFigure(box))
+            figures.append(RasterFigure(box))
         background = [found for found in figures if area(found.box) > _MAX_AREA]
         figures = [found for found in figures if found not in background]
         searched = False  # the words of the whole page are read once
         if (not written and sum(area(found.box) for found in figures) < _FILLED) or (background and written < _STAMP):
             picture = render(page, _WHOLE, file, None)
             if picture is not None:
-                whole = Figure(picture, Span(page=number, box=_WHOLE), title=at_top)
+                whole = ImageBlock(picture, Span(page=number, box=_WHOLE), title=at_top)
                 for part in with_words(file, whole, lambda side: page_part(page, _WHOLE, side), start=at, gated=False):
-                    at += len(part.text) + 2 if isinstance(part, Passage) else 0
+                    at += len(part.text) + 2 if isinstance(part, TextBlock) else 0
                     yield part
                 searched = True
         for found in figures:
@@ -230,7 +230,7 @@ def _page(
             picture = render(page, found.box, file, found.size if any(found.size) else None)
             if picture is not None:
                 title = text.titled(found.box) or at_top
-                figure = Figure(picture, Span(page=number, box=found.box), text.caption(found.box), title)
+                figure = ImageBlock(picture, Span(page=number, box=found.box), text.caption(found.box), title)
                 if searched or not any(found.size):  # the letters of a drawing are the page's own
                     yield figure
                     continue
@@ -239,22 +239,22 @@ def _page(
                     return page_part(page, box, side)
 
                 for part in with_words(file, figure, larger, start=at):
-                    at += len(part.text) + 2 if isinstance(part, Passage) else 0
+                    at += len(part.text) + 2 if isinstance(part, TextBlock) else 0
                     yield part
     finally:
         page.close()
 
 
-def _sections(text: PageText, index: int, file: File, headings: _Headings) -> Iterator[Passage]:
+def _sections(text: PageText, index: int, file: File, headings: _Headings) -> Iterator[TextBlock]:
     """Yield the text of a page by its headings; one that nothing stands under stays in the text."""
     start, bare = 0, False
 
-    def passage(first: int, last: int) -> Passage:
+    def passage(first: int, last: int) -> TextBlock:
         def locate(one: int, other: int) -> Box | None:
             return text.box(first + one, first + other)
 
         whole, flow = text.text[first:last], text.flow[first:last]
-        return Passage(whole, first, headings.title, index + 1, split_as=flow, locate=locate)
+        return TextBlock(whole, first, headings.title, index + 1, split_as=flow, locate=locate)
 
     first = 0
     for first, last, lines in text.paragraphs():

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from commonplace.errors import ReadError
 from commonplace.readers.formats import HEAD, read_whole, sniff
 from commonplace.readers.metadata import date_of, place_of
+from commonplace.readers.ocr import with_words
 from commonplace.readers.parts import (
     MAX_BYTES,
     MAX_PIXELS,
     PICTURE_SIDE,
     THUMBNAIL_SIDE,
-    Figure,
     File,
+    ImageBlock,
     Part,
 )
-from commonplace.readers.words import with_words
 from commonplace.types import Picture, Span, printable
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def read_picture(file: File) -> Iterator[Part]:
     )
     for key, value in stated:
         file.state(key, value)
-    figure = Figure(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
+    figure = ImageBlock(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
     yield from with_words(file, figure, lambda side: load_picture(file.data, side=side).pixels)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from commonplace.errors import ReadError
+from commonplace.readers.blocks import Block, Shown, Table, Words, lay_out
 from commonplace.readers.docx import embedded_picture
-from commonplace.readers.flow import Block, Shown, Table, Words, lay_out
-from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
+from commonplace.readers.zipxml import Package, attribute, describe, local
 from commonplace.types import Box
 
 __all__ = ["read_pptx"]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from commonplace.errors import ReadError
-from commonplace.readers.flow import Block, Shown, Table, Words, lay_out
+from commonplace.readers.blocks import Block, Shown, Table, Words, lay_out
 from commonplace.readers.metadata import names_in
 from commonplace.readers.parts import File, Part
 

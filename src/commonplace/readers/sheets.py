@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from commonplace.errors import ReadError
+from commonplace.readers.blocks import Block, Heading, Table, Words, lay_out
 from commonplace.readers.docx import embedded_picture
-from commonplace.readers.flow import Block, Heading, Table, Words, lay_out
-from commonplace.readers.package import Package, attribute, describe, local
 from commonplace.readers.parts import File, Part
 from commonplace.readers.text import decode
+from commonplace.readers.zipxml import Package, attribute, describe, local
 
 __all__ = ["read_csv", "read_workbook"]
 

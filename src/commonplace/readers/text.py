@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from commonplace.errors import ReadError
 from commonplace.readers.formats import HEAD, utf16
-from commonplace.readers.parts import File, Part, Passage
+from commonplace.readers.parts import File, Part, TextBlock
 
 __all__ = ["decode", "read_text"]
 
@@ -27,7 +27,7 @@ def read_text(file: File) -> Iterator[Part]:
     text, problem = decode(file.data)
     if problem:
         file.problems.append(problem)
-    yield Passage(text)
+    yield TextBlock(text)
 
 
 def decode(data: bytes) -> tuple[str, str | None]:

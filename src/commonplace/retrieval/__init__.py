@@ -1,26 +1,27 @@
-"""From a question's vectors to ranked items: arms searched side by side, fused by evidence, with a ledger."""
+"""From a question's vectors to ranked items: channels searched side by side, fused by evidence, with a score
+breakdown."""
 
-from commonplace.retrieval.evidence import LEXICAL, SCENE, Cosines, Curve, Evidence, significance
-from commonplace.retrieval.fusion import METHODS, Fused, Ranking, Scored, fuse
+from commonplace.retrieval.calibration import LEXICAL, SEMANTIC, Calibration, Curve, ScoreStats, z_score
+from commonplace.retrieval.fusion import METHODS, ChannelScores, Fused, Ranking, fuse
 from commonplace.retrieval.heatmap import HeatMap, locate, occlusion
 from commonplace.retrieval.rerank import LateInteraction, Reranker, rerank
-from commonplace.retrieval.search import Asked, Found, candidates, compose, search
+from commonplace.retrieval.search import EncodedQuery, RankedItem, candidates, compose, search
 
 __all__ = [
     "LEXICAL",
     "METHODS",
-    "SCENE",
-    "Asked",
-    "Cosines",
+    "SEMANTIC",
+    "Calibration",
+    "ChannelScores",
     "Curve",
-    "Evidence",
-    "Found",
+    "EncodedQuery",
     "Fused",
     "HeatMap",
     "LateInteraction",
+    "RankedItem",
     "Ranking",
     "Reranker",
-    "Scored",
+    "ScoreStats",
     "candidates",
     "compose",
     "fuse",
@@ -28,5 +29,5 @@ __all__ = [
     "occlusion",
     "rerank",
     "search",
-    "significance",
+    "z_score",
 ]

@@ -13,42 +13,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders.neutral import BANK, estimated
+from commonplace.encoders.default_calibration import BANK, estimated
 from commonplace.space import Space
 from commonplace.store import LocalStore
 
 __all__ = ["SETTING", "learn", "learned"]
 
-SETTING = "background"  # the setting that keeps what was measured
+SETTING = "score_stats"  # the setting that keeps what was measured
 SAMPLE = 512  # rows of a partition
 SHRINK = 8  # pictures that the estimate from drawn ones counts as, beside the collection's own
 
 
 def learn(space: Space, store: LocalStore) -> None:
     """Measure what chance gives with the collection's pictures, and keep it; nothing for a measured model."""
-    guessed = {arm: one for arm, one in space.spec["background"].items() if one.get("estimated")}
+    guessed = {channel: one for channel, one in space.spec["score_stats"].items() if one.get("estimated")}
     if not guessed or "image" not in space.partitions:
         return
     found: dict[str, Any] = {}
     pictures = _sample(store, "image")
     if len(pictures):
-        look = _sample(store, "look") if "look" in space.partitions else pictures
-        neutral = _neutral(space)
-        if len(look) > 1:
-            own = look @ look.T
+        visual = _sample(store, "visual") if "visual" in space.partitions else pictures
+        default_calibration = _neutral(space)
+        if len(visual) > 1:
+            own = visual @ visual.T
             # A picture saved twice is no chance: what is nearly the same does not count.
             apart = own[~np.eye(len(own), dtype=bool)]
             found["image->image"] = apart[apart < 0.98]
-        if neutral is not None:
-            asked, texts = neutral
+        if default_calibration is not None:
+            asked, texts = default_calibration
             found["text->image"] = asked @ pictures.T - _taken(space, "image", pictures)
-            across = "across" if space.words is not None else "text"
-            texts = np.concatenate([texts, _sample(store, across)])
-            found["image->text"] = pictures @ texts.T - _taken(space, across, texts)
+            text_crossmodal = "text_crossmodal" if space.words is not None else "text"
+            texts = np.concatenate([texts, _sample(store, text_crossmodal)])
+            found["image->text"] = pictures @ texts.T - _taken(space, text_crossmodal, texts)
     mixed = {}
-    for arm, cosines in found.items():
-        if arm in guessed and cosines.size > 1:
-            mixed[arm] = _mix(estimated(np.asarray(cosines).ravel()), guessed[arm], len(pictures))
+    for channel, cosines in found.items():
+        if channel in guessed and cosines.size > 1:
+            mixed[channel] = _mix(estimated(np.asarray(cosines).ravel()), guessed[channel], len(pictures))
     store.set_setting(SETTING, json.dumps(mixed) if mixed else None)
 
 
@@ -56,9 +56,9 @@ def learned(space: Space, store: LocalStore) -> dict[str, Any]:
     """Return the bundle's facts with what :func:`learn` kept in place of its estimates."""
     spec = space.spec
     kept = store.setting(SETTING)
-    if kept is None or not any(one.get("estimated") for one in spec.get("background", {}).values()):
+    if kept is None or not any(one.get("estimated") for one in spec.get("score_stats", {}).values()):
         return spec
-    return {**spec, "background": {**spec["background"], **json.loads(kept)}}
+    return {**spec, "score_stats": {**spec["score_stats"], **json.loads(kept)}}
 
 
 def _mix(own: dict[str, Any], guess: dict[str, Any], count: int) -> dict[str, Any]:

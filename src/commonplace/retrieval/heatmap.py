@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError
-from commonplace.output import whole
 from commonplace.types import Box, printable
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class HeatMap:
         """
         file = Path(path)
         kind = "JPEG" if file.suffix.lower() in (".jpg", ".jpeg") else "PNG"
-        with whole(file, "the heat-map") as stream:
+        with atomic_write(file, "the heat-map") as stream:
             self.draw().save(stream, kind)
         return file
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from commonplace.errors import ModelError
 from commonplace.space import Space
 from commonplace.store.segment import question_words
-from commonplace.types import ArmScore, Hit
+from commonplace.types import Hit, ScoreComponent
 
 __all__ = ["RERANK", "LateInteraction", "Reranker", "rerank"]
 
-RERANK = "rerank:"  # what the arm of a reranker's line in the ledger begins with
+RERANK = "rerank:"  # what the channel of a reranker's line in the score breakdown begins with
 
 
 class Reranker(Protocol):
@@ -26,7 +26,7 @@ class Reranker(Protocol):
 
     @property
     def name(self) -> str:
-        """What its line in the ledger is called."""
+        """What its line in the score breakdown is called."""
 
     @property
     def depth(self) -> int:
@@ -48,11 +48,13 @@ def rerank(reranker: Reranker, question: str, hits: Sequence[Hit]) -> list[Hit]:
 
     Passages change places among themselves: a hit that is no passage (a picture, with or without a caption) keeps its
     place and its score, and so does all that lies deeper. A passage takes over score and confidence of its new place,
-    so that they fall with rank as before; its ledger gains a line ``rerank:<name>`` with the reranker's raw score, the
-    rank by that alone, weight 1, and the difference that the new place makes: the ledger still accounts for the score.
+    so that they fall with rank as before; its score breakdown gains a line ``rerank:<name>`` with the reranker's raw
+    score, the rank by that alone, weight 1, and the difference that the new place makes: the score breakdown still
+    accounts for the score.
 
-    The order is by ``share`` times the reranker's score plus the rest times what the first search's ledger sums to,
-    both standardised over these passages; ties keep their order. Raises ModelError where a score is not a number.
+    The order is by ``share`` times the reranker's score plus the rest times what the first search's score breakdown
+    sums to, both standardised over these passages; ties keep their order. Raises ModelError where a score is not a
+    number.
     """
     places = [n for n, hit in enumerate(hits[: reranker.depth]) if hit.item.modality == "text" and hit.item.text]
     if len(places) < 2 or not question:
@@ -63,15 +65,17 @@ def rerank(reranker: Reranker, question: str, hits: Sequence[Hit]) -> list[Hit]:
         raise ModelError(
             f"the reranker {reranker.name} gave no number for each of {len(passages)} passages: choose another"
         )
-    totals = [math.fsum(line.contribution for line in hit.arms) for hit in passages]
+    totals = [math.fsum(line.contribution for line in hit.breakdown) for hit in passages]
     blend = reranker.share * _standard(scores) + (1 - reranker.share) * _standard(np.array(totals))
     rank = np.empty(len(passages), dtype=np.int64)
     rank[np.argsort(-scores, kind="stable")] = np.arange(1, len(passages) + 1)
     ordered = list(hits)
     for n, i in enumerate(np.argsort(-blend, kind="stable").tolist()):
         place, hit = hits[places[n]], passages[i]
-        line = ArmScore(RERANK + reranker.name, float(scores[i]), int(rank[i]), 1.0, totals[n] - totals[i])
-        ordered[places[n]] = replace(hit, score=place.score, confidence=place.confidence, arms=(*hit.arms, line))
+        line = ScoreComponent(RERANK + reranker.name, float(scores[i]), int(rank[i]), 1.0, totals[n] - totals[i])
+        ordered[places[n]] = replace(
+            hit, score=place.score, confidence=place.confidence, breakdown=(*hit.breakdown, line)
+        )
     return ordered
 
 
@@ -107,8 +111,8 @@ class LateInteraction:
             raise ModelError(f"the model {self._space.name} reads no text: choose another reranker")
         (asked,) = tower.tokens([question], "query")
         passages = [one.vectors for one in tower.tokens(texts)]
-        telling = _telling(question, asked.spans)
-        query = _unit(asked.vectors[telling])
+        content_words = _content_words(question, asked.spans)
+        query = _unit(asked.vectors[content_words])
         if not len(query):
             return np.zeros(len(texts), dtype=np.float32)
         best = [(query @ _unit(one).T).max(axis=1).mean() if len(one) else -1.0 for one in passages]
@@ -122,7 +126,7 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 _WORD = re.compile(r"\w+")
 
 
-def _telling(question: str, spans: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _content_words(question: str, spans: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which tokens belong to words that the lexical search would look for; all where there are none."""
     wanted = {phrase.strip('"*').lower() for phrase in question_words(question)}
     places = [match.span() for match in _WORD.finditer(question) if match.group().lower() in wanted]

@@ -1,4 +1,4 @@
-"""Ask every arm at once, fuse, and keep the account."""
+"""Ask every channel at once, fuse, and keep the account."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.retrieval.evidence import LEXICAL, SCENE, Evidence
-from commonplace.retrieval.fusion import Fused, Ranking, Scored, fuse
-from commonplace.retrieval.variety import WORTH_A_LOOK, choose, copies_of
-from commonplace.space import QuestionVectors
-from commonplace.store import Entry, Ranked, Store
-from commonplace.types import ArmScore, Filter
+from commonplace.retrieval.calibration import LEXICAL, SEMANTIC, Calibration
+from commonplace.retrieval.diversify import MIN_SIMILARITY, diversify, near_duplicates_of
+from commonplace.retrieval.fusion import ChannelScores, Fused, Ranking, fuse
+from commonplace.space import QueryVectors
+from commonplace.store import Entry, RankedList, Store
+from commonplace.types import Filter, ScoreComponent
 
-__all__ = ["Asked", "Found", "candidates", "compose", "search"]
+__all__ = ["EncodedQuery", "RankedItem", "candidates", "compose", "search"]
 
 Vector = NDArray[np.float32]
 COPIES = 20
@@ -27,35 +27,35 @@ COPIES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EncodedQuery:
     """What to search for: words as they are written, the question's vectors, and the same of what is not wanted.
 
     ``means`` are the average question's vectors, by ``text`` and ``image``: taken off before words and a picture
-    become one vector, and before a vector fused from two views is asked. ``commonness`` returns what is taken off the
+    become one vector, and before a vector fused from two views is asked. ``text_hubness`` returns what is taken off the
     cosines of texts (n, dim) with words, or None. ``picture`` (height, width, 3) are the pixels of a question that is a
     picture alone.
     """
 
     words: str | None
-    vectors: QuestionVectors
-    not_words: str | None = None
-    not_vectors: QuestionVectors = field(default_factory=QuestionVectors)
+    vectors: QueryVectors
+    negative_text: str | None = None
+    negative_vectors: QueryVectors = field(default_factory=QueryVectors)
     means: Mapping[str, Vector] = field(default_factory=dict)
-    commonness: Callable[[Vector], Vector | None] = lambda _: None
+    text_hubness: Callable[[Vector], Vector | None] = lambda _: None
     picture: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An item of the store with its score in [0, 1], the probability that it is relevant, its ledger, and the
+class RankedItem:
+    """An item of the store with its score in [0, 1], the probability that it is relevant, its score breakdown, and the
     near-copies of it that were found as well."""
 
     key: int
     entry: Entry
     score: float
     confidence: float
-    arms: tuple[ArmScore, ...]
-    copies: tuple[Entry, ...] = ()
+    breakdown: tuple[ScoreComponent, ...]
+    near_duplicates: tuple[Entry, ...] = ()
 
 
 def compose(text: Vector, image: Vector, weight: float, how: Literal["sum", "slerp"]) -> Vector:
@@ -74,92 +74,105 @@ def compose(text: Vector, image: Vector, weight: float, how: Literal["sum", "sle
 
 
 @dataclass(frozen=True, slots=True)
-class _Arm:
-    """How to ask an arm: for its list, and for given items."""
+class _Channel:
+    """How to ask an channel: for its list, and for given items."""
 
-    ask: Callable[[], Ranked]
+    ask: Callable[[], RankedList]
     score: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None  # None: what is not listed scores nothing
     view: str
 
 
 def candidates(
-    store: Store, asked: Asked, *, k: int, where: Filter, ranking: Ranking
-) -> tuple[list[str], NDArray[np.int64], dict[str, Scored]]:
-    """Return the ids of the items that any arm lists, their keys (n,) in order, and what each arm says of them.
+    store: Store, asked: EncodedQuery, *, k: int, where: Filter, ranking: Ranking
+) -> tuple[list[str], NDArray[np.int64], dict[str, ChannelScores]]:
+    """Return the ids of the items that any channel lists, their keys (n,) in order, and what each channel says of them.
 
-    The arms are asked in parallel threads. An item that one arm lists is scored by every other that it can have.
+    The channels are asked in parallel threads. An item that one channel lists is scored by every other that it can
+    have.
     """
-    arms = _arms(store, asked, where, ranking, max(ranking.depth, k))
-    arms = {name: arm for name, arm in arms.items() if ranking.weight(name) > 0}
-    wanted = [name for name in arms if not name.startswith("not ")]
+    channels = _channels(store, asked, where, ranking, max(ranking.depth, k))
+    channels = {name: channel for name, channel in channels.items() if ranking.weight(name) > 0}
+    wanted = [name for name in channels if not name.startswith("not ")]
     if not wanted:
         return [], np.empty(0, np.int64), {}
-    with ThreadPoolExecutor(max_workers=len(arms)) as pool:
-        futures = {name: pool.submit(arm.ask) for name, arm in arms.items()}
+    with ThreadPoolExecutor(max_workers=len(channels)) as pool:
+        futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}
         lists = {name: future.result() for name, future in futures.items()}
     listed = np.unique(np.concatenate([lists[name].keys for name in wanted]))
     views = store.views(listed.tolist())  # without what was removed since the index was asked
     keys = np.array([key for key in listed.tolist() if key in views], np.int64)
     own = [views[key][1] for key in keys.tolist()]
-    scored = {name: _scored(arm, lists[name], keys, own) for name, arm in arms.items()}
+    scored = {name: _scored(channel, lists[name], keys, own) for name, channel in channels.items()}
     return [views[key][0] for key in keys.tolist()], keys, scored
 
 
-def _scored(arm: _Arm, ranked: Ranked, keys: NDArray[np.int64], views: Sequence[frozenset[str]]) -> Scored:
-    """Return what an arm says of the items with these ``keys`` (n,), sorted, and ``views``."""
+def _scored(
+    channel: _Channel, ranked: RankedList, keys: NDArray[np.int64], views: Sequence[frozenset[str]]
+) -> ChannelScores:
+    """Return what an channel says of the items with these ``keys`` (n,), sorted, and ``views``."""
     scores = np.full(len(keys), np.nan)
     ranks = np.zeros(len(keys), np.int64)
     at = np.searchsorted(keys, ranked.keys)
     here = (at < len(keys)) & (np.append(keys, -1)[at] == ranked.keys)
     ranks[at[here]] = np.flatnonzero(here) + 1
     scores[at[here]] = ranked.scores[here]
-    missing = np.fromiter((_has(own, arm.view) for own in views), bool, len(keys)) & (ranks == 0)
+    missing = np.fromiter((_has(own, channel.view) for own in views), bool, len(keys)) & (ranks == 0)
     if missing.any():
-        scores[missing] = 0.0 if arm.score is None else arm.score(keys[missing])
-    return Scored(ranked, scores, ranks)
+        scores[missing] = 0.0 if channel.score is None else channel.score(keys[missing])
+    return ChannelScores(ranked, scores, ranks)
 
 
 def _has(partitions: frozenset[str], view: str) -> bool:
     return bool(partitions & {"text", "image"}) if view == "item" else view in partitions
 
 
-def search(store: Store, asked: Asked, evidence: Evidence, *, k: int, where: Filter, ranking: Ranking) -> list[Found]:
+def search(
+    store: Store, asked: EncodedQuery, evidence: Calibration, *, k: int, where: Filter, ranking: Ranking
+) -> list[RankedItem]:
     """Return the best ``k`` items, best first, ties by item id."""
-    ids, keys, arms = candidates(store, asked, k=k, where=where, ranking=ranking)
+    ids, keys, channels = candidates(store, asked, k=k, where=where, ranking=ranking)
     if not len(keys):
         return []
     size = store.size(where)
-    fused = fuse(arms, ranking, evidence.of(asked.vectors.brevity, size), size, _copies(store, asked, keys, arms))
+    fused = fuse(
+        channels,
+        ranking,
+        evidence.of(asked.vectors.query_shortness, size),
+        size,
+        _near_duplicates(store, asked, keys, channels),
+    )
     order = sorted(range(len(keys)), key=lambda i: (-fused.order[i], ids[i]))
-    chosen = choose(store, keys[order], fused.order[order], k=k, ranking=ranking)
-    return [_found(fused, order[at], int(keys[order[at]]), entry, copies) for at, entry, copies in chosen]
+    chosen = diversify(store, keys[order], fused.order[order], k=k, ranking=ranking)
+    return [
+        _found(fused, order[at], int(keys[order[at]]), entry, near_duplicates) for at, entry, near_duplicates in chosen
+    ]
 
 
-def _copies(
-    store: Store, asked: Asked, keys: NDArray[np.int64], arms: Mapping[str, Scored]
+def _near_duplicates(
+    store: Store, asked: EncodedQuery, keys: NDArray[np.int64], channels: Mapping[str, ChannelScores]
 ) -> NDArray[np.bool_] | None:
     """Return which candidates (n,) are the picture that is asked with; None where words ask, too."""
-    alike = arms.get("image->image")
+    alike = channels.get("image->image")
     if asked.picture is None or alike is None:
         return None
-    near = np.flatnonzero(np.nan_to_num(alike.scores, nan=-1.0) >= WORTH_A_LOOK)
+    near = np.flatnonzero(np.nan_to_num(alike.scores, nan=-1.0) >= MIN_SIMILARITY)
     near = near[np.argsort(-alike.scores[near], kind="stable")][:COPIES]
-    return np.isin(keys, copies_of(store, asked.picture, keys[near].tolist()))
+    return np.isin(keys, near_duplicates_of(store, asked.picture, keys[near].tolist()))
 
 
-def _found(fused: Fused, i: int, key: int, entry: Entry, copies: tuple[Entry, ...]) -> Found:
-    ledger = fused.ledger(i)
-    score = fused.score(ledger)
+def _found(fused: Fused, i: int, key: int, entry: Entry, near_duplicates: tuple[Entry, ...]) -> RankedItem:
+    breakdown = fused.breakdown(i)
+    score = fused.score(breakdown)
     confidence = score if fused.calibrated else float(fused.confidence[i])
-    return Found(key, entry, score, confidence, ledger, copies)
+    return RankedItem(key, entry, score, confidence, breakdown, near_duplicates)
 
 
-def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: int) -> dict[str, _Arm]:
-    """Return how to ask each arm. ``both`` is words and picture as one vector, ``item`` one vector an item."""
-    arms: dict[str, _Arm] = {}
-    for no, words, vectors in (("", asked.words, asked.vectors), ("not ", asked.not_words, asked.not_vectors)):
+def _channels(store: Store, asked: EncodedQuery, where: Filter, ranking: Ranking, depth: int) -> dict[str, _Channel]:
+    """Return how to ask each channel. ``both`` is words and picture as one vector, ``item`` one vector an item."""
+    channels: dict[str, _Channel] = {}
+    for no, words, vectors in (("", asked.words, asked.vectors), ("not ", asked.negative_text, asked.negative_vectors)):
         if words:
-            arms[no + LEXICAL] = _Arm(partial(store.search_words, words, depth, where), None, "lexical")
+            channels[no + LEXICAL] = _Channel(partial(store.search_words, words, depth, where), None, "lexical")
         parts = {name: vector for name in ("text", "image") if (vector := getattr(vectors, name)) is not None}
         if len(parts) == 2 and ranking.question != "late":
             text, image = (_less(parts[name], asked.means.get(name)) for name in ("text", "image"))
@@ -168,7 +181,7 @@ def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: in
             if ranking.views != "separate":
                 alpha = ranking.alpha if ranking.views == "fused" else None
                 centred = vector if name == "both" else _less(vector, asked.means.get(name))
-                arms[f"{no}{name}->item"] = _Arm(
+                channels[f"{no}{name}->item"] = _Channel(
                     partial(store.search_fused, centred, depth, where, alpha),
                     partial(store.score_fused, centred, alpha=alpha),
                     "item",
@@ -178,49 +191,52 @@ def _arms(store: Store, asked: Asked, where: Filter, ranking: Ranking, depth: in
                 # Words and picture in one vector ask with words: their cosines are judged as those of words are.
                 crosses = ("image" if name == "image" else "text") != partition
                 inside, asks = partition, vector
-                if name == partition == "image" and vectors.look is not None:
-                    inside, asks = "look", vectors.look  # pictures are compared by their looks, where these are known
-                if vectors.divided and crosses:
-                    if vectors.across is None and name == "text":
+                if name == partition == "image" and vectors.visual is not None:
+                    inside, asks = (
+                        "visual",
+                        vectors.visual,
+                    )  # pictures are compared by their looks, where these are known
+                if vectors.separate_text and crosses:
+                    if vectors.text_crossmodal is None and name == "text":
                         continue  # words and pictures have no common space
-                    inside, asks = ("image", vectors.across) if name == "text" else ("across", vector)
-                arm = _Arm(
+                    inside, asks = ("image", vectors.text_crossmodal) if name == "text" else ("text_crossmodal", vector)
+                channel = _Channel(
                     partial(store.search, inside, asks, depth, where, offset=crosses),
                     partial(store.score, inside, asks, offset=crosses),
                     partition,
                 )
                 own = name == partition == "text"
-                arms[f"{no}{name}->{partition}"] = _uncommon(store, arm, asked.commonness) if own else arm
-            if name == "image" and vectors.look is not None and len(parts) > 1:
+                channels[f"{no}{name}->{partition}"] = _uncommon(store, channel, asked.text_hubness) if own else channel
+            if name == "image" and vectors.visual is not None and len(parts) > 1:
                 # A picture that words change is meant for what it shows as well as for its looks.
-                arms[no + SCENE] = _Arm(
+                channels[no + SEMANTIC] = _Channel(
                     partial(store.search, "image", vector, depth, where),
                     partial(store.score, "image", vector),
                     "image",
                 )
-    return arms
+    return channels
 
 
-def _uncommon(store: Store, arm: _Arm, commonness: Callable[[Vector], Vector | None]) -> _Arm:
-    """Return an arm that asks texts with words, less what each text owes to being like all texts.
+def _uncommon(store: Store, channel: _Channel, text_hubness: Callable[[Vector], Vector | None]) -> _Channel:
+    """Return an channel that asks texts with words, less what each text owes to being like all texts.
 
     The list is put in its new order; what lay beyond its end by cosine stays there. An item with several views counts
     as its first.
     """
-    asks, score = arm.ask, arm.score
+    asks, score = channel.ask, channel.score
     assert score is not None
 
     def taken(keys: NDArray[np.int64]) -> Vector | float:
-        found = commonness(store.gather("text", keys))
+        found = text_hubness(store.gather("text", keys))
         return 0.0 if found is None else found
 
-    def ask() -> Ranked:
+    def ask() -> RankedList:
         listed = asks()
         scores = listed.scores - taken(listed.keys)
         best = np.lexsort((listed.keys, -scores))
         return replace(listed, keys=listed.keys[best], scores=scores[best])
 
-    return replace(arm, ask=ask, score=lambda keys: score(keys) - taken(keys))
+    return replace(channel, ask=ask, score=lambda keys: score(keys) - taken(keys))
 
 
 def _less(vector: Vector, mean: Vector | None) -> Vector:

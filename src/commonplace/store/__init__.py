@@ -1,22 +1,22 @@
 """Stores hold documents, items, vectors and full text; they know nothing of encoders."""
 
-from commonplace.store.base import Entry, Fault, Ranked, Store
+from commonplace.store.base import Entry, Finding, RankedList, Store
 from commonplace.store.database import abandoned
 from commonplace.store.local import LocalStore
-from commonplace.store.migration import Batch, Beside, Migration, give_up, other
+from commonplace.store.migration import Batch, Migration, Shadow, abort, other
 from commonplace.store.opening import model_of
 
 __all__ = [
     "Batch",
-    "Beside",
     "Entry",
-    "Fault",
+    "Finding",
     "LocalStore",
     "Migration",
-    "Ranked",
+    "RankedList",
+    "Shadow",
     "Store",
     "abandoned",
-    "give_up",
+    "abort",
     "model_of",
     "other",
 ]

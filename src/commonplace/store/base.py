@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.types import Document, Filter, Item, Reading, ViewVectors
+from commonplace.types import Document, Filter, Item, ParsedDocument, ViewVectors
 
-__all__ = ["Entry", "Fault", "Offset", "Prepare", "Questions", "Ranked", "Store"]
+__all__ = ["Entry", "Finding", "Offset", "Prepare", "Questions", "RankedList", "Store"]
 
 Offset = Callable[[str, NDArray[np.float32]], NDArray[np.float32] | None]
 """Maps a partition's name and vectors (n, dim) to what their inner products are too high by (n,), or to None."""
@@ -26,7 +26,7 @@ the partition and whether they are of the other kind, those that a search asks w
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Finding:
     """Something that is not as it should be: what, how many, and what was done or can be done about it."""
 
     what: str
@@ -36,7 +36,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedList:
     """A ranked list: item keys (the store's own integers) and raw scores, best first, no item twice.
 
     ``full`` is the raw score of a full match: 1 for a cosine; for words the BM25 score of an item of average length
@@ -66,7 +66,9 @@ class Store(Protocol):
     Every writing method is one transaction: it happens whole or not at all.
     """
 
-    def add(self, readings: Sequence[Reading], vectors: Sequence[ViewVectors], instead: Sequence[str] = ()) -> None:
+    def add(
+        self, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors], instead: Sequence[str] = ()
+    ) -> None:
         """Put whole documents with their items' vectors, replacing earlier versions of them and ``instead``."""
 
     def remove(self, ids: Iterable[str]) -> int:
@@ -80,13 +82,13 @@ class Store(Protocol):
 
     def search(
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, offset: bool = False
-    ) -> Ranked:
+    ) -> RankedList:
         """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query``.
 
         ``offset`` takes off each vector's own offset, where the partition has one.
         """
 
-    def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> Ranked:
+    def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
         """Like :meth:`search`, over one vector an item: its text and image views fused early.
 
         With ``alpha`` in [0, 1] the views are averaged (``alpha`` text + (1 - ``alpha``) image, normalised);
@@ -110,7 +112,7 @@ class Store(Protocol):
     def size(self, where: Filter | None = None) -> int:
         """Return how many items ``where`` allows (default: all)."""
 
-    def search_words(self, question: str, k: int, where: Filter) -> Ranked:
+    def search_words(self, question: str, k: int, where: Filter) -> RankedList:
         """Return the ``k`` items with the highest BM25 score for any word of ``question``."""
 
     def views(self, keys: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:

@@ -11,7 +11,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.store.snapshot import KINDS, Block, rounded
+from commonplace.store.index_file import KINDS, Block, rounded
 
 __all__ = ["DROPPING", "SEARCHED", "STORED", "Compression", "chosen", "compression_of", "keep", "measured"]
 

@@ -22,16 +22,16 @@ def fuse(views: Mapping[str, tuple[Keys, Rows]], means: Mapping[str, Rows], alph
     ``views`` are the keys (m,), sorted, and vectors (m, dim) of each of KINDS; ``means`` (dim,) by kind are what the
     model takes for its documents' mean. ``alpha`` in [0, 1] is the text's share; None: (n, 2 dim).
     """
-    alone = {}
+    maintenance_lock = {}
     for kind, (keys, vectors) in views.items():
         if kind in means:  # the gap between kinds would else decide what is near
             vectors = vectors - _centre(vectors, means[kind])
         own, first = np.unique(keys, return_index=True)
         sums = np.add.reduceat(vectors, first) if len(own) else vectors
-        alone[kind] = (own, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
-    keys = np.union1d(alone["text"][0], alone["image"][0])
+        maintenance_lock[kind] = (own, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
+    keys = np.union1d(maintenance_lock["text"][0], maintenance_lock["image"][0])
     found, present = {}, {}
-    for kind, (own, vectors) in alone.items():
+    for kind, (own, vectors) in maintenance_lock.items():
         at = np.searchsorted(keys, own)
         found[kind] = np.zeros((len(keys), vectors.shape[1]), np.float32)
         found[kind][at] = vectors

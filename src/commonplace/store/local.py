@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 import sqlite3
 import threading
@@ -17,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
-from commonplace.store.base import Entry, Fault, Offset, Prepare, Questions, Ranked
+from commonplace.store.base import Entry, Finding, Offset, Prepare, Questions, RankedList
 from commonplace.store.compression import DROPPING, STORED, Compression, chosen, compression_of, keep
 from commonplace.store.database import Database, abandoned, mark, one_machine
+from commonplace.store.filter_cache import FilterCache
 from commonplace.store.fused import KINDS, fuse, question_of
-from commonplace.store.index import Index
+from commonplace.store.index_view import IndexView
 from commonplace.store.opening import ready
-from commonplace.store.partition import FOLDER, Partition, Settings, alone, blocks, check_space, now, stray
 from commonplace.store.rows import (
     DOCUMENT,
     condition_of,
@@ -36,12 +37,21 @@ from commonplace.store.rows import (
 )
 from commonplace.store.schema import checksum
 from commonplace.store.segment import question_words
-from commonplace.store.selections import Selections
 from commonplace.store.upkeep import Doctor, backup, copy_into, restored
-from commonplace.store.vectors import clear_beside, drop_raw, vectors_of
+from commonplace.store.vector_index import (
+    FOLDER,
+    Settings,
+    VectorIndex,
+    blocks,
+    check_space,
+    maintenance_lock,
+    now,
+    stray,
+)
+from commonplace.store.vectors import clear_shadow, drop_raw, vectors_of
 from commonplace.store.words import search_words
 from commonplace.store.writing import check_vectors, delete, put, put_document, sweep
-from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors
+from commonplace.types import Document, Filter, Item, ParsedDocument, Span, Status, ViewVectors
 
 __all__ = ["LocalStore"]
 
@@ -90,9 +100,9 @@ class LocalStore:
         self._means = means or {}
         self._folder = folder
         self._lock = threading.RLock()
-        self._partitions: dict[str, Partition] = {}
+        self._partitions: dict[str, VectorIndex] = {}
         self._counted: dict[str, tuple[str, int, int]] = {}  # lineage, generation, rows; by table
-        self._fused: tuple[str, int, str, Index] | None = None  # lineage, generation, name
+        self._fused: tuple[str, int, str, IndexView] | None = None  # lineage, generation, name
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -101,7 +111,7 @@ class LocalStore:
             ) from problem
         one_machine(folder)
         self._database = Database(folder / "collection.db")
-        self._selections = Selections(self._database)
+        self._selections = FilterCache(self._database)
         self._settings = Settings(
             self._database,
             folder,
@@ -138,17 +148,19 @@ class LocalStore:
 
     # --- writing ---------------------------------------------------------------------------------------------
 
-    def add(self, readings: Sequence[Reading], vectors: Sequence[ViewVectors], instead: Sequence[str] = ()) -> None:
+    def add(
+        self, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors], instead: Sequence[str] = ()
+    ) -> None:
         """Put whole documents with their items' vectors, in one transaction, replacing earlier versions of them.
 
         ``instead`` names further documents to remove in the same transaction: those that were moved. Raises
         CollectionError, and puts nothing, where a vector has the wrong length or is not numbers.
         """
         for rows in vectors:
-            check_vectors(rows, readings, self._dim)
+            check_vectors(rows, parsed, self._dim)
         with self._write() as database:
-            gone = delete(database, [*instead, *(reading.document.id for reading in readings)])
-            put(database, readings, vectors)
+            gone = delete(database, [*instead, *(reading.document.id for reading in parsed)])
+            put(database, parsed, vectors)
             sweep(database, gone)
 
     def note(self, documents: Sequence[Document]) -> None:
@@ -180,24 +192,24 @@ class LocalStore:
 
     def checkpoint(self) -> None:
         """Move what was committed from SQLite's log into its file, and bring the snapshots in line with it."""
-        self._settle()  # first: while a snapshot is being written, its reading keeps the log from being emptied
+        self._flush()  # first: while a snapshot is being written, its reading keeps the log from being emptied
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def compact(self) -> None:
+    def vacuum(self) -> None:
         """Give back the room of what was removed: merge the word index, rewrite the file, make the snapshots anew.
 
         The vectors of the model before this one go too: a migration cannot be undone afterwards.
         """
-        with alone(self._folder):
+        with maintenance_lock(self._folder):
             with self._write() as database:
                 if _meta(database, "beside:served"):
-                    clear_beside(database)
+                    clear_shadow(database)
                 database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
             self._shrink()
 
     def _shrink(self) -> None:
         self._database.all("VACUUM")
-        self._settle(always=True)
+        self._flush(always=True)
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def compress(self, recall: float | None) -> dict[str, Compression]:
@@ -213,7 +225,7 @@ class LocalStore:
             keep(database, made)
         for name in self._names():
             kinds = {one[name].kind if name in one else "float32" for one in (before, made)}
-            self._partition(name).settle(always=len(kinds) > 1)
+            self._partition(name).flush(always=len(kinds) > 1)
         return made
 
     def drop_raw(self, recall: float) -> dict[str, Compression]:
@@ -224,7 +236,7 @@ class LocalStore:
         falls under ``recall``; one all of whose vectors are damaged stays as it is. Done in bounded transactions:
         interrupted, vectors of both kinds are there, all are searched, and the next call goes on. It cannot be undone.
         """
-        with alone(self._folder):
+        with maintenance_lock(self._folder):
             return self._drop_raw(recall)
 
     def _drop_raw(self, recall: float) -> dict[str, Compression]:
@@ -255,16 +267,16 @@ class LocalStore:
         self._shrink()
         return held | new
 
-    def check(self, *, repair: bool = False) -> list[Fault]:
+    def check(self, *, repair: bool = False) -> list[Finding]:
         """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
         if not repair:
             return Doctor(self._settings, repair=False).run()
-        with alone(self._folder):
-            faults = Doctor(self._settings, repair=True).run()
-            if faults:
+        with maintenance_lock(self._folder):
+            findings = Doctor(self._settings, repair=True).run()
+            if findings:
                 self._forget()
                 self.checkpoint()
-        return faults
+        return findings
 
     def backup(self, file: Path) -> int:
         """Write the collection into one new file, online; return its bytes. See :func:`upkeep.backup`."""
@@ -282,7 +294,7 @@ class LocalStore:
         if not self._database.writable:
             raise CollectionError(f"{self._folder} cannot be written to: check its permissions")
         fingerprint = self._settings.fingerprint or ""
-        with alone(self._folder):
+        with maintenance_lock(self._folder):
             with restored(file, self._folder, self._space, fingerprint) as source, self._database.session() as database:
                 copy_into(source, database)
             ready(self._settings, self._space, self._model)
@@ -297,11 +309,11 @@ class LocalStore:
             for partition in self._partitions.values():
                 partition.forget()
 
-    def _settle(self, *, always: bool = False) -> None:
+    def _flush(self, *, always: bool = False) -> None:
         """Write snapshots where they are worth it; shorten the removal log where every index has followed it."""
         names = self._names()
         for name in names:
-            self._partition(name).settle(always=always)
+            self._partition(name).flush(always=always)
         for path in (*stray(self._folder, names), *abandoned(self._folder), *abandoned(self._folder / FOLDER)):
             path.unlink(missing_ok=True)
         if self._database.all("SELECT count(*) FROM removed")[0][0] > REMOVED_KEPT:
@@ -327,9 +339,34 @@ class LocalStore:
         damaged = set(bad.tolist())
         return {row[0]: vector for n, (row, vector) in enumerate(zip(rows, found, strict=True)) if n not in damaged}
 
-    def documents(self) -> list[Document]:
-        """Return all documents, by path."""
-        rows = self._database.all(f"SELECT {DOCUMENT} FROM documents d ORDER BY d.path, d.id")
+    def documents(
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        below: str | None = None,
+        content_hash: str | None = None,
+        status: Status | None = None,
+    ) -> list[Document]:
+        """Return documents by path: those with these ids, at or below this path, with this content, of this status.
+
+        Conditions add up; without any, all documents.
+        """
+        conditions: list[str] = []
+        values: list[Any] = []
+        if below is not None:
+            folder = below.rstrip(os.sep) + os.sep
+            # A range of the index on paths; the character after the separator ends it.
+            conditions.append("(d.path = ? OR (d.path >= ? AND d.path < ?))")
+            values += [to_sql(below), to_sql(folder), to_sql(folder[:-1] + chr(ord(os.sep) + 1))]
+        for column, value in (("content_hash", content_hash), ("status", status)):
+            if value is not None:
+                conditions.append(f"d.{column} = ?")
+                values.append(value)
+        if ids is not None:
+            conditions.append("d.id IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(list(ids)))
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        rows = self._database.all(f"SELECT {DOCUMENT} FROM documents d {where}ORDER BY d.path, d.id", tuple(values))
         return [document_of(row) for row in rows]
 
     def document(self, id_: str) -> Document | None:
@@ -410,7 +447,7 @@ class LocalStore:
         """Return the name of the model whose vectors the collection is searched with."""
         return str(self._database.all("SELECT value FROM meta WHERE name = 'space'")[0][0])
 
-    def beside(self) -> dict[str, Any] | None:
+    def shadow(self) -> dict[str, Any] | None:
         """Return what there is of another space: its model, whether it is ``unfinished`` or kept for an undo, bytes."""
         made = dict(self._database.all("SELECT name, value FROM meta WHERE name LIKE 'beside:%'"))
         if not made:
@@ -426,7 +463,7 @@ class LocalStore:
         }
 
     def indexes(self) -> dict[str, dict[str, Any]]:
-        """Return what each partition is searched with: see :meth:`Partition.status`."""
+        """Return what each partition is searched with: see :meth:`VectorIndex.status`."""
         return {name: self._partition(name).status() for name in self._names()}
 
     def _names(self) -> list[str]:
@@ -495,11 +532,11 @@ class LocalStore:
 
     def search(
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, offset: bool = False
-    ) -> Ranked:
+    ) -> RankedList:
         """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query``."""
         return self._partition(partition).search(query, k, self._selections.of(where), offset=offset)
 
-    def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> Ranked:
+    def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
         """Return the ``k`` best items over one early-fused vector each; see :class:`commonplace.store.Store`."""
         name, query = question_of(query, alpha)
         return self._fused_index(name, alpha).search(query, k, self._selections.of(where))
@@ -526,11 +563,11 @@ class LocalStore:
         allowed = self._selections.of(where or Filter())
         return self._total("items", "key") if allowed is None else len(allowed.keys)
 
-    def search_words(self, question: str, k: int, where: Filter) -> Ranked:
+    def search_words(self, question: str, k: int, where: Filter) -> RankedList:
         """Return the ``k`` items with the highest BM25 score (k1 = 1.2, b = .75) for any word of ``question``."""
         words = question_words(question)
         if not words:
-            return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
+            return RankedList(np.empty(0, np.int64), np.empty(0, np.float32))
         condition, values = condition_of(where)
         with self._database.snapshot() as database:
             total = self._total("lexicon_docsize", "*")
@@ -545,13 +582,13 @@ class LocalStore:
                 self._counted[table] = (*here, count)
             return self._counted[table][2]
 
-    def _partition(self, name: str) -> Partition:
+    def _partition(self, name: str) -> VectorIndex:
         with self._lock:
             if name not in self._partitions:
-                self._partitions[name] = Partition(name, self._settings)
+                self._partitions[name] = VectorIndex(name, self._settings)
             return self._partitions[name]
 
-    def _fused_index(self, name: str, alpha: float | None) -> Index:
+    def _fused_index(self, name: str, alpha: float | None) -> IndexView:
         """Return the index of views fused early: in memory, the last weight alone, built anew after a change."""
         with self._lock, self._database.snapshot() as database:
             check_space(database, self._settings)
@@ -559,7 +596,7 @@ class LocalStore:
             if self._fused is None or self._fused[:3] != (lineage, generation, name):
                 self._fused = None  # before the next one is made: it is a copy of every vector
                 views = {kind: self.vectors(kind) for kind in KINDS}
-                self._fused = (lineage, generation, name, Index(None, *fuse(views, self._means, alpha)))
+                self._fused = (lineage, generation, name, IndexView(None, *fuse(views, self._means, alpha)))
             return self._fused[3]
 
     def vectors(self, partition: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
 from commonplace.store.local import LocalStore
-from commonplace.store.partition import alone
 from commonplace.store.rows import from_sql, to_sql
 from commonplace.store.schema import number
-from commonplace.store.vectors import clear_beside, put_vectors
+from commonplace.store.vector_index import maintenance_lock
+from commonplace.store.vectors import clear_shadow, put_vectors
 from commonplace.types import Item, ViewVectors
 
-__all__ = ["Batch", "Beside", "Migration", "give_up", "other"]
+__all__ = ["Batch", "Migration", "Shadow", "abort", "other"]
 
 FEW = 256
 """Items that are embedded while nobody else may write, so that a process that keeps adding cannot put off the end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Shadow:
     """The other space of a collection: name, fingerprint and folder (empty: shipped) of its model; whether it was
     searched once, and is kept to go back to."""
 
@@ -53,7 +53,7 @@ class Migration:
     batches, and what the collection is searched with changes in one transaction.
     """
 
-    def __init__(self, store: LocalStore, goal: Beside, dim: int) -> None:
+    def __init__(self, store: LocalStore, goal: Shadow, dim: int) -> None:
         self._store = store
         self._database = store._database
         self._goal = goal
@@ -61,18 +61,18 @@ class Migration:
 
     @classmethod
     @contextmanager
-    def of(cls, store: LocalStore, goal: Beside, dim: int) -> Iterator[Migration]:
+    def of(cls, store: LocalStore, goal: Shadow, dim: int) -> Iterator[Migration]:
         """Lend a migration to ``goal``, begun or gone on with. Raises CollectionError where another process keeps
         house.
 
         The vectors of any third space are let go of.
         """
-        with alone(store._folder):
+        with maintenance_lock(store._folder):
             with store._database.write() as database:
                 if current(database) != goal.fingerprint:
-                    there = beside(database)
+                    there = shadow(database)
                     if there is None or there.fingerprint != goal.fingerprint:
-                        clear_beside(database)
+                        clear_shadow(database)
                         _put(database, {"beside:last": "0"})
                     _put(database, {f"beside:{name}": value for name, value in _rows(goal).items()})
             yield cls(store, goal, dim)
@@ -119,11 +119,11 @@ class Migration:
                 return False
             for batch in embed(rest):
                 self._put(database, batch)
-            exchange(database)
+            swap(database)
         return True
 
     def _put(self, database: sqlite3.Connection, batch: Batch) -> None:
-        goal = beside(database)
+        goal = shadow(database)
         if goal is None or goal.fingerprint != self._goal.fingerprint:  # by a program that takes no lock
             raise CollectionError(
                 f"another process let go of the vectors of {self._goal.name} meanwhile: nothing that is searched has "
@@ -146,12 +146,12 @@ class Migration:
         _put(database, {"beside:last": str(max(batch.until, _last(database)))})
 
 
-def give_up(store: LocalStore) -> None:
+def abort(store: LocalStore) -> None:
     """Let go of an unfinished migration."""
-    with alone(store._folder), store._database.write() as database:
-        there = beside(database)
+    with maintenance_lock(store._folder), store._database.write() as database:
+        there = shadow(database)
         if there is not None and not there.served:
-            clear_beside(database)
+            clear_shadow(database)
 
 
 def current(database: sqlite3.Connection) -> str:
@@ -162,21 +162,21 @@ def current(database: sqlite3.Connection) -> str:
     return str(row[0])
 
 
-def other(store: LocalStore) -> Beside | None:
+def other(store: LocalStore) -> Shadow | None:
     """Return the other space of a collection: the one it is being migrated to, or was migrated from."""
     with store._database.snapshot() as database:
-        return beside(database)
+        return shadow(database)
 
 
-def beside(database: sqlite3.Connection) -> Beside | None:
+def shadow(database: sqlite3.Connection) -> Shadow | None:
     """Return the other space of the collection."""
     made = {name.removeprefix("beside:"): value for name, value in _meta(database) if name.startswith("beside:")}
     if not made:
         return None
-    return Beside(made.get("space", ""), made.get("fingerprint", ""), from_sql(made.get("model", "")), "served" in made)
+    return Shadow(made.get("space", ""), made.get("fingerprint", ""), from_sql(made.get("model", "")), "served" in made)
 
 
-def exchange(database: sqlite3.Connection) -> None:
+def swap(database: sqlite3.Connection) -> None:
     """Let the two spaces change places: vectors, model, and the settings that were fitted to either."""
     made = dict(_meta(database))
     own = {n: v for n, v in made.items() if n in ("space", "fingerprint", "model") or n.startswith("setting:")}
@@ -194,7 +194,7 @@ def exchange(database: sqlite3.Connection) -> None:
     database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
 
 
-def _rows(space: Beside) -> dict[str, str | bytes]:
+def _rows(space: Shadow) -> dict[str, str | bytes]:
     return {"space": space.name, "fingerprint": space.fingerprint, "model": to_sql(space.model)}
 
 

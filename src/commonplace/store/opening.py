@@ -13,10 +13,10 @@ import numpy as np
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.database import MARK, Database, marked
-from commonplace.store.partition import Settings, check_space, now
+from commonplace.store.index_file import sums
 from commonplace.store.rows import from_sql, to_sql
 from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum, fill, metadata_of, seal
-from commonplace.store.snapshot import sums
+from commonplace.store.vector_index import Settings, check_space, now
 
 __all__ = ["model_of", "ready"]
 

@@ -54,7 +54,7 @@ CREATE TABLE vectors (
 CREATE TABLE pictures (
     hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INTEGER, height INTEGER, checksum INTEGER NOT NULL);
 """
-BESIDE = """
+SHADOW = """
 CREATE TABLE beside_views (  -- of the space that the collection is being migrated to, or was migrated from
     item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
     checksum INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
@@ -68,7 +68,7 @@ CREATE TABLE facts (  -- metadata and title as filters ask for them: made of the
     document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE, key TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (document, key, value)) WITHOUT ROWID;
 """
-SCHEMA += BESIDE + FACTS
+SCHEMA += SHADOW + FACTS
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
 """Full text over words that :func:`commonplace.store.segment.index_words` made; the text itself stands in items."""
@@ -96,7 +96,7 @@ UPDATE pictures SET checksum = checksum_of(thumbnail, width, height);
 ALTER TABLE views ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE views SET checksum = checksum_of(item, partition, view);
 """
-    + BESIDE.lstrip(),
+    + SHADOW.lstrip(),
     3: """
 ALTER TABLE documents ADD COLUMN metadata TEXT NOT NULL DEFAULT '[]';
 UPDATE documents SET metadata = metadata_of(stamp), checksum = CASE checksum  -- a damaged row stays one

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
-from commonplace.store.base import Fault
+from commonplace.store.base import Finding
 from commonplace.store.compression import STORED, compression_of
 from commonplace.store.database import WAIT, Database, abandoned, full, marked
-from commonplace.store.partition import FOLDER, Settings
+from commonplace.store.index_file import Damaged, IndexFile, sync
 from commonplace.store.rows import DOCUMENT, from_sql, maybe
 from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, number, seal, sealed, unlike
 from commonplace.store.segment import index_words
-from commonplace.store.snapshot import Damaged, Snapshot, sync
+from commonplace.store.vector_index import FOLDER, Settings
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
 from commonplace.types import stable_id, text_view
 
@@ -49,23 +49,23 @@ class Doctor:
         self._settings = settings
         self._database = settings.database
         self._repair = repair
-        self.faults: list[Fault] = []
+        self.findings: list[Finding] = []
 
-    def run(self) -> list[Fault]:
+    def run(self) -> list[Finding]:
         """Return the faults, the gravest first. Raises CollectionError where the database cannot be read at all."""
         if not self._file():
-            return self.faults
+            return self.findings
         with self._transaction() as database:
             self._notes(database)
             self._documents(database)
             self._items(database)
             self._vectors(database)
             self._views(database)
-            self._beside(database)
+            self._shadow(database)
             self._pictures(database)
             self._words(database)
         self._snapshots()
-        return self.faults
+        return self.findings
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -79,7 +79,7 @@ class Doctor:
 
     def _found(self, what: str, count: int, remedy: str, *, repaired: bool = False) -> None:
         if count:
-            self.faults.append(Fault(what, count, remedy, repaired and self._repair))
+            self.findings.append(Finding(what, count, remedy, repaired and self._repair))
 
     def _then_add(self) -> str:
         """Return the remedy for what only a repair marks to be read again."""
@@ -236,7 +236,7 @@ class Doctor:
         held = compression_of(database, STORED)
         for path in (self._settings.folder / FOLDER).glob("*.snapshot"):
             try:
-                base = Snapshot(path)
+                base = IndexFile(path)
             except (Damaged, OSError, ValueError):
                 continue
             for partition, view, expected in bad:
@@ -296,7 +296,7 @@ class Doctor:
             database.execute(f"DELETE {orphans}")
             database.execute(f"DELETE {unused}")
 
-    def _beside(self, database: sqlite3.Connection) -> None:
+    def _shadow(self, database: sqlite3.Connection) -> None:
         """Check the vectors of the other space; what is damaged is embedded again when it is gone on with."""
         bad: list[tuple[str, str]] = []
         cursor = database.execute("SELECT partition, view, checksum, vector FROM beside_vectors")
@@ -398,10 +398,10 @@ class Doctor:
     def _snapshots(self) -> None:
         folder = self._settings.folder / FOLDER
         for path in sorted(folder.glob("*.snapshot")):
-            fault = ""
+            finding = ""
             count = 1
             try:
-                base = Snapshot(path)
+                base = IndexFile(path)
                 wrong = base.bad()
                 live = {
                     key
@@ -414,15 +414,15 @@ class Doctor:
                 lineage = self._database.all("SELECT value FROM meta WHERE name = 'lineage'")[0][0]
                 missing = live - set(base.keys.tolist())
                 if len(wrong):
-                    fault, count = "rows that are not what was written", len(wrong)
+                    finding, count = "rows that are not what was written", len(wrong)
                 elif lineage == base.info.lineage and missing:
-                    fault, count = "rows are missing", len(missing)
+                    finding, count = "rows are missing", len(missing)
             except (Damaged, OSError, ValueError) as problem:
-                fault = str(problem)
-            if fault and self._repair:
+                finding = str(problem)
+            if finding and self._repair:
                 path.unlink(missing_ok=True)
             remedy = "made anew" if self._repair else "run `commonplace doctor --repair`: it is made anew"
-            self._found(f"the snapshot {path}: {fault}", count if fault else 0, remedy, repaired=True)
+            self._found(f"the snapshot {path}: {finding}", count if finding else 0, remedy, repaired=True)
 
 
 def _fill(database: sqlite3.Connection, table: str) -> None:
@@ -466,11 +466,11 @@ def backup(database: Database, file: Path) -> int:
     for left in abandoned(file.parent):
         if re.fullmatch(rf"{re.escape(file.name)}\.[0-9a-f]{{16}}\.\d+\.part(-journal)?", left.name):
             left.unlink(missing_ok=True)
-    beside = file.with_name(f"{file.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
+    shadow = file.with_name(f"{file.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
     try:
         with database.session() as connection:
             try:
-                connection.execute("VACUUM INTO ?", (str(beside),))
+                connection.execute("VACUUM INTO ?", (str(shadow),))
             except UnicodeEncodeError:
                 raise CollectionError(f"{file} is no name in UTF-8: choose another for the backup") from None
             except sqlite3.OperationalError as problem:
@@ -478,10 +478,10 @@ def backup(database: Database, file: Path) -> int:
                     raise
                 why = "the disk is full" if full(file.parent) or "full" in str(problem) else str(problem)
                 raise CollectionError(f"the backup {file} cannot be written ({why}): choose another place") from None
-        with beside.open("rb+") as written:
+        with shadow.open("rb+") as written:
             os.fsync(written.fileno())
             size = os.fstat(written.fileno()).st_size
-        _name(beside, file)
+        _name(shadow, file)
         return size
     except FileExistsError:
         raise CollectionError(f"{file} was made by another process meanwhile: name a new file for the backup") from None
@@ -490,21 +490,21 @@ def backup(database: Database, file: Path) -> int:
             f"the backup {file} cannot be written ({problem.strerror}): choose another place"
         ) from None
     finally:
-        for left in (beside, beside.with_name(f"{beside.name}-journal")):
+        for left in (shadow, shadow.with_name(f"{shadow.name}-journal")):
             with suppress(OSError):
                 left.unlink(missing_ok=True)
 
 
-def _name(beside: Path, file: Path) -> None:
+def _name(shadow: Path, file: Path) -> None:
     """Give a file its name for good, unless there is one of that name. Raises OSError, FileExistsError among them."""
     try:
-        os.link(beside, file)  # unlike a renaming it replaces nothing
+        os.link(shadow, file)  # unlike a renaming it replaces nothing
     except FileExistsError:
         raise
     except OSError:  # a file system without links
         if os.path.lexists(file):
             raise FileExistsError from None
-        beside.rename(file)
+        shadow.rename(file)
     sync(file.parent)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.compression import STORED, compression_of
+from commonplace.store.index_file import KINDS, sums
 from commonplace.store.schema import checksum
-from commonplace.store.snapshot import KINDS, sums
 from commonplace.types import ViewVectors
 
-__all__ = ["blobs_of", "clear_beside", "damaged", "drop_raw", "put_vectors", "vectors_of"]
+__all__ = ["blobs_of", "clear_shadow", "damaged", "drop_raw", "put_vectors", "vectors_of"]
 
 BATCH = 8192  # vectors that are rewritten in one transaction
 
@@ -60,24 +60,24 @@ def damaged(blobs: Sequence[object], checksums: Sequence[object]) -> list[int]:
     return [n for n in range(len(blobs)) if n not in good]
 
 
-def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[str, int], beside: str = "") -> None:
-    """Put the vectors and views of the items with these ``keys`` into the tables whose names begin with ``beside``."""
-    held = compression_of(database, f"{beside.replace('_', ':')}{STORED}").get(rows.partition)
+def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[str, int], shadow: str = "") -> None:
+    """Put the vectors and views of the items with these ``keys`` into the tables whose names begin with ``shadow``."""
+    held = compression_of(database, f"{shadow.replace('_', ':')}{STORED}").get(rows.partition)
     blobs, checksums = blobs_of(rows.vectors, "float32" if held is None else held.kind)
     database.executemany(
         # One that is there and is another is damaged, or raw where the others are float16: this one is as good as new.
-        f"INSERT INTO {beside}vectors VALUES (?, ?, ?, ?) ON CONFLICT (partition, view) DO UPDATE SET "
+        f"INSERT INTO {shadow}vectors VALUES (?, ?, ?, ?) ON CONFLICT (partition, view) DO UPDATE SET "
         "vector = excluded.vector, checksum = excluded.checksum "
         "WHERE vector IS NOT excluded.vector OR checksum IS NOT excluded.checksum",
         zip([rows.partition] * len(rows.views), rows.views, blobs, checksums, strict=True),
     )
     views = [(keys[item], rows.partition, view) for item, view in zip(rows.item_ids, rows.views, strict=True)]
     database.executemany(
-        f"INSERT OR IGNORE INTO {beside}views VALUES (?, ?, ?, ?)", ((*view, checksum(*view)) for view in views)
+        f"INSERT OR IGNORE INTO {shadow}views VALUES (?, ?, ?, ?)", ((*view, checksum(*view)) for view in views)
     )
 
 
-def clear_beside(database: sqlite3.Connection) -> None:
+def clear_shadow(database: sqlite3.Connection) -> None:
     """Let go of the vectors of the other space."""
     database.execute("DELETE FROM beside_views")
     database.execute("DELETE FROM beside_vectors")

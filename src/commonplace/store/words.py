@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.store.base import Ranked
+from commonplace.store.base import RankedList
 
 __all__ = ["search_words"]
 
@@ -22,7 +22,7 @@ FIRST = 2048
 
 def search_words(
     database: sqlite3.Connection, words: Sequence[str], k: int, condition: str, values: tuple[Any, ...], total: int
-) -> Ranked:
+) -> RankedList:
     """Return the ``k`` items with the highest BM25 score (k1 = 1.2, b = .75) for any of the FTS5 phrases ``words``.
 
     ``condition`` with its ``values`` is the SQL over items ``i`` and documents ``d`` that they must meet, or empty;
@@ -70,7 +70,7 @@ def search_words(
         begin = end
     keys = np.array([key for _, key in best], dtype=np.int64)
     scores: NDArray[np.float32] = np.array([-score for score, _ in best], dtype=np.float32)
-    return Ranked(keys, scores, math.fsum(weight.values()))
+    return RankedList(keys, scores, math.fsum(weight.values()))
 
 
 def _any(words: Sequence[str]) -> str:

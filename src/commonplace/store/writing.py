@@ -14,7 +14,7 @@ from commonplace.store.rows import DOCUMENT, maybe, row_of_document, row_of_item
 from commonplace.store.schema import checksum, facts_of
 from commonplace.store.segment import index_words
 from commonplace.store.vectors import put_vectors
-from commonplace.types import Document, Reading, ViewVectors, text_view
+from commonplace.types import Document, ParsedDocument, ViewVectors, text_view
 
 __all__ = ["check_vectors", "delete", "put", "put_document", "sweep"]
 
@@ -28,14 +28,14 @@ class Gone:
     pictures: set[str] = field(default_factory=set)
 
 
-def put(database: sqlite3.Connection, readings: Sequence[Reading], vectors: Sequence[ViewVectors]) -> None:
+def put(database: sqlite3.Connection, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors]) -> None:
     """Put documents that are not there, their items, words, pictures and vectors."""
     (last,) = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'").fetchone()
     keys: dict[str, int] = {}
     items: list[tuple[Any, ...]] = []
     words: list[tuple[int, str]] = []
     pictures: list[tuple[Any, ...]] = []
-    for reading in readings:
+    for reading in parsed:
         document = put_document(database, reading.document)
         for name, one in reading.pictures.items():
             row = (one.thumbnail, one.width, one.height)
@@ -93,10 +93,10 @@ def delete(database: sqlite3.Connection, ids: Sequence[str]) -> Gone:
 
 def sweep(database: sqlite3.Connection, gone: Gone) -> None:
     """Drop the vectors and pictures of deleted items that no other item refers to."""
-    for beside in ("", "beside_"):
+    for shadow in ("", "beside_"):
         database.executemany(
-            f"DELETE FROM {beside}vectors WHERE partition = ?1 AND view = ?2 AND NOT EXISTS "
-            f"(SELECT 1 FROM {beside}views WHERE partition = ?1 AND view = ?2)",
+            f"DELETE FROM {shadow}vectors WHERE partition = ?1 AND view = ?2 AND NOT EXISTS "
+            f"(SELECT 1 FROM {shadow}views WHERE partition = ?1 AND view = ?2)",
             sorted(gone.views, key=repr),
         )
     database.executemany(
@@ -105,26 +105,26 @@ def sweep(database: sqlite3.Connection, gone: Gone) -> None:
     )
 
 
-def check_vectors(rows: ViewVectors, readings: Sequence[Reading], dim: int) -> None:
+def check_vectors(rows: ViewVectors, parsed: Sequence[ParsedDocument], dim: int) -> None:
     """Raise CollectionError where vectors are not of ``dim`` dimensions or not numbers."""
     if rows.vectors.shape != (len(rows.item_ids), dim):
         raise CollectionError(
             f"vectors of shape {rows.vectors.shape} do not fit {len(rows.item_ids)} items of {dim} "
-            f"dimensions ({_paths(rows.item_ids, readings)}): the model is not the one that the collection was "
+            f"dimensions ({_paths(rows.item_ids, parsed)}): the model is not the one that the collection was "
             "made with; nothing was stored"
         )
     bad = np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))
     if len(bad):
         raise CollectionError(
             f"the model gave vectors that are not numbers ({rows.partition}) for "
-            f"{_paths([rows.item_ids[row] for row in bad], readings)}: nothing was stored; leave that file out, or "
+            f"{_paths([rows.item_ids[row] for row in bad], parsed)}: nothing was stored; leave that file out, or "
             "try another model"
         )
 
 
-def _paths(ids: Sequence[str], readings: Sequence[Reading]) -> str:
+def _paths(ids: Sequence[str], parsed: Sequence[ParsedDocument]) -> str:
     """Return the paths of the documents that these items belong to, three of them at most."""
     wanted = set(ids)
-    paths = [one.document.path for one in readings if any(item.id in wanted for item in one.items)]
+    paths = [one.document.path for one in parsed if any(item.id in wanted for item in one.items)]
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return ", ".join(paths[:3]) + more or "no document of this batch"

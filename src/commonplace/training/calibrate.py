@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders.neutral import line, moments, spread
-from commonplace.retrieval.evidence import SCENE, Cosines, Curve, significance
+from commonplace.encoders.default_calibration import line, moments, spread
+from commonplace.retrieval.calibration import SEMANTIC, Curve, ScoreStats, z_score
 from commonplace.training.judge import judge
 
-__all__ = ["Pairing", "bank", "curve", "evidence", "hubness", "isotonic", "significances"]
+__all__ = ["Pairing", "bank", "curve", "evidence", "hubness", "isotonic", "z_scores"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -72,10 +72,10 @@ def curve(pairs: Pairing, edges: Floats = EDGES) -> Curve:
     return Curve(tuple(x[keep].round(3).tolist()), tuple(y[keep].round(3).tolist()))
 
 
-def significances(scores: Floats, chance: Mapping[str, float]) -> Floats:
-    """Return what the search makes of scores (questions, items): see :func:`commonplace.retrieval.significance`."""
-    known = Cosines(0, 0, 1, chance["mean"], chance["std"])
-    rows = [significance(row, len(row), float(row.mean()), float(row.std()), known) for row in scores]
+def z_scores(scores: Floats, chance: Mapping[str, float]) -> Floats:
+    """Return what the search makes of scores (questions, items): see :func:`commonplace.retrieval.z_score`."""
+    known = ScoreStats(0, 0, 1, chance["mean"], chance["std"])
+    rows = [z_score(row, len(row), float(row.mean()), float(row.std()), known) for row in scores]
     return np.array(rows)
 
 
@@ -109,27 +109,30 @@ def bank(rows: Rows, most: int = BANK) -> Rows:
 def evidence(
     asked: Rows, read: Rows, pictures: Rows, owner: NDArray[np.int64], less: Rows | float, text_less: Rows | float
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return ``background``, ``chance`` and ``curves`` (see ``bundle.json``) of the arms between words and pictures.
+    """Return ``background``, ``chance`` and ``curves`` (see ``bundle.json``) of the channels between words and
+    pictures.
 
     ``asked`` and ``read`` (C, D) are dev's captions as questions and as documents, ``pictures`` (N, D) its pictures,
     ``owner`` (C,) whose captions they are, ``less`` (N,) and ``text_less`` (C,) what is taken off for hubness.
     """
     own = owner[:, None] == np.arange(len(pictures))  # (C, N)
-    arms = {
+    channels = {
         "text->image": (np.asarray(asked @ pictures.T - less, np.float64), own),
         "image->text": (np.asarray(pictures @ read.T - text_less, np.float64), own.T),
     }
     background, chances, curves = {}, {}, {}
-    for arm, (scores, belongs) in arms.items():
-        background[arm] = spread(scores[~belongs]) | {"related": moments(scores[belongs])}
-        chances[arm] = moments(scores[~belongs])
-        z = significances(scores, chances[arm])
+    for channel, (scores, belongs) in channels.items():
+        background[channel] = spread(scores[~belongs]) | {"related": moments(scores[belongs])}
+        chances[channel] = moments(scores[~belongs])
+        z = z_scores(scores, chances[channel])
         if belongs.sum() < FEW:
             low, per = line(z[belongs], z[~belongs])
             found = Curve((0.0, 6.0), (round(low, 3), round(low + 6 * per, 3)))
         else:
             found = curve([(z, belongs)])
-        curves[arm] = {"at": list(found.at), "log_odds": list(found.log_odds)}
+        curves[channel] = {"at": list(found.at), "log_odds": list(found.log_odds)}
     apart = ~np.eye(len(pictures), dtype=bool)
-    chances[SCENE] = moments((pictures @ pictures.T)[apart])  # of other scenes; how much alike tells is not known here
+    chances[SEMANTIC] = moments(
+        (pictures @ pictures.T)[apart]
+    )  # of other scenes; how much alike tells is not known here
     return background, chances, curves

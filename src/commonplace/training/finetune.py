@@ -30,7 +30,7 @@ from commonplace.training.judge import Verdict, compare, judge, judge_bundle
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import Held, card, copy_towers, head_graph, measured, model_folder, save, seal
 from commonplace.training.project import DEV, TEST, licence, to_be_beaten
-from commonplace.training.towers import tally
+from commonplace.training.towers import trainable_parameters
 from commonplace.types import stable_id
 
 __all__ = ["Finetuned", "finetune"]
@@ -105,8 +105,11 @@ def finetune(
                 told(f"left out: {path.name}: {reason}")
         trainer = Trainer(Model(begun, recipe, train.captions), recipe, train, work, device)
         best = _train(trainer, dev, resume, bar)
-    told(f"{tally(trainer.model.texts) + tally(trainer.model.pictures):,} numbers of the towers were trained; the best "
-         f"epoch on dev is {best['epoch']} of {len(best['scores']) - 1}")  # fmt: skip
+    count = trainable_parameters(trainer.model.texts) + trainable_parameters(trainer.model.pictures)
+    told(
+        f"{count:,} numbers of the towers were trained; "
+        f"the best epoch on dev is {best['epoch']} of {len(best['scores']) - 1}"
+    )
     trainer.load_weights(best["weights"])
     facts = {
         "method": "both towers fine-tuned, "

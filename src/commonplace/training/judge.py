@@ -102,7 +102,7 @@ def judge_bundle(bundle: Bundle, pairs: Pairs, tick: Tick = lambda _: None) -> J
     pictures = image.project(features)["image"]
     asked, read = (text_vectors(bundle, pairs.captions, role) for role in ("query", "document"))
     less, text_less = bundle.hubness("image", pictures), bundle.hubness("text", read)
-    by_words = judge(bundle.without_brevity(asked)[0], pictures, pairs.owner, 0.0 if less is None else less)
+    by_words = judge(bundle.without_shortness(asked)[0], pictures, pairs.owner, 0.0 if less is None else less)
     by_pictures = judge(read, pictures, pairs.owner, 0.0, 0.0 if text_less is None else text_less)
     return Judged(by_words.text_to_image, by_pictures.image_to_text, pairs.owner)
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders.catalogue import home
+from commonplace.encoders.presets import home
 from commonplace.errors import ReadError, TrainingError
 from commonplace.readers import SUFFIXES, media_type
 from commonplace.readers.formats import read_whole

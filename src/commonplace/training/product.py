@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
-from commonplace.encoders.bundle import FORMAT, LOOK, sha256
+from commonplace.encoders.bundle import FORMAT, VISUAL, sha256
+from commonplace.encoders.default_calibration import describe
 from commonplace.encoders.hub import replaceable
-from commonplace.encoders.neutral import describe
 from commonplace.errors import ModelError, TrainingError
 from commonplace.training.calibrate import LOOKS, bank, evidence, hubness
 from commonplace.training.features import text_vectors
@@ -72,9 +72,9 @@ def head_graph(
     base: Path | None = None,
     base_spec: Mapping[str, str] | None = None,
     on_features: bool = False,
-    look: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    visual: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> bytes:
-    """Return an ONNX file: ``features`` (B, F) in, ``embedding`` (B, D) and, with ``look``, ``look`` out.
+    """Return an ONNX file: ``features`` (B, F) in, ``embedding`` (B, D) and, with ``visual``, ``visual`` out.
 
     The ``members`` are heads whose unit rows are averaged. Each is added to the unit rows of a model to go on from:
     those of the head in the file ``base``, which ``base_spec`` describes as ``bundle.json`` does, or, with
@@ -92,9 +92,9 @@ def head_graph(
         graph.nodes += [helper.make_node("Identity", ["features"], [given]), *model.graph.node]
         graph.values += list(model.graph.initializer)
         start = graph.unit(f"base/{base_spec['output']}")
-        if base_spec.get("look"):
-            graph.node("Identity", f"base/{base_spec['look']}", output="look")
-            outputs.append("look")
+        if base_spec.get("visual"):
+            graph.node("Identity", f"base/{base_spec['visual']}", output="visual")
+            outputs.append("visual")
     rows = []
     for maps in members:
         assert maps["wide"] is not None  # only the other two may be absent
@@ -105,10 +105,10 @@ def head_graph(
             x = graph.node("Add", x, graph.linear("features", straight))
         rows.append(graph.unit(x if start is None else graph.node("Add", x, start)))
     graph.node("Sum", *rows, output="embedding")
-    if look is not None:
-        graph.linear("features", look, output="look")
-        outputs.append("look")
-    widths = {"embedding": dim, "look": "look"}
+    if visual is not None:
+        graph.linear("features", visual, output="visual")
+        outputs.append("visual")
+    widths = {"embedding": dim, "visual": "visual"}
     made = helper.make_graph(
         graph.nodes,
         "head",
@@ -220,7 +220,7 @@ def measured(
     """Return ``spec`` with what the scores of the bundle in ``made`` are worth, sealed; its banks are written.
 
     ``asked`` are unit rows of training captions and ``views`` those of training pictures (``image`` and perhaps
-    ``look``), ``known`` is the spec whose knowledge of texts stays true, or nothing.
+    ``visual``), ``known`` is the spec whose knowledge of texts stays true, or nothing.
     """
     shown = views["image"]
     found, _ = describe(Bundle(made))
@@ -228,13 +228,13 @@ def measured(
     owner = np.searchsorted(held.at, held.pairs.owner[of_dev])
     of_texts, of_pictures = bank(asked), bank(shown)
     banks: dict[str, Any] = {"image": of_texts, "text": of_pictures}
-    if LOOK in views:
-        banks[LOOK] = bank(views[LOOK], LOOKS)
+    if VISUAL in views:
+        banks[VISUAL] = bank(views[VISUAL], LOOKS)
     np.savez(made / "bank.npz", **{name: rows.astype(np.float16) for name, rows in banks.items()})
-    spec |= {name: found[name] for name in ("brevity",) if name in found}
+    spec |= {name: found[name] for name in ("query_shortness",) if name in found}
     save(made, seal(made, spec))
-    questions, _ = Bundle(made).without_brevity(held.asked)
-    spec["bias"] = hubness(questions, held.shown, owner, of_texts, of_pictures)
+    questions, _ = Bundle(made).without_shortness(held.asked)
+    spec["hubness"] = hubness(questions, held.shown, owner, of_texts, of_pictures)
     save(made, seal(made, spec))
     bundle = Bundle(made)
     captions = [caption for caption, one in zip(held.pairs.captions, of_dev, strict=True) if one]
@@ -242,9 +242,9 @@ def measured(
     less, text_less = bundle.hubness("image", held.shown), bundle.hubness("text", read)
     assert less is not None and text_less is not None
     background, chances, curves = evidence(questions, read, held.shown, owner, less, text_less)
-    learned = found["evidence"]
-    spec["background"] = found["background"] | background
-    spec["evidence"] = {**learned, "chance": chances, "curves": learned["curves"] | curves}
+    learned = found["calibration"]
+    spec["score_stats"] = found["score_stats"] | background
+    spec["calibration"] = {**learned, "background": chances, "curves": learned["curves"] | curves}
     _keep_texts(spec, known)
     means = {"text": asked.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
     spec["means"] = {"query": means, "document": means}
@@ -254,14 +254,14 @@ def measured(
 
 
 def _keep_texts(spec: dict[str, Any], known: dict[str, Any]) -> None:
-    arm = "text->text"
-    if arm in known.get("background", {}):
-        spec["background"][arm] = known["background"][arm]
-    learned = known.get("evidence") or {}
-    for name in ("chance", "curves"):
-        if arm in learned.get(name, {}):
-            spec["evidence"][name][arm] = learned[name][arm]
-    spec["evidence"] |= {name: learned[name] for name in ("common",) if name in learned}
+    channel = "text->text"
+    if channel in known.get("score_stats", {}):
+        spec["score_stats"][channel] = known["score_stats"][channel]
+    learned = known.get("calibration") or {}
+    for name in ("background", "curves"):
+        if channel in learned.get(name, {}):
+            spec["calibration"][name][channel] = learned[name][channel]
+    spec["calibration"] |= {name: learned[name] for name in ("text_hubness",) if name in learned}
 
 
 def card(spec: Mapping[str, Any], table: Sequence[str]) -> str:

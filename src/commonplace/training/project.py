@@ -125,7 +125,9 @@ def project(
         held = pairs.rows("test", TEST)
         test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in held))
         rows = (
-            {"chance": chance(test.owner)} if first is None else {f"before ({first.name})": judge_bundle(first, test)}
+            {"background": chance(test.owner)}
+            if first is None
+            else {f"before ({first.name})": judge_bundle(first, test)}
         )
         rows["closed form"] = judge(texts[np.isin(pairs.owner, held)], closed_form(data)(features[0, held]), test.owner)
         rows["trained"] = judge_bundle(Bundle(made), test)
@@ -149,14 +151,14 @@ def _write(
     towers = copy_towers(made, text, image)
     old = image.spec["towers"]["image"].get("head") if base is not None else None
     train = np.array([pair.split == "train" for pair in pairs.pairs])
-    look = None if old and old.get("look") else components(features[0, train], text.dim)
+    visual = None if old and old.get("visual") else components(features[0, train], text.dim)
     graph = head_graph(
         [linear_maps(one.head) for one in heads], features.shape[2], text.dim,
         base=image.folder / old["file"] if old else None, base_spec=old, on_features=base is not None and not old,
-        look=look,
+        visual=visual,
     )  # fmt: skip
     (made / "head.onnx").write_bytes(graph)
-    towers["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding", "look": "look"}
+    towers["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding", "visual": "visual"}
     if (text_head := heads[0].text_head) is not None:
         (made / "text-head.onnx").write_bytes(head_graph([linear_maps(text_head)], text.dim, text.dim))
         towers["text"]["head"] = {"file": "text-head.onnx", "input": "features", "output": "embedding"}

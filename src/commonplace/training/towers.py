@@ -25,7 +25,7 @@ from commonplace.encoders.runtime import Graph as Runtime
 from commonplace.errors import ReadError, TrainingError
 from commonplace.training.graph import Graph
 
-__all__ = ["ALL", "Captions", "Pictures", "Rows", "Shown", "Texts", "tally"]
+__all__ = ["ALL", "Captions", "Pictures", "Rows", "Shown", "Texts", "trainable_parameters"]
 
 ALL = 1 << 16
 """As many layers as any tower has."""
@@ -332,6 +332,6 @@ def _arrays(place: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     return {name: np.load(place / f"{at}.npy", mmap_mode="r") for at, name in enumerate(names)}
 
 
-def tally(module: nn.Module) -> int:
+def trainable_parameters(module: nn.Module) -> int:
     """Return how many numbers are trained."""
     return sum(one.numel() for one in module.parameters() if one.requires_grad)

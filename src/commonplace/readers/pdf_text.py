@@ -13,10 +13,10 @@ from typing import Any
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from commonplace.readers.drawings import Grid
 from commonplace.readers.order import interleaves, reading_order
 from commonplace.readers.parts import union
-from commonplace.readers.rasters import fractions
+from commonplace.readers.pdf_images import fractions
+from commonplace.readers.pdf_vectors import Grid
 from commonplace.types import Box
 
 __all__ = ["CAPTION", "Line", "PageText", "running_lines"]

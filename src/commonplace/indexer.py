@@ -14,7 +14,7 @@ import numpy as np
 
 from commonplace.crops import Crops
 from commonplace.encoders.runtime import threads
-from commonplace.errors import QuestionError, ReadError
+from commonplace.errors import QueryError, ReadError
 from commonplace.space import Space
 from commonplace.store import LocalStore
 from commonplace.types import Document, ViewVectors, stable_id
@@ -22,13 +22,13 @@ from commonplace.types import Document, ViewVectors, stable_id
 if TYPE_CHECKING:
     from commonplace.ingest import Batch, Source
 
-__all__ = ["Intake", "Report", "named", "real"]
+__all__ = ["Indexer", "Report", "canonical_path", "display_path"]
 
 log = logging.getLogger("commonplace")
 
 OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
 EVERY = 30.0  # seconds between two lines that say how far it is
-NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --again"
+NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --force"
 
 
 @dataclass(slots=True)
@@ -59,21 +59,28 @@ class Report:
         return ", ".join(parts) or "nothing to add"
 
 
-class Intake:
+class Indexer:
     """One ``add`` to the collection in ``folder``; see :meth:`commonplace.Collection.add` for what it promises.
 
-    ``retry`` reads files again that failed before, ``again`` all of them.
+    ``retry_failed`` reads files again that failed before, ``force`` all of them.
     """
 
     def __init__(
-        self, store: LocalStore, space: Space, folder: Path, crops: Crops, *, retry: bool = False, again: bool = False
+        self,
+        store: LocalStore,
+        space: Space,
+        folder: Path,
+        crops: Crops,
+        *,
+        retry_failed: bool = False,
+        force: bool = False,
     ) -> None:
         self._store = store
         self._space = space
         self._folder = folder
         self._crops = crops
-        self._retry = retry
-        self._again = again
+        self._retry_failed = retry_failed
+        self._force = force
         self._before = {document.id: document for document in store.documents()}
         self.report = Report()
 
@@ -86,13 +93,13 @@ class Intake:
         ocr: bool | None = None,
     ) -> Report:
         """Read, embed and commit what is new or changed; return what was done."""
-        from commonplace.ingest import ATTEMPTS, Batch, Flight, Pool, ingest, walk
+        from commonplace.ingest import ATTEMPTS, Batch, InFlightJournal, Pool, ingest, walk
         from commonplace.readers import ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
-            raise QuestionError(f"workers is {workers}: choose 1 to 256")
+            raise QueryError(f"workers is {workers}: choose 1 to 256")
         if ocr and not are_readable():
-            raise QuestionError("the extra for words in pictures is not here: install commonplace with the extra ocr")
+            raise QueryError("the extra for words in pictures is not here: install commonplace with the extra ocr")
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self._space.verify()
@@ -102,41 +109,43 @@ class Intake:
         for path, reason in problems:
             report.failed.append((str(path), reason))
             log.warning("%s: %s", path, reason)
-        waiting = [source for source in sources if self._again or not self._unchanged(source)]
+        waiting = [source for source in sources if self._force or not self._unchanged(source)]
         report.unchanged = len(sources) - len(waiting)
         options = ReadOptions(*self._space.measure, words=OCR_SECONDS if ocr else 0.0)
         bar = _Progress(len(sources), report.unchanged, progress)
         if waiting:
             pictures, count = 0, workers or min(threads(), len(waiting))
             memory = (5 if ocr else 2) * 1024**3
-            flight = Flight(self._folder)
-            if self._retry:
-                flight.end([*flight.counts])
-            deaths = {source: flight.counts.get(document_id(source.path), 0) for source in waiting}
+            journal = InFlightJournal(self._folder)
+            if self._retry_failed:
+                journal.end([*journal.counts])
+            deaths = {source: journal.counts.get(document_id(source.path), 0) for source in waiting}
             fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
             with bar, Pool(options, count, timeout=60 + 1.5 * options.words, memory=memory) as pool:
-                why = ReadError(f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry")
+                why = ReadError(
+                    f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry-failed"
+                )
                 self._put(Batch(failures=[(source, why) for source in fatal]))
-                flight.end(document_id(source.path) for source in fatal)
+                journal.end(document_id(source.path) for source in fatal)
                 suspects = sorted((died, n) for n, died in enumerate(deaths.values()) if 0 < died < ATTEMPTS)
                 alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
                 for some in ([source for source, died in deaths.items() if not died], *alone):
                     for batch in ingest(some, pool, bar.step):
-                        pictures += sum(len(reading.pictures) for reading in batch.readings)
-                        ids = [reading.document.id for reading in batch.readings]
-                        flight.begin(ids)
+                        pictures += sum(len(reading.pictures) for reading in batch.parsed)
+                        ids = [reading.document.id for reading in batch.parsed]
+                        journal.begin(ids)
                         self._put(batch)
-                        flight.end(ids)
-                flight.end(document_id(source.path) for (source,) in alone)
+                        journal.end(ids)
+                journal.end(document_id(source.path) for (source,) in alone)
             if pictures and not are_readable():
                 report.notes.append(NO_OCR)
-        self._crops.tidy()
+        self._crops.prune()
         report.missing = self._missing(paths)
         return report
 
     def _missing(self, paths: Iterable[str | os.PathLike[str]]) -> int:
         """Return how many documents below these folders have lost their file."""
-        folders = tuple(named(path).rstrip(os.sep) + os.sep for path in paths)
+        folders = tuple(display_path(path).rstrip(os.sep) + os.sep for path in paths)
         return sum(one.path.startswith(folders) and not os.path.lexists(one.path) for one in self._store.documents())
 
     def _put(self, batch: Batch) -> None:
@@ -145,17 +154,17 @@ class Intake:
 
         gone: list[str] = []
         # One document by two names (a link that appeared meanwhile) is one document.
-        readings = list({reading.document.id: reading for reading in batch.readings}.values())
-        vectors = self._space.encode(readings, self._store.known) if readings else []
+        parsed = list({reading.document.id: reading for reading in batch.parsed}.values())
+        vectors = self._space.encode(parsed, self._store.known) if parsed else []
         wrong = {rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))}
         if wrong:  # by a broken model: the other documents go in
             problem = ReadError("the model gave vectors that are not numbers for it: try another model")
-            broken = [one for one in readings if any(item.id in wrong for item in one.items)]
-            readings = [one for one in readings if one not in broken]
-            vectors = [_only(rows, {item.id for one in readings for item in one.items}) for rows in vectors]
+            broken = [one for one in parsed if any(item.id in wrong for item in one.items)]
+            parsed = [one for one in parsed if one not in broken]
+            vectors = [_only(rows, {item.id for one in parsed for item in one.items}) for rows in vectors]
             paths = [Path(one.document.path) for one in broken]
             batch.failures += [(Source(path, path.parent), problem) for path in paths]
-        for reading in readings:
+        for reading in parsed:
             document = reading.document
             if document.id in self._before:
                 self.report.changed += 1
@@ -167,9 +176,9 @@ class Intake:
             if document.error:
                 self.report.partial.append((document.path, document.error))
                 log.warning("%s: partly read: %s", document.path, document.error)
-        if readings:
-            self._crops.hide([*gone, *(reading.document.id for reading in readings)])
-            self._store.add(readings, vectors, instead=gone)
+        if parsed:
+            self._crops.remove([*gone, *(reading.document.id for reading in parsed)])
+            self._store.add(parsed, vectors, instead=gone)
         failures = []
         for source, problem in batch.failures:
             self.report.failed.append((str(source.path), str(problem)))
@@ -182,7 +191,7 @@ class Intake:
         from commonplace.readers import stamp, stamp_paths
 
         known = self._before.get(document_id(source.path))
-        if known is None or (self._retry and known.status == "failed"):
+        if known is None or (self._retry_failed and known.status == "failed"):
             return False
         try:
             return stamp(stamp_paths(known.stamp)) == known.stamp
@@ -213,8 +222,8 @@ class Intake:
             kind = None
         return Document(
             document_id(source.path),
-            real(source.path).as_uri(),
-            named(source.path),
+            canonical_path(source.path).as_uri(),
+            display_path(source.path),
             kind or "application/octet-stream",
             status="failed",
             error=reason,
@@ -249,18 +258,18 @@ class _Progress:
         self._bar.close()
 
 
-def real(path: str | os.PathLike[str]) -> Path:
+def canonical_path(path: str | os.PathLike[str]) -> Path:
     """Return the path with every link resolved: what a document's id and URI are made from."""
     return Path(os.path.realpath(os.path.expanduser(path)))
 
 
-def named(path: str | os.PathLike[str]) -> str:
+def display_path(path: str | os.PathLike[str]) -> str:
     """Return the absolute path as the user knows it, links and all: what a document shows."""
     return os.path.abspath(os.path.expanduser(path))
 
 
 def document_id(path: Path) -> str:
-    return stable_id(real(path).as_uri())
+    return stable_id(canonical_path(path).as_uri())
 
 
 def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commonplace.errors import QuestionError, ReadError
+from commonplace.errors import QueryError, ReadError
 from commonplace.types import Item, stable_id
 
 if TYPE_CHECKING:
     from commonplace.store import LocalStore
 
-__all__ = ["DIRECTIONS", "Bound", "LabelledQuestion", "bind", "load_questions"]
+__all__ = ["DIRECTIONS", "Bound", "LabelledQuery", "bind", "load_queries"]
 
 DIRECTIONS = ("text->text", "text->image", "image->text", "image->image", "composed", "mixed")
 """What is asked with -> what is relevant; ``composed`` asks with words and a picture, ``mixed`` has relevant items of
@@ -31,7 +31,7 @@ STEP = 5000  # keys asked of the store at a time
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledQuestion:
+class LabelledQuery:
     """A question with what it should find.
 
     ``relevant`` maps labels to grades > 0, higher is better. A label is an item's id, a document's id or path (every
@@ -57,20 +57,20 @@ class LabelledQuestion:
 class Bound:
     """A question tied to a collection: grades by item id, the direction, and the modalities of the best graded."""
 
-    question: LabelledQuestion
+    question: LabelledQuery
     grades: Mapping[str, float]
     direction: str
     wanted: frozenset[str]
 
 
-def load_questions(path: str | os.PathLike[str]) -> list[LabelledQuestion]:
+def load_queries(path: str | os.PathLike[str]) -> list[LabelledQuery]:
     """Return the questions of a JSON Lines file (UTF-8), in its order; empty lines are skipped.
 
     One object a line: ``{"id": ..., "text": ..., "image": ..., "relevant": {LABEL: grade}, "direction": ...}``, where
     ``relevant`` and at least one of ``text`` and ``image`` (a path, relative to the file) must be there. A question
     without an id gets one made from its words and picture.
 
-    Raises QuestionError with the line's number for a line that is no such question, an absent picture, an id that
+    Raises QueryError with the line's number for a line that is no such question, an absent picture, an id that
     comes twice, and for a file without questions; ReadError where the file cannot be read.
     """
     file = Path(path)
@@ -81,52 +81,52 @@ def load_questions(path: str | os.PathLike[str]) -> list[LabelledQuestion]:
     except UnicodeDecodeError as problem:
         raise ReadError(f"the questions {file} are not UTF-8 text (byte {problem.start}): save them as UTF-8") from None
     folder = Path(os.path.abspath(file)).parent
-    found: dict[str, LabelledQuestion] = {}
+    found: dict[str, LabelledQuery] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             question = _question(line, folder, number)
-        except QuestionError as problem:
-            raise QuestionError(f"{file.name}, line {number}: {problem}") from None
+        except QueryError as problem:
+            raise QueryError(f"{file.name}, line {number}: {problem}") from None
         if question.id in found:
-            raise QuestionError(
+            raise QueryError(
                 f"{file.name}, line {number}: the question {question.id!r} is already in line "
                 f"{found[question.id].line}: give each an id of its own"
             )
         found[question.id] = question
     if not found:
-        raise QuestionError(f"{file.name} holds no questions: write one JSON object a line")
+        raise QueryError(f"{file.name} holds no questions: write one JSON object a line")
     return list(found.values())
 
 
-def _question(line: str, folder: Path, number: int) -> LabelledQuestion:
+def _question(line: str, folder: Path, number: int) -> LabelledQuery:
     try:
         values = json.loads(line, object_pairs_hook=_once)
     except ValueError as problem:
-        raise QuestionError(f"this is not JSON ({problem})") from None
+        raise QueryError(f"this is not JSON ({problem})") from None
     except RecursionError:
-        raise QuestionError("this is not JSON (nested too deeply)") from None
+        raise QueryError("this is not JSON (nested too deeply)") from None
     if not isinstance(values, dict):
-        raise QuestionError("a question is a JSON object, {...}")
+        raise QueryError("a question is a JSON object, {...}")
     unknown = [repr(name) for name in values if name not in FIELDS]
     if unknown:
-        raise QuestionError(f"unknown field {', '.join(unknown)}: use {', '.join(FIELDS)}")
+        raise QueryError(f"unknown field {', '.join(unknown)}: use {', '.join(FIELDS)}")
     for name in ("id", "text", "image", "direction"):
         if values.get(name) is not None and not isinstance(values[name], str):
-            raise QuestionError(f"{name!r} must be a string")
+            raise QueryError(f"{name!r} must be a string")
     text = " ".join((values.get("text") or "").split()) or None
     image = values.get("image") or None
     if text is None and image is None:
-        raise QuestionError("there is no question: give 'text', 'image' or both")
+        raise QueryError("there is no question: give 'text', 'image' or both")
     where = folder / os.path.expanduser(image) if image else None
     if where is not None and not os.path.isfile(where):
-        raise QuestionError(f"there is no picture {image}: check the name")
+        raise QueryError(f"there is no picture {image}: check the name")
     direction = values.get("direction")
     if direction is not None and direction not in DIRECTIONS:
-        raise QuestionError(f"'direction' is {direction!r}: choose one of {', '.join(DIRECTIONS)}, or leave it out")
+        raise QueryError(f"'direction' is {direction!r}: choose one of {', '.join(DIRECTIONS)}, or leave it out")
     name = values.get("id") or stable_id("question", text, image)
-    return LabelledQuestion(name, _relevant(values.get("relevant")), text, where, direction, folder, number)
+    return LabelledQuery(name, _relevant(values.get("relevant")), text, where, direction, folder, number)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -140,22 +140,22 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _relevant(values: Any) -> dict[str, float]:
     if not isinstance(values, dict) or not values:
-        raise QuestionError("nothing is relevant: give 'relevant' as {LABEL: grade, ...} with at least one label")
+        raise QueryError("nothing is relevant: give 'relevant' as {LABEL: grade, ...} with at least one label")
     for label, grade in values.items():
         if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not 0 < grade < math.inf:
-            raise QuestionError(f"the grade of {label!r} is {grade!r}: it must be a finite number above 0")
+            raise QueryError(f"the grade of {label!r} is {grade!r}: it must be a finite number above 0")
         if grade > LARGEST:
-            raise QuestionError(f"the grade of {label!r} is over {LARGEST:g}")
+            raise QueryError(f"the grade of {label!r} is over {LARGEST:g}")
     return {label: float(grade) for label, grade in values.items()}
 
 
 # --- labels and items ----------------------------------------------------------------------------------------
 
 
-def bind(store: LocalStore, questions: Sequence[LabelledQuestion]) -> list[Bound]:
+def bind(store: LocalStore, questions: Sequence[LabelledQuery]) -> list[Bound]:
     """Return the questions tied to the items of a store; of several grades for one item the highest counts.
 
-    Raises QuestionError where labels name nothing in the collection: it counts them and spells out the first.
+    Raises QueryError where labels name nothing in the collection: it counts them and spells out the first.
     """
     known = _Labels(store, any("=" in label for question in questions for label in question.relevant))
     bound = []
@@ -175,14 +175,14 @@ def bind(store: LocalStore, questions: Sequence[LabelledQuestion]) -> list[Bound
             bound.append(Bound(question, grades, question.direction or _direction(question, found), wanted))
     if unknown:
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-        raise QuestionError(
+        raise QueryError(
             f"{len(unknown)} label{'s name' if len(unknown) > 1 else ' names'} nothing in this collection: "
             f"{', '.join(unknown[:SHOWN])}{more}; add those files, or correct the labels"
         )
     return bound
 
 
-def _direction(question: LabelledQuestion, found: set[str]) -> str:
+def _direction(question: LabelledQuery, found: set[str]) -> str:
     if question.text and question.image:
         return "composed"
     if len(found) > 1:

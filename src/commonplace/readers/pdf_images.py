@@ -1,4 +1,4 @@
-"""Raster pictures on a PDF page, and the page as pixels. Drawings: :mod:`~commonplace.readers.drawings`."""
+"""Raster pictures on a PDF page, and the page as pixels. Drawings: :mod:`~commonplace.readers.pdf_vectors`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
-from commonplace.readers.drawings import area
 from commonplace.readers.parts import File, union
+from commonplace.readers.pdf_vectors import area
 from commonplace.readers.pictures import picture_of
 from commonplace.types import Box, Picture
 
-__all__ = ["FoundFigure", "fractions", "page_part", "raster_figures", "render"]
+__all__ = ["RasterFigure", "fractions", "page_part", "raster_figures", "render"]
 
 _UNITS = 100_000  # device units by which PDFium maps a page to fractions
 _MIN_AREA = 0.005  # of the page; a smaller picture is a logo, a bullet or a rule
@@ -26,7 +26,7 @@ _MAX_OBJECTS = 1000  # pictures looked at on one page: some drawings are made of
 
 
 @dataclass(slots=True)
-class FoundFigure:
+class RasterFigure:
     """A figure: its box on the page, its size in stored pixels (none: drawn), and a key that equal pictures share."""
 
     box: Box
@@ -34,9 +34,9 @@ class FoundFigure:
     key: bytes = b""
 
 
-def raster_figures(page: Any) -> list[FoundFigure]:
+def raster_figures(page: Any) -> list[RasterFigure]:
     """Return the raster pictures on a page; those that touch are one (many programs store pictures in strips)."""
-    found: list[FoundFigure] = []
+    found: list[RasterFigure] = []
     for number, image in enumerate(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE])):
         if number >= _MAX_OBJECTS:
             break
@@ -46,11 +46,11 @@ def raster_figures(page: Any) -> list[FoundFigure]:
             continue  # a damaged picture: the rest of the page is whole
         if box is not None:
             key = hashlib.blake2b(repr(size).encode() + bytes(image.get_data()), digest_size=16).digest()
-            _merge(found, FoundFigure(box, size, key))
+            _merge(found, RasterFigure(box, size, key))
     return [figure for figure in found if _is_figure(page, figure)]
 
 
-def _merge(found: list[FoundFigure], new: FoundFigure) -> None:
+def _merge(found: list[RasterFigure], new: RasterFigure) -> None:
     """Add ``new`` to ``found``, joined with all that it touches."""
     touching = [other for other in found if _touch(other.box, new.box)]
     for other in touching:
@@ -63,7 +63,7 @@ def _merge(found: list[FoundFigure], new: FoundFigure) -> None:
             max(one.size[1] / max(1e-6, one.box[3] - one.box[1]) for one in (other, new)),
         )
         size = round(scale[0] * (joined[2] - joined[0])), round(scale[1] * (joined[3] - joined[1]))
-        new = FoundFigure(joined, size, hashlib.blake2b(other.key + new.key, digest_size=16).digest())
+        new = RasterFigure(joined, size, hashlib.blake2b(other.key + new.key, digest_size=16).digest())
     found.append(new)
 
 
@@ -77,7 +77,7 @@ def _touch(one: Box, other: Box) -> bool:
     )
 
 
-def _is_figure(page: Any, found: FoundFigure) -> bool:
+def _is_figure(page: Any, found: RasterFigure) -> bool:
     width = (found.box[2] - found.box[0]) * page.get_width()
     height = (found.box[3] - found.box[1]) * page.get_height()
     if min(width, height) <= 0 or max(width, height) > _MAX_SHAPE * min(width, height):

@@ -16,10 +16,10 @@
     and for each direction of question that the codes serve badly:
     aim        float32 (short, dim)  what makes a question short
     short_sums uint32  (n,)        checksum of the short row
-    short      float32 (n, short)  rows made short; see :mod:`commonplace.store.index`
+    short      float32 (n, short)  rows made short; see :mod:`commonplace.store.index_view`
 
 A file is written beside and renamed, so that a reader keeps what it has mapped. The only change in place is
-:meth:`Snapshot.erase`, which leaves zeros where a removed item's row was.
+:meth:`IndexFile.erase`, which leaves zeros where a removed item's row was.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from commonplace.store.codes import Codes, Lists, code_bytes, encode
 
-__all__ = ["KINDS", "Damaged", "Info", "Measured", "Snapshot", "rounded", "sums", "sync", "write"]
+__all__ = ["KINDS", "Damaged", "IndexFile", "Info", "Measured", "rounded", "sums", "sync", "write"]
 
 MAGIC = b"CMNPLSN3"
 HEAD = 32768  # bytes before the first section: room for the description, whose centre has four bytes a dimension
@@ -170,7 +170,7 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
     return found, at
 
 
-class Snapshot:
+class IndexFile:
     """A mapped snapshot. Raises Damaged where the file is not whole; what stands in a row is checked when it is used.
 
     ``keys``, ``offsets`` and ``codes`` are views of the file. Codes, lists and keys are checked here, at once.
@@ -357,7 +357,7 @@ def write(
     info: Info,
     blocks: Iterator[Block],
     centre: NDArray[np.float32] | None,
-    measure: Callable[[Snapshot], Measured],
+    measure: Callable[[IndexFile], Measured],
     stop: Callable[[], bool],
     centroids: NDArray[np.float32] | None = None,
 ) -> bool:
@@ -367,7 +367,7 @@ def write(
     ``measure`` is given the snapshot before it takes its name; where it asks for short rows they are added, and it is
     asked again.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    shadow = path.with_name(f"{path.name}.{os.getpid()}.part")
     info = replace(
         info,
         code_bytes=0 if centre is None else code_bytes(info.dim),
@@ -376,7 +376,7 @@ def write(
     lists = Lists(centroids, np.zeros(info.lists + 1, np.int64)) if centroids is not None and info.lists else None
     layout, size = _layout(info)
     try:
-        with beside.open("w+b") as file:
+        with shadow.open("w+b") as file:
             file.truncate(size)
             # Codes that are to stand in lists wait behind the file's end until it is known where.
             layout["waiting"] = (size, np.dtype("u1"), (info.rows, info.code_bytes))
@@ -427,7 +427,7 @@ def write(
             if lists is not None:
                 places = np.argsort(owners, kind="stable").astype(np.int32)
                 lists = Lists(lists.centroids, np.searchsorted(owners[places], np.arange(info.lists + 1)))
-                waiting = np.memmap(beside, np.uint8, "r", size, (info.rows, info.code_bytes))
+                waiting = np.memmap(shadow, np.uint8, "r", size, (info.rows, info.code_bytes))
                 for i in range(0, info.rows, BLOCK):
                     if stop():
                         return False
@@ -452,7 +452,7 @@ def write(
 
             info = replace(info, several=several)
             describe(info)
-            made = Snapshot(beside)
+            made = IndexFile(shadow)
             found = measure(made)
             if found.shorten and not stop():
                 info = replace(info, short={way: maps[0].shape[1] for way, maps in found.shorten.items()})
@@ -466,7 +466,7 @@ def write(
                         put(f"short_sums {way}", i, sums(short))
                     made.release()
                 describe(info)
-                found = measure(Snapshot(beside))
+                found = measure(IndexFile(shadow))
                 if not any(found.depths.get(way) for way in info.short):  # they were of no use
                     info = replace(info, short={})
                     file.truncate(_layout(info)[1])
@@ -474,11 +474,11 @@ def write(
             os.fsync(file.fileno())
         if stop():
             return False
-        beside.replace(path)
+        shadow.replace(path)
         sync(path.parent)
         return True
     finally:
-        beside.unlink(missing_ok=True)
+        shadow.unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:

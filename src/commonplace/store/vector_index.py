@@ -19,23 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch
-from commonplace.store.base import Prepare, Questions, Ranked
+from commonplace.store.base import Prepare, Questions, RankedList
 from commonplace.store.codes import EACH, lists_for, train
 from commonplace.store.compression import DROPPING, STORED, Compression, compression_of, measured
 from commonplace.store.database import Database
-from commonplace.store.index import CODES_FROM, Index, Measure, Selection
+from commonplace.store.index_file import BLOCK, KINDS, Block, Damaged, IndexFile, Info, identity, rounded, write
+from commonplace.store.index_view import CODES_FROM, IndexView, Measure, Selection
 from commonplace.store.schema import number
-from commonplace.store.snapshot import BLOCK, KINDS, Block, Damaged, Info, Snapshot, identity, rounded, write
 from commonplace.store.vectors import vectors_of
 
 __all__ = [
-    "Partition",
     "Settings",
-    "alone",
+    "VectorIndex",
     "blocks",
     "check_space",
     "followed_to",
     "lock",
+    "maintenance_lock",
     "now",
     "removed_since",
     "trimmed_to",
@@ -76,7 +76,7 @@ class _Place:
     removed: int  # last line of the removal log
 
 
-class Partition:
+class VectorIndex:
     """The index of one partition: a mapped snapshot, what was added since in memory, what was removed since by key.
 
     Memory: at most ``MOST_IN_MEMORY`` rows; keys, codes and rows of the snapshot are mapped. Safe for threads.
@@ -87,7 +87,7 @@ class Partition:
         self._settings = settings
         self.path = file_of(settings.folder, name)
         self._lock = threading.Lock()
-        self._index: Index | None = None
+        self._index: IndexView | None = None
         self._place = _Place("", -1, 0, 0)
         self._memory = _Memory(settings.dim)
         self._kind = "float32"  # what the rows are kept as, of all that this holds
@@ -100,21 +100,23 @@ class Partition:
 
     # --- searching -------------------------------------------------------------------------------------------
 
-    def search(self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False) -> Ranked:
-        """Return the best ``k`` items; see :meth:`Index.search`."""
+    def search(
+        self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False
+    ) -> RankedList:
+        """Return the best ``k`` items; see :meth:`IndexView.search`."""
         return self._look(lambda index: index.search(query, k, allowed, offset=offset))
 
     def score(
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
     ) -> NDArray[np.float64]:
-        """Return the scores (n,) of these items; see :meth:`Index.score`."""
+        """Return the scores (n,) of these items; see :meth:`IndexView.score`."""
         return self._look(lambda index: index.score(query, keys, offset=offset))
 
     def gather(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a row (n, dim) of each of these items; see :meth:`Index.gather`."""
+        """Return a row (n, dim) of each of these items; see :meth:`IndexView.gather`."""
         return self._look(lambda index: index.gather(keys, self._settings.dim))
 
-    def _look(self, look: Callable[[Index], Found]) -> Found:
+    def _look(self, look: Callable[[IndexView], Found]) -> Found:
         """Return what a look at the index finds; a damaged snapshot is looked at twice and then no more."""
         for last in (False, True):
             index = self.index()
@@ -128,14 +130,14 @@ class Partition:
                     self.forget()
         return look(self.index())
 
-    def index(self) -> Index:
+    def index(self) -> IndexView:
         """Return the index as the collection stands now."""
         index = self._current()
         if self._due(index):
             self._build_beside()
         return index
 
-    def _current(self) -> Index:
+    def _current(self) -> IndexView:
         with self._lock, self._settings.database.snapshot() as database:
             now = _now(database, self._settings)
             known = self._index is not None and now == (self._place.lineage, self._place.generation)
@@ -187,13 +189,13 @@ class Partition:
         keys, rows, offsets = self._memory.block()
         rest = (lambda last=place.last: self._rest(last)) if self._more else None
         several = self._memory.several
-        self._index = Index(base, keys, rows, offsets, gone=gone, several=several, rest=rest)
+        self._index = IndexView(base, keys, rows, offsets, gone=gone, several=several, rest=rest)
 
     def _rest(self, last: int) -> Iterator[Block]:
         with self._settings.database.snapshot() as database:
             yield from blocks(database, self.name, last, self._settings, kind=self._kind)
 
-    def _map(self, lineage: str, generation: int, trimmed: int) -> Snapshot | None:
+    def _map(self, lineage: str, generation: int, trimmed: int) -> IndexFile | None:
         """Return the snapshot on disk where it is whole and of this collection, ranking state and time."""
         found = identity(self.path)
         if found is None:
@@ -201,7 +203,7 @@ class Partition:
         if found is None or found == self._refused:
             return None
         try:
-            base = Snapshot(self.path)
+            base = IndexFile(self.path)
             info = base.info
             if (info.partition, info.dim) != (self.name, self._settings.dim):
                 raise Damaged("it is another partition's")
@@ -223,7 +225,7 @@ class Partition:
 
     # --- the snapshot ----------------------------------------------------------------------------------------
 
-    def _due(self, index: Index) -> bool:
+    def _due(self, index: IndexView) -> bool:
         """Return whether so much has changed since the snapshot that another is worth its making."""
         behind = len(index.keys) + len(index.dead)
         size = 0 if index.base is None else len(index.base)
@@ -281,7 +283,7 @@ class Partition:
     def _ask(self, offset: bool) -> NDArray[np.float32] | None:
         return self._settings.questions(self.name, offset)
 
-    def settle(self, *, always: bool = False) -> None:
+    def flush(self, *, always: bool = False) -> None:
         """Bring the file in line with the database: erase what was removed, write it anew where that is worth it.
 
         ``always`` writes it anew unless the partition is too small for one.
@@ -366,7 +368,7 @@ class Partition:
             found["stored"] = {"type": held.kind, "recall": held.recall, "measured_rows": held.rows}
             found["stored"] |= {"unfinished": True} if begun else {}
         if self._more:
-            found["not_in_memory"] = "more rows are streamed from the database: run `commonplace compact`"
+            found["not_in_memory"] = "more rows are streamed from the database: run `commonplace vacuum`"
         if self.problem:
             found["problem"] = self.problem
         return found
@@ -617,7 +619,7 @@ def lock(path: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def maintenance_lock(folder: Path) -> Iterator[None]:
     """Keep every other process from what changes a whole collection in several transactions, or its history: another
     model, a restore, dropping raw vectors, a repair, `compact`. Raises CollectionError where one is at it."""
     path = folder / "upkeep"

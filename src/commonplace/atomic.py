@@ -11,11 +11,11 @@ from typing import BinaryIO
 
 from commonplace.errors import CommonplaceError
 
-__all__ = ["whole"]
+__all__ = ["atomic_write"]
 
 
 @contextmanager
-def whole(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
     """Lend a file that takes the name ``path`` when the block ends well; else nothing is changed.
 
     A file of that name is replaced; so is a link, and not what it points to. Raises CommonplaceError, which begins with

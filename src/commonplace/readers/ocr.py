@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.readers.order import reading_order
-from commonplace.readers.parts import Figure, File, Part, Passage, union
+from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, union
 from commonplace.types import Box
 
 __all__ = ["Recognised", "are_readable", "recognise", "with_words"]
@@ -59,7 +59,7 @@ class Recognised:
 
 def with_words(
     file: File,
-    figure: Figure,
+    figure: ImageBlock,
     larger: Callable[[int], NDArray[np.uint8] | None],
     *,
     start: int = 0,
@@ -89,8 +89,8 @@ def with_words(
             return _within(box, around) if box and around else None
 
         flow = re.sub(r"(?<!\n)\n(?!\n)", " ", found.text)
-        yield Passage(
-            found.text, start, figure.title, page, split_as=flow, locate=locate, member=member, recognised=True
+        yield TextBlock(
+            found.text, start, figure.title, page, split_as=flow, locate=locate, member=member, ocr_start=True
         )
 
 

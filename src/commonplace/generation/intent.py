@@ -8,10 +8,10 @@ from commonplace.store.segment import terms
 
 __all__ = [
     "attribute",
+    "content_words",
     "is_chinese",
     "pieces",
     "subject",
-    "telling",
     "wants_listing",
     "wants_pictures",
     "wants_sources",
@@ -125,6 +125,6 @@ def pieces(question: str) -> list[str]:
     return [piece for piece in re.split(r"\W+", told) if piece]
 
 
-def telling(question: str) -> frozenset[str]:
+def content_words(question: str) -> frozenset[str]:
     """Return the words of a question as :func:`commonplace.store.segment.terms` does, without those that only ask."""
     return terms(" ".join(pieces(question)) if is_chinese(question) else question) or terms(question)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commonplace.store import LocalStore, index, partition
+from commonplace.store import LocalStore, index_view, vector_index
 from commonplace.store import codes as codes_
-from commonplace.store.snapshot import Damaged, Snapshot
+from commonplace.store.index_file import Damaged, IndexFile
 from commonplace.store.writing import delete, sweep
-from commonplace.types import Document, Filter, Item, Reading, Span, ViewVectors, stable_id
+from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors, stable_id
 from tests.store.make import DIM, open_store, put, questions, rows, small
 
 FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"), Filter(path="/b/0/10.txt")]
@@ -28,8 +28,8 @@ FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
-    monkeypatch.setattr(index, "MARGIN", 1)
-    monkeypatch.setattr(index, "SHORT_MARGIN", 1)
+    monkeypatch.setattr(index_view, "MARGIN", 1)
+    monkeypatch.setattr(index_view, "SHORT_MARGIN", 1)
 
 
 def file_of(folder: Path) -> Path:
@@ -97,7 +97,7 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     assert again.indexes()["text"] == {**before, "memory_bytes": again.indexes()["text"]["memory_bytes"]}
     agree(again)
     agree(again, offset=True)
-    again.compact()
+    again.vacuum()
     assert again.indexes()["text"]["snapshot_rows"] == 2090
     agree(again)
 
@@ -130,7 +130,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     hard.checkpoint()
     status = hard.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
-    assert Snapshot(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
+    assert IndexFile(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
     agree(hard)
     hard.close()
 
@@ -181,13 +181,13 @@ def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.n
     store.close()
 
 
-@pytest.mark.parametrize(("partition_", "kind"), [("look", "short vectors, rescored"), ("text", "exact")])
+@pytest.mark.parametrize(("partition_", "kind"), [("visual", "short vectors, rescored"), ("text", "exact")])
 def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
     tmp_path: Path, partition_: str, kind: str
 ) -> None:
     few = narrow(40, 1)  # too few to be fitted to: the rows themselves say what they are asked for
     store = open_store(tmp_path, questions=lambda name, offset: None if offset else few, recall=0.95)
-    put(store, narrow(4000, 5), partition=partition_)
+    put(store, narrow(4000, 5), vector_index=partition_)
     store.checkpoint()
     status = store.indexes()[partition_]
     assert status["type"] == kind
@@ -205,10 +205,10 @@ def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tupl
     path, (document, *_) = file_of(store._folder), store.documents()
     (key,) = store._database.all("SELECT min(i.key) FROM items i JOIN documents d ON d.key = i.document WHERE d.id = ?",
                                  (document.id,))[0]  # fmt: skip
-    before = Snapshot(path).short("other")[1]
+    before = IndexFile(path).short("other")[1]
     assert before[key - 1].any()
     store.remove([document.id])
-    after = Snapshot(path)
+    after = IndexFile(path)
     assert not after.short("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
     assert store.check() == []
     with path.open("r+b") as file:  # among the last short rows, before what fills the page
@@ -216,7 +216,7 @@ def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tupl
         byte = file.read(1)
         file.seek(-4000, os.SEEK_END)
         file.write(bytes([byte[0] ^ 1]))
-    assert any("short rows" in fault.what for fault in store.check())
+    assert any("short rows" in finding.what for finding in store.check())
     again = open_store(store._folder, offset=take_first)
     for query in asked[:5]:
         found = again.search("text", query, 10, Filter(), offset=True)
@@ -270,11 +270,11 @@ def test_damage_of_small_rows_is_seen(tmp_path: Path) -> None:
     store.checkpoint()
     assert store.compress(0.9)["text"].kind == "int8"
     with file_of(tmp_path).open("r+b") as file:
-        file.seek(-partition.BLOCK, os.SEEK_END)  # among the rows
+        file.seek(-vector_index.BLOCK, os.SEEK_END)  # among the rows
         byte = file.read(1)
-        file.seek(-partition.BLOCK, os.SEEK_END)
+        file.seek(-vector_index.BLOCK, os.SEEK_END)
         file.write(bytes([byte[0] ^ 64]))
-    assert [fault.count for fault in store.check() if "rows that are not" in fault.what] == [1]
+    assert [finding.count for finding in store.check() if "rows that are not" in finding.what] == [1]
     store.close()
 
 
@@ -302,7 +302,7 @@ def test_a_filter_learns_of_items_that_came_later_and_is_bounded(
     put(writer, rows(100, seed=2), "b")
     writer.remove(ids[:5])
     assert len(store.search("text", rows(1)[0], 500, Filter("text")).keys) == 75
-    monkeypatch.setattr("commonplace.store.selections.FILTERS", 2000)
+    monkeypatch.setattr("commonplace.store.filter_cache.FILTERS", 2000)
     for number in range(50):
         store.search("text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
         store.search("text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
@@ -317,29 +317,29 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
     item = Item("long1", document, "image", Span(), "recognised")
     many = np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
-    store.add([Reading(document, (item,))], [views])
+    store.add([ParsedDocument(document, (item,))], [views])
     for _ in range(2):  # in memory, then mapped
         found = store.search("text", many[0], 5, Filter())
         assert len(set(found.keys.tolist())) == 5
         assert found.scores[0] == pytest.approx(float((many @ many[0]).max()), abs=1e-6)
-        store.compact()
+        store.vacuum()
         assert store.indexes()["text"]["snapshot_rows"] == 807
 
 
 def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition.Partition, "_build_beside", lambda self: None)
+    monkeypatch.setattr(vector_index.VectorIndex, "_build_beside", lambda self: None)
     store = open_store(tmp_path)
     put(store, rows(1000))
     document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
     item = Item("long1", document, "image", Span(), "recognised")
     many = np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
-    store.add([Reading(document, (item,))], [views])
+    store.add([ParsedDocument(document, (item,))], [views])
     put(store, rows(50, seed=9), "near")
     found = store.search("text", many[0], 5, Filter())
-    assert store._partition("text").index().rest is not None
+    assert store._partition("text").index_view().rest is not None
     keys, values = store.vectors("text")
     best = {int(key): max(float(v @ many[0]) for k, v in zip(keys, values, strict=True) if k == key) for key in keys}
     assert found.scores.tolist() == pytest.approx(sorted(best.values(), reverse=True)[:5], abs=1e-6)
@@ -378,7 +378,7 @@ def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: An
     file = file_of(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(Damaged, match=why):
-        Snapshot(file)
+        IndexFile(file)
     store = open_store(tmp_path, questions=ask, recall=1.0)
     agree(store)  # from the database, while another is written
     store.checkpoint()
@@ -387,7 +387,7 @@ def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: An
 
 
 def partition_offset(name: str, coded: bool = False) -> int:
-    from commonplace.store.snapshot import Info, _layout
+    from commonplace.store.index_file import Info, _layout
 
     info = Info("text", "", "", 0, 0, 0, rows=2000, dim=DIM, code_bytes=4)
     return _layout(info)[0][name][0]
@@ -420,9 +420,9 @@ def test_a_row_that_was_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: p
 
 
 def partition_offset_of(folder: Path, name: str) -> int:
-    from commonplace.store.snapshot import _layout
+    from commonplace.store.index_file import _layout
 
-    return _layout(Snapshot(file_of(folder)).info)[0][name][0]
+    return _layout(IndexFile(file_of(folder)).info)[0][name][0]
 
 
 def test_a_snapshot_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
@@ -470,7 +470,7 @@ def test_searches_are_exact_before_there_is_a_snapshot_and_without_leave_to_writ
     store.close()
     monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
     reader = open_store(tmp_path)
-    assert len(reader._partition("text").index().keys) <= 1000
+    assert len(reader._partition("text").index_view().keys) <= 1000
     agree(reader)
     assert not (tmp_path / "index").exists()
 
@@ -494,7 +494,7 @@ def test_a_full_disk_costs_the_snapshot_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr("commonplace.store.snapshot.os.pwrite", full)
+        patch.setattr("commonplace.store.index_file.os.pwrite", full)
         store.checkpoint()
     assert "No space left" in caplog.text
     assert [file.name for file in (tmp_path / "index").iterdir()] == ["text.lock"]
@@ -513,9 +513,9 @@ def until(what: Any, seconds: float = 30) -> None:
 def test_only_one_writes_a_snapshot(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(2000))
-    with partition.lock(file_of(tmp_path)) as mine:
+    with vector_index.lock(file_of(tmp_path)) as mine:
         assert mine
-        with partition.lock(file_of(tmp_path)) as second:
+        with vector_index.lock(file_of(tmp_path)) as second:
             assert not second
         assert not store._partition("text").build()
         agree(store)
@@ -620,15 +620,15 @@ def test_what_makes_questions_short_is_checked(wide: tuple[LocalStore, np.ndarra
     store.close()
     path.write_bytes(flipped(path.read_bytes(), at))
     with pytest.raises(Damaged, match="aim"):
-        Snapshot(path)
+        IndexFile(path)
 
 
 def test_a_selection_that_learns_of_keys_which_a_snapshot_has_already_looks_again(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(400))
     store.checkpoint()
-    base = Snapshot(file_of(tmp_path))
-    some = index.Selection(np.array([1, 2, 3]))
+    base = IndexFile(file_of(tmp_path))
+    some = index_view.Selection(np.array([1, 2, 3]))
     assert some.within(base)[0].tolist() == [0, 1, 2]
     assert some.more(np.array([9, 10])).within(base)[0].tolist() == [0, 1, 2, 8, 9]  # by another process, and mapped
     later = some.more(np.array([401]))

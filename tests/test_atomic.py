@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError
-from commonplace.output import whole
 
 
 def test_a_file_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
     place = tmp_path / "a.png"
     place.write_text("old")
-    with pytest.raises(KeyError), whole(place, "the page") as file:
+    with pytest.raises(KeyError), atomic_write(place, "the page") as file:
         file.write(b"half")
         raise KeyError
     assert place.read_text() == "old" and os.listdir(tmp_path) == ["a.png"]
-    with whole(place, "the page") as file:
+    with atomic_write(place, "the page") as file:
         file.write(b"new")
     assert place.read_text() == "new" and os.listdir(tmp_path) == ["a.png"]
 
@@ -32,13 +32,13 @@ def test_what_is_no_file_stays(tmp_path: Path) -> None:
     for name in ("pipe", "folder", ".", "..", "", f"{long}{long}", "a\0b", "\ud800", "no/such/folder/a.png"):
         with (
             pytest.raises(CommonplaceError, match="the page cannot be written to"),
-            whole(name and os.path.join(tmp_path, name), "the page") as file,
+            atomic_write(name and os.path.join(tmp_path, name), "the page") as file,
         ):
             file.write(b"x")
     assert (tmp_path / "pipe").is_fifo() and not os.listdir(tmp_path / "folder")
-    with whole(tmp_path / "link", "the page") as file:
+    with atomic_write(tmp_path / "link", "the page") as file:
         file.write(b"new")
     assert (tmp_path / "mine").read_text() == "mine" and (tmp_path / "link").read_text() == "new"
-    with whole(tmp_path / f"{long[:240]}.png", "the page") as file:
+    with atomic_write(tmp_path / f"{long[:240]}.png", "the page") as file:
         file.write(b"long")
     assert sorted(os.listdir(tmp_path)) == sorted(["pipe", "folder", "mine", "link", f"{long[:240]}.png"])

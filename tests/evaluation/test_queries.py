@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import commonplace as cp
-from commonplace.errors import QuestionError, ReadError
-from commonplace.evaluation import LabelledQuestion, load_questions
-from commonplace.evaluation.questions import bind
+from commonplace.errors import QueryError, ReadError
+from commonplace.evaluation import LabelledQuery, load_queries
+from commonplace.evaluation.queries import bind
 
 from .conftest import QUESTIONS
 
@@ -27,26 +27,26 @@ def items(kb: cp.Collection) -> dict[str, cp.Item]:
 
 def named(kb: cp.Collection, label: str, folder: Path) -> list[cp.Item]:
     """The items that one label names."""
-    (bound,) = bind(kb.store, [LabelledQuestion("q", {label: 1.0}, "words", folder=folder)])
+    (bound,) = bind(kb.store, [LabelledQuery("q", {label: 1.0}, "words", folder=folder)])
     known = items(kb)
     return sorted((known[id_] for id_ in bound.grades), key=lambda item: (item.modality, item.span.start or 0))
 
 
 def test_a_file_is_read_as_it_is_written(write: Write, folder: Path) -> None:
     path = write(*QUESTIONS, "", "  ")
-    found = load_questions(path)
+    found = load_queries(path)
     assert [one.id for one in found] == [one["id"] for one in QUESTIONS]
     assert [one.line for one in found] == list(range(1, 8))
     assert found[0].text == "Which seal does the north pump need?" and found[0].image is None
     assert found[5].image == folder / "pictures" / "box.png" and found[5].relevant == {"pictures/ball.png": 3.0}
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as Windows writes it
-    assert load_questions(path) == found
+    assert load_queries(path) == found
 
 
 def test_a_question_without_an_id_gets_the_same_one_every_time(write: Write) -> None:
-    (first,) = load_questions(write(ASK))
-    (second,) = load_questions(write("", {**ASK, "relevant": {"zh.txt": 2}}))
-    (other,) = load_questions(write({**ASK, "text": "rain"}))
+    (first,) = load_queries(write(ASK))
+    (second,) = load_queries(write("", {**ASK, "relevant": {"zh.txt": 2}}))
+    (other,) = load_queries(write({**ASK, "text": "rain"}))
     assert first.id == second.id != other.id
 
 
@@ -77,26 +77,26 @@ def test_a_question_without_an_id_gets_the_same_one_every_time(write: Write) -> 
 )
 def test_a_line_that_is_no_question_is_refused_with_its_number(write: Write, line: Any, says: str) -> None:
     path = write(ASK, "", line)
-    with pytest.raises(QuestionError) as caught:
-        load_questions(path)
+    with pytest.raises(QueryError) as caught:
+        load_queries(path)
     message = str(caught.value)
     assert message.startswith(f"{path.name}, line 3: ") and says in message and "\n" not in message
 
 
 def test_a_repeated_id_names_both_lines(write: Write) -> None:
-    with pytest.raises(QuestionError, match=r"line 2: .* already in line 1"):
-        load_questions(write({**ASK, "id": "a"}, {**ASK, "id": "a", "text": "rain"}))
-    with pytest.raises(QuestionError, match=r"line 2: .* already in line 1"):
-        load_questions(write(ASK, ASK))
+    with pytest.raises(QueryError, match=r"line 2: .* already in line 1"):
+        load_queries(write({**ASK, "id": "a"}, {**ASK, "id": "a", "text": "rain"}))
+    with pytest.raises(QueryError, match=r"line 2: .* already in line 1"):
+        load_queries(write(ASK, ASK))
 
 
 def test_an_empty_an_absent_and_a_foreign_file_are_refused(write: Write, folder: Path) -> None:
-    with pytest.raises(QuestionError, match="holds no questions"):
-        load_questions(write("", " "))
+    with pytest.raises(QueryError, match="holds no questions"):
+        load_queries(write("", " "))
     with pytest.raises(ReadError, match="cannot be read"):
-        load_questions(folder / "gone.jsonl")
+        load_queries(folder / "gone.jsonl")
     with pytest.raises(ReadError, match="not UTF-8"):
-        load_questions(folder / "pictures" / "ball.png")
+        load_queries(folder / "pictures" / "ball.png")
 
 
 # --- labels --------------------------------------------------------------------------------------------------
@@ -133,36 +133,36 @@ def test_a_document_is_known_through_a_link_and_by_a_name_with_a_hash(kb: cp.Col
     with cp.open(tmp_path / "kb") as other:
         other.add(tmp_path / "notes", workers=1, progress=False)
         for label in ("notes/odd#text=1.txt", "link/odd#text=1.txt", "link/odd#text=1.txt#text=keeper"):
-            (bound,) = bind(other.store, [LabelledQuestion("q", {label: 1.0}, "words", folder=tmp_path)])
+            (bound,) = bind(other.store, [LabelledQuery("q", {label: 1.0}, "words", folder=tmp_path)])
             assert len(bound.grades) == 1
 
 
 def test_items_are_found_behind_gaps_that_removed_ones_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commonplace.evaluation.questions.STEP", 2)
+    monkeypatch.setattr("commonplace.evaluation.queries.STEP", 2)
     for number in range(8):
         (tmp_path / f"{number}.txt").write_text(f"Note number {number}.", encoding="utf-8")
     with cp.open(tmp_path / "kb") as kb:
         kb.add(tmp_path, workers=1, progress=False)
         kb.remove(*(tmp_path / f"{number}.txt" for number in range(6)))
-        (bound,) = bind(kb.store, [LabelledQuestion("q", {"7.txt": 1.0}, "words", folder=tmp_path)])
+        (bound,) = bind(kb.store, [LabelledQuery("q", {"7.txt": 1.0}, "words", folder=tmp_path)])
         assert len(bound.grades) == 1
 
 
 def test_labels_that_name_nothing_are_counted_and_listed(kb: cp.Collection, write: Write) -> None:
     labels = ["gone.txt", "pumps.md#video", "pumps.md#text=no such words", "pumps.md#text=", "", "a\x00b", "\ud800"]
     path = write(ASK, {"text": "x", "relevant": {"weather.txt": 1, **dict.fromkeys(labels, 1)}})
-    with pytest.raises(QuestionError) as caught:
-        bind(kb.store, load_questions(path))
+    with pytest.raises(QueryError) as caught:
+        bind(kb.store, load_queries(path))
     message = str(caught.value)
     assert message.startswith("7 labels name nothing") and "'gone.txt' (line 2)" in message
     assert "and 2 more" in message and "weather.txt" not in message and "\n" not in message
-    with pytest.raises(QuestionError, match="1 label names nothing"):
-        bind(kb.store, [LabelledQuestion("q", {"gone.txt": 1.0}, "words")])
+    with pytest.raises(QueryError, match="1 label names nothing"):
+        bind(kb.store, [LabelledQuery("q", {"gone.txt": 1.0}, "words")])
 
 
 def test_the_highest_of_several_grades_counts(kb: cp.Collection, folder: Path) -> None:
     relevant = {"pumps.md": 1.0, "pumps.md#image": 3.0}
-    (bound,) = bind(kb.store, [LabelledQuestion("q", relevant, "words", folder=folder)])
+    (bound,) = bind(kb.store, [LabelledQuery("q", relevant, "words", folder=folder)])
     (picture,) = named(kb, "pumps.md#image", folder)
     assert bound.grades[picture.id] == 3.0
     assert {grade for id_, grade in bound.grades.items() if id_ != picture.id} == {1.0}
@@ -171,7 +171,7 @@ def test_the_highest_of_several_grades_counts(kb: cp.Collection, folder: Path) -
 
 def test_the_direction_is_what_is_asked_and_what_is_relevant(kb: cp.Collection, write: Write) -> None:
     extra = {"id": "said", "text": "pumps", "relevant": {"pumps.md": 1}, "direction": "text->text"}
-    found = bind(kb.store, load_questions(write(*QUESTIONS, extra)))
+    found = bind(kb.store, load_queries(write(*QUESTIONS, extra)))
     assert {one.question.id: one.direction for one in found} == {
         "seal": "text->text",
         "snow": "text->text",

@@ -12,20 +12,20 @@ from commonplace.retrieval.fusion import Ranking
 from commonplace.store import Entry, Store
 from commonplace.types import Item
 
-__all__ = ["COPY", "choose", "copies_of", "overlap"]
+__all__ = ["COPY", "diversify", "near_duplicates_of", "overlap"]
 
 SIDE = 16
 COPY = 2.0
 """Mean difference, of 255, of two pictures shrunk to SIDE x SIDE, up to which they are near-copies. Photographs saved
 again at half the size or at JPEG quality 50 stay below it; of 2,500 product pictures only those do that show the
 same picture. Vectors cannot tell: a copy may have a cosine of .75, and another shirt one of .98."""
-WORTH_A_LOOK = 0.6
+MIN_SIMILARITY = 0.6
 """The cosine from which two pictures are compared at all."""
 LEAST_SHARED = 0.5
 """The share of the shorter of two passages that the other holds as well, from which they are one."""
 
 
-def choose(
+def diversify(
     store: Store, keys: NDArray[np.int64], order: NDArray[np.float64], *, k: int, ranking: Ranking
 ) -> list[tuple[int, Entry, tuple[Entry, ...]]]:
     """Return up to ``k`` of the ranked ``keys`` (n,): place, entry, and the entries of its near-copies.
@@ -40,22 +40,22 @@ def choose(
     places = [at for at, _ in first]
     items = [entry.item for _, entry in first]
     alike = _Likeness(store, keys[places])
-    copies: dict[int, list[int]] = {}
+    near_duplicates: dict[int, list[int]] = {}
     firsts_of: dict[object, list[int]] = {}  # by what a copy must share with its first
     for n, item in enumerate(items):
         shared = _shared(item) if ranking.collapse else {}
         among = dict.fromkeys(one for key in shared for one in firsts_of.get(key, ()))
         same = _first_copy(items, n, among, alike)
         if same is None:
-            copies[n] = []
+            near_duplicates[n] = []
             for key in shared:
                 firsts_of.setdefault(key, []).append(n)
         else:
-            copies[same].append(n)
-    firsts = list(copies)
+            near_duplicates[same].append(n)
+    firsts = list(near_duplicates)
     if ranking.diversity and firsts:
         firsts = _marginal(firsts, order[places], alike, k, ranking.diversity)
-    chosen = [(*first[n], tuple(first[one][1] for one in copies[n])) for n in firsts[:k]]
+    chosen = [(*first[n], tuple(first[one][1] for one in near_duplicates[n])) for n in firsts[:k]]
     return chosen + [(at, entry, ()) for at, entry in islice(whole, k - len(chosen))]  # beyond what was looked through
 
 
@@ -100,7 +100,7 @@ class _Likeness:
         return max(self.of(partition, one)[other] for partition in ("text", "image"))
 
 
-def copies_of(store: Store, pixels: NDArray[np.uint8], keys: Sequence[int]) -> list[int]:
+def near_duplicates_of(store: Store, pixels: NDArray[np.uint8], keys: Sequence[int]) -> list[int]:
     """Return which of the items ``keys`` show the picture ``pixels`` (height, width, 3), saved once more."""
     from PIL import Image
 
@@ -147,7 +147,7 @@ def _first_copy(items: Sequence[Item], n: int, among: Iterable[int], alike: _Lik
         return next((i for i in among if overlap(items[i], item) >= LEAST_SHARED or _words(items[i]) == words), None)
     near = alike.of("image", n)
     for i in among:
-        if items[i].picture == item.picture or (near[i] >= WORTH_A_LOOK and alike.look_the_same(items[i], item)):
+        if items[i].picture == item.picture or (near[i] >= MIN_SIMILARITY and alike.look_the_same(items[i], item)):
             return i
     return None
 

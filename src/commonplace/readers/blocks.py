@@ -14,12 +14,12 @@ from itertools import chain
 
 from commonplace.errors import ReadError
 from commonplace.readers.chunks import chunker
-from commonplace.readers.parts import Figure, File, Part, Passage, union
+from commonplace.readers.ocr import with_words
+from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, union
 from commonplace.readers.pictures import load_picture
-from commonplace.readers.words import with_words
 from commonplace.types import Box, Span
 
-__all__ = ["CAPTION", "ICON", "Block", "Heading", "Shown", "Table", "Words", "lay_out", "say"]
+__all__ = ["CAPTION", "ICON", "Block", "Heading", "Shown", "Table", "Words", "clean_alt_text", "lay_out"]
 
 #: How a caption begins.
 CAPTION = re.compile(r"(figure|fig\.|image|photo|plate|chart|abbildung|abb\.|图|圖)\s*[\dIVXA-Z]", re.IGNORECASE)
@@ -75,7 +75,7 @@ class Shown:
 Block = Heading | Words | Table | Shown
 
 
-def say(words: str | None) -> str:
+def clean_alt_text(words: str | None) -> str:
     """Return ``words`` on one line, or nothing where they are only what a program calls any picture."""
     plain = " ".join((words or "").split())
     return "" if _BARE.fullmatch(plain) else plain
@@ -164,7 +164,7 @@ class _Flow:
 
     def _passage(
         self, text: str, path: Sequence[tuple[int, str]], places: list[tuple[int, Box | None]] | None
-    ) -> Passage:
+    ) -> TextBlock:
         start, self._at = self._at, self._at + len(text) + 2
 
         def locate(first: int, last: int) -> Box | None:
@@ -173,7 +173,7 @@ class _Flow:
             return union(box for (place, box), end in zip(places, ends, strict=True) if place < last and end > first)
 
         boxed = places is not None and any(box for _, box in places)
-        return Passage(text, start, self._title(path), self._page, locate=locate if boxed else None)
+        return TextBlock(text, start, self._title(path), self._page, locate=locate if boxed else None)
 
     def _table(self, table: Table) -> Iterator[Part]:
         rows = _trimmed(table.rows)
@@ -194,7 +194,7 @@ class _Flow:
             yield self._passage(text, path, [(0, table.box)])
 
     def _figure(self, before: Block | None, shown: Shown, after: Block | None) -> Iterator[Part]:
-        said = [say(shown.words)]
+        said = [clean_alt_text(shown.words)]
         beside = [after] if isinstance(after, Words) and (after.caption or CAPTION.match(after.words.strip())) else []
         if not beside and isinstance(before, Words) and before.caption:
             beside = [before]
@@ -220,7 +220,7 @@ class _Flow:
         held = sum(len(one.words) + 2 for one in self._waiting)
         place = self._at + held
         span = Span(place, place, page=self._page, box=shown.box)
-        figure = Figure(picture, span, caption, self._title(self._path))
+        figure = ImageBlock(picture, span, caption, self._title(self._path))
         # what is read in a picture counts in that picture: the document's own offsets are taken
         member = f"{shown.name} {len(self._seen)}"
         yield from with_words(

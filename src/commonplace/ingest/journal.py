@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["ATTEMPTS", "Flight"]
+__all__ = ["ATTEMPTS", "InFlightJournal"]
 
 ATTEMPTS = 3
 """Times that a document may be in flight when its process dies: first in a batch, then alone."""
 
 
-class Flight:
+class InFlightJournal:
     """A note in ``folder`` of the documents that this process is embedding, and of those that others died over.
 
     Not synced: it is for a process that is killed, by the system for want of memory say, not for a loss of power.

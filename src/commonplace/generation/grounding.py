@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from commonplace.encoders import CrossEncoder
 from commonplace.generation.sentences import split, verbatim
-from commonplace.retrieval import Evidence
+from commonplace.retrieval import Calibration
 from commonplace.space import Space
 from commonplace.store.segment import terms
 from commonplace.types import Hit, Support
 
-__all__ = ["Judge", "Verdict", "facts", "negations", "orders"]
+__all__ = ["GroundingChecker", "Verdict", "facts", "negations", "orders"]
 
 SUPPORTED = 0.55  # score from which a sentence is supported, tuned on dev (benchmarks/answers.py)
 WEAK = 0.3  # and from which it is weak
@@ -66,11 +66,11 @@ class _Window:
     facts: frozenset[str]
 
 
-class Judge:
+class GroundingChecker:
     """Reads sentences against the evidence of one answer.
 
     The score is the mean of nearness (the text tower's cosine with the best matching sentence or pair of sentences of
-    the evidence, on the scale of :meth:`Evidence.nearness`) and of the share of its telling words that the evidence
+    the evidence, on the scale of :meth:`Calibration.nearness`) and of the share of its telling words that the evidence
     holds; with an NLI model (a cross-encoder with the labels *entailment* and *contradiction*), the mean of that and
     the probability of entailment. A score is not enough: see the rules in :meth:`judge`.
     """
@@ -78,7 +78,7 @@ class Judge:
     def __init__(
         self,
         space: Space,
-        evidence: Evidence,
+        evidence: Calibration,
         hits: Sequence[Hit],
         *,
         images: ImageRows | None = None,
@@ -545,19 +545,19 @@ def _changed(sentence: str, source: str) -> str | None:
         left_out = not inside[0] < n < inside[-1]
         if bool(negations(" ".join(here))) != bool(negations("" if left_out else " ".join(there))):
             return "it says yes where its source says no, or the other way round"
-        telling, instead = _telling(here), _telling(there)
-        if not telling:
+        content_words, instead = _content_words(here), _content_words(there)
+        if not content_words:
             continue
         if kind == "replace" and instead:
             forms = set(instead) | {_COUNT.get(one, one) for one in instead}
             stems = terms(" ".join(instead))
-            for one in telling:
+            for one in content_words:
                 exact = one in own or one[0].isdigit()
                 same = {one, _COUNT.get(one, one)} & forms or (not exact and terms(one) & stems)
                 if not same:
                     return f"it says {' '.join(here)} where its source says {' '.join(there)}"
         elif not set(there) & _PRONOUNS:
-            for one in telling:
+            for one in content_words:
                 if one in own or one in held or not terms(one) & terms(source):
                     return f"{one} is not said so in its source"
     return None
@@ -571,7 +571,7 @@ _REFERS = re.compile(
 )
 
 
-def _telling(words: Sequence[str]) -> list[str]:
+def _content_words(words: Sequence[str]) -> list[str]:
     """Return the words that say something about the subject."""
     return [one for one in words if one not in _PRONOUNS and not _FILLER.fullmatch(one) and any(map(str.isalnum, one))]
 

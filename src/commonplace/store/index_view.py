@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.store.base import Ranked
+from commonplace.store.base import RankedList
 from commonplace.store.codes import MANY, Codes
-from commonplace.store.snapshot import BLOCK, Block, Damaged, Measured, Snapshot
+from commonplace.store.index_file import BLOCK, Block, Damaged, IndexFile, Measured
 
-__all__ = ["CODES_FROM", "Index", "Measure", "Selection"]
+__all__ = ["CODES_FROM", "IndexView", "Measure", "Selection"]
 
 CODES_FROM = 50_000
 """Rows from which a snapshot gets codes: below, a scan of the rows costs no more than codes and candidates do."""
@@ -49,7 +49,7 @@ RIDGE = 0.01  # how much of the questions' spread is taken to point anywhere: wh
 TEXT = "text"  # the partition that is asked in many ways
 
 HITS = 100
-"""Hits that a search's arm asks for: codes must serve so many too, or short rows are tried."""
+"""Hits that a search's channel asks for: codes must serve so many too, or short rows are tried."""
 
 SHARE = 1 / 4
 """Share of the candidates by codes that are scored exactly: measured questions need a twentieth, others an eighth."""
@@ -62,7 +62,7 @@ class Selection:
 
     def __init__(self, keys: NDArray[np.int64]) -> None:
         self.keys = keys
-        self._derived: tuple[Snapshot, NDArray[np.int64], Codes | None] | None = None
+        self._derived: tuple[IndexFile, NDArray[np.int64], Codes | None] | None = None
 
     @property
     def bytes(self) -> int:
@@ -97,7 +97,7 @@ class Selection:
         table[self.keys] = True
         return np.flatnonzero(table[keys])
 
-    def within(self, base: Snapshot) -> tuple[NDArray[np.int64], Codes | None]:
+    def within(self, base: IndexFile) -> tuple[NDArray[np.int64], Codes | None]:
         """Return the places of the allowed rows of ``base``, and a copy of their codes where these are many."""
         derived = self._derived
         if derived is None or derived[0] is not base:
@@ -108,7 +108,7 @@ class Selection:
         return derived[1], derived[2]
 
 
-class Index:
+class IndexView:
     """Inner-product search over rows that belong to items; an item scores as its best row.
 
     ``base`` holds the rows of a snapshot; ``keys`` (n,), ``rows`` (n, dim) and ``offsets`` those in memory; ``rest``
@@ -121,7 +121,7 @@ class Index:
 
     def __init__(
         self,
-        base: Snapshot | None,
+        base: IndexFile | None,
         keys: NDArray[np.int64],
         rows: NDArray[np.float32],
         offsets: NDArray[np.float32] | None = None,
@@ -141,7 +141,9 @@ class Index:
         dead = len(Selection(self.gone).among(self.keys))
         return (0 if self.base is None else len(self.base) - len(self.dead)) + len(self.keys) - dead
 
-    def search(self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False) -> Ranked:
+    def search(
+        self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False
+    ) -> RankedList:
         """Return the best ``k`` items for ``query`` (dim,), ties by key. Raises Damaged where the snapshot is."""
         wanted = k * self._several
         found = []
@@ -153,13 +155,13 @@ class Index:
             several = int(np.unique(block[0], return_counts=True)[1].max())
             found.append(self._scan(block, query, k * several, allowed, offset))
         if not found:
-            return Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
+            return RankedList(np.empty(0, np.int64), np.empty(0, np.float32))
         keys = np.concatenate([keys for keys, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         order = np.lexsort((keys, -scores))
         keys, scores = keys[order], scores[order]
         first = np.sort(np.unique(keys, return_index=True)[1])[:k]
-        return Ranked(keys[first], scores[first].astype(np.float32), 1.0, *self.chance(query, offset))
+        return RankedList(keys[first], scores[first].astype(np.float32), 1.0, *self.chance(query, offset))
 
     def score(
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
@@ -232,7 +234,7 @@ class Index:
         return keys[best], scores[best]
 
     def _mapped(
-        self, base: Snapshot, query: NDArray[np.float32], wanted: int, allowed: Selection | None, offset: bool
+        self, base: IndexFile, query: NDArray[np.float32], wanted: int, allowed: Selection | None, offset: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         at, codes = (None, base.codes) if allowed is None else allowed.within(base)
         if at is not None and len(at) == len(base):
@@ -275,7 +277,7 @@ class Index:
         return base.keys[best], scores
 
     def _by_short(
-        self, base: Snapshot, way: str, query: NDArray[np.float32], count: int, at: NDArray[np.int64] | None
+        self, base: IndexFile, way: str, query: NDArray[np.float32], count: int, at: NDArray[np.int64] | None
     ) -> NDArray[np.int64]:
         """Return the places of the ``count`` rows that score best by their short rows, of these places or of all."""
         aim, short = base.short(way)
@@ -288,7 +290,7 @@ class Index:
         return top(scores, count, at)
 
     def _candidates(
-        self, base: Snapshot, codes: Codes, query: NDArray[np.float32], wanted: int, count: int, way: str
+        self, base: IndexFile, codes: Codes, query: NDArray[np.float32], wanted: int, count: int, way: str
     ) -> NDArray[np.int64] | None:
         """Return the places of rows near the question by their codes; None where too many are gone."""
         slack = min(len(self.dead), count)
@@ -312,11 +314,11 @@ NO_SCORES = np.empty(0, np.float32)
 
 def products(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the inner products (n,) of rows (n, dim) with a question."""
-    # The arms of a search run side by side already: BLAS's own threads pay only for what exceeds the caches.
+    # The channels of a search run side by side already: BLAS's own threads pay only for what exceeds the caches.
     return np.einsum("ij,j->i", rows, query) if len(rows) <= BLOCK * 4 else rows @ query
 
 
-def _all_products(base: Snapshot, query: NDArray[np.float32]) -> NDArray[np.float32]:
+def _all_products(base: IndexFile, query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the inner products (n,) of all rows of a snapshot with a question."""
     whole = base.whole
     if whole is not None:
@@ -365,7 +367,7 @@ class Measure:
         self._ask, self._target, self._stop = ask, target, stop
         self._known: dict[bool, tuple[NDArray[np.float32], NDArray[np.int64]] | None] = {}
 
-    def __call__(self, base: Snapshot) -> Measured:
+    def __call__(self, base: IndexFile) -> Measured:
         """Return the depths that reach the target recall with :func:`margin`, and the recall that those reach."""
         depths: dict[str, float] = {}
         recall: dict[str, float] = {}
@@ -416,7 +418,7 @@ class Measure:
                     shorten[way] = shortening(base, questions if offset else None)
         return Measured(depths, recall, gaps, shares, shorten)
 
-    def _questions(self, base: Snapshot, offset: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    def _questions(self, base: IndexFile, offset: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """Return questions (n, dim) and the places (n, k) of their exact best rows, found once: of ten, or where there
         are lists of :data:`MANY`."""
         if offset not in self._known:
@@ -448,7 +450,7 @@ class Measure:
 
     def _hits(
         self,
-        base: Snapshot,
+        base: IndexFile,
         codes: Codes,
         questions: NDArray[np.float32],
         exact: NDArray[np.int64],
@@ -467,7 +469,7 @@ class Measure:
         return float(np.mean(found))
 
     def _candidates(
-        self, base: Snapshot, questions: NDArray[np.float32], count: int, offset: bool
+        self, base: IndexFile, questions: NDArray[np.float32], count: int, offset: bool
     ) -> NDArray[np.int64]:
         """Return the places (questions, count) of candidates, the likeliest first."""
         way = direction(offset)
@@ -486,7 +488,7 @@ class Measure:
 
 
 def shortening(
-    base: Snapshot, questions: NDArray[np.float32] | None
+    base: IndexFile, questions: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return maps (dim, short) of questions and of rows whose products stand nearest to the true inner products.
     Without ``questions`` the rows stand for them, as looks do: they are many more, so that nothing is fitted to few.
@@ -521,7 +523,7 @@ def _root(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _exact(
-    base: Snapshot, questions: NDArray[np.float32], k: int, offset: bool, stop: Callable[[], bool]
+    base: IndexFile, questions: NDArray[np.float32], k: int, offset: bool, stop: Callable[[], bool]
 ) -> NDArray[np.int64]:
     """Return the places (questions, k) of the exact best rows; no more than begun where ``stop`` says so."""
     best = np.empty((len(questions), 0), np.int64)

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import commonplace as cp
 from commonplace.ingest.workers import MEMORY_SETTINGS
-from commonplace.readers import ReadOptions, read, words
+from commonplace.readers import ReadOptions, ocr, read
 from commonplace.readers.order import reading_order
 from commonplace.types import captions
 from tests.readers.make import Page, encoded, pdf, photo
@@ -40,7 +40,7 @@ def written(*lines: str, size: int = 28, width: int = 900, height: int = 600) ->
 
 @pytest.fixture
 def reading_words(options: ReadOptions) -> ReadOptions:
-    return replace(options, words=600.0)
+    return replace(options, ocr=600.0)
 
 
 def test_long_text_is_passages_with_boxes(tmp_path: Path, reading_words: ReadOptions, options: ReadOptions) -> None:
@@ -61,7 +61,7 @@ def test_a_few_words_are_the_pictures_own(tmp_path: Path, reading_words: ReadOpt
     path = tmp_path / "sign.png"
     written("Way out", size=60, width=400, height=200).save(path)
     (item,) = read(path, reading_words).items
-    assert item.modality == "image" and item.text == "Way out" and item.span.recognised == 0
+    assert item.modality == "image" and item.text == "Way out" and item.span.ocr_start == 0
 
 
 def test_a_picture_without_a_caption_is_shown_with_the_words_in_it(
@@ -116,7 +116,7 @@ def test_photographs_without_text_stay_silent(
     path = tmp_path / "photo.png"
     grain = np.random.default_rng(0).integers(0, 20, (300, 400, 3)).astype(np.uint8)
     Image.fromarray(np.asarray(photo(400, 300)) // 2 + grain).save(path)
-    monkeypatch.setattr(words, "SIDE", None)  # the second look would fail
+    monkeypatch.setattr(ocr, "SIDE", None)  # the second look would fail
     assert [item.text for item in read(path, reading_words).items] == [None]
 
 
@@ -163,7 +163,7 @@ def test_when_time_is_up_the_rest_is_said_to_be_missing(tmp_path: Path, reading_
     scan = written(*TEXT, size=20, width=600, height=800)
     page = Page(pictures=[(0, 0, 600, 800, scan)])
     path.write_bytes(pdf(page, page))
-    reading = read(path, replace(reading_words, words=1e-6))
+    reading = read(path, replace(reading_words, ocr=1e-6))
     assert {item.span.page for item in reading.items if item.modality == "text"} == {1}
     assert "time was up" in (reading.document.error or "")
 

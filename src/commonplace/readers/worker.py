@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.readers import ReadOptions, page_of, read
-from commonplace.types import Reading
+from commonplace.types import ParsedDocument
 
 __all__ = ["READY", "Request", "serve"]
 
@@ -31,7 +31,7 @@ READY = b"ready"
 Request = tuple[Literal["read"], Path, Path] | tuple[Literal["page"], Path, int | None, int]
 
 #: What a worker answers: ("done", it), ("refused", why), ("memory", "") or ("bug", traceback).
-Answer = tuple[str, Reading | tuple[NDArray[np.uint8], str] | str]
+Answer = tuple[str, ParsedDocument | tuple[NDArray[np.uint8], str] | str]
 
 
 def serve(parent: Connection, memory: int, timeout: float) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from commonplace.store.database import Database
-from commonplace.store.index import Selection
-from commonplace.store.partition import followed_to, now, removed_since, trimmed_to
+from commonplace.store.index_view import Selection
 from commonplace.store.rows import condition_of
+from commonplace.store.vector_index import followed_to, now, removed_since, trimmed_to
 from commonplace.types import Filter
 
-__all__ = ["Selections"]
+__all__ = ["FilterCache"]
 
 FILTERS = 64 << 20  # bytes of allowed keys, and what is derived from them, that are kept
 
@@ -31,7 +31,7 @@ class _Kept:
     found: Selection
 
 
-class Selections:
+class FilterCache:
     """The keys that filters allow in one collection. Safe for threads."""
 
     def __init__(self, database: Database) -> None:

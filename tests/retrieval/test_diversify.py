@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 import commonplace as cp
-from commonplace.retrieval.variety import overlap
+from commonplace.retrieval.diversify import overlap
 from commonplace.types import Document, Item, Span
 
 
@@ -53,33 +53,35 @@ def test_a_picture_saved_again_is_shown_once(kb: cp.Collection) -> None:
     hits = kb.search(image=Path(next(d.path for d in kb.documents() if d.path.endswith("scene0.png"))), k=10)
     pictures = [hit for hit in hits if hit.item.modality == "image"]
     assert len(pictures) == 3
-    (one,) = (hit for hit in pictures if hit.copies)
-    assert names([one.item, *one.copies]) == {"scene0.png", "same.png", "again.jpg"}
+    (one,) = (hit for hit in pictures if hit.near_duplicates)
+    assert names([one.item, *one.near_duplicates]) == {"scene0.png", "same.png", "again.jpg"}
 
 
 @pytest.mark.parametrize("name", ["scene0.png", "again.jpg"])
 def test_a_picture_that_is_there_is_found_for_sure_and_says_why(kb: cp.Collection, name: str) -> None:
     picture = Path(next(d.path for d in kb.documents() if d.path.endswith(name)))
     first, second, *_ = kb.search(image=picture, k=10)
-    assert names([first.item, *first.copies]) == {"scene0.png", "same.png", "again.jpg"}
+    assert names([first.item, *first.near_duplicates]) == {"scene0.png", "same.png", "again.jpg"}
     assert first.confidence > 0.99 > second.confidence
-    assert any(line.arm == "copy" and line.contribution > 0 for line in first.arms)
-    assert all(line.arm != "copy" for line in second.arms)
+    assert any(line.channel == "near_duplicate" and line.contribution > 0 for line in first.breakdown)
+    assert all(line.channel != "near_duplicate" for line in second.channels)
     changed = kb.search("purple", image=picture, k=10)  # with words, the picture itself is not what is asked for
-    assert all(line.arm != "copy" for hit in changed for line in hit.arms)
+    assert all(line.channel != "near_duplicate" for hit in changed for line in hit.breakdown)
 
 
 def test_the_same_words_are_shown_once_and_other_words_are_not(kb: cp.Collection) -> None:
     hits = [hit for hit in kb.search("gauge nine bar", k=10) if hit.item.modality == "text"]
     assert names([hit.item for hit in hits]) >= {"c.txt"} and len(hits) == 2
-    assert names([hits[0].item, *hits[0].copies]) == {"a.txt", "b.txt"}
+    assert names([hits[0].item, *hits[0].near_duplicates]) == {"a.txt", "b.txt"}
     apart = kb.search("gauge nine bar", k=10, ranking=cp.Ranking(collapse=False))
-    assert names([hit.item for hit in apart]) >= {"a.txt", "b.txt", "c.txt"} and not any(h.copies for h in apart)
+    assert names([hit.item for hit in apart]) >= {"a.txt", "b.txt", "c.txt"} and not any(
+        h.near_duplicates for h in apart
+    )
 
 
 def test_copies_take_no_place_and_the_order_is_kept(kb: cp.Collection) -> None:
     two = kb.search("gauge nine bar", k=2)
-    assert len(two) == 2 and names([two[0].item]).isdisjoint(names([two[1].item, *two[1].copies]))
+    assert len(two) == 2 and names([two[0].item]).isdisjoint(names([two[1].item, *two[1].near_duplicates]))
     scores = [hit.score for hit in kb.search("gauge", k=10)]
     assert scores == sorted(scores, reverse=True)
 
@@ -94,7 +96,7 @@ def test_a_damaged_item_makes_room_for_the_next(kb: cp.Collection, collapse: boo
         with sqlite3.connect(tmp_path / "kb" / "collection.db") as database:
             database.execute("UPDATE items SET text = 'changed' WHERE id = ?", (first.item.id,))
         (only,) = copy.search("gauge nine bar", k=1, ranking=ranking)
-        assert only.item.id in {second.item.id, *(item.id for item in first.copies)}
+        assert only.item.id in {second.item.id, *(item.id for item in first.near_duplicates)}
 
 
 def test_variety_puts_unlike_things_first(kb: cp.Collection) -> None:

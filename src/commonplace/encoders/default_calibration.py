@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
 
-__all__ = ["BANK", "brevity", "describe", "drawn", "line", "moments", "spread"]
+__all__ = ["BANK", "describe", "drawn", "line", "moments", "query_shortness", "spread"]
 
 BANK = "neutral.npz"
 ENOUGH = 0.5  # of the questions that must find their own passage for a language to count as read
@@ -24,7 +24,7 @@ RELATED = 3.3
 """Standard deviations above chance at which related pairs are taken to lie where none are known: between the 3 of the
 shipped model's words and pictures and the 5 that larger towers reach."""
 PRIOR_LINE = (-4.0, 11 / 6)
-"""Log-odds at no standard deviation, and what each adds: about what every arm that was measured has."""
+"""Log-odds at no standard deviation, and what each adds: about what every channel that was measured has."""
 PRIOR_WEIGHT = 20.0  # pairs that the prior line counts as, beside the pairs below
 
 Floats = NDArray[np.float64]
@@ -117,9 +117,9 @@ BRIEF = 0.2
 """Mean cosine with their common direction that single words must have: below it a text's length hardly shows."""
 
 
-def brevity(bundle: Bundle) -> list[float] | None:
+def query_shortness(bundle: Bundle) -> list[float] | None:
     """Return the unit vector (dim,) that single words have in common in the languages that a bundle's text tower reads:
-    ``brevity`` of ``bundle.json``; None without a text tower, or where there is no such direction."""
+    ``query_shortness`` of ``bundle.json``; None without a text tower, or where there is no such direction."""
     if bundle.text is None:
         return None
     means = []
@@ -136,10 +136,11 @@ def brevity(bundle: Bundle) -> list[float] | None:
 
 
 def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
-    """Return what ``bundle.json`` lacks (``background``, ``evidence``, ``brevity``, ``notes``), and arrays of BANK."""
-    shipped = Bundle(DEFAULT_BUNDLE).spec["evidence"]
+    """Return what ``bundle.json`` lacks (``background``, ``evidence``, ``query_shortness``, ``notes``), and arrays of
+    BANK."""
+    shipped = Bundle(DEFAULT_BUNDLE).spec["calibration"]
     # How much of a question's words a text holds, and how words and meaning add up, does not depend on the towers.
-    evidence: dict[str, Any] = {name: shipped[name] for name in ("joint", "crowd", "expected")}
+    evidence: dict[str, Any] = {name: shipped[name] for name in ("joint", "match_density", "expected_relevant")}
     evidence["curves"] = {"lexical": shipped["curves"]["lexical"]}
     notes = []
     background: dict[str, Any] = {}
@@ -163,7 +164,7 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
         arrays["image"] = tower.encode(THINGS, "query").astype(np.float16)
     if (image := bundle.image) is not None:
         views = image.views(drawn())
-        seen = views.get("look", views["image"])
+        seen = views.get("visual", views["image"])
         background["image->image"] = estimated(_unequal(seen @ seen.T))
         if texts is not None:
             background["text->image"] = estimated((arrays["image"].astype(np.float32) @ views["image"].T).ravel())
@@ -171,16 +172,17 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
     notes.append(
         "confidences are estimates: this model was not measured on labelled data (`commonplace tune` learns from yours)"
     )
-    # Arms that it has no towers for are never asked; what stands for them is never read.
-    for arm in ("text->text", "text->image", "image->text", "image->image"):
-        background.setdefault(arm, estimated(np.array([0.0, 0.2])))
-    common = brevity(bundle)
-    brief = {} if common is None else {"brevity": common}
-    return {"background": background, "evidence": evidence, "notes": notes, **brief}, arrays
+    # Channels that it has no towers for are never asked; what stands for them is never read.
+    for channel in ("text->text", "text->image", "image->text", "image->image"):
+        background.setdefault(channel, estimated(np.array([0.0, 0.2])))
+    common = query_shortness(bundle)
+    brief = {} if common is None else {"query_shortness": common}
+    return {"score_stats": background, "calibration": evidence, "notes": notes, **brief}, arrays
 
 
 def estimated(cosines: NDArray[Any]) -> dict[str, Any]:
-    """Return the background of an arm of which only unrelated pairs are known; where related ones lie is a prior."""
+    """Return the background of an channel of which only unrelated pairs are known; where related ones lie is a
+    prior."""
     found = spread(cosines)
     mean, std = found["unrelated"]["mean"], found["unrelated"]["std"]
     related = {"mean": round(mean + RELATED * std, 4), "std": round(std, 4)}
