@@ -175,7 +175,7 @@ def test_ordinary_captions_owe_their_likeness_to_all_and_passages_owe_nothing(sp
 
 def test_short_questions_lose_what_all_short_texts_share(space: Space) -> None:
     encode = space.bundle.text.encode
-    words = encode(["dog", "bicycle", "snow", "match_density"], "query")
+    words = encode(["dog", "bicycle", "snow", "crowd"], "query")
     headings = encode(["Cover", "Test", "Home", "Team", "Next steps"])
     passages = encode(["The committee met on the second of May and adopted the minutes without a vote."])
     less, query_shortness = space.bundle.without_shortness(words)

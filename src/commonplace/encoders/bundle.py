@@ -510,7 +510,7 @@ class Bundle:
         except (TypeError, ValueError):
             row = np.empty(0, np.float32)
         if row.shape != (self.dim,) or not np.isfinite(row).all() or not np.linalg.norm(row) > 0:
-            raise ModelError(f"brevity in {self.folder / 'bundle.json'} is no vector: install the model again")
+            raise ModelError(f"query_shortness in {self.folder / 'bundle.json'} is no vector: install the model again")
         return row / np.float32(np.linalg.norm(row))
 
     @cached_property

@@ -65,16 +65,23 @@ def _core() -> Any:
     return core
 
 
-@cache
 def _precision() -> str:
     """Return the precision to compute in, ``bf16`` or ``f32``: the faster one here, but for ``COMMONPLACE_PRECISION``.
+
+    The variable is read for each graph, so that a process may load one graph in full precision.
+    """
+    return "f32" if os.environ.get("COMMONPLACE_PRECISION") == "f32" else _measured_precision()
+
+
+@cache
+def _measured_precision() -> str:
+    """Return the faster precision on this machine.
 
     Not every processor that has instructions for bfloat16 is faster with them: with AMX it is, with AVX-512 alone it
     is on one machine and half as slow again on another. So it is measured, once a machine: a fifth of a second.
     """
     core = _core()
-    known = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if os.environ.get("COMMONPLACE_PRECISION") == "f32" or "BF16" not in known:
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "f32"
     folder = cache_folder()
     facts = [core.get_property("CPU", "FULL_DEVICE_NAME"), openvino().__version__, str(threads())]
