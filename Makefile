@@ -1,6 +1,8 @@
 # Two commands do everything on a machine that has Python, make and a package index:
 #   make demo    a small library of real documents and photographs, searched and asked (DOCS=folder: your own)
 #   make test    lint, types, tests
+#   make test-fast   the tests of the inner loop: under a minute
+#   make docs    the documentation as a site, in .site/
 #   make kills   a longer check of the store: kills and damage, with a table
 #   make soak    a store in use for a long time: memory, index and disk, with a table
 #   make test-models   conversion and export against PyTorch and transformers, in an environment of their own
@@ -11,7 +13,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-llm test-models test-train kills soak fuzz clean
+DOCS_VENV := .venv-docs
+
+.PHONY: demo docs reference test test-llm test-models test-train kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -21,6 +25,20 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The site; strict, so a broken link or a name without documentation is an error.
+docs: $(DOCS_VENV)/.done
+	$(DOCS_VENV)/bin/python scripts/reference.py --check
+	$(DOCS_VENV)/bin/mkdocs build
+
+# Writes the generated pages of the reference.
+reference: $(VENV)/.dev
+	$(BIN)/python scripts/reference.py
+
+$(DOCS_VENV)/.done: pyproject.toml
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	@touch $@
 
 # Kills a process at 200 of its writes and damages every file, looks for what was lost or is wrong; an hour.
 kills: $(VENV)/.dev
@@ -72,4 +90,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) .venv-llm .venv-models .tiny-models .demo
+	rm -rf $(VENV) $(DOCS_VENV) .venv-llm .venv-models .tiny-models .demo .site

@@ -49,7 +49,7 @@ def reading(kept: bool, pictures: int) -> None:
     ocr._engine()
     if kept:
         runtime.CPUConfig = runtime.CPUConfig.__base__  # as it was; the models load with the first picture
-    chance, vocabulary = random.Random(0), (ROOT / "docs" / "guide.md").read_text().split()
+    chance, vocabulary = random.Random(0), (ROOT / "docs" / "how-to" / "search.md").read_text().split()
     start = 0.0
     for count in range(1, pictures + 1):
         pixels = np.asarray(page(chance, vocabulary))

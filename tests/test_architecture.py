@@ -1,4 +1,4 @@
-"""The house stands as docs/design.md draws it: imports go downward, and the base needs no torch."""
+"""The house stands as docs/explanation/design.md draws it: imports go downward, and the base needs no torch."""
 
 from __future__ import annotations
 

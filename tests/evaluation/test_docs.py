@@ -1,4 +1,4 @@
-"""What docs/evaluation.md says is true: its questions load, its Python runs, its names exist."""
+"""What docs/how-to/evaluate.md says is true: its questions load, its Python runs, its names exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 from .conftest import QUESTIONS
 
-PAGE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "evaluate.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:

@@ -181,7 +181,7 @@ def test_a_plug_in_is_one_function_and_an_entry_point(tmp_path: Path, options: R
 def test_the_documented_format_is_read_by_what_the_document_says(
     tmp_path: Path, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "add-a-reader.md").read_text(encoding="utf-8")
     code, declared = (
         re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0] for kind in ("python", "toml")
     )

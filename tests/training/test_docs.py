@@ -1,4 +1,4 @@
-"""The commands of docs/training.md run, at small size, one after the other."""
+"""The commands of docs/how-to/train.md run, at small size, one after the other."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_documented_commands_run(
     shutil.copytree(tiny, tmp_path / "resnet")  # a tower from the hub, in small
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
-    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "train.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     commands = [shlex.split(line, comments=True)[1:] for line in "".join(blocks).splitlines()]
     ran = 0

@@ -16,7 +16,7 @@ def verbs(verb: Any) -> None:
         "measure how well labelled questions are answered, and compare with an earlier run",
         "commonplace eval questions.jsonl --json run.json --plots plots",
     )
-    judge.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/evaluation.md")
+    judge.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/how-to/evaluate.md")
     judge.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
     ranking_options(judge)
     judge.add_argument("--json", metavar="FILE", help="keep the run in this file")
