@@ -234,7 +234,7 @@ def adapted(found: dict[str, Any]) -> None:
         lines = [json.dumps({"image": f"{row['id']}.jpg", "title": row["productDisplayName"]}) for row in rows]
         (Path(work) / "fashion.jsonl").write_text("\n".join(lines))
         pairs = read_pairs(Path(work) / "fashion.jsonl", pictures=products / "images")
-        made = project(pairs, "minilm-lite0", "minilm-lite0", Path(work) / "out", recipe=SHORT, told=print, force=True)
+        made = project(pairs, "minilm-lite0", "minilm-lite0", Path(work) / "out", recipe=SHORT, log_line=print, force=True)
         found.setdefault("whole", {})["the shipped model, 2,500 product photographs with titles"] = facts(made)
     write(found)
 
@@ -246,7 +246,7 @@ def foreign(found: dict[str, Any], pictures: int = 800) -> None:
         parts = [pairs_of(split).pairs[:size] for split, size in sizes.items()]
         pairs = Pairs("flickr8k", tuple(pair for part in parts for pair in part))
         models = minilm(Path(work) / "minilm"), lite1(Path(work) / "lite1")
-        made = project(pairs, *models, Path(work) / "out", recipe=SHORT, told=print, force=True)
+        made = project(pairs, *models, Path(work) / "out", recipe=SHORT, log_line=print, force=True)
         found.setdefault("whole", {})[f"MiniLM exported, EfficientNet-Lite1, {pictures} of Flickr8k"] = facts(made)
     write(found)
 

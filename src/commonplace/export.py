@@ -56,13 +56,13 @@ def export(model: str, target: Path, name: str, choice: Choice) -> Exported:
     """
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
-        own = write_graphs(model, folder, choice.precision)
+        reference = write_graphs(model, folder, choice.precision)
         bundle = convert(folder, target, name, choice)
     parity = {}
-    if "text" in own and bundle.text is not None:
-        parity["text"] = _parity(own["text"], bundle.text.encode(TEXTS))
-    if "image" in own and bundle.image is not None:
-        parity["image"] = _parity(own["image"], bundle.image.encode(_pictures()))
+    if "text" in reference and bundle.text is not None:
+        parity["text"] = _parity(reference["text"], bundle.text.encode(TEXTS))
+    if "image" in reference and bundle.image is not None:
+        parity["image"] = _parity(reference["image"], bundle.image.encode(_pictures()))
     for tower, cosine in parity.items():
         if cosine < ENOUGH[choice.precision]:
             raise ModelError(
@@ -72,9 +72,9 @@ def export(model: str, target: Path, name: str, choice: Choice) -> Exported:
     return Exported(bundle, parity)
 
 
-def _parity(own: NDArray[np.float32], ours: NDArray[np.float32]) -> float:
-    own = own / np.linalg.norm(own, axis=1, keepdims=True)
-    return float((own * ours).sum(axis=1).min())
+def _parity(reference: NDArray[np.float32], ours: NDArray[np.float32]) -> float:
+    reference = reference / np.linalg.norm(reference, axis=1, keepdims=True)
+    return float((reference * ours).sum(axis=1).min())
 
 
 def _pictures() -> list[NDArray[np.uint8]]:
@@ -101,8 +101,8 @@ def write_graphs(model: str, folder: Path, precision: str = "fp32") -> dict[str,
         raise ModelError(f"the model {model} cannot be loaded ({reason}): check the name") from problem
     config.save_pretrained(folder)
     if config.model_type in JOINT:
-        own = _text(net, model, folder, precision, joint=True)
-        return own | _image(net, model, folder, precision, joint=True)
+        reference = _text(net, model, folder, precision, joint=True)
+        return reference | _image(net, model, folder, precision, joint=True)
     if net.main_input_name == "pixel_values":
         return _image(net, model, folder, precision, joint=False)
     return _text(net, model, folder, precision, joint=False)
@@ -127,15 +127,15 @@ class _Tower(nn.Module):  # type: ignore[misc]
 
     def forward(self, first: Tensor, mask: Tensor | None = None) -> Any:
         if self.kind == "image":
-            found = self.net.get_image_features(first) if self.joint else self.net(first)
+            output = self.net.get_image_features(first) if self.joint else self.net(first)
         else:
-            asked = {"input_ids": first} | ({} if mask is None else {"attention_mask": mask})
-            found = self.net.get_text_features(**asked) if self.joint else self.net(**asked)
+            feeds = {"input_ids": first} | ({} if mask is None else {"attention_mask": mask})
+            output = self.net.get_text_features(**feeds) if self.joint else self.net(**feeds)
         if self.joint:
-            return found if isinstance(found, Tensor) else found.pooler_output
-        states = found.last_hidden_state
+            return output if isinstance(output, Tensor) else output.pooler_output
+        states = output.last_hidden_state
         if states.ndim == 4:  # of a convolutional network: the mean over the picture
-            pooled = getattr(found, "pooler_output", None)
+            pooled = getattr(output, "pooler_output", None)
             # EfficientNet takes it by a window of 1,280 pixels, which runtimes refuse.
             if pooled is None or self.net.config.model_type == "efficientnet":
                 return states.mean((2, 3))
@@ -156,16 +156,16 @@ def _text(net: Any, model: str, folder: Path, precision: str, joint: bool) -> di
     file = folder / "onnx" / ("text_model.onnx" if joint else "model.onnx")
     output = "text_embeds" if joint else "last_hidden_state"
     _write(tower, (ids,) if fixed else (ids, torch.ones_like(ids)), names, output, [axes] * len(names), file, precision)
-    own = []
+    reference = []
     for text in TEXTS:
         padding = {"padding": "max_length", "max_length": length} if fixed else {}
-        given = tokenizer(text, return_tensors="pt", truncation=True, **padding)
+        tokens = tokenizer(text, return_tensors="pt", truncation=True, **padding)
         with torch.inference_mode():
-            found = tower(*(given[name] for name in names))
+            vectors = tower(*(tokens[name] for name in names))
             if not joint:  # a plain model says nothing of pooling: its mean, as the conversion takes it
-                found = found.mean(dim=1)
-        own.append(found[0].numpy())
-    return {"text": np.array(own, np.float32)}
+                vectors = vectors.mean(dim=1)
+        reference.append(vectors[0].numpy())
+    return {"text": np.array(reference, np.float32)}
 
 
 def _image(net: Any, model: str, folder: Path, precision: str, joint: bool) -> dict[str, NDArray[np.float32]]:
@@ -173,18 +173,23 @@ def _image(net: Any, model: str, folder: Path, precision: str, joint: bool) -> d
     processor = transformers.AutoImageProcessor.from_pretrained(model, trust_remote_code=False, backend="pil")
     processor.save_pretrained(folder)
     tower = _Tower(net, "image", joint)
-    pixels = [processor(images=one, return_tensors="pt")["pixel_values"] for one in _pictures()]
+    pixels = [processor(images=picture, return_tensors="pt")["pixel_values"] for picture in _pictures()]
     with torch.inference_mode():
-        own = np.concatenate([tower(one).flatten(1).numpy() if joint else _pooled(tower(one)) for one in pixels])
+        reference = np.concatenate(
+            [
+                tower(picture_input).flatten(1).numpy() if joint else _pooled(tower(picture_input))
+                for picture_input in pixels
+            ]
+        )
         tokens = not joint and tower(pixels[0]).ndim == 3
     file = folder / "onnx" / ("vision_model.onnx" if joint else "model.onnx")
     output = "image_embeds" if joint else "last_hidden_state" if tokens else "pooler_output"
     _write(tower, (torch.cat(pixels[:2]),), ["pixel_values"], output, [{0: "batch"}], file, precision)
-    return {"image": own.astype(np.float32)}
+    return {"image": reference.astype(np.float32)}
 
 
-def _pooled(found: Tensor) -> NDArray[np.float32]:
-    return np.asarray((found[:, 0] if found.ndim == 3 else found).numpy(), np.float32)
+def _pooled(output: Tensor) -> NDArray[np.float32]:
+    return np.asarray((output[:, 0] if output.ndim == 3 else output).numpy(), np.float32)
 
 
 def _sentences(model: str, folder: Path, precision: str) -> dict[str, NDArray[np.float32]]:
@@ -198,10 +203,14 @@ def _sentences(model: str, folder: Path, precision: str) -> dict[str, NDArray[np
     with tempfile.TemporaryDirectory() as saved:
         whole.save(saved, create_model_card=False)
         for path in Path(saved).rglob("*.json"):
-            kept = folder / path.relative_to(saved)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_bytes(path.read_bytes())
-    more = [type(one).__name__ for one in whole if type(one).__name__ not in ("Transformer", "Pooling", "Normalize")]
+            target = folder / path.relative_to(saved)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    more = [
+        type(module).__name__
+        for module in whole
+        if type(module).__name__ not in ("Transformer", "Pooling", "Normalize")
+    ]
 
     class Sentences(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -221,8 +230,8 @@ def _sentences(model: str, folder: Path, precision: str) -> dict[str, NDArray[np
     _write(
         Sentences(), (ids, torch.ones_like(ids)), names, output, [axes] * 2, folder / "onnx" / "model.onnx", precision
     )
-    own = whole.encode(TEXTS, prompt="", convert_to_numpy=True, normalize_embeddings=True)
-    return {"text": np.asarray(own, np.float32)}
+    reference = whole.encode(TEXTS, prompt="", convert_to_numpy=True, normalize_embeddings=True)
+    return {"text": np.asarray(reference, np.float32)}
 
 
 # --- writing -------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_from_pairs_to_a_search(pairs: Path, tmp_path: Path) -> None:
     """The bundled model, fine-tuned: held-out scenes that it half knew are found by their captions."""
     lines: list[str] = []
     recipe = Recipe(epochs=8, batch=16, chunk=16, views=1, learning_rate=2e-4, width=64)
-    made = finetune(pairs, tmp_path / "mine", recipe=recipe, told=lines.append, device="cpu")
+    made = finetune(pairs, tmp_path / "mine", recipe=recipe, log_line=lines.append, device="cpu")
     assert made.verdict.better
     assert made.verdict.rows["fine-tuned"].recall["text->image"][0] > 60
     assert any("| fine-tuned |" in line for line in lines)
@@ -112,7 +112,7 @@ def test_what_was_trained_of_both_towers_is_written(kind: str, tmp_path: Path) -
     captions = model.texts.freeze(words, tmp_path / "frozen")
     shown = model.pictures.freeze(["grey"], lambda _: grey, 1, tmp_path / "frozen")
     with torch.no_grad():
-        text = model.texts(*model.told(captions, [0], torch.device("cpu"))).numpy()
+        text = model.texts(*model.caption_inputs(captions, [0], torch.device("cpu"))).numpy()
         image = model.pictures(shown.batch([0], [0]), False)[0].numpy()
     for new, ours, old in (
         (trained.text.encode(words, "query"), text, bundle.text.encode(words, "query")),
@@ -174,7 +174,7 @@ def test_pictures_that_cannot_be_decoded_are_left_out(tmp_path: Path, clip: Path
     whole = (folder / "pictures" / "red-square-white.png").read_bytes()
     (folder / "pictures" / "broken.png").write_bytes(whole[: len(whole) // 2])
     lines: list[str] = []
-    made = finetune(path, tmp_path / "mine", model=clip, recipe=QUICK, force=True, told=lines.append, device="cpu")
+    made = finetune(path, tmp_path / "mine", model=clip, recipe=QUICK, force=True, log_line=lines.append, device="cpu")
     said = "\n".join(lines)
     assert "broken.png: " in said and "pairs.csv line 3: no such file" in said
     assert json.loads((made.folder / "bundle.json").read_text(encoding="utf-8"))["training"]["left_out"] == 2

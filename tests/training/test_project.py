@@ -227,7 +227,7 @@ def test_a_better_model_is_not_replaced(
 def test_it_goes_on_from_the_model_where_both_towers_are_its_own(csv_file: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     made = project(
-        csv_file, DEFAULT_BUNDLE, DEFAULT_BUNDLE, tmp_path / "more", recipe=SMALL, members=1, told=lines.append
+        csv_file, DEFAULT_BUNDLE, DEFAULT_BUNDLE, tmp_path / "more", recipe=SMALL, members=1, log_line=lines.append
     )
     first, *_, last = made.verdict.rows.values()
     assert list(made.verdict.rows) == ["before (minilm-lite0)", "closed form", "trained"]

@@ -114,7 +114,7 @@ def _project(options: argparse.Namespace) -> int:
         start=options.start,
         force=options.force,
         seed=options.seed,
-        told=print,
+        log_line=print,
     )
     for note in made.notes:
         print(f"note: {note}")
@@ -140,7 +140,7 @@ def _finetune(options: argparse.Namespace) -> int:
         start=options.start,
         resume=options.resume,
         force=options.force,
-        told=print,
+        log_line=print,
     )
     print(f"wrote {short(str(made.folder))}; use it with --model {short(str(made.folder))}")
     return 0

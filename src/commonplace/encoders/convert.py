@@ -71,9 +71,9 @@ def graphs(names: Iterable[str], precision: str) -> dict[str, str]:
 
     ``precision`` is the one to look for first; then float32, float16 and 8 bits.
     """
-    there = set(names)
-    order = [precision, *(one for one in PRECISIONS if one != precision)]
-    found: dict[str, str] = {}
+    files = set(names)
+    order = [precision, *(other for other in PRECISIONS if other != precision)]
+    chosen: dict[str, str] = {}
     for tower, stems in (
         ("text", ("text_model",)),
         ("image", ("vision_model", "image_model")),
@@ -81,31 +81,31 @@ def graphs(names: Iterable[str], precision: str) -> dict[str, str]:
     ):
         paths = (
             f"{folder}{stem}{ending}.onnx"
-            for one in order
-            for ending in PRECISIONS[one]
+            for choice in order
+            for ending in PRECISIONS[choice]
             for stem in stems
             for folder in ("onnx/", "")
         )
-        name = next((path for path in paths if path in there), None)
+        name = next((path for path in paths if path in files), None)
         if name is not None:
-            found[tower] = name
-    if {"text", "image"} <= set(found) or (found and "both" not in found):
-        found.pop("both", None)
-        return found
-    return {"both": found["both"]} if "both" in found else {}
+            chosen[tower] = name
+    if {"text", "image"} <= set(chosen) or (chosen and "both" not in chosen):
+        chosen.pop("both", None)
+        return chosen
+    return {"both": chosen["both"]} if "both" in chosen else {}
 
 
 def wanted(names: Iterable[str], precision: str) -> list[str]:
     """Return the files that a conversion reads, of a repository's file names. Raises ModelError without a graph."""
-    there = set(names)
-    found = graphs(there, precision)
-    if not found:
+    files = set(names)
+    chosen = graphs(files, precision)
+    if not chosen:
         raise ModelError(
             "it holds no ONNX towers (onnx/model.onnx, or onnx/text_model.onnx and onnx/vision_model.onnx): "
             "make them with `commonplace models export`, or choose another model"
         )
-    data = sorted(name for graph in found.values() for name in there if _holds(name, graph))
-    return [*found.values(), *data, *(name for name in SETTINGS if name in there)]
+    data = sorted(name for graph in chosen.values() for name in files if _holds(name, graph))
+    return [*chosen.values(), *data, *(name for name in SETTINGS if name in files)]
 
 
 def _holds(name: str, graph: str) -> bool:
@@ -152,12 +152,12 @@ class _Conversion:
         self.type = str(self.config.get("model_type", ""))
 
     def run(self) -> None:
-        names = [one.relative_to(self.folder).as_posix() for one in self.folder.rglob("*") if one.is_file()]
-        found = graphs(names, self.choice.precision)
-        if not found:
+        names = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
+        chosen = graphs(names, self.choice.precision)
+        if not chosen:
             wanted(names, self.choice.precision)  # says what is missing
         towers: Json = {}
-        for tower, file in found.items():
+        for tower, file in chosen.items():
             inputs, outputs = self._ports(self.folder / file)
             for kind in ("text", "image") if tower == "both" else (tower,):
                 needed = "pixel_values" if kind == "image" else "input_ids"
@@ -168,9 +168,9 @@ class _Conversion:
                     towers[kind] = make(file, inputs, outputs)
         if not towers:
             raise ModelError(
-                f"{', '.join(found.values())} take neither input_ids nor pixel_values: no tower is made so"
+                f"{', '.join(chosen.values())} take neither input_ids nor pixel_values: no tower is made so"
             )
-        self._write(towers, found)
+        self._write(towers, chosen)
 
     # --- what the files say ------------------------------------------------------------------------------------
 
@@ -182,12 +182,12 @@ class _Conversion:
                 return {}
             if path.stat().st_size > LARGEST_SETTING:
                 raise ModelError(f"{path} is larger than any such file: choose another model")
-            found = json.loads(path.read_text(encoding="utf-8"))
+            settings = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as problem:
             raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
-        if not isinstance(found, dict):
+        if not isinstance(settings, dict):
             raise ModelError(f"{path} holds no settings: fetch the model again")
-        return found
+        return settings
 
     def _ports(self, path: Path) -> tuple[set[str], dict[str, int]]:
         """Return the names of a graph's inputs, and of its outputs with their number of dimensions."""
@@ -244,8 +244,8 @@ class _Conversion:
                 f"{file} gives {', '.join(sorted(outputs))}, none of them in the joint space (text_embeds): "
                 "it was exported without its projection; choose another"
             )
-        modules = [str(one.get("type", "")).rsplit(".", 1)[-1] for one in self._modules()]
-        more = [one for one in modules if one not in ("Transformer", "Pooling", "Normalize")]
+        modules = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in self._modules()]
+        more = [module for module in modules if module not in ("Transformer", "Pooling", "Normalize")]
         hidden = next((name for name in HIDDEN if name in outputs), None)
         if hidden is not None and not more:
             return hidden, self._pooling()
@@ -261,19 +261,19 @@ class _Conversion:
     def _modules(self) -> list[Json]:
         path = self.folder / "modules.json"
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+            modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
         except (OSError, ValueError, RecursionError) as problem:
             raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        return [module for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
 
     def _pooling(self) -> str:
-        said = self._settings("1_Pooling/config.json")
+        pooling = self._settings("1_Pooling/config.json")
         names = {"cls": "cls", "mean": "mean", "max": "max", "lasttoken": "last"}
         flags = {key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token"): value
-                 for key, value in said.items() if key.startswith("pooling_mode_")}  # fmt: skip
+                 for key, value in pooling.items() if key.startswith("pooling_mode_")}  # fmt: skip
         chosen = [mode for mode, on in flags.items() if on is True]
-        if isinstance(said.get("pooling_mode"), str):  # as newer versions of the library write it
-            chosen = [said["pooling_mode"]]
+        if isinstance(pooling.get("pooling_mode"), str):  # as newer versions of the library write it
+            chosen = [pooling["pooling_mode"]]
         if chosen:
             if len(chosen) > 1 or chosen[0] not in names:
                 raise ModelError(
@@ -301,7 +301,9 @@ class _Conversion:
             self._settings("sentence_bert_config.json").get("max_seq_length"),
             self._settings("tokenizer_config.json").get("model_max_length"),
         ]
-        most = min([MOST_TOKENS, *(int(one) for one in stated if isinstance(one, (int, float)) and 0 < one < 1e6)])
+        most = min(
+            [MOST_TOKENS, *(int(limit) for limit in stated if isinstance(limit, (int, float)) and 0 < limit < 1e6)]
+        )
         if most < LEAST_TOKENS:
             raise ModelError(
                 f"its text tower reads {most} tokens at most: {LEAST_TOKENS} are the least that are of use"
@@ -310,15 +312,17 @@ class _Conversion:
 
     def _prefix(self) -> Json:
         prompts = self._settings("config_sentence_transformers.json").get("prompts")
-        said = prompts if isinstance(prompts, dict) else {}
+        templates = prompts if isinstance(prompts, dict) else {}
         chosen = {"query": self.choice.query, "document": self.choice.document}
         names = {
             "query": ("query", "retrieval.query", "s2p_query"),
             "document": ("document", "passage", "retrieval.passage"),
         }
         return {
-            role: given if given is not None else next((str(said[name]) for name in names[role] if said.get(name)), "")
-            for role, given in chosen.items()
+            role: prompt
+            if prompt is not None
+            else next((str(templates[name]) for name in names[role] if templates.get(name)), "")
+            for role, prompt in chosen.items()
         }
 
     def _tokenizer(self) -> tuple[str, int, int | None]:
@@ -391,35 +395,35 @@ class _Conversion:
 
     def _geometry(self) -> Json:
         """Return size, geometry, interpolation and normalisation, from ``preprocessor_config.json``."""
-        said = self._settings("preprocessor_config.json")
-        if not said:
+        config = self._settings("preprocessor_config.json")
+        if not config:
             whole = self._settings("processor_config.json")
             inner = whole.get("image_processor")
-            said = inner if isinstance(inner, dict) else whole
-        if not said:
+            config = inner if isinstance(inner, dict) else whole
+        if not config:
             raise ModelError(f"there is no preprocessor_config.json in {self.folder}: choose a repository that has one")
-        shape = said.get("size", self.config.get("image_size"))
-        crop = said.get("crop_size")
-        kind = str(said.get("image_processor_type", said.get("feature_extractor_type", "")))
-        resample = said.get("resample", said.get("interpolation", 2 if "ViT" in kind else 3))
+        shape = config.get("size", self.config.get("image_size"))
+        crop = config.get("crop_size")
+        kind = str(config.get("image_processor_type", config.get("feature_extractor_type", "")))
+        resample = config.get("resample", config.get("interpolation", 2 if "ViT" in kind else 3))
         interpolation = RESAMPLE.get(resample) if isinstance(resample, int) else str(resample).lower()
         if interpolation not in RESAMPLE.values():
             raise ModelError(f"its pictures are resized by {resample!r}, which is not known here: choose another")
         edge: int | None = None
         geometry = "squash"
-        mode = said.get("resize_mode")  # jina-clip
+        mode = config.get("resize_mode")  # jina-clip
         if isinstance(shape, dict) and "shortest_edge" in shape:
             edge = _pixels(shape["shortest_edge"])
             size = _square(crop if crop is not None else edge)
             geometry = "shortest"
-            if "ConvNext" in kind or "crop_pct" in said:
+            if "ConvNext" in kind or "crop_pct" in config:
                 # The shorter side is brought to more than the size, the centre cut out; from 384 on it is squashed.
                 size = (edge, edge)
                 if edge < 384:
-                    edge = int(edge / float(said.get("crop_pct") or 224 / 256))
+                    edge = int(edge / float(config.get("crop_pct") or 224 / 256))
                 else:
                     geometry, edge = "squash", None
-            elif said.get("do_center_crop", True) is False:
+            elif config.get("do_center_crop", True) is False:
                 raise ModelError("its pictures are not brought to one size, which is not known here: choose another")
         elif mode == "longest":
             size, geometry = _square(shape), "pad"
@@ -428,20 +432,22 @@ class _Conversion:
             edge, geometry = min(size), "shortest"
         else:
             size = _square(shape)
-            if crop is not None and said.get("do_center_crop") and _square(crop) != size:
+            if crop is not None and config.get("do_center_crop") and _square(crop) != size:
                 inner_size = _square(crop)
                 if size[0] != size[1]:
                     raise ModelError("its pictures are squashed and then cut, which is not known here: choose another")
                 raise ModelError(f"its pictures are squashed to {size} and cut to {inner_size}: choose another")
-        mean = said.get("image_mean", said.get("mean"))
-        std = said.get("image_std", said.get("std"))
-        means, stds = ([0.0] * 3, [1.0] * 3) if said.get("do_normalize", True) is False else (_three(mean), _three(std))
-        scale = float(said.get("rescale_factor", 1 / 255)) if said.get("do_rescale", True) is not False else 1.0
+        mean = config.get("image_mean", config.get("mean"))
+        std = config.get("image_std", config.get("std"))
+        means, stds = (
+            ([0.0] * 3, [1.0] * 3) if config.get("do_normalize", True) is False else (_three(mean), _three(std))
+        )
+        scale = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) is not False else 1.0
         if "EfficientNet" in kind:
-            if said.get("rescale_offset", False):  # to -1 ... instead of 0 ...
-                means = [one + 1 for one in means]
-            if said.get("include_top", True):  # divided by the deviations once more
-                stds = [one * again for one, again in zip(stds, _three(std), strict=True)]
+            if config.get("rescale_offset", False):  # to -1 ... instead of 0 ...
+                means = [mean + 1 for mean in means]
+            if config.get("include_top", True):  # divided by the deviations once more
+                stds = [std * again for std, again in zip(stds, _three(std), strict=True)]
         return {
             "size": list(size),
             "geometry": geometry,
@@ -454,8 +460,8 @@ class _Conversion:
 
     # --- writing -----------------------------------------------------------------------------------------------
 
-    def _write(self, towers: Json, found: Mapping[str, str]) -> None:
-        for graph in found.values():
+    def _write(self, towers: Json, graph_files: Mapping[str, str]) -> None:
+        for graph in graph_files.values():
             shutil.copyfile(self.folder / graph, self.into / _flat(graph))
             for path in (self.folder / graph).parent.iterdir():
                 if _holds(path.name, _flat(graph)):
@@ -494,10 +500,12 @@ def _probe(bundle: Bundle) -> dict[str, int]:
     if bundle.image is not None:
         ramp = np.linspace(0, 255, 64 * 48 * 3).astype(np.uint8).reshape(48, 64, 3)
         rows["image"] = bundle.image.encode([ramp])
-    for kind, found in rows.items():
-        if found.ndim != 2 or not found.size or not np.isfinite(found).all() or not np.any(found, axis=1).all():
-            raise ModelError(f"its {kind} tower gives no vectors (shape {found.shape}, or no numbers): choose another")
-    return {kind: found.shape[1] for kind, found in rows.items()}
+    for kind, vectors in rows.items():
+        if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all() or not np.any(vectors, axis=1).all():
+            raise ModelError(
+                f"its {kind} tower gives no vectors (shape {vectors.shape}, or no numbers): choose another"
+            )
+    return {kind: vectors.shape[1] for kind, vectors in rows.items()}
 
 
 def _flat(name: str) -> str:
@@ -505,11 +513,11 @@ def _flat(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
 
-def _token(tokenizer: Any, said: Any) -> int | None:
+def _token(tokenizer: Any, setting: Any) -> int | None:
     """Return the number of a special token, which settings name as a string or as an object."""
-    text = said.get("content") if isinstance(said, dict) else said
-    found = tokenizer.token_to_id(text) if isinstance(text, str) else None
-    return found if isinstance(found, int) else None
+    text = setting.get("content") if isinstance(setting, dict) else setting
+    token_id = tokenizer.token_to_id(text) if isinstance(text, str) else None
+    return token_id if isinstance(token_id, int) else None
 
 
 def _pixels(value: Any) -> int:
@@ -528,9 +536,9 @@ def _square(value: Any) -> tuple[int, int]:
 
 
 def _three(values: Any) -> list[float]:
-    if not isinstance(values, list) or len(values) != 3 or not all(isinstance(one, (int, float)) for one in values):
+    if not isinstance(values, list) or len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
         raise ModelError(f"its pictures are normalised by {values!r}: three numbers are needed; fetch the model again")
-    return [float(one) for one in values]
+    return [float(value) for value in values]
 
 
 def _card(path: Path) -> Json:
@@ -541,16 +549,16 @@ def _card(path: Path) -> Json:
         return {}
     head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     lines = head.group(1).splitlines() if head else []
-    found: Json = {}
+    card: Json = {}
     for i, line in enumerate(lines):
         key, _, value = line.partition(":")
         if key in ("license", "license_name") and value.strip():
-            found.setdefault("license", value.strip().strip("'\""))
+            card.setdefault("license", value.strip().strip("'\""))
         if key == "language":
             listed = [value.strip()] if value.strip() else []
-            for one in lines[i + 1 :]:
-                if not re.match(r"\s*-\s", one):
+            for following in lines[i + 1 :]:
+                if not re.match(r"\s*-\s", following):
                     break
-                listed.append(one.strip(" -'\""))
-            found["language"] = listed
-    return found
+                listed.append(following.strip(" -'\""))
+            card["language"] = listed
+    return card

@@ -131,8 +131,8 @@ def query_shortness(bundle: Bundle) -> list[float] | None:
     if not means:
         return None
     common = np.mean(means, axis=0)
-    found: list[float] = np.round(common / np.linalg.norm(common), 5).tolist()
-    return found
+    direction: list[float] = np.round(common / np.linalg.norm(common), 5).tolist()
+    return direction
 
 
 def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
@@ -147,25 +147,27 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
     arrays: dict[str, NDArray[np.float16]] = {}
     texts: NDArray[np.float32] | None = None
     if (tower := bundle.text) is not None:
-        asked, read, languages = _pairs(bundle)
+        queries, read, languages = _pairs(bundle)
         if not languages:
             notes.append("its text tower does not tell related texts from others: its scores mean little")
             languages = ["en"]
-        questions = np.concatenate([asked[one] for one in languages])
-        texts = np.concatenate([read[one] for one in languages])
-        own = np.concatenate([(asked[one] * read[one]).sum(axis=1) for one in languages]).astype(np.float64)
+        questions = np.concatenate([queries[language] for language in languages])
+        texts = np.concatenate([read[language] for language in languages])
+        related = np.concatenate([(queries[language] * read[language]).sum(axis=1) for language in languages]).astype(
+            np.float64
+        )
         # Across languages nothing is related either, but it is another kind of chance.
-        other = np.concatenate([_unequal(asked[one] @ read[one].T) for one in languages])
-        background["text->text"] = spread(other) | {"related": moments(own)}
-        low, per = line((own - other.mean()) / other.std(), (other - other.mean()) / other.std())
+        other = np.concatenate([_unequal(queries[language] @ read[language].T) for language in languages])
+        background["text->text"] = spread(other) | {"related": moments(related)}
+        low, per = line((related - other.mean()) / other.std(), (other - other.mean()) / other.std())
         evidence["curves"]["text->text"] = {"at": [0.0, 6.0], "log_odds": [round(low, 3), round(low + 6 * per, 3)]}
         arrays["questions"] = questions.astype(np.float16)
         arrays["texts"] = texts.astype(np.float16)
         arrays["image"] = tower.encode(THINGS, "query").astype(np.float16)
     if (image := bundle.image) is not None:
         views = image.views(drawn())
-        seen = views.get("visual", views["image"])
-        background["image->image"] = estimated(_unequal(seen @ seen.T))
+        visual = views.get("visual", views["image"])
+        background["image->image"] = estimated(_unequal(visual @ visual.T))
         if texts is not None:
             background["text->image"] = estimated((arrays["image"].astype(np.float32) @ views["image"].T).ravel())
             background["image->text"] = estimated((views["image"] @ texts.T).ravel())
@@ -183,10 +185,10 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
 def estimated(cosines: NDArray[Any]) -> dict[str, Any]:
     """Return the background of an channel of which only unrelated pairs are known; where related ones lie is a
     prior."""
-    found = spread(cosines)
-    mean, std = found["unrelated"]["mean"], found["unrelated"]["std"]
+    statistics = spread(cosines)
+    mean, std = statistics["unrelated"]["mean"], statistics["unrelated"]["std"]
     related = {"mean": round(mean + RELATED * std, 4), "std": round(std, 4)}
-    return {**found, "related": related, "estimated": True}
+    return {**statistics, "related": related, "estimated": True}
 
 
 def _pairs(bundle: Bundle) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[str]]:
@@ -194,15 +196,15 @@ def _pairs(bundle: Bundle) -> tuple[dict[str, NDArray[np.float32]], dict[str, ND
     least half the questions find their own passage."""
     tower = bundle.text
     assert tower is not None
-    asked = {code: tower.encode([question for question, _ in pairs], "query") for code, pairs in PAIRS.items()}
+    queries = {code: tower.encode([question for question, _ in pairs], "query") for code, pairs in PAIRS.items()}
     read = {code: tower.encode([passage for _, passage in pairs]) for code, pairs in PAIRS.items()}
-    known = []
+    readable = []
     for code, pairs in PAIRS.items():
-        hits = (asked[code] @ read[code].T).argmax(axis=1) == np.arange(len(pairs))
+        hits = (queries[code] @ read[code].T).argmax(axis=1) == np.arange(len(pairs))
         unknown = np.mean([tower.unknown_share(passage) for _, passage in pairs])
         if hits.mean() >= ENOUGH and unknown <= 0.2:
-            known.append(code)
-    return asked, read, known
+            readable.append(code)
+    return queries, read, readable
 
 
 def line(related: Floats, unrelated: Floats) -> tuple[float, float]:
@@ -218,17 +220,17 @@ def line(related: Floats, unrelated: Floats) -> tuple[float, float]:
     p = 1 / (1 + np.exp(-(PRIOR_LINE[0] + PRIOR_LINE[1] * at)))
     x, y = np.concatenate([x, at, at]), np.concatenate([y, np.ones(17), np.zeros(17)])
     weight = np.concatenate([weight, p * PRIOR_WEIGHT / 17, (1 - p) * PRIOR_WEIGHT / 17])
-    found = np.array(PRIOR_LINE)
+    weights = np.array(PRIOR_LINE)
     design = np.stack([np.ones_like(x), x], axis=1)
     for _ in range(50):  # Newton's method
-        p = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
+        p = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
         gradient = design.T @ (weight * (y - p))
         hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        found = found + step * min(1.0, 2 / max(sqrt(float(step @ step)), 1e-9))
+        weights = weights + step * min(1.0, 2 / max(sqrt(float(step @ step)), 1e-9))
         if np.abs(step).max() < 1e-8:
             break
-    return float(found[0]), max(float(found[1]), 0.05)
+    return float(weights[0]), max(float(weights[1]), 0.05)
 
 
 def _unequal(scores: NDArray[Any]) -> Floats:
@@ -247,7 +249,7 @@ def spread(values: NDArray[Any]) -> dict[str, Any]:
 def drawn(count: int = 24) -> list[NDArray[np.uint8]]:
     """Return pictures (64, 64, 3) of nothing: noise as smooth as photographs are, shapes, stripes."""
     draw = np.random.default_rng(0)
-    found = []
+    pictures = []
     y, x = np.mgrid[:64, :64] / 64.0
     waves = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None])
     for n in range(count):
@@ -264,18 +266,18 @@ def drawn(count: int = 24) -> list[NDArray[np.uint8]]:
             stripes = np.sin(draw.uniform(5, 40) * (x * draw.normal() + y * draw.normal()))[..., None]
             plane = stripes * draw.normal(size=3) + draw.normal(size=3)
         low, high = plane.min(), plane.max()
-        found.append(((plane - low) / max(high - low, 1e-9) * 255).astype(np.uint8))
-    return found
+        pictures.append(((plane - low) / max(high - low, 1e-9) * 255).astype(np.uint8))
+    return pictures
 
 
 def write(bundle: Bundle) -> Bundle:
     """Put the estimates into a bundle that says nothing of its scores, and return it anew."""
     from commonplace.encoders.bundle import sha256
 
-    found, arrays = describe(bundle)
+    described, arrays = describe(bundle)
     spec = dict(bundle.spec)
     np.savez(bundle.folder / BANK, **arrays)  # type: ignore[arg-type]
-    spec |= {**found, "notes": [*spec.get("notes", []), *found["notes"]], "neutral": BANK}
+    spec |= {**described, "notes": [*spec.get("notes", []), *described["notes"]], "neutral": BANK}
     spec["checksums"] = {**spec["checksums"], BANK: sha256(bundle.folder / BANK)}
     (bundle.folder / "bundle.json").write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Bundle(bundle.folder)

@@ -63,10 +63,10 @@ def pull(
     if not is_name(name) or name == DEFAULT_BUNDLE.name:
         raise ModelError(f"a model cannot be called {name!r}: give it another name with --name")
     target = home() / name
-    given: dict[str, str | None] = {"folder": str(folder.resolve())} if local else {"repo": repo}
-    _not_anothers(target, name, given)
+    source: dict[str, str | None] = {"folder": str(folder.resolve())} if local else {"repo": repo}
+    _not_anothers(target, name, source)
     if local:
-        return _from_folder(folder, target, name, replace(choice, source=given))
+        return _from_folder(folder, target, name, replace(choice, source=source))
     if repo is None or not _REPOSITORY.fullmatch(repo) or ".." in repo:
         raise ModelError(f"there is no model {what!r}: `commonplace models` lists names; a repository is owner/name")
     fetched, commit = _fetch(repo, revision, choice.precision)
@@ -84,13 +84,13 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
     if not model or not is_name(name) or name == DEFAULT_BUNDLE.name:
         raise ModelError(f"a model cannot be called {name!r}: give it another name with --name")
     where = checked(url)
-    given: dict[str, str | None] = {"url": where, "model": model}
-    _not_anothers(home() / name, name, given)
+    source: dict[str, str | None] = {"url": where, "model": model}
+    _not_anothers(home() / name, name, source)
     shipped = Bundle(DEFAULT_BUNDLE).spec["towers"]["text"]
-    with beside(home() / name, name) as made:
-        shutil.copyfile(DEFAULT_BUNDLE / shipped["tokenizer"], made / "tokenizer.json")
+    with beside(home() / name, name) as draft:
+        shutil.copyfile(DEFAULT_BUNDLE / shipped["tokenizer"], draft / "tokenizer.json")
         text = {
-            "remote": given,
+            "remote": source,
             "tokenizer": "tokenizer.json",
             "max_tokens": shipped["max_tokens"],
             "prefix": {"query": query, "document": document},
@@ -104,12 +104,12 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
             "languages": [],
             "towers": {"text": text},
             "notes": [f"every text that is added or asked is sent to {where}"],
-            "source": given,
-            "checksums": {"tokenizer.json": sha256(made / "tokenizer.json")},
+            "source": source,
+            "checksums": {"tokenizer.json": sha256(draft / "tokenizer.json")},
         }
-        probe = RemoteText(made, text, 0).encode(["a probe"])
-        (made / "bundle.json").write_text(json.dumps({**spec, "dim": probe.shape[1]}), encoding="utf-8")
-        write(Bundle(made))
+        probe = RemoteText(draft, text, 0).encode(["a probe"])
+        (draft / "bundle.json").write_text(json.dumps({**spec, "dim": probe.shape[1]}), encoding="utf-8")
+        write(Bundle(draft))
     return Bundle(home() / name)
 
 
@@ -122,23 +122,23 @@ def beside(target: Path, name: str) -> Iterator[Path]:
     replaceable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
+        draft = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
     except OSError as problem:
         raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): choose another place") from (
             problem
         )
-    old = made.with_suffix(".old")
+    old = draft.with_suffix(".old")
     try:
-        yield made
+        yield draft
         if target.exists():
             target.rename(old)  # a kill from here on leaves it beside
-        made.rename(target)
+        draft.rename(target)
     except OSError as problem:
         raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): make room, then again") from (
             problem
         )
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
         if old.exists() and not target.exists():
             old.rename(target)
         shutil.rmtree(old, ignore_errors=True)
@@ -156,12 +156,12 @@ def replaceable(target: Path) -> None:
         return
     try:
         spec = json.loads((target / "bundle.json").read_text(encoding="utf-8"))
-        own = {"bundle.json", "README.md", *spec["checksums"]} if spec["towers"] else set()
+        bundle_files = {"bundle.json", "README.md", *spec["checksums"]} if spec["towers"] else set()
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        own = set()
-    if not own:
+        bundle_files = set()
+    if not bundle_files:
         raise ModelError(f"{target} is there and no model: choose another folder")
-    if strange := [file.name for file in files if file.name not in own or not file.is_file()]:
+    if strange := [file.name for file in files if file.name not in bundle_files or not file.is_file()]:
         raise ModelError(
             f"{target} holds {strange[0]!r}, which is no part of a model: choose another folder, or move it"
         )
@@ -178,13 +178,13 @@ def remove(name: str) -> None:
         raise ModelError(f"{folder} cannot be removed ({problem.strerror}): check its permissions") from problem
 
 
-def _not_anothers(target: Path, name: str, given: dict[str, str | None]) -> None:
+def _not_anothers(target: Path, name: str, expected_source: dict[str, str | None]) -> None:
     """Refuse to replace a model that was pulled from elsewhere: collections may be made with it."""
     if (target / "bundle.json").is_file():
         had = source(target)
-        if any(had.get(key) != value for key, value in given.items()):
-            known = had.get("repo") or had.get("folder") or "elsewhere"
-            raise ModelError(f"the name {name} is taken by the model from {known}: choose another with --name")
+        if any(had.get(key) != value for key, value in expected_source.items()):
+            origin = had.get("repo") or had.get("folder") or "elsewhere"
+            raise ModelError(f"the name {name} is taken by the model from {origin}: choose another with --name")
 
 
 def _from_folder(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
@@ -192,10 +192,10 @@ def _from_folder(folder: Path, target: Path, name: str, choice: Choice) -> Bundl
         return convert(folder, target, name, choice)
     bundle = Bundle(folder)
     bundle.verify()
-    with beside(target, name) as made:
+    with beside(target, name) as draft:
         for file in ("bundle.json", *bundle.spec["checksums"]):
-            shutil.copyfile(folder / file, made / file)
-        Bundle(made).verify()
+            shutil.copyfile(folder / file, draft / file)
+        Bundle(draft).verify()
     return Bundle(target)
 
 
@@ -224,7 +224,9 @@ def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
         commit = str(api.model_info(repo, revision=revision).sha)
         if not _BLOB.fullmatch(commit):
             raise ModelError(f"the hub names no commit of {repo}: try again, or another mirror (HF_ENDPOINT)")
-        files = {one.path: one for one in api.list_repo_tree(repo, recursive=True, revision=commit) if _is_file(one)}
+        files = {
+            entry.path: entry for entry in api.list_repo_tree(repo, recursive=True, revision=commit) if _is_file(entry)
+        }
         _check_names(repo, files)
         try:
             chosen = wanted(files, precision)

@@ -136,11 +136,11 @@ def find(model: str | os.PathLike[str]) -> Path:
     if name == DEFAULT_BUNDLE.name:
         return DEFAULT_BUNDLE
     last = name.rsplit("/", 1)[-1]
-    for known in dict.fromkeys([*(preset for preset, one in PRESETS.items() if one.repo == name), last]):
-        here = is_name(known) and (home() / known / "bundle.json").is_file()
-        if here and ("/" not in name or source(home() / known).get("repo") == name):
-            return home() / known
-    if name in PRESETS or any(one.repo == name for one in PRESETS.values()):
+    for candidate in dict.fromkeys([*(preset for preset, preset_ in PRESETS.items() if preset_.repo == name), last]):
+        is_installed = is_name(candidate) and (home() / candidate / "bundle.json").is_file()
+        if is_installed and ("/" not in name or source(home() / candidate).get("repo") == name):
+            return home() / candidate
+    if name in PRESETS or any(preset.repo == name for preset in PRESETS.values()):
         raise ModelError(f"the model {name} is not here yet: fetch it with `commonplace models pull {name}`")
     if folder.is_dir() and list(folder.rglob("*.onnx")):
         raise ModelError(
@@ -159,13 +159,15 @@ def source(folder: Path) -> dict[str, Any]:
         spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    found = spec.get("source") if isinstance(spec, dict) else None
-    return found if isinstance(found, dict) else {}
+    origin = spec.get("source") if isinstance(spec, dict) else None
+    return origin if isinstance(origin, dict) else {}
 
 
 def installed() -> list[str]:
     """Return the names of the models that were pulled, in order."""
     try:
-        return sorted(one.name for one in home().iterdir() if is_name(one.name) and (one / "bundle.json").is_file())
+        return sorted(
+            folder.name for folder in home().iterdir() if is_name(folder.name) and (folder / "bundle.json").is_file()
+        )
     except OSError:
         return []

@@ -61,10 +61,10 @@ def curve(pairs: Pairing, edges: Floats = EDGES) -> Curve:
     related, unrelated = histograms(pairs, edges)
     unrelated = np.maximum(unrelated, RAREST * (related > 0))
     weight = related + unrelated
-    seen = weight > 0
-    share = isotonic((related / np.maximum(weight, 1e-12))[seen], weight[seen])
-    middle = ((edges[1:] + edges[:-1]) / 2)[seen]
-    fine = (share > 1e-3) & (share < 1 - 1e-9) & (related[seen] > 2e-4)
+    populated = weight > 0
+    share = isotonic((related / np.maximum(weight, 1e-12))[populated], weight[populated])
+    middle = ((edges[1:] + edges[:-1]) / 2)[populated]
+    fine = (share > 1e-3) & (share < 1 - 1e-9) & (related[populated] > 2e-4)
     x, y = middle[fine], np.log(share[fine] / (1 - share[fine]))
     first = np.flatnonzero(np.diff(y, prepend=-np.inf) > 1e-9)  # flat runs by their first bin
     x, y = x[first], y[first]
@@ -74,8 +74,8 @@ def curve(pairs: Pairing, edges: Floats = EDGES) -> Curve:
 
 def z_scores(scores: Floats, chance: Mapping[str, float]) -> Floats:
     """Return what the search makes of scores (questions, items): see :func:`commonplace.retrieval.z_score`."""
-    known = ScoreStats(0, 0, 1, chance["mean"], chance["std"])
-    rows = [z_score(row, len(row), float(row.mean()), float(row.std()), known) for row in scores]
+    stats = ScoreStats(0, 0, 1, chance["mean"], chance["std"])
+    rows = [z_score(row, len(row), float(row.mean()), float(row.std()), stats) for row in scores]
     return np.array(rows)
 
 
@@ -92,12 +92,12 @@ def hubness(texts: Rows, pictures: Rows, owner: NDArray[np.int64], of_texts: Row
         floor = round(float(np.quantile(near, 0.025)), 4)
         near = np.maximum(near, floor)
 
-        def found(weight: float, kind: str = kind, near: Rows = near) -> float:
+        def rank_score(weight: float, kind: str = kind, near: Rows = near) -> float:
             if kind == "image":
                 return float(judge(texts, pictures, owner, weight * near).text_to_image.mean())
             return float(judge(texts, pictures, owner, 0.0, weight * near).image_to_text.mean())
 
-        banks[kind] = {"neighbours": count, "weight": max(WEIGHTS, key=found), "floor": floor}
+        banks[kind] = {"neighbours": count, "weight": max(WEIGHTS, key=rank_score), "floor": floor}
     return {"file": "bank.npz", "banks": banks}
 
 
@@ -107,7 +107,12 @@ def bank(rows: Rows, most: int = BANK) -> Rows:
 
 
 def evidence(
-    asked: Rows, read: Rows, pictures: Rows, owner: NDArray[np.int64], less: Rows | float, text_less: Rows | float
+    caption_queries: Rows,
+    read: Rows,
+    pictures: Rows,
+    owner: NDArray[np.int64],
+    less: Rows | float,
+    text_less: Rows | float,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return ``background``, ``chance`` and ``curves`` (see ``bundle.json``) of the channels between words and
     pictures.
@@ -115,10 +120,10 @@ def evidence(
     ``asked`` and ``read`` (C, D) are dev's captions as questions and as documents, ``pictures`` (N, D) its pictures,
     ``owner`` (C,) whose captions they are, ``less`` (N,) and ``text_less`` (C,) what is taken off for hubness.
     """
-    own = owner[:, None] == np.arange(len(pictures))  # (C, N)
+    is_owner = owner[:, None] == np.arange(len(pictures))  # (C, N)
     channels = {
-        "text->image": (np.asarray(asked @ pictures.T - less, np.float64), own),
-        "image->text": (np.asarray(pictures @ read.T - text_less, np.float64), own.T),
+        "text->image": (np.asarray(caption_queries @ pictures.T - less, np.float64), is_owner),
+        "image->text": (np.asarray(pictures @ read.T - text_less, np.float64), is_owner.T),
     }
     background, chances, curves = {}, {}, {}
     for channel, (scores, belongs) in channels.items():
@@ -127,10 +132,10 @@ def evidence(
         z = z_scores(scores, chances[channel])
         if belongs.sum() < FEW:
             low, per = line(z[belongs], z[~belongs])
-            found = Curve((0.0, 6.0), (round(low, 3), round(low + 6 * per, 3)))
+            fallback = Curve((0.0, 6.0), (round(low, 3), round(low + 6 * per, 3)))
         else:
-            found = curve([(z, belongs)])
-        curves[channel] = {"at": list(found.at), "log_odds": list(found.log_odds)}
+            fallback = curve([(z, belongs)])
+        curves[channel] = {"at": list(fallback.at), "log_odds": list(fallback.log_odds)}
     apart = ~np.eye(len(pictures), dtype=bool)
     chances[SEMANTIC] = moments(
         (pictures @ pictures.T)[apart]

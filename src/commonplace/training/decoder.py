@@ -45,14 +45,18 @@ class Decoder(nn.Module):  # type: ignore[misc]
 
         The mean over the tokens of a caption, then over captions, so that chunks of a batch add up to the whole.
         """
-        said = self.rows[ids]  # (B, T)
-        seen = torch.cat([project(one) for project, one in zip(self.seen, tokens, strict=True)], 1)  # (B, P, W)
-        x = self.words(said[:, :-1]) + self.places[: ids.shape[1] - 1]  # (B, T-1, W)
+        states = self.rows[ids]  # (B, T)
+        visible = torch.cat(
+            [project(feature) for project, feature in zip(self.seen, tokens, strict=True)], 1
+        )  # (B, P, W)
+        x = self.words(states[:, :-1]) + self.places[: ids.shape[1] - 1]  # (B, T-1, W)
         ahead = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
         for block in self.blocks:
-            x = block(x, seen, tgt_mask=ahead)
-        asked = mask[:, 1:].bool()  # (B, T-1)
-        logits = F.linear(self.norm(x[asked]), self.words.weight)  # (all tokens, V): padding costs nothing
-        losses = x.new_zeros(asked.shape, dtype=torch.float32)
-        losses = losses.masked_scatter(asked, F.cross_entropy(logits.float(), said[:, 1:][asked], reduction="none"))
-        return (losses.sum(1) / asked.sum(1).clamp(min=1)).mean()
+            x = block(x, visible, tgt_mask=ahead)
+        targets = mask[:, 1:].bool()  # (B, T-1)
+        logits = F.linear(self.norm(x[targets]), self.words.weight)  # (all tokens, V): padding costs nothing
+        losses = x.new_zeros(targets.shape, dtype=torch.float32)
+        losses = losses.masked_scatter(
+            targets, F.cross_entropy(logits.float(), states[:, 1:][targets], reduction="none")
+        )
+        return (losses.sum(1) / targets.sum(1).clamp(min=1)).mean()

@@ -48,23 +48,25 @@ def picture_features(
                 if not pixels:  # decoded once for all views
                     pixels += pool.map(_load, [pair.picture for pair in part])
                 shown = [
-                    seen(one, view, pair.digest) for one, pair in zip(pixels, part, strict=True) if one is not None
+                    seen(picture, view, pair.digest)
+                    for picture, pair in zip(pixels, part, strict=True)
+                    if picture is not None
                 ]
                 if not shown:
                     return np.full((len(part), 1), np.nan, np.float32)
-                found = tower.features(shown)
-                whole = np.full((len(part), found.shape[1]), np.nan, np.float32)
-                whole[[one is not None for one in pixels]] = found
+                view_features = tower.features(shown)
+                whole = np.full((len(part), view_features.shape[1]), np.nan, np.float32)
+                whole[[picture is not None for picture in pixels]] = view_features
                 return whole
 
             for of, view in zip(rows, views, strict=True):
                 of.append(_kept([key, view, *digests], lambda view=view, make=make: make(view)))  # type: ignore[misc]
             tick(len(part))
-    width = max(one.shape[1] for one in rows[0])
+    width = max(block.shape[1] for block in rows[0])
     return np.stack(
         [
             np.concatenate(
-                [one if one.shape[1] == width else np.full((len(one), width), np.nan, np.float32) for one in of]
+                [block if block.shape[1] == width else np.full((len(block), width), np.nan, np.float32) for block in of]
             )
             for of in rows
         ]

@@ -63,7 +63,7 @@ def finetune(
     resume: bool = False,
     force: bool = False,
     device: str | None = None,
-    told: Callable[[str], object] = lambda _: None,
+    log_line: Callable[[str], object] = lambda _: None,
 ) -> Finetuned:
     """Train the last layers of both towers together on pairs, and write a bundle to ``out``.
 
@@ -83,7 +83,7 @@ def finetune(
     work = folder.with_name(f"{folder.name}.training")
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=recipe.seed)
     for line in pairs.report():
-        told(line)
+        log_line(line)
     started = time.monotonic()
     _workplace(work, pairs, (model, text_model, image_model), resume)
     try:
@@ -102,11 +102,11 @@ def finetune(
         if bad := {**bad, **more, **lost}:
             pairs = pairs.without(bad)
             for path, reason in list(bad.items())[:10]:
-                told(f"left out: {path.name}: {reason}")
+                log_line(f"left out: {path.name}: {reason}")
         trainer = Trainer(Model(begun, recipe, train.captions), recipe, train, work, device)
         best = _train(trainer, dev, resume, bar)
     count = trainable_parameters(trainer.model.texts) + trainable_parameters(trainer.model.pictures)
-    told(
+    log_line(
         f"{count:,} numbers of the towers were trained; "
         f"the best epoch on dev is {best['epoch']} of {len(best['scores']) - 1}"
     )
@@ -128,18 +128,18 @@ def finetune(
         "from": {"name": begun.name, "fingerprint": begun.fingerprint},
     }
     before = named or begun
-    with beside(folder, folder.name) as made:
-        spec = _write(made, folder.name, begun, trainer, pairs, dev, facts)
+    with beside(folder, folder.name) as draft:
+        spec = _write(draft, folder.name, begun, trainer, pairs, dev, facts)
         test = Pairs(pairs.name, tuple(pair for pair in test.pairs if pair.picture not in lost))
         verdict = compare(
-            {f"before ({before.name})": judge_bundle(before, test), "fine-tuned": judge_bundle(Bundle(made), test)},
+            {f"before ({before.name})": judge_bundle(before, test), "fine-tuned": judge_bundle(Bundle(draft), test)},
             recipe.seed,
         )
         spec["quality"] = {"test": verdict.dict()}
-        save(made, spec)
-        (made / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
+        save(draft, spec)
+        (draft / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
         for line in verdict.table():
-            told(line)
+            log_line(line)
         if not (verdict.better or force):
             how = "worse than" if verdict.worse else "not surely better than"
             raise TrainingError(
@@ -174,18 +174,18 @@ def _workplace(work: Path, pairs: Pairs, models: tuple[Model_ | None, ...], resu
 
     Raises TrainingError where something else stands there, or where ``resume`` would go on from another training.
     """
-    own = {"pairs": pairs.digest, "models": [None if one is None else os.fspath(one) for one in models]}
+    fingerprint = {"pairs": pairs.digest, "models": [None if model is None else os.fspath(model) for model in models]}
     mark = work / MARK
     try:
-        known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
-        if known is None and os.path.lexists(work) and (not work.is_dir() or work.is_symlink() or any(work.iterdir())):
+        saved = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
+        if saved is None and os.path.lexists(work) and (not work.is_dir() or work.is_symlink() or any(work.iterdir())):
             raise TrainingError(f"{work} is there and of no training: move it, or choose another --out")
-        if known is not None and known != own:
+        if saved is not None and saved != fingerprint:
             if resume:
                 raise TrainingError(f"the training in {work} was of other pairs or models: leave --resume out")
             _clear(work)
         work.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps(own), encoding="utf-8")
+        mark.write_text(json.dumps(fingerprint), encoding="utf-8")
     except (OSError, ValueError) as problem:
         raise TrainingError(f"{work} cannot be used ({problem}): choose another --out") from problem
 
@@ -221,7 +221,7 @@ def _bundle(model: Model_, work: Path) -> Bundle:
     """Return a bundle by name or folder; what is none is exported first, once."""
     name = os.fspath(model)
     try:
-        found = Bundle(find(name))
+        loaded = Bundle(find(name))
     except ModelError:
         folder = Path(name).expanduser()
         if not (folder / "config.json").is_file() and not name.count("/") == 1:
@@ -234,8 +234,8 @@ def _bundle(model: Model_, work: Path) -> Bundle:
             return Bundle(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         return export(name, target, folder.name, Choice()).bundle
-    found.verify()
-    return found
+    loaded.verify()
+    return loaded
 
 
 def _joined(text: Bundle, image: Bundle, pairs: Pairs, folder: Path) -> Bundle:
@@ -316,9 +316,9 @@ def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str,
     bar.update(trainer.step)
 
     def each(epoch: int) -> bool:
-        found = score()
-        best["scores"] = [*best["scores"][:epoch], found]
-        if found > max(best["scores"][:epoch]):
+        dev_score = score()
+        best["scores"] = [*best["scores"][:epoch], dev_score]
+        if dev_score > max(best["scores"][:epoch]):
             best.update(epoch=epoch, weights=trainer.weights())
         keep()
         return False
@@ -335,14 +335,14 @@ def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str,
 
 
 def _write(
-    made: Path, name: str, begun: Bundle, trainer: Trainer, pairs: Pairs, dev: Material, facts: dict[str, Any]
+    draft: Path, name: str, begun: Bundle, trainer: Trainer, pairs: Pairs, dev: Material, facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Write everything but the figures into ``made``; return what its ``bundle.json`` says."""
     towers = json.loads(json.dumps(begun.spec["towers"]))
     for file in begun.spec["checksums"]:
         if ".onnx" in file or file == towers["text"]["tokenizer"]:
-            shutil.copyfile(begun.folder / file, made / file)
-    trainer.model.save(made)
+            shutil.copyfile(begun.folder / file, draft / file)
+    trainer.model.save(draft)
     spec: dict[str, Any] = {
         "name": name,
         "dim": begun.dim,
@@ -353,16 +353,16 @@ def _write(
         "notes": [],
         "training": facts,
     }
-    save(made, seal(made, spec))
-    _parity(Bundle(made), trainer, pairs, dev)
-    bundle = Bundle(made)
+    save(draft, seal(draft, spec))
+    _parity(Bundle(draft), trainer, pairs, dev)
+    bundle = Bundle(draft)
     assert bundle.image is not None
     train = _some(pairs, "train", BANK)
     held = pairs.rows("dev", DEV)
     some = _some(pairs, "dev", DEV)
     seen_dev = Held(pairs, held, text_vectors(bundle, some.captions), _views(bundle, some)["image"])
-    known = {} if trainer.recipe.text_layers else begun.spec
-    return measured(made, spec, seen_dev, text_vectors(bundle, train.captions), _views(bundle, train), known)
+    stated_spec = {} if trainer.recipe.text_layers else begun.spec
+    return measured(draft, spec, seen_dev, text_vectors(bundle, train.captions), _views(bundle, train), stated_spec)
 
 
 def _some(pairs: Pairs, split: Split, most: int) -> Pairs:
@@ -380,9 +380,9 @@ def _parity(bundle: Bundle, trainer: Trainer, pairs: Pairs, dev: Material) -> No
     some = pairs.part("dev")
     count = min(32, len(some))
     assert bundle.text is not None and bundle.image is not None
-    own = bundle.image.encode([load_picture(pair.picture).pixels for pair in some.pairs[:count]])
-    asked = bundle.text.encode(some.captions[:count], "query")
-    for kind, ours, theirs in (("image", own, shown[:count]), ("text", asked, texts[:count])):
+    image_vectors = bundle.image.encode([load_picture(pair.picture).pixels for pair in some.pairs[:count]])
+    text_vectors_ = bundle.text.encode(some.captions[:count], "query")
+    for kind, ours, theirs in (("image", image_vectors, shown[:count]), ("text", text_vectors_, texts[:count])):
         cosine = float((ours * theirs).sum(1).min())
         if cosine < PARITY:
             raise TrainingError(

@@ -57,15 +57,17 @@ class Graph(nn.Module):  # type: ignore[misc]
         self._nodes = list(graph.node)
         self._attributes = [{a.name: helper.get_attribute_value(a) for a in node.attribute} for node in self._nodes]
         self._maker = {name: i for i, node in enumerate(self._nodes) for name in node.output}
-        self._constants: dict[str, Tensor] = {one.name: _tensor(one) for one in graph.initializer}
+        self._constants: dict[str, Tensor] = {
+            initializer.name: _tensor(initializer) for initializer in graph.initializer
+        }
         self._fold()
         self._plans: dict[tuple[frozenset[str], tuple[str, ...]], list[int]] = {}
-        self.inputs = [one.name for one in graph.input if one.name not in self._constants]
+        self.inputs = [port.name for port in graph.input if port.name not in self._constants]
         if output not in self._maker:
             raise ModelError(f"{path.name} has no output {output}: install the model again")
         self.output, self.dropout = output, dropout
         self.depth = self._depths(output)  # by node: heavy nodes on the longest way to the output, its own among them
-        self._half = any(one.data_type == TensorProto.FLOAT16 for one in graph.initializer)
+        self._half = any(initializer.data_type == TensorProto.FLOAT16 for initializer in graph.initializer)
         self.weights = nn.ParameterDict()
         self.thin = nn.ModuleDict()
         for i, name in self._weights(layers):
@@ -88,8 +90,8 @@ class Graph(nn.Module):  # type: ignore[misc]
             if node.op_type in ("Shape", "Range") and not all(name in self._constants for name in node.input):
                 continue
             if all(not name or name in self._constants for name in node.input):
-                given = [self._constants[name] if name else None for name in node.input]
-                for name, value in zip(node.output, self._run(i, given), strict=False):
+                arguments = [self._constants[name] if name else None for name in node.input]
+                for name, value in zip(node.output, self._run(i, arguments), strict=False):
                     self._constants[name] = value
                 self._folded.add(i)
 
@@ -125,12 +127,12 @@ class Graph(nn.Module):  # type: ignore[misc]
     def _untrained(self) -> list[bool]:
         """Return for each node whether no trained weight is in what it gives."""
         moved = {name for name in self._constants if self._trained(name)}
-        found = []
+        trainable = []
         for node in self._nodes:
             touched = any(name in moved for name in node.input)
             moved |= set(node.output) if touched else set()
-            found.append(not touched)
-        return found
+            trainable.append(not touched)
+        return trainable
 
     def frontier(self, outputs: Sequence[str], deep: int = 0) -> list[str]:
         """Return the values that frozen layers make and trained ones (or ``outputs``) start from: given those and the
@@ -140,27 +142,27 @@ class Graph(nn.Module):  # type: ignore[misc]
             heavy = node.op_type in HEAVY and any(name in self._constants for name in node.input)
             if heavy or any(name in laden for name in node.input):
                 laden |= set(node.output)
-        found: dict[str, None] = {}
-        seen, waiting = set(), list(outputs)
+        frontier: dict[str, None] = {}
+        visited, waiting = set(), list(outputs)
         while waiting:
             name = waiting.pop()
-            if name in seen or name in self._constants or name not in self._maker:
+            if name in visited or name in self._constants or name not in self._maker:
                 continue
-            seen.add(name)
+            visited.add(name)
             i = self._maker[name]
             ready = self._frozen[i] and self.depth[i] >= deep
             if ready and name in laden and self._nodes[i].op_type != "Shape":
-                found[name] = None
+                frontier[name] = None
             else:
                 waiting += self._nodes[i].input
-        return sorted(found, key=lambda name: self._maker[name])
+        return sorted(frontier, key=lambda name: self._maker[name])
 
     # --- running -------------------------------------------------------------------------------------------------
 
-    def forward(self, given: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
+    def forward(self, feeds: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
         """Return the values named in ``outputs``, worked out from those ``given`` by name: inputs, or any others."""
-        values: dict[str, Tensor] = dict(given)
-        for i in self._plan(frozenset(given), tuple(outputs)):
+        values: dict[str, Tensor] = dict(feeds)
+        for i in self._plan(frozenset(feeds), tuple(outputs)):
             node = self._nodes[i]
             ready = [self._value(name, values) if name else None for name in node.input]
             if self.dropout and self.training and node.op_type in HEAVY and self._trained(node.input[1]):
@@ -179,29 +181,31 @@ class Graph(nn.Module):  # type: ignore[misc]
             return self.weights[key]
         return self.thin[key]() if key in self.thin else self._constants[name]
 
-    def _plan(self, given: frozenset[str], outputs: tuple[str, ...]) -> list[int]:
+    def _plan(self, fed: frozenset[str], outputs: tuple[str, ...]) -> list[int]:
         """Return the nodes to run, in order."""
-        if (given, outputs) not in self._plans:
+        if (fed, outputs) not in self._plans:
             needed: set[int] = set()
             waiting = list(outputs)
             while waiting:
                 name = waiting.pop()
-                if name in given or name in self._constants or not name:
+                if name in fed or name in self._constants or not name:
                     continue
                 if name not in self._maker:
                     raise KeyError(f"{name} is neither given nor made by the graph")
                 if self._maker[name] not in needed:
                     needed.add(self._maker[name])
                     waiting += self._nodes[self._maker[name]].input
-            self._plans[given, outputs] = sorted(needed)
-        return self._plans[given, outputs]
+            self._plans[fed, outputs] = sorted(needed)
+        return self._plans[fed, outputs]
 
-    def _run(self, i: int, given: list[Tensor | None]) -> Sequence[Tensor]:
-        away = next((one.device for one in given if one is not None and one.device.type != "cpu"), None)
+    def _run(self, i: int, arguments: list[Tensor | None]) -> Sequence[Tensor]:
+        away = next((tensor.device for tensor in arguments if tensor is not None and tensor.device.type != "cpu"), None)
         if away is not None and self._nodes[i].op_type not in ("Reshape", "Expand", "Slice", "Tile"):
-            given = [None if one is None else one.to(away) for one in given]  # shapes are worked out on the processor
-        found = OPERATORS[self._nodes[i].op_type](self._attributes[i], *given)
-        return found if isinstance(found, tuple) else (found,)
+            arguments = [
+                None if tensor is None else tensor.to(away) for tensor in arguments
+            ]  # shapes are worked out on the processor
+        outputs = OPERATORS[self._nodes[i].op_type](self._attributes[i], *arguments)
+        return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def _apply(self, move: Callable[[Tensor], Tensor], recurse: bool = True) -> Graph:
         """Move the constants with the weights (:meth:`to`); shapes stay, they are worked out on the processor."""
@@ -216,8 +220,8 @@ class Graph(nn.Module):  # type: ignore[misc]
     def trained(self) -> dict[str, Tensor]:
         """Return the trained weights as they are now, by their names in the file."""
         names = {_key(name): name for name in self._constants}
-        found = {names[key]: weight.detach() for key, weight in self.weights.items()}
-        return found | {names[key]: thin().detach() for key, thin in self.thin.items()}
+        values = {names[key]: weight.detach() for key, weight in self.weights.items()}
+        return values | {names[key]: thin().detach() for key, thin in self.thin.items()}
 
     def save(self, path: Path, outputs: Sequence[str] | None = None, others: Sequence[Graph] = ()) -> None:
         """Write the file again with the trained weights in it, all else as it was.
@@ -228,14 +232,18 @@ class Graph(nn.Module):  # type: ignore[misc]
         proto = onnx.ModelProto()
         proto.CopyFrom(self._proto)
         graph = proto.graph
-        every = {name: value for one in (self, *others) for name, value in one.trained().items()}
+        every = {name: value for part in (self, *others) for name, value in part.trained().items()}
         trained = {name: value.float().cpu().numpy() for name, value in every.items()}
-        kept = [node for node in graph.node if not set(node.output) & set(trained)]
-        casts, initializers = [], [one for one in graph.initializer if one.name not in trained]
-        taken = {one.name for one in graph.initializer}
+        nodes = [node for node in graph.node if not set(node.output) & set(trained)]
+        casts, initializers = [], [initializer for initializer in graph.initializer if initializer.name not in trained]
+        taken = {initializer.name for initializer in graph.initializer}
         for name, value in trained.items():
             if self._half and value.size >= LARGE:
-                small = next(one for one in (f"{name}.half{n or ''}" for n in itertools.count()) if one not in taken)
+                small = next(
+                    candidate
+                    for candidate in (f"{name}.half{n or ''}" for n in itertools.count())
+                    if candidate not in taken
+                )
                 initializers.append(numpy_helper.from_array(value.astype(np.float16), small))
                 casts.append(helper.make_node("Cast", [small], [name], to=TensorProto.FLOAT))
             else:
@@ -243,16 +251,16 @@ class Graph(nn.Module):  # type: ignore[misc]
         if outputs is not None:
             del graph.output[:]
             graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
-        used = {one.name for one in graph.output}
+        used = {port.name for port in graph.output}
         alive = []
-        for node in reversed([*casts, *kept]):
+        for node in reversed([*casts, *nodes]):
             if used & set(node.output):
                 alive.append(node)
                 used |= set(node.input)
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(reversed(alive))
-        graph.initializer.extend(one for one in initializers if one.name in used)
-        for one in [one for one in graph.input if outputs is not None and one.name not in used]:
+        graph.initializer.extend(initializer for initializer in initializers if initializer.name in used)
+        for one in [port for port in graph.input if outputs is not None and port.name not in used]:
             graph.input.remove(one)
         if proto.ByteSize() < LARGEST:
             onnx.save(proto, str(path))
@@ -277,28 +285,28 @@ def _key(name: str) -> str:
     return name.replace(".", "/")  # a module's parameters have no dots in their names
 
 
-def _tensor(one: Any) -> Tensor:
-    return torch.from_numpy(np.array(numpy_helper.to_array(one)))
+def _tensor(proto: Any) -> Tensor:
+    return torch.from_numpy(np.array(numpy_helper.to_array(proto)))
 
 
 # --- the operators: attributes, then inputs -----------------------------------------------------------------------
 
 
 def _ints(value: Tensor | Sequence[int]) -> list[int]:
-    found = value.reshape(-1).tolist() if isinstance(value, Tensor) else value
-    return [int(one) for one in found]
+    numbers = value.reshape(-1).tolist() if isinstance(value, Tensor) else value
+    return [int(number) for number in numbers]
 
 
-def _axes(a: Attributes, given: Tensor | None) -> list[int] | None:
+def _axes(a: Attributes, axes: Tensor | None) -> list[int] | None:
     """Return axes, which newer files give as an input and older ones as an attribute."""
-    if given is not None:
-        return _ints(given)
+    if axes is not None:
+        return _ints(axes)
     return _ints(a["axes"]) if "axes" in a else None
 
 
 def _reduce(how: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def operator(a: Attributes, x: Tensor, given: Tensor | None = None) -> Tensor:
-        axes = _axes(a, given)
+    def operator(a: Attributes, x: Tensor, reduced_axes: Tensor | None = None) -> Tensor:
+        axes = _axes(a, reduced_axes)
         if not axes and a.get("noop_with_empty_axes"):
             return x
         return how(x, dim=axes or list(range(x.ndim)), keepdim=bool(a.get("keepdims", 1)))
@@ -349,19 +357,19 @@ def _layer_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = N
 def _gemm(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     x = x.T if a.get("transA") else x
     weight = weight if a.get("transB") else weight.T
-    found = F.linear(x * a["alpha"] if a.get("alpha", 1.0) != 1.0 else x, weight)
-    return found if bias is None else found + bias * a.get("beta", 1.0)
+    product = F.linear(x * a["alpha"] if a.get("alpha", 1.0) != 1.0 else x, weight)
+    return product if bias is None else product + bias * a.get("beta", 1.0)
 
 
 def _cast(a: Attributes, x: Tensor) -> Tensor:
     return x.to(KINDS[a["to"]])
 
 
-def _slice(a: Attributes, x: Tensor, *given: Tensor | None) -> Tensor:
-    starts, ends = _ints(given[0] if given else a["starts"]), _ints(given[1] if given else a["ends"])
-    third = given[2] if len(given) > 2 else None
+def _slice(a: Attributes, x: Tensor, *bounds: Tensor | None) -> Tensor:
+    starts, ends = _ints(bounds[0] if bounds else a["starts"]), _ints(bounds[1] if bounds else a["ends"])
+    third = bounds[2] if len(bounds) > 2 else None
     axes = _ints(third) if third is not None else _ints(a.get("axes", range(len(starts))))
-    steps = _ints(given[3]) if len(given) > 3 and given[3] is not None else [1] * len(starts)
+    steps = _ints(bounds[3]) if len(bounds) > 3 and bounds[3] is not None else [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = x.shape[axis]
         first, last, stride = slice(start, end if end > -size - 1 or step > 0 else None, step).indices(size)
@@ -380,23 +388,23 @@ def _reshape(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     return x.reshape(sizes)
 
 
-def _squeeze(a: Attributes, x: Tensor, given: Tensor | None = None) -> Tensor:
-    axes = _axes(a, given)
+def _squeeze(a: Attributes, x: Tensor, removed_axes: Tensor | None = None) -> Tensor:
+    axes = _axes(a, removed_axes)
     return x.squeeze() if axes is None else x.squeeze(axes)
 
 
-def _unsqueeze(a: Attributes, x: Tensor, given: Tensor | None = None) -> Tensor:
-    axes = _axes(a, given) or []
+def _unsqueeze(a: Attributes, x: Tensor, added_axes: Tensor | None = None) -> Tensor:
+    axes = _axes(a, added_axes) or []
     rank = x.ndim + len(axes)
     for axis in sorted(axis % rank for axis in axes):
         x = x.unsqueeze(axis)
     return x
 
 
-def _split(a: Attributes, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, ...]:
+def _split(a: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
     axis = a.get("axis", 0)
-    if given is not None or "split" in a:
-        return tuple(x.split(_ints(given if given is not None else a["split"]), axis))
+    if sizes is not None or "split" in a:
+        return tuple(x.split(_ints(sizes if sizes is not None else a["split"]), axis))
     return tuple(x.chunk(a["num_outputs"], axis))
 
 
@@ -405,8 +413,8 @@ def _gather(a: Attributes, x: Tensor, at: Tensor) -> Tensor:
     at = torch.where(at < 0, at + x.shape[axis], at)
     if axis == 0 and at.ndim and x.is_floating_point() and x.ndim == 2:
         return F.embedding(at, x)
-    found = x.index_select(axis, at.reshape(-1))
-    return found.reshape(*x.shape[:axis], *at.shape, *x.shape[axis + 1 :])
+    rows = x.index_select(axis, at.reshape(-1))
+    return rows.reshape(*x.shape[:axis], *at.shape, *x.shape[axis + 1 :])
 
 
 def _gather_elements(a: Attributes, x: Tensor, at: Tensor) -> Tensor:
@@ -416,15 +424,15 @@ def _gather_elements(a: Attributes, x: Tensor, at: Tensor) -> Tensor:
 
 def _gather_nd(a: Attributes, x: Tensor, at: Tensor) -> Tensor:
     shared = a.get("batch_dims", 0)
-    own = [torch.arange(x.shape[d], device=x.device).view(*(-1 if d == e else 1 for e in range(at.ndim - 1)))
+    grid = [torch.arange(x.shape[d], device=x.device).view(*(-1 if d == e else 1 for e in range(at.ndim - 1)))
            for d in range(shared)]  # fmt: skip
-    return x[(*own, *at.unbind(-1))]
+    return x[(*grid, *at.unbind(-1))]
 
 
-def _pad(a: Attributes, x: Tensor, *given: Tensor | None) -> Tensor:
-    pads = _ints(given[0] if given and given[0] is not None else a["pads"])
+def _pad(a: Attributes, x: Tensor, *arguments: Tensor | None) -> Tensor:
+    pads = _ints(arguments[0] if arguments and arguments[0] is not None else a["pads"])
     half = len(pads) // 2
-    fill = float(given[1]) if len(given) > 1 and given[1] is not None else a.get("value", 0.0)
+    fill = float(arguments[1]) if len(arguments) > 1 and arguments[1] is not None else a.get("value", 0.0)
     mode = a.get("mode", b"constant").decode()
     sides = [pads[at] for axis in reversed(range(half)) for at in (axis, axis + half)]
     return (
@@ -450,8 +458,8 @@ def _shape(a: Attributes, x: Tensor) -> Tensor:
 
 
 def _top_k(a: Attributes, x: Tensor, k: Tensor) -> tuple[Tensor, ...]:
-    found = x.detach().topk(int(k), a.get("axis", -1), bool(a.get("largest", 1)))
-    return found.values, found.indices
+    best = x.detach().topk(int(k), a.get("axis", -1), bool(a.get("largest", 1)))
+    return best.values, best.indices
 
 
 def _dequantize(a: Attributes, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
@@ -490,8 +498,8 @@ def _unary(how: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _many(how: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def operator(a: Attributes, x: Tensor, *more: Tensor) -> Tensor:
-        for one in more:
-            x = how(x, one)
+        for operand in more:
+            x = how(x, operand)
         return x
 
     return operator

@@ -100,7 +100,7 @@ class Data:
         """
         views, rows = features[:, at], np.isin(pairs.owner, at)
         count = np.array([len(pairs.pairs[i].captions) for i in at])
-        words = [caption.casefold() for caption, one in zip(pairs.captions, rows, strict=True) if one]
+        words = [caption.casefold() for caption, selected in zip(pairs.captions, rows, strict=True) if selected]
         number = {word: i for i, word in enumerate(dict.fromkeys(words))}
         return cls(
             torch.from_numpy(views),
@@ -147,23 +147,23 @@ class Perceptron(nn.Module):  # type: ignore[misc]
         self.temperature = recipe.temperature  # at the end of training
 
     def forward(self, features: Tensor, base: Tensor | None = None) -> Tensor:
-        given = dropout((features - self.centre) * self.scale, self.recipe.input_dropout, self.training)
-        x = self.wide(given)  # (B, H)
+        inputs = dropout((features - self.centre) * self.scale, self.recipe.input_dropout, self.training)
+        x = self.wide(inputs)  # (B, H)
         if self.recipe.hidden:
             x = self.narrow(dropout(F.relu(x), self.recipe.dropout, self.training))
         if self.straight is not None:
-            x = x + self.straight(given)
+            x = x + self.straight(inputs)
         return F.normalize(x if base is None else x + base, dim=-1)
 
     def standardise(self, features: Tensor) -> None:
         """Choose ``centre`` and ``scale`` by ``features`` (N, F), as ``Recipe.known`` says."""
-        known, mean, spread = self.recipe.known, features.mean(0), features.std(0) + 1e-3
-        if known < 0:
+        components, mean, spread = self.recipe.known, features.mean(0), features.std(0) + 1e-3
+        if components < 0:
             self.centre.copy_(mean)
             self.scale.copy_(1 / (spread + 0.1 * spread.mean()))  # what hardly ever moves is not blown up
-        elif known:
-            self.centre[known:] = mean[known:]
-            self.scale[known:] = spread[:known].mean() / spread[known:]
+        elif components:
+            self.centre[components:] = mean[components:]
+            self.scale[components:] = spread[:components].mean() / spread[components:]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def begin(self, weights: Tensor | None, bias: Tensor | None) -> None:
@@ -227,10 +227,10 @@ def infonce(z: Tensor, y: Tensor, equal: Tensor | None, scale: Tensor) -> Tensor
 def triplet(z: Tensor, y: Tensor, equal: Tensor | None, margin: float) -> Tensor:
     """The hinge on the hardest negative of the step, both ways (VSE++, Faghri et al. 2018)."""
     scores = z @ y.T  # (B, B)
-    own = scores.diag()
+    positives = scores.diag()
     off = torch.eye(len(z), dtype=torch.bool, device=z.device)
     other = scores.masked_fill(off if equal is None else off | equal, -torch.inf)
-    return F.relu(margin + other.amax(1) - own).mean() + F.relu(margin + other.amax(0) - own).mean()
+    return F.relu(margin + other.amax(1) - positives).mean() + F.relu(margin + other.amax(0) - positives).mean()
 
 
 def sigmoid(z: Tensor, y: Tensor, equal: Tensor | None, scale: Tensor, bias: Tensor) -> Tensor:
@@ -272,18 +272,18 @@ def scorer(dev: Data) -> Callable[[Perceptron, Perceptron | None], float]:
 
     def score(head: Perceptron, text_head: Perceptron | None) -> float:
         with torch.no_grad():
-            found = head(shown.views[0], None if shown.base is None else shown.base[0])
+            projected = head(shown.views[0], None if shown.base is None else shown.base[0])
             read = shown.captions if text_head is None else text_head(shown.captions)
-        if not torch.isfinite(found).all():
+        if not torch.isfinite(projected).all():
             return math.nan
-        return judge(read.cpu().numpy(), found.cpu().numpy(), owner).mean
+        return judge(read.cpu().numpy(), projected.cpu().numpy(), owner).mean
 
     return score
 
 
 def _multiplies_half() -> bool:
-    told: Any = getattr(torch.cpu, "get_capabilities", None)
-    return bool(told and told().get("amx_bf16"))
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", None)
+    return bool(capabilities and capabilities().get("amx_bf16"))
 
 
 def fit(
@@ -347,13 +347,13 @@ def _fit(
 
     for rows in (rows.to(where) for _ in range(epochs) for rows in torch.randperm(N).chunk(batches)):
         towers.train()
-        view, told = torch.randint(V, (len(rows),), device=where), draw(rows)
+        view, caption = torch.randint(V, (len(rows),), device=where), draw(rows)
         x = data.views[view, rows]  # (B, F)
-        y = data.captions[told]  # (B, D)
+        y = data.captions[caption]  # (B, D)
         base = None if data.base is None else data.base[view, rows]  # (B, D)
         if recipe.blend:
             y = torch.lerp(y, data.captions[draw(rows)], torch.rand(len(rows), 1, device=where))
-        same = None if data.equal is None or recipe.prototypes else data.equal[told]  # (B,)
+        same = None if data.equal is None or recipe.prototypes else data.equal[caption]  # (B,)
         if recipe.prototypes and data.extra is not None:
             which = torch.randint(len(data.extra[0]), (recipe.prototypes,), device=where)
             x, y = torch.cat([x, data.extra[0][which]]), torch.cat([y, data.extra[1][which]])
@@ -385,13 +385,13 @@ def _fit(
         step += 1
         tick(1)
         if score is not None and (step % every == 0 or step == steps):
-            found = score(head.eval(), text_head if text_head is None else text_head.eval())
-            if not math.isfinite(found):
+            dev_score = score(head.eval(), text_head if text_head is None else text_head.eval())
+            if not math.isfinite(dev_score):
                 broken = f"the head gave what is not a number at step {step} of {steps}: try a lower --learning-rate"
                 break
-            waited = 0 if found > best else waited + 1
-            if found > best:
-                best, best_step, state = found, step, copy.deepcopy(towers.state_dict())
+            waited = 0 if dev_score > best else waited + 1
+            if dev_score > best:
+                best, best_step, state = dev_score, step, copy.deepcopy(towers.state_dict())
             if waited > recipe.patience:
                 break
     if broken and best_step == 0 and not math.isfinite(best):

@@ -98,7 +98,7 @@ class Model(nn.Module):  # type: ignore[misc]
             channels = _channels(self.pictures)
             self.decoder = Decoder(vocabulary, channels, max(self.texts.least, *map(len, captions.ids)), recipe.width)
 
-    def told(self, captions: Captions, rows: Rows, device: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def caption_inputs(self, captions: Captions, rows: Rows, device: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         ids, mask, values = captions.batch(rows, self.texts.spec["pad_id"], self.texts.least, self.texts.left)
         return ids.to(device), mask.to(device), {name: value.to(device) for name, value in values.items()}
 
@@ -120,10 +120,10 @@ class Model(nn.Module):  # type: ignore[misc]
 
 
 def _channels(pictures: Pictures) -> list[int]:
-    given = {pictures.spec["input"]: torch.zeros(2, *pictures.shape)}
+    feeds = {pictures.spec["input"]: torch.zeros(2, *pictures.shape)}
     with torch.no_grad():
-        found = pictures.graph(given, pictures.seen)
-    return [one.shape[1] if one.ndim == 4 else one.shape[2] for one in found]
+        outputs = pictures.graph(feeds, pictures.seen)
+    return [output.shape[1] if output.ndim == 4 else output.shape[2] for output in outputs]
 
 
 def contrast(x: Tensor, y: Tensor, scale: Tensor, same: Tensor) -> Tensor:
@@ -155,11 +155,16 @@ class Trainer:
             raise TrainingError("one process trains, on one device: start it without `accelerate launch`")
         self.device = self.accelerator.device
         self.model: Model = model.to(self.device)
-        towers = [one for part in (model.texts, model.pictures) for one in part.parameters() if one.requires_grad]
+        towers = [
+            parameter
+            for part in (model.texts, model.pictures)
+            for parameter in part.parameters()
+            if parameter.requires_grad
+        ]
         if not towers:
             raise TrainingError("nothing of the towers is trained: say --text-layers or --image-layers, 1 at least")
         decoder = list(model.decoder.parameters()) if model.decoder is not None else []
-        self.start = [one.detach().clone() for one in towers]
+        self.start = [parameter.detach().clone() for parameter in towers]
         self.towers = towers
         groups = [
             {"params": [*towers, model.scale], "lr": recipe.learning_rate, "weight_decay": 0.0},
@@ -191,27 +196,27 @@ class Trainer:
             ):
                 group["lr"] = rate * share
             model.train()
-            found = {"contrast": 0.0, "generation": 0.0}
+            mean_losses = {"contrast": 0.0, "generation": 0.0}
             with _memory(recipe):
                 for pictures, captions, views in batches:
                     losses = self.gradients(pictures, captions, views)
                     for name, value in losses.items():
-                        found[name] += value / len(batches)
-            found["loss"] = found["contrast"] + recipe.generation * found["generation"]
-            if not math.isfinite(found["loss"]):
+                        mean_losses[name] += value / len(batches)
+            mean_losses["loss"] = mean_losses["contrast"] + recipe.generation * mean_losses["generation"]
+            if not math.isfinite(mean_losses["loss"]):
                 raise TrainingError(
                     f"the loss is not a number at step {self.step + 1} of {self.total}: try a lower --learning-rate "
                     f"(now {recipe.learning_rate:g}); the checkpoint before it is in {self.folder}"
                 )
             nn.utils.clip_grad_norm_(
-                [one for group in self.optimiser.param_groups for one in group["params"]], recipe.clip
+                [parameter for group in self.optimiser.param_groups for parameter in group["params"]], recipe.clip
             )
             self.optimiser.step()
             self.optimiser.zero_grad()
             self._pull(recipe.learning_rate * share * recipe.weight_decay)
             self.step += 1
-            self.losses.append(found)
-            tick(f"contrast {found['contrast']:.3f}, generation {found['generation']:.3f}")
+            self.losses.append(mean_losses)
+            tick(f"contrast {mean_losses['contrast']:.3f}, generation {mean_losses['generation']:.3f}")
             whole = self.step % self.steps_an_epoch == 0
             if whole or time.monotonic() - saved > SAVED:
                 self.save()
@@ -241,7 +246,7 @@ class Trainer:
             x, y = (torch.cat(rows).requires_grad_() for rows in first)  # (B, D)
             whole = contrast(x, y, model.scale, same)
             (whole * share).backward()
-        told = 0.0
+        caption_loss = 0.0
         for at, part in enumerate(parts):
             if random:
                 _restore(random[at], device)
@@ -253,11 +258,13 @@ class Trainer:
                     whole = contrast(u, v, model.scale, same)
                     loss = whole * share
                 if model.decoder is not None:
-                    said = model.decoder(ids, mask, tokens) * (len(ids) / B)  # so that chunks add up to the mean
-                    loss = loss + recipe.generation * share * said
-                    told += float(said.detach())
+                    decoder_loss = model.decoder(ids, mask, tokens) * (
+                        len(ids) / B
+                    )  # so that chunks add up to the mean
+                    loss = loss + recipe.generation * share * decoder_loss
+                    caption_loss += float(decoder_loss.detach())
             self.accelerator.backward(loss)
-        return {"contrast": float(whole.detach()), "generation": told}
+        return {"contrast": float(whole.detach()), "generation": caption_loss}
 
     def _vectors(
         self, pictures: Rows, captions: Rows, views: Rows
@@ -270,7 +277,7 @@ class Trainer:
             mix = other, torch.maximum(share, 1 - share).to(self.device)  # (b,), (b, 1): more of its own
         shown = {k: v.to(self.device) for k, v in self.train.pictures.batch(pictures, views).items()}
         x, tokens = model.pictures(shown, model.decoder is not None, mix)  # (b, D), (b, P, C) by value
-        ids, mask, values = model.told(self.train.captions, captions, self.device)  # (b, T)
+        ids, mask, values = model.caption_inputs(self.train.captions, captions, self.device)  # (b, T)
         y = model.texts(ids, mask, values)
         return x, y if mix is None else F.normalize(torch.lerp(y[mix[0]], y, mix[1]), dim=-1), tokens, ids, mask
 
@@ -300,35 +307,41 @@ class Trainer:
         order = np.argsort([len(ids) for ids in material.captions.ids], kind="stable")
         for at in range(0, len(order), size):
             texts.append(
-                self.model.texts(*self.model.told(material.captions, order[at : at + size], self.device)).cpu()
+                self.model.texts(
+                    *self.model.caption_inputs(material.captions, order[at : at + size], self.device)
+                ).cpu()
             )
         for at in range(0, len(material.rows), size):
             rows = material.rows[at : at + size]
             values = material.pictures.batch(rows, [0] * len(rows))
             shown.append(self.model.pictures({k: v.to(self.device) for k, v in values.items()}, False)[0].cpu())
-        found = torch.cat(texts).numpy()
-        back = np.empty_like(found)
-        back[order] = found
+        text_rows = torch.cat(texts).numpy()
+        back = np.empty_like(text_rows)
+        back[order] = text_rows
         return back, torch.cat(shown).numpy()
 
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of what is trained, by name."""
-        return {name: one.detach().cpu().clone() for name, one in self.model.named_parameters() if one.requires_grad}
+        return {
+            name: parameter.detach().cpu().clone()
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad
+        }
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        own = dict(self.model.named_parameters())
+        parameters = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in weights.items():
-                own[name].copy_(value)
+                parameters[name].copy_(value)
 
     def save(self) -> None:
         """Write the checkpoint: beside, then renamed, so that a kill leaves the one before."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "recipe": asdict(self.recipe), "step": self.step, "losses": self.losses, "weights": self.weights(),
-            "start": [one.cpu() for one in self.start], "optimiser": self.optimiser.state_dict(),
+            "start": [parameter.cpu() for parameter in self.start], "optimiser": self.optimiser.state_dict(),
             "random": _random(self.device),
         }  # fmt: skip
         beside = self.folder / "checkpoint.part"
@@ -357,15 +370,15 @@ class Trainer:
                 f"the checkpoint {path} cannot be read ({type(problem).__name__}): remove it"
             ) from problem
         if other := sorted(name for name, value in asdict(self.recipe).items() if recipe.get(name) != value):
-            said = ", ".join(f"{name} {recipe.get(name)}" for name in other)
+            differences = ", ".join(f"{name} {recipe.get(name)}" for name in other)
             raise TrainingError(
-                f"the checkpoint in {self.folder} was made with {said}: say the same, or choose another --out"
+                f"the checkpoint in {self.folder} was made with {differences}: say the same, or choose another --out"
             )
         try:
             self.load_weights(state["weights"])
             self.optimiser.load_state_dict(state["optimiser"])
-            for own, saved in zip(self.start, state["start"], strict=True):
-                own.copy_(saved)
+            for start, saved in zip(self.start, state["start"], strict=True):
+                start.copy_(saved)
             self.step, self.losses = state["step"], state["losses"]
             _restore(state["random"], self.device)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as problem:

@@ -38,7 +38,7 @@ class Judged:
     def recall(self) -> dict[str, list[float]]:
         """R@1, R@5 and R@10 in percent, both ways."""
         ways = {"text->image": self.text_to_image, "image->text": self.image_to_text}
-        return {way: [round(100 * float(value), 1) for value in found.mean(0)] for way, found in ways.items()}
+        return {way: [round(100 * float(value), 1) for value in ranks.mean(0)] for way, ranks in ways.items()}
 
     @property
     def pictures(self) -> Rows:
@@ -46,9 +46,9 @@ class Judged:
 
         Captions of one picture are found or missed together, so the picture is what a paired test may count.
         """
-        own = np.zeros(len(self.image_to_text))
-        np.add.at(own, self.owner, self.text_to_image.mean(1))
-        return np.asarray((own / np.bincount(self.owner) + self.image_to_text.mean(1)) / 2)
+        totals = np.zeros(len(self.image_to_text))
+        np.add.at(totals, self.owner, self.text_to_image.mean(1))
+        return np.asarray((totals / np.bincount(self.owner) + self.image_to_text.mean(1)) / 2)
 
     @property
     def mean(self) -> float:
@@ -69,14 +69,14 @@ def judge(
     each text. A tie counts against: what cannot be told apart was not found.
     """
     scores = texts @ pictures.T  # (C, N)
-    asked = scores - less
-    own = asked[np.arange(len(asked)), owner]
-    before = (asked >= own[:, None]).sum(1) - 1  # pictures before a caption's own
-    found = scores - (text_less[:, None] if isinstance(text_less, np.ndarray) else text_less)
+    corrected = scores - less
+    positives = corrected[np.arange(len(corrected)), owner]
+    before = (corrected >= positives[:, None]).sum(1) - 1  # pictures before a caption's own
+    by_picture = scores - (text_less[:, None] if isinstance(text_less, np.ndarray) else text_less)
     best = np.full(len(pictures), -np.inf, np.float32)
-    np.maximum.at(best, owner, found[np.arange(len(found)), owner])
+    np.maximum.at(best, owner, by_picture[np.arange(len(by_picture)), owner])
     mine = owner[:, None] == np.arange(len(pictures))
-    ahead = ((found >= best) & ~mine).sum(0)  # others' captions before a picture's best own
+    ahead = ((by_picture >= best) & ~mine).sum(0)  # others' captions before a picture's best own
     return Judged(_within(before), _within(ahead), owner)
 
 
@@ -84,14 +84,16 @@ def chance(owner: NDArray[np.int64]) -> Judged:
     """Return what a model that knows nothing reaches on average: the share of the list that is looked at."""
     count = np.bincount(owner)
     pictures, captions = len(count), len(owner)
-    one = [min(k / pictures, 1.0) for k in KS]
+    chance_at_k = [min(k / pictures, 1.0) for k in KS]
 
     # One less the chance that none of its own captions is among the k first, drawn without replacement.
-    def found(own: int, k: int) -> float:
-        return 1 - float(np.prod([max(captions - own - i, 0) / (captions - i) for i in range(min(k, captions))]))
+    def hit_rate(caption_count: int, k: int) -> float:
+        return 1 - float(
+            np.prod([max(captions - caption_count - i, 0) / (captions - i) for i in range(min(k, captions))])
+        )
 
-    other = [[found(own, k) for k in KS] for own in count.tolist()]
-    return Judged(np.tile(one, (captions, 1)), np.array(other), owner)
+    other = [[hit_rate(captions, k) for k in KS] for captions in count.tolist()]
+    return Judged(np.tile(chance_at_k, (captions, 1)), np.array(other), owner)
 
 
 def judge_bundle(bundle: Bundle, pairs: Pairs, tick: Tick = lambda _: None) -> Judged:
@@ -100,9 +102,9 @@ def judge_bundle(bundle: Bundle, pairs: Pairs, tick: Tick = lambda _: None) -> J
     features = picture_features(bundle, pairs, tick=tick)[0]
     assert image is not None  # picture_features asked
     pictures = image.project(features)["image"]
-    asked, read = (text_vectors(bundle, pairs.captions, role) for role in ("query", "document"))
+    queries, read = (text_vectors(bundle, pairs.captions, role) for role in ("query", "document"))
     less, text_less = bundle.hubness("image", pictures), bundle.hubness("text", read)
-    by_words = judge(bundle.without_shortness(asked)[0], pictures, pairs.owner, 0.0 if less is None else less)
+    by_words = judge(bundle.without_shortness(queries)[0], pictures, pairs.owner, 0.0 if less is None else less)
     by_pictures = judge(read, pictures, pairs.owner, 0.0, 0.0 if text_less is None else text_less)
     return Judged(by_words.text_to_image, by_pictures.image_to_text, pairs.owner)
 
@@ -126,9 +128,9 @@ class Verdict:
     def table(self) -> list[str]:
         """Return a Markdown table of all rows, and a line on the difference of the first and the last."""
         lines = ["| held-out recall @1 / 5 / 10 | text->image | image->text | mean |", "|---|---|---|---|"]
-        for name, one in self.rows.items():
-            cells = [" / ".join(f"{value:.1f}" for value in values) for values in one.recall.values()]
-            lines.append(f"| {name} | {' | '.join(cells)} | {100 * one.mean:.1f} |")
+        for name, judged in self.rows.items():
+            cells = [" / ".join(f"{value:.1f}" for value in values) for values in judged.recall.values()]
+            lines.append(f"| {name} | {' | '.join(cells)} | {100 * judged.mean:.1f} |")
         limits = (self.difference.low, self.difference.high)
         low, high = ("?" if limit is None else f"{100 * limit:+.1f}" for limit in limits)
         lines.append(
@@ -139,7 +141,7 @@ class Verdict:
 
     def dict(self) -> dict[str, object]:
         """Return the verdict as plain JSON values."""
-        rows = {name: {**one.recall, "mean": round(100 * one.mean, 2)} for name, one in self.rows.items()}
+        rows = {name: {**judged.recall, "mean": round(100 * judged.mean, 2)} for name, judged in self.rows.items()}
         return {"rows": rows, "difference": self.difference.dict(), "p": self.p}
 
 

@@ -112,10 +112,12 @@ class Pairs:
 
     def without(self, reasons: Mapping[Path, str]) -> Pairs:
         """Return the pairs less those pictures that turned out to be bad later. Raises TrainingError as read_pairs."""
-        kept = tuple(pair for pair in self.pairs if pair.picture not in reasons)
-        found = replace(self, pairs=kept, bad=(*self.bad, *(Bad(_short(path), why) for path, why in reasons.items())))
-        _check(found)
-        return found
+        usable = tuple(pair for pair in self.pairs if pair.picture not in reasons)
+        cleaned = replace(
+            self, pairs=usable, bad=(*self.bad, *(Bad(_short(path), why) for path, why in reasons.items()))
+        )
+        _check(cleaned)
+        return cleaned
 
     def report(self, most: int = 10) -> list[str]:
         """Return lines for a reader: the counts, then what was bad, the first ``most`` with their place and reason."""
@@ -124,9 +126,9 @@ class Pairs:
         lines = [f"{len(self.pairs)} pictures with {len(self.captions)} captions ({shares})"]
         if self.bad:
             lines.append(f"{len(self.bad)} left out:")
-            lines += [f"  {printable(one.where)}: {one.reason}" for one in self.bad[:most]]
+            lines += [f"  {printable(problem.where)}: {problem.reason}" for problem in self.bad[:most]]
             if len(self.bad) > most:
-                rest = Counter(one.reason.split(" (")[0] for one in self.bad[most:])
+                rest = Counter(problem.reason.split(" (")[0] for problem in self.bad[most:])
                 lines.append("  and " + ", ".join(f"{count} x {reason}" for reason, count in rest.most_common(5)))
         return lines
 
@@ -163,9 +165,9 @@ def read_pairs(
             raise TrainingError(f"there is no file or folder {printable(name)}: check the path")
         root = home().parent / "datasets" / stable_id(path.resolve() if path.is_dir() else name)
         rows = _dataset(name, path if path.is_dir() else None, root)
-    found = _divide(_gather(path.name if path.exists() else name, rows, root), seed)
-    _check(found)
-    return found
+    divided = _divide(_gather(path.name if path.exists() else name, rows, root), seed)
+    _check(divided)
+    return divided
 
 
 def _check(pairs: Pairs) -> None:
@@ -235,38 +237,38 @@ def _table(name: str, text: str, ending: str) -> Iterator[_Row]:
                 where, problem=f"has {len(cells)} cells where the head has {len(columns)}: quote what has commas"
             )
             continue
-        told = [one for at in captions for one in _cell(cells[at])]
-        yield _Row(where, cells[picture], told, cells[split] if split is not None else None)
+        cell_captions = [caption for at in captions for caption in _cell(cells[at])]
+        yield _Row(where, cells[picture], cell_captions, cells[split] if split is not None else None)
 
 
 def _cell(text: str) -> list[object]:
     """Return a cell's captions: one, or those of a list in JSON."""
     if text.lstrip().startswith("["):
         try:
-            found = json.loads(text)
+            fields = json.loads(text)
         except (ValueError, RecursionError):
             return [text]
-        if isinstance(found, list):
-            return found
+        if isinstance(fields, list):
+            return fields
     return [text] if text.strip() else []
 
 
 def _columns(name: str, columns: Sequence[str]) -> tuple[int, list[int], int | None]:
     """Return which columns are the picture, the captions and the split."""
     plain = [column.strip().casefold().replace(" ", "_") for column in columns]
-    picture = next((plain.index(one) for one in PICTURE if one in plain), None)
-    captions = [i for i, one in enumerate(plain) if re.sub(r"_?\d{1,2}$", "", one) in CAPTION and i != picture]
+    picture = next((plain.index(column) for column in PICTURE if column in plain), None)
+    captions = [i for i, column in enumerate(plain) if re.sub(r"_?\d{1,2}$", "", column) in CAPTION and i != picture]
     if picture is None or not captions:
-        lacking, known = ("picture", PICTURE[:5]) if picture is None else ("caption", CAPTION[:4])
+        lacking, names = ("picture", PICTURE[:5]) if picture is None else ("caption", CAPTION[:4])
         raise TrainingError(
             f"{name} has no column for the {lacking} (it has {printable(', '.join(columns)[:200]) or 'none'}): call it "
-            f"one of {', '.join(known)}"
+            f"one of {', '.join(names)}"
         )
     return picture, captions, plain.index("split") if "split" in plain else None
 
 
 def _lines(name: str, text: str) -> Iterator[_Row]:
-    found = False
+    has_pairs = False
     for number, line in enumerate(text.split("\n"), start=1):
         where = f"{name} line {number}"
         if not line.strip():
@@ -281,9 +283,9 @@ def _lines(name: str, text: str) -> Iterator[_Row]:
             continue
         try:
             yield _fields(where, name, fields)
-            found = True
+            has_pairs = True
         except TrainingError:
-            if not found:  # the first line tells how the file is made
+            if not has_pairs:  # the first line tells how the file is made
                 raise
             yield _Row(where, problem="has no picture or no caption")
 
@@ -291,11 +293,11 @@ def _lines(name: str, text: str) -> Iterator[_Row]:
 def _fields(where: str, name: str, fields: Mapping[str, Any]) -> _Row:
     columns = list(fields)
     picture, captions, split = _columns(name, columns)
-    told: list[object] = []
+    values: list[object] = []
     for at in captions:
         value = fields[columns[at]]
-        told += value if isinstance(value, list) else [] if value is None else [value]
-    return _Row(where, fields[columns[picture]], told, fields[columns[split]] if split is not None else None)
+        values += value if isinstance(value, list) else [] if value is None else [value]
+    return _Row(where, fields[columns[picture]], values, fields[columns[split]] if split is not None else None)
 
 
 def _folder(folder: Path, root: Path | None) -> Iterator[_Row]:
@@ -313,12 +315,12 @@ def _folder(folder: Path, root: Path | None) -> Iterator[_Row]:
             yield _Row(where, problem=f"has no caption beside it ({path.stem}.txt)")
             continue
         try:
-            told = [line for file in texts for line in decode(read_whole(file, 1 << 20))[0].splitlines()]
+            lines = [line for file in texts for line in decode(read_whole(file, 1 << 20))[0].splitlines()]
         except ReadError as problem:
             yield _Row(where, problem=f"its caption: {problem}")
             continue
         first = Path(where).parts[0].casefold()
-        yield _Row(where, path, [line for line in told if line.strip()], SPLITS.get(first) if "/" in where else None)
+        yield _Row(where, path, [line for line in lines if line.strip()], SPLITS.get(first) if "/" in where else None)
 
 
 # --- hub datasets ---------------------------------------------------------------------------------------------
@@ -340,14 +342,14 @@ def _dataset(name: str, folder: Path | None, into: Path) -> Iterator[_Row]:
         ) from problem
     try:
         saved = folder is not None and not next(folder.rglob("*.parquet"), None)
-        found = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(str(folder or name))
+        dataset = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(str(folder or name))
     except Exception as problem:  # the library lets its client's, its parsers' and its own errors through
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
         raise TrainingError(
             f"there is no file, folder or hub dataset {printable(name)} that can be read ({printable(reason)}): check "
             "the name and the network, or give a local copy's folder"
         ) from problem
-    parts = dict(found) if isinstance(found, datasets.DatasetDict) else {None: found}
+    parts = dict(dataset) if isinstance(dataset, datasets.DatasetDict) else {None: dataset}
     into.mkdir(parents=True, exist_ok=True)
     for split, rows in parts.items():
         shown = [column for column, kind in rows.features.items() if isinstance(kind, datasets.Image)]
@@ -406,8 +408,10 @@ def _gather(name: str, rows: Iterable[_Row], root: Path) -> tuple[Pairs, set[str
         try:
             if row.problem:
                 raise ReadError(row.problem)
-            split, said = _split(row.split)
-            captions = [" ".join(one.split()) for one in row.captions if isinstance(one, str) and one.strip()]
+            split, stated = _split(row.split)
+            captions = [
+                " ".join(caption.split()) for caption in row.captions if isinstance(caption, str) and caption.strip()
+            ]
             if not captions:
                 raise ReadError("its caption is empty" if row.captions else "has no caption")
             path = _inside(row.picture, root)
@@ -417,27 +421,29 @@ def _gather(name: str, rows: Iterable[_Row], root: Path) -> tuple[Pairs, set[str
             bad.append(Bad(row.where, str(problem)))
             continue
         digest = digests[path]
-        known = pictures.setdefault(digest, _Picture(path, {}, split, said))
-        if known.split != split and said and known.said:
-            bad.append(Bad(row.where, f"the same picture stands in the split {known.split} already"))
+        picture = pictures.setdefault(digest, _Picture(path, {}, split, stated))
+        if picture.split != split and stated and picture.said:
+            bad.append(Bad(row.where, f"the same picture stands in the split {picture.split} already"))
             continue
-        if said and not known.said:
-            known.split, known.said = split, True
-        known.captions.update(dict.fromkeys(captions))
-    pairs = tuple(Pair(one.path, tuple(one.captions), one.split, digest) for digest, one in pictures.items())
-    named = {digest for digest, one in pictures.items() if one.said}
+        if stated and not picture.said:
+            picture.split, picture.said = split, True
+        picture.captions.update(dict.fromkeys(captions))
+    pairs = tuple(
+        Pair(picture.path, tuple(picture.captions), picture.split, digest) for digest, picture in pictures.items()
+    )
+    named = {digest for digest, picture in pictures.items() if picture.said}
     if len(named) == len(pairs) and len({pair.split for pair in pairs}) == 1:  # a dataset whose only split is "test"
         return Pairs(name, tuple(replace(pair, split="train") for pair in pairs), tuple(bad)), set()
     return Pairs(name, pairs, tuple(bad)), named
 
 
-def _split(said: object) -> tuple[Split, bool]:
-    if said is None or (isinstance(said, str) and not said.strip()):
+def _split(label: object) -> tuple[Split, bool]:
+    if label is None or (isinstance(label, str) and not label.strip()):
         return "train", False
-    found = SPLITS.get(str(said).strip().casefold())
-    if found is None:
-        raise ReadError(f"its split is {printable(str(said)[:40])!r}: train, dev or test")
-    return found, True
+    split = SPLITS.get(str(label).strip().casefold())
+    if split is None:
+        raise ReadError(f"its split is {printable(str(label)[:40])!r}: train, dev or test")
+    return split, True
 
 
 def _inside(picture: object, root: Path) -> Path:
@@ -446,8 +452,8 @@ def _inside(picture: object, root: Path) -> Path:
         raise ReadError("names no picture")
     if "://" in str(picture):
         raise ReadError("its picture is an address: fetch it first")
-    given = picture if isinstance(picture, Path) else Path(picture.strip().replace("\\", "/"))
-    path = root / given
+    relative = picture if isinstance(picture, Path) else Path(picture.strip().replace("\\", "/"))
+    path = root / relative
     try:
         if not path.resolve().is_relative_to(root.resolve()):
             raise ReadError("its picture lies outside of the folder of the pairs")
@@ -465,14 +471,14 @@ def _digest(path: Path) -> str:
 
 def _divide(gathered: tuple[Pairs, set[str]], seed: int) -> Pairs:
     """Return the pairs with a dev and a test split: those of the source, or some of its pictures for training."""
-    pairs, said = gathered
+    pairs, stated = gathered
     split = {pair.digest: pair.split for pair in pairs.pairs}
     share, most = HELD
     count = min(max(round(share * len(pairs)), min(10, len(pairs) // 4)), most)
     lots = sorted(
         (pair.digest for pair in pairs.pairs if pair.split == "train"), key=lambda digest: stable_id(seed, digest)
     )
-    free = [digest for digest in lots if digest not in said] or lots
+    free = [digest for digest in lots if digest not in stated] or lots
     part: Split
     for part in ("test", "dev"):
         if part not in split.values():

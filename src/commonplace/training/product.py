@@ -53,8 +53,8 @@ class _Graph:
     def value(self, array: NDArray[Any]) -> str:
         small = array.ndim > 1 and float(np.abs(array).max()) < 6e4
         name = f"value{len(self.values)}"
-        kept = array.astype(np.float16 if small else np.float32)
-        self.values.append(numpy_helper.from_array(kept, name))
+        stored = array.astype(np.float16 if small else np.float32)
+        self.values.append(numpy_helper.from_array(stored, name))
         return self.node("Cast", name, to=TensorProto.FLOAT) if small else name
 
     def linear(self, x: str, layer: tuple[NDArray[np.float32], NDArray[np.float32]], output: str | None = None) -> str:
@@ -88,8 +88,8 @@ def head_graph(
         model = onnx.load(str(base))
         imports, version = list(model.opset_import), model.ir_version
         model = onnx.compose.add_prefix(model, "base/")
-        given = f"base/{base_spec['input']}"
-        graph.nodes += [helper.make_node("Identity", ["features"], [given]), *model.graph.node]
+        input_name = f"base/{base_spec['input']}"
+        graph.nodes += [helper.make_node("Identity", ["features"], [input_name]), *model.graph.node]
         graph.values += list(model.graph.initializer)
         start = graph.unit(f"base/{base_spec['output']}")
         if base_spec.get("visual"):
@@ -109,14 +109,14 @@ def head_graph(
         graph.linear("features", visual, output="visual")
         outputs.append("visual")
     widths = {"embedding": dim, "visual": "visual"}
-    made = helper.make_graph(
+    graph_proto = helper.make_graph(
         graph.nodes,
         "head",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", features])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", widths[name]]) for name in outputs],
         graph.values,
     )
-    whole = helper.make_model(made, opset_imports=imports, ir_version=version)
+    whole = helper.make_model(graph_proto, opset_imports=imports, ir_version=version)
     onnx.checker.check_model(whole)
     return bytes(whole.SerializeToString(deterministic=True))
 
@@ -143,7 +143,7 @@ def model_folder(out: str | os.PathLike[str]) -> Path:
         raise TrainingError(f"{problem} (--out)") from problem
     if not folder.name or not folder.name.isprintable():
         raise TrainingError(f"a model cannot be called {folder.name!r}: give another folder with --out")
-    if not os.access(next(one for one in folder.parents if one.exists()), os.W_OK):
+    if not os.access(next(parent for parent in folder.parents if parent.exists()), os.W_OK):
         raise TrainingError(f"{folder.parent} cannot be written to: give another folder with --out")
     return folder
 
@@ -177,8 +177,8 @@ def _with_data(bundle: Bundle, file: str | None) -> list[str]:
     """Return a file of a bundle and those that hold its weights."""
     if file is None:
         return []
-    own = [name for name in bundle.spec["checksums"] if name == file or (".onnx" in file and name.startswith(file))]
-    return sorted(own)
+    names = [name for name in bundle.spec["checksums"] if name == file or (".onnx" in file and name.startswith(file))]
+    return sorted(names)
 
 
 def _rename_data(file: Path) -> None:
@@ -215,7 +215,12 @@ class Held:
 
 
 def measured(
-    made: Path, spec: dict[str, Any], held: Held, asked: Floats, views: Mapping[str, Floats], known: dict[str, Any]
+    draft: Path,
+    spec: dict[str, Any],
+    held: Held,
+    queries: Floats,
+    views: Mapping[str, Floats],
+    stated_spec: dict[str, Any],
 ) -> dict[str, Any]:
     """Return ``spec`` with what the scores of the bundle in ``made`` are worth, sealed; its banks are written.
 
@@ -223,41 +228,41 @@ def measured(
     ``visual``), ``known`` is the spec whose knowledge of texts stays true, or nothing.
     """
     shown = views["image"]
-    found, _ = describe(Bundle(made))
+    described, _ = describe(Bundle(draft))
     of_dev = np.isin(held.pairs.owner, held.at)
     owner = np.searchsorted(held.at, held.pairs.owner[of_dev])
-    of_texts, of_pictures = bank(asked), bank(shown)
+    of_texts, of_pictures = bank(queries), bank(shown)
     banks: dict[str, Any] = {"image": of_texts, "text": of_pictures}
     if VISUAL in views:
         banks[VISUAL] = bank(views[VISUAL], LOOKS)
-    np.savez(made / "bank.npz", **{name: rows.astype(np.float16) for name, rows in banks.items()})
-    spec |= {name: found[name] for name in ("query_shortness",) if name in found}
-    save(made, seal(made, spec))
-    questions, _ = Bundle(made).without_shortness(held.asked)
+    np.savez(draft / "bank.npz", **{name: rows.astype(np.float16) for name, rows in banks.items()})
+    spec |= {name: described[name] for name in ("query_shortness",) if name in described}
+    save(draft, seal(draft, spec))
+    questions, _ = Bundle(draft).without_shortness(held.asked)
     spec["hubness"] = hubness(questions, held.shown, owner, of_texts, of_pictures)
-    save(made, seal(made, spec))
-    bundle = Bundle(made)
-    captions = [caption for caption, one in zip(held.pairs.captions, of_dev, strict=True) if one]
+    save(draft, seal(draft, spec))
+    bundle = Bundle(draft)
+    captions = [caption for caption, selected in zip(held.pairs.captions, of_dev, strict=True) if selected]
     read = text_vectors(bundle, captions, "document")
     less, text_less = bundle.hubness("image", held.shown), bundle.hubness("text", read)
     assert less is not None and text_less is not None
     background, chances, curves = evidence(questions, read, held.shown, owner, less, text_less)
-    learned = found["calibration"]
-    spec["score_stats"] = found["score_stats"] | background
+    learned = described["calibration"]
+    spec["score_stats"] = described["score_stats"] | background
     spec["calibration"] = {**learned, "background": chances, "curves": learned["curves"] | curves}
-    _keep_texts(spec, known)
-    means = {"text": asked.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
+    _keep_texts(spec, stated_spec)
+    means = {"text": queries.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
     spec["means"] = {"query": means, "document": means}
     note = f"scores of words with pictures were measured on {len(held.at)} held-out ones of {held.pairs.name}"
     spec["notes"] = [*spec["notes"], note]
-    return seal(made, spec)
+    return seal(draft, spec)
 
 
-def _keep_texts(spec: dict[str, Any], known: dict[str, Any]) -> None:
+def _keep_texts(spec: dict[str, Any], stated_spec: dict[str, Any]) -> None:
     channel = "text->text"
-    if channel in known.get("score_stats", {}):
-        spec["score_stats"][channel] = known["score_stats"][channel]
-    learned = known.get("calibration") or {}
+    if channel in stated_spec.get("score_stats", {}):
+        spec["score_stats"][channel] = stated_spec["score_stats"][channel]
+    learned = stated_spec.get("calibration") or {}
     for name in ("background", "curves"):
         if channel in learned.get(name, {}):
             spec["calibration"][name][channel] = learned[name][channel]

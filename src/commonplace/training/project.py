@@ -60,15 +60,15 @@ def project(
     start: str | os.PathLike[str] | None = None,
     force: bool = False,
     seed: int = 0,
-    told: Callable[[str], object] = lambda _: None,
+    log_line: Callable[[str], object] = lambda _: None,
 ) -> Project:
     """Train heads that map pictures of ``image_model`` into the space of ``text_model``; write a bundle to ``out``.
 
     The towers stay as they are; with ``Recipe.text_head`` texts are mapped too, by one head. Where both towers are of
     one model, what is learned is added to what that model makes of a picture. ``members`` heads are averaged. The
     bundle takes its place only if held-out pairs are found better, by a paired test, than by ``start`` (a model;
-    default: the bundle in ``out``; else the model that it goes on from; else chance), or with ``force``. ``told`` gets
-    lines on the way.
+    default: the bundle in ``out``; else the model that it goes on from; else chance), or with ``force``. ``log_line``
+    gets lines on the way.
 
     Raises TrainingError and ModelError in one line.
     """
@@ -85,14 +85,14 @@ def project(
     members = 1 if recipe.text_head else members  # a head and its text head fit each other, not others'
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=seed)
     for line in pairs.report():
-        told(line)
+        log_line(line)
     started = time.monotonic()
     with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
         features = picture_features(image, pairs, VIEWS[: recipe.views], bar.update)
         if bad := unreadable(pairs, features):
             good = np.array([path not in bad for path in pairs.pictures])
             pairs, features = pairs.without(bad), features[:, good]
-            told(
+            log_line(
                 f"{len(bad)} more left out: {next(iter(bad)).name}: {next(iter(bad.values()))}"
                 + " ..." * (len(bad) > 1)
             )
@@ -103,7 +103,7 @@ def project(
         data = Data.of(pairs, pairs.rows("train"), features, texts, base)
         dev = Data.of(pairs, pairs.rows("dev", DEV), features[:1], texts, base)
         heads = [fit(recipe, data, seed + i, score=scorer(dev), tick=bar.update) for i in range(members)]
-    notes = [f"head {i}: {one.broken}; the best before that was kept" for i, one in enumerate(heads) if one.broken]
+    notes = [f"head {i}: {head.broken}; the best before that was kept" for i, head in enumerate(heads) if head.broken]
     facts = {
         "method": "projection heads on frozen towers",
         "data": pairs.name,
@@ -113,14 +113,14 @@ def project(
         "captions": len(pairs.captions),
         "left_out": len(pairs.bad),
         "recipe": asdict(recipe) | {"members": members},
-        "best_steps": [one.step for one in heads],
+        "best_steps": [head.step for head in heads],
         "seconds": round(time.monotonic() - started),
         "device": device_name(),
         "text_model": _facts(text),
         "image_model": _facts(image),
     }
-    with beside(folder, folder.name) as made:
-        spec = _write(made, folder.name, text, image, base, heads, pairs, features, facts)
+    with beside(folder, folder.name) as draft:
+        spec = _write(draft, folder.name, text, image, base, heads, pairs, features, facts)
         first = before or (image if base is not None else None)
         held = pairs.rows("test", TEST)
         test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in held))
@@ -130,37 +130,37 @@ def project(
             else {f"before ({first.name})": judge_bundle(first, test)}
         )
         rows["closed form"] = judge(texts[np.isin(pairs.owner, held)], closed_form(data)(features[0, held]), test.owner)
-        rows["trained"] = judge_bundle(Bundle(made), test)
+        rows["trained"] = judge_bundle(Bundle(draft), test)
         verdict = compare(rows, seed)
         spec["quality"] = {"test": verdict.dict()}
         spec["notes"] += notes
-        save(made, spec)
-        (made / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
+        save(draft, spec)
+        (draft / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
         for line in verdict.table():
-            told(line)
+            log_line(line)
         if not (verdict.better or force):
             raise TrainingError(_refusal(verdict, folder, next(iter(rows))))
     return Project(folder, verdict, tuple(notes))
 
 
 def _write(
-    made: Path, name: str, text: Bundle, image: Bundle, base: Callable[[Floats], Floats] | None, heads: list[Fitted],
+    draft: Path, name: str, text: Bundle, image: Bundle, base: Callable[[Floats], Floats] | None, heads: list[Fitted],
     pairs: Pairs, features: Floats, facts: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Write everything but the figures into ``made``; return what its ``bundle.json`` says."""
-    towers = copy_towers(made, text, image)
+    towers = copy_towers(draft, text, image)
     old = image.spec["towers"]["image"].get("head") if base is not None else None
     train = np.array([pair.split == "train" for pair in pairs.pairs])
     visual = None if old and old.get("visual") else components(features[0, train], text.dim)
     graph = head_graph(
-        [linear_maps(one.head) for one in heads], features.shape[2], text.dim,
+        [linear_maps(head.head) for head in heads], features.shape[2], text.dim,
         base=image.folder / old["file"] if old else None, base_spec=old, on_features=base is not None and not old,
         visual=visual,
     )  # fmt: skip
-    (made / "head.onnx").write_bytes(graph)
+    (draft / "head.onnx").write_bytes(graph)
     towers["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding", "visual": "visual"}
     if (text_head := heads[0].text_head) is not None:
-        (made / "text-head.onnx").write_bytes(head_graph([linear_maps(text_head)], text.dim, text.dim))
+        (draft / "text-head.onnx").write_bytes(head_graph([linear_maps(text_head)], text.dim, text.dim))
         towers["text"]["head"] = {"file": "text-head.onnx", "input": "features", "output": "embedding"}
     spec: dict[str, Any] = {
         "name": name,
@@ -173,18 +173,18 @@ def _write(
         "notes": [],
         "training": facts,
     }
-    save(made, seal(made, spec))
-    bundle = Bundle(made)
+    save(draft, seal(draft, spec))
+    bundle = Bundle(draft)
     assert bundle.image is not None
     views = bundle.image.project(features[0])
-    asked = text_vectors(bundle, pairs.captions)
+    queries = text_vectors(bundle, pairs.captions)
     dev = pairs.rows("dev", DEV)
     of_dev, of_train = np.isin(pairs.owner, dev), np.isin(pairs.owner, np.flatnonzero(train))
-    held = Held(pairs, dev, asked[of_dev], views["image"][dev])
+    held = Held(pairs, dev, queries[of_dev], views["image"][dev])
     # What is known of its texts stays true where they have no head.
     spec["notes"] = text.spec.get("notes", []) if "remote" in towers["text"] else []  # to whom every text goes
-    seen = {name: rows[train] for name, rows in views.items()}
-    return measured(made, spec, held, asked[of_train], seen, {} if "head" in towers["text"] else text.spec)
+    train_views = {name: rows[train] for name, rows in views.items()}
+    return measured(draft, spec, held, queries[of_train], train_views, {} if "head" in towers["text"] else text.spec)
 
 
 def _open(model: str | os.PathLike[str], kind: Literal["text", "image"]) -> Bundle:
@@ -221,8 +221,8 @@ def _base(text: Bundle, image: Bundle) -> Callable[[Floats], Floats] | None:
 
 
 def licence(text: Bundle, image: Bundle) -> str:
-    said = [str(one.spec.get("licence", "not stated")) for one in (text, image)]
-    return said[0] if said[0] == said[1] else f"text tower: {said[0]}; image tower: {said[1]}"
+    licences = [str(bundle.spec.get("licence", "not stated")) for bundle in (text, image)]
+    return licences[0] if licences[0] == licences[1] else f"text tower: {licences[0]}; image tower: {licences[1]}"
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

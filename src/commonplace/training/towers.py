@@ -53,13 +53,15 @@ class Captions:
         width = max(least, max(len(self.ids[row]) for row in rows))
         ids = np.full((len(rows), width), pad, np.int64)
         mask = np.zeros((len(rows), width), np.int64)
-        values = {name: np.zeros((len(rows), width, *kept.shape[1:]), np.float32) for name, kept in self.values.items()}
+        values = {
+            name: np.zeros((len(rows), width, *sample.shape[1:]), np.float32) for name, sample in self.values.items()
+        }
         for at, row in enumerate(rows):
             size, start = len(self.ids[row]), int(self.starts[row])
             place = slice(width - size, width) if left else slice(size)
             ids[at, place], mask[at, place] = self.ids[row], 1
-            for name, kept in self.values.items():
-                values[name][at, place] = kept[start : start + size]
+            for name, array in self.values.items():
+                values[name][at, place] = array[start : start + size]
         return torch.from_numpy(ids), torch.from_numpy(mask), {k: torch.from_numpy(v) for k, v in values.items()}
 
 
@@ -86,11 +88,11 @@ class Texts(nn.Module):  # type: ignore[misc]
         return self._given(ids, ids)
 
     def _given(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        names, found = self.spec["inputs"], {}
+        names, feeds = self.spec["inputs"], {}
         for kind, value in (("ids", ids), ("mask", mask), ("types", torch.zeros_like(ids))):
             if names.get(kind):
-                found[names[kind]] = value
-        return found
+                feeds[names[kind]] = value
+        return feeds
 
     def forward(self, ids: Tensor, mask: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         (states,) = self.graph({**self._given(ids, mask), **values}, [self.graph.output])  # (B, T, D), or (B, D)
@@ -101,26 +103,26 @@ class Texts(nn.Module):  # type: ignore[misc]
 
     def freeze(self, captions: Sequence[str], folder: Path, tick: Tick = lambda _: None) -> Captions:
         """Return the captions with what the frozen layers make of them, kept in ``folder``."""
-        ids = [np.asarray(one, np.int64) for one in self.tower.ids(captions, "query")]
+        ids = [np.asarray(ids_, np.int64) for ids_ in self.tower.ids(captions, "query")]
         starts = np.cumsum([0, *map(len, ids)])
         if not self.frontier:
             tick(len(ids))
             return Captions(ids, starts, {})
 
         def make(part: Path, prefix: Runtime) -> None:
-            kept: dict[int, Any] = {}
+            arrays: dict[int, Any] = {}
             order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
             for first in range(0, len(ids), BATCH_TEXTS):
                 rows = order[first : first + BATCH_TEXTS]
                 tokens, mask, _ = Captions(ids, starts, {}).batch(rows, self.spec["pad_id"], self.least, self.left)
-                given = {k: v.numpy() for k, v in self._given(tokens, mask).items() if k in prefix.inputs}
-                for at, found in enumerate(prefix.several(given, self.frontier)):
-                    if at not in kept:
-                        shape = (int(starts[-1]), *found.shape[2:])
-                        kept[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", np.float16, shape)
-                    for one, row in zip(found, rows, strict=True):
+                feeds = {k: v.numpy() for k, v in self._given(tokens, mask).items() if k in prefix.inputs}
+                for at, output in enumerate(prefix.several(feeds, self.frontier)):
+                    if at not in arrays:
+                        shape = (int(starts[-1]), *output.shape[2:])
+                        arrays[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", np.float16, shape)
+                    for values, row in zip(output, rows, strict=True):
                         size = len(ids[row])
-                        kept[at][starts[row] : starts[row] + size] = one[-size:] if self.left else one[:size]
+                        arrays[at][starts[row] : starts[row] + size] = values[-size:] if self.left else values[:size]
                 tick(len(rows))
 
         place = _kept(folder, "texts", [self.digest, *captions], self.graph, self.frontier, make)
@@ -155,11 +157,11 @@ class Shown:
 
     def batch(self, rows: Rows, views: Rows) -> dict[str, Tensor]:
         """Return the values (rows, ...) of pictures, each in one of its views."""
-        found = {}
-        for name, kept in self.values.items():
-            value = torch.from_numpy(np.stack([kept[v, r] for v, r in zip(views, rows, strict=True)]))
-            found[name] = value if value.dtype == torch.uint8 else value.float()
-        return found
+        batch = {}
+        for name, values in self.values.items():
+            value = torch.from_numpy(np.stack([values[v, r] for v, r in zip(views, rows, strict=True)]))
+            batch[name] = value if value.dtype == torch.uint8 else value.float()
+        return batch
 
 
 class Pictures(nn.Module):  # type: ignore[misc]
@@ -193,8 +195,8 @@ class Pictures(nn.Module):  # type: ignore[misc]
         with torch.no_grad():
             names = list(dict.fromkeys(name for node in self.graph._nodes for name in node.output))
             plan = [n for n in names if n not in self.graph._constants and self.graph.depth[self.graph._maker[n]] >= 0]
-            given = {self.spec["input"]: torch.zeros(2, *self.shape)}
-            shapes = {n: v.shape for n, v in zip(plan, self.graph(given, plan), strict=True) if v.is_floating_point()}
+            feeds = {self.spec["input"]: torch.zeros(2, *self.shape)}
+            shapes = {n: v.shape for n, v in zip(plan, self.graph(feeds, plan), strict=True) if v.is_floating_point()}
         rows = [n for n, shape in shapes.items() if len(shape) == 3 and shape[0] == 2 and shape[1] > 1]
         if rows:
             return rows[-1:]
@@ -213,22 +215,22 @@ class Pictures(nn.Module):  # type: ignore[misc]
         self, values: Mapping[str, Tensor], tokens: bool = True, mix: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         B = len(next(iter(values.values())))
-        given = dict(values)
-        pixels = given.get(self.spec["input"])
+        feeds = dict(values)
+        pixels = feeds.get(self.spec["input"])
         if pixels is None:  # only its shape is asked for
-            given[self.spec["input"]] = next(iter(values.values())).new_empty(1).expand(B, *self.shape)
+            feeds[self.spec["input"]] = next(iter(values.values())).new_empty(1).expand(B, *self.shape)
         else:
             mean, std = (pixels.new_tensor(self.spec[name], dtype=torch.float32) for name in ("mean", "std"))
-            given[self.spec["input"]] = ((pixels.float() * self.spec["scale"] - mean) / std).permute(0, 3, 1, 2)
-        x, *seen = self.graph(given, [self.graph.output, *(self.seen if tokens else ())])
+            feeds[self.spec["input"]] = ((pixels.float() * self.spec["scale"] - mean) / std).permute(0, 3, 1, 2)
+        x, *stages = self.graph(feeds, [self.graph.output, *(self.seen if tokens else ())])
         pooling = self.spec.get("pooling", "none")
         x = x.mean(1) if pooling == "mean" else x[:, 0] if pooling == "cls" else x.flatten(1)
         if mix is not None:
             x = torch.lerp(x.float()[mix[0]], x.float(), mix[1])  # (B, F)
         if self.head is not None:
             (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
-        seen = [_parts(one) for one in seen]  # (B, P, C)
-        return F.normalize(x.float(), dim=-1), seen  # (B, D)
+        stages = [_parts(stage) for stage in stages]  # (B, P, C)
+        return F.normalize(x.float(), dim=-1), stages  # (B, D)
 
     def freeze(
         self,
@@ -246,7 +248,7 @@ class Pictures(nn.Module):  # type: ignore[misc]
         nothing = [np.zeros((self.shape[1], self.shape[2], 3), np.uint8)] * views
 
         def make(part: Path, prefix: Runtime | None) -> None:
-            kept: dict[int, Any] = {}
+            arrays: dict[int, Any] = {}
             bad: dict[int, str] = {}
 
             def loaded_or_nothing(row: int) -> Sequence[NDArray[np.uint8]]:
@@ -260,15 +262,15 @@ class Pictures(nn.Module):  # type: ignore[misc]
                 rows = range(first, min(first + BATCH_PICTURES, len(names)))
                 loaded = [loaded_or_nothing(row) for row in rows]
                 for view in range(views):
-                    pixels = np.stack([self.tower.fit(one[view]) for one in loaded])
-                    given = {self.spec["input"]: pixels}
-                    found: list[NDArray[Any]] = [*prefix.several(given, frontier)] if prefix else [pixels]
-                    for at, value in enumerate(found):
-                        if at not in kept:
+                    pixels = np.stack([self.tower.fit(picture[view]) for picture in loaded])
+                    feeds = {self.spec["input"]: pixels}
+                    outputs: list[NDArray[Any]] = [*prefix.several(feeds, frontier)] if prefix else [pixels]
+                    for at, value in enumerate(outputs):
+                        if at not in arrays:
                             kind = np.float16 if prefix else np.uint8
                             shape = (views, len(names), *value.shape[1:])
-                            kept[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", kind, shape)
-                        kept[at][view, rows.start : rows.stop] = np.clip(value, -HALF, HALF) if prefix else value
+                            arrays[at] = np.lib.format.open_memmap(part / f"{at}.npy", "w+", kind, shape)
+                        arrays[at][view, rows.start : rows.stop] = np.clip(value, -HALF, HALF) if prefix else value
                 tick(len(rows))
             (part / "bad.json").write_text(json.dumps(bad), encoding="utf-8")
 
@@ -293,11 +295,11 @@ def _handed_on(graph: Graph, outputs: Sequence[str], probe: Callable[[int], dict
         names = graph.frontier(outputs, deep)
         shapes = []
         for batch in (2, 3):
-            given = probe(batch)
+            feeds = probe(batch)
             with torch.no_grad():
-                found = graph(given, names)
-            sides = next(iter(given.values())).shape[:free]
-            shapes.append([one.shape[free:] if one.shape[:free] == sides else None for one in found])
+                probed = graph(feeds, names)
+            sides = next(iter(feeds.values())).shape[:free]
+            shapes.append([output.shape[free:] if output.shape[:free] == sides else None for output in probed])
         if None not in shapes[0] and shapes[0] == shapes[1]:
             return names
     return []
@@ -334,4 +336,4 @@ def _arrays(place: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 def trainable_parameters(module: nn.Module) -> int:
     """Return how many numbers are trained."""
-    return sum(one.numel() for one in module.parameters() if one.requires_grad)
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
