@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, cp.open(Path(place) / "kb") as kb:
         pictures = [folder / name for name in sorted(flickr8k("test"))[: options.pictures]]
         kb.add(*pictures, data("docs_wsl"), ocr=False)
-        words = [kb.space.ask(Query(dev[name][0])).text for name in sorted(dev)[:ASKED]]
+        words = [kb.space.encode_query(Query(dev[name][0])).text for name in sorted(dev)[:ASKED]]
         shown = [kb._ask(None, folder / name, None, None).vectors for name in sorted(dev)[:ASKED]]
         questions = {
             "words->text": words,

@@ -10,6 +10,7 @@ print(kb.ask("Which pump needs the blue seal?").markdown())
 
 from commonplace.collection import Collection, Hits, Report
 from commonplace.collection import open_collection as open
+from commonplace.encoders import Model
 from commonplace.errors import (
     CollectionError,
     CommonplaceError,
@@ -24,7 +25,7 @@ from commonplace.errors import (
 from commonplace.generation import ChatGenerator, Conversation, Generator, TransformersGenerator
 from commonplace.pages import PageView
 from commonplace.retrieval import HeatMap, Ranking, Reranker
-from commonplace.types import Answer, Block, Citation, Document, Filter, Hit, Item, Note, ScoreComponent, Span
+from commonplace.types import Answer, Block, Citation, Document, Filter, Hit, Item, Note, Query, ScoreComponent, Span
 
 __all__ = [
     "Answer",
@@ -43,10 +44,12 @@ __all__ = [
     "Hit",
     "Hits",
     "Item",
+    "Model",
     "ModelError",
     "ModelMismatch",
     "Note",
     "PageView",
+    "Query",
     "QueryError",
     "Ranking",
     "ReadError",

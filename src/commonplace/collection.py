@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.crops import Crops
-from commonplace.encoders import CrossEncoder
+from commonplace.encoders import CrossEncoder, Model
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError
 from commonplace.filters import filter_of
 from commonplace.generation import (
@@ -58,6 +58,7 @@ from commonplace.types import (
     Answer,
     Block,
     Citation,
+    Content,
     Document,
     Filter,
     Hit,
@@ -106,8 +107,8 @@ class Collection:
         self.store = store
         self.space = space
         self._crops = Crops(self.folder, store)
-        self.evidence = Calibration.from_bundle(learned(space, store))
-        self.extractive = ExtractiveGenerator(space, self.evidence)
+        self.calibration = Calibration.from_bundle(learned(space, store))
+        self.extractive = ExtractiveGenerator(space, self.calibration)
         self._question_means = space.means("query")
         self._verified: Future[None] | None = None
 
@@ -182,7 +183,7 @@ class Collection:
 
     def search(
         self,
-        text: str | None = None,
+        text: str | Query | None = None,
         *,
         image: Any = None,
         negative: str | None = None,
@@ -199,6 +200,8 @@ class Collection:
         rerank: str | os.PathLike[str] | Reranker | None = None,
     ) -> Hits:
         """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
+
+        A :class:`Query` in place of ``text`` may hold contents of other modalities as well.
 
         ``negative`` (words) and ``negative_image`` push down what is like them. ``modality``, ``path`` (a file, folder
         or glob) and ``media_type`` (a glob) filter inside the search; so do ``after`` (from the beginning of that day,
@@ -283,10 +286,10 @@ class Collection:
             hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
         yield hits
         question = self._question(text, None).text or ""
-        shown = relevant_images(self.evidence, asked.words or "", hits, show=show)
+        shown = relevant_images(self.calibration, asked.words or "", hits, show=show)
         request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
         judge = GroundingChecker(
-            self.space, self.evidence, hits, images=partial(self.store.known, "image"), nli=entailment
+            self.space, self.calibration, hits, images=partial(self.store.known, "image"), nli=entailment
         )
         parts = generated(self.generator, self.extractive, request)
         for part in cite(parts, request, judge, by=self.generator.name):
@@ -313,7 +316,7 @@ class Collection:
         """
         asked = self._ask(text, image, None, None)
         ids, _, channels = candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
-        return ids, channels, self.evidence.of(asked.vectors.query_shortness, self.store.size())
+        return ids, channels, self.calibration.for_query(asked.vectors.query_shortness, self.store.size())
 
     def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
         """Keep a thumb up or down: whether the item with this id answers a question in words, a picture, or both.
@@ -344,17 +347,17 @@ class Collection:
     def ranking(self, ranking: Ranking | None) -> None:
         self.store.set_setting(RANKING, None if ranking is None else ranking.json())
 
-    def _ask(self, text: str | None, image: Any, negative: str | None, negative_image: Any) -> EncodedQuery:
+    def _ask(self, text: str | Query | None, image: Any, negative: str | None, negative_image: Any) -> EncodedQuery:
         question = self._question(text, image)
-        if question.text is None and question.image is None:
+        if not question.parts:
             raise QueryError("the question is empty: ask with words, with a picture, or with both")
         unwanted = self._question(negative, negative_image)
         verified = self._verify()
         asked = EncodedQuery(
             question.text,
-            self.space.ask(question),
+            self.space.encode_query(question),
             unwanted.text,
-            self.space.ask(unwanted),
+            self.space.encode_query(unwanted),
             self._question_means,
             self.space.text_hubness,
             question.image if question.text is None else None,
@@ -371,11 +374,14 @@ class Collection:
         return self._verified
 
     @staticmethod
-    def _question(text: str | None, image: Any) -> Query:
+    def _question(text: str | Query | None, image: Any) -> Query:
+        others: Mapping[str, Content] = {}
+        if isinstance(text, Query):
+            image, others, text = text.image if image is None else image, text.others, text.text
         if len(text or "") > LONGEST_QUESTION:
             raise QueryError(f"the question is longer than {LONGEST_QUESTION:,} characters: shorten it")
         words = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split()) or None
-        return Query(words, None if image is None else _pixels(image))
+        return Query(words, None if image is None else _pixels(image), others)
 
     def _search(
         self,
@@ -400,7 +406,7 @@ class Collection:
             raise QueryError(
                 f"{self.space.name} are two spaces: words and picture make no one vector; leave out question and views"
             )
-        found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking)
+        found = search(self.store, asked, self.calibration, k=depth, where=where, ranking=ranking)
         hits = [
             Hit(
                 one.entry.item,
@@ -464,7 +470,7 @@ class Collection:
             raise QueryError("a heat-map shows where words match: ask with words")
         if self.space.image is None:
             raise QueryError(f"no heat-map: the model {self.space.name} has no image tower")
-        shown = asked.vectors.shown
+        shown = asked.vectors.crossmodal_text
         if shown is None:
             raise QueryError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
         return HeatMap.of(_pixels(hit.image), asked.words, shown[: self.space.bundle.dim], self.space.image.encode)
@@ -569,7 +575,7 @@ class Collection:
 
     def migrate(
         self,
-        model: str | os.PathLike[str] | None = None,
+        model: str | os.PathLike[str] | Model | None = None,
         *,
         undo: bool = False,
         workers: int | None = None,
@@ -582,7 +588,7 @@ class Collection:
         """
         report = migrate(self.folder, model, undo=undo, workers=workers, progress=progress)
         before = self.store
-        space = open_space(model_for(self.folder, None))
+        space = open_space(model_for(self.folder, model if isinstance(model, Model) else None))
         self._use(store_for(self.folder, space), space)
         before.close()
         return report
@@ -600,13 +606,14 @@ class Collection:
 def open_collection(
     folder: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | Model | None = None,
     generator: Generator | None = None,
 ) -> Collection:
     """Open the collection in ``folder``, made if absent.
 
-    ``model`` is a bundle's folder, the name of a model that was pulled, or ``text=NAME,image=NAME``: one model for
-    texts and another for pictures. Default: the one that the collection was last used with, else the one shipped.
+    ``model`` is a bundle's folder, the name of a model that was pulled, ``text=NAME,image=NAME`` (one model for texts
+    and another for pictures), or encoders of your own (:class:`commonplace.Model`). Default: the one that the
+    collection was last used with, else the one shipped.
 
     ``generator`` writes the answers (default: extractive, sentences and pictures as they stand).
 

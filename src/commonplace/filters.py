@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 
+from commonplace.channels import known_modalities
 from commonplace.errors import QueryError
 from commonplace.indexer import display_path
 from commonplace.types import Filter, Modality
@@ -26,8 +27,8 @@ def filter_of(
     where: Mapping[str, str | Sequence[str]] | None,
 ) -> Filter:
     """Return what a search is narrowed to. Raises QueryError for what no document could be compared with."""
-    if modality is not None and modality not in ("text", "image", "video"):
-        raise QueryError(f"modality is {modality!r}: choose text, image or video")
+    if modality is not None and modality not in (known := known_modalities()):
+        raise QueryError(f"modality is {modality!r}: choose {', '.join(known[:-1])} or {known[-1]}")
     if path == "" or media_type == "":
         raise QueryError("a filter is empty: leave it out, or say what it allows")
     for name, given in (("path", path), ("media_type", media_type)):

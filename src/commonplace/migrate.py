@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commonplace.encoders import DEFAULT_BUNDLE
+from commonplace.encoders import DEFAULT_BUNDLE, PLACE, BaseModel
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError
 from commonplace.retrieval import Calibration
@@ -26,6 +28,7 @@ __all__ = ["Migrated", "migrate", "model_for", "store_for"]
 
 log = logging.getLogger("commonplace")
 
+PLUGINS = "plugin_fingerprints"  # the setting that keeps which encoders of installed packages made which view
 PAGE = 2048
 """Items that are looked up at once; within them files are read ahead of the towers."""
 
@@ -55,15 +58,22 @@ class Migrated:
         return f"searched with {self.model} now: " + ", ".join(parts)
 
 
-def model_for(folder: Path, model: str | os.PathLike[str] | None) -> str:
+def model_for(folder: Path, model: str | os.PathLike[str] | BaseModel | None) -> str | BaseModel:
     """Return the model to open a collection, or the file of a backup, with: ``model``, else the one it was last used
     with (empty: the shipped).
 
-    Raises ModelError where that is gone.
+    Raises ModelError where that is gone, or was made of Python encoders.
     """
+    if isinstance(model, BaseModel):
+        return model
     if model is not None:
         return os.fspath(model) or DEFAULT_BUNDLE.name
     known = model_of(folder)
+    if known.startswith(PLACE):
+        raise ModelError(
+            f"the collection at {folder} was made with the Python encoders {known.removeprefix(PLACE)}: open it with "
+            "model=commonplace.Model(...)"
+        )
     single = known and not known.startswith("text=")
     if single and not os.path.isfile(os.path.join(known, "bundle.json")):  # False too for what is no path
         raise ModelError(
@@ -75,7 +85,7 @@ def model_for(folder: Path, model: str | os.PathLike[str] | None) -> str:
 
 def store_for(folder: Path, space: Space) -> LocalStore:
     """Open the store of a collection for a space. Raises CollectionError and its children."""
-    return LocalStore(
+    store = LocalStore(
         folder,
         space=space.name,
         fingerprint=space.fingerprint,
@@ -86,11 +96,34 @@ def store_for(folder: Path, space: Space) -> LocalStore:
         state=space.state,
         questions=space.questions,
     )
+    try:
+        _check_plugins(store, space, folder)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _check_plugins(store: LocalStore, space: Space, folder: Path) -> None:
+    """Keep the fingerprints of encoders that installed packages add.
+
+    Raises ModelMismatch where a view that is stored was made by another encoder.
+    """
+    kept = json.loads(store.setting(PLUGINS) or "{}")
+    for view, fingerprint in space.plugin_fingerprints.items():
+        if kept.get(view, fingerprint) != fingerprint:
+            raise ModelMismatch(
+                f"the {view} vectors of the collection at {folder} were made by another encoder ({kept[view]}) than "
+                f"the one that is installed ({fingerprint}): install that one, or make a new collection"
+            )
+    if new := space.plugin_fingerprints.items() - kept.items():
+        with suppress(CollectionError):  # a collection that cannot be written gets no vectors of theirs either
+            store.set_setting(PLUGINS, json.dumps(kept | dict(new)))
 
 
 def migrate(
     folder: Path,
-    model: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | BaseModel | None = None,
     *,
     undo: bool = False,
     workers: int | None = None,

@@ -1,322 +1,400 @@
-"""The joint space: towers and heads that put words and pictures where they can be compared."""
+"""The space of a collection: encoders that make comparable vectors of the views of items and the parts of queries."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders import DEFAULT_BUNDLE, Bundle, TextTower, find
+from commonplace.channels import (
+    CROSSMODAL,
+    ChannelSpec,
+    QueryVectors,
+    ViewSpec,
+    channels_of,
+    registered_encoders,
+    registered_specs,
+    views_of,
+)
+from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, Role, TextEncoder, find
 from commonplace.errors import ModelError
-from commonplace.types import ParsedDocument, Picture, Query, ViewVectors, stable_id
+from commonplace.types import IMAGE, TEXT, Content, ParsedDocument, Query, ViewVectors, stable_id
 
 __all__ = ["QueryVectors", "Space", "open_space", "query_shortness_of"]
 
-UNKNOWN_LIMIT = 0.2
-"""A text whose tokens are unknown to the tower beyond this share has no dense view: its vector would be noise."""
-FEW = 6
-"""Tokens up to which a question may be short. Letters at random read as short as words do, and are many tokens."""
+MOST_SHORT_TOKENS = 6
+"""Tokens up to which a query may be short. Random letters look as short as words do, but are many tokens."""
 
 Known = Callable[[str, Sequence[str]], Mapping[str, NDArray[np.float32]]]
-
-
-@dataclass(frozen=True, slots=True)
-class QueryVectors:
-    """A question in the joint space: unit vectors (dim,) of its words and of its picture, None where absent.
-
-    ``visual`` is what the picture looks like, where the bundle tells; it asks the partition of that name.
-    ``separate_text``: texts are found by words in a space of their own. Then ``text_crossmodal`` are the words as
-    pictures are compared with them, and a picture asks the partition ``text_crossmodal`` for texts.
-    ``query_shortness`` in [0, 1] is how short a question in words alone reads, which is taken off its vectors.
-    ``notes`` says in words why a vector is absent although the question had such a part.
-    """
-
-    text: NDArray[np.float32] | None = None
-    image: NDArray[np.float32] | None = None
-    notes: tuple[str, ...] = ()
-    visual: NDArray[np.float32] | None = None
-    separate_text: bool = False
-    text_crossmodal: NDArray[np.float32] | None = None
-    query_shortness: float = 0.0
-
-    @property
-    def shown(self) -> NDArray[np.float32] | None:
-        """The words as pictures are compared with them."""
-        return self.text_crossmodal if self.separate_text else self.text
+Rows = dict[str, NDArray[np.float32]]
 
 
 class Space:
-    """One joint vector space over a model bundle; with ``words``, texts are found by words in that bundle's space.
+    """The vector space of a model, or of two: with ``words``, texts are found by words in the space of that model.
 
-    Partitions: ``text`` (text views), ``image`` (pixels) and, where the bundle has such a head, ``visual``: the same
-    pixels in a space of their own, for asking with a picture; with ``words`` also ``text_crossmodal``: text views as
-    pictures are compared with them. What the bundles have no tower for is absent. Rows of a space with fewer than
-    ``dim`` dimensions end in zeros, which changes no cosine.
+    ``views`` are the partitions: ``text``, ``image`` (what pictures show) and, where the model has such an encoder,
+    ``visual`` (how pictures look). With ``words`` there is also ``text_crossmodal``: texts as pictures are compared
+    with them. Installed packages may add views, encoders and channels (:mod:`commonplace.channels`). Rows of an encoder
+    with fewer than ``dim`` dimensions end in zeros, which changes no cosine.
+
+    Raises ModelError where a model lacks an encoder that it is meant for, or an installed package does not fit.
     """
 
-    def __init__(self, bundle: Bundle, words: Bundle | None = None) -> None:
+    def __init__(self, bundle: BaseModel, words: BaseModel | None = None) -> None:
         self.bundle = bundle
         self.words = words
         self.text = bundle.text if words is None else words.text
         self.image = bundle.image
-        if words is not None and (self.text is None or self.image is None):
-            lacking, kind = (words, "text") if self.text is None else (bundle, "image")
-            raise ModelError(f"the model {lacking.name} has no {kind} tower: choose another for {kind}=")
-        self._text_crossmodal: TextTower | None = None if words is None else bundle.text
-        kinds = {"text": self.text, "image": self.image, "text_crossmodal": self._text_crossmodal}
-        found = [kind for kind, tower in kinds.items() if tower is not None]
-        self.partitions = (*found, "visual") if self.image is not None and self.image.visual else tuple(found)
+        encoders = bundle.encoders
         if words is None:
             self.name, self.dim, self.fingerprint = bundle.name, bundle.dim, bundle.fingerprint
         else:
+            if self.text is None or self.image is None:
+                model, kind = (words, TEXT) if self.text is None else (bundle, IMAGE)
+                raise ModelError(f"the model {model.name} has no {kind} tower: choose another for {kind}=")
+            encoders[TEXT] = self.text
+            if bundle.text is not None:
+                encoders[CROSSMODAL] = bundle.text
             self.name = f"text={words.name},image={bundle.name}"
             self.dim = max(words.dim, bundle.dim)
             self.fingerprint = stable_id("text", words.fingerprint, "image", bundle.fingerprint)
+        added_views, added_channels = registered_specs()
+        self.views: tuple[ViewSpec, ...] = (*views_of(encoders), *added_views)
+        self.specs: tuple[ChannelSpec, ...] = (*channels_of(encoders, separate_text=words is not None), *added_channels)
+        self.encoders: Mapping[str, Encoder] = {**registered_encoders(), **encoders}
+        self._check_plugins(added_views, added_channels)
+
+    def _check_plugins(self, views: Sequence[ViewSpec], channels: Sequence[ChannelSpec]) -> None:
+        """Raise ModelError where the specs of installed packages do not fit this space."""
+        names = [view.name for view in self.views]
+        specs: list[ViewSpec | ChannelSpec] = [*views, *channels]
+        for view in views:
+            if names.count(view.name) > 1:
+                raise ModelError(f"two views are called {view.name}: remove one of the packages that add them")
+        for spec in specs:
+            encoder = self.encoders.get(spec.encoder)
+            if encoder is None:
+                raise ModelError(f"the plug-in {spec.name} names an encoder {spec.encoder}, which is not installed")
+            if encoder.dim > self.dim:
+                raise ModelError(
+                    f"the encoder {spec.encoder} gives {encoder.dim} dimensions, and vectors of {self.name} have "
+                    f"{self.dim}: choose a model with more, or remove the plug-in"
+                )
+        for channel in channels:
+            if channel.view not in names:
+                raise ModelError(f"the channel {channel.name} asks for the view {channel.view}, which nothing makes")
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """The names of the views that are stored."""
+        return tuple(view.name for view in self.views)
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The partitions that hold views of pixels."""
+        return tuple(view.name for view in self.views if view.modality == IMAGE)
+
+    @property
+    def plugin_fingerprints(self) -> dict[str, str]:
+        """The fingerprints of the encoders that installed packages add, by the view that they make.
+
+        They are no part of ``fingerprint``: a package that is installed later changes no view that is stored.
+        """
+        added = {view.name for view in registered_specs()[0]}
+        return {view.name: self.encoders[view.encoder].fingerprint for view in self.views if view.name in added}
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What the bundles know of their scores: ``background`` and ``evidence``, each channel's from the bundle whose
-        space it is."""
+        """What the models know of their scores: ``score_stats`` and ``calibration``, each channel's from the model
+        whose space it is in."""
         if self.words is None:
             return self.bundle.spec
-        own, texts = self.bundle.spec, self.words.spec
+        of_pictures, of_texts = self.bundle.spec, self.words.spec
         channel = "text->text"
-        learned = dict(own.get("calibration") or {})
+        calibration = dict(of_pictures.get("calibration") or {})
         for name in ("background", "curves"):
-            other = (texts.get("calibration") or {}).get(name, {})
-            learned[name] = {k: v for k, v in learned.get(name, {}).items() if k != channel}
-            learned[name] |= {channel: other[channel]} if channel in other else {}
-        background = {k: v for k, v in own.get("score_stats", {}).items() if k != channel}
-        background |= {k: v for k, v in texts.get("score_stats", {}).items() if k == channel}
-        return {"name": self.name, "score_stats": background, "calibration": learned}
+            by_channel = (of_texts.get("calibration") or {}).get(name, {})
+            calibration[name] = {k: v for k, v in calibration.get(name, {}).items() if k != channel}
+            calibration[name] |= {channel: by_channel[channel]} if channel in by_channel else {}
+        score_stats = {k: v for k, v in of_pictures.get("score_stats", {}).items() if k != channel}
+        score_stats |= {k: v for k, v in of_texts.get("score_stats", {}).items() if k == channel}
+        return {"name": self.name, "score_stats": score_stats, "calibration": calibration}
 
     @property
     def state(self) -> str:
         """Hash of what :meth:`offset` depends on: indexes that hold its values are made anew when it changes."""
         return self.bundle.state if self.words is None else stable_id(self.words.state, self.bundle.state)
 
-    def questions(self, partition: str, other: bool) -> NDArray[np.float32] | None:
-        """Return vectors (n, dim) that may ask a partition, with ``other`` those of the other kind, or None."""
-        if self.words is None:
-            return self.bundle.questions(partition, other)
-        bundle = self.words if partition == "text" else self.bundle
-        found = bundle.questions("text" if partition == "text_crossmodal" else partition, other)
-        return None if found is None else self._wide(found)
-
-    @property
-    def pictures(self) -> tuple[str, ...]:
-        """The partitions that hold pixels."""
-        return tuple(name for name in self.partitions if name in ("image", "visual"))
-
     @property
     def place(self) -> str:
-        """Where the bundles stand, as :func:`open_space` takes it; empty for the one that is shipped, wherever that
-        is."""
+        """Where the models are, as :func:`open_space` takes it; empty for the model that is shipped."""
         if self.words is None:
-            return _place(self.bundle)
-        return ",".join(
-            f"{kind}={_place(one) or one.name}" for kind, one in (("text", self.words), ("image", self.bundle))
-        )
+            return self.bundle.place
+        return f"text={self.words.place or self.words.name},image={self.bundle.place or self.bundle.name}"
 
     @property
     def measure(self) -> tuple[str, int]:
         """The ``tokenizer.json`` that texts are measured with, and how many of its tokens a chunk may have: as many as
-        the text tower reads in one window. Without a text tower those of the bundle that is shipped."""
+        the text encoder reads in one window. Without a text encoder, those of the shipped model."""
         tower = self.text or Bundle(DEFAULT_BUNDLE).text
-        assert tower is not None  # the shipped one has it
+        assert tower is not None  # the shipped model has one
         return str(tower.tokenizer_path), tower.room
 
     def verify(self) -> None:
-        """Compare the bundles' files with their checksums. Raises ModelError that names the damaged one."""
+        """Compare the models' files with their checksums. Raises ModelError that names the damaged one."""
         for bundle in (self.bundle, self.words):
             if bundle is not None:
                 bundle.verify()
+
+    def reads(self, text: str) -> bool:
+        """Return whether the text encoder knows enough of the words in ``text`` to place it."""
+        return self.text is not None and self.text.can_encode(text)
+
+    # --- documents -------------------------------------------------------------------------------------------
+
+    def encode(self, parsed: Sequence[ParsedDocument], known: Known) -> list[ViewVectors]:
+        """Return the vectors of every view of every item, one :class:`ViewVectors` for each partition that has rows.
+
+        ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
+        returns may be missing from the parsed documents.
+        """
+        vectors: list[ViewVectors] = []
+        for views in self._by_tower():
+            rows: list[tuple[str, str]] = []  # item id, hash of its content
+            contents: dict[str, Content] = {}
+            encoder = self.encoders[views[0].encoder]
+            for document in parsed:
+                for item in document.items:
+                    content_hash, content = document.content(item, views[0].modality) or ("", None)
+                    if not content_hash or (isinstance(content, str) and not _can_encode(encoder, content)):
+                        continue
+                    rows.append((item.id, content_hash))
+                    if content is not None:
+                        contents[content_hash] = content
+            if rows:
+                vectors += self._view_vectors(views, rows, contents, known)
+        return vectors
+
+    def _by_tower(self) -> list[list[ViewSpec]]:
+        """Return the views in groups: those of a group are outputs of one tower, which need not run twice."""
+        groups: dict[int, list[ViewSpec]] = {}
+        for view in self.views:
+            groups.setdefault(id(_tower_of(self.encoders[view.encoder])), []).append(view)
+        return list(groups.values())
+
+    def _view_vectors(
+        self, views: Sequence[ViewSpec], rows: Sequence[tuple[str, str]], contents: Mapping[str, Content], known: Known
+    ) -> list[ViewVectors]:
+        """Return the rows of views that are encoded together; what all of their partitions hold is not encoded again.
+
+        ``rows`` are item ids with the hash of their content.
+        """
+        hashes = list(dict.fromkeys(content_hash for _, content_hash in rows))
+        held = {view.name: dict(known(view.name, hashes)) for view in views}
+        missing = [name for name in hashes if any(name not in vectors for vectors in held.values())]
+        missing = [name for name in missing if name in contents]
+        if missing:
+            encoded = self._run([view.encoder for view in views], [contents[name] for name in missing], "document")
+            for view in views:
+                held[view.name].update(zip(missing, encoded[view.encoder], strict=True))
+        found = []
+        for partition, vectors in held.items():
+            kept = [(item, name) for item, name in rows if name in vectors]  # what was not read again is left out
+            if kept:
+                items, names = (tuple(column) for column in zip(*kept, strict=True))
+                row_array = np.array([vectors[name] for name in names], np.float32)
+                found.append(ViewVectors(partition, items, names, row_array))
+        return found
+
+    def _run(self, names: Sequence[str], contents: Sequence[Any], role: Role) -> Rows:
+        """Return the rows (n, dim) that encoders give for the same contents, by encoder; a tower runs once."""
+        rows: Rows = {}
+        for name in names:
+            if name in rows:
+                continue
+            encoder = self.encoders[name]
+            outputs = [other for other in names if _tower_of(self.encoders[other]) is _tower_of(encoder)]
+            if len(outputs) > 1:
+                by_view = _tower_of(encoder).views(contents)
+                rows |= {output: self._wide(by_view[output]) for output in outputs}
+            else:
+                rows[name] = self._wide(encoder.encode(contents, role))
+        return rows
 
     def _wide(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return rows (n, any) with zeros up to ``dim``."""
         return rows if rows.shape[1] == self.dim else np.pad(rows, ((0, 0), (0, self.dim - rows.shape[1])))
 
-    def reads(self, text: str) -> bool:
-        """Return whether the text tower knows enough of the words in ``text`` to place it."""
-        return _reads(self.text, text)
+    def embed(
+        self, texts: Sequence[str], asked: Literal["text", "image"] = "text", role: Role = "document"
+    ) -> NDArray[np.float32] | None:
+        """Return one unit row (n, dim) for each text, as a document or a query has it, in the space of texts or of
+        pictures (``asked``); None where no encoder can."""
+        bundle = self.words if self.words is not None and asked == TEXT else self.bundle
+        if bundle.text is None:
+            return None
+        rows = bundle.text.encode(texts, role)
+        return self._wide(bundle.without_shortness(rows)[0] if role == "query" else rows)
 
-    def encode(self, parsed: Sequence[ParsedDocument], known: Known) -> list[ViewVectors]:
-        """Return the vectors of every view of every item, one :class:`ViewVectors` a partition.
-
-        ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
-        returns may be missing from the readings.
-        """
-        texts: dict[str, str] = {}
-        pictures: dict[str, Picture] = {}
-        text_rows: list[tuple[str, str]] = []
-        crossmodal_rows: list[tuple[str, str]] = []
-        image_rows: list[tuple[str, str]] = []
-        for reading in parsed:
-            for item in reading.items:
-                view = item.text_view
-                if view is not None:
-                    name = stable_id("text", view)
-                    for rows, tower in ((text_rows, self.text), (crossmodal_rows, self._text_crossmodal)):
-                        if _reads(tower, view):
-                            texts[name] = view
-                            rows.append((item.id, name))
-                if item.picture is not None and self.image is not None:
-                    if item.picture in reading.pictures:
-                        pictures[item.picture] = reading.pictures[item.picture]
-                    image_rows.append((item.id, item.picture))
-        found = []
-        for partition, tower, of in (
-            ("text", self.text, text_rows),
-            ("text_crossmodal", self._text_crossmodal, crossmodal_rows),
-        ):
-            if tower is not None:
-                found += self._rows((partition,), of, known, _texts(partition, tower, texts))
-        if (image := self.image) is not None:
-            found += self._rows(
-                self.pictures, image_rows, known, lambda names: image.views([pictures[n].pixels for n in names])
-            )
-        return [rows for rows in found if rows.item_ids]
-
-    def _rows(
-        self,
-        partitions: tuple[str, ...],
-        rows: list[tuple[str, str]],
-        known: Known,
-        encode: Callable[[list[str]], Mapping[str, NDArray[np.float32]]],
-    ) -> list[ViewVectors]:
-        """Return the rows of partitions that are encoded together; what all of them hold is not encoded again."""
-        names = list(dict.fromkeys(name for _, name in rows))
-        vectors = {partition: dict(known(partition, names)) for partition in partitions}
-        missing = [name for name in names if any(name not in held for held in vectors.values())]
-        if missing:
-            for partition, encoded in encode(missing).items():
-                vectors[partition].update(zip(missing, self._wide(encoded), strict=True))
-        items, views = tuple(item for item, _ in rows), tuple(name for _, name in rows)
-        return [
-            ViewVectors(
-                partition,
-                items,
-                views,
-                np.array([held[name] for name in views], dtype=np.float32).reshape(-1, self.dim),
-            )
-            for partition, held in vectors.items()
-        ]
-
-    def embed(self, texts: Sequence[str], asked: Literal["text", "image"] = "text") -> NDArray[np.float32] | None:
-        """Return one unit row (n, dim) for each text, as a document's text view would have, to compare with a question
-        in words or by a picture; None where no tower can."""
-        tower = self._text_crossmodal if self.words is not None and asked == "image" else self.text
-        return None if tower is None else self._wide(tower.encode(texts))
+    # --- what is subtracted ----------------------------------------------------------------------------------
 
     def offset(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return what each vector's (n, dim) inner product with a question of the other kind is too high by, or None.
-
-        A part of the ranking state, not of the stored vectors: see :meth:`commonplace.encoders.Bundle.hubness`.
-        """
-        if self.words is None:
-            return self.bundle.hubness(partition, vectors)
-        kind = {"text_crossmodal": "text", "text": ""}.get(partition, partition)
-        return self.bundle.hubness(kind, vectors[:, : self.bundle.dim])
+        """Return the hubness correction of each vector (n, dim) of a partition for queries of another modality, or
+        None; see :meth:`commonplace.encoders.BaseModel.hubness`. It is a part of the ranking, not of the vectors."""
+        view = partition
+        if self.words is not None:  # texts meet pictures in the partition of their own only
+            view = {CROSSMODAL: TEXT, TEXT: ""}.get(partition, partition)
+        return self.bundle.hubness(view, vectors[:, : self.bundle.dim])
 
     def text_hubness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return what each text's (n, dim) cosine with a question in words is too high by, shape (n,), or None.
+        """Return the hubness correction of each text (n, dim) for a query in words, shape (n,), or None.
 
-        See :meth:`commonplace.encoders.Bundle.text_hubness`. It is taken off when a question is asked: no index holds
-        it.
+        See :meth:`commonplace.encoders.BaseModel.text_hubness`. It is subtracted at query time: no index holds it.
         """
         bundle = self.words or self.bundle
         return bundle.text_hubness(texts[:, : bundle.dim])
 
-    def means(self, role: Literal["query", "document"]) -> dict[str, NDArray[np.float32]]:
-        """Return the mean vector (dim,) of questions or of documents, by kind: ``text`` and ``image``.
+    def means(self, role: Role) -> dict[str, NDArray[np.float32]]:
+        """Return the mean vector (dim,) of queries or of documents, by modality: ``text`` and ``image``.
 
-        Empty where the bundle knows none, and for two spaces: then there are none to take off.
+        Empty where the model knows none, and for two models, which share no space.
         """
-        found = self.bundle.spec.get("means", {}).get(role, {}) if self.words is None else {}
-        return {kind: np.asarray(mean, np.float32) for kind, mean in found.items()}
+        means = self.bundle.spec.get("means", {}).get(role, {}) if self.words is None else {}
+        return {modality: np.asarray(mean, np.float32) for modality, mean in means.items()}
 
-    def ask(self, question: Query) -> QueryVectors:
-        """Return the question's vectors; a part that no tower can read is left out, with a note.
+    def questions(self, partition: str, cross_modal: bool) -> NDArray[np.float32] | None:
+        """Return vectors (n, dim) of training data that may ask a partition, with ``cross_modal`` those of another
+        modality; None where there are none. They measure the recall of an index."""
+        bundle = self.words if self.words is not None and partition == TEXT else self.bundle
+        rows = bundle.questions(TEXT if partition == CROSSMODAL else partition, cross_modal)
+        return None if rows is None else self._wide(rows)
 
-        Raises ModelError where a tower gives what is not a number.
+    # --- queries ---------------------------------------------------------------------------------------------
+
+    def encode_query(self, query: Query) -> QueryVectors:
+        """Return the vectors of one query; see :meth:`encode_queries`."""
+        return self.encode_queries([query])[0]
+
+    def encode_queries(self, queries: Sequence[Query]) -> list[QueryVectors]:
+        """Return the vectors of each query. A part that no encoder can read is left out, with a note.
+
+        Each encoder reads all queries in one batch. Raises ModelError where one gives what is not a number.
         """
-        text, text_crossmodal, query_shortness = None, None, 0.0
-        views: Mapping[str, NDArray[np.float32]] = {}
-        notes: list[str] = []
-        if words := question.text:
-            text, query_shortness = self._asked(self.words or self.bundle, words)
-            text_crossmodal, _ = self._asked(self.bundle, words) if self.words is not None else (None, 0.0)
+        parts = [query.parts for query in queries]
+        vectors: list[Rows] = [{} for _ in queries]
+        shortness = [0.0] * len(queries)
+        for part in dict.fromkeys(name for named in parts for name in named):
+            numbers = [n for n, named in enumerate(parts) if part in named]
+            contents = [parts[n][part] for n in numbers]
+            names = list(dict.fromkeys(spec.encoder for spec in self.specs if spec.asked_by == part))
+            if part == TEXT:
+                self._encode_words(names, dict(zip(numbers, map(str, contents), strict=True)), vectors, shortness)
+            else:
+                for name, rows in self._run(names, contents, "query").items():
+                    for n, row in zip(numbers, rows, strict=True):
+                        vectors[n][name] = row
+        if not all(np.isfinite(vector).all() for named in vectors for vector in named.values()):
+            raise ModelError(
+                f"the model {self.name} gave a vector that is not numbers for this question: try another model"
+            )
+        return [
+            # Beside another part, words change it; they do not name a kind of thing.
+            self.query_vectors(found, notes=self._notes(named, found), query_shortness=short * (set(named) == {TEXT}))
+            for named, found, short in zip(parts, vectors, shortness, strict=True)
+        ]
+
+    def query_vectors(
+        self, vectors: Mapping[str, NDArray[np.float32]], *, notes: tuple[str, ...] = (), query_shortness: float = 0.0
+    ) -> QueryVectors:
+        """Return a query of these unit vectors (dim,), by the name of the encoder that made them."""
+        channels = self.channels(vectors)
+        return QueryVectors(dict(vectors), channels, notes, query_shortness, self.words is not None)
+
+    def channels(
+        self, vectors: Mapping[str, NDArray[np.float32]]
+    ) -> tuple[tuple[ChannelSpec, NDArray[np.float32]], ...]:
+        """Return the channels that a query with these vectors asks (by encoder), each with the vector that asks."""
+        parts = {spec.asked_by for spec in self.specs if spec.encoder in vectors}
+        return tuple(
+            (spec, vectors[spec.encoder])
+            for spec in self.specs
+            if spec.encoder in vectors and (not spec.beside or spec.beside in parts)
+        )
+
+    def _encode_words(
+        self, names: Sequence[str], words: Mapping[int, str], vectors: Sequence[Rows], shortness: list[float]
+    ) -> None:
+        """Add to ``vectors`` those of the queries in words, by encoder, of encoders that can read them, and set how
+        short each query reads. ``words`` are by the number of the query."""
+        for name in names:
+            encoder = self.encoders[name]
+            readable = {n: text for n, text in words.items() if _can_encode(encoder, text)}
+            if not readable:
+                continue
+            rows = encoder.encode(list(readable.values()), "query")
+            if name in (TEXT, CROSSMODAL):
+                bundle = self.words if self.words is not None and name == TEXT else self.bundle
+                rows, components = bundle.without_shortness(rows)
+                if name == TEXT and self.text is not None:
+                    for (n, text), component in zip(readable.items(), components, strict=True):
+                        shortness[n] = query_shortness_of(self.text, text, float(component))
+            for n, row in zip(readable, self._wide(rows), strict=True):
+                vectors[n][name] = row
+
+    def _notes(self, parts: Mapping[str, Any], vectors: Mapping[str, NDArray[np.float32]]) -> tuple[str, ...]:
+        """Return why parts of a query have no vector, where they have none."""
+        notes = []
+        if TEXT in parts:
             if self.text is None:
                 notes.append(f"the model {self.name} reads no words: they were searched by spelling only")
-            elif text is None:
+            elif TEXT not in vectors:
                 notes.append(
                     f"the model {self.name} does not know most of these words: they were searched by spelling only "
                     "(other models read other languages: see `commonplace models`)"
                 )
-            if self.words is not None and text_crossmodal is None:
+            if self.words is not None and CROSSMODAL not in vectors:
                 notes.append(f"the model {self.bundle.name} does not compare these words with pictures")
-        if question.image is not None:
-            if self.image is None:
-                notes.append(f"the model {self.name} has no image tower: the picture was not searched by")
-            else:
-                found = self.image.views([question.image])
-                views = {name: self._wide(rows)[0] for name, rows in found.items()}
-        for rows in (text, text_crossmodal, *views.values()):
-            if rows is not None and not np.isfinite(rows).all():
-                raise ModelError(
-                    f"the model {self.name} gave a vector that is not numbers for this question: try another"
-                )
-        separate_text = self.words is not None
-        query_shortness = (
-            0.0 if views else query_shortness
-        )  # beside a picture words are a change to it, not a kind of thing
-        return QueryVectors(
-            text, views.get("image"), tuple(notes), views.get("visual"), separate_text, text_crossmodal, query_shortness
-        )
-
-    def _asked(self, bundle: Bundle, words: str) -> tuple[NDArray[np.float32] | None, float]:
-        """Return the vector of a question in words, and how short it reads; None where the tower cannot read it."""
-        if bundle.text is None or not _reads(bundle.text, words):
-            return None, 0.0
-        rows, short = bundle.without_shortness(bundle.text.encode([words], "query"))
-        return self._wide(rows)[0], query_shortness_of(bundle.text, words, float(short[0]))
+        for part in parts:
+            if part != TEXT and not any(spec.asked_by == part for spec in self.specs):
+                what = "picture" if part == IMAGE else part
+                notes.append(f"the model {self.name} has no {part} tower: the {what} was not searched by")
+        return tuple(notes)
 
 
-def query_shortness_of(tower: TextTower, words: str, short: float) -> float:
-    """Return how short a question reads, in [0, 1]: as its vector says, ``short``; 0 where it has too many tokens."""
-    return short if tower.length(words) <= FEW else 0.0
+def query_shortness_of(tower: TextEncoder, words: str, component: float) -> float:
+    """Return how short a query reads, in [0, 1]: the ``component`` of its vector that it owes to being short; 0 where
+    it has too many tokens."""
+    return component if component and tower.length(words) <= MOST_SHORT_TOKENS else 0.0
 
 
-def open_space(model: str | os.PathLike[str]) -> Space:
-    """Return the space of a model: a bundle's folder or name, or ``text=MODEL,image=MODEL``; empty: the shipped one.
+def open_space(model: str | os.PathLike[str] | BaseModel) -> Space:
+    """Return the space of a model: a bundle's folder or name, ``text=MODEL,image=MODEL``, or Python encoders
+    (:class:`commonplace.Model`); empty: the shipped one.
 
     Raises ModelError where there is no such model.
     """
+    if isinstance(model, BaseModel):
+        return Space(model)
     name = os.fspath(model) or DEFAULT_BUNDLE.name
     if not name.startswith(("text=", "image=")):
         return Space(Bundle(find(name)))
-    found = re.fullmatch(r"text=(?P<text>.+),image=(?P<image>.+)|image=(?P<first>.+),text=(?P<second>.+)", name)
-    if found is None:
+    match = re.fullmatch(r"text=(?P<text>.+),image=(?P<image>.+)|image=(?P<first>.+),text=(?P<second>.+)", name)
+    if match is None:
         raise ModelError(f"the model {name!r} is not text=MODEL,image=MODEL: say one for each, once")
-    texts, pictures = found["text"] or found["second"], found["image"] or found["first"]
+    texts, pictures = match["text"] or match["second"], match["image"] or match["first"]
     return Space(Bundle(find(pictures)), Bundle(find(texts)))
 
 
-def _place(bundle: Bundle) -> str:
-    return "" if bundle.folder == DEFAULT_BUNDLE else os.path.abspath(bundle.folder)
+def _tower_of(encoder: Encoder) -> Any:
+    """Return the tower whose output an encoder is; else the encoder itself."""
+    return getattr(encoder, "tower", encoder)
 
 
-def _reads(tower: TextTower | None, text: str) -> bool:
-    return tower is not None and tower.unknown_share(text) <= UNKNOWN_LIMIT
-
-
-def _texts(
-    partition: str, tower: TextTower, texts: Mapping[str, str]
-) -> Callable[[list[str]], Mapping[str, NDArray[np.float32]]]:
-    """Return what encodes texts by name for a partition."""
-    return lambda names: {partition: tower.encode([texts[name] for name in names])}
+def _can_encode(encoder: Encoder, text: str) -> bool:
+    """Return whether an encoder can read a text; True where it does not say."""
+    can_encode = getattr(encoder, "can_encode", None)
+    return can_encode is None or bool(can_encode(text))

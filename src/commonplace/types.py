@@ -20,10 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "IMAGE",
+    "MODALITIES",
+    "TEXT",
     "Answer",
     "Block",
     "Box",
     "Citation",
+    "Content",
     "Document",
     "Filter",
     "Hit",
@@ -45,7 +49,12 @@ __all__ = [
     "text_view",
 ]
 
-Modality = Literal["text", "image", "video"]
+TEXT, IMAGE = "text", "image"
+MODALITIES = (TEXT, IMAGE, "video")
+Modality = str
+"""What an item is: one of MODALITIES, or a modality that an installed package adds (:mod:`commonplace.channels`)."""
+Content = str | bytes | NDArray[Any]
+"""What an encoder reads of an item or of a query: a text, pixels, or what the reader of another modality gives."""
 Status = Literal["ok", "partial", "failed"]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom as fractions of the page or picture, each in [0, 1], origin at the top left."""
@@ -55,6 +64,15 @@ def stable_id(*parts: object) -> str:
     """Return 20 hexadecimal digits that depend on ``parts`` alone: the same on every machine and in every run."""
     text = "\x1f".join(str(part) for part in parts)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+
+
+def content_hash(modality: str, content: Content) -> str:
+    """Return a hash that depends on a content and its modality alone."""
+    if isinstance(content, np.ndarray):
+        shape, data = f"{content.dtype} {content.shape}", np.ascontiguousarray(content).tobytes()
+    else:
+        shape, data = "", content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    return stable_id(modality, shape, hashlib.blake2b(data, digest_size=20).hexdigest())
 
 
 def text_view(text: str | None, title: str | None) -> str | None:
@@ -172,11 +190,25 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """What a reader found in one file: the document, its items, and the pictures by content hash."""
+    """What a reader found in one file: the document, its items, the pictures by content hash, and the contents of items
+    of other modalities by item id."""
 
     document: Document
     items: tuple[Item, ...] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+    contents: Mapping[str, Content] = field(default_factory=dict)
+
+    def content(self, item: Item, modality: str) -> tuple[str, Content | None] | None:
+        """Return the hash of an item's content of a modality and the content itself, None where that is not at hand;
+        None where the item has no such content."""
+        if modality == TEXT:
+            text = item.text_view
+            return None if text is None else (stable_id(TEXT, text), text)
+        if modality == IMAGE:
+            picture = self.pictures.get(item.picture or "")
+            return None if item.picture is None else (item.picture, None if picture is None else picture.pixels)
+        content = self.contents.get(item.id) if item.modality == modality else None
+        return None if content is None else (content_hash(modality, content), content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +248,20 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked: words, a picture, or both. ``image`` holds RGB pixels (height, width, 3)."""
+    """What is asked: words, a picture, contents of other modalities (``others``, by modality), or several of these.
+
+    ``image`` holds RGB pixels (height, width, 3).
+    """
 
     text: str | None = None
     image: NDArray[np.uint8] | None = None
+    others: Mapping[str, Content] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, Content]:
+        """The parts that there are, by name."""
+        parts: dict[str, Content | None] = {TEXT: self.text or None, IMAGE: self.image, **self.others}
+        return {name: content for name, content in parts.items() if content is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ def test_a_collection_is_searched_by_meaning_through_the_server(server: Server, 
     assert isinstance(Bundle(find("words")).text, remote.RemoteText)
     assert run("--model", "words", "add", "a.txt").returncode == 0
     found = json.loads(run("search", "blue seal", "--json").stdout)["hits"]
-    assert {channel["channel"] for channel in found[0]["channels"]} >= {"lexical", "text->text"}
+    assert {channel["channel"] for channel in found[0]["breakdown"]} >= {"lexical", "text->text"}
     (tmp_path / "b.txt").write_text("The south pump needs the red seal.")
     with cp.open(tmp_path / "kb", model="words") as kb:
         kb.add(tmp_path / "a.txt", tmp_path / "b.txt", progress=False)

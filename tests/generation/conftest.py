@@ -62,7 +62,7 @@ def ask(space: Space, evidence: Calibration, liar: str) -> Ask:
     ) -> Answer:
         hits = [hit(n, text) for n, text in enumerate(PASSAGES)] if hits is None else hits
         generator = ChatGenerator(model, **{"base_url": liar, "timeout": 5.0, "fallback": False, **settings})
-        vectors = space.ask(Query(question))
+        vectors = space.encode_query(Query(question))
         request = Request(question, vectors, hits, relevant_images(evidence, question, hits), crop=crop)
         parts = generated(generator, ExtractiveGenerator(space, evidence), request)
         *_, answer = cite(parts, request, GroundingChecker(space, evidence, hits), by=generator.name)

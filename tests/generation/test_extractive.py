@@ -237,7 +237,7 @@ def test_how_is_answered_by_code_before_rows_and_recognised_text(space: Space, e
     seen = replace(seen, id="seen", span=replace(seen.span, ocr_start=0))
     hits = [Hit(one, 0.5, (), confidence=0.5) for one in (seen, page)]
     question = "How do I limit the memory of the mill?"
-    request = Request(question, space.ask(Query(question)), hits)
+    request = Request(question, space.encode_query(Query(question)), hits)
     parts = [part for part in ExtractiveGenerator(space, evidence).generate(request) if isinstance(part, Statement)]
     assert [part.text for part in parts if part.code] == ["[mill]\nmemory=4GB"]  # once, whoever brings it
     assert not any(part.text.startswith("memory;") for part in parts)
@@ -255,7 +255,7 @@ def test_what_speaks_to_a_language_model_is_not_quoted(space: Space, evidence: C
     hits = [Hit(item(text), 0.5, (), confidence=0.5)]
 
     def asked(question: str) -> str:
-        request = Request(question, space.ask(Query(question)), hits)
+        request = Request(question, space.encode_query(Query(question)), hits)
         parts = ExtractiveGenerator(space, evidence).generate(request)
         return " ".join(part.text for part in parts if isinstance(part, Statement))
 
@@ -270,7 +270,7 @@ def test_what_is_asked_for_must_be_named(space: Space, evidence: Calibration) ->
     hits = [Hit(item(text), 0.6, (), confidence=0.6)]
 
     def asked(question: str) -> list[str]:
-        request = Request(question, space.ask(Query(question)), hits)
+        request = Request(question, space.encode_query(Query(question)), hits)
         parts = ExtractiveGenerator(space, evidence).generate(request)
         return [part.text for part in parts if isinstance(part, Statement)]
 

@@ -1,4 +1,4 @@
-"""Evidence: what a score is worth depends on what chance gives, here and in general."""
+"""Calibration: what a score is worth depends on the background, of the model and of the collection."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonplace.encoders import Bundle
-from commonplace.errors import ModelError
 from commonplace.retrieval import LEXICAL, SEMANTIC, Calibration, Curve, ScoreStats, z_score
 from commonplace.store import RankedList
 
-KNOWN = ScoreStats(0.4, 0.6, 0.15, 0.03, 0.1)
+STATS = ScoreStats(0.4, 0.6, 0.15, 0.03, 0.1)
 
 
 def ranked(*scores: float, count: int = 1000, mean: float = 0.0, std: float = 0.1, full: float = 1.0) -> RankedList:
     return RankedList(np.arange(len(scores)), np.array(scores, np.float32), full, count, mean, std)
 
 
-def test_significance_is_a_standard_score_where_the_collection_is_large() -> None:
-    found = z_score(np.array([0.5, 0.8]), 10_000_000, 0.2, 0.3, KNOWN)
+def test_z_score_is_a_standard_score_where_the_collection_is_large() -> None:
+    found = z_score(np.array([0.5, 0.8]), 10_000_000, 0.2, 0.3, STATS)
     assert found.tolist() == pytest.approx([1.0, 2.0], abs=1e-4)
 
 
 def test_a_small_collection_is_judged_by_the_models_background() -> None:
-    few = z_score(np.array([0.5]), 1, 0.5, 0.0, KNOWN)
+    few = z_score(np.array([0.5]), 1, 0.5, 0.0, STATS)
     assert few[0] == pytest.approx((0.5 - 0.0347) / 0.1, rel=0.02)
 
 
 def test_the_best_of_another_subject_is_no_find() -> None:
     """Far from the question everything is alike: the least bad would be many standard deviations above the rest."""
-    found = z_score(np.array([0.2]), 10_000, 0.0, 0.02, KNOWN)
+    found = z_score(np.array([0.2]), 10_000, 0.0, 0.02, STATS)
     assert found[0] < 2
 
 
@@ -45,51 +44,59 @@ def test_a_curve_never_falls_and_goes_on_beyond_its_knots(values: list[float]) -
 
 
 def test_words_count_by_their_share_of_a_full_match() -> None:
-    evidence = Calibration({}, {LEXICAL: Curve((0.0, 1.0), (-2.0, 4.0))})
-    assert evidence.log_odds(LEXICAL, ranked(8.0, 4.0, 0.0, full=8.0)).tolist() == pytest.approx([4.0, 1.0, -2.0])
+    calibration = Calibration({}, {LEXICAL: Curve((0.0, 1.0), (-2.0, 4.0))})
+    assert calibration.log_odds(LEXICAL, ranked(8.0, 4.0, 0.0, full=8.0)).tolist() == pytest.approx([4.0, 1.0, -2.0])
 
 
 def test_nearness_is_half_between_chance_and_related_and_rises() -> None:
-    evidence = Calibration({"text->text": KNOWN})
-    assert evidence.nearness("text->text", np.array([0.5], np.float32))[0] == pytest.approx(0.5, abs=1e-6)
-    values = evidence.nearness("text->text", np.array([0.9, 0.4, 0.1, -0.2], np.float32))
+    calibration = Calibration({"text->text": STATS})
+    assert calibration.nearness("text->text", np.array([0.5], np.float32))[0] == pytest.approx(0.5, abs=1e-6)
+    values = calibration.nearness("text->text", np.array([0.9, 0.4, 0.1, -0.2], np.float32))
     assert (np.diff(values) < 0).all() and ((values >= 0) & (values <= 1)).all()
 
 
-def test_the_shipped_bundle_brings_curves_for_every_arm() -> None:
-    evidence = Calibration.from_bundle(Bundle().spec)
-    assert set(evidence.curves) == {LEXICAL, "text->text", "text->image", "image->text", "image->image", SEMANTIC}
-    for curve in evidence.curves.values():
+def test_the_shipped_bundle_brings_curves_for_every_channel() -> None:
+    calibration = Calibration.from_bundle(Bundle().spec)
+    assert set(calibration.curves) == {LEXICAL, "text->text", "text->image", "image->text", "image->image", SEMANTIC}
+    for curve in calibration.curves.values():
         assert (np.diff(curve.at) > 0).all() and (np.diff(curve.log_odds) > 0).all()
         assert min(curve.log_odds) < 0 < max(curve.log_odds)
 
 
 def test_a_short_question_asks_for_a_kind_of_thing() -> None:
-    evidence = Calibration.from_bundle(Bundle().spec)
-    low, high, share = evidence.short_query
-    assert evidence.of(low, 1000) is evidence
-    whole = evidence.of(high, 1000)
+    calibration = Calibration.from_bundle(Bundle().spec)
+    low, high, share = calibration.short_query
+    assert calibration.for_query(low, 1000) is calibration
+    whole = calibration.for_query(high, 1000)
     assert whole.match_density == 0 and whole.expected_relevant == pytest.approx(1 + 1000 * share)
-    half = evidence.of((low + high) / 2, 1000)
+    half = calibration.for_query((low + high) / 2, 1000)
     assert (
-        half.match_density == pytest.approx(evidence.match_density / 2)
+        half.match_density == pytest.approx(calibration.match_density / 2)
         and 1 < half.expected_relevant < whole.expected_relevant
     )
-    assert evidence.of(1.0, 0).expected_relevant == pytest.approx(1)
+    assert calibration.for_query(1.0, 0).expected_relevant == pytest.approx(1)
 
 
-def test_a_bundle_that_knows_nothing_of_its_cosines_is_refused() -> None:
+def test_a_channel_that_was_not_measured_is_estimated_from_the_collection() -> None:
+    """No statistics, no curve: the background is that of the query's scores over the collection."""
+    nothing = Calibration.from_bundle({"name": "x"})
+    for channel in ("text->text", "image->semantic", "sound->sound", "not sound->sound", "both->sound"):
+        low, high = nothing.log_odds(channel, ranked(0.2, 0.8, mean=0.2, std=0.1))
+        assert (low, high) == pytest.approx((-4.0, 7.0), abs=0.1)  # at the mean, and six standard deviations above
+        first, second = nothing.nearness(channel, np.array([0.1, 0.9], np.float32))
+        assert 0 <= first < second <= 1
+    single = nothing.log_odds("sound->sound", ranked(0.9, count=1, mean=0.9, std=0.0))
+    assert np.isfinite(single).all()
     spec = Bundle().spec
-    for broken in ({"name": "x"}, spec | {"score_stats": {"text->text": spec["score_stats"]["text->text"]}}):
-        with pytest.raises(ModelError, match="text->image"):
-            Calibration.from_bundle(broken)
+    partly = Calibration.from_bundle(spec | {"score_stats": {"text->text": spec["score_stats"]["text->text"]}})
+    assert set(partly.score_stats) == {"text->text"}
 
 
 def test_a_bundle_without_curves_is_served_all_the_same() -> None:
     spec = {name: value for name, value in Bundle().spec.items() if name != "calibration"}
-    evidence = Calibration.from_bundle(spec)
+    calibration = Calibration.from_bundle(spec)
     for channel in ("text->text", "text->image", "both->item", "not image->image"):
-        low, high = evidence.log_odds(channel, ranked(0.0, 1.0))
+        low, high = calibration.log_odds(channel, ranked(0.0, 1.0))
         assert low < 0 and high > low + 5
         assert (
             high > 0 or channel == "not image->image"

@@ -29,7 +29,7 @@ from commonplace.store import RankedList
 from commonplace.types import ScoreComponent
 
 CHANNELS = (LEXICAL, "text->text", "text->image")
-EVIDENCE = Calibration(
+CALIBRATION = Calibration(
     {
         "text->text": ScoreStats(0.4, 0.6, 0.15, 0.03, 0.09),
         "text->image": ScoreStats(0.15, 0.25, 0.06, -0.15, 0.1),
@@ -37,12 +37,14 @@ EVIDENCE = Calibration(
         "image->image": ScoreStats(0.5, 0.8, 0.1, 0.0, 0.16),
     }
 )
-EVIDENCE_OF_SCENES = replace(EVIDENCE, channels={**EVIDENCE.channels, SEMANTIC: ScoreStats(0.5, 0.8, 0.1, 0.02, 0.16)})
+WITH_SEMANTIC = replace(
+    CALIBRATION, score_stats={**CALIBRATION.score_stats, SEMANTIC: ScoreStats(0.5, 0.8, 0.1, 0.02, 0.16)}
+)
 nan = math.nan
 
 
 def scored(*scores: float) -> ChannelScores:
-    """An channel that lists every candidate it can have (a score that is no NaN), the highest first."""
+    """A channel that lists every candidate it can have (a score that is no NaN), the highest first."""
     values = np.array(scores, np.float64)
     keys = [i for i in np.argsort(-np.nan_to_num(values, nan=-9), kind="stable") if not math.isnan(values[i])]
     ranks = np.zeros(len(values), np.int64)
@@ -57,25 +59,15 @@ def score(fused: Fused, i: int) -> float:
 
 def test_rrf_is_the_papers_formula() -> None:
     a, b = scored(0.9, 0.8, 0.7), scored(0.5, nan, 0.6)
-    fused = fuse({"text->text": a, LEXICAL: b}, Ranking(method="rrf"), EVIDENCE, 3)
+    fused = fuse({"text->text": a, LEXICAL: b}, Ranking(method="rrf"), CALIBRATION, 3)
     # Cormack et al. 2009, k = 60, divided by the sum of the weights; the second cannot have words.
     for i, expected in enumerate(((1 / 61 + 1 / 62) / 2, 1 / 62, (1 / 63 + 1 / 61) / 2)):
         assert score(fused, i) == pytest.approx(expected)
 
 
-def test_relative_and_distribution_are_what_they_are_elsewhere() -> None:
-    values = np.array([0.9, 0.5, 0.4, 0.1])
-    lists = {"text->text": scored(*values)}
-    relative = fuse(lists, Ranking(method="relative"), EVIDENCE, 4)
-    assert [score(relative, i) for i in range(4)] == pytest.approx(((values - 0.1) / 0.8).tolist(), abs=1e-6)
-    spread = fuse(lists, Ranking(method="distribution"), EVIDENCE, 4)
-    expected = (values - values.mean() + 3 * values.std()) / (6 * values.std())
-    assert [score(spread, i) for i in range(4)] == pytest.approx(expected.tolist(), abs=1e-6)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_scores_that_are_all_equal_are_no_error(method: str) -> None:
-    fused = fuse({"text->text": scored(0.3, 0.3, 0.3)}, Ranking(method=method), EVIDENCE, 3)  # type: ignore[arg-type]
+    fused = fuse({"text->text": scored(0.3, 0.3, 0.3)}, Ranking(method=method), CALIBRATION, 3)  # type: ignore[arg-type]
     values = [score(fused, i) for i in range(3)]
     assert 0 <= min(values) <= max(values) <= 1
     if method != "rrf":  # which goes by places, and has to break the tie
@@ -83,21 +75,21 @@ def test_scores_that_are_all_equal_are_no_error(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_arm_an_item_cannot_have_costs_nothing(method: str) -> None:
+def test_a_channel_an_item_cannot_have_costs_nothing(method: str) -> None:
     """A picture without a caption scores as one whose caption says something else."""
     lists = {"text->image": scored(0.3, 0.3, nan), "text->text": scored(nan, -0.2, 0.7)}
-    fused = fuse(lists, Ranking(method=method), EVIDENCE, 3)  # type: ignore[arg-type]
+    fused = fuse(lists, Ranking(method=method), CALIBRATION, 3)  # type: ignore[arg-type]
     assert score(fused, 0) >= score(fused, 1) * 0.98
-    by_arm = {line.channel: line for line in fused.breakdown(1)}
-    assert by_arm["text->text"].contribution == 0 and by_arm["text->image"].contribution != 0
+    by_channel = {line.channel: line for line in fused.breakdown(1)}
+    assert by_channel["text->text"].contribution == 0 and by_channel["text->image"].contribution != 0
 
 
 def test_words_and_meaning_of_a_text_both_count_and_neither_twice() -> None:
-    alone = fuse({"text->text": scored(0.5, 0.5)}, Ranking(), EVIDENCE, 2)
-    both = fuse({"text->text": scored(0.5, 0.5), LEXICAL: scored(0.9, 0.0)}, Ranking(), EVIDENCE, 2)
+    alone = fuse({"text->text": scored(0.5, 0.5)}, Ranking(), CALIBRATION, 2)
+    both = fuse({"text->text": scored(0.5, 0.5), LEXICAL: scored(0.9, 0.0)}, Ranking(), CALIBRATION, 2)
     assert score(both, 0) > score(alone, 0) > score(both, 1)
     lines = {line.channel: line for line in both.breakdown(0)}
-    words, near, base = EVIDENCE.joint
+    words, near, base = CALIBRATION.joint
     assert (lines[LEXICAL].weight, lines["text->text"].weight) == (0.9 * words, near)
     lines = {
         line.channel: line for line in both.breakdown(1)
@@ -107,8 +99,8 @@ def test_words_and_meaning_of_a_text_both_count_and_neither_twice() -> None:
 
 def test_what_is_not_wanted_pushes_down_only_what_is_like_it() -> None:
     lists = {"text->image": scored(0.3, 0.3, 0.2), "not text->image": scored(0.4, -0.3, -0.3)}
-    fused = fuse(lists, Ranking(), EVIDENCE, 3)
-    plain = fuse({"text->image": lists["text->image"]}, Ranking(), EVIDENCE, 3)
+    fused = fuse(lists, Ranking(), CALIBRATION, 3)
+    plain = fuse({"text->image": lists["text->image"]}, Ranking(), CALIBRATION, 3)
     assert score(fused, 0) < score(fused, 2) < score(fused, 1)
     assert score(fused, 1) == score(plain, 1)
 
@@ -116,12 +108,12 @@ def test_what_is_not_wanted_pushes_down_only_what_is_like_it() -> None:
 def test_words_and_a_picture_must_both_fit() -> None:
     """The score is the product of the two probabilities, each with the prior of one part."""
     words, visual = scored(0.3, 0.0, 0.2), scored(0.1, 0.9, 0.6)
-    both = fuse({"text->image": words, "image->image": visual}, Ranking(), EVIDENCE, 3)
+    both = fuse({"text->image": words, "image->image": visual}, Ranking(), CALIBRATION, 3)
 
     def part(name: str, channel: ChannelScores) -> list[float]:
-        alone = fuse({name: channel}, Ranking(), EVIDENCE, 3)
+        alone = fuse({name: channel}, Ranking(), CALIBRATION, 3)
         prior = next(line.contribution for line in alone.breakdown(0) if line.channel == "prior")
-        odds = alone.order - prior + math.log(EVIDENCE.part)
+        odds = alone.order - prior + math.log(CALIBRATION.part_prior)
         return (1 / (1 + np.exp(-odds))).tolist()
 
     expected = [a * b for a, b in zip(part("text->image", words), part("image->image", visual), strict=True)]
@@ -129,11 +121,11 @@ def test_words_and_a_picture_must_both_fit() -> None:
     assert np.argmax(both.order) == 2  # not the one that is the picture itself, and not what the words alone say
 
 
-def test_a_picture_fits_by_its_looks_or_by_what_it_shows() -> None:
+def test_a_picture_fits_by_how_it_looks_or_by_what_it_shows() -> None:
     words, visual = scored(0.2, 0.2), scored(0.1, 0.1)
-    plain = fuse({"text->image": words, "image->image": visual}, Ranking(), EVIDENCE_OF_SCENES, 2)
+    plain = fuse({"text->image": words, "image->image": visual}, Ranking(), WITH_SEMANTIC, 2)
     shown = {"text->image": words, "image->image": visual, SEMANTIC: scored(0.8, 0.0)}
-    fused = fuse(shown, Ranking(), EVIDENCE_OF_SCENES, 2)
+    fused = fuse(shown, Ranking(), WITH_SEMANTIC, 2)
     assert (
         score(fused, 0) > score(plain, 0)
         and {line.channel: line.contribution for line in fused.breakdown(0)}[SEMANTIC] > 0
@@ -141,43 +133,53 @@ def test_a_picture_fits_by_its_looks_or_by_what_it_shows() -> None:
     assert {line.channel: line.contribution for line in fused.breakdown(1)}[
         SEMANTIC
     ] == 0  # the better of the two counts, once
-    favoured = fuse(shown, Ranking(modality_bias={"image": 2.0}), EVIDENCE_OF_SCENES, 2)
-    assert {line.channel: line.contribution for line in favoured.breakdown(0)}["modality_bias"] == 4  # for each part
+    biased = fuse(shown, Ranking(modality_bias={"image": 2.0}), WITH_SEMANTIC, 2)
+    assert {line.channel: line.contribution for line in biased.breakdown(0)}["modality_bias"] == 4  # for each part
+
+
+def test_parts_of_a_query_weigh_the_same_whatever_their_modality() -> None:
+    """A picture and a sound (a modality that nothing was measured for) count as words and a picture do."""
+    words, picture, sound = scored(0.3, 0.1), scored(0.1, 0.9), scored(0.4, 0.2)
+    two = fuse({"text->image": words, "image->image": picture}, Ranking(), CALIBRATION, 2)
+    lines = {line.channel: line for line in two.breakdown(0)}
+    assert lines["text->image"].weight == lines["image->image"].weight == 1
+    three = {"text->image": words, "image->image": picture, "sound->sound": sound}
+    lines = {line.channel: line for line in fuse(three, Ranking(picture_weight=0.75), CALIBRATION, 2).breakdown(0)}
+    assert lines["sound->sound"].weight == lines["image->image"].weight == pytest.approx(3 * 0.75 / 1.75)
+    assert lines["text->image"].weight == pytest.approx(3 * 0.25 / 1.75)
 
 
 def test_the_picture_itself_is_sure_to_be_the_one() -> None:
     lists = {"image->image": scored(0.6, 0.7, 0.99)}
-    fused = fuse(lists, Ranking(), EVIDENCE, 100_000, np.array([True, False, False]))
+    fused = fuse(lists, Ranking(), CALIBRATION, 100_000, np.array([True, False, False]))
     assert score(fused, 0) > 0.99 and np.argmax(fused.order) == 0
     assert math.fsum(line.contribution for line in fused.breakdown(0)) == pytest.approx(fused.order[0])
-    plain = fuse(lists, Ranking(), EVIDENCE, 100_000)
+    plain = fuse(lists, Ranking(), CALIBRATION, 100_000)
     assert score(fused, 1) == score(plain, 1) and "near_duplicate" not in {line.channel for line in fused.breakdown(1)}
 
 
 def test_the_prior_is_the_size_of_the_collection() -> None:
-    small, large = (fuse({"text->text": scored(0.6)}, Ranking(), EVIDENCE, n) for n in (10, 100_000))
+    small, large = (fuse({"text->text": scored(0.6)}, Ranking(), CALIBRATION, n) for n in (10, 100_000))
     assert small.confidence[0] > large.confidence[0]
     assert small.order[0] - large.order[0] == pytest.approx(math.log(100_001 / 11))
 
 
 def test_a_warmer_temperature_is_more_cautious_and_keeps_the_order() -> None:
     lists = {"text->text": scored(0.9, 0.5, 0.1)}
-    cold, warm = (fuse(lists, Ranking(temperature=t), EVIDENCE, 5) for t in (1.0, 3.0))
+    cold, warm = (fuse(lists, Ranking(temperature=t), CALIBRATION, 5) for t in (1.0, 3.0))
     assert np.argsort(cold.order).tolist() == np.argsort(warm.order).tolist()
     assert (np.abs(warm.confidence - 0.5) <= np.abs(cold.confidence - 0.5)).all()
 
 
-def test_weights_and_favour_shift_the_order() -> None:
+def test_weights_and_modality_bias_change_the_order() -> None:
     lists = {"text->text": scored(0.6, nan), "text->image": scored(nan, 0.1)}
-    assert np.argmax(fuse(lists, Ranking(), EVIDENCE, 2).order) == 0
-    assert np.argmax(fuse(lists, Ranking(modality_bias={"image": 20.0}), EVIDENCE, 2).order) == 1
-    line = {one.channel: one for one in fuse(lists, Ranking(modality_bias={"image": 20.0}), EVIDENCE, 2).breakdown(1)}[
-        "modality_bias"
-    ]
-    assert line.contribution == 20
+    assert np.argmax(fuse(lists, Ranking(), CALIBRATION, 2).order) == 0
+    assert np.argmax(fuse(lists, Ranking(modality_bias={"image": 20.0}), CALIBRATION, 2).order) == 1
+    biased = fuse(lists, Ranking(modality_bias={"image": 20.0}), CALIBRATION, 2)
+    assert {line.channel: line.contribution for line in biased.breakdown(1)}["modality_bias"] == 20
     tie = {"text->text": scored(0.7, 0.4), LEXICAL: scored(0.1, 0.9)}
-    assert np.argmax(fuse(tie, Ranking(weights={LEXICAL: 3.0}), EVIDENCE, 2).order) == 1
-    assert np.argmax(fuse(tie, Ranking(weights={LEXICAL: 0.01}), EVIDENCE, 2).order) == 0
+    assert np.argmax(fuse(tie, Ranking(weights={LEXICAL: 3.0}), CALIBRATION, 2).order) == 1
+    assert np.argmax(fuse(tie, Ranking(weights={LEXICAL: 0.01}), CALIBRATION, 2).order) == 0
 
 
 values = st.lists(st.one_of(st.just(nan), st.floats(-1, 1, width=32)), min_size=6, max_size=6)
@@ -191,13 +193,13 @@ values = st.lists(st.one_of(st.just(nan), st.floats(-1, 1, width=32)), min_size=
     st.sampled_from(METHODS),
     st.floats(0, 1),
 )
-def test_every_score_is_recomputed_from_its_ledger(
+def test_every_score_is_recomputed_from_its_breakdown(
     lists: dict[str, list[float]], weights: dict[str, float], method: str, share: float
 ) -> None:
     if all(channel.startswith("not ") for channel in lists):
         lists["text->text"] = [0.5] * 6
     ranking = Ranking(method=method, weights=weights, picture_weight=share)  # type: ignore[arg-type]
-    fused = fuse({channel: scored(*found) for channel, found in lists.items()}, ranking, EVIDENCE_OF_SCENES, 50)
+    fused = fuse({channel: scored(*found) for channel, found in lists.items()}, ranking, WITH_SEMANTIC, 50)
     for i in range(6):
         breakdown = fused.breakdown(i)
         total = math.fsum(line.contribution for line in breakdown)
@@ -213,9 +215,9 @@ def test_every_score_is_recomputed_from_its_ledger(
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8, unique=True))
-def test_more_of_one_arm_is_never_less(found: list[float]) -> None:
+def test_a_higher_score_in_one_channel_never_lowers_the_fused_score(found: list[float]) -> None:
     for method in METHODS:
-        fused = fuse({"text->text": scored(*found)}, Ranking(method=method), EVIDENCE, 10)  # type: ignore[arg-type]
+        fused = fuse({"text->text": scored(*found)}, Ranking(method=method), CALIBRATION, 10)  # type: ignore[arg-type]
         ordered = [fused.order[i] for i in np.argsort(found)]
         assert all(a <= b + 1e-9 for a, b in itertools.pairwise(ordered))
 
@@ -224,6 +226,7 @@ def test_more_of_one_arm_is_never_less(found: list[float]) -> None:
     "wrong",
     [
         {"method": "sum"},
+        {"method": "relative"},
         {"question": "early"},
         {"views": "both"},
         {"alpha": 1.5},
@@ -231,7 +234,7 @@ def test_more_of_one_arm_is_never_less(found: list[float]) -> None:
         {"depth": 0},
         {"temperature": 0},
         {"diversity": 1},
-        {"against": -1},
+        {"negative_weight": -1},
         {"modality_bias": {"sound": 1.0}},
         {"modality_bias": {"image": math.nan}},
         {"weights": {LEXICAL: -1.0}},
@@ -272,7 +275,7 @@ def test_compose_survives_equal_and_opposite_vectors() -> None:
         assert np.isfinite(compose(words, -words, 0.5, how)).all()
 
 
-def test_an_empty_ledger_line_is_left_out() -> None:
-    fused = fuse({"text->text": scored(0.6)}, Ranking(), EVIDENCE, 0)
+def test_an_empty_breakdown_line_is_left_out() -> None:
+    fused = fuse({"text->text": scored(0.6)}, Ranking(), CALIBRATION, 0)
     assert all(isinstance(line, ScoreComponent) for line in fused.breakdown(0))
     assert "modality_bias" not in {line.channel for line in fused.breakdown(0)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commonplace.encoders import Bundle
-from commonplace.encoders.bundle import unit
+from commonplace.encoders.base import unit
 from commonplace.training.calibrate import bank, evidence, hubness
 from commonplace.training.features import picture_features, text_vectors, tower_key, unreadable
 from commonplace.training.judge import chance, compare, judge, judge_bundle

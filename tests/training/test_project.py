@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the extra train is not installed (m
 from commonplace import open as open_collection  # noqa: E402
 from commonplace.cli import main  # noqa: E402
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle  # noqa: E402
-from commonplace.encoders.bundle import unit  # noqa: E402
+from commonplace.encoders.base import unit  # noqa: E402
 from commonplace.errors import CommonplaceError, ModelError, TrainingError  # noqa: E402
 from commonplace.space import Space  # noqa: E402
 from commonplace.training.heads import (  # noqa: E402

@@ -109,8 +109,8 @@ def answer_options(parser: argparse.ArgumentParser) -> None:
 def ranking_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fusion",
-        choices=("calibrated", "rrf", "relative", "distribution"),
-        help="how the channels are fused (default: what tune stored, else evidence)",
+        choices=("calibrated", "rrf"),
+        help="how the channels are fused (default: what tune stored, else calibrated)",
     )
     parser.add_argument(
         "--question",
@@ -155,7 +155,7 @@ def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None
         if backup is not None and model is None:
             from commonplace.migrate import model_for
 
-            model = model_for(Path(os.path.expanduser(backup)), None)
+            model = str(model_for(Path(os.path.expanduser(backup)), None))
     return open_collection(folder, model=model, generator=_generator(options, Path(os.path.expanduser(folder))))
 
 

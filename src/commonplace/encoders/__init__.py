@@ -1,7 +1,24 @@
-"""Towers: items of one kind in, float32 rows of unit length out; and a cross-encoder, which reads pairs."""
+"""Encoders: views of one kind in, float32 rows of unit length out; and a cross-encoder, which reads pairs."""
 
-from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle, ImageTower, TextTower, Tokens
+from commonplace.encoders.base import BaseModel, Encoder, Role, TextEncoder, Tokens
+from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle, ImageTower, TextTower
 from commonplace.encoders.cross import CrossEncoder
 from commonplace.encoders.presets import find
+from commonplace.encoders.python import PLACE, Model, PythonEncoder
 
-__all__ = ["DEFAULT_BUNDLE", "Bundle", "CrossEncoder", "ImageTower", "TextTower", "Tokens", "find"]
+__all__ = [
+    "DEFAULT_BUNDLE",
+    "PLACE",
+    "BaseModel",
+    "Bundle",
+    "CrossEncoder",
+    "Encoder",
+    "ImageTower",
+    "Model",
+    "PythonEncoder",
+    "Role",
+    "TextEncoder",
+    "TextTower",
+    "Tokens",
+    "find",
+]

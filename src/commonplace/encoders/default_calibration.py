@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.encoders.base import BaseModel
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
 
 __all__ = ["BANK", "describe", "drawn", "line", "moments", "query_shortness", "spread"]
@@ -117,7 +118,7 @@ BRIEF = 0.2
 """Mean cosine with their common direction that single words must have: below it a text's length hardly shows."""
 
 
-def query_shortness(bundle: Bundle) -> list[float] | None:
+def query_shortness(bundle: BaseModel) -> list[float] | None:
     """Return the unit vector (dim,) that single words have in common in the languages that a bundle's text tower reads:
     ``query_shortness`` of ``bundle.json``; None without a text tower, or where there is no such direction."""
     if bundle.text is None:
@@ -135,9 +136,9 @@ def query_shortness(bundle: Bundle) -> list[float] | None:
     return direction
 
 
-def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
-    """Return what ``bundle.json`` lacks (``background``, ``evidence``, ``query_shortness``, ``notes``), and arrays of
-    BANK."""
+def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
+    """Return what ``bundle.json`` lacks (``score_stats``, ``calibration``, ``query_shortness``, ``notes``), and the
+    arrays of BANK."""
     shipped = Bundle(DEFAULT_BUNDLE).spec["calibration"]
     # How much of a question's words a text holds, and how words and meaning add up, does not depend on the towers.
     evidence: dict[str, Any] = {name: shipped[name] for name in ("joint", "match_density", "expected_relevant")}
@@ -165,12 +166,12 @@ def describe(bundle: Bundle) -> tuple[dict[str, Any], dict[str, NDArray[np.float
         arrays["texts"] = texts.astype(np.float16)
         arrays["image"] = tower.encode(THINGS, "query").astype(np.float16)
     if (image := bundle.image) is not None:
-        views = image.views(drawn())
-        visual = views.get("visual", views["image"])
-        background["image->image"] = estimated(_unequal(visual @ visual.T))
+        shown = image.encode(drawn())
+        seen = bundle.encoders["visual"].encode(drawn()) if "visual" in bundle.encoders else shown
+        background["image->image"] = estimated(_unequal(seen @ seen.T))
         if texts is not None:
-            background["text->image"] = estimated((arrays["image"].astype(np.float32) @ views["image"].T).ravel())
-            background["image->text"] = estimated((views["image"] @ texts.T).ravel())
+            background["text->image"] = estimated((arrays["image"].astype(np.float32) @ shown.T).ravel())
+            background["image->text"] = estimated((shown @ texts.T).ravel())
     notes.append(
         "confidences are estimates: this model was not measured on labelled data (`commonplace tune` learns from yours)"
     )
@@ -191,7 +192,7 @@ def estimated(cosines: NDArray[Any]) -> dict[str, Any]:
     return {**statistics, "related": related, "estimated": True}
 
 
-def _pairs(bundle: Bundle) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[str]]:
+def _pairs(bundle: BaseModel) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[str]]:
     """Return the vectors of questions and of passages by language, and the languages that the tower reads: in which at
     least half the questions find their own passage."""
     tower = bundle.text

@@ -8,7 +8,7 @@ import random
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders.bundle import Role, TextTower, Tokens, unit
+from commonplace.encoders.base import Role, Tokens, unit
+from commonplace.encoders.bundle import TextTower
 from commonplace.errors import ModelError
 
 __all__ = ["KEY", "RemoteText", "checked"]
@@ -32,21 +33,23 @@ LARGEST = 256 << 20  # bytes of an answer
 
 
 class RemoteText(TextTower):
-    """Texts in, unit rows (n, dim) out, by ``POST url/embeddings`` in batches.
+    """Encodes texts by ``POST url/embeddings``, in batches.
 
-    What is sent goes to that address and nowhere else: redirects are not followed. A text over the limit is sent in
-    windows, measured by the tokenizer beside it, and averaged. The key is read from ``COMMONPLACE_EMBEDDINGS_API_KEY``
-    and never stored. Raises ModelError: no server, a wrong key, vectors of another length.
+    Texts go to that address and nowhere else: redirects are not followed. A text over the limit is sent in windows,
+    measured by the tokenizer in the bundle, and the vectors are averaged. The key is read from
+    ``COMMONPLACE_EMBEDDINGS_API_KEY`` and never stored. ``dim`` is the length of the server's vectors; 0: unknown.
+    Raises ModelError: no server, a wrong key, vectors of another length.
     """
 
-    def __init__(self, folder: Path, spec: dict[str, Any], dim: int) -> None:
-        super().__init__(folder, spec)
+    def __init__(
+        self, folder: Path, spec: dict[str, Any], dim: int, checksums: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(folder, spec, dim, checksums or {})
         self.url = checked(str(spec["remote"]["url"]))
         self.model = str(spec["remote"]["model"])
-        self._dim = dim
 
     def unknown_share(self, text: str) -> float:
-        """Return 0: what the server's tokenizer knows is its own affair."""
+        """Return 0: nothing is known of the server's tokenizer."""
         return 0.0
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> NDArray[np.float32]:
@@ -58,11 +61,11 @@ class RemoteText(TextTower):
             cut = self._pieces(prefix + text) if len(text) > self.max_tokens else [prefix + text]
             pieces += cut
             owners += [owner] * len(cut)
-        rows = [self._post([one or " " for one in pieces[i : i + BATCH]]) for i in range(0, len(pieces), BATCH)]
-        found = np.concatenate(rows) if rows else np.empty((0, self._dim), np.float32)
-        total = np.zeros((len(texts), found.shape[1]), dtype=np.float32)
-        weights = np.array([max(len(one), 1) for one in pieces], dtype=np.float32)
-        np.add.at(total, owners, unit(found) * weights[:, None])
+        batches = [self._post([piece or " " for piece in pieces[i : i + BATCH]]) for i in range(0, len(pieces), BATCH)]
+        rows = np.concatenate(batches) if batches else np.empty((0, self.dim), np.float32)
+        total = np.zeros((len(texts), rows.shape[1]), dtype=np.float32)
+        weights = np.array([max(len(piece), 1) for piece in pieces], dtype=np.float32)
+        np.add.at(total, owners, unit(rows) * weights[:, None])
         return unit(total)
 
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
@@ -91,7 +94,7 @@ class RemoteText(TextTower):
                 reason = self._refused(problem)
                 if problem.code not in (408, 409, 425, 429) and problem.code < 500:
                     raise ModelError(reason) from problem
-                wait = _asked_to_wait(problem.headers.get("Retry-After"), wait)
+                wait = _retry_after(problem.headers.get("Retry-After"), wait)
             except (OSError, HTTPException) as problem:
                 cause = getattr(problem, "reason", problem)
                 reason = f"no answer from {self.url} ({cause}): start the server, or check the address and the network"
@@ -106,27 +109,27 @@ class RemoteText(TextTower):
         if problem.code == 404:
             return f"there is no embedding model {self.model} at {self.url} (404): check both names"
         if 300 <= problem.code < 400:
-            return f"{self.url} sends elsewhere ({problem.code}), which is not followed: give the address itself"
+            return f"{self.url} redirects ({problem.code}), which is not followed: give the final address"
         try:
-            said = " ".join(problem.read(500).decode("utf-8", "replace").split())[:200]
+            body = " ".join(problem.read(500).decode("utf-8", "replace").split())[:200]
         except (OSError, HTTPException):
-            said = ""
-        return f"{self.url} answers {problem.code} ({said}): look at the server"
+            body = ""
+        return f"{self.url} answers {problem.code} ({body}): look at the server"
 
     def _rows(self, content: bytes, count: int) -> NDArray[np.float32]:
         try:
-            found = sorted(json.loads(content)["data"], key=lambda one: int(one["index"]))
-            rows = np.array([one["embedding"] for one in found], dtype=np.float32)
+            entries = sorted(json.loads(content)["data"], key=lambda entry: int(entry["index"]))
+            rows = np.array([entry["embedding"] for entry in entries], dtype=np.float32)
         except (ValueError, TypeError, KeyError, RecursionError) as problem:
             raise ModelError(
-                f"{self.url} sent what is no list of embeddings ({type(problem).__name__}): check that it speaks "
+                f"the answer of {self.url} is no list of embeddings ({type(problem).__name__}): check that it speaks "
                 "OpenAI's embeddings API"
             ) from problem
         if rows.ndim != 2 or len(rows) != count or not np.isfinite(rows).all():
             raise ModelError(f"{self.url} sent vectors of shape {rows.shape} for {count} texts: look at the server")
-        if self._dim and rows.shape[1] != self._dim:
+        if self.dim and rows.shape[1] != self.dim:
             raise ModelError(
-                f"{self.model} at {self.url} gives {rows.shape[1]} dimensions now, {self._dim} when it was pulled: "
+                f"{self.model} at {self.url} gives {rows.shape[1]} dimensions now, {self.dim} when it was pulled: "
                 "pull it again under another name, and migrate"
             )
         return rows
@@ -140,18 +143,19 @@ def checked(url: str) -> str:
     return url.rstrip("/")
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: texts and key go to the address that was given."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
-_OPENER = urllib.request.build_opener(_Stay)
+_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
-def _asked_to_wait(said: str | None, wait: float) -> float:
+def _retry_after(header: str | None, wait: float) -> float:
+    """Return the seconds that a server asks to wait; ``wait`` where it does not say."""
     try:
-        return max(float(said), 0.0) if said else wait
+        return max(float(header), 0.0) if header else wait
     except ValueError:
         return wait

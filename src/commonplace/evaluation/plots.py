@@ -218,9 +218,9 @@ def gather(run: Run, collection: Collection, sample: int, seed: int) -> Mapping[
     asked: dict[str, list[NDArray[np.float32]]] = {"text": [], "image": []}
     for index in np.sort(random.permutation(len(run.results))[:sample]):
         one = run.results[index]
-        vectors_of = collection.space.ask(Query(one.text, None if one.image is None else _pixels(one.image)))
+        vectors_of = collection.space.encode_query(Query(one.text, None if one.image is None else _pixels(one.image)))
         for name, rows in asked.items():
-            if (vector := getattr(vectors_of, name)) is not None:
+            if (vector := vectors_of.by_encoder.get(name)) is not None:
                 rows.append(vector)
     groups |= {f"question {name}": np.array(rows, dtype=np.float32) for name, rows in asked.items() if rows}
     return {name: vectors for name, vectors in groups.items() if len(vectors)}

@@ -75,7 +75,7 @@ class Case:
 
     ids: Sequence[str]
     channels: Mapping[str, ChannelScores]
-    evidence: Calibration
+    calibration: Calibration
     size: int
     grades: Mapping[str, float]
 
@@ -172,8 +172,8 @@ def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
 def case_of(collection: Collection, bound: Bound) -> Case:
     """Return what the default search would fuse for a question tied to the collection's items."""
     one = bound.question
-    ids, channels, evidence = collection.candidates(one.text, image=one.image)
-    return Case(ids, channels, evidence, collection.store.size(), bound.grades)
+    ids, channels, calibration = collection.candidates(one.text, image=one.image)
+    return Case(ids, channels, calibration, collection.store.size(), bound.grades)
 
 
 def _ordered(case: Case, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:
@@ -181,7 +181,7 @@ def _ordered(case: Case, ranking: Ranking) -> tuple[list[int], NDArray[np.float6
     channels = {name: channel for name, channel in case.channels.items() if ranking.weight(name) > 0}
     if not channels or not case.ids:
         return [], np.zeros(0)
-    fused = fuse(channels, ranking, case.evidence, case.size)
+    fused = fuse(channels, ranking, case.calibration, case.size)
     has = np.logical_or.reduce([~np.isnan(channel.scores) for channel in channels.values()])
     order = sorted(np.flatnonzero(has).tolist(), key=lambda i: (-fused.order[i], case.ids[i]))
     return order, fused.order

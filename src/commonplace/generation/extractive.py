@@ -68,9 +68,9 @@ NOT_READ_ZH = (
 class ExtractiveGenerator:
     """Chooses sentences by likeness to the question and to each other, and the pictures that matter."""
 
-    def __init__(self, space: Space, evidence: Calibration) -> None:
+    def __init__(self, space: Space, calibration: Calibration) -> None:
         self._space = space
-        self._evidence = evidence
+        self._calibration = calibration
 
     name = "extractive"
     fallback = False
@@ -125,7 +125,7 @@ class ExtractiveGenerator:
         near: NDArray[np.float64] | None = None
         if rows is not None and query is not None:
             channel = "text->text" if vectors.text is not None else "image->text"
-            near = self._evidence.nearness(channel, rows @ query)
+            near = self._calibration.nearness(channel, rows @ query)
             overlap = np.array([_share(asked, one) for one in words])
             worth = (near + overlap + of_passage) / 3
             around = np.array([shares[one.hit] for one in sentences])
@@ -245,7 +245,7 @@ def _rarity(asked: frozenset[str], words: Sequence[frozenset[str]], hits: Sequen
 
 
 def relevant_images(
-    evidence: Calibration, question: str, hits: Sequence[Hit], *, show: bool = False
+    calibration: Calibration, question: str, hits: Sequence[Hit], *, show: bool = False
 ) -> tuple[int, ...]:
     """Return the numbers of the hits whose pictures have enough evidence from what was asked, best first.
 
@@ -260,7 +260,7 @@ def relevant_images(
             continue
         lines = (line for line in hit.breakdown if line.channel.startswith(("text->", "image->", "both->")))
         cosines = {line.channel: np.array([line.score], np.float32) for line in lines}
-        near = any(evidence.nearness(channel, cosine)[0] >= enough for channel, cosine in cosines.items())
+        near = any(calibration.nearness(channel, cosine)[0] >= enough for channel, cosine in cosines.items())
         if near or (not cosines and _enough_words(asked, hit)):  # a caption in a script the tower cannot read
             found[hit.item.picture] = n
     return tuple(found.values())[:PICTURES]

@@ -78,14 +78,14 @@ class GroundingChecker:
     def __init__(
         self,
         space: Space,
-        evidence: Calibration,
+        calibration: Calibration,
         hits: Sequence[Hit],
         *,
         images: ImageRows | None = None,
         nli: CrossEncoder | None = None,
     ) -> None:
         self._space = space
-        self._evidence = evidence
+        self._calibration = calibration
         self._hits = hits
         self._images = images
         self._nli = nli
@@ -204,7 +204,7 @@ class GroundingChecker:
             max((float(row @ asked) for row in rows if row is not None), default=-1.0)
             for rows in zip(alone, under, strict=True)
         ]
-        return self._evidence.nearness("text->text", np.array(cosines, np.float32))
+        return self._calibration.nearness("text->text", np.array(cosines, np.float32))
 
     def _embed(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
         missing = [one for one in dict.fromkeys(texts) if one not in self._rows]
@@ -232,7 +232,7 @@ class GroundingChecker:
         vectors = list(self._images(pictures).values())
         if not vectors:
             return None
-        near = float(self._evidence.nearness("text->image", np.array([v @ row for v in vectors], np.float32)).max())
+        near = float(self._calibration.nearness("text->image", np.array([v @ row for v in vectors], np.float32)).max())
         if near < 0.5:
             return None
         level: Support = "supported" if near >= SEEN else "weak"

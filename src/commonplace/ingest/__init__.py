@@ -28,7 +28,7 @@ class Batch:
     def full(self) -> bool:
         """Whether the batch is large enough to keep the towers busy."""
         items = sum(len(reading.items) for reading in self.parsed)
-        pictures = sum(len(reading.pictures) for reading in self.parsed)
+        pictures = sum(len(reading.pictures) + len(reading.contents) for reading in self.parsed)
         return items >= BATCH_ITEMS or pictures >= BATCH_PICTURES or len(self.failures) >= BATCH_ITEMS
 
 

@@ -1,9 +1,9 @@
 """Readers: a file goes in, a :class:`~commonplace.types.ParsedDocument` comes out.
 
-A format is one module with one function that takes a :class:`File` and yields :class:`TextBlock` and
-:class:`ImageBlock`; it is named in :data:`~commonplace.readers.formats.FORMATS` or by an entry point of the group
-``commonplace.readers`` whose name is the media type. Everything that formats share (chunks, ids, hashes, stamps)
-happens here, once.
+A format is one module with one function that takes a :class:`File` and yields :class:`TextBlock`,
+:class:`ImageBlock` and, for other modalities, :class:`ContentBlock`; it is named in
+:data:`~commonplace.readers.formats.FORMATS` or by an entry point of the group ``commonplace.readers`` whose name is the
+media type. Everything that formats share (chunks, ids, hashes, stamps) happens here, once.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, m
 from commonplace.readers.metadata import described
 from commonplace.readers.ocr import are_readable
 from commonplace.readers.parts import (
+    ContentBlock,
     File,
     ImageBlock,
     Part,
@@ -36,10 +37,22 @@ from commonplace.readers.parts import (
     stamp_paths,
 )
 from commonplace.readers.pictures import load_picture
-from commonplace.types import Document, Item, Modality, ParsedDocument, Picture, Span, stable_id
+from commonplace.types import (
+    IMAGE,
+    TEXT,
+    Content,
+    Document,
+    Item,
+    Modality,
+    ParsedDocument,
+    Picture,
+    Span,
+    stable_id,
+)
 
 __all__ = [
     "SUFFIXES",
+    "ContentBlock",
     "File",
     "ImageBlock",
     "Part",
@@ -73,7 +86,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     document = Document(stable_id(uri), uri, str(name), file.media_type)
     cutter = chunker(options.tokenizer, options.max_tokens)
     try:
-        items, pictures = _items(document, file, found.load()(file), cutter)
+        items, pictures, contents = _items(document, file, found.load()(file), cutter)
     except RecursionError:
         raise ReadError("parts inside of parts past all sense; save it anew and add it again") from None
     if stamp(file.watched) != render_stamp(file.watched):
@@ -91,7 +104,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
         items=len(items),
         metadata=described(file.metadata, _changed(file)),
     )
-    return ParsedDocument(document, tuple(replace(item, document=document) for item in items), pictures)
+    return ParsedDocument(document, tuple(replace(item, document=document) for item in items), pictures, contents)
 
 
 def page_of(path: str | Path, number: int | None, side: int, options: ReadOptions) -> tuple[NDArray[np.uint8], str]:
@@ -132,24 +145,33 @@ def _open(name: Path, root: Path, options: ReadOptions) -> File:
 
 def _items(
     document: Document, file: File, parts: Iterable[Part], cutter: Chunker
-) -> tuple[list[Item], dict[str, Picture]]:
+) -> tuple[list[Item], dict[str, Picture], dict[str, Content]]:
     items: list[Item] = []
+    contents: dict[str, Content] = {}
     members: dict[str | None, int] = {}
     left = 0
     pictures: dict[str, Picture] = {}
     taken: dict[str, int] = {}
 
-    def add(span: Span, text: str | None, title: str | None, picture: str | None, ocr_start: int | None = None) -> None:
-        modality: Modality = "text" if picture is None else "image"
+    def add(
+        span: Span,
+        text: str | None,
+        title: str | None,
+        picture: str | None,
+        ocr_start: int | None = None,
+        modality: Modality | None = None,
+    ) -> str:
+        modality = modality or (TEXT if picture is None else IMAGE)
         key = stable_id(document.id, modality, _canonical(span))
         again = taken[key] = taken.get(key, 0) + 1
         identity = key if again == 1 else stable_id(key, again)
         span = replace(span, ocr_start=ocr_start)
         items.append(Item(identity, document, modality, span, text, title, picture))
+        return identity
 
     for part in parts:
         title = cutter.title(_clean(part.title))
-        member = part.span.member if isinstance(part, ImageBlock) else part.member
+        member = part.member if isinstance(part, TextBlock) else part.span.member
         members.setdefault(_clean(member), len(members))
         if isinstance(part, ImageBlock):
             key = _pixels_hash(part.picture)
@@ -160,6 +182,10 @@ def _items(
             text, ocr_start = _described(part)
             text = cutter.caption(text, title)
             add(part.span, text, title, key, ocr_start if ocr_start < len(text or "") else None)
+            continue
+        if isinstance(part, ContentBlock):
+            text = cutter.caption(_clean(part.text), title)
+            contents[add(part.span, text, title, None, modality=part.modality)] = part.content
             continue
         for start, end in cutter.chunks(
             part.text, title, markdown=part.markdown, split_as=part.split_as, whole=part.whole
@@ -176,7 +202,7 @@ def _items(
     items.sort(key=place)
     if left:
         file.problems.append(f"{left} more pictures than the {file.options.max_pictures} that are kept; split it")
-    return items, pictures
+    return items, pictures, contents
 
 
 def _described(figure: ImageBlock) -> tuple[str | None, int]:

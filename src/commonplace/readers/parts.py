@@ -9,9 +9,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commonplace.types import Box, Picture, Span
+from commonplace.types import Box, Content, Picture, Span
 
-__all__ = ["File", "ImageBlock", "Part", "Quota", "ReadOptions", "TextBlock", "stamp", "stamp_paths", "union"]
+__all__ = [
+    "ContentBlock",
+    "File",
+    "ImageBlock",
+    "Part",
+    "Quota",
+    "ReadOptions",
+    "TextBlock",
+    "stamp",
+    "stamp_paths",
+    "union",
+]
 
 PICTURE_SIDE = 640
 THUMBNAIL_SIDE = 320
@@ -133,7 +144,19 @@ class ImageBlock:
     words: str | None = None
 
 
-Part = TextBlock | ImageBlock
+@dataclass(frozen=True, slots=True)
+class ContentBlock:
+    """A content of another modality than text and picture, as its encoder reads it, with its place and, where there are
+    any, words about it. See :mod:`commonplace.channels` for how an installed package adds a modality."""
+
+    modality: str
+    content: Content
+    span: Span = field(default_factory=Span)
+    text: str | None = None
+    title: str | None = None
+
+
+Part = TextBlock | ImageBlock | ContentBlock
 
 
 def _state(path: str) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders.default_calibration import BANK, estimated
+from commonplace.encoders.default_calibration import estimated
 from commonplace.space import Space
 from commonplace.store import LocalStore
 
@@ -80,13 +80,11 @@ def _mix(own: dict[str, Any], guess: dict[str, Any], count: int) -> dict[str, An
 
 def _neutral(space: Space) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Return the vectors (n, dim) of neutral questions and texts as pictures are compared with them, None without."""
-    bundle = space.bundle
-    if bundle.text is None or bundle.spec.get("neutral") != BANK:
+    rows = space.bundle.neutral()
+    if rows is None:
         return None
-    with np.load(bundle.folder / BANK, allow_pickle=False) as file:
-        rows = (np.concatenate([file["image"], file["questions"]]), file["texts"])
-    asked, texts = (np.pad(one.astype(np.float32), ((0, 0), (0, space.dim - one.shape[1]))) for one in rows)
-    return asked, texts
+    queries, texts = (np.pad(vectors, ((0, 0), (0, space.dim - vectors.shape[1]))) for vectors in rows)
+    return queries, texts
 
 
 def _taken(space: Space, partition: str, rows: NDArray[np.float32]) -> NDArray[np.float32] | float:

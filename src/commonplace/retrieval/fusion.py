@@ -1,50 +1,56 @@
-"""Late fusion: several ranked lists into one, where an channel that an item cannot have costs it nothing."""
+"""Late fusion: several ranked lists become one. A channel that an item cannot have costs it nothing."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.channels import BOTH, ITEM, known_modalities, modality_of
 from commonplace.errors import QueryError
 from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.store import RankedList
-from commonplace.types import ScoreComponent
+from commonplace.types import TEXT, ScoreComponent
 
-__all__ = ["METHODS", "ChannelScores", "Fused", "Ranking", "fuse"]
+__all__ = ["METHODS", "ChannelScores", "Fused", "Ranking", "fuse", "weighted_mean"]
 
-METHODS = ("calibrated", "rrf", "relative", "distribution")
+METHODS = ("calibrated", "rrf")
+NEGATIVE = "not "
+"""What the name of a channel begins with that asks for what is not wanted."""
 Floats = NDArray[np.float64]
-_KINDS = {"scene": "image"}  # the kind of a view whose name does not say it
-SURE = 5.0
-"""Log-odds, at least, of the picture itself, asked with it alone."""
-FLOOR = 0.01
-"""Evidence in a view, as a share of what chance would give, below which it is not called any rarer."""
+DUPLICATE_LOG_ODDS = 5.0
+"""Log-odds, at least, of the very picture that was asked with alone."""
+MIN_DENSITY = 0.01
+"""The mean likelihood ratio of a view below which matches count as no rarer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How a question is asked and its lists are fused. Raises QueryError for values out of range.
+    """How a query is asked and its lists are fused. Raises QueryError for values out of range.
 
-    ``method``: ``evidence`` adds up each channel's log-odds (see :class:`commonplace.retrieval.Calibration`); the
-    others average values in [0, 1]: ``rrf`` 1 / (``rrf_k`` + rank) (Cormack, Clarke and Büttcher 2009), ``relative``
-    the score's place between the list's lowest and highest, ``distribution`` its place between three standard
-    deviations below and above the list's mean. ``weights``: by channel, 1 where not named, 0 leaves the channel out.
-    ``modality_bias``: by view (``text``, ``image``), log-odds given to what is found by it; evidence only.
-    ``question``: words and picture asked ``late`` (each in channels of its own) or as one vector, ``sum`` or
-    ``slerp``, with the picture's share ``picture_weight``. ``views``: an item's views ``separate``, or one vector
-    an item: ``fused`` (``alpha`` text + (1 - ``alpha``) image) or ``concat``. ``depth``: hits taken from an channel.
-    ``negative_weight``: how heavily what is not wanted counts. ``temperature`` > 1 makes confidences more cautious.
-    ``collapse`` shows near-copies as one hit. ``diversity`` in [0, 1): how much likeness to better hits costs a hit
-    (maximal marginal relevance, Carbonell and Goldstein 1998); 0 leaves the order alone.
+    - ``method``: ``calibrated`` adds the log-odds of the channels (:class:`commonplace.retrieval.Calibration`); ``rrf``
+      averages 1 / (``rrf_k`` + rank) (Cormack, Clarke and Büttcher 2009).
+    - ``weights``: by channel; 1 where not named, 0 leaves the channel out.
+    - ``modality_bias``: by modality of the view (``text``, ``image``), log-odds added to what is found by it;
+      ``calibrated`` only.
+    - ``question``: words and picture are asked ``late`` (each in channels of its own), or as one vector: ``sum`` or
+      ``slerp``, with the picture's share ``picture_weight``.
+    - ``views``: the views of an item are ``separate``, or one vector an item: ``fused`` (``alpha`` text +
+      (1 - ``alpha``) image) or ``concat``.
+    - ``depth``: hits taken from a channel.
+    - ``negative_weight``: how heavily what is not wanted counts.
+    - ``temperature``: above 1, confidences are more cautious.
+    - ``collapse``: near-duplicates are shown as one hit.
+    - ``diversity`` in [0, 1): how much similarity to better hits costs a hit (maximal marginal relevance, Carbonell
+      and Goldstein 1998); 0 leaves the order alone.
     """
 
-    method: Literal["calibrated", "rrf", "relative", "distribution"] = "calibrated"
+    method: Literal["calibrated", "rrf"] = "calibrated"
     rrf_k: int = 60
     weights: Mapping[str, float] = field(default_factory=dict)
     modality_bias: Mapping[str, float] = field(default_factory=dict)
@@ -62,28 +68,28 @@ class Ranking:
         _one_of("method", self.method, METHODS)
         _one_of("question", self.question, ("late", "sum", "slerp"))
         _one_of("views", self.views, ("separate", "fused", "concat"))
-        for name, least, most in (
+        for name, low, high in (
             ("picture_weight", 0, 1),
             ("alpha", 0, 1),
             ("negative_weight", 0, 1e6),
             ("temperature", 1e-3, 1e3),
             ("diversity", 0, 0.999),
         ):
-            _between(name, getattr(self, name), least, most)
-        for name, least, most in (("rrf_k", 0, 1_000_000), ("depth", 1, 10_000)):
-            if not isinstance(getattr(self, name), int) or not least <= getattr(self, name) <= most:
-                raise QueryError(f"{name} is {getattr(self, name)}: it must be a whole number, {least} to {most}")
+            _between(name, getattr(self, name), low, high)
+        for name, low, high in (("rrf_k", 0, 1_000_000), ("depth", 1, 10_000)):
+            if not isinstance(getattr(self, name), int) or not low <= getattr(self, name) <= high:
+                raise QueryError(f"{name} is {getattr(self, name)}: it must be a whole number, {low} to {high}")
         for channel, weight in self.weights.items():
             _between(f"the weight of {channel}", weight, 0, 1e6)
-        for view, gift in self.modality_bias.items():
-            _one_of("modality_bias", view, ("text", "image"))
-            _between(f"favour of {view}", gift, -100, 100)
+        for modality, bias in self.modality_bias.items():
+            _one_of("modality_bias", modality, known_modalities())
+            _between(f"the modality_bias of {modality}", bias, -100, 100)
 
     def json(self) -> str:
         """Return the ranking as a JSON object: what differs from the default."""
         default = Ranking()
-        differs = {one.name: getattr(self, one.name) for one in fields(self)}
-        return json.dumps({name: value for name, value in differs.items() if value != getattr(default, name)})
+        values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        return json.dumps({name: value for name, value in values.items() if value != getattr(default, name)})
 
     @classmethod
     def from_json(cls, text: str | None) -> Ranking:
@@ -103,15 +109,15 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise QueryError(f"{name} is {value!r}: choose one of {', '.join(allowed)}")
 
 
-def _between(name: str, value: Any, least: float, most: float) -> None:
-    if not isinstance(value, (int, float)) or not least <= value <= most:
-        raise QueryError(f"{name} is {value}: it must be a number from {least:g} to {most:g}")
+def _between(name: str, value: Any, low: float, high: float) -> None:
+    if not isinstance(value, (int, float)) or not low <= value <= high:
+        raise QueryError(f"{name} is {value}: it must be a number from {low:g} to {high:g}")
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelScores:
-    """An channel's word on the candidates (n,): raw ``scores``, NaN where the item has no such view, and ``ranks`` in
-    the channel's list ``ranked`` (from 1; 0 where it is not on it)."""
+    """What a channel says of the candidates (n,): raw ``scores``, NaN where an item has no such view, and ``ranks`` in
+    the channel's list ``ranked`` (from 1; 0 where the item is not listed)."""
 
     ranked: RankedList
     scores: Floats
@@ -120,36 +126,43 @@ class ChannelScores:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """Lines of every candidate's score breakdown by channel: the weight and what it adds, (n,) each."""
+    """The score breakdowns of all candidates: by channel the weight, and by line the contribution, (n,) each."""
 
-    weights: Mapping[str, Floats]
-    adds: dict[str, Floats]
+    weights: dict[str, Floats]
+    contributions: dict[str, Floats]
+
+    @property
+    def total(self) -> Floats:
+        return sum(self.contributions.values(), np.zeros(1))
 
 
 class Fused:
     """The candidates' scores and confidences (n,), and the score breakdown of each. Higher is better.
 
-    ``order`` is what to sort by: the score without the rounding at either end of [0, 1].
+    ``order`` is what to sort by: the score before it is rounded to 0 or 1 at either end.
     """
 
     def __init__(
         self,
         channels: Mapping[str, ChannelScores],
         ranking: Ranking,
-        evidence: Calibration,
+        calibration: Calibration,
         items: int,
         near_duplicates: NDArray[np.bool_] | None,
     ) -> None:
         self._channels = channels
         self._ranking = ranking
-        odds = _add_up(channels, ranking, evidence, items)
+        lines = _add_log_odds(channels, ranking, calibration, items)
         if near_duplicates is not None:
-            short = SURE - sum(odds.adds.values(), np.zeros(1))
-            odds.adds["near_duplicate"] = np.where(near_duplicates, np.maximum(short, 0.0), 0.0)
-        total = sum(odds.adds.values(), np.zeros(1))
+            missing = np.maximum(DUPLICATE_LOG_ODDS - lines.total, 0.0)
+            lines.contributions["near_duplicate"] = np.where(near_duplicates, missing, 0.0)
+        total = lines.total
         self.confidence = _sigmoid(total / ranking.temperature)
-        self._lines = odds if ranking.method == "calibrated" else _average(channels, ranking)
-        self.order = total if ranking.method == "calibrated" else sum(self._lines.adds.values(), np.zeros(1))
+        if not self.calibrated:
+            values = {name: _reciprocal_ranks(channel, ranking.rrf_k) for name, channel in channels.items()}
+            lines = weighted_mean(channels, ranking, values)
+        self._lines = lines
+        self.order = lines.total
 
     @property
     def calibrated(self) -> bool:
@@ -164,199 +177,236 @@ class Fused:
         return float(_sigmoid(np.array(total / self._ranking.temperature)))
 
     def breakdown(self, i: int) -> tuple[ScoreComponent, ...]:
-        """Return what makes the score of candidate ``i``: a line an channel, then those of the search as a whole."""
+        """Return what the score of candidate ``i`` is made of: a line for each channel, then those of the search as a
+        whole."""
         lines = []
-        for name, adds in self._lines.adds.items():
+        for name, contributions in self._lines.contributions.items():
+            contribution = float(contributions[i])
             channel = self._channels.get(name)
             if channel is None:
-                if adds[i]:
-                    lines.append(ScoreComponent(name, float(adds[i]), 0, 1.0, float(adds[i])))
+                if contribution:
+                    lines.append(ScoreComponent(name, contribution, 0, 1.0, contribution))
             elif not math.isnan(channel.scores[i]):
                 weight = float(self._lines.weights[name][i])
-                lines.append(
-                    ScoreComponent(name, float(channel.scores[i]), int(channel.ranks[i]), weight, float(adds[i]))
-                )
+                score, rank = float(channel.scores[i]), int(channel.ranks[i])
+                lines.append(ScoreComponent(name, score, rank, weight, contribution))
         return tuple(lines)
 
 
 def fuse(
     channels: Mapping[str, ChannelScores],
     ranking: Ranking,
-    evidence: Calibration,
+    calibration: Calibration,
     items: int,
     near_duplicates: NDArray[np.bool_] | None = None,
 ) -> Fused:
-    """Return the candidates fused; ``items`` is how many items there were to find among, ``near_duplicates`` (n,)
-    which of them are the picture that is asked with.
+    """Return the candidates fused. ``items`` is how many items were searched; ``near_duplicates`` (n,) says which
+    candidates are the picture that is asked with.
 
-    For each part of the question (words, picture) an item is as good as its best view: a picture is not punished for
-    a caption that says something else, nor for having none. An channel that an item cannot have (a score of NaN)
-    costs it nothing; one that it could have had and is not listed by counts as what it is.
+    For each part of the query (words, picture) an item is as good as its best view. A picture loses nothing by a
+    caption that says something else, nor by having no caption. A channel that an item cannot have (a score of NaN)
+    costs it nothing. A channel that it could have counts by its score, even where the item is not on its list.
     """
-    return Fused(channels, ranking, evidence, items, near_duplicates)
+    return Fused(channels, ranking, calibration, items, near_duplicates)
 
 
 def _sigmoid(x: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))), np.float64)
 
 
-def _parts(channels: Mapping[str, ChannelScores]) -> dict[str, dict[str, list[str]]]:
-    """Return the channels by the part of the question that they ask with and the view that they ask; words belong to
-    the text, and to what is not wanted of it."""
-    parts: dict[str, dict[str, list[str]]] = {}
-    dense = [channel.partition("->") for channel in channels if not channel.endswith(LEXICAL)]
-    for channel in channels:
-        asked, _, view = channel.partition("->")
-        if channel.endswith(LEXICAL):
-            no = channel.removesuffix(LEXICAL)
-            asked = f"{no}both" if any(one[0] == f"{no}both" for one in dense) else f"{no}text"
-            view = "item" if any(one[2] == "item" for one in dense) else "text"
-        parts.setdefault(asked, {}).setdefault(view, []).append(channel)
+Parts = dict[str, dict[str, list[str]]]
+
+
+def _parts(channels: Iterable[str]) -> Parts:
+    """Return the names of channels by the part of the query that asks, and by the view that is asked for.
+
+    The lexical channel belongs to the words of the query and to the text view of items.
+    """
+    parts: Parts = {}
+    names = list(channels)
+    dense = [name.partition("->") for name in names if not name.endswith(LEXICAL)]
+    for name in names:
+        part, _, view = name.partition("->")
+        if name.endswith(LEXICAL):
+            prefix = name.removesuffix(LEXICAL)
+            composed = any(other == f"{prefix}{BOTH}" for other, _, _ in dense)
+            part = f"{prefix}{BOTH if composed else TEXT}"
+            view = ITEM if any(other == ITEM for _, _, other in dense) else TEXT
+        parts.setdefault(part, {}).setdefault(view, []).append(name)
     return parts
 
 
-def _add_up(channels: Mapping[str, ChannelScores], ranking: Ranking, evidence: Calibration, items: int) -> _Lines:
-    """Return the breakdowns of evidence: log-odds that sum to those of the item being relevant."""
+def _part_weights(parts: Sequence[str], picture_weight: float) -> dict[str, float]:
+    """Return the weight of each part of a query; the mean is 1.
+
+    The words of a query have the weight 1 - ``picture_weight``, any other part ``picture_weight``.
+    """
+    weights = {part: 1 - picture_weight if part in (TEXT, BOTH) else picture_weight for part in parts}
+    total = sum(weights.values())
+    if len(parts) < 2 or not total:
+        return dict.fromkeys(parts, 1.0)
+    return {part: len(parts) * weight / total for part, weight in weights.items()}
+
+
+def _add_log_odds(
+    channels: Mapping[str, ChannelScores], ranking: Ranking, calibration: Calibration, items: int
+) -> _Lines:
+    """Return the breakdowns of the calibrated method: log-odds that sum to those of the item being relevant."""
     n = len(next(iter(channels.values())).scores)
     parts = _parts(channels)
-    wanted = [part for part in parts if not part.startswith("not ")]
-    sums: dict[str, Floats] = {}  # by part
-    weights = {channel: np.zeros(n) for channel in channels}
-    adds = {channel: np.zeros(n) for channel in channels} | {"match_density": np.zeros(n), "modality_bias": np.zeros(n)}
+    wanted = [part for part in parts if not part.startswith(NEGATIVE)]
+    scales = _part_weights(wanted, ranking.picture_weight)
+    lines = _Lines(
+        {channel: np.zeros(n) for channel in channels},
+        {channel: np.zeros(n) for channel in channels} | {"match_density": np.zeros(n), "modality_bias": np.zeros(n)},
+    )
+    part_sums = {}
     for part, views in parts.items():
-        no = part.startswith("not ")
-        own = {
-            view: _view(names, channels, ranking, evidence, items, match_density=not no)
+        by_view = {
+            view: _view_of(names, channels, ranking, calibration, items, match_density=part in scales)
             for view, names in views.items()
         }
-        names = list(own)
-        biases = {view: 0.0 if no else ranking.modality_bias.get(_KINDS.get(view, view), 0.0) for view in names}
-        totals = np.array([own[view].total + biases[view] for view in names])
-        best = totals.argmax(axis=0)
-        scale = 1.0
-        if len(wanted) > 1 and not no:  # words and picture: their shares, so that each counts once where they are even
-            scale = 2 * (ranking.picture_weight if part == "image" else 1 - ranking.picture_weight)
-        for at, view in enumerate(names):
-            won = (best == at) & np.isfinite(own[view].total)
-            if no:  # what is unlike the unwanted is not made better by it
-                won &= own[view].total > 0
-                scale = -ranking.negative_weight
-            for channel, (share, value) in own[view].terms.items():
-                weights[channel] = np.where(won, scale * share, weights[channel])
-                adds[channel] = np.where(won, scale * value, adds[channel])
-            if not no:
-                adds["match_density"] = adds["match_density"] - np.where(won, scale * own[view].match_density, 0.0)
-                adds["modality_bias"] = adds["modality_bias"] + np.where(won, biases[view], 0.0)
-                found = scale * np.where(won, own[view].total, 0.0) + biases[view]
-                sums[part] = np.where(won, found, sums.get(part, np.zeros(n)))
+        if part in scales:
+            part_sums[part] = _add_part(lines, by_view, ranking.modality_bias, scales[part], n)
+        else:
+            _subtract_part(lines, by_view, ranking.negative_weight)
+    contributions = lines.contributions
     if len(wanted) > 1:
-        each = [sums[part] + math.log(evidence.part_prior) for part in wanted]
-        adds["prior"] = np.full(n, len(wanted) * math.log(evidence.part_prior))
-        adds["together"] = _both(each) - sum(each)
+        part_odds = [part_sums[part] + math.log(calibration.part_prior) for part in wanted]
+        contributions["prior"] = np.full(n, len(wanted) * math.log(calibration.part_prior))
+        contributions["together"] = _all_of(part_odds) - sum(part_odds)
     else:
-        adds["prior"] = np.full(n, math.log(evidence.expected_relevant) - math.log(items + 1))
-    return _Lines(weights, adds)
+        contributions["prior"] = np.full(n, math.log(calibration.expected_relevant) - math.log(items + 1))
+    return lines
 
 
-def _both(log_odds: Sequence[Floats]) -> Floats:
-    """Return the log-odds (n,) of all of several independent things being so, from those of each."""
-    sure = -sum((np.logaddexp(0, -each) for each in log_odds), np.zeros(1))  # the logarithm of the probability
-    return np.asarray(sure - np.log(-np.expm1(np.minimum(sure, -1e-300))), np.float64)
+def _add_part(
+    lines: _Lines, by_view: Mapping[str, _View], modality_bias: Mapping[str, float], scale: float, n: int
+) -> Floats:
+    """Add a wanted part of the query to the breakdowns, each item by its best view; return the part's sums (n,)."""
+    biases = {view: _bias(by_view[view], modality_bias) for view in by_view}
+    totals = np.array([by_view[view].total + biases[view] for view in by_view])
+    best = totals.argmax(axis=0)
+    part_sum = np.zeros(n)
+    contributions = lines.contributions
+    for row, (view, scores) in enumerate(by_view.items()):
+        chosen = (best == row) & np.isfinite(scores.total)
+        _set_terms(lines, scores, chosen, scale)
+        density = np.where(chosen, scale * scores.match_density, 0.0)
+        contributions["match_density"] = contributions["match_density"] - density
+        contributions["modality_bias"] = contributions["modality_bias"] + np.where(chosen, biases[view], 0.0)
+        value = scale * np.where(chosen, scores.total, 0.0) + biases[view]
+        part_sum = np.where(chosen, value, part_sum)
+    return part_sum
+
+
+def _subtract_part(lines: _Lines, by_view: Mapping[str, _View], negative_weight: float) -> None:
+    """Subtract an unwanted part of the query from the breakdowns of items that match it."""
+    best = np.array([scores.total for scores in by_view.values()]).argmax(axis=0)
+    for row, scores in enumerate(by_view.values()):
+        # What is unlike the unwanted gains nothing by it.
+        chosen = (best == row) & np.isfinite(scores.total) & (scores.total > 0)
+        _set_terms(lines, scores, chosen, -negative_weight)
+
+
+def _set_terms(lines: _Lines, scores: _View, chosen: NDArray[np.bool_], scale: float) -> None:
+    for channel, (weight, log_odds) in scores.terms.items():
+        lines.weights[channel] = np.where(chosen, scale * weight, lines.weights[channel])
+        lines.contributions[channel] = np.where(chosen, scale * log_odds, lines.contributions[channel])
+
+
+def _all_of(log_odds: Sequence[Floats]) -> Floats:
+    """Return the log-odds (n,) that several independent things are all true, from those of each."""
+    log_probability = -sum((np.logaddexp(0, -odds) for odds in log_odds), np.zeros(1))
+    return np.asarray(log_probability - np.log(-np.expm1(np.minimum(log_probability, -1e-300))), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A view's evidence: what each channel adds (weight and log-odds), what the crowd takes, and the sum (n,)."""
+    """The scores of one view: by channel its weight and log-odds (n,), the density term, and the sum (n,)."""
 
     terms: Mapping[str, tuple[Floats, Floats]]
     match_density: float
     total: Floats  # -inf where the item has no such view
 
 
-def _view(
+def _bias(scores: _View, modality_bias: Mapping[str, float]) -> float:
+    """Return the log-odds that the modality of a view is given."""
+    dense = next((channel for channel in scores.terms if not channel.endswith(LEXICAL)), None)
+    return modality_bias.get(TEXT if dense is None else modality_of(dense), 0.0)
+
+
+def _view_of(
     names: list[str],
     channels: Mapping[str, ChannelScores],
     ranking: Ranking,
-    evidence: Calibration,
+    calibration: Calibration,
     items: int,
     *,
     match_density: bool,
 ) -> _View:
-    values = {name: evidence.log_odds(name, channels[name].ranked, channels[name].scores) for name in names}
+    log_odds = {name: calibration.log_odds(name, channels[name].ranked, channels[name].scores) for name in names}
     has = {name: ~np.isnan(channels[name].scores) for name in names}
     lexical = [name for name in names if name.endswith(LEXICAL)]
-    meaning = [name for name in names if not name.endswith(LEXICAL)]
-    both = np.logical_and.reduce([has[name] for name in names]) if lexical and meaning else np.zeros(1, bool)
-    words, near, base = evidence.joint
+    dense = [name for name in names if not name.endswith(LEXICAL)]
+    has_both = np.logical_and.reduce([has[name] for name in names]) if lexical and dense else np.zeros(1, bool)
+    by_words, by_meaning, base = calibration.joint
     terms = {}
     for name in names:
-        share, value = np.full(len(has[name]), near), values[name]
+        weight, value = np.full(len(has[name]), by_meaning), log_odds[name]
         if name in lexical:
-            share = words * np.minimum(evidence.share(channels[name].ranked, channels[name].scores), 1.0)
-            value = np.where(both, np.maximum(value, 0.0), value)
-        share = np.where(has[name], np.where(both, share, 1.0) * ranking.weight(name), 0.0)
-        value = share * np.where(has[name], value, 0.0)
+            match_share = calibration.match_share(channels[name].ranked, channels[name].scores)
+            weight = by_words * np.minimum(match_share, 1.0)
+            value = np.where(has_both, np.maximum(value, 0.0), value)
+        weight = np.where(has[name], np.where(has_both, weight, 1.0) * ranking.weight(name), 0.0)
+        value = weight * np.where(has[name], value, 0.0)
         if name in lexical:
-            value = value + np.where(both, base * ranking.weight(name), 0.0)
-        terms[name] = (share, value)
+            value = value + np.where(has_both, base * ranking.weight(name), 0.0)
+        terms[name] = (weight, value)
     total = sum((value for _, value in terms.values()), np.zeros(1))
-    any_ = np.logical_or.reduce([has[name] for name in names])
-    taken = 0.0
-    if match_density and any_.any():
-        rows = max((channels[name].ranked.count for name in meaning), default=0) or items
-        mass = float(np.exp(np.clip(total[any_], -50, 50)).sum()) / max(rows, 1)
-        taken = evidence.match_density * math.log(max(mass, FLOOR))
-    return _View(terms, taken, np.where(any_, total - taken, -np.inf))
+    has_any = np.logical_or.reduce([has[name] for name in names])
+    density = 0.0
+    if match_density and has_any.any():
+        rows = max((channels[name].ranked.count for name in dense), default=0) or items
+        mean_ratio = float(np.exp(np.clip(total[has_any], -50, 50)).sum()) / max(rows, 1)
+        density = calibration.match_density * math.log(max(mean_ratio, MIN_DENSITY))
+    return _View(terms, density, np.where(has_any, total - density, -np.inf))
 
 
-def _average(channels: Mapping[str, ChannelScores], ranking: Ranking) -> _Lines:
-    """Return the breakdowns of the other methods: each channel's value in [0, 1] times its share; the shares of the
-    best views' channels sum to 1."""
+def weighted_mean(
+    channels: Mapping[str, ChannelScores], ranking: Ranking, values: Mapping[str, NDArray[np.float64]]
+) -> _Lines:
+    """Return the breakdowns of a fusion that averages a value (n,) in [0, 1] of each channel.
+
+    A contribution is a channel's value times its share; the shares of the channels of the best views sum to 1.
+    """
     n = len(next(iter(channels.values())).scores)
-    values = {name: _value(channel, ranking) for name, channel in channels.items()}
     has = {name: ~np.isnan(channel.scores) for name, channel in channels.items()}
-    weights = {name: np.zeros(n) for name in channels}
-    heaviness = np.zeros(n)  # of an item's parts together
+    shares = {name: np.zeros(n) for name in channels}
+    whole = np.zeros(n)  # the weight of an item's parts together
     for part, views in _parts(channels).items():
-        sums = {v: sum((has[a] * ranking.weight(a) for a in own), np.zeros(n)) for v, own in views.items()}
-        worth = np.array(
-            [
-                np.where(
-                    sums[v] > 0,
-                    sum((has[a] * ranking.weight(a) * np.nan_to_num(values[a]) for a in own), np.zeros(n))
-                    / np.maximum(sums[v], 1e-300),
-                    -1.0,
-                )
-                for v, own in views.items()
-            ]
-        )
-        best = worth.argmax(axis=0)
-        for at, (view, own) in enumerate(views.items()):
-            won = (best == at) & (sums[view] > 0)
-            heaviest = np.max([has[a] * ranking.weight(a) for a in own], axis=0)
-            if part.startswith("not "):
+        negative = part.startswith(NEGATIVE)
+        weighted = {name: has[name] * ranking.weight(name) for names in views.values() for name in names}
+        sums = {view: sum((weighted[name] for name in names), np.zeros(n)) for view, names in views.items()}
+        means = []
+        for view, names in views.items():
+            total = sum((weighted[name] * np.nan_to_num(values[name]) for name in names), np.zeros(n))
+            means.append(np.where(sums[view] > 0, total / np.maximum(sums[view], 1e-300), -1.0))
+        best = np.array(means).argmax(axis=0)
+        for row, (view, names) in enumerate(views.items()):
+            chosen = (best == row) & (sums[view] > 0)
+            heaviest = np.max([weighted[name] for name in names], axis=0)
+            if negative:
                 heaviest = heaviest * ranking.negative_weight
             else:
-                heaviness = heaviness + np.where(won, heaviest, 0.0)
-            for name in own:
-                share = heaviest * has[name] * ranking.weight(name) / np.maximum(sums[view], 1e-300)
-                weights[name] = np.where(won, -share if part.startswith("not ") else share, weights[name])
-    shares = {name: weight / np.maximum(heaviness, 1e-300) for name, weight in weights.items()}
+                whole = whole + np.where(chosen, heaviest, 0.0)
+            for name in names:
+                share = heaviest * weighted[name] / np.maximum(sums[view], 1e-300)
+                shares[name] = np.where(chosen, -share if negative else share, shares[name])
+    shares = {name: share / np.maximum(whole, 1e-300) for name, share in shares.items()}
     return _Lines(shares, {name: shares[name] * np.nan_to_num(values[name]) for name in channels})
 
 
-def _value(channel: ChannelScores, ranking: Ranking) -> Floats:
-    """Return an channel's values in [0, 1] by method; 0 for what is not on its list."""
-    listed = channel.ranks > 0
-    if ranking.method == "rrf":
-        return np.where(listed, 1.0 / (ranking.rrf_k + np.maximum(channel.ranks, 1)), 0.0)
-    scores = channel.ranked.scores.astype(np.float64)
-    if not len(scores):
-        return np.zeros(len(channel.scores))
-    if ranking.method == "relative":
-        low, high = scores.min(), scores.max()
-    else:
-        low, high = scores.mean() - 3 * scores.std(), scores.mean() + 3 * scores.std()
-    if high - low < 1e-12:  # all the same: nothing tells them apart
-        return np.where(listed, 1.0 if ranking.method == "relative" else 0.5, 0.0)
-    return np.where(listed, np.clip((np.nan_to_num(channel.scores) - low) / (high - low), 0.0, 1.0), 0.0)
+def _reciprocal_ranks(channel: ChannelScores, rrf_k: int) -> Floats:
+    """Return 1 / (``rrf_k`` + rank) (n,); 0 for what is not listed."""
+    return np.where(channel.ranks > 0, 1.0 / (rrf_k + np.maximum(channel.ranks, 1)), 0.0)

@@ -12,12 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.retrieval.calibration import LEXICAL, SEMANTIC, Calibration
+from commonplace.channels import BOTH, ITEM, JOINT, TEXT_TO_TEXT, ChannelSpec
+from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.retrieval.diversify import MIN_SIMILARITY, diversify, near_duplicates_of
-from commonplace.retrieval.fusion import ChannelScores, Fused, Ranking, fuse
+from commonplace.retrieval.fusion import NEGATIVE, ChannelScores, Fused, Ranking, fuse
 from commonplace.space import QueryVectors
 from commonplace.store import Entry, RankedList, Store
-from commonplace.types import Filter, ScoreComponent
+from commonplace.types import IMAGE, TEXT, Filter, ScoreComponent
 
 __all__ = ["EncodedQuery", "RankedItem", "candidates", "compose", "search"]
 
@@ -92,7 +93,7 @@ def candidates(
     """
     channels = _channels(store, asked, where, ranking, max(ranking.depth, k))
     channels = {name: channel for name, channel in channels.items() if ranking.weight(name) > 0}
-    wanted = [name for name in channels if not name.startswith("not ")]
+    wanted = [name for name in channels if not name.startswith(NEGATIVE)]
     if not wanted:
         return [], np.empty(0, np.int64), {}
     with ThreadPoolExecutor(max_workers=len(channels)) as pool:
@@ -123,11 +124,11 @@ def _scored(
 
 
 def _has(partitions: frozenset[str], view: str) -> bool:
-    return bool(partitions & {"text", "image"}) if view == "item" else view in partitions
+    return bool(partitions & {TEXT, IMAGE}) if view == ITEM else view in partitions
 
 
 def search(
-    store: Store, asked: EncodedQuery, evidence: Calibration, *, k: int, where: Filter, ranking: Ranking
+    store: Store, asked: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
     """Return the best ``k`` items, best first, ties by item id."""
     ids, keys, channels = candidates(store, asked, k=k, where=where, ranking=ranking)
@@ -137,7 +138,7 @@ def search(
     fused = fuse(
         channels,
         ranking,
-        evidence.of(asked.vectors.query_shortness, size),
+        calibration.for_query(asked.vectors.query_shortness, size),
         size,
         _near_duplicates(store, asked, keys, channels),
     )
@@ -168,53 +169,56 @@ def _found(fused: Fused, i: int, key: int, entry: Entry, near_duplicates: tuple[
 
 
 def _channels(store: Store, asked: EncodedQuery, where: Filter, ranking: Ranking, depth: int) -> dict[str, _Channel]:
-    """Return how to ask each channel. ``both`` is words and picture as one vector, ``item`` one vector an item."""
+    """Return how to ask each channel, by name, in the order of score breakdowns.
+
+    The query says which channels it asks; early fusion composes its words and picture into one vector (``both``), or
+    asks one vector an item (``item``) in place of its views.
+    """
     channels: dict[str, _Channel] = {}
-    for no, words, vectors in (("", asked.words, asked.vectors), ("not ", asked.negative_text, asked.negative_vectors)):
+    sides = (("", asked.words, asked.vectors), (NEGATIVE, asked.negative_text, asked.negative_vectors))
+    for prefix, words, vectors in sides:
         if words:
-            channels[no + LEXICAL] = _Channel(partial(store.search_words, words, depth, where), None, "lexical")
-        parts = {name: vector for name in ("text", "image") if (vector := getattr(vectors, name)) is not None}
-        if len(parts) == 2 and ranking.question != "late":
-            text, image = (_less(parts[name], asked.means.get(name)) for name in ("text", "image"))
-            parts = {"both": compose(text, image, ranking.picture_weight, ranking.question)}
-        for name, vector in parts.items():
-            if ranking.views != "separate":
-                alpha = ranking.alpha if ranking.views == "fused" else None
-                centred = vector if name == "both" else _less(vector, asked.means.get(name))
-                channels[f"{no}{name}->item"] = _Channel(
-                    partial(store.search_fused, centred, depth, where, alpha),
-                    partial(store.score_fused, centred, alpha=alpha),
-                    "item",
-                )
+            channels[prefix + LEXICAL] = _Channel(partial(store.search_words, words, depth, where), None, "lexical")
+        joint = {part: vector for part in JOINT if (vector := vectors.by_encoder.get(part)) is not None}
+        composed = None
+        if len(joint) > 1 and ranking.question != "late":
+            text, image = (_less(joint[part], asked.means.get(part)) for part in JOINT)
+            composed = compose(text, image, ranking.picture_weight, ranking.question)
+        fused: set[str] = set()  # parts that ask one vector an item
+        for spec, vector in vectors.channels:
+            part = spec.asked_by
+            if composed is not None and part in JOINT:
+                if spec.joint and part != TEXT:  # one vector asks as words do, and is judged as words are
+                    continue
+                part, vector = BOTH, composed if spec.joint else vector
+            if ranking.views != "separate" and spec.joint and spec.asked_by in joint:
+                if part not in fused:
+                    fused.add(part)
+                    centred = composed if composed is not None else _less(joint[part], asked.means.get(part))
+                    alpha = ranking.alpha if ranking.views == "fused" else None
+                    channels[f"{prefix}{part}->{ITEM}"] = _fused_channel(store, centred, depth, where, alpha)
                 continue
-            for partition in ("text", "image"):
-                # Words and picture in one vector ask with words: their cosines are judged as those of words are.
-                crosses = ("image" if name == "image" else "text") != partition
-                inside, asks = partition, vector
-                if name == partition == "image" and vectors.visual is not None:
-                    inside, asks = (
-                        "visual",
-                        vectors.visual,
-                    )  # pictures are compared by their looks, where these are known
-                if vectors.separate_text and crosses:
-                    if vectors.text_crossmodal is None and name == "text":
-                        continue  # words and pictures have no common space
-                    inside, asks = ("image", vectors.text_crossmodal) if name == "text" else ("text_crossmodal", vector)
-                channel = _Channel(
-                    partial(store.search, inside, asks, depth, where, offset=crosses),
-                    partial(store.score, inside, asks, offset=crosses),
-                    partition,
-                )
-                own = name == partition == "text"
-                channels[f"{no}{name}->{partition}"] = _uncommon(store, channel, asked.text_hubness) if own else channel
-            if name == "image" and vectors.visual is not None and len(parts) > 1:
-                # A picture that words change is meant for what it shows as well as for its looks.
-                channels[no + SEMANTIC] = _Channel(
-                    partial(store.search, "image", vector, depth, where),
-                    partial(store.score, "image", vector),
-                    "image",
-                )
+            channel = _dense_channel(store, spec, vector, depth, where)
+            if spec.name == TEXT_TO_TEXT and part == TEXT:
+                channel = _uncommon(store, channel, asked.text_hubness)
+            channels[prefix + part + spec.name.removeprefix(spec.asked_by)] = channel
     return channels
+
+
+def _dense_channel(store: Store, spec: ChannelSpec, vector: Vector, depth: int, where: Filter) -> _Channel:
+    """Return how to ask the partition of a channel with a vector."""
+    return _Channel(
+        partial(store.search, spec.view, vector, depth, where, offset=spec.cross_modal),
+        partial(store.score, spec.view, vector, offset=spec.cross_modal),
+        spec.view,
+    )
+
+
+def _fused_channel(store: Store, vector: Vector, depth: int, where: Filter, alpha: float | None) -> _Channel:
+    """Return how to ask the vectors that the views of an item were fused into."""
+    return _Channel(
+        partial(store.search_fused, vector, depth, where, alpha), partial(store.score_fused, vector, alpha=alpha), ITEM
+    )
 
 
 def _uncommon(store: Store, channel: _Channel, text_hubness: Callable[[Vector], Vector | None]) -> _Channel:

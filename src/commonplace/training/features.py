@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
-from commonplace.encoders.bundle import Role
+from commonplace.encoders.base import Role
 from commonplace.encoders.runtime import cache_folder, threads
 from commonplace.errors import ModelError, ReadError
 from commonplace.readers import load_picture

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
-from commonplace.encoders.bundle import FORMAT, VISUAL, sha256
+from commonplace.encoders.base import VISUAL
+from commonplace.encoders.bundle import FORMAT, sha256
 from commonplace.encoders.default_calibration import describe
 from commonplace.encoders.hub import replaceable
 from commonplace.errors import ModelError, TrainingError

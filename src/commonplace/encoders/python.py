@@ -1,0 +1,167 @@
+"""Encoders that are plain Python objects: a model of the user's own, without files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.encoders.base import LARGEST_DIM, BaseModel, Encoder, Role, TextEncoder, Tokens, digest, unit
+from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
+from commonplace.errors import ModelError
+
+__all__ = ["PLACE", "Model", "PythonEncoder"]
+
+BATCH = 64  # views of one call
+PLACE = "python:"
+"""What the place of a model begins with that no folder holds; the model's name follows."""
+
+
+class Model(BaseModel):
+    """Encoders of the user's own that share one space, to open a collection with.
+
+    ``text`` encodes texts (``str``), ``image`` pictures (RGB ``uint8``, (height, width, 3)); one of them may be left
+    out. Each is an object with ``encode(views, role)``, ``dim`` and ``fingerprint`` (:class:`Encoder`); where there are
+    two, words are compared with pictures, so both have the same ``dim``. Rows need not be of unit length. A text
+    encoder may also have ``max_tokens`` (texts are cut to it; counted by the shipped tokenizer, default 256) and
+    ``can_encode(text)`` (whether it knows the language). Encoders are called from several threads.
+
+        class Words:
+            dim, fingerprint = 512, "my-model-1"
+            def encode(self, texts, role="document"):
+                return my_model.embed(list(texts))  # (n, 512)
+
+        with commonplace.open("notes.kb", model=commonplace.Model(text=Words(), name="my-model")) as kb: ...
+
+    Nobody measured the scores of such a model: they are estimated from neutral texts and drawn pictures, once for each
+    object. A collection keeps the fingerprints and refuses other encoders. Raises ModelError for what is no encoder.
+    """
+
+    def __init__(self, *, text: Encoder | None = None, image: Encoder | None = None, name: str = "python") -> None:
+        if text is None and image is None:
+            raise ModelError("a model needs an encoder: give text=, image=, or both")
+        if not name or not name.isprintable():
+            raise ModelError(f"a model cannot be called {name!r}: give it a printable name")
+        self.name = name
+        self.text: TextEncoder | None = None if text is None else PythonEncoder(text, f"text encoder of {name}")
+        self.image: Encoder | None = None if image is None else PythonEncoder(image, f"image encoder of {name}")
+        dims = {encoder.dim for encoder in self.encoders.values()}
+        if len(dims) > 1:
+            raise ModelError(
+                f"the encoders of {name} give {' and '.join(map(str, sorted(dims)))} dimensions: words are compared "
+                "with pictures, so give encoders of one space"
+            )
+        (self.dim,) = dims
+
+    @cached_property
+    def _estimates(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
+        from commonplace.encoders.default_calibration import describe
+
+        return describe(self)
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:  # type: ignore[override]
+        """What ``bundle.json`` says of other models: estimates of what scores mean."""
+        return {"name": self.name, "dim": self.dim, **self._estimates[0]}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the encoders' names, fingerprints and dimensions."""
+        return digest([[name, encoder.fingerprint, encoder.dim] for name, encoder in self.encoders.items()])
+
+    @property
+    def place(self) -> str:
+        """The model's name: a collection cannot find Python objects again."""
+        return PLACE + self.name
+
+    def neutral(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Return the vectors (n, dim) of neutral queries and of neutral texts; None without a text encoder."""
+        arrays = self._estimates[1]
+        if "texts" not in arrays:
+            return None
+        queries = np.concatenate([arrays["image"], arrays["questions"]])
+        return queries.astype(np.float32), arrays["texts"].astype(np.float32)
+
+
+class PythonEncoder:
+    """A Python object as a :class:`TextEncoder`: its rows are checked and brought to unit length, its errors are
+    ModelErrors of one line.
+
+    ``label`` is what errors call it.
+    """
+
+    def __init__(self, encoder: Encoder, label: str) -> None:
+        self._encoder = encoder
+        self._label = label
+        try:
+            self.dim = int(encoder.dim)
+            self.fingerprint = str(encoder.fingerprint)
+        except (AttributeError, TypeError, ValueError) as problem:
+            raise ModelError(f"the {label} lacks dim or fingerprint ({_reason(problem)}): see Encoder") from problem
+        if not callable(getattr(encoder, "encode", None)) or not self.fingerprint or not 1 <= self.dim <= LARGEST_DIM:
+            raise ModelError(
+                f"the {label} is no encoder: it needs encode(views, role), a fingerprint, and a dim of 1 to "
+                f"{LARGEST_DIM:,}"
+            )
+
+    def encode(self, views: Sequence[Any], role: Role = "document") -> NDArray[np.float32]:
+        """Return one unit row for each view, shape (n, dim). Raises ModelError where the object fails or gives another
+        shape."""
+        batches = [self._batch(views[i : i + BATCH], role) for i in range(0, len(views), BATCH)]
+        return np.concatenate(batches) if batches else np.empty((0, self.dim), np.float32)
+
+    def _batch(self, views: Sequence[Any], role: Role) -> NDArray[np.float32]:
+        try:
+            rows = np.asarray(self._encoder.encode(views, role), np.float32)
+        except Exception as problem:  # it is another's code
+            raise ModelError(f"the {self._label} failed ({_reason(problem)}): see to it") from problem
+        if rows.shape != (len(views), self.dim):
+            raise ModelError(
+                f"the {self._label} gave an array of shape {rows.shape} for {len(views)} views of {self.dim} "
+                "dimensions: one row a view is needed"
+            )
+        return unit(rows)
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The tokenizer of the shipped model, which texts are measured with before they are cut."""
+        return _shipped().tokenizer_path
+
+    @property
+    def room(self) -> int:
+        """How many tokens of that tokenizer a document's text may have."""
+        limit = getattr(self._encoder, "max_tokens", None)
+        return max(int(limit), 16) if isinstance(limit, int) else _shipped().room
+
+    def can_encode(self, text: str) -> bool:
+        """Return whether the object says that it knows the words of ``text``; True where it does not say."""
+        can_encode = getattr(self._encoder, "can_encode", None)
+        return bool(can_encode(text)) if can_encode is not None else True
+
+    def unknown_share(self, text: str) -> float:
+        """Return 0 for a text that can be encoded, else 1."""
+        return 0.0 if self.can_encode(text) else 1.0
+
+    def length(self, text: str) -> int:
+        """Return how many tokens the shipped tokenizer makes of ``text``."""
+        return _shipped().length(text)
+
+    def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
+        """Raise ModelError: the object gives no vectors of single tokens."""
+        raise ModelError(f"the {self._label} gives no vectors of single tokens: choose another reranker")
+
+
+@cache
+def _shipped() -> TextEncoder:
+    tower = Bundle(DEFAULT_BUNDLE).text
+    assert tower is not None  # the shipped model has one
+    return tower
+
+
+def _reason(problem: Exception) -> str:
+    lines = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {lines[0][:200]}" if lines else type(problem).__name__
