@@ -84,7 +84,7 @@ def recognition(options: ReadOptions) -> tuple[str, dict[str, float]]:
         ],
         "photographs (the gate alone, mostly)": sorted(data("flickr8k").rglob("*.jpg"))[:8],
     }  # fmt: skip
-    reading = replace(options, words=1e9)
+    reading = replace(options, ocr_seconds=1e9)
     read(sets["screenshots"][0], reading)  # loads the models
     rows, values = [], {}
     for name, paths in sets.items():

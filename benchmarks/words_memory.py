@@ -54,7 +54,7 @@ def reading(kept: bool, pictures: int) -> None:
     for count in range(1, pictures + 1):
         pixels = np.asarray(page(chance, vocabulary))
         start -= time.process_time()
-        ocr._lines(pixels)
+        ocr._detect_lines(pixels)
         start += time.process_time()
         if count in AT:
             state = Path("/proc/self/status").read_text()

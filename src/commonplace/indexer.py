@@ -111,7 +111,7 @@ class Indexer:
             log.warning("%s: %s", path, reason)
         waiting = [source for source in sources if self._force or not self._unchanged(source)]
         report.unchanged = len(sources) - len(waiting)
-        options = ReadOptions(*self._space.measure, words=OCR_SECONDS if ocr else 0.0)
+        options = ReadOptions(*self._space.measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
         bar = _Progress(len(sources), report.unchanged, progress)
         if waiting:
             pictures, count = 0, workers or min(threads(), len(waiting))
@@ -121,7 +121,7 @@ class Indexer:
                 journal.end([*journal.counts])
             deaths = {source: journal.counts.get(document_id(source.path), 0) for source in waiting}
             fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
-            with bar, Pool(options, count, timeout=60 + 1.5 * options.words, memory=memory) as pool:
+            with bar, Pool(options, count, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
                 why = ReadError(
                     f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry-failed"
                 )

@@ -124,8 +124,8 @@ def test_links(tmp_path: Path) -> None:
     found, problems, _ = walk([tmp_path / "in"])
     assert len(found) == 2
     assert [(path.name, why.split(";")[0]) for path, why in problems] == [
-        ("circle.txt", "a link that leads in a circle"),
-        ("nowhere.txt", "a link that leads nowhere"),
+        ("circle.txt", "a circular link"),
+        ("nowhere.txt", "a broken link"),
     ]
     (tmp_path / "way").symlink_to("in")  # a folder given by a link is walked
     assert len(walk([tmp_path / "way"])[0]) == 2

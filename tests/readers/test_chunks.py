@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from commonplace.readers.chunks import Chunker, _windows
+from commonplace.readers.chunks import Chunker, _text_windows
 from tests.readers.conftest import TOKENIZER
 
 LIMIT = 64
@@ -115,7 +115,7 @@ def test_long_texts_take_time_in_proportion(text: str) -> None:
 
 def test_windows_meet_and_end_where_a_thought_does() -> None:
     text = "A sentence of some length stands here. " * 3000
-    spans = list(_windows(text))
+    spans = list(_text_windows(text))
     assert [start for start, _ in spans[1:]] == [end for _, end in spans[:-1]]
     assert spans[0][0] == 0 and spans[-1][1] == len(text)
     assert all(text[:end].endswith(". ") and end - start <= 16_000 for start, end in spans)

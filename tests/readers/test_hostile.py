@@ -38,7 +38,7 @@ def outcome(tmp_path: Path, options: ReadOptions) -> Read:
 def test_elements_inside_of_elements_are_refused(outcome: Read) -> None:
     for element in ("<div>", "<ul><li>", "<x-y>"):
         found = outcome("a.html", f"<body>{element * 100_000}The seal is blue.")
-        assert isinstance(found, ReadError) and "past all sense; save it anew" in str(found)
+        assert isinstance(found, ReadError) and "nested too deeply; save a simpler copy" in str(found)
     honest = "<br><p>A line.<li><b>Another.</b>" * 3_000  # most of it without an end, as in pages of old
     found = outcome("b.html", f"<body>{honest}{'<div>' * 400}The seal is blue.")
     assert isinstance(found, ParsedDocument) and any("seal is blue" in (item.text or "") for item in found.items)
@@ -73,7 +73,9 @@ def test_a_sheet_with_a_cell_far_out_costs_only_itself(outcome: Read) -> None:
 
     found = with_row(b'<row r="1048576"><c r="XFD1048576"><v>7</v></c></row>')
     assert isinstance(found, ParsedDocument) and found.document.status == "partial"
-    assert "sheet Far has cells too far from its table; delete these" in (found.document.error or "")
+    assert "sheet Far was skipped because it has cells far away from its table; delete these" in (
+        found.document.error or ""
+    )
     assert any("blue" in (item.text or "") for item in found.items)
     found = with_row(b'<row r="1048576"><c r="XFD1048576" s="1"/></row>')  # only its look: nothing is in it
     assert isinstance(found, ParsedDocument) and found.document.status == "ok"
@@ -82,8 +84,8 @@ def test_a_sheet_with_a_cell_far_out_costs_only_itself(outcome: Read) -> None:
 def test_rows_that_are_left_out_are_not_kept_silent(
     tmp_path: Path, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commonplace.readers.sheets._ROWS", 3)
-    for rows, error in ((3, None), (4, "only the first 3 rows of sheet One are kept; split it")):
+    monkeypatch.setattr("commonplace.readers.sheets._MAX_ROWS", 3)
+    for rows, error in ((3, None), (4, "only the first 3 rows of sheet One were read; split it")):
         (tmp_path / "a.xlsx").write_bytes(xlsx(One=[["pump", "seal"]] * rows))
         assert read(tmp_path / "a.xlsx", options).document.error == error
 

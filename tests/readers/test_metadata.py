@@ -19,7 +19,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from commonplace.readers import ReadOptions, read
-from commonplace.readers.metadata import date_of, described, place_of
+from commonplace.readers.metadata import normalise_metadata, parse_coordinates, parse_date
 from tests.readers.make import Page, encoded, pdf, photo
 from tests.readers.make_office import docx, epub, odt, packed, paragraph, pptx, shape, xlsx
 
@@ -243,9 +243,9 @@ def test_metadata_is_bounded_and_printable(stated: Stated) -> None:
     st.dictionaries(st.text(max_size=60), st.lists(st.text() | st.integers() | st.floats() | st.binary(), max_size=30))
 )
 def test_whatever_a_plug_in_states_can_be_stored(values: dict[str, list[object]]) -> None:
-    for key, value in described(values, CHANGED):
+    for key, value in normalise_metadata(values, CHANGED):
         assert 0 < len(key) <= 40 and 0 < len(value) <= 200 and value.isprintable() and key == key.casefold()
-    assert described(values, CHANGED)[-1] == ("dated", "file") or described(values, CHANGED)[-1][0] == "dated"
+    assert normalise_metadata(values, CHANGED)[-1][0] == "dated"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -254,7 +254,7 @@ def test_whatever_a_plug_in_states_can_be_stored(values: dict[str, list[object]]
     | st.from_regex(r"[12]\d{3}[-:/]?\d\d?[-:/]?\d\d?([ T]\d\d:\d\d(:\d\d)?)?(Z|\+02:00)?", fullmatch=True)
 )
 def test_what_is_taken_for_a_date_is_one(text: str) -> None:
-    found = date_of(text)
+    found = parse_date(text)
     if found is not None:
         padded = found + "0001-01-01T00:00:00"[len(found) :]
         assert datetime.fromisoformat(padded).isoformat() == padded and "1000" <= found[:4] <= "2199"
@@ -277,12 +277,12 @@ def test_what_is_taken_for_a_date_is_one(text: str) -> None:
     ],
 )
 def test_dates(said: object, meant: str | None) -> None:
-    assert date_of(said) == meant
+    assert parse_date(said) == meant
 
 
 def test_a_place_of_numbers_that_are_none() -> None:
     nan, infinite = float("nan"), float("inf")
     for broken in ((nan, 0, 0), (infinite, 0, 0), (-1, 0, 0), (), None, "x", (1, 2, "y")):
-        assert place_of(broken, "N", (1, 0, 0), "E") is None
-        assert place_of((1, 0, 0), "N", broken, b"W") is None
-    assert place_of((1, 30, 0), b"n\0", (2, 0, 36), "W") == "1.50000, -2.01000"
+        assert parse_coordinates(broken, "N", (1, 0, 0), "E") is None
+        assert parse_coordinates((1, 0, 0), "N", broken, b"W") is None
+    assert parse_coordinates((1, 30, 0), b"n\0", (2, 0, 36), "W") == "1.50000, -2.01000"

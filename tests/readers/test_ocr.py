@@ -40,7 +40,7 @@ def written(*lines: str, size: int = 28, width: int = 900, height: int = 600) ->
 
 @pytest.fixture
 def reading_words(options: ReadOptions) -> ReadOptions:
-    return replace(options, ocr=600.0)
+    return replace(options, ocr_seconds=600.0)
 
 
 def test_long_text_is_passages_with_boxes(tmp_path: Path, reading_words: ReadOptions, options: ReadOptions) -> None:
@@ -90,9 +90,9 @@ import sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from commonplace.readers import words
-assert words._lines(np.asarray(Image.open(sys.argv[1])))  # loads the models
-recognise, sizes = words._engine().text_rec.session, []
+from commonplace.readers import ocr
+assert ocr._detect_lines(np.asarray(Image.open(sys.argv[1])))  # loads the models
+recognise, sizes = ocr._engine().text_rec.session, []
 for width in range(320, 640, 16):
     recognise(np.zeros((2, 3, 48, width), np.float32))
     sizes.append(int(Path("/proc/self/statm").read_text().split()[0]) * 4096 // 2**20)
@@ -163,9 +163,9 @@ def test_when_time_is_up_the_rest_is_said_to_be_missing(tmp_path: Path, reading_
     scan = written(*TEXT, size=20, width=600, height=800)
     page = Page(pictures=[(0, 0, 600, 800, scan)])
     path.write_bytes(pdf(page, page))
-    reading = read(path, replace(reading_words, ocr=1e-6))
+    reading = read(path, replace(reading_words, ocr_seconds=1e-6))
     assert {item.span.page for item in reading.items if item.modality == "text"} == {1}
-    assert "time was up" in (reading.document.error or "")
+    assert "time ran out" in (reading.document.error or "")
 
 
 def column(left: float, right: float, top: float, count: int) -> list[tuple[float, float, float, float]]:

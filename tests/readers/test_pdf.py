@@ -124,7 +124,7 @@ def test_a_bad_page_costs_only_itself(tmp_path: Path, options: ReadOptions) -> N
     reading = reading_of(tmp_path, options, Page(lines(700, 2)), Page(broken=True), Page(lines(700, 2)))
     assert [item.span.page for item in reading.items] == [1, 3]
     assert reading.document.status == "partial"
-    assert reading.document.error == "1 of 3 pages cannot be read (page 2)"
+    assert reading.document.error == "1 of 3 pages cannot be read (page 2); save or print a new copy"
 
 
 def test_words_broken_at_a_line_end_are_joined(tmp_path: Path, options: ReadOptions) -> None:
@@ -287,7 +287,7 @@ def in_columns(*columns: list[str], left: tuple[float, ...] = (50, 310), down: f
     ]
 
 
-@pytest.mark.parametrize("text_crossmodal", [True, False])
+@pytest.mark.parametrize("across", [True, False])
 def test_columns_are_read_one_after_the_other_also_where_the_file_goes_across(
     tmp_path: Path, options: ReadOptions, across: bool
 ) -> None:

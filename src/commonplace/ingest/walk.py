@@ -1,4 +1,4 @@
-"""From the paths a user names to the files worth reading, in one order on every machine."""
+"""Finds the files to read under the paths that a user gives, in the same order on every machine."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import NamedTuple
 
 from pathspec import GitIgnoreSpec
 
-from commonplace.readers.formats import is_offered, reason_of
+from commonplace.readers.formats import is_offered, os_error_reason
 
 __all__ = ["Source", "Walk", "walk"]
 
-_IGNORE_FILES = (".gitignore", ".commonplaceignore")  # the later has the last word
-# Other people's files, fetched by a tool. A virtual environment is known by its pyvenv.cfg, a cache by its
-# CACHEDIR.TAG (https://bford.info/cachedir/), whatever they are called.
+_IGNORE_FILES = (".gitignore", ".commonplaceignore")  # rules of the later file win
+# Folders of third-party files that a tool installed. A virtual environment of any name is recognised by its
+# pyvenv.cfg, a cache by its CACHEDIR.TAG (https://bford.info/cachedir/).
 _VENDORED = {"node_modules", "bower_components", "jspm_packages", "__pycache__", "__pypackages__", "__MACOSX", "Pods"}
 _VENDORED |= {"site-packages", "dist-packages", "venv", "virtualenv"}
 _RULES_SIZE = 1_000_000  # characters of one ignore file
-_STARS = 3  # in one part of a pattern: matching takes time that grows with the length of a name to this power
-_MARKS = {"pyvenv.cfg", "CACHEDIR.TAG"}
+_MAX_STARS = 3  # stars in one part of a pattern; matching time is polynomial of this degree in the name's length
+_SKIP_MARKERS = {"pyvenv.cfg", "CACHEDIR.TAG"}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to read, and the folder it was added with: what it shows is taken from inside that folder only."""
+    """A file to read, and the folder it was added with; pictures that it shows are read only from that folder."""
 
     path: Path
     root: Path
@@ -36,14 +36,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """The ignore rules of one folder and, by ``above``, of those that hold it."""
+    """The ignore rules of one folder; ``above`` has those of the folders that contain it."""
 
     folder: str
     spec: GitIgnoreSpec
     above: _Rules | None
 
     def ignore(self, path: str) -> bool:
-        """Return whether ``path`` (a folder ends in "/") is ignored; as in git the innermost rule decides."""
+        """Return whether ``path`` (a folder ends with "/") is ignored. As in git, the innermost rule decides."""
         rules: _Rules | None = self
         while rules is not None:
             verdict = rules.spec.check_file(path[len(rules.folder) :].lstrip(os.sep).replace(os.sep, "/")).include
@@ -54,7 +54,7 @@ class _Rules:
 
 
 class Walk(NamedTuple):
-    """The files to read; what could not be looked at, with the reason; how many files of which ending are not read."""
+    """The files to read, paths that failed with the reason, and the number of unsupported files by suffix."""
 
     sources: list[Source]
     problems: list[tuple[Path, str]]
@@ -62,47 +62,49 @@ class Walk(NamedTuple):
 
 
 def walk(paths: Iterable[str | Path], *, exclude: Path | None = None) -> Walk:
-    """Return the files under ``paths``, sorted, each once, and what was left out.
+    """Return the files under ``paths``, sorted and each once, and what was left out.
 
-    A folder is searched without its hidden and vendored parts, without what belongs to a saved web page, without what
-    ``.gitignore`` and ``.commonplaceignore`` inside it exclude, and without ``exclude`` (the collection's own folder);
-    links to folders are not followed, links to files are. A path given by name is taken whatever it is called. Pipes,
-    devices and sockets are never opened.
+    In a folder these are skipped: hidden and vendored files, the files of a saved web page, files excluded by a
+    ``.gitignore`` or ``.commonplaceignore`` inside it, and ``exclude`` (the collection's own folder). Links to files
+    are followed, links to folders are not. A file that is given directly is never skipped by its name. Pipes, devices
+    and sockets are never opened.
     """
-    found: dict[str, tuple[bool, bytes, Source]] = {}
+    files: dict[str, tuple[bool, bytes, Source]] = {}
     problems: dict[Path, str] = {}
     skipped: Counter[str] = Counter()
-    own = os.path.realpath(exclude) if exclude is not None else None
-    for given in paths:
-        name = os.path.abspath(given) if "\0" not in str(given) else str(given)
+    excluded = os.path.realpath(exclude) if exclude is not None else None
+    for path in paths:
+        absolute = os.path.abspath(path) if "\0" not in str(path) else str(path)
         try:
-            state = os.stat(name)
+            state = os.stat(absolute)
         except (OSError, ValueError) as error:
-            problems[Path(name)] = _reason(name, error)
+            problems[Path(absolute)] = _reason(absolute, error)
             continue
-        if own is not None and _inside(os.path.realpath(name), own):
-            problems[Path(name)] = "belongs to the collection itself; give other files"
+        if excluded is not None and _is_inside(os.path.realpath(absolute), excluded):
+            problems[Path(absolute)] = "belongs to the collection itself; add other files"
         elif stat.S_ISDIR(state.st_mode):
-            for path, real in _files(name, own, problems, skipped):
-                _take(found, path, real, name)
+            for file_path, real in _walk_folder(absolute, excluded, problems, skipped):
+                _add_file(files, file_path, real, absolute)
         elif stat.S_ISREG(state.st_mode):
-            _take(found, name, os.path.realpath(name), os.path.dirname(name))
+            _add_file(files, absolute, os.path.realpath(absolute), os.path.dirname(absolute))
         else:
-            problems[Path(name)] = "not a regular file or folder; give one of those"
-    order = sorted(found.values(), key=lambda taken: taken[1])
+            problems[Path(absolute)] = "not a regular file or folder; add a file or a folder"
+    order = sorted(files.values(), key=lambda entry: entry[1])
     reasons = sorted(problems.items(), key=lambda problem: os.fsencode(problem[0]))
     return Walk([source for _, _, source in order], reasons, skipped)
 
 
-def _take(found: dict[str, tuple[bool, bytes, Source]], path: str, real: str, root: str) -> None:
-    """Note a file under its real path; where it has several names its own goes before links, then by the alphabet."""
-    taken = (os.path.islink(path), os.fsencode(path), Source(Path(path), Path(root)))
-    if real not in found or taken[:2] < found[real][:2]:
-        found[real] = taken
+def _add_file(files: dict[str, tuple[bool, bytes, Source]], path: str, real: str, root: str) -> None:
+    """Add a file under its real path. Of several names the real one wins over links, then the alphabet decides."""
+    candidate = (os.path.islink(path), os.fsencode(path), Source(Path(path), Path(root)))
+    if real not in files or candidate[:2] < files[real][:2]:
+        files[real] = candidate
 
 
-def _files(top: str, own: str | None, problems: dict[Path, str], skipped: Counter[str]) -> Iterator[tuple[str, str]]:
-    """Yield path and real path of each file below ``top``; a stack, not recursion: trees may be deep."""
+def _walk_folder(
+    top: str, excluded: str | None, problems: dict[Path, str], skipped: Counter[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield path and real path of each file below ``top``. It uses a stack, not recursion: trees may be deep."""
     stack: list[tuple[str, str, _Rules | None]] = [(top, os.path.realpath(top), None)]
     while stack:
         folder, real, rules = stack.pop()
@@ -113,42 +115,42 @@ def _files(top: str, own: str | None, problems: dict[Path, str], skipped: Counte
             problems[Path(folder)] = _reason(folder, error)
             continue
         names = {entry.name for entry in entries}
-        if folder != top and not _MARKS.isdisjoint(names):
+        if folder != top and not _SKIP_MARKERS.isdisjoint(names):
             continue
         rules = _rules(folder, names, rules)
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            here = os.path.join(real, entry.name)
+            real_path = os.path.join(real, entry.name)
             try:
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name in _VENDORED or _is_saved_with_a_page(entry.name, names):
                         continue
                     if rules is not None and rules.ignore(entry.path + "/"):
                         continue
-                    if here != own:
-                        stack.append((entry.path, here, rules))
+                    if real_path != excluded:
+                        stack.append((entry.path, real_path, rules))
                     continue
                 if rules is not None and rules.ignore(entry.path):
                     continue
                 if entry.is_symlink():
-                    os.stat(entry.path)  # says why it leads nowhere; is_file() would only say no
-                    here = os.path.realpath(entry.path)
-                    if own is not None and _inside(here, own):
+                    os.stat(entry.path)  # raises the reason for a broken link; is_file() would only return False
+                    real_path = os.path.realpath(entry.path)
+                    if excluded is not None and _is_inside(real_path, excluded):
                         continue
                 if entry.is_file():
                     if is_offered(Path(entry.path)):
-                        yield entry.path, here
+                        yield entry.path, real_path
                     else:
                         skipped[Path(entry.name).suffix.lower() or "no ending"] += 1
             except OSError as error:
                 problems[Path(entry.path)] = _reason(entry.path, error)
 
 
-def _is_saved_with_a_page(name: str, beside: set[str]) -> bool:
-    """Return whether a browser saved this folder with a page, which shows what of it is worth seeing."""
-    stem, found, _ = name.rpartition("_files")
-    return bool(found) and not beside.isdisjoint((f"{stem}.html", f"{stem}.htm"))
+def _is_saved_with_a_page(name: str, siblings: set[str]) -> bool:
+    """Return whether a browser saved this folder with a page. The page itself shows its pictures."""
+    stem, suffix, _ = name.rpartition("_files")
+    return bool(suffix) and not siblings.isdisjoint((f"{stem}.html", f"{stem}.htm"))
 
 
 def _rules(folder: str, names: set[str], above: _Rules | None) -> _Rules | None:
@@ -165,10 +167,10 @@ def _rules(folder: str, names: set[str], above: _Rules | None) -> _Rules | None:
 
 
 def _spec(lines: list[str]) -> GitIgnoreSpec:
-    """Return the rules; a line that is no pattern is passed over, as in git, and so is one made to take for ever."""
+    """Return the rules. As in git, an invalid pattern is skipped; so is a pattern that would take too long to match."""
     good = []
     for line in lines:
-        if any(part.replace("**", "").count("*") > _STARS for part in line.split("/")):
+        if any(part.replace("**", "").count("*") > _MAX_STARS for part in line.split("/")):
             continue
         try:
             GitIgnoreSpec.from_lines([line])
@@ -178,11 +180,11 @@ def _spec(lines: list[str]) -> GitIgnoreSpec:
     return GitIgnoreSpec.from_lines(good)
 
 
-def _inside(path: str, folder: str) -> bool:
+def _is_inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _reason(path: str, error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError) and os.path.islink(path):
-        return "a link that leads nowhere; remove or mend the link"
-    return reason_of(error)
+        return "a broken link; remove or repair it"
+    return os_error_reason(error)

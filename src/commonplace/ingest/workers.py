@@ -1,7 +1,7 @@
-"""Reading files in worker processes: one that crashes, hangs or eats all memory loses its own file and no other.
+"""Reads files in worker processes, so that a crash, a hang or a lack of memory costs only the file that caused it.
 
-Workers are started as ``python -c``, not through :mod:`multiprocessing`: a user's script then needs no
-``if __name__ == "__main__"``, and nothing of the main process (threads, models) is copied into them.
+Workers are started with ``python -c``, not with :mod:`multiprocessing`. A user's script then needs no
+``if __name__ == "__main__"``, and no threads or models of the main process are copied.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = ["Pool", "draw_page"]
 
 _log = logging.getLogger(__name__)
 
-# Finished readings wait at most this large (bytes): a folder of scans must not fill the memory.
-_WAITING = 256 * 1024 * 1024
+# Limit on finished documents that wait for the caller, in bytes: a folder of scans must not fill the memory.
+_MAX_WAITING = 256 * 1024 * 1024
 
-# The package is entered without running its __init__ (and ingest's), which may import far more than reading needs.
-_START = """
+# The worker does not run commonplace/__init__.py, which may import much more than the readers need.
+_START_CODE = """
 import sys
 sys.path[:] = {path!r}
 from multiprocessing.connection import Connection
@@ -57,41 +57,43 @@ except BaseException:
     raise SystemExit(1)
 serve(parent, {memory}, {timeout})
 """
-# OpenVINO compiles its kernels for each shape, and each line of words has its own: kept, they take gigabytes; the last
-# 200 serve the layers of one network that are alike. What is freed of 4 MB and more goes back to the system, instead of
-# leaving holes that the next picture does not fit (glibc).
+# OpenVINO compiles and caches kernels for each shape, and each line of text has its own width: this takes gigabytes.
+# The last 200 kernels suffice for the similar layers of one network. Freed blocks of 4 MB and more are returned to the
+# system (glibc), because the next picture may not fit into the gaps that they leave.
 MEMORY_SETTINGS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**2)}
-_START_TIME = 60.0  # seconds; a cold disk may need some, and only a broken installation needs more
+_START_SECONDS = 60.0  # seconds; a start from a cold disk is slow, and only a broken installation takes longer
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of a file, its ``size`` in bytes, if the worker is ``fit`` for more and whether to try it ``again``."""
+    """The outcome of a request: its result and size in bytes, whether the worker is ``reusable``, and whether the
+    request should be sent once more to a new worker (``retry``).
+    """
 
-    result: Any  # what was asked for, or a ReadError
+    result: Any  # the result of the request, or a ReadError
     size: int = 0
-    fit: bool = True
-    again: bool = False
+    reusable: bool = True
+    retry: bool = False
 
 
 class _Worker:
-    """One worker process, used by one thread; only :meth:`kill` may be called from another."""
+    """One worker process. It is used by one thread; only :meth:`kill` may be called from another thread."""
 
     def __init__(self, options: ReadOptions, timeout: float, memory: int) -> None:
         self._timeout = timeout
         self._memory = memory
         self._served = 0
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # Neither half an answer nor a worker that does not listen may hold the parent.
+        parent_socket, worker_socket = socket.socketpair()
+        with worker_socket:
+            # Neither an incomplete answer nor a worker that does not listen may block the parent.
             limit = struct.pack("ll", int(timeout) + 1, 0)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 with contextlib.suppress(OSError):
-                    ours.setsockopt(socket.SOL_SOCKET, option, limit)
-            code = _START.format(
+                    parent_socket.setsockopt(socket.SOL_SOCKET, option, limit)
+            code = _START_CODE.format(
                 path=[folder for folder in sys.path if folder],
                 package=str(Path(__file__).resolve().parent.parent),
-                handle=theirs.fileno(),
+                handle=worker_socket.fileno(),
                 memory=memory,
                 timeout=timeout,
             )
@@ -101,23 +103,23 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
+                pass_fds=(worker_socket.fileno(),),
+                start_new_session=True,  # Ctrl-C in the terminal must reach only the parent
                 env={**os.environ, **threads, **MEMORY_SETTINGS, "TOKENIZERS_PARALLELISM": "false"},
             )
-        self._connection = Connection(ours.detach())
+        self._connection = Connection(parent_socket.detach())
         try:
-            said = self._connection.recv_bytes() if self._connection.poll(_START_TIME) else b"it did not answer"
-            if said != READY:
-                raise RuntimeError(f"a worker process could not start: {said.decode(errors='replace')}")
+            message = self._connection.recv_bytes() if self._connection.poll(_START_SECONDS) else b"it did not answer"
+            if message != READY:
+                raise RuntimeError(f"a worker process could not start: {message.decode(errors='replace')}")
             self._connection.send_bytes(pickle.dumps(options))
         except BaseException:
             self.close()
             raise
 
-    def ask(self, request: Request) -> _Outcome:
+    def request(self, request: Request) -> _Outcome:
         """Return what came of ``request``; never raises for what the worker does."""
-        first = self._served == 0
+        is_first = self._served == 0
         self._served += 1
         try:
             self._connection.send_bytes(pickle.dumps(request, protocol=5))
@@ -130,32 +132,32 @@ class _Worker:
             code = self._process.wait()
             if code == -signal.SIGALRM:
                 return self._late()
-            how = f"signal {-code}" if code < 0 else f"exit {code}"
-            why = f"the reader crashed on it ({how}); the file may be damaged: save it anew"
-            return _Outcome(ReadError(why), fit=False, again=not first)
-        kind, found = pickle.loads(answer)
+            cause = f"signal {-code}" if code < 0 else f"exit {code}"
+            reason = f"the reader crashed on it ({cause}); it may be damaged: save a new copy"
+            return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
+        kind, payload = pickle.loads(answer)
         if kind == "done":
-            return _Outcome(found, len(answer))
+            return _Outcome(payload, len(answer))
         if kind == "refused":
-            return _Outcome(ReadError(found))
+            return _Outcome(ReadError(payload))
         if kind == "memory":
-            why = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
-            return _Outcome(ReadError(why), fit=False, again=not first)
-        _log.error("a reader failed on %s: %s", request[1], found)
-        why = f"the reader failed on it ({found.splitlines()[0][:200]}); please report it"
-        # Where memory runs out, libraries raise whatever they like: what another file left behind must not count.
-        return _Outcome(ReadError(why), fit=False, again=not first)
+            reason = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
+            return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
+        _log.error("a reader failed on %s: %s", request[1], payload)
+        reason = f"the reader failed on it ({payload.splitlines()[0][:200]}); please report it"
+        # Out of memory, libraries raise any error. An earlier file may have used up the memory, so this one is retried.
+        return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
 
     def _late(self) -> _Outcome:
-        why = f"took longer than {self._timeout:g} s; split the file"
-        return _Outcome(ReadError(why), fit=False)
+        reason = f"took longer than {self._timeout:g} s; split the file"
+        return _Outcome(ReadError(reason), reusable=False)
 
     def kill(self) -> None:
-        """End the process at once; the thread that waits for its answer is woken."""
+        """End the process at once; this wakes the thread that waits for its answer."""
         self._process.kill()
 
     def close(self) -> None:
-        """End the process and leave nothing of it behind."""
+        """End the process and release its resources."""
         self._process.kill()
         self._process.wait()
         self._connection.close()
@@ -164,13 +166,13 @@ class _Worker:
 def draw_page(
     path: Path, number: int | None, side: int, options: ReadOptions, *, timeout: float = 60.0, memory: int = 2 * 1024**3
 ) -> tuple[NDArray[np.uint8], str]:
-    """Return a page's pixels and its file's content hash by a worker of its own.
+    """Return the pixels of a page and the content hash of its file, rendered by a separate worker.
 
     See :func:`~commonplace.readers.page_of`. Raises ReadError, also where the worker crashes or takes too long.
     """
     worker = _Worker(options, timeout, memory)
     try:
-        result = worker.ask(("page", path, number, side)).result
+        result = worker.request(("page", path, number, side)).result
     finally:
         worker.close()
     if isinstance(result, ReadError):
@@ -181,7 +183,7 @@ def draw_page(
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A file to read and, once ``done``, what came of it."""
+    """A file to read and, once ``done`` is set, its outcome."""
 
     source: Source
     done: threading.Event = field(default_factory=threading.Event)
@@ -191,10 +193,10 @@ class _Task:
 
 
 class Pool:
-    """``workers`` processes that read files, each with ``timeout`` seconds a file and ``memory`` bytes.
+    """A pool of ``workers`` processes that read files, with ``timeout`` seconds per file and ``memory`` bytes each.
 
-    At most ``ahead`` files are read before the caller asks for them. A worker that crashes, hangs or runs out of
-    memory is replaced; a file that did so to a worker which had read others is tried once more in a new one.
+    At most ``ahead`` files are read before the caller requests them. A worker that crashes, hangs or runs out of
+    memory is replaced. If it had read other files before, the file is retried once in a new worker.
     """
 
     def __init__(
@@ -207,7 +209,7 @@ class Pool:
         ahead: int = 32,
     ) -> None:
         if workers < 1 or ahead < 1 or timeout <= 0:
-            raise ValueError("workers and ahead must be at least 1, timeout above 0")
+            raise ValueError("workers and ahead must be at least 1, and timeout above 0")
         self._options, self._timeout, self._memory = options, timeout, memory
         self._ahead = ahead
         self._changed = threading.Condition()
@@ -215,7 +217,7 @@ class Pool:
         self._running: set[_Task] = set()
         self._closed = False
         self._failure: BaseException | None = None
-        # The threads live as long as the pool: on Linux a worker dies with the thread that started it.
+        # The threads live as long as the pool: on Linux a worker ends with the thread that started it.
         self._threads = [
             threading.Thread(target=self._run, name=f"commonplace-reader-{number}", daemon=True)
             for number in range(workers)
@@ -224,12 +226,12 @@ class Pool:
             thread.start()
 
     def read(self, sources: Iterable[Source]) -> Iterator[tuple[Source, ParsedDocument | ReadError]]:
-        """Yield each source with its reading, or with the error that says why there is none, in the given order."""
+        """Yield each source with its parsed document, or with the error, in the order of ``sources``."""
         pending: deque[_Task] = deque()
         remaining = iter(sources)
         try:
             while True:
-                while len(pending) < self._ahead and sum(_size(task) for task in pending) < _WAITING:
+                while len(pending) < self._ahead and sum(_result_size(task) for task in pending) < _MAX_WAITING:
                     source = next(remaining, None)
                     if source is None:
                         break
@@ -246,7 +248,7 @@ class Pool:
             self._abandon(pending)
 
     def close(self) -> None:
-        """End all workers; what they were reading is dropped."""
+        """End all workers and drop the files that they are reading."""
         with self._changed:
             self._closed = True
             unfinished = [*self._queue, *self._running]
@@ -273,7 +275,7 @@ class Pool:
         return task
 
     def _abandon(self, tasks: Iterable[_Task]) -> None:
-        """Take ``tasks`` off the queue; a worker that is busy with one is ended, not waited for."""
+        """Remove ``tasks`` from the queue, and end workers that are busy with them without waiting."""
         with self._changed:
             for task in tasks:
                 if task in self._queue:
@@ -286,31 +288,31 @@ class Pool:
     def _start(self) -> _Worker:
         try:
             return _Worker(self._options, self._timeout, self._memory)
-        except (EOFError, OSError, RuntimeError) as error:  # out of memory or processes for a moment, perhaps
+        except (EOFError, OSError, RuntimeError) as error:  # perhaps a short lack of memory or processes
             _log.warning("a worker process could not start and is tried once more: %s", error)
             return _Worker(self._options, self._timeout, self._memory)
 
     def _run(self) -> None:
-        """Hand queued tasks to a worker, replaced when it is no longer fit, until the pool closes."""
+        """Send queued tasks to a worker until the pool closes; replace a worker that is not reusable."""
         worker: _Worker | None = None
         try:
-            worker = self._start()  # before there is work, so that it is ready when there is
+            worker = self._start()  # started before there is work, so that it is ready
             while (task := self._take()) is not None:
                 while True:
                     with self._changed:
                         task.worker = worker
                         abandoned = task.abandoned
-                    outcome = None if abandoned else worker.ask(("read", task.source.path, task.source.root))
-                    if outcome is not None and not outcome.fit:
+                    outcome = None if abandoned else worker.request(("read", task.source.path, task.source.root))
+                    if outcome is not None and not outcome.reusable:
                         worker.close()
                         worker = self._start()
-                    if outcome is None or not outcome.again or task.abandoned:
+                    if outcome is None or not outcome.retry or task.abandoned:
                         break
                 with self._changed:
                     self._running.discard(task)
                     task.outcome = None if task.abandoned else outcome
                     task.done.set()
-        except BaseException as error:  # no worker can be started: whoever waits must hear of it
+        except BaseException as error:  # no worker can be started: all who wait must be told
             with self._changed:
                 self._failure, self._closed = error, True
                 self._changed.notify_all()
@@ -330,5 +332,5 @@ class Pool:
             return task
 
 
-def _size(task: _Task) -> int:
+def _result_size(task: _Task) -> int:
     return task.outcome.size if task.outcome is not None else 0

@@ -1,9 +1,9 @@
-"""Readers: a file goes in, a :class:`~commonplace.types.ParsedDocument` comes out.
+"""Readers: each takes a file and returns a :class:`~commonplace.types.ParsedDocument`.
 
-A format is one module with one function that takes a :class:`File` and yields :class:`TextBlock`,
-:class:`ImageBlock` and, for other modalities, :class:`ContentBlock`; it is named in
-:data:`~commonplace.readers.formats.FORMATS` or by an entry point of the group ``commonplace.readers`` whose name is the
-media type. Everything that formats share (chunks, ids, hashes, stamps) happens here, once.
+A reader is one function that takes a :class:`File` and yields :class:`TextBlock`, :class:`ImageBlock` and, for other
+modalities, :class:`ContentBlock`. It is listed in :data:`~commonplace.readers.formats.FORMATS` or registered as an entry
+point of the group ``commonplace.readers``, named after its media type. This module does what all readers share: chunks,
+ids, hashes and stamps.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
-from commonplace.readers.chunks import Chunker, chunker
+from commonplace.readers.chunks import Chunker, shared_chunker
 from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
-from commonplace.readers.metadata import described
+from commonplace.readers.metadata import normalise_metadata
 from commonplace.readers.ocr import are_readable
 from commonplace.readers.parts import (
     ContentBlock,
@@ -70,30 +70,31 @@ __all__ = [
 
 
 def read(path: str | Path, options: ReadOptions, root: str | Path | None = None) -> ParsedDocument:
-    """Read one file completely: its document, its items in reading order, and their pictures.
+    """Read one file and return its document, its items in reading order, and their pictures.
 
-    ``root`` is the folder that was added (default: the file's own): pictures that a page shows are taken from inside
-    it only.
+    ``root`` is the folder that was added (default: the file's own folder). Pictures that a page shows are read only
+    from inside it.
 
     Raises:
-        ReadError: it cannot be read, is empty, of no type we know, damaged, too large, or changed meanwhile.
+        ReadError: the file cannot be read, is empty, damaged or too large, its type is not supported, or it changed
+            while it was read.
     """
-    name = Path(os.path.abspath(path))
-    file = _open(name, Path(os.path.abspath(root)) if root is not None else name.parent, options)
-    found = format_of(file.media_type)
-    assert found is not None  # _open asked
-    uri = name.resolve().as_uri()
-    document = Document(stable_id(uri), uri, str(name), file.media_type)
-    cutter = chunker(options.tokenizer, options.max_tokens)
+    absolute = Path(os.path.abspath(path))
+    file = _open(absolute, Path(os.path.abspath(root)) if root is not None else absolute.parent, options)
+    reader = format_of(file.media_type)
+    assert reader is not None  # _open checked it
+    uri = absolute.resolve().as_uri()
+    document = Document(stable_id(uri), uri, str(absolute), file.media_type)
+    chunker = shared_chunker(options.tokenizer, options.max_tokens)
     try:
-        items, pictures, contents = _items(document, file, found.load()(file), cutter)
+        items, pictures, contents = _items(document, file, reader.load()(file), chunker)
     except RecursionError:
-        raise ReadError("parts inside of parts past all sense; save it anew and add it again") from None
+        raise ReadError("its parts are nested too deeply; save a simpler copy and add it again") from None
     if stamp(file.watched) != render_stamp(file.watched):
         raise ReadError("changed while it was read; add it again")
 
     if not items:
-        file.problems.append("nothing in it can be found: no text and no picture of any size")
+        file.problems.append("it has no text and no picture large enough to search; add another file")
     document = replace(
         document,
         content_hash=_content_hash(file.data),
@@ -102,15 +103,19 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
         error=_summary(file.problems),
         stamp=render_stamp(file.watched),
         items=len(items),
-        metadata=described(file.metadata, _changed(file)),
+        metadata=normalise_metadata(file.metadata, _modified_time(file)),
     )
     return ParsedDocument(document, tuple(replace(item, document=document) for item in items), pictures, contents)
 
 
 def page_of(path: str | Path, number: int | None, side: int, options: ReadOptions) -> tuple[NDArray[np.uint8], str]:
-    """Return a page of a PDF (from 1), or where ``number`` is None a picture, as it is shown, with the content hash.
+    """Render page ``number`` of a PDF (from 1), or a picture file where ``number`` is None.
 
-    RGB pixels (height, width, 3), about ``side`` on the longer side (a picture is never enlarged). Raises ReadError.
+    Returns RGB pixels of shape (height, width, 3) and the content hash of the file. The longer side has about ``side``
+    pixels; a picture is never enlarged.
+
+    Raises:
+        ReadError: the file cannot be read, or has no such page.
     """
     data = read_whole(Path(path), options.max_bytes)
     kind = sniff(data[:HEAD], Path(path).name)
@@ -125,35 +130,37 @@ def _content_hash(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
-def _changed(file: File) -> float | None:
-    """Return when the file itself was changed last, in seconds since 1970."""
+def _modified_time(file: File) -> float | None:
+    """Return when the file was last modified, in seconds since 1970."""
     size_and_times = file.watched[os.path.abspath(file.path)]
     return size_and_times[1] / 1e9 if size_and_times else None
 
 
-def _open(name: Path, root: Path, options: ReadOptions) -> File:
-    """Return the file with its bytes and its media type, watched from before the first byte."""
-    quota = Quota(options.max_bytes, until=monotonic() + options.seconds, words=options.words)
-    watched = File(name, root, b"", "", options, quota=quota)
-    watched.watch(name)
-    data = read_whole(name, options.max_bytes)
-    kind = sniff(data[:HEAD], name.name)
+def _open(path: Path, root: Path, options: ReadOptions) -> File:
+    """Return the file with its bytes and media type. Its stamp is taken before it is read, so a change is noticed."""
+    quota = Quota(options.max_bytes, until=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
+    watched = File(path, root, b"", "", options, quota=quota)
+    watched.watch(path)
+    data = read_whole(path, options.max_bytes)
+    kind = sniff(data[:HEAD], path.name)
     if kind is None or format_of(kind) is None:
-        raise ReadError("no type of file that is read (text, web, office, mail, PDF and pictures are); convert it")
+        raise ReadError(
+            "its file type is not supported (text, web, office, mail, PDF and picture files are); convert it"
+        )
     return replace(watched, data=data, media_type=kind)
 
 
 def _items(
-    document: Document, file: File, parts: Iterable[Part], cutter: Chunker
+    document: Document, file: File, parts: Iterable[Part], chunker: Chunker
 ) -> tuple[list[Item], dict[str, Picture], dict[str, Content]]:
     items: list[Item] = []
     contents: dict[str, Content] = {}
-    members: dict[str | None, int] = {}
-    left = 0
+    member_order: dict[str | None, int] = {}
+    dropped = 0
     pictures: dict[str, Picture] = {}
-    taken: dict[str, int] = {}
+    uses: dict[str, int] = {}
 
-    def add(
+    def add_item(
         span: Span,
         text: str | None,
         title: str | None,
@@ -162,76 +169,78 @@ def _items(
         modality: Modality | None = None,
     ) -> str:
         modality = modality or (TEXT if picture is None else IMAGE)
-        key = stable_id(document.id, modality, _canonical(span))
-        again = taken[key] = taken.get(key, 0) + 1
-        identity = key if again == 1 else stable_id(key, again)
+        key = stable_id(document.id, modality, _span_key(span))
+        use = uses[key] = uses.get(key, 0) + 1
+        identity = key if use == 1 else stable_id(key, use)
         span = replace(span, ocr_start=ocr_start)
         items.append(Item(identity, document, modality, span, text, title, picture))
         return identity
 
     for part in parts:
-        title = cutter.title(_clean(part.title))
+        title = chunker.title(_clean(part.title))
         member = part.member if isinstance(part, TextBlock) else part.span.member
-        members.setdefault(_clean(member), len(members))
+        member_order.setdefault(_clean(member), len(member_order))
         if isinstance(part, ImageBlock):
-            key = _pixels_hash(part.picture)
+            key = _picture_key(part.picture)
             if key not in pictures and len(pictures) >= file.options.max_pictures:
-                left += 1
+                dropped += 1
                 continue
             pictures.setdefault(key, part.picture)
-            text, ocr_start = _described(part)
-            text = cutter.caption(text, title)
-            add(part.span, text, title, key, ocr_start if ocr_start < len(text or "") else None)
+            text, ocr_start = _image_text(part)
+            text = chunker.caption(text, title)
+            add_item(part.span, text, title, key, ocr_start if ocr_start < len(text or "") else None)
             continue
         if isinstance(part, ContentBlock):
-            text = cutter.caption(_clean(part.text), title)
-            contents[add(part.span, text, title, None, modality=part.modality)] = part.content
+            text = chunker.caption(_clean(part.text), title)
+            contents[add_item(part.span, text, title, None, modality=part.modality)] = part.content
             continue
-        for start, end in cutter.chunks(
-            part.text, title, markdown=part.markdown, split_as=part.split_as, whole=part.whole
+        for start, end in chunker.chunks(
+            part.text, title, markdown=part.markdown, split_as=part.split_as, keep_together=part.keep_together
         ):
             box = part.locate(start, end) if part.locate else None
             span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
-            add(span, part.text[start:end], title, None, 0 if part.ocr_start else None)
+            add_item(span, part.text[start:end], title, None, 0 if part.from_ocr else None)
 
-    # a figure follows the chunk that it stands in; sorting is stable, so all else keeps the reader's order
-    def place(item: Item) -> tuple[int, int, float]:
+    # A picture follows the chunk that it stands in. Sorting is stable: all other items keep the reader's order.
+    def reading_position(item: Item) -> tuple[int, int, float]:
         span = item.span
-        return members[span.member], span.page or 0, float("inf") if span.start is None else span.start
+        return member_order[span.member], span.page or 0, float("inf") if span.start is None else span.start
 
-    items.sort(key=place)
-    if left:
-        file.problems.append(f"{left} more pictures than the {file.options.max_pictures} that are kept; split it")
+    items.sort(key=reading_position)
+    if dropped:
+        file.problems.append(
+            f"{dropped} pictures over the limit of {file.options.max_pictures} were left out; split it"
+        )
     return items, pictures, contents
 
 
-def _described(figure: ImageBlock) -> tuple[str | None, int]:
-    """Return a picture's caption and the words in it as one text, and where in it the words begin."""
-    caption, words = _clean(figure.caption), _clean(figure.words)
-    text = f"{caption}. {words}" if caption and words else caption or words
-    return text, len(text or "") - len(words or "")
+def _image_text(block: ImageBlock) -> tuple[str | None, int]:
+    """Return a picture's caption and OCR text as one text, and the offset at which the OCR text begins."""
+    caption, ocr_text = _clean(block.caption), _clean(block.ocr_text)
+    text = f"{caption}. {ocr_text}" if caption and ocr_text else caption or ocr_text
+    return text, len(text or "") - len(ocr_text or "")
 
 
-def _canonical(span: Span) -> str:
+def _span_key(span: Span) -> str:
     return json.dumps(span.dict(), sort_keys=True)
 
 
-def _pixels_hash(picture: Picture) -> str:
+def _picture_key(picture: Picture) -> str:
     digest = hashlib.blake2b(repr(picture.pixels.shape).encode(), digest_size=20)
     digest.update(np.ascontiguousarray(picture.pixels).data)
     return digest.hexdigest()
 
 
-def _clean(words: str | None) -> str | None:
-    """Return words on one line and fit to be stored: half surrogate pairs and zero characters replaced."""
-    if words is None:
+def _clean(text: str | None) -> str | None:
+    """Return ``text`` on one line, with lone surrogates and zero characters replaced, so that it can be stored."""
+    if text is None:
         return None
-    whole = words.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
-    return " ".join(whole.split()) or None
+    encodable = text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+    return " ".join(encodable.split()) or None
 
 
 def _summary(problems: list[str]) -> str | None:
     if not problems:
         return None
-    shown = "; ".join(" ".join(problem.split()) for problem in problems[:5])
-    return shown + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+    summary = "; ".join(" ".join(problem.split()) for problem in problems[:5])
+    return summary + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")

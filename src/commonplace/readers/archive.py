@@ -1,4 +1,4 @@
-"""Files inside of a file: the members of a ZIP, and what is attached to a mail, each read by its own format."""
+"""Files inside a file: the members of a ZIP and the attachments of a mail, each read by the reader of its format."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from pathlib import PurePosixPath
 from commonplace.errors import ReadError
 from commonplace.readers.formats import HEAD, format_of, sniff
 from commonplace.readers.parts import File, ImageBlock, Part
-from commonplace.readers.zipxml import Package
+from commonplace.readers.zipxml import Package, UnpackLimitError
 
 __all__ = ["read_inside", "read_zip"]
 
-_DEPTH = 3  # files around each other
-_MEMBERS = 2_000  # of one archive
+_DEPTH = 3  # levels of files inside files
+_MEMBERS = 2_000  # files read from one archive
 
 
 def read_zip(file: File) -> Iterator[Part]:
-    """Yield the parts of the members in the order of their names; hidden ones, and types that are not read, are left.
+    """Yield the parts of the members, sorted by name. Hidden files and unsupported types are skipped.
 
-    Names are only names: nothing is written anywhere. Members, bytes and depth are bounded.
+    Nothing is written to the disk, so a member's name cannot do harm. Members, bytes and depth are limited.
     """
     package = Package(file)
     names = sorted(name for name in package.names if not _is_hidden(name))
     if len(names) > _MEMBERS:
-        file.problems.append(f"only {_MEMBERS:,} of its {len(names):,} files are read; unpack it and add the folder")
+        file.problems.append(f"only {_MEMBERS:,} of its {len(names):,} files were read; unpack it and add the folder")
     for number, name in enumerate(names[:_MEMBERS]):
         if file.quota.late:
-            left = len(names[:_MEMBERS]) - number
-            file.problems.append(f"{left} of its files were not reached in time; unpack it and add the folder")
+            unread = len(names[:_MEMBERS]) - number
+            file.problems.append(f"time ran out before {unread} of its files were read; unpack it and add the folder")
             return
         try:
             data = package.read(name)
+        except UnpackLimitError as error:
+            file.problems.append(f"{name}: {error}")
+            return
         except ReadError as error:
             file.problems.append(f"{name}: {error}")
-            if "may be unpacked" in str(error):
-                return
             continue
         yield from read_inside(file, name, data)
 
@@ -47,28 +48,28 @@ def _is_hidden(name: str) -> bool:
 
 
 def read_inside(file: File, name: str, data: bytes) -> Iterator[Part]:
-    """Yield the parts of a file that ``file`` holds under ``name``; what is wrong with it is a problem of ``file``."""
+    """Yield the parts of a file that ``file`` contains under ``name``; its errors become problems of ``file``."""
     name = " ".join(name.split())[:200] or "unnamed"
     base = name.replace("\\", "/").rpartition("/")[2]
     kind = sniff(data[:HEAD], base)
-    found = format_of(kind) if kind is not None else None
-    if kind is None or found is None or not data:
+    reader = format_of(kind) if kind is not None else None
+    if kind is None or reader is None or not data:
         return
     if file.depth >= _DEPTH:
-        file.problems.append(f"{name}: inside of {_DEPTH} other files; unpack it and add the folder")
+        file.problems.append(f"{name}: nested inside {_DEPTH} other files; unpack it and add the folder")
         return
     inner = File(file.path / "inside", file.root, data, kind, file.options, depth=file.depth + 1, quota=file.quota)
     try:
-        for part in found.load()(inner):
+        for part in reader.load()(inner):
             member = part.span.member if isinstance(part, ImageBlock) else part.member
-            whole = f"{name} > {member}" if member else name
+            path_in_file = f"{name} > {member}" if member else name
             title = " > ".join(filter(None, (base, part.title)))
             if isinstance(part, ImageBlock):
-                yield replace(part, span=replace(part.span, member=whole), title=title)
+                yield replace(part, span=replace(part.span, member=path_in_file), title=title)
             else:
-                yield replace(part, member=whole, title=title)
+                yield replace(part, member=path_in_file, title=title)
     except ReadError as error:
         file.problems.append(f"{name}: {error}")
     except RecursionError:
-        file.problems.append(f"{name}: parts inside of parts past all sense; save it anew")
+        file.problems.append(f"{name}: its parts are nested too deeply; save a simpler copy")
     file.problems += [f"{name}: {problem}" for problem in inner.problems]

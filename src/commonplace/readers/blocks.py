@@ -1,7 +1,7 @@
-"""What flows: headings, words, tables and pictures one after the other become passages and figures.
+"""Layout blocks: a sequence of headings, paragraphs, tables and pictures becomes text blocks and image blocks.
 
-A format that has no pages of its own (a web page, a word processor's file, a sheet) only says what comes next; titles,
-offsets, captions and tables are made here, once.
+A reader of a format that is a stream of such blocks (a web page, a word processor's file, a sheet) only yields them
+in order. Titles, offsets, captions and tables are made here.
 """
 
 from __future__ import annotations
@@ -13,253 +13,274 @@ from dataclasses import dataclass
 from itertools import chain
 
 from commonplace.errors import ReadError
-from commonplace.readers.chunks import chunker
-from commonplace.readers.ocr import with_words
-from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, union
+from commonplace.readers.chunks import shared_chunker
+from commonplace.readers.ocr import with_ocr
+from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, bounding_box
 from commonplace.readers.pictures import load_picture
 from commonplace.types import Box, Span
 
-__all__ = ["CAPTION", "ICON", "Block", "Heading", "Shown", "Table", "Words", "clean_alt_text", "lay_out"]
+__all__ = [
+    "CAPTION",
+    "ICON",
+    "EncodedPicture",
+    "Heading",
+    "LayoutBlock",
+    "Paragraph",
+    "Table",
+    "clean_alt_text",
+    "lay_out",
+]
 
-#: How a caption begins.
+#: Matches the beginning of a caption.
 CAPTION = re.compile(r"(figure|fig\.|image|photo|plate|chart|abbildung|abb\.|图|圖)\s*[\dIVXA-Z]", re.IGNORECASE)
 ICON = 24  # pixels; a smaller picture is a bullet or a badge
 
-_BARE = re.compile(  # what programs write where a description belongs
+_PLACEHOLDER = re.compile(  # placeholders that programs write instead of a description
     r"((image|img|picture|pic|photo|screenshot|figure|graphic|grafik|bild|logo|icon|alt|alt text|untitled|图片|圖片)?"
     r"[\s\d._-]*|\S+\.(png|jpe?g|gif|bmp|tiff?|webp|emf|wmf))",
     re.IGNORECASE,
 )
-_LONG_HEADING = 120  # characters; a longer one is a paragraph in disguise and stays in the text
-_LONG_CAPTION = 400
-_WIDE = 60  # columns of a table that can be read as one
+_MAX_HEADING = 120  # characters; a longer heading is treated as a paragraph
+_MAX_CAPTION = 400
+_MAX_COLUMNS = 60  # columns; a wider table is written as records, not as a Markdown table
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
     """A heading of ``level`` 1 (the highest) to 9."""
 
-    words: str
+    text: str
     level: int = 1
     box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """A paragraph; ``item`` stands close to those beside it (a list), ``caption`` belongs to the picture beside it."""
+class Paragraph:
+    """A paragraph. ``list_item``: no empty line before the next item. ``caption``: it describes an adjacent picture."""
 
-    words: str
-    item: bool = False
+    text: str
+    list_item: bool = False
     caption: bool = False
     box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table by rows, the head first."""
+    """A table as rows of cells; the first row is the header."""
 
     rows: Sequence[Sequence[str]]
     box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture file's bytes, what is said of it, and what to call it where it cannot be read."""
+class EncodedPicture:
+    """The bytes of a picture file, its description, and its name in error messages."""
 
     data: bytes
-    words: str = ""
+    description: str = ""
     name: str = "picture"
     box: Box | None = None
 
 
-Block = Heading | Words | Table | Shown
+LayoutBlock = Heading | Paragraph | Table | EncodedPicture
 
 
-def clean_alt_text(words: str | None) -> str:
-    """Return ``words`` on one line, or nothing where they are only what a program calls any picture."""
-    plain = " ".join((words or "").split())
-    return "" if _BARE.fullmatch(plain) else plain
+def clean_alt_text(text: str | None) -> str:
+    """Return ``text`` on one line; empty where it is only a placeholder such as "image1.png"."""
+    description = " ".join((text or "").split())
+    return "" if _PLACEHOLDER.fullmatch(description) else description
 
 
 def lay_out(
-    file: File, blocks: Iterable[Block], *, page: int | None = None, title: str | None = None
+    file: File, blocks: Iterable[LayoutBlock], *, page: int | None = None, title: str | None = None
 ) -> Iterator[Part]:
-    """Yield the parts that ``blocks`` make, under their headings ("A > B") and, on top, ``title``.
+    """Yield the parts that ``blocks`` make, each titled by the headings above it ("A > B"), preceded by ``title``.
 
-    Offsets count in what the reader wrote out: paragraphs with an empty line between them, tables as Markdown. A table
-    is cut into groups of rows that each fit a chunk, with its head over each. A picture's caption is what its
-    format says of it and the caption beside it. ``file.title`` becomes the first heading where it is not set.
+    Offsets count in the text as written here: an empty line between paragraphs, tables as Markdown. A long table is
+    cut into groups of rows that each fit a chunk and repeat the header. A picture's caption joins its description
+    and the caption next to it. ``file.title`` becomes the first heading where it is not set.
     """
-    flow = _Flow(file, page, title)
-    before: Block | None = None
-    current: Block | None = None
-    for after in chain((block for block in blocks if _is_something(block)), [None]):
+    layout = _Layout(file, page, title)
+    previous: LayoutBlock | None = None
+    current: LayoutBlock | None = None
+    for following in chain((block for block in blocks if _is_not_empty(block)), [None]):
         if current is not None:
-            yield from flow.take(before, current, after)
-            before = current
-        current = after
-    yield from flow.end()
+            yield from layout.take(previous, current, following)
+            previous = current
+        current = following
+    yield from layout.end()
 
 
-def _is_something(block: Block) -> bool:
-    if isinstance(block, (Heading, Words)):
-        return bool(block.words.strip())
+def _is_not_empty(block: LayoutBlock) -> bool:
+    if isinstance(block, (Heading, Paragraph)):
+        return bool(block.text.strip())
     return bool(block.rows if isinstance(block, Table) else block.data)
 
 
-class _Flow:
+class _Layout:
     def __init__(self, file: File, page: int | None, title: str | None) -> None:
-        self._file, self._page, self._above = file, page, title
-        self._cutter = chunker(file.options.tokenizer, file.options.max_tokens)
+        self._file, self._page, self._page_title = file, page, title
+        self._chunker = shared_chunker(file.options.tokenizer, file.options.max_tokens)
         self._path: list[tuple[int, str]] = []
-        self._bare = False  # nothing stands under the last heading yet
-        self._at = 0
-        self._waiting: list[Words] = []
-        self._seen: set[bytes] = set()
+        self._bare = False  # no block has followed the last heading yet
+        self._offset = 0
+        self._waiting: list[Paragraph] = []
+        self._picture_keys: set[bytes] = set()
 
-    def take(self, before: Block | None, block: Block, after: Block | None) -> Iterator[Part]:
+    def take(self, previous: LayoutBlock | None, block: LayoutBlock, following: LayoutBlock | None) -> Iterator[Part]:
         if isinstance(block, Heading):
-            words = " ".join(block.words.split())
+            text = " ".join(block.text.split())
             deeper = self._path and block.level > self._path[-1][0]
             yield from self._flush(deeper=bool(deeper))
-            if len(words) > _LONG_HEADING:
-                self._waiting.append(Words(words, box=block.box))
+            if len(text) > _MAX_HEADING:
+                self._waiting.append(Paragraph(text, box=block.box))
                 self._bare = False
                 return
-            self._path = [*((level, name) for level, name in self._path if level < block.level), (block.level, words)]
+            self._path = [*((level, name) for level, name in self._path if level < block.level), (block.level, text)]
             self._bare = True
             if self._file.title is None:
-                self._file.title = words
-        elif isinstance(block, Words):
+                self._file.title = text
+        elif isinstance(block, Paragraph):
             self._waiting.append(block)
             self._bare = False
         elif isinstance(block, Table):
             yield from self._table(block)
         else:
-            yield from self._figure(before, block, after)
+            yield from self._figure(previous, block, following)
 
     def end(self) -> Iterator[Part]:
         yield from self._flush()
 
     def _title(self, path: Sequence[tuple[int, str]]) -> str | None:
-        names = ([self._above] if self._above else []) + [name for _, name in path]
+        names = ([self._page_title] if self._page_title else []) + [name for _, name in path]
         return " > ".join(names) or None
 
     def _flush(self, deeper: bool = False) -> Iterator[Part]:
-        """Yield what waits as one passage; a heading that nothing stands under is all there is of its section."""
+        """Yield the waiting paragraphs as one text block; a heading without content becomes a text block itself."""
         if self._bare and not deeper and self._path:
-            (_, words), path = self._path[-1], self._path[:-1]
-            yield self._passage(words, path, None)
+            (_, heading), path = self._path[-1], self._path[:-1]
+            yield self._passage(heading, path, None)
         self._bare = False
         if not self._waiting:
             return
-        text, places = "", []
-        for number, one in enumerate(self._waiting):
+        text, boxes = "", []
+        for number, paragraph in enumerate(self._waiting):
             if number:
-                text += "\n" if one.item and self._waiting[number - 1].item else "\n\n"
-            places.append((len(text), one.box))
-            text += one.words.strip("\n")
+                text += "\n" if paragraph.list_item and self._waiting[number - 1].list_item else "\n\n"
+            boxes.append((len(text), paragraph.box))
+            text += paragraph.text.strip("\n")
         self._waiting = []
-        yield self._passage(text, self._path, places)
+        yield self._passage(text, self._path, boxes)
 
     def _passage(
-        self, text: str, path: Sequence[tuple[int, str]], places: list[tuple[int, Box | None]] | None
+        self, text: str, path: Sequence[tuple[int, str]], boxes: list[tuple[int, Box | None]] | None
     ) -> TextBlock:
-        start, self._at = self._at, self._at + len(text) + 2
+        start, self._offset = self._offset, self._offset + len(text) + 2
 
         def locate(first: int, last: int) -> Box | None:
-            assert places is not None
-            ends = [place for place, _ in places[1:]] + [len(text)]
-            return union(box for (place, box), end in zip(places, ends, strict=True) if place < last and end > first)
+            assert boxes is not None
+            ends = [offset for offset, _ in boxes[1:]] + [len(text)]
+            return bounding_box(
+                box for (offset, box), end in zip(boxes, ends, strict=True) if offset < last and end > first
+            )
 
-        boxed = places is not None and any(box for _, box in places)
+        boxed = boxes is not None and any(box for _, box in boxes)
         return TextBlock(text, start, self._title(path), self._page, locate=locate if boxed else None)
 
     def _table(self, table: Table) -> Iterator[Part]:
-        rows = _trimmed(table.rows)
+        rows = _trim(table.rows)
         if not rows:
             return
         if len(rows) == 1 or len(rows[0]) == 1:
-            self._waiting += [Words(" | ".join(filter(None, row)), item=True, box=table.box) for row in rows]
+            self._waiting += [Paragraph(" | ".join(filter(None, row)), list_item=True, box=table.box) for row in rows]
             self._bare = False
             return
         path = self._path
-        if len(self._waiting) == 1 and len(self._waiting[0].words) <= _LONG_HEADING:
-            # a short line between a heading and a table says what the table is about
-            words = " ".join(self._waiting.pop().words.split())
-            path = path if path and path[-1][1] == words else [*path, (9, words)]
+        if len(self._waiting) == 1 and len(self._waiting[0].text) <= _MAX_HEADING:
+            # a short line between a heading and a table is the caption of the table
+            caption = " ".join(self._waiting.pop().text.split())
+            path = path if path and path[-1][1] == caption else [*path, (9, caption)]
         yield from self._flush(deeper=True)
-        title = self._cutter.title(self._title(path))
-        for text in _groups(rows, self._cutter.room(title), self._cutter.count):
+        title = self._chunker.title(self._title(path))
+        for text in _row_groups(rows, self._chunker.room(title), self._chunker.count):
             yield self._passage(text, path, [(0, table.box)])
 
-    def _figure(self, before: Block | None, shown: Shown, after: Block | None) -> Iterator[Part]:
-        said = [clean_alt_text(shown.words)]
-        beside = [after] if isinstance(after, Words) and (after.caption or CAPTION.match(after.words.strip())) else []
-        if not beside and isinstance(before, Words) and before.caption:
-            beside = [before]
-        said += [" ".join(one.words.split()) for one in beside if len(one.words) <= _LONG_CAPTION]
-        caption = ". ".join(words for at, words in enumerate(said) if words and words not in said[at + 1 :]) or None
-        key = hashlib.blake2b(shown.data + b"\0" + (caption or "").encode("utf-8", "replace"), digest_size=16).digest()
-        if key in self._seen:
-            return  # a logo that stands in many places is one picture
-        self._seen.add(key)
+    def _figure(
+        self, previous: LayoutBlock | None, encoded: EncodedPicture, following: LayoutBlock | None
+    ) -> Iterator[Part]:
+        texts = [clean_alt_text(encoded.description)]
+        beside = (
+            [following]
+            if isinstance(following, Paragraph) and (following.caption or CAPTION.match(following.text.strip()))
+            else []
+        )
+        if not beside and isinstance(previous, Paragraph) and previous.caption:
+            beside = [previous]
+        texts += [" ".join(paragraph.text.split()) for paragraph in beside if len(paragraph.text) <= _MAX_CAPTION]
+        caption = ". ".join(text for index, text in enumerate(texts) if text and text not in texts[index + 1 :]) or None
+        key = hashlib.blake2b(
+            encoded.data + b"\0" + (caption or "").encode("utf-8", "replace"), digest_size=16
+        ).digest()
+        if key in self._picture_keys:
+            return  # a logo that is repeated in the document counts once
+        self._picture_keys.add(key)
         options = self._file.options
         try:
             picture = load_picture(
-                shown.data,
+                encoded.data,
                 side=options.picture_side,
                 thumbnail_side=options.thumbnail_side,
                 max_pixels=options.max_pixels,
             )
         except ReadError as error:
-            self._file.problems.append(f"picture {shown.name}: {error}")
+            self._file.problems.append(f"picture {encoded.name}: {error}")
             return
         if max(picture.width, picture.height) < ICON:
             return
-        held = sum(len(one.words) + 2 for one in self._waiting)
-        place = self._at + held
-        span = Span(place, place, page=self._page, box=shown.box)
-        figure = ImageBlock(picture, span, caption, self._title(self._path))
-        # what is read in a picture counts in that picture: the document's own offsets are taken
-        member = f"{shown.name} {len(self._seen)}"
-        yield from with_words(
-            self._file, figure, lambda side: load_picture(shown.data, side=side).pixels, member=member
-        )
+        waiting = sum(len(paragraph.text) + 2 for paragraph in self._waiting)
+        offset = self._offset + waiting
+        span = Span(offset, offset, page=self._page, box=encoded.box)
+        block = ImageBlock(picture, span, caption, self._title(self._path))
+        # offsets of OCR text count in the picture, not in the document: the picture is a member of its own
+        member = f"{encoded.name} {len(self._picture_keys)}"
+        yield from with_ocr(self._file, block, lambda side: load_picture(encoded.data, side=side).pixels, member=member)
 
 
-def _trimmed(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return the rows on one line each, as long as each other, without what is empty throughout."""
-    plain = [[" ".join(str(cell).split()) for cell in row] for row in rows]
-    plain = [row for row in plain if any(row)]
-    width = max((len(row) for row in plain), default=0)
-    plain = [row + [""] * (width - len(row)) for row in plain]
-    kept = [column for column in range(width) if any(row[column] for row in plain)]
-    return [[row[column] for column in kept] for row in plain]
+def _trim(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the rows with cells on one line, padded to one length, without empty rows and columns."""
+    cleaned = [[" ".join(str(cell).split()) for cell in row] for row in rows]
+    cleaned = [row for row in cleaned if any(row)]
+    width = max((len(row) for row in cleaned), default=0)
+    cleaned = [row + [""] * (width - len(row)) for row in cleaned]
+    columns = [column for column in range(width) if any(row[column] for row in cleaned)]
+    return [[row[column] for column in columns] for row in cleaned]
 
 
-def _groups(rows: list[list[str]], room: int, count: Callable[[str], int]) -> Iterator[str]:
-    """Yield Markdown tables of as many rows as ``room`` tokens hold, each with the head; wide rows as "head: cell"."""
-    head = "| " + " | ".join(map(_cell, rows[0])) + " |\n" + "|" + "---|" * len(rows[0])
-    top = count(head)
-    if top > room // 2 or len(rows[0]) > _WIDE:
-        lines, top, head = [_record(rows[0], row) for row in rows[1:]], 0, ""
+def _row_groups(rows: list[list[str]], room: int, count: Callable[[str], int]) -> Iterator[str]:
+    """Yield Markdown tables of as many rows as fit into ``room`` tokens, each with the header.
+
+    A wide table is written as one line of "header: cell" pairs per row.
+    """
+    head = "| " + " | ".join(map(_escape_cell, rows[0])) + " |\n" + "|" + "---|" * len(rows[0])
+    header_tokens = count(head)
+    if header_tokens > room // 2 or len(rows[0]) > _MAX_COLUMNS:
+        lines, header_tokens, head = [_record(rows[0], row) for row in rows[1:]], 0, ""
     else:
-        lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows[1:]]
+        lines = ["| " + " | ".join(map(_escape_cell, row)) + " |" for row in rows[1:]]
     group: list[str] = []
-    taken = top
+    tokens = header_tokens
     for line, cost in zip(lines, map(count, lines), strict=True):
-        if group and taken + cost > room:
+        if group and tokens + cost > room:
             yield "\n".join([head, *group] if head else group)
-            group, taken = [], top
+            group, tokens = [], header_tokens
         group.append(line)
-        taken += cost
+        tokens += cost
     if group:
         yield "\n".join([head, *group] if head else group)
 
 
-def _cell(words: str) -> str:
-    return words.replace("|", "\\|")
+def _escape_cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _record(head: list[str], row: list[str]) -> str:

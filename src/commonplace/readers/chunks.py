@@ -1,4 +1,4 @@
-"""Cutting text into chunks that a text tower takes whole."""
+"""Cutting text into chunks that fit the text encoder."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunker"]
 
-# A chunk of this many tokens is full: one thought, not a page of them.
-_FULL = 200
-# Titles are measured in steps, so that few splitters are ever made (each costs a copy of the tokenizer).
-_STEP = 16
-# A word that a tokenizer gives up on is a single token however long it is; this keeps such chunks within reason.
+# Chunks aim at this many tokens: about one thought, not a whole page.
+_TARGET_TOKENS = 200
+# Title lengths are rounded up to steps, so that few splitters are built (each copies the tokenizer).
+_TITLE_STEP = 16
+# An unknown word is one token, however long it is. This limit keeps chunks of such words short.
 _CHARACTERS_PER_TOKEN = 8
-# The splitter's time grows with the square of a text without spaces: such a text is handed over in pieces.
+# The splitter takes quadratic time on a text without spaces, so a long text is split in windows first.
 _WINDOW = 16_000  # characters
 
 
 class Chunker:
-    """Cuts texts at headings, paragraphs, sentences or words, whichever is the highest that fits.
+    """Cuts texts at the highest boundary that fits: headings, paragraphs, sentences or words.
 
-    ``max_tokens`` is the most that a text view (title, line end, text) may encode to, special tokens included.
+    ``max_tokens`` limits the tokens of a text view (title, line end, text), special tokens included.
     """
 
     def __init__(self, tokenizer: str, max_tokens: int) -> None:
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_file(tokenizer)
-        # As shipped, many files cut and pad at 128 tokens: counts would be wrong and text lost.
+        # Many published tokenizer files truncate and pad at 128 tokens: counts would be wrong and text lost.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._special: int = self._tokenizer.num_special_tokens_to_add(False)
@@ -44,27 +44,27 @@ class Chunker:
 
     def title(self, title: str | None) -> str | None:
         """Return ``title`` cut from the left ("A > B > C" -> "C") until it takes at most a quarter of the budget."""
-        words = " ".join((title or "").split())
-        while words and self.count(words) > self._budget // 4:
-            _, found, rest = words.partition(" > ")
-            words = rest if found else words.partition(" ")[2]
-        return words or None
+        path = " ".join((title or "").split())
+        while path and self.count(path) > self._budget // 4:
+            _, separator, rest = path.partition(" > ")
+            path = rest if separator else path.partition(" ")[2]
+        return path or None
 
     def room(self, title: str | None) -> int:
-        """Return how many tokens a text under ``title`` may have to be one chunk, and a full one at most."""
-        taken = self.count(f"{title}\n") if title else 0
-        return max(1, min(_FULL, self._budget - -(-taken // _STEP) * _STEP))
+        """Return how many tokens a chunk under ``title`` may have, at most the target size."""
+        title_tokens = self.count(f"{title}\n") if title else 0
+        return max(1, min(_TARGET_TOKENS, self._budget - -(-title_tokens // _TITLE_STEP) * _TITLE_STEP))
 
     def caption(self, text: str | None, title: str | None) -> str | None:
-        """Return ``text`` on one line, cut at a word so that it fits under ``title``; the cut shows as an ellipsis."""
-        words = " ".join((text or "").split())
-        if not words or self._fits(words, title):
-            return words or None
-        low, high = 0, min(len(words), self._budget * _CHARACTERS_PER_TOKEN)
+        """Return ``text`` on one line, cut at a word boundary to fit under ``title``; a cut ends with an ellipsis."""
+        line = " ".join((text or "").split())
+        if not line or self._fits(line, title):
+            return line or None
+        low, high = 0, min(len(line), self._budget * _CHARACTERS_PER_TOKEN)
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._fits(words[:middle] + " …", title) else (low, middle - 1)
-        return (words[:low].rsplit(" ", 1)[0] + " …") if low else None
+            low, high = (middle, high) if self._fits(line[:middle] + " …", title) else (low, middle - 1)
+        return (line[:low].rsplit(" ", 1)[0] + " …") if low else None
 
     def chunks(
         self,
@@ -73,69 +73,94 @@ class Chunker:
         *,
         markdown: bool = False,
         split_as: str | None = None,
-        whole: bool = False,
+        keep_together: bool = False,
     ) -> Iterator[tuple[int, int]]:
-        """Yield the (start, end) of each chunk of ``text`` that holds a token, in order and without overlap.
+        """Yield the (start, end) offsets of each chunk of ``text`` that has a token, in order and without overlap.
 
-        With ``whole`` a text that the tower takes is one chunk, however full.
+        ``split_as`` is a text of the same length whose boundaries are used instead. With ``keep_together`` a text that
+        fits ``max_tokens`` is one chunk, even over the target size.
         """
-        if whole and len(text) <= self._budget * _CHARACTERS_PER_TOKEN and text.strip() and self._fits(text, title):
+        if (
+            keep_together
+            and len(text) <= self._budget * _CHARACTERS_PER_TOKEN
+            and text.strip()
+            and self._fits(text, title)
+        ):
             yield len(text) - len(text.lstrip()), len(text.rstrip())
             return
-        taken = self.count(f"{title}\n") if title else 0
-        capacity = self._budget - -(-taken // _STEP) * _STEP
-        shape = split_as or text
-        for start, end in _windows(shape):
-            yield from self._split(text[start:end], shape[start:end], start, title, taken, capacity, markdown)
+        title_tokens = self.count(f"{title}\n") if title else 0
+        capacity = self._budget - -(-title_tokens // _TITLE_STEP) * _TITLE_STEP
+        boundaries = split_as or text
+        for start, end in _text_windows(boundaries):
+            yield from self._split(
+                text[start:end], boundaries[start:end], start, title, title_tokens, capacity, markdown
+            )
 
     def _split(
-        self, text: str, shape: str, start: int, title: str | None, taken: int, capacity: int, markdown: bool
+        self,
+        text: str,
+        boundaries: str,
+        start: int,
+        title: str | None,
+        title_tokens: int,
+        capacity: int,
+        markdown: bool,
     ) -> Iterator[tuple[int, int]]:
-        for offset, piece in self._splitter(capacity, markdown).chunk_indices(shape):
+        for offset, piece in self._splitter(capacity, markdown).chunk_indices(boundaries):
             begin, end = offset, offset + len(piece)
             if end - begin > self._budget * _CHARACTERS_PER_TOKEN:
-                spans = [(begin + at, begin + at + len(part)) for at, part in self._cutter().chunk_indices(piece)]
+                spans = [
+                    (begin + index, begin + index + len(part))
+                    for index, part in self._character_splitter().chunk_indices(piece)
+                ]
             else:
                 spans = [(begin, end)]
             for first, last in spans:
                 tokens = self.count(f"{title}\n{text[first:last]}" if title else text[first:last])
-                if tokens <= taken:
-                    continue  # zero-width and control characters only: there is nothing to find
-                # Counts are not strictly additive for every tokenizer: what exceeds the limit is cut again.
+                if tokens <= title_tokens:
+                    continue  # only zero-width and control characters: nothing to search for
+                # Token counts do not add up exactly for every tokenizer: a chunk over the limit is cut again.
                 if tokens <= self._budget or last - first == 1 or capacity <= 1:
                     yield start + first, start + last
                 else:
-                    again = (text[first:last], shape[first:last], start + first, title, taken, capacity * 3 // 4)
-                    yield from self._split(*again, False)
+                    smaller = (
+                        text[first:last],
+                        boundaries[first:last],
+                        start + first,
+                        title,
+                        title_tokens,
+                        capacity * 3 // 4,
+                    )
+                    yield from self._split(*smaller, False)
 
     def _fits(self, text: str, title: str | None) -> bool:
         return self.count(f"{title}\n{text}" if title else text) <= self._budget
 
     def _splitter(self, capacity: int, markdown: bool) -> TextSplitter | MarkdownSplitter:
-        found = self._splitters.get((capacity, markdown))
-        if found is None:
+        splitter = self._splitters.get((capacity, markdown))
+        if splitter is None:
             from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
             kind = MarkdownSplitter if markdown else TextSplitter
-            span = (min(_FULL, max(1, capacity * 4 // 5)), max(1, capacity))
-            found = self._splitters[capacity, markdown] = kind.from_huggingface_tokenizer(self._tokenizer, span)
-        return found
+            span = (min(_TARGET_TOKENS, max(1, capacity * 4 // 5)), max(1, capacity))
+            splitter = self._splitters[capacity, markdown] = kind.from_huggingface_tokenizer(self._tokenizer, span)
+        return splitter
 
-    def _cutter(self) -> TextSplitter:
+    def _character_splitter(self) -> TextSplitter:
         from semantic_text_splitter import TextSplitter
 
         return TextSplitter(self._budget * _CHARACTERS_PER_TOKEN)
 
 
-def _windows(text: str) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of stretches of at most ``_WINDOW`` characters, cut at the best place in their last half."""
+def _text_windows(text: str) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of windows of at most ``_WINDOW`` characters, cut at the best boundary in their last half."""
     start = 0
     while len(text) - start > _WINDOW:
         middle, end = start + _WINDOW // 2, start + _WINDOW
         for mark in ("\n\n", "\n", ". ", "。", " "):
-            found = text.rfind(mark, middle, end)
-            if found >= 0:
-                end = found + len(mark)
+            position = text.rfind(mark, middle, end)
+            if position >= 0:
+                end = position + len(mark)
                 break
         yield start, end
         start = end
@@ -143,6 +168,6 @@ def _windows(text: str) -> Iterator[tuple[int, int]]:
 
 
 @lru_cache(maxsize=4)
-def chunker(tokenizer: str, max_tokens: int) -> Chunker:
-    """Return the one chunker of this process for these settings."""
+def shared_chunker(tokenizer: str, max_tokens: int) -> Chunker:
+    """Return the chunker of this process for these settings; it is built once."""
     return Chunker(tokenizer, max_tokens)

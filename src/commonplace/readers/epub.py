@@ -1,4 +1,4 @@
-"""Electronic books (EPUB 2 and 3): the chapters in the order of the spine, with their pictures."""
+"""E-books (EPUB 2 and 3): the chapters in the order of the spine, with their pictures."""
 
 from __future__ import annotations
 
@@ -6,44 +6,49 @@ import posixpath
 from collections.abc import Iterator
 
 from commonplace.errors import ReadError
-from commonplace.readers.blocks import Block, lay_out
-from commonplace.readers.html import Fetch, decode_html, embedded, html_blocks
+from commonplace.readers.blocks import LayoutBlock, lay_out
+from commonplace.readers.html import Fetch, decode_data_url, decode_html, html_blocks
 from commonplace.readers.parts import File, Part
-from commonplace.readers.zipxml import Package, attribute, describe, local
+from commonplace.readers.zipxml import Package, attribute, local_name, read_core_metadata
 
 __all__ = ["read_epub"]
 
-_FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")  # fonts made unreadable, not text
+_FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")  # only the fonts are obfuscated
 
 
 def read_epub(file: File) -> Iterator[Part]:
-    """Yield the book's parts; one that is locked to a reader's account is refused."""
+    """Yield the parts of the book. Raises ReadError where it is encrypted by DRM."""
     package = Package(file)
     locks = package.optional("META-INF/encryption.xml")
-    for one in locks.iter() if locks is not None else ():
-        if local(one) == "EncryptionMethod" and attribute(one, "Algorithm") not in _FONTS:
-            raise ReadError("locked to a reader's account (DRM); there is nothing that can be read")
+    for element in locks.iter() if locks is not None else ():
+        if local_name(element) == "EncryptionMethod" and attribute(element, "Algorithm") not in _FONTS:
+            raise ReadError("encrypted by DRM, so it cannot be read; add a copy without DRM")
     container = package.xml("META-INF/container.xml")
-    place = next((attribute(one, "full-path") for one in container.iter() if local(one) == "rootfile"), None)
-    if not place:
-        raise ReadError("a damaged book without a table of its parts; save it anew and add it again")
-    root = package.xml(place)
-    describe(file, root, subject=("keyword", ""), date=("created", ""))
-    for one in root.iter():
-        if local(one) == "meta" and attribute(one, "property") == "dcterms:modified":
-            file.state("modified", one.text)
-    folder = posixpath.dirname(place)
-    listed = {}
-    for one in root.iter():
-        if local(one) == "item":
-            kind = f"{attribute(one, 'media-type') or ''} {attribute(one, 'properties') or ''}"
-            listed[attribute(one, "id") or ""] = package.resolve(folder, attribute(one, "href") or ""), kind.split()
-    spine = [attribute(one, "idref") or "" for one in root.iter() if local(one) == "itemref"]
-    chapters = [listed[one][0] for one in spine if one in listed and "nav" not in listed[one][1]]
+    package_path = next(
+        (attribute(element, "full-path") for element in container.iter() if local_name(element) == "rootfile"), None
+    )
+    if not package_path:
+        raise ReadError("a damaged book without a package file; save a new copy and add it again")
+    root = package.xml(package_path)
+    read_core_metadata(file, root, subject=("keyword", ""), date=("created", ""))
+    for element in root.iter():
+        if local_name(element) == "meta" and attribute(element, "property") == "dcterms:modified":
+            file.add_metadata("modified", element.text)
+    folder = posixpath.dirname(package_path)
+    manifest = {}
+    for element in root.iter():
+        if local_name(element) == "item":
+            kind = f"{attribute(element, 'media-type') or ''} {attribute(element, 'properties') or ''}"
+            manifest[attribute(element, "id") or ""] = (
+                package.resolve(folder, attribute(element, "href") or ""),
+                kind.split(),
+            )
+    spine = [attribute(element, "idref") or "" for element in root.iter() if local_name(element) == "itemref"]
+    chapters = [manifest[item_id][0] for item_id in spine if item_id in manifest and "nav" not in manifest[item_id][1]]
     yield from lay_out(file, _chapters(file, package, chapters))
 
 
-def _chapters(file: File, package: Package, chapters: list[str]) -> Iterator[Block]:
+def _chapters(file: File, package: Package, chapters: list[str]) -> Iterator[LayoutBlock]:
     bad = 0
     for name in chapters:
         try:
@@ -53,17 +58,17 @@ def _chapters(file: File, package: Package, chapters: list[str]) -> Iterator[Blo
             continue
         if problem:
             file.problems.append(f"{name}: {problem}")
-        yield from html_blocks(file, text, _fetch(package, posixpath.dirname(name)), whole=True)
+        yield from html_blocks(file, text, _fetch(package, posixpath.dirname(name)), full_page=True)
     if bad and bad == len(chapters):
-        raise ReadError("a damaged book without a chapter that can be read; save it anew and add it again")
+        raise ReadError("a damaged book: no chapter can be read; save a new copy and add it again")
     if bad:
-        file.problems.append(f"{bad} of {len(chapters)} chapters cannot be read")
+        file.problems.append(f"{bad} of {len(chapters)} chapters cannot be read; save a new copy and add it again")
 
 
 def _fetch(package: Package, folder: str) -> Fetch:
     def fetch(target: str) -> bytes | None:
         if target[:5].lower() == "data:":
-            return embedded(target)
+            return decode_data_url(target)
         member = package.resolve(folder, target)
         if "://" in target or member not in package.names:
             return None

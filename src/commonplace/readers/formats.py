@@ -1,4 +1,4 @@
-"""What a file is: told by its first bytes, and by its name only where those leave it open."""
+"""File types: detected from the first bytes, and from the name only where the bytes do not decide."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = [
     "looks_like_text",
     "media_type",
     "open_regular",
+    "os_error_reason",
     "read_whole",
-    "reason_of",
     "sniff",
     "utf16",
 ]
 
-HEAD = 4096  # bytes that decide what a file is
+HEAD = 4096  # bytes that are read to detect the type of a file
 
 _GROUP = "commonplace.readers"
 
@@ -36,8 +36,8 @@ _WORD, _SLIDES = _OFFICE + "wordprocessingml.document", _OFFICE + "presentationm
 _SHEETS = _OFFICE + "spreadsheetml.sheet"
 _ODF = "application/vnd.oasis.opendocument."
 
-#: Media type (or ``major/*``) -> where its function is. Other packages add to it through the entry point group
-#: ``commonplace.readers``: the entry point's name is the media type.
+#: Maps a media type (or ``major/*``) to its reader, as ``module:function``. Other packages add readers through the
+#: entry point group ``commonplace.readers``: the entry point's name is the media type.
 FORMATS = {
     "text/*": "commonplace.readers.text:read_text",
     "text/markdown": "commonplace.readers.markdown:read_markdown",
@@ -77,7 +77,7 @@ FORMATS = {
     "image/tiff": "commonplace.readers.pictures:read_picture",
 }
 
-_NAMED = {
+_EXTENSIONS = {
     "application/pdf": "pdf",
     "image/jpeg": "jpg jpeg jpe jfif",
     "image/png": "png apng",
@@ -121,10 +121,10 @@ _NAMED = {
     " zig v vhd asm s",
 }
 
-#: File name suffix, with its dot and in lower case -> media type: the files that a walk offers.
-SUFFIXES = MappingProxyType({f".{end}": kind for kind, ends in _NAMED.items() for end in ends.split()})
+#: Maps a file name suffix (with its dot, in lower case) to a media type: the files that a walk offers for reading.
+SUFFIXES = MappingProxyType({f".{end}": kind for kind, ends in _EXTENSIONS.items() for end in ends.split()})
 
-#: No text, whatever a file with their name begins with.
+#: Types whose files are never text. A text file with such a name gets a text type.
 _BINARY = {kind for kind in FORMATS if kind.split("/")[0] == "image" or "vnd." in kind or kind.endswith("zip")}
 
 _MAGIC = (
@@ -133,13 +133,13 @@ _MAGIC = (
     (re.compile(rb"GIF8[79]a"), "image/gif"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), "image/tiff"),
-    # "BM" alone begins many a text: ask for a header size that exists as well
+    # Many texts begin with "BM", so a valid header size is required too.
     (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c\x10]\0\0\0", re.DOTALL), "image/bmp"),
 )
 _HTML = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL)
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-# What the first names in a ZIP tell, where the name of the file says nothing of the kind.
-_PACKED = (
+# Types detected from the first member names in a ZIP, where the name of the file does not decide.
+_PACKAGE_MAGIC = (
     (re.compile(rb"PK\x03\x04.{26}mimetypeapplication/epub\+zip", re.DOTALL), "application/epub+zip"),
     (re.compile(rb"PK\x03\x04.{26}mimetype" + re.escape(_ODF).encode() + rb"text", re.DOTALL), _ODF + "text"),
     (re.compile(rb"PK.*(_rels/|\[Content_Types\]).*word/", re.DOTALL), _WORD),
@@ -156,7 +156,7 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def format_of(kind: str) -> EntryPoint | None:
-    """Return the entry point of the function that reads the media type ``kind``; a plug-in goes before our own."""
+    """Return the entry point of the reader for the media type ``kind``; a plug-in overrides the built-in reader."""
     for name in (kind, kind.split("/")[0] + "/*"):
         if name in FORMATS and kind not in _plugins():
             return EntryPoint(name, FORMATS[name], _GROUP)
@@ -165,8 +165,8 @@ def format_of(kind: str) -> EntryPoint | None:
     return None
 
 
-def _named(name: str) -> str | None:
-    """Return the media type that the file name alone suggests."""
+def _type_by_name(name: str) -> str | None:
+    """Return the media type for the suffix of a file name."""
     suffix = os.path.splitext(name)[1].lower()
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
@@ -179,8 +179,8 @@ def _named(name: str) -> str | None:
 
 
 def is_offered(path: Path) -> bool:
-    """Return whether a walk should offer this file: a known suffix or, without any, content that we read."""
-    kind = _named(path.name)
+    """Return whether a walk should offer this file: it has a supported suffix, or no suffix and supported content."""
+    kind = _type_by_name(path.name)
     if kind is not None:
         return format_of(kind) is not None
     if path.suffix:
@@ -192,16 +192,16 @@ def is_offered(path: Path) -> bool:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading; a pipe, device or socket is never waited for.
+    """Open a regular file for reading, without blocking on a pipe, device or socket.
 
     Raises:
-        ReadError: it is missing, unreadable, a link that leads in a circle, or no regular file.
+        ReadError: the file is missing, unreadable, a circular link, or not a regular file.
     """
     try:
-        # O_NONBLOCK: a file may become a pipe between the walk and now
+        # O_NONBLOCK: a pipe may have replaced the file since the walk
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:
-        raise ReadError(reason_of(error)) from None
+        raise ReadError(os_error_reason(error)) from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise ReadError("not a regular file; give a file or a folder")
@@ -212,40 +212,42 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
     """Return the bytes of a regular file.
 
     Raises:
-        ReadError: it cannot be opened or read, is empty, has more than ``max_bytes``, or changed meanwhile.
+        ReadError: the file cannot be opened or read, is empty, has more than ``max_bytes``, or changed meanwhile.
     """
     with open_regular(path) as stream:
         try:
             size = os.fstat(stream.fileno()).st_size
             if size > max_bytes:
                 raise ReadError(f"{size / 2**20:.0f} MB, over the limit of {max_bytes / 2**20:.0f} MB; split it")
-            data = stream.read(size + 1)  # not the limit: all of what is asked for is set aside
+            data = stream.read(size + 1)  # not max_bytes: read() allocates all that is requested
         except OSError as error:
             raise ReadError(f"cannot be read: {error.strerror or error}; check the disk") from None
     if len(data) != size:
         raise ReadError("changed while it was read; add it again")
     if not data:
-        raise ReadError("is empty: there is nothing to read")
+        raise ReadError("is empty, so there is nothing to read; add another file")
     return data
 
 
-def reason_of(error: OSError | ValueError) -> str:
-    """Return one line that says why the file system refused."""
-    known = {
+def os_error_reason(error: OSError | ValueError) -> str:
+    """Return one line that says what failed in the file system and what to do."""
+    reasons = {
         errno.ENOENT: "no such file or folder; check the path",
         errno.EACCES: "permission denied; make it readable and add it again",
         errno.EPERM: "permission denied; make it readable and add it again",
-        errno.ELOOP: "a link that leads in a circle; remove or mend the link",
+        errno.ELOOP: "a circular link; remove or repair the link",
         errno.ENAMETOOLONG: "the name is too long for the file system; check the path",
         errno.ENXIO: "not a regular file; give a file or a folder",
     }
     if isinstance(error, ValueError):
         return "not a valid path (it holds a zero character); check the path"
-    return known.get(error.errno or 0, f"cannot be opened: {error.strerror or error}")
+    return reasons.get(
+        error.errno or 0, f"cannot be opened ({error.strerror or error}); check the file and add it again"
+    )
 
 
 def media_type(path: str | Path) -> str | None:
-    """Return the media type of a file, or None where it is none that we read.
+    """Return the media type of a file, or None where it is not supported.
 
     Raises:
         ReadError: the file cannot be opened.
@@ -255,38 +257,39 @@ def media_type(path: str | Path) -> str | None:
 
 
 def sniff(head: bytes, name: str) -> str | None:
-    """Return the media type told by the first :data:`HEAD` bytes of a file and, where they leave it open, its name."""
+    """Detect the media type from the first :data:`HEAD` bytes of a file and, where they do not decide, its name."""
     for magic, kind in _MAGIC:
         if magic.match(head):
             return kind
     if b"%PDF-" in head[:1024]:
         return "application/pdf"
-    named = _named(name)
+    type_by_name = _type_by_name(name)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _OLE)):
-        return _packed(head, named)
+        return _type_of_package(head, type_by_name)
     if head.startswith(b"{\\rtf"):
         return "text/rtf"
     if looks_like_text(head):
-        if named is None or named in _BINARY:
+        if type_by_name is None or type_by_name in _BINARY:
             return "text/html" if _HTML.match(head) else "text/plain"
-        if named in ("text/plain", "application/xml") and _HTML.match(head):
+        if type_by_name in ("text/plain", "application/xml") and _HTML.match(head):
             return "text/html"
-        if named == "application/pdf":  # its header may be damaged while the rest is whole
-            return named if b" obj" in head else "text/plain"
-        return named
-    # A damaged file goes to the format it claims, which says what is wrong; text that is not text goes nowhere.
-    if named in _BINARY or named == "application/pdf" or named in _plugins():
-        return named
+        if type_by_name == "application/pdf":  # its header may be damaged and the rest intact
+            return type_by_name if b" obj" in head else "text/plain"
+        return type_by_name
+    # A damaged file goes to the reader that its name claims, which reports the damage. Binary data with a text suffix
+    # is not read.
+    if type_by_name in _BINARY or type_by_name == "application/pdf" or type_by_name in _plugins():
+        return type_by_name
     return None
 
 
-def _packed(head: bytes, named: str | None) -> str | None:
-    """Return what a ZIP or an OLE file is: by its name where that is of its kind, else by the names it begins with."""
-    if named in _BINARY and not named.startswith("image/"):
-        return named
+def _type_of_package(head: bytes, type_by_name: str | None) -> str | None:
+    """Return the type of a ZIP or OLE file: from its name if that is a package type, else from its first members."""
+    if type_by_name in _BINARY and not type_by_name.startswith("image/"):
+        return type_by_name
     if head.startswith(_OLE):
         return None
-    return next((kind for magic, kind in _PACKED if magic.match(head)), "application/zip")
+    return next((kind for magic, kind in _PACKAGE_MAGIC if magic.match(head)), "application/zip")
 
 
 def looks_like_text(head: bytes) -> bool:
@@ -297,7 +300,7 @@ def looks_like_text(head: bytes) -> bool:
 
 
 def utf16(head: bytes) -> str | None:
-    """Return which UTF-16 the first bytes are without saying so: western text has a zero in every second place."""
+    """Return the byte order of UTF-16 without a byte order mark: in western text every second byte is zero."""
     if len(head) < 4 or head.count(0) * 4 < len(head):
         return None
     for letters, encoding in ((head[::2], "utf-16-le"), (head[1::2], "utf-16-be")):

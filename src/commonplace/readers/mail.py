@@ -1,4 +1,4 @@
-"""Mail (RFC 5322, Outlook's MSG) and pages saved as one file (MHTML): the letter, then what is attached to it."""
+"""Mail (RFC 5322, Outlook's MSG) and web pages saved as MHTML: the message, then its attachments."""
 
 from __future__ import annotations
 
@@ -12,133 +12,135 @@ from typing import Any
 
 from commonplace.errors import ReadError
 from commonplace.readers.archive import read_inside
-from commonplace.readers.blocks import Block, Words, lay_out
+from commonplace.readers.blocks import LayoutBlock, Paragraph, lay_out
 from commonplace.readers.formats import HEAD, utf16
-from commonplace.readers.html import decode_html, embedded, html_blocks
+from commonplace.readers.html import decode_data_url, decode_html, html_blocks
 from commonplace.readers.parts import File, Part
 from commonplace.readers.text import decode
 
 __all__ = ["read_mail", "read_msg"]
 
 _HEADERS = ("From", "To", "Cc", "Date")
-_PARTS = 500  # of one mail
-_HEADER = 10_000  # characters of one header: the parser's time grows with the square of them
+_MAX_PARTS = 500  # parts of one mail
+_MAX_HEADER = 10_000  # characters of one header; the parser takes quadratic time
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ENCRYPTED = {"application/pgp-encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 
 
-class _Policy(email.policy.EmailPolicy):
-    """The standard one, which reads the beginning of a header that is too long."""
+class _BoundedHeaderPolicy(email.policy.EmailPolicy):
+    """The standard policy, but a header that is too long is cut before it is parsed."""
 
     def header_fetch_parse(self, name: str, value: Any) -> Any:
-        return super().header_fetch_parse(name, value if len(value) <= _HEADER else value[:_HEADER])
+        return super().header_fetch_parse(name, value if len(value) <= _MAX_HEADER else value[:_MAX_HEADER])
 
 
 @dataclass(slots=True)
 class _Letter:
-    """A mail taken apart: who and when, its words in one form or both, its files, and those its page shows."""
+    """A parsed mail: its headers, its body as text or HTML or both, its attachments, and its inline pictures."""
 
     subject: str
-    head: list[str]
-    plain: str | None = None
-    page: str | None = None
-    files: list[tuple[str, bytes]] = field(default_factory=list)
-    shown: dict[str, bytes] = field(default_factory=dict)  # Content-ID or Content-Location -> picture
-    saved: bool = False  # a page that a browser saved, no mail
+    header_lines: list[str]
+    plain_text: str | None = None
+    html_page: str | None = None
+    attachments: list[tuple[str, bytes]] = field(default_factory=list)
+    inline_pictures: dict[str, bytes] = field(default_factory=dict)  # Content-ID or Content-Location -> picture
+    is_saved_page: bool = False  # a web page that a browser saved, not a mail
     sender: str = ""
     to: list[str] = field(default_factory=list)
     date: object = None
 
 
 def read_mail(file: File) -> Iterator[Part]:
-    """Yield the letter's parts under its subject, then those of its attachments."""
+    """Yield the parts of the message, titled by its subject, then those of its attachments."""
     try:
-        # mail is bytes; a program that saved it as UTF-16 is forgiven
+        # mail is ASCII with encoded parts, but some programs save it as UTF-16
         data = decode(file.data)[0].encode() if utf16(file.data[:HEAD]) or file.data[:2] in _UTF16 else file.data
-        message = email.message_from_bytes(data, policy=_Policy())
-        letter = _opened(file, message)
+        message = email.message_from_bytes(data, policy=_BoundedHeaderPolicy())
+        letter = _parse_message(file, message)
     except (ValueError, LookupError, TypeError, AttributeError, IndexError, KeyError):
-        raise ReadError("a damaged mail that cannot be taken apart; save it anew and add it again") from None
+        raise ReadError("a damaged mail that cannot be parsed; save a new copy and add it again") from None
     yield from _parts(file, letter)
 
 
-def _opened(file: File, message: Any) -> _Letter:
-    head = [f"{name}: {value}" for name in _HEADERS if (value := _header(message, name))]
-    letter = _Letter(_header(message, "Subject"), head, sender=_header(message, "From"), date=_header(message, "Date"))
-    letter.to = [one for name in ("To", "Cc") for one in _addresses(message, name)]
+def _parse_message(file: File, message: Any) -> _Letter:
+    header_lines = [f"{name}: {value}" for name in _HEADERS if (value := _header(message, name))]
+    letter = _Letter(
+        _header(message, "Subject"), header_lines, sender=_header(message, "From"), date=_header(message, "Date")
+    )
+    letter.to = [address for name in ("To", "Cc") for address in _addresses(message, name)]
     if _header(message, "Snapshot-Content-Location"):
-        letter.saved, letter.head = True, []
-    if not head and not letter.subject:
-        raise ReadError("no mail under that name; rename the file after what it is")
-    for number, part in enumerate(_leaves(message)):
-        if number >= _PARTS:
-            file.problems.append(f"only the first {_PARTS} parts of the mail are read")
+        letter.is_saved_page, letter.header_lines = True, []
+    if not header_lines and not letter.subject:
+        raise ReadError("not a mail, in spite of its name; rename the file to match its content")
+    for number, mime_part in enumerate(_leaf_parts(message)):
+        if number >= _MAX_PARTS:
+            file.problems.append(f"only the first {_MAX_PARTS} parts of the mail were read; save the rest as files")
             break
-        kind = part.get_content_type()
-        name = _filename(part)
+        kind = mime_part.get_content_type()
+        name = _filename(mime_part)
         if kind in _ENCRYPTED:
-            file.problems.append("encrypted: what it says cannot be read; save it decrypted and add it again")
+            file.problems.append("encrypted, so it cannot be read; save a decrypted copy and add it again")
             break
         if kind == "message/rfc822":
-            inner = part.get_payload()
+            inner = mime_part.get_payload()
             if isinstance(inner, list) and inner:
-                letter.files.append((name or f"forwarded {number}.eml", bytes(inner[0])))
+                letter.attachments.append((name or f"forwarded {number}.eml", bytes(inner[0])))
             continue
-        data = part.get_payload(decode=True) or b""
-        if name is None and kind == "text/plain" and letter.plain is None:
-            letter.plain = _text(part, data)
-        elif name is None and kind == "text/html" and letter.page is None:
-            letter.page = _text(part, data)
+        data = mime_part.get_payload(decode=True) or b""
+        if name is None and kind == "text/plain" and letter.plain_text is None:
+            letter.plain_text = _text(mime_part, data)
+        elif name is None and kind == "text/html" and letter.html_page is None:
+            letter.html_page = _text(mime_part, data)
         elif data:
             for header in ("Content-ID", "Content-Location"):
-                if key := _header(part, header).strip("<> "):
-                    letter.shown[key] = data
-            if part.get_content_maintype() != "image" or name:
-                letter.files.append((name or f"part {number}.{part.get_content_subtype()}", data))
+                if key := _header(mime_part, header).strip("<> "):
+                    letter.inline_pictures[key] = data
+            if mime_part.get_content_maintype() != "image" or name:
+                letter.attachments.append((name or f"part {number}.{mime_part.get_content_subtype()}", data))
     return letter
 
 
-def _leaves(message: Any) -> Iterator[Any]:
-    """Yield the parts that hold something; a mail inside of the mail is one of them."""
+def _leaf_parts(message: Any) -> Iterator[Any]:
+    """Yield the MIME parts that are not multipart; an attached mail counts as one part."""
     stack = [message]
     while stack:
-        part = stack.pop()
-        if part.is_multipart() and part.get_content_type() != "message/rfc822":
-            stack += reversed(part.get_payload())
+        mime_part = stack.pop()
+        if mime_part.is_multipart() and mime_part.get_content_type() != "message/rfc822":
+            stack += reversed(mime_part.get_payload())
         else:
-            yield part
+            yield mime_part
 
 
 def _header(message: Any, name: str) -> str:
     try:
         return " ".join(str(message.get(name) or "").split())
-    except Exception:  # the parser of headers gives up in many ways on what nobody should have sent
+    except Exception:  # the header parser raises many kinds of errors on invalid headers
         return ""
 
 
 def _addresses(message: Any, name: str) -> list[str]:
     try:
-        return [str(one) for one in message.get(name).addresses]
+        return [str(address) for address in message.get(name).addresses]
     except Exception:
         return []
 
 
-def _filename(part: Any) -> str | None:
+def _filename(mime_part: Any) -> str | None:
     try:
-        name = part.get_filename()
+        name = mime_part.get_filename()
     except Exception:
         return "attachment"
     return " ".join(str(name).split()) if name else None
 
 
-def _text(part: EmailMessage, data: bytes) -> str:
-    name = part.get_content_charset()
+def _text(mime_part: EmailMessage, data: bytes) -> str:
+    charset = mime_part.get_content_charset()
     try:
-        return data.decode(name or "utf-8").replace("\0", "\ufffd")
+        return data.decode(charset or "utf-8").replace("\0", "\ufffd")
     except (LookupError, UnicodeError, ValueError):
         pass
     try:
-        return (decode_html(data) if part.get_content_subtype() == "html" else decode(data))[0] if data else ""
+        return (decode_html(data) if mime_part.get_content_subtype() == "html" else decode(data))[0] if data else ""
     except ReadError:
         return data.decode("utf-8", "replace").replace("\0", "\ufffd")
 
@@ -151,55 +153,57 @@ def read_msg(file: File) -> Iterator[Part]:
         message: Any = Message.load(file.data)
         date = message.sent_date
         letter = _Letter(message.subject, [], message.body, message.html_body)
-        to = ", ".join(filter(None, (one.name or one.email_address for one in message.recipients)))
-        known = (("From", message.sender), ("To", to), ("Date", date and date.isoformat(" ", "minutes")))
-        letter.head = [f"{name}: {value}" for name, value in known if value]
-        letter.sender, letter.to, letter.date = (message.sender or "").replace('"', ""), to.split(", "), date
-        for number, one in enumerate(message.attachments):
-            if one.file_bytes and number < _PARTS:
-                letter.files.append((one.file_name or f"attachment {number + 1}", one.file_bytes))
+        recipients = ", ".join(
+            filter(None, (recipient.name or recipient.email_address for recipient in message.recipients))
+        )
+        headers = (("From", message.sender), ("To", recipients), ("Date", date and date.isoformat(" ", "minutes")))
+        letter.header_lines = [f"{name}: {value}" for name, value in headers if value]
+        letter.sender, letter.to, letter.date = (message.sender or "").replace('"', ""), recipients.split(", "), date
+        for number, attachment in enumerate(message.attachments):
+            if attachment.file_bytes and number < _MAX_PARTS:
+                letter.attachments.append((attachment.file_name or f"attachment {number + 1}", attachment.file_bytes))
     except MemoryError:
         raise
-    except Exception:  # its parser has no errors of its own
-        raise ReadError("a damaged or protected Outlook file; save it anew and add it again") from None
-    if not (letter.head or letter.subject or letter.plain):
-        raise ReadError("protected, or no mail: nothing in it can be read; save it anew as .eml")
+    except Exception:  # oxmsg raises any kind of error on damaged files
+        raise ReadError("a damaged or protected Outlook file; save a new copy and add it again") from None
+    if not (letter.header_lines or letter.subject or letter.plain_text):
+        raise ReadError("protected or not a mail, so it cannot be read; save a copy as .eml and add it again")
     yield from _parts(file, letter)
 
 
 def _parts(file: File, letter: _Letter) -> Iterator[Part]:
     subject = " ".join(letter.subject.replace("\0", " ").split())
     file.title = subject or None
-    file.state("from", letter.sender)
-    file.state("author", letter.sender)
-    file.state("to", *letter.to)
-    file.state("created", letter.date)
-    used: set[bytes] = set()
-    yield from lay_out(file, _blocks(file, letter, used), title=file.title)
-    for name, data in letter.files:
-        if data in used:
-            continue  # it stands in the page already
+    file.add_metadata("from", letter.sender)
+    file.add_metadata("author", letter.sender)
+    file.add_metadata("to", *letter.to)
+    file.add_metadata("created", letter.date)
+    used_pictures: set[bytes] = set()
+    yield from lay_out(file, _blocks(file, letter, used_pictures), title=file.title)
+    for name, data in letter.attachments:
+        if data in used_pictures:
+            continue  # the page shows it already
         if file.quota.late:
-            file.problems.append("not all attachments were reached in time; save them as files and add those")
+            file.problems.append("time ran out before all attachments were read; save them as files and add those")
             return
         file.quota.bytes -= len(data)
         yield from read_inside(file, name, data)
 
 
-def _blocks(file: File, letter: _Letter, used: set[bytes]) -> Iterator[Block]:
-    if letter.head:
-        yield Words("\n".join(letter.head))
+def _blocks(file: File, letter: _Letter, used_pictures: set[bytes]) -> Iterator[LayoutBlock]:
+    if letter.header_lines:
+        yield Paragraph("\n".join(letter.header_lines))
 
     def fetch(target: str) -> bytes | None:
         if target[:5].lower() == "data:":
-            return embedded(target)
-        data = letter.shown.get(target.removeprefix("cid:"))
+            return decode_data_url(target)
+        data = letter.inline_pictures.get(target.removeprefix("cid:"))
         if data is not None:
-            used.add(data)
+            used_pictures.add(data)
         return data
 
-    plain = (letter.plain or "").replace("\r\n", "\n").replace("\0", "\ufffd")
-    if plain.strip() and not (letter.page and letter.shown):
-        yield from (Words(paragraph) for paragraph in plain.split("\n\n"))
-    elif letter.page:
-        yield from html_blocks(file, letter.page, fetch, whole=not letter.saved)
+    plain_text = (letter.plain_text or "").replace("\r\n", "\n").replace("\0", "\ufffd")
+    if plain_text.strip() and not (letter.html_page and letter.inline_pictures):
+        yield from (Paragraph(paragraph) for paragraph in plain_text.split("\n\n"))
+    elif letter.html_page:
+        yield from html_blocks(file, letter.html_page, fetch, full_page=not letter.is_saved_page)

@@ -1,4 +1,4 @@
-"""Markdown: passages under their headings, and the local pictures that the page shows."""
+"""Markdown: the text under its headings, and the local pictures that the page shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from commonplace.errors import ReadError
 from commonplace.readers.blocks import CAPTION, ICON, clean_alt_text
-from commonplace.readers.ocr import with_words
+from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import load_picture
 from commonplace.readers.text import decode
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["local_picture", "markdown_parts", "read_markdown"]
 
 _LINE = re.compile(r"\r\n|\r|\n")
-_FRONT = re.compile(r"(?:\s*\n)?---[ \t]*\r?\n(.*?\r?\n)?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_FRONT_LINE = re.compile(
+_FRONT_MATTER = re.compile(r"(?:\s*\n)?---[ \t]*\r?\n(.*?\r?\n)?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_FRONT_MATTER_ENTRY = re.compile(
     r"^([A-Za-z][\w.-]*(?: [A-Za-z]+)?)[ \t]*:[ \t]*(.*?)[ \t]*\r?$((?:\n[ \t]*-[ \t].*$)*)", re.MULTILINE
 )
-_NESTED = re.compile(r"^last_update:[ \t]*\r?\n(?:[ \t]+.*\n)*?[ \t]+date:", re.MULTILINE)  # Docusaurus's way
-_STATED = {  # key of the front matter, without what stands between its words -> ours
+_NESTED_LAST_UPDATE = re.compile(
+    r"^last_update:[ \t]*\r?\n(?:[ \t]+.*\n)*?[ \t]+date:", re.MULTILINE
+)  # as Docusaurus writes it
+_FRONT_MATTER_KEYS = {  # front matter key, without separators -> metadata key
     **dict.fromkeys(("author", "authors"), "author"),
     **dict.fromkeys(("lang", "language"), "language"),
     **dict.fromkeys(("tags", "keywords", "categories"), "keyword"),
@@ -48,26 +50,26 @@ _IMAGE = re.compile(
 _TAG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 _FIGCAPTION = re.compile(r"<figcaption\b[^>]*>(.*?)</figcaption>", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(r"<[^>]*>")
-_DIRECTIVE = re.compile(r":::image\b(.*?):::", re.DOTALL)  # DocFX, the dialect of learn.microsoft.com
+_DIRECTIVE = re.compile(r":::image\b(.*?):::", re.DOTALL)  # DocFX, used by learn.microsoft.com
 _ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*\"([^\"]*)\"")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:|//|\\\\", re.IGNORECASE)
 
-_LONG_HEADING = 120  # characters; a longer one is a paragraph in disguise and stays in the text
+_MAX_HEADING = 120  # characters; a longer heading is kept in the text like a paragraph
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """A reference to a picture: where it points, what is said of it, where it stands (offsets in the text)."""
+class _PictureReference:
+    """A reference to a picture: its target, its description, and its start and end in the text."""
 
     target: str
-    words: str
+    description: str
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """Headings above and including its own; where its heading, its body and the next section begin."""
+    """A section: its headings from the top down, and the offsets of its heading, its body and its end."""
 
     path: tuple[str, ...]
     start: int
@@ -76,7 +78,7 @@ class _Section:
 
 
 def read_markdown(file: File) -> Iterator[Part]:
-    """Yield, section by section, the text under its headings ("A > B") and the local pictures shown there."""
+    """Yield the text of each section, titled by its headings ("A > B"), and the local pictures in it."""
     text, problem = decode(file.data)
     if problem:
         file.problems.append(problem)
@@ -84,55 +86,55 @@ def read_markdown(file: File) -> Iterator[Part]:
 
 
 def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iterator[Part]:
-    """Yield the parts of a Markdown text; a target named in ``pictures`` stands for those bytes."""
+    """Yield the parts of a Markdown text; ``pictures`` maps targets to the bytes of pictures inside the file."""
     from markdown_it import MarkdownIt
 
-    front = _FRONT.match(text)
+    front = _FRONT_MATTER.match(text)
     begin = front.end() if front else 0
     tokens = MarkdownIt("commonmark").enable("table").parse(text[begin:])
-    lines = [begin, *(found.end() for found in _LINE.finditer(text, begin)), len(text)]
+    lines = [begin, *(match.end() for match in _LINE.finditer(text, begin)), len(text)]
 
     sections = list(_sections(tokens, lines))
-    shown = list(_shown(tokens, text, lines))
-    named = _front(file, front[0]) if front else None
-    file.title = next((section.path[0] for section in sections if section.path), named)
+    references = list(_picture_references(tokens, text, lines))
+    front_matter_title = _read_front_matter(file, front[0]) if front else None
+    file.title = next((section.path[0] for section in sections if section.path), front_matter_title)
     for section, after in zip(sections, [*sections[1:], None], strict=True):
         title = " > ".join(section.path) or None
         start = section.body
-        if section.path and len(section.path[-1]) > _LONG_HEADING:
+        if section.path and len(section.path[-1]) > _MAX_HEADING:
             start = section.start
         if text[start : section.end].strip():
             yield TextBlock(text[start : section.end], start, title, markdown=True)
         elif section.path and (after is None or len(after.path) <= len(section.path)):
-            # a heading with nothing under it is all there is of its section
+            # a section without content: its heading becomes a text block
             above = " > ".join(section.path[:-1]) or None
             yield TextBlock(text[section.start : section.end], section.start, above, markdown=True)
-        for reference in shown:
+        for reference in references:
             if section.start <= reference.start < section.end:
                 yield from _figure(file, reference, title, pictures)
 
 
-def _front(file: File, matter: str) -> str | None:
-    """State what the front matter says, as far as it is keys with words or lists of them; return its title."""
+def _read_front_matter(file: File, matter: str) -> str | None:
+    """Add the metadata of the front matter (keys with values or lists of values); return its title."""
     title = None
-    for found in _FRONT_LINE.finditer(_NESTED.sub("last_update:", matter)):
-        key, words, listed = re.sub(r"[ ._-]", "", found[1].lower()), found[2], found[3]
-        ours = _STATED.get(key)
+    for match in _FRONT_MATTER_ENTRY.finditer(_NESTED_LAST_UPDATE.sub("last_update:", matter)):
+        key, value, list_lines = re.sub(r"[ ._-]", "", match[1].lower()), match[2], match[3]
+        metadata_key = _FRONT_MATTER_KEYS.get(key)
         if key == "title" and title is None:
-            title = _unquoted(words) or None
-        elif ours in ("created", "modified"):
-            when = _unquoted(words.partition(" #")[0])
-            file.state(ours, _MONTH_FIRST.sub(r"\3-\1-\2", when) if key == "msdate" else when)
-        elif ours:
-            values = words.strip("[]").split(",") if words.startswith("[") or "," in words else [words]
-            values = [_unquoted(one) for one in values + [line.strip()[1:] for line in listed.splitlines()]]
-            file.state(ours, *(one for one in values if one))
+            title = _unquote(value) or None
+        elif metadata_key in ("created", "modified"):
+            date_text = _unquote(value.partition(" #")[0])
+            file.add_metadata(metadata_key, _MONTH_FIRST.sub(r"\3-\1-\2", date_text) if key == "msdate" else date_text)
+        elif metadata_key:
+            values = value.strip("[]").split(",") if value.startswith("[") or "," in value else [value]
+            values = [_unquote(value) for value in values + [line.strip()[1:] for line in list_lines.splitlines()]]
+            file.add_metadata(metadata_key, *(value for value in values if value))
     return title
 
 
-def _unquoted(words: str) -> str:
-    plain = words.strip()
-    return plain[1:-1] if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "'\"" else plain
+def _unquote(value: str) -> str:
+    stripped = value.strip()
+    return stripped[1:-1] if len(stripped) > 1 and stripped[0] == stripped[-1] and stripped[0] in "'\"" else stripped
 
 
 def _sections(tokens: list[Token], lines: list[int]) -> Iterator[_Section]:
@@ -140,37 +142,37 @@ def _sections(tokens: list[Token], lines: list[int]) -> Iterator[_Section]:
     start = body = lines[0]
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.level == 0 and token.map:
-            here = lines[token.map[0]]
-            yield _Section(tuple(words for _, words in path), start, body, here)
+            heading_start = lines[token.map[0]]
+            yield _Section(tuple(heading for _, heading in path), start, body, heading_start)
             level = int(token.tag[1])
-            path = [*((above, words) for above, words in path if above < level), (level, _plain(inline))]
-            start, body = here, lines[token.map[1]]
-    yield _Section(tuple(words for _, words in path), start, body, lines[-1])
+            path = [*((depth, heading) for depth, heading in path if depth < level), (level, _inline_text(inline))]
+            start, body = heading_start, lines[token.map[1]]
+    yield _Section(tuple(heading for _, heading in path), start, body, lines[-1])
 
 
-def _plain(inline: Token) -> str:
-    """Return the words of a heading or paragraph without its marks."""
-    words = (child.content if child.type in ("text", "code_inline") else " " for child in inline.children or ())
-    return " ".join("".join(words).split())
+def _inline_text(inline: Token) -> str:
+    """Return the text of a heading or paragraph without markup."""
+    texts = (child.content if child.type in ("text", "code_inline") else " " for child in inline.children or ())
+    return " ".join("".join(texts).split())
 
 
-def _shown(tokens: list[Token], text: str, lines: list[int]) -> Iterator[_Shown]:
-    """Yield the references to pictures in the order of the text."""
+def _picture_references(tokens: list[Token], text: str, lines: list[int]) -> Iterator[_PictureReference]:
+    """Yield the references to pictures in text order."""
     blocks = [token for token in tokens if token.map and token.type in ("inline", "html_block")]
-    for block, after in zip(blocks, [*blocks[1:], None][: len(blocks)], strict=True):
+    for block, following in zip(blocks, [*blocks[1:], None][: len(blocks)], strict=True):
         assert block.map is not None
         start, end = lines[block.map[0]], lines[block.map[1]]
         children = block.children or ()
-        caption = _caption_after(block, after)
-        found: list[_Shown] = []
+        caption = _caption_after(block, following)
+        references: list[_PictureReference] = []
         cursor = start
         for child in children:
             if child.type == "image":
                 source = str(child.attrs.get("src", ""))
-                first, last = _place(text, cursor, end, source) or (start, end)
+                first, last = _find_image_mark(text, cursor, end, source) or (start, end)
                 cursor = last if (first, last) != (start, end) else cursor
-                words = ". ".join(dict.fromkeys(filter(None, (child.content, str(child.attrs.get("title", ""))))))
-                found.append(_Shown(source, words, first, last))
+                description = ". ".join(dict.fromkeys(filter(None, (child.content, str(child.attrs.get("title", ""))))))
+                references.append(_PictureReference(source, description, first, last))
         tags = (
             [block.content]
             if block.type == "html_block"
@@ -180,34 +182,39 @@ def _shown(tokens: list[Token], text: str, lines: list[int]) -> Iterator[_Shown]
             attributes = _attributes(tag)
             first = text.find(tag, start, end)
             place = (first, first + len(tag)) if first >= 0 else (start, end)
-            words = attributes.get("alt") or attributes.get("title") or ""
-            beneath = _FIGCAPTION.search(block.content) if block.type == "html_block" else None
-            if beneath:
-                words = ". ".join(filter(None, (words, _MARKUP.sub(" ", beneath[1]))))
-            found.append(_Shown(attributes.get("src") or "", words, *place))
+            description = attributes.get("alt") or attributes.get("title") or ""
+            figcaption = _FIGCAPTION.search(block.content) if block.type == "html_block" else None
+            if figcaption:
+                description = ". ".join(filter(None, (description, _MARKUP.sub(" ", figcaption[1]))))
+            references.append(_PictureReference(attributes.get("src") or "", description, *place))
         if ":::image" in block.content:
             for match in _DIRECTIVE.finditer(text, start, end):
                 values = dict(_ATTRIBUTE.findall(match[1]))
-                found.append(_Shown(values.get("source", ""), values.get("alt-text", ""), *match.span()))
-        for reference in sorted(found, key=lambda reference: reference.start):
-            words = reference.words if clean_alt_text(reference.words) else ""
-            if caption and len(found) == 1 and caption not in words:
-                words = f"{words}. {caption}" if words else caption
-            yield _Shown(reference.target, words, reference.start, reference.end)
+                references.append(
+                    _PictureReference(values.get("source", ""), values.get("alt-text", ""), *match.span())
+                )
+        for reference in sorted(references, key=lambda reference: reference.start):
+            description = reference.description if clean_alt_text(reference.description) else ""
+            if caption and len(references) == 1 and caption not in description:
+                description = f"{description}. {caption}" if description else caption
+            yield _PictureReference(reference.target, description, reference.start, reference.end)
 
 
-def _caption_after(block: Token, after: Token | None) -> str | None:
-    """Return the caption in the next block, where this one is a picture alone and that one a short, marked line."""
+def _caption_after(block: Token, following: Token | None) -> str | None:
+    """Return the next block as caption, where this block is only a picture and the next is short and marked as caption.
+
+    A caption is marked by emphasis or a label such as "Figure 1".
+    """
     kinds = {child.type for child in block.children or () if child.content.strip() or child.type == "image"}
-    if kinds != {"image"} or after is None or not after.children:
+    if kinds != {"image"} or following is None or not following.children:
         return None
-    words = _plain(after)
-    emphasised = re.fullmatch(r"([*_]{1,3})[^*_].*\1", after.content.strip(), re.DOTALL)
-    return words if 0 < len(words) <= 200 and (emphasised or CAPTION.match(words)) else None
+    caption = _inline_text(following)
+    emphasised = re.fullmatch(r"([*_]{1,3})[^*_].*\1", following.content.strip(), re.DOTALL)
+    return caption if 0 < len(caption) <= 200 and (emphasised or CAPTION.match(caption)) else None
 
 
-def _place(text: str, start: int, end: int, source: str) -> tuple[int, int] | None:
-    """Return where the next image mark that points to ``source`` stands; reference style marks always may."""
+def _find_image_mark(text: str, start: int, end: int, source: str) -> tuple[int, int] | None:
+    """Return start and end of the next image mark that points to ``source``; a reference-style mark always matches."""
     from markdown_it.common.normalize_url import normalizeLink
 
     for match in _IMAGE.finditer(text, start, end):
@@ -218,18 +225,20 @@ def _place(text: str, start: int, end: int, source: str) -> tuple[int, int] | No
 
 
 def _attributes(tag: str) -> dict[str, str]:
-    """Return the attributes of one HTML start tag, entities resolved."""
-    found: dict[str, str] = {}
+    """Return the attributes of an HTML start tag, with entities resolved."""
+    attributes: dict[str, str] = {}
 
     class Parser(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            found.update((name, value) for name, value in reversed(attrs) if value)
+            attributes.update((name, value) for name, value in reversed(attrs) if value)
 
     Parser().feed(tag)
-    return found
+    return attributes
 
 
-def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[str, bytes]) -> Iterator[Part]:
+def _figure(
+    file: File, reference: _PictureReference, title: str | None, pictures: Mapping[str, bytes]
+) -> Iterator[Part]:
     source = pictures.get(unquote(reference.target)) or local_picture(file, reference.target)
     if source is None:
         return
@@ -246,18 +255,16 @@ def _figure(file: File, reference: _Shown, title: str | None, pictures: Mapping[
         file.problems.append(f"picture {reference.target}: {error}")
         return
     if max(picture.width, picture.height) >= ICON:
-        figure = ImageBlock(picture, Span(reference.start, reference.end), reference.words or None, title)
+        block = ImageBlock(picture, Span(reference.start, reference.end), reference.description or None, title)
         member = f"{reference.target} at {reference.start}"
-        yield from with_words(file, figure, lambda side: load_picture(source, side=side).pixels, member=member)
+        yield from with_ocr(file, block, lambda side: load_picture(source, side=side).pixels, member=member)
 
 
 def local_picture(file: File, target: str) -> Path | None:
-    """Return the regular file inside ``file.root`` that ``target`` points to, links resolved; None for all else.
+    """Return the regular file inside ``file.root`` that ``target`` points to, links resolved; None for all others.
 
-    A file inside of another one has nothing beside it.
-
-    A path from "/" counts from the root. What is missing is watched, so that the document is read again when the
-    picture appears.
+    A path that begins with "/" is relative to the root. A missing picture is watched, so that the document is read
+    again when it appears. A file inside an archive or a mail has no local pictures.
     """
     if not target or _SCHEME.match(target) or file.depth:
         return None
@@ -269,9 +276,11 @@ def local_picture(file: File, target: str) -> Path | None:
         root = file.root.resolve()
         path = (base / name.lstrip("/")).resolve()
         if not path.is_relative_to(root):
-            file.problems.append(f"picture {target}: outside the folder that was added; add a folder above both")
+            file.problems.append(
+                f"picture {target}: outside the folder that was added; add a folder that contains both"
+            )
             return None
         file.watch(path)
         return path if path.is_file() else None
-    except (OSError, RuntimeError, ValueError):  # a link in a circle, a name too long
+    except (OSError, RuntimeError, ValueError):  # a circular link, a name too long
         return None

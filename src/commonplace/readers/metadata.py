@@ -1,10 +1,11 @@
-"""What a file says of itself: authors, dates, language, place. Nothing of it is trusted.
+"""Metadata that a file declares: authors, dates, language, place. None of it is trusted.
 
-The keys that formats state: ``author``, ``created``, ``modified``, ``language`` (a tag of BCP 47), ``keyword``,
-``subject``, ``publisher``, ``from``, ``to``, ``camera``, ``place`` (latitude, longitude in degrees). Common to all
-documents are ``date``, the first there is of ``created``, ``modified`` and the file's own time of change, and
-``dated``, which of these it is. Dates are ISO 8601 by the clock of who wrote them, as exact as stated: ``2024``,
-``2024-05-31``, ``2024-05-31T09:30:00``.
+Readers add these keys: ``author``, ``created``, ``modified``, ``language`` (a BCP 47 tag), ``keyword``, ``subject``,
+``publisher``, ``from``, ``to``, ``camera``, ``place`` (latitude, longitude in degrees).
+
+Every document has ``date`` and ``dated``. ``date`` is the first available of ``created``, ``modified`` and the time
+at which the file was modified; ``dated`` says which of these it is. Dates are ISO 8601 in the author's local time, as
+precise as declared: ``2024``, ``2024-05-31``, ``2024-05-31T09:30:00``.
 """
 
 from __future__ import annotations
@@ -18,123 +19,131 @@ from typing import Any
 
 from commonplace.types import printable
 
-__all__ = ["date_of", "described", "names_in", "place_of"]
+__all__ = ["normalise_metadata", "parse_coordinates", "parse_date", "split_names"]
 
-_KEY = 40  # characters
-_VALUE = 200
-_OF_KEY = 20  # values
-_ALL = 60
+_MAX_KEY = 40  # characters
+_MAX_VALUE = 200
+_MAX_VALUES_PER_KEY = 20  # values
+_MAX_PAIRS = 60
 
-_YEARS = range(1000, 2200)  # no file is older; a later year is a mistake or a joke
+_YEARS = range(1000, 2200)  # years outside are mistakes
 _DATE = re.compile(
     r"(?:D:)?(\d{4})(?:([-:/.]?)(\d\d?)(?:\2(\d\d?)(?:[T\s]*(\d\d?):?(\d\d)(?::?(\d\d))?)?)?)?"
     r"(?:\.\d+)?\s*(?:Z|UTC|[-+]\d\d.*)?", re.IGNORECASE
 )  # fmt: skip
 _SLASHED = re.compile(r"(\d\d?)/(\d\d?)/(\d{4})\b(.*)")
-_UNSET = {f"{day}T00:00:00" for day in ("1601-01-01", "1899-12-30", "1904-01-01", "1970-01-01", "1980-01-01")}
-"""Where clocks begin that nobody has set."""
-_NOTHING = {"anonymous", "unknown", "unspecified", "none", "null"}
+_UNSET_CLOCKS = {f"{day}T00:00:00" for day in ("1601-01-01", "1899-12-30", "1904-01-01", "1970-01-01", "1980-01-01")}
+"""Start dates of clocks that were never set."""
+_PLACEHOLDERS = {"anonymous", "unknown", "unspecified", "none", "null"}
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 
 
-def described(stated: Mapping[str, Iterable[object]], changed: float | None) -> tuple[tuple[str, str], ...]:
-    """Return what a file states, by key, as it may be stored: bounded, printable, dates and tags checked, none twice.
+def normalise_metadata(raw: Mapping[str, Iterable[object]], modified_at: float | None) -> tuple[tuple[str, str], ...]:
+    """Return declared metadata as sorted (key, value) pairs that can be stored.
 
-    ``changed`` is the file's own time of change (seconds since 1970), its date where it states none.
+    Keys, values and their numbers are limited. Values are printable and unique; dates and language tags are checked.
+    ``modified_at`` (seconds since 1970) is when the file was modified; it is the date where the file declares none.
     """
-    found: list[tuple[str, str]] = []
-    for key, values in sorted(stated.items()):
-        name = re.sub(r"[^a-z0-9]+", "-", key.casefold())[:_KEY].strip("-")
-        make = _MAKERS.get(name, _words)
-        made = list(dict.fromkeys(filter(None, map(make, _first(values)))))
-        made = made[:1] if make is date_of else made
-        found += [(name, value) for value in made if name and name not in ("title", "date", "dated")]
-    found = found[:_ALL]
-    dates = [(dict(found).get(key), key) for key in ("created", "modified")]
+    pairs: list[tuple[str, str]] = []
+    for key, values in sorted(raw.items()):
+        name = re.sub(r"[^a-z0-9]+", "-", key.casefold())[:_MAX_KEY].strip("-")
+        normalise = _NORMALISERS.get(name, _clean_value)
+        normalised = list(dict.fromkeys(filter(None, map(normalise, _bounded_values(values)))))
+        normalised = normalised[:1] if normalise is parse_date else normalised
+        pairs += [(name, value) for value in normalised if name and name not in ("title", "date", "dated")]
+    pairs = pairs[:_MAX_PAIRS]
+    dates = [(dict(pairs).get(key), key) for key in ("created", "modified")]
     with suppress(OverflowError, OSError, ValueError):
-        dates.append((date_of(datetime.fromtimestamp(changed).replace(microsecond=0)) if changed else None, "file"))
+        dates.append(
+            (parse_date(datetime.fromtimestamp(modified_at).replace(microsecond=0)) if modified_at else None, "file")
+        )
     for value, source in dates:
         if value:
-            return (*found, ("date", value), ("dated", source))
-    return tuple(found)
+            return (*pairs, ("date", value), ("dated", source))
+    return tuple(pairs)
 
 
-def _first(values: Iterable[object]) -> Iterable[object]:
-    """Yield so many values as are kept of a key, each cut to what could be."""
-    for _, value in zip(range(_OF_KEY), values, strict=False):
-        yield value[: 4 * _VALUE] if isinstance(value, str) else value
+def _bounded_values(values: Iterable[object]) -> Iterable[object]:
+    """Yield at most as many values as are kept for a key, each cut before it is processed."""
+    for _, value in zip(range(_MAX_VALUES_PER_KEY), values, strict=False):
+        yield value[: 4 * _MAX_VALUE] if isinstance(value, str) else value
 
 
-def _words(value: object) -> str | None:
-    """Return a value on one line, cut to what is kept; None where nothing can be seen of it."""
-    words = " ".join(printable(str(value)).split())
-    if words.casefold() in _NOTHING:
+def _clean_value(value: object) -> str | None:
+    """Return a value on one line, cut to the length limit; None where it is empty or a placeholder."""
+    text = " ".join(printable(str(value)).split())
+    if text.casefold() in _PLACEHOLDERS:
         return None
-    return (words if len(words) <= _VALUE else words[: _VALUE - 1] + "…") or None
+    return (text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…") or None
 
 
-def _language(value: object) -> str | None:
+def _language_tag(value: object) -> str | None:
     tag = str(value).strip()
-    if not _LANGUAGE.fullmatch(tag) or len(tag) > _KEY or tag.lower()[:3] in ("und", "zxx", "mul", "x-n"):
+    if not _LANGUAGE.fullmatch(tag) or len(tag) > _MAX_KEY or tag.lower()[:3] in ("und", "zxx", "mul", "x-n"):
         return None
     first, *rest = tag.replace("_", "-").split("-")
-    return "-".join([first.lower(), *(one.upper() if len(one) == 2 else one for one in rest)])
+    return "-".join([first.lower(), *(subtag.upper() if len(subtag) == 2 else subtag for subtag in rest)])
 
 
-def date_of(value: object) -> str | None:
-    """Return a date (of ISO 8601, EXIF, PDF, mail, or a ``datetime``) in ISO 8601 by its own clock, as exact as stated.
+def parse_date(value: object) -> str | None:
+    """Parse a date and return it in ISO 8601, in its own time zone and as precise as declared.
 
-    None where it is none, or of no year that could be meant. Of ``08/15/2024`` and ``15/08/2024`` the number above 12
-    is the day; ``05/08/2024`` is none, as nobody can tell.
+    Accepts ISO 8601, EXIF, PDF and mail dates, and ``datetime``. Returns None for anything else, and for years that
+    cannot be right. In ``08/15/2024`` and ``15/08/2024`` the number above 12 is the day; ``05/08/2024`` is ambiguous
+    and gives None.
     """
     if isinstance(value, date):
-        made = value.isoformat()[:19]
-        return made if value.year in _YEARS and made not in _UNSET else None
+        iso = value.isoformat()[:19]
+        return iso if value.year in _YEARS and iso not in _UNSET_CLOCKS else None
     text = " ".join(str(value).split())[:100]
     if slashed := _SLASHED.fullmatch(text):
         month, day = sorted(slashed.group(1, 2), key=int)
         if int(month) != int(day) <= 12:
             return None
         text = f"{slashed[3]}-{month}-{day}{slashed[4]}"
-    found = _DATE.fullmatch(text)
+    match = _DATE.fullmatch(text)
     with suppress(ValueError, TypeError, IndexError, OverflowError):
-        if found is None:
+        if match is None:
             from email.utils import parsedate_to_datetime
 
-            return date_of(parsedate_to_datetime(text).replace(tzinfo=None))
-        year, _, month, day, hour, minute, second = found.groups()
+            return parse_date(parsedate_to_datetime(text).replace(tzinfo=None))
+        year, _, month, day, hour, minute, second = match.groups()
         parts = [int(part) for part in (year, month, day) if part]
         first, then, last = [*parts, 1, 1][:3]
         exact = datetime(first, then, last, int(hour or 0), int(minute or 0), min(59, int(second or 0)))
-        if exact.year not in _YEARS or (hour and exact.isoformat() in _UNSET):
+        if exact.year not in _YEARS or (hour and exact.isoformat() in _UNSET_CLOCKS):
             return None
         return exact.isoformat() if hour else exact.date().isoformat()[: (4, 7, 10)[len(parts) - 1]]
     return None
 
 
-def names_in(text: str | None, marks: str = ";") -> list[str]:
-    """Return the names in a text that parts them by any of ``marks``."""
-    return [one.strip() for one in re.split(f"[{re.escape(marks)}]", (text or "")[:10_000]) if one.strip()]
+def split_names(text: str | None, separators: str = ";") -> list[str]:
+    """Return the names in ``text``, split at any of ``separators``."""
+    return [name.strip() for name in re.split(f"[{re.escape(separators)}]", (text or "")[:10_000]) if name.strip()]
 
 
-def place_of(latitude: Any, north: Any, longitude: Any, east: Any) -> str | None:
-    """Return ``latitude, longitude`` in degrees from EXIF's degrees, minutes and seconds; None where they are none."""
+def parse_coordinates(latitude: Any, latitude_ref: Any, longitude: Any, longitude_ref: Any) -> str | None:
+    """Return "latitude, longitude" in degrees from EXIF degrees, minutes and seconds; None where they are invalid."""
     degrees = []
-    for value, side, most in ((latitude, north, 90), (longitude, east, 180)):
+    for value, hemisphere, limit in ((latitude, latitude_ref, 90), (longitude, longitude_ref, 180)):
         try:
             parts = [float(part) for part in value][:3]
-            whole = sum(part / 60**at for at, part in enumerate(parts))
+            angle = sum(part / 60**power for power, part in enumerate(parts))
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             return None
-        if not parts or not math.isfinite(whole) or min(parts) < 0 or whole > most:
+        if not parts or not math.isfinite(angle) or min(parts) < 0 or angle > limit:
             return None
-        side = side.decode("ascii", "ignore") if isinstance(side, bytes) else str(side)
-        if side.strip("\0 ").upper() not in ("N", "S", "E", "W"):
+        hemisphere = hemisphere.decode("ascii", "ignore") if isinstance(hemisphere, bytes) else str(hemisphere)
+        if hemisphere.strip("\0 ").upper() not in ("N", "S", "E", "W"):
             return None
-        degrees.append(-whole if side.strip("\0 ").upper() in ("S", "W") else whole)
-    if degrees == [0.0, 0.0]:  # what a receiver without a view of the sky writes
+        degrees.append(-angle if hemisphere.strip("\0 ").upper() in ("S", "W") else angle)
+    if degrees == [0.0, 0.0]:  # written by a GPS receiver without a fix
         return None
     return f"{degrees[0]:.5f}, {degrees[1]:.5f}"
 
 
-_MAKERS: dict[str, Callable[[object], str | None]] = {"created": date_of, "modified": date_of, "language": _language}
+_NORMALISERS: dict[str, Callable[[object], str | None]] = {
+    "created": parse_date,
+    "modified": parse_date,
+    "language": _language_tag,
+}

@@ -1,4 +1,4 @@
-"""Jupyter notebooks: prose as Markdown, code, and what its cells printed and drew."""
+"""Jupyter notebooks: Markdown, code, and the output of cells as text and pictures."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from commonplace.readers.text import decode
 
 __all__ = ["read_notebook"]
 
-_PRINTED = 4_000  # characters of what one cell prints: the rest is a log
+_MAX_PRINTED = 4_000  # characters of the output of one cell; more is usually a log
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 
 
 def read_notebook(file: File) -> Iterator[Part]:
-    """Yield the cells in order as one Markdown page whose pictures are the attachments and outputs."""
+    """Yield the cells in order as one Markdown page; attachments and outputs are its pictures."""
     try:
         book = json.loads(decode(file.data)[0])
-        cells = book["cells"] if "cells" in book else [one for sheet in book["worksheets"] for one in sheet["cells"]]
-        for one in book.get("metadata", {}).get("authors", []):
-            file.state("author", str(one.get("name", "")) if isinstance(one, dict) else str(one))
+        cells = book["cells"] if "cells" in book else [cell for sheet in book["worksheets"] for cell in sheet["cells"]]
+        for author in book.get("metadata", {}).get("authors", []):
+            file.add_metadata("author", str(author.get("name", "")) if isinstance(author, dict) else str(author))
         language = str(book.get("metadata", {}).get("kernelspec", {}).get("language", ""))[:20]
         pages, pictures = [], {}
         for number, cell in enumerate(cells, 1):
-            page, shown = _cell(cell, number, language)
+            page, cell_pictures = _cell(cell, number, language)
             pages.append(page)
-            pictures.update(shown)
+            pictures.update(cell_pictures)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ReadError("a damaged notebook: no cells that can be read; save it anew and add it again") from None
+        raise ReadError("a damaged notebook: its cells cannot be read; save a new copy and add it again") from None
     yield from markdown_parts(file, "\n\n".join(filter(None, pages)), pictures)
 
 
 def _cell(cell: dict[str, Any], number: int, language: str) -> tuple[str, dict[str, bytes]]:
-    source = _joined(cell.get("source", cell.get("input", "")))
+    source = _join_lines(cell.get("source", cell.get("input", "")))
     pictures: dict[str, bytes] = {}
     if cell["cell_type"] != "code":
         for name, kinds in cell.get("attachments", {}).items():
@@ -46,20 +46,20 @@ def _cell(cell: dict[str, Any], number: int, language: str) -> tuple[str, dict[s
                 if kind in kinds:
                     key = f"attachment:{number}/{name}"
                     source = source.replace(f"(attachment:{name})", f"(<{key}>)")
-                    _keep(pictures, key, kinds[kind])
+                    _store_picture(pictures, key, kinds[kind])
         return source, pictures
     parts = [f"```{language}\n{source}\n```"] if source.strip() else []
-    room = _PRINTED
+    room = _MAX_PRINTED
     for at, output in enumerate(cell.get("outputs", [])):
         data = output.get("data", output)
-        printed = _joined(output.get("text", data.get("text/plain", "")))
+        printed = _join_lines(output.get("text", data.get("text/plain", "")))
         if output.get("output_type") in ("error", "pyerr"):
             printed = f"{output.get('ename', 'error')}: {output.get('evalue', '')}"
         drawn = False
         for kind in _PICTURES:
             if kind in data or kind.removeprefix("image/") in data:
                 key = f"output:{number}.{at + 1}"
-                drawn = _keep(pictures, key, data.get(kind) or data.get(kind.removeprefix("image/")))
+                drawn = _store_picture(pictures, key, data.get(kind) or data.get(kind.removeprefix("image/")))
                 if drawn:
                     parts.append(f"![output of cell {number}](<{key}>)")
                 break
@@ -70,13 +70,13 @@ def _cell(cell: dict[str, Any], number: int, language: str) -> tuple[str, dict[s
     return "\n\n".join(parts), pictures
 
 
-def _joined(text: Any) -> str:
+def _join_lines(text: Any) -> str:
     return "".join(map(str, text)) if isinstance(text, list) else str(text)
 
 
-def _keep(pictures: dict[str, bytes], key: str, body: Any) -> bool:
+def _store_picture(pictures: dict[str, bytes], key: str, body: Any) -> bool:
     try:
-        pictures[key] = base64.b64decode(_joined(body), validate=False)
+        pictures[key] = base64.b64decode(_join_lines(body), validate=False)
     except (binascii.Error, ValueError):
         return False
     return True

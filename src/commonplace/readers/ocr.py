@@ -1,6 +1,6 @@
-"""Words in pictures (the extra ``ocr``): screenshots, scans, and pages of a PDF that hold no text.
+"""Optical character recognition (the extra ``ocr``): screenshots, scans, and PDF pages without text.
 
-RapidOCR's detector and recogniser (PP-OCR, Chinese and English, inside its wheel) on the runtime of the towers.
+Uses RapidOCR's detector and recogniser (PP-OCR, Chinese and English, shipped in its wheel) on OpenVINO.
 """
 
 from __future__ import annotations
@@ -17,175 +17,175 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.readers.order import reading_order
-from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, union
+from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, bounding_box
 from commonplace.types import Box
 
-__all__ = ["Recognised", "are_readable", "recognise", "with_words"]
+__all__ = ["OcrResult", "are_readable", "recognise", "with_ocr"]
 
-SIDE = 1600  # pixels; of the longer side of what is read
+SIDE = 1600  # pixels; the longer side of the picture given to OCR
 
-_LATE = "time was up before all pictures were searched for words; split it"
-_FLAT = 0.35  # of neighbouring pixels equal: drawn by a program, not by light
-_GATE = 480  # pixels; of the longer side in which a photograph is searched for any text at all
-_SURE = 0.6  # a line that is less sure is dropped
-_DOUBTFUL = 0.85  # the mean of a picture's lines; print is read at .95 and more, upside down at .7
-_SHORT, _SURER = 4, 0.9  # letters of all that was read, and how sure these must be
-_PASSAGE = 12  # words; more of them are passages of their own, each with its place
+_LATE = "time ran out before OCR had read all pictures; split it"
+_FLAT = 0.35  # share of equal neighbouring pixels: above it the picture is a drawing or screenshot
+_GATE = 480  # pixels; the longer side at which a photograph is checked for text first
+_SURE = 0.6  # minimum score of a line; others are dropped
+_DOUBTFUL = 0.85  # mean score of a picture's lines; print scores .95 and more, upside down .7
+_SHORT, _SURER = 4, 0.9  # with fewer letters than the first, the best line must score the second
+_PASSAGE = 12  # words; a longer text becomes a text block with boxes
 _WORD = re.compile(r"[^\W_]+")
 _HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 def are_readable() -> bool:
-    """Return whether the extra is installed."""
+    """Return whether the extra ``ocr`` is installed."""
     return importlib.util.find_spec("rapidocr") is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
-    """What was read in a picture: lines in reading order, and the box of each as fractions of the picture."""
+class OcrResult:
+    """The text in a picture: lines in reading order, each with its offsets and its box as fractions of the picture."""
 
     text: str
     places: tuple[tuple[int, int, Box], ...]
 
     def locate(self, start: int, end: int) -> Box | None:
         """Return the box around the lines that ``text[start:end]`` touches."""
-        return union(box for first, last, box in self.places if first < end and last > start)
+        return bounding_box(box for first, last, box in self.places if first < end and last > start)
 
     @property
     def count(self) -> int:
-        """How many words there are; a character of an unsegmented script counts as one."""
+        """The number of words; each character of a script without spaces counts as one."""
         return len(_WORD.findall(_HAN.sub("", self.text))) + len(_HAN.findall(self.text))
 
 
-def with_words(
+def with_ocr(
     file: File,
-    figure: ImageBlock,
+    block: ImageBlock,
     larger: Callable[[int], NDArray[np.uint8] | None],
     *,
     start: int = 0,
     member: str | None = None,
     gated: bool = True,
 ) -> Iterator[Part]:
-    """Yield ``figure`` with the words in it as (part of) its text view, and long ones as passages with their boxes.
+    """Yield ``block`` with its OCR text, and a long OCR text as a text block with boxes too.
 
-    ``larger(side)`` returns the picture's RGB pixels with at most ``side`` on the longer side. Offsets of the passages
-    count from ``start``; ``gated`` looks first whether a photograph holds any text.
+    ``larger(side)`` returns the picture's RGB pixels with at most ``side`` on the longer side. Offsets of the text
+    block count from ``start``. With ``gated`` a photograph is first checked for any text, which is faster.
     """
-    found = recognise(file, figure.picture.pixels if gated else None, larger)
-    if found is None:
-        yield figure
+    result = recognise(file, block.picture.pixels if gated else None, larger)
+    if result is None:
+        yield block
         return
-    words = " ".join(found.text.split())
-    page = figure.span.page
-    is_page = page is not None and figure.span.box == (0.0, 0.0, 1.0, 1.0)
-    if found.count <= _PASSAGE or not is_page:  # a page's words are its passages
-        figure = replace(figure, words=words)
-    yield figure
-    if found.count > _PASSAGE:
-        around = figure.span.box if page is not None else (0.0, 0.0, 1.0, 1.0)
+    text = " ".join(result.text.split())
+    page = block.span.page
+    is_page = page is not None and block.span.box == (0.0, 0.0, 1.0, 1.0)
+    if result.count <= _PASSAGE or not is_page:  # a page's OCR text is a text block of its own
+        block = replace(block, ocr_text=text)
+    yield block
+    if result.count > _PASSAGE:
+        outer = block.span.box if page is not None else (0.0, 0.0, 1.0, 1.0)
 
         def locate(first: int, last: int) -> Box | None:
-            box = found.locate(first, last)
-            return _within(box, around) if box and around else None
+            box = result.locate(first, last)
+            return _within(box, outer) if box and outer else None
 
-        flow = re.sub(r"(?<!\n)\n(?!\n)", " ", found.text)
+        unwrapped = re.sub(r"(?<!\n)\n(?!\n)", " ", result.text)
         yield TextBlock(
-            found.text, start, figure.title, page, split_as=flow, locate=locate, member=member, ocr_start=True
+            result.text, start, block.title, page, split_as=unwrapped, locate=locate, member=member, from_ocr=True
         )
 
 
 def recognise(
     file: File, small: NDArray[np.uint8] | None, larger: Callable[[int], NDArray[np.uint8] | None]
-) -> Recognised | None:
-    """Return the words in a picture, None where there are none, the extra is missing, or time is up.
+) -> OcrResult | None:
+    """Return the text in a picture; None where it has none, OCR is off, or the time for it is used up.
 
-    ``small`` is the picture at reading size, by which a photograph without text is told; None skips that.
+    ``small`` is the picture at reading size, used to skip photographs without text; None skips this check.
     """
     quota = file.quota
-    if not file.options.words:
+    if not file.options.ocr_seconds:
         return None
-    if quota.words <= 0:
+    if quota.ocr_seconds <= 0:
         if _LATE not in file.problems:
             file.problems.append(_LATE)
         return None
     start = monotonic()
     try:
-        return _recognised(small, larger)
+        return _read_text(small, larger)
     finally:
         spent = monotonic() - start
-        quota.words -= spent
+        quota.ocr_seconds -= spent
         quota.until += spent
 
 
-def _recognised(
-    small: NDArray[np.uint8] | None, larger: Callable[[int], NDArray[np.uint8] | None]
-) -> Recognised | None:
+def _read_text(small: NDArray[np.uint8] | None, larger: Callable[[int], NDArray[np.uint8] | None]) -> OcrResult | None:
     if small is not None and (max(small.shape[:2]) < 64 or not (_is_drawn(small) or _has_text(small))):
         return None
     pixels = larger(SIDE)
     if pixels is None:
         return None
-    lines = _lines(pixels)
-    if lines and _sureness(lines) < _DOUBTFUL:  # upside down, perhaps; line by line that is told wrongly too often
-        turned = _lines(np.ascontiguousarray(pixels[::-1, ::-1]))
-        if turned and _sureness(turned) > _sureness(lines):
-            lines = [replace(line, box=_turned(line.box)) for line in turned]
-    lines = [line for line in lines if line.score >= _SURE and line.words]
+    lines = _detect_lines(pixels)
+    if (
+        lines and _mean_score(lines) < _DOUBTFUL
+    ):  # perhaps upside down; a classifier of single lines was wrong too often
+        turned = _detect_lines(np.ascontiguousarray(pixels[::-1, ::-1]))
+        if turned and _mean_score(turned) > _mean_score(lines):
+            lines = [replace(line, box=_rotate_box(line.box)) for line in turned]
+    lines = [line for line in lines if line.score >= _SURE and line.text]
     letters = sum(line.letters for line in lines)
     if letters == 0 or (letters < _SHORT and max(line.score for line in lines) < _SURER):
         return None
-    return _joined([lines[at] for at in reading_order([line.box for line in lines])])
+    return _join_lines([lines[index] for index in reading_order([line.box for line in lines])])
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    words: str
+class _OcrLine:
+    text: str
     box: Box
     score: float
 
     @property
     def letters(self) -> int:
-        return sum(map(str.isalnum, self.words))
+        return sum(map(str.isalnum, self.text))
 
 
-def _lines(pixels: NDArray[np.uint8]) -> list[_Line]:
+def _detect_lines(pixels: NDArray[np.uint8]) -> list[_OcrLine]:
     height, width = pixels.shape[:2]
-    found = _engine()(_bgr(pixels), use_det=True, use_cls=False, use_rec=True)
-    if found.boxes is None or not found.txts:
+    output = _engine()(_bgr(pixels), use_det=True, use_cls=False, use_rec=True)
+    if output.boxes is None or not output.txts:
         return []
     lines = []
-    for corners, words, score in zip(found.boxes, found.txts, found.scores, strict=True):
-        across, down = corners[:, 0] / width, corners[:, 1] / height
-        edges = [min(1.0, max(0.0, float(edge))) for edge in (across.min(), down.min(), across.max(), down.max())]
-        lines.append(_Line(" ".join(words.split()), (edges[0], edges[1], edges[2], edges[3]), float(score)))
+    for corners, text, score in zip(output.boxes, output.txts, output.scores, strict=True):
+        xs, ys = corners[:, 0] / width, corners[:, 1] / height
+        edges = [min(1.0, max(0.0, float(edge))) for edge in (xs.min(), ys.min(), xs.max(), ys.max())]
+        lines.append(_OcrLine(" ".join(text.split()), (edges[0], edges[1], edges[2], edges[3]), float(score)))
     return lines
 
 
-def _sureness(lines: list[_Line]) -> float:
-    """Return the mean score of the lines, by their letters."""
+def _mean_score(lines: list[_OcrLine]) -> float:
+    """Return the mean score of the lines, weighted by their letters."""
     return sum(line.score * line.letters for line in lines) / max(1, sum(line.letters for line in lines))
 
 
-def _turned(box: Box) -> Box:
+def _rotate_box(box: Box) -> Box:
     return 1 - box[2], 1 - box[3], 1 - box[0], 1 - box[1]
 
 
-def _joined(lines: list[_Line]) -> Recognised:
-    """Return the lines as one text; white between them, or another column, begins a paragraph."""
+def _join_lines(lines: list[_OcrLine]) -> OcrResult:
+    """Join the lines to one text; a vertical gap or a new column begins a paragraph."""
     text = ""
     places: list[tuple[int, int, Box]] = []
     above: Box | None = None
     for line in lines:
-        words, box = line.words, line.box
+        line_text, box = line.text, line.box
         if above is not None:
             height = max(above[3] - above[1], box[3] - box[1])
             beside = box[1] < above[3] - 0.5 * height and box[0] >= above[2] - 0.01
             apart = box[1] - above[3] > 0.8 * height or box[1] < above[1] - height
             text += " " if beside else "\n\n" if apart else "\n"
-        places.append((len(text), len(text) + len(words), box))
-        text += words
+        places.append((len(text), len(text) + len(line_text), box))
+        text += line_text
         above = box
-    return Recognised(text, tuple(places))
+    return OcrResult(text, tuple(places))
 
 
 def _is_drawn(pixels: NDArray[np.uint8]) -> bool:
@@ -199,8 +199,8 @@ def _has_text(pixels: NDArray[np.uint8]) -> bool:
 
     image = Image.fromarray(pixels)
     image.thumbnail((_GATE, _GATE), Image.Resampling.BILINEAR)
-    found = _engine()(_bgr(np.asarray(image)), use_det=True, use_cls=False, use_rec=False)
-    return found.boxes is not None and len(found.boxes) > 0
+    output = _engine()(_bgr(np.asarray(image)), use_det=True, use_cls=False, use_rec=False)
+    return output.boxes is not None and len(output.boxes) > 0
 
 
 def _bgr(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -219,7 +219,10 @@ def _engine() -> Any:
     from rapidocr.inference_engine.openvino import main
 
     class Forgetful(main.CPUConfig):  # type: ignore[misc]
-        """OpenVINO keeps its kernels for every width of a line, gigabytes, and RapidOCR has no setting for it."""
+        """Switches off OpenVINO's kernel cache, which keeps gigabytes (one kernel per line width).
+
+        RapidOCR has no setting for it.
+        """
 
         def get_config(self) -> dict[str, Any]:
             return {**super().get_config(), "CPU_RUNTIME_CACHE_CAPACITY": "0"}
@@ -229,9 +232,9 @@ def _engine() -> Any:
     return RapidOCR(
         params={
             "Global.log_level": "critical",
-            "Det.limit_type": "max",  # never enlarged
+            "Det.limit_type": "max",  # pictures are never enlarged
             "Det.limit_side_len": SIDE,
-            "EngineConfig.openvino.inference_num_threads": 1,  # one worker a processor
+            "EngineConfig.openvino.inference_num_threads": 1,  # there is one worker per processor
             **runtime,
         }
     )

@@ -1,4 +1,4 @@
-"""What passes between the common code and a format: a file goes in, passages and figures come out."""
+"""The interface between the common code and a reader: a file goes in, text blocks and image blocks come out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = [
     "Quota",
     "ReadOptions",
     "TextBlock",
+    "bounding_box",
     "stamp",
     "stamp_paths",
-    "union",
 ]
 
 PICTURE_SIDE = 640
@@ -35,12 +35,12 @@ MAX_PICTURES = 500
 class ReadOptions:
     """How files are read.
 
-    ``tokenizer`` is the path of a ``tokenizer.json`` (Hugging Face format) and ``max_tokens`` the text tower's
-    limit with its special tokens: no text view encodes to more. Pictures are reduced, never enlarged, until the
+    ``tokenizer`` is the path of a ``tokenizer.json`` (Hugging Face format). ``max_tokens`` is the limit of the text
+    encoder, special tokens included: no text view is longer. Pictures are reduced, never enlarged, until the
     longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` (packed
-    or unpacked) are refused; ``max_pictures`` of a document are kept. After ``seconds`` a format that holds others
-    stops at the next of them, so that what was read until then is kept. Words in pictures are recognised
-    for ``words`` seconds a document, which do not count among the others and need the extra ``ocr``.
+    or unpacked) are refused. At most ``max_pictures`` are kept per document. After ``seconds`` a reader of an archive
+    or a mail stops before the next file inside, and keeps what it has read. OCR gets ``ocr_seconds`` per document,
+    which do not count as ``seconds``; it needs the extra ``ocr``.
     """
 
     tokenizer: str
@@ -51,7 +51,7 @@ class ReadOptions:
     max_bytes: int = MAX_BYTES
     max_pictures: int = MAX_PICTURES
     seconds: float = 40.0
-    words: float = 0.0
+    ocr_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_tokens < 16:
@@ -62,28 +62,28 @@ class ReadOptions:
 
 @dataclass(slots=True)
 class Quota:
-    """What may still be unpacked of one document, through all that it holds: files, and their bytes together."""
+    """What one document may still use, including all files inside it: files and bytes to unpack, and time."""
 
     bytes: int = MAX_BYTES
     files: int = 10_000
     until: float = float("inf")  # time.monotonic()
-    words: float = 0.0  # seconds for the words in pictures
+    ocr_seconds: float = 0.0  # seconds left for OCR
 
     @property
     def late(self) -> bool:
-        """Whether the time for one document is nearly up."""
+        """Whether the time for the document is used up."""
         return time.monotonic() > self.until
 
 
 @dataclass(slots=True)
 class File:
-    """One file in the hands of a format: its bytes, and where the format notes what it learns on the way.
+    """One file that a reader reads: its bytes, and what the reader reports about it.
 
-    ``root`` is the folder that was added: nothing outside it may be shown. A format sets ``title``, says by
-    :meth:`state` what the file says of itself, and appends to ``problems`` what it had to leave out (the document's
-    status is then ``partial``); another file that the document shows is announced with :meth:`watch` before it is
-    opened. ``depth`` counts the files around this one (an archive, a mail): it has no neighbours on the disk then, and
-    ``path`` is only a name.
+    ``root`` is the folder that was added: nothing outside it may be shown. A reader sets ``title``, adds metadata with
+    :meth:`add_metadata`, and appends to ``problems`` what it had to leave out; the document's status is then
+    ``partial``. It calls :meth:`watch` before it opens another file that the document shows. ``depth`` counts the
+    files around this one (an archive, a mail). Where it is not 0, the file is not on the disk and ``path`` is only a
+    name.
     """
 
     path: Path
@@ -98,27 +98,27 @@ class File:
     depth: int = 0
     quota: Quota = field(default_factory=Quota)
 
-    def state(self, key: str, *values: object) -> None:
-        """Note what the file says of itself, as it stands there: it is checked later. None and "" are nothing."""
-        known = [value for value in values if value is not None and value != ""]
-        if known:
-            self.metadata.setdefault(key, []).extend(known)
+    def add_metadata(self, key: str, *values: object) -> None:
+        """Add metadata that the file declares, unchecked: it is checked later. None and "" are ignored."""
+        present = [value for value in values if value is not None and value != ""]
+        if present:
+            self.metadata.setdefault(key, []).extend(present)
 
     def watch(self, path: Path) -> None:
-        """Make the document depend on ``path`` (which may be missing): it is read again when that changes."""
+        """Make the document depend on ``path``, which may be missing: it is read again when that file changes."""
         name = os.path.abspath(path)
-        self.watched.setdefault(name, _state(name))
+        self.watched.setdefault(name, _file_state(name))
 
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """A stretch of text to be cut into chunks.
+    """A piece of text to be cut into chunks.
 
-    ``start`` is the offset of ``text`` in the document's decoded text (or its page's). ``split_as`` is a text of
-    the same length whose boundaries count in place of ``text``'s own, for instance without the line ends of a
-    typeset page. ``locate`` turns offsets into ``text`` into a box on the page; it is called before the next part is
-    asked for. ``member`` names the file inside the document that it stands in. ``whole`` is one chunk wherever the
-    tower takes it, however full. ``ocr_start``: nobody wrote it, it was read in pixels.
+    ``start`` is the offset of ``text`` in the document's decoded text, or in that of its page. ``split_as`` is a text
+    of the same length whose boundaries are used instead, for instance without the line ends of a typeset page.
+    ``locate`` takes start and end in ``text`` and returns a box on the page; it is called before the next part is
+    requested. ``member`` names the file inside the document that contains the text. ``keep_together``: one chunk if it
+    fits ``max_tokens``, even over the target size. ``from_ocr``: the text was read from pixels.
     """
 
     text: str
@@ -129,19 +129,19 @@ class TextBlock:
     split_as: str | None = None
     locate: Callable[[int, int], Box | None] | None = None
     member: str | None = None
-    whole: bool = False
-    ocr_start: bool = False
+    keep_together: bool = False
+    from_ocr: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBlock:
-    """A picture with its place, its caption where somebody wrote one, and the ``words`` that were read in it."""
+    """A picture with its position, its caption if it has one, and its ``ocr_text``."""
 
     picture: Picture
     span: Span
     caption: str | None = None
     title: str | None = None
-    words: str | None = None
+    ocr_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +159,20 @@ class ContentBlock:
 Part = TextBlock | ImageBlock | ContentBlock
 
 
-def _state(path: str) -> list[int]:
+def _file_state(path: str) -> list[int]:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
-        return []  # missing: it counts as a change when it appears
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        return []  # a missing file: its appearance counts as a change
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def stamp(paths: Iterable[str | Path]) -> str:
-    """Return the file system's word on ``paths`` as JSON text: ``[[path, size, mtime_ns, ctime_ns, inode], ...]``.
+    """Return the state of ``paths`` as JSON text: ``[[path, size, mtime_ns, ctime_ns, inode], ...]``.
 
-    A missing file stands with its path alone. Two equal stamps mean that nothing needs reading again.
+    A missing file has only its path. Equal stamps mean that no file needs to be read again.
     """
-    return render_stamp({name: _state(name) for name in (os.path.abspath(path) for path in paths)})
+    return render_stamp({name: _file_state(name) for name in (os.path.abspath(path) for path in paths)})
 
 
 def render_stamp(states: dict[str, list[int]]) -> str:
@@ -180,14 +180,14 @@ def render_stamp(states: dict[str, list[int]]) -> str:
 
 
 def stamp_paths(text: str) -> list[str]:
-    """Return the paths that a stamp speaks of; an empty stamp speaks of none."""
+    """Return the paths in a stamp; none for an empty stamp."""
     return [entry[0] for entry in json.loads(text)] if text else []
 
 
-def union(boxes: Iterable[Box | None]) -> Box | None:
-    """Return the box around ``boxes``, None where there is none."""
-    found = [box for box in boxes if box is not None]
-    if not found:
+def bounding_box(boxes: Iterable[Box | None]) -> Box | None:
+    """Return the box around ``boxes``; None where all are None or there are none."""
+    present = [box for box in boxes if box is not None]
+    if not present:
         return None
-    lefts, tops, rights, bottoms = zip(*found, strict=True)
+    lefts, tops, rights, bottoms = zip(*present, strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)

@@ -1,4 +1,4 @@
-"""Pictures: decoded upright to RGB at reading size, whatever mode and orientation they were stored in."""
+"""Pictures: decoded to upright RGB at reading size from any mode and orientation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.readers.formats import HEAD, read_whole, sniff
-from commonplace.readers.metadata import date_of, place_of
-from commonplace.readers.ocr import with_words
+from commonplace.readers.metadata import parse_coordinates, parse_date
+from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_picture", "picture_of", "read_picture"]
 
-# Opened by class, not by Image.open: nothing else gets near the bytes (no EPS, no PDF), and a size is known before
-# anything is decoded or warned about.
+# Opened by class, not by Image.open: no other decoder (EPS, PDF) sees the bytes, and the size is known before decoding.
 _PLUGINS = {
     "image/jpeg": "JpegImagePlugin:JpegImageFile",
     "image/png": "PngImagePlugin:PngImageFile",
@@ -45,7 +44,7 @@ _PLUGINS = {
 }
 _ORIENTATION = 0x0112
 _DESCRIPTION = 0x010E
-# What cameras, scanners and programs write where a description belongs.
+# Placeholders that cameras, scanners and programs write instead of a description.
 _JUNK = re.compile(
     r"^\W*$|^(olympus|sony|nikon|canon|minolta|kodak|samsung|konica|dcim|dsc|img|image|picture|photo|untitled|default"
     r"|created with|imagej|screenshot$|\{|<)",
@@ -63,29 +62,31 @@ def load_picture(
 ) -> Picture:
     """Return a picture from a path, from the bytes of a picture file, or from a PIL image, at reading size.
 
-    The first frame, upright by its EXIF orientation, over white where it is transparent, 16 bits scaled to 8; colour
-    profiles are ignored. The longer side becomes at most ``side`` pixels (never enlarged) by antialiased reduction.
+    Takes the first frame and applies its EXIF orientation. Transparency becomes white, 16 bits become 8, and colour
+    profiles are ignored. The longer side is reduced to at most ``side`` pixels with antialiasing, never enlarged.
 
     Raises:
-        ReadError: it is missing, truncated, no picture, or has more than ``max_pixels`` pixels.
+        ReadError: the picture is missing, truncated, not a supported picture, or has more than ``max_pixels`` pixels.
     """
     return _load(source, side, thumbnail_side, max_pixels, max_bytes)[0]
 
 
 def read_picture(file: File) -> Iterator[Part]:
-    """Yield the picture as one figure, with the description that somebody wrote into it."""
+    """Yield the picture, with the description stored in its metadata as caption."""
     options = file.options
-    picture, description, stated = _load(
+    picture, description, metadata = _load(
         file.data, options.picture_side, options.thumbnail_side, options.max_pixels, options.max_bytes
     )
-    for key, value in stated:
-        file.state(key, value)
-    figure = ImageBlock(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
-    yield from with_words(file, figure, lambda side: load_picture(file.data, side=side).pixels)
+    for key, value in metadata:
+        file.add_metadata(key, value)
+    block = ImageBlock(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
+    yield from with_ocr(file, block, lambda side: load_picture(file.data, side=side).pixels)
 
 
 def picture_of(pixels: NDArray[np.uint8], width: int, height: int, thumbnail_side: int) -> Picture:
-    """Return a Picture of RGB ``pixels`` (height, width, 3) at reading size, with the size of its original."""
+    """Return a Picture of RGB ``pixels`` (height, width, 3) at reading size, and with ``width`` and ``height`` of its
+    original.
+    """
     from PIL import Image
 
     image = Image.fromarray(pixels)
@@ -95,7 +96,7 @@ def picture_of(pixels: NDArray[np.uint8], width: int, height: int, thumbnail_sid
     return Picture(pixels, buffer.getvalue(), width, height)
 
 
-_TURNS = {
+_TRANSPOSITIONS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
     4: "FLIP_TOP_BOTTOM",
@@ -114,52 +115,52 @@ def _load(
     try:
         image = _open(source, max_pixels) if isinstance(source, bytes) else source
         width, height = image.size
-        _check(width, height, max_pixels)
+        _check_size(width, height, max_pixels)
         if isinstance(source, bytes):
-            image.draft("RGB", _reduced(width, height, side))  # JPEG at 1/2, 1/4 or 1/8: several times faster
+            image.draft("RGB", _reduced_size(width, height, side))  # JPEG at 1/2, 1/4 or 1/8: several times faster
         image.load()
-        orientation, description = _notes(image)
-        stated = _stated(image)
-        small = _rgb(_shrink(_displayable(image), _reduced(width, height, side)))
-        if orientation in _TURNS:
+        orientation, description = _orientation_and_description(image)
+        metadata = _exif_metadata(image)
+        reduced = _rgb(_shrink(_displayable(image), _reduced_size(width, height, side)))
+        if orientation in _TRANSPOSITIONS:
             from PIL.Image import Transpose
 
-            small = small.transpose(Transpose[_TURNS[orientation]])
+            reduced = reduced.transpose(Transpose[_TRANSPOSITIONS[orientation]])
         if orientation >= 5:
             width, height = height, width
-        return picture_of(np.asarray(small), width, height, thumbnail_side), description, stated
+        return picture_of(np.asarray(reduced), width, height, thumbnail_side), description, metadata
     except (ReadError, MemoryError):
         raise
-    except Exception as error:  # Pillow's decoders raise nearly everything on damaged bytes
+    except Exception as error:  # Pillow's decoders raise many kinds of errors on damaged bytes
         detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise ReadError(f"a damaged or truncated picture ({detail}); save it anew and add it again") from None
+        raise ReadError(f"a damaged or truncated picture ({detail}); save a new copy and add it again") from None
 
 
 def _open(data: bytes, max_pixels: int) -> Image:
     if not data:
-        raise ReadError("the file is empty; nothing to read")
+        raise ReadError("is empty, so there is nothing to read; add another file")
     kind = sniff(data[:HEAD], "")
     if kind not in _PLUGINS:
         raise ReadError("not a picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it")
     if kind == "image/webp":
-        _check(*_webp_size(data), max_pixels)  # its decoder sets aside the whole canvas on opening
+        _check_size(*_webp_size(data), max_pixels)  # its decoder allocates the full canvas on opening
     module, _, name = _PLUGINS[kind].partition(":")
-    opened: Image = getattr(importlib.import_module(f"PIL.{module}"), name)(io.BytesIO(data))
-    return opened
+    image: Image = getattr(importlib.import_module(f"PIL.{module}"), name)(io.BytesIO(data))
+    return image
 
 
-def _check(width: int, height: int, max_pixels: int) -> None:
+def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ReadError(
             f"a picture of {width} x {height} pixels is over the limit of {max_pixels / 1e6:.0f} megapixels; "
             "reduce it and add it again"
         )
     if width < 1 or height < 1:
-        raise ReadError("a picture without pixels; save it anew and add it again")
+        raise ReadError("a picture without pixels; save a new copy and add it again")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Return width and height from a WebP header (RFC 9649, sections 2.5 to 2.7); (1, 1) where it is cut short."""
+    """Return width and height from a WebP header (RFC 9649, sections 2.5 to 2.7); (1, 1) where it is truncated."""
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:
         return 1, 1
@@ -171,56 +172,59 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
 
 
-def _reduced(width: int, height: int, side: int) -> tuple[int, int]:
-    """Return the size at which the longer side is at most ``side``, the shape kept, no side under one pixel."""
+def _reduced_size(width: int, height: int, side: int) -> tuple[int, int]:
+    """Return the size with the longer side at most ``side``, the aspect ratio kept, and no side under one pixel."""
     ratio = min(1.0, side / max(width, height))
     return max(1, round(width * ratio)), max(1, round(height * ratio))
 
 
-def _notes(image: Image) -> tuple[int, str | None]:
-    """Return the EXIF orientation (1 to 8) and a description that a person wrote, if any."""
+def _orientation_and_description(image: Image) -> tuple[int, str | None]:
+    """Return the EXIF orientation (1 to 8), and the description, or None where it is empty or a placeholder."""
     try:
         exif = image.getexif()
-        orientation, stated = exif.get(_ORIENTATION, 1), exif.get(_DESCRIPTION)
+        orientation, exif_description = exif.get(_ORIENTATION, 1), exif.get(_DESCRIPTION)
     except Exception:  # damaged EXIF does not spoil the pixels
-        orientation, stated = 1, None
-    candidates = [stated, *(image.info.get(key) for key in ("Description", "Title", "Caption", "comment"))]
-    for words in map(_written, candidates):
-        if len(words) >= 4 and not _JUNK.match(words) and sum(map(str.isalpha, words)) * 2 > len(words):
-            return _orientation(orientation), words
-    return _orientation(orientation), None
+        orientation, exif_description = 1, None
+    candidates = [exif_description, *(image.info.get(key) for key in ("Description", "Title", "Caption", "comment"))]
+    for text in map(_clean_note, candidates):
+        if len(text) >= 4 and not _JUNK.match(text) and sum(map(str.isalpha, text)) * 2 > len(text):
+            return _valid_orientation(orientation), text
+    return _valid_orientation(orientation), None
 
 
-def _written(value: object) -> str:
-    """Return a text of EXIF or of a picture's own notes on one line; empty where it is none."""
+def _clean_note(value: object) -> str:
+    """Return a text from EXIF or other metadata on one line; empty where ``value`` is not a text."""
     if isinstance(value, str) and not value.isascii():
-        with contextlib.suppress(UnicodeError):  # UTF-8 that the standard wants to be ASCII comes as Latin-1
+        with contextlib.suppress(UnicodeError):  # Pillow decodes as Latin-1 what programs store as UTF-8
             value = value.encode("latin-1").decode("utf-8")
     if isinstance(value, bytes):
         value = value.decode("utf-8", "ignore")
     return " ".join(printable(value).split()) if isinstance(value, str) else ""
 
 
-def _stated(image: Image) -> list[tuple[str, object]]:
-    """Return when, where, by whom and with what a picture says that it was taken (EXIF 2.32)."""
+def _exif_metadata(image: Image) -> list[tuple[str, object]]:
+    """Return author, dates, camera and place from EXIF 2.32, as (key, value) pairs."""
     try:
         exif = image.getexif()
-        shot, gps = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
-        make, model = _written(exif.get(0x010F)), _written(exif.get(0x0110))
+        capture_tags, gps_tags = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
+        make, model = _clean_note(exif.get(0x010F)), _clean_note(exif.get(0x0110))
         camera = model if model.casefold().startswith(make.casefold()) else f"{make} {model}".strip()
-        taken = [_written(value) for value in (shot.get(0x9003), shot.get(0x9004), image.info.get("Creation Time"))]
+        capture_dates = [
+            _clean_note(value)
+            for value in (capture_tags.get(0x9003), capture_tags.get(0x9004), image.info.get("Creation Time"))
+        ]
         return [
-            ("author", _written(exif.get(0x013B)) or _written(image.info.get("Author"))),
-            ("created", next((date for date in map(date_of, taken) if date), None)),
-            ("modified", _written(exif.get(0x0132))),
+            ("author", _clean_note(exif.get(0x013B)) or _clean_note(image.info.get("Author"))),
+            ("created", next((date for date in map(parse_date, capture_dates) if date), None)),
+            ("modified", _clean_note(exif.get(0x0132))),
             ("camera", camera),
-            ("place", place_of(gps.get(2), gps.get(1), gps.get(4), gps.get(3))),
+            ("place", parse_coordinates(gps_tags.get(2), gps_tags.get(1), gps_tags.get(4), gps_tags.get(3))),
         ]
     except Exception:  # damaged EXIF does not spoil the pixels
         return []
 
 
-def _orientation(value: Any) -> int:
+def _valid_orientation(value: Any) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -238,10 +242,10 @@ def _displayable(image: Image) -> Image:
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return grey values of more than 8 bits scaled, not clipped, to 0..255.
+    """Scale grey values of more than 8 bits to 0..255, without clipping.
 
-    Whole numbers are taken as 8, 12 or 16 bits, the least that holds their maximum; others (and negative ones) span
-    their own range.
+    Integers are taken as 8, 12 or 16 bits, the smallest that holds their maximum. Floats and negative values are
+    scaled by their own minimum and maximum.
     """
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
@@ -252,8 +256,8 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
         scaled: NDArray[np.uint8] = table[values]
         return scaled
     span = float(high) - float(low)
-    spread: NDArray[np.uint8] = ((values - low) * (255.0 / span if span else 0.0) + 0.5).astype(np.uint8)
-    return spread
+    scaled_range: NDArray[np.uint8] = ((values - low) * (255.0 / span if span else 0.0) + 0.5).astype(np.uint8)
+    return scaled_range
 
 
 def _shrink(image: Image, size: tuple[int, int]) -> Image:

@@ -1,4 +1,4 @@
-"""Tables: comma-separated values in any dialect, and the sheets of Excel and OpenDocument workbooks."""
+"""Spreadsheets: CSV in any dialect, and the sheets of Excel and OpenDocument workbooks."""
 
 from __future__ import annotations
 
@@ -10,86 +10,88 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from commonplace.errors import ReadError
-from commonplace.readers.blocks import Block, Heading, Table, Words, lay_out
+from commonplace.readers.blocks import Heading, LayoutBlock, Paragraph, Table, lay_out
 from commonplace.readers.docx import embedded_picture
 from commonplace.readers.parts import File, Part
 from commonplace.readers.text import decode
-from commonplace.readers.zipxml import Package, attribute, describe, local
+from commonplace.readers.zipxml import Package, attribute, local_name, read_core_metadata
 
 __all__ = ["read_csv", "read_workbook"]
 
 _DELIMITERS = ",;\t|"
-_LONGEST = 1_000_000  # characters of one cell
-_ROWS = 200_000  # of a sheet
-_CELLS = 30_000_000  # of a sheet, empty ones too: where there is no room for these, calamine ends the process
-_FILLED = rb'<(?:\w+:)?c [^>]{0,99}?\br="%s"[^>]{0,99}(?<!/)>'  # a cell of an XLSX that holds something
-_WIDE = re.compile(_FILLED % rb"([A-Z]{2,3})\d{1,7}")
-_HIGH = re.compile(_FILLED % rb"[A-Z]{1,3}(\d{1,7})")
-_ROWS_AT_MOST = 1_048_576
-_COLUMNS = 1_000
+_MAX_CELL = 1_000_000  # characters of one cell
+_MAX_ROWS = 200_000  # rows of a sheet
+_MAX_CELLS = (
+    30_000_000  # cells of a sheet, empty ones included; calamine aborts the process where memory is too small for them
+)
+_FILLED_CELL = rb'<(?:\w+:)?c [^>]{0,99}?\br="%s"[^>]{0,99}(?<!/)>'  # an XLSX cell with content
+_WIDE_CELLS = re.compile(_FILLED_CELL % rb"([A-Z]{2,3})\d{1,7}")
+_ROW_NUMBERS = re.compile(_FILLED_CELL % rb"[A-Z]{1,3}(\d{1,7})")
+_XLSX_ROWS = 1_048_576
+_MAX_COLUMNS = 1_000
 
 
 def read_csv(file: File) -> Iterator[Part]:
-    """Yield the table in groups of rows, the first row over each group."""
+    """Yield the table in groups of rows, with the first row repeated as header of each group."""
     text, problem = decode(file.data)
     if problem:
         file.problems.append(problem)
-    csv.field_size_limit(_LONGEST)
-    separator = re.match(r"sep=(.)\r?\n", text)  # Excel's own way to say it
+    csv.field_size_limit(_MAX_CELL)
+    separator = re.match(r"sep=(.)\r?\n", text)  # how Excel declares the delimiter
     if separator:
         text = text[separator.end() :]
     delimiter = separator[1] if separator else _delimiter(text)
     rows: list[list[str]] = []
-    wide = False
+    too_wide = False
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            wide = wide or len(row) > _COLUMNS
-            rows.append(row[:_COLUMNS])
-            if len(rows) > _ROWS:
-                file.problems.append(f"only the first {_ROWS:,} rows are kept; split it")
+            too_wide = too_wide or len(row) > _MAX_COLUMNS
+            rows.append(row[:_MAX_COLUMNS])
+            if len(rows) > _MAX_ROWS:
+                file.problems.append(f"only the first {_MAX_ROWS:,} rows were read; split it")
                 break
     except csv.Error as error:
-        raise ReadError(f"no table that can be read ({error}); save it anew as CSV") from None
-    if wide:
-        file.problems.append(f"only the first {_COLUMNS:,} columns are kept; split it")
+        raise ReadError(f"cannot be read as a table ({error}); save a new copy as CSV") from None
+    if too_wide:
+        file.problems.append(f"only the first {_MAX_COLUMNS:,} columns were read; split it")
     yield from lay_out(file, _tables(rows))
 
 
 def _delimiter(text: str) -> str:
-    """Return the delimiter that makes most rows of the beginning equally long, above one cell; else a comma."""
+    """Return the delimiter that gives most rows at the beginning the same length over one cell; else a comma."""
     sample = text[:20_000].rpartition("\n")[0] or text[:20_000]
-    best, most = ",", 0.0
+    best_delimiter, best_score = ",", 0.0
     for delimiter in _DELIMITERS:
         try:
             lengths = [len(row) for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row]
         except csv.Error:
             continue
-        wide = [length for length in lengths if length > 1]
-        if not wide:
+        multi_cell = [length for length in lengths if length > 1]
+        if not multi_cell:
             continue
-        usual = max(set(wide), key=wide.count)
-        score = wide.count(usual) / len(lengths) + 0.01 * min(usual, 20)
-        if score > most:
-            best, most = delimiter, score
-    return best
+        common_length = max(set(multi_cell), key=multi_cell.count)
+        score = multi_cell.count(common_length) / len(lengths) + 0.01 * min(common_length, 20)
+        if score > best_score:
+            best_delimiter, best_score = delimiter, score
+    return best_delimiter
 
 
 def read_workbook(file: File) -> Iterator[Part]:
-    """Yield the sheets of a workbook (XLSX, XLSM, XLSB, XLS, ODS) by the values that its cells show."""
+    """Yield the sheets of a workbook (XLSX, XLSM, XLSB, XLS, ODS) with the values of their cells."""
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     pictures: dict[str, list[tuple[str, str]]] = {}
     package: Package | None = None
     if file.data.startswith(b"PK"):
         package = Package(file)
-        for name in package.names:  # calamine unpacks by itself: what it may unpack is asked here
+        for name in package.names:  # calamine unpacks by itself, so its quota is checked here
             file.quota.bytes -= package.size(name)
         if file.quota.bytes < 0:
-            raise ReadError("more than may be unpacked of one file; save its sheets one by one")
-        describe(file, package.optional("docProps/core.xml"))
+            raise ReadError("larger than the limit on unpacked data; save its sheets one by one")
+        read_core_metadata(file, package.optional("docProps/core.xml"))
         if file.title is None and not file.metadata:  # an ODS
-            describe(file, package.optional("meta.xml"), date=("modified", ""))
-        pictures = _pictures(package)
+            read_core_metadata(file, package.optional("meta.xml"), date=("modified", ""))
+        pictures = _sheet_pictures(package)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.data))
     except PasswordError:
@@ -98,11 +100,11 @@ def read_workbook(file: File) -> Iterator[Part]:
         if b"E\0n\0c\0r\0y\0p\0t\0" in file.data:
             raise ReadError("protected by a password; remove the password and add it again") from None
         detail = " ".join(str(error).split())[:100]
-        raise ReadError(f"a workbook that cannot be opened ({detail}); save it anew and add it again") from None
+        raise ReadError(f"a workbook that cannot be opened ({detail}); save a new copy and add it again") from None
     yield from lay_out(file, _sheets(file, package, book, pictures))
 
 
-def _shown(cell: Any) -> str:
+def _cell_text(cell: Any) -> str:
     if isinstance(cell, bool):
         return str(cell).upper()
     if isinstance(cell, float):
@@ -115,82 +117,92 @@ def _shown(cell: Any) -> str:
 
 def _sheets(
     file: File, package: Package | None, book: Any, pictures: dict[str, list[tuple[str, str]]]
-) -> Iterator[Block]:
+) -> Iterator[LayoutBlock]:
     from python_calamine import CalamineError
 
-    bad: list[str] = []
-    members = dict(_members(package)) if package is not None else {}
+    unreadable: list[str] = []
+    members = dict(_sheet_members(package)) if package is not None else {}
     for name in book.sheet_names:
-        if package is not None and name in members and _is_too_far(file, package, members[name]):
-            file.problems.append(f"sheet {name} has cells too far from its table; delete these and add it again")
+        if package is not None and name in members and _spans_too_many_cells(file, package, members[name]):
+            file.problems.append(
+                f"sheet {name} was skipped because it has cells far away from its table; delete these and add it again"
+            )
             continue
         try:
             sheet = book.get_sheet_by_name(name)
-            rows = [[_shown(cell) for cell in row] for row in sheet.to_python(nrows=_ROWS)]
+            rows = [[_cell_text(cell) for cell in row] for row in sheet.to_python(nrows=_MAX_ROWS)]
         except (CalamineError, OSError, ValueError):
-            bad.append(name)
+            unreadable.append(name)
             continue
-        if sheet.height > _ROWS:
-            file.problems.append(f"only the first {_ROWS:,} rows of sheet {name} are kept; split it")
+        if sheet.height > _MAX_ROWS:
+            file.problems.append(f"only the first {_MAX_ROWS:,} rows of sheet {name} were read; split it")
         yield Heading(name)
         yield from _tables(rows)
-        for member, words in pictures.get(name, []):
+        for member, description in pictures.get(name, []):
             if package is not None:
-                yield from embedded_picture(file, package, member, words)
-    if bad:
-        file.problems.append(f"{len(bad)} of {len(book.sheet_names)} sheets cannot be read ({', '.join(bad[:5])})")
+                yield from embedded_picture(file, package, member, description)
+    if unreadable:
+        file.problems.append(
+            f"{len(unreadable)} of {len(book.sheet_names)} sheets cannot be read ({', '.join(unreadable[:5])})"
+        )
 
 
-def _tables(rows: Sequence[Sequence[str]]) -> Iterator[Block]:
-    """Yield what stands on a sheet: blocks of rows with an empty row between them, lone cells as words."""
-    block: list[Sequence[str]] = []
+def _tables(rows: Sequence[Sequence[str]]) -> Iterator[LayoutBlock]:
+    """Yield the blocks of a sheet: groups of rows between empty rows as tables, single cells as paragraphs."""
+    table_rows: list[Sequence[str]] = []
     for row in [*rows, ()]:
         filled = [cell for cell in row if str(cell).strip()]
-        if len(filled) > 1 or (filled and len(block) > 1):
-            block.append(row)
+        if len(filled) > 1 or (filled and len(table_rows) > 1):
+            table_rows.append(row)
             continue
-        if len(block) == 1:
-            yield Words(" | ".join(filter(None, map(str, block[0]))), item=True)
-        elif block:
-            yield Table(block)
-        block = []
+        if len(table_rows) == 1:
+            yield Paragraph(" | ".join(filter(None, map(str, table_rows[0]))), list_item=True)
+        elif table_rows:
+            yield Table(table_rows)
+        table_rows = []
         if filled:
-            yield Words(filled[0], item=True)
+            yield Paragraph(filled[0], list_item=True)
 
 
-def _pictures(package: Package) -> dict[str, list[tuple[str, str]]]:
-    """Return sheet name -> its pictures: member and description."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for name, member in _members(package):
+def _sheet_pictures(package: Package) -> dict[str, list[tuple[str, str]]]:
+    """Return a dict from sheet name to its pictures, as (member, description) pairs."""
+    pictures: dict[str, list[tuple[str, str]]] = {}
+    for name, member in _sheet_members(package):
         for kind, drawing in package.related(member).values():
             root = package.optional(drawing) if kind == "drawing" else None
             images = package.related(drawing)
-            for picture in (one for one in root.iter() if local(one) == "pic") if root is not None else ():
-                described = next((one for one in picture.iter() if local(one) == "cNvPr"), None)
-                blip = next((one for one in picture.iter() if local(one) == "blip"), None)
+            for picture_element in (
+                (element for element in root.iter() if local_name(element) == "pic") if root is not None else ()
+            ):
+                properties = next(
+                    (element for element in picture_element.iter() if local_name(element) == "cNvPr"), None
+                )
+                blip = next((element for element in picture_element.iter() if local_name(element) == "blip"), None)
                 kind, image = images.get(attribute(blip, "embed") or "", ("", ""))
                 if kind == "image":
-                    words = attribute(described, "descr") or ""
-                    found.setdefault(name, []).append((image, words))
-    return found
+                    description = attribute(properties, "descr") or ""
+                    pictures.setdefault(name, []).append((image, description))
+    return pictures
 
 
-def _members(package: Package) -> Iterator[tuple[str, str]]:
-    """Yield the sheets of an XLSX: name and member."""
-    book = package.optional("xl/workbook.xml")
+def _sheet_members(package: Package) -> Iterator[tuple[str, str]]:
+    """Yield (name, member) of each sheet of an XLSX."""
+    workbook = package.optional("xl/workbook.xml")
     related = package.related("xl/workbook.xml")
-    for sheet in (one for one in book.iter() if local(one) == "sheet") if book is not None else ():
+    for sheet in (
+        (element for element in workbook.iter() if local_name(element) == "sheet") if workbook is not None else ()
+    ):
         yield attribute(sheet, "name") or "", related.get(attribute(sheet, "id") or "", ("", ""))[1]
 
 
-def _is_too_far(file: File, package: Package, member: str) -> bool:
-    """Return whether a sheet of an XLSX spans more cells, empty or not, than there is room for."""
+def _spans_too_many_cells(file: File, package: Package, member: str) -> bool:
+    """Return whether an XLSX sheet spans more cells, empty ones included, than the limit."""
     if not member.endswith(".xml") or member not in package.names:
         return False
     data = package.read(member)
-    file.quota.bytes += len(data)  # it was counted already
-    width = max(map(_column, set(_WIDE.findall(data))), default=26)
-    return width * _ROWS_AT_MOST > _CELLS and width * max(map(int, _HIGH.findall(data))) > _CELLS
+    file.quota.bytes += len(data)  # it is already counted in the quota
+    width = max(map(_column, set(_WIDE_CELLS.findall(data))), default=26)
+    return width * _XLSX_ROWS > _MAX_CELLS and width * max(map(int, _ROW_NUMBERS.findall(data))) > _MAX_CELLS
 
 
 def _column(letters: bytes) -> int:

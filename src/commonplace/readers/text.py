@@ -1,4 +1,4 @@
-"""Plain text in whatever encoding, source code and tables among it."""
+"""Plain text in any encoding."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from commonplace.readers.parts import File, Part, TextBlock
 
 __all__ = ["decode", "read_text"]
 
-_SAMPLE = 64 * 1024  # bytes by which an encoding is guessed: the guess costs about 1 s a MB
-_BOMS = (  # the longer first: a UTF-32 mark begins with a UTF-16 one
+_SAMPLE = 64 * 1024  # bytes used to guess an encoding; guessing takes about 1 s per MB
+_BOMS = (  # longer marks first: a UTF-32 mark begins with a UTF-16 mark
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_NOT_TEXT = "binary data under the name of a text; rename the file after what it is"
+_NOT_TEXT = "binary data, in spite of its text file name; rename the file to match its content"
 
 
 def read_text(file: File) -> Iterator[Part]:
-    """Yield the whole text as one passage."""
+    """Yield the text as one text block."""
     text, problem = decode(file.data)
     if problem:
         file.problems.append(problem)
@@ -31,12 +31,12 @@ def read_text(file: File) -> Iterator[Part]:
 
 
 def decode(data: bytes) -> tuple[str, str | None]:
-    """Return the text of ``data`` without its byte order mark, and what was lost on the way (None: nothing).
+    """Decode ``data``; return its text without the byte order mark, and a problem to report or None.
 
-    Line ends stay as they are, so that offsets count in the decoded file; a zero character becomes U+FFFD.
+    Line ends are kept, so that offsets count in the decoded file. A zero character becomes U+FFFD.
 
     Raises:
-        ReadError: it is not text in any encoding we know.
+        ReadError: the data is not text in a known encoding.
     """
     text, problem = _decode(data)
     sample = text[:_SAMPLE]
@@ -47,13 +47,13 @@ def decode(data: bytes) -> tuple[str, str | None]:
 
 
 def _decode(data: bytes) -> tuple[str, str | None]:
-    for mark, encoding in _BOMS:
-        if data.startswith(mark):
-            return _lenient(data[len(mark) :], encoding)
-    unmarked = utf16(data[:HEAD])
-    if unmarked:
-        return _lenient(data, unmarked)
-    if b"\x1b$" in data[:_SAMPLE]:  # Japanese mail: pure ASCII to every other decoder
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return _decode_leniently(data[len(bom) :], encoding)
+    utf16_encoding = utf16(data[:HEAD])
+    if utf16_encoding:
+        return _decode_leniently(data, utf16_encoding)
+    if b"\x1b$" in data[:_SAMPLE]:  # Japanese mail, which other decoders take for ASCII
         try:
             return data.decode("iso2022_jp_2"), None
         except UnicodeDecodeError:
@@ -63,51 +63,53 @@ def _decode(data: bytes) -> tuple[str, str | None]:
     except UnicodeDecodeError:
         pass
     text = data.decode("utf-8", "replace")
-    bad = text.count("\ufffd")
-    # A log with a few torn characters is still UTF-8: another encoding would spoil all the whole ones.
-    if len(text) - len(text.encode("ascii", "ignore")) > 10 * bad:
-        return text, f"{bad} characters are not valid UTF-8 and show as U+FFFD"
-    return _lenient(data, "cp1252" if _is_western(data[:_SAMPLE]) else _guess(data))
+    invalid = text.count("\ufffd")
+    # A log with a few broken characters is still UTF-8: another encoding would spoil all the valid ones.
+    if len(text) - len(text.encode("ascii", "ignore")) > 10 * invalid:
+        return text, f"{invalid} characters are not valid UTF-8 and were replaced by U+FFFD; save it as UTF-8"
+    return _decode_leniently(data, "cp1252" if _is_western(data[:_SAMPLE]) else _guess_encoding(data))
 
 
-def _lenient(data: bytes, encoding: str) -> tuple[str, str | None]:
+def _decode_leniently(data: bytes, encoding: str) -> tuple[str, str | None]:
     try:
         return data.decode(encoding), None
     except UnicodeDecodeError:
         text = data.decode(encoding, "replace")
-        return text, f"{text.count(chr(0xFFFD))} characters are not valid {encoding} and show as U+FFFD"
+        bad = text.count(chr(0xFFFD))
+        return text, f"{bad} characters are not valid {encoding} and were replaced by U+FFFD; save it as UTF-8"
 
 
 def _is_western(data: bytes) -> bool:
-    """Return whether ``data`` reads well as Windows-1252, which statistics mistake for its many neighbours.
+    """Return whether ``data`` is plausible as Windows-1252, which statistics confuse with similar code pages.
 
-    Other scripts show as words full of accents, other Latin code pages as signs or capitals inside of words.
+    Decoded wrongly, other scripts give words full of accents, and other Latin code pages give signs or capitals
+    inside words.
     """
     try:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
         return False
-    foreign = [i for i, character in enumerate(text) if character > "\x7f"]
+    non_ascii = [index for index, character in enumerate(text) if character > "\x7f"]
     letters = sum(map(str.isalpha, text))
-    if len(foreign) > 0.3 * max(1, letters):
+    if len(non_ascii) > 0.3 * max(1, letters):
         return False
-    odd = 0
-    for i in foreign:
-        before, after = text[i - 1 : i], text[i + 1 : i + 2]
-        if text[i].isalpha() and text[i] not in "ªº":
-            odd += text[i].isupper() and before.islower()
+    unlikely = 0
+    for index in non_ascii:
+        before, after = text[index - 1 : index], text[index + 1 : index + 2]
+        if text[index].isalpha() and text[index] not in "ªº":
+            unlikely += text[index].isupper() and before.islower()
         else:
-            odd += text[i] not in "’´·\xad" and before.isalpha() and after.isalpha()
-    return odd <= 0.05 * len(foreign)
+            unlikely += text[index] not in "’´·\xad" and before.isalpha() and after.isalpha()
+    return unlikely <= 0.05 * len(non_ascii)
 
 
-def _guess(data: bytes) -> str:
+def _guess_encoding(data: bytes) -> str:
     from charset_normalizer import from_bytes
 
     sample = data[:_SAMPLE]
-    if len(data) > _SAMPLE:  # not through the middle of a character
+    if len(data) > _SAMPLE:  # do not cut inside a character
         sample = sample[: sample.rfind(b"\n") + 1] or sample
     best = from_bytes(sample).best()
     if best is None:
-        raise ReadError("neither text in a known encoding nor a known format; save it as UTF-8")
+        raise ReadError("neither text in a known encoding nor a supported format; save it as UTF-8")
     return best.encoding

@@ -1,6 +1,6 @@
-"""The worker's side of :mod:`commonplace.ingest.workers`: reads one file after the other, far from the main process.
+"""The worker process of :mod:`commonplace.ingest.workers`: reads one file after the other.
 
-It imports the readers and nothing else of ours, so that it starts quickly and holds no model.
+It imports only the readers, so that it starts quickly and loads no model.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ from commonplace.types import ParsedDocument
 
 __all__ = ["READY", "Request", "serve"]
 
-FULL = 0.8  # of the memory a worker may have
+FULL_SHARE = 0.8  # share of a worker's memory limit; above it the worker is replaced
 
-#: The first message of a worker that could start; any other is the traceback of one that could not.
+#: The first message of a worker that has started. Any other first message is the traceback of a failed start.
 READY = b"ready"
 
-#: What a worker is asked: to read a file, or for a page's pixels: see :func:`~commonplace.readers.page_of`.
+#: A request to a worker: to read a file, or to render a page (see :func:`~commonplace.readers.page_of`).
 Request = tuple[Literal["read"], Path, Path] | tuple[Literal["page"], Path, int | None, int]
 
-#: What a worker answers: ("done", it), ("refused", why), ("memory", "") or ("bug", traceback).
+#: An answer of a worker: ("done", result), ("refused", reason), ("memory", "") or ("bug", traceback).
 Answer = tuple[str, ParsedDocument | tuple[NDArray[np.uint8], str] | str]
 
 
 def serve(parent: Connection, memory: int, timeout: float) -> None:
-    """Say that the worker is ready, then answer requests from ``parent`` until it closes.
+    """Send :data:`READY`, then answer requests from ``parent`` until it closes the connection.
 
-    ``memory`` limits the address space (bytes). A file that takes longer than ``timeout`` seconds and a little more
-    ends the process by itself: should the parent be gone, nobody else would.
+    ``memory`` limits the address space in bytes. The process ends itself some seconds after ``timeout`` if a file
+    takes longer, in case the parent no longer exists.
     """
-    _confine(memory)
+    _limit_process(memory)
     try:
         parent.send_bytes(READY)
         options: ReadOptions = pickle.loads(parent.recv_bytes())
         while True:
             request = pickle.loads(parent.recv_bytes())
             _alarm(timeout + 5)
-            answer = _pack(_answer(request, options))
+            answer = _serialise(_answer(request, options))
             _alarm(0)
             parent.send_bytes(answer)
-            if _size() > FULL * memory:  # what is left would not do for another large file; a new worker has it all
+            if _address_space() > FULL_SHARE * memory:  # a new worker has all its memory for the next file
                 return
-    except (EOFError, OSError):  # the parent has gone, or wants no more
+    except (EOFError, OSError):  # the parent has closed the connection
         return
 
 
-def _size() -> int:
-    """Return the bytes of this process's address space, 0 where the system does not say."""
+def _address_space() -> int:
+    """Return the size of this process's address space in bytes; 0 where the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
@@ -84,26 +84,26 @@ def _answer(request: Request, options: ReadOptions) -> Answer:
         return "bug", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
 
 
-def _pack(answer: Answer) -> bytes:
+def _serialise(answer: Answer) -> bytes:
     try:
         return pickle.dumps(answer, protocol=5)
     except MemoryError:
         return pickle.dumps(("memory", ""), protocol=5)
 
 
-def _confine(memory: int) -> None:
-    """Limit this process and tie its life to its parent's, as far as the system can."""
+def _limit_process(memory: int) -> None:
+    """Limit the memory of this process, and end it with its parent, as far as the system supports it."""
     if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a parent may have it ignored, and that is inherited
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a parent may ignore this signal, and children inherit that
     try:
         import resource
     except ImportError:  # Windows
         pass
     else:
-        for limit, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
+        for limit, limit_value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
             try:
                 hard = resource.getrlimit(limit)[1]
-                resource.setrlimit(limit, (most if hard < 0 else min(most, hard), hard))
+                resource.setrlimit(limit, (limit_value if hard < 0 else min(limit_value, hard), hard))
             except (OSError, ValueError):  # macOS refuses some
                 continue
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""Files that are a ZIP of XML: opened within bounds, parsed without entities, nothing outside asked for."""
+"""Files that are a ZIP of XML: unpacked within limits, and parsed without entities or external references."""
 
 from __future__ import annotations
 
@@ -11,123 +11,132 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element, ParseError
 
 from commonplace.errors import ReadError
-from commonplace.readers.metadata import names_in
+from commonplace.readers.metadata import split_names
 from commonplace.readers.parts import File
 
-__all__ = ["Package", "attribute", "describe", "local", "parse_xml", "words_of"]
+__all__ = ["Package", "attribute", "local_name", "parse_xml", "read_core_metadata", "text_of"]
 
-_RATIO = 400  # times smaller than it unpacks to: nothing honest above a megabyte is
+_MAX_RATIO = 400  # unpacked to packed size; no regular member over a megabyte exceeds it
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
+class UnpackLimitError(ReadError):
+    """The limit on files or bytes that may be unpacked from one document was reached."""
+
+
 class Package:
-    """The members of a ZIP; what is unpacked is counted against ``file.quota``.
+    """The members of a ZIP. Unpacked files and bytes are counted against ``file.quota``.
 
     Raises:
-        ReadError: it is no ZIP, damaged, or protected by a password.
+        ReadError: the file is not a ZIP, damaged, or protected by a password.
     """
 
     def __init__(self, file: File) -> None:
         self._file = file
         if file.data.startswith(_OLE):
-            raise ReadError("protected by a password, or of an older format; save it anew without one")
+            raise ReadError("protected by a password, or of an older format; save a new copy without a password")
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(file.data))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError):
-            raise ReadError("a damaged file whose parts cannot be listed; save it anew and add it again") from None
-        self._members = {one.filename: one for one in self._zip.infolist() if one.filename and not one.is_dir()}
+            raise ReadError("a damaged file whose parts cannot be listed; save a new copy and add it again") from None
+        self._members = {
+            member.filename: member for member in self._zip.infolist() if member.filename and not member.is_dir()
+        }
 
     @property
     def names(self) -> list[str]:
-        """The names of the files in it, in stored order."""
+        """The names of the members, in stored order."""
         return list(self._members)
 
     def size(self, name: str) -> int:
-        """Return how many bytes the member says it has."""
+        """Return the size of a member in bytes, as declared in the ZIP."""
         return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a member.
 
         Raises:
-            ReadError: it is not there, damaged, encrypted, or more than may be unpacked.
+            UnpackLimitError: the limit on unpacked files or bytes was reached.
+            ReadError: the member is missing, damaged or encrypted.
         """
-        found = self._members.get(name)
-        if found is None:
-            raise ReadError(f"a damaged file without its part {name}; save it anew and add it again")
-        if found.flag_bits & 0x1:
+        member = self._members.get(name)
+        if member is None:
+            raise ReadError(f"a damaged file without its part {name}; save a new copy and add it again")
+        if member.flag_bits & 0x1:
             raise ReadError("protected by a password; remove the password and add it again")
         quota = self._file.quota
         quota.files -= 1
-        most = min(quota.bytes, self._file.options.max_bytes)
-        if found.file_size > 1_000_000 and found.file_size > _RATIO * max(1, found.compress_size):
-            raise ReadError(f"{name} unpacks to over {_RATIO} times its size; unpack it yourself if you trust it")
-        if quota.files < 0 or found.file_size > most:
-            raise ReadError("more than may be unpacked of one file; unpack it and add the folder")
+        limit = min(quota.bytes, self._file.options.max_bytes)
+        if member.file_size > 1_000_000 and member.file_size > _MAX_RATIO * max(1, member.compress_size):
+            raise ReadError(f"{name} unpacks to over {_MAX_RATIO} times its size; unpack it yourself if you trust it")
+        if quota.files < 0 or member.file_size > limit:
+            raise UnpackLimitError("larger than the limit on unpacked data; unpack it and add the folder")
         try:
-            with self._zip.open(found) as stream:
-                data = stream.read(found.file_size + 1)  # what the header says is no more than a promise
+            with self._zip.open(member) as stream:
+                data = stream.read(member.file_size + 1)  # the declared size may be wrong
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, OSError, EOFError):
-            raise ReadError(f"{name} in it is damaged; save it anew and add it again") from None
-        if len(data) > found.file_size:
-            raise ReadError(f"{name} in it is larger than it says; save it anew and add it again")
+            raise ReadError(f"{name} in it is damaged; save a new copy and add it again") from None
+        if len(data) > member.file_size:
+            raise ReadError(f"{name} in it is larger than declared; save a new copy and add it again")
         quota.bytes -= len(data)
         return data
 
     def xml(self, name: str) -> Element:
-        """Return the root of a member that is XML; ReadError as for :meth:`read`, or where it is none."""
+        """Return the root of an XML member. Raises ReadError as :meth:`read` does, and for damaged XML."""
         return parse_xml(self.read(name), name)
 
     def optional(self, name: str) -> Element | None:
-        """Return the root of an XML member, None where it is missing or damaged: its document can do without."""
+        """Return the root of an XML member that the document can do without; None where it is missing or damaged."""
         try:
             return self.xml(name) if name in self._members else None
         except ReadError:
             return None
 
     def related(self, part: str) -> dict[str, tuple[str, str]]:
-        """Return relation id -> (last word of its type, name of the member) of an Office part.
+        """Return a dict from relation id to (last word of its type, member name) for an Office part.
 
-        Links that lead outward are left out. ECMA-376 part 2, section 9.3.
+        External links are left out. See ECMA-376 part 2, section 9.3.
         """
         folder, name = posixpath.split(part)
         root = self.optional(posixpath.join(folder, "_rels", name + ".rels"))
-        found = {}
-        for one in root if root is not None else ():
-            if one.get("TargetMode") != "External":
-                kind = (one.get("Type") or "").rpartition("/")[2]
-                found[one.get("Id") or ""] = kind, self.resolve(folder, one.get("Target") or "")
-        return found
+        relations = {}
+        for relation in root if root is not None else ():
+            if relation.get("TargetMode") != "External":
+                kind = (relation.get("Type") or "").rpartition("/")[2]
+                relations[relation.get("Id") or ""] = kind, self.resolve(folder, relation.get("Target") or "")
+        return relations
 
     def resolve(self, folder: str, target: str) -> str:
-        """Return the member that ``target`` means when it is said in ``folder``."""
+        """Return the member name of ``target``, relative to ``folder``."""
         path = unquote(target.partition("#")[0])
         return posixpath.normpath(posixpath.join("/", folder, path)).lstrip("/")
 
 
 def parse_xml(data: bytes, name: str) -> Element:
-    """Return the root of an XML text; one that declares entities, inside or outside, is refused."""
+    """Return the root of an XML text. Raises ReadError where it is damaged or declares entities."""
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
     try:
         root: Any = fromstring(data)
     except DefusedXmlException:
-        raise ReadError(f"{name} declares entities, which is not safe to read; save it anew") from None
+        raise ReadError(
+            f"{name} declares XML entities, which are not safe to read; save a new copy without them"
+        ) from None
     except (ParseError, ValueError, LookupError):
-        raise ReadError(f"{name} is damaged: no well-formed XML; save it anew and add it again") from None
+        raise ReadError(f"{name} is damaged: not well-formed XML; save a new copy and add it again") from None
     result: Element = root
     return result
 
 
-def local(element: Element) -> str:
-    """Return the tag without its namespace: transitional and strict Office files differ in nothing else."""
+def local_name(element: Element) -> str:
+    """Return the tag without its namespace, the only difference between transitional and strict Office files."""
     tag = element.tag
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
 def attribute(element: Element | None, name: str) -> str | None:
-    """Return an attribute by its name without a namespace."""
+    """Return an attribute by its name without the namespace."""
     if element is None:
         return None
     for key, value in element.attrib.items():
@@ -136,15 +145,15 @@ def attribute(element: Element | None, name: str) -> str | None:
     return None
 
 
-def words_of(root: Element | None, name: str) -> str | None:
+def text_of(root: Element | None, name: str) -> str | None:
     """Return the text of the first element called ``name`` below ``root``, on one line."""
     for element in root.iter() if root is not None else ():
-        if local(element) == name:
+        if local_name(element) == name:
             return " ".join("".join(element.itertext()).split()) or None
     return None
 
 
-_STATED = {  # element -> key, and what parts several values in it
+_METADATA_KEYS = {  # element -> metadata key, and the separators of its values
     "creator": ("author", ";"),
     "initial-creator": ("author", ";"),
     "created": ("created", ""),
@@ -158,13 +167,13 @@ _STATED = {  # element -> key, and what parts several values in it
 }
 
 
-def describe(file: File, root: Element | None, **others: tuple[str, str]) -> None:
-    """Set the title and state what Dublin Core and its kin say; ``others`` go before the usual elements."""
+def read_core_metadata(file: File, root: Element | None, **others: tuple[str, str]) -> None:
+    """Set the title and add the metadata of Dublin Core and similar elements; ``others`` override the table."""
     if root is None:
         return
-    file.title = words_of(root, "title")
+    file.title = text_of(root, "title")
     for element in root.iter():
-        key, marks = others.get(local(element)) or _STATED.get(local(element), ("", ""))
-        words = " ".join("".join(element.itertext()).split()) if key else ""
-        if words:
-            file.state(key, *(names_in(words, marks) if marks else [words]))
+        key, separators = others.get(local_name(element)) or _METADATA_KEYS.get(local_name(element), ("", ""))
+        value = " ".join("".join(element.itertext()).split()) if key else ""
+        if value:
+            file.add_metadata(key, *(split_names(value, separators) if separators else [value]))
