@@ -28,7 +28,7 @@ OPTIONS = ReadOptions(str(PACKAGE / "bundles" / "minilm-lite0" / "tokenizer.json
 # A reader that does on purpose what parsers do on bad bytes; installed as a plug-in for .wav, as pip would.
 EVIL = """
 import ctypes, os, sys, time
-from commonplace.readers import Passage
+from commonplace.readers import TextBlock
 
 def read_wav(file):
     order = file.data.decode().split()
@@ -46,9 +46,10 @@ def read_wav(file):
     if order[0] == "noise":
         print("noise", flush=True); print("noise", file=sys.stderr, flush=True); os.system("echo noise >&2")
         os.write(1, b"noise")
-    if order[0] == "modules": yield Passage(" ".join(sorted({name.split(".")[0] for name in sys.modules})))
-    if order[0] == "environment": yield Passage(repr([os.environ.get("OMP_NUM_THREADS"), os.getsid(0) == os.getpid()]))
-    yield Passage(f"{os.getpid()}")
+    if order[0] == "modules": yield TextBlock(" ".join(sorted({name.split(".")[0] for name in sys.modules})))
+    if order[0] == "environment":
+        yield TextBlock(repr([os.environ.get("OMP_NUM_THREADS"), os.getsid(0) == os.getpid()]))
+    yield TextBlock(f"{os.getpid()}")
 """
 
 

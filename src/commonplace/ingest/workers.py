@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.ingest.walk import Source
-from commonplace.readers import ReadOptions
+from commonplace.readers import Content, ReadOptions
 from commonplace.readers.worker import READY, Request
 from commonplace.types import ParsedDocument
 
@@ -141,7 +141,7 @@ class _Worker:
         if kind == "memory":
             why = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
             return _Outcome(ReadError(why), fit=False, again=not first)
-        _log.error("a reader failed on %s: %s", request[1], found)
+        _log.error("a reader failed on %s: %s", _name(request), found)
         why = f"the reader failed on it ({found.splitlines()[0][:200]}); please report it"
         # Where memory runs out, libraries raise whatever they like: what another file left behind must not count.
         return _Outcome(ReadError(why), fit=False, again=not first)
@@ -162,15 +162,21 @@ class _Worker:
 
 
 def draw_page(
-    path: Path, number: int | None, side: int, options: ReadOptions, *, timeout: float = 60.0, memory: int = 2 * 1024**3
+    source: Path | bytes,
+    number: int | None,
+    side: int,
+    options: ReadOptions,
+    *,
+    timeout: float = 60.0,
+    memory: int = 2 * 1024**3,
 ) -> tuple[NDArray[np.uint8], str]:
-    """Return a page's pixels and its file's content hash by a worker of its own.
+    """Return a page's pixels and its file's content hash by a worker of its own; ``source`` is a path or bytes.
 
     See :func:`~commonplace.readers.page_of`. Raises ReadError, also where the worker crashes or takes too long.
     """
     worker = _Worker(options, timeout, memory)
     try:
-        result = worker.ask(("page", path, number, side)).result
+        result = worker.ask(("page", source, number, side)).result
     finally:
         worker.close()
     if isinstance(result, ReadError):
@@ -181,9 +187,9 @@ def draw_page(
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A file to read and, once ``done``, what came of it."""
+    """A file or record to read and, once ``done``, what came of it."""
 
-    source: Source
+    source: Source | Content
     done: threading.Event = field(default_factory=threading.Event)
     outcome: _Outcome | None = None
     worker: _Worker | None = None
@@ -223,7 +229,9 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def read(self, sources: Iterable[Source]) -> Iterator[tuple[Source, ParsedDocument | ReadError]]:
+    def read(
+        self, sources: Iterable[Source | Content]
+    ) -> Iterator[tuple[Source | Content, ParsedDocument | ReadError]]:
         """Yield each source with its reading, or with the error that says why there is none, in the given order."""
         pending: deque[_Task] = deque()
         remaining = iter(sources)
@@ -263,7 +271,7 @@ class Pool:
     ) -> None:
         self.close()
 
-    def _submit(self, source: Source) -> _Task:
+    def _submit(self, source: Source | Content) -> _Task:
         task = _Task(source)
         with self._changed:
             if self._closed:
@@ -300,7 +308,7 @@ class Pool:
                     with self._changed:
                         task.worker = worker
                         abandoned = task.abandoned
-                    outcome = None if abandoned else worker.ask(("read", task.source.path, task.source.root))
+                    outcome = None if abandoned else worker.ask(_request(task.source))
                     if outcome is not None and not outcome.fit:
                         worker.close()
                         worker = self._start()
@@ -330,5 +338,18 @@ class Pool:
             return task
 
 
+def _name(request: Request) -> str:
+    """Return what a request is about, for the log."""
+    if request[0] == "content":
+        return request[1].document.path
+    return "the content of a record" if isinstance(request[1], bytes) else str(request[1])
+
+
+def _request(source: Source | Content) -> Request:
+    return ("content", source) if isinstance(source, Content) else ("read", source.path, source.root)
+
+
 def _size(task: _Task) -> int:
-    return task.outcome.size if task.outcome is not None else 0
+    """Return the bytes that a task keeps in memory: those of a record, and what was read."""
+    given = task.source.data if isinstance(task.source, Content) else None
+    return len(given or b"") + (task.outcome.size if task.outcome is not None else 0)

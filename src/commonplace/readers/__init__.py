@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
+from commonplace.metadata import Metadata
 from commonplace.readers.chunks import Chunker, chunker
 from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
 from commonplace.readers.metadata import described
 from commonplace.readers.ocr import are_readable
 from commonplace.readers.parts import (
+    Content,
     File,
     ImageBlock,
     Part,
@@ -40,6 +42,7 @@ from commonplace.types import Document, Item, Modality, ParsedDocument, Picture,
 
 __all__ = [
     "SUFFIXES",
+    "Content",
     "File",
     "ImageBlock",
     "Part",
@@ -51,6 +54,7 @@ __all__ = [
     "media_type",
     "page_of",
     "read",
+    "read_content",
     "stamp",
     "stamp_paths",
 ]
@@ -71,36 +75,103 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     assert found is not None  # _open asked
     uri = name.resolve().as_uri()
     document = Document(stable_id(uri), uri, str(name), file.media_type)
-    cutter = chunker(options.tokenizer, options.max_tokens)
-    try:
-        items, pictures = _items(document, file, found.load()(file), cutter)
-    except RecursionError:
-        raise ReadError("parts inside of parts past all sense; save it anew and add it again") from None
+    items, pictures = _items_of(document, file, found.load()(file))
     if stamp(file.watched) != render_stamp(file.watched):
         raise ReadError("changed while it was read; add it again")
+    document = replace(
+        document,
+        title=_clean(file.title),
+        stamp=render_stamp(file.watched),
+        metadata=Metadata.of_file(described(file.metadata, _changed(file))),
+    )
+    return _parsed(document, file, items, pictures)
 
+
+def read_content(content: Content, options: ReadOptions) -> ParsedDocument:
+    """Read the content of a record as a file of that content and name would be read.
+
+    What the user gave goes before what the content says of itself: title, caption, each key of the metadata. Pictures
+    that a page only links to are not read, as there is no folder around it.
+
+    Raises:
+        ReadError: as for :func:`read`, and where a picture is asked for and the bytes are none.
+    """
+    document = content.document
+    if content.data is None:
+        data, kind = (content.text or "").encode("utf-8", "replace"), "text/plain"
+    else:
+        data = content.data
+        kind = document.media_type or sniff(data[:HEAD], content.name) or ""
+        if not data:
+            raise ReadError("is empty: there is nothing to read")
+        if len(data) > options.max_bytes:
+            size = len(data) / 2**20
+            raise ReadError(f"{size:.0f} MB, over the limit of {options.max_bytes / 2**20:.0f} MB; split it")
+    if content.is_picture and not kind.startswith("image/"):
+        raise ReadError("its image is no picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it")
+    found = format_of(kind)
+    if found is None:
+        raise ReadError("no type of file that is read (text, web, office, mail, PDF and pictures are); convert it")
+    quota = Quota(options.max_bytes, until=monotonic() + options.seconds, words=options.words)
+    # A depth of one: there are no files beside it, and its path is only a name.
+    path = Path(os.path.basename(content.name) or "record")
+    file = File(path, path.parent, data, kind, options, depth=1, quota=quota)
+    document = replace(document, media_type=kind)
+    parts = _titled(content, data) if content.data is None else found.load()(file)
+    if content.is_picture:
+        parts = (_captioned(part, content.text, document.title) for part in parts)
+    items, pictures = _items_of(document, file, parts)
+    own = Metadata.of_file(described(file.metadata, None))
+    if "date" in document.metadata:
+        own = own.without(["dated"])
+    document = replace(document, title=document.title or _clean(file.title), metadata=own.merged(document.metadata))
+    return _parsed(document, file, items, pictures)
+
+
+def _titled(content: Content, data: bytes) -> Iterator[Part]:
+    """Yield the text of a record, in the characters that can be stored, under the record's title."""
+    yield TextBlock(data.decode().replace("\0", "\ufffd"), title=content.document.title)
+
+
+def _captioned(part: Part, caption: str | None, title: str | None) -> Part:
+    if not isinstance(part, ImageBlock):
+        return part
+    return replace(part, caption=caption or part.caption, title=part.title or title)
+
+
+def _items_of(document: Document, file: File, parts: Iterable[Part]) -> tuple[list[Item], dict[str, Picture]]:
+    """Return the items of a document and its pictures; what is wrong with them is noted in ``file.problems``."""
+    cutter = chunker(file.options.tokenizer, file.options.max_tokens)
+    try:
+        items, pictures = _items(document, file, parts, cutter)
+    except RecursionError:
+        raise ReadError("parts inside of parts past all sense; save it anew and add it again") from None
     if not items:
         file.problems.append("nothing in it can be found: no text and no picture of any size")
+    return items, pictures
+
+
+def _parsed(document: Document, file: File, items: list[Item], pictures: dict[str, Picture]) -> ParsedDocument:
     document = replace(
         document,
         content_hash=_content_hash(file.data),
-        title=_clean(file.title),
         status="partial" if file.problems else "ok",
         error=_summary(file.problems),
-        stamp=render_stamp(file.watched),
         items=len(items),
-        metadata=described(file.metadata, _changed(file)),
     )
     return ParsedDocument(document, tuple(replace(item, document=document) for item in items), pictures)
 
 
-def page_of(path: str | Path, number: int | None, side: int, options: ReadOptions) -> tuple[NDArray[np.uint8], str]:
+def page_of(
+    source: str | Path | bytes, number: int | None, side: int, options: ReadOptions
+) -> tuple[NDArray[np.uint8], str]:
     """Return a page of a PDF (from 1), or where ``number`` is None a picture, as it is shown, with the content hash.
 
-    RGB pixels (height, width, 3), about ``side`` on the longer side (a picture is never enlarged). Raises ReadError.
+    ``source`` is a path, or the bytes of a file. Returns RGB pixels (height, width, 3), about ``side`` on the longer
+    side (a picture is never enlarged). Raises ReadError.
     """
-    data = read_whole(Path(path), options.max_bytes)
-    kind = sniff(data[:HEAD], Path(path).name)
+    data = source if isinstance(source, bytes) else read_whole(Path(source), options.max_bytes)
+    kind = sniff(data[:HEAD], "" if isinstance(source, bytes) else Path(source).name)
     if kind == "application/pdf" and number is not None:
         from commonplace.readers.pdf import page_pixels
 

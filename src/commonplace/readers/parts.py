@@ -9,9 +9,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commonplace.types import Box, Picture, Span
+from commonplace.types import Box, Document, Picture, Span
 
-__all__ = ["File", "ImageBlock", "Part", "Quota", "ReadOptions", "TextBlock", "stamp", "stamp_paths", "union"]
+__all__ = [
+    "Content",
+    "File",
+    "ImageBlock",
+    "Part",
+    "Quota",
+    "ReadOptions",
+    "TextBlock",
+    "stamp",
+    "stamp_paths",
+    "union",
+]
 
 PICTURE_SIDE = 640
 THUMBNAIL_SIDE = 320
@@ -134,6 +145,21 @@ class ImageBlock:
 
 
 Part = TextBlock | ImageBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content of a record, to be read like a file: ``data``, the bytes of a file, or else ``text``.
+
+    ``document`` holds what the user gave: id, URI, title, metadata. Its media type is empty where ``data`` and
+    ``name`` decide it; ``is_picture`` refuses any but a picture, whose caption ``text`` is.
+    """
+
+    document: Document
+    data: bytes | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
+    name: str = ""
+    is_picture: bool = False
 
 
 def _state(path: str) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
-from commonplace.readers import ReadOptions, page_of, read
+from commonplace.readers import Content, ReadOptions, page_of, read, read_content
 from commonplace.types import ParsedDocument
 
 __all__ = ["READY", "Request", "serve"]
@@ -27,8 +27,13 @@ FULL = 0.8  # of the memory a worker may have
 #: The first message of a worker that could start; any other is the traceback of one that could not.
 READY = b"ready"
 
-#: What a worker is asked: to read a file, or for a page's pixels: see :func:`~commonplace.readers.page_of`.
-Request = tuple[Literal["read"], Path, Path] | tuple[Literal["page"], Path, int | None, int]
+#: What a worker is asked: to read a file or a record, or for a page's pixels: see
+#: :func:`~commonplace.readers.page_of`.
+Request = (
+    tuple[Literal["read"], Path, Path]
+    | tuple[Literal["content"], Content]
+    | tuple[Literal["page"], Path | bytes, int | None, int]
+)
 
 #: What a worker answers: ("done", it), ("refused", why), ("memory", "") or ("bug", traceback).
 Answer = tuple[str, ParsedDocument | tuple[NDArray[np.uint8], str] | str]
@@ -73,6 +78,8 @@ def _answer(request: Request, options: ReadOptions) -> Answer:
     try:
         if request[0] == "read":
             return "done", read(request[1], options, request[2])
+        if request[0] == "content":
+            return "done", read_content(request[1], options)
         return "done", page_of(*request[1:], options)
     except ReadError as error:
         return "refused", " ".join(str(error).split())
