@@ -234,7 +234,9 @@ def adapted(found: dict[str, Any]) -> None:
         lines = [json.dumps({"image": f"{row['id']}.jpg", "title": row["productDisplayName"]}) for row in rows]
         (Path(work) / "fashion.jsonl").write_text("\n".join(lines))
         pairs = read_pairs(Path(work) / "fashion.jsonl", pictures=products / "images")
-        made = project(pairs, "minilm-lite0", "minilm-lite0", Path(work) / "out", recipe=SHORT, log_line=print, force=True)
+        made = project(
+            pairs, "minilm-lite0", "minilm-lite0", Path(work) / "out", recipe=SHORT, log_line=print, force=True
+        )
         found.setdefault("whole", {})["the shipped model, 2,500 product photographs with titles"] = facts(made)
     write(found)
 

@@ -405,7 +405,7 @@ def test_a_collection_of_the_second_schema_is_brought_up(tmp_path: Path, folder:
     with database:
         database.execute("ALTER TABLE views DROP COLUMN checksum")
         for statement in (
-            *("DROP TABLE facts", "ALTER TABLE documents DROP COLUMN metadata"),
+            *("DROP TABLE metadata", "DROP TABLE originals", "ALTER TABLE documents DROP COLUMN metadata"),
             *("DROP TABLE beside_views", "DROP TABLE beside_vectors"),
             *("DELETE FROM meta WHERE name IN ('model', 'seal')", "PRAGMA user_version = 2"),
         ):

@@ -4,11 +4,12 @@ import commonplace as cp
 
 kb = cp.open("my-notes")
 kb.add("papers/", "photos/")
+kb.add(cp.Record("Pump 3 needs the blue seal.", id="pump-3", metadata={"plant": "north"}))
 hits = kb.search("a dog catching a frisbee", k=10, modality="image")
 print(kb.ask("Which pump needs the blue seal?").markdown())
 """
 
-from commonplace.collection import Collection, Hits, Report
+from commonplace.collection import Collection, Hits, Record, Report
 from commonplace.collection import open_collection as open
 from commonplace.encoders import Model
 from commonplace.errors import (
@@ -19,6 +20,7 @@ from commonplace.errors import (
     ModelMismatch,
     QueryError,
     ReadError,
+    SourceError,
     TrainingError,
     VersionError,
 )
@@ -53,9 +55,11 @@ __all__ = [
     "QueryError",
     "Ranking",
     "ReadError",
+    "Record",
     "Report",
     "Reranker",
     "ScoreComponent",
+    "SourceError",
     "Span",
     "TrainingError",
     "TransformersGenerator",

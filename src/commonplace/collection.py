@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from commonplace.crops import Crops
 from commonplace.encoders import CrossEncoder, Model
-from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError
+from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError, SourceError
 from commonplace.filters import filter_of
 from commonplace.generation import (
     PICTURES,
@@ -39,6 +38,7 @@ from commonplace.generation import (
 from commonplace.indexer import Indexer, Report, canonical_path, display_path
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.pages import PageView, page_view
+from commonplace.records import Record, Source
 from commonplace.retrieval import (
     Calibration,
     ChannelScores,
@@ -71,7 +71,7 @@ from commonplace.types import (
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Collection", "Hits", "Report", "open_collection"]
+__all__ = ["Collection", "Hits", "Record", "Report", "open_collection"]
 
 log = logging.getLogger("commonplace")
 
@@ -137,30 +137,41 @@ class Collection:
 
     def add(
         self,
-        *paths: str | os.PathLike[str],
+        *sources: Source | Iterable[Source],
         workers: int | None = None,
         retry_failed: bool = False,
         force: bool = False,
         progress: bool | None = None,
         ocr: bool | None = None,
     ) -> Report:
-        """Add files and folders; what is unchanged is left alone, and a bad file never stops the rest.
+        """Add files, folders and records; what is unchanged is left alone, and a bad one never stops the rest.
+
+        Each of ``sources`` is a path, a :class:`Record`, or an iterable of these, which is streamed: a generator may
+        give any number of them. A record replaces the one that has its id.
 
         ``workers`` reader processes (default: one a processor); ``retry_failed`` reads files again that failed before,
-        ``force`` all of them, unchanged ones too (what is whole is not embedded again);
+        ``force`` everything, what is unchanged too (what is whole is not embedded again);
         ``progress`` shows a bar (default: where standard error is a terminal). ``ocr`` reads the words in pictures
-        (default: where the extra ``ocr`` is installed, and ``COMMONPLACE_OCR`` is not 0). Files that fail are in the
-        report and logged as warnings. Whole documents are committed, many a transaction: what an interrupted ``add``
-        had committed stays, and the next one goes on from there.
-        Raises CollectionError where the collection cannot be written.
+        (default: where the extra ``ocr`` is installed, and ``COMMONPLACE_OCR`` is not 0). Files and records that fail
+        are in the report, with the reason, and logged as warnings. Whole documents are committed, many a transaction:
+        what an interrupted ``add`` had committed stays, and the next one goes on from there.
+        Raises CollectionError where the collection cannot be written, SourceError (with the report of what was added)
+        where an iterable raises an error.
         """
         indexer = Indexer(self.store, self.space, self.folder, self._crops, retry_failed=retry_failed, force=force)
-        report = indexer.run(paths, workers=workers, progress=progress, ocr=ocr)
+        try:
+            report = indexer.run(sources, workers=workers, progress=progress, ocr=ocr)
+        except SourceError:
+            self._added(indexer.report)
+            raise
+        self._added(report)
+        return report
+
+    def _added(self, report: Report) -> None:
         if report.added or report.changed or report.moved:
             learn(self.space, self.store)
             self._use(self.store, self.space)
             self.store.checkpoint()
-        return report
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
         """Remove documents by path (a folder: everything below it) or id, with all that was theirs.
@@ -169,7 +180,7 @@ class Collection:
         name that matches none.
         """
         documents = self.store.documents()
-        ids = [one.id for one in documents if missing and not os.path.lexists(one.path)]
+        ids = [one.id for one in documents if missing and one.is_file and not os.path.lexists(one.path)]
         for name in names:
             if not str(name):
                 raise QueryError("a name to remove is empty: say which document or folder")
@@ -194,7 +205,7 @@ class Collection:
         media_type: str | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
-        where: Mapping[str, str | Sequence[str]] | None = None,
+        where: Mapping[str, Any] | None = None,
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
@@ -206,8 +217,9 @@ class Collection:
         ``negative`` (words) and ``negative_image`` push down what is like them. ``modality``, ``path`` (a file, folder
         or glob) and ``media_type`` (a glob) filter inside the search; so do ``after`` (from the beginning of that day,
         month or year on) and ``before`` (until it begins), dates or ISO 8601, which compare with the document's
-        ``date``, and ``where``, what documents state of themselves: of each key any one of its values, in whatever
-        case, ``*`` for any characters (``{"author": "*hopper*", "language": ["en", "en-*"]}``). ``min_confidence`` in
+        ``date``, and ``where``, the metadata of documents: of each key any one of the values given (of text in whatever
+        case, ``*`` for any characters), or a range: ``{"author": "*hopper*", "language": ["en", "en-*"], "active":
+        True, "year": {">=": 2020, "<": 2025}}``. ``min_confidence`` in
         [0, 1] leaves out hits that are less likely to be relevant. ``ranking``: default the collection's own, see
         :attr:`ranking`. Scores lie in [0, 1]; each hit's ``channels`` account for its score. ``rerank`` reads the best
         passages again and puts them in a new order, pictures keep their places: ``"maxsim"`` with the bundled model, a
@@ -215,7 +227,7 @@ class Collection:
         filter, ReadError for an unreadable picture, ModelError for an unusable reranker.
         """
         asked = self._ask(text, image, negative, negative_image)
-        allowed = filter_of(modality, path, media_type, after, before, where)
+        allowed = filter_of(modality, path, media_type, after, before, where, self.store.metadata_types)
         return self._search(asked, k, allowed, min_confidence, ranking, self._reranker(rerank))
 
     def ask(
@@ -230,7 +242,7 @@ class Collection:
         media_type: str | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
-        where: Mapping[str, str | Sequence[str]] | None = None,
+        where: Mapping[str, Any] | None = None,
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
@@ -261,7 +273,7 @@ class Collection:
         media_type: str | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
-        where: Mapping[str, str | Sequence[str]] | None = None,
+        where: Mapping[str, Any] | None = None,
         min_confidence: float = 0.0,
         ranking: Ranking | None = None,
         rerank: str | os.PathLike[str] | Reranker | None = None,
@@ -277,7 +289,7 @@ class Collection:
         words = searched or text
         show = wants_pictures(words or "")
         asked = self._ask(subject(words) if words and show else words, pixels, negative, negative_image)
-        allowed = filter_of(modality, path, media_type, after, before, where)
+        allowed = filter_of(modality, path, media_type, after, before, where, self.store.metadata_types)
         entailment = self._cross_encoder(nli) if isinstance(nli, (str, os.PathLike)) else nli
         hits = self._search(asked, EVIDENCE, allowed, min_confidence, ranking, self._reranker(rerank))
         if show and modality is None:  # pictures first, even where passages say more about it
@@ -419,21 +431,19 @@ class Collection:
         ]
         if reranker is not None:
             hits = rerank(reranker, asked.words or "", hits)
-        if not hits and where.stated:
-            notes = (*notes, *self._unstated(key for key, _ in where.stated))
+        if not hits and where.metadata:
+            notes = (*notes, *self._unstated(condition.key for condition in where.metadata))
         return Hits(
             (replace(hit, image=self._crops.show(hit.item)) for hit in hits[:k] if hit.confidence >= least), notes
         )
 
     def _unstated(self, keys: Iterable[str]) -> Iterator[str]:
         """Yield a note for each key that no document states, with those that there are, the commonest first."""
-        documents = self.documents()
-        counts = Counter(key for one in documents for key in one.stated())
-        counts["title"] += sum(bool(one.title) for one in documents)
-        known = [key for key, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if count]
+        counts = self.store.metadata_keys()
+        known = list(counts)
         there_are = ", ".join(known[:KEYS_NAMED]) + (f" and {len(known) - KEYS_NAMED} more" * (len(known) > KEYS_NAMED))
         for key in keys:
-            if not counts[key]:
+            if key not in counts:
                 yield f"no document states {key!r}; what documents state: {there_are or 'nothing'}"
 
     def _reranker(self, asked: str | os.PathLike[str] | Reranker | None) -> Reranker | None:
@@ -477,9 +487,46 @@ class Collection:
 
     # --- what there is ---------------------------------------------------------------------------------------
 
-    def documents(self, *, failed: bool = False) -> list[Document]:
-        """Return the documents by path; with ``failed`` only those that could not be read."""
-        return [one for one in self.store.documents() if not failed or one.status == "failed"]
+    def documents(self, *, failed: bool = False, where: Mapping[str, Any] | None = None) -> list[Document]:
+        """Return the documents by path: with ``failed`` those that could not be read, with ``where`` those of this
+        metadata (see :meth:`search`).
+
+        Raises QueryError for an unusable filter.
+        """
+        allowed = filter_of(None, None, None, None, None, where, self.store.metadata_types)
+        return self.store.documents(status="failed" if failed else None, where=allowed)
+
+    def get(self, id_: str) -> Document | None:
+        """Return the document with this id: of a record the id that it was given. None where there is none."""
+        return self.store.document(id_)
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return sum(self.store.counts()["documents"].values())
+
+    def __bool__(self) -> bool:
+        """Return True: a collection without documents is one all the same."""
+        return True
+
+    def __iter__(self) -> Iterator[Document]:
+        """Yield the documents in the order in which they were added, a part at a time."""
+        return self.store.scan()
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is a document with this id, or this path or URI."""
+        if isinstance(name, Document):
+            name = name.id
+        if not isinstance(name, (str, os.PathLike)):
+            return False
+        if self.store.document(str(name)) is not None:
+            return True
+        paths = {str(name), display_path(name)}
+        return any(document.path in paths for path in paths for document in self.store.documents(below=path))
+
+    def __repr__(self) -> str:
+        counts = self.store.counts()
+        documents, items = (sum(counts[name].values()) for name in ("documents", "items"))
+        return f"<Collection {str(self.folder)!r}, model {self.space.name}: {documents:,} documents, {items:,} items>"
 
     def find(self, name: str | os.PathLike[str]) -> Item | Document:
         """Return the item with this id, or the one document with this id or path. Raises CollectionError for none."""
@@ -636,7 +683,9 @@ def _called(name: str | os.PathLike[str], documents: Iterable[Document]) -> list
     """Return the documents with this path or id, or below this folder. Raises CollectionError where there are none."""
     path = display_path(name)
     below = path.rstrip(os.sep) + os.sep
-    found = [one for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)]
+    found = [
+        one for one in documents if str(name) in (one.id, one.path) or one.path == path or one.path.startswith(below)
+    ]
     if not found:
         raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
     return found

@@ -32,30 +32,34 @@ class Crops:
         if item.picture is None:
             return None
         document = item.document
-        if document.media_type.startswith("image/") and os.path.exists(document.path):
+        if document.is_file and document.media_type.startswith("image/") and os.path.exists(document.path):
             return str(document.path)
         path = self._folder / f"{item.picture}.jpg"
         thumbnail = self._store.thumbnail(item.picture)
         if thumbnail is None:
             return None
         if not _is(path, thumbnail):
-            beside = path.with_suffix(f".{os.getpid()}.part")
+            part = path.with_suffix(f".{os.getpid()}.part")
             try:
                 path.parent.mkdir(exist_ok=True)
-                with beside.open("wb") as file:
+                with part.open("wb") as file:
                     file.write(thumbnail)
                     file.flush()
                     os.fsync(file.fileno())
-                beside.replace(path)
+                part.replace(path)
             except OSError as problem:
                 log.warning("the picture %s could not be written out (%s)", path, problem.strerror)
                 with suppress(OSError):
-                    beside.unlink(missing_ok=True)
+                    part.unlink(missing_ok=True)
                 return None
         return str(path.resolve())
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Remove the crops of these documents' pictures, before the documents: nobody may be killed in between."""
+        """Remove the crops of these documents' pictures; to be called before the documents are removed.
+
+        Killed in between, the process leaves documents without crops, which are written again, and no crop of a
+        document that is gone.
+        """
         try:
             for picture in self._store.pictures(ids):
                 (self._folder / f"{picture}.jpg").unlink(missing_ok=True)
@@ -69,15 +73,15 @@ class Crops:
         for file in self._folder.glob("*.jpg"):
             if _HASH.fullmatch(file.stem) and self._store.thumbnail(file.stem) is None:
                 file.unlink(missing_ok=True)
-        for left in abandoned(self._folder):
-            left.unlink(missing_ok=True)
+        for file in abandoned(self._folder):
+            file.unlink(missing_ok=True)
         with suppress(OSError):  # not there, or not empty
             self._folder.rmdir()
 
     def check(self, *, repair: bool = False) -> list[Finding]:
         """Return what is wrong with the files that were written out; ``repair`` removes those."""
-        found = [file for file in self._folder.glob("*.jpg") if _HASH.fullmatch(file.stem)]
-        wrong = [file for file in found if not _is(file, self._store.thumbnail(file.stem) or b"")]
+        files = [file for file in self._folder.glob("*.jpg") if _HASH.fullmatch(file.stem)]
+        wrong = [file for file in files if not _is(file, self._store.thumbnail(file.stem) or b"")]
         for file in wrong if repair else ():
             file.unlink(missing_ok=True)
         what = "pictures written out that are not what the collection holds"

@@ -7,13 +7,16 @@
     │   ├── VersionError     made by a newer version of Commonplace
     │   └── ModelMismatch    made with another model
     ├── ModelError           a model bundle is missing, damaged or of an unknown format
-    ├── ReadError            a file cannot be read (recorded per file; an ``add`` goes on)
-    ├── QueryError        a question, filter or option makes no sense
+    ├── ReadError            a file or record cannot be read (in the report of an ``add``, which goes on)
+    ├── SourceError          an iterable that was being added raised an error
+    ├── QueryError           a question, filter or option makes no sense
     ├── GeneratorError       a language model or its server gave no answer that can be used
     └── TrainingError        a training run has nothing to learn from, broke off, or led to nothing better
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 __all__ = [
     "CollectionError",
@@ -23,6 +26,7 @@ __all__ = [
     "ModelMismatch",
     "QueryError",
     "ReadError",
+    "SourceError",
     "TrainingError",
     "VersionError",
 ]
@@ -49,7 +53,18 @@ class ModelError(CommonplaceError):
 
 
 class ReadError(CommonplaceError):
-    """A file cannot be read; the message is one line."""
+    """A file or record cannot be read; the message is one line."""
+
+
+class SourceError(CommonplaceError):
+    """An iterable that was being added raised an error, which is the cause of this one.
+
+    What came before it was added: ``report`` is the :class:`commonplace.Report` of that.
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class QueryError(CommonplaceError):

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
+from itertools import product
+from typing import Any
 
 from commonplace.channels import known_modalities
 from commonplace.errors import QueryError
 from commonplace.indexer import display_path
-from commonplace.types import Filter, Modality
+from commonplace.metadata import MetadataType, comparable, describe_type, period, plain, type_of
+from commonplace.types import Comparison, Condition, Filter, Modality
 
-__all__ = ["filter_of"]
+__all__ = ["Types", "filter_of", "parse_where"]
 
-MOST_KEYS, MOST_VALUES, LONGEST_VALUE = 20, 100, 4_000  # of a filter: its keys, the values of one, their characters
+Types = Callable[[Iterable[str]], Mapping[str, MetadataType]]
+"""Returns the type of each of these keys (in folded case) that a document of the collection has."""
+
+MAX_KEYS, MAX_VALUES, MAX_TEXT = 20, 100, 4_000  # of a filter: its keys, the values of one, their characters
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
+_WRITTEN = re.compile(r"([^<>=]*)(>=|<=|=|>|<)(.*)", re.DOTALL)
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_RANGES = (">", ">=", "<", "<=")
+_EXAMPLES = {"text": "text", "number": "a number", "date": "a date", "boolean": "true or false"}
+
+
+class _Written(str):
+    """A value from the command line: it is read as the type that its key has in the collection."""
+
+    __slots__ = ()
 
 
 def filter_of(
@@ -24,11 +41,15 @@ def filter_of(
     media_type: str | None,
     after: str | date | None,
     before: str | date | None,
-    where: Mapping[str, str | Sequence[str]] | None,
+    where: Mapping[str, Any] | None,
+    types: Types | None = None,
 ) -> Filter:
-    """Return what a search is narrowed to. Raises QueryError for what no document could be compared with."""
-    if modality is not None and modality not in (known := known_modalities()):
-        raise QueryError(f"modality is {modality!r}: choose {', '.join(known[:-1])} or {known[-1]}")
+    """Return what a search is narrowed to; ``types`` tells which type a metadata key has in the collection.
+
+    Raises QueryError for what no document could be compared with.
+    """
+    if modality is not None and modality not in (names := known_modalities()):
+        raise QueryError(f"modality is {modality!r}: choose {', '.join(names[:-1])} or {names[-1]}")
     if path == "" or media_type == "":
         raise QueryError("a filter is empty: leave it out, or say what it allows")
     for name, given in (("path", path), ("media_type", media_type)):
@@ -37,45 +58,184 @@ def filter_of(
     if path and not any(mark in path for mark in "*?["):
         # A name that exists here is that file or folder; any other is looked for anywhere in a path.
         path = display_path(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
-    return Filter(modality, path, media_type, _day(after), _day(before), _stated(where))
+    return Filter(modality, path, media_type, _day(after), _day(before), _conditions(where, types))
 
 
-def _stated(where: Mapping[str, str | Sequence[str]] | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return what a filter asks of what documents state: each key in small letters and the values it may have."""
+def parse_where(written: Iterable[str]) -> dict[str, Any] | None:
+    """Return conditions such as ``KEY=VALUE``, ``KEY>=VALUE`` or ``KEY<VALUE`` as the ``where`` of a search.
+
+    Several values of one key with ``=`` are alternatives. Values take the type of their key in the collection. Returns
+    None where there are no conditions. Raises QueryError for a condition without an operator.
+    """
+    where: dict[str, dict[str, Any]] = {}
+    for text in written:
+        parts = _WRITTEN.fullmatch(text)
+        if parts is None:
+            raise QueryError(f"--where {text} has no value: write KEY=VALUE, such as author=*hopper*, or year>=2020")
+        key, operator, value = parts[1].strip().casefold(), parts[2], _Written(parts[3].strip())
+        comparisons = where.setdefault(key, {})
+        if operator == "=":
+            comparisons.setdefault("=", []).append(value)
+        elif operator in comparisons:
+            raise QueryError(f"--where has {key}{operator} twice: give it once")
+        else:
+            comparisons[operator] = value
+    return where or None
+
+
+def _conditions(where: Mapping[str, Any] | None, types: Types | None) -> tuple[Condition, ...]:
+    """Return one condition for each key of ``where``, the keys in folded case and sorted."""
     if where is not None and not isinstance(where, Mapping):
         raise QueryError(f"where is {where!r:.100}: give keys with their values, such as {{'author': '*hopper*'}}")
-    found: dict[str, tuple[str, ...]] = {}
+    comparisons: dict[str, dict[str, list[Any]]] = {}
     for key, given in (where or {}).items():
-        values = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
-        if not key or not values or not all(value != "" for value in values):
-            raise QueryError(f"the filter on {key or 'nothing'!r} is empty: leave it out, or say what it allows")
-        if len(values) > MOST_VALUES:
-            raise QueryError(f"the filter on {key!r} names {len(values)} values: name {MOST_VALUES} at most")
-        for text in (key, *values):
-            _check_text(f"the filter on {key!r:.100}", text)
-        found[key.casefold()] = (*found.get(key.casefold(), ()), *dict.fromkeys(values))
-    if len(found) > MOST_KEYS:
-        raise QueryError(f"the filter names {len(found)} keys: name {MOST_KEYS} at most")
-    return tuple(sorted(found.items()))
+        by_operator = _by_operator(key, given)
+        if key.casefold() in comparisons:
+            raise QueryError(f"the filter names {key!r:.100} twice, in different case: name it once")
+        comparisons[key.casefold()] = by_operator
+    if len(comparisons) > MAX_KEYS:
+        raise QueryError(f"the filter names {len(comparisons)} keys: name {MAX_KEYS} at most")
+    known = types(comparisons) if types is not None and comparisons else {}
+    return tuple(_condition(key, given, known.get(key)) for key, given in sorted(comparisons.items()))
+
+
+def _by_operator(key: object, given: Any) -> dict[str, list[Any]]:
+    """Return the values that a filter compares a key with, by operator; the values of ``=`` are alternatives."""
+    if isinstance(given, Mapping):
+        by_operator = {operator: _values(value) for operator, value in given.items()}
+        for operator in by_operator:
+            if operator not in ("=", *_RANGES):
+                raise QueryError(f"the filter on {key!r:.100} has the operator {operator!r:.40}: use =, <, <=, > or >=")
+            if operator != "=" and len(by_operator[operator]) != 1:
+                raise QueryError(f"the filter on {key!r:.100} has a list after {operator}: give one value")
+    else:
+        by_operator = {"=": _values(given)}
+    values = [value for some in by_operator.values() for value in some]
+    if not key or not values or any(isinstance(value, str) and not value for value in values):
+        raise QueryError(f"the filter on {key or 'nothing'!r:.100} is empty: leave it out, or say what it allows")
+    if not all(by_operator.values()):
+        raise QueryError(f"the filter on {key!r:.100} has an empty list: leave it out, or give a value")
+    if len(values) > MAX_VALUES:
+        raise QueryError(f"the filter on {key!r:.100} names {len(values)} values: name {MAX_VALUES} at most")
+    for text in (key, *(value for value in values if isinstance(value, str))):
+        _check_text(f"the filter on {key!r:.100}", text)
+    return by_operator
+
+
+def _values(given: Any) -> list[Any]:
+    is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
+    return [plain(value) for value in given] if is_list else [plain(given)]
+
+
+def _condition(key: str, given: Mapping[str, list[Any]], known: MetadataType | None) -> Condition:
+    """Return the condition on one key; ``known`` is the type of its values in the collection, None without any."""
+    type_ = known or _common_type(key, given)
+    alternatives = [_equal(key, type_, value) for value in given.get("=", ())] or [()]
+    ranges = tuple(_range(key, type_, operator, given[operator][0]) for operator in _RANGES if operator in given)
+    return Condition(key, type_, tuple(equal + ranges for equal, ranges in product(alternatives, [ranges])))
+
+
+def _common_type(key: str, given: Mapping[str, list[Any]]) -> MetadataType:
+    types = {type_of(value) for values in given.values() for value in values}
+    if len(types) > 1 or None in types:
+        raise QueryError(f"the filter on {key!r:.100} must name text, numbers, dates or booleans, all of one type")
+    (type_,) = types
+    assert type_ is not None
+    return type_
+
+
+def _equal(key: str, type_: MetadataType, value: Any) -> tuple[Comparison, ...]:
+    """Return the comparisons that are true where a key has this value."""
+    value = _typed(key, type_, value)
+    if type_ == "text":
+        text = str(comparable("text", value))
+        if "*" in text or "?" in text:
+            return (("glob", text.replace("[", "[[]")),)
+        return (("=", text),)
+    if type_ == "date":
+        start, end = period(value)
+        return (("=", start),) if end is None else ((">=", start), ("<", end))
+    return (("=", comparable(type_, value)),)
+
+
+def _range(key: str, type_: MetadataType, operator: Any, value: Any) -> Comparison:
+    value = _typed(key, type_, value)
+    if type_ == "boolean":
+        raise QueryError(f"the key {key!r} holds booleans: compare it with true or false, not with {operator}")
+    if type_ == "date":
+        start, end = period(value)
+        if end is not None and operator in (">", "<="):  # later than 2024 begins where 2024 ends
+            return (">=" if operator == ">" else "<", end)
+        return (operator, start)
+    return (operator, comparable(type_, value))
+
+
+def _typed(key: str, type_: MetadataType, value: Any) -> Any:
+    """Return a value of a filter as one of its key's type, a date as ISO 8601 text. Raises QueryError."""
+    if isinstance(value, _Written):
+        return _read(key, type_, value)
+    if type_ == "date" and isinstance(value, (str, date)):
+        return _date_text(key, value)
+    if type_of(value) != type_:
+        raise QueryError(
+            f"the key {key!r} holds {describe_type(type_)}, and the filter compares it with {value!r:.60}, no {type_}: "
+            f"give {_EXAMPLES[type_]}"
+        )
+    if type_ == "number":
+        if not math.isfinite(value):
+            raise QueryError(f"the filter on {key!r} is {value}: give a number")
+        return value if -(2**63) <= value < 2**63 else float(value)
+    return value
+
+
+def _read(key: str, type_: MetadataType, text: str) -> Any:
+    """Return text from the command line as a value of this type."""
+    if type_ == "text":
+        return str(text)
+    if type_ == "date":
+        return _date_text(key, str(text))
+    if type_ == "boolean" and text.casefold() in _BOOLEANS:
+        return _BOOLEANS[text.casefold()]
+    if type_ == "number":
+        try:
+            number = int(text) if re.fullmatch(r"[-+]?\d{1,18}", text) else float(text)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    raise QueryError(
+        f"the key {key!r} holds {describe_type(type_)}, and {text:.60} is no {type_}: give {_EXAMPLES[type_]}"
+    )
+
+
+def _date_text(key: str, value: str | date) -> str:
+    try:
+        text = _day(value, seconds=False)
+    except QueryError as problem:
+        raise QueryError(f"the key {key!r} holds dates: {problem}") from None
+    assert text is not None
+    return text
 
 
 def _check_text(what: str, given: object) -> None:
     """Raise QueryError where a part of a filter is no text that a document could be compared with."""
     if not isinstance(given, str):
         raise QueryError(f"{what} is {given!r:.100}, no text: write it in quotes")
-    if len(given) > LONGEST_VALUE:
-        raise QueryError(f"{what} has {len(given):,} characters: ask for {LONGEST_VALUE:,} at most")
+    if len(given) > MAX_TEXT:
+        raise QueryError(f"{what} has {len(given):,} characters: ask for {MAX_TEXT:,} at most")
     try:
         os.fsencode(given)
     except UnicodeError:
         raise QueryError(f"{what} holds what is no character: leave it out") from None
 
 
-def _day(when: str | date | None) -> str | None:
-    """Return a date of a filter in ISO 8601, as exact as given."""
+def _day(when: str | date | None, *, seconds: bool = True) -> str | None:
+    """Return a date of a filter in ISO 8601, as exact as given; ``seconds`` cuts off what is smaller."""
     if when is None:
         return None
-    text = when.isoformat()[:19] if isinstance(when, date) else " ".join(str(when).split()).replace(" ", "T")
+    if isinstance(when, date):
+        return when.isoformat()[:19] if seconds else when.isoformat()
+    text = " ".join(str(when).split()).replace(" ", "T")
     try:
         if not _DATE.fullmatch(text):
             raise ValueError

@@ -1,39 +1,50 @@
-"""From paths to committed documents: what an ``add`` does."""
+"""From files and records to committed documents: what an ``add`` does."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from commonplace.crops import Crops
 from commonplace.encoders.runtime import threads
-from commonplace.errors import QueryError, ReadError
+from commonplace.errors import QueryError, ReadError, SourceError
+from commonplace.metadata import FILE_KEYS
+from commonplace.records import Checker, elements, label
 from commonplace.space import Space
 from commonplace.store import LocalStore
-from commonplace.types import Document, ViewVectors, stable_id
+from commonplace.types import Document, ParsedDocument, ViewVectors, stable_id
 
-if TYPE_CHECKING:
-    from commonplace.ingest import Batch, Source
+if TYPE_CHECKING:  # a search needs no readers
+    from commonplace.ingest import Batch, RecordContent, Source
+    from commonplace.readers import ReadOptions
 
 __all__ = ["Indexer", "Report", "canonical_path", "display_path"]
 
 log = logging.getLogger("commonplace")
 
 OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
+LOOKED_UP = 500  # files or records whose documents are looked up at once
+WINDOW_BYTES = 64 * 1024**2  # of the records that wait for that
 EVERY = 30.0  # seconds between two lines that say how far it is
 NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --force"
+
+_KEPT = "; what was read of it before is kept"
 
 
 @dataclass(slots=True)
 class Report:
-    """What an ``add`` did: how many documents it added, changed, moved, left alone, and which failed and why."""
+    """What an ``add`` did: how many documents it added, changed, moved, left alone, and which failed and why.
+
+    ``partial`` and ``failed`` name each file by its path and each record by its URI (else by its place in the call).
+    """
 
     added: int = 0
     changed: int = 0
@@ -62,7 +73,7 @@ class Report:
 class Indexer:
     """One ``add`` to the collection in ``folder``; see :meth:`commonplace.Collection.add` for what it promises.
 
-    ``retry_failed`` reads files again that failed before, ``force`` all of them.
+    ``retry_failed`` reads files again that failed before, ``force`` all files and records.
     """
 
     def __init__(
@@ -75,25 +86,36 @@ class Indexer:
         retry_failed: bool = False,
         force: bool = False,
     ) -> None:
+        from commonplace.ingest import InFlightJournal
+
         self._store = store
         self._space = space
         self._folder = folder
         self._crops = crops
         self._retry_failed = retry_failed
         self._force = force
-        self._before = {document.id: document for document in store.documents()}
+        self._journal = InFlightJournal(folder)
+        self._checker = Checker(store.metadata_types)
+        self._suspects: list[
+            tuple[int, Source | RecordContent]
+        ] = []  # how often each was in flight when its process died
+        self._waiting = 0  # sources to be read, as far as they are known
+        self._pictures = 0
+        self._error: Exception | None = None  # raised by an iterable of the caller's
         self.report = Report()
 
     def run(
         self,
-        paths: Iterable[str | os.PathLike[str]],
+        sources: Iterable[Any],
         *,
         workers: int | None = None,
         progress: bool | None = None,
         ocr: bool | None = None,
     ) -> Report:
-        """Read, embed and commit what is new or changed; return what was done."""
-        from commonplace.ingest import ATTEMPTS, Batch, InFlightJournal, Pool, ingest, walk
+        """Read, embed and commit what is new or changed; return what was done.
+
+        ``sources`` are paths, records, and iterables of them. Raises SourceError where one of these raises an error.
+        """
         from commonplace.readers import ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
@@ -103,70 +125,176 @@ class Indexer:
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self._space.verify()
-        report = self.report
-        sources, problems, skipped = walk([Path(path) for path in paths], exclude=self._folder)
-        report.skipped = dict(skipped)
-        for path, reason in problems:
-            report.failed.append((str(path), reason))
-            log.warning("%s: %s", path, reason)
-        waiting = [source for source in sources if self._force or not self._unchanged(source)]
-        report.unchanged = len(sources) - len(waiting)
         options = ReadOptions(*self._space.measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
-        bar = _Progress(len(sources), report.unchanged, progress)
-        if waiting:
-            pictures, count = 0, workers or min(threads(), len(waiting))
-            memory = (5 if ocr else 2) * 1024**3
-            journal = InFlightJournal(self._folder)
-            if self._retry_failed:
-                journal.end([*journal.counts])
-            deaths = {source: journal.counts.get(document_id(source.path), 0) for source in waiting}
-            fatal = [source for source, died in deaths.items() if died >= ATTEMPTS]
-            with bar, Pool(options, count, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
-                why = ReadError(
-                    f"the program ended {ATTEMPTS} times while it was embedded; split it, or use --retry-failed"
-                )
-                self._put(Batch(failures=[(source, why) for source in fatal]))
-                journal.end(document_id(source.path) for source in fatal)
-                suspects = sorted((died, n) for n, died in enumerate(deaths.values()) if 0 < died < ATTEMPTS)
-                alone = [[waiting[n]] for _, n in suspects]  # the likely ones last
-                for some in ([source for source, died in deaths.items() if not died], *alone):
-                    for batch in ingest(some, pool, bar.step):
-                        pictures += sum(len(reading.pictures) for reading in batch.parsed)
-                        ids = [reading.document.id for reading in batch.parsed]
-                        journal.begin(ids)
-                        self._put(batch)
-                        journal.end(ids)
-                journal.end(document_id(source.path) for (source,) in alone)
-            if pictures and not are_readable():
-                report.notes.append(NO_OCR)
+        given = list(sources)
+        paths = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
+        others = [source for source in given if not isinstance(source, (str, os.PathLike))]
+        self._waiting = len(others)
+        if self._retry_failed:
+            self._journal.end([*self._journal.counts])
+        with _Progress(progress) as bar:
+            self._read(self._changed(paths, others, bar), options, workers, bar)
+        if self._pictures and not are_readable():
+            self.report.notes.append(NO_OCR)
         self._crops.prune()
-        report.missing = self._missing(paths)
-        return report
+        self.report.missing = self._missing(paths)
+        if self._error is not None:
+            name = type(self._error).__name__
+            raise SourceError(
+                f"what was being added raised {name} ({self._error}); what came before it is kept: {self.report}",
+                self.report,
+            ) from self._error
+        return self.report
 
-    def _missing(self, paths: Iterable[str | os.PathLike[str]]) -> int:
-        """Return how many documents below these folders have lost their file."""
-        folders = tuple(display_path(path).rstrip(os.sep) + os.sep for path in paths)
-        return sum(one.path.startswith(folders) and not os.path.lexists(one.path) for one in self._store.documents())
+    # --- what is to be read ----------------------------------------------------------------------------------
+
+    def _changed(self, paths: list[Path], others: list[Any], bar: _Progress) -> Iterator[Source | RecordContent]:
+        """Yield what is new or changed. What killed its process before is put aside, or given up."""
+        from commonplace.ingest import ATTEMPTS
+
+        for source in chain(self._changed_files(paths, bar), self._changed_elements(others, bar)):
+            died = self._journal.counts.get(_id_of(source), 0)
+            if died >= ATTEMPTS:
+                problem = f"indexing it ended the program {ATTEMPTS} times; split it, or use --retry-failed"
+                self._put_failures([(source, ReadError(problem))])
+                self._journal.end([_id_of(source)])
+            elif died:
+                self._suspects.append((died, source))
+            else:
+                yield source
+
+    def _changed_files(self, paths: list[Path], bar: _Progress) -> Iterator[Source]:
+        from commonplace.ingest import walk
+
+        files, problems, skipped = walk(paths, exclude=self._folder)
+        for ending, count in skipped.items():
+            self.report.skipped[ending] = self.report.skipped.get(ending, 0) + count
+        for path, reason in problems:
+            self._fail(str(path), reason)
+        bar.expect(len(files))
+        changed: list[Source] = []
+        for start in range(0, len(files), LOOKED_UP):
+            some = files[start : start + LOOKED_UP]
+            before = self._documents(document_id(file.path) for file in some)
+            changed += [file for file in some if self._force or not self._is_unchanged(file, before)]
+        self.report.unchanged += len(files) - len(changed)
+        bar.step(len(files) - len(changed))
+        self._waiting += len(changed)
+        yield from changed
+
+    def _changed_elements(self, others: list[Any], bar: _Progress) -> Iterator[Source | RecordContent]:
+        """Yield the changed files and records that iterables give, a bounded number of them at a time."""
+        paths: list[Path] = []
+        contents: list[RecordContent] = []
+        size = 0
+        for number, element in enumerate(self._elements(others), start=1):
+            if isinstance(element, (str, os.PathLike)):
+                paths.append(Path(element))
+            else:
+                bar.expect(1)
+                try:
+                    content = self._checker.content(element)
+                except ReadError as problem:
+                    self._fail(label(element, number), str(problem))
+                    bar.step()
+                    continue
+                if content is None:
+                    self.report.unchanged += 1
+                    bar.step()
+                    continue
+                contents.append(content)
+                size += len(content.data or content.text or "")
+            if len(paths) + len(contents) >= LOOKED_UP or size >= WINDOW_BYTES:
+                yield from self._changed_files(paths, bar)
+                yield from self._changed_records(contents, bar)
+                paths, contents, size = [], [], 0
+        yield from self._changed_files(paths, bar)
+        yield from self._changed_records(contents, bar)
+
+    def _elements(self, others: list[Any]) -> Iterator[Any]:
+        """Yield each element of what the caller gave; an error that an iterable raises ends it, and is kept."""
+        try:
+            for other in others:
+                yield from elements(other)
+        except Exception as error:
+            self._error = error
+
+    def _changed_records(self, contents: list[RecordContent], bar: _Progress) -> Iterator[RecordContent]:
+        before = self._documents(content.document.id for content in contents)
+        changed: list[RecordContent] = []
+        for content in contents:
+            document = before.get(content.document.id)
+            if document is not None and document.is_file:
+                self._fail(content.document.path, f"its id is that of the file {document.path}: give it another")
+            elif document is not None and document.stamp == content.document.stamp and not self._force:
+                self.report.unchanged += 1
+            else:
+                changed.append(content)
+        bar.step(len(contents) - len(changed))
+        self._waiting += len(changed)
+        yield from changed
+
+    def _is_unchanged(self, source: Source, before: Mapping[str, Document]) -> bool:
+        from commonplace.readers import stamp, stamp_paths
+
+        document = before.get(document_id(source.path))
+        if document is None or (self._retry_failed and document.status == "failed"):
+            return False
+        try:
+            return stamp(stamp_paths(document.stamp)) == document.stamp
+        except (OSError, ValueError):
+            return False
+
+    def _documents(self, ids: Iterable[str]) -> dict[str, Document]:
+        """Return the documents of the collection with these ids."""
+        return {document.id: document for document in self._store.documents(ids=list(ids))}
+
+    def _missing(self, paths: Iterable[Path]) -> int:
+        """Return how many documents at or below these paths have lost their file."""
+        documents = {
+            document.id: document for path in paths for document in self._store.documents(below=display_path(path))
+        }
+        gone = (document.is_file and not os.path.lexists(document.path) for document in documents.values())
+        return sum(gone)
+
+    # --- reading and committing ------------------------------------------------------------------------------
+
+    def _read(
+        self, sources: Iterator[Source | RecordContent], options: ReadOptions, workers: int | None, bar: _Progress
+    ) -> None:
+        """Read the sources in worker processes and commit them; what ended its process before comes last, alone."""
+        from commonplace.ingest import Pool, ingest
+
+        first = next(sources, None)  # workers are started only where there is something to read
+        if first is None and not self._suspects:
+            return
+        count = workers or min(threads(), max(1, self._waiting))
+        memory = (5 if options.ocr_seconds else 2) * 1024**3
+        with Pool(options, count, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
+            for batch in ingest(chain([first] if first is not None else [], sources), pool, bar.step):
+                self._commit(batch)
+            for _, source in sorted(self._suspects, key=lambda suspect: suspect[0]):  # the likely ones last
+                for batch in ingest([source], pool, bar.step):
+                    self._commit(batch)
+                self._journal.end([_id_of(source)])
+
+    def _commit(self, batch: Batch) -> None:
+        self._pictures += sum(len(parsed.pictures) for parsed in batch.parsed)
+        ids = [parsed.document.id for parsed in batch.parsed]
+        self._journal.begin(ids)
+        self._put(batch)
+        self._journal.end(ids)
 
     def _put(self, batch: Batch) -> None:
         """Encode and commit one batch."""
-        from commonplace.ingest import Source
-
         gone: list[str] = []
         # One document by two names (a link that appeared meanwhile) is one document.
-        parsed = list({reading.document.id: reading for reading in batch.parsed}.values())
-        vectors = self._space.encode(parsed, self._store.known) if parsed else []
-        wrong = {rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))}
-        if wrong:  # by a broken model: the other documents go in
-            problem = ReadError("the model gave vectors that are not numbers for it: try another model")
-            broken = [one for one in parsed if any(item.id in wrong for item in one.items)]
-            parsed = [one for one in parsed if one not in broken]
-            vectors = [_only(rows, {item.id for one in parsed for item in one.items}) for rows in vectors]
-            paths = [Path(one.document.path) for one in broken]
-            batch.failures += [(Source(path, path.parent), problem) for path in paths]
-        for reading in parsed:
-            document = reading.document
-            if document.id in self._before:
+        batch.parsed = [self._with_one_type_per_key(parsed) for parsed in _by_id(batch.parsed).values()]
+        vectors = self._encode(batch)
+        before = self._documents(parsed.document.id for parsed in batch.parsed)
+        for parsed in batch.parsed:
+            document = parsed.document
+            if document.id in before:
                 self.report.changed += 1
             elif moved := self._moved_from(document):
                 gone += moved
@@ -176,77 +304,124 @@ class Indexer:
             if document.error:
                 self.report.partial.append((document.path, document.error))
                 log.warning("%s: partly read: %s", document.path, document.error)
-        if parsed:
-            self._crops.remove([*gone, *(reading.document.id for reading in parsed)])
-            self._store.add(parsed, vectors, instead=gone)
-        failures = []
-        for source, problem in batch.failures:
-            self.report.failed.append((str(source.path), str(problem)))
-            log.warning("%s: %s", source.path, problem)
-            failures.append(self._failed(source, str(problem)))
-        if failures:
-            self._store.note(failures)
+        if batch.parsed:
+            self._crops.remove([*gone, *(parsed.document.id for parsed in batch.parsed)])
+            self._store.add(batch.parsed, vectors, instead=gone)
+        self._put_failures(batch.failures)
 
-    def _unchanged(self, source: Source) -> bool:
-        from commonplace.readers import stamp, stamp_paths
+    def _encode(self, batch: Batch) -> list[ViewVectors]:
+        """Return the vectors of a batch; a document whose vectors are no numbers becomes a failure."""
+        from commonplace.ingest import RecordContent, Source
 
-        known = self._before.get(document_id(source.path))
-        if known is None or (self._retry_failed and known.status == "failed"):
-            return False
-        try:
-            return stamp(stamp_paths(known.stamp)) == known.stamp
-        except (OSError, ValueError):
-            return False
+        vectors = self._space.encode(batch.parsed, self._store.known) if batch.parsed else []
+        broken_items = {
+            rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))
+        }
+        if not broken_items:  # the model is whole
+            return vectors
+        problem = ReadError("the model gave vectors that are not numbers for it: try another model")
+        whole = []
+        for parsed in batch.parsed:
+            document, path = parsed.document, Path(parsed.document.path)
+            if not any(item.id in broken_items for item in parsed.items):
+                whole.append(parsed)
+            else:
+                source = Source(path, path.parent) if document.is_file else RecordContent(document)
+                batch.failures.append((source, problem))
+        batch.parsed = whole
+        kept = {item.id for parsed in whole for item in parsed.items}
+        return [_only(rows, kept) for rows in vectors]
+
+    def _with_one_type_per_key(self, parsed: ParsedDocument) -> ParsedDocument:
+        """Return a document without the metadata that it states in another type than its key has in the collection."""
+        types = {key: type_ for key, type_ in parsed.document.metadata.types().items() if key not in FILE_KEYS}
+        held = self._store.metadata_types(types, without=parsed.document.id) if types else {}
+        others = [key for key, type_ in held.items() if types[key] != type_]
+        if not others:
+            return parsed
+        log.warning("%s: left out of its metadata, as of another type: %s", parsed.document.path, ", ".join(others))
+        return replace(parsed, document=replace(parsed.document, metadata=parsed.document.metadata.without(others)))
 
     def _moved_from(self, document: Document) -> list[str]:
-        """Return the documents with the same bytes whose file is gone: this one is theirs under a new name."""
-        same = self._store.with_content(document.content_hash)
-        return [one.id for one in same if one.id != document.id and not os.path.lexists(one.path)]
+        """Return the files with the same bytes that are gone: this file is one of them under a new name."""
+        if not document.is_file:
+            return []
+        return [
+            other.id
+            for other in self._store.with_content(document.content_hash)
+            if other.id != document.id and other.is_file and not os.path.lexists(other.path)
+        ]
 
-    def _failed(self, source: Source, reason: str) -> Document:
-        """Return the row for a file that could not be read; an earlier good reading of it stays findable."""
-        from commonplace.readers import media_type, stamp
+    def _put_failures(self, failures: list[tuple[Source | RecordContent, ReadError]]) -> None:
+        """Report what could not be read; a file is noted in the collection, what was read of it before stays."""
+        from commonplace.ingest import RecordContent
 
-        try:
-            mark = stamp([source.path])
-        except OSError:
-            mark = ""
-        known = self._before.get(document_id(source.path))
-        if known is not None:
-            if known.items:
-                reason += "; what was read of it before is kept"
-            return replace(known, status="failed", error=reason, stamp=mark)
-        try:
-            kind = media_type(source.path)
-        except (OSError, ReadError):
-            kind = None
-        return Document(
-            document_id(source.path),
-            canonical_path(source.path).as_uri(),
-            display_path(source.path),
-            kind or "application/octet-stream",
-            status="failed",
-            error=reason,
-            stamp=mark,
-        )
+        before = self._documents(_id_of(source) for source, _ in failures)
+        noted = []
+        for source, problem in failures:
+            document = before.get(_id_of(source))
+            reason = str(problem)
+            if isinstance(source, RecordContent):
+                self._fail(source.document.path, reason + (_KEPT if document is not None else ""))
+            else:
+                self._fail(str(source.path), reason)
+                noted.append(_failed_document(source, reason, document))
+        if noted:
+            self._store.note(noted)
+
+    def _fail(self, name: str, reason: str) -> None:
+        self.report.failed.append((name, reason))
+        log.warning("%s: %s", name, reason)
+
+
+def _failed_document(source: Source, reason: str, before: Document | None) -> Document:
+    """Return the row for a file that could not be read; an earlier good reading of it stays findable."""
+    from commonplace.readers import media_type, stamp
+
+    try:
+        mark = stamp([source.path])
+    except OSError:
+        mark = ""
+    if before is not None:
+        return replace(before, status="failed", error=reason + (_KEPT if before.items else ""), stamp=mark)
+    try:
+        kind = media_type(source.path)
+    except (OSError, ReadError):
+        kind = None
+    return Document(
+        document_id(source.path),
+        canonical_path(source.path).as_uri(),
+        display_path(source.path),
+        kind or "application/octet-stream",
+        status="failed",
+        error=reason,
+        stamp=mark,
+    )
 
 
 class _Progress:
-    """How many files are done: a bar on a terminal, elsewhere a line in the log ``commonplace.progress`` now and then.
+    """How much is done: a bar on a terminal, elsewhere a line in the log ``commonplace.progress`` now and then.
 
     ``shown`` is whether there is a bar (None: where standard error is a terminal).
     """
 
-    def __init__(self, total: int, done: int, shown: bool | None) -> None:
+    def __init__(self, shown: bool | None) -> None:
         from tqdm import tqdm
 
-        self._total, self._done, self._next = total, done, monotonic() + EVERY
-        self._bar = tqdm(total=total, initial=done, unit="file", disable=None if shown is None else not shown)
+        self._total, self._done, self._next = 0, 0, monotonic() + EVERY
+        self._bar = tqdm(total=0, unit="file", disable=None if shown is None else not shown)
 
-    def step(self) -> None:
-        """Count one file more."""
-        self._bar.update()
-        self._done += 1
+    def expect(self, count: int) -> None:
+        """Note that there are so many files and records more."""
+        self._total += count
+        if not self._bar.disable:
+            self._bar.total = self._total
+            self._bar.refresh()
+
+    def step(self, count: int = 1) -> None:
+        """Note that so many are done."""
+        self._bar.update(count)
+        self._done += count
         if self._bar.disable and monotonic() >= self._next and self._done < self._total:
             self._next = monotonic() + EVERY
             logging.getLogger("commonplace.progress").info("%s of %s files", f"{self._done:,}", f"{self._total:,}")
@@ -270,6 +445,17 @@ def display_path(path: str | os.PathLike[str]) -> str:
 
 def document_id(path: Path) -> str:
     return stable_id(canonical_path(path).as_uri())
+
+
+def _id_of(source: Source | RecordContent) -> str:
+    """Return the id of the document that a source becomes."""
+    from commonplace.ingest import RecordContent
+
+    return source.document.id if isinstance(source, RecordContent) else document_id(source.path)
+
+
+def _by_id(documents: Iterable[ParsedDocument]) -> dict[str, ParsedDocument]:
+    return {parsed.document.id: parsed for parsed in documents}
 
 
 def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:

@@ -22,7 +22,7 @@ from commonplace.store import Batch, LocalStore, Migration, Shadow, abort, model
 from commonplace.types import Document, Item, ParsedDocument, Picture
 
 if TYPE_CHECKING:  # a search needs no readers
-    from commonplace.ingest import Pool
+    from commonplace.ingest import Pool, RecordContent, Source
 
 __all__ = ["Migrated", "migrate", "model_for", "store_for"]
 
@@ -213,15 +213,15 @@ class _Embedder:
 
     def batches(self, page: Keyed) -> Iterator[Batch]:
         """Yield the vectors of a page of items in batches of whole documents."""
-        from commonplace.ingest import BATCH_ITEMS, BATCH_PICTURES, Source
+        from commonplace.ingest import BATCH_ITEMS, BATCH_PICTURES
 
         documents = [(list(rows), document) for document, rows in groupby(page, _document)]
         missing = [self._missing(rows) for rows, _ in documents]
-        sources = [
-            Source(Path(document.path), _root(document))
+        sources = (  # one by one, as the content of records takes memory
+            self._source(document)
             for (_, document), names in zip(documents, missing, strict=True)
             if document is not None and names
-        ]
+        )
         parsed = self.pool.read(sources)
         keys: dict[str, int] = {}
         batch: list[ParsedDocument] = []
@@ -239,6 +239,14 @@ class _Embedder:
                 keys, batch, pictures = {}, [], 0
         if until and (keys or documents[-1][1] is None):
             yield self._embed(until, keys, batch)
+
+    def _source(self, document: Document) -> Source | RecordContent:
+        """Return what the pictures of a document are read from: its file, or the content that is kept of a record."""
+        from commonplace.ingest import RecordContent, Source
+
+        if document.is_file:
+            return Source(Path(document.path), _root(document))
+        return RecordContent(document, self._store.original(document.id) or b"")
 
     def _embed(self, until: int, keys: dict[str, int], batch: list[ParsedDocument]) -> Batch:
         self._report.items += len(keys)

@@ -65,9 +65,9 @@ def page_view(item: Item, store: LocalStore, options: ReadOptions, side: int) ->
         why = f"it stands in {span.member}, inside of the file"
     elif is_picture or (document.media_type == "application/pdf" and span.page is not None):
         why = "its file is gone"
-        for path in _paths(item, store):
+        for source in _sources(item, store):
             try:
-                pixels, content = draw_page(path, None if is_picture else span.page, side, options)
+                pixels, content = draw_page(source, None if is_picture else span.page, side, options)
             except ReadError as problem:
                 why = f"its file cannot be drawn: {problem}"
                 continue
@@ -80,10 +80,14 @@ def page_view(item: Item, store: LocalStore, options: ReadOptions, side: int) ->
     raise ReadError(f"{document.path}: {why}, and the collection keeps no picture of it")
 
 
-def _paths(item: Item, store: LocalStore) -> Iterator[Path]:
-    """Yield where the document's file is now: at its own place, or known by another name."""
-    same = store.with_content(item.document.content_hash) if item.document.content_hash else []
-    for path in dict.fromkeys([item.document.path, *(one.path for one in same)]):
+def _sources(item: Item, store: LocalStore) -> Iterator[Path | bytes]:
+    """Yield what may show the document now: the content of a record, the file at its place or under another name."""
+    document = item.document
+    if not document.is_file and (original := store.original(document.id)) is not None:
+        yield original
+    same = store.with_content(document.content_hash) if document.content_hash else []
+    files = [other.path for other in (document, *same) if other.is_file]
+    for path in dict.fromkeys(files):
         if os.path.exists(path):
             yield Path(path)
 
@@ -91,16 +95,17 @@ def _paths(item: Item, store: LocalStore) -> Iterator[Path]:
 def _kept(item: Item, store: LocalStore) -> Iterator[tuple[bytes, Box | None]]:
     """Yield the stored pictures that show the item, the closest first, with its box in them."""
     box = item.span.box
+    place = (item.span.page, item.span.member)
     around = [item] if item.picture else []
     around += [
-        one
-        for one in store.items(item.document.id)
-        if one.picture and (one.span.page, one.span.member) == (item.span.page, item.span.member) and one != item
+        other
+        for other in store.items(item.document.id)
+        if other.picture and (other.span.page, other.span.member) == place and other != item
     ]
-    for one in around:
-        whole = one.span.box or _WHOLE
-        inside = None if one == item else _relative(box, whole) if box else None
-        jpeg = store.thumbnail(one.picture or "") if one == item or inside else None
+    for shown in around:
+        whole = shown.span.box or _WHOLE
+        inside = None if shown == item else _relative(box, whole) if box else None
+        jpeg = store.thumbnail(shown.picture or "") if shown == item or inside else None
         if jpeg is not None:
             yield jpeg, inside
 

@@ -1,6 +1,6 @@
 """The words of Commonplace as frozen data: documents, items, spans, pictures, hits and answers.
 
-Nothing here imports anything of ours. Arrays are NumPy, pictures are RGB ``uint8`` of shape
+Arrays are NumPy, pictures are RGB ``uint8`` of shape
 (height, width, 3), vectors are float32 rows of unit length.
 """
 
@@ -19,6 +19,8 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.metadata import Metadata, MetadataType
+
 __all__ = [
     "IMAGE",
     "MODALITIES",
@@ -27,6 +29,8 @@ __all__ = [
     "Block",
     "Box",
     "Citation",
+    "Comparison",
+    "Condition",
     "Content",
     "Document",
     "Filter",
@@ -34,6 +38,7 @@ __all__ = [
     "Item",
     "Modality",
     "Note",
+    "Original",
     "ParsedDocument",
     "Picture",
     "Query",
@@ -121,12 +126,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source file. ``id`` hashes the canonical URI, so an edit keeps it; ``content_hash`` hashes the bytes.
+    """One source: a file, or a record that was added from memory.
 
-    ``status`` is ``ok``, ``partial`` (some of it could not be read: ``error`` says what) or ``failed``.
-    ``stamp`` is the file system's word on the file and on those it shows (path, size, times), by which an
-    unchanged document is recognised without reading it. ``metadata`` is what the file says of itself, key and value,
-    several values of a key one after the other: see :mod:`commonplace.readers.metadata`.
+    ``id`` of a file hashes its canonical URI, so an edit keeps it; ``id`` of a record is the user's. ``content_hash``
+    hashes the bytes. ``path`` is what to show: of a record its URI. ``status`` is ``ok``, ``partial`` (some of it
+    could not be read: ``error`` says what) or ``failed``.
+    ``stamp`` is the file system's word on the file and on those it shows (path, size, times), or a hash of the record,
+    by which an unchanged document is recognised without reading it. ``metadata`` is what the file says of itself, see
+    :mod:`commonplace.readers.metadata`, and what the user gave with a record.
     """
 
     id: str
@@ -139,14 +146,12 @@ class Document:
     error: str | None = None
     stamp: str = ""
     items: int = 0
-    metadata: tuple[tuple[str, str], ...] = ()
+    metadata: Metadata = field(default_factory=Metadata)
 
-    def stated(self) -> dict[str, list[str]]:
-        """Return the metadata by key, in order."""
-        found: dict[str, list[str]] = {}
-        for key, value in self.metadata:
-            found.setdefault(key, []).append(value)
-        return found
+    @property
+    def is_file(self) -> bool:
+        """Whether the document is a file; a record is kept in the collection itself."""
+        return self.uri.startswith("file:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +194,26 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """The content of a record as it was given: the bytes of a file, or UTF-8 text."""
+
+    media_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """What a reader found in one file: the document, its items, the pictures by content hash, and the contents of items
-    of other modalities by item id."""
+    """What a reader found in one file or record: the document, its items, the pictures by content hash, and the
+    contents of items of other modalities by item id.
+
+    ``original`` is the content of a record, to be kept with it; None for a file.
+    """
 
     document: Document
     items: tuple[Item, ...] = ()
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     contents: Mapping[str, Content] = field(default_factory=dict)
+    original: Original | None = None
 
     def content(self, item: Item, modality: str) -> tuple[str, Content | None] | None:
         """Return the hash of an item's content of a modality and the content itself, None where that is not at hand;
@@ -224,6 +241,22 @@ class ViewVectors:
     vectors: NDArray[np.float32]  # (rows, dim), unit length
 
 
+Comparison = tuple[Literal["=", "glob", "<", "<=", ">", ">="], str | int | float]
+"""An operator and the value to compare with, as :func:`commonplace.metadata.comparable` makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a filter asks of one metadata key: a value for which all comparisons of one alternative are true.
+
+    ``key`` is in folded case; ``type`` is the type of the values that are compared.
+    """
+
+    key: str
+    type: MetadataType
+    alternatives: tuple[tuple[Comparison, ...], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """What an item must be to be found; an empty field allows everything.
@@ -231,8 +264,8 @@ class Filter:
     ``modality`` is the item's own; ``path`` a glob over the document's path (``*`` crosses folders); without ``*``,
     ``?`` or ``[`` it names a file, or everything below a folder: that one where it is absolute, else any of that
     name. ``media_type`` is a glob such as ``image/*``. The document's date must not be earlier than ``after`` and must
-    be earlier than ``before``, both ISO 8601 or a beginning of it (``2024``, ``2024-05``). ``stated`` asks of each key
-    for any one of its values, in whatever case, ``*`` and ``?`` standing for any characters and any one.
+    be earlier than ``before``, both ISO 8601 or a beginning of it (``2024``, ``2024-05``). ``metadata`` holds one
+    condition a key; the document must meet all.
     """
 
     modality: Modality | None = None
@@ -240,10 +273,10 @@ class Filter:
     media_type: str | None = None
     after: str | None = None
     before: str | None = None
-    stated: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    metadata: tuple[Condition, ...] = ()
 
     def __bool__(self) -> bool:
-        return any((self.modality, self.path, self.media_type, self.after, self.before, self.stated))
+        return any((self.modality, self.path, self.media_type, self.after, self.before, self.metadata))
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +353,7 @@ class Hit:
             "near_duplicates": [{"id": copy.id, "path": copy.document.path} for copy in self.near_duplicates],
             "span": self.item.span.dict(),
             "title": self.item.title,
-            "metadata": self.item.document.stated(),
+            "metadata": self.item.document.metadata.dict(),
             "text": self.item.text,
             "image": self.image,
             "breakdown": [line.dict() for line in self.breakdown],

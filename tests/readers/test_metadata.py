@@ -35,7 +35,10 @@ def stated(tmp_path: Path, options: ReadOptions) -> Stated:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         os.utime(path, (CHANGED, CHANGED))
         document = read(path, options).document
-        return {**document.stated(), **({"title": [document.title]} if document.title else {})}
+        metadata = {
+            key: values if isinstance(values, list) else [values] for key, values in document.metadata.dict().items()
+        }
+        return {**metadata, **({"title": [document.title]} if document.title else {})}
 
     return made
 

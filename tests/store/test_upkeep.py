@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
+from commonplace.metadata import Metadata
 from commonplace.store import vector_index
 from commonplace.store.schema import checksum
 from commonplace.types import Document, Filter, stable_id
@@ -256,7 +257,11 @@ def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monke
         assert not file.is_file() or b"zebra" not in file.read_bytes(), file
 
 
-OLDER = ("DROP TABLE facts", "ALTER TABLE documents DROP COLUMN metadata")  # than the fourth schema
+OLDER = (
+    "DROP TABLE metadata",
+    "DROP TABLE originals",
+    "ALTER TABLE documents DROP COLUMN metadata",
+)  # than the fourth schema
 
 
 def test_a_collection_of_the_third_schema_knows_the_dates_of_its_files(tmp_path: Path) -> None:
@@ -282,24 +287,27 @@ def test_a_collection_of_the_third_schema_knows_the_dates_of_its_files(tmp_path:
     database.close()
     store = open_store(tmp_path)
     expected = datetime.fromtimestamp(1700000000).isoformat()
-    assert [one.stated() for one in store.documents()] == [*[{"date": [expected], "dated": ["file"]}] * 2, {}]
-    facts = store._database.all("SELECT document, value FROM facts WHERE key IN ('title', 'date') ORDER BY 1, 2")
-    assert facts == [(1, expected), (1, "årsmelding"), (2, expected), (3, "old")]
+    known = {"date": expected, "dated": "file"}
+    assert [document.metadata.dict() for document in store.documents()] == [known, known, {}]
+    rows = store._database.all("SELECT document, value FROM metadata WHERE key IN ('title', 'date') ORDER BY 1, 2")
+    assert rows == [(1, expected), (1, "årsmelding"), (2, expected), (3, "old")]
     (finding,) = store.check()
     assert "documents whose row" in finding.what and finding.count == 1
 
 
-@pytest.mark.parametrize("harm", ["DELETE FROM facts WHERE value = 'jane doe'", "UPDATE facts SET value = 'jane dof'"])
-def test_facts_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize(
+    "harm", ["DELETE FROM metadata WHERE value = 'jane doe'", "UPDATE metadata SET value = 'jane dof'"]
+)
+def test_rows_of_metadata_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, harm: str) -> None:
     store = open_store(tmp_path)
-    store.note([Document("a", "file:///a", "/a", "text/plain", metadata=(("author", "Jane Doe"), ("date", "2024")))])
-    before = store._database.all("SELECT * FROM facts")
+    store.note([Document("a", "file:///a", "/a", "text/plain", metadata=Metadata({"author": "Jane Doe", "n": 2.5}))])
+    before = store._database.all("SELECT * FROM metadata")
     sql(tmp_path, harm.replace("jane dof'", "jane dof' WHERE key = 'author'"))
     (finding,) = store.check()
     assert "filters" in finding.what and not finding.repaired
     (finding,) = store.check(repair=True)
     assert finding.repaired and store.check() == []
-    assert store._database.all("SELECT * FROM facts") == before
+    assert store._database.all("SELECT * FROM metadata") == before
 
 
 def test_a_collection_of_the_first_schema_is_brought_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,7 +411,7 @@ TEXTS = {
     "items": ["id", "modality", "span", "text", "title", "picture"],
     "views": ["view", "partition"],
     "pictures": ["hash"],
-    "facts": ["key", "value"],
+    "metadata": ["key", "type", "value"],
 }
 
 
@@ -417,11 +425,11 @@ def test_what_is_no_text_is_named_and_stops_nothing_else(tmp_path: Path, table: 
             "(item, partition, view) = (15, 'text', (SELECT view FROM views WHERE item = 15))"
             if table == "views"
             else f"(document, key, value) = (SELECT document, key, value FROM {table} LIMIT 1)"
-            if table == "facts"
+            if table == "metadata"
             else "rowid = 2"
         )
-        if table == "facts":
-            sql(folder, "INSERT INTO facts VALUES (1, 'a', 'b')")
+        if table == "metadata":
+            sql(folder, "INSERT INTO metadata VALUES (1, 'a', 'text', 'b')")
         before = content(folder / "collection.db")
         sql(folder, "PRAGMA foreign_keys = OFF", f"UPDATE {table} SET {column} = {value} WHERE {row}")
         if content(folder / "collection.db") == before:

@@ -30,22 +30,16 @@ def filter_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help='only documents that say so of themselves: author="*hopper*", language=en; one key twice: either value',
+        help='only documents of this metadata: author="*hopper*", "year>=2020"; one key twice with =: either value',
     )
 
 
 def filters_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of :func:`filter_options` say, as keywords of a search."""
-    from commonplace.errors import QueryError
+    from commonplace.filters import parse_where
 
-    where: dict[str, list[str]] = {}
-    for one in options.where:
-        key, found, value = one.partition("=")
-        if not found:
-            raise QueryError(f"--where {one} says no value: write KEY=VALUE, such as author=*hopper*")
-        where.setdefault(key.strip().casefold(), []).append(value.strip())
     names = ("modality", "path", "media_type", "after", "before")
-    return {**{name: getattr(options, name) for name in names}, "where": where or None}
+    return {**{name: getattr(options, name) for name in names}, "where": parse_where(options.where)}
 
 
 def spare(kb: Collection, path: str | None) -> None:

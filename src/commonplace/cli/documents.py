@@ -147,8 +147,9 @@ def _show(options: argparse.Namespace) -> int:
     print(short(document.path))
     if document.title:
         print(f"{'title':10}  {printable(document.title)}")
-    for key, values in document.stated().items():
-        print(f"{printable(key):10}  {printable('; '.join(values))}")
+    for key, value in document.metadata.dict().items():
+        values = value if isinstance(value, list) else [value]
+        print(f"{printable(key):10}  {printable('; '.join(map(str, values)))}")
     for one in items:
         words = printable(" ".join((one.text or one.title or "").split()))
         words = words if item else textwrap.shorten(words, 100, placeholder=" …")
@@ -175,7 +176,7 @@ def _row(one: Document) -> dict[str, Any]:
         "items": one.items,
         "error": one.error,
         "title": one.title,
-        "metadata": one.stated(),
+        "metadata": one.metadata.dict(),
     }
 
 

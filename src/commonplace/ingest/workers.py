@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.ingest.walk import Source
-from commonplace.readers import ReadOptions
+from commonplace.readers import ReadOptions, RecordContent
 from commonplace.readers.worker import READY, Request
 from commonplace.types import ParsedDocument
 
@@ -143,7 +143,7 @@ class _Worker:
         if kind == "memory":
             reason = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
             return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
-        _log.error("a reader failed on %s: %s", request[1], payload)
+        _log.error("a reader failed on %s: %s", _name(request), payload)
         reason = f"the reader failed on it ({payload.splitlines()[0][:200]}); please report it"
         # Out of memory, libraries raise any error. An earlier file may have used up the memory, so this one is retried.
         return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
@@ -164,15 +164,24 @@ class _Worker:
 
 
 def draw_page(
-    path: Path, number: int | None, side: int, options: ReadOptions, *, timeout: float = 60.0, memory: int = 2 * 1024**3
+    source: Path | bytes,
+    number: int | None,
+    side: int,
+    options: ReadOptions,
+    *,
+    timeout: float = 60.0,
+    memory: int = 2 * 1024**3,
 ) -> tuple[NDArray[np.uint8], str]:
     """Return the pixels of a page and the content hash of its file, rendered by a separate worker.
+
+    ``source`` is a path, or the bytes of a file.
+
 
     See :func:`~commonplace.readers.page_of`. Raises ReadError, also where the worker crashes or takes too long.
     """
     worker = _Worker(options, timeout, memory)
     try:
-        result = worker.request(("page", path, number, side)).result
+        result = worker.request(("page", source, number, side)).result
     finally:
         worker.close()
     if isinstance(result, ReadError):
@@ -183,9 +192,9 @@ def draw_page(
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A file to read and, once ``done`` is set, its outcome."""
+    """A file or record to read and, once ``done`` is set, its outcome."""
 
-    source: Source
+    source: Source | RecordContent
     done: threading.Event = field(default_factory=threading.Event)
     outcome: _Outcome | None = None
     worker: _Worker | None = None
@@ -225,7 +234,9 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def read(self, sources: Iterable[Source]) -> Iterator[tuple[Source, ParsedDocument | ReadError]]:
+    def read(
+        self, sources: Iterable[Source | RecordContent]
+    ) -> Iterator[tuple[Source | RecordContent, ParsedDocument | ReadError]]:
         """Yield each source with its parsed document, or with the error, in the order of ``sources``."""
         pending: deque[_Task] = deque()
         remaining = iter(sources)
@@ -265,7 +276,7 @@ class Pool:
     ) -> None:
         self.close()
 
-    def _submit(self, source: Source) -> _Task:
+    def _submit(self, source: Source | RecordContent) -> _Task:
         task = _Task(source)
         with self._changed:
             if self._closed:
@@ -302,7 +313,7 @@ class Pool:
                     with self._changed:
                         task.worker = worker
                         abandoned = task.abandoned
-                    outcome = None if abandoned else worker.request(("read", task.source.path, task.source.root))
+                    outcome = None if abandoned else worker.request(_request(task.source))
                     if outcome is not None and not outcome.reusable:
                         worker.close()
                         worker = self._start()
@@ -332,5 +343,18 @@ class Pool:
             return task
 
 
+def _name(request: Request) -> str:
+    """Return what a request is about, for the log."""
+    if request[0] == "content":
+        return request[1].document.path
+    return "the content of a record" if isinstance(request[1], bytes) else str(request[1])
+
+
+def _request(source: Source | RecordContent) -> Request:
+    return ("content", source) if isinstance(source, RecordContent) else ("read", source.path, source.root)
+
+
 def _result_size(task: _Task) -> int:
-    return task.outcome.size if task.outcome is not None else 0
+    """Return the bytes that a task keeps in memory: those of a record, and what was read."""
+    data = task.source.data if isinstance(task.source, RecordContent) else None
+    return len(data or b"") + (task.outcome.size if task.outcome is not None else 0)

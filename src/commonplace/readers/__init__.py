@@ -1,9 +1,9 @@
 """Readers: each takes a file and returns a :class:`~commonplace.types.ParsedDocument`.
 
 A reader is one function that takes a :class:`File` and yields :class:`TextBlock`, :class:`ImageBlock` and, for other
-modalities, :class:`ContentBlock`. It is listed in :data:`~commonplace.readers.formats.FORMATS` or registered as an entry
-point of the group ``commonplace.readers``, named after its media type. This module does what all readers share: chunks,
-ids, hashes and stamps.
+modalities, :class:`ContentBlock`. It is listed in :data:`~commonplace.readers.formats.FORMATS` or registered as an
+entry point of the group ``commonplace.readers``, named after its media type. This module does what all readers share:
+chunks, ids, hashes and stamps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
+from commonplace.metadata import Metadata
 from commonplace.readers.chunks import Chunker, shared_chunker
 from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
 from commonplace.readers.metadata import normalise_metadata
@@ -31,6 +32,7 @@ from commonplace.readers.parts import (
     Part,
     Quota,
     ReadOptions,
+    RecordContent,
     TextBlock,
     render_stamp,
     stamp,
@@ -57,6 +59,7 @@ __all__ = [
     "ImageBlock",
     "Part",
     "ReadOptions",
+    "RecordContent",
     "TextBlock",
     "are_readable",
     "is_offered",
@@ -64,6 +67,7 @@ __all__ = [
     "media_type",
     "page_of",
     "read",
+    "read_content",
     "stamp",
     "stamp_paths",
 ]
@@ -85,40 +89,112 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     assert reader is not None  # _open checked it
     uri = absolute.resolve().as_uri()
     document = Document(stable_id(uri), uri, str(absolute), file.media_type)
-    chunker = shared_chunker(options.tokenizer, options.max_tokens)
-    try:
-        items, pictures, contents = _items(document, file, reader.load()(file), chunker)
-    except RecursionError:
-        raise ReadError("its parts are nested too deeply; save a simpler copy and add it again") from None
+    items = _items_of(document, file, reader.load()(file))
     if stamp(file.watched) != render_stamp(file.watched):
         raise ReadError("changed while it was read; add it again")
+    document = replace(
+        document,
+        title=_clean(file.title),
+        stamp=render_stamp(file.watched),
+        metadata=Metadata.of_file(normalise_metadata(file.metadata, _modified_time(file))),
+    )
+    return _parsed(document, file, *items)
 
-    if not items:
+
+def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument:
+    """Read the content of a record as a file of that content and name would be read.
+
+    What the user gave goes before what the content says of itself: title, caption, each key of the metadata. Pictures
+    that a page only links to are not read, as there is no folder around it.
+
+    Raises:
+        ReadError: as for :func:`read`, and where a picture is asked for and the bytes are none.
+    """
+    document = content.document
+    if content.data is None:
+        data, kind = (content.text or "").encode("utf-8", "replace"), "text/plain"
+    else:
+        data = content.data
+        kind = document.media_type or sniff(data[:HEAD], content.name) or ""
+        if not data:
+            raise ReadError("is empty: there is nothing to read")
+        if len(data) > options.max_bytes:
+            size = len(data) / 2**20
+            raise ReadError(f"{size:.0f} MB, over the limit of {options.max_bytes / 2**20:.0f} MB; split it")
+    if content.is_picture and not kind.startswith("image/"):
+        raise ReadError("its image is no picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it")
+    reader = format_of(kind)
+    if reader is None:
+        raise ReadError("no type of file that is read (text, web, office, mail, PDF and pictures are); convert it")
+    quota = Quota(options.max_bytes, until=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
+    # A depth of one: there are no files beside it, and its path is only a name.
+    path = Path(os.path.basename(content.name) or "record")
+    file = File(path, path.parent, data, kind, options, depth=1, quota=quota)
+    document = replace(document, media_type=kind)
+    parts = _titled(content, data) if content.data is None else reader.load()(file)
+    if content.is_picture:
+        parts = (_captioned(part, content.text, document.title) for part in parts)
+    items = _items_of(document, file, parts)
+    stated = Metadata.of_file(normalise_metadata(file.metadata, None))
+    if "date" in document.metadata:
+        stated = stated.without(["dated"])
+    document = replace(document, title=document.title or _clean(file.title), metadata=stated.merged(document.metadata))
+    return _parsed(document, file, *items)
+
+
+def _titled(content: RecordContent, data: bytes) -> Iterator[Part]:
+    """Yield the text of a record, in the characters that can be stored, under the record's title."""
+    yield TextBlock(data.decode().replace("\0", "\ufffd"), title=content.document.title)
+
+
+def _captioned(part: Part, caption: str | None, title: str | None) -> Part:
+    if not isinstance(part, ImageBlock):
+        return part
+    return replace(part, caption=caption or part.caption, title=part.title or title)
+
+
+_Items = tuple[list[Item], dict[str, Picture], dict[str, Content]]
+"""The items of a document, its pictures by content hash, and contents of other modalities by item id."""
+
+
+def _items_of(document: Document, file: File, parts: Iterable[Part]) -> _Items:
+    """Return what a document holds; what is wrong with it is noted in ``file.problems``."""
+    chunker = shared_chunker(file.options.tokenizer, file.options.max_tokens)
+    try:
+        items = _items(document, file, parts, chunker)
+    except RecursionError:
+        raise ReadError("its parts are nested too deeply; save a simpler copy and add it again") from None
+    if not items[0]:
         file.problems.append("it has no text and no picture large enough to search; add another file")
+    return items
+
+
+def _parsed(
+    document: Document, file: File, items: list[Item], pictures: dict[str, Picture], contents: dict[str, Content]
+) -> ParsedDocument:
     document = replace(
         document,
         content_hash=_content_hash(file.data),
-        title=_clean(file.title),
         status="partial" if file.problems else "ok",
         error=_summary(file.problems),
-        stamp=render_stamp(file.watched),
         items=len(items),
-        metadata=normalise_metadata(file.metadata, _modified_time(file)),
     )
     return ParsedDocument(document, tuple(replace(item, document=document) for item in items), pictures, contents)
 
 
-def page_of(path: str | Path, number: int | None, side: int, options: ReadOptions) -> tuple[NDArray[np.uint8], str]:
+def page_of(
+    source: str | Path | bytes, number: int | None, side: int, options: ReadOptions
+) -> tuple[NDArray[np.uint8], str]:
     """Render page ``number`` of a PDF (from 1), or a picture file where ``number`` is None.
 
-    Returns RGB pixels of shape (height, width, 3) and the content hash of the file. The longer side has about ``side``
-    pixels; a picture is never enlarged.
+    ``source`` is a path, or the bytes of a file. Returns RGB pixels of shape (height, width, 3) and the content hash of
+    the file. The longer side has about ``side`` pixels; a picture is never enlarged.
 
     Raises:
         ReadError: the file cannot be read, or has no such page.
     """
-    data = read_whole(Path(path), options.max_bytes)
-    kind = sniff(data[:HEAD], Path(path).name)
+    data = source if isinstance(source, bytes) else read_whole(Path(source), options.max_bytes)
+    kind = sniff(data[:HEAD], "" if isinstance(source, bytes) else Path(source).name)
     if kind == "application/pdf" and number is not None:
         from commonplace.readers.pdf import page_pixels
 
@@ -150,9 +226,7 @@ def _open(path: Path, root: Path, options: ReadOptions) -> File:
     return replace(watched, data=data, media_type=kind)
 
 
-def _items(
-    document: Document, file: File, parts: Iterable[Part], chunker: Chunker
-) -> tuple[list[Item], dict[str, Picture], dict[str, Content]]:
+def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunker) -> _Items:
     items: list[Item] = []
     contents: dict[str, Content] = {}
     member_order: dict[str | None, int] = {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commonplace.types import Box, Content, Picture, Span
+from commonplace.types import Box, Content, Document, Picture, Span
 
 __all__ = [
     "ContentBlock",
@@ -18,6 +18,7 @@ __all__ = [
     "Part",
     "Quota",
     "ReadOptions",
+    "RecordContent",
     "TextBlock",
     "bounding_box",
     "stamp",
@@ -157,6 +158,21 @@ class ContentBlock:
 
 
 Part = TextBlock | ImageBlock | ContentBlock
+
+
+@dataclass(frozen=True, slots=True)
+class RecordContent:
+    """The content of a record, to be read like a file: ``data``, the bytes of a file, or else ``text``.
+
+    ``document`` holds what the user gave: id, URI, title, metadata. Its media type is empty where ``data`` and
+    ``name`` decide it; ``is_picture`` refuses any but a picture, whose caption ``text`` is.
+    """
+
+    document: Document
+    data: bytes | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
+    name: str = ""
+    is_picture: bool = False
 
 
 def _file_state(path: str) -> list[int]:

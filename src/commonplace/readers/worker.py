@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
-from commonplace.readers import ReadOptions, page_of, read
+from commonplace.readers import ReadOptions, RecordContent, page_of, read, read_content
 from commonplace.types import ParsedDocument
 
 __all__ = ["READY", "Request", "serve"]
@@ -27,8 +27,12 @@ FULL_SHARE = 0.8  # share of a worker's memory limit; above it the worker is rep
 #: The first message of a worker that has started. Any other first message is the traceback of a failed start.
 READY = b"ready"
 
-#: A request to a worker: to read a file, or to render a page (see :func:`~commonplace.readers.page_of`).
-Request = tuple[Literal["read"], Path, Path] | tuple[Literal["page"], Path, int | None, int]
+#: A request to a worker: to read a file or a record, or to render a page (see :func:`~commonplace.readers.page_of`).
+Request = (
+    tuple[Literal["read"], Path, Path]
+    | tuple[Literal["content"], RecordContent]
+    | tuple[Literal["page"], Path | bytes, int | None, int]
+)
 
 #: An answer of a worker: ("done", result), ("refused", reason), ("memory", "") or ("bug", traceback).
 Answer = tuple[str, ParsedDocument | tuple[NDArray[np.uint8], str] | str]
@@ -73,6 +77,8 @@ def _answer(request: Request, options: ReadOptions) -> Answer:
     try:
         if request[0] == "read":
             return "done", read(request[1], options, request[2])
+        if request[0] == "content":
+            return "done", read_content(request[1], options)
         return "done", page_of(*request[1:], options)
     except ReadError as error:
         return "refused", " ".join(str(error).split())

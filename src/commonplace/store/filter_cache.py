@@ -66,7 +66,7 @@ class FilterCache:
     @staticmethod
     def _followed(database: sqlite3.Connection, where: Filter, known: _Kept | None) -> _Kept:
         """Return what a filter allows in this transaction, from what was ``known`` earlier in the same lineage."""
-        condition, values = condition_of(where)
+        condition, values = condition_of(where, whole=True)
         lineage, generation = now(database)
         removed = followed_to(database)
         (newest,) = database.execute("SELECT coalesce(max(key), 0) FROM items").fetchone()

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
+from commonplace.metadata import TYPES, MetadataType
 from commonplace.store.base import Entry, Finding, Offset, Prepare, Questions, RankedList
 from commonplace.store.compression import DROPPING, STORED, Compression, chosen, compression_of, keep
 from commonplace.store.database import Database, abandoned, mark, one_machine
@@ -35,7 +36,7 @@ from commonplace.store.rows import (
     text_of,
     to_sql,
 )
-from commonplace.store.schema import checksum
+from commonplace.store.schema import checksum, original_checksum
 from commonplace.store.segment import question_words
 from commonplace.store.upkeep import Doctor, backup, copy_into, restored
 from commonplace.store.vector_index import (
@@ -346,8 +347,10 @@ class LocalStore:
         below: str | None = None,
         content_hash: str | None = None,
         status: Status | None = None,
+        where: Filter | None = None,
     ) -> list[Document]:
-        """Return documents by path: those with these ids, at or below this path, with this content, of this status.
+        """Return documents by path: those with these ids, at or below this path, with this content, of this status,
+        that ``where`` allows (a modality: those with such items).
 
         Conditions add up; without any, all documents.
         """
@@ -365,9 +368,53 @@ class LocalStore:
         if ids is not None:
             conditions.append("d.id IN (SELECT value FROM json_each(?))")
             values.append(json.dumps(list(ids)))
-        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-        rows = self._database.all(f"SELECT {DOCUMENT} FROM documents d {where}ORDER BY d.path, d.id", tuple(values))
+        if where:
+            condition, compared = condition_of(where, whole=True)
+            conditions.append(
+                f"EXISTS (SELECT 1 FROM items i WHERE i.document = d.key AND {condition})"
+                if where.modality
+                else condition
+            )
+            values += compared
+        clause = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        rows = self._database.all(f"SELECT {DOCUMENT} FROM documents d {clause}ORDER BY d.path, d.id", tuple(values))
         return [document_of(row) for row in rows]
+
+    def scan(self) -> Iterator[Document]:
+        """Yield all documents in the order in which they were added, reading a part of them at a time."""
+        last = -1
+        while rows := self._database.all(
+            f"SELECT d.key, {DOCUMENT} FROM documents d WHERE d.key > ? ORDER BY d.key LIMIT ?", (last, CHUNK)
+        ):
+            for last, *row in rows:  # noqa: B007
+                yield document_of(row)
+
+    def original(self, document: str) -> bytes | None:
+        """Return the content of a record as it was given; None for a file, and for content that is damaged."""
+        question = (
+            "SELECT o.media_type, o.data, o.checksum FROM originals o JOIN documents d ON d.key = o.document "
+            "WHERE d.id = ?"
+        )
+        for media_type, data, expected in self._database.all(question, (document,)):
+            if isinstance(data, bytes) and original_checksum(media_type, data) == expected:
+                return data
+            log.warning("the content of %s is damaged: run `commonplace doctor`", document)
+        return None
+
+    def metadata_types(self, keys: Iterable[str], *, without: str | None = None) -> dict[str, MetadataType]:
+        """Return the type of each of these keys that a document has, not counting the document ``without``."""
+        question = (
+            "SELECT m.type FROM metadata m WHERE m.key = ? AND m.document IS NOT "
+            "(SELECT d.key FROM documents d WHERE d.id = ?) LIMIT 1"
+        )
+        with self._database.snapshot() as database:
+            found = {key: database.execute(question, (to_sql(key), without)).fetchone() for key in keys}
+        return {key: row[0] for key, row in found.items() if row is not None and row[0] in TYPES}
+
+    def metadata_keys(self) -> dict[str, int]:
+        """Return the metadata keys, in lower case, and how many documents have each, the most frequent first."""
+        question = "SELECT key, count(DISTINCT document) FROM metadata GROUP BY key ORDER BY 2 DESC, 1"
+        return {text_of(key): count for key, count in self._database.all(question)}
 
     def document(self, id_: str) -> Document | None:
         """Return the document with this id."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from commonplace.store.schema import checksum, padded, pairs
-from commonplace.types import Document, Filter, Item
+from commonplace.metadata import Metadata, padded
+from commonplace.store.schema import checksum
+from commonplace.types import Condition, Document, Filter, Item
 
 __all__ = [
     "DOCUMENT",
@@ -23,6 +25,7 @@ __all__ = [
     "to_sql",
 ]
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 DOCUMENT = "d.id, d.uri, d.path, d.media_type, d.content_hash, d.title, d.status, d.error, d.stamp, d.items, d.metadata"
 
 
@@ -39,7 +42,7 @@ def document_of(row: Sequence[Any]) -> Document:
         maybe(error),
         text_of(stamp),
         items if isinstance(items, int) else 0,
-        pairs(metadata),
+        Metadata.from_json(text_of(metadata)),
     )
 
 
@@ -55,7 +58,7 @@ def row_of_document(document: Document) -> tuple[Any, ...]:
         printable(document.error),
         document.stamp,
         document.items,
-        json.dumps(document.metadata),
+        document.metadata.to_json(),
     )
 
 
@@ -65,8 +68,12 @@ def row_of_item(item: Item, document: int) -> tuple[Any, ...]:
     return (*values, checksum(*values))
 
 
-def condition_of(where: Filter) -> tuple[str, tuple[Any, ...]]:
-    """Return the SQL condition over items ``i`` and documents ``d`` that says what ``where`` says."""
+def condition_of(where: Filter, *, whole: bool = False) -> tuple[str, tuple[Any, ...]]:
+    """Return the SQL condition over items ``i`` and documents ``d`` that says what ``where`` says.
+
+    ``whole`` is for a query over the whole collection: it reads metadata by the index of values, once. Otherwise
+    metadata is looked up for each document that the query comes to.
+    """
     parts: list[str] = []
     values: list[Any] = []
     if where.modality:
@@ -76,25 +83,48 @@ def condition_of(where: Filter) -> tuple[str, tuple[Any, ...]]:
         parts.append("d.media_type GLOB ?")
         values.append(where.media_type)
     if where.path:
-        if any(mark in where.path for mark in "*?["):
-            parts.append("d.path GLOB ?")
-            values.append(where.path if where.path[0] in "/*" else f"*/{where.path}")
-        elif where.path.startswith("/"):
-            folder = where.path.rstrip("/") + "/"
-            parts.append("(d.path = ? OR substr(d.path, 1, ?) = ?)")
-            values += [where.path.rstrip("/"), len(folder), folder]
-        else:
-            parts.append("instr(d.path || '/', ?) > 0")
-            values.append(f"/{where.path.rstrip('/')}/")
-    fact = "EXISTS (SELECT 1 FROM facts f WHERE f.document = d.key AND f.key = ? AND"
-    for date, order in ((where.after, ">="), (where.before, "<")):
+        part, paths = _path_condition(where.path)
+        parts.append(part)
+        values += paths
+    conditions = list(where.metadata)
+    for date, operator in ((where.after, ">="), (where.before, "<")):
         if date:
-            parts.append(f"{fact} f.value {order} ?)")
-            values += ["date", padded(date)]
-    for key, allowed in where.stated:
-        parts.append(f"{fact} ({' OR '.join(['f.value GLOB ?'] * len(allowed))}))")
-        values += [key, *(one.casefold().replace("[", "[[]") for one in allowed)]
+            conditions.append(Condition("date", "date", (((operator, padded(date)),),)))  # type: ignore[arg-type]
+    for condition in conditions:
+        part, compared = _metadata_condition(condition, whole)
+        parts.append(part)
+        values += compared
     return " AND ".join(parts), tuple(to_sql(value) if isinstance(value, str) else value for value in values)
+
+
+def _path_condition(path: str) -> tuple[str, list[Any]]:
+    # A record's URI is absolute too, but a file may have a colon in its name.
+    is_uri = _SCHEME.match(path) is not None
+    if any(mark in path for mark in "*?["):
+        if is_uri:
+            return "(d.path GLOB ? OR d.path GLOB ?)", [path, f"*/{path}"]
+        return "d.path GLOB ?", [path if path[0] in "/*" else f"*/{path}"]
+    folder = path.rstrip("/") + "/"
+    below = "(d.path = ? OR substr(d.path, 1, ?) = ?)"
+    if path.startswith("/"):
+        return below, [path.rstrip("/"), len(folder), folder]
+    anywhere = "instr(d.path || '/', ?) > 0"
+    if is_uri:
+        return f"({below} OR {anywhere})", [path.rstrip("/"), len(folder), folder, f"/{folder}"]
+    return anywhere, [f"/{folder}"]
+
+
+def _metadata_condition(condition: Condition, whole: bool) -> tuple[str, list[Any]]:
+    alternatives, values = [], []
+    for comparisons in condition.alternatives:
+        alternatives.append(" AND ".join(f"m.value {operator.upper()} ?" for operator, _ in comparisons))
+        values += [value for _, value in comparisons]
+    compared = f"m.key = ? AND m.type = ? AND ({' OR '.join(alternatives)})"
+    if whole:
+        part = f"d.key IN (SELECT m.document FROM metadata m WHERE {compared})"
+    else:
+        part = f"EXISTS (SELECT 1 FROM metadata m WHERE m.document = d.key AND {compared})"
+    return part, [condition.key, condition.type, *values]
 
 
 def to_sql(path: str) -> str | bytes:

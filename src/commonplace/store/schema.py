@@ -10,18 +10,19 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from commonplace.metadata import Metadata, comparable
+
 __all__ = [
     "LEXICON",
     "SCHEMA",
     "SCHEMA_VERSION",
     "UPGRADES",
     "checksum",
-    "facts_of",
     "fill",
     "metadata_of",
+    "metadata_rows",
     "number",
-    "padded",
-    "pairs",
+    "original_checksum",
     "seal",
     "sealed",
     "unlike",
@@ -63,12 +64,19 @@ CREATE TABLE beside_vectors (
     partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (partition, view));
 """
-FACTS = """
-CREATE TABLE facts (  -- metadata and title as filters ask for them: made of the documents, and can be made anew
-    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE, key TEXT NOT NULL, value TEXT NOT NULL,
-    PRIMARY KEY (document, key, value)) WITHOUT ROWID;
+METADATA = """
+CREATE TABLE metadata (  -- metadata and title as filters compare them: made of the documents, and can be made anew
+    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE, key TEXT NOT NULL, type TEXT NOT NULL,
+    value NOT NULL,  -- text or number, by the type
+    PRIMARY KEY (document, key, type, value)) WITHOUT ROWID;
+CREATE INDEX metadata_value ON metadata (key, type, value);
 """
-SCHEMA += SHADOW + FACTS
+ORIGINALS = """
+CREATE TABLE originals (  -- the content of documents that have no file, as it was given
+    document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, media_type TEXT NOT NULL,
+    data BLOB NOT NULL, checksum INTEGER NOT NULL);
+"""
+SCHEMA += SHADOW + METADATA + ORIGINALS
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
 """Full text over words that :func:`commonplace.store.segment.index_words` made; the text itself stands in items."""
@@ -104,10 +112,10 @@ UPDATE documents SET metadata = metadata_of(stamp), checksum = CASE checksum  --
     THEN checksum_of(id, uri, path, media_type, content_hash, title, status, error, stamp, items, metadata_of(stamp))
     ELSE checksum END;
 """
-    + FACTS.lstrip(),
-    4: "",  # vectors may be float16: an older program would take them for damaged
+    + METADATA.lstrip(),
+    4: ORIGINALS,  # and vectors may be float16: an older program would take them for damaged
 }
-"""What makes a collection of each older schema one of the next; :func:`fill` then fills the facts."""
+"""What makes a collection of each older schema one of the next; :func:`fill` then fills the table of metadata."""
 
 
 def checksum(*values: Any) -> int:
@@ -121,47 +129,41 @@ def number(noted: object) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
-def pairs(metadata: str) -> tuple[tuple[str, str], ...]:
-    """Return the metadata that a row holds; none where that is damaged: its checksum tells."""
-    with suppress(ValueError, TypeError):
-        return tuple((str(key), str(value)) for key, value in json.loads(metadata))
-    return ()
-
-
 def metadata_of(stamp: str) -> str:
     """Return what a document of the third schema is known by without reading it again: its file's own date."""
     with suppress(ValueError, TypeError, LookupError, OverflowError, OSError, RecursionError):
         date = datetime.fromtimestamp(json.loads(stamp)[0][2] // 1_000_000_000).isoformat()
-        return json.dumps([["date", date], ["dated", "file"]])
+        return Metadata.of_file([("date", date), ("dated", "file")]).to_json()
     return "[]"
 
 
-def padded(date: str) -> str:
-    """Return the first second of a date, ISO 8601 or a beginning of it, so that dates compare as texts."""
-    return date + "0001-01-01T00:00:00"[len(date) :]
+def metadata_rows(title: str | None, metadata: str) -> set[tuple[str, str, Any]]:
+    """Return the keys, types and values by which filters find a document; the title is one of them."""
+    made = Metadata.from_json(metadata if isinstance(metadata, str) else "")  # a damaged row holds anything
+    rows = made.without(["title"]).rows()
+    return rows | {("title", "text", comparable("text", title))} if title and isinstance(title, str) else rows
 
 
-def facts_of(title: str | None, metadata: str) -> set[tuple[str, str]]:
-    """Return the keys and values by which filters find a document, letters folded."""
-    stated = [*pairs(metadata), *([("title", title)] if title and isinstance(title, str) else [])]  # no damaged one
-    return {(key, padded(value) if key == "date" else value.casefold()) for key, value in stated}
+def original_checksum(media_type: object, data: object) -> int:
+    """Return the checksum of a row of ``originals``; -1 where damage left no bytes in it."""
+    return checksum(media_type, zlib.crc32(data)) if isinstance(data, bytes) else -1
 
 
 def fill(database: sqlite3.Connection) -> None:
-    """Make all facts anew from the documents."""
-    database.execute("DELETE FROM facts")
-    rows = database.execute("SELECT key, title, metadata FROM documents").fetchall()
-    facts = ((key, *fact) for key, title, metadata in rows for fact in sorted(facts_of(title, metadata)))
-    database.executemany("INSERT INTO facts VALUES (?, ?, ?)", facts)
+    """Make the table of metadata anew from the documents."""
+    database.execute("DELETE FROM metadata")
+    documents = database.execute("SELECT key, title, metadata FROM documents").fetchall()
+    rows = ((key, *row) for key, title, metadata in documents for row in metadata_rows(title, metadata))
+    database.executemany("INSERT INTO metadata VALUES (?, ?, ?, ?)", rows)
 
 
 def unlike(database: sqlite3.Connection) -> Iterator[int]:
-    """Yield the keys of documents whose facts are not what their rows say."""
-    held: dict[int, set[tuple[str, str]]] = {}
-    for document, key, value in database.execute("SELECT document, key, value FROM facts"):
-        held.setdefault(document, set()).add((key, value))
+    """Yield the keys of documents whose rows of metadata are not what the documents say."""
+    held: dict[int, set[tuple[str, str, Any]]] = {}
+    for document, *row in database.execute("SELECT document, key, type, value FROM metadata"):
+        held.setdefault(document, set()).add((row[0], row[1], row[2]))
     for document, title, metadata in database.execute("SELECT key, title, metadata FROM documents"):
-        if held.pop(document, set()) != facts_of(title, metadata):
+        if held.pop(document, set()) != metadata_rows(title, metadata):
             yield document
     yield from held
 

@@ -21,7 +21,17 @@ from commonplace.store.compression import STORED, compression_of
 from commonplace.store.database import WAIT, Database, abandoned, full, marked
 from commonplace.store.index_file import Damaged, IndexFile, sync
 from commonplace.store.rows import DOCUMENT, from_sql, maybe
-from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, number, seal, sealed, unlike
+from commonplace.store.schema import (
+    LEXICON,
+    SCHEMA_VERSION,
+    checksum,
+    fill,
+    number,
+    original_checksum,
+    seal,
+    sealed,
+    unlike,
+)
 from commonplace.store.segment import index_words
 from commonplace.store.vector_index import FOLDER, Settings
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
@@ -63,6 +73,7 @@ class Doctor:
             self._views(database)
             self._shadow(database)
             self._pictures(database)
+            self._originals(database)
             self._words(database)
         self._snapshots()
         return self.findings
@@ -185,7 +196,7 @@ class Doctor:
         """Give documents back the ids that were damaged, where by its checksum the rest of the row goes with them."""
         lost = []
         for key, expected, id_, uri, *rest in database.execute(f"SELECT key, checksum, {COLUMNS} FROM documents"):
-            own = stable_id(uri) if isinstance(uri, str) else id_
+            own = stable_id(uri) if isinstance(uri, str) and uri.startswith("file:") else id_
             if id_ != own and checksum(own, uri, *rest) == expected != checksum(id_, uri, *rest):
                 lost.append((own, key))
         remedy = "made of their URI" if self._repair else "run `commonplace doctor --repair`: it is made anew"
@@ -350,6 +361,13 @@ class Doctor:
             database.executemany("DELETE FROM pictures WHERE hash = ?", [(hash_,) for hash_ in bad])
             database.execute(f"DELETE {unused}")
             self._read_again(database, owners)
+
+    def _originals(self, database: sqlite3.Connection) -> None:
+        rows = database.execute("SELECT document, media_type, data, checksum FROM originals")
+        bad = {key for key, kind, data, expected in rows if original_checksum(kind, data) != expected}
+        what = f"contents of records that are not what was stored, of {self._paths(database, bad)}"
+        self._found(what, len(bad), "add the record again, with `add` of the library; or " + FROM_BACKUP)
+        self._read_again(database, bad)
 
     def _words(self, database: sqlite3.Connection) -> None:
         """Index all words once more, beside, and compare: every word, place and length."""

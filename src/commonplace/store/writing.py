@@ -11,7 +11,7 @@ import numpy as np
 
 from commonplace.errors import CollectionError
 from commonplace.store.rows import DOCUMENT, maybe, row_of_document, row_of_item
-from commonplace.store.schema import checksum, facts_of
+from commonplace.store.schema import checksum, metadata_rows, original_checksum
 from commonplace.store.segment import index_words
 from commonplace.store.vectors import put_vectors
 from commonplace.types import Document, ParsedDocument, ViewVectors, text_view
@@ -37,6 +37,10 @@ def put(database: sqlite3.Connection, parsed: Sequence[ParsedDocument], vectors:
     pictures: list[tuple[Any, ...]] = []
     for reading in parsed:
         document = put_document(database, reading.document)
+        if (original := reading.original) is not None:
+            check = original_checksum(original.media_type, original.data)
+            kept = (document, original.media_type, original.data, check)
+            database.execute("INSERT INTO originals VALUES (?, ?, ?, ?)", kept)
         for name, one in reading.pictures.items():
             row = (one.thumbnail, one.width, one.height)
             pictures.append((name, *row, checksum(*row)))
@@ -55,14 +59,14 @@ def put(database: sqlite3.Connection, parsed: Sequence[ParsedDocument], vectors:
 
 
 def put_document(database: sqlite3.Connection, document: Document) -> int:
-    """Put the row of a document and its facts; return its key."""
+    """Put the row of a document and its rows of metadata; return its key."""
     values = row_of_document(document)
     names = f"{DOCUMENT.replace('d.', '')}, checksum"
     marks = ", ".join("?" * (len(values) + 1))
     row = (*values, checksum(*values))
     key = int(database.execute(f"INSERT INTO documents ({names}) VALUES ({marks})", row).lastrowid or 0)
-    facts = ((key, *fact) for fact in sorted(facts_of(values[5], values[10])))
-    database.executemany("INSERT INTO facts VALUES (?, ?, ?)", facts)
+    rows = ((key, *metadata) for metadata in metadata_rows(values[5], values[10]))
+    database.executemany("INSERT INTO metadata VALUES (?, ?, ?, ?)", rows)
     return key
 
 
