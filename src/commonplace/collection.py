@@ -171,7 +171,7 @@ class Collection:
         if report.added or report.changed or report.moved:
             learn(self.space, self.store)
             self._use(self.store, self.space)
-            self.store.checkpoint()
+            self.store.maintenance.checkpoint()
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
         """Remove documents by path (a folder: everything below it) or id, with all that was theirs.
@@ -566,34 +566,30 @@ class Collection:
         size = self._size()
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
         found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
-        shadow = self.store.shadow()
-        return {**found, "indexes": self.store.indexes(), **({} if shadow is None else {"beside": shadow})}
+        maintenance = self.store.maintenance
+        shadow = maintenance.shadow()
+        return {**found, "indexes": maintenance.indexes(), **({} if shadow is None else {"shadow": shadow})}
 
     # --- upkeep ----------------------------------------------------------------------------------------------
 
-    def compress(self, recall: float | None = 0.99, *, drop_raw: bool = False) -> dict[str, dict[str, Any]]:
-        """Search smaller rows: the smallest kind (int8, float16, float32) that finds ``recall``, .5 to 1, of the exact
-        best ten, measured on this collection with real questions of each kind; None: rows as they are.
+    def compress(self, recall: float | None = 0.99) -> dict[str, dict[str, Any]]:
+        """Search the smallest kind of row (int8, float16, float32) that finds ``recall``, .5 to 1, of the ten best.
 
-        Returns type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The
-        vectors in the database stay as they are, so that it can be undone, unless ``drop_raw``: then these, and those
-        of later documents, are kept as float16 alone, in every partition, and type and recall are theirs. Only a
-        backup, or embedding again in a new collection, brings the raw ones back. Raises QueryError for another
-        recall; with ``drop_raw`` CollectionError, and changes nothing, where it would fall under that.
+        Recall is measured on this collection, with real queries of each direction; None: rows as they are. Returns
+        type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The vectors
+        in the database stay as they are. Raises QueryError for another recall.
         """
-        if recall is None and drop_raw:
-            raise QueryError("raw vectors that were dropped do not come back: say which recall is to be kept")
         if recall is not None and not 0.5 <= recall <= 1:
             raise QueryError(f"recall is {recall}: choose .5 to 1")
-        made = self.store.compress(recall) if recall is None or not drop_raw else self.store.drop_raw(recall)
-        return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in made.items()}
+        chosen = self.store.maintenance.compress(recall)
+        return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in chosen.items()}
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Return what is wrong with the collection's files, the gravest first; ``repair`` mends what needs no file.
+        """Return what is wrong with the collection's files, the gravest first; ``repair`` rebuilds what is derived.
 
-        What it cannot mend is left out of searches, and the next ``add`` reads those documents again.
+        What cannot be rebuilt is left out of searches; the finding says how to get it back.
         """
-        findings = self.store.check(repair=repair)
+        findings = self.store.maintenance.doctor(repair=repair)
         try:
             self.space.verify()
         except ModelError as problem:
@@ -603,12 +599,12 @@ class Collection:
 
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write the collection into one new file, while it is used; return its bytes."""
-        return self.store.backup(canonical_path(file))
+        return self.store.maintenance.backup(canonical_path(file))
 
     def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
         """Take the contents of a backup; where there are documents already, ``replace`` must say so."""
         self._crops.remove(one.id for one in self.store.documents())
-        self.store.restore(canonical_path(file), replace=replace)
+        self.store.maintenance.restore(canonical_path(file), replace=replace)
         self._crops.prune()
 
     def vacuum(self) -> int:
@@ -617,7 +613,7 @@ class Collection:
         The vectors that :meth:`migrate` kept for an undo go too.
         """
         before = self._size()
-        self.store.vacuum()
+        self.store.maintenance.vacuum()
         return before - self._size()
 
     def migrate(

@@ -174,7 +174,7 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
             assert hit.image is None or Image.open(hit.image).size
         report = kb.add(folder / "files", workers=1, progress=False)  # goes on
         assert not report.failed, report.failed
-        kb.store.checkpoint()
+        kb.store.maintenance.checkpoint()
         exact(kb)
         assert kb.doctor() == []
         if dropping(kb):
@@ -194,7 +194,7 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
 
 def dropping(kb: cp.Collection) -> bool:
     """Return whether raw vectors were being dropped: the vectors in the database are of both kinds."""
-    return any(index.get("stored", {}).get("unfinished") for index in kb.store.indexes().values())
+    return any(index.get("stored", {}).get("unfinished") for index in kb.store.maintenance.indexes().values())
 
 
 def exact(kb: cp.Collection) -> None:

@@ -37,34 +37,39 @@ def rows(count: int, seed: int = 0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     centres = np.random.default_rng(99).standard_normal((40, DIM))
     values = centres[generator.integers(0, 40, count)] + 0.7 * generator.standard_normal((count, DIM))
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return stored(values / np.linalg.norm(values, axis=1, keepdims=True))
+
+
+def stored(values: np.ndarray) -> np.ndarray:
+    """Return vectors as they are after they were stored."""
+    return values.astype(np.float16).astype(np.float32)
 
 
 def put(
-    store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, vector_index: str = "text"
+    store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, partition: str = "text", start: int = 0
 ) -> list[str]:
-    """Add one item for each vector, ``each`` a document; return the documents' ids."""
+    """Add one item for each vector, ``each`` a document, from number ``start`` on; return the documents' ids."""
     parsed, items, views = [], [], []
-    for start in range(0, len(values), each):
-        path = f"/{name}/{start // 100}/{start}.txt"
+    for first in range(start, start + len(values), each):
+        path = f"/{name}/{first // 100}/{first}.txt"
         document = Document(stable_id(path), f"file://{path}", path, "text/plain", "h", items=each)
-        shown = f"{name}{start}"
+        shown = f"{name}{first}"
         own = tuple(
             Item(
                 stable_id(path, n),
                 document,
                 "text" if n % 2 else "image",
                 Span(n, n + 1),
-                f"{name} word{start + n}",
+                f"{name} word{first + n}",
                 picture=None if n else shown,
             )
-            for n in range(min(each, len(values) - start))
+            for n in range(min(each, start + len(values) - first))
         )
         pictures = {shown: Picture(np.zeros((1, 1, 3), np.uint8), b"jpeg of " + path.encode(), 1, 1)}
         parsed.append(ParsedDocument(document, own, pictures))
         items += [item.id for item in own]
         views += [stable_id(item.id) for item in own]
-    store.add(parsed, [ViewVectors(vector_index, tuple(items), tuple(views), values)])
+    store.add(parsed, [ViewVectors(partition, tuple(items), tuple(views), values)])
     return [reading.document.id for reading in parsed]
 
 

@@ -20,7 +20,7 @@ from commonplace.store import codes as codes_
 from commonplace.store.index_file import Damaged, IndexFile
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors, stable_id
-from tests.store.make import DIM, open_store, put, questions, rows, small
+from tests.store.make import DIM, open_store, put, questions, rows, small, stored
 
 FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"), Filter(path="/b/0/10.txt")]
 
@@ -69,11 +69,11 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     more: dict[str, Any] = {"offset": take_first, **({"questions": ask, "recall": 1.0} if coded else {})}
     store = open_store(tmp_path, **more)
     ids = put(store, rows(2000))
-    store.checkpoint()
-    assert store.indexes()["text"]["snapshot_rows"] == 2000
+    store.maintenance.checkpoint()
+    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
     store.remove(ids[3:6])
     put(store, rows(150, seed=5), "b")
-    status = store.indexes()["text"]
+    status = store.maintenance.indexes()["text"]
     assert (status["snapshot_rows"], status["not_in_snapshot"], status["removed_since"]) == (2000, 150, 30)
     assert status["rows"] == 2120
     agree(store)
@@ -88,17 +88,20 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     put(store, rows(2000))
     store.remove(ids[3:6])
     put(store, rows(150, seed=5), "b")
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.remove(ids[6:9])
-    before = store.indexes()["text"]
+    before = store.maintenance.indexes()["text"]
     assert before["snapshot_rows"] > 1500 and before["not_in_snapshot"] >= 150 and before["removed_since"] >= 30
     store.close()
     again = open_store(tmp_path, **more)  # mapped, and caught up
-    assert again.indexes()["text"] == {**before, "memory_bytes": again.indexes()["text"]["memory_bytes"]}
+    assert again.maintenance.indexes()["text"] == {
+        **before,
+        "memory_bytes": again.maintenance.indexes()["text"]["memory_bytes"],
+    }
     agree(again)
     agree(again, offset=True)
-    again.vacuum()
-    assert again.indexes()["text"]["snapshot_rows"] == 2090
+    again.maintenance.vacuum()
+    assert again.maintenance.indexes()["text"]["snapshot_rows"] == 2090
     agree(again)
 
 
@@ -106,8 +109,8 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     values = rows(4000)
     store = open_store(tmp_path / "good", questions=ask, recall=0.95)
     put(store, values)
-    store.checkpoint()
-    status = store.indexes()["text"]
+    store.maintenance.checkpoint()
+    status = store.maintenance.indexes()["text"]
     assert status["type"] == "binary codes, rescored"
     assert 0.95 <= status["recall"]["same"] <= 1
     # Questions that were not measured with reach it too, within what 200 of them can tell.
@@ -127,19 +130,19 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
 
     hard = open_store(tmp_path / "hard", questions=along, recall=0.99)
     put(hard, noise)
-    hard.checkpoint()
-    status = hard.indexes()["text"]
+    hard.maintenance.checkpoint()
+    status = hard.maintenance.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
     assert IndexFile(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
     agree(hard)
     hard.close()
 
     unasked = open_store(tmp_path / "good", recall=0.95)  # codes stay usable: what was measured was measured
-    assert unasked.indexes()["text"]["type"] == "binary codes, rescored"
+    assert unasked.maintenance.indexes()["text"]["type"] == "binary codes, rescored"
     none = open_store(tmp_path / "none")
     put(none, values)
-    none.checkpoint()
-    assert none.indexes()["text"]["type"] == "exact"
+    none.maintenance.checkpoint()
+    assert none.maintenance.indexes()["text"]["type"] == "exact"
 
 
 @pytest.fixture
@@ -153,7 +156,7 @@ def wide(tmp_path: Path) -> tuple[LocalStore, np.ndarray]:
 
     store = open_store(tmp_path, questions=ask, recall=0.95, offset=take_first)
     put(store, values)
-    store.checkpoint()
+    store.maintenance.checkpoint()
     return store, narrow(60, 2)
 
 
@@ -165,7 +168,7 @@ def narrow(count: int, seed: int) -> np.ndarray:
 
 def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
-    status = store.indexes()["text"]
+    status = store.maintenance.indexes()["text"]
     assert status["type"] == "short vectors, rescored"
     assert min(status["recall"].values()) >= 0.95 and set(status["depth"]) == {"same", "other"}
     for where in (Filter(), Filter("text"), Filter(path="/a/3")):
@@ -187,9 +190,9 @@ def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
 ) -> None:
     few = narrow(40, 1)  # too few to be fitted to: the rows themselves say what they are asked for
     store = open_store(tmp_path, questions=lambda name, offset: None if offset else few, recall=0.95)
-    put(store, narrow(4000, 5), vector_index=partition_)
-    store.checkpoint()
-    status = store.indexes()[partition_]
+    put(store, narrow(4000, 5), partition=partition_)
+    store.maintenance.checkpoint()
+    status = store.maintenance.indexes()[partition_]
     assert status["type"] == kind
     reached = []
     for query in narrow(60, 2):
@@ -210,13 +213,13 @@ def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tupl
     store.remove([document.id])
     after = IndexFile(path)
     assert not after.short("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
-    assert store.check() == []
+    assert store.maintenance.doctor() == []
     with path.open("r+b") as file:  # among the last short rows, before what fills the page
         file.seek(-4000, os.SEEK_END)
         byte = file.read(1)
         file.seek(-4000, os.SEEK_END)
         file.write(bytes([byte[0] ^ 1]))
-    assert any("short rows" in finding.what for finding in store.check())
+    assert any("short rows" in finding.what for finding in store.maintenance.doctor())
     again = open_store(store._folder, offset=take_first)
     for query in asked[:5]:
         found = again.search("text", query, 10, Filter(), offset=True)
@@ -230,21 +233,21 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     values = rows(4000)
     store = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
     put(store, values)
-    store.checkpoint()
+    store.maintenance.checkpoint()
     other = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
     query = questions(1, seed=3)[0]
     before = other.search("text", query, 10, Filter()).scores
     size = file_of(tmp_path).stat().st_size
-    made = store.compress(target)["text"]
+    made = store.maintenance.compress(target)["text"]
     assert made.kind == kind and made.rows == 4000
     assert made.recall["same"] >= target and made.recall["other"] >= target
-    status = store.indexes()["text"]
+    status = store.maintenance.indexes()["text"]
     assert (status["compression"]["type"], status["snapshot_rows"]) == (kind, 4000)
     rough = {"int8": 0.02, "float16": 0.001, "float32": 1e-6}[kind]
     for one in (store, other, open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)):  # all follow
         found = one.search("text", query, 10, Filter())
         assert found.scores == pytest.approx(before, abs=rough)
-        assert one.indexes()["text"]["compression"]["type"] == kind
+        assert one.maintenance.indexes()["text"]["compression"]["type"] == kind
         # The rows in memory are those of the file: what an item scores does not depend on where its row stands.
         assert one.score("text", query, np.sort(found.keys)) == pytest.approx(
             found.scores[np.argsort(found.keys)], abs=1e-6
@@ -254,11 +257,11 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     put(store, rows(200, seed=9), "b")
     ids = [document.id for document in store.documents()]
     store.remove(ids[5:7])
-    assert store.indexes()["text"]["compression"]["rows_since"] == 180
-    assert store.check() == []
-    assert store.compress(None) == {}
+    assert store.maintenance.indexes()["text"]["compression"]["rows_since"] == 180
+    assert store.maintenance.doctor() == []
+    assert store.maintenance.compress(None) == {}
     agree(store)
-    assert "compression" not in other.indexes()["text"]
+    assert "compression" not in other.maintenance.indexes()["text"]
     agree(other)
     for one in (store, other):
         one.close()
@@ -267,22 +270,22 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
 def test_damage_of_small_rows_is_seen(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=0.95)
     put(store, rows(2000))
-    store.checkpoint()
-    assert store.compress(0.9)["text"].kind == "int8"
+    store.maintenance.checkpoint()
+    assert store.maintenance.compress(0.9)["text"].kind == "int8"
     with file_of(tmp_path).open("r+b") as file:
         file.seek(-vector_index.BLOCK, os.SEEK_END)  # among the rows
         byte = file.read(1)
         file.seek(-vector_index.BLOCK, os.SEEK_END)
         file.write(bytes([byte[0] ^ 64]))
-    assert [finding.count for finding in store.check() if "rows that are not" in finding.what] == [1]
+    assert [finding.count for finding in store.maintenance.doctor() if "rows that are not" in finding.what] == [1]
     store.close()
 
 
 def test_filters_keep_recall_with_codes_at_any_selectivity(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=0.95)
     put(store, rows(4000))
-    store.checkpoint()
-    assert store.indexes()["text"]["type"] != "exact"
+    store.maintenance.checkpoint()
+    assert store.maintenance.indexes()["text"]["type"] != "exact"
     for where in (Filter(path="/a/7/700.txt"), Filter(path="/a/7"), Filter(path="/a/3?/*"), Filter("text")):
         reached = []
         for query in questions(40, seed=8):
@@ -315,15 +318,15 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
     put(store, rows(800))
     document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
     item = Item("long1", document, "image", Span(), "recognised")
-    many = np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000
+    many = stored(np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000)
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     for _ in range(2):  # in memory, then mapped
         found = store.search("text", many[0], 5, Filter())
         assert len(set(found.keys.tolist())) == 5
         assert found.scores[0] == pytest.approx(float((many @ many[0]).max()), abs=1e-6)
-        store.vacuum()
-        assert store.indexes()["text"]["snapshot_rows"] == 807
+        store.maintenance.vacuum()
+        assert store.maintenance.indexes()["text"]["snapshot_rows"] == 807
 
 
 def test_an_item_with_several_views_counts_once_where_it_is_streamed(
@@ -334,7 +337,7 @@ def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     put(store, rows(1000))
     document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
     item = Item("long1", document, "image", Span(), "recognised")
-    many = np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000
+    many = stored(np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000)
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     put(store, rows(50, seed=9), "near")
@@ -348,13 +351,13 @@ def test_an_item_with_several_views_counts_once_where_it_is_streamed(
 def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=0.95)
     put(store, rows(4000), each=1)
-    store.checkpoint()
+    store.maintenance.checkpoint()
     query = questions(1)[0]
     near = [key for key, _ in exact(store, query, 700, Filter())]
     ids = [one.item.document.id for one in store.entries(near).values()]
     with store._write() as database:  # gone, and not erased from the file yet
         sweep(database, delete(database, ids))
-    assert store.indexes()["text"]["removed_since"] == 700
+    assert store.maintenance.indexes()["text"]["removed_since"] == 700
     found = store.search("text", query, 10, Filter()).keys.tolist()
     assert len(set(found) & {key for key, _ in exact(store, query, 10, Filter())}) >= 9
 
@@ -373,7 +376,7 @@ def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_pat
 def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: Any, why: str) -> None:
     store = open_store(tmp_path, questions=ask, recall=1.0)
     put(store, rows(2000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     file = file_of(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
@@ -381,8 +384,8 @@ def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: An
         IndexFile(file)
     store = open_store(tmp_path, questions=ask, recall=1.0)
     agree(store)  # from the database, while another is written
-    store.checkpoint()
-    assert store.indexes()["text"]["snapshot_rows"] == 2000
+    store.maintenance.checkpoint()
+    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
     agree(store)
 
 
@@ -402,7 +405,7 @@ def flipped(data: bytes, at: int) -> bytes:
 def test_a_row_that_was_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = open_store(tmp_path)
     put(store, rows(2000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     query = questions(1)[0]
     store = open_store(tmp_path)
@@ -428,17 +431,17 @@ def partition_offset_of(folder: Path, name: str) -> int:
 def test_a_snapshot_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
     store = open_store(tmp_path, state="one")
     put(store, rows(2000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     half = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
     query = questions(1)[0]
     assert half.search("text", query, 1, Filter()).scores[0] == pytest.approx(
         exact(half, query, 1, Filter())[0][1] / 2, abs=1e-6
     )
-    half.checkpoint()
+    half.maintenance.checkpoint()
     half.close()
     again = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
-    assert again.indexes()["text"]["snapshot_rows"] == 2000
+    assert again.maintenance.indexes()["text"]["snapshot_rows"] == 2000
     assert again.search("text", query, 1, Filter()).scores[0] == pytest.approx(
         exact(again, query, 1, Filter())[0][1] / 2, abs=1e-6
     )
@@ -449,7 +452,7 @@ def test_what_was_removed_is_erased_from_the_snapshot(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=1.0)
     reader = open_store(tmp_path)
     ids = put(store, values)
-    store.checkpoint()
+    store.maintenance.checkpoint()
     agree(reader)
     assert values[25].tobytes() in file_of(tmp_path).read_bytes()
     store.remove([ids[2]])  # rows 20 to 29
@@ -479,7 +482,7 @@ def test_a_search_starts_a_snapshot_and_uses_it(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask)
     put(store, rows(2500))
     agree(store)
-    until(lambda: store.indexes()["text"]["snapshot_rows"] == 2500)
+    until(lambda: store.maintenance.indexes()["text"]["snapshot_rows"] == 2500)
     assert not list((tmp_path / "index").glob("*.part"))
     agree(store, k=3)
 
@@ -495,12 +498,12 @@ def test_a_full_disk_costs_the_snapshot_and_nothing_else(
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr("commonplace.store.index_file.os.pwrite", full)
-        store.checkpoint()
+        store.maintenance.checkpoint()
     assert "No space left" in caplog.text
     assert [file.name for file in (tmp_path / "index").iterdir()] == ["text.lock"]
     agree(store)
-    store.checkpoint()
-    assert store.indexes()["text"]["snapshot_rows"] == 2000
+    store.maintenance.checkpoint()
+    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
 
 
 def until(what: Any, seconds: float = 30) -> None:
@@ -526,10 +529,10 @@ def test_only_one_writes_a_snapshot(tmp_path: Path) -> None:
 def test_the_removal_log_stays_short_and_who_missed_it_starts_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commonplace.store.local.REMOVED_KEPT", 50)
+    monkeypatch.setattr("commonplace.store.partitions.REMOVED_KEPT", 50)
     store, reader = open_store(tmp_path), open_store(tmp_path)
     ids = put(store, rows(2000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     agree(reader)
     for start in range(0, 100, 10):
         store.remove(ids[start : start + 10])
@@ -544,7 +547,7 @@ def _write(folder: str, rounds: int) -> None:
         ids = put(store, rows(200, seed=number + 10), f"w{number}")
         if number % 3 == 2:
             store.remove(ids[:10])
-        store.checkpoint()
+        store.maintenance.checkpoint()
     store.close()
 
 
@@ -603,12 +606,12 @@ def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_pa
     ended.wait()
     store = open_store(tmp_path)
     put(store, np.random.default_rng(0).standard_normal((50, DIM)).astype(np.float32))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     left, alive = (file_of(tmp_path).with_name(f"text.snapshot.{pid}.part") for pid in (ended.pid, os.getpid()))
     for path in (left, alive):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
-    store.checkpoint()
+    store.maintenance.checkpoint()
     assert alive.exists() and not left.exists()  # the other is being written
     store.close()
 
@@ -626,7 +629,7 @@ def test_what_makes_questions_short_is_checked(wide: tuple[LocalStore, np.ndarra
 def test_a_selection_that_learns_of_keys_which_a_snapshot_has_already_looks_again(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(400))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     base = IndexFile(file_of(tmp_path))
     some = index_view.Selection(np.array([1, 2, 3]))
     assert some.within(base)[0].tolist() == [0, 1, 2]

@@ -19,6 +19,7 @@ from commonplace.filters import filter_of
 from commonplace.metadata import Metadata
 from commonplace.store import LocalStore
 from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
+from tests.store.make import stored
 
 DIM = 8
 
@@ -30,7 +31,7 @@ def open_store(folder: Path, fingerprint: str = "f1") -> LocalStore:
 def vector(*parts: object) -> np.ndarray:
     seed = int(stable_id(*parts)[:8], 16)
     values = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
-    return values / np.linalg.norm(values)
+    return stored(values / np.linalg.norm(values))
 
 
 def reading(path: str, *texts: str, picture: str | None = None, media_type: str = "text/plain") -> ParsedDocument:
@@ -284,7 +285,7 @@ def test_a_newer_version_another_model_and_another_program_are_refused(tmp_path:
     with sqlite3.connect(tmp_path / "collection.db") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(VersionError, match="newer Commonplace"):
+    with pytest.raises(VersionError, match="has schema 99"):
         open_store(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
@@ -383,7 +384,7 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
 def test_what_cannot_be_written_can_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "blue seal"))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
     store = open_store(tmp_path)
@@ -395,7 +396,7 @@ def test_what_cannot_be_written_can_be_searched(tmp_path: Path, monkeypatch: pyt
 def test_damage_found_while_reading_is_an_error_of_ours(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, *(reading(f"/{n}.txt", f"words of number {n} " * 40) for n in range(60)))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     file = tmp_path / "collection.db"
     pages = bytearray(file.read_bytes())

@@ -20,7 +20,7 @@ from commonplace.types import Filter
 from tests.conftest import ROOT
 from tests.kills.harness import build_shim
 from tests.store.make import open_store, put, questions, rows, texts
-from tests.store.test_snapshots import agree
+from tests.store.test_index_files import agree
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ def test_a_full_disk_loses_nothing_and_goes_on(small_disk: Path) -> None:
     assert count > 3 and len(store.documents()) == count
     assert texts(store, store.search("text", rows(50, seed=1)[7], 1, Filter()).keys) == ["n1 word7"]
     with pytest.raises(CollectionError, match=r"full|written"):
-        store.backup(small_disk / "kb.bak")
+        store.maintenance.backup(small_disk / "kb.bak")
     assert not list(small_disk.glob("kb.bak*"))
     store.close()
     store = open_store(small_disk / "kb")
-    assert store.check() == [] and len(store.documents()) == count
+    assert store.maintenance.doctor() == [] and len(store.documents()) == count
     agree(store)
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     put(store, rows(50, seed=9), "more", each=50)
-    assert len(store.documents()) == count + 1 and store.check() == []
+    assert len(store.documents()) == count + 1 and store.maintenance.doctor() == []
     store.close()
 
 
@@ -76,7 +76,7 @@ def test_a_limit_on_the_file_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.
         patch.setattr(database.Database, "_connect", limited)
         store = open_store(tmp_path)
         count = fill(store)
-        assert len(store.documents()) == count and store.check() == []
+        assert len(store.documents()) == count and store.maintenance.doctor() == []
         store.close()
     store = open_store(tmp_path)
     put(store, rows(50, seed=9), "more", each=50)
@@ -87,7 +87,7 @@ def test_a_limit_on_the_file_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.
 def test_a_disk_that_is_mounted_for_reading_is_read(small_disk: Path) -> None:
     store = open_store(small_disk / "kb")
     ids = put(store, rows(60))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     store = open_store(small_disk / "kb")
@@ -126,7 +126,7 @@ def test_files_that_cannot_be_locked_are_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "disk of this machine" in done.stdout and len(done.stdout.splitlines()) == 1, done.stdout
-    assert open_store(tmp_path / "kb").check() == []
+    assert open_store(tmp_path / "kb").maintenance.doctor() == []
 
 
 def test_two_machines_do_not_share_a_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_the_file_system_of_a_path_is_known(tmp_path: Path) -> None:
         (b"not a database at all, but long enough to be looked at " * 99, "damaged or no collection"),
         (b"SQLite format 3\0" + b"\0" * 4096, "damaged|no collection|cannot be used"),
         ("foreign", "another program's database"),
-        ("newer", "newer Commonplace"),
+        ("newer", "has schema 99, and this Commonplace reads schema 1 only"),
         ("folder", "cannot be used|cannot be written"),
     ],
 )
@@ -175,7 +175,7 @@ def test_what_is_no_collection_is_refused_and_left_alone(tmp_path: Path, what: b
         if what == "newer":
             store = open_store(tmp_path / "kb")
             put(store, rows(10))
-            store.checkpoint()
+            store.maintenance.checkpoint()
             store.close()
         connection = sqlite3.connect(file)
         connection.execute("PRAGMA user_version = 99" if what == "newer" else "CREATE TABLE theirs (a)")
@@ -205,22 +205,22 @@ def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new
     monkeypatch.setattr(vector_index, "LEAST_WORTH", 20)
     store = open_store(tmp_path / "kb")
     put(store, rows(100))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     put(store, rows(60, seed=4), "gone")
     store._partition("text").build()  # of what is in the log only
-    for name in ("collection.db", "collection.mark", "index/text.snapshot"):
+    for name in ("collection.db", "collection.commit", "index/text.snapshot"):
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes((tmp_path / "kb" / name).read_bytes())
     store.close()
     store = open_store(tmp_path / "copy")
-    (finding,) = store.check()
+    (finding,) = store.maintenance.doctor()
     assert "committed changes that are gone" in finding.what and finding.count == 1
     put(store, rows(60, seed=5), "other")  # takes the keys of those that are gone
     agree(store)
     assert not any("gone" in (text or "") for text in texts(store, store.search("text", rows(1)[0], 99, Filter()).keys))
-    assert store.check(repair=True) == [finding] and store.check() == []
+    assert store.maintenance.doctor(repair=True) == [finding] and store.maintenance.doctor() == []
     store.close()
-    assert open_store(tmp_path / "copy").check() == []
+    assert open_store(tmp_path / "copy").maintenance.doctor() == []
 
 
 HOLD = """
@@ -317,4 +317,4 @@ def test_two_threads_that_add_beside_each_other_lose_nothing(tmp_path: Path) -> 
     assert len(stores[0].documents()) == 30
     for store in stores:
         agree(store)
-        assert store.check() == []
+        assert store.maintenance.doctor() == []

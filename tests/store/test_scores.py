@@ -19,8 +19,8 @@ def test_items_score_as_in_a_search_wherever_their_rows_stand(tmp_path: Path, sn
     store = open_store(tmp_path, **hubs)
     gone = put(store, rows(with_snapshot))[3]
     if snapshot:
-        store.vacuum()
-        assert store.indexes()["text"]["snapshot_rows"] == with_snapshot
+        store.maintenance.vacuum()
+        assert store.maintenance.indexes()["text"]["snapshot_rows"] == with_snapshot
     put(store, rows(50, seed=5), name="b")
     store.remove([gone])
     query = questions(1)[0]

@@ -1,4 +1,4 @@
-"""What keeps house keeps it alone; what it leaves is what was promised, also where others change things meanwhile."""
+"""Maintenance runs in one process at a time, and keeps its promises while other processes write."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError
-from commonplace.store import database, local, upkeep, vector_index
+from commonplace.store import backup, database, partitions, vector_index
 from commonplace.store.vector_index import maintenance_lock
 from commonplace.types import Filter
 from tests.store.make import open_store, put, questions, rows
 from tests.store.test_upkeep import sql
 
 
-def test_only_one_keeps_house(tmp_path: Path) -> None:
+def test_maintenance_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
-    store.backup(tmp_path / "kb.bak")
+    store.maintenance.backup(tmp_path / "kb.bak")
     with maintenance_lock(tmp_path / "kb"):
-        for house in (
-            store.vacuum,
-            lambda: store.drop_raw(0.5),
-            lambda: store.check(repair=True),
-            lambda: store.restore(tmp_path / "kb.bak", replace=True),
+        for task in (
+            store.maintenance.vacuum,
+            lambda: store.maintenance.doctor(repair=True),
+            lambda: store.maintenance.restore(tmp_path / "kb.bak", replace=True),
         ):
             with pytest.raises(CollectionError, match=rf"process {os.getpid()} on .*wait until it has finished"):
-                house()
-        assert store.check() == []  # looking is free
-    store.vacuum()
+                task()
+        assert store.maintenance.doctor() == []  # looking needs no lock
+    store.maintenance.vacuum()
 
 
 def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +45,9 @@ def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest
     assert store.size(where) == 150 == open_store(tmp_path).size(where)
     put(store, rows(20, 2), "a")  # the first two documents again
     assert store.size(where) == 170
-    monkeypatch.setattr(local, "REMOVED_KEPT", 10)  # so that the log is cut, and what was followed is known no more
+    monkeypatch.setattr(
+        partitions, "REMOVED_KEPT", 10
+    )  # so that the log is cut, and what was followed is known no more
     store.remove(ids[5:15])
     store.remove(ids[15:16])
     assert store.size(where) == 60 == open_store(tmp_path).size(where)
@@ -57,14 +58,14 @@ def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "REMOVED_KEPT", 100)
+    monkeypatch.setattr(partitions, "REMOVED_KEPT", 100)
     monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
     store = open_store(tmp_path)
     store.remove(put(store, rows(400))[:30])
     assert store._database.all("SELECT count(*) FROM removed") == [(0,)]
     put(store, rows(900, 3), "b")
-    store.checkpoint()
-    status = store.indexes()["text"]
+    store.maintenance.checkpoint()
+    status = store.maintenance.indexes()["text"]
     assert "problem" not in status and status["snapshot_rows"] == status["rows"] == 1000
     made = (tmp_path / "index" / "text.snapshot").stat().st_ino
     for opened in (store, open_store(tmp_path)):
@@ -75,17 +76,17 @@ def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, mo
 
 
 def test_a_restore_waits_for_a_writer_no_longer_than_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "WAIT", 0.5)
+    monkeypatch.setattr(backup, "WAIT", 0.5)
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
-    store.backup(tmp_path / "kb.bak")
+    store.maintenance.backup(tmp_path / "kb.bak")
     writer = sqlite3.connect(tmp_path / "kb" / "collection.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     with pytest.raises(CollectionError, match="is writing to"):
-        store.restore(tmp_path / "kb.bak", replace=True)
+        store.maintenance.restore(tmp_path / "kb.bak", replace=True)
     writer.execute("ROLLBACK")
     writer.close()
-    store.restore(tmp_path / "kb.bak", replace=True)
+    store.maintenance.restore(tmp_path / "kb.bak", replace=True)
     assert len(store.documents()) == 3 and not list((tmp_path / "kb").glob("*.part*"))
 
 
@@ -93,7 +94,7 @@ def test_a_collection_in_use_is_no_backup(tmp_path: Path) -> None:
     one, other = open_store(tmp_path / "one"), open_store(tmp_path / "other")
     put(one, rows(30))
     with pytest.raises(CollectionError, match="make one with `commonplace backup"):
-        other.restore(tmp_path / "one" / "collection.db")
+        other.maintenance.restore(tmp_path / "one" / "collection.db")
 
 
 def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +109,7 @@ def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, mo
     def write() -> None:
         opened = open_store(tmp_path / "kb")
         try:
-            said.append(opened.backup(tmp_path / "kb.bak"))
+            said.append(opened.maintenance.backup(tmp_path / "kb.bak"))
         except CollectionError as problem:
             said.append(str(problem))
         opened.close()
@@ -124,13 +125,13 @@ def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, mo
     assert (tmp_path / "kb.bak.part").read_text() == "precious"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["kb", "kb.bak", "kb.bak.part"]
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
-    assert store.backup(tmp_path / "unlinked.bak") == sizes[0]
+    assert store.maintenance.backup(tmp_path / "unlinked.bak") == sizes[0]
     with pytest.raises(CollectionError, match="name a new file"):
-        store.backup(tmp_path / "unlinked.bak")
+        store.maintenance.backup(tmp_path / "unlinked.bak")
     with pytest.raises(CollectionError, match="make it first"):
-        store.backup(tmp_path / "nowhere" / "kb.bak")
+        store.maintenance.backup(tmp_path / "nowhere" / "kb.bak")
     with pytest.raises(CollectionError, match="choose another"):
-        store.backup(tmp_path / os.fsdecode(b"kb\xff.bak"))
+        store.maintenance.backup(tmp_path / os.fsdecode(b"kb\xff.bak"))
 
 
 @pytest.mark.parametrize(
@@ -143,10 +144,10 @@ def test_a_vector_or_checksum_that_is_none_is_named(tmp_path: Path, change: str)
     sql(tmp_path, f"UPDATE vectors SET {change} WHERE rowid = 7")
     store = open_store(tmp_path)
     assert len(store.search("text", rows(30)[0], 30, Filter()).keys) == 29
-    (finding,) = store.check()
-    assert "vectors" in finding.what and "commonplace doctor --repair" in finding.remedy
+    (finding,) = store.maintenance.doctor()
+    assert "vectors" in finding.what and "commonplace add --force" in finding.remedy
     put(store, rows(30))  # embedded again: the damaged one does not stay
-    assert store.check() == [] and len(store.search("text", rows(30)[0], 30, Filter()).keys) == 30
+    assert store.maintenance.doctor() == [] and len(store.search("text", rows(30)[0], 30, Filter()).keys) == 30
 
 
 def test_a_generation_that_is_no_number_is_counted_anew(tmp_path: Path) -> None:
@@ -155,10 +156,10 @@ def test_a_generation_that_is_no_number_is_counted_anew(tmp_path: Path) -> None:
     store.close()
     sql(tmp_path, f"UPDATE meta SET value = '{'9' * 30}' WHERE name = 'generation'")
     store = open_store(tmp_path)
-    assert "number of changes" in store.check()[0].what
-    store.check(repair=True)
-    assert store.check() == [] and len(store.documents()) == 3
-    assert open_store(tmp_path).check() == []
+    assert "number of changes" in store.maintenance.doctor()[0].what
+    store.maintenance.doctor(repair=True)
+    assert store.maintenance.doctor() == [] and len(store.documents()) == 3
+    assert open_store(tmp_path).maintenance.doctor() == []
 
 
 def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +182,6 @@ def test_a_removal_log_that_is_damaged_stops_nothing(tmp_path: Path, value: str)
         assert opened.size(where) in (80, 81)
         found = opened.search("text", questions(1)[0], 99, Filter()).keys
         assert len(opened.entries(found.tolist())) == 80  # whoever is gone is gone
-    assert "noted as removed" in store.check()[0].what
-    store.check(repair=True)
-    assert store.check() == [] and reader.size(where) == 80
+    assert "removal log" in store.maintenance.doctor()[0].what
+    store.maintenance.doctor(repair=True)
+    assert store.maintenance.doctor() == [] and reader.size(where) == 80

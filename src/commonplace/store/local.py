@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
 from commonplace.metadata import TYPES, MetadataType
-from commonplace.store.base import Entry, Finding, Offset, Prepare, Questions, RankedList
-from commonplace.store.compression import DROPPING, STORED, Compression, chosen, compression_of, keep
-from commonplace.store.database import Database, abandoned, mark, one_machine
+from commonplace.store.base import Entry, Offset, Prepare, Questions, RankedList
+from commonplace.store.database import Database, one_machine
 from commonplace.store.filter_cache import FilterCache
 from commonplace.store.fused import KINDS, fuse, question_of
 from commonplace.store.index_view import IndexView
+from commonplace.store.maintenance import LocalMaintenance
 from commonplace.store.opening import ready
+from commonplace.store.partitions import Partitions
 from commonplace.store.rows import (
     DOCUMENT,
     condition_of,
@@ -38,18 +38,9 @@ from commonplace.store.rows import (
 )
 from commonplace.store.schema import checksum, original_checksum
 from commonplace.store.segment import question_words
-from commonplace.store.upkeep import Doctor, backup, copy_into, restored
-from commonplace.store.vector_index import (
-    FOLDER,
-    Settings,
-    VectorIndex,
-    blocks,
-    check_space,
-    maintenance_lock,
-    now,
-    stray,
-)
-from commonplace.store.vectors import clear_shadow, drop_raw, vectors_of
+from commonplace.store.transaction import transaction
+from commonplace.store.vector_index import Settings, VectorIndex, check_space, now
+from commonplace.store.vectors import vectors_of
 from commonplace.store.words import search_words
 from commonplace.store.writing import check_vectors, delete, put, put_document, sweep
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, Status, ViewVectors
@@ -65,8 +56,7 @@ LABELS = (
 CHUNK = 500  # values in one IN (...) list
 WORDS_MERGED = 100_000
 """Items up to which a removal merges the word index at once, so that no removed word stays on disk; with more it would
-take seconds, and `compact` does it."""
-REMOVED_KEPT = 100_000  # lines of the removal log
+take seconds, and `vacuum` does it."""
 
 
 class LocalStore:
@@ -101,7 +91,6 @@ class LocalStore:
         self._means = means or {}
         self._folder = folder
         self._lock = threading.RLock()
-        self._partitions: dict[str, VectorIndex] = {}
         self._counted: dict[str, tuple[str, int, int]] = {}  # lineage, generation, rows; by table
         self._fused: tuple[str, int, str, IndexView] | None = None  # lineage, generation, name
         try:
@@ -123,28 +112,19 @@ class LocalStore:
             recall,
             fingerprint,
         )
-        self._space, self._model = space, model
+        self._partitions = Partitions(self._settings)
+        self.maintenance = LocalMaintenance(self._settings, self._partitions, space, model, self._forget)
         ready(self._settings, space, model)
 
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """One writing transaction; every process learns from the new generation that its indexes are out of date."""
-        with self._database.write() as database:
-            check_space(database, self._settings)
-            yield database
-            database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
-            reached = now(database)
-        mark(self._folder, *reached)
+    def _write(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._settings)
 
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""
         with self._lock:
-            partitions = list(self._partitions.values())
-            self._partitions.clear()
             self._fused = None
         self._selections.forget()
-        for partition in partitions:
-            partition.close()
+        self._partitions.close()
         self._database.close()
 
     # --- writing ---------------------------------------------------------------------------------------------
@@ -161,7 +141,7 @@ class LocalStore:
             check_vectors(rows, parsed, self._dim)
         with self._write() as database:
             gone = delete(database, [*instead, *(reading.document.id for reading in parsed)])
-            put(database, parsed, vectors)
+            put(database, parsed, vectors, gone)
             sweep(database, gone)
 
     def note(self, documents: Sequence[Document]) -> None:
@@ -188,142 +168,15 @@ class LocalStore:
             if gone.documents and _few(database, "items", WORDS_MERGED):
                 database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
         if gone.documents:
-            self.checkpoint()
+            self.maintenance.checkpoint()
         return gone.documents
-
-    def checkpoint(self) -> None:
-        """Move what was committed from SQLite's log into its file, and bring the snapshots in line with it."""
-        self._flush()  # first: while a snapshot is being written, its reading keeps the log from being emptied
-        self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def vacuum(self) -> None:
-        """Give back the room of what was removed: merge the word index, rewrite the file, make the snapshots anew.
-
-        The vectors of the model before this one go too: a migration cannot be undone afterwards.
-        """
-        with maintenance_lock(self._folder):
-            with self._write() as database:
-                if _meta(database, "beside:served"):
-                    clear_shadow(database)
-                database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
-            self._shrink()
-
-    def _shrink(self) -> None:
-        self._database.all("VACUUM")
-        self._flush(always=True)
-        self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def compress(self, recall: float | None) -> dict[str, Compression]:
-        """Keep the rows that are searched as the smallest kind that reaches ``recall`` of the exact best ten, measured
-        on this collection; None: as they are. Returns the choice by partition: those of 50,000 rows or more.
-
-        A part of the ranking state: every process follows. The vectors in the database stay as they are.
-        """
-        found = {} if recall is None else {name: self._partition(name).measure() for name in self._names()}
-        made = {name: one for name, kinds in found.items() if (one := chosen(kinds, recall or 0)) is not None}
-        with self._write() as database:
-            before = compression_of(database)
-            keep(database, made)
-        for name in self._names():
-            kinds = {one[name].kind if name in one else "float32" for one in (before, made)}
-            self._partition(name).flush(always=len(kinds) > 1)
-        return made
-
-    def drop_raw(self, recall: float) -> dict[str, Compression]:
-        """Keep the vectors in the database as float16 alone, these and those that are added from now on, and search
-        the smallest rows made of them, as :meth:`compress` does; return by partition what that keeps of the recall.
-
-        Measured against the raw vectors before they go: CollectionError, and nothing has changed, where one partition
-        falls under ``recall``; one all of whose vectors are damaged stays as it is. Done in bounded transactions:
-        interrupted, vectors of both kinds are there, all are searched, and the next call goes on. It cannot be undone.
-        """
-        with maintenance_lock(self._folder):
-            return self._drop_raw(recall)
-
-    def _drop_raw(self, recall: float) -> dict[str, Compression]:
-        names = self._names()
-        with self._database.snapshot() as database:
-            held = compression_of(database, STORED)
-        found = {name: self._partition(name).measure(halved=name not in held) for name in names}
-        new = {
-            name: replace(kinds["float32"], kind="float16")
-            for name, kinds in found.items()
-            if name not in held and kinds
-        }
-        for name, one in new.items():
-            if min(one.recall.values()) < recall:
-                raise CollectionError(
-                    f"the raw vectors stay: as float16 those of {name} would keep a recall of "
-                    f"{min(one.recall.values()):.4f}, and {recall:g} is asked for: ask for less with --recall"
-                )
-        with self._write() as database:  # from here on what is added is float16 too
-            keep(database, held | new, STORED)
-            database.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (DROPPING,))
-        drop_raw(self._write, held | new, self._dim)
-        best = {name: chosen(kinds, recall) for name, kinds in found.items() if len(kinds) > 1}
-        with self._write() as database:  # nothing that was made of the raw vectors may be used
-            database.execute("DELETE FROM meta WHERE name = ?", (DROPPING,))
-            database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
-            keep(database, {name: one for name, one in best.items() if one is not None})
-        self._shrink()
-        return held | new
-
-    def check(self, *, repair: bool = False) -> list[Finding]:
-        """Return what is wrong with the collection, the gravest first; ``repair`` mends what needs no embedding."""
-        if not repair:
-            return Doctor(self._settings, repair=False).run()
-        with maintenance_lock(self._folder):
-            findings = Doctor(self._settings, repair=True).run()
-            if findings:
-                self._forget()
-                self.checkpoint()
-        return findings
-
-    def backup(self, file: Path) -> int:
-        """Write the collection into one new file, online; return its bytes. See :func:`upkeep.backup`."""
-        return backup(self._database, file)
-
-    def restore(self, file: Path, *, replace: bool = False) -> None:
-        """Put the collection of a backup in this one's place, at once and for every process.
-
-        Raises CollectionError where the file is no whole backup, or where this collection holds documents and
-        ``replace`` is not given; ModelMismatch, VersionError as opening does.
-        """
-        count = sum(self.counts()["documents"].values())
-        if count and not replace:
-            raise CollectionError(f"the collection holds {count} documents: --replace puts the backup in their place")
-        if not self._database.writable:
-            raise CollectionError(f"{self._folder} cannot be written to: check its permissions")
-        fingerprint = self._settings.fingerprint or ""
-        with maintenance_lock(self._folder):
-            with restored(file, self._folder, self._space, fingerprint) as source, self._database.session() as database:
-                copy_into(source, database)
-            ready(self._settings, self._space, self._model)
-            self._forget()
-            self.checkpoint()
 
     def _forget(self) -> None:
         """Let go of everything derived from the database."""
         self._selections.forget()
         with self._lock:
             self._fused = None
-            for partition in self._partitions.values():
-                partition.forget()
-
-    def _flush(self, *, always: bool = False) -> None:
-        """Write snapshots where they are worth it; shorten the removal log where every index has followed it."""
-        names = self._names()
-        for name in names:
-            self._partition(name).flush(always=always)
-        for path in (*stray(self._folder, names), *abandoned(self._folder), *abandoned(self._folder / FOLDER)):
-            path.unlink(missing_ok=True)
-        if self._database.all("SELECT count(*) FROM removed")[0][0] > REMOVED_KEPT:
-            with self._database.write() as database:
-                (last,) = database.execute("SELECT max(key) FROM removed").fetchone()
-                followed = [one.followed() for one in self._partitions.values()]
-                until = min([last, *(key for key in followed if key is not None)])
-                database.execute("DELETE FROM removed WHERE key <= ?", (until,))
-                database.execute("INSERT OR REPLACE INTO meta VALUES ('trimmed', ?)", (str(until),))
+        self._partitions.forget()
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -494,34 +347,6 @@ class LocalStore:
         """Return the name of the model whose vectors the collection is searched with."""
         return str(self._database.all("SELECT value FROM meta WHERE name = 'space'")[0][0])
 
-    def shadow(self) -> dict[str, Any] | None:
-        """Return what there is of another space: its model, whether it is ``unfinished`` or kept for an undo, bytes."""
-        made = dict(self._database.all("SELECT name, value FROM meta WHERE name LIKE 'beside:%'"))
-        if not made:
-            return None
-        ((count,),) = self._database.all("SELECT count(*) FROM beside_vectors")
-        width = self._database.all("SELECT length(vector) FROM beside_vectors LIMIT 1")
-        return {
-            "model": made.get("beside:space", ""),
-            "fingerprint": made.get("beside:fingerprint", ""),
-            "unfinished": "beside:served" not in made,
-            "vectors": count,
-            "bytes": count * width[0][0] if width else 0,
-        }
-
-    def indexes(self) -> dict[str, dict[str, Any]]:
-        """Return what each partition is searched with: see :meth:`VectorIndex.status`."""
-        return {name: self._partition(name).status() for name in self._names()}
-
-    def _names(self) -> list[str]:
-        """Return the partitions that hold anything, by a step into the index for each, not a walk along it."""
-        question = (
-            "WITH RECURSIVE p (name) AS (SELECT min(partition) FROM views UNION ALL "
-            "SELECT (SELECT min(partition) FROM views WHERE partition > name) FROM p WHERE name IS NOT NULL) "
-            "SELECT name FROM p WHERE name IS NOT NULL"
-        )
-        return [name for (name,) in self._database.all(question)]
-
     def views(self, keys: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
         """Return ids and partitions by key; see :class:`commonplace.store.Store`."""
         question = (
@@ -630,10 +455,7 @@ class LocalStore:
             return self._counted[table][2]
 
     def _partition(self, name: str) -> VectorIndex:
-        with self._lock:
-            if name not in self._partitions:
-                self._partitions[name] = VectorIndex(name, self._settings)
-            return self._partitions[name]
+        return self._partitions[name]
 
     def _fused_index(self, name: str, alpha: float | None) -> IndexView:
         """Return the index of views fused early: in memory, the last weight alone, built anew after a change."""
@@ -648,19 +470,7 @@ class LocalStore:
 
     def vectors(self, partition: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the item keys (n,) and vectors (n, dim) of a partition, in the order of the keys."""
-        raw = replace(self._settings, prepare=lambda partition, vectors: (vectors, None))
-        with self._database.snapshot() as database:
-            check_space(database, self._settings)
-            found = [(keys, rows) for keys, rows, _ in blocks(database, partition, 0, raw)]
-        keys = np.concatenate([keys for keys, _ in found] or [np.empty(0, np.int64)])
-        rows = np.concatenate([rows for _, rows in found] or [np.empty((0, self._dim), np.float32)])
-        good = ~np.isnan(rows).any(axis=1)
-        return (keys, rows) if good.all() else (keys[good], rows[good])
-
-
-def _meta(database: sqlite3.Connection, name: str) -> str:
-    row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-    return str(row[0]) if row else ""
+        return self._partitions.stored(partition)
 
 
 def _few(database: sqlite3.Connection, table: str, most: int) -> bool:

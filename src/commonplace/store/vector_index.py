@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from commonplace.errors import CollectionError, ModelMismatch
 from commonplace.store.base import Prepare, Questions, RankedList
 from commonplace.store.codes import EACH, lists_for, train
-from commonplace.store.compression import DROPPING, STORED, Compression, compression_of, measured
+from commonplace.store.compression import Compression, compression_of, measure
 from commonplace.store.database import Database
-from commonplace.store.index_file import BLOCK, KINDS, Block, Damaged, IndexFile, Info, identity, rounded, write
+from commonplace.store.index_file import BLOCK, Block, Damaged, IndexFile, Info, identity, rounded, write
 from commonplace.store.index_view import CODES_FROM, IndexView, Measure, Selection
 from commonplace.store.schema import number
 from commonplace.store.vectors import vectors_of
@@ -119,7 +119,7 @@ class VectorIndex:
     def _look(self, look: Callable[[IndexView], Found]) -> Found:
         """Return what a look at the index finds; a damaged snapshot is looked at twice and then no more."""
         for last in (False, True):
-            index = self.index()
+            index = self.index_view()
             try:
                 return look(index)
             except Damaged as problem:
@@ -128,9 +128,9 @@ class VectorIndex:
                     self._refuse(str(problem))
                 else:
                     self.forget()
-        return look(self.index())
+        return look(self.index_view())
 
-    def index(self) -> IndexView:
+    def index_view(self) -> IndexView:
         """Return the index as the collection stands now."""
         index = self._current()
         if self._due(index):
@@ -306,24 +306,17 @@ class VectorIndex:
                 if mine and identity(self.path) == self._refused:
                     self.path.unlink(missing_ok=True)
 
-    def measure(self, *, halved: bool = False) -> dict[str, Compression]:
-        """Return the recall of each kind of row, the smallest first; empty where it cannot be measured, and of rows as
-        they are alone where others would not pay.
+    def measure(self) -> dict[str, Compression]:
+        """Return the recall of each kind of row, the smallest kind first.
 
-        ``halved``: of rows made of vectors that are stored as float16, against those of the vectors as they are. Where
-        the model brings no questions, those are an even sample of the rows themselves.
+        Empty where there are no queries to measure with, or too few rows for compression to gain anything.
         """
-        asked = {offset: self._ask(offset) for offset in (False, True)}
-        questions = {offset: vectors for offset, vectors in asked.items() if vectors is not None and len(vectors)}
-        settings = self._settings
-        half = replace(settings, prepare=lambda name, raw: settings.prepare(name, rounded(raw, "float16")))
-        with settings.database.snapshot() as database:
-            few = _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name) < CODES_FROM
-            if halved and not questions:
-                questions = {False: _sample(database, self.name, settings, 8, 2048)}
-            exact = blocks(database, self.name, 0, settings)
-            stored = blocks(database, self.name, 0, half) if halved else None
-            return measured(exact, questions, ["float32"] if few else KINDS, stored) if halved or not few else {}
+        asked = {cross_modal: self._ask(cross_modal) for cross_modal in (False, True)}
+        queries = {cross_modal: vectors for cross_modal, vectors in asked.items() if vectors is not None}
+        with self._settings.database.snapshot() as database:
+            if _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name) < CODES_FROM:
+                return {}
+            return measure(blocks(database, self.name, 0, self._settings), queries)
 
     def followed(self) -> int | None:
         """Return the line of the removal log up to which the snapshot on disk has followed it, None without one."""
@@ -355,8 +348,6 @@ class VectorIndex:
         }
         with self._settings.database.snapshot() as database:
             made = compression_of(database).get(self.name)
-            held = compression_of(database, STORED).get(self.name)
-            begun = _meta(database, DROPPING) is not None
         if made is not None:
             found["compression"] = {
                 "type": made.kind,
@@ -364,9 +355,6 @@ class VectorIndex:
                 "measured_rows": made.rows,
                 "rows_since": len(index) - made.rows,
             }
-        if held is not None:
-            found["stored"] = {"type": held.kind, "recall": held.recall, "measured_rows": held.rows}
-            found["stored"] |= {"unfinished": True} if begun else {}
         if self._more:
             found["not_in_memory"] = "more rows are streamed from the database: run `commonplace vacuum`"
         if self.problem:
@@ -620,9 +608,11 @@ def lock(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def maintenance_lock(folder: Path) -> Iterator[None]:
-    """Keep every other process from what changes a whole collection in several transactions, or its history: another
-    model, a restore, dropping raw vectors, a repair, `compact`. Raises CollectionError where one is at it."""
-    path = folder / "upkeep"
+    """Hold the right to change a whole collection in several transactions, or its history.
+
+    Migration, restore, repair and vacuum hold it. Raises CollectionError where another process has it.
+    """
+    path = folder / "maintenance"
     with ExitStack() as stack:
         try:
             mine = stack.enter_context(lock(path))
@@ -633,8 +623,7 @@ def maintenance_lock(folder: Path) -> Iterator[None]:
             ) from problem
         if not mine:
             raise CollectionError(
-                f"{holder(path)} is migrating, restoring, compacting, compressing or repairing {folder}: wait until it "
-                "has finished"
+                f"{holder(path)} is migrating, restoring, vacuuming or repairing {folder}: wait until it has finished"
             )
         yield
 
