@@ -30,27 +30,27 @@ Stated = Callable[[str, bytes | str], dict[str, list[str]]]
 
 @pytest.fixture
 def stated(tmp_path: Path, options: ReadOptions) -> Stated:
-    def made(name: str, content: bytes | str) -> dict[str, list[str]]:
+    def read_metadata(name: str, content: bytes | str) -> dict[str, list[str]]:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         os.utime(path, (CHANGED, CHANGED))
         document = read(path, options).document
         return {**document.stated(), **({"title": [document.title]} if document.title else {})}
 
-    return made
+    return read_metadata
 
 
-def taken(date: object, made: str, language: str) -> dict[str, list[str]]:
+def taken(date: object, key: str, language: str) -> dict[str, list[str]]:
     """Return what the examples say of themselves."""
-    return {"author": ["Ann Lee", "Bo Ek"], "language": [language], made: [str(date)], "date": [str(date)],
-            "dated": [made]}  # fmt: skip
+    return {"author": ["Ann Lee", "Bo Ek"], "language": [language], key: [str(date)], "date": [str(date)],
+            "dated": [key]}  # fmt: skip
 
 
 def test_pdf(stated: Stated) -> None:
     page = Page(lines=[(50, 700, 12, "The seal of the pump is blue.")])
     info = "/Author (Ann Lee; Bo Ek) /Keywords (seal, pump) /CreationDate (D:20240531093000+02'00') /ModDate (D:2025)"
-    found = stated("a.pdf", pdf(page, title="Pumps", info=info, catalog="/Lang (de-at)"))
-    assert found == {
+    metadata = stated("a.pdf", pdf(page, title="Pumps", info=info, catalog="/Lang (de-at)"))
+    assert metadata == {
         **taken("2024-05-31T09:30:00", "created", "de-AT"),
         "keyword": ["seal", "pump"],
         "modified": ["2025"],
@@ -71,12 +71,12 @@ CORE = """<cp><title>Pumps</title><creator>Ann Lee; Bo Ek</creator><language>en-
 
 @pytest.mark.parametrize("kind", ["docx", "pptx", "xlsx"])
 def test_office_files(stated: Stated, kind: str) -> None:
-    made = {
+    files = {
         "docx": docx(paragraph("Words.")),
         "pptx": pptx((shape("Words"), "")),
         "xlsx": xlsx(One=[["a", "b"], [1, 2]]),
     }
-    parts = parts_of(made[kind])
+    parts = parts_of(files[kind])
     assert stated(f"a.{kind}", packed({**parts, "docProps/core.xml": CORE})) == {
         **taken("2024-05-31T09:30:00", "created", "en-US"),
         "keyword": ["seal", "pump"],
@@ -152,8 +152,8 @@ The seal of the pump is blue.
     ],
 )
 def test_dates_of_front_matter(stated: Stated, line: str, key: str, date: str) -> None:
-    found = stated("a.md", f"---\ntopic: pumps\n{line}\ndraft: true\n---\nThe seal is blue.\n")
-    assert found == {key: [date], "date": [date], "dated": [key]}
+    metadata = stated("a.md", f"---\ntopic: pumps\n{line}\ndraft: true\n---\nThe seal is blue.\n")
+    assert metadata == {key: [date], "date": [date], "dated": [key]}
 
 
 @pytest.mark.parametrize("date", ["05/08/2024", "13/13/2024", "02/30/2024", "January 5, 2024", "{2024}"])
@@ -163,8 +163,8 @@ def test_a_date_that_nobody_can_tell_is_left_out(stated: Stated, date: str) -> N
 
 def test_rich_text(stated: Stated) -> None:
     text = r"{\rtf1{\info{\title Pumps}{\author Ann Lee}{\creatim\yr2024\mo5\dy31\hr9\min30}}The seal is blue.\par}"
-    found = {"author": ["Ann Lee"], "created": ["2024-05-31T09:30:00"], "title": ["Pumps"]}
-    assert stated("a.rtf", text) == {**found, "date": ["2024-05-31T09:30:00"], "dated": ["created"]}
+    metadata = {"author": ["Ann Lee"], "created": ["2024-05-31T09:30:00"], "title": ["Pumps"]}
+    assert stated("a.rtf", text) == {**metadata, "date": ["2024-05-31T09:30:00"], "dated": ["created"]}
 
 
 def test_mail_is_dated_by_the_clock_of_its_sender(stated: Stated) -> None:
@@ -231,11 +231,11 @@ def test_metadata_is_bounded_and_printable(stated: Stated) -> None:
     names = "; ".join(f"Name {n} \u202e\x1b[31m\u200b" + "long " * 90 for n in range(90))
     page = f'<html lang="und"><meta name="author" content="unknown"><meta name="keywords" content="{names}">'
     page += "".join(f'<meta name="author" content="{n}{"x" * 5000}">' for n in range(3000)) + "<p>The seal is blue.</p>"
-    found = stated("a.html", page)
-    assert found["dated"] == ["file"] and "language" not in found
-    assert sum(map(len, found.values())) <= 62 and max(len(v) for one in found.values() for v in one) <= 200
-    assert all(value.isprintable() and value.strip() for one in found.values() for value in one)
-    assert len(found["author"]) == len(set(found["author"]))
+    metadata = stated("a.html", page)
+    assert metadata["dated"] == ["file"] and "language" not in metadata
+    assert sum(map(len, metadata.values())) <= 62 and max(len(v) for values in metadata.values() for v in values) <= 200
+    assert all(value.isprintable() and value.strip() for values in metadata.values() for value in values)
+    assert len(metadata["author"]) == len(set(metadata["author"]))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -254,14 +254,14 @@ def test_whatever_a_plug_in_states_can_be_stored(values: dict[str, list[object]]
     | st.from_regex(r"[12]\d{3}[-:/]?\d\d?[-:/]?\d\d?([ T]\d\d:\d\d(:\d\d)?)?(Z|\+02:00)?", fullmatch=True)
 )
 def test_what_is_taken_for_a_date_is_one(text: str) -> None:
-    found = parse_date(text)
-    if found is not None:
-        padded = found + "0001-01-01T00:00:00"[len(found) :]
-        assert datetime.fromisoformat(padded).isoformat() == padded and "1000" <= found[:4] <= "2199"
+    parsed = parse_date(text)
+    if parsed is not None:
+        padded = parsed + "0001-01-01T00:00:00"[len(parsed) :]
+        assert datetime.fromisoformat(padded).isoformat() == padded and "1000" <= parsed[:4] <= "2199"
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("declared", "meant"),
     [
         ("2024", "2024"),
         ("2024-5", "2024-05"),
@@ -276,8 +276,8 @@ def test_what_is_taken_for_a_date_is_one(text: str) -> None:
         (datetime(2024, 5, 31, 9, 30), "2024-05-31T09:30:00"),
     ],
 )
-def test_dates(said: object, meant: str | None) -> None:
-    assert parse_date(said) == meant
+def test_dates(declared: object, meant: str | None) -> None:
+    assert parse_date(declared) == meant
 
 
 def test_a_place_of_numbers_that_are_none() -> None:

@@ -80,7 +80,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
         raise ReadError("changed while it was read; add it again")
 
     if not items:
-        file.problems.append("it has no text and no picture large enough to search; add another file")
+        file.problems.append("it has no text and no picture large enough to search; check that this is the right file")
     document = replace(
         document,
         content_hash=_content_hash(file.data),
@@ -124,7 +124,7 @@ def _modified_time(file: File) -> float | None:
 
 def _open(path: Path, root: Path, options: ReadOptions) -> File:
     """Return the file with its bytes and media type. Its stamp is taken before it is read, so a change is noticed."""
-    quota = Quota(options.max_bytes, until=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
+    quota = Quota(options.max_bytes, deadline=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
     watched = File(path, root, b"", "", options, quota=quota)
     watched.watch(path)
     data = read_whole(path, options.max_bytes)
