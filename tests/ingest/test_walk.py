@@ -1,4 +1,4 @@
-"""The walk: one order, each file once, nothing hidden, vendored or ignored, and never stuck."""
+"""The walk: a fixed order, each file once, no hidden, vendored or ignored files, and no blocking."""
 
 from __future__ import annotations
 

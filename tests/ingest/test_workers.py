@@ -1,4 +1,4 @@
-"""The pool: a bad file costs its own reading and nothing else; nothing is left running; nothing heavy is loaded."""
+"""The pool: a bad file fails alone, no process is left running, and workers load no models."""
 
 from __future__ import annotations
 
@@ -171,8 +171,8 @@ def test_memory_is_limited_for_real_bytes(tmp_path: Path) -> None:
     assert isinstance(long, ReadError) and str(long).startswith("needed more than 0.293 GB of memory")
 
 
-def test_an_innocent_file_is_tried_again(evil: Path) -> None:
-    """What an earlier file broke in a worker is not held against the next one."""
+def test_a_file_is_retried_after_its_worker_died(evil: Path) -> None:
+    """A file must not fail because an earlier file broke the worker."""
     with Pool(OPTIONS, 1) as pool:
         (_, first), *_ = list(pool.read(sources(evil, "ok")))
         os.kill(int(text_of(first)), signal.SIGKILL)
@@ -181,7 +181,7 @@ def test_an_innocent_file_is_tried_again(evil: Path) -> None:
 
 
 def test_what_another_file_left_in_a_worker_does_not_count(evil: Path) -> None:
-    """Where an earlier file has used up the memory, a library says whatever it likes."""
+    """A library may raise any error where an earlier file has used up the memory."""
     with Pool(OPTIONS, 1, ahead=1) as pool:
         (_, first), (_, second) = list(pool.read(sources(evil, "leave 10", "needs")))
     assert isinstance(second, ParsedDocument) and text_of(second) != text_of(first)
@@ -241,7 +241,7 @@ def test_a_closed_pool_says_so(tmp_path: Path) -> None:
         list(pool.read([Source(tmp_path / "a", tmp_path)]))
 
 
-def test_workers_that_cannot_start_are_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_of_a_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "numpy.py").write_text("raise ImportError('no numpy for you')")
     monkeypatch.syspath_prepend(str(tmp_path))
     pool = Pool(OPTIONS, 1)

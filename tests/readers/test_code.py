@@ -1,4 +1,4 @@
-"""Source code is cut where it is, not where a page would be: each function whole, under the path of its names."""
+"""Source code: each function is one chunk, titled by its qualified name."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_other_languages_by_empty_lines_and_indentation(code: Read, name: str) -
     assert [title for title, _ in code(name, "\n".join(lines) + "\n")] == titles.split()
 
 
-def test_a_class_that_is_too_long_is_told_by_its_methods(code: Read) -> None:
+def test_a_long_class_is_split_into_its_methods(code: Read) -> None:
     methods = "".join(
         f"\n    int part{n}(int a, int b) {{\n" + "        a = a * b + next(a, b);\n" * 8 + "    }\n" for n in range(5)
     )
@@ -149,7 +149,7 @@ def test_a_class_that_is_too_long_is_told_by_its_methods(code: Read) -> None:
 @given(lines=st.lists(st.sampled_from(
     ["def f(x):", "    return 1", "class A {", "class A:", "}", "", "  };", "\tint f(int a) {", "# x", "\f", "\r", "f(",
      '"""', "if (a) {", "end", "@x", "é = '日本'", "x" * 400 + "("]), max_size=30))  # fmt: skip
-def test_nothing_is_lost_or_said_twice(code: Read, name: str, lines: list[str]) -> None:
+def test_nothing_is_lost_or_repeated(code: Read, name: str, lines: list[str]) -> None:
     text = "\n".join(lines)
     if not text:
         return
@@ -158,7 +158,7 @@ def test_nothing_is_lost_or_said_twice(code: Read, name: str, lines: list[str]) 
     assert sorted(filter(str.isalnum, letters)) == sorted(filter(str.isalnum, text))
 
 
-def test_a_function_that_the_tower_takes_is_one_however_full(code: Read, count: Callable[[str], int]) -> None:
+def test_a_function_within_the_token_limit_is_one_chunk(code: Read, count: Callable[[str], int]) -> None:
     lines: list[str] = []
     while count("\n".join(lines)) < 225:
         lines.append(f"    total_{len(lines)} = first + second\n" if len(lines) % 3 == 2 else "    first = second")

@@ -1,4 +1,4 @@
-"""Broken files of every format, made by mutation: each is read or refused with a reason, and nothing else happens.
+"""Damaged files of every format, made by mutation: each is read or refused with a reason, without a crash.
 
 `make fuzz` makes 10,000 of them, `make test` a few hundred. A mutant is told by its number alone: the same one comes
 back with the same number.

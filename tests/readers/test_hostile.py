@@ -1,4 +1,4 @@
-"""Files made to exhaust a reader: each is read within bounds, or refused with a reason that a person understands."""
+"""Files made to exhaust a reader: each is read within limits, or refused with a clear reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def outcome(tmp_path: Path, options: ReadOptions) -> Read:
     return read_file
 
 
-def test_elements_inside_of_elements_are_refused(outcome: Read) -> None:
+def test_deeply_nested_elements_are_refused(outcome: Read) -> None:
     for element in ("<div>", "<ul><li>", "<x-y>"):
         result = outcome("a.html", f"<body>{element * 100_000}The seal is blue.")
         assert isinstance(result, ReadError) and "nested too deeply; save a simpler copy" in str(result)
@@ -44,7 +44,7 @@ def test_elements_inside_of_elements_are_refused(outcome: Read) -> None:
     assert isinstance(result, ParsedDocument) and any("seal is blue" in (item.text or "") for item in result.items)
 
 
-def test_tables_inside_of_tables_are_read_once(outcome: Read) -> None:
+def test_nested_tables_are_read_once(outcome: Read) -> None:
     deep = "<w:tbl><w:tr><w:tc>" * 11 + paragraph("The seal is blue.") + "</w:tc></w:tr></w:tbl>" * 11
     pile = "<w:tbl><w:tr><w:tc>" * 20_000 + "</w:tc></w:tr></w:tbl>" * 20_000
     result = outcome("a.docx", docx(deep * 60 + pile))
@@ -52,7 +52,7 @@ def test_tables_inside_of_tables_are_read_once(outcome: Read) -> None:
     assert sum((item.text or "").count("The seal is blue.") for item in result.items) == 60
 
 
-def test_a_header_without_end_is_cut(outcome: Read) -> None:
+def test_an_endless_header_is_cut(outcome: Read) -> None:
     to = ", ".join(f"a{number}@x.org" for number in range(100_000))
     result = outcome(
         "a.eml", f"From: ann@x.org\r\nTo: {to}\r\nSubject: {'=?utf-8?q?a?= ' * 200_000}\r\n\r\nThe seal is blue."
@@ -81,7 +81,7 @@ def test_a_sheet_with_a_cell_far_out_costs_only_itself(outcome: Read) -> None:
     assert isinstance(result, ParsedDocument) and result.document.status == "ok"
 
 
-def test_rows_that_are_left_out_are_not_kept_silent(
+def test_rows_that_are_left_out_are_reported(
     tmp_path: Path, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("commonplace.readers.sheets._MAX_ROWS", 3)
@@ -90,7 +90,7 @@ def test_rows_that_are_left_out_are_not_kept_silent(
         assert read(tmp_path / "a.xlsx", options).document.error == error
 
 
-def test_what_a_cell_of_a_notebook_prints_is_bounded_in_all(outcome: Read) -> None:
+def test_the_output_of_a_notebook_cell_is_limited(outcome: Read) -> None:
     outputs = [{"output_type": "stream", "text": [f"epoch {number}\n"]} for number in range(100_000)]
     cells = [
         {"cell_type": "code", "source": "train()", "outputs": outputs},
@@ -100,7 +100,7 @@ def test_what_a_cell_of_a_notebook_prints_is_bounded_in_all(outcome: Read) -> No
     assert isinstance(result, ParsedDocument) and sum(len(item.text or "") for item in result.items) < 15_000
 
 
-def test_an_outline_without_end_is_cut() -> None:
+def test_an_endless_outline_is_cut() -> None:
     count = 21_000
     objects = [
         "<< /Type /Catalog /Pages 2 0 R /Outlines 4 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",

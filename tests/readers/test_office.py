@@ -311,7 +311,7 @@ def test_broken_office_files_say_why(reading: Reader) -> None:
         assert "\n" not in str(caught.value) and ";" in str(caught.value)
 
 
-def test_packages_are_told_by_content(tmp_path: Path) -> None:
+def test_packages_are_detected_by_content(tmp_path: Path) -> None:
     for name, content, kind in (
         ("a", docx(paragraph("x")), "wordprocessingml.document"),
         ("b", pptx((shape("x"), "")), "presentationml.presentation"),
@@ -325,7 +325,7 @@ def test_packages_are_told_by_content(tmp_path: Path) -> None:
         assert (media_type(tmp_path / name) or "").endswith(kind)
 
 
-def test_parts_nested_past_all_sense_are_refused(reading: Reader) -> None:
+def test_deeply_nested_parts_are_refused(reading: Reader) -> None:
     deep = docx("<w:smartTag>" * 5000 + paragraph("x") + "</w:smartTag>" * 5000)
     with pytest.raises(ReadError, match="nested too deeply"):
         reading("a.docx", deep)

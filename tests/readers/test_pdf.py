@@ -133,7 +133,7 @@ def test_words_broken_at_a_line_end_are_joined(tmp_path: Path, options: ReadOpti
     assert " ".join((item.text or "").split()) == "This is a line about information and a well-known fact."
 
 
-def test_paragraphs_are_told_by_the_white_between_them(tmp_path: Path, options: ReadOptions) -> None:
+def test_gaps_between_lines_separate_paragraphs(tmp_path: Path, options: ReadOptions) -> None:
     page = Page([*lines(700, 3), *lines(620, 2, "Another paragraph")])
     (item,) = reading_of(tmp_path, options, page).items
     text = item.text or ""
@@ -156,7 +156,7 @@ def test_locked_damaged_and_empty_files_say_so(tmp_path: Path, options: ReadOpti
         read(path, options)
 
 
-def test_a_damaged_file_is_not_called_by_the_reason_of_the_one_before(tmp_path: Path, options: ReadOptions) -> None:
+def test_an_error_does_not_repeat_the_reason_of_the_file_before(tmp_path: Path, options: ReadOptions) -> None:
     (tmp_path / "locked.pdf").write_bytes(pdf(Page(lines(700, 2)), locked=True))
     for path, why in (
         (tmp_path / "locked.pdf", "password"),
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_not_called_by_the_reason_of_the_one_before(tmp_path: 
 
 
 @pytest.mark.parametrize("title", ["untitled", "Untitled-1", "", "  ", "Document1", "---"])
-def test_titles_that_say_nothing_are_none(tmp_path: Path, options: ReadOptions, title: str) -> None:
+def test_placeholder_titles_are_ignored(tmp_path: Path, options: ReadOptions, title: str) -> None:
     assert reading_of(tmp_path, options, Page(lines(700, 1)), title=title).document.title is None
 
 
@@ -187,7 +187,7 @@ def test_figures_follow_a_turned_page(tmp_path: Path, options: ReadOptions) -> N
     assert np.abs(np.asarray(shown, int) - np.asarray(turned, int)).mean() < 4
 
 
-def test_figures_inside_of_forms_are_where_they_show(tmp_path: Path, options: ReadOptions) -> None:
+def test_figures_inside_form_objects_have_the_right_box(tmp_path: Path, options: ReadOptions) -> None:
     page = Page(lines(700, 2), [(50, 100, 150, 100, photo(300, 200, 9))], framed=True)
     (figure,) = images(reading_of(tmp_path, options, page))
     assert figure.span.box == pytest.approx((150 / 600, 1 - 400 / 800, 450 / 600, 1 - 200 / 800), abs=0.002)
@@ -288,7 +288,7 @@ def in_columns(*columns: list[str], left: tuple[float, ...] = (50, 310), down: f
 
 
 @pytest.mark.parametrize("across", [True, False])
-def test_columns_are_read_one_after_the_other_also_where_the_file_goes_across(
+def test_columns_are_read_one_after_the_other_also_where_the_file_stores_rows(
     tmp_path: Path, options: ReadOptions, across: bool
 ) -> None:
     north, south = in_columns(NORTH, SOUTH)

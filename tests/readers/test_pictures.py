@@ -1,4 +1,4 @@
-"""Pictures: every stored form becomes the same upright RGB; what cannot be shown says why."""
+"""Pictures: every format and mode gives the same upright RGB; damaged pictures give a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all readers share: ids, hashes, stamps, types told by content, plug-ins, and reasons."""
+"""What all readers share: ids, hashes, stamps, type detection, plug-ins, and errors."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
         ("a.txt", b"\0\1\2\3" * 50, None),
     ],
 )
-def test_types_are_told_by_content(tmp_path: Path, name: str, content: bytes, kind: str | None) -> None:
+def test_types_are_detected_by_content(tmp_path: Path, name: str, content: bytes, kind: str | None) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     assert media_type(path) == kind
@@ -107,7 +107,7 @@ def test_suffixes_all_lead_to_a_format() -> None:
         assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_refusals_say_what_and_what_to_do(tmp_path: Path, options: ReadOptions) -> None:
+def test_errors_say_what_happened_and_what_to_do(tmp_path: Path, options: ReadOptions) -> None:
     small = ReadOptions(options.tokenizer, 256, max_bytes=300)
     (tmp_path / "big.txt").write_text("x" * 301)
     (tmp_path / "tool.exe").write_bytes(b"MZ\3\4" + bytes(range(256)))
@@ -139,7 +139,7 @@ def test_unreadable_is_refused(tmp_path: Path, options: ReadOptions) -> None:
         read(path, options)
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     for wrong in ({"max_tokens": 4}, {"max_tokens": 256, "picture_side": 0}):
         with pytest.raises(ValueError, match=r"max_tokens|picture_side"):
             ReadOptions("x", **wrong)
