@@ -1,4 +1,4 @@
-"""The walk: one order, each file once, nothing hidden, vendored or ignored, and never stuck."""
+"""The walk: a fixed order, each file once, no hidden, vendored or ignored files, and no blocking."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def plant(root: Path, *names: str) -> None:
 
 
 def names(root: Path, **options: Path) -> list[str]:
-    found, problems, _ = walk([root], **options)
+    files, problems, _ = walk([root], **options)
     assert problems == []
-    return [str(source.path.relative_to(root)) for source in found]
+    return [str(source.path.relative_to(root)) for source in files]
 
 
 def test_sorted_and_rooted(tmp_path: Path) -> None:
     plant(tmp_path, "b.txt", "a/z.md", "a/b/c.txt", "a.txt", "ä.txt")
     assert names(tmp_path) == ["a.txt", "a/b/c.txt", "a/z.md", "b.txt", "ä.txt"]
-    found, *_ = walk([tmp_path / "b.txt", tmp_path / "a"])
-    assert found == [
+    files, *_ = walk([tmp_path / "b.txt", tmp_path / "a"])
+    assert files == [
         Source(tmp_path / "a/b/c.txt", tmp_path / "a"),
         Source(tmp_path / "a/z.md", tmp_path / "a"),
         Source(tmp_path / "b.txt", tmp_path),
@@ -40,9 +40,9 @@ def test_each_file_once_however_often_named(tmp_path: Path, monkeypatch: pytest.
     plant(tmp_path, "a.txt", "sub/b.txt")
     (tmp_path / "link.txt").symlink_to("a.txt")
     monkeypatch.chdir(tmp_path)
-    found, problems, _ = walk([".", "a.txt", "sub/../sub", tmp_path / "sub" / "b.txt", "link.txt"])
+    files, problems, _ = walk([".", "a.txt", "sub/../sub", tmp_path / "sub" / "b.txt", "link.txt"])
     assert problems == []
-    assert [source.path for source in found] == [tmp_path / "a.txt", tmp_path / "sub/b.txt"]
+    assert [source.path for source in files] == [tmp_path / "a.txt", tmp_path / "sub/b.txt"]
 
 
 def test_hidden_and_vendored_are_skipped_below_but_not_by_name(tmp_path: Path) -> None:
@@ -54,16 +54,16 @@ def test_hidden_and_vendored_are_skipped_below_but_not_by_name(tmp_path: Path) -
     assert names(tmp_path / ".git") == ["x.txt"]
     assert names(tmp_path / "my-env") == ["pyvenv.cfg", "x.txt"]
     assert names(tmp_path / "node_modules") == ["x.txt"]
-    found, *_ = walk([tmp_path / ".hidden.txt"])
-    assert len(found) == 1
+    files, *_ = walk([tmp_path / ".hidden.txt"])
+    assert len(files) == 1
 
 
 def test_unknown_binaries_are_skipped_unless_named(tmp_path: Path) -> None:
     plant(tmp_path, "README", "program.exe", "a.o", "x.doc")
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     assert names(tmp_path) == ["README"]
-    found, problems, _ = walk([tmp_path / "program.exe", tmp_path / "binary"])
-    assert [source.path.name for source in found] == ["binary", "program.exe"] and problems == []
+    files, problems, _ = walk([tmp_path / "program.exe", tmp_path / "binary"])
+    assert [source.path.name for source in files] == ["binary", "program.exe"] and problems == []
 
 
 def test_ignore_rules_agree_with_git(tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ def test_the_collection_is_left_out(tmp_path: Path) -> None:
     plant(tmp_path, "a.txt", "notes/store.txt", "notes/sub/x.txt", "notes2/y.txt")
     (tmp_path / "link.txt").symlink_to("notes/store.txt")
     assert names(tmp_path, exclude=tmp_path / "notes") == ["a.txt", "notes2/y.txt"]
-    found, problems, _ = walk([tmp_path / "notes" / "store.txt"], exclude=tmp_path / "notes")
-    assert found == [] and "the collection itself" in problems[0][1]
+    files, problems, _ = walk([tmp_path / "notes" / "store.txt"], exclude=tmp_path / "notes")
+    assert files == [] and "the collection itself" in problems[0][1]
 
 
 def test_links(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_links(tmp_path: Path) -> None:
     assert names(tmp_path / "in") == ["a.txt", "file.txt"]
     (tmp_path / "in/circle.txt").symlink_to("circle.txt")
     (tmp_path / "in/nowhere.txt").symlink_to("missing.txt")
-    found, problems, _ = walk([tmp_path / "in"])
-    assert len(found) == 2
+    files, problems, _ = walk([tmp_path / "in"])
+    assert len(files) == 2
     assert [(path.name, why.split(";")[0]) for path, why in problems] == [
         ("circle.txt", "a circular link"),
         ("nowhere.txt", "a broken link"),
@@ -138,15 +138,15 @@ def test_special_files_are_never_opened(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s.txt"))
         assert names(tmp_path) == ["a.txt"]
-    found, problems, _ = walk([tmp_path / "pipe.txt", "/dev/null"])
-    assert found == [] and len(problems) == 2
+    files, problems, _ = walk([tmp_path / "pipe.txt", "/dev/null"])
+    assert files == [] and len(problems) == 2
     assert all("not a regular file" in why for _, why in problems)
 
 
 def test_missing_paths_are_problems(tmp_path: Path) -> None:
     plant(tmp_path, "a.txt")
-    found, problems, _ = walk([tmp_path, tmp_path / "gone", "x" * 5000, "a\0b"])
-    assert len(found) == 1 and len(problems) == 3
+    files, problems, _ = walk([tmp_path, tmp_path / "gone", "x" * 5000, "a\0b"])
+    assert len(files) == 1 and len(problems) == 3
     reasons = dict(problems)
     assert reasons[tmp_path / "gone"].startswith("no such file")
     assert all("\n" not in why for why in reasons.values())
@@ -157,10 +157,10 @@ def test_an_unreadable_folder_is_a_problem(tmp_path: Path) -> None:
     plant(tmp_path, "a.txt", "shut/b.txt")
     (tmp_path / "shut").chmod(0)
     try:
-        found, problems, _ = walk([tmp_path])
+        files, problems, _ = walk([tmp_path])
     finally:
         (tmp_path / "shut").chmod(0o700)
-    assert len(found) == 1 and "permission denied" in problems[0][1]
+    assert len(files) == 1 and "permission denied" in problems[0][1]
 
 
 def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +173,8 @@ def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    found, problems, _ = walk([tmp_path])
-    assert [source.path.name for source in found] == ["a.txt"]
+    files, problems, _ = walk([tmp_path])
+    assert [source.path.name for source in files] == ["a.txt"]
     assert problems == [(tmp_path / "shut", "permission denied; make it readable and add it again")]
 
 
@@ -183,8 +183,8 @@ def test_odd_names(tmp_path: Path) -> None:
     for name in odd:
         (tmp_path / name).write_text("words")
     (tmp_path / ".gitignore").write_text("nothing\n")
-    found, problems, _ = walk([tmp_path])
-    assert {source.path.name for source in found} == set(odd) and problems == []
+    files, problems, _ = walk([tmp_path])
+    assert {source.path.name for source in files} == set(odd) and problems == []
 
 
 def test_deep_trees(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_deep_trees(tmp_path: Path) -> None:
 def test_what_is_not_read_is_counted_by_its_ending(tmp_path: Path) -> None:
     for name in ("a.doc", "b.DOC", "c.exe", "page.mp3", "d.txt"):
         (tmp_path / name).write_bytes(b"words")
-    found = walk([tmp_path])
-    assert [source.path.name for source in found.sources] == ["d.txt"]
-    assert found.skipped == {".doc": 2, ".exe": 1, ".mp3": 1}
+    result = walk([tmp_path])
+    assert [source.path.name for source in result.sources] == ["d.txt"]
+    assert result.skipped == {".doc": 2, ".exe": 1, ".mp3": 1}
 
 
 def test_what_a_browser_saved_beside_a_page_is_the_pages(tmp_path: Path) -> None:

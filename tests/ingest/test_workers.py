@@ -1,4 +1,4 @@
-"""The pool: a bad file costs its own reading and nothing else; nothing is left running; nothing heavy is loaded."""
+"""The pool: a bad file fails alone, no process is left running, and workers load no models."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def sources(folder: Path, *orders: str) -> list[Source]:
-    found = []
+    file_sources = []
     for number, order in enumerate(orders):
         path = folder / f"{number:03}.wav"
         path.write_text(order)
-        found.append(Source(path, folder))
-    return found
+        file_sources.append(Source(path, folder))
+    return file_sources
 
 
 def gone(pid: int, within: float = 5.0) -> bool:
@@ -93,18 +93,18 @@ def gone(pid: int, within: float = 5.0) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    found = []
+    pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
         except OSError:  # it has ended meanwhile
             continue
         if parent == pid:
-            found.append(int(stat.parent.name))
-    return found
+            pids.append(int(stat.parent.name))
+    return pids
 
 
-def said(outcome: ParsedDocument | ReadError) -> str:
+def text_of(outcome: ParsedDocument | ReadError) -> str:
     return str(outcome) if isinstance(outcome, ReadError) else " ".join(item.text or "" for item in outcome.items)
 
 
@@ -112,15 +112,15 @@ def said(outcome: ParsedDocument | ReadError) -> str:
 def test_results_come_in_order_and_equal_reading_here(tmp_path: Path, workers: int) -> None:
     for number in range(40):
         (tmp_path / f"{number:02}.md").write_text(f"# Title {number}\n\n" + "words " * 50 * (number % 7))
-    given, *_ = walk([tmp_path])
+    file_sources, *_ = walk([tmp_path])
     with Pool(OPTIONS, workers, ahead=5) as pool:
-        results = list(pool.read(given))
-        assert [source for source, _ in results] == given
-        for source, found in results:
-            assert isinstance(found, ParsedDocument)
-            assert found.document == read(source.path, OPTIONS, source.root).document
-            assert found.items == read(source.path, OPTIONS, source.root).items
-        assert [said(found) for _, found in pool.read(given[:3])]  # and it can be used again
+        results = list(pool.read(file_sources))
+        assert [source for source, _ in results] == file_sources
+        for source, result in results:
+            assert isinstance(result, ParsedDocument)
+            assert result.document == read(source.path, OPTIONS, source.root).document
+            assert result.items == read(source.path, OPTIONS, source.root).items
+        assert [text_of(result) for _, result in pool.read(file_sources[:3])]  # and it can be used again
 
 
 def test_a_bad_file_costs_only_itself(evil: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_bad_file_costs_only_itself(evil: Path) -> None:
         "ok",
     ]
     with Pool(OPTIONS, 2, timeout=1.0) as pool:
-        results = [found for _, found in pool.read(sources(evil, *orders))]
+        results = [result for _, result in pool.read(sources(evil, *orders))]
     expected = {
         "segv": "the reader crashed on it (signal 11)",
         "exit": "the reader crashed on it (exit 3)",
@@ -152,53 +152,53 @@ def test_a_bad_file_costs_only_itself(evil: Path) -> None:
         "recurse": "its parts are nested too deeply",
         "hang": "took longer than 1 s",
     }
-    for order, found in zip(orders, results, strict=True):
+    for order, result in zip(orders, results, strict=True):
         if order == "ok":
-            assert isinstance(found, ParsedDocument)
+            assert isinstance(result, ParsedDocument)
         else:
-            assert isinstance(found, ReadError) and str(found).startswith(expected[order]), (order, found)
-            assert "\n" not in str(found)
+            assert isinstance(result, ReadError) and str(result).startswith(expected[order]), (order, result)
+            assert "\n" not in str(result)
 
 
 def test_memory_is_limited_for_real_bytes(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
     path.write_text("words of a long file\n" * 8_000_000)
     (tmp_path / "short.txt").write_text("words")
-    given, *_ = walk([tmp_path])
+    file_sources, *_ = walk([tmp_path])
     with Pool(OPTIONS, 1, memory=300 * 2**20) as pool:
-        long, short = (found for _, found in pool.read(given))
+        long, short = (result for _, result in pool.read(file_sources))
     assert isinstance(short, ParsedDocument)
     assert isinstance(long, ReadError) and str(long).startswith("needed more than 0.293 GB of memory")
 
 
-def test_an_innocent_file_is_tried_again(evil: Path) -> None:
-    """What an earlier file broke in a worker is not held against the next one."""
+def test_a_file_is_retried_after_its_worker_died(evil: Path) -> None:
+    """A file must not fail because an earlier file broke the worker."""
     with Pool(OPTIONS, 1) as pool:
         (_, first), *_ = list(pool.read(sources(evil, "ok")))
-        os.kill(int(said(first)), signal.SIGKILL)
+        os.kill(int(text_of(first)), signal.SIGKILL)
         (_, second), *_ = list(pool.read(sources(evil, "ok")))
-    assert isinstance(second, ParsedDocument) and said(second) != said(first)
+    assert isinstance(second, ParsedDocument) and text_of(second) != text_of(first)
 
 
 def test_what_another_file_left_in_a_worker_does_not_count(evil: Path) -> None:
-    """Where an earlier file has used up the memory, a library says whatever it likes."""
+    """A library may raise any error where an earlier file has used up the memory."""
     with Pool(OPTIONS, 1, ahead=1) as pool:
         (_, first), (_, second) = list(pool.read(sources(evil, "leave 10", "needs")))
-    assert isinstance(second, ParsedDocument) and said(second) != said(first)
+    assert isinstance(second, ParsedDocument) and text_of(second) != text_of(first)
 
 
 def test_a_worker_that_has_filled_up_is_replaced(evil: Path) -> None:
     with Pool(OPTIONS, 1, memory=2 * 1024**3, ahead=1) as pool:
-        found = [said(one) for _, one in pool.read(sources(evil, "ok", f"leave {1_600_000_000}", "ok"))]
-    assert found[0] == found[1] != found[2]
+        pids = [text_of(result) for _, result in pool.read(sources(evil, "ok", f"leave {1_600_000_000}", "ok"))]
+    assert pids[0] == pids[1] != pids[2]
 
 
 def test_a_hang_does_not_hold_the_others(evil: Path) -> None:
-    given = sources(evil, "sleep 1", *["ok"] * 20)
+    file_sources = sources(evil, "sleep 1", *["ok"] * 20)
     with Pool(OPTIONS, 2, ahead=32) as pool:
-        results = pool.read(given)
+        results = pool.read(file_sources)
         next(results)
-        readers = Counter(said(found) for _, found in results)
+        readers = Counter(text_of(result) for _, result in results)
     assert readers.total() == 20
     assert max(readers.values()) >= 10  # by the other worker, while the first one slept
 
@@ -228,8 +228,8 @@ def test_closing_early_ends_what_runs(evil: Path) -> None:
         next(results)
         time.sleep(0.2)
         results.close()  # type: ignore[attr-defined]
-        ((_, found),) = pool.read(sources(evil, "ok"))
-        assert isinstance(found, ParsedDocument)
+        ((_, result),) = pool.read(sources(evil, "ok"))
+        assert isinstance(result, ParsedDocument)
     assert all(gone(pid) for pid in set(children(os.getpid())) - before)
 
 
@@ -241,7 +241,7 @@ def test_a_closed_pool_says_so(tmp_path: Path) -> None:
         list(pool.read([Source(tmp_path / "a", tmp_path)]))
 
 
-def test_workers_that_cannot_start_are_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_of_a_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "numpy.py").write_text("raise ImportError('no numpy for you')")
     monkeypatch.syspath_prepend(str(tmp_path))
     pool = Pool(OPTIONS, 1)
@@ -255,9 +255,9 @@ def test_workers_load_no_model_and_nothing_of_the_main_process(evil: Path, tmp_p
     import faiss  # noqa: F401  the parent may hold what it likes
 
     (tmp_path / "a.md").write_text("# words\n\nwords")
-    given = [Source(tmp_path / "a.md", tmp_path), *sources(evil, "modules", "environment")]
+    file_sources = [Source(tmp_path / "a.md", tmp_path), *sources(evil, "modules", "environment")]
     with Pool(OPTIONS, 1) as pool:
-        _, modules, environment = (said(found) for _, found in pool.read(given))
+        _, modules, environment = (text_of(result) for _, result in pool.read(file_sources))
     loaded = set(modules.split())
     assert "numpy" in loaded and "markdown_it" in loaded
     assert loaded.isdisjoint({"openvino", "faiss", "torch", "onnxruntime", "sqlite3", "pytest"})
@@ -272,14 +272,14 @@ def script(folder: Path, body: str) -> str:
         "from pathlib import Path\n"
         "from commonplace.ingest.walk import Source\nfrom commonplace.ingest.workers import Pool\n"
         f"from commonplace.readers import ReadOptions\noptions = {OPTIONS!r}\nfolder = Path({str(folder)!r})\n"
-        "given = [Source(path, folder) for path in sorted(folder.glob('*.wav'))]\n" + textwrap.dedent(body)
+        "file_sources = [Source(path, folder) for path in sorted(folder.glob('*.wav'))]\n" + textwrap.dedent(body)
     )
     return str(path)
 
 
 def test_a_plain_script_works_and_stays_quiet(evil: Path) -> None:
     sources(evil, "noise", "ok")
-    path = script(evil, "with Pool(options, 2) as pool:\n    print(len(list(pool.read(given))))\n")
+    path = script(evil, "with Pool(options, 2) as pool:\n    print(len(list(pool.read(file_sources))))\n")
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60, cwd=evil)
     assert (done.stdout, done.stderr, done.returncode) == ("started\n2\n", "", 0)
 
@@ -287,7 +287,7 @@ def test_a_plain_script_works_and_stays_quiet(evil: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_no_worker_outlives_its_parent(evil: Path, how: signal.Signals) -> None:
     sources(evil, "ok", "hang", "hang")
-    path = script(evil, "pool = Pool(options, 2)\nfor _ in pool.read(given):\n    print('one', flush=True)\n")
+    path = script(evil, "pool = Pool(options, 2)\nfor _ in pool.read(file_sources):\n    print('one', flush=True)\n")
     parent = subprocess.Popen(
         [sys.executable, path],
         stdout=subprocess.PIPE,
@@ -316,15 +316,15 @@ def test_no_worker_outlives_its_parent(evil: Path, how: signal.Signals) -> None:
 def test_the_development_data_goes_through(name: str) -> None:
     folder = data(name)
     pattern = "**/*.txt" if name == "office" else "**/*"
-    given = [Source(path, folder) for path in sorted(folder.glob(pattern)) if path.is_file()]
+    file_sources = [Source(path, folder) for path in sorted(folder.glob(pattern)) if path.is_file()]
     refused = 0
     with Pool(OPTIONS, 2) as pool:
-        for source, found in pool.read(given):
-            if isinstance(found, ReadError):
+        for source, result in pool.read(file_sources):
+            if isinstance(result, ReadError):
                 refused += 1
-                assert str(found) and "\n" not in str(found)
-                assert "please report it" not in str(found) and "crashed" not in str(found), (source.path, found)
+                assert str(result) and "\n" not in str(result)
+                assert "please report it" not in str(result) and "crashed" not in str(result), (source.path, result)
             else:
-                assert found.document.items == len(found.items) == len({item.id for item in found.items})
-                assert {item.picture for item in found.items if item.picture} == set(found.pictures)
-    assert refused < len(given) * {"pdf": 0.05, "docs_wsl": 0.01, "exif_orientation": 0.01}.get(name, 0.7)
+                assert result.document.items == len(result.items) == len({item.id for item in result.items})
+                assert {item.picture for item in result.items if item.picture} == set(result.pictures)
+    assert refused < len(file_sources) * {"pdf": 0.05, "docs_wsl": 0.01, "exif_orientation": 0.01}.get(name, 0.7)

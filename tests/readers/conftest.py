@@ -1,4 +1,4 @@
-"""How the tests of the readers read: with the tokenizer of the bundled model."""
+"""Fixtures of the reader tests: read options and a token counter with the tokenizer of the bundled model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def options() -> ReadOptions:
 
 @pytest.fixture(scope="session")
 def count() -> Callable[[str], int]:
-    """Count tokens as the text tower does, special ones included, by a tokenizer that is not the reader's own."""
+    """Count tokens as the text encoder does, special tokens included, with a tokenizer separate from the reader's."""
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     tokenizer.no_truncation()
     tokenizer.no_padding()

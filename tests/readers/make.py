@@ -1,4 +1,4 @@
-"""Real files made on the spot: PDFs written by hand (every object is visible here) and pictures by Pillow."""
+"""Makes small real files: PDFs written object by object, and pictures by Pillow."""
 
 from __future__ import annotations
 

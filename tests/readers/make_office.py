@@ -25,8 +25,8 @@ def packed(parts: Mapping[str, str | bytes]) -> bytes:
 def related(**targets: str) -> str:
     """Return a part of relations: id="kind target"."""
     rows = []
-    for key, said in targets.items():
-        kind, target, *outside = said.split()
+    for key, relation in targets.items():
+        kind, target, *outside = relation.split()
         mode = ' TargetMode="External"' if outside else ""
         rows.append(f'<Relationship Id="{key}" Type="{_KIND}/{kind}" Target="{target}"{mode}/>')
     return f'<Relationships xmlns="x">{"".join(rows)}</Relationships>'

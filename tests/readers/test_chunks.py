@@ -1,4 +1,4 @@
-"""Chunks: exact offsets, never over the tower's limit, nothing lost."""
+"""Chunks: exact offsets, never over the token limit, nothing lost."""
 
 from __future__ import annotations
 

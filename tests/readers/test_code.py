@@ -1,4 +1,4 @@
-"""Source code is cut where it is, not where a page would be: each function whole, under the path of its names."""
+"""Source code: each function is one chunk, titled by its qualified name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Read = Callable[[str, str], list[tuple[str | None, str]]]
 
 @pytest.fixture
 def code(tmp_path: Path, options: ReadOptions) -> Read:
-    def made(name: str, text: str) -> list[tuple[str | None, str]]:
+    def read_code_file(name: str, text: str) -> list[tuple[str | None, str]]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -25,7 +25,7 @@ def code(tmp_path: Path, options: ReadOptions) -> Read:
             assert item.span.start is not None and text[item.span.start : item.span.end] == item.text
         return [(item.title, item.text or "") for item in items]
 
-    return made
+    return read_code_file
 
 
 LONG = "\n".join(f"        value_{n} = compute_the_next_value(value_{n - 1}, {n})" for n in range(1, 9))
@@ -65,8 +65,8 @@ if __name__ == "__main__":
 def test_python_by_its_own_parser(code: Read, tmp_path: Path) -> None:
     (tmp_path / "works").mkdir()
     (tmp_path / "works" / "__init__.py").write_text("")
-    found = code("works/pumps.py", PYTHON)
-    assert [title for title, _ in found] == [
+    blocks = code("works/pumps.py", PYTHON)
+    assert [title for title, _ in blocks] == [
         "works.pumps",
         "works.pumps.open_valve",
         "works.pumps.Pump",
@@ -74,7 +74,7 @@ def test_python_by_its_own_parser(code: Read, tmp_path: Path) -> None:
         "works.pumps.Pump.Seal",
         "works.pumps",
     ]
-    texts = [text for _, text in found]
+    texts = [text for _, text in blocks]
     assert texts[0].startswith('"""Pumps') and "LIMIT" in texts[0] and "__main__" in texts[-1]
     assert texts[1].startswith("# What opens a valve\n@cached\ndef open_valve") and texts[1].endswith("os.open(name)")
     assert texts[3].startswith("def start") and texts[3].rstrip().endswith("8)")
@@ -130,15 +130,15 @@ def test_other_languages_by_empty_lines_and_indentation(code: Read, name: str) -
     assert [title for title, _ in code(name, "\n".join(lines) + "\n")] == titles.split()
 
 
-def test_a_class_that_is_too_long_is_told_by_its_methods(code: Read) -> None:
+def test_a_long_class_is_split_into_its_methods(code: Read) -> None:
     methods = "".join(
         f"\n    int part{n}(int a, int b) {{\n" + "        a = a * b + next(a, b);\n" * 8 + "    }\n" for n in range(5)
     )
-    found = code("Valve.java", JAVA % methods)
-    titles = [title for title, _ in found]
+    blocks = code("Valve.java", JAVA % methods)
+    titles = [title for title, _ in blocks]
     assert titles[0] == "Valve" and titles[-1] == "Valve.Colour"
     assert {f"Valve.Valve.part{n}" for n in range(5)} | {"Valve.Valve", "Valve.Valve.open"} <= set(titles)
-    open_ = next(text for title, text in found if title == "Valve.Valve.open")
+    open_ = next(text for title, text in blocks if title == "Valve.Valve.open")
     assert open_.startswith("@Override") and "turn(times)" in open_
 
 
@@ -149,16 +149,16 @@ def test_a_class_that_is_too_long_is_told_by_its_methods(code: Read) -> None:
 @given(lines=st.lists(st.sampled_from(
     ["def f(x):", "    return 1", "class A {", "class A:", "}", "", "  };", "\tint f(int a) {", "# x", "\f", "\r", "f(",
      '"""', "if (a) {", "end", "@x", "é = '日本'", "x" * 400 + "("]), max_size=30))  # fmt: skip
-def test_nothing_is_lost_or_said_twice(code: Read, name: str, lines: list[str]) -> None:
+def test_nothing_is_lost_or_repeated(code: Read, name: str, lines: list[str]) -> None:
     text = "\n".join(lines)
     if not text:
         return
-    found = "".join("".join(part.split()) for _, part in code(name, text))
-    assert len(found) <= len("".join(text.split()))
-    assert sorted(filter(str.isalnum, found)) == sorted(filter(str.isalnum, text))
+    letters = "".join("".join(part.split()) for _, part in code(name, text))
+    assert len(letters) <= len("".join(text.split()))
+    assert sorted(filter(str.isalnum, letters)) == sorted(filter(str.isalnum, text))
 
 
-def test_a_function_that_the_tower_takes_is_one_however_full(code: Read, count: Callable[[str], int]) -> None:
+def test_a_function_within_the_token_limit_is_one_chunk(code: Read, count: Callable[[str], int]) -> None:
     lines: list[str] = []
     while count("\n".join(lines)) < 225:
         lines.append(f"    total_{len(lines)} = first + second\n" if len(lines) % 3 == 2 else "    first = second")

@@ -1,4 +1,4 @@
-"""Broken files of every format, made by mutation: each is read or refused with a reason, and nothing else happens.
+"""Damaged files of every format, made by mutation: each is read or refused with a reason, without a crash.
 
 `make fuzz` makes 10,000 of them, `make test` a few hundred. A mutant is told by its number alone: the same one comes
 back with the same number.
@@ -96,23 +96,23 @@ def seeds() -> dict[str, bytes]:
     }  # fmt: skip
 
 
-def mutant(whole: bytes, chance: random.Random) -> bytes:
-    """Return ``whole`` with a few things wrong; of a package mostly one of its parts, packed again."""
-    if whole.startswith(b"PK") and chance.random() < 0.7:
+def mutant(intact: bytes, chance: random.Random) -> bytes:
+    """Return ``intact`` with a few bytes changed; in a package, mostly in one of its members."""
+    if intact.startswith(b"PK") and chance.random() < 0.7:
         out = io.BytesIO()
-        with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+        with zipfile.ZipFile(io.BytesIO(intact)) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
             names = source.namelist()
             hurt = chance.choice(names)
             for name in names:
                 body = source.read(name)
                 target.writestr(name, broken(body, chance) if name == hurt else body)
         return out.getvalue()
-    return broken(whole, chance)
+    return broken(intact, chance)
 
 
-def broken(whole: bytes, chance: random.Random) -> bytes:
+def broken(intact: bytes, chance: random.Random) -> bytes:
     """Return bytes with one to six mutations."""
-    body = bytearray(whole)
+    body = bytearray(intact)
     for _ in range(chance.randint(1, 6)):
         at = chance.randrange(len(body)) if body else 0
         length = min(len(body) - at, int(chance.paretovariate(0.6)))
@@ -133,10 +133,10 @@ def broken(whole: bytes, chance: random.Random) -> bytes:
 
 
 def test_broken_files_are_read_or_refused(tmp_path: Path, options: ReadOptions) -> None:
-    whole = seeds()
+    intact = seeds()
     with contextlib.suppress(pytest.skip.Exception):  # the only format that nothing here can write
-        whole["a.msg"] = (data("office") / "fake-email.msg").read_bytes()
-    names = sorted(whole)
+        intact["a.msg"] = (data("office") / "fake-email.msg").read_bytes()
+    names = sorted(intact)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     worst = []
     with Pool(options, 2, timeout=20) as pool:
@@ -145,12 +145,12 @@ def test_broken_files_are_read_or_refused(tmp_path: Path, options: ReadOptions) 
             for number in range(first, min(first + 100, MUTANTS)):
                 name = names[number % len(names)]
                 path = tmp_path / f"{number}{Path(name).suffix}"
-                path.write_bytes(mutant(whole[name], random.Random(number)))
+                path.write_bytes(mutant(intact[name], random.Random(number)))
                 paths.append(path)
             for source, result in pool.read([Source(path, tmp_path) for path in paths]):
-                said = str(result) if isinstance(result, ReadError) else ""
-                if any(words in said for words in ("please report", "crashed", "took longer", "of memory")):
-                    worst.append(f"{source.path.name}: {said}")
+                error = str(result) if isinstance(result, ReadError) else ""
+                if any(words in error for words in ("please report", "crashed", "took longer", "of memory")):
+                    worst.append(f"{source.path.name}: {error}")
                 source.path.unlink()
     assert not worst, "\n".join(worst[:20])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB, in this process

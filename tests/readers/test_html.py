@@ -1,4 +1,4 @@
-"""Web pages: the main content without what stands around it, tables, and pictures from inside the root only."""
+"""Web pages: the main content without boilerplate, tables, and pictures only from inside the root."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def test_main_content_under_its_headings(tmp_path: Path, options: ReadOptions) -
       <pre>  code
     kept</pre><script>alert(1)</script><p hidden>never</p><p style="display: none">never</p></main>
       <footer>All rights reserved.</footer></body></html>"""
-    found = page(tmp_path, options, html)
-    assert found.document.title == "The manual"
-    assert texts(found) == [
+    parsed = page(tmp_path, options, html)
+    assert parsed.document.title == "The manual"
+    assert texts(parsed) == [
         ("Pumps", "The seal is blue.\nAlways."),
         ("Pumps > Parts", "- inner\n- deep\n- outer\n\n```\n  code\n    kept\n```"),
     ]
 
 
-def test_a_page_that_is_all_menu_is_read_all_the_same(tmp_path: Path, options: ReadOptions) -> None:
+def test_a_page_that_is_only_a_menu_is_read(tmp_path: Path, options: ReadOptions) -> None:
     html = "<nav><ul>" + "".join(f"<li><a href='{n}'>Chapter {n}</a></li>" for n in range(9)) + "</ul></nav><p>Toc</p>"
     assert "Chapter 8" in (page(tmp_path, options, html).items[0].text or "")
 
@@ -59,7 +59,7 @@ def test_tables_keep_rows_and_layout_tables_do_not_count(tmp_path: Path, options
     ]
 
 
-def test_pictures_with_their_words(tmp_path: Path, options: ReadOptions) -> None:
+def test_pictures_with_their_descriptions(tmp_path: Path, options: ReadOptions) -> None:
     (tmp_path / "page_files").mkdir()
     photo(seed=1).save(tmp_path / "page_files" / "dog.png")
     inline = base64.b64encode(encoded(photo(seed=2))).decode()
@@ -69,9 +69,9 @@ def test_pictures_with_their_words(tmp_path: Path, options: ReadOptions) -> None
         f"<p>Text <img src='data:image/png;base64,{inline}' alt='image1.png'> goes on.</p>"
         "<img src='page_files/gone.png' alt='gone'><img src='https://example.org/spy.png'><img>"
     )
-    found = page(tmp_path, options, html)
-    assert captions(found) == ["A dog. Rex in spring", None]
-    assert {item.title for item in found.items} == {"Animals"} and found.document.status == "ok"
+    parsed = page(tmp_path, options, html)
+    assert captions(parsed) == ["A dog. Rex in spring", None]
+    assert {item.title for item in parsed.items} == {"Animals"} and parsed.document.status == "ok"
 
 
 def test_pictures_from_outside_the_root_are_not_shown(
@@ -80,8 +80,8 @@ def test_pictures_from_outside_the_root_are_not_shown(
     outside = tmp_path_factory.mktemp("outside") / "secret.png"
     photo().save(outside)
     html = f"<p>x</p><img src='{outside.as_uri()}'><img src='../{outside.parent.name}/secret.png'><img src='{outside}'>"
-    found = page(tmp_path, options, html)
-    assert captions(found) == [] and "outside the folder" in (found.document.error or "")
+    parsed = page(tmp_path, options, html)
+    assert captions(parsed) == [] and "outside the folder" in (parsed.document.error or "")
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_pictures_from_outside_the_root_are_not_shown(
         ('<meta charset="no-such-code">', "utf-8"),
     ],
 )
-def test_encodings_as_stated(tmp_path: Path, options: ReadOptions, head: str, encoding: str) -> None:
+def test_declared_encodings(tmp_path: Path, options: ReadOptions, head: str, encoding: str) -> None:
     words = "“Möwe” – 50 €" if encoding == "cp1252" else "日本語の文章です" if encoding != "gbk" else "中文的句子"
-    found = page(tmp_path, options, f"{head}<html><body><p>{words}</p></body></html>".encode(encoding))
-    assert found.items[0].text == words
+    parsed = page(tmp_path, options, f"{head}<html><body><p>{words}</p></body></html>".encode(encoding))
+    assert parsed.items[0].text == words
 
 
-def test_a_page_nested_past_all_sense(tmp_path: Path, options: ReadOptions) -> None:
-    found = page(tmp_path, options, "<div>" * 20_000 + "<p>deep words" + "<table><tr><td>" * 500 + "inner")
-    assert "deep words" in (found.items[0].text or "")
+def test_a_deeply_nested_page(tmp_path: Path, options: ReadOptions) -> None:
+    parsed = page(tmp_path, options, "<div>" * 20_000 + "<p>deep words" + "<table><tr><td>" * 500 + "inner")
+    assert "deep words" in (parsed.items[0].text or "")

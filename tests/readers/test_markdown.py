@@ -71,10 +71,10 @@ def test_local_pictures_become_items_with_place_and_words(shelf: Path, options: 
         "![by reference][d]\n\n[d]: <media/dog.png>\n"
     )
     reading = read(write(shelf, text), options)
-    found = figures(reading)
-    assert [item.text for item in found] == ["A dog", "A cat. in the sun", "The dog & again", "by reference"]
-    assert [item.title for item in found] == ["Animals", *["Animals > Cats"] * 3]
-    assert [text[item.span.start : item.span.end] for item in found] == [
+    pictures = figures(reading)
+    assert [item.text for item in pictures] == ["A dog", "A cat. in the sun", "The dog & again", "by reference"]
+    assert [item.title for item in pictures] == ["Animals", *["Animals > Cats"] * 3]
+    assert [text[item.span.start : item.span.end] for item in pictures] == [
         "![A dog](media/dog.png)",
         '![A cat](./media/red%20cat.jpg "in the sun")',
         '<img width="10" src="media/dog.png" alt="The dog &amp; again">',
@@ -83,7 +83,7 @@ def test_local_pictures_become_items_with_place_and_words(shelf: Path, options: 
     assert len({item.id for item in reading.items}) == len(reading.items)
     assert len(reading.pictures) == 2  # the dog is stored once
     assert reading.document.status == "ok"
-    assert all(item.picture in reading.pictures for item in found)
+    assert all(item.picture in reading.pictures for item in pictures)
 
 
 def test_captions_beside_pictures_are_taken(shelf: Path, options: ReadOptions) -> None:
@@ -94,9 +94,9 @@ def test_captions_beside_pictures_are_taken(shelf: Path, options: ReadOptions) -
         "<figure><img src='media/dog.png'><figcaption>Under <b>it</b></figcaption></figure>\n\n"
         ':::image type="content" source="media/dog.png" alt-text="As DocFX writes":::\n'
     )
-    found = figures(read(write(shelf, text), options))
+    pictures = figures(read(write(shelf, text), options))
     captions = ["A dog in spring", "Figure 2: the same dog", None, "Under it", "As DocFX writes"]
-    assert [item.text for item in found] == captions
+    assert [item.text for item in pictures] == captions
 
 
 def test_items_come_in_reading_order(shelf: Path, options: ReadOptions) -> None:
@@ -133,8 +133,8 @@ def test_the_root_opens_the_folders_beside(shelf: Path, options: ReadOptions) ->
 
 
 def test_a_broken_picture_is_a_problem_not_a_failure(shelf: Path, options: ReadOptions) -> None:
-    whole = (shelf / "media" / "dog.png").read_bytes()
-    (shelf / "media" / "dog.png").write_bytes(whole[: len(whole) // 2])
+    data = (shelf / "media" / "dog.png").read_bytes()
+    (shelf / "media" / "dog.png").write_bytes(data[: len(data) // 2])
     reading = read(write(shelf, "Words.\n\n![A dog](media/dog.png)"), options)
     assert reading.document.status == "partial"
     assert "media/dog.png" in (reading.document.error or "")

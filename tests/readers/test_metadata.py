@@ -1,4 +1,4 @@
-"""What files say of themselves is read from each format, and nothing that is no date, place or word gets in."""
+"""Metadata is read from each format, and invalid dates, places and texts are left out."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.readers.make_office import docx, epub, odt, packed, paragraph, pptx, 
 
 CHANGED = 1_600_000_000
 FILE = {"date": [datetime.fromtimestamp(CHANGED).isoformat()], "dated": ["file"]}
-Stated = Callable[[str, bytes | str], dict[str, list[str]]]
+MetadataOf = Callable[[str, bytes | str], dict[str, list[str]]]
 
 
 @pytest.fixture
-def stated(tmp_path: Path, options: ReadOptions) -> Stated:
-    def made(name: str, content: bytes | str) -> dict[str, list[str]]:
+def metadata_of(tmp_path: Path, options: ReadOptions) -> MetadataOf:
+    def read_metadata(name: str, content: bytes | str) -> dict[str, list[str]]:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         os.utime(path, (CHANGED, CHANGED))
@@ -40,26 +40,26 @@ def stated(tmp_path: Path, options: ReadOptions) -> Stated:
         }
         return {**metadata, **({"title": [document.title]} if document.title else {})}
 
-    return made
+    return read_metadata
 
 
-def taken(date: object, made: str, language: str) -> dict[str, list[str]]:
-    """Return what the examples say of themselves."""
-    return {"author": ["Ann Lee", "Bo Ek"], "language": [language], made: [str(date)], "date": [str(date)],
-            "dated": [made]}  # fmt: skip
+def expected_metadata(date: object, key: str, language: str) -> dict[str, list[str]]:
+    """Return the metadata that the examples have in common."""
+    return {"author": ["Ann Lee", "Bo Ek"], "language": [language], key: [str(date)], "date": [str(date)],
+            "dated": [key]}  # fmt: skip
 
 
-def test_pdf(stated: Stated) -> None:
+def test_pdf(metadata_of: MetadataOf) -> None:
     page = Page(lines=[(50, 700, 12, "The seal of the pump is blue.")])
     info = "/Author (Ann Lee; Bo Ek) /Keywords (seal, pump) /CreationDate (D:20240531093000+02'00') /ModDate (D:2025)"
-    found = stated("a.pdf", pdf(page, title="Pumps", info=info, catalog="/Lang (de-at)"))
-    assert found == {
-        **taken("2024-05-31T09:30:00", "created", "de-AT"),
+    metadata = metadata_of("a.pdf", pdf(page, title="Pumps", info=info, catalog="/Lang (de-at)"))
+    assert metadata == {
+        **expected_metadata("2024-05-31T09:30:00", "created", "de-AT"),
         "keyword": ["seal", "pump"],
         "modified": ["2025"],
         "title": ["Pumps"],
     }
-    assert stated("b.pdf", pdf(page)) == FILE
+    assert metadata_of("b.pdf", pdf(page)) == FILE
 
 
 def parts_of(content: bytes) -> dict[str, str | bytes]:
@@ -73,28 +73,28 @@ CORE = """<cp><title>Pumps</title><creator>Ann Lee; Bo Ek</creator><language>en-
 
 
 @pytest.mark.parametrize("kind", ["docx", "pptx", "xlsx"])
-def test_office_files(stated: Stated, kind: str) -> None:
-    made = {
+def test_office_files(metadata_of: MetadataOf, kind: str) -> None:
+    files = {
         "docx": docx(paragraph("Words.")),
         "pptx": pptx((shape("Words"), "")),
         "xlsx": xlsx(One=[["a", "b"], [1, 2]]),
     }
-    parts = parts_of(made[kind])
-    assert stated(f"a.{kind}", packed({**parts, "docProps/core.xml": CORE})) == {
-        **taken("2024-05-31T09:30:00", "created", "en-US"),
+    parts = parts_of(files[kind])
+    assert metadata_of(f"a.{kind}", packed({**parts, "docProps/core.xml": CORE})) == {
+        **expected_metadata("2024-05-31T09:30:00", "created", "en-US"),
         "keyword": ["seal", "pump"],
         "modified": ["2024-06-01T00:00:00"],
         "title": ["Pumps"],
     }
 
 
-def test_open_documents_and_books(stated: Stated) -> None:
+def test_open_documents_and_books(metadata_of: MetadataOf) -> None:
     meta = "<m><title>Pumps</title><initial-creator>Ann Lee; Bo Ek</initial-creator><creation-date>2024-05-31T09:30:00"
     meta += "</creation-date><date>2025-01-01</date><language>de</language><keyword>seal</keyword></m>"
     text = odt("<text:p>Words.</text:p>")
     parts = parts_of(text)
-    assert stated("a.odt", packed({**parts, "meta.xml": meta})) == {
-        **taken("2024-05-31T09:30:00", "created", "de"),
+    assert metadata_of("a.odt", packed({**parts, "meta.xml": meta})) == {
+        **expected_metadata("2024-05-31T09:30:00", "created", "de"),
         "modified": ["2025-01-01"],
         "keyword": ["seal"],
         "title": ["Pumps"],
@@ -105,22 +105,26 @@ def test_open_documents_and_books(stated: Stated) -> None:
         "<creator>Ann Lee</creator><creator>Bo Ek</creator><language>fr</language><date>1865</date>"
         '<subject>seals</subject><meta property="dcterms:modified">2024-05-31T00:00:00Z</meta></metadata>',
     )
-    assert stated("a.epub", packed({**parts, "OPS/book.opf": book})) == {
-        **taken("1865", "created", "fr"),
+    assert metadata_of("a.epub", packed({**parts, "OPS/book.opf": book})) == {
+        **expected_metadata("1865", "created", "fr"),
         "modified": ["2024-05-31T00:00:00"],
         "keyword": ["seals"],
         "title": ["The book"],
     }
 
 
-def test_web_pages_and_markdown(stated: Stated) -> None:
+def test_web_pages_and_markdown(metadata_of: MetadataOf) -> None:
     page = """<html lang="en-gb"><head><title>Pumps</title><meta name="author" content="Ann Lee">
     <meta property="article:author" content="Bo Ek"><meta property="article:author" content="https://x/bo">
     <meta name="Keywords" content="seal, pump">
     <meta property="article:published_time" content="2024-05-31T09:30:00+02:00">
     </head><body><p>The seal of the pump is blue.</p></body></html>"""
-    expected = {**taken("2024-05-31T09:30:00", "created", "en-GB"), "keyword": ["seal", "pump"], "title": ["Pumps"]}
-    assert stated("a.html", page) == expected
+    expected = {
+        **expected_metadata("2024-05-31T09:30:00", "created", "en-GB"),
+        "keyword": ["seal", "pump"],
+        "title": ["Pumps"],
+    }
+    assert metadata_of("a.html", page) == expected
     front = """---
 title: "Pumps"
 authors:
@@ -133,12 +137,12 @@ draft: true
 ---
 The seal of the pump is blue.
 """
-    assert stated("a.md", front) == expected
+    assert metadata_of("a.md", front) == expected
     notebook = {
         "metadata": {"authors": [{"name": "Ann Lee"}]},
         "cells": [{"cell_type": "markdown", "source": "# Pumps"}],
     }
-    assert stated("a.ipynb", json.dumps(notebook)) == {"author": ["Ann Lee"], "title": ["Pumps"], **FILE}
+    assert metadata_of("a.ipynb", json.dumps(notebook)) == {"author": ["Ann Lee"], "title": ["Pumps"], **FILE}
 
 
 @pytest.mark.parametrize(
@@ -154,29 +158,29 @@ The seal of the pump is blue.
         ("date modified: 2024-08-15", "modified", "2024-08-15"),
     ],
 )
-def test_dates_of_front_matter(stated: Stated, line: str, key: str, date: str) -> None:
-    found = stated("a.md", f"---\ntopic: pumps\n{line}\ndraft: true\n---\nThe seal is blue.\n")
-    assert found == {key: [date], "date": [date], "dated": [key]}
+def test_dates_of_front_matter(metadata_of: MetadataOf, line: str, key: str, date: str) -> None:
+    metadata = metadata_of("a.md", f"---\ntopic: pumps\n{line}\ndraft: true\n---\nThe seal is blue.\n")
+    assert metadata == {key: [date], "date": [date], "dated": [key]}
 
 
 @pytest.mark.parametrize("date", ["05/08/2024", "13/13/2024", "02/30/2024", "January 5, 2024", "{2024}"])
-def test_a_date_that_nobody_can_tell_is_left_out(stated: Stated, date: str) -> None:
-    assert stated("a.md", f"---\ndate: {date}\n---\nThe seal is blue.\n") == FILE
+def test_an_ambiguous_date_is_left_out(metadata_of: MetadataOf, date: str) -> None:
+    assert metadata_of("a.md", f"---\ndate: {date}\n---\nThe seal is blue.\n") == FILE
 
 
-def test_rich_text(stated: Stated) -> None:
+def test_rich_text(metadata_of: MetadataOf) -> None:
     text = r"{\rtf1{\info{\title Pumps}{\author Ann Lee}{\creatim\yr2024\mo5\dy31\hr9\min30}}The seal is blue.\par}"
-    found = {"author": ["Ann Lee"], "created": ["2024-05-31T09:30:00"], "title": ["Pumps"]}
-    assert stated("a.rtf", text) == {**found, "date": ["2024-05-31T09:30:00"], "dated": ["created"]}
+    metadata = {"author": ["Ann Lee"], "created": ["2024-05-31T09:30:00"], "title": ["Pumps"]}
+    assert metadata_of("a.rtf", text) == {**metadata, "date": ["2024-05-31T09:30:00"], "dated": ["created"]}
 
 
-def test_mail_is_dated_by_the_clock_of_its_sender(stated: Stated) -> None:
+def test_mail_is_dated_by_the_clock_of_its_sender(metadata_of: MetadataOf) -> None:
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Cc"] = "Ann Lee <ann@x.org>", "Bo Ek <bo@x.org>, c@x.org", "d@x.org"
     mail["Subject"], mail["Date"] = "Pumps", "Fri, 31 May 2024 23:30:00 -0700"
     mail.set_content("The seal is blue.")
     when = "2024-05-31T23:30:00"
-    assert stated("a.eml", mail.as_bytes()) == {
+    assert metadata_of("a.eml", mail.as_bytes()) == {
         "author": ["Ann Lee <ann@x.org>"],
         "from": ["Ann Lee <ann@x.org>"],
         "to": ["Bo Ek <bo@x.org>", "c@x.org", "d@x.org"],
@@ -199,10 +203,10 @@ def exif(**tags: Any) -> bytes:
     return encoded(photo(), "JPEG", exif=notes)
 
 
-def test_photographs_say_when_where_and_with_what(stated: Stated) -> None:
+def test_photographs_have_date_place_and_camera(metadata_of: MetadataOf) -> None:
     south = {1: "S", 2: (33.0, 51.0, 24.48), 3: "E", 4: (151.0, 12.0, 54.0)}
     tags = {"make": "Canon", "model": "Canon EOS 5D", "artist": "Ann Lee\0", "changed": "2025:01:02 03:04:05"}
-    assert stated("a.jpg", exif(when="2024:05:31 09:30:00", gps=south, **tags)) == {
+    assert metadata_of("a.jpg", exif(when="2024:05:31 09:30:00", gps=south, **tags)) == {
         "author": ["Ann Lee"],
         "camera": ["Canon EOS 5D"],
         "created": ["2024-05-31T09:30:00"],
@@ -226,26 +230,26 @@ def test_photographs_say_when_where_and_with_what(stated: Stated) -> None:
         {2: (1.0, 0.0, 0.0)},
     ],
 )
-def test_dates_and_places_that_cannot_be_are_left_out(stated: Stated, when: str, gps: dict[int, Any]) -> None:
-    assert stated("a.jpg", exif(when=when, gps=gps, make="Acme")) == {"camera": ["Acme"], **FILE}
+def test_impossible_dates_and_places_are_left_out(metadata_of: MetadataOf, when: str, gps: dict[int, Any]) -> None:
+    assert metadata_of("a.jpg", exif(when=when, gps=gps, make="Acme")) == {"camera": ["Acme"], **FILE}
 
 
-def test_metadata_is_bounded_and_printable(stated: Stated) -> None:
+def test_metadata_is_bounded_and_printable(metadata_of: MetadataOf) -> None:
     names = "; ".join(f"Name {n} \u202e\x1b[31m\u200b" + "long " * 90 for n in range(90))
     page = f'<html lang="und"><meta name="author" content="unknown"><meta name="keywords" content="{names}">'
     page += "".join(f'<meta name="author" content="{n}{"x" * 5000}">' for n in range(3000)) + "<p>The seal is blue.</p>"
-    found = stated("a.html", page)
-    assert found["dated"] == ["file"] and "language" not in found
-    assert sum(map(len, found.values())) <= 62 and max(len(v) for one in found.values() for v in one) <= 200
-    assert all(value.isprintable() and value.strip() for one in found.values() for value in one)
-    assert len(found["author"]) == len(set(found["author"]))
+    metadata = metadata_of("a.html", page)
+    assert metadata["dated"] == ["file"] and "language" not in metadata
+    assert sum(map(len, metadata.values())) <= 62 and max(len(v) for values in metadata.values() for v in values) <= 200
+    assert all(value.isprintable() and value.strip() for values in metadata.values() for value in values)
+    assert len(metadata["author"]) == len(set(metadata["author"]))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(st.text(max_size=60), st.lists(st.text() | st.integers() | st.floats() | st.binary(), max_size=30))
 )
-def test_whatever_a_plug_in_states_can_be_stored(values: dict[str, list[object]]) -> None:
+def test_any_metadata_of_a_plug_in_can_be_stored(values: dict[str, list[object]]) -> None:
     for key, value in normalise_metadata(values, CHANGED):
         assert 0 < len(key) <= 40 and 0 < len(value) <= 200 and value.isprintable() and key == key.casefold()
     assert normalise_metadata(values, CHANGED)[-1][0] == "dated"
@@ -256,15 +260,15 @@ def test_whatever_a_plug_in_states_can_be_stored(values: dict[str, list[object]]
     st.text(max_size=40)
     | st.from_regex(r"[12]\d{3}[-:/]?\d\d?[-:/]?\d\d?([ T]\d\d:\d\d(:\d\d)?)?(Z|\+02:00)?", fullmatch=True)
 )
-def test_what_is_taken_for_a_date_is_one(text: str) -> None:
-    found = parse_date(text)
-    if found is not None:
-        padded = found + "0001-01-01T00:00:00"[len(found) :]
-        assert datetime.fromisoformat(padded).isoformat() == padded and "1000" <= found[:4] <= "2199"
+def test_parsed_dates_are_valid(text: str) -> None:
+    parsed = parse_date(text)
+    if parsed is not None:
+        padded = parsed + "0001-01-01T00:00:00"[len(parsed) :]
+        assert datetime.fromisoformat(padded).isoformat() == padded and "1000" <= parsed[:4] <= "2199"
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("declared", "meant"),
     [
         ("2024", "2024"),
         ("2024-5", "2024-05"),
@@ -279,11 +283,11 @@ def test_what_is_taken_for_a_date_is_one(text: str) -> None:
         (datetime(2024, 5, 31, 9, 30), "2024-05-31T09:30:00"),
     ],
 )
-def test_dates(said: object, meant: str | None) -> None:
-    assert parse_date(said) == meant
+def test_dates(declared: object, meant: str | None) -> None:
+    assert parse_date(declared) == meant
 
 
-def test_a_place_of_numbers_that_are_none() -> None:
+def test_invalid_coordinates_give_no_place() -> None:
     nan, infinite = float("nan"), float("inf")
     for broken in ((nan, 0, 0), (infinite, 0, 0), (-1, 0, 0), (), None, "x", (1, 2, "y")):
         assert parse_coordinates(broken, "N", (1, 0, 0), "E") is None

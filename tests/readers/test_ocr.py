@@ -1,4 +1,4 @@
-"""Words in pictures: screenshots, scans and pages without text, each line with its box; and the order of reading."""
+"""OCR of screenshots, scans and pages without text, each line with its box; and the reading order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEXT = (
 )
 
 
-def written(*lines: str, size: int = 28, width: int = 900, height: int = 600) -> Image.Image:
+def printed_page(*lines: str, size: int = 28, width: int = 900, height: int = 600) -> Image.Image:
     """Return a page with lines of print, 60 pixels apart."""
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
@@ -39,15 +39,15 @@ def written(*lines: str, size: int = 28, width: int = 900, height: int = 600) ->
 
 
 @pytest.fixture
-def reading_words(options: ReadOptions) -> ReadOptions:
+def ocr_options(options: ReadOptions) -> ReadOptions:
     return replace(options, ocr_seconds=600.0)
 
 
-def test_long_text_is_passages_with_boxes(tmp_path: Path, reading_words: ReadOptions, options: ReadOptions) -> None:
+def test_long_text_is_a_text_block_with_boxes(tmp_path: Path, ocr_options: ReadOptions, options: ReadOptions) -> None:
     path = tmp_path / "screen.png"
-    written(*TEXT).save(path)
-    picture = next(item for item in read(path, reading_words).items if item.modality == "image")
-    (passage,) = (item for item in read(path, reading_words).items if item.modality == "text")
+    printed_page(*TEXT).save(path)
+    picture = next(item for item in read(path, ocr_options).items if item.modality == "image")
+    (passage,) = (item for item in read(path, ocr_options).items if item.modality == "text")
     assert (
         "blue seal" in (passage.text or "") and "4711" in (passage.text or "") and "blue seal" in (picture.text or "")
     )
@@ -57,10 +57,10 @@ def test_long_text_is_passages_with_boxes(tmp_path: Path, reading_words: ReadOpt
     assert [item.text for item in read(path, options).items] == [None]  # not asked for
 
 
-def test_a_few_words_are_the_pictures_own(tmp_path: Path, reading_words: ReadOptions) -> None:
+def test_a_few_words_are_the_text_of_the_picture(tmp_path: Path, ocr_options: ReadOptions) -> None:
     path = tmp_path / "sign.png"
-    written("Way out", size=60, width=400, height=200).save(path)
-    (item,) = read(path, reading_words).items
+    printed_page("Way out", size=60, width=400, height=200).save(path)
+    (item,) = read(path, ocr_options).items
     assert item.modality == "image" and item.text == "Way out" and item.span.ocr_start == 0
 
 
@@ -69,7 +69,7 @@ def test_a_picture_without_a_caption_is_shown_with_the_words_in_it(
 ) -> None:
     monkeypatch.delenv("COMMONPLACE_OCR")
     (tmp_path / "docs").mkdir()
-    written("Way out", size=60, width=400, height=200).save(tmp_path / "docs" / "sign.png")
+    printed_page("Way out", size=60, width=400, height=200).save(tmp_path / "docs" / "sign.png")
     with cp.open(tmp_path / "kb") as kb:
         kb.add(tmp_path / "docs", progress=False)
         (block,) = kb.ask("show me the way out").blocks
@@ -77,10 +77,10 @@ def test_a_picture_without_a_caption_is_shown_with_the_words_in_it(
     assert block.shown == "Way out (words read in the picture)"
 
 
-def test_words_follow_the_caption_and_are_told_apart(tmp_path: Path, reading_words: ReadOptions) -> None:
-    written("Way out", size=60, width=400, height=200).save(tmp_path / "sign.png")
+def test_ocr_text_follows_the_caption_and_is_marked(tmp_path: Path, ocr_options: ReadOptions) -> None:
+    printed_page("Way out", size=60, width=400, height=200).save(tmp_path / "sign.png")
     (tmp_path / "a.md").write_text("![A sign by the door](sign.png)\n", encoding="utf-8")
-    picture = next(item for item in read(tmp_path / "a.md", reading_words).items if item.modality == "image")
+    picture = next(item for item in read(tmp_path / "a.md", ocr_options).items if item.modality == "image")
     assert picture.text == "A sign by the door. Way out"
     assert captions(picture) == ("A sign by the door", "Way out")
 
@@ -102,29 +102,29 @@ print(sizes[-1] - sizes[1])
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_lines_of_every_width_leave_no_kernels_behind(tmp_path: Path) -> None:
-    """Kept, those of 20 widths are half a gigabyte of address space: a worker was full after 50 pictures."""
-    written("Way out", size=60, width=400, height=200).save(tmp_path / "sign.png")
+    """Cached kernels of 20 line widths take half a gigabyte of address space, so 50 pictures filled a worker."""
+    printed_page("Way out", size=60, width=400, height=200).save(tmp_path / "sign.png")
     command = [sys.executable, "-c", _GROWTH, str(tmp_path / "sign.png")]
     done = subprocess.run(command, env={**os.environ, **MEMORY_SETTINGS}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 200
 
 
-def test_photographs_without_text_stay_silent(
-    tmp_path: Path, reading_words: ReadOptions, monkeypatch: pytest.MonkeyPatch
+def test_photographs_without_text_have_no_ocr_text(
+    tmp_path: Path, ocr_options: ReadOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "photo.png"
     grain = np.random.default_rng(0).integers(0, 20, (300, 400, 3)).astype(np.uint8)
     Image.fromarray(np.asarray(photo(400, 300)) // 2 + grain).save(path)
     monkeypatch.setattr(ocr, "SIDE", None)  # the second look would fail
-    assert [item.text for item in read(path, reading_words).items] == [None]
+    assert [item.text for item in read(path, ocr_options).items] == [None]
 
 
-def test_a_scanned_page_is_found_by_its_words(tmp_path: Path, reading_words: ReadOptions) -> None:
+def test_a_scanned_page_is_found_by_its_words(tmp_path: Path, ocr_options: ReadOptions) -> None:
     path = tmp_path / "scan.pdf"
-    scan = written(*TEXT, size=20, width=600, height=800)
+    scan = printed_page(*TEXT, size=20, width=600, height=800)
     path.write_bytes(pdf(Page([(60, 700, 12, "A page with text.")]), Page(pictures=[(0, 0, 600, 800, scan)])))
-    first, passage, picture = read(path, reading_words).items
+    first, passage, picture = read(path, ocr_options).items
     assert first.span.page == 1 and passage.span.page == 2 and "Order number 4711" in (passage.text or "")
     assert passage.span.box is not None and passage.span.box[1] == pytest.approx(66 / 800, abs=0.02)
     assert picture.modality == "image" and picture.span.box == (0, 0, 1, 1)
@@ -138,32 +138,32 @@ LINES = (
 )
 
 
-def test_long_lines_of_a_scan_are_read_whole_upside_down_too(tmp_path: Path, reading_words: ReadOptions) -> None:
-    """A classifier of single lines would turn some of them over: they came out as a few scattered letters."""
-    page = written(*LINES, size=24, width=1240, height=500)
+def test_long_lines_of_a_scan_are_read_also_upside_down(tmp_path: Path, ocr_options: ReadOptions) -> None:
+    """A classifier of single lines turned some of them upside down, and they were read as a few random letters."""
+    page = printed_page(*LINES, size=24, width=1240, height=500)
     for name, image in (("upright", page), ("turned", page.transpose(Image.Transpose.ROTATE_180))):
         image.save(tmp_path / f"{name}.png")
-        (passage,) = (i for i in read(tmp_path / f"{name}.png", reading_words).items if i.modality == "text")
-        asked, found = " ".join(LINES).split(), set((passage.text or "").split())
-        assert sum(word in found for word in asked) > 0.95 * len(asked), passage.text
+        (passage,) = (i for i in read(tmp_path / f"{name}.png", ocr_options).items if i.modality == "text")
+        expected, words = " ".join(LINES).split(), set((passage.text or "").split())
+        assert sum(word in words for word in expected) > 0.95 * len(expected), passage.text
         assert passage.span.box is not None and (passage.span.box[1] < 0.2) is (name == "upright")
 
 
-def test_words_in_an_embedded_picture_count_there(tmp_path: Path, reading_words: ReadOptions) -> None:
+def test_ocr_text_of_an_embedded_picture_is_a_member(tmp_path: Path, ocr_options: ReadOptions) -> None:
     path = tmp_path / "a.docx"
     body = paragraph("Body.", inside=drawing("r1", "A note")) + paragraph("More.")
-    path.write_bytes(docx(body, {"note.png": encoded(written(*TEXT))}))
-    items = read(path, reading_words).items
+    path.write_bytes(docx(body, {"note.png": encoded(printed_page(*TEXT))}))
+    items = read(path, ocr_options).items
     assert [item.span.member for item in items] == [None, None, "note.png 1"]
     assert (items[1].text or "").startswith("A note. The blue seal") and "4711" in (items[2].text or "")
 
 
-def test_when_time_is_up_the_rest_is_said_to_be_missing(tmp_path: Path, reading_words: ReadOptions) -> None:
+def test_when_time_runs_out_it_is_reported(tmp_path: Path, ocr_options: ReadOptions) -> None:
     path = tmp_path / "scan.pdf"
-    scan = written(*TEXT, size=20, width=600, height=800)
+    scan = printed_page(*TEXT, size=20, width=600, height=800)
     page = Page(pictures=[(0, 0, 600, 800, scan)])
     path.write_bytes(pdf(page, page))
-    reading = read(path, replace(reading_words, ocr_seconds=1e-6))
+    reading = read(path, replace(ocr_options, ocr_seconds=1e-6))
     assert {item.span.page for item in reading.items if item.modality == "text"} == {1}
     assert "time ran out" in (reading.document.error or "")
 

@@ -34,12 +34,12 @@ from tests.readers.make_office import (
 
 @pytest.fixture
 def reading(tmp_path: Path, options: ReadOptions) -> Callable[[str, bytes], ParsedDocument]:
-    def made(name: str, content: bytes) -> ParsedDocument:
+    def read_file(name: str, content: bytes) -> ParsedDocument:
         path = tmp_path / name
         path.write_bytes(content)
         return read(path, options)
 
-    return made
+    return read_file
 
 
 Reader = Callable[[str, bytes], ParsedDocument]
@@ -65,36 +65,36 @@ def test_word_files_in_reading_order(reading: Reader) -> None:
         + "<w:ins><w:r><w:t>Said.</w:t></w:r></w:ins></w:p>"
         + paragraph("x", inside=drawing("out", "from elsewhere"))
     )
-    found = reading("a.docx", docx(body, {"p.png": encoded(photo())}))
-    assert texts(found) == [
+    parsed = reading("a.docx", docx(body, {"p.png": encoded(photo())}))
+    assert texts(parsed) == [
         (None, "Before all."),
         ("Pumps", "The seal is blue.\n\nFigure 1: the pump in section"),
         ("Pumps > Seals", "| Name | Colour |\n|---|---|\n| Inner | blue |\n| Outer | red |"),
         ("Pumps > Seals", "Said.\n\nx"),
     ]
-    (figure,) = figures(found)
+    (figure,) = figures(parsed)
     assert figure.text == "A drawing of the pump. Figure 1: the pump in section" and figure.title == "Pumps"
-    starts = [item.span.start or 0 for item in found.items]
-    assert starts == sorted(starts) and found.document.title == "Pumps" and found.document.status == "ok"
+    starts = [item.span.start or 0 for item in parsed.items]
+    assert starts == sorted(starts) and parsed.document.title == "Pumps" and parsed.document.status == "ok"
 
 
 def test_word_files_show_text_boxes_notes_and_tables_in_tables(reading: Reader) -> None:
     box = f"<w:drawing><w:txbxContent>{paragraph('In the box.')}</w:txbxContent></w:drawing>"
     nested = f"<w:tbl><w:tr><w:tc>{paragraph('Around')}{table('a|b', 'c|d')}</w:tc></w:tr></w:tbl>"
-    found = reading("a.docx", docx(paragraph("Body.", inside=box) + nested))
-    assert texts(found) == [(None, "Body.\n\nIn the box.\n\nAround"), (None, "| a | b |\n|---|---|\n| c | d |")]
+    parsed = reading("a.docx", docx(paragraph("Body.", inside=box) + nested))
+    assert texts(parsed) == [(None, "Body.\n\nIn the box.\n\nAround"), (None, "| a | b |\n|---|---|\n| c | d |")]
 
 
 def test_long_tables_keep_their_head_and_fit(
     reading: Reader, options: ReadOptions, count: Callable[[str], int]
 ) -> None:
     rows = ["Part|Colour|Maker"] + [f"seal number {n}|blue and green|maker {n % 7}" for n in range(200)]
-    found = reading("a.docx", docx(paragraph("Parts", "H1") + table(*rows)))
-    assert len(found.items) > 5
-    for item in found.items:
+    parsed = reading("a.docx", docx(paragraph("Parts", "H1") + table(*rows)))
+    assert len(parsed.items) > 5
+    for item in parsed.items:
         assert item.text is not None and item.text.startswith("| Part | Colour | Maker |\n|---|---|---|\n| seal number")
         assert count(item.text_view or "") <= options.max_tokens
-    assert sum((item.text or "").count("| seal number") for item in found.items) == 200
+    assert sum((item.text or "").count("| seal number") for item in parsed.items) == 200
 
 
 def test_slides_are_pages_with_places_and_notes(reading: Reader) -> None:
@@ -105,25 +105,30 @@ def test_slides_are_pages_with_places_and_notes(reading: Reader) -> None:
         + shape("12", "sldNum")
     )
     deck = pptx((first, "Say it slowly."), (shape("Only a title", "title"), ""), picture=encoded(photo()))
-    found = reading("a.pptx", deck)
-    assert texts(found) == [
+    parsed = reading("a.pptx", deck)
+    assert texts(parsed) == [
         ("The pump", "It pumps.\nBlue seal.\n\nNotes: Say it slowly."),
         (None, "Only a title"),
     ]
-    assert [item.span.page for item in found.items] == [1, 1, 2] and found.items[0].span.box == (0.1, 0.2, 0.6, 0.6)
-    (figure,) = figures(found)
+    assert [item.span.page for item in parsed.items] == [1, 1, 2] and parsed.items[0].span.box == (
+        0.1,
+        0.2,
+        0.6,
+        0.6,
+    )
+    (figure,) = figures(parsed)
     assert figure.text == "A red pump" and figure.span.box == (0.5, 0.5, 1.0, 1.0) and figure.title == "The pump"
 
 
 def test_sheets_split_where_people_leave_a_row_empty(reading: Reader) -> None:
     rows: list[list[str | float]] = [["Sales"], ["Year", "Sum"], [2024, 1.5], [2025, 3], [], ["A note"]]
-    found = reading("a.xlsx", xlsx(North=rows, South=[["Year", "Sum"], [2024, 7]]))
-    assert texts(found) == [
+    parsed = reading("a.xlsx", xlsx(North=rows, South=[["Year", "Sum"], [2024, 7]]))
+    assert texts(parsed) == [
         ("North > Sales", "| Year | Sum |\n|---|---|\n| 2024 | 1.5 |\n| 2025 | 3 |"),
         ("North", "A note"),
         ("South", "| Year | Sum |\n|---|---|\n| 2024 | 7 |"),
     ]
-    starts = [item.span.start or 0 for item in found.items]
+    starts = [item.span.start or 0 for item in parsed.items]
     assert starts == sorted(set(starts))  # two sheets do not lie in one place
 
 
@@ -131,17 +136,17 @@ def test_sheets_split_where_people_leave_a_row_empty(reading: Reader) -> None:
 def test_tables_of_any_dialect(reading: Reader, delimiter: str) -> None:
     rows = [["Name", "Colour"], ["seal, inner; old", "blue"], ["seal", "red"]]
     text = "\n".join(delimiter.join(f'"{cell}"' for cell in row) for row in rows)
-    found = reading("a.csv", text.encode("utf-16"))
-    assert [item.text for item in found.items] == [
+    parsed = reading("a.csv", text.encode("utf-16"))
+    assert [item.text for item in parsed.items] == [
         "| Name | Colour |\n|---|---|\n| seal, inner; old | blue |\n| seal | red |"
     ]
 
 
 def test_wide_rows_become_records(reading: Reader, count: Callable[[str], int]) -> None:
     head = ",".join(f"column number {n}" for n in range(50))
-    found = reading("a.csv", (head + "\n" + ",".join(f"value {n}" for n in range(50)) + "\n").encode())
-    whole = " ".join(item.text or "" for item in found.items)
-    assert all(f"column number {n}: value {n}" in whole for n in range(50))
+    parsed = reading("a.csv", (head + "\n" + ",".join(f"value {n}" for n in range(50)) + "\n").encode())
+    text = " ".join(item.text or "" for item in parsed.items)
+    assert all(f"column number {n}: value {n}" in text for n in range(50))
 
 
 def test_books_chapter_by_chapter(reading: Reader) -> None:
@@ -150,9 +155,9 @@ def test_books_chapter_by_chapter(reading: Reader) -> None:
         "<html><body><h1>Two</h1><figure><img src='../text/p.png' alt=''/><figcaption>A lake</figcaption></figure>"
         "<img src='http://x/a.png'/><p>Second.</p></body></html>",
     ]
-    found = reading("a.epub", epub(*chapters, pictures={"p.png": encoded(photo())}))
-    assert texts(found) == [("One", "First."), ("Two", "A lake\n\nSecond.")]
-    assert [item.text for item in figures(found)] == ["A lake"] and found.document.title == "The book"
+    parsed = reading("a.epub", epub(*chapters, pictures={"p.png": encoded(photo())}))
+    assert texts(parsed) == [("One", "First."), ("Two", "A lake\n\nSecond.")]
+    assert [item.text for item in figures(parsed)] == ["A lake"] and parsed.document.title == "The book"
     with pytest.raises(ReadError, match="DRM"):
         reading("b.epub", epub(*chapters, locked=True))
 
@@ -166,12 +171,12 @@ def test_open_documents(reading: Reader) -> None:
         '<table:table-cell table:number-columns-repeated="2"><text:p>b</text:p></table:table-cell></table:table-row>'
         "<table:table-row><table:table-cell><text:p>c</text:p></table:table-cell></table:table-row></table:table>"
     )
-    found = reading("a.odt", odt(body, {"p.png": encoded(photo())}))
-    assert texts(found) == [
+    parsed = reading("a.odt", odt(body, {"p.png": encoded(photo())}))
+    assert texts(parsed) == [
         ("Pumps", "The seal is\nblue.\n\n- one"),
         ("Pumps", "| a | b | b |\n|---|---|---|\n| c |  |  |"),
     ]
-    assert [item.text for item in figures(found)] == ["A pump"] and found.document.title == "The text"
+    assert [item.text for item in figures(parsed)] == ["A pump"] and parsed.document.title == "The text"
 
 
 def test_rich_text(reading: Reader) -> None:
@@ -179,9 +184,9 @@ def test_rich_text(reading: Reader) -> None:
     text = (
         r"{\rtf1\ansi{\info{\title The letter}}Hello \b world\b0 .\par {\pict\pngblip\picw40 " + digits + r"}\par Bye.}"
     )
-    found = reading("a.rtf", text.encode())
-    assert "Hello world" in (found.items[0].text or "") and "Bye." in (found.items[0].text or "")
-    assert len(figures(found)) == 1 and found.document.title == "The letter"
+    parsed = reading("a.rtf", text.encode())
+    assert "Hello world" in (parsed.items[0].text or "") and "Bye." in (parsed.items[0].text or "")
+    assert len(figures(parsed)) == 1 and parsed.document.title == "The letter"
 
 
 def test_notebooks_with_outputs(reading: Reader) -> None:
@@ -194,11 +199,11 @@ def test_notebooks_with_outputs(reading: Reader) -> None:
             {"output_type": "display_data", "data": {"image/png": picture, "text/plain": "<Figure>"}},
             {"output_type": "error", "ename": "ValueError", "evalue": "no more"}]},
     ]  # fmt: skip
-    found = reading("a.ipynb", json.dumps({"cells": cells, "nbformat": 4}).encode())
-    whole = " ".join(item.text or "" for item in found.items)
-    assert "plot(loss)" in whole and "falling" in whole and "ValueError: no more" in whole and "<Figure>" not in whole
-    assert [item.text for item in figures(found)] == ["a curve", "output of cell 2"]
-    assert {item.title for item in found.items} == {"Loss"}
+    parsed = reading("a.ipynb", json.dumps({"cells": cells, "nbformat": 4}).encode())
+    text = " ".join(item.text or "" for item in parsed.items)
+    assert "plot(loss)" in text and "falling" in text and "ValueError: no more" in text and "<Figure>" not in text
+    assert [item.text for item in figures(parsed)] == ["a curve", "output of cell 2"]
+    assert {item.title for item in parsed.items} == {"Loss"}
     with pytest.raises(ReadError, match="damaged notebook"):
         reading("b.ipynb", b'{"cells": 3}')
 
@@ -218,14 +223,14 @@ def test_mail_with_attachments(reading: Reader) -> None:
     inner = letter(plain="A forwarded word.")
     message.add_attachment(inner)
     message.add_attachment(packed({"notes/a.txt": "In the archive."}), "application", "zip", filename="all.zip")
-    found = reading("a.eml", bytes(message))
-    assert found.document.title == "The blue seal"
-    assert [(item.span.member, item.span.page) for item in found.items] == [
+    parsed = reading("a.eml", bytes(message))
+    assert parsed.document.title == "The blue seal"
+    assert [(item.span.member, item.span.page) for item in parsed.items] == [
         (None, None), ("manual.pdf", 1), ("forwarded 2.eml", None), ("all.zip > notes/a.txt", None),
     ]  # fmt: skip
-    assert "From: ann@example.org" in (found.items[0].text or "") and "in the box" in (found.items[0].text or "")
-    assert found.items[1].title == "manual.pdf" and found.items[3].title == "all.zip > a.txt"
-    assert len({item.id for item in found.items}) == 4
+    assert "From: ann@example.org" in (parsed.items[0].text or "") and "in the box" in (parsed.items[0].text or "")
+    assert parsed.items[1].title == "manual.pdf" and parsed.items[3].title == "all.zip > a.txt"
+    assert len({item.id for item in parsed.items}) == 4
 
 
 def test_pages_in_mail_show_their_own_pictures_only(reading: Reader) -> None:
@@ -233,16 +238,16 @@ def test_pages_in_mail_show_their_own_pictures_only(reading: Reader) -> None:
     page = "<p>Look:</p><img src='cid:pump' alt='The pump'><img src='https://example.org/spy.png'>"
     message.add_alternative(page, subtype="html")
     message.get_payload()[1].add_related(encoded(photo()), "image", "png", cid="<pump>")
-    found = reading("a.eml", bytes(message))
-    assert [item.text for item in figures(found)] == ["The pump"]
-    assert found.document.status == "ok"
+    parsed = reading("a.eml", bytes(message))
+    assert [item.text for item in figures(parsed)] == ["The pump"]
+    assert parsed.document.status == "ok"
 
 
 @pytest.mark.data
 def test_outlook_mail(options: ReadOptions) -> None:
-    found = read(data("office") / "fake-email-attachment.msg", options)
-    assert found.document.title == "Fake email with attachment"
-    assert found.items[1].span.member == "fake-attachment.txt" and "fake attachment" in (found.items[1].text or "")
+    parsed = read(data("office") / "fake-email-attachment.msg", options)
+    assert parsed.document.title == "Fake email with attachment"
+    assert parsed.items[1].span.member == "fake-attachment.txt" and "fake attachment" in (parsed.items[1].text or "")
 
 
 def test_archives_are_read_within_bounds(reading: Reader) -> None:
@@ -252,15 +257,15 @@ def test_archives_are_read_within_bounds(reading: Reader) -> None:
         ".hidden.txt": "no", "__MACOSX/a.txt": "no", "tool.exe": b"MZ\0\0\1\2", "empty.txt": "",
         "p.png": encoded(photo()),
     }  # fmt: skip
-    found = reading("a.zip", packed(inside))
-    assert [item.span.member for item in found.items] == ["../../evil.txt", "b/page.html", "p.png"]
-    assert found.items[1].title == "page.html > Page" and found.document.status == "ok"
+    parsed = reading("a.zip", packed(inside))
+    assert [item.span.member for item in parsed.items] == ["../../evil.txt", "b/page.html", "p.png"]
+    assert parsed.items[1].title == "page.html > Page" and parsed.document.status == "ok"
     deep: bytes = b"The end."
     name = "a.txt"
     for level in range(5):
         deep, name = packed({name: deep}), f"{level}.zip"
-    found = reading("deep.zip", deep)
-    assert found.items == () and "nested inside 3 other files" in (found.document.error or "")
+    parsed = reading("deep.zip", deep)
+    assert parsed.items == () and "nested inside 3 other files" in (parsed.document.error or "")
 
 
 def test_bombs_are_refused(tmp_path: Path, options: ReadOptions) -> None:
@@ -269,13 +274,13 @@ def test_bombs_are_refused(tmp_path: Path, options: ReadOptions) -> None:
         package.writestr("zeros.txt", b"0" * 50_000_000)
         package.writestr("good.txt", "Words.")
     (tmp_path / "a.zip").write_bytes(out.getvalue())
-    found = read(tmp_path / "a.zip", options)
-    assert [item.text for item in found.items] == ["Words."] and "400 times its size" in (found.document.error or "")
+    parsed = read(tmp_path / "a.zip", options)
+    assert [item.text for item in parsed.items] == ["Words."] and "400 times its size" in (parsed.document.error or "")
     small = ReadOptions(options.tokenizer, 256, max_bytes=100_000)
     (tmp_path / "b.zip").write_bytes(packed({f"{n:03}.txt": bytes([65 + n % 26] * 3000) for n in range(100)}))
-    found = read(tmp_path / "b.zip", small)
-    assert 20 < len({item.span.member for item in found.items}) < 40
-    assert "larger than the limit on unpacked data" in (found.document.error or "")
+    parsed = read(tmp_path / "b.zip", small)
+    assert 20 < len({item.span.member for item in parsed.items}) < 40
+    assert "larger than the limit on unpacked data" in (parsed.document.error or "")
 
 
 def test_entities_are_not_resolved(tmp_path: Path, options: ReadOptions) -> None:
@@ -290,9 +295,9 @@ def test_entities_are_not_resolved(tmp_path: Path, options: ReadOptions) -> None
 
 
 def test_broken_office_files_say_why(reading: Reader) -> None:
-    whole = docx(paragraph("Words."))
+    intact = docx(paragraph("Words."))
     for name, content, words in (
-        ("a.docx", whole[: len(whole) // 2], "parts cannot be listed"),
+        ("a.docx", intact[: len(intact) // 2], "parts cannot be listed"),
         ("b.docx", packed({"a.txt": "x"}), "without its part word/document.xml"),
         ("c.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "password"),
         ("d.xlsx", packed({"a.txt": "x"}), "workbook that cannot be opened"),
@@ -306,7 +311,7 @@ def test_broken_office_files_say_why(reading: Reader) -> None:
         assert "\n" not in str(caught.value) and ";" in str(caught.value)
 
 
-def test_packages_are_told_by_content(tmp_path: Path) -> None:
+def test_packages_are_detected_by_content(tmp_path: Path) -> None:
     for name, content, kind in (
         ("a", docx(paragraph("x")), "wordprocessingml.document"),
         ("b", pptx((shape("x"), "")), "presentationml.presentation"),
@@ -320,12 +325,12 @@ def test_packages_are_told_by_content(tmp_path: Path) -> None:
         assert (media_type(tmp_path / name) or "").endswith(kind)
 
 
-def test_parts_nested_past_all_sense_are_refused(reading: Reader) -> None:
+def test_deeply_nested_parts_are_refused(reading: Reader) -> None:
     deep = docx("<w:smartTag>" * 5000 + paragraph("x") + "</w:smartTag>" * 5000)
     with pytest.raises(ReadError, match="nested too deeply"):
         reading("a.docx", deep)
-    found = reading("a.zip", packed({"deep.docx": deep, "good.txt": "Words."}))
-    assert [item.text for item in found.items] == ["Words."] and "nested too deeply" in (found.document.error or "")
+    parsed = reading("a.zip", packed({"deep.docx": deep, "good.txt": "Words."}))
+    assert [item.text for item in parsed.items] == ["Words."] and "nested too deeply" in (parsed.document.error or "")
 
 
 def test_a_page_saved_as_one_file(reading: Reader) -> None:
@@ -337,6 +342,6 @@ def test_a_page_saved_as_one_file(reading: Reader) -> None:
     message["Snapshot-Content-Location"] = "https://x.org/"
     message.set_content(page, subtype="html")
     message.add_related(encoded(photo()), "image", "png", headers=["Content-Location: https://x.org/p.png"])
-    found = reading("a.mhtml", bytes(message))
-    assert texts(found) == [("Pumps and seals > Pumps", "Blue.")]
-    assert [item.text for item in figures(found)] == ["A pump"] and found.document.title == "Pumps and seals"
+    parsed = reading("a.mhtml", bytes(message))
+    assert texts(parsed) == [("Pumps and seals > Pumps", "Blue.")]
+    assert [item.text for item in figures(parsed)] == ["A pump"] and parsed.document.title == "Pumps and seals"

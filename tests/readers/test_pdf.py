@@ -62,7 +62,7 @@ def test_boxes_follow_a_turned_page(tmp_path: Path, options: ReadOptions) -> Non
 
 
 def test_figures_have_place_pixels_and_caption(tmp_path: Path, options: ReadOptions) -> None:
-    one, other = photo(300, 200, 1), photo(200, 200, 2)
+    first_photo, second_photo = photo(300, 200, 1), photo(200, 200, 2)
     page = Page(
         [
             *lines(780, 3),
@@ -70,7 +70,7 @@ def test_figures_have_place_pixels_and_caption(tmp_path: Path, options: ReadOpti
             (100, 466, 10, "It leaks."),
             *lines(400, 2),
         ],
-        [(100, 500, 300, 200, one), (100, 100, 150, 150, other)],
+        [(100, 500, 300, 200, first_photo), (100, 100, 150, 150, second_photo)],
     )
     reading = reading_of(tmp_path, options, page)
     first, second = images(reading)
@@ -81,12 +81,12 @@ def test_figures_have_place_pixels_and_caption(tmp_path: Path, options: ReadOpti
     picture = reading.pictures[first.picture or ""]
     assert (picture.width, picture.height) == (300, 200)
     shown = Image.fromarray(picture.pixels).resize((30, 20))
-    assert np.abs(np.asarray(shown, int) - np.asarray(one.resize((30, 20)), int)).mean() < 4
+    assert np.abs(np.asarray(shown, int) - np.asarray(first_photo.resize((30, 20)), int)).mean() < 4
 
 
 def test_strips_are_one_figure_and_rules_are_none(tmp_path: Path, options: ReadOptions) -> None:
-    whole = photo(300, 200, 3)
-    strips = [(100.0, 680.0 - 20 * n, 300.0, 20.0, whole.crop((0, 20 * n, 300, 20 * n + 20))) for n in range(10)]
+    picture = photo(300, 200, 3)
+    strips = [(100.0, 680.0 - 20 * n, 300.0, 20.0, picture.crop((0, 20 * n, 300, 20 * n + 20))) for n in range(10)]
     rule = (50.0, 300.0, 500.0, 4.0, photo(500, 4))
     bullet = (50.0, 200.0, 10.0, 10.0, photo(100, 100))
     (figure,) = images(reading_of(tmp_path, options, Page(lines(780, 2), [*strips, rule, bullet])))
@@ -133,7 +133,7 @@ def test_words_broken_at_a_line_end_are_joined(tmp_path: Path, options: ReadOpti
     assert " ".join((item.text or "").split()) == "This is a line about information and a well-known fact."
 
 
-def test_paragraphs_are_told_by_the_white_between_them(tmp_path: Path, options: ReadOptions) -> None:
+def test_gaps_between_lines_separate_paragraphs(tmp_path: Path, options: ReadOptions) -> None:
     page = Page([*lines(700, 3), *lines(620, 2, "Another paragraph")])
     (item,) = reading_of(tmp_path, options, page).items
     text = item.text or ""
@@ -156,7 +156,7 @@ def test_locked_damaged_and_empty_files_say_so(tmp_path: Path, options: ReadOpti
         read(path, options)
 
 
-def test_a_damaged_file_is_not_called_by_the_reason_of_the_one_before(tmp_path: Path, options: ReadOptions) -> None:
+def test_an_error_does_not_repeat_the_reason_of_the_file_before(tmp_path: Path, options: ReadOptions) -> None:
     (tmp_path / "locked.pdf").write_bytes(pdf(Page(lines(700, 2)), locked=True))
     for path, why in (
         (tmp_path / "locked.pdf", "password"),
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_not_called_by_the_reason_of_the_one_before(tmp_path: 
 
 
 @pytest.mark.parametrize("title", ["untitled", "Untitled-1", "", "  ", "Document1", "---"])
-def test_titles_that_say_nothing_are_none(tmp_path: Path, options: ReadOptions, title: str) -> None:
+def test_placeholder_titles_are_ignored(tmp_path: Path, options: ReadOptions, title: str) -> None:
     assert reading_of(tmp_path, options, Page(lines(700, 1)), title=title).document.title is None
 
 
@@ -187,7 +187,7 @@ def test_figures_follow_a_turned_page(tmp_path: Path, options: ReadOptions) -> N
     assert np.abs(np.asarray(shown, int) - np.asarray(turned, int)).mean() < 4
 
 
-def test_figures_inside_of_forms_are_where_they_show(tmp_path: Path, options: ReadOptions) -> None:
+def test_figures_inside_form_objects_have_the_right_box(tmp_path: Path, options: ReadOptions) -> None:
     page = Page(lines(700, 2), [(50, 100, 150, 100, photo(300, 200, 9))], framed=True)
     (figure,) = images(reading_of(tmp_path, options, page))
     assert figure.span.box == pytest.approx((150 / 600, 1 - 400 / 800, 450 / 600, 1 - 200 / 800), abs=0.002)
@@ -208,8 +208,8 @@ def test_headings_are_titles_and_running_lines_are_left_out(tmp_path: Path, opti
     ]
     reading = reading_of(tmp_path, options, *pages)
     assert [item.title for item in reading.items] == [f"1 Pumps > 1.{n} Part number {n}" for n in (1, 2, 3)]
-    whole = " ".join(item.text or "" for item in reading.items)
-    assert "manual" not in whole and whole.count("Words of page 2") == 4 and reading.document.title == "1 Pumps"
+    text = " ".join(item.text or "" for item in reading.items)
+    assert "manual" not in text and text.count("Words of page 2") == 4 and reading.document.title == "1 Pumps"
     assert [item.text for item in reading.items if (item.text or "").strip().isdigit()] == []
     left, top, right, bottom = reading.items[1].span.box or (0, 0, 0, 0)  # offsets still lead to the right place
     assert top == pytest.approx(1 - 632 / 800, abs=0.01) and bottom == pytest.approx(1 - 576 / 800, abs=0.01)
@@ -240,9 +240,9 @@ def test_ruled_tables_are_markdown_with_their_box(tmp_path: Path, options: ReadO
     cells = [(105 + 100 * x, 285 - 20 * y, 10, f"c{x}|{y}") for y in range(4) for x in range(3) if (x, y) != (1, 2)]
     page = Page([*lines(780, 2), *cells, (60, 150, 12, "After the table.")], drawing=rules)
     items = reading_of(tmp_path, options, page).items
-    whole = "\n".join(item.text or "" for item in items)
+    text = "\n".join(item.text or "" for item in items)
     table = "| c0\\|0 | c1\\|0 | c2\\|0 |\n|---|---|---|\n| c0\\|1 | c1\\|1 | c2\\|1 |\n| c0\\|2 |  | c2\\|2 |\n"
-    assert table in whole and whole.index("After the table") > whole.index("c2\\|3")
+    assert table in text and text.index("After the table") > text.index("c2\\|3")
     assert [item.modality for item in items] == ["text"] * len(items)
     left, _, right, bottom = items[-1].span.box or (0, 0, 0, 0)
     assert left < 0.18 and right > 0.5 and bottom == pytest.approx(1 - 148 / 800, abs=0.01)
@@ -288,15 +288,15 @@ def in_columns(*columns: list[str], left: tuple[float, ...] = (50, 310), down: f
 
 
 @pytest.mark.parametrize("across", [True, False])
-def test_columns_are_read_one_after_the_other_also_where_the_file_goes_across(
+def test_columns_are_read_one_after_the_other_also_where_the_file_stores_rows(
     tmp_path: Path, options: ReadOptions, across: bool
 ) -> None:
-    one, other = in_columns(NORTH, SOUTH)
+    north, south = in_columns(NORTH, SOUTH)
     head, foot = (
         (50, 760, 14, "On pumps and their seals, valves and filters in general"),
         (50, 100, 9, "Set in two columns, with a foot that goes across both of them and so comes last of all."),
     )
-    lines = [line for row in zip(one, other, strict=True) for line in row] if across else one + other
+    lines = [line for row in zip(north, south, strict=True) for line in row] if across else north + south
     path = tmp_path / "columns.pdf"
     path.write_bytes(pdf(Page(lines=[head, *lines, foot])))
     items = [item for item in read(path, options).items if item.modality == "text"]
@@ -309,9 +309,9 @@ def test_columns_are_read_one_after_the_other_also_where_the_file_goes_across(
 
 
 def test_the_box_of_a_column_leaves_the_other_out(tmp_path: Path, options: ReadOptions) -> None:
-    one, other = in_columns(NORTH * 3, SOUTH * 3)
+    north, south = in_columns(NORTH * 3, SOUTH * 3)
     path = tmp_path / "columns.pdf"
-    path.write_bytes(pdf(Page(lines=[line for row in zip(one, other, strict=True) for line in row])))
+    path.write_bytes(pdf(Page(lines=[line for row in zip(north, south, strict=True) for line in row])))
     boxes = [item.span.box for item in read(path, options).items if item.modality == "text"]
     assert any(box[2] < 0.5 for box in boxes if box) and any(box[0] > 0.5 for box in boxes if box)
 
@@ -321,8 +321,8 @@ def test_rows_of_a_table_without_rules_stay_rows(tmp_path: Path, options: ReadOp
         [f"Pump number {n}" for n in range(12)],
         [f"Seal {n}, ordered {2000 + n} in the spring of the year" for n in range(12)],
     )
-    one, other = in_columns(*map(list, cells))
+    north, south = in_columns(*map(list, cells))
     path = tmp_path / "table.pdf"
-    path.write_bytes(pdf(Page(lines=[line for row in zip(one, other, strict=True) for line in row])))
+    path.write_bytes(pdf(Page(lines=[line for row in zip(north, south, strict=True) for line in row])))
     text = " ".join(" ".join(item.text or "" for item in read(path, options).items).split())
     assert "Pump number 3 Seal 3, ordered 2003" in text and "Pump number 11 Seal 11" in text

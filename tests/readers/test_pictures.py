@@ -1,4 +1,4 @@
-"""Pictures: every stored form becomes the same upright RGB; what cannot be shown says why."""
+"""Pictures: every format and mode gives the same upright RGB; damaged pictures give a reason."""
 
 from __future__ import annotations
 
@@ -148,11 +148,11 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def test_bombs_are_refused_by_their_header() -> None:
-    said = "a picture of 30000 x 30000 pixels is over the limit of 178 megapixels"
-    with pytest.raises(ReadError, match=said):
+    message = "a picture of 30000 x 30000 pixels is over the limit of 178 megapixels"
+    with pytest.raises(ReadError, match=message):
         load_picture(bomb(30000, 30000))
     gif = encoded(WIDE, "GIF")
-    with pytest.raises(ReadError, match=said):
+    with pytest.raises(ReadError, match=message):
         load_picture(gif[:6] + struct.pack("<HH", 30000, 30000) + gif[10:])
     webp = b"RIFF" + struct.pack("<I", 4000) + b"WEBPVP8X" + struct.pack("<I", 10) + b"\0\0\0\0"
     with pytest.raises(ReadError, match="16000 x 16000"):
@@ -167,10 +167,10 @@ def test_bombs_are_refused_by_their_header() -> None:
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_truncated_is_refused_wherever_it_ends(format: str) -> None:
-    whole = encoded(photo(300, 200), format)
-    for end in [*range(0, 64, 3), len(whole) // 2, len(whole) * 3 // 4]:
+    intact = encoded(photo(300, 200), format)
+    for end in [*range(0, 64, 3), len(intact) // 2, len(intact) * 3 // 4]:
         with pytest.raises(ReadError) as caught:
-            load_picture(whole[:end])
+            load_picture(intact[:end])
         assert "\n" not in str(caught.value)
 
 
@@ -178,10 +178,10 @@ def test_truncated_is_refused_wherever_it_ends(format: str) -> None:
 def test_damaged_bytes_raise_nothing_but_read_errors() -> None:
     random = np.random.default_rng(0)
     for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
-        whole = encoded(photo(60, 40), format)
+        intact = encoded(photo(60, 40), format)
         for _ in range(60):
-            mutant = bytearray(whole)
-            for place in random.integers(8, len(whole), 4):
+            mutant = bytearray(intact)
+            for place in random.integers(8, len(intact), 4):
                 mutant[place] = int(random.integers(256))
             with contextlib.suppress(ReadError):
                 assert load_picture(bytes(mutant), max_pixels=10**7).pixels.shape[2] == 3

@@ -1,4 +1,4 @@
-"""What all readers share: ids, hashes, stamps, types told by content, plug-ins, and reasons."""
+"""What all readers share: ids, hashes, stamps, type detection, plug-ins, and errors."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def test_document_is_filled(tmp_path: Path, options: ReadOptions) -> None:
     assert document.uri == path.resolve().as_uri() and document.id == stable_id(document.uri)
     assert document.path == str(path) and document.status == "ok" and document.error is None
     assert document.items == 1 and len(document.content_hash) == 64
-    found = path.stat()
+    state = path.stat()
     assert document.stamp == stamp([path])
-    assert str(found.st_mtime_ns) in document.stamp and stamp_paths(document.stamp) == [str(path)]
+    assert str(state.st_mtime_ns) in document.stamp and stamp_paths(document.stamp) == [str(path)]
     assert stamp_paths("") == []
 
 
 def test_reading_twice_is_the_same(tmp_path: Path, options: ReadOptions) -> None:
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf(Page([(50, 700, 12, "Words")], [(100, 100, 300, 300, photo(90, 90))])))
-    one, other = read(path, options), read(path, options)
-    assert one.document == other.document and one.items == other.items
-    assert all(np.array_equal(one.pictures[key].pixels, other.pictures[key].pixels) for key in one.pictures)
+    first, second = read(path, options), read(path, options)
+    assert first.document == second.document and first.items == second.items
+    assert all(np.array_equal(first.pictures[key].pixels, second.pictures[key].pixels) for key in first.pictures)
 
 
 def test_an_edit_keeps_the_document_id_and_a_copy_the_hash(tmp_path: Path, options: ReadOptions) -> None:
@@ -93,7 +93,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
         ("a.txt", b"\0\1\2\3" * 50, None),
     ],
 )
-def test_types_are_told_by_content(tmp_path: Path, name: str, content: bytes, kind: str | None) -> None:
+def test_types_are_detected_by_content(tmp_path: Path, name: str, content: bytes, kind: str | None) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     assert media_type(path) == kind
@@ -107,7 +107,7 @@ def test_suffixes_all_lead_to_a_format() -> None:
         assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_refusals_say_what_and_what_to_do(tmp_path: Path, options: ReadOptions) -> None:
+def test_errors_say_what_happened_and_what_to_do(tmp_path: Path, options: ReadOptions) -> None:
     small = ReadOptions(options.tokenizer, 256, max_bytes=300)
     (tmp_path / "big.txt").write_text("x" * 301)
     (tmp_path / "tool.exe").write_bytes(b"MZ\3\4" + bytes(range(256)))
@@ -139,7 +139,7 @@ def test_unreadable_is_refused(tmp_path: Path, options: ReadOptions) -> None:
         read(path, options)
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     for wrong in ({"max_tokens": 4}, {"max_tokens": 256, "picture_side": 0}):
         with pytest.raises(ValueError, match=r"max_tokens|picture_side"):
             ReadOptions("x", **wrong)
@@ -212,6 +212,6 @@ def test_the_documented_format_is_read_by_what_the_document_says(
 def test_two_items_in_one_place_have_two_ids(tmp_path: Path, options: ReadOptions) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"RIFF\0\0\0\0WAVE" + bytes(95) + b"again")
-    one, other = read(path, options).items
-    assert one.span == other.span and one.id != other.id
-    assert [item.id for item in read(path, options).items] == [one.id, other.id]
+    first, second = read(path, options).items
+    assert first.span == second.span and first.id != second.id
+    assert [item.id for item in read(path, options).items] == [first.id, second.id]

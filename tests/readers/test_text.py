@@ -41,13 +41,13 @@ CHINESE = "需要蓝色密封圈的泵是哪一个?它在仓库的架子上。" 
         (CHINESE, "utf-16"),
     ],
 )
-def test_encodings_are_told(text: str, encoding: str) -> None:
+def test_encodings_are_detected(text: str, encoding: str) -> None:
     if encoding == "big5":
         text = "需要藍色密封圈的泵是哪一個?它在倉庫的架子上。" * 8
     assert decode(text.encode(encoding)) == (text, None)
 
 
-def test_a_torn_character_does_not_spoil_the_others() -> None:
+def test_a_broken_character_does_not_spoil_the_others() -> None:
     data = (GERMAN * 3).encode()[:-1] + b"\xff\xc3 ende"
     text, problem = decode(data)
     assert "ältere" in text and text.endswith("ende") and "\ufffd" in text
@@ -67,7 +67,7 @@ def test_reading_keeps_offsets_and_line_ends(tmp_path: Path, options: ReadOption
         assert count(item.text_view or "") <= options.max_tokens
 
 
-def test_torn_text_is_partial_with_the_reason(tmp_path: Path, options: ReadOptions) -> None:
+def test_broken_text_is_partial_with_the_reason(tmp_path: Path, options: ReadOptions) -> None:
     path = tmp_path / "log.txt"
     path.write_bytes(GERMAN.encode() + b"\xff")
     document = read(path, options).document

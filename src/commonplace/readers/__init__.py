@@ -165,7 +165,7 @@ def _items_of(document: Document, file: File, parts: Iterable[Part]) -> _Items:
     except RecursionError:
         raise ReadError("its parts are nested too deeply; save a simpler copy and add it again") from None
     if not items[0]:
-        file.problems.append("it has no text and no picture large enough to search; add another file")
+        file.problems.append("it has no text and no picture large enough to search; check that this is the right file")
     return items
 
 
@@ -214,7 +214,7 @@ def _modified_time(file: File) -> float | None:
 
 def _open(path: Path, root: Path, options: ReadOptions) -> File:
     """Return the file with its bytes and media type. Its stamp is taken before it is read, so a change is noticed."""
-    quota = Quota(options.max_bytes, until=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
+    quota = Quota(options.max_bytes, deadline=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
     watched = File(path, root, b"", "", options, quota=quota)
     watched.watch(path)
     data = read_whole(path, options.max_bytes)

@@ -13,8 +13,8 @@ from commonplace.readers.zipxml import Package, UnpackLimitError
 
 __all__ = ["read_inside", "read_zip"]
 
-_DEPTH = 3  # levels of files inside files
-_MEMBERS = 2_000  # files read from one archive
+_MAX_DEPTH = 3  # levels of files inside files
+_MAX_MEMBERS = 2_000  # files read from one archive
 
 
 def read_zip(file: File) -> Iterator[Part]:
@@ -24,11 +24,13 @@ def read_zip(file: File) -> Iterator[Part]:
     """
     package = Package(file)
     names = sorted(name for name in package.names if not _is_hidden(name))
-    if len(names) > _MEMBERS:
-        file.problems.append(f"only {_MEMBERS:,} of its {len(names):,} files were read; unpack it and add the folder")
-    for number, name in enumerate(names[:_MEMBERS]):
-        if file.quota.late:
-            unread = len(names[:_MEMBERS]) - number
+    if len(names) > _MAX_MEMBERS:
+        file.problems.append(
+            f"only {_MAX_MEMBERS:,} of its {len(names):,} files were read; unpack it and add the folder"
+        )
+    for number, name in enumerate(names[:_MAX_MEMBERS]):
+        if file.quota.time_is_up:
+            unread = len(names[:_MAX_MEMBERS]) - number
             file.problems.append(f"time ran out before {unread} of its files were read; unpack it and add the folder")
             return
         try:
@@ -55,8 +57,8 @@ def read_inside(file: File, name: str, data: bytes) -> Iterator[Part]:
     reader = format_of(kind) if kind is not None else None
     if kind is None or reader is None or not data:
         return
-    if file.depth >= _DEPTH:
-        file.problems.append(f"{name}: nested inside {_DEPTH} other files; unpack it and add the folder")
+    if file.depth >= _MAX_DEPTH:
+        file.problems.append(f"{name}: nested inside {_MAX_DEPTH} other files; unpack it and add the folder")
         return
     inner = File(file.path / "inside", file.root, data, kind, file.options, depth=file.depth + 1, quota=file.quota)
     try:

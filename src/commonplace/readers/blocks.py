@@ -1,7 +1,7 @@
 """Layout blocks: a sequence of headings, paragraphs, tables and pictures becomes text blocks and image blocks.
 
-A reader of a format that is a stream of such blocks (a web page, a word processor's file, a sheet) only yields them
-in order. Titles, offsets, captions and tables are made here.
+Formats without fixed pages (web pages, word processor files, sheets) are a stream of such blocks. Their readers only
+yield the blocks in order. This module makes titles, offsets, captions and tables.
 """
 
 from __future__ import annotations
@@ -121,32 +121,35 @@ class _Layout:
     def __init__(self, file: File, page: int | None, title: str | None) -> None:
         self._file, self._page, self._page_title = file, page, title
         self._chunker = shared_chunker(file.options.tokenizer, file.options.max_tokens)
-        self._path: list[tuple[int, str]] = []
-        self._bare = False  # no block has followed the last heading yet
+        self._heading_path: list[tuple[int, str]] = []
+        self._heading_is_empty = False  # no block has followed the last heading yet
         self._offset = 0
-        self._waiting: list[Paragraph] = []
+        self._pending: list[Paragraph] = []
         self._picture_keys: set[bytes] = set()
 
     def take(self, previous: LayoutBlock | None, block: LayoutBlock, following: LayoutBlock | None) -> Iterator[Part]:
         if isinstance(block, Heading):
             text = " ".join(block.text.split())
-            deeper = self._path and block.level > self._path[-1][0]
+            deeper = self._heading_path and block.level > self._heading_path[-1][0]
             yield from self._flush(deeper=bool(deeper))
             if len(text) > _MAX_HEADING:
-                self._waiting.append(Paragraph(text, box=block.box))
-                self._bare = False
+                self._pending.append(Paragraph(text, box=block.box))
+                self._heading_is_empty = False
                 return
-            self._path = [*((level, name) for level, name in self._path if level < block.level), (block.level, text)]
-            self._bare = True
+            self._heading_path = [
+                *((level, name) for level, name in self._heading_path if level < block.level),
+                (block.level, text),
+            ]
+            self._heading_is_empty = True
             if self._file.title is None:
                 self._file.title = text
         elif isinstance(block, Paragraph):
-            self._waiting.append(block)
-            self._bare = False
+            self._pending.append(block)
+            self._heading_is_empty = False
         elif isinstance(block, Table):
             yield from self._table(block)
         else:
-            yield from self._figure(previous, block, following)
+            yield from self._image_block(previous, block, following)
 
     def end(self) -> Iterator[Part]:
         yield from self._flush()
@@ -157,22 +160,22 @@ class _Layout:
 
     def _flush(self, deeper: bool = False) -> Iterator[Part]:
         """Yield the waiting paragraphs as one text block; a heading without content becomes a text block itself."""
-        if self._bare and not deeper and self._path:
-            (_, heading), path = self._path[-1], self._path[:-1]
-            yield self._passage(heading, path, None)
-        self._bare = False
-        if not self._waiting:
+        if self._heading_is_empty and not deeper and self._heading_path:
+            (_, heading), path = self._heading_path[-1], self._heading_path[:-1]
+            yield self._text_block(heading, path, None)
+        self._heading_is_empty = False
+        if not self._pending:
             return
         text, boxes = "", []
-        for number, paragraph in enumerate(self._waiting):
+        for number, paragraph in enumerate(self._pending):
             if number:
-                text += "\n" if paragraph.list_item and self._waiting[number - 1].list_item else "\n\n"
+                text += "\n" if paragraph.list_item and self._pending[number - 1].list_item else "\n\n"
             boxes.append((len(text), paragraph.box))
             text += paragraph.text.strip("\n")
-        self._waiting = []
-        yield self._passage(text, self._path, boxes)
+        self._pending = []
+        yield self._text_block(text, self._heading_path, boxes)
 
-    def _passage(
+    def _text_block(
         self, text: str, path: Sequence[tuple[int, str]], boxes: list[tuple[int, Box | None]] | None
     ) -> TextBlock:
         start, self._offset = self._offset, self._offset + len(text) + 2
@@ -192,31 +195,31 @@ class _Layout:
         if not rows:
             return
         if len(rows) == 1 or len(rows[0]) == 1:
-            self._waiting += [Paragraph(" | ".join(filter(None, row)), list_item=True, box=table.box) for row in rows]
-            self._bare = False
+            self._pending += [Paragraph(" | ".join(filter(None, row)), list_item=True, box=table.box) for row in rows]
+            self._heading_is_empty = False
             return
-        path = self._path
-        if len(self._waiting) == 1 and len(self._waiting[0].text) <= _MAX_HEADING:
+        path = self._heading_path
+        if len(self._pending) == 1 and len(self._pending[0].text) <= _MAX_HEADING:
             # a short line between a heading and a table is the caption of the table
-            caption = " ".join(self._waiting.pop().text.split())
+            caption = " ".join(self._pending.pop().text.split())
             path = path if path and path[-1][1] == caption else [*path, (9, caption)]
         yield from self._flush(deeper=True)
         title = self._chunker.title(self._title(path))
         for text in _row_groups(rows, self._chunker.room(title), self._chunker.count):
-            yield self._passage(text, path, [(0, table.box)])
+            yield self._text_block(text, path, [(0, table.box)])
 
-    def _figure(
+    def _image_block(
         self, previous: LayoutBlock | None, encoded: EncodedPicture, following: LayoutBlock | None
     ) -> Iterator[Part]:
         texts = [clean_alt_text(encoded.description)]
-        beside = (
+        adjacent = (
             [following]
             if isinstance(following, Paragraph) and (following.caption or CAPTION.match(following.text.strip()))
             else []
         )
-        if not beside and isinstance(previous, Paragraph) and previous.caption:
-            beside = [previous]
-        texts += [" ".join(paragraph.text.split()) for paragraph in beside if len(paragraph.text) <= _MAX_CAPTION]
+        if not adjacent and isinstance(previous, Paragraph) and previous.caption:
+            adjacent = [previous]
+        texts += [" ".join(paragraph.text.split()) for paragraph in adjacent if len(paragraph.text) <= _MAX_CAPTION]
         caption = ". ".join(text for index, text in enumerate(texts) if text and text not in texts[index + 1 :]) or None
         key = hashlib.blake2b(
             encoded.data + b"\0" + (caption or "").encode("utf-8", "replace"), digest_size=16
@@ -237,10 +240,10 @@ class _Layout:
             return
         if max(picture.width, picture.height) < ICON:
             return
-        waiting = sum(len(paragraph.text) + 2 for paragraph in self._waiting)
-        offset = self._offset + waiting
+        pending_length = sum(len(paragraph.text) + 2 for paragraph in self._pending)
+        offset = self._offset + pending_length
         span = Span(offset, offset, page=self._page, box=encoded.box)
-        block = ImageBlock(picture, span, caption, self._title(self._path))
+        block = ImageBlock(picture, span, caption, self._title(self._heading_path))
         # offsets of OCR text count in the picture, not in the document: the picture is a member of its own
         member = f"{encoded.name} {len(self._picture_keys)}"
         yield from with_ocr(self._file, block, lambda side: load_picture(encoded.data, side=side).pixels, member=member)
@@ -261,22 +264,22 @@ def _row_groups(rows: list[list[str]], room: int, count: Callable[[str], int]) -
 
     A wide table is written as one line of "header: cell" pairs per row.
     """
-    head = "| " + " | ".join(map(_escape_cell, rows[0])) + " |\n" + "|" + "---|" * len(rows[0])
-    header_tokens = count(head)
+    header = "| " + " | ".join(map(_escape_cell, rows[0])) + " |\n" + "|" + "---|" * len(rows[0])
+    header_tokens = count(header)
     if header_tokens > room // 2 or len(rows[0]) > _MAX_COLUMNS:
-        lines, header_tokens, head = [_record(rows[0], row) for row in rows[1:]], 0, ""
+        lines, header_tokens, header = [_record(rows[0], row) for row in rows[1:]], 0, ""
     else:
         lines = ["| " + " | ".join(map(_escape_cell, row)) + " |" for row in rows[1:]]
-    group: list[str] = []
+    group_lines: list[str] = []
     tokens = header_tokens
-    for line, cost in zip(lines, map(count, lines), strict=True):
-        if group and tokens + cost > room:
-            yield "\n".join([head, *group] if head else group)
-            group, tokens = [], header_tokens
-        group.append(line)
-        tokens += cost
-    if group:
-        yield "\n".join([head, *group] if head else group)
+    for line, line_tokens in zip(lines, map(count, lines), strict=True):
+        if group_lines and tokens + line_tokens > room:
+            yield "\n".join([header, *group_lines] if header else group_lines)
+            group_lines, tokens = [], header_tokens
+        group_lines.append(line)
+        tokens += line_tokens
+    if group_lines:
+        yield "\n".join([header, *group_lines] if header else group_lines)
 
 
 def _escape_cell(text: str) -> str:

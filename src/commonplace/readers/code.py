@@ -91,7 +91,7 @@ def _text_blocks(file: File, lines: list[str], units: Sequence[_Unit]) -> Iterat
     chunker = shared_chunker(file.options.tokenizer, file.options.max_tokens)
     offsets = [0, *accumulate(map(len, lines))]
 
-    def passage(start: int, end: int, path: Sequence[str]) -> Iterator[TextBlock]:
+    def text_block(start: int, end: int, path: Sequence[str]) -> Iterator[TextBlock]:
         text = "".join(lines[start:end])
         if text.strip():
             yield TextBlock(text, offsets[start], ".".join(path) or None, keep_together=True)
@@ -103,14 +103,14 @@ def _text_blocks(file: File, lines: list[str], units: Sequence[_Unit]) -> Iterat
 
     def nested_blocks(units: Sequence[_Unit], start: int, end: int, path: Sequence[str]) -> Iterator[TextBlock]:
         for unit in (unit for unit in units if unit.name):
-            yield from passage(start, unit.start, path)
+            yield from text_block(start, unit.start, path)
             unit_path = [*path, unit.name or ""]
             if any(inner.name for inner in unit.inner) and not fits(unit, ".".join(unit_path)):
                 yield from nested_blocks(unit.inner, unit.start, unit.end, unit_path)
             else:
-                yield from passage(unit.start, unit.end, unit_path)
+                yield from text_block(unit.start, unit.end, unit_path)
             start = unit.end
-        yield from passage(start, end, path)
+        yield from text_block(start, end, path)
 
     yield from nested_blocks(units, 0, len(lines), [file.title] if file.title else [])
 
@@ -168,15 +168,15 @@ def _line_units(lines: Sequence[str], start: int, end: int, depth: int) -> tuple
     """
     indents = [len(line) - len(line.lstrip()) if line.strip() else -1 for line in lines[start:end]]
     least = min((indent for indent in indents if indent >= 0), default=0)
-    heads = []
+    starts = []
     for index, indent in enumerate(indents):
         if indent != least or _closes(lines[start + index]):
             continue
         above = lines[start + index - 1] if index else ""
         if not above.strip() or (_closes(above) and indents[index - 1] == least):
-            heads.append(start + index)
+            starts.append(start + index)
     units = []
-    for first, last in pairwise([*heads, end]):
+    for first, last in pairwise([*starts, end]):
         while last > first and not lines[last - 1].strip():
             last -= 1
         head = next((index for index in range(first, last) if not _COMMENT.match(lines[index])), first)

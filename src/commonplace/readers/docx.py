@@ -165,9 +165,8 @@ class _Body:
         rows: list[list[str]] = []
         pictures: list[LayoutBlock] = []
         flat = True
-        all_blocks: list[
-            LayoutBlock
-        ] = []  # read once: reading twice per level would read the tenth nested table a thousand times
+        # Cells are read once: reading twice per level would read the tenth nested table a thousand times.
+        all_blocks: list[LayoutBlock] = []
         for row in _children(table, "tr"):
             cells: list[str] = []
             for cell in _children(row, "tc"):

@@ -49,20 +49,22 @@ def read_epub(file: File) -> Iterator[Part]:
 
 
 def _chapters(file: File, package: Package, chapters: list[str]) -> Iterator[LayoutBlock]:
-    bad = 0
+    unreadable = 0
     for name in chapters:
         try:
             text, problem = decode_html(package.read(name))
         except ReadError:
-            bad += 1
+            unreadable += 1
             continue
         if problem:
             file.problems.append(f"{name}: {problem}")
         yield from html_blocks(file, text, _fetch(package, posixpath.dirname(name)), full_page=True)
-    if bad and bad == len(chapters):
+    if unreadable and unreadable == len(chapters):
         raise ReadError("a damaged book: no chapter can be read; save a new copy and add it again")
-    if bad:
-        file.problems.append(f"{bad} of {len(chapters)} chapters cannot be read; save a new copy and add it again")
+    if unreadable:
+        file.problems.append(
+            f"{unreadable} of {len(chapters)} chapters cannot be read; save a new copy and add it again"
+        )
 
 
 def _fetch(package: Package, folder: str) -> Fetch:

@@ -204,7 +204,7 @@ def open_regular(path: Path) -> BinaryIO:
         raise ReadError(os_error_reason(error)) from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise ReadError("not a regular file; give a file or a folder")
+        raise ReadError("not a regular file; add a file or a folder")
     return os.fdopen(handle, "rb")
 
 
@@ -237,10 +237,10 @@ def os_error_reason(error: OSError | ValueError) -> str:
         errno.EPERM: "permission denied; make it readable and add it again",
         errno.ELOOP: "a circular link; remove or repair the link",
         errno.ENAMETOOLONG: "the name is too long for the file system; check the path",
-        errno.ENXIO: "not a regular file; give a file or a folder",
+        errno.ENXIO: "not a regular file; add a file or a folder",
     }
     if isinstance(error, ValueError):
-        return "not a valid path (it holds a zero character); check the path"
+        return "not a valid path (it contains a zero character); check the path"
     return reasons.get(
         error.errno or 0, f"cannot be opened ({error.strerror or error}); check the file and add it again"
     )

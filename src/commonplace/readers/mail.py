@@ -35,7 +35,7 @@ class _BoundedHeaderPolicy(email.policy.EmailPolicy):
 
 
 @dataclass(slots=True)
-class _Letter:
+class _ParsedMail:
     """A parsed mail: its headers, its body as text or HTML or both, its attachments, and its inline pictures."""
 
     subject: str
@@ -56,21 +56,21 @@ def read_mail(file: File) -> Iterator[Part]:
         # mail is ASCII with encoded parts, but some programs save it as UTF-16
         data = decode(file.data)[0].encode() if utf16(file.data[:HEAD]) or file.data[:2] in _UTF16 else file.data
         message = email.message_from_bytes(data, policy=_BoundedHeaderPolicy())
-        letter = _parse_message(file, message)
+        mail = _parse_message(file, message)
     except (ValueError, LookupError, TypeError, AttributeError, IndexError, KeyError):
         raise ReadError("a damaged mail that cannot be parsed; save a new copy and add it again") from None
-    yield from _parts(file, letter)
+    yield from _parts(file, mail)
 
 
-def _parse_message(file: File, message: Any) -> _Letter:
+def _parse_message(file: File, message: Any) -> _ParsedMail:
     header_lines = [f"{name}: {value}" for name in _HEADERS if (value := _header(message, name))]
-    letter = _Letter(
+    mail = _ParsedMail(
         _header(message, "Subject"), header_lines, sender=_header(message, "From"), date=_header(message, "Date")
     )
-    letter.to = [address for name in ("To", "Cc") for address in _addresses(message, name)]
+    mail.to = [address for name in ("To", "Cc") for address in _addresses(message, name)]
     if _header(message, "Snapshot-Content-Location"):
-        letter.is_saved_page, letter.header_lines = True, []
-    if not header_lines and not letter.subject:
+        mail.is_saved_page, mail.header_lines = True, []
+    if not header_lines and not mail.subject:
         raise ReadError("not a mail, in spite of its name; rename the file to match its content")
     for number, mime_part in enumerate(_leaf_parts(message)):
         if number >= _MAX_PARTS:
@@ -84,20 +84,20 @@ def _parse_message(file: File, message: Any) -> _Letter:
         if kind == "message/rfc822":
             inner = mime_part.get_payload()
             if isinstance(inner, list) and inner:
-                letter.attachments.append((name or f"forwarded {number}.eml", bytes(inner[0])))
+                mail.attachments.append((name or f"forwarded {number}.eml", bytes(inner[0])))
             continue
         data = mime_part.get_payload(decode=True) or b""
-        if name is None and kind == "text/plain" and letter.plain_text is None:
-            letter.plain_text = _text(mime_part, data)
-        elif name is None and kind == "text/html" and letter.html_page is None:
-            letter.html_page = _text(mime_part, data)
+        if name is None and kind == "text/plain" and mail.plain_text is None:
+            mail.plain_text = _text(mime_part, data)
+        elif name is None and kind == "text/html" and mail.html_page is None:
+            mail.html_page = _text(mime_part, data)
         elif data:
             for header in ("Content-ID", "Content-Location"):
                 if key := _header(mime_part, header).strip("<> "):
-                    letter.inline_pictures[key] = data
+                    mail.inline_pictures[key] = data
             if mime_part.get_content_maintype() != "image" or name:
-                letter.attachments.append((name or f"part {number}.{mime_part.get_content_subtype()}", data))
-    return letter
+                mail.attachments.append((name or f"part {number}.{mime_part.get_content_subtype()}", data))
+    return mail
 
 
 def _leaf_parts(message: Any) -> Iterator[Any]:
@@ -152,58 +152,58 @@ def read_msg(file: File) -> Iterator[Part]:
     try:
         message: Any = Message.load(file.data)
         date = message.sent_date
-        letter = _Letter(message.subject, [], message.body, message.html_body)
+        mail = _ParsedMail(message.subject, [], message.body, message.html_body)
         recipients = ", ".join(
             filter(None, (recipient.name or recipient.email_address for recipient in message.recipients))
         )
         headers = (("From", message.sender), ("To", recipients), ("Date", date and date.isoformat(" ", "minutes")))
-        letter.header_lines = [f"{name}: {value}" for name, value in headers if value]
-        letter.sender, letter.to, letter.date = (message.sender or "").replace('"', ""), recipients.split(", "), date
+        mail.header_lines = [f"{name}: {value}" for name, value in headers if value]
+        mail.sender, mail.to, mail.date = (message.sender or "").replace('"', ""), recipients.split(", "), date
         for number, attachment in enumerate(message.attachments):
             if attachment.file_bytes and number < _MAX_PARTS:
-                letter.attachments.append((attachment.file_name or f"attachment {number + 1}", attachment.file_bytes))
+                mail.attachments.append((attachment.file_name or f"attachment {number + 1}", attachment.file_bytes))
     except MemoryError:
         raise
     except Exception:  # oxmsg raises any kind of error on damaged files
         raise ReadError("a damaged or protected Outlook file; save a new copy and add it again") from None
-    if not (letter.header_lines or letter.subject or letter.plain_text):
+    if not (mail.header_lines or mail.subject or mail.plain_text):
         raise ReadError("protected or not a mail, so it cannot be read; save a copy as .eml and add it again")
-    yield from _parts(file, letter)
+    yield from _parts(file, mail)
 
 
-def _parts(file: File, letter: _Letter) -> Iterator[Part]:
-    subject = " ".join(letter.subject.replace("\0", " ").split())
+def _parts(file: File, mail: _ParsedMail) -> Iterator[Part]:
+    subject = " ".join(mail.subject.replace("\0", " ").split())
     file.title = subject or None
-    file.add_metadata("from", letter.sender)
-    file.add_metadata("author", letter.sender)
-    file.add_metadata("to", *letter.to)
-    file.add_metadata("created", letter.date)
+    file.add_metadata("from", mail.sender)
+    file.add_metadata("author", mail.sender)
+    file.add_metadata("to", *mail.to)
+    file.add_metadata("created", mail.date)
     used_pictures: set[bytes] = set()
-    yield from lay_out(file, _blocks(file, letter, used_pictures), title=file.title)
-    for name, data in letter.attachments:
+    yield from lay_out(file, _blocks(file, mail, used_pictures), title=file.title)
+    for name, data in mail.attachments:
         if data in used_pictures:
             continue  # the page shows it already
-        if file.quota.late:
+        if file.quota.time_is_up:
             file.problems.append("time ran out before all attachments were read; save them as files and add those")
             return
         file.quota.bytes -= len(data)
         yield from read_inside(file, name, data)
 
 
-def _blocks(file: File, letter: _Letter, used_pictures: set[bytes]) -> Iterator[LayoutBlock]:
-    if letter.header_lines:
-        yield Paragraph("\n".join(letter.header_lines))
+def _blocks(file: File, mail: _ParsedMail, used_pictures: set[bytes]) -> Iterator[LayoutBlock]:
+    if mail.header_lines:
+        yield Paragraph("\n".join(mail.header_lines))
 
     def fetch(target: str) -> bytes | None:
         if target[:5].lower() == "data:":
             return decode_data_url(target)
-        data = letter.inline_pictures.get(target.removeprefix("cid:"))
+        data = mail.inline_pictures.get(target.removeprefix("cid:"))
         if data is not None:
             used_pictures.add(data)
         return data
 
-    plain_text = (letter.plain_text or "").replace("\r\n", "\n").replace("\0", "\ufffd")
-    if plain_text.strip() and not (letter.html_page and letter.inline_pictures):
+    plain_text = (mail.plain_text or "").replace("\r\n", "\n").replace("\0", "\ufffd")
+    if plain_text.strip() and not (mail.html_page and mail.inline_pictures):
         yield from (Paragraph(paragraph) for paragraph in plain_text.split("\n\n"))
-    elif letter.html_page:
-        yield from html_blocks(file, letter.html_page, fetch, full_page=not letter.is_saved_page)
+    elif mail.html_page:
+        yield from html_blocks(file, mail.html_page, fetch, full_page=not mail.is_saved_page)

@@ -89,35 +89,35 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iter
     """Yield the parts of a Markdown text; ``pictures`` maps targets to the bytes of pictures inside the file."""
     from markdown_it import MarkdownIt
 
-    front = _FRONT_MATTER.match(text)
-    begin = front.end() if front else 0
-    tokens = MarkdownIt("commonmark").enable("table").parse(text[begin:])
-    lines = [begin, *(match.end() for match in _LINE.finditer(text, begin)), len(text)]
+    front_matter = _FRONT_MATTER.match(text)
+    body_start = front_matter.end() if front_matter else 0
+    tokens = MarkdownIt("commonmark").enable("table").parse(text[body_start:])
+    lines = [body_start, *(match.end() for match in _LINE.finditer(text, body_start)), len(text)]
 
     sections = list(_sections(tokens, lines))
     references = list(_picture_references(tokens, text, lines))
-    front_matter_title = _read_front_matter(file, front[0]) if front else None
+    front_matter_title = _read_front_matter(file, front_matter[0]) if front_matter else None
     file.title = next((section.path[0] for section in sections if section.path), front_matter_title)
-    for section, after in zip(sections, [*sections[1:], None], strict=True):
+    for section, following in zip(sections, [*sections[1:], None], strict=True):
         title = " > ".join(section.path) or None
         start = section.body
         if section.path and len(section.path[-1]) > _MAX_HEADING:
             start = section.start
         if text[start : section.end].strip():
             yield TextBlock(text[start : section.end], start, title, markdown=True)
-        elif section.path and (after is None or len(after.path) <= len(section.path)):
+        elif section.path and (following is None or len(following.path) <= len(section.path)):
             # a section without content: its heading becomes a text block
-            above = " > ".join(section.path[:-1]) or None
-            yield TextBlock(text[section.start : section.end], section.start, above, markdown=True)
+            parent_title = " > ".join(section.path[:-1]) or None
+            yield TextBlock(text[section.start : section.end], section.start, parent_title, markdown=True)
         for reference in references:
             if section.start <= reference.start < section.end:
                 yield from _figure(file, reference, title, pictures)
 
 
-def _read_front_matter(file: File, matter: str) -> str | None:
+def _read_front_matter(file: File, front_matter: str) -> str | None:
     """Add the metadata of the front matter (keys with values or lists of values); return its title."""
     title = None
-    for match in _FRONT_MATTER_ENTRY.finditer(_NESTED_LAST_UPDATE.sub("last_update:", matter)):
+    for match in _FRONT_MATTER_ENTRY.finditer(_NESTED_LAST_UPDATE.sub("last_update:", front_matter)):
         key, value, list_lines = re.sub(r"[ ._-]", "", match[1].lower()), match[2], match[3]
         metadata_key = _FRONT_MATTER_KEYS.get(key)
         if key == "title" and title is None:
@@ -181,12 +181,12 @@ def _picture_references(tokens: list[Token], text: str, lines: list[int]) -> Ite
         for tag in (match[0] for content in tags for match in _TAG.finditer(content)):
             attributes = _attributes(tag)
             first = text.find(tag, start, end)
-            place = (first, first + len(tag)) if first >= 0 else (start, end)
+            span = (first, first + len(tag)) if first >= 0 else (start, end)
             description = attributes.get("alt") or attributes.get("title") or ""
             figcaption = _FIGCAPTION.search(block.content) if block.type == "html_block" else None
             if figcaption:
                 description = ". ".join(filter(None, (description, _MARKUP.sub(" ", figcaption[1]))))
-            references.append(_PictureReference(attributes.get("src") or "", description, *place))
+            references.append(_PictureReference(attributes.get("src") or "", description, *span))
         if ":::image" in block.content:
             for match in _DIRECTIVE.finditer(text, start, end):
                 values = dict(_ATTRIBUTE.findall(match[1]))

@@ -22,11 +22,15 @@ _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 def read_notebook(file: File) -> Iterator[Part]:
     """Yield the cells in order as one Markdown page; attachments and outputs are its pictures."""
     try:
-        book = json.loads(decode(file.data)[0])
-        cells = book["cells"] if "cells" in book else [cell for sheet in book["worksheets"] for cell in sheet["cells"]]
-        for author in book.get("metadata", {}).get("authors", []):
+        notebook = json.loads(decode(file.data)[0])
+        cells = (
+            notebook["cells"]
+            if "cells" in notebook
+            else [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
+        )
+        for author in notebook.get("metadata", {}).get("authors", []):
             file.add_metadata("author", str(author.get("name", "")) if isinstance(author, dict) else str(author))
-        language = str(book.get("metadata", {}).get("kernelspec", {}).get("language", ""))[:20]
+        language = str(notebook.get("metadata", {}).get("kernelspec", {}).get("language", ""))[:20]
         pages, pictures = [], {}
         for number, cell in enumerate(cells, 1):
             page, cell_pictures = _cell(cell, number, language)
@@ -50,20 +54,20 @@ def _cell(cell: dict[str, Any], number: int, language: str) -> tuple[str, dict[s
         return source, pictures
     parts = [f"```{language}\n{source}\n```"] if source.strip() else []
     room = _MAX_PRINTED
-    for at, output in enumerate(cell.get("outputs", [])):
+    for index, output in enumerate(cell.get("outputs", [])):
         data = output.get("data", output)
         printed = _join_lines(output.get("text", data.get("text/plain", "")))
         if output.get("output_type") in ("error", "pyerr"):
             printed = f"{output.get('ename', 'error')}: {output.get('evalue', '')}"
-        drawn = False
+        has_picture = False
         for kind in _PICTURES:
             if kind in data or kind.removeprefix("image/") in data:
-                key = f"output:{number}.{at + 1}"
-                drawn = _store_picture(pictures, key, data.get(kind) or data.get(kind.removeprefix("image/")))
-                if drawn:
+                key = f"output:{number}.{index + 1}"
+                has_picture = _store_picture(pictures, key, data.get(kind) or data.get(kind.removeprefix("image/")))
+                if has_picture:
                     parts.append(f"![output of cell {number}](<{key}>)")
                 break
-        if printed.strip() and not drawn and room > 0:
+        if printed.strip() and not has_picture and room > 0:
             cut = printed if len(printed) <= room else printed[:room] + " …"
             room -= len(printed)
             parts.append("```\n" + cut.replace("```", "'''").strip("\n") + "\n```")

@@ -24,13 +24,13 @@ __all__ = ["OcrResult", "are_readable", "recognise", "with_ocr"]
 
 SIDE = 1600  # pixels; the longer side of the picture given to OCR
 
-_LATE = "time ran out before OCR had read all pictures; split it"
-_FLAT = 0.35  # share of equal neighbouring pixels: above it the picture is a drawing or screenshot
-_GATE = 480  # pixels; the longer side at which a photograph is checked for text first
-_SURE = 0.6  # minimum score of a line; others are dropped
-_DOUBTFUL = 0.85  # mean score of a picture's lines; print scores .95 and more, upside down .7
-_SHORT, _SURER = 4, 0.9  # with fewer letters than the first, the best line must score the second
-_PASSAGE = 12  # words; a longer text becomes a text block with boxes
+_OUT_OF_TIME = "time ran out before OCR had read all pictures; split it"
+_MIN_EQUAL_NEIGHBOURS = 0.35  # share of equal neighbouring pixels: above it the picture is a drawing or screenshot
+_TEXT_CHECK_SIDE = 480  # pixels; the longer side at which a photograph is checked for text first
+_MIN_LINE_SCORE = 0.6  # minimum score of a line; others are dropped
+_MIN_MEAN_SCORE = 0.85  # mean score of a picture's lines; print scores .95 and more, upside down .7
+_FEW_LETTERS, _MIN_SHORT_SCORE = 4, 0.9  # with fewer letters than the first, the best line must score the second
+_MAX_CAPTION_WORDS = 12  # words; a longer text becomes a text block with boxes
 _WORD = re.compile(r"[^\W_]+")
 _HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -45,14 +45,14 @@ class OcrResult:
     """The text in a picture: lines in reading order, each with its offsets and its box as fractions of the picture."""
 
     text: str
-    places: tuple[tuple[int, int, Box], ...]
+    line_boxes: tuple[tuple[int, int, Box], ...]
 
     def locate(self, start: int, end: int) -> Box | None:
         """Return the box around the lines that ``text[start:end]`` touches."""
-        return bounding_box(box for first, last, box in self.places if first < end and last > start)
+        return bounding_box(box for first, last, box in self.line_boxes if first < end and last > start)
 
     @property
-    def count(self) -> int:
+    def word_count(self) -> int:
         """The number of words; each character of a script without spaces counts as one."""
         return len(_WORD.findall(_HAN.sub("", self.text))) + len(_HAN.findall(self.text))
 
@@ -60,28 +60,28 @@ class OcrResult:
 def with_ocr(
     file: File,
     block: ImageBlock,
-    larger: Callable[[int], NDArray[np.uint8] | None],
+    render: Callable[[int], NDArray[np.uint8] | None],
     *,
     start: int = 0,
     member: str | None = None,
-    gated: bool = True,
+    check_first: bool = True,
 ) -> Iterator[Part]:
     """Yield ``block`` with its OCR text, and a long OCR text as a text block with boxes too.
 
-    ``larger(side)`` returns the picture's RGB pixels with at most ``side`` on the longer side. Offsets of the text
-    block count from ``start``. With ``gated`` a photograph is first checked for any text, which is faster.
+    ``render(side)`` returns the picture's RGB pixels with at most ``side`` on the longer side. Offsets of the text
+    block count from ``start``. With ``check_first`` a photograph is first checked for any text, which is faster.
     """
-    result = recognise(file, block.picture.pixels if gated else None, larger)
+    result = recognise(file, block.picture.pixels if check_first else None, render)
     if result is None:
         yield block
         return
     text = " ".join(result.text.split())
     page = block.span.page
     is_page = page is not None and block.span.box == (0.0, 0.0, 1.0, 1.0)
-    if result.count <= _PASSAGE or not is_page:  # a page's OCR text is a text block of its own
+    if result.word_count <= _MAX_CAPTION_WORDS or not is_page:  # a page's OCR text is a text block of its own
         block = replace(block, ocr_text=text)
     yield block
-    if result.count > _PASSAGE:
+    if result.word_count > _MAX_CAPTION_WORDS:
         outer = block.span.box if page is not None else (0.0, 0.0, 1.0, 1.0)
 
         def locate(first: int, last: int) -> Box | None:
@@ -95,7 +95,7 @@ def with_ocr(
 
 
 def recognise(
-    file: File, small: NDArray[np.uint8] | None, larger: Callable[[int], NDArray[np.uint8] | None]
+    file: File, small: NDArray[np.uint8] | None, render: Callable[[int], NDArray[np.uint8] | None]
 ) -> OcrResult | None:
     """Return the text in a picture; None where it has none, OCR is off, or the time for it is used up.
 
@@ -105,34 +105,33 @@ def recognise(
     if not file.options.ocr_seconds:
         return None
     if quota.ocr_seconds <= 0:
-        if _LATE not in file.problems:
-            file.problems.append(_LATE)
+        if _OUT_OF_TIME not in file.problems:
+            file.problems.append(_OUT_OF_TIME)
         return None
     start = monotonic()
     try:
-        return _read_text(small, larger)
+        return _read_text(small, render)
     finally:
         spent = monotonic() - start
         quota.ocr_seconds -= spent
-        quota.until += spent
+        quota.deadline += spent
 
 
-def _read_text(small: NDArray[np.uint8] | None, larger: Callable[[int], NDArray[np.uint8] | None]) -> OcrResult | None:
+def _read_text(small: NDArray[np.uint8] | None, render: Callable[[int], NDArray[np.uint8] | None]) -> OcrResult | None:
     if small is not None and (max(small.shape[:2]) < 64 or not (_is_drawn(small) or _has_text(small))):
         return None
-    pixels = larger(SIDE)
+    pixels = render(SIDE)
     if pixels is None:
         return None
     lines = _detect_lines(pixels)
-    if (
-        lines and _mean_score(lines) < _DOUBTFUL
-    ):  # perhaps upside down; a classifier of single lines was wrong too often
+    if lines and _mean_score(lines) < _MIN_MEAN_SCORE:
+        # perhaps upside down; a classifier of single lines was wrong too often
         turned = _detect_lines(np.ascontiguousarray(pixels[::-1, ::-1]))
         if turned and _mean_score(turned) > _mean_score(lines):
             lines = [replace(line, box=_rotate_box(line.box)) for line in turned]
-    lines = [line for line in lines if line.score >= _SURE and line.text]
+    lines = [line for line in lines if line.score >= _MIN_LINE_SCORE and line.text]
     letters = sum(line.letters for line in lines)
-    if letters == 0 or (letters < _SHORT and max(line.score for line in lines) < _SURER):
+    if letters == 0 or (letters < _FEW_LETTERS and max(line.score for line in lines) < _MIN_SHORT_SCORE):
         return None
     return _join_lines([lines[index] for index in reading_order([line.box for line in lines])])
 
@@ -173,7 +172,7 @@ def _rotate_box(box: Box) -> Box:
 def _join_lines(lines: list[_OcrLine]) -> OcrResult:
     """Join the lines to one text; a vertical gap or a new column begins a paragraph."""
     text = ""
-    places: list[tuple[int, int, Box]] = []
+    line_boxes: list[tuple[int, int, Box]] = []
     above: Box | None = None
     for line in lines:
         line_text, box = line.text, line.box
@@ -182,23 +181,23 @@ def _join_lines(lines: list[_OcrLine]) -> OcrResult:
             beside = box[1] < above[3] - 0.5 * height and box[0] >= above[2] - 0.01
             apart = box[1] - above[3] > 0.8 * height or box[1] < above[1] - height
             text += " " if beside else "\n\n" if apart else "\n"
-        places.append((len(text), len(text) + len(line_text), box))
+        line_boxes.append((len(text), len(text) + len(line_text), box))
         text += line_text
         above = box
-    return OcrResult(text, tuple(places))
+    return OcrResult(text, tuple(line_boxes))
 
 
 def _is_drawn(pixels: NDArray[np.uint8]) -> bool:
     """Return whether a picture is a screenshot or a drawing: most pixels equal their neighbour."""
     same = (pixels[:, 1:] == pixels[:, :-1]).all(axis=2)
-    return bool(same.mean() > _FLAT)
+    return bool(same.mean() > _MIN_EQUAL_NEIGHBOURS)
 
 
 def _has_text(pixels: NDArray[np.uint8]) -> bool:
     from PIL import Image
 
     image = Image.fromarray(pixels)
-    image.thumbnail((_GATE, _GATE), Image.Resampling.BILINEAR)
+    image.thumbnail((_TEXT_CHECK_SIDE, _TEXT_CHECK_SIDE), Image.Resampling.BILINEAR)
     output = _engine()(_bgr(np.asarray(image)), use_det=True, use_cls=False, use_rec=False)
     return output.boxes is not None and len(output.boxes) > 0
 
@@ -207,10 +206,10 @@ def _bgr(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
-def _within(box: Box, around: Box) -> Box:
-    width, height = around[2] - around[0], around[3] - around[1]
-    left, top = around[0] + box[0] * width, around[1] + box[1] * height
-    return left, top, around[0] + box[2] * width, around[1] + box[3] * height
+def _within(box: Box, outer: Box) -> Box:
+    width, height = outer[2] - outer[0], outer[3] - outer[1]
+    left, top = outer[0] + box[0] * width, outer[1] + box[1] * height
+    return left, top, outer[0] + box[2] * width, outer[1] + box[3] * height
 
 
 @lru_cache(maxsize=1)
@@ -218,7 +217,7 @@ def _engine() -> Any:
     from rapidocr import EngineType, RapidOCR
     from rapidocr.inference_engine.openvino import main
 
-    class Forgetful(main.CPUConfig):  # type: ignore[misc]
+    class UncachedConfig(main.CPUConfig):  # type: ignore[misc]
         """Switches off OpenVINO's kernel cache, which keeps gigabytes (one kernel per line width).
 
         RapidOCR has no setting for it.
@@ -227,7 +226,7 @@ def _engine() -> Any:
         def get_config(self) -> dict[str, Any]:
             return {**super().get_config(), "CPU_RUNTIME_CACHE_CAPACITY": "0"}
 
-    main.CPUConfig = Forgetful
+    main.CPUConfig = UncachedConfig
     runtime = {f"{step}.engine_type": EngineType.OPENVINO for step in ("Det", "Cls", "Rec")}
     return RapidOCR(
         params={

@@ -67,13 +67,13 @@ class Quota:
 
     bytes: int = MAX_BYTES
     files: int = 10_000
-    until: float = float("inf")  # time.monotonic()
+    deadline: float = float("inf")  # time.monotonic()
     ocr_seconds: float = 0.0  # seconds left for OCR
 
     @property
-    def late(self) -> bool:
+    def time_is_up(self) -> bool:
         """Whether the time for the document is used up."""
-        return time.monotonic() > self.until
+        return time.monotonic() > self.deadline
 
 
 @dataclass(slots=True)

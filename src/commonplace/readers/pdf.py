@@ -83,24 +83,24 @@ def read_pdf(file: File) -> Iterator[Part]:
     with _open_document(file.data) as document:
         file.title = _title(document)
         _read_metadata(document, file)
-        bad: list[int] = []
+        unreadable: list[int] = []
         picture_keys: set[bytes] = set()
-        running = running_lines(document)
+        running_patterns = running_lines(document)
         headings = _HeadingTracker(_outline(document))
         count = len(document)
         for index in range(count):
             try:
-                yield from _page(document, index, file, picture_keys, running, headings)
+                yield from _page(document, index, file, picture_keys, running_patterns, headings)
             except MemoryError:
                 raise
             except Exception:  # one damaged page must not cost the others
-                bad.append(index + 1)
-        if count == 0 or len(bad) == count:
+                unreadable.append(index + 1)
+        if count == 0 or len(unreadable) == count:
             raise ReadError("a damaged PDF: no page can be read; save or print a new copy and add it again")
-        if bad:
-            page_list = ", ".join(map(str, bad[:10])) + (" and more" if len(bad) > 10 else "")
+        if unreadable:
+            page_list = ", ".join(map(str, unreadable[:10])) + (" and more" if len(unreadable) > 10 else "")
             file.problems.append(
-                f"{len(bad)} of {count} pages cannot be read (page {page_list}); save or print a new copy"
+                f"{len(unreadable)} of {count} pages cannot be read (page {page_list}); save or print a new copy"
             )
 
 
@@ -152,13 +152,13 @@ class _HeadingTracker:
         self._outline = outline
         self._sizes: Counter[float] = Counter()
         self._bold = 0
-        self._path: list[tuple[float, int, str]] = []  # size, depth of its number, words
+        self._path: list[tuple[float, int, str]] = []  # font size, depth of the section number, text
 
     @property
     def title(self) -> str | None:
         return " > ".join(heading for _, _, heading in self._path) or None
 
-    def learn(self, lines: list[TextLine]) -> None:
+    def count_sizes(self, lines: list[TextLine]) -> None:
         """Count the font sizes and weights of the text of a page."""
         for line in lines:
             self._sizes[round(line.height, 1)] += line.length
@@ -183,7 +183,7 @@ class _HeadingTracker:
         bold = all(line.bold for line in lines) and self._bold < 0 and text[:1].isupper() | text[:1].isdigit()
         return larger or (bold and min(line.height for line in lines) >= 0.97 * size)
 
-    def enter(self, text: str, lines: list[TextLine]) -> None:
+    def begin_section(self, text: str, lines: list[TextLine]) -> None:
         """Begin the section of a heading; this ends the sections of headings of the same or a smaller size."""
         section_number = _SECTION_NUMBER.match(text)
         depth = len(section_number[1].split(".")) if section_number else 0
@@ -195,23 +195,28 @@ class _HeadingTracker:
         ]
         self._path = [*ancestors[-3:], (size, depth, text)]
 
-    def leave(self) -> None:
+    def drop_last(self) -> None:
         """Drop the last heading, because it has no content."""
         self._path = self._path[:-1]
 
 
 def _page(
-    document: Any, index: int, file: File, picture_keys: set[bytes], running: set[str], headings: _HeadingTracker
+    document: Any,
+    index: int,
+    file: File,
+    picture_keys: set[bytes],
+    running_patterns: set[str],
+    headings: _HeadingTracker,
 ) -> Iterator[Part]:
     page = document[index]
     try:
         number = index + 1
         textpage = page.get_textpage()
         strokes = page_strokes(page)
-        text = PageText(page, textpage, running, find_ruled_tables(strokes))
-        text_length = len("".join(text.text.split()))
-        headings.learn(text.lines)
-        at_top = headings.title
+        text = PageText(page, textpage, running_patterns, find_ruled_tables(strokes))
+        text_length = len("".join(text.text.split()))  # without white space
+        headings.count_sizes(text.lines)
+        title_at_top = headings.title
         if text_length:
             yield from _sections(text, index, file, headings)
         offset = len(text.text) + 2  # offsets of notes and OCR text continue after the page's text
@@ -222,9 +227,8 @@ def _page(
             offset += len(notes_text) + 2
         figures = page_figures(page)
         for box in find_drawings(strokes, [figure.box for figure in figures], text.boxes()):
-            figures = [
-                figure for figure in figures if overlap_share(figure.box, box) <= 0.8
-            ]  # the picture is a part of the drawing
+            # a picture that lies in a drawing is a part of it
+            figures = [figure for figure in figures if overlap_share(figure.box, box) <= 0.8]
             figures.append(PageFigure(box))
         backgrounds = [figure for figure in figures if area(figure.box) > _MAX_FIGURE_AREA]
         figures = [figure for figure in figures if figure not in backgrounds]
@@ -234,9 +238,13 @@ def _page(
         ):
             picture = render_picture(page, _FULL_PAGE, file, None)
             if picture is not None:
-                page_image = ImageBlock(picture, Span(page=number, box=_FULL_PAGE), title=at_top)
+                page_image = ImageBlock(picture, Span(page=number, box=_FULL_PAGE), title=title_at_top)
                 for part in with_ocr(
-                    file, page_image, lambda side: render_pixels(page, _FULL_PAGE, side), start=offset, gated=False
+                    file,
+                    page_image,
+                    lambda side: render_pixels(page, _FULL_PAGE, side),
+                    start=offset,
+                    check_first=False,
                 ):
                     offset += len(part.text) + 2 if isinstance(part, TextBlock) else 0
                     yield part
@@ -247,7 +255,7 @@ def _page(
             picture_keys.add(figure.key)
             picture = render_picture(page, figure.box, file, figure.size if any(figure.size) else None)
             if picture is not None:
-                title = text.title_above(figure.box) or at_top
+                title = text.title_above(figure.box) or title_at_top
                 block = ImageBlock(picture, Span(page=number, box=figure.box), text.caption_near(figure.box), title)
                 if page_was_read or not any(figure.size):  # the text of a drawing is part of the page's text
                     yield block
@@ -267,7 +275,7 @@ def _sections(text: PageText, index: int, file: File, headings: _HeadingTracker)
     """Yield the text of a page, one text block per section; a last heading without content stays in the text."""
     start, after_heading = 0, False
 
-    def passage(first: int, last: int) -> TextBlock:
+    def text_block(first: int, last: int) -> TextBlock:
         def locate(local_start: int, local_end: int) -> Box | None:
             return text.box(first + local_start, first + local_end)
 
@@ -281,17 +289,17 @@ def _sections(text: PageText, index: int, file: File, headings: _HeadingTracker)
             after_heading = False
             continue
         if text.text[start:first].strip():
-            yield passage(start, first)
-        headings.enter(heading, lines)
+            yield text_block(start, first)
+        headings.begin_section(heading, lines)
         text.set_title(lines, headings.title)
         if file.title is None:
             file.title = heading
         start, after_heading = last, True
     if text.text[start:].strip():
-        yield passage(start, len(text.text))
+        yield text_block(start, len(text.text))
     elif after_heading:
-        headings.leave()
-        yield passage(first, len(text.text))
+        headings.drop_last()
+        yield text_block(first, len(text.text))
 
 
 def _notes(page: Any) -> list[tuple[str, Box | None]]:

@@ -212,12 +212,12 @@ class PageText:
         ]
         placed_tables: set[int] = set()
         for start, end in _line_ranges(characters):
-            visible = [i for i in range(start, end) if not characters[i].isspace()]
+            visible = [position for position in range(start, end) if not characters[position].isspace()]
             line = self._line(char_indices[visible[0]], char_indices[visible[-1]], len(visible)) if visible else None
             line_text = "".join(characters[start:end])
             if line is not None and running and self._is_running(line, line_text, end == len(characters), running):
                 continue
-            table_number = self._holder(line, filled_tables) if line is not None else None
+            table_number = self._table_at(line, filled_tables) if line is not None else None
             if table_number is not None:
                 if table_number not in placed_tables:
                     placed_tables.add(table_number)
@@ -237,7 +237,7 @@ class PageText:
                     self._table_ranges.append((first, first + len(table_characters)))
                 continue
             if line is not None:
-                if lines and _new_paragraph(lines[-1], line):
+                if lines and _begins_paragraph(lines[-1], line):
                     characters_out.append("\n")
                     indices_out.append(char_indices[visible[0]])
                 first = len(characters_out) + visible[0] - start
@@ -246,15 +246,15 @@ class PageText:
             indices_out.extend(char_indices[start : end + 1])
         return "".join(characters_out), indices_out, lines
 
-    def _holder(self, line: TextLine, tables: list[tuple[RuledTable, list[tuple[str, int]]]]) -> int | None:
+    def _table_at(self, line: TextLine, tables: list[tuple[RuledTable, list[tuple[str, int]]]]) -> int | None:
         """Return the number of the table that contains the middle of a line, or None."""
         if not tables:
             return None
         left, top, right, bottom = page_fractions(self._page, line.left, line.bottom, line.right, line.top)
-        across, down = (left + right) / 2, (top + bottom) / 2
+        x, y = (left + right) / 2, (top + bottom) / 2
         for number, (table, _) in enumerate(tables):
             box = table.box
-            if box[0] <= across <= box[2] and box[1] <= down <= box[3]:
+            if box[0] <= x <= box[2] and box[1] <= y <= box[3]:
                 return number
         return None
 
@@ -271,37 +271,36 @@ class PageText:
             if not pdfium.FPDFText_GetLooseCharBox(self._textpage, char_index, rect):
                 continue
             left, top, right, bottom = page_fractions(self._page, rect.left, rect.bottom, rect.right, rect.top)
-            across, down = (left + right) / 2, (top + bottom) / 2
-            if not (box[0] <= across <= box[2] and box[1] <= down <= box[3]):
+            x, y = (left + right) / 2, (top + bottom) / 2
+            if not (box[0] <= x <= box[2] and box[1] <= y <= box[3]):
                 current_cell = None
                 continue
-            row, column = bisect(table.row_edges, down) - 1, bisect(table.column_edges, across) - 1
+            row, column = bisect(table.row_edges, y) - 1, bisect(table.column_edges, x) - 1
             cell = min(row, len(table.row_edges) - 2), min(column, len(table.column_edges) - 2)
-            if (
-                current_cell is None or cells[current_cell][-1][0] == " " or current_cell[0] != cell[0]
-            ):  # a word that crosses a rule stays in one cell
+            # a word that crosses a rule stays in one cell
+            if current_cell is None or cells[current_cell][-1][0] == " " or current_cell[0] != cell[0]:
                 current_cell = cell
             cells.setdefault(current_cell, []).append((character, char_index))
         rows, columns = len(table.row_edges) - 1, len(table.column_edges) - 1
         if len(cells) < 0.5 * rows * columns:
             return []
         table_characters: list[tuple[str, int]] = []
-        char_index_near = next(iter(cells.values()))[0][1]
+        nearest_index = next(iter(cells.values()))[0][1]
         for row in range(rows):
             for column in range(columns):
                 cell_characters = cells.get((row, column), [])
                 while cell_characters and cell_characters[-1][0] == " ":
                     cell_characters.pop()
-                char_index_near = cell_characters[0][1] if cell_characters else char_index_near
-                table_characters += [(mark, char_index_near) for mark in ("| " if column == 0 else " | ")]
+                nearest_index = cell_characters[0][1] if cell_characters else nearest_index
+                table_characters += [(mark, nearest_index) for mark in ("| " if column == 0 else " | ")]
                 for character, char_index in cell_characters:
                     table_characters += (
                         [("\\", char_index), ("|", char_index)] if character == "|" else [(character, char_index)]
                     )
-                char_index_near = cell_characters[-1][1] if cell_characters else char_index_near
-            table_characters += [(mark, char_index_near) for mark in " |" + ("\n" if row < rows - 1 else "")]
+                nearest_index = cell_characters[-1][1] if cell_characters else nearest_index
+            table_characters += [(mark, nearest_index) for mark in " |" + ("\n" if row < rows - 1 else "")]
             if row == 0:
-                table_characters += [(mark, char_index_near) for mark in "|" + "---|" * columns + "\n"]
+                table_characters += [(mark, nearest_index) for mark in "|" + "---|" * columns + "\n"]
         return table_characters
 
     def _is_running(self, line: TextLine, text: str, last: bool, running: set[str]) -> bool:
@@ -354,7 +353,7 @@ class TextLine:
     end: int = 0
 
 
-def _new_paragraph(above: TextLine, line: TextLine) -> bool:
+def _begins_paragraph(above: TextLine, line: TextLine) -> bool:
     resized = max(above.height, line.height) > 1.2 * min(above.height, line.height)
     return (
         above.bottom - line.top > 0.5 * line.height  # a gap between the lines

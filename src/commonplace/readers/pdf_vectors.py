@@ -195,20 +195,20 @@ def find_ruled_tables(strokes: list[Stroke]) -> list[RuledTable]:
 
 def _rule_positions(rules: list[tuple[float, float, float]], length: float) -> tuple[float, ...]:
     """Return the sorted positions at which rules cover at least half of ``length``."""
-    places: list[list[tuple[float, float, float]]] = []
+    clusters: list[list[tuple[float, float, float]]] = []
     for rule in sorted(rules):
-        if places and rule[0] - places[-1][0][0] < 2 * _RULE_WIDTH:
-            places[-1].append(rule)
+        if clusters and rule[0] - clusters[-1][0][0] < 2 * _RULE_WIDTH:
+            clusters[-1].append(rule)
         else:
-            places.append([rule])
+            clusters.append([rule])
     edges = []
-    for place in places:
+    for cluster in clusters:
         covered, reach = 0.0, -1.0
-        for _, start, end in sorted(place, key=lambda rule: rule[1:]):
+        for _, start, end in sorted(cluster, key=lambda rule: rule[1:]):
             covered += max(0.0, end - max(start, reach))
             reach = max(reach, end)
         if covered >= 0.5 * length:
-            edges.append(sum(rule[0] for rule in place) / len(place))
+            edges.append(sum(rule[0] for rule in cluster) / len(cluster))
     return tuple(edges)
 
 

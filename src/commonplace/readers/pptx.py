@@ -67,7 +67,8 @@ def read_pptx(file: File) -> Iterator[Part]:
         raise ReadError("a damaged presentation: no slide can be read; save a new copy and add it again")
     if unreadable:
         file.problems.append(
-            f"{len(unreadable)} of {len(slides)} slides cannot be read ({', '.join(map(str, unreadable[:10]))})"
+            f"{len(unreadable)} of {len(slides)} slides cannot be read ({', '.join(map(str, unreadable[:10]))}); "
+            "save a new copy and add it again"
         )
 
 
@@ -119,7 +120,7 @@ class _Shapes:
             return
         box = _shape_box(shape, frame)
         for fill in (element for element in shape.iter() if local_name(element) == "blip"):
-            yield from self._shown(fill, shape, box)
+            yield from self._fill_picture(fill, shape, box)
         lines = list(_paragraphs(shape))
         if kind in _TITLE_TYPES and lines and self.title is None:
             self.title = " ".join(lines)
@@ -129,9 +130,9 @@ class _Shapes:
 
     def _picture(self, shape: Element, frame: _CoordinateFrame) -> Iterator[LayoutBlock]:
         for blip in (element for element in shape.iter() if local_name(element) == "blip"):
-            yield from self._shown(blip, shape, _shape_box(shape, frame))
+            yield from self._fill_picture(blip, shape, _shape_box(shape, frame))
 
-    def _shown(self, blip: Element, shape: Element, box: Box | None) -> Iterator[EncodedPicture]:
+    def _fill_picture(self, blip: Element, shape: Element, box: Box | None) -> Iterator[EncodedPicture]:
         properties = next((element for element in shape.iter() if local_name(element) == "cNvPr"), None)
         description = attribute(properties, "descr") or attribute(properties, "title") or ""
         kind, member = self._related.get(attribute(blip, "embed") or "", ("", ""))

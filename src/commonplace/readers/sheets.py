@@ -21,9 +21,8 @@ __all__ = ["read_csv", "read_workbook"]
 _DELIMITERS = ",;\t|"
 _MAX_CELL = 1_000_000  # characters of one cell
 _MAX_ROWS = 200_000  # rows of a sheet
-_MAX_CELLS = (
-    30_000_000  # cells of a sheet, empty ones included; calamine aborts the process where memory is too small for them
-)
+# Cells of a sheet, empty ones included: where memory is too small for them, calamine aborts the process.
+_MAX_CELLS = 30_000_000
 _FILLED_CELL = rb'<(?:\w+:)?c [^>]{0,99}?\br="%s"[^>]{0,99}(?<!/)>'  # an XLSX cell with content
 _WIDE_CELLS = re.compile(_FILLED_CELL % rb"([A-Z]{2,3})\d{1,7}")
 _ROW_NUMBERS = re.compile(_FILLED_CELL % rb"[A-Z]{1,3}(\d{1,7})")
@@ -143,7 +142,8 @@ def _sheets(
                 yield from embedded_picture(file, package, member, description)
     if unreadable:
         file.problems.append(
-            f"{len(unreadable)} of {len(book.sheet_names)} sheets cannot be read ({', '.join(unreadable[:5])})"
+            f"{len(unreadable)} of {len(book.sheet_names)} sheets cannot be read ({', '.join(unreadable[:5])}); "
+            "save a new copy and add it again"
         )
 
 
