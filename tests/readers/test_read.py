@@ -153,12 +153,12 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wavreader\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[commonplace.readers]\naudio/x-wav = wavreader:read_wav\n")
     (tmp_path / "site" / "wavreader.py").write_text(
-        "from commonplace.readers import Passage\n"
+        "from commonplace.readers import TextBlock\n"
         "def read_wav(file):\n"
         "    file.title = 'A sound'\n"
-        "    yield Passage('heard: ' + str(len(file.data)))\n"
+        "    yield TextBlock('heard: ' + str(len(file.data)))\n"
         "    if file.data.endswith(b'again'):\n"
-        "        yield Passage('heard: two')\n"
+        "        yield TextBlock('heard: two')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     formats._plugins.cache_clear()
