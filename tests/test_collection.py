@@ -239,7 +239,7 @@ def test_a_picture_written_out_goes_before_its_document(
 ) -> None:
     """Whoever is killed after the removal was committed must not leave the picture behind."""
     (shown,) = {hit.image for hit in kb.search("red ball", k=20) if hit.image and "/crops/" in hit.image}
-    monkeypatch.setattr(kb._crops, "tidy", lambda: None)
+    monkeypatch.setattr(kb._crops, "prune", lambda: None)
     kb.remove(folder / "pumps.md")
     assert Path(shown).exists()  # the picture is a document of its own too
     kb.remove(folder)
@@ -330,7 +330,7 @@ def deadly(self, readings, known):
     return encode(self, readings, known)
 Space.encode = deadly
 with cp.open(sys.argv[1]) as kb:
-    print(kb.add(sys.argv[2], progress=False, workers=1, retry=len(sys.argv) > 3).failed)
+    print(kb.add(sys.argv[2], progress=False, workers=1, retry_failed=len(sys.argv) > 3).failed)
 """
 
 
@@ -347,7 +347,7 @@ def test_a_file_that_kills_the_program_is_not_tried_for_ever(tmp_path: Path, tin
     with cp.open(tmp_path / "kb") as kb:
         assert len(kb.documents()) == 5
     done = add()
-    assert done.returncode == 0 and "ended 3 times" in done.stdout and "poison.txt" in done.stdout
+    assert done.returncode == 0 and "crashed the process 3 times" in done.stdout and "poison.txt" in done.stdout
     with cp.open(tmp_path / "kb") as kb:
         assert [Path(one.path).name for one in kb.documents(failed=True)] == ["poison.txt"]
         assert kb.add(folder).unchanged == 6
@@ -652,7 +652,7 @@ def test_what_is_unchanged_is_read_again_where_that_is_asked_for(
     with monkeypatch.context() as patch:
         patch.setattr(type(kb.space.text), "encode", never)
         patch.setattr(type(kb.space.image), "encode", never)
-        report = kb.add(folder, again=True)
+        report = kb.add(folder, force=True)
     assert report.changed == len(kb.documents()) and not report.unchanged
     assert {item.id for one in kb.documents() for item in kb.items(one)} == before
     assert kb.add(folder).unchanged == report.changed

@@ -137,7 +137,7 @@ def test_show_prints_what_there_is_and_writes_the_page(kb: cp.Collection, place:
         return done.stdout + done.stderr
 
     shown = json.loads(run("in/pumps.pdf", "--json"))
-    assert shown["document"]["metadata"]["dated"] == ["file"] and len(shown["items"]) == 3
+    assert shown["document"]["metadata"]["dated"] == "file" and len(shown["items"]) == 3
     id_ = next(one["id"] for one in shown["items"] if WORDS in (one["text"] or ""))
     assert id_ in run("in/pumps.pdf") and "dated       file" in run("in")  # the one document below it
     out = run(id_, "--page", "out.png")

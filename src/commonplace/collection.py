@@ -524,7 +524,10 @@ class Collection:
         return any(document.path in paths for path in paths for document in self.store.documents(below=path))
 
     def __repr__(self) -> str:
-        counts = self.store.counts()
+        try:
+            counts = self.store.counts()
+        except CollectionError:  # it was closed
+            return f"<Collection {str(self.folder)!r}, model {self.space.name}>"
         documents, items = (sum(counts[name].values()) for name in ("documents", "items"))
         return f"<Collection {str(self.folder)!r}, model {self.space.name}: {documents:,} documents, {items:,} items>"
 

@@ -106,7 +106,7 @@ def _by_operator(key: object, given: Any) -> dict[str, list[Any]]:
         for operator in by_operator:
             if operator not in ("=", *_RANGES):
                 raise QueryError(f"the filter on {key!r:.100} has the operator {operator!r:.40}: use =, <, <=, > or >=")
-            if operator != "=" and len(by_operator[operator]) != 1:
+            if operator != "=" and len(by_operator[operator]) > 1:
                 raise QueryError(f"the filter on {key!r:.100} has a list after {operator}: give one value")
     else:
         by_operator = {"=": _values(given)}
@@ -137,6 +137,8 @@ def _condition(key: str, given: Mapping[str, list[Any]], known: MetadataType | N
 
 def _common_type(key: str, given: Mapping[str, list[Any]]) -> MetadataType:
     types = {type_of(value) for values in given.values() for value in values}
+    if types == {"text", "date"}:
+        return "date"  # a date may be written as text
     if len(types) > 1 or None in types:
         raise QueryError(f"the filter on {key!r:.100} must name text, numbers, dates or booleans, all of one type")
     (type_,) = types

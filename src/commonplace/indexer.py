@@ -155,7 +155,7 @@ class Indexer:
         for source in chain(self._changed_files(paths, bar), self._changed_elements(others, bar)):
             died = self._journal.counts.get(_id_of(source), 0)
             if died >= ATTEMPTS:
-                problem = f"indexing it ended the program {ATTEMPTS} times; split it, or use --retry-failed"
+                problem = f"indexing it crashed the process {ATTEMPTS} times; split it, or use --retry-failed"
                 self._put_failures([(source, ReadError(problem))])
                 self._journal.end([_id_of(source)])
             elif died:
