@@ -19,6 +19,7 @@ from common import data, interval, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
+from fusion import Averaged
 from worlds import Outcome, Rows, Views, encode_pictures, ndcgs, outcomes, picture, world
 
 PHRASES = ("but in {}", "the same in {}", "{}", "a {} {kind}")
@@ -53,7 +54,7 @@ def main() -> None:
         "words alone": Ranking(picture_weight=0.0),
         **{f"apart, evidence, picture {s:g}": Ranking(picture_weight=s) for s in SHARES},
         "apart, reciprocal ranks": Ranking(method="rrf"),
-        "apart, relative score": Ranking(method="relative"),
+        "apart, relative score": Averaged(scale="relative"),
         **{
             f"one vector, sum, centred, picture {s:g}": Ranking(question="sum", picture_weight=s)
             for s in (0.3, 0.4, 0.5)

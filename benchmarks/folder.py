@@ -26,6 +26,7 @@ from common import data, flickr8k, interval, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
+from fusion import Averaged
 from worlds import (
     HELD,
     Outcome,
@@ -207,7 +208,7 @@ def folder_of(bundle: Bundle, dev: bool) -> Folder:
 RANKINGS = {
     "default": Ranking(),
     "reciprocal ranks": Ranking(method="rrf"),
-    "relative score": Ranking(method="relative"),
+    "relative score": Averaged(scale="relative"),
 }
 
 

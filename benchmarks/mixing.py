@@ -23,6 +23,7 @@ from common import RESULTS, data, interval, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
+from fusion import Averaged
 from worlds import (
     BOTH,
     PICTURE,
@@ -48,8 +49,8 @@ PICTURE_ARMS = {"lexical": 0.0, "text->text": 0.0, "image->text": 0.0}
 RANKINGS = {
     "evidence (default)": Ranking(),
     "reciprocal ranks": Ranking(method="rrf"),
-    "relative score": Ranking(method="relative"),
-    "distribution": Ranking(method="distribution"),
+    "relative score": Averaged(scale="relative"),
+    "distribution": Averaged(scale="distribution"),
     "texts alone": Ranking(weights=WORDS_ARMS),
     "pictures alone": Ranking(weights=PICTURE_ARMS),
 }

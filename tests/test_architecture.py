@@ -16,14 +16,15 @@ SOURCE = Path(commonplace.__file__).parent
 MAY = {
     "types": set(),
     "errors": set(),
+    "channels": {"types", "errors"},
     "output": {"errors"},
-    "filters": {"types", "errors", "intake"},
+    "filters": {"types", "errors", "channels", "intake"},
     "encoders": {"types", "errors"},
     "readers": {"types", "errors", "encoders"},
     "ingest": {"types", "errors", "readers"},
-    "space": {"types", "errors", "encoders"},
+    "space": {"types", "errors", "channels", "encoders"},
     "store": {"types", "errors"},
-    "retrieval": {"types", "errors", "output", "encoders", "space", "store"},
+    "retrieval": {"types", "errors", "channels", "output", "encoders", "space", "store"},
     "generation": {"types", "errors", "encoders", "readers", "space", "store", "retrieval"},
     "migrate": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval"},
     "pages": {"types", "errors", "output", "readers", "ingest", "store"},
@@ -41,7 +42,7 @@ MAY = {
         *("export", "training"),
     },
     "__main__": {"cli"},
-    "__init__": {"types", "errors", "retrieval", "generation", "pages", "collection"},
+    "__init__": {"types", "errors", "encoders", "retrieval", "generation", "pages", "collection"},
 }
 TORCH = {"torch", "transformers", "sentence_transformers"}
 HEAVY = {"export": TORCH, "training": TORCH}  # rooms that nothing imports at its head

@@ -20,7 +20,7 @@ from commonplace.channels import (
     registered_specs,
     views_of,
 )
-from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, Role, TextEncoder, find
+from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, PythonEncoder, Role, TextEncoder, find
 from commonplace.errors import ModelError
 from commonplace.types import IMAGE, TEXT, Content, ParsedDocument, Query, ViewVectors, stable_id
 
@@ -65,7 +65,10 @@ class Space:
         added_views, added_channels = registered_specs()
         self.views: tuple[ViewSpec, ...] = (*views_of(encoders), *added_views)
         self.specs: tuple[ChannelSpec, ...] = (*channels_of(encoders, separate_text=words is not None), *added_channels)
-        self.encoders: Mapping[str, Encoder] = {**registered_encoders(), **encoders}
+        added = {
+            name: PythonEncoder(plugin, f"plug-in encoder {name}") for name, plugin in registered_encoders().items()
+        }
+        self.encoders: Mapping[str, Encoder] = {**added, **encoders}
         self._check_plugins(added_views, added_channels)
 
     def _check_plugins(self, views: Sequence[ViewSpec], channels: Sequence[ChannelSpec]) -> None:
@@ -78,7 +81,10 @@ class Space:
         for spec in specs:
             encoder = self.encoders.get(spec.encoder)
             if encoder is None:
-                raise ModelError(f"the plug-in {spec.name} names an encoder {spec.encoder}, which is not installed")
+                raise ModelError(
+                    f"the plug-in {spec.name} needs the encoder {spec.encoder}, which is not installed: install it, or "
+                    "remove the plug-in"
+                )
             if encoder.dim > self.dim:
                 raise ModelError(
                     f"the encoder {spec.encoder} gives {encoder.dim} dimensions, and vectors of {self.name} have "
@@ -86,7 +92,10 @@ class Space:
                 )
         for channel in channels:
             if channel.view not in names:
-                raise ModelError(f"the channel {channel.name} asks for the view {channel.view}, which nothing makes")
+                raise ModelError(
+                    f"the channel {channel.name} asks for the view {channel.view}, which nothing makes: remove "
+                    "the plug-in"
+                )
 
     @property
     def partitions(self) -> tuple[str, ...]:

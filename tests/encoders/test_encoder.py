@@ -116,7 +116,7 @@ def test_a_collection_is_made_and_searched_with_python_encoders(folder: Path, tm
         assert {"lexical", "text->text"} <= {line.channel for line in first.breakdown}
         pictures = kb.search("red", modality="image")
         assert Path(pictures[0].item.document.path).name == "fire.png"
-        assert [line.channel for line in pictures[0].breakdown][0] == "text->image"
+        assert pictures[0].breakdown[0].channel == "text->image"
         by_picture = kb.search(image=np.full((30, 30, 3), (0, 250, 0), np.uint8))
         assert Path(by_picture[0].item.document.path).name == "meadow.png"
         assert any("know most of these words" in note for note in kb.search("水泵").notes)
