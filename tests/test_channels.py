@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -227,3 +228,39 @@ def test_the_channels_of_a_space_are_those_between_its_views(
         assert by_name["text->image"].encoder == by_name["image->text"].view == "text_crossmodal"
     if "visual" in encoders:
         assert by_name["image->image"].view == "visual" and by_name["image->semantic"].beside == "text"
+
+
+def test_the_documented_modality_is_found_as_the_document_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+    page = page[page.index("# A modality of your own") :]
+    code, declared = (
+        re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0] for kind in ("python", "toml")
+    )
+    site = tmp_path / "site"
+    info = site / "sounds-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sounds\nVersion: 1.0\n")
+    declared = re.sub(r'\[project\.entry-points\."(.+)"\]', r"[\1]", declared).replace('"', "")
+    (info / "entry_points.txt").write_text(declared)
+    (site / "sounds.py").write_text(code)
+    monkeypatch.syspath_prepend(str(site))
+    forget()
+    files = tmp_path / "files"
+    files.mkdir()
+    for name, pitch in {"owl": 300, "dove": 450, "blackbird": 2500, "wren": 4060}.items():
+        with wave.open(str(files / f"{name}.wav"), "wb") as sound:
+            sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+            sound.writeframes(sine(pitch).tobytes())
+    try:
+        with cp.open(tmp_path / "kb", model=model()) as kb:
+            assert kb.add(files, workers=1, progress=False).added == 4
+            assert names(kb.search(cp.Query(others={"sound": sine(4080)})))[0] == "wren"
+            assert names(kb.search(cp.Query(others={"sound": sine(310)}), modality="sound"))[0] == "owl"
+    finally:
+        monkeypatch.undo()
+        sys.modules.pop("sounds", None)
+        forget()
+
+
+def sine(pitch: float) -> np.ndarray:
+    return (8000 * np.sin(2 * np.pi * pitch * np.arange(4000) / 16_000)).astype("<i2")
