@@ -65,13 +65,13 @@ def main() -> None:
         },
     }
     questions = [(text, vector, picture(pictures, i)) for text, vector, i in zip(words, vectors, asked, strict=True)]
-    evidence = Calibration.from_bundle(space.bundle.spec)
+    calibration = Calibration.from_bundle(space.bundle.spec)
     found: dict[str, np.ndarray] = {}
     with world(space, documents, questions, gains) as here:
-        found |= {name: own(o, asked, gains) for name, o in outcomes(here, evidence, rankings, 11).items()}
+        found |= {name: own(o, asked, gains) for name, o in outcomes(here, calibration, rankings, 11).items()}
         raw = replace(here, questions=[replace(q, means={}) for q in here.questions])
         plain = {f"{name}, not centred".replace(", centred", ""): r for name, r in rankings.items() if "0.4" in name}
-        found |= {name: own(o, asked, gains) for name, o in outcomes(raw, evidence, plain, 11).items()}
+        found |= {name: own(o, asked, gains) for name, o in outcomes(raw, calibration, plain, 11).items()}
     found |= {name: own(o, asked, gains) for name, o in concatenated(space, vectors, pictures, asked).items()}
     dev = np.arange(len(asked)) % 8 < 4
     lines = []

@@ -163,7 +163,7 @@ class Outcome:
 
 
 def outcomes(
-    here: World, evidence: Calibration, rankings: Mapping[str, Ranking], k: int = 10
+    here: World, calibration: Calibration, rankings: Mapping[str, Ranking], k: int = 10
 ) -> dict[str, list[Outcome]]:
     """Return every ranking's outcomes by question. Rankings that ask the same lists share them; of an channel that one
     leaves out, what it alone lists is left out as well."""
@@ -187,8 +187,8 @@ def outcomes(
                 channel: ChannelScores(one.ranked, one.scores[listed], one.ranks[listed])
                 for channel, one in channels.items()
             }
-            calibration = evidence.for_query(question.vectors.query_shortness, size)
-            order, confidence = fused_order(own, ranking, calibration, size)
+            for_query = calibration.for_query(question.vectors.query_shortness, size)
+            order, confidence = fused_order(own, ranking, for_query, size)
             best = np.lexsort((keys[listed], -order))[:k]
             found[name].append(Outcome([ids[listed[i]] for i in best], [float(confidence[i]) for i in best]))
     return found
