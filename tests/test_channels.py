@@ -185,6 +185,7 @@ def test_what_does_not_fit_is_refused_in_one_line(site: Path) -> None:
         'ChannelSpec("tone->tone", "tone"': 'ChannelSpec("tone->tone", "nowhere"',
         'dim, fingerprint = 12, "tones-VERSION"': 'dim, fingerprint = 65, "large"',
         "SPECS = [": "SPECS = [1,",
+        '"tone-words", "text"': '"tone", "text"',
         "import numpy as np\n": "import numpy as np\nraise OSError('no\\ndisk')\n",
         'ViewSpec("tone", "tone", "tone"),': 'ViewSpec("image", "tone", "tone"),',
     }
