@@ -19,6 +19,7 @@ from common import data, interval, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
+from fusion import Averaged
 from worlds import Outcome, Rows, Views, encode_pictures, ndcgs, outcomes, picture, world
 
 PHRASES = ("but in {}", "the same in {}", "{}", "a {} {kind}")
@@ -53,7 +54,7 @@ def main() -> None:
         "words alone": Ranking(picture_weight=0.0),
         **{f"apart, evidence, picture {s:g}": Ranking(picture_weight=s) for s in SHARES},
         "apart, reciprocal ranks": Ranking(method="rrf"),
-        "apart, relative score": Ranking(method="relative"),
+        "apart, relative score": Averaged(scale="relative"),
         **{
             f"one vector, sum, centred, picture {s:g}": Ranking(question="sum", picture_weight=s)
             for s in (0.3, 0.4, 0.5)
@@ -64,13 +65,13 @@ def main() -> None:
         },
     }
     questions = [(text, vector, picture(pictures, i)) for text, vector, i in zip(words, vectors, asked, strict=True)]
-    evidence = Calibration.from_bundle(space.bundle.spec)
+    calibration = Calibration.from_bundle(space.bundle.spec)
     found: dict[str, np.ndarray] = {}
     with world(space, documents, questions, gains) as here:
-        found |= {name: own(o, asked, gains) for name, o in outcomes(here, evidence, rankings, 11).items()}
+        found |= {name: own(o, asked, gains) for name, o in outcomes(here, calibration, rankings, 11).items()}
         raw = replace(here, questions=[replace(q, means={}) for q in here.questions])
         plain = {f"{name}, not centred".replace(", centred", ""): r for name, r in rankings.items() if "0.4" in name}
-        found |= {name: own(o, asked, gains) for name, o in outcomes(raw, evidence, plain, 11).items()}
+        found |= {name: own(o, asked, gains) for name, o in outcomes(raw, calibration, plain, 11).items()}
     found |= {name: own(o, asked, gains) for name, o in concatenated(space, vectors, pictures, asked).items()}
     dev = np.arange(len(asked)) % 8 < 4
     lines = []

@@ -26,6 +26,7 @@ from common import data, flickr8k, interval, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
+from fusion import Averaged
 from worlds import (
     HELD,
     Outcome,
@@ -207,7 +208,7 @@ def folder_of(bundle: Bundle, dev: bool) -> Folder:
 RANKINGS = {
     "default": Ranking(),
     "reciprocal ranks": Ranking(method="rrf"),
-    "relative score": Ranking(method="relative"),
+    "relative score": Averaged(scale="relative"),
 }
 
 
@@ -245,13 +246,13 @@ HEAD = ["asked with", "questions", "nDCG@10", "first is right, %", "confidence o
 
 def measure(space: Space, folder: Folder, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, list[object]]]:
     """Return a line of figures by ranking and set of questions."""
-    evidence = Calibration.from_bundle(space.bundle.spec)
+    calibration = Calibration.from_bundle(space.bundle.spec)
     found: dict[str, dict[str, list[object]]] = {name: {} for name in rankings}
     with world(space, folder.documents, [], []) as here:
         for name, asked in folder.sets.items():
             here = here.asked(space, [question for question, _, _ in asked])
             gains = [right for _, right, _ in asked]
-            for ranking, results in outcomes(here, evidence, rankings, 11).items():
+            for ranking, results in outcomes(here, calibration, rankings, 11).items():
                 shown = [negative(one, own) for one, (_, _, own) in zip(results, asked, strict=True)]
                 found[ranking][name] = line(name, shown, gains)
     return found

@@ -23,6 +23,7 @@ from common import RESULTS, data, interval, keep, machine, table
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
+from fusion import Averaged
 from worlds import (
     BOTH,
     PICTURE,
@@ -48,8 +49,8 @@ PICTURE_ARMS = {"lexical": 0.0, "text->text": 0.0, "image->text": 0.0}
 RANKINGS = {
     "evidence (default)": Ranking(),
     "reciprocal ranks": Ranking(method="rrf"),
-    "relative score": Ranking(method="relative"),
-    "distribution": Ranking(method="distribution"),
+    "relative score": Averaged(scale="relative"),
+    "distribution": Averaged(scale="distribution"),
     "texts alone": Ranking(weights=WORDS_ARMS),
     "pictures alone": Ranking(weights=PICTURE_ARMS),
 }
@@ -161,9 +162,9 @@ def measure(space: Space, pairs: Pairs, kinds: NDArray[np.int64], by: str) -> tu
         (pairs.asked[i], asked[i], None) if by == "text" else (None, None, picture(pairs.cut, i)) for i in pairs.rows
     ]
     gains = [{names[i]: 1.0} for i in pairs.rows]
-    evidence = Calibration.from_bundle(space.bundle.spec)
+    calibration = Calibration.from_bundle(space.bundle.spec)
     with world(space, documents, questions, gains) as here:
-        results = outcomes(here, evidence, RANKINGS)
+        results = outcomes(here, calibration, RANKINGS)
     found = {name: ndcgs(result, gains) for name, result in results.items()}
     found |= {
         name: ndcg_of(s, pairs.rows) for name, s in peers(space.bundle, pairs, kinds, asked[pairs.rows], by).items()
@@ -321,8 +322,10 @@ def routed(space: Space, photographs: Pairs) -> list[list[str]]:
     for name, (wanted, questions) in sets.items():
         vectors = bundle.text.encode(questions, "query")
         with world(space, documents, [(q, v, None) for q, v in zip(questions, vectors, strict=True)], []) as here:
-            evidence = Calibration.from_bundle(bundle.spec)
-            results = outcomes(here, evidence, {n: RANKINGS[n] for n in ("evidence (default)", "reciprocal ranks")}, 1)
+            calibration = Calibration.from_bundle(bundle.spec)
+            results = outcomes(
+                here, calibration, {n: RANKINGS[n] for n in ("evidence (default)", "reciprocal ranks")}, 1
+            )
         raw = vectors @ rows.T, vectors @ photographs.pictures["image"].T
         of_raw = (raw[1].max(1) > raw[0].max(1)) == (wanted == "p")
         cells = [100 * np.mean([o.ids[0][0] == wanted for o in result if o.ids]) for result in results.values()]

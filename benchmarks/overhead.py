@@ -33,7 +33,7 @@ def main() -> None:
     count = parser.parse_args().items
     draw = np.random.default_rng(0)
     space = Space(Bundle())
-    evidence, where, ranking = Calibration.from_bundle(space.bundle.spec), Filter(), Ranking()
+    calibration, where, ranking = Calibration.from_bundle(space.bundle.spec), Filter(), Ranking()
 
     def rows(n: int) -> Rows:
         found = draw.normal(size=(n, space.dim)).astype(np.float32)
@@ -62,9 +62,9 @@ def main() -> None:
             at.append(time.perf_counter())
             _, _, channels = candidates(here.store, q, k=10, where=where, ranking=ranking)
             at.append(time.perf_counter())
-            fuse(channels, ranking, evidence, count)
+            fuse(channels, ranking, calibration, count)
             at.append(time.perf_counter())
-            search(here.store, q, evidence, k=10, where=where, ranking=ranking)
+            search(here.store, q, calibration, k=10, where=where, ranking=ranking)
             at.append(time.perf_counter())
             times.append([1000 * (b - a) for a, b in pairwise(at)])
     found = np.quantile(np.array(times[QUESTIONS // 10 :]), [0.25, 0.5, 0.75], axis=0)  # the first warm up

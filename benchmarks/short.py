@@ -40,11 +40,11 @@ def main() -> None:
     bundle = Bundle()
     plain = Bundle()
     plain.spec.pop("query_shortness", None)
-    evidence = Calibration.from_bundle(bundle.spec)
+    calibration = Calibration.from_bundle(bundle.spec)
     ways = {
-        "words as they are": (Space(plain), replace(evidence, short_query=(0.99, 1.0, 0.0))),
-        "less what is short": (Space(bundle), replace(evidence, short_query=(0.99, 1.0, 0.0))),
-        "and as a kind of thing (default)": (Space(bundle), evidence),
+        "words as they are": (Space(plain), replace(calibration, short_query=(0.99, 1.0, 0.0))),
+        "less what is short": (Space(bundle), replace(calibration, short_query=(0.99, 1.0, 0.0))),
+        "and as a kind of thing (default)": (Space(bundle), calibration),
     }
     (photographs,) = flickr_pairs(bundle, "test")
     told = [[set(re.findall(r"[a-z]+", text.lower())) for text in texts] for texts in flickr8k("test").values()]

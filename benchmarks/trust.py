@@ -54,7 +54,7 @@ def top(results: list[Outcome]) -> NDArray[np.float64]:
 def main() -> None:
     """Measure, print and keep the tables."""
     space = Space(Bundle())
-    bundle, evidence = space.bundle, Calibration.from_bundle(space.bundle.spec)
+    bundle, calibration = space.bundle, Calibration.from_bundle(space.bundle.spec)
     articles = json.loads((data("xquad") / "xquad.en.json").read_text(encoding="utf-8"))["data"]
     paragraphs = [p for article in articles for p in article["paragraphs"]]
     passages = [p["context"] for p in paragraphs]
@@ -76,7 +76,7 @@ def main() -> None:
         lost = [bundle.text.unknown_share(q) > 0.2 for q in questions]
         given = [(q, None if gone else v, None) for q, v, gone in zip(questions, vectors, lost, strict=True)]
         with world(space, documents, given, []) as here:
-            return outcomes(here, evidence, default)["default"]
+            return outcomes(here, calibration, default)["default"]
 
     noise = gibberish(300)
     words = [q for q, _ in asked]
@@ -84,7 +84,7 @@ def main() -> None:
     captions = list(photographs.asked)
     of_pictures = top(ask(pictures, captions))
     mixed = texts + pictures
-    removed = top(ask_without(space, evidence, texts, asked))
+    removed = top(ask_without(space, calibration, texts, asked))
     held = len(pictures) // 2
     gone = top(ask(pictures[:held], captions[held:]))
     answered = ask(pictures[:held], captions[:held])
@@ -126,7 +126,7 @@ def main() -> None:
         said = np.mean([c for one in results for c in one.confidences])
         true = np.mean([one in g for r, g in zip(results, gains, strict=True) for one in r.ids])
         errors.append([name, f"{calibration_error(results, gains):.3f}", f"{said:.3f}", f"{true:.3f}", f"{best:.2f}"])
-    people = judged(space, evidence, pictures)
+    people = judged(space, calibration, pictures)
     text = "\n\n".join(
         [
             f"Measured on {machine()}; confidence of the best hit, default ranking, no labels.",
@@ -157,7 +157,7 @@ def main() -> None:
     keep("trust", text, {"abstention": lines, "calibration": errors, "people": people})
 
 
-def judged(space: Space, evidence: Calibration, pictures: list) -> list[list[object]]:
+def judged(space: Space, calibration: Calibration, pictures: list) -> list[list[object]]:
     """Return what people said of hits, by the confidence that they have: pairs, mean confidence and share that fits.
 
     Flickr8k's own judgements of captions beside other photographs than their own, which its labels call wrong. Experts:
@@ -177,7 +177,7 @@ def judged(space: Space, evidence: Calibration, pictures: list) -> list[list[obj
     vectors = space.bundle.text.encode([texts[one] for one in asked], "query")
     questions = [(texts[one], vector, None) for one, vector in zip(asked, vectors, strict=True)]
     with world(space, pictures, questions, []) as here:
-        results = outcomes(here, evidence, {"default": Ranking()}, 100)["default"]
+        results = outcomes(here, calibration, {"default": Ranking()}, 100)["default"]
     said = {
         (caption, id_): sure
         for caption, one in zip(asked, results, strict=True)
@@ -200,7 +200,7 @@ def judged(space: Space, evidence: Calibration, pictures: list) -> list[list[obj
     return lines
 
 
-def ask_without(space: Space, evidence: Calibration, texts: list, asked: list[tuple[str, int]]) -> list[Outcome]:
+def ask_without(space: Space, calibration: Calibration, texts: list, asked: list[tuple[str, int]]) -> list[Outcome]:
     """Return the outcomes of questions in collections without the passage that answers: by fours of paragraphs."""
     found: list[Outcome] = []
     vectors = space.bundle.text.encode([q for q, _ in asked], "query")
@@ -210,7 +210,7 @@ def ask_without(space: Space, evidence: Calibration, texts: list, asked: list[tu
         gone = {asked[n][1] for n in mine}
         left = [document for i, document in enumerate(texts) if i not in gone]
         with world(space, left, [(asked[n][0], vectors[n], None) for n in mine], []) as here:
-            found += outcomes(here, evidence, {"default": Ranking()})["default"]
+            found += outcomes(here, calibration, {"default": Ranking()})["default"]
     return found
 
 

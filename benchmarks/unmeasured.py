@@ -74,8 +74,10 @@ def main() -> None:
                     results["estimated when pulled, drawn pictures"] = pulled["default"]
                     results["reciprocal ranks"] = pulled["reciprocal ranks"]
                     learn(bare, here.store)
-                    evidence = Calibration.from_bundle(learned(bare, here.store))
-                    results["estimated with the collection's pictures"] = outcomes(here, evidence, {"": Ranking()})[""]
+                    calibration = Calibration.from_bundle(learned(bare, here.store))
+                    results["estimated with the collection's pictures"] = outcomes(here, calibration, {"": Ranking()})[
+                        ""
+                    ]
                 for name, result in results.items():
                     found.setdefault(name, {}).setdefault(str(share), []).extend(ndcgs(result, gains).tolist())
                     errors.setdefault(name, []).append(calibration_error(result, gains))

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from common import data, flickr8k
 from commonplace.encoders import Bundle
 from commonplace.readers import load_picture
-from commonplace.retrieval import Calibration, ChannelScores, EncodedQuery, Fused, Ranking, candidates, fuse
-from commonplace.space import QueryVectors, Space, query_shortness_of
+from commonplace.retrieval import Calibration, ChannelScores, EncodedQuery, Ranking, candidates
+from commonplace.space import Space, query_shortness_of
 from commonplace.store import LocalStore
 from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors
+from fusion import fused_order
 
 Rows = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -148,8 +149,8 @@ def _asked(
     if text is not None:
         rows, short = space.bundle.without_shortness(text[None])
         text, brief = rows[0], query_shortness_of(space.text, words or "", float(short[0]))
-    views = view or {}
-    vectors = QueryVectors(text, views.get("image"), (), views.get("visual"), query_shortness=brief)
+    by_encoder = dict(view or {}) | ({} if text is None else {"text": text})
+    vectors = space.query_vectors(by_encoder, query_shortness=brief)
     return EncodedQuery(words, vectors, means=means, text_hubness=space.text_hubness)
 
 
@@ -162,7 +163,7 @@ class Outcome:
 
 
 def outcomes(
-    here: World, evidence: Calibration, rankings: Mapping[str, Ranking], k: int = 10
+    here: World, calibration: Calibration, rankings: Mapping[str, Ranking], k: int = 10
 ) -> dict[str, list[Outcome]]:
     """Return every ranking's outcomes by question. Rankings that ask the same lists share them; of an channel that one
     leaves out, what it alone lists is left out as well."""
@@ -186,9 +187,10 @@ def outcomes(
                 channel: ChannelScores(one.ranked, one.scores[listed], one.ranks[listed])
                 for channel, one in channels.items()
             }
-            fused: Fused = fuse(own, ranking, evidence.of(question.vectors.query_shortness, size), size)
-            best = np.lexsort((keys[listed], -fused.order))[:k]
-            found[name].append(Outcome([ids[listed[i]] for i in best], [float(fused.confidence[i]) for i in best]))
+            for_query = calibration.for_query(question.vectors.query_shortness, size)
+            order, confidence = fused_order(own, ranking, for_query, size)
+            best = np.lexsort((keys[listed], -order))[:k]
+            found[name].append(Outcome([ids[listed[i]] for i in best], [float(confidence[i]) for i in best]))
     return found
 
 

@@ -17,15 +17,16 @@ MAY = {
     "errors": set(),
     "metadata": {"errors"},
     "types": {"metadata"},
+    "channels": {"types", "errors"},
     "atomic": {"errors"},
-    "filters": {"types", "errors", "metadata", "indexer"},
+    "filters": {"types", "errors", "metadata", "channels", "indexer"},
     "encoders": {"types", "errors"},
     "readers": {"types", "errors", "metadata", "encoders"},
     "records": {"types", "errors", "metadata", "readers"},
     "ingest": {"types", "errors", "readers"},
-    "space": {"types", "errors", "encoders"},
+    "space": {"types", "errors", "channels", "encoders"},
     "store": {"types", "errors", "metadata"},
-    "retrieval": {"types", "errors", "atomic", "encoders", "space", "store"},
+    "retrieval": {"types", "errors", "channels", "atomic", "encoders", "space", "store"},
     "generation": {"types", "errors", "encoders", "readers", "space", "store", "retrieval"},
     "migrate": {"types", "errors", "encoders", "readers", "ingest", "space", "store", "retrieval"},
     "pages": {"types", "errors", "atomic", "readers", "ingest", "store"},
@@ -45,7 +46,7 @@ MAY = {
         *("export", "training", "filters"),
     },
     "__main__": {"cli"},
-    "__init__": {"types", "errors", "retrieval", "generation", "pages", "collection"},
+    "__init__": {"types", "errors", "encoders", "retrieval", "generation", "pages", "collection"},
 }
 TORCH = {"torch", "transformers", "sentence_transformers"}
 HEAVY = {"export": TORCH, "training": TORCH}  # rooms that nothing imports at its head

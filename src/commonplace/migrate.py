@@ -19,7 +19,7 @@ from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learn
 from commonplace.space import Space, open_space
 from commonplace.store import Batch, LocalStore, Migration, Shadow, abort, model_of, other
-from commonplace.types import Document, Item, ParsedDocument, Picture
+from commonplace.types import MODALITIES, Document, Item, ParsedDocument, Picture
 
 if TYPE_CHECKING:  # a search needs no readers
     from commonplace.ingest import Pool, RecordContent, Source
@@ -41,7 +41,8 @@ class Migrated:
     """What a migration did: the model that the collection is searched with now, and how many items were embedded.
 
     ``thumbnails`` counts pictures whose file is gone or has changed: they were embedded from the thumbnail that the
-    collection keeps. ``lost`` counts those that have no thumbnail either, and are found by their words alone.
+    collection keeps. ``lost`` counts those that have no thumbnail either, and contents of other modalities whose file
+    is gone or has changed: they are found by their words alone.
     """
 
     model: str
@@ -217,21 +218,29 @@ class _Embedder:
 
         documents = [(list(rows), document) for document, rows in groupby(page, _document)]
         missing = [self._missing(rows) for rows, _ in documents]
+        read_again = [
+            document is not None and bool(names or any(_is_content(item) for _, item in rows))
+            for (rows, document), names in zip(documents, missing, strict=True)
+        ]
         sources = (  # one by one, as the content of records takes memory
             self._source(document)
-            for (_, document), names in zip(documents, missing, strict=True)
-            if document is not None and names
+            for (_, document), again in zip(documents, read_again, strict=True)
+            if document is not None and again
         )
         parsed = self.pool.read(sources)
         keys: dict[str, int] = {}
         batch: list[ParsedDocument] = []
         pictures = until = 0
-        for (rows, document), names in zip(documents, missing, strict=True):
+        for (rows, document), names, again in zip(documents, missing, read_again, strict=True):
             until = rows[-1][0]
             if document is not None:
-                found = self._pictures(next(parsed)[1], names) if names else {}
+                result = next(parsed)[1] if again else None
+                found = self._pictures(result, names) if names else {}
+                contents = result.contents if isinstance(result, ParsedDocument) else {}
                 items = tuple(self._without(item, names, found) for _, item in rows if item is not None)
-                batch.append(ParsedDocument(document, items, found))
+                self._lost |= {item.id for item in items if _is_content(item) and item.id not in contents}
+                self._report.lost = len(self._lost)
+                batch.append(ParsedDocument(document, items, found, contents))
                 keys.update((item.id, key) for key, item in rows if item is not None)
                 pictures += len(found)
             if len(keys) >= BATCH_ITEMS or pictures >= BATCH_PICTURES:
@@ -258,7 +267,7 @@ class _Embedder:
         held = [self._migration.known(partition, sorted(names)).keys() for partition in self.space.pictures]
         return {name for name in names if any(name not in one for one in held)}
 
-    def _pictures(self, result: ParsedDocument | ReadError, names: set[str]) -> dict[str, Picture]:
+    def _pictures(self, result: ParsedDocument | ReadError | None, names: set[str]) -> dict[str, Picture]:
         """Return the pictures by name: as the file shows them now where they are the same, else as thumbnails."""
         from commonplace.readers import load_picture
 
@@ -280,6 +289,11 @@ class _Embedder:
     def _without(item: Item, names: set[str], found: dict[str, Picture]) -> Item:
         """Return the item, without its picture where nothing of that is there."""
         return replace(item, picture=None) if item.picture in names - found.keys() else item
+
+
+def _is_content(item: Item | None) -> bool:
+    """Return whether an item is neither text nor picture: what is embedded of it is not kept, only in its file."""
+    return item is not None and item.modality not in MODALITIES
 
 
 def _document(row: tuple[int, Item | None]) -> Document | None:

@@ -20,7 +20,7 @@ from commonplace.channels import (
     registered_specs,
     views_of,
 )
-from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, Role, TextEncoder, find
+from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, PythonEncoder, Role, TextEncoder, find
 from commonplace.errors import ModelError
 from commonplace.types import IMAGE, TEXT, Content, ParsedDocument, Query, ViewVectors, stable_id
 
@@ -65,28 +65,12 @@ class Space:
         added_views, added_channels = registered_specs()
         self.views: tuple[ViewSpec, ...] = (*views_of(encoders), *added_views)
         self.specs: tuple[ChannelSpec, ...] = (*channels_of(encoders, separate_text=words is not None), *added_channels)
-        self.encoders: Mapping[str, Encoder] = {**registered_encoders(), **encoders}
-        self._check_plugins(added_views, added_channels)
-
-    def _check_plugins(self, views: Sequence[ViewSpec], channels: Sequence[ChannelSpec]) -> None:
-        """Raise ModelError where the specs of installed packages do not fit this space."""
-        names = [view.name for view in self.views]
-        specs: list[ViewSpec | ChannelSpec] = [*views, *channels]
-        for view in views:
-            if names.count(view.name) > 1:
-                raise ModelError(f"two views are called {view.name}: remove one of the packages that add them")
-        for spec in specs:
-            encoder = self.encoders.get(spec.encoder)
-            if encoder is None:
-                raise ModelError(f"the plug-in {spec.name} names an encoder {spec.encoder}, which is not installed")
-            if encoder.dim > self.dim:
-                raise ModelError(
-                    f"the encoder {spec.encoder} gives {encoder.dim} dimensions, and vectors of {self.name} have "
-                    f"{self.dim}: choose a model with more, or remove the plug-in"
-                )
-        for channel in channels:
-            if channel.view not in names:
-                raise ModelError(f"the channel {channel.name} asks for the view {channel.view}, which nothing makes")
+        added = {
+            name: PythonEncoder(plugin, f"plug-in encoder {name}") for name, plugin in registered_encoders().items()
+        }
+        self.encoders: Mapping[str, Encoder] = {**added, **encoders}
+        _check_plugins(self, added_views, added_channels)
+        self._runner = _Runner(self.encoders, self.dim)
 
     @property
     def partitions(self) -> tuple[str, ...]:
@@ -163,7 +147,7 @@ class Space:
         returns may be missing from the parsed documents.
         """
         vectors: list[ViewVectors] = []
-        for views in self._by_tower():
+        for views in self._runner.groups(self.views):
             rows: list[tuple[str, str]] = []  # item id, hash of its content
             contents: dict[str, Content] = {}
             encoder = self.encoders[views[0].encoder]
@@ -179,13 +163,6 @@ class Space:
                 vectors += self._view_vectors(views, rows, contents, known)
         return vectors
 
-    def _by_tower(self) -> list[list[ViewSpec]]:
-        """Return the views in groups: those of a group are outputs of one tower, which need not run twice."""
-        groups: dict[int, list[ViewSpec]] = {}
-        for view in self.views:
-            groups.setdefault(id(_tower_of(self.encoders[view.encoder])), []).append(view)
-        return list(groups.values())
-
     def _view_vectors(
         self, views: Sequence[ViewSpec], rows: Sequence[tuple[str, str]], contents: Mapping[str, Content], known: Known
     ) -> list[ViewVectors]:
@@ -198,7 +175,9 @@ class Space:
         missing = [name for name in hashes if any(name not in vectors for vectors in held.values())]
         missing = [name for name in missing if name in contents]
         if missing:
-            encoded = self._run([view.encoder for view in views], [contents[name] for name in missing], "document")
+            encoded = self._runner.run(
+                [view.encoder for view in views], [contents[name] for name in missing], "document"
+            )
             for view in views:
                 held[view.name].update(zip(missing, encoded[view.encoder], strict=True))
         found = []
@@ -210,25 +189,6 @@ class Space:
                 found.append(ViewVectors(partition, items, names, row_array))
         return found
 
-    def _run(self, names: Sequence[str], contents: Sequence[Any], role: Role) -> Rows:
-        """Return the rows (n, dim) that encoders give for the same contents, by encoder; a tower runs once."""
-        rows: Rows = {}
-        for name in names:
-            if name in rows:
-                continue
-            encoder = self.encoders[name]
-            outputs = [other for other in names if _tower_of(self.encoders[other]) is _tower_of(encoder)]
-            if len(outputs) > 1:
-                by_view = _tower_of(encoder).views(contents)
-                rows |= {output: self._wide(by_view[output]) for output in outputs}
-            else:
-                rows[name] = self._wide(encoder.encode(contents, role))
-        return rows
-
-    def _wide(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return rows (n, any) with zeros up to ``dim``."""
-        return rows if rows.shape[1] == self.dim else np.pad(rows, ((0, 0), (0, self.dim - rows.shape[1])))
-
     def embed(
         self, texts: Sequence[str], asked: Literal["text", "image"] = "text", role: Role = "document"
     ) -> NDArray[np.float32] | None:
@@ -238,7 +198,7 @@ class Space:
         if bundle.text is None:
             return None
         rows = bundle.text.encode(texts, role)
-        return self._wide(bundle.without_shortness(rows)[0] if role == "query" else rows)
+        return self._runner.wide(bundle.without_shortness(rows)[0] if role == "query" else rows)
 
     # --- what is subtracted ----------------------------------------------------------------------------------
 
@@ -271,7 +231,7 @@ class Space:
         modality; None where there are none. They measure the recall of an index."""
         bundle = self.words if self.words is not None and partition == TEXT else self.bundle
         rows = bundle.questions(TEXT if partition == CROSSMODAL else partition, cross_modal)
-        return None if rows is None else self._wide(rows)
+        return None if rows is None else self._runner.wide(rows)
 
     # --- queries ---------------------------------------------------------------------------------------------
 
@@ -294,18 +254,20 @@ class Space:
             if part == TEXT:
                 self._encode_words(names, dict(zip(numbers, map(str, contents), strict=True)), vectors, shortness)
             else:
-                for name, rows in self._run(names, contents, "query").items():
+                for name, rows in self._runner.run(names, contents, "query").items():
                     for n, row in zip(numbers, rows, strict=True):
                         vectors[n][name] = row
         if not all(np.isfinite(vector).all() for named in vectors for vector in named.values()):
             raise ModelError(
                 f"the model {self.name} gave a vector that is not numbers for this question: try another model"
             )
-        return [
+        encoded: list[QueryVectors] = []
+        for named, found, short in zip(parts, vectors, shortness, strict=True):
             # Beside another part, words change it; they do not name a kind of thing.
-            self.query_vectors(found, notes=self._notes(named, found), query_shortness=short * (set(named) == {TEXT}))
-            for named, found, short in zip(parts, vectors, shortness, strict=True)
-        ]
+            alone = not any(spec.asked_by in named for spec in self.specs if spec.asked_by != TEXT)
+            notes = _notes(self, named, found)
+            encoded.append(self.query_vectors(found, notes=notes, query_shortness=short if alone else 0.0))
+        return encoded
 
     def query_vectors(
         self, vectors: Mapping[str, NDArray[np.float32]], *, notes: tuple[str, ...] = (), query_shortness: float = 0.0
@@ -342,27 +304,8 @@ class Space:
                 if name == TEXT and self.text is not None:
                     for (n, text), component in zip(readable.items(), components, strict=True):
                         shortness[n] = query_shortness_of(self.text, text, float(component))
-            for n, row in zip(readable, self._wide(rows), strict=True):
+            for n, row in zip(readable, self._runner.wide(rows), strict=True):
                 vectors[n][name] = row
-
-    def _notes(self, parts: Mapping[str, Any], vectors: Mapping[str, NDArray[np.float32]]) -> tuple[str, ...]:
-        """Return why parts of a query have no vector, where they have none."""
-        notes = []
-        if TEXT in parts:
-            if self.text is None:
-                notes.append(f"the model {self.name} reads no words: they were searched by spelling only")
-            elif TEXT not in vectors:
-                notes.append(
-                    f"the model {self.name} does not know most of these words: they were searched by spelling only "
-                    "(other models read other languages: see `commonplace models`)"
-                )
-            if self.words is not None and CROSSMODAL not in vectors:
-                notes.append(f"the model {self.bundle.name} does not compare these words with pictures")
-        for part in parts:
-            if part != TEXT and not any(spec.asked_by == part for spec in self.specs):
-                what = "picture" if part == IMAGE else part
-                notes.append(f"the model {self.name} has no {part} tower: the {what} was not searched by")
-        return tuple(notes)
 
 
 def query_shortness_of(tower: TextEncoder, words: str, component: float) -> float:
@@ -398,3 +341,89 @@ def _can_encode(encoder: Encoder, text: str) -> bool:
     """Return whether an encoder can read a text; True where it does not say."""
     can_encode = getattr(encoder, "can_encode", None)
     return can_encode is None or bool(can_encode(text))
+
+
+def _check_plugins(space: Space, views: Sequence[ViewSpec], channels: Sequence[ChannelSpec]) -> None:
+    """Raise ModelError where the specs of installed packages do not fit this space."""
+    names = [view.name for view in space.views]
+    specs: list[ViewSpec | ChannelSpec] = [*views, *channels]
+    for view in views:
+        if names.count(view.name) > 1:
+            raise ModelError(f"two views are called {view.name}: remove one of the packages that add them")
+    for spec in specs:
+        encoder = space.encoders.get(spec.encoder)
+        if encoder is None:
+            raise ModelError(
+                f"the plug-in {spec.name} needs the encoder {spec.encoder}, which is not installed: install it, or "
+                "remove the plug-in"
+            )
+        if encoder.dim > space.dim:
+            raise ModelError(
+                f"the encoder {spec.encoder} gives {encoder.dim} dimensions, and vectors of {space.name} have "
+                f"{space.dim}: choose a model with more, or remove the plug-in"
+            )
+    parts: dict[str, str] = {}  # that ask, by encoder
+    for channel in space.specs:
+        if parts.setdefault(channel.encoder, channel.asked_by) != channel.asked_by:
+            raise ModelError(
+                f"the encoder {channel.encoder} reads the parts {parts[channel.encoder]} and {channel.asked_by} of "
+                "queries: register it under two names"
+            )
+        if channel.view not in names:
+            raise ModelError(
+                f"the channel {channel.name} asks for the view {channel.view}, which nothing makes: remove the plug-in"
+            )
+
+
+def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray[np.float32]]) -> tuple[str, ...]:
+    """Return why parts of a query have no vector, where they have none."""
+    notes = []
+    if TEXT in parts:
+        if space.text is None:
+            notes.append(f"the model {space.name} reads no words: they were searched by spelling only")
+        elif TEXT not in vectors:
+            notes.append(
+                f"the model {space.name} does not know most of these words: they were searched by spelling only "
+                "(other models read other languages: see `commonplace models`)"
+            )
+        if space.words is not None and CROSSMODAL not in vectors:
+            notes.append(f"the model {space.bundle.name} does not compare these words with pictures")
+    for part in parts:
+        if part != TEXT and not any(spec.asked_by == part for spec in space.specs):
+            what = "picture" if part == IMAGE else part
+            notes.append(f"the model {space.name} has no {part} tower: the {what} was not searched by")
+    return tuple(notes)
+
+
+class _Runner:
+    """Runs encoders by name, and a tower of several outputs once. ``dim`` is the length of the rows that come out."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], dim: int) -> None:
+        self._encoders = encoders
+        self._dim = dim
+
+    def groups(self, views: Sequence[ViewSpec]) -> list[list[ViewSpec]]:
+        """Return the views in groups: those of a group are outputs of one tower."""
+        groups: dict[int, list[ViewSpec]] = {}
+        for view in views:
+            groups.setdefault(id(_tower_of(self._encoders[view.encoder])), []).append(view)
+        return list(groups.values())
+
+    def run(self, names: Sequence[str], contents: Sequence[Any], role: Role) -> Rows:
+        """Return the rows (n, dim) that encoders (names) give for the same contents, by encoder."""
+        rows: Rows = {}
+        for name in names:
+            if name in rows:
+                continue
+            tower = _tower_of(self._encoders[name])
+            outputs = [other for other in names if _tower_of(self._encoders[other]) is tower]
+            if len(outputs) > 1:
+                by_view = tower.views(contents)
+                rows |= {output: self.wide(by_view[output]) for output in outputs}
+            else:
+                rows[name] = self.wide(self._encoders[name].encode(contents, role))
+        return rows
+
+    def wide(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return rows (n, any) with zeros up to ``dim``."""
+        return rows if rows.shape[1] == self._dim else np.pad(rows, ((0, 0), (0, self._dim - rows.shape[1])))

@@ -86,7 +86,7 @@ def test_a_pair_over_the_limit_loses_the_end_of_its_longer_half(folder: Path) ->
 
 def test_what_is_no_cross_encoder_is_refused_by_name(folder: Path) -> None:
     model(folder / "model.onnx", logits=3)
-    with pytest.raises(ModelError, match="one number a pair"):
+    with pytest.raises(ModelError, match="numbers for each pair"):
         CrossEncoder(folder).scores("seal", ["pump"])
     model(folder / "model.onnx", mask="positions")
     with pytest.raises(ModelError, match="positions"):

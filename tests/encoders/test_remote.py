@@ -125,7 +125,7 @@ def test_what_may_pass_is_tried_again_and_what_will_not_is_said(server: Server) 
         b'{"data": [{"index":0,"embedding":[NaN]}]}',
     ):
         server.body = body
-        with pytest.raises(ModelError, match=r"look at the server|embeddings API"):
+        with pytest.raises(ModelError, match=r"check the server|embeddings API"):
             tower.encode(["x"])
     server.body, server.dim = None, 48
     with pytest.raises(ModelError, match="48 dimensions now, 32 when"):

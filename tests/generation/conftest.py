@@ -45,12 +45,12 @@ Ask = Callable[..., Answer]
 
 
 @pytest.fixture(scope="session")
-def evidence(space: Space) -> Calibration:
+def calibration(space: Space) -> Calibration:
     return Calibration.from_bundle(space.bundle.spec)
 
 
 @pytest.fixture
-def ask(space: Space, evidence: Calibration, liar: str) -> Ask:
+def ask(space: Space, calibration: Calibration, liar: str) -> Ask:
     """Ask a model of the lying server about passages, through the whole road from generator to answer."""
 
     def one(
@@ -63,9 +63,9 @@ def ask(space: Space, evidence: Calibration, liar: str) -> Ask:
         hits = [hit(n, text) for n, text in enumerate(PASSAGES)] if hits is None else hits
         generator = ChatGenerator(model, **{"base_url": liar, "timeout": 5.0, "fallback": False, **settings})
         vectors = space.encode_query(Query(question))
-        request = Request(question, vectors, hits, relevant_images(evidence, question, hits), crop=crop)
-        parts = generated(generator, ExtractiveGenerator(space, evidence), request)
-        *_, answer = cite(parts, request, GroundingChecker(space, evidence, hits), by=generator.name)
+        request = Request(question, vectors, hits, relevant_images(calibration, question, hits), crop=crop)
+        parts = generated(generator, ExtractiveGenerator(space, calibration), request)
+        *_, answer = cite(parts, request, GroundingChecker(space, calibration, hits), by=generator.name)
         assert isinstance(answer, Answer)
         return answer
 

@@ -32,12 +32,12 @@ def hit(number: int, text: str | None, *, media_type: str = "text/plain", image:
 
 
 @pytest.fixture
-def made(space: Space, evidence: Calibration) -> Any:
+def made(space: Space, calibration: Calibration) -> Any:
     """Make an answer of parts."""
 
     def one(parts: list[Part], hits: list[Hit]) -> tuple[list[Any], Answer]:
         request = Request("q", QueryVectors(), hits, crop=lambda name: name.encode())
-        *before, answer = cite(iter(parts), request, GroundingChecker(space, evidence, hits))
+        *before, answer = cite(iter(parts), request, GroundingChecker(space, calibration, hits))
         assert isinstance(answer, Answer)
         return before, answer
 

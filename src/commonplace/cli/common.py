@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def filter_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--modality", choices=("text", "image"), help="only passages, or only pictures")
+    parser.add_argument("--modality", metavar="NAME", help="only this modality: text, image, ...")
     parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
     parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""A cross-encoder: a model that reads a question and a passage together and says how well they fit."""
+"""A cross-encoder: a model that reads a query and a passage together and scores how well they fit."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from commonplace.errors import ModelError
 
 __all__ = ["CrossEncoder"]
 
-MODELS = ("model.onnx", "onnx/model.onnx")  # where hub repositories keep it
-MOST_TOKENS = 512
+MODELS = ("model.onnx", "onnx/model.onnx")  # where hub repositories keep the graph
+MAX_TOKENS = 512
 
 
 class CrossEncoder:
     """A reranker from a folder: ``model.onnx`` (or ``onnx/model.onnx``), ``tokenizer.json``, ``config.json`` if any.
 
     The graph takes ``input_ids``, ``attention_mask`` and, where it has such an input, ``token_type_ids`` (each int64,
-    (pairs, tokens)) and gives one logit a pair (monoBERT, Nogueira and Cho 2019): the first output, (pairs,) or
+    (pairs, tokens)). Its first output is one logit for each pair (monoBERT, Nogueira and Cho 2019), (pairs,) or
     (pairs, 1). A pair over the model's limit (``config.json``: ``max_position_embeddings``; at most 512 tokens) loses
     the end of its longer half. Raises ModelError where the folder holds no such model.
     """
 
     name = "cross-encoder"
     depth = 30
-    share = 1.0  # it is trained to rank: the first stage has no say
+    share = 1.0  # it is trained to rank: the order of the first search does not count
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -43,31 +43,31 @@ class CrossEncoder:
                 raise ModelError(f"there is no cross-encoder in {self.folder} (no {file.name}): check the name")
 
     def reads(self, text: str) -> bool:
-        """Return True: what its tokenizer knows is the model's own affair."""
+        """Return True: nothing is known of the model's tokenizer."""
         return True
 
     @cached_property
     def _config(self) -> dict[str, Any]:
         path = self.folder / "config.json"
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except (OSError, ValueError, RecursionError) as problem:
             raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
-        return found if isinstance(found, dict) else {}
+        return config if isinstance(config, dict) else {}
 
     @cached_property
     def _limit(self) -> int:
-        stated = self._config.get("max_position_embeddings")
-        if not isinstance(stated, int) or stated < 8:
-            return MOST_TOKENS
-        # RoBERTa and its kin count positions from the padding's number on.
+        positions = self._config.get("max_position_embeddings")
+        if not isinstance(positions, int) or positions < 8:
+            return MAX_TOKENS
+        # RoBERTa and models like it number positions from the id of the padding token on.
         roberta = "roberta" in str(self._config.get("model_type"))
-        return min(stated - self._pad - 1 if roberta else stated, MOST_TOKENS)
+        return min(positions - self._pad - 1 if roberta else positions, MAX_TOKENS)
 
     @cached_property
     def _pad(self) -> int:
-        stated = self._config.get("pad_token_id")
-        return stated if isinstance(stated, int) and stated >= 0 else 0
+        token_id = self._config.get("pad_token_id")
+        return token_id if isinstance(token_id, int) and token_id >= 0 else 0
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -85,8 +85,8 @@ class CrossEncoder:
     @cached_property
     def _graph(self) -> Graph:
         graph = Graph(self._model, 0)
-        needed = {"input_ids", "attention_mask"}
-        if not needed <= graph.inputs or graph.inputs - needed - {"token_type_ids"}:
+        required = {"input_ids", "attention_mask"}
+        if not required <= graph.inputs or graph.inputs - required - {"token_type_ids"}:
             raise ModelError(
                 f"{self._model} takes {', '.join(sorted(graph.inputs))}: a cross-encoder takes input_ids, "
                 "attention_mask and token_type_ids"
@@ -98,8 +98,8 @@ class CrossEncoder:
         logits = self._logits([(question, text) for text in texts])
         if len(logits) and logits.shape[1] != 1:
             raise ModelError(
-                f"{self._model} gives {logits.shape[1]} numbers for each: "
-                "a cross-encoder that ranks gives one number a pair"
+                f"{self._model} gives {logits.shape[1]} numbers for each pair: "
+                "choose a cross-encoder that ranks, which gives one"
             )
         return logits.reshape(-1)
 
@@ -107,23 +107,24 @@ class CrossEncoder:
         """Return the probabilities that ``premise`` entails ``claim`` and that it contradicts it, each in [0, 1].
 
         For a model trained on natural language inference: ``config.json`` names its labels (``id2label``). Raises
-        ModelError where it knows no *entailment*; without *contradiction* that probability is 0.
+        ModelError where no label is *entailment*; without *contradiction* that probability is 0.
         """
-        stated = self._config.get("id2label")
-        labels = {str(v).lower(): int(k) for k, v in stated.items()} if isinstance(stated, dict) else {}
+        names = self._config.get("id2label")
+        labels = {str(name).lower(): int(number) for number, name in names.items()} if isinstance(names, dict) else {}
         (logits,) = self._logits([(premise, claim)])
         if labels.get("entailment", len(logits)) >= len(logits):
             raise ModelError(f"{self.folder} names no label entailment in config.json: choose a model trained on NLI")
         odds = np.exp(logits.astype(np.float64) - logits.max())
-        chances = odds / odds.sum()
+        probabilities = odds / odds.sum()
         contradiction = labels.get("contradiction")
-        return float(chances[labels["entailment"]]), 0.0 if contradiction is None else float(chances[contradiction])
+        contradicts = 0.0 if contradiction is None else float(probabilities[contradiction])
+        return float(probabilities[labels["entailment"]]), contradicts
 
     def _logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """Return what the model says of each pair, shape (n, labels)."""
+        """Return the logits of each pair, shape (n, labels)."""
         encodings = self._tokenizer.encode_batch(list(pairs))
-        found: dict[int, NDArray[np.float32]] = {}
-        for group, ids, mask in padded([one.ids for one in encodings], self._pad, self._limit):
+        rows: dict[int, NDArray[np.float32]] = {}
+        for group, ids, mask in padded([encoding.ids for encoding in encodings], self._pad, self._limit):
             inputs = {"input_ids": ids, "attention_mask": mask}
             if "token_type_ids" in self._graph.inputs:
                 inputs["token_type_ids"] = types = np.zeros_like(ids)
@@ -133,7 +134,7 @@ class CrossEncoder:
             if not logits.size or logits.size % len(group):
                 raise ModelError(
                     f"{self._model} gives an output of shape {logits.shape} for {len(group)} pairs: "
-                    "a cross-encoder gives one number a pair"
+                    "choose a cross-encoder, which gives one number for each pair"
                 )
-            found.update(zip(group, logits.reshape(len(group), -1), strict=True))
-        return np.array([found[i] for i in range(len(encodings))], dtype=np.float32)
+            rows.update(zip(group, logits.reshape(len(group), -1), strict=True))
+        return np.array([rows[i] for i in range(len(encodings))], dtype=np.float32)

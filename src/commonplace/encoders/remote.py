@@ -58,9 +58,9 @@ class RemoteText(TextTower):
         pieces: list[str] = []
         owners: list[int] = []
         for owner, text in enumerate(texts):
-            cut = self._pieces(prefix + text) if len(text) > self.max_tokens else [prefix + text]
-            pieces += cut
-            owners += [owner] * len(cut)
+            windows = self._windows_of(prefix + text) if len(text) > self.max_tokens else [prefix + text]
+            pieces += windows
+            owners += [owner] * len(windows)
         batches = [self._post([piece or " " for piece in pieces[i : i + BATCH]]) for i in range(0, len(pieces), BATCH)]
         rows = np.concatenate(batches) if batches else np.empty((0, self.dim), np.float32)
         total = np.zeros((len(texts), rows.shape[1]), dtype=np.float32)
@@ -72,13 +72,15 @@ class RemoteText(TextTower):
         """Raise ModelError: a server gives no vectors of single tokens."""
         raise ModelError(f"{self.model} gives no vectors of single tokens: choose another reranker")
 
-    def _pieces(self, text: str) -> list[str]:
+    def _windows_of(self, text: str) -> list[str]:
+        """Return the text in windows of ``max_tokens`` tokens at most."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         starts = [start for start, _ in encoding.offsets[:: self.max_tokens]]
         ends = [*starts[1:], len(text)]
         return [text[start:end] for start, end in zip(starts, ends, strict=True)] or [text]
 
     def _post(self, texts: list[str]) -> NDArray[np.float32]:
+        """Return the server's rows for a batch of texts; what may pass is tried again."""
         body = json.dumps({"model": self.model, "input": texts, "encoding_format": "float"}).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "commonplace"}
         if key := os.environ.get(KEY):
@@ -91,7 +93,7 @@ class RemoteText(TextTower):
                     content = answer.read(LARGEST + 1)
                 return self._rows(content, len(texts))
             except urllib.error.HTTPError as problem:
-                reason = self._refused(problem)
+                reason = self._refusal(problem)
                 if problem.code not in (408, 409, 425, 429) and problem.code < 500:
                     raise ModelError(reason) from problem
                 wait = _retry_after(problem.headers.get("Retry-After"), wait)
@@ -103,7 +105,8 @@ class RemoteText(TextTower):
             time.sleep(wait)
         raise AssertionError  # the last try returned or raised
 
-    def _refused(self, problem: urllib.error.HTTPError) -> str:
+    def _refusal(self, problem: urllib.error.HTTPError) -> str:
+        """Return what an HTTP error means, and what to do about it."""
         if problem.code in (401, 403):
             return f"{self.url} refuses the key ({problem.code}): set {KEY}"
         if problem.code == 404:
@@ -114,9 +117,10 @@ class RemoteText(TextTower):
             body = " ".join(problem.read(500).decode("utf-8", "replace").split())[:200]
         except (OSError, HTTPException):
             body = ""
-        return f"{self.url} answers {problem.code} ({body}): look at the server"
+        return f"{self.url} answers {problem.code} ({body}): check the server"
 
     def _rows(self, content: bytes, count: int) -> NDArray[np.float32]:
+        """Return the rows (count, dim) of an answer. Raises ModelError for an answer of another form."""
         try:
             entries = sorted(json.loads(content)["data"], key=lambda entry: int(entry["index"]))
             rows = np.array([entry["embedding"] for entry in entries], dtype=np.float32)
@@ -126,7 +130,7 @@ class RemoteText(TextTower):
                 "OpenAI's embeddings API"
             ) from problem
         if rows.ndim != 2 or len(rows) != count or not np.isfinite(rows).all():
-            raise ModelError(f"{self.url} sent vectors of shape {rows.shape} for {count} texts: look at the server")
+            raise ModelError(f"{self.url} sent vectors of shape {rows.shape} for {count} texts: check the server")
         if self.dim and rows.shape[1] != self.dim:
             raise ModelError(
                 f"{self.model} at {self.url} gives {rows.shape[1]} dimensions now, {self.dim} when it was pulled: "

@@ -1,4 +1,4 @@
-"""The one inference runtime: OpenVINO on ONNX files, at the precision that is faster on this machine."""
+"""The inference runtime: OpenVINO runs ONNX files, at the precision that is faster on this machine."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ Inputs = dict[str, NDArray[Any]]
 
 
 def cache_folder() -> Path | None:
-    """Return the folder for compiled models (``COMMONPLACE_CACHE``, else the user's), or None if it cannot be."""
+    """Return the folder for compiled models (``COMMONPLACE_CACHE``, else the user's cache); None where none can be
+    used."""
     base = os.environ.get("COMMONPLACE_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(base).expanduser() / "commonplace"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A compiled model is code: never take one from a folder that somebody else can write to.
+        # A compiled model is code: never load one from a folder that somebody else can write to.
         state = folder.stat()
         if hasattr(os, "getuid") and (state.st_uid != os.getuid() or state.st_mode & 0o022):
             return None
-        str(folder).encode()  # OpenVINO takes no other names
+        str(folder).encode()  # OpenVINO accepts no other names
     except (OSError, RuntimeError, ValueError):
         return None
     return folder if os.access(folder, os.W_OK) else None
@@ -43,8 +44,8 @@ def cache_folder() -> Path | None:
 def openvino() -> Any:
     """Import OpenVINO without its telemetry.
 
-    Left alone, the import writes to the home folder and reports to a web service without asking. Where the telemetry
-    package cannot be imported, OpenVINO takes its own silent stand-in.
+    By default the import writes to the home folder and reports to a web service without asking. Where the telemetry
+    package cannot be imported, OpenVINO uses a silent replacement of its own.
     """
     silenced = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
     if silenced:
@@ -66,7 +67,7 @@ def _core() -> Any:
 
 
 def _precision() -> str:
-    """Return the precision to compute in, ``bf16`` or ``f32``: the faster one here, but for ``COMMONPLACE_PRECISION``.
+    """Return the precision to compute in, ``bf16`` or ``f32``: the faster one, unless ``COMMONPLACE_PRECISION`` says.
 
     The variable is read for each graph, so that a process may load one graph in full precision.
     """
@@ -77,33 +78,33 @@ def _precision() -> str:
 def _measured_precision() -> str:
     """Return the faster precision on this machine.
 
-    Not every processor that has instructions for bfloat16 is faster with them: with AMX it is, with AVX-512 alone it
-    is on one machine and half as slow again on another. So it is measured, once a machine: a fifth of a second.
+    Not every processor with instructions for bfloat16 is faster with them. With AMX it is; with AVX-512 alone it is
+    faster on one machine and 50% slower on another. So it is measured once for each machine, in .2 seconds.
     """
     core = _core()
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "f32"
     folder = cache_folder()
-    facts = [core.get_property("CPU", "FULL_DEVICE_NAME"), openvino().__version__, str(threads())]
-    kept = None if folder is None else folder / f"precision-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
-    if kept is not None and kept.is_file() and (found := kept.read_text(errors="replace")) in ("bf16", "f32"):
-        return found
-    found = _faster(core)
-    if kept is not None:
+    machine = [core.get_property("CPU", "FULL_DEVICE_NAME"), openvino().__version__, str(threads())]
+    file = None if folder is None else folder / f"precision-{hashlib.sha256(repr(machine).encode()).hexdigest()[:16]}"
+    if file is not None and file.is_file() and (precision := file.read_text(errors="replace")) in ("bf16", "f32"):
+        return precision
+    precision = _faster(core)
+    if file is not None:
         with suppress(OSError):  # a full disk: measured again next time
-            beside = kept.with_suffix(f".{os.getpid()}.part")
-            beside.write_text(found)
-            beside.replace(kept)
-    return found
+            shadow = file.with_suffix(f".{os.getpid()}.part")
+            shadow.write_text(precision)
+            shadow.replace(file)
+    return precision
 
 
 def _faster(core: Any) -> str:
-    """Return which precision is faster at products of a tower's size; float32 where they are even, as it is exact."""
+    """Return which precision is faster for matrix products of a tower's size; float32, which is exact, in a tie."""
     ops = importlib.import_module("openvino.opset13")
     draw = np.random.default_rng(0)
-    given = draw.normal(size=(512, 384)).astype(np.float32)
+    rows = draw.normal(size=(512, 384)).astype(np.float32)
     wide, narrow = (ops.constant(draw.normal(size=shape).astype(np.float32)) for shape in ((384, 1536), (1536, 384)))
-    start = ops.parameter(list(given.shape), np.float32)
+    start = ops.parameter(list(rows.shape), np.float32)
     end = ops.matmul(ops.relu(ops.matmul(start, wide, False, False)), narrow, False, False)
     model = openvino().Model([end], [start])
     runs = {
@@ -111,35 +112,34 @@ def _faster(core: Any) -> str:
         for kind in ("bf16", "f32")
     }
     best = dict.fromkeys(runs, float("inf"))
-    for _ in range(6):  # in turns, the shortest of each: another program's load counts for neither
+    for _ in range(6):  # in turns, and the shortest time of each, so that other programs disturb neither
         for kind, run in runs.items():
-            begun = time.perf_counter()
-            run.infer([given])
-            best[kind] = min(best[kind], time.perf_counter() - begun)
+            start_time = time.perf_counter()
+            run.infer([rows])
+            best[kind] = min(best[kind], time.perf_counter() - start_time)
     return "bf16" if best["bf16"] < 0.9 * best["f32"] else "f32"
 
 
 def _branch(model: Any, output: str | int) -> Any:
-    """Return the part of a model that makes one output, with the inputs that it needs."""
+    """Return the part of a model that computes one output, with the inputs that it needs."""
     port = model.output(output)
-    needed, waiting = {}, [port.get_node()]
-    while waiting:
-        node = waiting.pop()
+    needed, to_visit = {}, [port.get_node()]
+    while to_visit:
+        node = to_visit.pop()
         if node.get_friendly_name() not in needed:
             needed[node.get_friendly_name()] = node
-            waiting += [value.get_node() for value in node.input_values()]
-    return openvino().Model(
-        [port.get_node()], [one for one in model.get_parameters() if one.get_friendly_name() in needed]
-    )
+            to_visit += [value.get_node() for value in node.input_values()]
+    inputs = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() in needed]
+    return openvino().Model([port.get_node()], inputs)
 
 
 class Graph:
     """A compiled ONNX file: arrays by input name in, one float32 array out.
 
-    ``output`` is a name or, from 0, a number. The precision is the faster one on this machine, bfloat16 or float32;
-    ``COMMONPLACE_PRECISION=f32`` asks for full precision. With
-    ``inputs`` (names) what those alone do not lead to ``output`` is left out: one file may hold both towers.
-    ``prepare`` may edit the model before it is compiled.
+    ``output`` is a name or a number, from 0. With ``inputs`` (names) only the part of the graph between these and the
+    output is compiled: one file may hold both towers. ``prepare`` may edit the model before it is compiled. The
+    precision is the faster one on this machine, bfloat16 or float32; ``COMMONPLACE_PRECISION=f32`` asks for full
+    precision. Raises ModelError for a file that cannot be run.
     """
 
     def __init__(
@@ -174,12 +174,12 @@ class Graph:
         *,
         output: str | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Return ``reduce(output, inputs)`` for each batch, in order; its first argument is valid only inside.
+        """Return ``reduce(output, inputs)`` for each batch, in order. The output is valid only during that call.
 
-        ``output`` names another output of the graph than the one that it was made for.
+        ``output`` names another output of the graph than the one that was chosen first.
         """
         port = self._port if output is None else self._compiled.output(output)
-        request = self._compiled.create_infer_request()  # one each call: requests are not shared between threads
+        request = self._compiled.create_infer_request()  # one for each call: threads cannot share a request
         results = []
         for inputs in batches:
             request.infer(inputs, share_inputs=True)

@@ -126,7 +126,7 @@ def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument
     reader = format_of(kind)
     if reader is None:
         raise ReadError("no type of file that is read (text, web, office, mail, PDF and pictures are); convert it")
-    quota = Quota(options.max_bytes, until=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
+    quota = Quota(options.max_bytes, deadline=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
     # A depth of one: there are no files beside it, and its path is only a name.
     path = Path(os.path.basename(content.name) or "record")
     file = File(path, path.parent, data, kind, options, depth=1, quota=quota)

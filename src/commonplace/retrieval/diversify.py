@@ -135,6 +135,8 @@ def _shared(item: Item) -> dict[object, None]:
     """Return what two items must have one of in common to be copies."""
     if item.picture is not None:
         return {item.modality: None}
+    if not item.text:  # a content of another modality, of which nothing says whether two are the same
+        return {}
     place = (item.modality, item.document.id, item.span.member, item.span.page)
     return dict.fromkeys([(item.modality, _words(item)), place])
 
