@@ -143,7 +143,7 @@ def name(file: Path) -> str:
     """Return what kind of file it is, for the table."""
     if file.parts[0] == "one":
         return f"model: {file.name}"
-    return "mark" if file.name == "collection.mark" else kind(str(file))
+    return "commit marker" if file.name == "collection.commit" else kind(str(file))
 
 
 __all__ = ["Damage", "name"]

@@ -29,7 +29,7 @@ def test_killed_at_a_write_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     if kills.shim is None:
         pytest.skip("write points are counted with a C compiler on Linux")
     points = kills.count()
-    assert {point.step for point in points} >= {"open", "add", "put", "remove", "migrate", "compact", "restore"}
+    assert {point.step for point in points} >= {"open", "add", "put", "remove", "migrate", "vacuum", "restore"}
     for number, point in enumerate(choose([one for one in points if one.step != "open"], 3, seed=7)):
         kills.kill_at(point, torn=number % 2 == 0)
 

@@ -273,9 +273,9 @@ def test_fused_views_equal_their_definition(tmp_path: Path) -> None:
         found = store.search_fused(query, 3, Filter(), share)
         entries = store.entries(found.keys.tolist())
         scores = {entries[int(k)].item.id: float(s) for k, s in zip(found.keys, found.scores, strict=True)}
-        assert scores[item.id] == pytest.approx(value, abs=1e-5)
-        assert scores[only_text.items[0].id] == pytest.approx(float(query @ vector("text", "words")), abs=1e-5)
-        assert scores[only_image.items[0].id] == pytest.approx(float(query @ vector("image", "pic")), abs=1e-5)
+        assert scores[item.id] == pytest.approx(value, abs=1e-4)
+        assert scores[only_text.items[0].id] == pytest.approx(float(query @ vector("text", "words")), abs=1e-4)
+        assert scores[only_image.items[0].id] == pytest.approx(float(query @ vector("image", "pic")), abs=1e-4)
 
 
 def test_a_newer_version_another_model_and_another_program_are_refused(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new
     store.close()
     store = open_store(tmp_path / "copy")
     (finding,) = store.maintenance.doctor()
-    assert "committed changes that are gone" in finding.what and finding.count == 1
+    assert "committed changes are gone" in finding.what and finding.count == 1
     put(store, rows(60, seed=5), "other")  # takes the keys of those that are gone
     agree(store)
     assert not any("gone" in (text or "") for text in texts(store, store.search("text", rows(1)[0], 99, Filter()).keys))

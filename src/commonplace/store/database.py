@@ -296,8 +296,8 @@ class Database:
             return CollectionError(f"the disk that holds {folder} is full: make room and try again; nothing was lost")
         if "not a database" in text or "malformed" in text:
             return CollectionError(
-                f"{self.path} is damaged or no collection ({text}): "
-                "run `commonplace doctor --repair`, or restore a backup"
+                f"{self.path} is damaged or no collection ({text}): run `commonplace doctor --repair`, or restore a "
+                "backup"
             )
         if "I/O error" in text:
             return CollectionError(

@@ -1,6 +1,6 @@
 """Vectors as the database holds them: float16, each with a checksum.
 
-As float16 the vectors keep .9996 to 1.0 of the exact ten best (``benchmarks/results/drop_raw.md``) in half the bytes.
+As float16 the vectors keep .9996 to 1.0 of the exact ten best (``benchmarks/results/float16.md``) in half the bytes.
 """
 
 from __future__ import annotations
