@@ -179,15 +179,15 @@ def caught(kb: cp.Collection, paragraphs: Sequence[dict[str, Any]]) -> dict[str,
             continue
         true = draw.choice(found_here).text
         for kind, lie, cited in lies(true, passage, others, draw):
-            level = GroundingChecker(kb.space, kb.evidence, [hit("b", cited)]).judge(lie, [0]).level
+            level = GroundingChecker(kb.space, kb.evidence, [hit("b", cited)]).check(lie, [0]).level
             found.setdefault(kind, []).append(level != "supported")
-        judge = GroundingChecker(kb.space, kb.evidence, [hit("a", passage)])
-        found.setdefault("true", []).append(judge.judge(true, [0]).level == "supported")
+        checker = GroundingChecker(kb.space, kb.evidence, [hit("a", passage)])
+        found.setdefault("true", []).append(checker.check(true, [0]).level == "supported")
         for right, wrong in paraphrases(paragraph["qas"], passage):
-            level = judge.judge(right, [0]).level
+            level = checker.check(right, [0]).level
             found.setdefault("true, reworded", []).append(level == "supported")
             found.setdefault("true, reworded, at least weak", []).append(level != "unsupported")
-            found.setdefault("another's answer, reworded", []).append(judge.judge(wrong, [0]).level != "supported")
+            found.setdefault("another's answer, reworded", []).append(checker.check(wrong, [0]).level != "supported")
     return found
 
 

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from commonplace.generation.grounding import facts
+from commonplace.generation.claims import facts
 from commonplace.types import Document, Hit, Item, Span
 
 __all__ = ["LIES", "hit", "lies", "paraphrases"]

@@ -2,7 +2,7 @@
 
     python benchmarks/words.py
 
-A passage counts by the log-odds of its confidence plus ``WORDS`` times the share of the question's telling words that it
+A passage counts by the log-odds of its confidence plus ``TERM_SHARE_WEIGHT`` times the share of the question's content words that it
 holds. Even articles of XQuAD-zh are dev: for each factor the threshold is the lowest at which nine in ten questions
 whose article was removed, and 95 in 100 of those about something else in a small collection, are left unanswered. The
 odd articles are test.
@@ -19,8 +19,8 @@ import numpy as np
 
 import commonplace as cp
 from common import ROOT, data, keep, machine, table
-from commonplace.generation.extractive import PASSAGES, WORDS, WORDS_ENOUGH, _share
-from commonplace.generation.intent import telling
+from commonplace.generation.extractive import MIN_LEXICAL_EVIDENCE, PASSAGES, TERM_SHARE_WEIGHT, _share
+from commonplace.generation.intent import content_words
 from commonplace.store.segment import terms
 
 SIZES = (240, 5, 2, 1)
@@ -28,8 +28,8 @@ FACTORS = (0.0, 4.0, 8.0, 12.0, 16.0, 20.0, math.inf)  # the last: the share alo
 
 
 def evidence(kb: cp.Collection, question: str) -> list[tuple[float, float]]:
-    """Return the log-odds of each passage that is read, and its share of the question's telling words."""
-    asked = telling(question)
+    """Return the log-odds of each passage that is read, and its share of the question's content words."""
+    asked = content_words(question)
     found = []
     for hit in kb.search(question, k=PASSAGES):
         odds = min(max(hit.confidence, 1e-9), 1 - 1e-9)
@@ -88,8 +88,8 @@ def main() -> None:
 
         removed, small = values("removed", (240,), False), values("elsewhere", SIZES[1:], False)
         least = max(float(np.quantile(removed, 0.9)), float(np.quantile(small, 0.95)))
-        if factor == WORDS:
-            least = WORDS_ENOUGH  # what is shipped
+        if factor == TERM_SHARE_WEIGHT:
+            least = MIN_LEXICAL_EVIDENCE  # what is shipped
         for test in (False, True):
             cells = [f"{100 * (values('answered', (size,), test) >= least).mean():.1f}" for size in SIZES]
             cells += [f"{100 * (values('removed', (240,), test) < least).mean():.1f}"]
@@ -99,8 +99,8 @@ def main() -> None:
     head = ["factor", "threshold", "half", *(f"answered, of {size}" for size in SIZES), "silent: article removed"]
     head += [f"silent: elsewhere, of {size}" for size in SIZES]
     text = (
-        f"Measured on {machine()}; percent of questions in Chinese, in collections of 240 files, 5, 2 and 1. Factor {WORDS:g} "
-        f"with the threshold {WORDS_ENOUGH:g} is shipped; *answered*: questions that have an answer, the others none."
+        f"Measured on {machine()}; percent of questions in Chinese, in collections of 240 files, 5, 2 and 1. Factor {TERM_SHARE_WEIGHT:g} "
+        f"with the threshold {MIN_LEXICAL_EVIDENCE:g} is shipped; *answered*: questions that have an answer, the others none."
     )
     keep("words", f"{text}\n\n{table(head, lines)}", {"head": head, "rows": lines})
 
