@@ -18,7 +18,7 @@ import numpy as np
 import commonplace as cp
 from common import data, keep, machine, table
 from commonplace.evaluation import LabelledQuery, tuning
-from commonplace.evaluation.queries import Bound
+from commonplace.evaluation.queries import JudgedQuery
 from commonplace.retrieval import ChannelScores
 
 LABELS = (10, 20, 50, 100, 200)
@@ -51,7 +51,7 @@ def cases(work: Path) -> list[tuning.Case]:
             grades = {i: g for name, g in gains.get(n, {}).items() for i in item_of.get(known[name], [])}
             if grades:
                 question = LabelledQuery(str(n), grades, " ".join(text.split()))
-                found.append(tuning.case_of(kb, Bound(question, grades, "text->text", frozenset({"text"}))))
+                found.append(tuning.candidates_of(kb, JudgedQuery(question, grades, "text->text", frozenset({"text"}))))
         return found
 
 
@@ -85,16 +85,16 @@ def main() -> None:
     }
     lines, values = [], {}
     for name, own in worlds.items():
-        worth = {n: np.array([100 * tuning.worth(c, r, 10) for c in own]) for n, r in single.items()}
-        default = np.array([100 * tuning.worth(c, cp.Ranking(), 10) for c in own])
+        worth = {n: np.array([100 * tuning.ndcg_of(c, r, 10) for c in own]) for n, r in single.items()}
+        default = np.array([100 * tuning.ndcg_of(c, cp.Ranking(), 10) for c in own])
         row = [name, *(f"{w.mean():.1f}" for w in worth.values()), f"{default.mean():.1f}"]
         for count in LABELS:
             gains = []
             for seed in range(SEEDS):
                 order = np.random.default_rng(seed).permutation(len(own))
-                chosen = tuning.judged([own[i] for i in order[:count]], seed=seed).ranking
+                chosen = tuning.choose_ranking([own[i] for i in order[:count]], seed=seed).ranking
                 left = order[count:]
-                gains.append(np.mean([100 * tuning.worth(own[i], chosen, 10) for i in left]) - default[left].mean())
+                gains.append(np.mean([100 * tuning.ndcg_of(own[i], chosen, 10) for i in left]) - default[left].mean())
             row.append(f"{np.mean(gains):+.1f} (±{np.std(gains):.1f})")
         lines.append(row)
         values[name] = row[1:]
