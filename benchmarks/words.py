@@ -27,27 +27,27 @@ SIZES = (240, 5, 2, 1)
 FACTORS = (0.0, 4.0, 8.0, 12.0, 16.0, 20.0, math.inf)  # the last: the share alone
 
 
-def evidence(kb: cp.Collection, question: str) -> list[tuple[float, float]]:
+def lexical_evidence(kb: cp.Collection, question: str) -> list[tuple[float, float]]:
     """Return the log-odds of each passage that is read, and its share of the question's content words."""
-    asked = content_words(question)
-    found = []
+    question_words = content_words(question)
+    passages = []
     for hit in kb.search(question, k=PASSAGES):
         odds = min(max(hit.confidence, 1e-9), 1 - 1e-9)
-        found.append((math.log(odds / (1 - odds)), _share(asked, terms(hit.item.text_view or ""))))
-    return found
+        passages.append((math.log(odds / (1 - odds)), _share(question_words, terms(hit.item.text_view or ""))))
+    return passages
 
 
-def best(found: list[tuple[float, float]], factor: float) -> float:
-    """Return the worth of the best passage."""
-    worth = (share if math.isinf(factor) else odds + factor * share for odds, share in found)
-    return max(worth, default=-99.0)
+def best(passages: list[tuple[float, float]], factor: float) -> float:
+    """Return the score of the best passage."""
+    scores = (share if math.isinf(factor) else odds + factor * share for odds, share in passages)
+    return max(scores, default=-99.0)
 
 
 def main() -> None:
     """Measure, print and keep the table."""
     articles = json.loads((data("xquad") / "xquad.zh.json").read_text(encoding="utf-8"))["data"]
     everyday = (ROOT / "benchmarks" / "labels" / "everyday-zh.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    asked = [[qa["question"] for one in article["paragraphs"] for qa in one["qas"]] for article in articles]
+    questions_of = [[qa["question"] for entry in article["paragraphs"] for qa in entry["qas"]] for article in articles]
     rows: list[tuple[int, bool, str, list[tuple[float, float]]]] = []  # size, test, kind, evidence
 
     with tempfile.TemporaryDirectory() as name:
@@ -56,35 +56,35 @@ def main() -> None:
         def write(folder: Path, article: dict, most: int) -> list[Path]:
             folder.mkdir(parents=True)
             files = [folder / f"{n}.txt" for n in range(len(article["paragraphs"][:most]))]
-            for file, one in zip(files, article["paragraphs"], strict=False):
-                file.write_text(one["context"], encoding="utf-8")
+            for file, entry in zip(files, article["paragraphs"], strict=False):
+                file.write_text(entry["context"], encoding="utf-8")
             return files
 
         files = [write(work / "all" / str(n), article, 99) for n, article in enumerate(articles)]
         with cp.open(work / "all.kb") as kb:
             kb.add(work / "all", progress=False)
-            for n, own in enumerate(asked):
-                rows += [(240, bool(n % 2), "answered", evidence(kb, one)) for one in own]
+            for n, questions in enumerate(questions_of):
+                rows += [(240, bool(n % 2), "answered", lexical_evidence(kb, entry)) for entry in questions]
                 kb.remove(*files[n])
-                rows += [(240, bool(n % 2), "removed", evidence(kb, one)) for one in own]
+                rows += [(240, bool(n % 2), "removed", lexical_evidence(kb, entry)) for entry in questions]
                 kb.add(*files[n], progress=False)
-            rows += [(240, bool(n % 2), "elsewhere", evidence(kb, one)) for n, one in enumerate(everyday)]
+            rows += [(240, bool(n % 2), "elsewhere", lexical_evidence(kb, entry)) for n, entry in enumerate(everyday)]
         for n, article in enumerate(articles):
             for size in SIZES[1:]:
                 write(work / f"{n}-{size}", article, size)
                 with cp.open(work / f"{n}-{size}.kb") as kb:
                     kb.add(work / f"{n}-{size}", progress=False)
-                    held = [qa["question"] for one in article["paragraphs"][:size] for qa in one["qas"]]
-                    off = [*asked[(n + 2) % len(asked)][:10], *everyday[n % 2 :: 2][:8]]
-                    rows += [(size, bool(n % 2), "answered", evidence(kb, one)) for one in held]
-                    rows += [(size, bool(n % 2), "elsewhere", evidence(kb, one)) for one in off]
+                    held = [qa["question"] for entry in article["paragraphs"][:size] for qa in entry["qas"]]
+                    off = [*questions_of[(n + 2) % len(questions_of)][:10], *everyday[n % 2 :: 2][:8]]
+                    rows += [(size, bool(n % 2), "answered", lexical_evidence(kb, entry)) for entry in held]
+                    rows += [(size, bool(n % 2), "elsewhere", lexical_evidence(kb, entry)) for entry in off]
 
     lines = []
     for factor in FACTORS:
-        worth = [(size, test, kind, best(found, factor)) for size, test, kind, found in rows]
+        scores = [(size, test, kind, best(passages, factor)) for size, test, kind, passages in rows]
 
-        def values(kind: str, sizes: tuple[int, ...], test: bool, worth: list = worth) -> np.ndarray:
-            return np.array([w for size, half, k, w in worth if k == kind and size in sizes and half is test])
+        def values(kind: str, sizes: tuple[int, ...], test: bool, scores: list = scores) -> np.ndarray:
+            return np.array([w for size, half, k, w in scores if k == kind and size in sizes and half is test])
 
         removed, small = values("removed", (240,), False), values("elsewhere", SIZES[1:], False)
         least = max(float(np.quantile(removed, 0.9)), float(np.quantile(small, 0.95)))
