@@ -53,7 +53,7 @@ def cranfield() -> tuple[list[str], list[str]]:
 
     def records(name: str) -> list[str]:
         text = (data("cranfield") / name).read_text()
-        return [" ".join(one.split(".W\n", 1)[1].split()) for one in re.split(r"^\.I ", text, flags=re.M)[1:]]
+        return [" ".join(record.split(".W\n", 1)[1].split()) for record in re.split(r"^\.I ", text, flags=re.M)[1:]]
 
     return records("cran.all.1400"), records("cran.qry")
 
@@ -70,36 +70,38 @@ def collection(work: Path, name: str, texts: Sequence[str]) -> cp.Collection:
     return kb
 
 
-def spans(kb: cp.Collection, asked: Sequence[dict[str, Any]]) -> dict[str, list[bool]]:
+def spans(kb: cp.Collection, questions: Sequence[dict[str, Any]]) -> dict[str, list[bool]]:
     """Return, for each question with a gold span, what its extractive answer is like."""
-    found: dict[str, list[bool]] = {name: [] for name in ("silent", "gold", "resolves", "short")}
-    for qa in asked:
+    outcomes: dict[str, list[bool]] = {name: [] for name in ("silent", "gold", "resolves", "short")}
+    for qa in questions:
         answer = kb.ask(qa["question"])
         text = flat(" ".join(block.text for block in answer.blocks))
-        found["silent"].append(answer.abstained)
-        found["gold"].append(any(flat(one["text"]) in text for one in qa["answers"]))
-        found["short"].append(sum(block.kind == "text" for block in answer.blocks) <= 3)
+        outcomes["silent"].append(answer.abstained)
+        outcomes["gold"].append(any(flat(gold["text"]) in text for gold in qa["answers"]))
+        outcomes["short"].append(sum(block.kind == "text" for block in answer.blocks) <= 3)
         if not answer.abstained:
-            found["resolves"].append(resolves(answer))
-    return found
+            outcomes["resolves"].append(resolves(answer))
+    return outcomes
 
 
 def chinese(kb: cp.Collection, work: Path, half: int, most: int | None) -> dict[str, list[bool]]:
     """Return what answers in Chinese are like, by words alone: to questions of every other article, to the same
     once their article is removed, and to everyday questions that no article answers."""
-    place, asked, removed = 0, [], []
+    first_file, questions, removed = 0, [], []
     for n, article in enumerate(json.loads((data("xquad") / "xquad.zh.json").read_text(encoding="utf-8"))["data"]):
-        files = [work / "xquad-zh" / f"{place + i:04}.txt" for i in range(len(article["paragraphs"]))]
-        place += len(files)
+        files = [work / "xquad-zh" / f"{first_file + i:04}.txt" for i in range(len(article["paragraphs"]))]
+        first_file += len(files)
         if n % 2 == half:
-            own = [qa for one in article["paragraphs"] for qa in one["qas"]][: most and most // 24]
-            asked += own
+            article_questions = [qa for paragraph in article["paragraphs"] for qa in paragraph["qas"]][
+                : most and most // 24
+            ]
+            questions += article_questions
             kb.remove(*files)
-            removed += [kb.ask(qa["question"]).abstained for qa in own]
+            removed += [kb.ask(qa["question"]).abstained for qa in article_questions]
             kb.add(*files, progress=False)
     everyday = (LABELS / "everyday-zh.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    off = [kb.ask(one).abstained for one in everyday[half::2]]
-    return {**spans(kb, asked), "removed": removed, "everyday": off}
+    off = [kb.ask(question).abstained for question in everyday[half::2]]
+    return {**spans(kb, questions), "removed": removed, "everyday": off}
 
 
 def resolves(answer: cp.Answer) -> bool:
@@ -108,24 +110,24 @@ def resolves(answer: cp.Answer) -> bool:
         if not block.citations:
             return False
         for number in block.citations:
-            one = answer.citation(number)
-            text = Path(one.hit.item.document.path).read_text(encoding="utf-8")
-            if flat(text[one.span.start : one.span.end]) != flat(one.quote or "?"):
+            citation = answer.citation(number)
+            text = Path(citation.hit.item.document.path).read_text(encoding="utf-8")
+            if flat(text[citation.span.start : citation.span.end]) != flat(citation.quote or "?"):
                 return False
     return True
 
 
-def left_out(kb: cp.Collection, asked: Sequence[dict[str, Any]]) -> list[bool]:
+def left_out(kb: cp.Collection, questions: Sequence[dict[str, Any]]) -> list[bool]:
     """Return, for questions that are answered, whether the answer changes when its first cited document is removed."""
     changed = []
-    for qa in asked:
+    for qa in questions:
         before = kb.ask(qa["question"])
         if before.abstained:
             continue
         path = before.citations[0].hit.item.document.path
         kb.remove(path)
         after = kb.ask(qa["question"])
-        changed.append([b.text for b in after.blocks] != [b.text for b in before.blocks])
+        changed.append([block.text for block in after.blocks] != [block.text for block in before.blocks])
         kb.add(path, progress=False)
     return changed
 
@@ -134,61 +136,61 @@ def shown(work: Path, part: str, questions: int | None) -> dict[str, list[bool]]
     """Return, for captions asked as *show me*, whether the picture is in the answer, and among the first 3 found."""
     folder = work / f"photographs-{part}"
     folder.mkdir()
-    found: dict[str, list[bool]] = {"answer": [], "search": [], "first": [], "held": []}
+    outcomes: dict[str, list[bool]] = {"answer": [], "search": [], "first": [], "held": []}
     pictures = dict(list(flickr8k(part).items())[: 5 * questions if questions else None])
-    found["held"] = [True] * len(pictures)
+    outcomes["held"] = [True] * len(pictures)
     for name in pictures:
         shutil.copy(data("flickr8k") / "images" / name, folder / name)
     with cp.open(work / f"photographs-{part}.kb") as kb:
         print("photographs", kb.add(folder, progress=False), flush=True)
         for name, captions in list(pictures.items())[:questions]:
             hits = kb.search(captions[0], k=3, modality="image")
-            found["search"].append(name in [Path(one.item.document.path).name for one in hits])
+            outcomes["search"].append(name in [Path(hit.item.document.path).name for hit in hits])
             answer = kb.ask(f"Show me {captions[0][0].lower()}{captions[0][1:]}")
             shown = [
                 Path(answer.citation(b.citations[0]).hit.item.document.path).name
                 for b in answer.blocks
                 if b.kind == "image"
             ]
-            found["answer"].append(name in shown)
-            found["first"].append(bool(answer.blocks) and answer.blocks[0].kind == "image")
-    return found
+            outcomes["answer"].append(name in shown)
+            outcomes["first"].append(bool(answer.blocks) and answer.blocks[0].kind == "image")
+    return outcomes
 
 
 def commands(work: Path, half: int) -> list[bool]:
     """Return, for questions how something is done with WSL, whether the command that does it is in the answer."""
     rows = [json.loads(line) for line in (LABELS / "howto.jsonl").read_text(encoding="utf-8").splitlines()]
-    found = []
+    has_command = []
     with cp.open(work / "manual.kb") as kb:
         print("manual", kb.add(data("docs_wsl"), progress=False), flush=True)
         for row in rows[half::2]:
             text = "\n".join(block.text for block in kb.ask(row["question"]).blocks)
-            found.append(any(command in text for command in row["commands"]))
-    return found
+            has_command.append(any(command in text for command in row["commands"]))
+    return has_command
 
 
 def caught(kb: cp.Collection, paragraphs: Sequence[dict[str, Any]]) -> dict[str, list[bool]]:
     """Return by kind of sentence whether it was not called supported (of true ones: whether it was)."""
     draw = random.Random(0)
-    found: dict[str, list[bool]] = {}
+    outcomes: dict[str, list[bool]] = {}
     for paragraph in paragraphs:
         passage = paragraph["context"]
-        others = [one["context"] for one in paragraphs if one is not paragraph]
-        found_here = sentences_of(0, hit("a", passage).item)
-        if not found_here:  # one sentence as long as a page
+        others = [other["context"] for other in paragraphs if other is not paragraph]
+        sentences = sentences_of(0, hit("a", passage).item)
+        if not sentences:  # one sentence as long as a page
             continue
-        true = draw.choice(found_here).text
+        true = draw.choice(sentences).text
         for kind, lie, cited in lies(true, passage, others, draw):
-            level = GroundingChecker(kb.space, kb.calibration, [hit("b", cited)]).judge(lie, [0]).level
-            found.setdefault(kind, []).append(level != "supported")
-        judge = GroundingChecker(kb.space, kb.calibration, [hit("a", passage)])
-        found.setdefault("true", []).append(judge.judge(true, [0]).level == "supported")
+            level = GroundingChecker(kb.space, kb.calibration, [hit("b", cited)]).check(lie, [0]).level
+            outcomes.setdefault(kind, []).append(level != "supported")
+        checker = GroundingChecker(kb.space, kb.calibration, [hit("a", passage)])
+        outcomes.setdefault("true", []).append(checker.check(true, [0]).level == "supported")
         for right, wrong in paraphrases(paragraph["qas"], passage):
-            level = judge.judge(right, [0]).level
-            found.setdefault("true, reworded", []).append(level == "supported")
-            found.setdefault("true, reworded, at least weak", []).append(level != "unsupported")
-            found.setdefault("another's answer, reworded", []).append(judge.judge(wrong, [0]).level != "supported")
-    return found
+            level = checker.check(right, [0]).level
+            outcomes.setdefault("true, reworded", []).append(level == "supported")
+            outcomes.setdefault("true, reworded, at least weak", []).append(level != "unsupported")
+            outcomes.setdefault("another's answer, reworded", []).append(checker.check(wrong, [0]).level != "supported")
+    return outcomes
 
 
 def times(kb: cp.Collection, questions: Sequence[str]) -> list[list[str]]:
@@ -208,13 +210,13 @@ def times(kb: cp.Collection, questions: Sequence[str]) -> list[list[str]]:
                     kb.search(question, k=12)
                     searched = time.perf_counter() - began
                     began = time.perf_counter()
-                    seen = None
+                    first_part = None
                     for part in kb.stream(question):
-                        if seen is None and isinstance(part, (cp.Block, cp.Answer)):
-                            seen = time.perf_counter() - began
+                        if first_part is None and isinstance(part, (cp.Block, cp.Answer)):
+                            first_part = time.perf_counter() - began
                     done = time.perf_counter() - began
                     search.append(searched)
-                    first.append((seen or done) - searched)
+                    first.append((first_part or done) - searched)
                     total.append(done - searched)
                     if generator is chat:
                         began = time.perf_counter()
@@ -222,7 +224,7 @@ def times(kb: cp.Collection, questions: Sequence[str]) -> list[list[str]]:
                         call.append(time.perf_counter() - began)
                 medians = [1000 * statistics.median(v) if v else 0.0 for v in (search, first, total, call)]
                 ours = "all" if generator is plain else f"{100 * (1 - medians[3] / medians[2]):.0f}%"
-                rows.append([name, *(f"{one:.0f}" for one in medians[:3]), ours])
+                rows.append([name, *(f"{median:.0f}" for median in medians[:3]), ours])
         finally:
             kb.generator = plain
             server.kill()
@@ -241,12 +243,12 @@ def main() -> None:
     odd = split == "test"
     english, translated = xquad("en"), xquad("zh")
     abstracts, aero = cranfield()
-    mine = [qa for n, one in enumerate(english) for qa in one["qas"] if n % 2 == odd]
+    mine = [qa for n, paragraph in enumerate(english) for qa in paragraph["qas"] if n % 2 == odd]
     theirs = aero[odd::2][:most]
     draw = random.Random(0)
     mine = draw.sample(mine, min(most or len(mine), len(mine)))
-    passages = [one["context"] for one in english]
-    checked_ones = [one for n, one in enumerate(english) if n % 2 == odd][: (most or 10**6) // 4]
+    passages = [paragraph["context"] for paragraph in english]
+    checked_ones = [paragraph for n, paragraph in enumerate(english) if n % 2 == odd][: (most or 10**6) // 4]
 
     def part(name: str, kb_name: str, texts: Sequence[str], run: Callable[[cp.Collection], Any]) -> Any:
         """Return the figures of a part: those that are kept in the folder, else measured."""
@@ -269,10 +271,10 @@ def main() -> None:
         answered = part("aero", "cranfield", abstracts, lambda kb: [kb.ask(q).abstained for q in theirs])
         mixed = [qa["question"] for qa in mine[: len(theirs)]]
         off_there = part("off-there", "cranfield", abstracts, lambda kb: [kb.ask(q).abstained for q in mixed])
-        texts = [one["context"] for one in translated]
+        texts = [paragraph["context"] for paragraph in translated]
         zh = part("chinese", "xquad-zh", texts, lambda kb: chinese(kb, work, odd, most))
         pictures = part("pictures", "xquad", passages, lambda _: shown(work, split, most))
-        how = part("howto", "xquad", passages, lambda _: commands(work, odd))
+        howto = part("howto", "xquad", passages, lambda _: commands(work, odd))
         nowhere = (LABELS / "absent.txt").read_text(encoding="utf-8").splitlines()[odd::2]
         absent = part("absent", "xquad", passages, lambda kb: [kb.ask(q).abstained for q in nowhere])
         loo = part("left-out", "xquad", passages, lambda kb: left_out(kb, mine[: (most or 600) // 10]))
@@ -299,7 +301,7 @@ def main() -> None:
         ],
         ["the same captions, search: among the first 3 pictures", percent(pictures["search"]), ""],
         ["*show me* answers that begin with a picture", percent(pictures["first"]), ""],
-        ["*how do I*, of 35 pages of a manual with pictures: the command is in the answer", percent(how), "reported"],
+        ["*how do I*, of 35 pages of a manual with pictures: the command is in the answer", percent(howto), "reported"],
         ["rightly abstains: what is asked for stands nowhere (the GDP of Fresno)", percent(absent), "reported"],
         ["wrongly abstains: XQuAD's questions, XQuAD", percent(answers["silent"]), "<= 5"],
         ["wrongly abstains: Cranfield's questions, Cranfield", percent(answered), "<= 5"],

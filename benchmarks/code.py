@@ -41,28 +41,30 @@ def stripped(text: str) -> str:
     return "".join(line for at, line in enumerate(lines) if line.strip() or not (at and not lines[at - 1].strip()))
 
 
-def asked(text: str, bare: str, name: str) -> Iterator[tuple[str, Place]]:
+def docstring_queries(text: str, bare: str, name: str) -> Iterator[tuple[str, Place]]:
     """Yield the first sentence of each docstring with where its function stands in the text without them."""
     places = [0]
     for line in bare.splitlines(keepends=True):
         places.append(places[-1] + len(line))
-    here = list(functions(ast.parse(bare)))
-    for node, found in zip(functions(ast.parse(text)), here, strict=True):
+    bare_functions = list(functions(ast.parse(bare)))
+    for node, bare_node in zip(functions(ast.parse(text)), bare_functions, strict=True):
         sentence = (ast.get_docstring(node) or "").partition("\n\n")[0].partition(". ")[0].replace("`", "")
         if len(sentence.split()) >= 5:
-            yield " ".join(sentence.split()), (name, places[found.lineno - 1], places[found.end_lineno or 0])
+            yield " ".join(sentence.split()), (name, places[bare_node.lineno - 1], places[bare_node.end_lineno or 0])
 
 
-def judged(folder: Path, questions: list[tuple[str, Place]]) -> tuple[list[float], list[float], float, int]:
+def measured(folder: Path, questions: list[tuple[str, Place]]) -> tuple[list[float], list[float], float, int]:
     """Return nDCG@10 and whether the first hit is right by question, the share of functions that are whole, items."""
     scores, first = [], []
     with tempfile.TemporaryDirectory() as work, commonplace.open(Path(work) / "kb") as kb:
         kb.add(folder, progress=False)
-        items = [item for one in kb.documents() for item in kb.items(one)]
+        items = [item for document in kb.documents() for item in kb.items(document)]
         spans: dict[str, list[tuple[int, int]]] = {}
         for item in items:
             spans.setdefault(Path(item.document.path).stem, []).append((item.span.start or 0, item.span.end or 0))
-        whole = [any(s <= start + 12 and e >= end - 2 for s, e in spans[name]) for _, (name, start, end) in questions]
+        complete = [
+            any(s <= start + 12 and e >= end - 2 for s, e in spans[name]) for _, (name, start, end) in questions
+        ]
         for question, (name, start, end) in questions:
             rank = 0
             for place, hit in enumerate(kb.search(question, k=10), 1):
@@ -74,7 +76,7 @@ def judged(folder: Path, questions: list[tuple[str, Place]]) -> tuple[list[float
                     break
             scores.append(1 / math.log2(rank + 1) if rank else 0.0)
             first.append(float(rank == 1))
-    return scores, first, sum(whole) / len(whole), len(items)
+    return scores, first, sum(complete) / len(complete), len(items)
 
 
 def main() -> None:
@@ -87,16 +89,16 @@ def main() -> None:
         for path in sorted(SOURCES.rglob("*.py"))
     }
     bare = {name: stripped(text) for name, text in texts.items()}
-    questions = [one for name, text in texts.items() for one in asked(text, bare[name], name)][::every]
+    questions = [query for name, text in texts.items() for query in docstring_queries(text, bare[name], name)][::every]
     rows, values = [], {}
-    known: list[float] = []
+    baseline: list[float] = []
     for kind, ending in (("plain text", ".txt"), ("by structure", ".py")):
         with tempfile.TemporaryDirectory() as work:
             for name, text in bare.items():
                 (Path(work) / f"{name}{ending}").write_text(text)
-            scores, first, whole, items = judged(Path(work), questions)
-        known = known or scores
-        change = interval([a - b for a, b in zip(scores, known, strict=True)])
+            scores, first, complete, items = measured(Path(work), questions)
+        baseline = baseline or scores
+        change = interval([a - b for a, b in zip(scores, baseline, strict=True)])
         cells = [
             f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})"
             for mean, low, high in map(interval, (scores, first))
@@ -105,14 +107,14 @@ def main() -> None:
             [
                 kind,
                 str(items),
-                f"{100 * whole:.0f}%",
+                f"{100 * complete:.0f}%",
                 *cells,
                 "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * c for c in change)),
             ]
         )
         values[kind] = {
             "items": items,
-            "whole": whole,
+            "whole": complete,
             "ndcg": interval(scores),
             "first": interval(first),
             "change": change,

@@ -38,13 +38,13 @@ def main() -> None:
     for i, at in enumerate(zip(kinds, colours, strict=True)):
         having.setdefault(at, []).append(i)
     draw = np.random.default_rng(0)
-    asked, words, gains = [], [], []
+    products, words, gains = [], [], []
     for i in draw.permutation(len(rows)).tolist():
-        other = [c for c in common if c != colours[i] and len(having.get((kinds[i], c), ())) >= 2]
-        if other and len(asked) < 800:
-            colour = other[draw.integers(len(other))]
-            phrase = PHRASES[len(asked) % len(PHRASES)]
-            asked.append(i)
+        other_colours = [c for c in common if c != colours[i] and len(having.get((kinds[i], c), ())) >= 2]
+        if other_colours and len(products) < 800:
+            colour = other_colours[draw.integers(len(other_colours))]
+            phrase = PHRASES[len(products) % len(PHRASES)]
+            products.append(i)
             words.append(phrase.format(colour.lower(), kind=rows[i]["articleType"].lower()))
             gains.append({f"{j:05d}": 1.0 for j in having[kinds[i], colour]})
     vectors = space.bundle.text.encode(words, "query")
@@ -64,18 +64,26 @@ def main() -> None:
             for s in (0.3, 0.4, 0.5)
         },
     }
-    questions = [(text, vector, picture(pictures, i)) for text, vector, i in zip(words, vectors, asked, strict=True)]
+    questions = [(text, vector, picture(pictures, i)) for text, vector, i in zip(words, vectors, products, strict=True)]
     calibration = Calibration.from_bundle(space.bundle.spec)
-    found: dict[str, np.ndarray] = {}
-    with world(space, documents, questions, gains) as here:
-        found |= {name: own(o, asked, gains) for name, o in outcomes(here, calibration, rankings, 11).items()}
-        raw = replace(here, questions=[replace(q, means={}) for q in here.questions])
+    ndcg_of: dict[str, np.ndarray] = {}
+    with world(space, documents, questions, gains) as indexed:
+        ndcg_of |= {
+            name: ndcg_without_query(o, products, gains)
+            for name, o in outcomes(indexed, calibration, rankings, 11).items()
+        }
+        raw = replace(indexed, questions=[replace(q, means={}) for q in indexed.questions])
         plain = {f"{name}, not centred".replace(", centred", ""): r for name, r in rankings.items() if "0.4" in name}
-        found |= {name: own(o, asked, gains) for name, o in outcomes(raw, calibration, plain, 11).items()}
-    found |= {name: own(o, asked, gains) for name, o in concatenated(space, vectors, pictures, asked).items()}
-    dev = np.arange(len(asked)) % 8 < 4
+        ndcg_of |= {
+            name: ndcg_without_query(o, products, gains) for name, o in outcomes(raw, calibration, plain, 11).items()
+        }
+    ndcg_of |= {
+        name: ndcg_without_query(o, products, gains)
+        for name, o in concatenated(space, vectors, pictures, products).items()
+    }
+    dev = np.arange(len(products)) % 8 < 4
     lines = []
-    for name, values in found.items():
+    for name, values in ndcg_of.items():
         mean, low, high = interval(values[~dev].tolist())
         lines.append([name, f"{values[dev].mean():.1f}", f"{mean:.1f} ({low:.1f} to {high:.1f})"])
     text = "\n\n".join(
@@ -85,42 +93,43 @@ def main() -> None:
             table(["ranking", "dev", "test"], lines),
         ]
     )
-    keep("composed", text, {name: [float(v[dev].mean()), float(v[~dev].mean())] for name, v in found.items()})
+    keep("composed", text, {name: [float(v[dev].mean()), float(v[~dev].mean())] for name, v in ndcg_of.items()})
 
 
-def concatenated(space: Space, words: Rows, pictures: Views, asked: list[int]) -> dict[str, list[Outcome]]:
+def concatenated(space: Space, words: Rows, pictures: Views, products: list[int]) -> dict[str, list[Outcome]]:
     """Return outcomes of questions and documents in two halves: words with pictures, and looks with looks.
 
     Were both halves of the joint space, the document would stand in it twice, and the order be that of the sum.
     """
-    found = {}
-    for how in ("centred", "not centred"):
+    outcomes_of = {}
+    for centring in ("centred", "not centred"):
         halves = []
         mean = space.means("query")["text"]
-        for asks, rows in ((words, pictures["image"]), (pictures["visual"][asked], pictures["visual"])):
-            if how == "centred":
+        for asks, rows in ((words, pictures["image"]), (pictures["visual"][products], pictures["visual"])):
+            if centring == "centred":
                 less = rows.mean(0)
                 asks, rows = unit(asks - (mean if asks is words else less)), unit(rows - less)
             halves.append(asks @ rows.T)
         for share in (0.3, 0.5, 0.7):
             scores = (1 - share) * halves[0] + share * halves[1]
             best = np.argsort(-scores, axis=1, kind="stable")[:, :11]
-            found[f"one vector, concatenation, {how}, picture {share:g}"] = [
+            outcomes_of[f"one vector, concatenation, {centring}, picture {share:g}"] = [
                 Outcome([f"{i:05d}" for i in row], []) for row in best.tolist()
             ]
-    return found
+    return outcomes_of
 
 
 def unit(rows: Rows) -> Rows:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
 
 
-def own(results: list, asked: list[int], gains: list[dict[str, float]]) -> np.ndarray:
+def ndcg_without_query(results: list, products: list[int], gains: list[dict[str, float]]) -> np.ndarray:
     """Return nDCG@10 of each question without its own picture among the hits."""
-    kept = [
-        replace(one, ids=[id_ for id_ in one.ids if id_ != f"{i:05d}"]) for one, i in zip(results, asked, strict=True)
+    filtered = [
+        replace(outcome, ids=[id_ for id_ in outcome.ids if id_ != f"{i:05d}"])
+        for outcome, i in zip(results, products, strict=True)
     ]
-    return ndcgs(kept, gains)
+    return ndcgs(filtered, gains)
 
 
 if __name__ == "__main__":

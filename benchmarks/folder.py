@@ -78,18 +78,18 @@ class Folder:
         text: Rows | None,
         view: View | None,
         gains: Mapping[str, float],
-        own: str = "",
+        own_picture: str = "",
     ) -> None:
-        """Add a question; ``own`` is its picture's document, which is no answer to a question that changes it."""
-        self.sets.setdefault(name, []).append(((words, text, view), dict(gains), own))
+        """Add a question; ``own_picture`` is its picture's document, which is no answer to a question that changes it."""
+        self.sets.setdefault(name, []).append(((words, text, view), dict(gains), own_picture))
 
 
-def says(captions: Sequence[str], words: Sequence[str]) -> int:
+def captions_with(captions: Sequence[str], words: Sequence[str]) -> int:
     """Return how many of a picture's captions say one of the words."""
     return sum(bool(set(re.findall(r"[a-z]+", caption.lower())) & set(words)) for caption in captions)
 
 
-def said(bundle: Bundle, captions: Sequence[Sequence[str]]) -> Rows:
+def caption_similarity(bundle: Bundle, captions: Sequence[Sequence[str]]) -> Rows:
     """Return how alike the captions of two pictures are, all of each together: cosines (n, n), 0 with itself."""
     rows = bundle.text.encode([text for texts in captions for text in texts]).reshape(len(captions), 5, -1).mean(1)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -100,66 +100,66 @@ def said(bundle: Bundle, captions: Sequence[Sequence[str]]) -> Rows:
 
 def photographs(folder: Folder, bundle: Bundle, split: str, draw: np.random.Generator) -> None:
     """Add photographs: of five, three as the picture, one as a caption, one as both; every tenth is kept out."""
-    found = flickr8k(split)
-    paths = [data("flickr8k") / "images" / name for name in found]
-    captions = list(found.values())
-    seen, cut = encode_pictures(bundle, paths), encode_pictures(bundle, paths, mirrored_crop)
-    told = bundle.text.encode([texts[0] for texts in captions])
-    asked = np.arange(len(paths))[HELD] if split == "dev" else np.arange(len(paths))
+    captions_of = flickr8k(split)
+    paths = [data("flickr8k") / "images" / name for name in captions_of]
+    captions = list(captions_of.values())
+    views, cut = encode_pictures(bundle, paths), encode_pictures(bundle, paths, mirrored_crop)
+    caption_rows = bundle.text.encode([texts[0] for texts in captions])
+    query_ids = np.arange(len(paths))[HELD] if split == "dev" else np.arange(len(paths))
     shown = draw.choice(["picture", "picture", "picture", "words", "both"], len(paths))
-    out = set(draw.permutation(asked)[: len(asked) // 10].tolist())
+    out = set(draw.permutation(query_ids)[: len(query_ids) // 10].tolist())
     for i in range(len(paths)):
-        name, view = f"flickr{i:05d}", picture(seen, i)
+        name, view = f"flickr{i:05d}", picture(views, i)
         if i in out:
             folder.ask("nothing like it is there", None, None, picture(cut, i), {})
             continue
         words = captions[i][0] if shown[i] != "picture" else None
-        folder.add(name, words, told[i] if words else None, view if shown[i] != "words" else None)
-        if i not in asked:
+        folder.add(name, words, caption_rows[i] if words else None, view if shown[i] != "words" else None)
+        if i not in query_ids:
             continue
         if shown[i] == "words":
             folder.ask("its caption alone", None, None, view, {name: 1.0})
         else:
             folder.ask("another shot", None, None, picture(cut, i), {name: 1.0})
-    alike = said(bundle, captions)
-    for i in draw.permutation(asked)[:150].tolist():
+    alike = caption_similarity(bundle, captions)
+    for i in draw.permutation(query_ids)[:150].tolist():
         near = {
             f"flickr{j:05d}": float((alike[i, j] - 0.5) / 0.3) for j in np.flatnonzero(alike[i] >= 0.6) if j not in out
         }
         if near and i not in out:
-            folder.ask("the same kind of scene", None, None, picture(seen, i), near, f"flickr{i:05d}")
+            folder.ask("the same kind of scene", None, None, picture(views, i), near, f"flickr{i:05d}")
     in_it = [i for i in range(len(paths)) if i not in out and shown[i] != "words"]
-    asking = sorted(set(asked.tolist()))
+    asking = sorted(set(query_ids.tolist()))
     for nouns in KINDS:
-        of = [i for i in range(len(paths)) if says(captions[i], nouns) >= 3]
+        of = [i for i in range(len(paths)) if captions_with(captions[i], nouns) >= 3]
         for place, marks in PLACES.items():
-            right = {f"flickr{i:05d}": 1.0 for i in of if i in in_it and says(captions[i], marks) >= 2}
-            start = [i for i in of if i in asking and not says(captions[i], marks)]
+            right = {f"flickr{i:05d}": 1.0 for i in of if i in in_it and captions_with(captions[i], marks) >= 2}
+            start = [i for i in of if i in asking and not captions_with(captions[i], marks)]
             if len(right) < 3:
                 continue
             for i in draw.permutation(start)[:12].tolist():
                 text = bundle.text.encode([place], "query")[0]
-                folder.ask("a photograph, elsewhere", place, text, picture(seen, i), right, f"flickr{i:05d}")
+                folder.ask("a photograph, elsewhere", place, text, picture(views, i), right, f"flickr{i:05d}")
 
 
 def products(folder: Folder, bundle: Bundle, half: int, draw: np.random.Generator) -> None:
     """Add product pictures; ask for the same thing in another colour."""
     rows = [json.loads(line) for line in (data("fashion") / "products.jsonl").read_text().splitlines()][half::2]
-    seen = encode_pictures(bundle, [data("fashion") / "images" / f"{row['id']}.jpg" for row in rows])
+    views = encode_pictures(bundle, [data("fashion") / "images" / f"{row['id']}.jpg" for row in rows])
     having: dict[tuple[str, str, str], list[int]] = {}
     for i, row in enumerate(rows):
-        folder.add(f"product{i:05d}", None, None, picture(seen, i))
+        folder.add(f"product{i:05d}", None, None, picture(views, i))
         having.setdefault((row["articleType"], row["gender"], row["baseColour"]), []).append(i)
     common = [colour for colour, _ in Counter(row["baseColour"] for row in rows).most_common(12)]
     for n, i in enumerate(draw.permutation(len(rows))[:400].tolist()):
-        kind, who = rows[i]["articleType"], rows[i]["gender"]
-        others = [c for c in common if c != rows[i]["baseColour"] and len(having.get((kind, who, c), ())) >= 2]
+        kind, gender = rows[i]["articleType"], rows[i]["gender"]
+        others = [c for c in common if c != rows[i]["baseColour"] and len(having.get((kind, gender, c), ())) >= 2]
         if others:
             colour = others[draw.integers(len(others))]
             words = COLOURS[n % len(COLOURS)].format(colour.lower(), kind=kind.lower())
-            gains = {f"product{j:05d}": 1.0 for j in having[kind, who, colour]}
+            gains = {f"product{j:05d}": 1.0 for j in having[kind, gender, colour]}
             text = bundle.text.encode([words], "query")[0]
-            folder.ask("a product, in another colour", words, text, picture(seen, i), gains, f"product{i:05d}")
+            folder.ask("a product, in another colour", words, text, picture(views, i), gains, f"product{i:05d}")
 
 
 def shelves(folder: Folder, bundle: Bundle, half: int, draw: np.random.Generator) -> None:
@@ -173,16 +173,16 @@ def shelves(folder: Folder, bundle: Bundle, half: int, draw: np.random.Generator
         if int(product) % 2 == half:
             by.setdefault(int(product), []).append(path)
     for product, paths in sorted(by.items()):
-        some = draw.permutation(sorted(paths))[:13].tolist()
-        seen = encode_pictures(bundle, [root / path for path in some])
-        there = {f"shelf{product:02d}{n}": 1.0 for n in range(len(some[:10]))}
-        for n, name in enumerate(list(there)):
-            folder.add(name, None, None, picture(seen, n))
+        sampled = draw.permutation(sorted(paths))[:13].tolist()
+        views = encode_pictures(bundle, [root / path for path in sampled])
+        gains = {f"shelf{product:02d}{n}": 1.0 for n in range(len(sampled[:10]))}
+        for n, name in enumerate(list(gains)):
+            folder.add(name, None, None, picture(views, n))
         text = (root / about[product]["Product Description Path (str)"].lstrip("/")).read_text("utf-8").strip()
-        there[f"label{product:02d}"] = 1.0
+        gains[f"label{product:02d}"] = 1.0
         folder.add(f"label{product:02d}", text, bundle.text.encode([text])[0], None)
-        for n in range(10, len(some)):
-            folder.ask("more of the product", None, None, picture(seen, n), there)
+        for n in range(10, len(sampled)):
+            folder.ask("more of the product", None, None, picture(views, n), gains)
 
 
 def passages(folder: Folder, bundle: Bundle, half: int) -> None:
@@ -197,12 +197,12 @@ def passages(folder: Folder, bundle: Bundle, half: int) -> None:
 
 
 def folder_of(bundle: Bundle, dev: bool) -> Folder:
-    found, draw, half = Folder(), np.random.default_rng(0), 0 if dev else 1
-    photographs(found, bundle, "dev" if dev else "test", draw)
-    products(found, bundle, half, draw)
-    shelves(found, bundle, half, draw)
-    passages(found, bundle, half)
-    return found
+    folder, draw, half = Folder(), np.random.default_rng(0), 0 if dev else 1
+    photographs(folder, bundle, "dev" if dev else "test", draw)
+    products(folder, bundle, half, draw)
+    shelves(folder, bundle, half, draw)
+    passages(folder, bundle, half)
+    return folder
 
 
 RANKINGS = {
@@ -212,27 +212,27 @@ RANKINGS = {
 }
 
 
-def negative(outcome: Outcome, own: str) -> Outcome:
+def without_own_picture(outcome: Outcome, own_picture: str) -> Outcome:
     """Return the first ten hits that are not the question's own picture."""
-    kept = [at for at, one in enumerate(outcome.ids) if one != own][:10]
-    return Outcome([outcome.ids[at] for at in kept], [outcome.confidences[at] for at in kept])
+    positions = [at for at, id_ in enumerate(outcome.ids) if id_ != own_picture][:10]
+    return Outcome([outcome.ids[at] for at in positions], [outcome.confidences[at] for at in positions])
 
 
 def line(name: str, results: Sequence[Outcome], gains: Sequence[Mapping[str, float]]) -> list[object]:
     mean, low, high = interval(ndcgs(results, gains).tolist())
-    first = [one.confidences[0] for one in results if one.confidences]
+    first = [outcome.confidences[0] for outcome in results if outcome.confidences]
     right = [
         c
-        for one, own in zip(results, gains, strict=True)
-        for i, c in zip(one.ids, one.confidences, strict=True)
-        if i in own
+        for outcome, relevant in zip(results, gains, strict=True)
+        for i, c in zip(outcome.ids, outcome.confidences, strict=True)
+        if i in relevant
     ]
-    texts = np.mean([i.startswith("passage") for one in results for i in one.ids])
+    texts = np.mean([i.startswith("passage") for outcome in results for i in outcome.ids])
     return [
         name,
         len(results),
         f"{mean:.1f} ({low:.1f} to {high:.1f})",
-        f"{100 * np.mean([one.ids[0] in own for one, own in zip(results, gains, strict=True)]):.1f}",
+        f"{100 * np.mean([outcome.ids[0] in relevant for outcome, relevant in zip(results, gains, strict=True)]):.1f}",
         f"{np.median(right) if right else float('nan'):.2f}",
         f"{np.median(first):.2f}",
         f"{100 * texts:.0f}",
@@ -247,15 +247,18 @@ HEAD = ["asked with", "questions", "nDCG@10", "first is right, %", "confidence o
 def measure(space: Space, folder: Folder, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, list[object]]]:
     """Return a line of figures by ranking and set of questions."""
     calibration = Calibration.from_bundle(space.bundle.spec)
-    found: dict[str, dict[str, list[object]]] = {name: {} for name in rankings}
-    with world(space, folder.documents, [], []) as here:
-        for name, asked in folder.sets.items():
-            here = here.asked(space, [question for question, _, _ in asked])
-            gains = [right for _, right, _ in asked]
-            for ranking, results in outcomes(here, calibration, rankings, 11).items():
-                shown = [negative(one, own) for one, (_, _, own) in zip(results, asked, strict=True)]
-                found[ranking][name] = line(name, shown, gains)
-    return found
+    rows: dict[str, dict[str, list[object]]] = {name: {} for name in rankings}
+    with world(space, folder.documents, [], []) as indexed:
+        for name, queries in folder.sets.items():
+            indexed = indexed.asked(space, [question for question, _, _ in queries])
+            gains = [right for _, right, _ in queries]
+            for ranking, results in outcomes(indexed, calibration, rankings, 11).items():
+                shown = [
+                    without_own_picture(outcome, own_picture)
+                    for outcome, (_, _, own_picture) in zip(results, queries, strict=True)
+                ]
+                rows[ranking][name] = line(name, shown, gains)
+    return rows
 
 
 def near_duplicates(dev: bool, count: int = 300) -> list[list[object]]:
@@ -265,7 +268,7 @@ def near_duplicates(dev: bool, count: int = 300) -> list[list[object]]:
     """
     import commonplace
 
-    found = list(flickr8k("dev" if dev else "test"))[-count:]
+    names = list(flickr8k("dev" if dev else "test"))[-count:]
     ways: dict[str, Callable[[Image.Image, Path], None]] = {
         "the same file": lambda image, to: image.save(to, "PNG"),
         "at half the size": lambda image, to: image.resize((image.width // 2, image.height // 2)).save(to, "PNG"),
@@ -274,16 +277,16 @@ def near_duplicates(dev: bool, count: int = 300) -> list[list[object]]:
     }
     lines: list[list[object]] = []
     with tempfile.TemporaryDirectory() as work:
-        here = Path(work) / "photographs"
-        here.mkdir()
-        for name in found:
-            shutil.copyfile(data("flickr8k") / "images" / name, here / name)
+        originals = Path(work) / "photographs"
+        originals.mkdir()
+        for name in names:
+            shutil.copyfile(data("flickr8k") / "images" / name, originals / name)
         with commonplace.open(Path(work) / "collection") as collection:
-            collection.add(here)
+            collection.add(originals)
             for way, save in ways.items():
                 right, sure = [], []
-                for name in found[::2]:
-                    save(Image.open(here / name).convert("RGB"), Path(work) / "asked")
+                for name in names[::2]:
+                    save(Image.open(originals / name).convert("RGB"), Path(work) / "asked")
                     hit = collection.search(image=Path(work) / "asked", k=1)[0]
                     right.append(Path(hit.item.document.path).name == name)
                     sure.append(hit.confidence)
@@ -300,16 +303,16 @@ def main() -> None:
     options = parser.parse_args()
     space = Space(Bundle())
     folder = folder_of(space.bundle, options.dev)
-    found = measure(space, folder, RANKINGS)
+    rows = measure(space, folder, RANKINGS)
     again = near_duplicates(options.dev)
     text = (
         f"Measured on {machine()}. {len(folder.documents):,} documents in one collection. Medians of confidences; intervals are "
         "95% bootstrap over questions.\n\n"
-        + "\n\n".join(f"**{name}**\n\n{table(HEAD, list(lines.values()))}" for name, lines in found.items())
+        + "\n\n".join(f"**{name}**\n\n{table(HEAD, list(lines.values()))}" for name, lines in rows.items())
         + "\n\n**A picture saved again, among 300 photographs**\n\n"
         + table(["asked with", "questions", "first is right, %", "its confidence", "least"], again)
     )
-    print(text) if options.dev else keep("folder", text, {"mixed": found, "copies": again})
+    print(text) if options.dev else keep("folder", text, {"mixed": rows, "copies": again})
 
 
 if __name__ == "__main__":

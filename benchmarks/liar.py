@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from commonplace.generation.grounding import facts
+from commonplace.generation.claims import facts
 from commonplace.types import Document, Hit, Item, Span
 
 __all__ = ["LIES", "hit", "lies", "paraphrases"]
@@ -32,16 +32,18 @@ def lies(sentence: str, passage: str, others: Sequence[str], draw: random.Random
     Numbers and names are swapped for others of the same passage where it has any: the hardest to see.
     """
     for kind, pattern in (("number", _NUMBER), ("name", _NAME)):
-        found = list(pattern.finditer(sentence))
-        if found:
-            match = draw.choice(found)
-            near = [one for one in pattern.findall(passage) if one.casefold() not in sentence.casefold()]
-            within = [one.group() for one in found if one.group() != match.group()]
+        matches = list(pattern.finditer(sentence))
+        if matches:
+            match = draw.choice(matches)
+            near = [
+                candidate for candidate in pattern.findall(passage) if candidate.casefold() not in sentence.casefold()
+            ]
+            within = [candidate.group() for candidate in matches if candidate.group() != match.group()]
             instead = draw.choice(near or within or [{"number": "4711", "name": "Pemberton"}[kind]])
             yield kind, sentence[: match.start()] + instead + sentence[match.end() :], passage
             if within:  # the two change places
-                other = next(one for one in found if one.group() != match.group())
-                first, second = sorted((match, other), key=lambda one: one.start())
+                second_match = next(candidate for candidate in matches if candidate.group() != match.group())
+                first, second = sorted((match, second_match), key=lambda candidate: candidate.start())
                 swapped = sentence[: first.start()] + second.group() + sentence[first.end() : second.start()]
                 yield kind, swapped + first.group() + sentence[second.end() :], passage
     if verb := _VERB.search(sentence):

@@ -82,61 +82,63 @@ def whitening(rows: Rows) -> NDArray[np.float64]:
     return np.asarray((axes / np.sqrt(np.maximum(values, 1e-9))) @ axes.T)
 
 
-def peers(bundle: Bundle, pairs: Pairs, kinds: NDArray[np.int64], asked: Rows, role: str) -> dict[str, Floats]:
+def peers(bundle: Bundle, pairs: Pairs, kinds: NDArray[np.int64], queries: Rows, role: str) -> dict[str, Floats]:
     """Return scores (questions, documents) of the best view by single-list methods. ``role``: what asks."""
     has = {"text": kinds != PICTURE, "image": kinds != WORDS}
     rows = {"text": pairs.told_rows, "image": pairs.pictures["image"]}
     means = {kind: np.array(mean, np.float32) for kind, mean in bundle.spec["means"]["query"].items()}
-    found: dict[str, Floats] = {}
+    scores_of: dict[str, Floats] = {}
 
     def best(name: str, score: Callable[[str], Floats]) -> None:
         scores = [np.where(has[kind], score(kind), -np.inf) for kind in rows if has[kind].any()]
-        found[name] = np.max(scores, axis=0)
+        scores_of[name] = np.max(scores, axis=0)
 
     def hub(kind: str) -> Rows | float:
         taken = bundle.hubness(kind, rows[kind]) if kind != role else None
         return 0.0 if taken is None else taken
 
-    centred = unit(asked - means[role])
-    best("raw cosine", lambda kind: asked @ rows[kind].T)
+    centred = unit(queries - means[role])
+    best("raw cosine", lambda kind: queries @ rows[kind].T)
     best("centred", lambda kind: centred @ unit(rows[kind] - rows[kind][has[kind]].mean(0)).T)
     middle = {kind: rows[kind][has[kind]].mean(0) for kind in rows if has[kind].any()}
     alike = whitening(np.concatenate([rows[kind][has[kind]] - mean for kind, mean in middle.items()]))
     best("whitened", lambda kind: unit(centred @ alike) @ unit((rows[kind] - middle[kind]) @ alike).T)
-    best("hubness alone (NNN)", lambda kind: asked @ rows[kind].T - hub(kind))
+    best("hubness alone (NNN)", lambda kind: queries @ rows[kind].T - hub(kind))
 
     def local(kind: str) -> Floats:  # 2 cos - mean of the question's nearest - mean of the item's nearest questions
-        cosines = asked @ rows[kind].T
-        own = np.sort(cosines[:, has[kind]], axis=1)[:, -NEIGHBOURS:].mean(1, keepdims=True)
+        cosines = queries @ rows[kind].T
+        own_scores = np.sort(cosines[:, has[kind]], axis=1)[:, -NEIGHBOURS:].mean(1, keepdims=True)
         bank = bundle.questions(role, other=False)
         near = np.sort(rows[kind] @ bank.T, axis=1)[:, -NEIGHBOURS:].mean(1) if bank is not None else 0
-        return np.asarray(2 * cosines - own - near)
+        return np.asarray(2 * cosines - own_scores - near)
 
     best("local scaling (CSLS)", local)
 
     def z(kind: str) -> Floats:
-        scores = asked @ rows[kind].T - hub(kind)
-        own = scores[:, has[kind]]
-        return np.asarray((scores - own.mean(1, keepdims=True)) / np.maximum(own.std(1, keepdims=True), 1e-6))
+        scores = queries @ rows[kind].T - hub(kind)
+        own_scores = scores[:, has[kind]]
+        return np.asarray(
+            (scores - own_scores.mean(1, keepdims=True)) / np.maximum(own_scores.std(1, keepdims=True), 1e-6)
+        )
 
     best("z-score by list", z)
     both = (kinds == BOTH)[:, None]
     single = np.where(has["text"][:, None], rows["text"], rows["image"])
     fused = unit(np.where(both, rows["text"] + rows["image"], single))
-    found["fused early, raw"] = np.asarray(asked @ fused.T, np.float64)
+    scores_of["fused early, raw"] = np.asarray(queries @ fused.T, np.float64)
     less = {kind: unit(rows[kind] - mean) for kind, mean in middle.items()}
     single = np.where(has["text"][:, None], less.get("text", rows["text"]), less.get("image", rows["image"]))
     fused = np.where(both, unit(less["text"] + less["image"]), single) if len(less) > 1 else single
-    found["fused early, centred"] = np.asarray(centred @ fused.T, np.float64)
-    return found
+    scores_of["fused early, centred"] = np.asarray(centred @ fused.T, np.float64)
+    return scores_of
 
 
 def ndcg_of(scores: Floats, target: NDArray[np.int64]) -> Floats:
     """Return nDCG@10 in percent, where one document answers: 1 / log2(place + 1)."""
-    own = scores[np.arange(len(target)), target]
+    target_scores = scores[np.arange(len(target)), target]
     # Documents with the same words tie: the product breaks ties by key, so half of them come before, on average.
-    place = (scores > own[:, None]).sum(1) + ((scores == own[:, None]).sum(1) - 1) / 2 + 1
-    return np.where((place <= 10) & np.isfinite(own), 100 / np.log2(place + 1), 0.0)
+    place = (scores > target_scores[:, None]).sum(1) + ((scores == target_scores[:, None]).sum(1) - 1) / 2 + 1
+    return np.where((place <= 10) & np.isfinite(target_scores), 100 / np.log2(place + 1), 0.0)
 
 
 # --- one mixed collection ------------------------------------------------------------------------------------
@@ -157,40 +159,47 @@ def measure(space: Space, pairs: Pairs, kinds: NDArray[np.int64], by: str) -> tu
         )
         for i, name in enumerate(names)
     ]
-    asked = pairs.asked_rows if by == "text" else pairs.cut["image"]
+    query_rows = pairs.asked_rows if by == "text" else pairs.cut["image"]
     questions = [
-        (pairs.asked[i], asked[i], None) if by == "text" else (None, None, picture(pairs.cut, i)) for i in pairs.rows
+        (pairs.asked[i], query_rows[i], None) if by == "text" else (None, None, picture(pairs.cut, i))
+        for i in pairs.rows
     ]
     gains = [{names[i]: 1.0} for i in pairs.rows]
     calibration = Calibration.from_bundle(space.bundle.spec)
-    with world(space, documents, questions, gains) as here:
-        results = outcomes(here, calibration, RANKINGS)
-    found = {name: ndcgs(result, gains) for name, result in results.items()}
-    found |= {
-        name: ndcg_of(s, pairs.rows) for name, s in peers(space.bundle, pairs, kinds, asked[pairs.rows], by).items()
+    with world(space, documents, questions, gains) as indexed:
+        results = outcomes(indexed, calibration, RANKINGS)
+    ndcg = {name: ndcgs(result, gains) for name, result in results.items()}
+    ndcg |= {
+        name: ndcg_of(s, pairs.rows)
+        for name, s in peers(space.bundle, pairs, kinds, query_rows[pairs.rows], by).items()
     }
-    found["oracle: the better list"] = np.maximum(found["texts alone"], found["pictures alone"])
-    return found, calibration_error(results["evidence (default)"], gains)
+    ndcg["oracle: the better list"] = np.maximum(ndcg["texts alone"], ndcg["pictures alone"])
+    return ndcg, calibration_error(results["evidence (default)"], gains)
 
 
 def sweep(
     space: Space, sources: Sequence[Pairs], shares: Sequence[float | str], seeds: int, by: str
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
     """Return nDCG@10 by share, method and group (all, or how the answer is shown), one mean a seed."""
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    cells: dict[str, dict[str, dict[str, list[float]]]] = {}
     for share in shares:
-        cell = found.setdefault(str(share), {})
+        cell = cells.setdefault(str(share), {})
         gains: dict[int, list[float]] = {}
         for seed in range(seeds):
             pairs = sources[seed % len(sources)]
-            some = np.random.default_rng(seed).permutation(pairs.rows)[:QUESTIONS]
-            pairs = replace(pairs, rows=np.sort(some))
+            sampled = np.random.default_rng(seed).permutation(pairs.rows)[:QUESTIONS]
+            pairs = replace(pairs, rows=np.sort(sampled))
             kinds = shown(share, len(pairs.told), seed)
             scores, error = measure(space, pairs, kinds, by)
-            own = kinds[pairs.rows]
+            own_kinds = kinds[pairs.rows]
             for name, values in scores.items():
                 groups = cell.setdefault(name, {})
-                for group, mask in (("all", own >= 0), ("picture", own == 0), ("words", own == 1), ("both", own == 2)):
+                for group, mask in (
+                    ("all", own_kinds >= 0),
+                    ("picture", own_kinds == 0),
+                    ("words", own_kinds == 1),
+                    ("both", own_kinds == 2),
+                ):
                     if mask.any():
                         groups.setdefault(group, []).append(float(values[mask].mean()))
             cell.setdefault("calibration error", {}).setdefault("all", []).append(error)
@@ -198,26 +207,26 @@ def sweep(
                 gains.setdefault(row, []).append(float(gain))
         cell["gain by document"] = {"all": [float(np.mean(values)) for values in gains.values()]}
         print(by, share, {name: round(float(np.mean(g["all"])), 1) for name, g in cell.items()}, flush=True)
-    return found
+    return cells
 
 
-def report(found: dict[str, dict[str, dict[str, list[float]]]], title: str) -> str:
+def report(cells: dict[str, dict[str, dict[str, list[float]]]], title: str) -> str:
     """Return the table of a sweep, with the lowest share of the oracle, and the tax of mixing at 1:1:1."""
-    shares = list(found)
-    methods = [name for name in found[shares[0]] if name not in ("calibration error", "gain by document")]
+    shares = list(cells)
+    methods = [name for name in cells[shares[0]] if name not in ("calibration error", "gain by document")]
     rows = []
-    mean = {s: {n: float(np.mean(found[s][n]["all"])) for n in found[s]} for s in shares}
+    mean = {s: {n: float(np.mean(cells[s][n]["all"])) for n in cells[s]} for s in shares}
     oracle = "oracle: the better list"
     for name in sorted(methods, key=lambda n: -np.mean([mean[s][n] for s in shares])):
         lowest = min(mean[s][name] / mean[s][oracle] for s in shares)
         rows.append([name, *(f"{mean[s][name]:.1f}" for s in shares), f"{lowest:.2f}"])
     parts = [f"**{title}**", table(["ranking", *shares, "lowest / oracle"], rows)]
-    if "1:1:1" in found and len(found["1:1:1"]["raw cosine"]["all"]) > 1:
-        even = found["1:1:1"]
+    if "1:1:1" in cells and len(cells["1:1:1"]["raw cosine"]["all"]) > 1:
+        even = cells["1:1:1"]
 
         def tax(name: str, alone: str, group: str) -> str:
-            kept = 100 * np.array(even[name][group]) / np.array(even[alone][group]) - 100
-            return f"{kept.mean():+.0f}% (±{1.96 * kept.std(ddof=1) / len(kept) ** 0.5:.0f})"
+            change = 100 * np.array(even[name][group]) / np.array(even[alone][group]) - 100
+            return f"{change.mean():+.0f}% (±{1.96 * change.std(ddof=1) / len(change) ** 0.5:.0f})"
 
         names = ("evidence (default)", "raw cosine", "centred", "local scaling (CSLS)", "z-score by list",
                  "reciprocal ranks", "relative score")  # fmt: skip
@@ -243,7 +252,7 @@ def report(found: dict[str, dict[str, dict[str, list[float]]]], title: str) -> s
     return "\n\n".join(parts)
 
 
-def draw(found: dict[str, dict[str, dict[str, list[float]]]]) -> None:
+def draw(cells: dict[str, dict[str, dict[str, list[float]]]]) -> None:
     """Draw nDCG@10 over the share of pictures, a line a ranking, into results/mixing.svg."""
     import matplotlib
 
@@ -251,7 +260,7 @@ def draw(found: dict[str, dict[str, dict[str, list[float]]]]) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "mixing"
     from matplotlib import pyplot
 
-    shares = [share for share in found if ":" not in share]
+    shares = [share for share in cells if ":" not in share]
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     styles = {
         "oracle: the better list": ("black", ":"),
@@ -262,7 +271,7 @@ def draw(found: dict[str, dict[str, dict[str, list[float]]]]) -> None:
         "reciprocal ranks": ("#009e73", "-"),
     }
     for name, (colour, style) in styles.items():
-        values = [float(np.mean(found[share][name]["all"])) for share in shares]
+        values = [float(np.mean(cells[share][name]["all"])) for share in shares]
         axes.plot([float(s) for s in shares], values, style, color=colour, label=name, marker="o", markersize=3)
     axes.set(xlabel="share of documents shown as pictures, the rest as captions", ylabel="nDCG@10", ylim=(0, None))
     axes.legend(fontsize=8)
@@ -277,10 +286,18 @@ def fashion(bundle: Bundle, count: int) -> Pairs:
     """Return product pictures with their titles as documents; the question is title, colour and use in words."""
     rows = [json.loads(line) for line in (data("fashion") / "products.jsonl").read_text().splitlines()][:count]
     paths = [data("fashion") / "images" / f"{row['id']}.jpg" for row in rows]
-    asked = [row["productDisplayName"] for row in rows]
-    told = [f"{row['gender']} {row['baseColour']} {row['articleType']} {row['usage']}" for row in rows]
+    titles = [row["productDisplayName"] for row in rows]
+    descriptions = [f"{row['gender']} {row['baseColour']} {row['articleType']} {row['usage']}" for row in rows]
     pictures = encode_pictures(bundle, paths)
-    return Pairs(asked, bundle.text.encode(asked), told, bundle.text.encode(told), pictures, {}, np.arange(len(rows)))
+    return Pairs(
+        titles,
+        bundle.text.encode(titles),
+        descriptions,
+        bundle.text.encode(descriptions),
+        pictures,
+        {},
+        np.arange(len(rows)),
+    )
 
 
 def grocery(bundle: Bundle) -> Pairs:
@@ -288,14 +305,22 @@ def grocery(bundle: Bundle) -> Pairs:
     with (data("grocery") / "classes.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     paths = [data("grocery") / row["Iconic Image Path (str)"].lstrip("/") for row in rows]
-    asked, told = [], []
+    descriptions, titles = [], []
     for row, path in zip(rows, paths, strict=True):
-        asked.append((data("grocery") / row["Product Description Path (str)"].lstrip("/")).read_text("utf-8").strip())
+        descriptions.append(
+            (data("grocery") / row["Product Description Path (str)"].lstrip("/")).read_text("utf-8").strip()
+        )
         (about,) = path.parent.glob("*Information.txt")
-        told.append(re.search(r"Title:\s*(.+)", about.read_text("utf-8"))[1].strip())  # type: ignore[index]
+        titles.append(re.search(r"Title:\s*(.+)", about.read_text("utf-8"))[1].strip())  # type: ignore[index]
     pictures = encode_pictures(bundle, paths)
     return Pairs(
-        asked, bundle.text.encode(asked, "query"), told, bundle.text.encode(told), pictures, {}, np.arange(len(rows))
+        descriptions,
+        bundle.text.encode(descriptions, "query"),
+        titles,
+        bundle.text.encode(titles),
+        pictures,
+        {},
+        np.arange(len(rows)),
     )
 
 
@@ -304,7 +329,7 @@ def routed(space: Space, photographs: Pairs) -> list[list[str]]:
     articles = json.loads((data("xquad") / "xquad.en.json").read_text(encoding="utf-8"))["data"]
     paragraphs = [p for article in articles for p in article["paragraphs"]]
     passages = [p["context"] for p in paragraphs]
-    asked = [qa["question"] for p in paragraphs for qa in p["qas"]][::2]
+    questions_of_passages = [qa["question"] for p in paragraphs for qa in p["qas"]][::2]
     cranfield = data("cranfield")
     abstracts = _records((cranfield / "cran.all.1400").read_text())
     aero = _records((cranfield / "cran.qry").read_text())
@@ -315,16 +340,16 @@ def routed(space: Space, photographs: Pairs) -> list[list[str]]:
     documents += [(f"p{i:05d}", None, None, picture(photographs.pictures, i)) for i in range(len(photographs.asked))]
     sets = {
         "Flickr8k captions, meant for pictures": ("p", list(photographs.asked)),
-        "XQuAD-en questions, meant for passages": ("t", asked),
+        "XQuAD-en questions, meant for passages": ("t", questions_of_passages),
         "Cranfield questions, meant for abstracts": ("t", aero),
     }
     rows_of = []
     for name, (wanted, questions) in sets.items():
         vectors = bundle.text.encode(questions, "query")
-        with world(space, documents, [(q, v, None) for q, v in zip(questions, vectors, strict=True)], []) as here:
+        with world(space, documents, [(q, v, None) for q, v in zip(questions, vectors, strict=True)], []) as indexed:
             calibration = Calibration.from_bundle(bundle.spec)
             results = outcomes(
-                here, calibration, {n: RANKINGS[n] for n in ("evidence (default)", "reciprocal ranks")}, 1
+                indexed, calibration, {n: RANKINGS[n] for n in ("evidence (default)", "reciprocal ranks")}, 1
             )
         raw = vectors @ rows.T, vectors @ photographs.pictures["image"].T
         of_raw = (raw[1].max(1) > raw[0].max(1)) == (wanted == "p")
@@ -371,7 +396,7 @@ def main() -> None:
     ]
     draw(mixed)
     values |= {"fashion": goods, "grocery": shelf}
-    for cell in (cell for found in values.values() for cell in found.values()):
+    for cell in (cell for cells in values.values() for cell in cells.values()):
         del cell["gain by document"]
     keep("mixing", "\n\n".join(parts), values)
 

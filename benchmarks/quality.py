@@ -39,7 +39,7 @@ def flickr(work: Path, limit: int | None) -> dict[str, dict[str, tuple[float, fl
         shutil.copy(data("flickr8k") / "images" / name, photographs / name)
         for n, text in enumerate(texts):
             (captions / f"{Path(name).stem}#{n}.txt").write_text(text, encoding="utf-8")
-    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    recall_of: dict[str, dict[str, tuple[float, float, float]]] = {}
     with cp.open(work / "kb-photographs") as kb:
         print("photographs:", kb.add(photographs))
         ranks: list[int | None] = []
@@ -47,7 +47,7 @@ def flickr(work: Path, limit: int | None) -> dict[str, dict[str, tuple[float, fl
             for text in texts:
                 names = [Path(hit.item.document.path).name for hit in kb.search(text, k=max(KS))]
                 ranks.append(names.index(name) if name in names else None)
-        found["text->image"] = recalls(ranks)
+        recall_of["text->image"] = recalls(ranks)
     with cp.open(work / "kb-captions") as kb:
         print("captions:", kb.add(captions))
         ranks = []
@@ -55,8 +55,8 @@ def flickr(work: Path, limit: int | None) -> dict[str, dict[str, tuple[float, fl
             hits = kb.search(image=photographs / name, k=max(KS))
             owners = [Path(hit.item.document.path).stem.split("#")[0] for hit in hits]
             ranks.append(owners.index(Path(name).stem) if Path(name).stem in owners else None)
-        found["image->text"] = recalls(ranks)
-    return found
+        recall_of["image->text"] = recalls(ranks)
+    return recall_of
 
 
 def cranfield(work: Path) -> dict[str, list[float]]:

@@ -25,7 +25,7 @@ import commonplace as cp
 from common import data, interval, keep, machine, ndcg, table
 from commonplace.encoders import Tokens
 from commonplace.retrieval import LateInteraction, rerank
-from commonplace.retrieval.rerank import _telling
+from commonplace.retrieval.rerank import _content_words
 
 DEPTH = 30
 TIMED = 40  # questions of each collection that are timed
@@ -50,12 +50,12 @@ def cranfield(folder: Path) -> Labelled:
 def xquad(folder: Path) -> Labelled:
     """Write the English paragraphs; return the questions, each with its paragraph as the one right answer."""
     articles = json.loads((data("xquad") / "xquad.en.json").read_text(encoding="utf-8"))["data"]
-    found: Labelled = []
+    labelled: Labelled = []
     paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
     for number, paragraph in enumerate(paragraphs):
         (folder / f"{number}.txt").write_text(paragraph["context"], encoding="utf-8")
-        found += [(number, one["question"], {str(number): 1.0}) for one in paragraph["qas"]]
-    return found
+        labelled += [(number, qa["question"], {str(number): 1.0}) for qa in paragraph["qas"]]
+    return labelled
 
 
 class Memory:
@@ -71,21 +71,21 @@ class Memory:
     def tokens(self, texts: Sequence[str], role: str = "document") -> list[Tokens]:
         """Return the tokens of texts."""
         missing = [text for text in dict.fromkeys(texts) if (role, text) not in self._tokens]
-        for text, one in zip(missing, self.space.bundle.text.tokens(missing, role), strict=True):
-            self._tokens[role, text] = one
+        for text, encoded in zip(missing, self.space.bundle.text.tokens(missing, role), strict=True):
+            self._tokens[role, text] = encoded
         return [self._tokens[role, text] for text in texts]
 
     def sentences(self, text: str) -> np.ndarray:
         """Return a vector of each sentence, read alone."""
         if text not in self._sentences:
-            found = [one for one in sentencex.segment("en", text) if one.strip()]
-            self._sentences[text] = self.space.embed(found or [text])
+            sentences = [sentence for sentence in sentencex.segment("en", text) if sentence.strip()]
+            self._sentences[text] = self.space.embed(sentences or [text])
         return self._sentences[text]
 
     def learn(self, texts: Sequence[str]) -> None:
         """Take the mean token and the words' rarities from the collection's passages."""
         rows = self.tokens(texts)
-        self.mean = np.concatenate([one.vectors for one in rows]).mean(axis=0)
+        self.mean = np.concatenate([encoded.vectors for encoded in rows]).mean(axis=0)
         counts = Counter(w for text in texts for w in set(re.findall(r"\w+", text.lower())))
         self.rarity = {w: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for w, n in counts.items()}
         self.most = math.log(1 + (len(texts) + 0.5) / 0.5)
@@ -110,25 +110,25 @@ class Way:
 
 def ways(memory: Memory) -> list[Way]:
     """Return the ways that are compared; the first is the product's own code."""
-    own = LateInteraction(_Remembering(memory))
+    product = LateInteraction(_Remembering(memory))
 
     def late(weigh: str, centred: bool) -> Callable[[str, Sequence[str]], np.ndarray]:
         def score(question: str, texts: Sequence[str]) -> np.ndarray:
             off = memory.mean if centred else 0.0
-            (asked,) = memory.tokens([question], "query")
+            (query_tokens,) = memory.tokens([question], "query")
             if weigh == "telling":
-                weight = _telling(question, asked.spans).astype(np.float64)
+                weight = _content_words(question, query_tokens.spans).astype(np.float64)
             elif weigh == "rarity":
                 words = list(re.finditer(r"\w+", question))
                 rare = [
                     next((m.group().lower() for m in words if m.start() <= a and b <= m.end()), "")
-                    for a, b in asked.spans
+                    for a, b in query_tokens.spans
                 ]
                 weight = np.array([memory.rarity.get(w, memory.most if w else 0.0) for w in rare])
             else:
-                weight = np.ones(len(asked.spans))
-            query = unit(asked.vectors - off)
-            best = [(query @ unit(one.vectors - off).T).max(axis=1) for one in memory.tokens(texts)]
+                weight = np.ones(len(query_tokens.spans))
+            query = unit(query_tokens.vectors - off)
+            best = [(query @ unit(encoded.vectors - off).T).max(axis=1) for encoded in memory.tokens(texts)]
             return np.array(best) @ weight / max(weight.sum(), 1e-9)
 
         return score
@@ -137,16 +137,16 @@ def ways(memory: Memory) -> list[Way]:
         query = memory.space.bundle.text.encode([question], "query")[0]
         return np.array([float((memory.sentences(text) @ query).max()) for text in texts])
 
-    found = [Way("MaxSim, telling words: `maxsim`", 0.5, own.scores), Way("the same", 1.0, own.scores)]
+    compared_ways = [Way("MaxSim, telling words: `maxsim`", 0.5, product.scores), Way("the same", 1.0, product.scores)]
     for name, weigh, centred in (
         ("MaxSim, all words", "all", False),
         ("MaxSim, words by rarity", "rarity", False),
         ("MaxSim, telling words, mean token off", "telling", True),
         ("MaxSim, words by rarity, mean token off", "rarity", True),
     ):
-        found.append(Way(name, 0.5, late(weigh, centred)))
-    found += [Way("best sentence", 0.5, sentence), Way("best sentence", 1.0, sentence)]
-    return found
+        compared_ways.append(Way(name, 0.5, late(weigh, centred)))
+    compared_ways += [Way("best sentence", 0.5, sentence), Way("best sentence", 1.0, sentence)]
+    return compared_ways
 
 
 class _Remembering:
@@ -166,20 +166,22 @@ def measure(name: str, make: Callable[[Path], Labelled], work: Path) -> tuple[di
         kb.add(folder, progress=False)
         memory = Memory(kb.space)
         hits = [kb.search(text, k=DEPTH) for _, text, _ in labelled]
-        memory.learn(sorted({hit.item.text_view or "" for found in hits for hit in found}))
+        memory.learn(sorted({hit.item.text_view or "" for first_hits in hits for hit in first_hits}))
         compared = ways(memory)
         scores: dict[str, Any] = {"development": {}, "test": {}}
-        for (number, text, gains), found in zip(labelled, hits, strict=True):
+        for (number, text, gains), first_hits in zip(labelled, hits, strict=True):
             half = scores["test" if number % 2 else "development"]
-            orders = {"first search": found} | {f"{w.name} | {w.share:g}": rerank(w, text, found) for w in compared}
+            orders = {"first search": first_hits} | {
+                f"{w.name} | {w.share:g}": rerank(w, text, first_hits) for w in compared
+            }
             for way, order in orders.items():
                 documents = list(dict.fromkeys(Path(hit.item.document.path).stem for hit in order))
                 half.setdefault(way, []).append(100 * ndcg(documents, gains))
         spent: tuple[list[float], list[float]] = ([], [])
-        for _, text, _ in [one for one in labelled if one[0] % 2][:TIMED]:
-            for times, how in zip(spent, (None, "maxsim"), strict=True):
+        for _, text, _ in [query for query in labelled if query[0] % 2][:TIMED]:
+            for times, reranker in zip(spent, (None, "maxsim"), strict=True):
                 begin = time.perf_counter()
-                kb.search(text, rerank=how)
+                kb.search(text, rerank=reranker)
                 times.append(1000 * (time.perf_counter() - begin))
     return scores, *spent
 
@@ -188,7 +190,7 @@ def main() -> None:
     """Measure, print and keep the tables."""
     names = {"cranfield": cranfield, "xquad-en": xquad}
     with tempfile.TemporaryDirectory() as work:
-        found = {name: measure(name, make, Path(work)) for name, make in names.items()}
+        measured = {name: measure(name, make, Path(work)) for name, make in names.items()}
     parts = [
         f"Measured on {machine()}. nDCG@10 in percent; differences are paired, with 95% bootstrap intervals. The share is "
         f"the reranker's part in the order of the first {DEPTH} hits, the rest is the first search's."
@@ -196,22 +198,22 @@ def main() -> None:
     values: dict[str, Any] = {}
     for half in ("test", "development"):
         rows = []
-        for way in found["cranfield"][0][half]:
+        for way in measured["cranfield"][0][half]:
             row = [*(way.split(" | ") if " | " in way else (way, "0"))]
-            for name, (scores, *_) in found.items():
-                own, base = np.array(scores[half][way]), np.array(scores[half]["first search"])
-                mean, low, high = interval((own - base).tolist())
-                values[f"{half}, {name}, {way}"] = {"nDCG@10": own.mean(), "difference": (mean, low, high)}
+            for name, (scores, *_) in measured.items():
+                reranked, base = np.array(scores[half][way]), np.array(scores[half]["first search"])
+                mean, low, high = interval((reranked - base).tolist())
+                values[f"{half}, {name}, {way}"] = {"nDCG@10": reranked.mean(), "difference": (mean, low, high)}
                 row += [
-                    f"{own.mean():.1f}",
+                    f"{reranked.mean():.1f}",
                     "" if way == "first search" else f"{mean:+.2f} ({low:+.2f} to {high:+.2f})",
                 ]
             rows.append(row)
-        counts = ", ".join(f"{name} {len(f[0][half]['first search'])} questions" for name, f in found.items())
-        head = ["way", "share"] + [column for name in found for column in (name, "difference")]
+        counts = ", ".join(f"{name} {len(f[0][half]['first search'])} questions" for name, f in measured.items())
+        head = ["way", "share"] + [column for name in measured for column in (name, "difference")]
         parts += [f"**{half.capitalize()} half**: {counts}", table(head, rows)]
     rows = []
-    for name, (_, plain, slow) in found.items():
+    for name, (_, plain, slow) in measured.items():
         rows.append([name, f"{np.median(plain):.0f}", f"{np.median(slow):.0f}"])
         values[f"milliseconds, {name}"] = {"search": float(np.median(plain)), "maxsim": float(np.median(slow))}
     parts += [

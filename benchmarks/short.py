@@ -47,10 +47,16 @@ def main() -> None:
         "and as a kind of thing (default)": (Space(bundle), calibration),
     }
     (photographs,) = flickr_pairs(bundle, "test")
-    told = [[set(re.findall(r"[a-z]+", text.lower())) for text in texts] for texts in flickr8k("test").values()]
+    caption_words = [
+        [set(re.findall(r"[a-z]+", text.lower())) for text in texts] for texts in flickr8k("test").values()
+    ]
 
     def shown(words: str, times: int) -> dict[str, float]:
-        return {f"p{i}": 1.0 for i, own in enumerate(told) if sum(set(words.split()) <= t for t in own) >= times}
+        return {
+            f"p{i}": 1.0
+            for i, captions_of in enumerate(caption_words)
+            if sum(set(words.split()) <= t for t in captions_of) >= times
+        }
 
     paragraphs = [p for a in json.loads((data("xquad") / "xquad.en.json").read_text())["data"] for p in a["paragraphs"]]
     odd = {i: p for i, p in enumerate(paragraphs) if i % 2}
@@ -63,35 +69,35 @@ def main() -> None:
     )
     texts = {f"t{i}": p["context"] for i, p in odd.items()} | {f"h{i}": t for i, t in enumerate((*headings, *ALONE))}
     rows = bundle.text.encode(list(texts.values()))
-    photos = [(f"p{i}", None, None, picture(photographs.pictures, i)) for i in range(len(told))]
+    photos = [(f"p{i}", None, None, picture(photographs.pictures, i)) for i in range(len(caption_words))]
     folder = [*photos, *((name, text, row, None) for (name, text), row in zip(texts.items(), rows, strict=True))]
-    asked = [(qa["question"], {f"t{i}": 1.0}) for i, p in odd.items() for qa in p["qas"]]
+    labelled = [(qa["question"], {f"t{i}": 1.0}) for i, p in odd.items() for qa in p["qas"]]
     kinds = [
         ("one word", [(word, shown(word, 2)) for word in OBJECTS], "p"),
         ("two words", [(words, shown(words, 1)) for words in PAIRS], "p"),
         ("a caption", [(text, {f"p{i}": 1.0}) for i, text in enumerate(photographs.asked)], "p"),
-        ("a question", asked, "t"),
+        ("a question", labelled, "t"),
         ("short, not in the folder", [(words, {}) for words in ELSEWHERE], ""),
     ]
     lines, values = [], []
     for kind, questions, modality in kinds:
         vectors = bundle.text.encode([words for words, _ in questions], "query")
-        given = [(words, row, None) for (words, _), row in zip(questions, vectors, strict=True)]
+        queries = [(words, row, None) for (words, _), row in zip(questions, vectors, strict=True)]
         gains = [gain for _, gain in questions]
-        for name, (space, known) in ways.items():
-            with world(space, folder, given, gains) as here:
-                found: list[Outcome] = outcomes(here, known, {"": Ranking()})[""]
-            first = np.mean([one.ids[0].startswith(modality) for one in found])
-            said = np.mean([c for one in found for c in one.confidences])
-            true = np.mean([i in g for one, g in zip(found, gains, strict=True) for i in one.ids])
-            best = np.median([one.confidences[0] for one in found])
+        for name, (space, used_calibration) in ways.items():
+            with world(space, folder, queries, gains) as indexed:
+                results: list[Outcome] = outcomes(indexed, used_calibration, {"": Ranking()})[""]
+            first = np.mean([outcome.ids[0].startswith(modality) for outcome in results])
+            mean_confidence = np.mean([c for outcome in results for c in outcome.confidences])
+            true = np.mean([i in g for outcome, g in zip(results, gains, strict=True) for i in outcome.ids])
+            best = np.median([outcome.confidences[0] for outcome in results])
             value = {
-                "ndcg": float(ndcgs(found, gains).mean()), "first": float(first), "confidence": float(said),
-                "relevant": float(true), "error": calibration_error(found, gains), "best": float(best),
+                "ndcg": float(ndcgs(results, gains).mean()), "first": float(first), "confidence": float(mean_confidence),
+                "relevant": float(true), "error": calibration_error(results, gains), "best": float(best),
             }  # fmt: skip
             values.append({"questions": kind, "way": name, **value})
-            judged = [f"{value['ndcg']:.1f}", f"{100 * first:.0f}%"] if modality else ["-", "-"]
-            lines.append([kind, name, *judged, f"{said:.3f}",
+            measures = [f"{value['ndcg']:.1f}", f"{100 * first:.0f}%"] if modality else ["-", "-"]
+            lines.append([kind, name, *measures, f"{mean_confidence:.3f}",
                           f"{true:.3f}", f"{value['error']:.3f}", f"{best:.2f}"])  # fmt: skip
     text = "\n\n".join(
         [

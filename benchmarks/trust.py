@@ -32,14 +32,14 @@ def gibberish(count: int) -> list[str]:
     """Return keyboard noise: "words" of random letters, and runs along the keyboard."""
     draw = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
-    found = []
+    texts = []
     for n in range(count):
         words = []
         for _ in range(draw.randint(3, 8)):
             source = letters if n % 2 else draw.choice(KEYS)
             words.append("".join(draw.choice(source) for _ in range(draw.randint(3, 9))))
-        found.append(" ".join(words))
-    return found
+        texts.append(" ".join(words))
+    return texts
 
 
 def auroc(yes: NDArray[np.float64], no: NDArray[np.float64]) -> float:
@@ -48,7 +48,7 @@ def auroc(yes: NDArray[np.float64], no: NDArray[np.float64]) -> float:
 
 
 def top(results: list[Outcome]) -> NDArray[np.float64]:
-    return np.array([max(one.confidences, default=0.0) for one in results])
+    return np.array([max(outcome.confidences, default=0.0) for outcome in results])
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
     articles = json.loads((data("xquad") / "xquad.en.json").read_text(encoding="utf-8"))["data"]
     paragraphs = [p for article in articles for p in article["paragraphs"]]
     passages = [p["context"] for p in paragraphs]
-    asked = [
+    labelled = [
         (qa["question"], i) for i, p in enumerate(paragraphs) for qa in p["qas"] if i % 2
     ]  # even ones: calibration
     aero = [
@@ -73,23 +73,25 @@ def main() -> None:
 
     def ask(documents: list, questions: list[str]) -> list[Outcome]:
         vectors = bundle.text.encode(questions, "query")
-        lost = [bundle.text.unknown_share(q) > 0.2 for q in questions]
-        given = [(q, None if gone else v, None) for q, v, gone in zip(questions, vectors, lost, strict=True)]
-        with world(space, documents, given, []) as here:
-            return outcomes(here, calibration, default)["default"]
+        unknown = [bundle.text.unknown_share(q) > 0.2 for q in questions]
+        queries = [
+            (q, None if is_unknown else v, None) for q, v, is_unknown in zip(questions, vectors, unknown, strict=True)
+        ]
+        with world(space, documents, queries, []) as indexed:
+            return outcomes(indexed, calibration, default)["default"]
 
     noise = gibberish(300)
-    words = [q for q, _ in asked]
+    words = [q for q, _ in labelled]
     of_passages = top(ask(texts, words))
     captions = list(photographs.asked)
     of_pictures = top(ask(pictures, captions))
     mixed = texts + pictures
-    removed = top(ask_without(space, calibration, texts, asked))
+    removed = top(ask_without(space, calibration, texts, labelled))
     held = len(pictures) // 2
-    gone = top(ask(pictures[:held], captions[held:]))
+    without_photograph = top(ask(pictures[:held], captions[held:]))
     answered = ask(pictures[:held], captions[:held])
-    there = top(answered)
-    first = float(np.mean([one.ids[:1] == [f"p{i}"] for i, one in enumerate(answered)]))
+    with_photograph = top(answered)
+    first = float(np.mean([outcome.ids[:1] == [f"p{i}"] for i, outcome in enumerate(answered)]))
     pairs = [
         ("passages", "gibberish", of_passages, top(ask(texts, noise)), 0.98),
         ("passages", "Cranfield's questions", of_passages, top(ask(texts, aero)), 0.9),
@@ -97,7 +99,7 @@ def main() -> None:
         ("passages", "the answering passage removed", of_passages, removed, 0.75),
         ("photographs", "gibberish", of_pictures, top(ask(pictures, noise)), 0.98),
         ("photographs", "XQuAD-en's questions", of_pictures, top(ask(pictures, words)), 0.9),
-        ("photographs", "the photograph removed", there, gone, 0.75),
+        ("photographs", "the photograph removed", with_photograph, without_photograph, 0.75),
         ("passages and photographs", "gibberish", top(ask(mixed, words + captions)), top(ask(mixed, noise)), 0.98),
         (
             "passages and photographs",
@@ -108,25 +110,32 @@ def main() -> None:
         ),
     ]
     lines = [
-        [where, what, f"{auroc(yes, no):.3f}", f"{goal:g}", f"{np.median(yes):.2f}", f"{np.median(no):.3f}",
+        [where, unanswerable, f"{auroc(yes, no):.3f}", f"{goal:g}", f"{np.median(yes):.2f}", f"{np.median(no):.3f}",
          f"{100 * (yes >= 0.2).mean():.0f}%", f"{100 * (no >= 0.2).mean():.0f}%"]
-        for where, what, yes, no, goal in pairs
+        for where, unanswerable, yes, no, goal in pairs
     ]  # fmt: skip
     # A photograph shows a thing where two of its five captions name it.
-    told = [[set(re.findall(r"[a-z]+", text.lower())) for text in texts] for texts in flickr8k("test").values()]
-    named = [{f"p{i}": 1.0 for i, own in enumerate(told) if sum(word in t for t in own) >= 2} for word in OBJECTS]
+    caption_words = [
+        [set(re.findall(r"[a-z]+", text.lower())) for text in texts] for texts in flickr8k("test").values()
+    ]
+    named = [
+        {f"p{i}": 1.0 for i, captions_of in enumerate(caption_words) if sum(word in t for t in captions_of) >= 2}
+        for word in OBJECTS
+    ]
     errors = []
     for name, documents, questions, gains in (
-        ("XQuAD-en, odd paragraphs", texts, words, [{f"t{i}": 1.0} for _, i in asked]),
+        ("XQuAD-en, odd paragraphs", texts, words, [{f"t{i}": 1.0} for _, i in labelled]),
         ("Flickr8k test, captions for photographs", pictures, captions, [{f"p{i}": 1.0} for i in range(len(captions))]),
         ("Flickr8k test, one word for photographs", pictures, OBJECTS, named),
     ):
         results = ask(documents, questions)
         best = np.median(top(results))
-        said = np.mean([c for one in results for c in one.confidences])
-        true = np.mean([one in g for r, g in zip(results, gains, strict=True) for one in r.ids])
-        errors.append([name, f"{calibration_error(results, gains):.3f}", f"{said:.3f}", f"{true:.3f}", f"{best:.2f}"])
-    people = judged(space, calibration, pictures)
+        mean_confidence = np.mean([c for outcome in results for c in outcome.confidences])
+        true = np.mean([id_ in g for outcome, g in zip(results, gains, strict=True) for id_ in outcome.ids])
+        errors.append(
+            [name, f"{calibration_error(results, gains):.3f}", f"{mean_confidence:.3f}", f"{true:.3f}", f"{best:.2f}"]
+        )
+    people = judgments(space, calibration, pictures)
     text = "\n\n".join(
         [
             f"Measured on {machine()}; confidence of the best hit, default ranking, no labels.",
@@ -157,7 +166,7 @@ def main() -> None:
     keep("trust", text, {"abstention": lines, "calibration": errors, "people": people})
 
 
-def judged(space: Space, calibration: Calibration, pictures: list) -> list[list[object]]:
+def judgments(space: Space, calibration: Calibration, pictures: list) -> list[list[object]]:
     """Return what people said of hits, by the confidence that they have: pairs, mean confidence and share that fits.
 
     Flickr8k's own judgements of captions beside other photographs than their own, which its labels call wrong. Experts:
@@ -173,45 +182,51 @@ def judged(space: Space, calibration: Calibration, pictures: list) -> list[list[
     for line in (root / "CrowdFlowerAnnotations.txt").read_text().splitlines():
         picture_of, caption, share, *_ = line.split()
         fits["a crowd"][caption, picture_of] = float(share) >= 0.5
-    asked = sorted({caption for pairs in fits.values() for caption, _ in pairs if caption in texts})
-    vectors = space.bundle.text.encode([texts[one] for one in asked], "query")
-    questions = [(texts[one], vector, None) for one, vector in zip(asked, vectors, strict=True)]
-    with world(space, pictures, questions, []) as here:
-        results = outcomes(here, calibration, {"default": Ranking()}, 100)["default"]
-    said = {
-        (caption, id_): sure
-        for caption, one in zip(asked, results, strict=True)
-        for id_, sure in zip(one.ids, one.confidences, strict=True)
+    caption_ids = sorted({caption for pairs in fits.values() for caption, _ in pairs if caption in texts})
+    vectors = space.bundle.text.encode([texts[caption] for caption in caption_ids], "query")
+    questions = [(texts[caption], vector, None) for caption, vector in zip(caption_ids, vectors, strict=True)]
+    with world(space, pictures, questions, []) as indexed:
+        results = outcomes(indexed, calibration, {"default": Ranking()}, 100)["default"]
+    confidence_of = {
+        (caption, id_): confidence
+        for caption, outcome in zip(caption_ids, results, strict=True)
+        for id_, confidence in zip(outcome.ids, outcome.confidences, strict=True)
     }
     lines: list[list[object]] = []
-    for who, pairs in fits.items():
-        found = [
-            (said[caption, number[of]], fit)
+    for judges, pairs in fits.items():
+        judged_pairs = [
+            (confidence_of[caption, number[of]], fit)
             for (caption, of), fit in pairs.items()
-            if not caption.startswith(of) and (caption, number.get(of)) in said
+            if not caption.startswith(of) and (caption, number.get(of)) in confidence_of
         ]
-        sure, true = np.array([one for one, _ in found]), np.array([fit for _, fit in found])
+        confidence, true = np.array([value for value, _ in judged_pairs]), np.array([fit for _, fit in judged_pairs])
         for low, high in ((0, 0.01), (0.01, 0.03), (0.03, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 1.01)):
-            here_ = (sure >= low) & (sure < high)
-            if here_.any():
+            in_bin = (confidence >= low) & (confidence < high)
+            if in_bin.any():
                 lines.append(
-                    [who, f"{low:g} to {min(high, 1):g}", int(here_.sum()), sure[here_].mean(), true[here_].mean()]
+                    [
+                        judges,
+                        f"{low:g} to {min(high, 1):g}",
+                        int(in_bin.sum()),
+                        confidence[in_bin].mean(),
+                        true[in_bin].mean(),
+                    ]
                 )
     return lines
 
 
-def ask_without(space: Space, calibration: Calibration, texts: list, asked: list[tuple[str, int]]) -> list[Outcome]:
+def ask_without(space: Space, calibration: Calibration, texts: list, labelled: list[tuple[str, int]]) -> list[Outcome]:
     """Return the outcomes of questions in collections without the passage that answers: by fours of paragraphs."""
-    found: list[Outcome] = []
-    vectors = space.bundle.text.encode([q for q, _ in asked], "query")
+    results: list[Outcome] = []
+    vectors = space.bundle.text.encode([q for q, _ in labelled], "query")
     groups = 4
     for group in range(groups):
-        mine = [n for n, (_, i) in enumerate(asked) if i // 2 % groups == group]
-        gone = {asked[n][1] for n in mine}
+        mine = [n for n, (_, i) in enumerate(labelled) if i // 2 % groups == group]
+        gone = {labelled[n][1] for n in mine}
         left = [document for i, document in enumerate(texts) if i not in gone]
-        with world(space, left, [(asked[n][0], vectors[n], None) for n in mine], []) as here:
-            found += outcomes(here, calibration, {"default": Ranking()})["default"]
-    return found
+        with world(space, left, [(labelled[n][0], vectors[n], None) for n in mine], []) as indexed:
+            results += outcomes(indexed, calibration, {"default": Ranking()})["default"]
+    return results
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ import numpy as np
 import commonplace as cp
 from common import data, keep, machine, table
 from commonplace.evaluation import LabelledQuery, tuning
-from commonplace.evaluation.queries import Bound
+from commonplace.evaluation.queries import JudgedQuery
 from commonplace.retrieval import ChannelScores
 
 LABELS = (10, 20, 50, 100, 200)
 SEEDS = 5
 
 
-def cases(work: Path) -> list[tuning.Case]:
+def cases(work: Path) -> list[tuning.Candidates]:
     """Return every question's candidates, as tuning gathers them."""
     folder = data("cranfield")
     abstracts = work / "cranfield"
@@ -33,7 +33,7 @@ def cases(work: Path) -> list[tuning.Case]:
     for entry in re.split(r"^\.I ", (folder / "cran.all.1400").read_text(), flags=re.M)[1:]:
         number, rest = entry.split("\n", 1)
         (abstracts / f"{int(number)}.txt").write_text(rest.split(".W\n", 1)[1])
-    asked = [q.split(".W\n", 1)[1] for q in re.split(r"^\.I ", (folder / "cran.qry").read_text(), flags=re.M)[1:]]
+    questions = [q.split(".W\n", 1)[1] for q in re.split(r"^\.I ", (folder / "cran.qry").read_text(), flags=re.M)[1:]]
     gains: dict[int, dict[str, float]] = {}
     for line in (folder / "cranqrel").read_text().splitlines():
         question, document, grade = (int(word) for word in line.split())
@@ -41,21 +41,23 @@ def cases(work: Path) -> list[tuning.Case]:
             gains.setdefault(question, {})[f"{document}.txt"] = 5.0 - grade
     with cp.open(work / "kb") as kb:
         kb.add(abstracts, progress=False)
-        known = {Path(one.path).name: one.id for one in kb.documents()}
+        document_ids = {Path(document.path).name: document.id for document in kb.documents()}
         item_of: dict[str, list[str]] = {}
         for hits in (kb.store.entries(range(start, start + 1000)) for start in range(0, 4000, 1000)):
             for entry in hits.values():
                 item_of.setdefault(entry.item.document.id, []).append(entry.item.id)
-        found = []
-        for n, text in enumerate(asked, start=1):
-            grades = {i: g for name, g in gains.get(n, {}).items() for i in item_of.get(known[name], [])}
+        candidates = []
+        for n, text in enumerate(questions, start=1):
+            grades = {i: g for name, g in gains.get(n, {}).items() for i in item_of.get(document_ids[name], [])}
             if grades:
                 question = LabelledQuery(str(n), grades, " ".join(text.split()))
-                found.append(tuning.case_of(kb, Bound(question, grades, "text->text", frozenset({"text"}))))
-        return found
+                candidates.append(
+                    tuning.candidates_of(kb, JudgedQuery(question, grades, "text->text", frozenset({"text"})))
+                )
+        return candidates
 
 
-def broken(case: tuning.Case, channel: str, random: np.random.Generator) -> tuning.Case:
+def broken(case: tuning.Candidates, channel: str, random: np.random.Generator) -> tuning.Candidates:
     """Return the case with one channel's scores drawn from those of chance, whatever the item is."""
     old = case.channels[channel]
     count = int((~np.isnan(old.scores)).sum())
@@ -84,17 +86,19 @@ def main() -> None:
         "meaning alone": cp.Ranking(weights={"lexical": 0.0, "text->image": 0.0}),
     }
     lines, values = [], {}
-    for name, own in worlds.items():
-        worth = {n: np.array([100 * tuning.worth(c, r, 10) for c in own]) for n, r in single.items()}
-        default = np.array([100 * tuning.worth(c, cp.Ranking(), 10) for c in own])
-        row = [name, *(f"{w.mean():.1f}" for w in worth.values()), f"{default.mean():.1f}"]
+    for name, world_cases in worlds.items():
+        ndcg = {n: np.array([100 * tuning.ndcg_of(c, r, 10) for c in world_cases]) for n, r in single.items()}
+        default = np.array([100 * tuning.ndcg_of(c, cp.Ranking(), 10) for c in world_cases])
+        row = [name, *(f"{w.mean():.1f}" for w in ndcg.values()), f"{default.mean():.1f}"]
         for count in LABELS:
             gains = []
             for seed in range(SEEDS):
-                order = np.random.default_rng(seed).permutation(len(own))
-                chosen = tuning.judged([own[i] for i in order[:count]], seed=seed).ranking
+                order = np.random.default_rng(seed).permutation(len(world_cases))
+                chosen = tuning.choose_ranking([world_cases[i] for i in order[:count]], seed=seed).ranking
                 left = order[count:]
-                gains.append(np.mean([100 * tuning.worth(own[i], chosen, 10) for i in left]) - default[left].mean())
+                gains.append(
+                    np.mean([100 * tuning.ndcg_of(world_cases[i], chosen, 10) for i in left]) - default[left].mean()
+                )
             row.append(f"{np.mean(gains):+.1f} (±{np.std(gains):.1f})")
         lines.append(row)
         values[name] = row[1:]

@@ -14,7 +14,7 @@ from PIL import Image
 import commonplace as cp
 from commonplace.errors import CommonplaceError, QueryError, ReadError
 from commonplace.evaluation import Run, evaluate, plot
-from commonplace.evaluation.plots import evidence, gap, gather, principal_plane, recall_curves
+from commonplace.evaluation.plots import channel_scores, modality_gap, principal_plane, recall_curves, sample_vectors
 
 from .conftest import QUESTIONS
 
@@ -81,7 +81,7 @@ def test_a_foreign_model_a_lost_picture_and_a_bad_folder_are_refused(
     with pytest.raises(QueryError, match="the run was made with the model"):
         plot(replace(run, model={**run.model, "fingerprint": "0"}), tmp_path, collection=kb)
     lost = replace(run, results=(replace(run.results[3], image=str(tmp_path / "gone.png")),))
-    with pytest.raises(ReadError, match=r"gone\.png is gone"):
+    with pytest.raises(ReadError, match=r"gone\.png, is gone"):
         plot(lost, tmp_path, collection=kb)
     (tmp_path / "file").touch()
     with pytest.raises(CommonplaceError, match="cannot be written"):
@@ -99,8 +99,8 @@ def test_curves_end_at_the_measured_recall(run: Run) -> None:
         assert curves[:, 2] == pytest.approx(run.values("recall@3", direction))
 
 
-def test_evidence_is_what_the_ledger_counts(run: Run) -> None:
-    channels = evidence(run)
+def test_channel_scores_are_those_of_the_breakdown(run: Run) -> None:
+    channels = channel_scores(run)
     sure = {"lexical", "text->text", "text->image", "image->image"}
     assert (
         sure <= set(channels) <= sure | {"image->text"}
@@ -111,22 +111,22 @@ def test_evidence_is_what_the_ledger_counts(run: Run) -> None:
     assert sum(map(len, channels.values())) == len(lines)
     assert all(np.isfinite(value) for rows in channels.values() for _, value, _ in rows)
     own = max((hit for one in run.results if one.id == "box" for hit in one.hits), key=lambda hit: hit.grade)
-    (line,) = (line for line in own.channels if line.channel == "image->image")
+    (line,) = (line for line in own.breakdown if line.channel == "image->image")
     assert (line.score, line.contribution / line.weight, True) in channels["image->image"]
     assert line.contribution > 0  # log-odds: for
 
 
 def test_vectors_come_by_role_and_modality(run: Run, kb: cp.Collection) -> None:
-    groups = gather(run, kb, 1000, 0)
+    groups = sample_vectors(run, kb, 1000, 0)
     counts = kb.status()["vectors"]
     assert {name: len(rows) for name, rows in groups.items()} == {
-        "stored text": counts["text"], "stored image": counts["image"], "question text": 5, "question image": 3,
+        "stored text": counts["text"], "stored image": counts["image"], "query text": 5, "query image": 3,
     }  # fmt: skip
     for rows in groups.values():
         assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-5)
-    few = gather(run, kb, 2, 0)
+    few = sample_vectors(run, kb, 2, 0)
     assert len(few["stored text"]) == len(few["stored image"]) == 2
-    assert all(np.array_equal(few[name], rows) for name, rows in gather(run, kb, 2, 0).items())
+    assert all(np.array_equal(few[name], rows) for name, rows in sample_vectors(run, kb, 2, 0).items())
 
 
 def test_the_plane_keeps_what_varies_most() -> None:
@@ -142,5 +142,5 @@ def test_the_plane_keeps_what_varies_most() -> None:
 
 def test_the_gap_is_the_distance_of_the_means() -> None:
     one = np.array([[1, 0], [0, 1]], np.float32)
-    assert gap(one, -one) == pytest.approx(np.sqrt(2))
-    assert gap(one, one[::-1]) == 0
+    assert modality_gap(one, -one) == pytest.approx(np.sqrt(2))
+    assert modality_gap(one, one[::-1]) == 0

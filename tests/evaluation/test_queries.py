@@ -11,7 +11,7 @@ import pytest
 import commonplace as cp
 from commonplace.errors import QueryError, ReadError
 from commonplace.evaluation import LabelledQuery, load_queries
-from commonplace.evaluation.queries import bind
+from commonplace.evaluation.queries import judge_queries
 
 from .conftest import QUESTIONS
 
@@ -27,7 +27,7 @@ def items(kb: cp.Collection) -> dict[str, cp.Item]:
 
 def named(kb: cp.Collection, label: str, folder: Path) -> list[cp.Item]:
     """The items that one label names."""
-    (bound,) = bind(kb.store, [LabelledQuery("q", {label: 1.0}, "words", folder=folder)])
+    (bound,) = judge_queries(kb.store, [LabelledQuery("q", {label: 1.0}, "words", folder=folder)])
     known = items(kb)
     return sorted((known[id_] for id_ in bound.grades), key=lambda item: (item.modality, item.span.start or 0))
 
@@ -54,16 +54,16 @@ def test_a_question_without_an_id_gets_the_same_one_every_time(write: Write) -> 
     ("line", "says"),
     [
         ("{text: 1}", "not JSON"),
-        ('{"text": "a", "text": "b", "relevant": {"weather.txt": 1}}', "'text' comes twice"),
-        ('{"text": "a", "relevant": {"weather.txt": 1, "weather.txt": 2}}', "'weather.txt' comes twice"),
+        ('{"text": "a", "text": "b", "relevant": {"weather.txt": 1}}', "'text' occurs twice"),
+        ('{"text": "a", "relevant": {"weather.txt": 1, "weather.txt": 2}}', "'weather.txt' occurs twice"),
         ("[" * 100_000, "not JSON"),
-        ("[1]", "a question is a JSON object"),
-        ({"relevant": {"weather.txt": 1}}, "there is no question"),
-        ({"text": "  ", "relevant": {"weather.txt": 1}}, "there is no question"),
+        ("[1]", "no JSON object"),
+        ({"relevant": {"weather.txt": 1}}, "the query is empty"),
+        ({"text": "  ", "relevant": {"weather.txt": 1}}, "the query is empty"),
         ({"text": "snow"}, "nothing is relevant"),
         ({"text": "snow", "relevant": {}}, "nothing is relevant"),
         ({"text": "snow", "relevant": ["weather.txt"]}, "nothing is relevant"),
-        ({"text": 3, "relevant": {"weather.txt": 1}}, "'text' must be a string"),
+        ({"text": 3, "relevant": {"weather.txt": 1}}, "'text' is no string"),
         ({**ASK, "image": "pictures/gone.png"}, "no picture pictures/gone.png"),
         ({**ASK, "image": "pictures"}, "no picture pictures"),
         ({**ASK, "image": "a\x00b"}, "no picture"),
@@ -91,7 +91,7 @@ def test_a_repeated_id_names_both_lines(write: Write) -> None:
 
 
 def test_an_empty_an_absent_and_a_foreign_file_are_refused(write: Write, folder: Path) -> None:
-    with pytest.raises(QueryError, match="holds no questions"):
+    with pytest.raises(QueryError, match="holds no queries"):
         load_queries(write("", " "))
     with pytest.raises(ReadError, match="cannot be read"):
         load_queries(folder / "gone.jsonl")
@@ -133,7 +133,7 @@ def test_a_document_is_known_through_a_link_and_by_a_name_with_a_hash(kb: cp.Col
     with cp.open(tmp_path / "kb") as other:
         other.add(tmp_path / "notes", workers=1, progress=False)
         for label in ("notes/odd#text=1.txt", "link/odd#text=1.txt", "link/odd#text=1.txt#text=keeper"):
-            (bound,) = bind(other.store, [LabelledQuery("q", {label: 1.0}, "words", folder=tmp_path)])
+            (bound,) = judge_queries(other.store, [LabelledQuery("q", {label: 1.0}, "words", folder=tmp_path)])
             assert len(bound.grades) == 1
 
 
@@ -144,35 +144,35 @@ def test_items_are_found_behind_gaps_that_removed_ones_left(tmp_path: Path, monk
     with cp.open(tmp_path / "kb") as kb:
         kb.add(tmp_path, workers=1, progress=False)
         kb.remove(*(tmp_path / f"{number}.txt" for number in range(6)))
-        (bound,) = bind(kb.store, [LabelledQuery("q", {"7.txt": 1.0}, "words", folder=tmp_path)])
+        (bound,) = judge_queries(kb.store, [LabelledQuery("q", {"7.txt": 1.0}, "words", folder=tmp_path)])
         assert len(bound.grades) == 1
 
 
-def test_labels_that_name_nothing_are_counted_and_listed(kb: cp.Collection, write: Write) -> None:
+def test_labels_that_match_nothing_are_counted_and_listed(kb: cp.Collection, write: Write) -> None:
     labels = ["gone.txt", "pumps.md#video", "pumps.md#text=no such words", "pumps.md#text=", "", "a\x00b", "\ud800"]
     path = write(ASK, {"text": "x", "relevant": {"weather.txt": 1, **dict.fromkeys(labels, 1)}})
     with pytest.raises(QueryError) as caught:
-        bind(kb.store, load_queries(path))
+        judge_queries(kb.store, load_queries(path))
     message = str(caught.value)
-    assert message.startswith("7 labels name nothing") and "'gone.txt' (line 2)" in message
+    assert message.startswith("7 labels match nothing") and "'gone.txt' (line 2)" in message
     assert "and 2 more" in message and "weather.txt" not in message and "\n" not in message
-    with pytest.raises(QueryError, match="1 label names nothing"):
-        bind(kb.store, [LabelledQuery("q", {"gone.txt": 1.0}, "words")])
+    with pytest.raises(QueryError, match="1 label matches nothing"):
+        judge_queries(kb.store, [LabelledQuery("q", {"gone.txt": 1.0}, "words")])
 
 
 def test_the_highest_of_several_grades_counts(kb: cp.Collection, folder: Path) -> None:
     relevant = {"pumps.md": 1.0, "pumps.md#image": 3.0}
-    (bound,) = bind(kb.store, [LabelledQuery("q", relevant, "words", folder=folder)])
+    (bound,) = judge_queries(kb.store, [LabelledQuery("q", relevant, "words", folder=folder)])
     (picture,) = named(kb, "pumps.md#image", folder)
     assert bound.grades[picture.id] == 3.0
     assert {grade for id_, grade in bound.grades.items() if id_ != picture.id} == {1.0}
-    assert bound.wanted == {"image"} and bound.direction == "mixed"
+    assert bound.best_modalities == {"image"} and bound.direction == "mixed"
 
 
 def test_the_direction_is_what_is_asked_and_what_is_relevant(kb: cp.Collection, write: Write) -> None:
     extra = {"id": "said", "text": "pumps", "relevant": {"pumps.md": 1}, "direction": "text->text"}
-    found = bind(kb.store, load_queries(write(*QUESTIONS, extra)))
-    assert {one.question.id: one.direction for one in found} == {
+    found = judge_queries(kb.store, load_queries(write(*QUESTIONS, extra)))
+    assert {one.query.id: one.direction for one in found} == {
         "seal": "text->text",
         "snow": "text->text",
         "ball": "text->image",

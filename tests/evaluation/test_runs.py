@@ -68,7 +68,7 @@ def test_the_table_is_markdown_whose_columns_line_up(run: Run) -> None:
     lines = run.table().splitlines()
     assert len({len(line) for line in lines}) == 1 and len({line.count("|") for line in lines}) == 1
     assert lines[0].split("|")[2].strip() == "all" and "text->image" in lines[0]
-    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == ["questions", "7", "2", "1", "1", "1", "1", "1"]
+    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == ["queries", "7", "2", "1", "1", "1", "1", "1"]
     rows = {line.split("|")[1].strip(): line for line in lines[3:]}
     assert tuple(rows) == run.measures
     mean = run.summary()["all"]["MRR@3"]
@@ -107,7 +107,7 @@ def test_an_absent_and_a_newer_run_are_refused_and_a_bad_place_to_save(run: Run,
     with pytest.raises(ReadError, match="cannot be read"):
         Run.load(tmp_path / "gone.json")
     (tmp_path / "new.json").write_text('{"format": 99}', encoding="utf-8")
-    with pytest.raises(ReadError, match="newer Commonplace"):
+    with pytest.raises(ReadError, match="newer version"):
         Run.load(tmp_path / "new.json")
     with pytest.raises(CommonplaceError, match="cannot be written"):
         run.save(tmp_path / "no" / "such" / "folder.json")
@@ -125,10 +125,10 @@ def test_what_cannot_be_asked_is_refused(kb: cp.Collection, write: Write, folder
     path = write(*QUESTIONS)
     with pytest.raises(QueryError, match="k is 0"):
         evaluate(kb, path, k=0)
-    with pytest.raises(QueryError, match="no questions"):
+    with pytest.raises(QueryError, match="no queries"):
         evaluate(kb, [])
     one = LabelledQuery("a", {"weather.txt": 1}, "snow", folder=folder)
-    with pytest.raises(QueryError, match="1 of the questions"):
+    with pytest.raises(QueryError, match="1 of the queries"):
         evaluate(kb, [one, one])
     with pytest.raises(ReadError, match=r"line 1: .*weather\.txt"):  # no picture at all
         evaluate(kb, write({"image": "weather.txt", "relevant": {"weather.txt": 1}}), progress=False)
@@ -210,13 +210,13 @@ def test_only_shared_questions_are_compared_and_the_rest_is_noted(run: Run) -> N
     assert found.shared == 2 and found.rows["text->text", "recall@1"].change.count == 2
     assert len(found.notes) == 3
     text = found.table()
-    assert "5 questions are in the earlier run only" in text and "k = 3" in text and "1 questions have other" in text
+    assert "5 queries are in the earlier run only" in text and "k = 3" in text and "1 queries have different" in text
 
 
 def test_runs_over_other_questions_are_not_compared(run: Run) -> None:
     other = replace(run, results=tuple(replace(one, id=f"other {one.id}") for one in run.results))
-    with pytest.raises(QueryError, match="share no question"):
+    with pytest.raises(QueryError, match="share no query"):
         compare(run, other)
     swapped = replace(run, results=(replace(run.results[0], text="something else"),))
-    with pytest.raises(QueryError, match="'seal' is another question"):
+    with pytest.raises(QueryError, match="'seal' is a different query"):
         compare(run, swapped)

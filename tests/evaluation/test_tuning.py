@@ -12,7 +12,7 @@ import pytest
 
 import commonplace as cp
 from commonplace.errors import QueryError
-from commonplace.evaluation import LabelledQuery, evaluate, thumbs, tune
+from commonplace.evaluation import LabelledQuery, evaluate, feedback_queries, tune
 from commonplace.store.index_file import sums
 
 WORDS = ("brass", "pump", "winter", "valve", "harbour", "copper", "lamp", "garden", "engine", "paper")
@@ -53,7 +53,7 @@ def noisy(kb: cp.Collection) -> cp.Ranking:
     return cp.Ranking(weights={"text->text": 50.0, "lexical": 0.05})
 
 
-def test_a_broken_arm_is_found_out_from_twenty_labels(
+def test_a_broken_channel_is_found_out_from_twenty_labels(
     made: tuple[cp.Collection, list[LabelledQuery]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from commonplace.evaluation import tuning
@@ -63,7 +63,7 @@ def test_a_broken_arm_is_found_out_from_twenty_labels(
     monkeypatch.setattr(tuning, "Ranking", lambda: noisy(kb))
     found = tune(kb, questions[:20], progress=False)
     assert found.kept and found.after > found.before and found.p < 0.05
-    assert found.broken == ("text->text",) and "agrees with no other channel" in str(found)
+    assert found.broken == ("text->text",) and "no other channel agrees" in str(found)
     assert kb.ranking == found.ranking != cp.Ranking()
     held_out = questions[20:]
     words = cp.Ranking(weights={"text->text": 0.0, "text->image": 0.0})
@@ -88,24 +88,24 @@ def test_what_is_not_surely_better_is_not_kept(made: tuple[cp.Collection, list[L
 
 def test_labels_are_guarded(made: tuple[cp.Collection, list[LabelledQuery]]) -> None:
     kb, questions = made
-    with pytest.raises(QueryError, match="9 labelled questions are too few"):
+    with pytest.raises(QueryError, match="9 labelled queries are too few"):
         tune(kb, questions[:9])
-    with pytest.raises(QueryError, match="1 labelled question is too few"):
+    with pytest.raises(QueryError, match="1 labelled query is too few"):
         tune(kb, questions[:1])
-    with pytest.raises(QueryError, match="names nothing"):
+    with pytest.raises(QueryError, match="matches nothing"):
         tune(kb, [*questions[:11], LabelledQuery("x", {"nowhere.txt": 1.0}, "pump")], progress=False)
     with pytest.raises(QueryError, match="folds"):
         tune(kb, questions, folds=1)
 
 
-def test_thumbs_are_kept_and_make_questions(made: tuple[cp.Collection, list[LabelledQuery]], tmp_path: Path) -> None:
+def test_feedback_is_kept_and_make_questions(made: tuple[cp.Collection, list[LabelledQuery]], tmp_path: Path) -> None:
     kb, _ = made
     first, second = kb.search("brass pump winter", k=2)
     kb.label("brass  pump winter", first.item.id, True)
     kb.label("brass pump winter", second.item.id, True)
     kb.label("brass pump winter", second.item.id, False)  # the last word counts
     assert kb.labels()[-1] == ("brass pump winter", None, second.item.id, False)
-    (one,) = thumbs(kb)
+    (one,) = feedback_queries(kb)
     assert one.text == "brass pump winter" and set(one.relevant) == {first.item.id}
     with pytest.raises(QueryError, match="no item"):
         kb.label("pump", "nonsense", True)

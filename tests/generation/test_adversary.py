@@ -59,7 +59,7 @@ def test_invented_markers_are_removed_and_counted(ask: Ask) -> None:
 def test_a_sentence_without_a_marker_is_traced_or_unsupported(ask: Ask) -> None:
     traced, moon = ask("omits-markers").blocks
     assert traced.support == "supported" and traced.citations == (1,)
-    assert moon.support == "unsupported" and not moon.citations and moon.reason == "it names no source"
+    assert moon.support == "unsupported" and not moon.citations and moon.reason == "it cites no source"
 
 
 def test_markers_are_read_in_every_form(ask: Ask) -> None:
@@ -115,14 +115,14 @@ ERRORS = {
     "429": "429",
     "500": "failed (500)",
     "empty": "empty answer",
-    "garbage": "what is no answer",
-    "odd-json": "no answer|broke off",
+    "garbage": "an invalid answer",
+    "odd-json": "invalid answer|broke off",
     "error-inside": "the graphics card fell out",
     "breaks-off": "broke off",
     "tiny-context": "too small for one piece of evidence",
     "moved": "307",
-    "packed": "packed answer",
-    "nested": "what is no answer",
+    "packed": "compressed answer",
+    "nested": "an invalid answer",
 }
 
 
@@ -137,7 +137,7 @@ def test_failures_are_one_clear_line_or_the_extractive_answer(ask: Ask, model: s
 
 
 def test_a_wrong_key_is_named_and_not_shown(ask: Ask) -> None:
-    with pytest.raises(GeneratorError, match="refuses the key") as failed:
+    with pytest.raises(GeneratorError, match="refuses the API key") as failed:
         ask("honest", api_key="wrong")
     assert "COMMONPLACE_LLM_API_KEY" in str(failed.value) and "wrong" not in str(failed.value)
 
@@ -178,7 +178,7 @@ def test_closing_the_answer_stops_the_server(liar: str) -> None:
 def test_a_model_that_takes_no_pictures_gets_their_captions(ask: Ask, liar: str) -> None:
     hits = [hit(0, PASSAGES[0]), hit(1, "A red ball", picture="p1", name="/docs/ball.png")]
     answer = ask("no-vision", hits, crop=lambda _: JPEG)
-    assert supported(answer) and any("takes no pictures" in note for note in answer.notes)
+    assert supported(answer) and any("accepts no pictures" in note for note in answer.notes)
     with_pictures, negative = asked(liar)[-2:]
     assert isinstance(with_pictures["messages"][1]["content"], list)
     assert "Caption: A red ball" in negative["messages"][1]["content"]

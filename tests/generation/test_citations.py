@@ -14,9 +14,9 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.cli.answers import render
-from commonplace.generation import GroundingChecker, Nothing, Part, Request, Shown, Statement, cite
+from commonplace.generation import Abstention, GroundingChecker, Part, Request, ShownImage, Statement, cite
 from commonplace.generation.intent import subject, wants_pictures
-from commonplace.generation.prompt import evidence as evidence_for_a_model
+from commonplace.generation.prompt import fenced_evidence
 from commonplace.generation.sentences import split
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
@@ -46,7 +46,7 @@ def made(space: Space, calibration: Calibration) -> Any:
 
 def test_markers_are_numbered_in_order_and_spans_are_of_the_sentence(made: Any) -> None:
     hits = [hit(0, "First. Second."), hit(1, "a caption", image="/tmp/a (1).png"), hit(2, "Third.")]
-    parts = [Statement("Third.", (2,), 0, 6), Shown(1), Statement("Second.", (0,), 7, 14), Shown(1)]
+    parts = [Statement("Third.", (2,), 0, 6), ShownImage(1), Statement("Second.", (0,), 7, 14), ShownImage(1)]
     blocks, answer = made(parts, hits)
     assert tuple(blocks) == answer.blocks
     assert [block.citations for block in answer.blocks] == [(1,), (2,), (3,)]  # a picture is shown once
@@ -81,7 +81,7 @@ def test_a_passage_cited_twice_has_one_number(made: Any) -> None:
 
 
 def test_nothing_is_an_abstention(made: Any) -> None:
-    _, answer = made([Nothing("nothing near")], [hit(0, "x")])
+    _, answer = made([Abstention("nothing near")], [hit(0, "x")])
     assert answer.abstained and answer.reason == "nothing near" and not answer.blocks and len(answer.hits) == 1
     assert answer.markdown() == "nothing near" and "nothing near" in answer.html() and answer.confidence == 0
     assert made([], [hit(0, "x")])[1].abstained
@@ -97,7 +97,7 @@ def test_a_restart_takes_back_what_was_said(made: Any) -> None:
 
 def test_a_picture_is_described_by_caption_machine_or_name(made: Any) -> None:
     hits = [hit(0, "a caption", image="/0.png"), hit(1, None, image="/1.png"), hit(2, None, image="/2.png")]
-    _, answer = made([Shown(0, "by a machine"), Shown(1, "a ball"), Shown(2)], hits)
+    _, answer = made([ShownImage(0, "by a machine"), ShownImage(1, "a ball"), ShownImage(2)], hits)
     assert [(one.text, one.origin) for one in answer.blocks] == [
         ("a caption", "caption"),
         ("a ball", "machine"),
@@ -111,14 +111,14 @@ def test_words_read_in_a_picture_describe_it_and_are_marked(made: Any) -> None:
     both, alone = hit(0, "A sign. WAY OUT", image="/0.png"), hit(1, "WAY OUT", image="/1.png")
     both = replace(both, item=replace(both.item, span=Span(ocr_start=8)))
     alone = replace(alone, item=replace(alone.item, span=Span(ocr_start=0)))
-    _, answer = made([Shown(0, "by a machine"), Shown(1, "by a machine")], [both, alone])
+    _, answer = made([ShownImage(0, "by a machine"), ShownImage(1, "by a machine")], [both, alone])
     assert [(one.text, one.origin) for one in answer.blocks] == [("A sign", "caption"), ("WAY OUT", "words")]
     assert "WAY OUT (words read in the picture)" in answer.html() and "read in the picture" in answer.markdown()
-    assert "No caption. Words in it: WAY OUT" in evidence_for_a_model(1, alone, seen=False)
-    assert "Caption: A sign Words in it: WAY OUT" in evidence_for_a_model(1, both, seen=False)
+    assert "No caption. Words in it: WAY OUT" in fenced_evidence(1, alone, picture_follows=False)
+    assert "Caption: A sign Words in it: WAY OUT" in fenced_evidence(1, both, picture_follows=False)
     long = "WAYS OUT " * 40 + "end"
     alone = replace(alone, item=replace(alone.item, text=long))
-    _, answer = made([Shown(0)], [alone])
+    _, answer = made([ShownImage(0)], [alone])
     (block,) = answer.blocks
     shown = block.shown.removesuffix(" (words read in the picture)")
     assert block.text == long == answer.dict()["blocks"][0]["text"]

@@ -20,7 +20,7 @@ import commonplace as cp
 from commonplace.encoders import Bundle
 from commonplace.errors import GeneratorError
 from commonplace.generation import Request
-from commonplace.generation.prompt import RULES, plain, prompt, rewriting, tokens
+from commonplace.generation.prompt import RULES, build_prompt, build_rewrite_prompt, estimated_tokens, neutralize
 from commonplace.space import QueryVectors
 from tests.conftest import data
 from tests.generation.conftest import hit
@@ -69,20 +69,23 @@ def test_an_injection_stays_inside_its_fence(evil: str) -> None:
         hit(2, "Words.", title=evil),
         hit(3, "Words.", name=f"/docs/{evil.replace('/', '|')}.md"),
     ]
-    made = prompt(request(hits, question=evil), budget=6000, most_pictures=0)
+    made = build_prompt(request(hits, question=evil), budget=6000, most_pictures=0)
     assert made.messages[0] == {"role": "system", "content": RULES} and len(made.messages) == 2
     text = words(made)
     check(text.rpartition("\n\nQuestion: ")[0], 4)
     assert text.count("Good words.") == 1
-    check(words(prompt(request([hit(0, "x")], question=evil), budget=6000, most_pictures=0)).split("Question:")[0], 1)
-    for message in rewriting(evil, [(evil, evil)]):
+    check(
+        words(build_prompt(request([hit(0, "x")], question=evil), budget=6000, most_pictures=0)).split("Question:")[0],
+        1,
+    )
+    for message in build_rewrite_prompt(evil, [(evil, evil)]):
         assert "<|" not in message["content"] and message["content"].count("</turn>") <= 1
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.text(alphabet=st.sampled_from("<>/|[]eviudncs 1\n\u202e＜＞"), max_size=80))
 def test_no_text_breaks_out(text: str) -> None:
-    made = words(prompt(request([hit(0, text, title=text)]), budget=4000, most_pictures=0))
+    made = words(build_prompt(request([hit(0, text, title=text)]), budget=4000, most_pictures=0))
     assert len(FENCED.findall(made)) == 1 and made.count("</evidence>") == 1 and made.count("<evidence") == 1
 
 
@@ -90,23 +93,23 @@ def test_no_text_breaks_out(text: str) -> None:
 @given(st.text(max_size=200))
 def test_plain_words_stay_as_they_are(text: str) -> None:
     harmless = "".join(c for c in text if c.isalnum() or c == " ")
-    assert plain(harmless) == harmless and plain(plain(text)) == plain(text)
+    assert neutralize(harmless) == harmless and neutralize(neutralize(text)) == neutralize(text)
 
 
 def test_only_the_files_name_is_told() -> None:
-    text = words(prompt(request([hit(0, "x", name="/home/someone/secret/a.md")]), budget=4000, most_pictures=0))
+    text = words(build_prompt(request([hit(0, "x", name="/home/someone/secret/a.md")]), budget=4000, most_pictures=0))
     assert "a.md" in text and "someone" not in text
 
 
 def test_the_weakest_evidence_goes_first_and_one_piece_must_fit() -> None:
     hits = [hit(n, f"Passage {n}. " + "word " * 300) for n in range(8)]
-    sizes = [prompt(request(hits), budget=budget, most_pictures=0).kept for budget in (1500, 2500, 4000, 9000)]
+    sizes = [build_prompt(request(hits), budget=budget, most_pictures=0).hits for budget in (1500, 2500, 4000, 9000)]
     assert sizes == sorted(sizes) and sizes[0] >= 1 and sizes[-1] == 8
-    made = prompt(request(hits), budget=2500, most_pictures=0)
-    assert [f"Passage {n}." in words(made) for n in range(8)] == [n < made.kept for n in range(8)]
-    assert tokens(words(made)) + tokens(RULES) <= 2500
+    made = build_prompt(request(hits), budget=2500, most_pictures=0)
+    assert [f"Passage {n}." in words(made) for n in range(8)] == [n < made.hits for n in range(8)]
+    assert estimated_tokens(words(made)) + estimated_tokens(RULES) <= 2500
     with pytest.raises(GeneratorError, match="too small for one piece"):
-        prompt(request(hits), budget=500, most_pictures=0)
+        build_prompt(request(hits), budget=500, most_pictures=0)
 
 
 def test_pictures_are_scaled_counted_and_limited(tmp_path: Path) -> None:
@@ -114,14 +117,14 @@ def test_pictures_are_scaled_counted_and_limited(tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "red").save(big, "JPEG")
     hits = [hit(n, None, picture=f"p{n}", name=f"/docs/{n}.png") for n in range(6)]
     asked = request(hits, crop=lambda _: big.getvalue(), picture=np.zeros((2000, 1000, 3), np.uint8))
-    made = prompt(asked, budget=20_000, most_pictures=2)
+    made = build_prompt(asked, budget=20_000, most_pictures=2)
     urls = [part["image_url"]["url"] for part in made.messages[1]["content"] if part["type"] == "image_url"]
-    assert made.pictures == 3 and len(urls) == 3 and made.kept == 6
+    assert made.pictures == 3 and len(urls) == 3 and made.hits == 6
     sizes = [Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1]))).size for url in urls]
     assert sizes == [(300, 200), (300, 200), (384, 768)]
     assert words(made).count("The picture follows") == 2 and words(made).count("not shown to you") == 4
-    assert prompt(asked, budget=3300, most_pictures=2).kept < 6  # pictures count against the budget
-    assert isinstance(prompt(asked, budget=9000, most_pictures=0).messages[1]["content"], str)
+    assert build_prompt(asked, budget=3300, most_pictures=2).hits < 6  # pictures count against the budget
+    assert isinstance(build_prompt(asked, budget=9000, most_pictures=0).messages[1]["content"], str)
 
 
 def test_a_changed_file_is_not_sent_in_place_of_what_was_read(tmp_path: Path, liar: str) -> None:
@@ -149,7 +152,7 @@ def test_tokens_are_estimated_rather_too_high() -> None:
         articles = json.loads((data("xquad") / f"xquad.{language}.json").read_text(encoding="utf-8"))["data"]
         for article in articles:
             for paragraph in article["paragraphs"]:
-                assert tokens(paragraph["context"]) >= len(tokenizer.encode(paragraph["context"]).ids) - 2
+                assert estimated_tokens(paragraph["context"]) >= len(tokenizer.encode(paragraph["context"]).ids) - 2
 
 
 def test_documents_that_give_orders_come_through_the_whole_road_as_data(tmp_path: Path, liar: str) -> None:

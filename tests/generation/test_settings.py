@@ -1,4 +1,4 @@
-"""Settings: flags over environment over file; the key from the environment only, and only to where it belongs."""
+"""Generator settings: flags over environment over file; the key comes from the environment, for one server only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from commonplace.errors import GeneratorError
-from commonplace.generation import ChatGenerator, Settings
+from commonplace.generation import ChatGenerator, GeneratorSettings
 
 TOML = """[llm]
 model = "openai:from-file"
@@ -24,14 +24,14 @@ def test_flags_over_environment_over_file(tmp_path: Path) -> None:
     (near / "commonplace.toml").write_text(TOML)
     (far / "commonplace.toml").write_text('[llm]\nmodel = "openai:far"\ntimeout = 9\n')
     environment = {"COMMONPLACE_LLM_MAX_TOKENS": "200", "COMMONPLACE_LLM_VISION": "yes", "COMMONPLACE_LLM_CONTEXT": ""}
-    found = Settings.read({"model": "openai:flag", "base_url": None}, environment, (near, far))
-    assert found == Settings("openai:flag", "http://localhost:1234/v1", 9.0, max_tokens=200, vision=True)
+    found = GeneratorSettings.read({"model": "openai:flag", "base_url": None}, environment, (near, far))
+    assert found == GeneratorSettings("openai:flag", "http://localhost:1234/v1", 9.0, max_tokens=200, vision=True)
     generator = found.generator({})
     assert isinstance(generator, ChatGenerator) and generator.model == "flag" and generator.timeout == 9
     assert generator.max_tokens == 200 and generator.vision is True
-    assert Settings.read({}, {"COMMONPLACE_LLM": "openai:env"}, (near,)).model == "openai:env"
-    assert Settings.read({}, {}).generator({}) is None
-    assert Settings.read({"model": "none"}, {}, (near,)).generator({}) is None
+    assert GeneratorSettings.read({}, {"COMMONPLACE_LLM": "openai:env"}, (near,)).model == "openai:env"
+    assert GeneratorSettings.read({}, {}).generator({}) is None
+    assert GeneratorSettings.read({"model": "none"}, {}, (near,)).generator({}) is None
 
 
 def test_a_key_goes_where_it_belongs() -> None:
@@ -39,7 +39,7 @@ def test_a_key_goes_where_it_belongs() -> None:
     theirs = {"OPENAI_API_KEY": "of-openai"}
 
     def key(environment: dict[str, str], url: str | None) -> str:
-        generator = Settings("openai:x", url).generator(environment)
+        generator = GeneratorSettings("openai:x", url).generator(environment)
         assert isinstance(generator, ChatGenerator)
         return generator._key
 
@@ -53,14 +53,17 @@ def test_a_file_names_no_server_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "commonplace.toml").write_text(text)
     for flags in ({}, {"model": "openai:mine"}):
         with pytest.raises(GeneratorError, match="not on this machine"):
-            Settings.read(flags, {}, (tmp_path,))
-    assert Settings.read({"base_url": "https://mine.example/v1"}, {}, (tmp_path,)).base_url == "https://mine.example/v1"
+            GeneratorSettings.read(flags, {}, (tmp_path,))
+    assert (
+        GeneratorSettings.read({"base_url": "https://mine.example/v1"}, {}, (tmp_path,)).base_url
+        == "https://mine.example/v1"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('[llm]\napi_key = "x"\n', "environment only"),
+        ('[llm]\napi_key = "x"\n', "holds an API key"),
         ("[llm]\nmodle = 1\n", "modle"),
         ("[llm]\nmax_tokens = 'many'\n", "max_tokens"),
         ("[llm]\nvision = 3\n", "vision"),
@@ -72,22 +75,22 @@ def test_a_file_names_no_server_elsewhere(tmp_path: Path) -> None:
 def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "commonplace.toml").write_text(text)
     with pytest.raises(GeneratorError, match=why):
-        Settings.read({}, {}, (tmp_path,))
+        GeneratorSettings.read({}, {}, (tmp_path,))
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        Settings("gpt"),
-        Settings("openai:"),
-        Settings("openai:x", "ftp://x"),
-        Settings("openai:x", "localhost:8000"),
-        Settings("openai:x", max_tokens=0),
-        Settings("openai:x", context=100, max_tokens=200),
-        Settings("openai:x", timeout=0.0),
-        Settings("transformers:/nowhere"),
+        GeneratorSettings("gpt"),
+        GeneratorSettings("openai:"),
+        GeneratorSettings("openai:x", "ftp://x"),
+        GeneratorSettings("openai:x", "localhost:8000"),
+        GeneratorSettings("openai:x", max_tokens=0),
+        GeneratorSettings("openai:x", context=100, max_tokens=200),
+        GeneratorSettings("openai:x", timeout=0.0),
+        GeneratorSettings("transformers:/nowhere"),
     ],
 )
-def test_settings_that_make_no_sense(wrong: Settings) -> None:
+def test_settings_that_make_no_sense(wrong: GeneratorSettings) -> None:
     with pytest.raises(GeneratorError):
         wrong.generator({})

@@ -159,11 +159,11 @@ def _generator(options: argparse.Namespace, folder: Path) -> Generator | None:
         return None
     from pathlib import Path
 
-    from commonplace.generation import Settings
+    from commonplace.generation import GeneratorSettings
 
     names = ("base_url", "context", "max_tokens", "timeout", "fallback")
     flags = {"model": options.llm_model, **{name: getattr(options, name) for name in names}}
-    generator = Settings.read(flags, os.environ, (folder, Path.cwd())).generator()
+    generator = GeneratorSettings.read(flags, os.environ, (folder, Path.cwd())).generator()
     if generator is not None:
         print(f"note: {printable(generator.name)} writes the answers", file=sys.stderr)
     return generator

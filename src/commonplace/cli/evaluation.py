@@ -75,7 +75,7 @@ def _label(options: argparse.Namespace) -> int:
 
 def _tune(options: argparse.Namespace) -> int:
     from commonplace.errors import QueryError
-    from commonplace.evaluation import thumbs, tune
+    from commonplace.evaluation import feedback_queries, tune
 
     if options.reset and options.questions:
         raise QueryError("either tune by questions or reset, not both")
@@ -84,5 +84,5 @@ def _tune(options: argparse.Namespace) -> int:
             kb.ranking = None
             print("the ranking is the default again")
         else:
-            print(tune(kb, options.questions or thumbs(kb), k=options.k))
+            print(tune(kb, options.questions or feedback_queries(kb), k=options.k))
     return 0

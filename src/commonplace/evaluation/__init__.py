@@ -1,6 +1,6 @@
-"""How well a collection answers: labelled questions, measures with their uncertainty, runs compared, plots.
+"""Evaluation of a collection: labelled queries, measures with confidence intervals, comparison of runs, plots.
 
-run = evaluate(kb, "questions.jsonl", k=10)
+run = evaluate(kb, "queries.jsonl", k=10)
 print(run.table())
 print(compare(Run.load("before.json"), run).table())
 plot(run, "plots", collection=kb)       # needs matplotlib: pip install 'commonplace[eval]'
@@ -19,7 +19,7 @@ from commonplace.evaluation.metrics import (
 from commonplace.evaluation.plots import plot
 from commonplace.evaluation.queries import DIRECTIONS, LabelledQuery, load_queries
 from commonplace.evaluation.runs import Comparison, Difference, JudgedHit, Result, Run, compare, evaluate
-from commonplace.evaluation.tuning import Tuning, thumbs, tune
+from commonplace.evaluation.tuning import Tuning, feedback_queries, tune
 
 __all__ = [
     "DIRECTIONS",
@@ -34,6 +34,7 @@ __all__ = [
     "bootstrap",
     "compare",
     "evaluate",
+    "feedback_queries",
     "load_queries",
     "modality_share",
     "ndcg",
@@ -42,6 +43,5 @@ __all__ = [
     "recall",
     "reciprocal_rank",
     "right_modality",
-    "thumbs",
     "tune",
 ]

@@ -1,4 +1,4 @@
-"""How good a ranked list is, and how sure we can be: measures, bootstrap intervals and a paired test.
+"""Measures of a ranked list, bootstrap intervals of their means, and a paired significance test.
 
 A ranked list is a sequence of ids, best first, none twice; grades map relevant ids to numbers > 0, what is not in
 them is not relevant. All measures lie in [0, 1]. A list may be shorter than ``k``: what is missing counts as
@@ -65,9 +65,9 @@ def ndcg(
         # Both are divided by a constant that cancels out (best, 2^best), so that no grade overflows.
         return grade / best if gains == "linear" else -math.expm1(-grade * math.log(2)) * 2.0 ** (grade - best)
 
-    found = [gain(grades[name]) if name in grades else 0.0 for name in ranked[:k]]
+    gained = [gain(grades[name]) if name in grades else 0.0 for name in ranked[:k]]
     ideal = [gain(grade) for grade in sorted(grades.values(), reverse=True)[:k]]
-    return min(_discounted(found) / _discounted(ideal), 1.0)
+    return min(_discounted(gained) / _discounted(ideal), 1.0)
 
 
 def _discounted(gains: Sequence[float]) -> float:
@@ -88,7 +88,7 @@ def right_modality(modalities: Sequence[str], wanted: Collection[str]) -> float 
     """Return 1 where the first hit has the wanted modality, 0 where it has not or nothing was found.
 
     ``modalities`` are those of the hits, best first; ``wanted`` those of the most relevant items. None where these
-    are of several modalities: such a question does not tell which one is right. The mean is the modality accuracy.
+    are of several modalities, so that none of them is the right one. The mean is the modality accuracy.
     """
     if len(set(wanted)) != 1:
         return None
@@ -98,7 +98,7 @@ def right_modality(modalities: Sequence[str], wanted: Collection[str]) -> float 
 def modality_share(modalities: Sequence[str], modality: str, k: int) -> float | None:
     """Return the share of ``modality`` among the first ``k`` hits; None where there are no hits."""
     first = modalities[:k]
-    return sum(one == modality for one in first) / len(first) if first else None
+    return sum(hit_modality == modality for hit_modality in first) / len(first) if first else None
 
 
 def _check(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> None:
@@ -112,12 +112,12 @@ def _check(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> None:
         raise QueryError("a ranked list holds an id twice: each may stand in it once")
 
 
-# --- how sure ------------------------------------------------------------------------------------------------
+# --- uncertainty ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over ``count`` questions with its confidence limits; these are None where ``count`` < 2."""
+    """A mean over ``count`` queries with its confidence limits, which are None if ``count`` < 2."""
 
     mean: float
     low: float | None
@@ -130,20 +130,20 @@ class Interval:
 
 
 def bootstrap(values: ArrayLike, *, confidence: float = 0.95, rounds: int = ROUNDS, seed: int = 0) -> Interval:
-    """Return the mean of ``values`` (n,), one a question, with its percentile bootstrap interval.
+    """Return the mean of ``values`` (n,), one per query, with its percentile bootstrap interval.
 
-    The questions are drawn anew with replacement ``rounds`` times (Efron and Tibshirani 1993, chapter 13). For two
-    runs give the differences by question: the interval is then paired (Sakai 2006). One value has no limits.
+    The queries are resampled with replacement ``rounds`` times (Efron and Tibshirani 1993, chapter 13). To compare two
+    runs, give the differences by query: the interval is then paired (Sakai 2006). One value has no limits.
     Deterministic for a ``seed``. Raises QueryError for no values, values that are not finite, fewer than 100
     rounds or a confidence outside (0, 1).
     """
-    found = _finite(values)
+    numbers = _finite(values)
     if not 0 < confidence < 1:
         raise QueryError(f"confidence is {confidence}: it must be between 0 and 1")
     if rounds < 100:
         raise QueryError(f"rounds is {rounds}: a bootstrap needs at least 100")
-    count = len(found)
-    mean = math.fsum(found) / count
+    count = len(numbers)
+    mean = math.fsum(numbers) / count
     if count < 2:
         return Interval(mean, None, None, count)
     random = np.random.default_rng(seed)
@@ -151,13 +151,13 @@ def bootstrap(values: ArrayLike, *, confidence: float = 0.95, rounds: int = ROUN
     step = max(1, BLOCK // count)
     for start in range(0, rounds, step):
         drawn = random.integers(0, count, (min(step, rounds - start), count))
-        means[start : start + step] = found[drawn].mean(axis=1)
+        means[start : start + step] = numbers[drawn].mean(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(mean, float(low), float(high), count)
 
 
 def randomisation_test(differences: ArrayLike, *, rounds: int = ROUNDS, seed: int = 0) -> float:
-    """Return the two-sided p-value of a paired randomisation test over ``differences`` (n,), one a question.
+    """Return the two-sided p-value of a paired randomisation test over ``differences`` (n,), one per query.
 
     Were the two runs alike, each difference could as well have the other sign: p is the share of sign patterns whose
     mean is at least as far from 0 (Fisher 1935; for retrieval Smucker, Allan and Carterette 2007). All 2^n patterns
@@ -165,27 +165,27 @@ def randomisation_test(differences: ArrayLike, *, rounds: int = ROUNDS, seed: in
     counted with them, so that p is never 0 (Phipson and Smyth 2010). In (0, 1]; deterministic for a ``seed``.
     Raises QueryError for no differences, differences that are not finite, or fewer than 100 rounds.
     """
-    found = _finite(differences)
+    numbers = _finite(differences)
     if rounds < 100:
         raise QueryError(f"rounds is {rounds}: the test needs at least 100")
-    count = len(found)
-    limit = abs(found.sum()) - 1e-9 * np.abs(found).sum()  # sums of the same numbers differ in their last digits
+    count = len(numbers)
+    limit = abs(numbers.sum()) - 1e-9 * np.abs(numbers).sum()  # sums of the same numbers differ in their last digits
     if count < 63 and 2**count <= rounds:
         patterns = np.arange(2**count)[:, None] >> np.arange(count) & 1
-        return float((np.abs((1 - 2 * patterns) @ found) >= limit).mean())
+        return float((np.abs((1 - 2 * patterns) @ numbers) >= limit).mean())
     random = np.random.default_rng(seed)
     extreme = 0
     step = max(1, BLOCK // count)
     for start in range(0, rounds, step):
         signs = 1 - 2 * random.integers(0, 2, (min(step, rounds - start), count), dtype=np.int8)
-        extreme += int((np.abs(signs @ found) >= limit).sum())
+        extreme += int((np.abs(signs @ numbers) >= limit).sum())
     return (extreme + 1) / (rounds + 1)
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or not len(found):
-        raise QueryError("there are no values: give one number a question")
-    if not np.isfinite(found).all():
-        raise QueryError("a value is not a finite number")
-    return found
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or not len(numbers):
+        raise QueryError("there are no values: give one number per query")
+    if not np.isfinite(numbers).all():
+        raise QueryError("a value is not a finite number: leave out queries that have none")
+    return numbers

@@ -1,4 +1,4 @@
-"""The pictures people look at: recall curves, scores, evidence before and after, the joint space with its gap."""
+"""Plots of a run: recall curves, scores, channel scores before and after calibration, the joint embedding space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot"]
 
-# Okabe and Ito 2008: told apart by people who see colours differently.
+# Okabe and Ito 2008: people with colour blindness can distinguish them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 RELEVANT, OTHER = "#0072B2", "#E69F00"
 STYLE = {
@@ -27,7 +27,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    "svg.hashsalt": "commonplace",  # the same file every time
+    "svg.hashsalt": "commonplace",  # makes the files reproducible
 }
 BINS = 24
 
@@ -41,17 +41,16 @@ def plot(
     sample: int = 1000,
     seed: int = 0,
 ) -> list[Path]:
-    """Draw a run into ``folder``, made if absent, and return the paths of the pictures.
+    """Draw the plots of a run into ``folder``, which is made if absent, and return the paths of the files.
 
-    ``recall``: mean recall@1..k by direction. ``scores``: how the scores of relevant and other hits are distributed,
-    by modality. ``evidence``: the same for each channel before (raw scores) and after they are put on a common scale
-    (what the score breakdown counts: contribution / weight). With the run's ``collection`` also ``space``: at most
-    ``sample`` stored vectors of each partition and as many questions, in the plane of their two principal components.
-    A picture for which there is nothing to draw (no hits, fewer than three vectors) is left out. Deterministic for a
-    ``seed``.
+    ``recall``: mean recall@1..k by direction. ``scores``: the distribution of the scores of relevant and other hits,
+    by modality. ``evidence``: the same by channel, before calibration (raw scores) and after it (contribution / weight
+    in the score breakdown). With the run's ``collection`` also ``space``: at most ``sample`` stored vectors of each
+    partition and as many queries, in the plane of their two principal components. A plot without data (no hits, fewer
+    than three vectors) is left out. The plots are deterministic for a ``seed``.
 
-    Raises CommonplaceError where matplotlib is absent or the folder cannot be written; QueryError for an unknown
-    format, a ``sample`` < 1, or a collection of another model; ReadError where a question's picture is gone.
+    Raises CommonplaceError if matplotlib is absent or the folder cannot be written; QueryError for an unknown format,
+    a ``sample`` < 1, or a collection with another model; ReadError if the picture of a query is gone.
     """
     if format not in ("svg", "png"):
         raise QueryError(f"format is {format!r}: choose svg or png")
@@ -64,22 +63,26 @@ def plot(
         raise CommonplaceError(
             "plots need matplotlib, which is not installed: install commonplace with the extra eval"
         ) from problem
-    place = Path(folder)
+    target = Path(folder)
     paths = []
     with matplotlib.rc_context(STYLE):
-        drawn = {"recall": _recall(Figure, run), "scores": _scores(Figure, run), "evidence": _evidence(Figure, run)}
+        drawn = {
+            "recall": _recall(Figure, run),
+            "scores": _scores(Figure, run),
+            "evidence": _channel_scores(Figure, run),
+        }
         if collection is not None:
             drawn["space"] = _space(Figure, run, collection, sample, seed)
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            target.mkdir(parents=True, exist_ok=True)
             for name, figure in drawn.items():
                 if figure is not None:
-                    path = place / f"{name}.{format}"
+                    path = target / f"{name}.{format}"
                     figure.savefig(path, dpi=150, metadata={"Date": None} if format == "svg" else {})
                     paths.append(path)
         except OSError as problem:
             raise CommonplaceError(
-                f"the plots cannot be written to {place} ({problem.strerror}): choose another folder"
+                f"the plots cannot be written to {target} ({problem.strerror}): choose another folder"
             ) from problem
     return paths
 
@@ -100,38 +103,38 @@ def _recall(figure_of: Any, run: Run) -> Any:
         )
     axes.set(xlabel="k (hits)", ylabel="mean recall@k", ylim=(0, 1.02), xlim=(1 - 0.02 * run.k, run.k * 1.02))
     axes.locator_params(axis="x", integer=True)
-    axes.legend(title="direction (questions)")
+    axes.legend(title="direction (queries)")
     return figure
 
 
 def recall_curves(run: Run, direction: str) -> NDArray[np.float64]:
-    """Return recall@1..k of each question of a direction, (questions, k)."""
-    chosen = [one for one in run.results if one.direction == direction]
-    found = np.zeros((len(chosen), run.k))
-    for row, one in zip(found, chosen, strict=True):
-        row[: len(one.hits)] = [hit.grade > 0 for hit in one.hits]
-        row /= len(one.relevant)
-    return np.cumsum(found, axis=1)
+    """Return recall@1..k of each query of a direction, (queries, k)."""
+    results = [result for result in run.results if result.direction == direction]
+    relevant = np.zeros((len(results), run.k))
+    for row, result in zip(relevant, results, strict=True):
+        row[: len(result.hits)] = [hit.grade > 0 for hit in result.hits]
+        row /= len(result.relevant)
+    return np.cumsum(relevant, axis=1)
 
 
 def _scores(figure_of: Any, run: Run) -> Any:
-    hits = [hit for one in run.results for hit in one.hits]
+    hits = [hit for result in run.results for hit in result.hits]
     modalities = sorted({hit.modality for hit in hits})
     if not hits:
         return None
     figure = figure_of(figsize=(4 * len(modalities), 3.2), layout="constrained")
     top = max(hit.score for hit in hits)
     for axes, modality in zip(figure.subplots(1, len(modalities), squeeze=False)[0], modalities, strict=True):
-        own = [hit for hit in hits if hit.modality == modality]
-        groups = [[hit.score for hit in own if (hit.grade > 0) == relevant] for relevant in (True, False)]
+        hits_of_modality = [hit for hit in hits if hit.modality == modality]
+        groups = [[hit.score for hit in hits_of_modality if (hit.grade > 0) == relevant] for relevant in (True, False)]
         _histogram(axes, groups, (0.0, max(top, 1e-9)))
         axes.set(title=modality, xlabel="score")
     figure.axes[0].set_ylabel("share of hits")
     return figure
 
 
-def _evidence(figure_of: Any, run: Run) -> Any:
-    channels = evidence(run)
+def _channel_scores(figure_of: Any, run: Run) -> Any:
+    channels = channel_scores(run)
     if not channels:
         return None
     figure = figure_of(figsize=(8, 2.2 * len(channels) + 0.4), layout="constrained")
@@ -148,21 +151,20 @@ def _evidence(figure_of: Any, run: Run) -> Any:
     return figure
 
 
-def evidence(run: Run) -> dict[str, list[tuple[float, float, bool]]]:
-    """Return by channel, for every hit on its list that it counts for: raw score, contribution / weight, if
-    relevant."""
-    found: dict[str, list[tuple[float, float, bool]]] = {}
-    for one in run.results:
-        for hit in one.hits:
-            for channel in hit.breakdown:
-                if channel.weight > 0 and channel.rank > 0 and not channel.channel.startswith("rerank:"):
-                    row = (channel.score, channel.contribution / channel.weight, hit.grade > 0)
-                    found.setdefault(channel.channel, []).append(row)
-    return dict(sorted(found.items()))
+def channel_scores(run: Run) -> dict[str, list[tuple[float, float, bool]]]:
+    """Return by channel, for each hit on its list: (raw score, contribution / weight, whether relevant)."""
+    scores_of_channel: dict[str, list[tuple[float, float, bool]]] = {}
+    for result in run.results:
+        for hit in result.hits:
+            for component in hit.breakdown:
+                if component.weight > 0 and component.rank > 0 and not component.channel.startswith("rerank:"):
+                    row = (component.score, component.contribution / component.weight, hit.grade > 0)
+                    scores_of_channel.setdefault(component.channel, []).append(row)
+    return dict(sorted(scores_of_channel.items()))
 
 
 def _histogram(axes: Any, groups: Sequence[Sequence[float]], limits: tuple[float, float] | None) -> None:
-    """Draw the relevant and the other values, each as shares of its own number, over common bins."""
+    """Draw two histograms over common bins, of relevant and of other values, each as shares of its group."""
     values = [value for group in groups for value in group]
     low, high = limits or (min(values), max(values))
     edges = np.linspace(low, high if high > low else low + 1e-6, BINS + 1)
@@ -180,9 +182,9 @@ def _space(figure_of: Any, run: Run, collection: Collection, sample: int, seed: 
     if collection.space.fingerprint != run.model["fingerprint"]:
         raise QueryError(
             f"the run was made with the model {run.model['name']} ({run.model['fingerprint']}), the collection with "
-            f"{collection.space.name} ({collection.space.fingerprint}): draw it with the run's own collection"
+            f"{collection.space.name} ({collection.space.fingerprint}): draw it with the collection of the run"
         )
-    groups = gather(run, collection, sample, seed)
+    groups = sample_vectors(run, collection, sample, seed)
     if sum(map(len, groups.values())) < 3:
         return None
     points, shares = principal_plane(np.concatenate(list(groups.values())))
@@ -190,16 +192,26 @@ def _space(figure_of: Any, run: Run, collection: Collection, sample: int, seed: 
     axes = figure.subplots()
     start = 0
     for number, (name, vectors) in enumerate(groups.items()):
-        own = points[start : start + len(vectors)]
+        group_points = points[start : start + len(vectors)]
         start += len(vectors)
-        question = name.startswith("question")
+        is_query = name.startswith("query")
         colour = COLOURS[number % len(COLOURS)]
-        size, mark = (22, "^") if question else (8, "o")
-        axes.scatter(*own.T, s=size, marker=mark, color=colour, alpha=0.6, linewidths=0, label=f"{name} ({len(own)})")
-        axes.scatter(*own.mean(axis=0), s=110, marker="X", color=colour, edgecolors="black", linewidths=0.8)
+        size, marker = (22, "^") if is_query else (8, "o")
+        axes.scatter(
+            *group_points.T,
+            s=size,
+            marker=marker,
+            color=colour,
+            alpha=0.6,
+            linewidths=0,
+            label=f"{name} ({len(group_points)})",
+        )
+        axes.scatter(*group_points.mean(axis=0), s=110, marker="X", color=colour, edgecolors="black", linewidths=0.8)
     title = "the joint space; X: means"
     if "stored text" in groups and "stored image" in groups:
-        title += f"; gap between stored text and images {gap(groups['stored text'], groups['stored image']):.2f}"
+        title += (
+            f"; gap between stored text and images {modality_gap(groups['stored text'], groups['stored image']):.2f}"
+        )
     axes.set(title=title, xlabel=f"component 1 ({shares[0]:.0%} of the variance)")
     axes.set_ylabel(f"component 2 ({shares[1]:.0%})")
     axes.set_aspect("equal", adjustable="datalim")
@@ -207,22 +219,24 @@ def _space(figure_of: Any, run: Run, collection: Collection, sample: int, seed: 
     return figure
 
 
-def gather(run: Run, collection: Collection, sample: int, seed: int) -> Mapping[str, NDArray[np.float32]]:
-    """Return vectors (n, dim) by role and modality: a sample of those stored, and those of the run's questions."""
+def sample_vectors(run: Run, collection: Collection, sample: int, seed: int) -> Mapping[str, NDArray[np.float32]]:
+    """Return vectors (n, dim) by role and modality: a sample of the stored ones, and those of the run's queries."""
     random = np.random.default_rng(seed)
     groups: dict[str, NDArray[np.float32]] = {}
     for partition in ("text", "image"):
         _, vectors = collection.store.vectors(partition)
         chosen = np.sort(random.permutation(len(vectors))[:sample])
         groups[f"stored {partition}"] = vectors[chosen]
-    asked: dict[str, list[NDArray[np.float32]]] = {"text": [], "image": []}
+    query_vectors: dict[str, list[NDArray[np.float32]]] = {"text": [], "image": []}
     for index in np.sort(random.permutation(len(run.results))[:sample]):
-        one = run.results[index]
-        vectors_of = collection.space.encode_query(Query(one.text, None if one.image is None else _pixels(one.image)))
-        for name, rows in asked.items():
-            if (vector := vectors_of.by_encoder.get(name)) is not None:
+        result = run.results[index]
+        encoded = collection.space.encode_query(
+            Query(result.text, None if result.image is None else _pixels(result.image))
+        )
+        for name, rows in query_vectors.items():
+            if (vector := encoded.by_encoder.get(name)) is not None:
                 rows.append(vector)
-    groups |= {f"question {name}": np.array(rows, dtype=np.float32) for name, rows in asked.items() if rows}
+    groups |= {f"query {name}": np.array(rows, dtype=np.float32) for name, rows in query_vectors.items() if rows}
     return {name: vectors for name, vectors in groups.items() if len(vectors)}
 
 
@@ -231,7 +245,7 @@ def _pixels(path: str) -> NDArray[np.uint8]:
     from commonplace.readers import load_picture
 
     if not os.path.isfile(path):
-        raise ReadError(f"the question's picture {path} is gone: ask again with `commonplace eval`")
+        raise ReadError(f"the picture of a query, {path}, is gone: make the run again with `commonplace eval`")
     try:
         return load_picture(Path(path)).pixels
     except ReadError as problem:
@@ -239,10 +253,10 @@ def _pixels(path: str) -> NDArray[np.uint8]:
 
 
 def principal_plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], tuple[float, float]]:
-    """Return coordinates (n, 2) in the plane of the two principal components, and these two's shares of the variance.
+    """Return coordinates (n, 2) in the plane of the two principal components, and their shares of the variance.
 
-    By singular value decomposition of the centred rows (Pearson 1901); signs are fixed so that the entry of a
-    component that is largest in size is positive.
+    The components come from a singular value decomposition of the centred rows (Pearson 1901). Their signs are fixed:
+    the entry with the largest absolute value is positive.
     """
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
@@ -253,6 +267,6 @@ def principal_plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], 
     return centred @ plane.T, (float(shares[0]), float(shares[1]))
 
 
-def gap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def modality_gap(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     """Return the modality gap: the distance between the means of two groups of unit vectors (Liang et al. 2022)."""
-    return float(np.linalg.norm(one.mean(axis=0, dtype=np.float64) - other.mean(axis=0, dtype=np.float64)))
+    return float(np.linalg.norm(first.mean(axis=0, dtype=np.float64) - second.mean(axis=0, dtype=np.float64)))

@@ -1,4 +1,4 @@
-"""Labelled questions: read from JSON Lines, and tied to the items of one collection."""
+"""Labelled queries: read from JSON Lines, and turned into relevance judgments of one collection's items."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from commonplace.types import Item, stable_id
 if TYPE_CHECKING:
     from commonplace.store import LocalStore
 
-__all__ = ["DIRECTIONS", "Bound", "LabelledQuery", "bind", "load_queries"]
+__all__ = ["DIRECTIONS", "JudgedQuery", "LabelledQuery", "judge_queries", "load_queries"]
 
 DIRECTIONS = ("text->text", "text->image", "image->text", "image->image", "composed", "mixed")
-"""What is asked with -> what is relevant; ``composed`` asks with words and a picture, ``mixed`` has relevant items of
-more than one modality. Tables and plots keep this order."""
+"""The modality of the query -> that of its relevant items. A ``composed`` query has words and a picture. A ``mixed``
+query has relevant items of several modalities. Tables and plots keep this order."""
 
 FIELDS = ("id", "text", "image", "relevant", "direction")
-SHOWN = 5  # labels without an item that an error spells out; it counts the others
+SHOWN = 5  # labels without an item that an error names; it counts the others
 FRAGMENT = re.compile(r"#(text|image|video)(?:=|$)")
-LARGEST = 1e9  # a grade above is a slip, and no number of ours should overflow
-STEP = 5000  # keys asked of the store at a time
+LARGEST = 1e9  # a larger grade is a mistake, and could overflow
+STEP = 5000  # keys that are read from the store at a time
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuery:
-    """A question with what it should find.
+    """A query with the items that it should find.
 
-    ``relevant`` maps labels to grades > 0, higher is better. A label is an item's id, a document's id or path (every
-    item of it), either followed by ``#text`` or ``#image`` (only its items of that modality) or by ``#text=WORDS``
-    (only those whose text holds the words). Paths are relative to ``folder``. ``line`` is where it was read, from 1.
+    ``relevant`` maps labels to grades > 0; higher is better. A label is the id of an item, or the id or path of a
+    document (all its items). ``#text`` or ``#image`` after it selects the items of that modality, ``#text=WORDS`` those
+    whose text contains the words. Paths are relative to ``folder``. ``line`` is the line of the file, from 1.
     """
 
     id: str
@@ -49,92 +49,95 @@ class LabelledQuery:
 
     @property
     def place(self) -> str:
-        """How messages name it: ``line 3``, or its id where it was not read from a file."""
-        return f"line {self.line}" if self.line else f"question {self.id!r}"
+        """The name of the query in messages: ``line 3``, or its id if it was not read from a file."""
+        return f"line {self.line}" if self.line else f"query {self.id!r}"
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """A question tied to a collection: grades by item id, the direction, and the modalities of the best graded."""
+class JudgedQuery:
+    """A query with its relevance judgments in one collection: grades by item id (qrels).
 
-    question: LabelledQuery
+    ``best_modalities`` are the modalities of the items with the highest grade.
+    """
+
+    query: LabelledQuery
     grades: Mapping[str, float]
     direction: str
-    wanted: frozenset[str]
+    best_modalities: frozenset[str]
 
 
 def load_queries(path: str | os.PathLike[str]) -> list[LabelledQuery]:
-    """Return the questions of a JSON Lines file (UTF-8), in its order; empty lines are skipped.
+    """Return the queries of a JSON Lines file (UTF-8) in its order; empty lines are skipped.
 
-    One object a line: ``{"id": ..., "text": ..., "image": ..., "relevant": {LABEL: grade}, "direction": ...}``, where
-    ``relevant`` and at least one of ``text`` and ``image`` (a path, relative to the file) must be there. A question
-    without an id gets one made from its words and picture.
+    Each line is an object: ``{"id": ..., "text": ..., "image": ..., "relevant": {LABEL: grade}, "direction": ...}``.
+    ``relevant`` is required, and so is ``text`` or ``image`` (a path, relative to the file) or both. A query without
+    an id gets one that depends on its words and picture.
 
-    Raises QueryError with the line's number for a line that is no such question, an absent picture, an id that
-    comes twice, and for a file without questions; ReadError where the file cannot be read.
+    Raises QueryError with the line number for an invalid line, an absent picture or a repeated id, and for a file
+    without queries. Raises ReadError if the file cannot be read.
     """
     file = Path(path)
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except OSError as problem:
-        raise ReadError(f"the questions {file} cannot be read ({problem.strerror}): check the name") from problem
+        raise ReadError(f"the queries {file} cannot be read ({problem.strerror}): check the name") from problem
     except UnicodeDecodeError as problem:
-        raise ReadError(f"the questions {file} are not UTF-8 text (byte {problem.start}): save them as UTF-8") from None
+        raise ReadError(f"the queries {file} are not UTF-8 text (byte {problem.start}): save them as UTF-8") from None
     folder = Path(os.path.abspath(file)).parent
-    found: dict[str, LabelledQuery] = {}
+    queries: dict[str, LabelledQuery] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            question = _question(line, folder, number)
+            query = _parse_line(line, folder, number)
         except QueryError as problem:
             raise QueryError(f"{file.name}, line {number}: {problem}") from None
-        if question.id in found:
+        if query.id in queries:
             raise QueryError(
-                f"{file.name}, line {number}: the question {question.id!r} is already in line "
-                f"{found[question.id].line}: give each an id of its own"
+                f"{file.name}, line {number}: the query {query.id!r} is already in line "
+                f"{queries[query.id].line}: give each an id of its own"
             )
-        found[question.id] = question
-    if not found:
-        raise QueryError(f"{file.name} holds no questions: write one JSON object a line")
-    return list(found.values())
+        queries[query.id] = query
+    if not queries:
+        raise QueryError(f"{file.name} holds no queries: write one JSON object per line")
+    return list(queries.values())
 
 
-def _question(line: str, folder: Path, number: int) -> LabelledQuery:
+def _parse_line(line: str, folder: Path, number: int) -> LabelledQuery:
     try:
-        values = json.loads(line, object_pairs_hook=_once)
+        values = json.loads(line, object_pairs_hook=_unique_names)
     except ValueError as problem:
-        raise QueryError(f"this is not JSON ({problem})") from None
+        raise QueryError(f"this is not JSON ({problem}): write one object, {{...}}") from None
     except RecursionError:
-        raise QueryError("this is not JSON (nested too deeply)") from None
+        raise QueryError("this is not JSON (nested too deeply): write one object, {...}") from None
     if not isinstance(values, dict):
-        raise QueryError("a question is a JSON object, {...}")
+        raise QueryError("this is no JSON object: write one, {...}")
     unknown = [repr(name) for name in values if name not in FIELDS]
     if unknown:
         raise QueryError(f"unknown field {', '.join(unknown)}: use {', '.join(FIELDS)}")
     for name in ("id", "text", "image", "direction"):
         if values.get(name) is not None and not isinstance(values[name], str):
-            raise QueryError(f"{name!r} must be a string")
+            raise QueryError(f"{name!r} is no string: put it in quotation marks")
     text = " ".join((values.get("text") or "").split()) or None
     image = values.get("image") or None
     if text is None and image is None:
-        raise QueryError("there is no question: give 'text', 'image' or both")
-    where = folder / os.path.expanduser(image) if image else None
-    if where is not None and not os.path.isfile(where):
+        raise QueryError("the query is empty: give 'text', 'image' or both")
+    picture = folder / os.path.expanduser(image) if image else None
+    if picture is not None and not os.path.isfile(picture):
         raise QueryError(f"there is no picture {image}: check the name")
     direction = values.get("direction")
     if direction is not None and direction not in DIRECTIONS:
         raise QueryError(f"'direction' is {direction!r}: choose one of {', '.join(DIRECTIONS)}, or leave it out")
     name = values.get("id") or stable_id("question", text, image)
-    return LabelledQuery(name, _relevant(values.get("relevant")), text, where, direction, folder, number)
+    return LabelledQuery(name, _relevant(values.get("relevant")), text, picture, direction, folder, number)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that has one name twice: one of the two values would be lost without a word."""
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; raises ValueError if a name occurs twice, because one of its values would be lost."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} comes twice")
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
     return values
 
 
@@ -143,60 +146,61 @@ def _relevant(values: Any) -> dict[str, float]:
         raise QueryError("nothing is relevant: give 'relevant' as {LABEL: grade, ...} with at least one label")
     for label, grade in values.items():
         if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not 0 < grade < math.inf:
-            raise QueryError(f"the grade of {label!r} is {grade!r}: it must be a finite number above 0")
+            raise QueryError(f"the grade of {label!r} is {grade!r}: give a finite number above 0")
         if grade > LARGEST:
-            raise QueryError(f"the grade of {label!r} is over {LARGEST:g}")
+            raise QueryError(f"the grade of {label!r} is over {LARGEST:g}: give a smaller one")
     return {label: float(grade) for label, grade in values.items()}
 
 
 # --- labels and items ----------------------------------------------------------------------------------------
 
 
-def bind(store: LocalStore, questions: Sequence[LabelledQuery]) -> list[Bound]:
-    """Return the questions tied to the items of a store; of several grades for one item the highest counts.
+def judge_queries(store: LocalStore, queries: Sequence[LabelledQuery]) -> list[JudgedQuery]:
+    """Return the queries with their relevance judgments for the items of a store.
 
-    Raises QueryError where labels name nothing in the collection: it counts them and spells out the first.
+    If labels give an item several grades, the highest counts. Raises QueryError if labels match nothing in the
+    collection; it gives their number and the first of them.
     """
-    known = _Labels(store, any("=" in label for question in questions for label in question.relevant))
-    bound = []
+    index = _LabelIndex(store, any("=" in label for query in queries for label in query.relevant))
+    judged = []
     unknown: list[str] = []
-    for question in questions:
+    for query in queries:
         grades: dict[str, float] = {}
-        for label, grade in question.relevant.items():
-            items = known.items(label, question.folder)
+        for label, grade in query.relevant.items():
+            items = index.items(label, query.folder)
             if not items:
-                unknown.append(f"{label!r} ({question.place})")
+                unknown.append(f"{label!r} ({query.place})")
             for item in items:
                 grades[item] = max(grade, grades.get(item, 0.0))
         if grades:
             best = max(grades.values())
-            wanted = frozenset(known.modality[item] for item, grade in grades.items() if grade == best)
-            found = {known.modality[item] for item in grades}
-            bound.append(Bound(question, grades, question.direction or _direction(question, found), wanted))
+            best_modalities = frozenset(index.modality[item] for item, grade in grades.items() if grade == best)
+            modalities = {index.modality[item] for item in grades}
+            judged.append(JudgedQuery(query, grades, query.direction or _direction(query, modalities), best_modalities))
     if unknown:
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
         raise QueryError(
-            f"{len(unknown)} label{'s name' if len(unknown) > 1 else ' names'} nothing in this collection: "
+            f"{len(unknown)} label{'s match' if len(unknown) > 1 else ' matches'} nothing in this collection: "
             f"{', '.join(unknown[:SHOWN])}{more}; add those files, or correct the labels"
         )
-    return bound
+    return judged
 
 
-def _direction(question: LabelledQuery, found: set[str]) -> str:
-    if question.text and question.image:
+def _direction(query: LabelledQuery, modalities: set[str]) -> str:
+    if query.text and query.image:
         return "composed"
-    if len(found) > 1:
+    if len(modalities) > 1:
         return "mixed"
-    return f"{'text' if question.text else 'image'}->{found.pop()}"
+    return f"{'text' if query.text else 'image'}->{modalities.pop()}"
 
 
-class _Labels:
-    """What labels name: items by their id, and by the id, path and URI of their document.
+class _LabelIndex:
+    """Finds the items that labels name, by their own id or by the id, path or URI of their document.
 
-    ``quoting``: whether labels quote words; only then are the texts kept.
+    ``with_texts``: whether labels select items by words; only then are the texts kept in memory.
     """
 
-    def __init__(self, store: LocalStore, quoting: bool) -> None:
+    def __init__(self, store: LocalStore, with_texts: bool) -> None:
         self.modality: dict[str, str] = {}
         self._text: dict[str, str] = {}
         self._items: dict[str, list[str]] = {}  # by the document's id
@@ -204,44 +208,44 @@ class _Labels:
         for item in _items(store):
             document = item.document
             self.modality[item.id] = item.modality
-            if quoting:
+            if with_texts:
                 self._text[item.id] = " ".join((item.text or "").split())
             self._items.setdefault(document.id, []).append(item.id)
             self._documents[document.path] = self._documents[document.uri] = document.id
 
     def items(self, label: str, folder: Path) -> list[str]:
-        """Return the ids of the items that a label names; none where it names nothing."""
-        found = self._whole(label, folder)
-        for mark in FRAGMENT.finditer(label):  # a file's own name may hold a #: the first reading that fits counts
-            if found:
+        """Return the ids of the items that a label names; an empty list if there are none."""
+        items = self._items_of(label, folder)
+        for fragment in FRAGMENT.finditer(label):  # a file name may contain a #, so the first match counts
+            if items:
                 break
-            named = self._whole(label[: mark.start()], folder)
-            found = [id_ for id_ in named if self.modality[id_] == mark[1]]
-            if mark[0].endswith("="):
-                words = " ".join(label[mark.end() :].split())
-                found = [id_ for id_ in found if words and words in self._text[id_]]
-        return found
+            unfiltered = self._items_of(label[: fragment.start()], folder)
+            items = [id_ for id_ in unfiltered if self.modality[id_] == fragment[1]]
+            if fragment[0].endswith("="):
+                words = " ".join(label[fragment.end() :].split())
+                items = [id_ for id_ in items if words and words in self._text[id_]]
+        return items
 
-    def _whole(self, name: str, folder: Path) -> list[str]:
+    def _items_of(self, name: str, folder: Path) -> list[str]:
         if name in self.modality:
             return [name]
         if name in self._items:
             return self._items[name]
         path = folder / os.path.expanduser(name)
         try:
-            # A document shows the name that it was added by; its URI has every link resolved.
+            # The path of a document is the one that it was added by; in its URI, links are resolved.
             uri = Path(os.path.realpath(path)).as_uri()
-        except ValueError:  # no file can have such a name
+        except ValueError:  # no file can have this name
             return []
         document = self._documents.get(os.path.abspath(path)) or self._documents.get(uri)
         return self._items[document] if document else []
 
 
 def _items(store: LocalStore) -> Iterator[Item]:
-    """Return every item of a store. Keys are integers from 1 with gaps where items were removed."""
-    seen = start = 0
-    while seen < sum(store.counts()["items"].values()):
+    """Yield every item of a store. Keys are integers from 1, with gaps for removed items."""
+    count = start = 0
+    while count < sum(store.counts()["items"].values()):
         entries = store.entries(range(start + 1, start + STEP + 1))
         yield from (entry.item for entry in entries.values())
-        seen += len(entries)
+        count += len(entries)
         start += STEP

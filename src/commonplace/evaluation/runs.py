@@ -1,4 +1,4 @@
-"""Ask labelled questions of a collection, keep what came back, and say how good it was and whether it got better."""
+"""Evaluation runs: search a collection for labelled queries, measure the hits, and compare two runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from commonplace.evaluation.metrics import (
     reciprocal_rank,
     right_modality,
 )
-from commonplace.evaluation.queries import DIRECTIONS, Bound, LabelledQuery, bind, load_queries
+from commonplace.evaluation.queries import DIRECTIONS, JudgedQuery, LabelledQuery, judge_queries, load_queries
 from commonplace.retrieval import Ranking
 from commonplace.types import Hit, ScoreComponent
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Difference", "JudgedHit", "Result", "Run", "compare", "evaluate"]
 
 FORMAT = 1
-CUTOFFS = (1, 5)  # recall is reported here too, where k is larger
+CUTOFFS = (1, 5)  # recall is reported at these, too, if k is larger
 ALL = "all"
 Row = tuple[str, str]
 """A direction (or ``all``) and a measure."""
@@ -40,7 +40,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class JudgedHit:
-    """One hit of a run: its item, the score and its score breakdown, and the item's grade (0: not relevant)."""
+    """One hit of a run: its item, its score with the breakdown, and the grade of the item (0: not relevant)."""
 
     id: str
     path: str
@@ -52,10 +52,10 @@ class JudgedHit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one question brought: its hits, best first, the grades of all relevant items, and its measures.
+    """The result of one query: its hits, best first, the grades of all relevant items, and its measures.
 
-    A measure is None where the question does not tell (see :func:`right_modality` and :func:`modality_share`).
-    ``image`` is the absolute path of the question's picture.
+    A measure is None if it is undefined for the query (see :func:`right_modality` and :func:`modality_share`).
+    ``image`` is the absolute path of the query's picture, or None.
     """
 
     id: str
@@ -69,7 +69,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The results of one set of questions with one collection, model and ranking.
+    """The results of a set of queries with one collection, model and ranking.
 
     ``model`` holds the name, fingerprint and dimension of the space; ``collection`` its folder and the counts of its
     documents, items and vectors; ``ranking`` the fields of :class:`commonplace.Ranking`.
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The directions of its questions, in the order of tables and plots."""
+        """The directions of its queries, in the order of tables and plots."""
         return _directions(self.results)
 
     @property
@@ -92,16 +92,16 @@ class Run:
         return tuple(self.results[0].measures)
 
     def values(self, measure: str, direction: str = ALL) -> list[float]:
-        """Return a measure by question, of one direction or of all; questions that have none are left out."""
-        chosen = (one.measures.get(measure) for one in self.results if direction in (ALL, one.direction))
-        return [value for value in chosen if value is not None]
+        """Return a measure for each query of one direction or of all; queries without it are left out."""
+        values = (result.measures.get(measure) for result in self.results if direction in (ALL, result.direction))
+        return [value for value in values if value is not None]
 
     def summary(
         self, *, confidence: float = 0.95, rounds: int = ROUNDS, seed: int = 0
     ) -> dict[str, dict[str, Interval]]:
-        """Return each measure's mean with its bootstrap interval, by direction and for all questions together.
+        """Return the mean of each measure with its bootstrap interval, by direction and for all queries together.
 
-        A measure that no question of a direction has is absent. Arguments and errors as for :func:`bootstrap`.
+        A measure that no query of a direction has is absent. Arguments and errors as for :func:`bootstrap`.
         """
         return {
             direction: {
@@ -109,53 +109,55 @@ class Run:
                 for measure in self.measures
                 if (values := self.values(measure, direction))
             }
-            for direction in _columns(self.results)
+            for direction in _table_directions(self.results)
         }
 
     def table(self, *, confidence: float = 0.95, rounds: int = ROUNDS, seed: int = 0) -> str:
         """Return the summary as a Markdown table that also reads well as plain text: ``mean [low, high]``."""
         summary = self.summary(confidence=confidence, rounds=rounds, seed=seed)
         rows = [["", *summary]]
-        rows.append(["questions", *(str(_count(self.results, direction)) for direction in summary)])
+        rows.append(["queries", *(str(_count(self.results, direction)) for direction in summary)])
         for measure in self.measures:
-            rows.append([measure, *(_cell(found.get(measure)) for found in summary.values())])
+            rows.append([measure, *(_cell(intervals.get(measure)) for intervals in summary.values())])
         return _markdown(rows)
 
     def dict(self) -> dict[str, Any]:
         """Return the run as plain JSON values, as :meth:`save` writes them."""
         head = {"format": FORMAT, "k": self.k, "model": dict(self.model), "collection": dict(self.collection)}
         summary = {
-            direction: {measure: interval.dict() for measure, interval in found.items()}
-            for direction, found in self.summary().items()
+            direction: {measure: interval.dict() for measure, interval in intervals.items()}
+            for direction, intervals in self.summary().items()
         }
-        results = [asdict(one) for one in self.results]
+        results = [asdict(result) for result in self.results]
         return {**head, "ranking": dict(self.ranking), "summary": summary, "results": results}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the run as JSON; a file that is there is replaced. Raises CommonplaceError where that fails."""
+        """Write the run as JSON; an existing file is replaced. Raises CommonplaceError if that fails."""
         text = json.dumps(self.dict(), indent=1, allow_nan=False) + "\n"
         with atomic_write(path, "the run") as file:
             file.write(text.encode("ascii"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:
-        """Return the run that :meth:`save` wrote; raises ReadError for a file that is none."""
+        """Return the run that :meth:`save` wrote; raises ReadError for a file that is no run."""
         file = Path(path)
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
         except OSError as problem:
             raise ReadError(f"the run {file} cannot be read ({problem.strerror}): check the name") from problem
         except (ValueError, RecursionError) as problem:
-            raise ReadError(f"{file} is no run: make one with `commonplace eval QUESTIONS --json {file}`") from problem
+            raise ReadError(f"{file} is no run: make one with `commonplace eval FILE --json {file}`") from problem
         if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
-            raise ReadError(f"the run {file} was written by a newer Commonplace: upgrade, or make it again")
+            raise ReadError(
+                f"the run {file} was written by a newer version of Commonplace: upgrade, or make the run again"
+            )
         try:
-            results = tuple(_result(one) for one in values["results"])
+            results = tuple(_result(row) for row in values["results"])
             if not results:
                 raise ValueError("no results")
             return cls(int(values["k"]), values["model"], values["collection"], values["ranking"], results)
         except (TypeError, KeyError, ValueError, AttributeError) as problem:
-            raise ReadError(f"{file} is no run: make one with `commonplace eval QUESTIONS --json {file}`") from problem
+            raise ReadError(f"{file} is no run: make one with `commonplace eval FILE --json {file}`") from problem
 
 
 def _result(values: Mapping[str, Any]) -> Result:
@@ -169,85 +171,86 @@ def _result(values: Mapping[str, Any]) -> Result:
 
 def evaluate(
     collection: Collection,
-    questions: str | os.PathLike[str] | Sequence[LabelledQuery],
+    queries: str | os.PathLike[str] | Sequence[LabelledQuery],
     *,
     k: int = 10,
     ranking: Ranking | None = None,
     progress: bool | None = None,
 ) -> Run:
-    """Ask every question of a collection and return what came back, measured at ``k`` hits.
+    """Search a collection for every query and return the hits with their measures at ``k``.
 
-    ``questions`` is a JSON Lines file (see :func:`load_queries`) or what was read from one; ``ranking`` as for
-    :meth:`commonplace.Collection.search`, but near-copies are
-    hits of their own; ``progress`` shows a bar (default: where standard error is a terminal).
-    The measures: recall at 1, 5 and ``k``, nDCG (linear gains) and MRR at ``k``, whether the first hit has the right
-    modality, and the share of text and images among the first ``k``.
+    ``queries`` is a JSON Lines file (see :func:`load_queries`), or a sequence of queries. ``ranking`` is that of
+    :meth:`commonplace.Collection.search`, except that near-duplicates are separate hits. ``progress`` shows a bar
+    (default: if standard error is a terminal). The measures are recall at 1, 5 and ``k``, nDCG (linear gains) and MRR
+    at ``k``, whether the first hit has the right modality, and the shares of text and images among the first ``k``.
 
-    Raises QueryError for ``k`` < 1, no questions, a file that is itself in the collection, or labels that name
-    nothing in it; otherwise as :func:`load_queries` and :meth:`commonplace.Collection.search`.
+    Raises QueryError for ``k`` < 1, no queries, a file that is itself in the collection, or labels that match nothing
+    in it. Also raises what :func:`load_queries` and :meth:`commonplace.Collection.search` raise.
     """
     from tqdm import tqdm
 
     if k < 1:
         raise QueryError(f"k is {k}: ask for at least one hit")
-    if isinstance(questions, (str, os.PathLike)):
-        asked = load_queries(questions)
-        uri = Path(os.path.realpath(questions)).as_uri()
+    if isinstance(queries, (str, os.PathLike)):
+        labelled = load_queries(queries)
+        uri = Path(os.path.realpath(queries)).as_uri()
         if any(document.uri == uri for document in collection.documents()):
             raise QueryError(
-                f"{questions} is itself in the collection, where its lines would be found: remove it with "
+                f"{queries} is itself in the collection, so searches would find its lines: remove it with "
                 "`commonplace remove`, and keep it elsewhere"
             )
     else:
-        asked = list(questions)
-    if not asked:
-        raise QueryError("there are no questions")
-    twice = len(asked) - len({one.id for one in asked})
-    if twice:
-        raise QueryError(f"{twice} of the questions have the id of another: give each an id of its own")
-    how = replace(ranking or collection.ranking, collapse=False)
+        labelled = list(queries)
+    if not labelled:
+        raise QueryError("there are no queries: give at least one")
+    repeated = len(labelled) - len({query.id for query in labelled})
+    if repeated:
+        raise QueryError(f"{repeated} of the queries have the id of another: give each an id of its own")
+    used_ranking = replace(ranking or collection.ranking, collapse=False)
     results = []
-    bar = tqdm(bind(collection.store, asked), unit="question", disable=None if progress is None else not progress)
-    for bound in bar:
-        one = bound.question
+    bar = tqdm(
+        judge_queries(collection.store, labelled), unit="query", disable=None if progress is None else not progress
+    )
+    for judged in bar:
+        query = judged.query
         try:
-            hits = collection.search(one.text, image=one.image, k=k, ranking=how)
+            hits = collection.search(query.text, image=query.image, k=k, ranking=used_ranking)
         except CommonplaceError as problem:
-            raise type(problem)(f"{one.place}: {problem}") from problem
-        results.append(_judge(bound, hits, k))
+            raise type(problem)(f"{query.place}: {problem}") from problem
+        results.append(_measured(judged, hits, k))
     status = collection.status()
-    held = {"folder": status["collection"], **{name: status[name] for name in ("documents", "items", "vectors")}}
-    settings = {one.name: getattr(how, one.name) for one in fields(how)}
-    settings |= {"weights": dict(how.weights), "modality_bias": dict(how.modality_bias)}
-    return Run(k, status["model"], held, settings, tuple(results))
+    contents = {"folder": status["collection"], **{name: status[name] for name in ("documents", "items", "vectors")}}
+    settings = {option.name: getattr(used_ranking, option.name) for option in fields(used_ranking)}
+    settings |= {"weights": dict(used_ranking.weights), "modality_bias": dict(used_ranking.modality_bias)}
+    return Run(k, status["model"], contents, settings, tuple(results))
 
 
-def _judge(bound: Bound, hits: Iterable[Hit], k: int) -> Result:
-    judged = tuple(
+def _measured(judged_query: JudgedQuery, hits: Iterable[Hit], k: int) -> Result:
+    judged_hits = tuple(
         JudgedHit(
             hit.item.id,
             hit.item.document.path,
             hit.item.modality,
             hit.score,
-            bound.grades.get(hit.item.id, 0.0),
+            judged_query.grades.get(hit.item.id, 0.0),
             hit.breakdown,
         )
         for hit in hits
     )
-    ranked = [hit.id for hit in judged]
-    modalities = [hit.modality for hit in judged]
+    ranked = [hit.id for hit in judged_hits]
+    modalities = [hit.modality for hit in judged_hits]
     measures: dict[str, float | None] = {
-        f"recall@{cutoff}": recall(ranked, bound.grades, cutoff)
-        for cutoff in sorted({*(one for one in CUTOFFS if one < k), k})
+        f"recall@{cutoff}": recall(ranked, judged_query.grades, cutoff)
+        for cutoff in sorted({*(cutoff for cutoff in CUTOFFS if cutoff < k), k})
     }
-    measures[f"nDCG@{k}"] = ndcg(ranked, bound.grades, k)
-    measures[f"MRR@{k}"] = reciprocal_rank(ranked, bound.grades, k)
-    measures["right modality"] = right_modality(modalities, bound.wanted)
+    measures[f"nDCG@{k}"] = ndcg(ranked, judged_query.grades, k)
+    measures[f"MRR@{k}"] = reciprocal_rank(ranked, judged_query.grades, k)
+    measures["right modality"] = right_modality(modalities, judged_query.best_modalities)
     for modality in ("text", "image"):
         measures[f"share of {modality}@{k}"] = modality_share(modalities, modality, k)
-    one = bound.question
-    image = str(one.image) if one.image is not None else None
-    return Result(one.id, one.text, image, bound.direction, dict(bound.grades), judged, measures)
+    query = judged_query.query
+    image = str(query.image) if query.image is not None else None
+    return Result(query.id, query.text, image, judged_query.direction, dict(judged_query.grades), judged_hits, measures)
 
 
 # --- two runs ------------------------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ def _judge(bound: Bound, hits: Iterable[Hit], k: int) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A measure in two runs over the same ``change.count`` questions: the means, their difference, and its p-value."""
+    """A measure in two runs over the same ``change.count`` queries: the means, their difference, and its p-value."""
 
     before: float
     after: float
@@ -269,92 +272,100 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs on the questions they share. ``notes`` says in words what stands in the way of a fair comparison."""
+    """Two runs on the queries that both have. ``notes`` are messages about what makes the comparison unfair."""
 
     rows: Mapping[Row, Difference]
     shared: int
     notes: tuple[str, ...] = field(default=())
 
     def table(self) -> str:
-        """Return the rows as a Markdown table; the change is the later run's mean less the earlier one's."""
-        rows = [["", "measure", "questions", "before", "after", "change", "p"]]
-        for (direction, measure), one in self.rows.items():
-            means = [str(one.change.count), f"{one.before:.3f}", f"{one.after:.3f}", _cell(one.change, sign=True)]
-            rows.append([direction, measure, *means, f"{one.p:.4f}"])
+        """Return the rows as a Markdown table; the change is the mean after minus the mean before."""
+        rows = [["", "measure", "queries", "before", "after", "change", "p"]]
+        for (direction, measure), difference in self.rows.items():
+            means = [
+                str(difference.change.count),
+                f"{difference.before:.3f}",
+                f"{difference.after:.3f}",
+                _cell(difference.change, sign=True),
+            ]
+            rows.append([direction, measure, *means, f"{difference.p:.4f}"])
         return "\n".join([_markdown(rows), *(f"\nnote: {note}" for note in self.notes)])
 
     def dict(self) -> dict[str, Any]:
         """Return the comparison as plain JSON values."""
-        rows = [{"direction": row[0], "measure": row[1], **one.dict()} for row, one in self.rows.items()]
+        rows = [{"direction": row[0], "measure": row[1], **difference.dict()} for row, difference in self.rows.items()]
         return {"shared": self.shared, "notes": list(self.notes), "rows": rows}
 
 
 def compare(before: Run, after: Run, *, confidence: float = 0.95, rounds: int = ROUNDS, seed: int = 0) -> Comparison:
-    """Compare two runs on the questions (by id) that both asked, by direction and together.
+    """Compare two runs on the queries (by id) that both have, by direction and together.
 
-    Each measure that both have: the difference of the means with a paired bootstrap interval, and the p-value of a
-    paired randomisation test (two-sided; not corrected for the number of rows). Raises QueryError where they share
-    no question, or one id stands for two different questions.
+    For each measure that both have, a row holds the difference of the means with a paired bootstrap interval, and the
+    p-value of a paired randomisation test (two-sided, not corrected for the number of rows). Raises QueryError if the
+    runs share no query, or if an id stands for two different queries.
     """
-    earlier = {one.id: one for one in before.results}
-    pairs = [(earlier[one.id], one) for one in after.results if one.id in earlier]
+    earlier_results = {result.id: result for result in before.results}
+    pairs = [(earlier_results[result.id], result) for result in after.results if result.id in earlier_results]
     if not pairs:
-        raise QueryError("the two runs share no question: compare runs over the same file of questions")
-    for old, new in pairs:
-        same = (old.text, old.image and os.path.basename(old.image)) == (
-            new.text,
-            new.image and os.path.basename(new.image),
-        )
-        if not same:
-            raise QueryError(f"the id {new.id!r} is another question in each run: compare runs over the same file")
+        raise QueryError("the two runs share no query: compare runs over the same file of queries")
+    for earlier_result, later_result in pairs:
+        if _words_and_picture(earlier_result) != _words_and_picture(later_result):
+            raise QueryError(
+                f"the id {later_result.id!r} is a different query in each run: compare runs over the same file"
+            )
     rows: dict[Row, Difference] = {}
-    for direction in _columns([new for _, new in pairs]):
+    for direction in _table_directions([later_result for _, later_result in pairs]):
         for measure in after.measures:
-            chosen = [
-                (a, b)
-                for old, new in pairs
-                if direction in (ALL, new.direction)
-                and (a := old.measures.get(measure)) is not None
-                and (b := new.measures.get(measure)) is not None
+            values = [
+                (before_value, after_value)
+                for earlier_result, later_result in pairs
+                if direction in (ALL, later_result.direction)
+                and (before_value := earlier_result.measures.get(measure)) is not None
+                and (after_value := later_result.measures.get(measure)) is not None
             ]
-            if chosen:
-                changes = [b - a for a, b in chosen]
+            if values:
+                changes = [after_value - before_value for before_value, after_value in values]
                 rows[direction, measure] = Difference(
-                    sum(a for a, _ in chosen) / len(chosen),
-                    sum(b for _, b in chosen) / len(chosen),
+                    sum(before_value for before_value, _ in values) / len(values),
+                    sum(after_value for _, after_value in values) / len(values),
                     bootstrap(changes, confidence=confidence, rounds=rounds, seed=seed),
                     randomisation_test(changes, rounds=rounds, seed=seed),
                 )
     return Comparison(rows, len(pairs), tuple(_notes(before, after, pairs)))
 
 
+def _words_and_picture(result: Result) -> tuple[str | None, str | None]:
+    """Return the words of a query and the file name of its picture; its folder may differ between runs."""
+    return result.text, result.image and os.path.basename(result.image)
+
+
 def _notes(before: Run, after: Run, pairs: Sequence[tuple[Result, Result]]) -> Iterable[str]:
     for run, name in ((before, "earlier"), (after, "later")):
         if len(run.results) > len(pairs):
-            yield f"{len(run.results) - len(pairs)} questions are in the {name} run only, and left out"
+            yield f"{len(run.results) - len(pairs)} queries are in the {name} run only, and are left out"
     if before.k != after.k:
-        yield f"one run is measured at k = {before.k}, the other at {after.k}: only what both have is compared"
-    other = sum(old.relevant != new.relevant for old, new in pairs)
-    if other:
-        yield f"{other} questions have other relevant items in the two runs: their labels or documents were changed"
+        yield f"one run is measured at k = {before.k}, the other at {after.k}: only common measures are compared"
+    relabelled = sum(earlier_result.relevant != later_result.relevant for earlier_result, later_result in pairs)
+    if relabelled:
+        yield f"{relabelled} queries have different relevant items in the two runs: labels or documents were changed"
 
 
 # --- tables --------------------------------------------------------------------------------------------------
 
 
 def _directions(results: Iterable[Result]) -> tuple[str, ...]:
-    found = {one.direction for one in results}
-    return (*(name for name in DIRECTIONS if name in found), *sorted(found.difference(DIRECTIONS)))
+    present = {result.direction for result in results}
+    return (*(name for name in DIRECTIONS if name in present), *sorted(present.difference(DIRECTIONS)))
 
 
-def _columns(results: Sequence[Result]) -> tuple[str, ...]:
-    """Return ``all`` and the directions; a single direction says the same as ``all``, so it stands alone."""
+def _table_directions(results: Sequence[Result]) -> tuple[str, ...]:
+    """Return ``all`` and the directions; a single direction alone, because it equals ``all``."""
     directions = _directions(results)
     return directions if len(directions) == 1 else (ALL, *directions)
 
 
 def _count(results: Iterable[Result], direction: str) -> int:
-    return sum(direction in (ALL, one.direction) for one in results)
+    return sum(direction in (ALL, result.direction) for result in results)
 
 
 def _cell(interval: Interval | None, *, sign: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Find the ranking that suits a collection from a few labelled questions, and keep it only where it is better."""
+"""Tuning: choose the ranking of a collection by a few labelled queries, and keep it only if it is better."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from numpy.typing import NDArray
 
 from commonplace.errors import QueryError
 from commonplace.evaluation.metrics import bootstrap, ndcg, randomisation_test
-from commonplace.evaluation.queries import Bound, LabelledQuery, bind, load_queries
+from commonplace.evaluation.queries import JudgedQuery, LabelledQuery, judge_queries, load_queries
 from commonplace.retrieval import LEXICAL, METHODS, Calibration, ChannelScores, Ranking, fuse
 from commonplace.types import stable_id
 
 if TYPE_CHECKING:
     from commonplace.collection import Collection
 
-__all__ = ["Tuning", "thumbs", "tune"]
+__all__ = ["Tuning", "feedback_queries", "tune"]
 
 FEWEST = 10
-"""Labelled questions below which no choice is better than a guess."""
+"""Labelled queries below which no choice is better than a guess."""
 SIGNIFICANT = 0.05
-FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)  # an channel's weight times one of these
+FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)  # a channel's weight times one of these
 BIASES = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # log-odds for pictures
 TEMPERATURES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
 SHIFTS = tuple(np.arange(-3, 3.25, 0.25).tolist())
 CAUTION = 0.002
-"""nDCG that a further change has to earn on the questions it is chosen by: what is not needed stays as it was."""
+"""The nDCG that each further change must gain on the training queries, so that needless changes are not made."""
 SWEEPS = 2
-TOP = 10  # hits of an channel that are compared with another's
-LEAST_EXPECTED = 3.0  # hits in common by chance, over all questions, below which two channels are not compared
+TOP = 10  # first hits of a channel that are compared with those of another
+LEAST_EXPECTED = 3.0  # common hits expected by chance, over all queries, below which two channels are not compared
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What tuning found. nDCG@``k`` in [0, 1] is that of questions a ranking was not chosen by (cross-validated).
+    """The result of tuning. Each nDCG@``k`` in [0, 1] comes from cross-validation, that is, from held-out queries.
 
-    ``before`` and ``after`` are means over ``questions``; ``low`` and ``high`` bound their difference (95% bootstrap
-    interval), ``p`` is that of a one-sided paired randomisation test. ``kept``: whether ``ranking`` was stored.
-    ``broken``: channels that it leaves out because what they find has nothing in common with what others find.
+    ``before`` and ``after`` are means over ``queries``; ``low`` and ``high`` bound their difference (95% bootstrap
+    interval), and ``p`` is the p-value of a one-sided paired randomisation test. ``kept``: whether ``ranking`` was
+    stored. ``broken``: channels that it leaves out because their hits have nothing in common with those of others.
     """
 
     ranking: Ranking
-    questions: int
+    queries: int
     k: int
     before: float
     after: float
@@ -59,19 +59,21 @@ class Tuning:
     broken: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        change = f"nDCG@{self.k} {self.before:.3f} -> {self.after:.3f} on {self.questions} questions held out in turn"
+        change = f"nDCG@{self.k} {self.before:.3f} -> {self.after:.3f} on {self.queries} queries held out in turn"
         change += f" (change {self.low:+.3f} to {self.high:+.3f}, p = {self.p:.3f})"
         if self.broken:
-            change += f"; {', '.join(self.broken)} agrees with no other channel and is worse alone"
+            change += f"; left out because no other channel agrees: {', '.join(self.broken)}"
         if self.kept:
             return f"{change}: kept {self.ranking.json()}"
-        return f"{change}: not surely better, so the ranking stays as it was"
+        return f"{change}: not significantly better, so the ranking stays as it was"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A question's candidates: item ids, what each channel says of them and is worth for this question, and the
-    grades."""
+class Candidates:
+    """The candidates of one query: item ids, the scores of each channel, and the relevance judgments by item id.
+
+    ``calibration`` is that of the query; ``size`` is the number of items in the collection.
+    """
 
     ids: Sequence[str]
     channels: Mapping[str, ChannelScores]
@@ -90,128 +92,133 @@ def tune(
     keep: bool = True,
     progress: bool | None = None,
 ) -> Tuning:
-    """Choose method, weights and confidence for a collection by labelled questions; store them if they are better.
+    """Choose fusion method, weights and confidence of a collection by labelled queries; store them if better.
 
-    ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or questions. Two channels whose
-    first hits have no more in common than chance gives: one of them is broken. Where the labels are answered
-    significantly better without the one than without the other, it is left out, unless that is worse than all
-    channels together by more than a standard error. From there coordinate ascent on nDCG@``k`` chooses;
-    ``folds``-fold cross-validation judges the way of choosing, so that the questions it is judged by had no say, and
-    its gain has to be significant (one-sided paired randomisation test, p < .05). What is better is stored with the
-    collection (``keep``). For fusion by evidence, temperature and level of the confidences are fitted as well (Platt
-    1999); items without a label count as not relevant.
+    ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or a sequence of queries. The steps:
 
-    Raises QueryError for fewer than 10 questions, labels that name nothing, and as
-    :func:`commonplace.evaluation.load_queries`.
+    1. If the first hits of two channels have no more in common than expected by chance, one channel is broken. The one
+       without which nDCG is significantly better is left out. It stays if that is worse than all channels together
+       by more than a standard error.
+    2. Coordinate ascent on nDCG@``k`` chooses the method and the weights. The labels decide by ``folds``-fold
+       cross-validation, on held-out queries. The gain must be significant (one-sided paired randomisation test,
+       p < .05).
+    3. For calibrated fusion, temperature and level of the confidences are fitted (Platt 1999). Items without a label
+       count as not relevant.
+
+    A better ranking is stored with the collection, unless ``keep`` is False. Raises QueryError for fewer than 10
+    queries, labels that match nothing, or a wrong number of folds. Also raises what
+    :func:`commonplace.evaluation.load_queries` raises.
     """
-    asked = load_queries(labels) if isinstance(labels, (str, os.PathLike)) else list(labels)
-    if len(asked) < FEWEST:
-        count = "1 labelled question is" if len(asked) == 1 else f"{len(asked)} labelled questions are"
-        raise QueryError(f"{count} too few to tune by: label at least {FEWEST}")
-    if not 2 <= folds <= len(asked):
-        raise QueryError(f"folds is {folds}: choose 2 to the number of questions")
-    bound = bind(collection.store, asked)
-    cases = [case_of(collection, one) for one in _bar(bound, progress)]
-    found = judged(cases, k=k, folds=folds, seed=seed)
-    if found.kept and keep:
-        collection.ranking = found.ranking
-    return replace(found, kept=found.kept and keep)
+    queries = load_queries(labels) if isinstance(labels, (str, os.PathLike)) else list(labels)
+    if len(queries) < FEWEST:
+        count = "1 labelled query is" if len(queries) == 1 else f"{len(queries)} labelled queries are"
+        raise QueryError(f"{count} too few for tuning: label at least {FEWEST}")
+    if not 2 <= folds <= len(queries):
+        raise QueryError(f"folds is {folds}: choose 2 to {len(queries)}, the number of queries")
+    judged_queries = judge_queries(collection.store, queries)
+    cases = [candidates_of(collection, judged) for judged in _bar(judged_queries, progress)]
+    tuning = choose_ranking(cases, k=k, folds=folds, seed=seed)
+    if tuning.kept and keep:
+        collection.ranking = tuning.ranking
+    return replace(tuning, kept=tuning.kept and keep)
 
 
-def thumbs(collection: Collection) -> list[LabelledQuery]:
-    """Return the questions that thumbs up and down were given to; those without any thumb up say nothing to rank by."""
-    found: dict[tuple[str | None, str | None], dict[str, float]] = {}
+def feedback_queries(collection: Collection) -> list[LabelledQuery]:
+    """Return the queries that users gave positive feedback on (see :meth:`commonplace.Collection.label`).
+
+    Negative feedback alone gives no relevant item, so queries without positive feedback are left out.
+    """
+    relevant_of: dict[tuple[str | None, str | None], dict[str, float]] = {}
     for text, image, item, good in collection.labels():
         if good:
-            found.setdefault((text, image), {})[item] = 1.0
+            relevant_of.setdefault((text, image), {})[item] = 1.0
     return [
         LabelledQuery(stable_id("question", text, image), relevant, text, Path(image) if image else None)
-        for (text, image), relevant in found.items()
+        for (text, image), relevant in relevant_of.items()
     ]
 
 
-def judged(cases: Sequence[Case], *, k: int = 10, folds: int = 5, seed: int = 0) -> Tuning:
-    """Return the ranking chosen by these cases, judged by cross-validation; ``kept``: whether it is worth keeping."""
-    own = np.random.default_rng(seed).permutation(len(cases)) % folds
+def choose_ranking(cases: Sequence[Candidates], *, k: int = 10, folds: int = 5, seed: int = 0) -> Tuning:
+    """Return the best ranking for these cases, judged by cross-validation; ``kept``: whether it is worth storing."""
+    fold_of = np.random.default_rng(seed).permutation(len(cases)) % folds
     start = Ranking()
-    before = np.array([worth(case, start, k) for case in cases])
-    sound, climbed = before.copy(), before.copy()
+    before = np.array([ndcg_of(case, start, k) for case in cases])
+    repaired, climbed = before.copy(), before.copy()
     for fold in range(folds):
-        train = [case for case, f in zip(cases, own, strict=True) if f != fold]
-        base = _sound(train, start, k)
-        chosen = _choose(train, base, k)
-        for i in np.flatnonzero(own == fold).tolist():
-            sound[i], climbed[i] = (worth(cases[i], ranking, k) for ranking in (base, chosen))
-    ranking = _sound(cases, start, k)
+        train = [case for case, own_fold in zip(cases, fold_of, strict=True) if own_fold != fold]
+        base = _without_broken_channel(train, start, k)
+        chosen = _coordinate_ascent(train, base, k)
+        for i in np.flatnonzero(fold_of == fold).tolist():
+            repaired[i], climbed[i] = (ndcg_of(cases[i], ranking, k) for ranking in (base, chosen))
+    ranking = _without_broken_channel(cases, start, k)
     broken = tuple(channel for channel in ranking.weights if ranking.weight(channel) == 0)
-    climbs = _p(climbed - sound) < SIGNIFICANT
+    climbs = _p_value(climbed - repaired) < SIGNIFICANT
     if climbs:
-        ranking = _choose(cases, ranking, k)
+        ranking = _coordinate_ascent(cases, ranking, k)
     better = climbs or bool(broken)
     if better and ranking.method == "calibrated":
-        ranking = _confident(cases, ranking, k)
-    after = climbed if climbs or not broken else sound
+        ranking = _with_fitted_confidence(cases, ranking, k)
+    after = climbed if climbs or not broken else repaired
     interval = bootstrap(after - before, seed=seed)
     low, high = (interval.mean if edge is None else edge for edge in (interval.low, interval.high))
-    p = _p(after - before)
+    p = _p_value(after - before)
     return Tuning(ranking, len(cases), k, float(before.mean()), float(after.mean()), low, high, p, better, broken)
 
 
-def _p(differences: NDArray[np.float64]) -> float:
-    """Return the one-sided p-value: the question is whether it is better, not whether it differs."""
+def _p_value(differences: NDArray[np.float64]) -> float:
+    """Return the one-sided p-value: whether the mean difference is above 0, not whether it differs from 0."""
     return randomisation_test(differences) / 2 if differences.mean() > 0 else 1.0
 
 
-def _bar(bound: Sequence[Bound], progress: bool | None) -> Iterable[Bound]:
+def _bar(judged_queries: Sequence[JudgedQuery], progress: bool | None) -> Iterable[JudgedQuery]:
     from tqdm import tqdm
 
-    bar: Iterable[Bound] = tqdm(bound, unit="question", disable=None if progress is None else not progress)
+    bar: Iterable[JudgedQuery] = tqdm(judged_queries, unit="query", disable=None if progress is None else not progress)
     return bar
 
 
-def case_of(collection: Collection, bound: Bound) -> Case:
-    """Return what the default search would fuse for a question tied to the collection's items."""
-    one = bound.question
-    ids, channels, calibration = collection.candidates(one.text, image=one.image)
-    return Case(ids, channels, calibration, collection.store.size(), bound.grades)
+def candidates_of(collection: Collection, judged: JudgedQuery) -> Candidates:
+    """Return the candidates that the default search would fuse for a query."""
+    query = judged.query
+    ids, channels, calibration = collection.candidates(query.text, image=query.image)
+    return Candidates(ids, channels, calibration, collection.store.size(), judged.grades)
 
 
-def _ordered(case: Case, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:
-    """Return the candidates by place, best first, and the log-odds of each."""
+def _ordered(case: Candidates, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:
+    """Return the indices of the candidates, best first, and the log-odds of each candidate."""
     channels = {name: channel for name, channel in case.channels.items() if ranking.weight(name) > 0}
     if not channels or not case.ids:
         return [], np.zeros(0)
     fused = fuse(channels, ranking, case.calibration, case.size)
-    has = np.logical_or.reduce([~np.isnan(channel.scores) for channel in channels.values()])
-    order = sorted(np.flatnonzero(has).tolist(), key=lambda i: (-fused.order[i], case.ids[i]))
+    is_scored = np.logical_or.reduce([~np.isnan(channel.scores) for channel in channels.values()])
+    order = sorted(np.flatnonzero(is_scored).tolist(), key=lambda i: (-fused.order[i], case.ids[i]))
     return order, fused.order
 
 
-def worth(case: Case, ranking: Ranking, k: int = 10) -> float:
-    """Return the case's nDCG@``k`` under a ranking, in [0, 1]."""
+def ndcg_of(case: Candidates, ranking: Ranking, k: int = 10) -> float:
+    """Return nDCG@``k`` in [0, 1] of the candidates under a ranking."""
     order, _ = _ordered(case, ranking)
     return ndcg([case.ids[i] for i in order[:k]], case.grades, k)
 
 
-def _choose(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
-    """Return the best ranking that coordinate ascent finds: the method first, then one weight after the other."""
+def _coordinate_ascent(cases: Sequence[Candidates], start: Ranking, k: int) -> Ranking:
+    """Return the best ranking by coordinate ascent: the method first, then one weight after the other."""
 
     def value_of(ranking: Ranking) -> float:
         changes = len(ranking.weights) + len(ranking.modality_bias) + (ranking.method != start.method)
-        return math.fsum(worth(case, ranking, k) for case in cases) / len(cases) - CAUTION * changes
+        return math.fsum(ndcg_of(case, ranking, k) for case in cases) / len(cases) - CAUTION * changes
 
     channels = sorted({channel for case in cases for channel in case.channels})
+    image_biases = BIASES if _has_text_and_image(channels) else ()
     best = max((replace(start, method=method) for method in METHODS), key=value_of)  # type: ignore[arg-type]
     steps: list[Callable[[Ranking], list[Ranking]]] = [
         *(
             lambda ranking, channel=channel: [_weighted(ranking, channel, factor) for factor in FACTORS]
             for channel in channels
         ),
-        lambda ranking: (
-            [replace(ranking, modality_bias={"image": gift}) for gift in BIASES] if _mixed(channels) else []
-        ),
+        lambda ranking: [replace(ranking, modality_bias={"image": bias}) for bias in image_biases],
     ]
-    best_worth = value_of(best)
+    best_value = value_of(best)
     for _ in range(SWEEPS):
         before = best
         for step in steps:
@@ -219,55 +226,56 @@ def _choose(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
                 if all(ranking.weight(channel) == 0 for channel in channels):
                     continue
                 value = value_of(ranking)
-                if value > best_worth + 1e-12:
-                    best, best_worth = ranking, value
+                if value > best_value + 1e-12:
+                    best, best_value = ranking, value
         if best == before:
             break
     return best
 
 
-def _sound(cases: Sequence[Case], start: Ranking, k: int) -> Ranking:
+def _without_broken_channel(cases: Sequence[Candidates], start: Ranking, k: int) -> Ranking:
     """Return ``start`` without a broken channel, if there is one: see :func:`tune`."""
-    before = np.array([worth(case, start, k) for case in cases])
-    options = [_weighted(start, channel, 0.0) for channel in _strangers(cases)]
-    options = [one for one in options if any(one.weight(channel) > 0 for case in cases for channel in case.channels)]
-    after = [np.array([worth(case, one, k) for case in cases]) for one in options]
+    before = np.array([ndcg_of(case, start, k) for case in cases])
+    options = [_weighted(start, channel, 0.0) for channel in _disagreeing_channels(cases)]
+    channels = {channel for case in cases for channel in case.channels}
+    options = [option for option in options if any(option.weight(channel) > 0 for channel in channels)]
+    after = [np.array([ndcg_of(case, option, k) for case in cases]) for option in options]
     if not options:
         return start
-    best, *others = sorted(range(len(options)), key=lambda at: -after[at].mean())
-    if others and _p(after[best] - after[others[0]]) >= SIGNIFICANT:
-        return start  # two that disagree, and the labels cannot tell which of them is wrong
+    best, *others = sorted(range(len(options)), key=lambda i: -after[i].mean())
+    if others and _p_value(after[best] - after[others[0]]) >= SIGNIFICANT:
+        return start  # two channels disagree, and the labels cannot tell which one is broken
     gains = after[best] - before
     return options[best] if gains.mean() >= -gains.std() / len(gains) ** 0.5 else start
 
 
-def _strangers(cases: Sequence[Case]) -> list[str]:
-    """Return the channels whose first hits have no more in common with any other channel's than chance gives.
+def _disagreeing_channels(cases: Sequence[Candidates]) -> list[str]:
+    """Return the channels whose first hits have no more in common with any other channel than expected by chance.
 
-    Only items that both channels can score are compared, so that words and pictures of different items do not count as
-    strangers. "More": by three standard deviations of a Poisson count.
+    "More" means by three standard deviations of a Poisson count. Only items that both channels score are compared, so
+    that a channel of texts and one of pictures do not count as disagreeing.
     """
     channels = sorted({channel for case in cases for channel in case.channels})
-    alike: dict[str, list[bool]] = {channel: [] for channel in channels}
-    for one, other in itertools.combinations(channels, 2):
+    agreements: dict[str, list[bool]] = {channel: [] for channel in channels}
+    for first, second in itertools.combinations(channels, 2):
         shared = expected = 0.0
         for case in cases:
-            if one in case.channels and other in case.channels:
-                pair = (case.channels[one], case.channels[other])
+            if first in case.channels and second in case.channels:
+                pair = (case.channels[first], case.channels[second])
                 both = ~np.isnan(pair[0].scores) & ~np.isnan(pair[1].scores)
-                first, second = (_first(channel, both) for channel in pair)
-                shared += len(first & second)
-                expected += len(first) * len(second) / max(both.sum(), 1)
+                first_top, second_top = (_top(channel, both) for channel in pair)
+                shared += len(first_top & second_top)
+                expected += len(first_top) * len(second_top) / max(both.sum(), 1)
         if expected >= LEAST_EXPECTED:
             agree = shared - expected > 3 * expected**0.5
-            alike[one].append(agree)
-            alike[other].append(agree)
-    return [channel for channel in channels if alike[channel] and not any(alike[channel])]
+            agreements[first].append(agree)
+            agreements[second].append(agree)
+    return [channel for channel in channels if agreements[channel] and not any(agreements[channel])]
 
 
-def _first(channel: ChannelScores, among: NDArray[np.bool_]) -> set[int]:
-    """Return the first TOP of the candidates ``among`` that the channel lists."""
-    listed = np.flatnonzero(among & (channel.ranks > 0))
+def _top(channel: ChannelScores, comparable: NDArray[np.bool_]) -> set[int]:
+    """Return the first TOP candidates in the channel's list among the ``comparable`` ones."""
+    listed = np.flatnonzero(comparable & (channel.ranks > 0))
     return set(listed[np.argsort(channel.ranks[listed])][:TOP].tolist())
 
 
@@ -275,25 +283,26 @@ def _weighted(ranking: Ranking, channel: str, factor: float) -> Ranking:
     return replace(ranking, weights={**ranking.weights, channel: min(ranking.weight(channel) * factor, 1e3)})
 
 
-def _mixed(channels: Iterable[str]) -> bool:
+def _has_text_and_image(channels: Iterable[str]) -> bool:
     views = {"text" if channel == LEXICAL else channel.split("->")[-1] for channel in channels}
     return views >= {"text", "image"}
 
 
-def _confident(cases: Sequence[Case], ranking: Ranking, k: int) -> Ranking:
-    """Return the ranking with temperature and level of its confidences fitted to the labels (least log loss)."""
-    odds, relevant = [], []
+def _with_fitted_confidence(cases: Sequence[Candidates], ranking: Ranking, k: int) -> Ranking:
+    """Return the ranking with the temperature and level of its confidences fitted to the labels (least log loss)."""
+    log_odds, relevant = [], []
     for case in cases:
         order, totals = _ordered(case, ranking)
         for i in order[:k]:
-            odds.append(totals[i])
+            log_odds.append(totals[i])
             relevant.append(case.ids[i] in case.grades)
-    x, y = np.array(odds), np.array(relevant)
+    x, y = np.array(log_odds), np.array(relevant)
 
     def loss(temperature: float, shift: float) -> float:
         z = (x + shift) / temperature
         return float(np.mean(np.logaddexp(0, z) - y * z))
 
-    temperature, shift = min(((t, s) for t in TEMPERATURES for s in SHIFTS), key=lambda at: loss(*at))
+    temperature, shift = min(itertools.product(TEMPERATURES, SHIFTS), key=lambda pair: loss(*pair))
     biases = {view: ranking.modality_bias.get(view, 0.0) + shift for view in ("text", "image")}
-    return replace(ranking, temperature=temperature, modality_bias={v: g for v, g in biases.items() if g})
+    nonzero = {view: bias for view, bias in biases.items() if bias}
+    return replace(ranking, temperature=temperature, modality_bias=nonzero)

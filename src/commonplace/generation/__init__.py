@@ -8,31 +8,31 @@ from commonplace.generation.extractive import (
     ExtractiveGenerator,
     relevant_images,
 )
-from commonplace.generation.grounding import GroundingChecker, Verdict
+from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
 from commonplace.generation.intent import subject, wants_pictures
 from commonplace.generation.local import TransformersGenerator
 from commonplace.generation.model import ModelGenerator
-from commonplace.generation.parts import Generator, Nothing, Part, Request, Shown, Statement, generated
-from commonplace.generation.settings import Settings
+from commonplace.generation.parts import Abstention, Generator, Part, Request, ShownImage, Statement, generated
+from commonplace.generation.settings import GeneratorSettings
 
 __all__ = [
     "PICTURES",
+    "Abstention",
     "ChatGenerator",
     "Conversation",
     "ExtractiveGenerator",
     "Generator",
+    "GeneratorSettings",
     "GroundingChecker",
+    "GroundingVerdict",
     "ModelGenerator",
-    "Nothing",
     "Part",
     "Request",
     "Rewriter",
-    "Settings",
-    "Shown",
+    "ShownImage",
     "Statement",
     "TransformersGenerator",
     "Turn",
-    "Verdict",
     "cite",
     "description",
     "generated",

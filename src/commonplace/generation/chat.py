@@ -1,4 +1,4 @@
-"""A language model behind a server that speaks OpenAI's chat API: OpenAI, vLLM, Ollama, llama.cpp and many others."""
+"""A language model on a server with OpenAI's chat API: OpenAI, vLLM, Ollama, llama.cpp and many others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ChatGenerator"]
 OPENAI = "https://api.openai.com/v1"
 CONNECT = 5.0  # seconds to reach a server
 FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each further one
-LONGEST_WAIT = 20.0  # seconds that a server may ask to wait before a retry
+LONGEST_WAIT = 20.0  # the most seconds that a server may ask to wait before a retry
 _CONTEXT = re.compile(
     r"context.{0,20}(?:length|size|window|exceed)|too (?:long|many tokens)|maximum.{0,30}tokens"
     r"|exceeds?.{0,40}(?:context|tokens)",
@@ -28,12 +28,13 @@ _CONTEXT = re.compile(
 
 
 class ChatGenerator(ModelGenerator):
-    """Writes answers with the model ``model`` of the server at ``base_url`` (default: OpenAI's), by the openai client.
+    """Writes answers with ``model`` on the server at ``base_url`` (default: OpenAI), through the openai client.
 
-    ``api_key`` is sent to that server and nowhere else; redirects are not followed. ``timeout`` is how many seconds
-    the server may be silent, ``deadline`` how many an answer may take in all; what fails before the first word is
-    tried again ``retries`` times, with growing pauses. ``temperature`` 0 repeats itself best. Further keywords: see
-    :class:`ModelGenerator`. Raises GeneratorError where the client is not installed (extra ``chat``).
+    ``api_key`` is sent to that server and nowhere else; redirects are not followed. ``timeout`` is the number of
+    seconds that the server may send nothing, ``deadline`` the number that a whole answer may take. A request that
+    fails before the first word is sent again, up to ``retries`` times, with growing pauses. ``temperature`` 0 gives
+    the most reproducible answers. Further keywords: see :class:`ModelGenerator`. Raises GeneratorError for settings
+    out of range, and on first use if the client is not installed (extra ``chat``).
     """
 
     def __init__(
@@ -51,9 +52,13 @@ class ChatGenerator(ModelGenerator):
         url = base_url or OPENAI
         parts = urlsplit(url)
         if not model or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise GeneratorError(f"the server's address is {url!r}: it must be an http or https URL, and name a model")
+            raise GeneratorError(
+                f"the server is {url!r} and the model {model!r}: give an http or https URL, and a model"
+            )
         if not timeout > 0 or not deadline > 0 or retries < 0:
-            raise GeneratorError("timeout and deadline must be over 0 seconds, retries at least 0")
+            raise GeneratorError(
+                "a limit is too small: timeout and deadline must be above 0 seconds, and retries at least 0"
+            )
         host = parts.hostname + (f":{parts.port}" if parts.port else "")
         super().__init__(f"{model} at {host}", **common)
         self.model = model
@@ -61,9 +66,9 @@ class ChatGenerator(ModelGenerator):
         self.timeout = timeout
         self.deadline = deadline
         self.retries = retries
-        self._key = api_key or "none"  # local servers want none; the client wants something
+        self._key = api_key or "none"  # local servers need no key, but the client does
         self._settings: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
-        self._limit = "max_tokens"
+        self._max_tokens_name = "max_tokens"
 
     @cached_property
     def _openai(self) -> Any:
@@ -71,50 +76,51 @@ class ChatGenerator(ModelGenerator):
             import openai
         except ImportError as problem:
             raise GeneratorError(
-                "the openai client is not installed: install commonplace with the extra chat, or ask without a model"
+                "the openai client is not installed: install commonplace with the extra chat, or ask without a "
+                "language model"
             ) from problem
         return openai
 
     def write(self, messages: Sequence[dict[str, Any]], max_tokens: int) -> Generator[str | Note, None, None]:
         """Yield what the model writes; see :meth:`ModelGenerator.write`."""
-        until = time.monotonic() + self.deadline
-        tries = 0
+        deadline = time.monotonic() + self.deadline
+        retries = 0
         while True:
-            begun = False
+            started = False
             try:
-                for piece in self._once(messages, max_tokens, until):
-                    begun = True
+                for piece in self._request(messages, max_tokens, deadline):
+                    started = True
                     yield piece
-                if begun:
+                if started:
                     return
-                raise _Again(f"{self.name} sent an empty answer: ask again, or choose another model")
-            except _Again as problem:
-                wait = problem.wait if problem.wait is not None else FIRST_WAIT * 2**tries * random.uniform(0.75, 1)
-                late = time.monotonic() + wait >= until
-                if begun or tries >= self.retries or late or wait > LONGEST_WAIT:
+                raise _TransientError(f"{self.name} sent an empty answer: ask again, or choose another model")
+            except _TransientError as problem:
+                wait = problem.wait if problem.wait is not None else FIRST_WAIT * 2**retries * random.uniform(0.75, 1)
+                late = time.monotonic() + wait >= deadline
+                if started or retries >= self.retries or late or wait > LONGEST_WAIT:
                     raise GeneratorError(str(problem)) from problem
-                tries += 1
+                retries += 1
                 time.sleep(wait)
 
-    def _once(self, messages: Sequence[dict[str, Any]], max_tokens: int, until: float) -> Iterator[str | Note]:
-        """Yield what one request brings; raises _Again for what may pass, GeneratorError for what will not."""
+    def _request(self, messages: Sequence[dict[str, Any]], max_tokens: int, deadline: float) -> Iterator[str | Note]:
+        """Yield the answer to one request; raises _TransientError if a retry may help, else GeneratorError."""
         openai = self._openai
         import httpx2
 
-        pictured = any(not isinstance(one["content"], str) for one in messages)
-        # What a server sends without end, byte by byte, keeps every other clock from running out.
-        hooks = {"response": [lambda response: _bound(response, until, 1_000_000 + 8_000 * max_tokens)]}
-        patience = httpx2.Timeout(max(min(self.timeout, until - time.monotonic()), 0.001), connect=CONNECT)
-        ended = False
+        has_pictures = any(not isinstance(message["content"], str) for message in messages)
+        # A server that sends bytes forever never reaches a timeout, so time and size are limited as well.
+        hooks = {"response": [lambda response: _limit_response(response, deadline, 1_000_000 + 8_000 * max_tokens)]}
+        timeout = httpx2.Timeout(max(min(self.timeout, deadline - time.monotonic()), 0.001), connect=CONNECT)
+        finished = False
         with (
             httpx2.Client(
                 event_hooks=hooks,
                 follow_redirects=False,
-                timeout=patience,
-                headers={"Accept-Encoding": "identity"},  # what is packed could not be bounded
+                timeout=timeout,
+                headers={"Accept-Encoding": "identity"},  # the size of a compressed answer could not be limited
             ) as http,
             openai.OpenAI(
-                api_key=self._key, base_url=self.base_url, max_retries=0, http_client=http, timeout=patience
+                api_key=self._key, base_url=self.base_url, max_retries=0, http_client=http, timeout=timeout
             ) as client,
         ):
             try:
@@ -124,86 +130,93 @@ class ChatGenerator(ModelGenerator):
                         if choice is None:
                             continue
                         text = choice.delta.content if choice.delta is not None else None
-                        if text:  # a lone half of a pair of surrogates is no text
+                        if text:  # replaces a lone surrogate, which is no text
                             yield str(text).encode("utf-8", "replace").decode()
-                        ended = ended or choice.finish_reason is not None
+                        finished = finished or choice.finish_reason is not None
                         if choice.finish_reason == "length":
                             yield Note(f"{self.name} was cut off after {max_tokens} tokens: allow more (max_tokens)")
                         elif choice.finish_reason == "content_filter":
-                            yield Note(f"the server's content filter cut {self.name} off")
-                if not ended:
-                    raise _Again(f"the answer of {self.name} broke off: ask again, or look at the server")
+                            yield Note(
+                                f"the server's content filter cut off the answer of {self.name}: ask in other words"
+                            )
+                if not finished:
+                    raise _TransientError(f"the answer of {self.name} broke off: ask again, or check the server")
             except openai.APIError as problem:
-                raise self._explained(problem, pictured) from problem
-            except (httpx2.HTTPError, _Late) as problem:
-                raise self._explained(problem, pictured) from problem
-            # A server may send anything: JSON that is none, fields of other types, text that is no UTF-8.
+                raise self._translated(problem, has_pictures) from problem
+            except (httpx2.HTTPError, _LimitExceeded) as problem:
+                raise self._translated(problem, has_pictures) from problem
+            # A server may send anything: invalid JSON, fields of other types, invalid UTF-8.
             except (
                 *(ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, openai.OpenAIError),
             ) as problem:
-                raise _Again(
-                    f"{self.name} sent what is no answer ({type(problem).__name__}): check that {self.base_url} "
-                    "speaks OpenAI's chat API"
+                raise _TransientError(
+                    f"{self.name} sent an invalid answer ({type(problem).__name__}): check that {self.base_url} has "
+                    "OpenAI's chat API"
                 ) from problem
 
     def _start(self, client: Any, messages: Sequence[dict[str, Any]], max_tokens: int) -> Any:
-        """Open the stream; what newer models of OpenAI have renamed or do not take is put right, and remembered."""
+        """Open the stream. If the model rejects max_tokens or temperature, adapt the request and remember that."""
         for _ in range(3):
-            settings = {**self._settings, self._limit: max_tokens}
+            settings = {**self._settings, self._max_tokens_name: max_tokens}
             try:
                 return client.chat.completions.create(
                     model=self.model, messages=list(messages), stream=True, **settings
                 )
             except self._openai.BadRequestError as problem:
-                said = str(problem)
-                if "max_completion_tokens" in said and self._limit == "max_tokens":
-                    self._limit = "max_completion_tokens"
-                elif "temperature" in said and self._settings:
+                message = str(problem)
+                if "max_completion_tokens" in message and self._max_tokens_name == "max_tokens":
+                    self._max_tokens_name = "max_completion_tokens"
+                elif "temperature" in message and self._settings:
                     self._settings = {}
                 else:
                     raise
-        raise GeneratorError(f"{self.name} takes neither max_tokens nor max_completion_tokens: choose another server")
+        raise GeneratorError(f"{self.name} accepts neither max_tokens nor max_completion_tokens: choose another server")
 
-    def _explained(self, problem: Exception, pictured: bool) -> GeneratorError:
-        """Return a problem of the client as what happened and what to do; _Again where it may pass by itself."""
+    def _translated(self, problem: Exception, has_pictures: bool) -> GeneratorError:
+        """Return the error for a problem of the client; a _TransientError if a retry may help."""
         openai = self._openai
         import httpx2
 
         status = getattr(problem, "status_code", None)
-        said = self._said(problem)
-        if isinstance(problem, _Late):
+        server_message = self._server_message(problem)
+        if isinstance(problem, _LimitExceeded):
             return GeneratorError(f"{self.name} was not done after {self.deadline:g} seconds: {problem}")
         if isinstance(problem, (openai.APITimeoutError, httpx2.TimeoutException)):
-            return _Again(f"{self.name} was silent for {self.timeout:g} seconds: allow it more (timeout), or ask again")
+            return _TransientError(
+                f"{self.name} was silent for {self.timeout:g} seconds: allow more (timeout), or ask again"
+            )
         if isinstance(problem, (openai.APIConnectionError, httpx2.HTTPError)):
             cause = problem.__cause__ or problem
-            if isinstance(cause, _Late):
+            if isinstance(cause, _LimitExceeded):
                 return GeneratorError(f"{self.name} was not done after {self.deadline:g} seconds: {cause}")
             if isinstance(cause, (httpx2.ConnectError, httpx2.UnsupportedProtocol)):
-                return _Again(f"no server answers at {self.base_url}: start it, or check the address")
-            return _Again(f"the answer of {self.name} broke off: ask again, or look at the server")
+                return _TransientError(f"no server answers at {self.base_url}: start it, or check the address")
+            return _TransientError(f"the answer of {self.name} broke off: ask again, or check the server")
         if status in (401, 403):
-            return GeneratorError(f"{self.name} refuses the key ({status}): set COMMONPLACE_LLM_API_KEY")
+            return GeneratorError(f"{self.name} refuses the API key ({status}): set COMMONPLACE_LLM_API_KEY")
         if status == 404:
-            return GeneratorError(f"there is no {self.model} at {self.base_url} (404): check both names{said}")
-        if status in (400, 413, 422, 500) and _CONTEXT.search(said):
-            return ContextTooSmall(f"the prompt is too long for {self.name}{said}")
-        if pictured and status in (400, 415, 422, 500, 501):
-            return NoPictures(f"{self.name} takes no pictures ({status}): say so (vision = false){said}")
+            return GeneratorError(
+                f"there is no {self.model} at {self.base_url} (404): check both names{server_message}"
+            )
+        if status in (400, 413, 422, 500) and _CONTEXT.search(server_message):
+            return ContextTooSmall(f"the prompt is too long for {self.name}{server_message}")
+        if has_pictures and status in (400, 415, 422, 500, 501):
+            return NoPictures(f"{self.name} accepts no pictures ({status}): set vision = false{server_message}")
         if status == 429:
-            return _Again(
-                f"{self.name} has had enough for now (429): try later, or check your quota{said}", _retry_after(problem)
+            return _TransientError(
+                f"{self.name} has reached a rate limit (429): try later, or check your quota{server_message}",
+                _retry_after(problem),
             )
         if status in (408, 409) or (status or 0) >= 500:
-            return _Again(
-                f"{self.name} failed ({status}): try again, or look at the server{said}", _retry_after(problem)
+            return _TransientError(
+                f"{self.name} failed ({status}): try again, or check the server{server_message}", _retry_after(problem)
             )
         if status is not None:
-            return GeneratorError(f"{self.name} refuses the request ({status}): check its settings{said}")
-        return _Again(f"{self.name} broke off: look at the server{said}")
+            return GeneratorError(f"{self.name} refuses the request ({status}): check its settings{server_message}")
+        return _TransientError(f"{self.name} broke off: check the server{server_message}")
 
-    def _said(self, problem: Exception) -> str:
-        """Return what the server said, short, on one line, and without the key."""
+    def _server_message(self, problem: Exception) -> str:
+        """Return the message of the server, at most 200 characters on one line, without the API key."""
         body = getattr(problem, "body", None)
         message = body.get("message") if isinstance(body, dict) else None
         text = str(message or getattr(problem, "message", "") or "")
@@ -213,16 +226,16 @@ class ChatGenerator(ModelGenerator):
         return f"; it says: {text[:200]}" if text else ""
 
 
-class _Again(GeneratorError):
-    """What may pass by itself; ``wait`` is how many seconds the server asks for."""
+class _TransientError(GeneratorError):
+    """A failure that a retry may remedy. ``wait``: the seconds that the server asks to wait, or None."""
 
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
 
 
-class _Late(Exception):
-    """An answer took too long, or too many bytes."""
+class _LimitExceeded(Exception):
+    """An answer took too much time or too many bytes."""
 
 
 def _retry_after(problem: Any) -> float | None:
@@ -233,12 +246,12 @@ def _retry_after(problem: Any) -> float | None:
     return wait if 0 <= wait < 1e6 else None
 
 
-def _bound(response: Any, until: float, most: int) -> None:
-    """Let a response bring no byte after ``until`` (time.monotonic()) and no more than ``most``."""
+def _limit_response(response: Any, deadline: float, max_bytes: int) -> None:
+    """Let a response raise _LimitExceeded after ``deadline`` (time.monotonic()) or ``max_bytes`` bytes."""
     import httpx2
 
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise _Late("it sent a packed answer, which was not asked for: look at the server")
+        raise _LimitExceeded("it sent a compressed answer, which was not requested: check the server")
     inner = response.stream
 
     class Bounded(httpx2.SyncByteStream):
@@ -246,10 +259,10 @@ def _bound(response: Any, until: float, most: int) -> None:
             size = 0
             for piece in inner:
                 size += len(piece)
-                if time.monotonic() > until:
-                    raise _Late("it was stopped; allow it more (deadline), or choose a faster model")
-                if size > most:
-                    raise _Late("it sent far more than an answer and was stopped")
+                if time.monotonic() > deadline:
+                    raise _LimitExceeded("it was stopped; allow more (deadline), or choose a faster model")
+                if size > max_bytes:
+                    raise _LimitExceeded("it sent far more than an answer and was stopped; check the server")
                 yield piece
 
         def close(self) -> None:

@@ -1,156 +1,170 @@
-"""Where a draft becomes an answer: each sentence is checked against what it cites, each marker followed home."""
+"""Citations: each sentence of a draft is checked against what it cites, and each marker becomes a citation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
-from commonplace.generation.grounding import GroundingChecker, Verdict
-from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
+from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
+from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
 from commonplace.types import Answer, Block, Citation, Hit, Note, Span, captions
 
 __all__ = ["cite", "description"]
 
 WROTE_NOTHING = "The language model wrote nothing that could be shown: ask again, or in other words."
+SUPPORT_SHARES = {"supported": 1.0, "weak": 0.5}  # how much of a sentence counts towards an answer's confidence
 
 
-class _Book:
+class _Citations:
     """The citations of one answer, numbered in order of appearance."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._made: dict[int, Citation] = {}
+        self._by_hit: dict[int, Citation] = {}
         self._bounds: dict[int, tuple[int, int]] = {}
 
-    def number(self, hit: int, bounds: tuple[int, int] | None = None) -> int:
-        """Return the number of a hit, one however often it is cited; its quote grows over all the words (``bounds``)
-        that are cited of it."""
-        found = self._request.hits[hit]
-        item = found.item
-        if hit not in self._made:
+    def number(self, n: int, bounds: tuple[int, int] | None = None) -> int:
+        """Return the citation number of hit ``n``, the same each time that it is cited.
+
+        ``bounds`` are the characters (start, end) of the item's text that are cited. The quote grows to cover all of
+        them.
+        """
+        hit = self._request.hits[n]
+        item = hit.item
+        if n not in self._by_hit:
             crop = self._request.crop(item.picture) if item.picture is not None else None
-            self._made[hit] = Citation(len(self._made) + 1, found, item.text, item.span, crop)
+            self._by_hit[n] = Citation(len(self._by_hit) + 1, hit, item.text, item.span, crop)
         if bounds is not None and item.text is not None:
-            known = self._bounds.get(hit, bounds)
-            start, end = self._bounds[hit] = min(bounds[0], known[0]), max(bounds[1], known[1])
-            self._made[hit] = replace(self._made[hit], quote=item.text[start:end], span=_part(item.span, start, end))
-        return self._made[hit].number
+            previous = self._bounds.get(n, bounds)
+            start, end = self._bounds[n] = min(bounds[0], previous[0]), max(bounds[1], previous[1])
+            self._by_hit[n] = replace(self._by_hit[n], quote=item.text[start:end], span=_subspan(item.span, start, end))
+        return self._by_hit[n].number
 
     @property
     def citations(self) -> tuple[Citation, ...]:
-        return tuple(self._made.values())
+        return tuple(self._by_hit.values())
 
     @property
     def confidence(self) -> float:
-        return max((one.hit.confidence for one in self._made.values()), default=0.0)
+        return max((citation.hit.confidence for citation in self._by_hit.values()), default=0.0)
+
+
+class _Draft:
+    """An answer while its parts arrive: its blocks so far, its citations and its notes."""
+
+    def __init__(self, request: Request, checker: GroundingChecker, generator: str) -> None:
+        self._request = request
+        self._checker = checker
+        self._citations = _Citations(request)
+        self._shown: set[str | None] = set()
+        self.generator = generator
+        self.blocks: list[Block] = []
+        self.notes: list[str] = []
+        self.invalid_citations = 0
+
+    def restart(self) -> None:
+        """Discard the blocks; the extractive generator writes the answer instead. Notes stay."""
+        self._citations = _Citations(self._request)
+        self._shown.clear()
+        self.generator = "extractive"
+        self.blocks = []
+        self.invalid_citations = 0
+
+    def add(self, part: Statement | ShownImage) -> Block | None:
+        """Return the checked block for a part; None for a picture that is shown already."""
+        if isinstance(part, Statement):
+            self.invalid_citations += part.invalid_citations
+            block = self._statement(part)
+        else:
+            hit = self._request.hits[part.hit]
+            if hit.item.picture in self._shown:
+                return None
+            self._shown.add(hit.item.picture)
+            text, origin = description(hit, part.text)
+            block = Block("image", text, (self._citations.number(part.hit),), origin=origin, image=hit.image)
+        self.blocks.append(block)
+        return block
+
+    def _statement(self, part: Statement) -> Block:
+        """Return a sentence or a listing with its verdict and the numbers of its citations."""
+        cited = tuple(dict.fromkeys(part.hits))
+        bounds = (part.start, part.end) if part.start is not None and part.end is not None else None
+        if part.code:
+            level, reason = self._checker.check_quote(cited)
+            return Block("code", part.text, tuple(self._citations.number(n, bounds) for n in cited), level, reason)
+        verdict: GroundingVerdict | None = None
+        if not cited and (traced := self._checker.find_source(part.text)) is not None:
+            cited, verdict = (traced[0],), traced[1]
+        verdict = verdict or self._checker.check(part.text, cited)
+        numbers = tuple(self._citations.number(n, bounds or verdict.spans.get(n)) for n in cited)
+        return Block("text", part.text, numbers, verdict.level, verdict.reason, starts_paragraph=part.starts_paragraph)
+
+    def answer(self) -> Answer:
+        """Return the whole answer. Its confidence is that of the best cited hit, times the share of support."""
+        if not self.blocks:
+            return self.abstention(WROTE_NOTHING)
+        shares = [SUPPORT_SHARES.get(block.support or "", 0.0) for block in self.blocks if block.kind == "text"]
+        confidence = self._citations.confidence * (sum(shares) / len(shares) if shares else 1.0)
+        return self._answer(blocks=tuple(self.blocks), citations=self._citations.citations, confidence=confidence)
+
+    def abstention(self, reason: str) -> Answer:
+        """Return the answer that there is none, with the reason."""
+        return self._answer(blocks=(), citations=(), abstained=True, reason=reason)
+
+    def _answer(self, **values: Any) -> Answer:
+        return Answer(
+            self._request.question,
+            hits=tuple(self._request.hits),
+            notes=tuple(self.notes),
+            invalid_citations=self.invalid_citations,
+            generator=self.generator,
+            **values,
+        )
 
 
 def cite(
-    parts: Iterator[Part], request: Request, judge: GroundingChecker, *, by: str = "extractive"
+    parts: Iterator[Part], request: Request, checker: GroundingChecker, *, by: str = "extractive"
 ) -> Iterator[Block | Note | Answer]:
-    """Yield each checked block of an answer as it is written, notes in between, and last the whole answer.
+    """Yield each checked block of an answer as it is written, notes where they arise, and last the whole answer.
 
-    A sentence is read against its evidence before it is shown. One without a marker is traced to the evidence that
-    bears it out, if any does; a picture is shown once. A note with ``restart`` takes back the blocks before it.
-    Citations are numbered in order of appearance.
+    Each sentence is checked against the evidence before it is yielded. A sentence without a marker gets the citation
+    of a hit that supports it, if there is one. Each picture is shown once. A note with ``restart`` takes back the
+    blocks before it. Citations are numbered in order of appearance. ``by`` names the generator.
     """
-    book = _Book(request)
-    blocks: list[Block] = []
-    notes: list[str] = []
-    shown: set[str | None] = set()
-    invalid_citations = 0
+    draft = _Draft(request, checker, by)
     for part in parts:
-        if isinstance(part, Nothing):
-            if not blocks:
-                yield Answer(
-                    request.question,
-                    (),
-                    (),
-                    tuple(request.hits),
-                    True,
-                    part.reason,
-                    tuple(notes),
-                    invalid_citations=invalid_citations,
-                    generator=by,
-                )
+        if isinstance(part, Abstention):
+            if not draft.blocks:
+                yield draft.abstention(part.reason)
                 return
-            notes.append(part.reason)
+            draft.notes.append(part.reason)
         elif isinstance(part, Note):
-            notes.append(part.text)
+            draft.notes.append(part.text)
             if part.restart:
-                book, blocks, invalid_citations, by = _Book(request), [], 0, "extractive"
-                shown.clear()
+                draft.restart()
             yield part
-        elif isinstance(part, Shown):
-            picture = request.hits[part.hit].item.picture
-            if picture not in shown:
-                shown.add(picture)
-                hit = request.hits[part.hit]
-                text, origin = description(hit, part.text)
-                blocks.append(Block("image", text, (book.number(part.hit),), origin=origin, image=hit.image))
-                yield blocks[-1]
-        else:
-            invalid_citations += part.invalid_citations
-            blocks.append(_checked(part, judge, book))
-            yield blocks[-1]
-    if not blocks:
-        yield Answer(
-            request.question,
-            (),
-            (),
-            tuple(request.hits),
-            True,
-            WROTE_NOTHING,
-            tuple(notes),
-            invalid_citations=invalid_citations,
-            generator=by,
-        )
-        return
-    said = [{"supported": 1.0, "weak": 0.5}.get(one.support or "", 0.0) for one in blocks if one.kind == "text"]
-    confidence = book.confidence * (sum(said) / len(said) if said else 1.0)
-    yield Answer(
-        request.question,
-        tuple(blocks),
-        book.citations,
-        tuple(request.hits),
-        notes=tuple(notes),
-        confidence=confidence,
-        invalid_citations=invalid_citations,
-        generator=by,
-    )
+        elif (block := draft.add(part)) is not None:
+            yield block
+    yield draft.answer()
 
 
-def _checked(part: Statement, judge: GroundingChecker, book: _Book) -> Block:
-    """Return a sentence with its verdict and the numbers of what it cites."""
-    cited = tuple(dict.fromkeys(part.hits))
-    taken = (part.start, part.end) if part.start is not None and part.end is not None else None
-    if part.code:
-        level, reason = judge.copied(cited)
-        return Block("code", part.text, tuple(book.number(hit, taken) for hit in cited), level, reason)
-    verdict: Verdict | None = None
-    if not cited and (traced := judge.trace(part.text)) is not None:
-        cited, verdict = (traced[0],), traced[1]
-    verdict = verdict or judge.judge(part.text, cited)
-    numbers = tuple(book.number(hit, taken or verdict.spans.get(hit)) for hit in cited)
-    return Block("text", part.text, numbers, verdict.level, verdict.reason, starts_paragraph=part.starts_paragraph)
-
-
-def _part(span: Span, start: int, end: int) -> Span:
+def _subspan(span: Span, start: int, end: int) -> Span:
     return span if span.start is None else replace(span, start=span.start + start, end=span.start + end)
 
 
 def description(hit: Hit, machine: str | None = None) -> tuple[str, Literal["caption", "words", "machine", "name"]]:
-    """Return what to write under a picture and where that comes from.
+    """Return the text to show under a picture, and where that text comes from.
 
-    Its caption; else the words that were read in it; else what a machine that saw it wrote; else the name of its file.
+    The first of these that exists: its caption; the words that were recognised in it (OCR); the description that a
+    model wrote (``machine``); the name of its file.
     """
-    caption, words = captions(hit.item)
+    caption, ocr_words = captions(hit.item)
     if caption:
         return caption, "caption"
-    if words:
-        return words, "words"
+    if ocr_words:
+        return ocr_words, "words"
     if machine := " ".join((machine or "").split()):
         return machine, "machine"
     return PurePath(hit.item.document.path).name, "name"

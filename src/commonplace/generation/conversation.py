@@ -1,4 +1,4 @@
-"""A conversation: a follow-up question is made self-contained before it is searched for."""
+"""A conversation: a follow-up question is rewritten so that it makes sense by itself, then searched for."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from commonplace.errors import GeneratorError
-from commonplace.generation.intent import is_chinese, pieces
+from commonplace.generation.intent import chinese_content_words, is_chinese
 from commonplace.store.segment import names, terms
 from commonplace.types import Answer
 
 __all__ = ["Conversation", "Rewriter", "Turn", "depends", "rewrite_by_rule"]
 
-TURNS = 6  # that are remembered
-CARRIED = 12  # words of an earlier question that a follow-up takes over at most
+TURNS = 6  # turns that are remembered
+CARRIED = 12  # the most words that a follow-up takes from the question before it
 
 
 @runtime_checkable
 class Rewriter(Protocol):
-    """Puts a follow-up question into words that need no history."""
+    """Rewrites a follow-up question so that it needs no history."""
 
     def self_contained(self, question: str, history: Sequence[tuple[str, str]]) -> str:
-        """Return the question in full; ``history`` holds (question, answer) pairs, oldest first.
+        """Return the rewritten question; ``history`` holds (question, answer) pairs, oldest first.
 
-        Raises GeneratorError where it cannot.
+        Raises GeneratorError if it cannot.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question as it was asked and as it was searched for, and its answer."""
+    """A question, the text that was searched for (``searched``), and the answer."""
 
     question: str
     searched: str
@@ -42,8 +42,8 @@ class Turn:
 class Conversation:
     """Questions that build on each other; made by :meth:`commonplace.Collection.chat`.
 
-    ``stream`` is the collection's. A follow-up is put in full by the ``rewriter``, where there is one, else by
-    :func:`rewrite_by_rule`; it takes over the picture of the question before where it has none of its own. The last
+    ``stream`` is the method of the collection. The ``rewriter`` rewrites a follow-up; without one,
+    :func:`rewrite_by_rule` does. A follow-up without a picture gets the picture of the question before it. The last
     ``turns`` turns are remembered.
     """
 
@@ -57,22 +57,22 @@ class Conversation:
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """What was said, oldest first."""
+        """The remembered turns, oldest first."""
         return tuple(self._turns)
 
     def ask(self, text: str, *, image: Any = None) -> Answer:
-        """Answer a question with those before it in mind; arguments and errors as for :meth:`Collection.ask`."""
+        """Answer a question in the context of those before it; arguments and errors as for :meth:`Collection.ask`."""
         for part in self.stream(text, image=image):
             if isinstance(part, Answer):
                 return part
         raise AssertionError("a stream ends with its answer")
 
     def stream(self, text: str, *, image: Any = None) -> Iterator[Any]:
-        """Yield what :meth:`Collection.stream` does; an unfinished answer is not remembered."""
-        # With a picture of its own *this* is the picture, unless a model that reads the conversation knows better.
-        follows = bool(self._turns) and depends(text) and (image is None or self._rewriter is not None)
-        searched = self._in_full(text) if follows else text
-        if follows and image is None:
+        """Yield what :meth:`Collection.stream` yields; an unfinished answer is not remembered."""
+        # In a question with a picture, *this* is the picture. Only a model that reads the conversation knows better.
+        is_follow_up = bool(self._turns) and depends(text) and (image is None or self._rewriter is not None)
+        searched = self._rewritten(text) if is_follow_up else text
+        if is_follow_up and image is None:
             image = self._image
         for part in self._stream(text, image=image, searched=searched if searched != text else None):
             if isinstance(part, Answer):
@@ -80,24 +80,24 @@ class Conversation:
                 self._image = image
             yield part
 
-    def _in_full(self, text: str) -> str:
+    def _rewritten(self, text: str) -> str:
         if self._rewriter is not None:
-            history = [(turn.searched, _said(turn.answer)) for turn in self._turns]
+            history = [(turn.searched, _text_of(turn.answer)) for turn in self._turns]
             try:
                 return self._rewriter.self_contained(text, history)
             except GeneratorError:
-                pass  # the rule does; what is wrong with the model, its answer will say
+                pass  # the rule rewrites instead; the answer will report the problem of the model
         return rewrite_by_rule(text, self._turns[-1].searched)
 
 
-def _said(answer: Answer) -> str:
+def _text_of(answer: Answer) -> str:
     return answer.reason or "" if answer.abstained else " ".join(block.shown for block in answer.blocks)
 
 
 _REFERS = re.compile(
     r"\b(?:it|its|they|them|their|he|him|his|she|her|hers|this|that|these|those|there|then|one|ones|same|such|former"
     r"|latter|other|others|another|else)\b"
-    # Not the syllables of guitar, Turkey, Naples, "should", "therefore", "in fact".
+    # Not as syllables of guitar, Turkey, Naples, "should", "therefore", "in fact".
     r"|它|她|(?<!吉)他|这|這|那(?!不勒斯)|(?<![应應活])[该該](?!死)|(?<!耳)其(?!实|實|妙)|(?<![因彼从如])此(?!外)"
     r"|前者|后者|後者|上述|刚才|剛才|同样|同樣|还有|還有|另一|另外",
     re.IGNORECASE,
@@ -107,40 +107,43 @@ _BEGINS = re.compile(
     r"|^\W*(?:那么|那麼|还|還|另外|再|继续|繼續|具体|具體|详细|詳細|接着|换成|換成|如果是|要是)",
     re.IGNORECASE,
 )
-_AND_IT = re.compile(r"呢\W*$")  # "And ...?", where nothing else asks
+_WHAT_ABOUT = re.compile(r"\W*(?:and |or |but )?(?:what|how) about\b", re.IGNORECASE)
+_WHAT_ABOUT_ZH = re.compile(r"呢\W*$")  # "what about ...?", if nothing else asks
 _THEN = re.compile(r"^\W*那[么麼]?(?![里裡儿兒边邊个個些])")  # "and", not "that"
 _ASKS = re.compile(r"什[么麼]|怎|如何|哪|[谁誰]|几|幾|多[少大长長高远遠久快]|[为為]何|何[时時处處]")
-FEW = 2  # characters of Chinese that tell, up to which a question leans on the one before: 压力多少?
+MAX_DEPENDENT_CHARS = 2  # content characters up to which a Chinese question depends on the one before: 压力多少?
 
 
 def depends(question: str) -> bool:
-    """Return whether a question seems to need the one before it.
+    """Return whether a question seems to depend on the one before it.
 
-    It does where it says *it*, *they*, *there*, 它, 这个 and the like, begins with *and*, *what about*, 那么, ends as
-    南边的呢? does, or has at most one telling word.
+    It does if it has a word such as *it*, *they*, *there*, 它 or 这个, begins with *and*, *what about* or 那么, ends
+    like 南边的呢?, or has at most one content word.
     """
-    chinese = is_chinese(question)
-    few = sum(map(len, pieces(question))) <= FEW if chinese else len(terms(question)) <= 1
-    also = bool(_AND_IT.search(question)) and not _ASKS.search(question)
-    return few or also or bool(_BEGINS.search(question)) or bool(_REFERS.search(question))
+    if is_chinese(question):
+        few_words = sum(map(len, chinese_content_words(question))) <= MAX_DEPENDENT_CHARS
+    else:
+        few_words = len(terms(question)) <= 1
+    what_about = bool(_WHAT_ABOUT_ZH.search(question)) and not _ASKS.search(question)
+    return few_words or what_about or bool(_BEGINS.search(question)) or bool(_REFERS.search(question))
 
 
-def rewrite_by_rule(question: str, before: str) -> str:
-    """Return a follow-up with the telling words of the question before it that it lacks, at most twelve.
+def rewrite_by_rule(question: str, previous: str) -> str:
+    """Return a follow-up with the content words that it lacks, at most twelve, from the ``previous`` question.
 
-    *What about the south pump?* after *Which seal does the north pump need?* is searched for as *What about the south
-    pump? (seal, need)*: where it begins with *what about* (or ends in 呢), its own subject takes the place of the old
-    one, and of that the words go (*north*).
+    *What about the south pump?* after *Which seal does the north pump need?* becomes *What about the south pump?
+    (seal, need)*. If it begins with *what about* (or ends in 呢), its subject replaces the previous one, whose words
+    (*north*) are left out.
     """
-    own = terms(question)
-    words = _content_words(before)
-    if re.match(r"\W*(?:and |or |but )?(?:what|how) about\b", question, re.IGNORECASE) or _AND_IT.search(question):
-        # The words just before a shared one belong to the old subject: north in "the north pump".
-        replaced = {words[i - 1] for i, word in enumerate(words) if i and terms(word) & own}
-        if not any(terms(word) & own for word in words) and not _REFERS.search(_THEN.sub("", question)):
-            replaced = _subject(before, words, bool(names(question)))
+    question_terms = terms(question)
+    words = _ordered_content_words(previous)
+    if _WHAT_ABOUT.match(question) or _WHAT_ABOUT_ZH.search(question):
+        # The word just before a shared one belongs to the previous subject: north in "the north pump".
+        replaced = {words[i - 1] for i, word in enumerate(words) if i and terms(word) & question_terms}
+        if not any(terms(word) & question_terms for word in words) and not _REFERS.search(_THEN.sub("", question)):
+            replaced = _subject(previous, words, bool(names(question)))
         words = [word for word in words if word not in replaced]
-    carried = [word for word in dict.fromkeys(words) if not terms(word) & own][:CARRIED]
+    carried = [word for word in dict.fromkeys(words) if not terms(word) & question_terms][:CARRIED]
     return f"{question} ({', '.join(carried)})" if carried else question
 
 
@@ -151,27 +154,28 @@ _DOES = re.compile(
 )
 
 
-def _subject(question: str, words: Sequence[str], named: bool) -> set[str]:
-    """Return those of a question's telling ``words`` that say what it is about, as far as its form shows that.
+def _subject(question: str, words: Sequence[str], has_names: bool) -> set[str]:
+    """Return those of a question's content ``words`` that are its subject, as far as its form shows that.
 
-    Of two that name something it is the names; else what follows *of* or *does the*; in Chinese what stands first, or
-    last where the question begins by asking: 氢气 in 氢气的原子序数是多少, 罗马 in 谁建造了罗马.
+    If it has names and the follow-up has, too (``has_names``), the subject is its names; otherwise it is what follows
+    *of* or *does the*. In Chinese it is the first word (氢气 in 氢气的原子序数是多少), or the last if the question
+    begins with a question word (罗马 in 谁建造了罗马).
     """
     if is_chinese(question):
         return {words[-1 if _ASKS.match(question.lstrip()) else 0]} if len(words) > 1 else set()
-    kept = names(question) if named else frozenset()
-    if not kept and (found := _OF.search(question) or _DOES.search(question)):
-        kept = terms(found[1])
-    about = {word for word in words if terms(word) & kept}
-    return about if len(about) < len(words) else set()
+    subject_terms = names(question) if has_names else frozenset()
+    if not subject_terms and (match := _OF.search(question) or _DOES.search(question)):
+        subject_terms = terms(match[1])
+    subject_words = {word for word in words if terms(word) & subject_terms}
+    return subject_words if len(subject_words) < len(words) else set()
 
 
-def _content_words(question: str) -> list[str]:
-    """Return the words of a question that say something about its subject, in order."""
-    everything = terms(question)
-    words = [word for word in re.findall(r"\w+", question) if terms(word) & everything]
-    found = [piece for word in words for piece in (pieces(word) if is_chinese(word) else [word])]
-    return [word for word in found if word.casefold() not in _ASKING and not _REFERS.fullmatch(word)]
+def _ordered_content_words(question: str) -> list[str]:
+    """Return the content words of a question in order, without question words and pronouns."""
+    question_terms = terms(question)
+    words = [word for word in re.findall(r"\w+", question) if terms(word) & question_terms]
+    content = [part for word in words for part in (chinese_content_words(word) if is_chinese(word) else [word])]
+    return [word for word in content if word.casefold() not in _QUESTION_WORDS and not _REFERS.fullmatch(word)]
 
 
-_ASKING = frozenset("what which who whom whose when where why how about tell me show and or but".split())  # noqa: SIM905
+_QUESTION_WORDS = frozenset("what which who whom whose when where why how about tell me show and or but".split())  # noqa: SIM905

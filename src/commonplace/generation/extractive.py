@@ -1,4 +1,4 @@
-"""Answers without a language model: the sentences and pictures that answer, in an order that reads well."""
+"""Answers without a language model: the sentences and pictures that answer the question, in reading order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.generation.grounding import orders
 from commonplace.generation.intent import (
     attribute,
     content_words,
@@ -18,7 +17,8 @@ from commonplace.generation.intent import (
     wants_pictures,
     wants_sources,
 )
-from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
+from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
+from commonplace.generation.prompt_injection import has_instructions
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
@@ -27,37 +27,41 @@ from commonplace.types import Hit, text_view
 
 __all__ = ["ExtractiveGenerator", "relevant_images"]
 
-SENTENCES = 3
-PICTURES = 3
+SENTENCES = 3  # sentences of an answer
+PICTURES = 3  # pictures of an answer
 PASSAGES = 8  # passages whose sentences are read
-DIVERSITY = (
-    0.3  # share of a sentence's worth that likeness to the chosen ones takes away (Carbonell and Goldstein 1998)
-)
-CLOSE = 0.75  # a further sentence must be worth this share of the best one
-ENOUGH = 0.5  # evidence under which nothing counts as an answer
-SHOWN = 0.3  # the same for a picture where pictures were asked for
-ALONE = 0.4  # the same for a picture where nothing but pictures was found: "a dog" in a folder of photographs
-CERTAIN = 0.7  # the same for a passage that names nothing of what the question names: a look-alike, as a rule
-NAMED = 0.85  # the same where no passage that is quoted names what is asked for: the GDP in "the GDP of Fresno"
-AROUND = 0.2  # what the share of the question's words in the whole passage adds to a sentence's nearness
-PLAUSIBLE = 0.03  # confidence of a passage under which its sentences are not read, where meaning was asked for
-FIRST, NEAR = 3, 0.75  # where no passage has that: how many are read, and how near a sentence must be
-CLOSE_WORDS = 0.6  # CLOSE where words are all there is: they tell the right sentence less surely
-WORDS, WORDS_ENOUGH = 12.0, 1.75
-"""Where words are all there is, a passage answers whose log-odds and whose share of the question's telling words, times
-the first number, sum to the second (benchmarks/words.py): the odds know how rare the words are, and nothing in a
-collection of a few files, where the share does."""
-CODE = 200  # characters of a listing that are read with its sentence
-LISTED = 1.3  # worth of a sentence with its listing, where a question asks how
-GAP = 3  # characters between two passages that were cut apart
-READ = 0.8  # worth of what was read in pixels, which nobody wrote, and of a table's row where a question asks how
-BESIDE = 0.5  # what a word in the next sentence counts, where words are all there is
+DIVERSITY = 0.3
+"""The share of a sentence's score that similarity to the chosen sentences takes away (Carbonell and Goldstein 1998)."""
+RELATIVE_SCORE = 0.75  # a further sentence needs this share of the best sentence's score
+RELATIVE_SCORE_LEXICAL = 0.6  # the same without vectors: words alone identify the right sentence less surely
+MIN_SIMILARITY = 0.5  # similarity to the question below which nothing counts as an answer
+MIN_SIMILARITY_SHOW = 0.3  # the same for a picture, if the question asks for pictures
+MIN_SIMILARITY_IMAGES_ONLY = 0.4  # the same if only pictures were found: "a dog" in a folder of photographs
+MIN_SIMILARITY_UNNAMED = 0.7  # the same if the passage lacks the names in the question: usually only a look-alike
+MIN_SIMILARITY_ATTRIBUTE = 0.85  # the same if no quoted passage has the attribute: GDP in "the GDP of Fresno"
+PASSAGE_WEIGHT = 0.2  # what the share of the question's words in the whole passage adds to a sentence's similarity
+MIN_CONFIDENCE = 0.03  # confidence of a passage below which its sentences are not read, if there are text vectors
+FALLBACK_PASSAGES, FALLBACK_SIMILARITY = 3, 0.75
+"""If no passage has that confidence: how many are read, and the similarity that a sentence needs. In a collection
+about a single subject no passage stands out."""
+TERM_SHARE_WEIGHT, MIN_LEXICAL_EVIDENCE = 12.0, 1.75
+"""Without vectors, a passage answers if its log-odds, plus the weighted share of the question's content words in it,
+reach the minimum (benchmarks/words.py). The log-odds reflect how rare the words are. They say nothing in a collection
+of a few files, where the share does."""
+LISTING_CHARS = 200  # characters of a listing that are scored together with its sentence
+LISTING_FACTOR = 1.3  # score of a sentence with a listing, if the question asks how to do something
+LOW_QUALITY_FACTOR = 0.8  # score of OCR text, and of a table row if the question asks how to do something
+MAX_GAP = 3  # characters between two passages that the chunker separated
+NEIGHBOUR_WEIGHT = 0.5  # weight of a word in the sentence before or after, without vectors
 
 NOTHING_FOUND = "Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`)."
-NOTHING_NEAR = "Nothing in this collection answers the question: none of what was found is near enough to it."
+NOTHING_NEAR = (
+    "Nothing in this collection answers the question: no result is similar enough to it. Ask in other words, or add "
+    "documents."
+)
 NOT_READ = (
-    "The model does not know the words of this question, so no picture could be looked for by what it shows: ask in "
-    "English, or make a collection with a model that reads them, such as siglip2-base (`commonplace models`)."
+    "The model does not know the words of this question, so it cannot search for pictures by what they show: ask in "
+    "English, or make a collection with a model that knows them, such as siglip2-base (`commonplace models`)."
 )
 NOT_READ_ZH = (
     "当前模型不认识这个问题的文字，无法按画面查找图片："
@@ -66,256 +70,310 @@ NOT_READ_ZH = (
 
 
 class ExtractiveGenerator:
-    """Chooses sentences by likeness to the question and to each other, and the pictures that matter."""
+    """Quotes the sentences that are similar to the question but not to each other, and shows relevant pictures."""
+
+    name = "extractive"
+    fallback = False
 
     def __init__(self, space: Space, calibration: Calibration) -> None:
         self._space = space
         self._calibration = calibration
 
-    name = "extractive"
-    fallback = False
-
     def generate(self, request: Request) -> Iterator[Part]:
-        """Yield sentences and pictures from the ranked hits, or why there is nothing to answer from."""
+        """Yield sentences and pictures from the ranked hits, or an abstention with the reason."""
         hits = request.hits
         if not hits:
-            yield Nothing(_unread(request) or NOTHING_FOUND)
+            yield Abstention(_unreadable(request) or NOTHING_FOUND)
             return
         statements = self._statements(request.question, request.vectors, hits)
-        shown = [Shown(n) for n in request.relevant_images]
-        if not statements and not shown:
-            yield Nothing(_unread(request) or NOTHING_NEAR)
+        images = [ShownImage(n) for n in request.relevant_images]
+        if not statements and not images:
+            yield Abstention(_unreadable(request) or NOTHING_NEAR)
             return
-        yield from _in_order(statements, shown, hits, first=wants_pictures(request.question))
+        yield from _in_order(statements, images, hits, images_first=wants_pictures(request.question))
 
     def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
-        passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
-        asked, named = terms(question), names(question)
-        if vectors.text is None and vectors.image is None:
-            passages = [(n, hit) for n, hit in passages if _enough_words(content_words(question), hit)]
-        least = 0.0
-        if vectors.text is not None and not vectors.notes:
-            plausible = [(n, hit) for n, hit in passages if hit.confidence >= PLAUSIBLE]
-            # In a collection all about one thing nothing stands out: there a sentence must be very near instead.
-            passages, least = (plausible, 0.0) if plausible else (passages[:FIRST], NEAR)
-        how = wants_listing(question)
-        # The same sentence in two places is quoted from the better one.
-        read = [
-            one
-            for n, hit in reversed(passages)
-            for one in quotable(n, hit.item, listings=how, references=wants_sources(question))
-        ]
-        if not orders(question):  # what speaks to a language model answers nobody, but who asks about such orders
-            read = [one for one in read if not orders(_with_code(one, hits))]
-        sentences = list({one.text: one for one in read}.values())
+        passages, min_similarity = _passages(question, vectors, hits)
+        asks_how = wants_listing(question)
+        sentences = _candidates(question, passages, hits, asks_how)
         if not sentences:
             return []
         # A sentence is read under its headings: "It is 9 bar" answers nothing without "North pump > Pressure".
         views = [
-            text_view(_lead(one, before) + _with_code(one, hits), hits[one.hit].item.title) or ""
-            for before, one in zip([None, *sentences], sentences, strict=False)
+            text_view(_lead(sentence, before) + _with_code(sentence, hits), hits[sentence.hit].item.title) or ""
+            for before, sentence in zip([None, *sentences], sentences, strict=False)
         ]
-        words = [terms(view) for view in views]
-        of_passage = np.array([hits[one.hit].score for one in sentences])
-        holds = {n: not named or bool(named & terms(hit.item.text_view or "")) for n, hit in passages}
-        shares = {n: _share(asked, terms(hit.item.text_view or "")) for n, hit in passages}
-        speaks = np.array([holds[one.hit] for one in sentences])  # of what the question names
-        query = vectors.text if vectors.text is not None else vectors.image
-        rows = self._rows(views, [one.text for one in sentences], vectors)
-        near: NDArray[np.float64] | None = None
-        if rows is not None and query is not None:
-            channel = "text->text" if vectors.text is not None else "image->text"
-            near = self._calibration.nearness(channel, rows @ query)
-            overlap = np.array([_share(asked, one) for one in words])
-            worth = (near + overlap + of_passage) / 3
-            around = np.array([shares[one.hit] for one in sentences])
-            enough = (near + AROUND * around >= np.where(speaks, ENOUGH, CERTAIN)) | (overlap >= 0.99)
-            enough &= near >= least
-        else:
-            overlap = _rarity(asked, words, [one.hit for one in sentences])
-            worth = (overlap + of_passage) / 2
-            enough = (overlap > 0) & speaks
-        if codes := {one for one in named if any(c.isdigit() for c in one) and not one.isdigit()}:
-            # A code such as 0x80370102 or M6 has no meaning that another could be near to: it is there or it is not.
-            passages_with = {n for n, hit in passages if codes & terms(hit.item.text_view or "")}
-            enough &= np.array([one.hit in passages_with for one in sentences])
-        worth = worth * [_kind(one, hits[one.hit], how) for one in sentences]
-        chosen = _choose(np.where(enough, worth, 0.0), rows)
-        if near is not None and vectors.text is not None and not how and (wanted := attribute(question)):
-            quoted = {sentences[i].hit for i in chosen}
-            if not any(wanted & terms(hits[n].item.text_view or "") for n in quoted):
-                chosen = [i for i in chosen if near[i] >= NAMED]
-        return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, how)))
+        sentence_vectors = self._embed(views, [sentence.text for sentence in sentences], vectors)
+        similarity = self._similarity(sentence_vectors, vectors)
+        scores, answers = _scored(question, sentences, [terms(view) for view in views], passages, hits, similarity)
+        if similarity is not None:
+            answers &= similarity >= min_similarity
+        scores = scores * [_kind_factor(sentence, hits[sentence.hit], asks_how) for sentence in sentences]
+        chosen = _choose(np.where(answers, scores, 0.0), sentence_vectors)
+        if similarity is not None and vectors.text is not None and not asks_how and (wanted := attribute(question)):
+            quoted_hits = {sentences[i].hit for i in chosen}
+            if not any(wanted & _terms(hits[n]) for n in quoted_hits):
+                chosen = [i for i in chosen if similarity[i] >= MIN_SIMILARITY_ATTRIBUTE]
+        return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
 
-    def _rows(self, views: Sequence[str], alone: Sequence[str], vectors: QueryVectors) -> NDArray[np.float32] | None:
-        """Return a unit row (n, dim) for each sentence, to compare with the question; None where no tower can.
+    def _similarity(
+        self, sentence_vectors: NDArray[np.float32] | None, vectors: QueryVectors
+    ) -> NDArray[np.float64] | None:
+        """Return the similarity (n,) of sentences to the question, calibrated; None without vectors."""
+        query_vector = vectors.text if vectors.text is not None else vectors.image
+        if sentence_vectors is None or query_vector is None:
+            return None
+        channel = "text->text" if vectors.text is not None else "image->text"
+        return self._calibration.nearness(channel, sentence_vectors @ query_vector)
 
-        It is halfway between the sentence alone and under its headings, or every line below a good heading would do.
+    def _embed(self, views: Sequence[str], texts: Sequence[str], vectors: QueryVectors) -> NDArray[np.float32] | None:
+        """Return a unit vector (n, dim) for each sentence, to compare with the query; None if no tower reads them.
+
+        It is the mean of the sentence alone and under its headings. With headings only, every line below a good
+        heading would match.
         """
         if vectors.text is None and vectors.image is None:
             return None
-        texts = list(dict.fromkeys([*views, *alone]))  # without headings the two are one
-        read = self._space.embed(texts, "text" if vectors.text is not None else "image")
-        if read is None:
+        distinct = list(dict.fromkeys([*views, *texts]))  # without headings the two are the same
+        embedded = self._space.embed(distinct, "text" if vectors.text is not None else "image")
+        if embedded is None:
             return None
-        row_of = dict(zip(texts, read, strict=True))
-        rows = np.array([row_of[view] + row_of[text] for view, text in zip(views, alone, strict=True)])
-        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+        vector_of = dict(zip(distinct, embedded, strict=True))
+        sums = np.array([vector_of[view] + vector_of[text] for view, text in zip(views, texts, strict=True)])
+        return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
 
 
-def _unread(request: Request) -> str | None:
-    """Return why a question for pictures found none, where the model does not know its words."""
+def _unreadable(request: Request) -> str | None:
+    """Return why a question for pictures found none, if the model does not know its words."""
     if request.vectors.text is not None or not wants_pictures(request.question):
         return None
     return f"{NOT_READ} {NOT_READ_ZH}" if is_chinese(request.question) else NOT_READ
 
 
-def _with_code(one: Sentence, hits: Sequence[Hit]) -> str:
-    """Return a sentence and the beginning of its listing, by which it is judged as well."""
-    if one.listing is None or one.listing == (one.start, one.end):
-        return one.text
-    return f"{one.text}\n{listing(hits[one.hit].item.text or '', one.listing)[:CODE]}"
+def relevant_images(
+    calibration: Calibration, question: str, hits: Sequence[Hit], *, show: bool = False
+) -> tuple[int, ...]:
+    """Return the numbers of the hits whose pictures are relevant to the question by their own score, best first.
+
+    The threshold is lower if the question asks to ``show`` something, or if only pictures were found.
+    """
+    images_only = all(hit.item.modality == "image" for hit in hits)
+    threshold = MIN_SIMILARITY_SHOW if show else MIN_SIMILARITY_IMAGES_ONLY if images_only else MIN_SIMILARITY
+    question_words = content_words(question)
+    hit_of_picture: dict[str | None, int] = {}
+    for n, hit in enumerate(hits):
+        if hit.image is None or hit.item.picture in hit_of_picture:
+            continue
+        components = (line for line in hit.breakdown if line.channel.startswith(("text->", "image->", "both->")))
+        cosines = {line.channel: np.array([line.score], np.float32) for line in components}
+        similar = any(calibration.nearness(channel, cosine)[0] >= threshold for channel, cosine in cosines.items())
+        # Without a cosine, the caption is in a script that the tower cannot read.
+        if similar or (not cosines and _enough_words(question_words, hit)):
+            hit_of_picture[hit.item.picture] = n
+    return tuple(hit_of_picture.values())[:PICTURES]
 
 
-def _kind(one: Sentence, hit: Hit, how: bool) -> float:
-    """Return what the kind of a sentence makes of its worth; ``how``: where a question asks how something is done."""
-    if how and one.listing is not None:
-        return LISTED
+# --- sentences ----------------------------------------------------------------------------------------------------
+
+
+def _passages(question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> tuple[list[tuple[int, Hit]], float]:
+    """Return the passages to read, with their numbers, and the similarity that their sentences need at least."""
+    passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
+    if vectors.text is None and vectors.image is None:
+        return [(n, hit) for n, hit in passages if _enough_words(content_words(question), hit)], 0.0
+    if vectors.text is not None and not vectors.notes:
+        confident = [(n, hit) for n, hit in passages if hit.confidence >= MIN_CONFIDENCE]
+        return (confident, 0.0) if confident else (passages[:FALLBACK_PASSAGES], FALLBACK_SIMILARITY)
+    return passages, 0.0
+
+
+def _candidates(
+    question: str, passages: Sequence[tuple[int, Hit]], hits: Sequence[Hit], listings: bool
+) -> list[Sentence]:
+    """Return the sentences that may be quoted, each text once: from the best passage that has it."""
+    sentences = [
+        sentence
+        for n, hit in reversed(passages)
+        for sentence in quotable(n, hit.item, listings=listings, references=wants_sources(question))
+    ]
+    # Instructions to a language model answer no question, except one about such instructions.
+    if not has_instructions(question):
+        sentences = [sentence for sentence in sentences if not has_instructions(_with_code(sentence, hits))]
+    return list({sentence.text: sentence for sentence in sentences}.values())
+
+
+def _scored(
+    question: str,
+    sentences: Sequence[Sentence],
+    sentence_terms: Sequence[frozenset[str]],
+    passages: Sequence[tuple[int, Hit]],
+    hits: Sequence[Hit],
+    similarity: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the score (n,) of each sentence, and whether (n,) it counts as an answer."""
+    question_terms, named = terms(question), names(question)
+    passage_terms = {n: _terms(hit) for n, hit in passages}
+    passage_scores = np.array([hits[sentence.hit].score for sentence in sentences])
+    has_name = np.array([not named or bool(named & passage_terms[sentence.hit]) for sentence in sentences])
+    if similarity is not None:
+        shares = np.array([_share(question_terms, own_terms) for own_terms in sentence_terms])
+        scores = (similarity + shares + passage_scores) / 3
+        passage_shares = np.array([_share(question_terms, passage_terms[sentence.hit]) for sentence in sentences])
+        threshold = np.where(has_name, MIN_SIMILARITY, MIN_SIMILARITY_UNNAMED)
+        answers = (similarity + PASSAGE_WEIGHT * passage_shares >= threshold) | (shares >= 0.99)
+    else:
+        shares = _rarity_share(question_terms, sentence_terms, [sentence.hit for sentence in sentences])
+        scores = (shares + passage_scores) / 2
+        answers = (shares > 0) & has_name
+    if codes := {name for name in named if any(c.isdigit() for c in name) and not name.isdigit()}:
+        # Nothing is similar to a code such as 0x80370102 or M6: a passage contains it or does not.
+        answers &= np.array([bool(codes & passage_terms[sentence.hit]) for sentence in sentences])
+    return scores, answers
+
+
+def _with_code(sentence: Sentence, hits: Sequence[Hit]) -> str:
+    """Return a sentence with the beginning of its listing."""
+    if sentence.listing is None or sentence.listing == (sentence.start, sentence.end):
+        return sentence.text
+    return f"{sentence.text}\n{listing(hits[sentence.hit].item.text or '', sentence.listing)[:LISTING_CHARS]}"
+
+
+def _kind_factor(sentence: Sentence, hit: Hit, asks_how: bool) -> float:
+    """Return the factor for a sentence's score by its kind: with a listing, in a table row, OCR, or plain text."""
+    if asks_how and sentence.listing is not None:
+        return LISTING_FACTOR
     text = hit.item.text or ""
-    row = how and text[text.rfind("\n", 0, one.start) + 1 : one.start + 1].lstrip().startswith("|")
-    return READ if row or hit.item.span.ocr_start is not None else 1.0
+    line_start = text[text.rfind("\n", 0, sentence.start) + 1 : sentence.start + 1]
+    table_row = asks_how and line_start.lstrip().startswith("|")
+    return LOW_QUALITY_FACTOR if table_row or hit.item.span.ocr_start is not None else 1.0
 
 
-def _lead(one: Sentence, before: Sentence | None) -> str:
-    """Return the sentence before one that only leads to its listing: *run:* says nothing of what for."""
-    leads = one.listing is not None and one.text[-1] in ":：" and before is not None and before.hit == one.hit
-    return f"{before.text} " if leads and before is not None else ""
+def _lead(sentence: Sentence, before: Sentence | None) -> str:
+    """Return the sentence before one that only leads to its listing: *run:* does not say what for."""
+    leads = sentence.listing is not None and sentence.text[-1] in ":："
+    return f"{before.text} " if leads and before is not None and before.hit == sentence.hit else ""
 
 
-def _quoted(one: Sentence, hits: Sequence[Hit], how: bool) -> Iterator[Statement]:
-    """Yield a sentence, and the listing that belongs to it; ``how``: also where the next passage begins with that."""
-    if one.listing != (one.start, one.end):
-        yield Statement(one.text, (one.hit,), one.start, one.end)
-    n, where = (one.hit, one.listing) if one.listing is not None or not how else _goes_on(one, hits)
-    if where is not None:
-        code = listing(hits[n].item.text or "", where)
-        yield Statement(code, (n,), *where, code=True)
+def _quoted(sentence: Sentence, hits: Sequence[Hit], asks_how: bool) -> Iterator[Statement]:
+    """Yield a sentence, then its listing; if the question ``asks_how``, also one that the next passage begins with."""
+    if sentence.listing != (sentence.start, sentence.end):
+        yield Statement(sentence.text, (sentence.hit,), sentence.start, sentence.end)
+    if sentence.listing is not None or not asks_how:
+        n, span = sentence.hit, sentence.listing
+    else:
+        n, span = _next_listing(sentence, hits)
+    if span is not None:
+        code = listing(hits[n].item.text or "", span)
+        yield Statement(code, (n,), *span, code=True)
 
 
-def _goes_on(one: Sentence, hits: Sequence[Hit]) -> tuple[int, tuple[int, int] | None]:
-    """Return the hit that goes on with a listing where the passage of a sentence ends with that, and the listing."""
-    item = hits[one.hit].item
-    if (item.text or "")[one.end :].strip() or item.span.end is None:
-        return one.hit, None
+def _next_listing(sentence: Sentence, hits: Sequence[Hit]) -> tuple[int, tuple[int, int] | None]:
+    """Return the hit that continues a passage which ends with this sentence, and the listing that it begins with."""
+    item = hits[sentence.hit].item
+    if (item.text or "")[sentence.end :].strip() or item.span.end is None:
+        return sentence.hit, None
     for n, hit in enumerate(hits):
         other = hit.item
-        near = other.document.id == item.document.id and other.span.member == item.span.member
-        if near and other.span.start is not None and 0 <= other.span.start - item.span.end <= GAP:
-            begins = [own.listing for own in quotable(n, other, listings=True) if own.listing and not own.listing[0]]
-            return n, begins[0] if begins else None
-    return one.hit, None
+        same_file = other.document.id == item.document.id and other.span.member == item.span.member
+        if same_file and other.span.start is not None and 0 <= other.span.start - item.span.end <= MAX_GAP:
+            listings = [candidate.listing for candidate in quotable(n, other, listings=True)]
+            return n, next((span for span in listings if span and not span[0]), None)
+    return sentence.hit, None
 
 
 # --- words --------------------------------------------------------------------------------------------------------
 
 
-def _enough_words(asked: frozenset[str], hit: Hit) -> bool:
-    """Return whether an item that words alone have found answers, by the telling words asked for."""
-    odds = min(max(hit.confidence, 1e-9), 1 - 1e-9)
-    share = _share(asked, terms(hit.item.text_view or ""))
-    return math.log(odds / (1 - odds)) + WORDS * share >= WORDS_ENOUGH
+def _terms(hit: Hit) -> frozenset[str]:
+    return terms(hit.item.text_view or "")
 
 
-def _rarity(asked: frozenset[str], words: Sequence[frozenset[str]], hits: Sequence[int]) -> NDArray[np.float64]:
-    """Return what share of the question each sentence (n,) holds, a word counting by how few of them do.
+def _share(wanted: frozenset[str], present: frozenset[str]) -> float:
+    """Return the share of the wanted words that are present; a single Chinese character matches any pair with it."""
+    single = [word for word in wanted - present if len(word) == 1 and word >= "\u2e80"]
+    count = len(wanted & present) + sum(any(word in other for other in present) for word in single)
+    return count / len(wanted) if wanted else 0.0
 
-    What its neighbours in the passage hold counts half: an answer often stands beside what it is about.
+
+def _enough_words(question_words: frozenset[str], hit: Hit) -> bool:
+    """Return whether an item that was found without vectors answers, by the question's content words in it."""
+    confidence = min(max(hit.confidence, 1e-9), 1 - 1e-9)
+    log_odds = math.log(confidence / (1 - confidence))
+    return log_odds + TERM_SHARE_WEIGHT * _share(question_words, _terms(hit)) >= MIN_LEXICAL_EVIDENCE
+
+
+def _rarity_share(
+    question_terms: frozenset[str], sentence_terms: Sequence[frozenset[str]], sentence_hits: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return the share (n,) of the question's terms in each sentence; terms in few sentences weigh more.
+
+    Terms in a neighbouring sentence of the passage count half: an answer often stands next to its subject.
     """
-    having = Counter(word for one in words for word in one & asked)
-    weight = {word: math.log(1 + len(words) / (having[word] + 0.5)) for word in asked}
-    whole = math.fsum(weight.values()) or 1.0
+    frequency = Counter(term for own_terms in sentence_terms for term in own_terms & question_terms)
+    weight = {term: math.log(1 + len(sentence_terms) / (frequency[term] + 0.5)) for term in question_terms}
+    total = math.fsum(weight.values()) or 1.0
     shares = []
-    for i, own in enumerate(words):
-        beside = [words[n] for n in (i - 1, i + 1) if 0 <= n < len(words) and hits[n] == hits[i]]
-        near = frozenset().union(*beside) - own
+    for i, own_terms in enumerate(sentence_terms):
+        neighbours = [
+            sentence_terms[n]
+            for n in (i - 1, i + 1)
+            if 0 <= n < len(sentence_terms) and sentence_hits[n] == sentence_hits[i]
+        ]
+        nearby = frozenset().union(*neighbours) - own_terms
         shares.append(
-            math.fsum(weight[one] for one in own & asked) + BESIDE * math.fsum(weight[one] for one in near & asked)
+            math.fsum(weight[term] for term in own_terms & question_terms)
+            + NEIGHBOUR_WEIGHT * math.fsum(weight[term] for term in nearby & question_terms)
         )
-    return np.array(shares) / whole
+    return np.array(shares) / total
 
 
-def relevant_images(
-    calibration: Calibration, question: str, hits: Sequence[Hit], *, show: bool = False
-) -> tuple[int, ...]:
-    """Return the numbers of the hits whose pictures have enough evidence from what was asked, best first.
-
-    Less is enough where the question asks to ``show`` something, or where nothing but pictures was found.
-    """
-    pictures = all(hit.item.modality == "image" for hit in hits)
-    enough = SHOWN if show else ALONE if pictures else ENOUGH
-    asked = content_words(question)
-    found: dict[str | None, int] = {}
-    for n, hit in enumerate(hits):
-        if hit.image is None or hit.item.picture in found:
-            continue
-        lines = (line for line in hit.breakdown if line.channel.startswith(("text->", "image->", "both->")))
-        cosines = {line.channel: np.array([line.score], np.float32) for line in lines}
-        near = any(calibration.nearness(channel, cosine)[0] >= enough for channel, cosine in cosines.items())
-        if near or (not cosines and _enough_words(asked, hit)):  # a caption in a script the tower cannot read
-            found[hit.item.picture] = n
-    return tuple(found.values())[:PICTURES]
+# --- choice and order ---------------------------------------------------------------------------------------------
 
 
-def _share(asked: frozenset[str], found: frozenset[str]) -> float:
-    """Return what share of the words asked is found; a single character of Chinese is found in any pair."""
-    alone = [one for one in asked - found if len(one) == 1 and one >= "\u2e80"]
-    held = len(asked & found) + sum(any(one in other for other in found) for one in alone)
-    return held / len(asked) if asked else 0.0
-
-
-def _choose(worth: NDArray[np.float64], rows: NDArray[np.float32] | None) -> list[int]:
+def _choose(scores: NDArray[np.float64], vectors: NDArray[np.float32] | None) -> list[int]:
     """Return the indices of the best sentences that differ, best first (maximal marginal relevance)."""
     chosen: list[int] = []
-    left = worth.copy()
-    least = (CLOSE if rows is not None else CLOSE_WORDS) * float(worth.max())
+    remaining = scores.copy()
+    minimum = (RELATIVE_SCORE if vectors is not None else RELATIVE_SCORE_LEXICAL) * float(scores.max())
     while len(chosen) < SENTENCES:
-        i = int(left.argmax())
-        if left[i] <= 0 or worth[i] < least:
+        i = int(remaining.argmax())
+        if remaining[i] <= 0 or scores[i] < minimum:
             break
         chosen.append(i)
-        left[i] = 0
-        if rows is not None:
-            left = np.where(left > 0, np.minimum(left, worth * (1 - DIVERSITY * np.maximum(rows @ rows[i], 0) ** 2)), 0)
+        remaining[i] = 0
+        if vectors is not None:
+            penalised = scores * (1 - DIVERSITY * np.maximum(vectors @ vectors[i], 0) ** 2)
+            remaining = np.where(remaining > 0, np.minimum(remaining, penalised), 0)
     return chosen
 
 
 def _in_order(
-    statements: list[Statement], shown: list[Shown], hits: Sequence[Hit], *, first: bool
-) -> list[Statement | Shown]:
-    """Return sentences by document (best first) and place, each picture after the words that it belongs to.
+    statements: list[Statement], images: list[ShownImage], hits: Sequence[Hit], *, images_first: bool
+) -> list[Statement | ShownImage]:
+    """Return sentences by document (best first) and position, each picture after the sentence that it belongs to.
 
-    Those are the last sentence of its own page or heading; else the last of its document; else it comes at the end, or
-    before everything where there are no sentences. With ``first`` pictures come before all sentences.
+    That is the last sentence of its page or heading, else the last of its document, else the last of all. With
+    ``images_first``, or without sentences, the pictures come first.
     """
-    documents = list(dict.fromkeys(hits[one.hits[0]].item.document.id for one in statements))
+    documents = list(dict.fromkeys(hits[statement.hits[0]].item.document.id for statement in statements))
 
-    def place(one: Statement) -> tuple[int, int, int]:
-        item = hits[one.hits[0]].item
-        return documents.index(item.document.id), item.span.page or 0, (item.span.start or 0) + (one.start or 0)
+    def position(statement: Statement) -> tuple[int, int, int]:
+        item = hits[statement.hits[0]].item
+        return documents.index(item.document.id), item.span.page or 0, (item.span.start or 0) + (statement.start or 0)
 
-    ordered = sorted(statements, key=place)
-    if first:
-        return [*shown, *ordered]
-    after: dict[int, list[Shown]] = {}
-    for one in shown:
-        item = hits[one.hit].item
-        near = [
+    ordered = sorted(statements, key=position)
+    if images_first:
+        return [*images, *ordered]
+    images_after: dict[int, list[ShownImage]] = {}
+    for image in images:
+        item = hits[image.hit].item
+        same_document = [
             (other.span.page == item.span.page and other.title == item.title, i)
-            for i, part in enumerate(ordered)
-            if (other := hits[part.hits[0]].item).document.id == item.document.id
+            for i, statement in enumerate(ordered)
+            if (other := hits[statement.hits[0]].item).document.id == item.document.id
         ]
-        after.setdefault(max(near)[1] if near else len(ordered) - 1, []).append(one)
-    parts: list[Statement | Shown] = list(after.get(-1, ()))
+        images_after.setdefault(max(same_document)[1] if same_document else len(ordered) - 1, []).append(image)
+    parts: list[Statement | ShownImage] = list(images_after.get(-1, ()))
     for i, statement in enumerate(ordered):
-        parts += [statement, *after.get(i, ())]
+        parts += [statement, *images_after.get(i, ())]
     return parts

@@ -1,4 +1,4 @@
-"""What a question asks for, by its words, in English and in Chinese."""
+"""The intent of a question, by its words, in English and in Chinese."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from commonplace.store.segment import terms
 
 __all__ = [
     "attribute",
+    "chinese_content_words",
     "content_words",
     "is_chinese",
-    "pieces",
     "subject",
     "wants_listing",
     "wants_pictures",
@@ -57,12 +57,12 @@ def wants_listing(question: str) -> bool:
 
 
 def wants_pictures(question: str) -> bool:
-    """Return whether a question asks to be shown something: *show me*, *a photo of*, *what does it look like*."""
+    """Return whether a question asks for pictures: *show me*, *a photo of*, *what does it look like*."""
     return _SHOW.search(question) is not None
 
 
 def subject(question: str) -> str:
-    """Return a question without the words that only ask to be shown something; what is left is what to look for."""
+    """Return a question without the words that only ask for a picture, such as *show me*; the rest is the query."""
     if (chinese := _WORDS_OF_SHOW_ZH.match(question)) and is_chinese(question):
         return chinese["what"] or question
     rest = _WORDS_OF_SHOW.sub("", question, count=1)
@@ -74,7 +74,7 @@ _ATTRIBUTE = re.compile(
     r" (?:of|for|per|in|along|at|on)\b|\bhow many (?P<many>[\w'’-]+)",
     re.IGNORECASE,
 )
-_ANY = re.compile(
+_GENERIC = re.compile(
     r"(?:name|number|amount|year|date|day|month|type|kind|sort|part|term|word|thing|person|place|area|location|title"
     r"|meaning|reason|purpose|result|example|time|way)s?|people|other|one|some|main|role|many|of|called|used|known",
     re.IGNORECASE,
@@ -82,49 +82,49 @@ _ANY = re.compile(
 
 
 def attribute(question: str) -> frozenset[str]:
-    """Return the word for what *what is the ... of* or *how many ...* asks for: GDP in *what is the GDP of Fresno*.
+    """Return the term of what *what is the ... of* or *how many ...* asks for: GDP in *what is the GDP of Fresno*.
 
-    None where it says little, such as *name*: what it asks for is there without it.
+    The set is empty if there is none, or if it is a general word such as *name*, which an answer need not repeat.
     """
-    found = _ATTRIBUTE.search(question)
-    word = found and (found["of"] or found["many"])
-    return terms(word) if word and not _ANY.fullmatch(word) else frozenset()
+    match = _ATTRIBUTE.search(question)
+    word = match and (match["of"] or match["many"])
+    return terms(word) if word and not _GENERIC.fullmatch(word) else frozenset()
 
 
 def wants_sources(question: str) -> bool:
-    """Return whether a question asks for what stands in a bibliography: who published what, and when."""
+    """Return whether a question asks for entries of a bibliography: who published what, and when."""
     return _SOURCES.search(question) is not None
 
 
 # --- Chinese ------------------------------------------------------------------------------------------------------
 
 _HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
-_FORM = re.compile(
+_FUNCTION_WORDS = re.compile(
     r"什[么麼]|[为為]什[么麼]|怎[么麼样樣]?[样樣办辦]?|如何|哪[里裡些个個儿兒年]?|[谁誰]|[几幾][点點个個年月]?|多[少大长長高远遠久快重]|[为為]何|何[时時处處]"
     r"|[时時]候|需要|可以|能够|能夠|应该|應該|[请請]|告[诉訴]|[还還]有|另外|那[么麼]?|[这這][个個些]?|[它他她][们們]?"
     r"|[位属屬处處至由关關对對][于於]|[来來]自|[称稱作成][为為]"
     r"|[的是了吗嗎呢吧啊在有和与與要会會能被把将將從从到对對于於之其及或而也都就以由用]"
 )
-_WHOLE = re.compile(
+_COMPOUNDS = re.compile(
     r"[首成]都|都市|土耳其|埃及|[共饱飽温溫总總]和|和平|[社机機协協国國][会會]|[会會][议議员員]|[相绝絕反][对對]|[对對][数數象称稱]"
     r"|存在|[功性可核智]能|能[量源力]|[使应應作信]用|用[户戶途]|自由|理由|[主重]要|有限|[参參]与|目的|[将將][军軍]|成就|[达達]到"
 )
-"""Words of Chinese in which one of those characters stands as a part: 首都, 土耳其."""
+"""Chinese content words that contain a character of a function word: 首都, 土耳其."""
 
 
 def is_chinese(question: str) -> bool:
-    """Return whether a question is in Chinese or Japanese characters, if only in part."""
+    """Return whether a question contains Chinese or Japanese characters."""
     return _HAN.search(question) is not None
 
 
-def pieces(question: str) -> list[str]:
-    """Return what tells in a question in Chinese, between the words that ask, point or join."""
-    kept = _WHOLE.split(question)
-    whole = [*_WHOLE.findall(question), ""]
-    told = "".join(_FORM.sub(" ", part) + word for part, word in zip(kept, whole, strict=True))
-    return [piece for piece in re.split(r"\W+", told) if piece]
+def chinese_content_words(question: str) -> list[str]:
+    """Return the parts of a Chinese question between its question words, pronouns and other function words."""
+    between = _COMPOUNDS.split(question)
+    compounds = [*_COMPOUNDS.findall(question), ""]
+    text = "".join(_FUNCTION_WORDS.sub(" ", part) + word for part, word in zip(between, compounds, strict=True))
+    return [run for run in re.split(r"\W+", text) if run]
 
 
 def content_words(question: str) -> frozenset[str]:
-    """Return the words of a question as :func:`commonplace.store.segment.terms` does, without those that only ask."""
-    return terms(" ".join(pieces(question)) if is_chinese(question) else question) or terms(question)
+    """Return the terms of a question (:func:`commonplace.store.segment.terms`) without its Chinese function words."""
+    return terms(" ".join(chinese_content_words(question)) if is_chinese(question) else question) or terms(question)

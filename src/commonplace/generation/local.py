@@ -1,4 +1,4 @@
-"""A vision-language model in this process, by transformers: for those who want no server."""
+"""A vision-language model in this process, loaded with transformers; no server is needed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ __all__ = ["TransformersGenerator"]
 class TransformersGenerator(ModelGenerator):
     """Writes answers with the vision-language or language model in ``folder``, on ``device`` (default: a GPU if any).
 
-    Loaded at the first answer, from that folder only: no hub is asked and no code of the model's is run. An answer may
-    take ``deadline`` seconds. One answer at a time. Further keywords: see :class:`ModelGenerator`. Raises
-    GeneratorError where transformers is not installed (extra ``transformers``) or the folder holds no such model.
+    The model is loaded at the first answer, from that folder only: nothing is downloaded, and no code of the model is
+    run. An answer may take ``deadline`` seconds. The model writes one answer at a time. Further keywords: see
+    :class:`ModelGenerator`. Raises GeneratorError if the folder holds no model, and at the first answer if
+    transformers is not installed (extra ``transformers``).
     """
 
     def __init__(
@@ -32,11 +33,11 @@ class TransformersGenerator(ModelGenerator):
     ) -> None:
         self.folder = Path(folder).expanduser()
         if not (self.folder / "config.json").is_file():
-            raise GeneratorError(f"there is no model in {self.folder} (no config.json): check the name")
+            raise GeneratorError(f"there is no model in {self.folder} (no config.json): check the name of the folder")
         super().__init__(self.folder.name, **common)
         self.device = device
         self.deadline = deadline
-        self._one = threading.Lock()
+        self._lock = threading.Lock()
 
     @cached_property
     def _model(self) -> tuple[Any, Any]:
@@ -49,20 +50,22 @@ class TransformersGenerator(ModelGenerator):
                 "transformers is not installed: install commonplace with the extra transformers, "
                 "or ask without a language model"
             ) from problem
-        own = {"local_files_only": True, "trust_remote_code": False}
+        options = {"local_files_only": True, "trust_remote_code": False}
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         try:
             try:
-                model = AutoModelForImageTextToText.from_pretrained(self.folder, dtype="auto", **own)
-                reader = AutoProcessor.from_pretrained(self.folder, **own)
-            except ValueError:  # a configuration of no such kind: words only
-                model = AutoModelForCausalLM.from_pretrained(self.folder, dtype="auto", **own)
-                reader = AutoTokenizer.from_pretrained(self.folder, **own)
+                model = AutoModelForImageTextToText.from_pretrained(self.folder, dtype="auto", **options)
+                processor = AutoProcessor.from_pretrained(self.folder, **options)
+            except ValueError:  # a model without vision
+                model = AutoModelForCausalLM.from_pretrained(self.folder, dtype="auto", **options)
+                processor = AutoTokenizer.from_pretrained(self.folder, **options)
                 self.vision = False
-        except Exception as problem:  # a damaged file raises what its format's library likes
-            raise GeneratorError(f"the model in {self.folder} cannot be loaded ({problem}): get it again") from problem
-        return reader, model.to(self._device).eval()
+        except Exception as problem:  # a damaged file raises any exception of the library for its format
+            raise GeneratorError(
+                f"the model in {self.folder} cannot be loaded ({problem}): download it again"
+            ) from problem
+        return processor, model.to(self._device).eval()
 
     @property
     def _device(self) -> str:
@@ -72,59 +75,61 @@ class TransformersGenerator(ModelGenerator):
 
     def write(self, messages: Sequence[dict[str, Any]], max_tokens: int) -> Generator[str | Note, None, None]:
         """Yield what the model writes; see :meth:`ModelGenerator.write`."""
-        reader, model = self._model
+        processor, model = self._model
         from transformers import StoppingCriteria, StoppingCriteriaList
         from transformers.generation.streamers import BaseStreamer
 
-        pictured = any(not isinstance(one["content"], str) for one in messages)
-        if pictured and self.vision is False:
-            raise NoPictures(f"{self.name} takes no pictures: say so (vision = false)")
+        has_pictures = any(not isinstance(message["content"], str) for message in messages)
+        if has_pictures and self.vision is False:
+            raise NoPictures(f"{self.name} accepts no pictures: set vision = false")
         try:
-            inputs = reader.apply_chat_template(
-                [_message(one) for one in messages] if self.vision is not False else list(messages),
+            inputs = processor.apply_chat_template(
+                [_message(message) for message in messages] if self.vision is not False else list(messages),
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
                 return_tensors="pt",
             ).to(self._device)
-        except Exception as problem:  # templates raise what they like for what they do not take
-            kind = NoPictures if pictured else GeneratorError
+        except Exception as problem:  # a chat template raises any exception for messages that it does not accept
+            kind = NoPictures if has_pictures else GeneratorError
             raise kind(f"{self.name} cannot read the prompt ({problem}): choose another model") from problem
         length = int(inputs["input_ids"].shape[1])
-        most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        if most and length + max_tokens > most:
-            raise ContextTooSmall(f"the prompt is too long for {self.name}; it says: {length} tokens, at most {most}")
-        stopped = threading.Event()
-        until = time.monotonic() + self.deadline
+        max_positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        if max_positions and length + max_tokens > max_positions:
+            raise ContextTooSmall(
+                f"the prompt is too long for {self.name}; it says: {length} tokens, at most {max_positions}"
+            )
+        cancelled = threading.Event()
+        deadline = time.monotonic() + self.deadline
         failure: list[BaseException] = []
 
         class Stop(StoppingCriteria):  # type: ignore[misc]
             def __call__(self, *_: Any, **__: Any) -> bool:
-                return stopped.is_set() or time.monotonic() > until
+                return cancelled.is_set() or time.monotonic() > deadline
 
-        tokenizer = getattr(reader, "tokenizer", reader)
+        tokenizer = getattr(processor, "tokenizer", processor)
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-        class Pieces(BaseStreamer):  # type: ignore[misc]
-            """Text as its tokens come: the library's own waits for a space, which may never come."""
+        class Streamer(BaseStreamer):  # type: ignore[misc]
+            """Passes text on as its tokens come; the library's own streamer waits for a space, which may never come."""
 
             def __init__(self) -> None:
-                self.ids: list[int] | None = None  # until the prompt has gone by
-                self.before = self.after = 0  # tokens whose text is known, and those of which it was told
+                self.ids: list[int] | None = None  # None until the prompt has passed
+                self.before = self.after = 0  # tokens before the last two pieces of text
 
             def put(self, value: Any) -> None:
                 if self.ids is None:
                     self.ids = []
                     return
                 self.ids += value.flatten().tolist()
-                told, now = (
+                shown, decoded = (
                     tokenizer.decode(self.ids[self.before : end], skip_special_tokens=True)
                     for end in (self.after, len(self.ids))
                 )
                 # A character may take several tokens.
-                if now.endswith("\ufffd") and len(self.ids) - self.after < 8:
+                if decoded.endswith("\ufffd") and len(self.ids) - self.after < 8:
                     return
-                pieces.put(now[len(told) :])
+                pieces.put(decoded[len(shown) :])
                 self.before, self.after = self.after, len(self.ids)
 
             def end(self) -> None:
@@ -136,32 +141,32 @@ class TransformersGenerator(ModelGenerator):
                     **inputs,
                     max_new_tokens=max_tokens,
                     do_sample=False,
-                    streamer=Pieces(),
+                    streamer=Streamer(),
                     stopping_criteria=StoppingCriteriaList([Stop()]),
                 )
-            except BaseException as problem:  # handed to the thread that reads
+            except BaseException as problem:  # raised again in the thread that reads
                 failure.append(problem)
                 pieces.put(None)
 
-        with self._one:
+        with self._lock:
             worker = threading.Thread(target=run, daemon=True)
             worker.start()
             try:
                 yield from (piece for piece in iter(pieces.get, None) if piece)
             finally:
-                stopped.set()
+                cancelled.set()
                 worker.join()
         if failure:
             raise GeneratorError(f"{self.name} failed ({failure[0]}): try again, or choose another model")
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise GeneratorError(
-                f"{self.name} was not done after {self.deadline:g} seconds: allow it more (deadline), "
+                f"{self.name} was not done after {self.deadline:g} seconds: allow more (deadline), "
                 "or choose a faster model"
             )
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message as processors take it: a list of parts, pictures decoded."""
+    """Return a message in the form that processors take: a list of parts, with decoded pictures."""
     from PIL import Image
 
     content = message["content"]
@@ -171,7 +176,7 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
     for part in content:
         if part["type"] == "text":
             parts.append(part)
-        else:  # our own JPEG (see prompt.py)
+        else:  # a JPEG as a data URL (see prompt.py)
             data = base64.b64decode(part["image_url"]["url"].split(",", 1)[1])
             parts.append({"type": "image", "image": Image.open(io.BytesIO(data)).convert("RGB")})
     return {"role": message["role"], "content": parts}

@@ -1,8 +1,7 @@
-"""Answers that a language model writes: prompted with evidence, read sentence by sentence while it writes."""
+"""Answers that a language model writes from evidence, read sentence by sentence while it writes."""
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -11,19 +10,22 @@ from typing import Any
 from commonplace.errors import GeneratorError
 from commonplace.generation.extractive import NOTHING_FOUND
 from commonplace.generation.intent import wants_pictures
-from commonplace.generation.parts import Nothing, Part, Request, Shown, Statement
-from commonplace.generation.prompt import NO_ANSWER, plain, prompt, rewriting
+from commonplace.generation.model_output import SentenceParser, is_looping, without_thoughts
+from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
+from commonplace.generation.prompt import build_prompt, build_rewrite_prompt, neutralize
 from commonplace.types import Note
 
-__all__ = ["ContextTooSmall", "ModelGenerator", "NoPictures", "Sentences", "looping"]
+__all__ = ["ContextTooSmall", "ModelGenerator", "NoPictures"]
 
-SAYS_NOTHING = "The language model found no answer in the evidence."
 LONGEST_REWRITE = 500  # characters of a rewritten question
-REPEATS = 3  # sentences that were said before, after which a model is taken to go round in circles
+REWRITE_TOKENS = 120
+REPEATS = 3  # repeated sentences after which the model counts as looping
+CHARS_PER_TOKEN = 8  # characters per token after which a model has written more than max_tokens
+LOOP_STEP, LOOP_TAIL = 200, 1600  # characters between two checks for a loop, and those that are checked
 
 
 class NoPictures(GeneratorError):
-    """The model or its server takes no pictures."""
+    """The model or its server accepts no pictures."""
 
 
 class ContextTooSmall(GeneratorError):
@@ -31,11 +33,12 @@ class ContextTooSmall(GeneratorError):
 
 
 class ModelGenerator(ABC):
-    """What all language models have in common; a subclass says how to reach one.
+    """The base class of all language models; a subclass implements :meth:`write`.
 
-    ``context`` is the model's, in tokens, of which ``max_tokens`` are kept for the answer; ``pictures`` is how many
-    are sent at most; ``vision`` whether the model takes pictures (None: it is tried, and remembered); ``fallback``
-    whether the extractive answer may stand in.
+    ``context`` is the size of the model's context in tokens, of which ``max_tokens`` are reserved for the answer.
+    ``pictures`` is the largest number of pictures in a prompt. ``vision``: whether the model accepts pictures; with
+    None the first prompt tries it. ``fallback``: whether the extractive answer may replace one that fails. Raises
+    GeneratorError if ``max_tokens`` leaves no room for evidence.
     """
 
     def __init__(
@@ -50,8 +53,8 @@ class ModelGenerator(ABC):
     ) -> None:
         if not 0 < max_tokens < context:
             raise GeneratorError(
-                f"max_tokens is {max_tokens} and context {context}: an answer takes at least one token, "
-                "and must leave room for evidence"
+                f"max_tokens is {max_tokens} and context is {context}: choose max_tokens above 0 and below context, "
+                "so that there is room for evidence"
             )
         self.name = name
         self.fallback = fallback
@@ -62,251 +65,132 @@ class ModelGenerator(ABC):
 
     @abstractmethod
     def write(self, messages: Sequence[dict[str, Any]], max_tokens: int) -> Generator[str | Note, None, None]:
-        """Yield what the model writes, piece by piece; closing the iterator stops it.
+        """Yield what the model writes, piece by piece; closing the iterator stops the model.
 
-        Raises NoPictures, ContextTooSmall, or GeneratorError for all else.
+        Raises NoPictures, ContextTooSmall, or GeneratorError for everything else.
         """
 
     def generate(self, request: Request) -> Iterator[Part]:
-        """Yield the parts of the answer while the model writes it, each sentence once its end and markers are there.
+        """Yield the parts of the answer while the model writes it, each sentence once it is complete.
 
-        Where the model takes no pictures it is asked again without; where its context is too small, with half the
-        evidence, down to one piece. Raises GeneratorError where no answer can be had.
+        If the model accepts no pictures, a second prompt has none. If its context is too small, the next prompt has
+        half the evidence, down to one piece. Raises GeneratorError if there is no answer.
         """
         if not request.hits:
-            yield Nothing(NOTHING_FOUND)
+            yield Abstention(NOTHING_FOUND)
             return
         shown = set(request.relevant_images) if wants_pictures(request.question) else set()
-        yield from (Shown(n) for n in request.relevant_images if n in shown)
-        most: int | None = None
+        yield from (ShownImage(n) for n in request.relevant_images if n in shown)
+        most_hits: int | None = None
         while True:
             pictures = 0 if self.vision is False else self.pictures
-            made = prompt(request, budget=self.context - self.max_tokens, most_pictures=pictures, most_hits=most)
+            prompt = build_prompt(
+                request, budget=self.context - self.max_tokens, most_pictures=pictures, most_hits=most_hits
+            )
             try:
-                if made.kept < len(request.hits):
+                if prompt.hits < len(request.hits):
                     yield Note(
-                        f"{made.kept} of {len(request.hits)} pieces of evidence were read: the context holds no more"
+                        f"{prompt.hits} of {len(request.hits)} pieces of evidence were read: the context of "
+                        f"{self.name} holds no more"
                     )
-                with closing(self._parts(made.messages, made.kept, request)) as parts:
+                with closing(self._parts(prompt.messages, prompt.hits, request)) as parts:
                     yield from parts
                 return
             except NoPictures:
-                if not made.pictures:
+                if not prompt.pictures:
                     raise
                 self.vision = False
-                yield Note(f"{self.name} takes no pictures: it was given their captions", restart=False)
+                yield Note(f"{self.name} accepts no pictures: it read their captions instead", restart=False)
             except ContextTooSmall as problem:
-                if made.kept == 1:
+                if prompt.hits == 1:
                     raise GeneratorError(
-                        f"the context of {self.name} is too small for one piece of evidence: give it a larger one, "
-                        "or choose another model"
+                        f"the context of {self.name} is too small for one piece of evidence: give the model a larger "
+                        "context, or choose another model"
                     ) from problem
-                most = made.kept // 2
+                most_hits = prompt.hits // 2
 
     def self_contained(self, question: str, history: Sequence[tuple[str, str]]) -> str:
-        """Return a follow-up question in words that need no history; raises GeneratorError where it writes none."""
+        """Return a follow-up question that needs no history; raises GeneratorError if the model writes none."""
         text = ""
-        with closing(self.write(rewriting(question, history), 120)) as pieces:
+        with closing(self.write(build_rewrite_prompt(question, history), REWRITE_TOKENS)) as pieces:
             for piece in pieces:
                 text = (text + piece if isinstance(piece, str) else text)[: 4 * LONGEST_REWRITE + 1]
                 if len(text) > 4 * LONGEST_REWRITE:
                     break
-        lines = [line.strip(" \"'“”") for line in plain(_THOUGHT.sub("", text)).splitlines() if line.strip()]
+        lines = [line.strip(" \"'“”") for line in neutralize(without_thoughts(text)).splitlines() if line.strip()]
         if not lines or len(lines[0]) > LONGEST_REWRITE:
-            raise GeneratorError(f"{self.name} wrote no question that can be searched for")
+            raise GeneratorError(
+                f"{self.name} wrote no question to search for: ask without it, or choose another model"
+            )
         return lines[0]
 
     def _parts(self, messages: Sequence[dict[str, Any]], kept: int, request: Request) -> Generator[Part, None, None]:
-        reader = Sentences(kept)
-        said: set[str] = set()
+        parser = SentenceParser(kept)
+        sentences: set[str] = set()
         shown: set[str | None] = set()
         if wants_pictures(request.question):
             shown = {request.hits[n].item.picture for n in request.relevant_images}
-        again = written = checked = 0
+        repeats = written = checked = 0
         tail = ""
         stopped = None
+        limit = CHARS_PER_TOKEN * self.max_tokens
         with closing(self.write(messages, self.max_tokens)) as pieces:
             for piece in pieces:
                 if isinstance(piece, Note):
                     yield piece
                     continue
-                # A server may send all at once what would take hours to read.
-                piece = piece[: 8 * self.max_tokens + 1 - written]
+                # A server may send at once a text that would take hours to parse.
+                piece = piece[: limit + 1 - written]
                 written += len(piece)
-                tail = (tail + piece)[-1600:]
-                for part in reader.feed(piece):
-                    again += isinstance(part, Statement) and part.text in said
-                    yield from self._with_pictures(part, request, said, shown)
-                if written > 8 * self.max_tokens:
-                    stopped = f"{self.name} wrote more than {self.max_tokens} tokens: it was stopped"
-                elif again >= REPEATS or (written - checked > 200 and looping(tail)):
-                    stopped = f"{self.name} repeated itself: it was stopped"
-                if written - checked > 200:
+                tail = (tail + piece)[-LOOP_TAIL:]
+                for part in parser.feed(piece):
+                    repeats += isinstance(part, Statement) and part.text in sentences
+                    yield from self._with_pictures(part, request, sentences, shown)
+                if written > limit:
+                    stopped = f"{self.name} wrote more than {self.max_tokens} tokens and was stopped"
+                elif repeats >= REPEATS or (written - checked > LOOP_STEP and is_looping(tail)):
+                    stopped = f"{self.name} repeated itself and was stopped"
+                if written - checked > LOOP_STEP:
                     checked = written
                 if stopped:
                     break
-        # What was cut short in the middle of a sentence is no sentence.
-        for part in reader.end(whole=stopped is None):
-            yield from self._with_pictures(part, request, said, shown)
+        # If the text was cut short, its last words may be no whole sentence.
+        for part in parser.end(complete=stopped is None):
+            yield from self._with_pictures(part, request, sentences, shown)
         if stopped:
             yield Note(stopped)
-        if not written or (not said and not reader.silent and not stopped):
+        if not written or (not sentences and not parser.abstained and not stopped):
             raise GeneratorError(f"{self.name} wrote nothing: ask again, or choose another model")
 
     @staticmethod
     def _with_pictures(
-        part: Statement | Shown | Nothing, request: Request, said: set[str], shown: set[str | None]
+        part: Statement | ShownImage | Abstention, request: Request, sentences: set[str], shown: set[str | None]
     ) -> Iterator[Part]:
-        """Yield a sentence once, then the pictures that belong to it: those it cites, and those beside its passage."""
-        if isinstance(part, Shown):
+        """Yield a new sentence, then its pictures: those that it cites, and those near the passages that it cites."""
+        if isinstance(part, ShownImage):
             if request.hits[part.hit].item.picture is not None:
-                said.add(part.text or "")
+                sentences.add(part.text or "")
                 shown.add(request.hits[part.hit].item.picture)
                 yield part
             return
-        if isinstance(part, Nothing):
+        if isinstance(part, Abstention):
             yield part
             return
-        if part.text in said:
+        if part.text in sentences:
             return
-        said.add(part.text)
+        sentences.add(part.text)
         yield part
-        beside = [n for n in request.relevant_images for c in part.hits if _beside(request, n, c)]
-        for n in (*part.hits, *beside):
+        nearby = [n for n in request.relevant_images for passage in part.hits if _is_near(request, n, passage)]
+        for n in (*part.hits, *nearby):
             picture = request.hits[n].item.picture
             if picture is not None and picture not in shown:
                 shown.add(picture)
-                yield Shown(n)
+                yield ShownImage(n)
 
 
-def _beside(request: Request, picture: int, passage: int) -> bool:
-    """Return whether a picture stands under the same heading, or on the same page, as a passage."""
-    one, other = request.hits[picture].item, request.hits[passage].item
-    same = one.document.id == other.document.id
-    return same and one.title == other.title and one.span.page == other.span.page
-
-
-def looping(text: str) -> bool:
-    """Return whether a text ends in the same stretch four times over, at least 200 characters in all."""
-    end = text[::-1]
-    fail = [0] * len(end)  # longest border of each prefix (Knuth, Morris and Pratt 1977)
-    k = 0
-    for i in range(1, len(end)):
-        while k and end[i] != end[k]:
-            k = fail[k - 1]
-        k += end[i] == end[k]
-        fail[i] = k
-        if i + 1 >= 200 and i + 1 >= 4 * (i + 1 - k):
-            return True
-    return False
-
-
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_MARKER = re.compile(
-    r"[\[【]\s{0,3}(?:\^|evidence|source|passage|picture|doc(?:ument)?)?\s{0,3}#?(\d{1,6}(?:\s{0,3}(?:[,;、]|and|-|–)\s{0,3}\d{1,6})*)"
-    r"(?:\s{0,3}[†:][^\]】\n]{0,80})?\s{0,3}[\]】]",
-    re.IGNORECASE,
-)
-_OPEN = re.compile(r"[\[【][^\]】\n]{0,100}$")
-_MARKS = re.compile(r"\ue000(\d+(?:,\d+)*)?\ue001")
-_AFTER = re.compile(r"([.!?。！？…][\"'”’)\]]*)([ \t]*(?:\ue000[\d,]*\ue001[ \t]*)+)")
-_DRESS = re.compile(r"^\s*(?:#{1,6}\s+|[-*•+]\s+|\d{1,2}[.)]\s+|>\s*)+|\*{1,3}|_{2,3}|`+")
-_DESCRIBED = re.compile(
-    r"^\s*[-*]?\s*(?:picture|image|figure|图片?|圖)\s*\ue000(\d+)\ue001\s*[:：]\s*(.+)$", re.IGNORECASE
-)
-
-
-class Sentences:
-    """Reads what a model writes, piece by piece, as sentences with the evidence they name.
-
-    Markers may stand before or after the full stop, in square or Chinese brackets, several in one; one that names none
-    of the ``count`` pieces of evidence is taken out and counted. Markdown, and what stands between ``<think>`` and
-    ``</think>``, is taken off. A line ``Picture [n]: ...`` describes a picture.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._text = ""
-        self._opens = False
-        self._thinks = False
-        self.silent = False
-        """Whether the model said that there is no answer."""
-
-    def feed(self, piece: str) -> Iterator[Statement | Shown | Nothing]:
-        """Yield the sentences that are complete with this piece."""
-        self._text += "".join(c for c in piece if c not in "\ue000\ue001")
-        self._skip_thoughts()
-        if self._thinks or not any(c in ".!?。！？…\n" for c in self._text):
-            return
-        while "\n" in self._text:
-            line, self._text = self._text.split("\n", 1)
-            yield from self._line(line)
-            self._opens = True
-        if _OPEN.search(self._text):
-            return
-        *done, rest = self._split(self._text) or [""]
-        # A sentence is done once the next has begun with something else than its markers.
-        if done and re.search(r"\w{2}", _MARKS.sub("", rest)):
-            for sentence in done:
-                yield from self._sentence(sentence)
-            self._text = _MARKS.sub(lambda match: f"[{match[1]}]", rest)
-
-    def end(self, *, whole: bool = True) -> Iterator[Statement | Shown | Nothing]:
-        """Yield what is left; an unfinished sentence only where the text is ``whole``."""
-        if self._thinks:
-            return
-        sentences = self._split(self._text)
-        if not whole and sentences and not re.search(r"[.!?。！？…][\"'”’)\]]*\s*$", _MARKS.sub("", sentences[-1])):
-            sentences.pop()
-        self._text = ""
-        for sentence in sentences:
-            yield from self._sentence(sentence)
-
-    def _skip_thoughts(self) -> None:
-        if self._thinks or self._text.lstrip().startswith("<think>"):
-            _, closed, rest = self._text.partition("</think>")
-            self._thinks = not closed
-            # A tag may come in two pieces: keep what may be the beginning of one.
-            self._text = rest if closed else "<think>" + self._text[-8:].removeprefix("<think>")
-
-    def _line(self, line: str) -> Iterator[Statement | Shown | Nothing]:
-        marked = _MARKER.sub(self._mark, line)
-        if (found := _DESCRIBED.match(marked)) and 1 <= int(found[1]) <= self._count:
-            yield Shown(int(found[1]) - 1, _clean(_MARKS.sub("", found[2])))
-            return
-        for sentence in self._split(line):
-            yield from self._sentence(sentence)
-
-    def _mark(self, match: re.Match[str]) -> str:
-        numbers: list[int] = []
-        for part in re.split(r"\s*(?:[,;、]|and)\s*", match[1], flags=re.IGNORECASE):
-            first, *last = (int(one) for one in re.split(r"\s*[-–]\s*", part))
-            numbers += range(first, last[0] + 1) if last and first <= last[0] <= first + 20 else [first, *last]
-        return f"\ue000{','.join(map(str, numbers))}\ue001"
-
-    def _split(self, text: str) -> list[str]:
-        """Return the sentences of a text, each with its markers before its end."""
-        import sentencex
-
-        text = _AFTER.sub(lambda match: match[2].strip() + match[1] + " ", _MARKER.sub(self._mark, text))
-        return [one for one in sentencex.segment("en", text) if one.strip()]
-
-    def _sentence(self, sentence: str) -> Iterator[Statement | Shown | Nothing]:
-        numbers = [int(n) for match in _MARKS.finditer(sentence) for n in (match[1] or "").split(",") if n]
-        text = _clean(_MARKS.sub("", sentence))
-        if not any(map(str.isalnum, text)):
-            return
-        if text.upper().startswith(NO_ANSWER):
-            self.silent = True
-            yield Nothing(SAYS_NOTHING)
-            return
-        known = tuple(dict.fromkeys(n - 1 for n in numbers if 1 <= n <= self._count))
-        invalid_citations = sum(not 1 <= n <= self._count for n in numbers)
-        yield Statement(text, known, invalid_citations=invalid_citations, starts_paragraph=self._opens)
-        self._opens = False
-
-
-def _clean(text: str) -> str:
-    """Return a sentence on one line without Markdown and without space before its end."""
-    text = " ".join(_DRESS.sub("", text).split())
-    return re.sub(r"\s+([.,;:!?。，；：！？])", r"\1", text)
+def _is_near(request: Request, picture: int, passage: int) -> bool:
+    """Return whether a picture and a passage have the same document, heading and page."""
+    picture_item, passage_item = request.hits[picture].item, request.hits[passage].item
+    same_document = picture_item.document.id == passage_item.document.id
+    same_page = picture_item.span.page == passage_item.span.page
+    return same_document and same_page and picture_item.title == passage_item.title

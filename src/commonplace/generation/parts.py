@@ -1,4 +1,4 @@
-"""What goes into a generator and what comes out: a request with its evidence, an answer part by part."""
+"""The input and output of a generator: a request with its evidence, and the parts of an answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from commonplace.errors import GeneratorError
 from commonplace.space import QueryVectors
 from commonplace.types import Hit, Note
 
-__all__ = ["Generator", "Nothing", "Part", "Request", "Shown", "Statement", "generated"]
+__all__ = ["Abstention", "Generator", "Part", "Request", "ShownImage", "Statement", "generated"]
 
 
 def _no_crop(picture: str) -> bytes | None:
@@ -24,9 +24,9 @@ def _no_crop(picture: str) -> bytes | None:
 class Request:
     """A question with its evidence: the ranked hits, best first.
 
-    ``relevant_images`` are the numbers of the hits whose pictures answer by their own evidence, best first.
-    ``picture`` holds the question's own pixels, (height, width, 3) uint8; ``crop`` returns the stored JPEG of a hit's
-    picture by its content hash.
+    ``relevant_images`` are the numbers (from 0) of the hits whose pictures are relevant by their own score, best
+    first. ``picture`` holds the pixels of a picture that is part of the question, (height, width, 3) uint8. ``crop``
+    returns the stored JPEG of a hit's picture by its content hash.
     """
 
     question: str
@@ -39,11 +39,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A sentence that rests on the hits numbered ``hits`` (from 0).
+    """A sentence that cites the hits numbered ``hits`` (from 0).
 
-    ``start`` and ``end`` bound its words in the text of its only hit, where they were taken from it;
-    ``invalid_citations`` counts its markers that named no evidence. ``starts_paragraph`` begins a paragraph. ``code``
-    is a listing, line by line.
+    A quoted sentence has one hit; ``start`` and ``end`` are its characters in the text of that hit.
+    ``invalid_citations`` counts its markers with the number of no hit. ``starts_paragraph``: whether a paragraph
+    begins with it. ``code``: whether it is a listing, with its line breaks.
     """
 
     text: str
@@ -56,21 +56,21 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture that belongs here: that of hit number ``hit``; ``text`` describes it, where a machine has seen it."""
+class ShownImage:
+    """The picture of hit number ``hit``, to be shown here. ``text``: a description by a model that saw it, or None."""
 
     hit: int
     text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """There is no answer, and why."""
+class Abstention:
+    """There is no answer, for this reason."""
 
     reason: str
 
 
-Part = Statement | Shown | Note | Nothing
+Part = Statement | ShownImage | Note | Abstention
 
 
 class Generator(Protocol):
@@ -78,25 +78,28 @@ class Generator(Protocol):
 
     @property
     def name(self) -> str:
-        """What wrote the answer, for people."""
+        """The name of the generator, for people."""
 
     @property
     def fallback(self) -> bool:
-        """Whether the extractive answer may stand in where this generator fails."""
+        """Whether the extractive answer may replace that of this generator if it fails."""
 
     def generate(self, request: Request) -> Iterator[Part]:
-        """Yield the parts of the answer as they are written; closing the iterator stops the work.
+        """Yield the parts of the answer as they are written; closing the iterator stops the generator.
 
-        Raises GeneratorError where no answer can be had.
+        Raises GeneratorError if there is no answer.
         """
 
 
-def generated(generator: Generator, instead: Generator, request: Request) -> Iterator[Part]:
-    """Yield the answer; where the generator fails and allows it, a note with the reason and what ``instead`` says."""
+def generated(generator: Generator, replacement: Generator, request: Request) -> Iterator[Part]:
+    """Yield the answer of ``generator``. If it fails and allows a fallback, yield a note and the replacement's answer.
+
+    Raises GeneratorError if the generator fails and allows no fallback.
+    """
     try:
         yield from generator.generate(request)
     except GeneratorError as problem:
         if not generator.fallback:
             raise
-        yield Note(f"{generator.name} gave no answer, so this one is {instead.name}: {problem}", restart=True)
-        yield from instead.generate(request)
+        yield Note(f"{generator.name} gave no answer, so this one is {replacement.name}: {problem}", restart=True)
+        yield from replacement.generate(request)

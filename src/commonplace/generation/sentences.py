@@ -1,4 +1,4 @@
-"""What a passage holds that can be quoted: its sentences as plain words with true offsets, and its listings."""
+"""What can be quoted from a passage: its sentences as plain text with exact offsets, and its listings."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from commonplace.types import Item
 __all__ = ["Sentence", "listing", "quotable", "split", "verbatim"]
 
 LONGEST = 600  # characters of a sentence; a longer one is a table or a listing
-LINES = 40  # of a listing; a longer one is a program to read, not a command to type
-ENTRIES = 3  # lines that begin like entries of a bibliography, from which the whole passage is one
-PROSE = 6  # words of a line without a full stop, from which it is a piece of a sentence where its passage ends
+LINES = 40  # lines of a listing; a longer one is a program to read, not a command to type
+ENTRIES = 3  # lines that look like entries of a bibliography, from which the whole passage counts as one
+PROSE = 6  # words of a last line without a full stop, from which it counts as an unfinished sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of hit number ``hit`` in plain words, and the characters of the item's text that it stands at.
+    """A sentence of hit number ``hit`` as plain text, with its characters ``start`` to ``end`` in the item's text.
 
-    ``listing`` are those of the fenced code that belongs to its paragraph. Code that belongs to none is a sentence by
-    itself: its ``text`` is the code, and its offsets are the listing's. ``paragraph`` is where its paragraph begins.
+    ``listing`` holds the characters (start, end) of the fenced code that belongs to its paragraph. Code that belongs
+    to no paragraph is a sentence by itself: its ``text`` is the code, and its offsets are those of the listing.
+    ``paragraph`` is the offset at which its paragraph begins.
     """
 
     hit: int
@@ -33,46 +34,48 @@ class Sentence:
 
 
 def split(hit: int, item: Item) -> list[Sentence]:
-    """Return the sentences of a passage with their offsets; paragraphs, headings and list items end one too."""
-    # A line that leads to a list, and a question, are no answers.
-    return [one for one in map(_unmarked, _pieces(hit, item)) if one.text[-1] not in ":?：？"]
+    """Return the sentences of a passage; the end of a paragraph, heading or list item ends a sentence, too."""
+    # A question, or a line that introduces a list, is no answer.
+    return [
+        sentence for sentence in map(_without_marks, _all_sentences(hit, item)) if sentence.text[-1] not in ":?：？"
+    ]
 
 
 def verbatim(hit: int, item: Item) -> list[Sentence]:
-    """Return everything in a passage that may be quoted word by word, leads and questions too, in order."""
-    return [_unmarked(one) for one in _pieces(hit, item)]
+    """Return all sentences of a passage in order, with questions and lines that introduce a list."""
+    return [_without_marks(sentence) for sentence in _all_sentences(hit, item)]
 
 
 def quotable(hit: int, item: Item, *, listings: bool = False, references: bool = False) -> list[Sentence]:
-    """Return the sentences of a passage that say something by themselves.
+    """Return the sentences of a passage that make sense by themselves.
 
-    That leaves out headings, the heads of tables, what was cut off where the passage begins or ends and, without
-    ``references``, the entries of a bibliography. With ``listings`` fenced code goes with the paragraph just before it
-    (which may lead to it with a colon), or else just after it.
+    Headings, the header rows of tables and sentences that the edge of the passage cuts off are left out. So are the
+    entries of a bibliography, unless ``references``. With ``listings``, fenced code belongs to the paragraph just
+    before it (which may introduce it with a colon), or else to the one just after it.
     """
     if not references and _is_bibliography(item):
         return []
-    found = [one for one in _pieces(hit, item) if not _is_part(one, item)]
+    sentences = [sentence for sentence in _all_sentences(hit, item) if not _is_fragment(sentence, item)]
     if not references:
-        found = [one for one in found if not _ENTRY.search(one.text)]
+        sentences = [sentence for sentence in sentences if not _ENTRY.search(sentence.text)]
     if listings:
-        found = _with_listings(hit, item, found)
-    return [_unmarked(one) for one in found if _says(one, item, listings)]
+        sentences = _with_listings(hit, item, sentences)
+    return [_without_marks(sentence) for sentence in sentences if _is_complete(sentence, item, listings)]
 
 
-def _says(one: Sentence, item: Item, listings: bool) -> bool:
-    """Return whether a sentence says something, or leads to a listing with which the next passage may begin."""
-    if one.listing is not None or one.text[-1] not in ":?：？":
+def _is_complete(sentence: Sentence, item: Item, listings: bool) -> bool:
+    """Return whether a sentence is a statement, or introduces a listing with which the next passage may begin."""
+    if sentence.listing is not None or sentence.text[-1] not in ":?：？":
         return True
-    return listings and one.text[-1] in ":：" and not (item.text or "")[one.end :].strip()
+    return listings and sentence.text[-1] in ":：" and not (item.text or "")[sentence.end :].strip()
 
 
-def listing(text: str, where: tuple[int, int]) -> str:
-    """Return the lines of the fenced code at ``where``, without the fences, their indentation and quotation marks.
+def listing(text: str, span: tuple[int, int]) -> str:
+    """Return the lines of the fenced code at ``span`` without its fences, indentation and quotation marks.
 
-    One of the fences may be missing, where the edge of the passage cuts the code.
+    One of the fences may be missing, if the edge of the passage cuts the code.
     """
-    lines = text[where[0] : where[1]].split("\n")
+    lines = text[span[0] : span[1]].split("\n")
     fences = [line for line in (lines[0], lines[-1]) if _FENCE_LINE.match(line)]
     if _FENCE_LINE.match(lines[0]):
         lines.pop(0)
@@ -85,48 +88,52 @@ def listing(text: str, where: tuple[int, int]) -> str:
     return "\n".join(line[min(indent, len(line) - len(line.lstrip())) :].rstrip() for line in lines).strip("\n")
 
 
-def _pieces(hit: int, item: Item) -> Iterator[Sentence]:
-    """Yield everything that stands between full stops or in a line of its own."""
+def _all_sentences(hit: int, item: Item) -> Iterator[Sentence]:
+    """Yield all text between full stops or line ends, with Markdown markup removed."""
     import sentencex
 
     text = item.text or ""
     for start, end in _fenced(item):
         text = text[:start] + _blank(text[start:end]) + text[end:]
     markdown = item.document.media_type == "text/markdown"
-    if markdown or _RULE.search(text):  # tables of other formats are read as Markdown
+    if markdown or _RULE.search(text):  # readers write the tables of other formats as Markdown
         text = _ROW.sub(_cells, text)
     if markdown:
-        text = _MARKUP.sub(lambda match: _veil(match.group(), match.group("label") or match.group("code")), text)
+        text = _MARKUP.sub(lambda match: _hide_markup(match.group(), match.group("label") or match.group("code")), text)
     for paragraph in _PARAGRAPH.finditer(text):
-        at = paragraph.start()
+        position = paragraph.start()
         for sentence in sentencex.segment("en", paragraph.group()):
-            start = text.index(sentence, at)
-            at = start + len(sentence)
+            start = text.index(sentence, position)
+            position = start + len(sentence)
             start += len(sentence) - len(sentence.lstrip(_SPACE))
             end = start + len(sentence.strip(_SPACE))
-            words = " ".join(text[start:end].replace(_VEIL, "").split()).replace(" ;", ";")
-            if 2 <= len(words) <= LONGEST and any(c.isalnum() for c in words):
-                yield Sentence(hit, start, end, words, paragraph=paragraph.start())
+            plain = " ".join(text[start:end].replace(_JOINER, "").split()).replace(" ;", ";")
+            if 2 <= len(plain) <= LONGEST and any(c.isalnum() for c in plain):
+                yield Sentence(hit, start, end, plain, paragraph=paragraph.start())
 
 
-def _unmarked(one: Sentence) -> Sentence:
-    """Return a sentence without its source's own marks of footnotes, which look like those of an answer, and without
-    the quotes of a docstring."""
-    words = _QUOTES.sub("", _MARKS.sub("", one.text)).strip()
-    return replace(one, text=words) if any(map(str.isalnum, words)) else one
+def _without_marks(sentence: Sentence) -> Sentence:
+    """Return a sentence without footnote marks and the quotes of a docstring.
+
+    The footnote marks of a source look like the citation markers of an answer.
+    """
+    plain = _QUOTES.sub("", _FOOTNOTES.sub("", sentence.text)).strip()
+    return replace(sentence, text=plain) if any(map(str.isalnum, plain)) else sentence
 
 
-_MARKS = re.compile(r"^(?:\[\d{1,3}\]\s*)+(?=\S)|(?:(?<=[.!?。！？\"”’)])|\s)\s*(?:\[\d{1,3}\]\s*)+(?=[.!?。！？]?$)")
+_FOOTNOTES = re.compile(
+    r"^(?:\[\d{1,3}\]\s*)+(?=\S)|(?:(?<=[.!?。！？\"”’)])|\s)\s*(?:\[\d{1,3}\]\s*)+(?=[.!?。！？]?$)"
+)
 _QUOTES = re.compile(r"^[rRbBuUfF]?(?:\"{3}|'{3})|(?:\"{3}|'{3})$")
 
 
-# --- what is no sentence ------------------------------------------------------------------------------------------
+# --- fragments and bibliographies ---------------------------------------------------------------------------------
 
 _NAME = r"[A-Z][\w'’-]+,\s(?:[A-Z]\.[\s,-]*)+"
 _BEGINS_ENTRY = re.compile(rf"^[ \t]*(?:\[\d{{1,3}}\]|\d{{1,3}}\.)\s+(?:{_NAME}|[A-Z]\.\s?[A-Z])|^[ \t]*{_NAME}", re.M)
 _ENTRY = re.compile(
     r"\bdoi:\s?10\.|\bdoi\.org/10\.|\barXiv:\d{4}\.\d|\bISBN\b[\s:-]*\d|\bpp?\.\s?\d+\s?[-–]\s?\d+"
-    r"|^\W*\[\d{1,3}\]\s.*(?:19|20)\d\d|[\[［][JMDCN][\]］]"  # [J]: the kind of a source in Chinese lists
+    r"|^\W*\[\d{1,3}\]\s.*(?:19|20)\d\d|[\[［][JMDCN][\]］]"  # [J]: the type of a source in Chinese bibliographies
     rf"|^{_NAME}.*\b(?:19|20)\d\d\b|^\W*\[\d{{1,3}}\]\s+(?:{_NAME}|[A-Z]\.\s?[A-Z])"
 )
 _REFERENCES = re.compile(
@@ -140,26 +147,28 @@ def _is_bibliography(item: Item) -> bool:
     return bool(_REFERENCES.fullmatch(heading.strip())) or len(_BEGINS_ENTRY.findall(item.text or "")) >= ENTRIES
 
 
-def _is_part(one: Sentence, item: Item) -> bool:
-    """Return whether a piece is a heading, the head of a table, or cut off by the edge of its passage."""
+def _is_fragment(sentence: Sentence, item: Item) -> bool:
+    """Return whether a sentence is a heading, the header row of a table, or cut off by the edge of its passage."""
     text = item.text or ""
-    begin = text.rfind("\n", 0, one.start) + 1
+    begin = text.rfind("\n", 0, sentence.start) + 1
     line, _, rest = text[begin:].partition("\n")
     if item.document.media_type == "text/markdown" and re.match(r"[ \t]*#{1,6}[ \t]", line):
         return True
     if _RULE.match(rest.partition("\n")[0]) and line.lstrip().startswith("|"):
         return True
-    if one.text.casefold() in [part.casefold() for part in (item.title or "").split(" > ")]:
+    if sentence.text.casefold() in [part.casefold() for part in (item.title or "").split(" > ")]:
         return True
-    row = line.lstrip().startswith("|")
-    goes_on = not text[: one.start].strip() and (bool(item.span.start) or (item.span.page or 1) > 1)
-    if goes_on and not row and (one.text[0].islower() or one.text[0] in ",;)，。；、）"):
+    table_row = line.lstrip().startswith("|")
+    continues = not text[: sentence.start].strip() and (bool(item.span.start) or (item.span.page or 1) > 1)
+    if continues and not table_row and (sentence.text[0].islower() or sentence.text[0] in ",;)，。；、）"):
         return True
-    ends = not row and not text[one.end :].strip() and one.text[-1] not in _ENDS
-    # The last line of a page, or of a passage as long as they get, is whole only where a full stop says so.
-    full = item.span.page is not None or len(text) >= 600
-    listed = re.match(r"[ \t]*(?:[-*+•]|\d+[.)])[ \t]", line)
-    return ends and (one.text[-1] in ",，、-–" or (full and not listed and len(one.text.split()) >= PROSE))
+    is_cut = not table_row and not text[sentence.end :].strip() and sentence.text[-1] not in _ENDS
+    # The last line of a page, or of a passage of full length, is complete only if it ends with a full stop.
+    may_be_cut = item.span.page is not None or len(text) >= 600
+    list_item = re.match(r"[ \t]*(?:[-*+•]|\d+[.)])[ \t]", line)
+    return is_cut and (
+        sentence.text[-1] in ",，、-–" or (may_be_cut and not list_item and len(sentence.text.split()) >= PROSE)
+    )
 
 
 _ENDS = ".!?:。！？：…\"'”’)）」』】]"
@@ -168,7 +177,7 @@ _ENDS = ".!?:。！？：…\"'”’)）」』】]"
 
 
 def _fenced(item: Item) -> list[tuple[int, int]]:
-    """Return where the fenced code of a passage stands; the first of it may have begun before the passage did."""
+    """Return the spans of fenced code in a passage; the first may have begun before the passage."""
     text = item.text or ""
     fences = list(_FENCE_LINE.finditer(text))
     if not item.span.start or item.span.page is not None or not _begins_inside(text, fences):
@@ -178,47 +187,58 @@ def _fenced(item: Item) -> list[tuple[int, int]]:
 
 
 def _begins_inside(text: str, fences: list[re.Match[str]]) -> bool:
-    """Return whether a passage begins inside of a listing: by its fences, else by the look of its lines."""
+    """Return whether a passage begins inside a listing: by its fences, or without fences by its lines."""
     if not fences:
         lines = [line for line in text.split("\n") if line.strip()]
         return len(lines) >= 3 and sum(bool(_CODE.search(line)) for line in lines) >= 0.8 * len(lines)
-    starts_paragraph = [bool(match["info"].strip()) for match in fences]  # only what opens a listing names its language
-    if any(starts_paragraph[1::2]) != any(starts_paragraph[::2]):
-        return any(starts_paragraph[1::2])
+    opens = [bool(match["info"].strip()) for match in fences]  # only an opening fence names a language
+    if any(opens[1::2]) != any(opens[::2]):
+        return any(opens[1::2])
     before, after = text[: fences[0].start()].rpartition("\n")[0], text[fences[0].end() :]
-    stuck = bool(before.rpartition("\n")[2].strip()) and not after.partition("\n")[2].partition("\n")[0].strip()
-    return not starts_paragraph[0] and len(fences) % 2 == 1 and stuck
+    follows_text = bool(before.rpartition("\n")[2].strip()) and not after.partition("\n")[2].partition("\n")[0].strip()
+    return not opens[0] and len(fences) % 2 == 1 and follows_text
 
 
 def _with_listings(hit: int, item: Item, sentences: list[Sentence]) -> list[Sentence]:
-    """Return the sentences with the listings that belong to them, and the listings that belong to none."""
-    found, text = list(sentences), item.text or ""
-    for where in _fenced(item):
-        code = listing(text, where)
+    """Return the sentences with their listings, then the listings that belong to no sentence."""
+    result, text = list(sentences), item.text or ""
+    for span in _fenced(item):
+        code = listing(text, span)
         if not code or code.count("\n") >= LINES:
             continue
-        before = [i for i, one in enumerate(found) if one.end <= where[0] and _is_empty(text[one.end : where[0]])]
-        after = [i for i, one in enumerate(found) if one.start >= where[1] and _is_empty(text[where[1] : one.start])]
-        owner = next((i for i in (*before[-1:], *after[:1]) if found[i].listing is None), None)
-        if owner is None:
-            found.append(Sentence(hit, *where, " ".join(code.split())[:LONGEST], where))
-            continue
-        beside = found[owner].paragraph
-        found = [
-            replace(one, listing=where) if one.paragraph == beside and one.listing is None else one for one in found
+        before = [
+            i
+            for i, sentence in enumerate(result)
+            if sentence.end <= span[0] and _has_no_words(text[sentence.end : span[0]])
         ]
-    return found
+        after = [
+            i
+            for i, sentence in enumerate(result)
+            if sentence.start >= span[1] and _has_no_words(text[span[1] : sentence.start])
+        ]
+        owner = next((i for i in (*before[-1:], *after[:1]) if result[i].listing is None), None)
+        if owner is None:
+            result.append(Sentence(hit, *span, " ".join(code.split())[:LONGEST], span))
+            continue
+        paragraph = result[owner].paragraph
+        result = [
+            replace(sentence, listing=span)
+            if sentence.paragraph == paragraph and sentence.listing is None
+            else sentence
+            for sentence in result
+        ]
+    return result
 
 
-def _is_empty(text: str) -> bool:
-    """Return whether a stretch between a sentence and a listing holds no words."""
+def _has_no_words(text: str) -> bool:
+    """Return whether the text between a sentence and a listing has no words."""
     return not any(c.isalnum() for c in text)
 
 
 # --- Markdown -----------------------------------------------------------------------------------------------------
 
-_VEIL = "\u2060"  # a word joiner: it ends no word and no sentence, and keeps the offsets right
-_SPACE = f" \t\r\n;{_VEIL}"
+_JOINER = "\u2060"  # a word joiner: it ends no word and no sentence, so that offsets stay right
+_SPACE = f" \t\r\n;{_JOINER}"
 _FENCE = re.compile(r"^[ \t>]*(```|~~~)(?s:.*?)(?:^[ \t>]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE)
 _FENCE_LINE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})(?P<info>[^`\n]*)$", re.MULTILINE)
 _CLOSES = re.compile(r"[ \t>]*(?:`{3,}|~{3,})[ \t]*")
@@ -237,20 +257,20 @@ _PARAGRAPH = re.compile(r"\S[^\n]*(?:\n(?!\s*(?:[-*+#>|;]|\d+[.)]|\n))[^\n]+)*")
 
 
 def _blank(text: str) -> str:
-    """Return lines of nothing, as long as the text: a listing holds no sentences."""
+    """Return blank lines as long as the text: a listing has no sentences."""
     return "".join(c if c == "\n" else " " for c in text)
 
 
 def _cells(row: re.Match[str]) -> str:
-    """Return a table's row as words with semicolons between the cells; a row of rules as nothing."""
+    """Return a table row with semicolons between its cells; a row of rules becomes blank."""
     if not any(c.isalnum() for c in row.group()):
         return _blank(row.group())
     return row.group().replace("|", ";")
 
 
-def _veil(markup: str, words: str | None) -> str:
-    """Return the markup unseen, with the words of a link or of code in their place."""
+def _hide_markup(markup: str, words: str | None) -> str:
+    """Return markup as joiners of the same length; the words of a link or of inline code stay in place."""
     if words is None:
-        return "".join(c if c == "\n" else _VEIL for c in markup)
+        return "".join(c if c == "\n" else _JOINER for c in markup)
     before = markup.index(words)
-    return _VEIL * before + words + _VEIL * (len(markup) - len(words) - before)
+    return _JOINER * before + words + _JOINER * (len(markup) - len(words) - before)
