@@ -117,7 +117,7 @@ def test_a_source_with_instructions_to_a_model_supports_nothing(space: Space, ch
 def test_chinese_is_checked_by_its_words(space: Space) -> None:
     calibration = Calibration.from_bundle(space.bundle.spec)
     checker = GroundingChecker(
-        space, evidence, [hit(0, "北边的水泵需要蓝色的密封圈，压力为9巴。南边的水泵压力为6巴。")]
+        space, calibration, [hit(0, "北边的水泵需要蓝色的密封圈，压力为9巴。南边的水泵压力为6巴。")]
     )
     assert checker.check("北边的水泵需要蓝色的密封圈，压力为9巴。", [0]).level == "supported"
     for lie in (
