@@ -198,6 +198,13 @@ def test_what_does_not_fit_is_refused_in_one_line(site: Path) -> None:
         assert "\n" not in str(problem.value) and ": " in str(problem.value), new
 
 
+def test_a_plug_in_encoder_does_not_take_the_place_of_the_models(site: Path) -> None:
+    (site / "toneplugin-1.0.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS.replace("tone-words", "text"))
+    forget()
+    with pytest.raises(ModelError, match="encoder is called text"):
+        Space(model())
+
+
 def test_a_channel_is_named_after_the_part_that_asks() -> None:
     for name in ("tone", "image->tone", "->tone", "text->item"):
         with pytest.raises(ModelError, match="PART->VIEW"):

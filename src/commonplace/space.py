@@ -346,6 +346,8 @@ def _can_encode(encoder: Encoder, text: str) -> bool:
 def _check_plugins(space: Space, views: Sequence[ViewSpec], channels: Sequence[ChannelSpec]) -> None:
     """Raise ModelError where the specs of installed packages do not fit this space."""
     names = [view.name for view in space.views]
+    for name in registered_encoders().keys() & {*space.bundle.encoders, CROSSMODAL}:
+        raise ModelError(f"a plug-in encoder is called {name}, as one of the model is: rename it, or remove it")
     specs: list[ViewSpec | ChannelSpec] = [*views, *channels]
     for view in views:
         if names.count(view.name) > 1:
