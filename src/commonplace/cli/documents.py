@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -149,7 +150,8 @@ def _show(options: argparse.Namespace) -> int:
         print(f"{'title':10}  {printable(document.title)}")
     for key, value in document.metadata.dict().items():
         values = value if isinstance(value, list) else [value]
-        print(f"{printable(key):10}  {printable('; '.join(map(str, values)))}")
+        shown = "; ".join(value if isinstance(value, str) else json.dumps(value) for value in values)
+        print(f"{printable(key):10}  {printable(shown)}")
     for one in items:
         words = printable(" ".join((one.text or one.title or "").split()))
         words = words if item else textwrap.shorten(words, 100, placeholder=" …")
