@@ -179,9 +179,9 @@ def caught(kb: cp.Collection, paragraphs: Sequence[dict[str, Any]]) -> dict[str,
             continue
         true = draw.choice(found_here).text
         for kind, lie, cited in lies(true, passage, others, draw):
-            level = GroundingChecker(kb.space, kb.evidence, [hit("b", cited)]).judge(lie, [0]).level
+            level = GroundingChecker(kb.space, kb.calibration, [hit("b", cited)]).judge(lie, [0]).level
             found.setdefault(kind, []).append(level != "supported")
-        judge = GroundingChecker(kb.space, kb.evidence, [hit("a", passage)])
+        judge = GroundingChecker(kb.space, kb.calibration, [hit("a", passage)])
         found.setdefault("true", []).append(judge.judge(true, [0]).level == "supported")
         for right, wrong in paraphrases(paragraph["qas"], passage):
             level = judge.judge(right, [0]).level

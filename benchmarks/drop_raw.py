@@ -52,15 +52,15 @@ def main() -> None:
         }
         questions = {name: [one for one in found if one is not None] for name, found in questions.items()}
         before, vectors = best(kb, questions), kb.status()["vectors"]
-        kb.vacuum()
+        kb.maintenance.vacuum()
         size, database = kb.status()["bytes"], (kb.folder / "collection.db").stat().st_size
-        made = kb.compress(0.99, drop_raw=True)
+        made = kb.maintenance.compress(0.99, drop_raw=True)
         after = best(kb, questions)
         sizes = {
             "all": (size, kb.status()["bytes"]),
             "database": (database, (kb.folder / "collection.db").stat().st_size),
         }
-        assert kb.doctor() == []
+        assert kb.maintenance.doctor() == []
     same = {
         name: interval([len(a & b) / len(a) for a, b in zip(before[name], after[name], strict=True)])
         for name in questions

@@ -115,7 +115,7 @@ def test_a_picture_finds_itself_and_scores_stay_in_range(kb: cp.Collection, fold
 
 def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder: Path) -> None:
     picture = folder / "pictures" / "ball.png"
-    for method in ("calibration", "rrf", "relative", "distribution"):
+    for method in ("calibrated", "rrf", "relative", "distribution"):
         for question in ("late", "sum", "slerp"):
             for views in ("separate", "fused", "concat"):
                 ranking = cp.Ranking(method=method, question=question, views=views)  # type: ignore[arg-type]
@@ -123,9 +123,9 @@ def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder
                 assert hits, ranking
                 for hit in hits:
                     total = math.fsum(channel.contribution for channel in hit.breakdown)
-                    score = 1 / (1 + math.exp(-total)) if method == "calibration" else total
+                    score = 1 / (1 + math.exp(-total)) if method == "calibrated" else total
                     assert hit.score == pytest.approx(score, abs=1e-12)
-                    assert 0 <= hit.confidence <= 1 and (method != "calibration" or hit.confidence == hit.score)
+                    assert 0 <= hit.confidence <= 1 and (method != "calibrated" or hit.confidence == hit.score)
                 channels = {channel.channel for hit in hits for channel in hit.breakdown}
                 channels -= {"lexical", "match_density", "prior", "together", "image->semantic"}
                 asked = {"text", "image"} if question == "late" else {"both"}
@@ -239,7 +239,7 @@ def test_a_picture_written_out_goes_before_its_document(
 ) -> None:
     """Whoever is killed after the removal was committed must not leave the picture behind."""
     (shown,) = {hit.image for hit in kb.search("red ball", k=20) if hit.image and "/crops/" in hit.image}
-    monkeypatch.setattr(kb._crops, "tidy", lambda: None)
+    monkeypatch.setattr(kb._session.parts.crops, "prune", lambda: None)
     kb.remove(folder / "pumps.md")
     assert Path(shown).exists()  # the picture is a document of its own too
     kb.remove(folder)
@@ -259,7 +259,7 @@ def test_an_assigned_generator_outlives_an_add(kb: cp.Collection, folder: Path) 
     kb.add(folder)
     assert kb.generator.name == "mine"
     kb.generator = None  # type: ignore[assignment]
-    assert kb.generator is kb.extractive
+    assert kb.generator.name == "extractive"
 
 
 def test_bad_files_are_rows_with_reasons_and_the_rest_goes_in(tmp_path: Path, folder: Path) -> None:
@@ -324,13 +324,13 @@ import os, signal, sys
 import commonplace as cp
 from commonplace.space import Space
 encode = Space.encode
-def deadly(self, readings, known):
-    if any(one.document.path.endswith("poison.txt") for one in readings):
+def deadly(self, parsed, known):
+    if any(one.document.path.endswith("poison.txt") for one in parsed):
         os.kill(os.getpid(), signal.SIGKILL)  # as the system does for want of memory
-    return encode(self, readings, known)
+    return encode(self, parsed, known)
 Space.encode = deadly
 with cp.open(sys.argv[1]) as kb:
-    print(kb.add(sys.argv[2], progress=False, workers=1, retry=len(sys.argv) > 3).failed)
+    print(kb.add(sys.argv[2], progress=False, workers=1, retry_failed=len(sys.argv) > 3).failed)
 """
 
 
@@ -523,7 +523,7 @@ def test_one_item_and_one_modality_are_no_special_case(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("The gauge reads nine bar.", encoding="utf-8")
     with cp.open(tmp_path / "kb") as kb:
         kb.add(tmp_path / "one.txt")
-        for method in ("calibration", "rrf", "relative", "distribution"):
+        for method in ("calibrated", "rrf", "relative", "distribution"):
             (hit,) = kb.search("gauge", ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
             assert 0 <= hit.score <= 1 and math.isfinite(hit.confidence)
         assert kb.search("gauge")[0].confidence > kb.search("a herd of elephants")[0].confidence
@@ -556,7 +556,7 @@ def test_vectors_that_are_not_numbers_are_refused_with_the_files_name(
             kb.search("a cursed question")
 
 
-@pytest.mark.parametrize("method", ["calibration", "rrf", "relative", "distribution"])
+@pytest.mark.parametrize("method", ["calibrated", "rrf", "relative", "distribution"])
 def test_items_that_are_all_alike_and_filters_that_allow_nothing(tmp_path: Path, method: str) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -653,7 +653,7 @@ def test_what_is_unchanged_is_read_again_where_that_is_asked_for(
     with monkeypatch.context() as patch:
         patch.setattr(type(kb.space.text), "encode", never)
         patch.setattr(type(kb.space.image), "encode", never)
-        report = kb.add(folder, again=True)
+        report = kb.add(folder, force=True)
     assert report.changed == len(kb.documents()) and not report.unchanged
     assert {item.id for one in kb.documents() for item in kb.items(one)} == before
     assert kb.add(folder).unchanged == report.changed
@@ -665,7 +665,7 @@ def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Pat
     with cp.open(tmp_path / "kb", model=tiny) as kb:
         kb.add(tmp_path / "files", workers=1, progress=False)
         kb.ranking = cp.Ranking(method="rrf")
-        kb.compress(0.5, drop_raw=True)
+        kb.maintenance.compress(0.5, drop_raw=True)
     connection = sqlite3.connect(tmp_path / "kb" / "collection.db")
     notes = [name for (name,) in connection.execute("SELECT name FROM meta")]
     connection.close()
@@ -683,8 +683,8 @@ def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Pat
                 for call in (kb.status, partial(kb.search, "pump")):
                     with suppress(CommonplaceError):
                         call()
-                named = bool(kb.doctor())
-                kb.doctor(repair=True)
+                named = bool(kb.maintenance.doctor())
+                kb.maintenance.doctor(repair=True)
             assert named, (note, harm)
 
 

@@ -207,11 +207,22 @@ class Space:
             for partition, held in vectors.items()
         ]
 
-    def embed(self, texts: Sequence[str], asked: Literal["text", "image"] = "text") -> NDArray[np.float32] | None:
-        """Return one unit row (n, dim) for each text, as a document's text view would have, to compare with a question
-        in words or by a picture; None where no tower can."""
-        tower = self._text_crossmodal if self.words is not None and asked == "image" else self.text
-        return None if tower is None else self._wide(tower.encode(texts))
+    def embed(
+        self,
+        texts: Sequence[str],
+        asked: Literal["text", "image"] = "text",
+        role: Literal["query", "document"] = "document",
+    ) -> NDArray[np.float32] | None:
+        """Return one unit row (n, dim) for each text, as a document or a query, in the space of texts or of pictures.
+
+        None where no tower can.
+        """
+        separate = self.words is not None and asked == "text"
+        bundle = self.words if separate and self.words is not None else self.bundle
+        if bundle.text is None:
+            return None
+        rows = bundle.text.encode(texts, role)
+        return self._wide(bundle.without_shortness(rows)[0] if role == "query" else rows)
 
     def offset(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return what each vector's (n, dim) inner product with a question of the other kind is too high by, or None.
@@ -241,16 +252,32 @@ class Space:
         return {kind: np.asarray(mean, np.float32) for kind, mean in found.items()}
 
     def ask(self, question: Query) -> QueryVectors:
-        """Return the question's vectors; a part that no tower can read is left out, with a note.
+        """Return the query's vectors: see :meth:`encode_queries`."""
+        return self.encode_queries([question])[0]
 
-        Raises ModelError where a tower gives what is not a number.
+    def encode_queries(self, queries: Sequence[Query]) -> list[QueryVectors]:
+        """Return the vectors of each query; a part that no tower can read is left out, with a note.
+
+        Each tower encodes all queries in one batch. Raises ModelError where a tower gives what is not a number.
         """
-        text, text_crossmodal, query_shortness = None, None, 0.0
-        views: Mapping[str, NDArray[np.float32]] = {}
+        words = [query.text for query in queries]
+        texts = self._text_vectors(self.words or self.bundle, words)
+        crossmodal = self._text_vectors(self.bundle, words if self.words is not None else [None] * len(words))
+        images = self._image_vectors(queries)
+        return [self._query_vectors(*parts) for parts in zip(queries, texts, crossmodal, images, strict=True)]
+
+    def _query_vectors(
+        self,
+        query: Query,
+        text_and_shortness: tuple[NDArray[np.float32] | None, float],
+        crossmodal: tuple[NDArray[np.float32] | None, float],
+        images: Mapping[str, NDArray[np.float32]],
+    ) -> QueryVectors:
+        """Return one query's vectors, with a note for each part that has none."""
+        text, query_shortness = text_and_shortness
+        text_crossmodal = crossmodal[0]
         notes: list[str] = []
-        if words := question.text:
-            text, query_shortness = self._asked(self.words or self.bundle, words)
-            text_crossmodal, _ = self._asked(self.bundle, words) if self.words is not None else (None, 0.0)
+        if query.text:
             if self.text is None:
                 notes.append(f"the model {self.name} reads no words: they were searched by spelling only")
             elif text is None:
@@ -260,31 +287,47 @@ class Space:
                 )
             if self.words is not None and text_crossmodal is None:
                 notes.append(f"the model {self.bundle.name} does not compare these words with pictures")
-        if question.image is not None:
-            if self.image is None:
-                notes.append(f"the model {self.name} has no image tower: the picture was not searched by")
-            else:
-                found = self.image.views([question.image])
-                views = {name: self._wide(rows)[0] for name, rows in found.items()}
-        for rows in (text, text_crossmodal, *views.values()):
-            if rows is not None and not np.isfinite(rows).all():
+        if query.image is not None and self.image is None:
+            notes.append(f"the model {self.name} has no image tower: the picture was not searched by")
+        for row in (text, text_crossmodal, *images.values()):
+            if row is not None and not np.isfinite(row).all():
                 raise ModelError(
                     f"the model {self.name} gave a vector that is not numbers for this question: try another"
                 )
-        separate_text = self.words is not None
-        query_shortness = (
-            0.0 if views else query_shortness
-        )  # beside a picture words are a change to it, not a kind of thing
         return QueryVectors(
-            text, views.get("image"), tuple(notes), views.get("visual"), separate_text, text_crossmodal, query_shortness
+            text,
+            images.get("image"),
+            tuple(notes),
+            images.get("visual"),
+            self.words is not None,
+            text_crossmodal,
+            0.0 if images else query_shortness,  # beside a picture words are a change to it, not a kind of thing
         )
 
-    def _asked(self, bundle: Bundle, words: str) -> tuple[NDArray[np.float32] | None, float]:
-        """Return the vector of a question in words, and how short it reads; None where the tower cannot read it."""
-        if bundle.text is None or not _reads(bundle.text, words):
-            return None, 0.0
-        rows, short = bundle.without_shortness(bundle.text.encode([words], "query"))
-        return self._wide(rows)[0], query_shortness_of(bundle.text, words, float(short[0]))
+    def _text_vectors(
+        self, bundle: Bundle, words: Sequence[str | None]
+    ) -> list[tuple[NDArray[np.float32] | None, float]]:
+        """Return the vector of each query in words and how short it reads; None where the tower cannot read it."""
+        vectors: list[tuple[NDArray[np.float32] | None, float]] = [(None, 0.0)] * len(words)
+        tower = bundle.text
+        if tower is None:
+            return vectors
+        readable = [(n, text) for n, text in enumerate(words) if text and _reads(tower, text)]
+        if readable:
+            rows, shortness = bundle.without_shortness(tower.encode([text for _, text in readable], "query"))
+            for (n, text), row, short in zip(readable, self._wide(rows), shortness, strict=True):
+                vectors[n] = row, query_shortness_of(tower, text, float(short))
+        return vectors
+
+    def _image_vectors(self, queries: Sequence[Query]) -> list[dict[str, NDArray[np.float32]]]:
+        """Return the vectors of each query's picture, by partition; empty where there is none."""
+        vectors: list[dict[str, NDArray[np.float32]]] = [{} for _ in queries]
+        pictures = [(n, query.image) for n, query in enumerate(queries) if query.image is not None]
+        if self.image is not None and pictures:
+            for name, rows in self.image.views([pixels for _, pixels in pictures]).items():
+                for (n, _), row in zip(pictures, self._wide(rows), strict=True):
+                    vectors[n][name] = row
+        return vectors
 
 
 def query_shortness_of(tower: TextTower, words: str, short: float) -> float:

@@ -69,9 +69,9 @@ def test_drawn_pictures_are_pictures_and_always_the_same() -> None:
 def test_a_collections_pictures_take_the_place_of_drawn_ones(bare: Path, tmp_path: Path) -> None:
     photos = sorted((data("flickr8k") / "images").iterdir())[:24]
     with cp.open(tmp_path / "kb", model=bare) as kb:
-        before = kb.evidence.channels["text->image"]
+        before = kb.calibration.channels["text->image"]
         kb.add(*photos, progress=False)
-        after = kb.evidence.channels["text->image"]
+        after = kb.calibration.channels["text->image"]
         assert before != after and kb.store.setting(SETTING)
         _, rows = kb.store.vectors("image")
         with np.load(bare / "neutral.npz") as file:
@@ -81,7 +81,7 @@ def test_a_collections_pictures_take_the_place_of_drawn_ones(bare: Path, tmp_pat
         assert after.unrelated <= max(before.unrelated, float(own.mean())) + 1e-3
         assert abs(after.unrelated - own.mean()) < abs(before.unrelated - own.mean()) + 1e-3
     with cp.open(tmp_path / "kb", model=bare) as kb:  # and stay
-        assert kb.evidence.channels["text->image"] == after
+        assert kb.calibration.channels["text->image"] == after
 
 
 def test_words_and_pictures_compete_and_nothing_stays_nothing(bare: Path, tmp_path: Path) -> None:
@@ -99,6 +99,6 @@ def test_words_and_pictures_compete_and_nothing_stays_nothing(bare: Path, tmp_pa
 def test_a_measured_model_learns_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48), "red").save(tmp_path / "a.png")
     with cp.open(tmp_path / "kb") as kb:
-        before = kb.evidence
+        before = kb.calibration
         kb.add(tmp_path / "a.png", progress=False)
-        assert kb.store.setting(SETTING) is None and kb.evidence == before
+        assert kb.store.setting(SETTING) is None and kb.calibration == before

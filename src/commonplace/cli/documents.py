@@ -7,12 +7,12 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import open_, spare
+from commonplace.cli.common import open_, refuse_own_file
 from commonplace.cli.printing import fill, place, print_json, short, size
 from commonplace.types import printable
 
 if TYPE_CHECKING:
-    from commonplace.collection import Report
+    from commonplace.indexer import Report
     from commonplace.types import Document, Item
 
 
@@ -133,7 +133,7 @@ def _show(options: argparse.Namespace) -> int:
         if options.page is not None:
             if item is None:
                 raise QueryError(f"--page draws what an item stands on: name an item of {document.path}")
-            spare(kb, options.page)
+            refuse_own_file(kb, options.page)
             view = kb.page(item)
             print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
             if view.box is None:

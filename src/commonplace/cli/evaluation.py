@@ -5,23 +5,25 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from commonplace.cli.common import open_, ranking_of, ranking_options, spare
+from commonplace.cli.common import open_, ranking_of, ranking_options, refuse_own_file
 
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    judge = verb(
+    evaluate = verb(
         "eval",
         _eval,
         "measure how well labelled questions are answered, and compare with an earlier run",
         "commonplace eval questions.jsonl --json run.json --plots plots",
     )
-    judge.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/evaluation.md")
-    judge.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
-    ranking_options(judge)
-    judge.add_argument("--json", metavar="FILE", help="keep the run in this file")
-    judge.add_argument("--compare", metavar="FILE", help="compare with the run kept in this file")
-    judge.add_argument("--plots", metavar="DIR", help="draw the run into this folder (needs matplotlib)")
+    evaluate.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/evaluation.md")
+    evaluate.add_argument(
+        "-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)"
+    )
+    ranking_options(evaluate)
+    evaluate.add_argument("--json", metavar="FILE", help="keep the run in this file")
+    evaluate.add_argument("--compare", metavar="FILE", help="compare with the run kept in this file")
+    evaluate.add_argument("--plots", metavar="DIR", help="draw the run into this folder (needs matplotlib)")
 
     label = verb(
         "label",
@@ -52,7 +54,7 @@ def _eval(options: argparse.Namespace) -> int:
 
     before = Run.load(options.compare) if options.compare else None
     with open_(options) as kb:
-        spare(kb, options.json)
+        refuse_own_file(kb, options.json)
         run = evaluate(kb, options.questions, k=options.k, ranking=ranking_of(kb, options))
         if options.json:
             run.save(options.json)
