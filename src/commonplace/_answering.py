@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from commonplace._searching import Hits, Searcher, query_of
 from commonplace._session import Session
+from commonplace.errors import ModelMismatch
 from commonplace.generation import (
     PICTURES,
     Generator,
@@ -39,14 +40,19 @@ def stream_answer(
     with session.use() as parts:
         words = query_of(request.searched_as).text or query.text
         show = wants_pictures(words or "")
-        searched = Query(subject(words) if words and show else words, query.image)
         nli = request.nli
         if isinstance(nli, (str, os.PathLike)):
             nli = searcher.cross_encoder(nli)
-        (encoded,) = searcher.encode(parts, [searched], request)
-        hits = searcher.hits(parts, encoded, request)
-        if show and request.where.modality is None:
-            hits = _pictures_first(hits, searcher.hits(parts, encoded, _only_pictures(request)), request.k)
+        try:
+            (encoded,) = searcher.encode(parts, [Query(_subject(words, show), query.image)], request)
+            hits = searcher.hits(parts, encoded, request)
+            if show and request.where.modality is None:
+                hits = _pictures_first(hits, searcher.hits(parts, encoded, _only_pictures(request)), request.k)
+        except ModelMismatch:
+            if not session.replaced(parts):
+                raise
+            yield from stream_answer(session, searcher, generator, query, request)  # by the new model
+            return
         yield hits
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
         evidence = Request(query.text or "", encoded.vectors, hits, images, query.image, parts.store.thumbnail)
@@ -58,6 +64,11 @@ def stream_answer(
             if isinstance(part, Answer):
                 part = replace(part, notes=(*hits.notes, *part.notes), searched_as=request.searched_as)
             yield part
+
+
+def _subject(words: str | None, show: bool) -> str | None:
+    """Return what to search for: of "show me a dog" the dog."""
+    return subject(words) if words and show else words
 
 
 def _only_pictures(request: AskRequest) -> AskRequest:

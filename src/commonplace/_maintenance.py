@@ -103,9 +103,10 @@ class Maintenance:
         See :func:`commonplace.migrate.migrate` for what is embedded from what, what is kept and what is raised.
         """
         folder = self._session.folder
-        report = migrate(folder, model, undo=undo, workers=workers, progress=progress)
-        space = open_space(model_for(folder, None))
-        self._session.replace(store_for(folder, space), space)
+        with self._session.changing():
+            report = migrate(folder, model, undo=undo, workers=workers, progress=progress)
+            space = open_space(model_for(folder, None))
+            self._session.replace(store_for(folder, space), space)
         return report
 
 

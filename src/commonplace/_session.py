@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.crops import Crops
+from commonplace.errors import ModelMismatch
 from commonplace.generation import ExtractiveGenerator
 from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learned
@@ -22,6 +24,8 @@ from commonplace.space import Space
 from commonplace.store import LocalStore
 
 __all__ = ["Parts", "Session"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,8 @@ class Session:
     def __init__(self, folder: Path, store: LocalStore, space: Space) -> None:
         self.folder = folder
         self.parts = Parts.of(folder, store, space)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._changing = 0
         self._users: Counter[LocalStore] = Counter()
         self._retired: set[LocalStore] = set()
 
@@ -86,6 +91,34 @@ class Session:
                     self._retired.remove(parts.store)
             if unused:
                 parts.store.close()
+
+    def run(self, function: Callable[[Parts], T]) -> T:
+        """Return what a function makes of the parts; it is called again where a migration came in between."""
+        while True:
+            with self.use() as parts:
+                try:
+                    return function(parts)
+                except ModelMismatch:
+                    if not self.replaced(parts):
+                        raise
+
+    def replaced(self, parts: Parts) -> bool:
+        """Return whether these parts have been replaced; waits for a migration of this session to end."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._changing)
+            return self.parts.store is not parts.store
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Mark the time in which the files change to another model; :meth:`replace` is called within."""
+        with self._lock:
+            self._changing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changing -= 1
+                self._lock.notify_all()
 
     def refresh(self) -> None:
         """Derive the parts anew, after the contents of the store have changed."""

@@ -173,14 +173,15 @@ class Collection:
         an unusable reranker or a vector that the model cannot compute.
         """
         request = SearchRequest.of(options)
-        with self._session.use() as parts:
-            if vector is not None or channel is not None:
-                if text is not None or image is not None:
-                    raise QueryError("a search by a vector takes no text and no image")
-                return self._searcher.search_vector(parts, vector, channel, request)
-            if text is None or isinstance(text, (str, Query)):
-                return self._searcher.search(parts, [query_of(text, image)], request)[0]
-            return self._searcher.search(parts, queries_of(text, image), request)
+        if vector is not None or channel is not None:
+            if text is not None or image is not None:
+                raise QueryError("a search by a vector takes no text and no image")
+            return self._session.run(lambda parts: self._searcher.search_vector(parts, vector, channel, request))
+        if text is None or isinstance(text, (str, Query)):
+            query = query_of(text, image)
+            return self._session.run(lambda parts: self._searcher.search(parts, [query], request))[0]
+        queries = queries_of(text, image)
+        return self._session.run(lambda parts: self._searcher.search(parts, queries, request))
 
     def ask(self, text: str | None = None, *, image: Any = None, **options: Unpack[AskOptions]) -> Answer:
         """Answer a question with sentences and pictures of the collection, each cited and checked; or abstain.
