@@ -32,7 +32,7 @@ def fill(text: str, indent: str = "", width: int = 100) -> str:
             lines.append(line.rstrip())
             line = ""
         line += piece if line or piece.strip() else ""
-    return "\n".join(indent + one for one in [*lines, line.rstrip()] if one)
+    return "\n".join(indent + row for row in [*lines, line.rstrip()] if row)
 
 
 def columns(text: str) -> int:
