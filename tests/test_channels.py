@@ -156,7 +156,7 @@ def test_a_migration_reads_the_files_again(site: Path, files: Path, tmp_path: Pa
     with cp.open(tmp_path / "kb", model=model()) as kb:
         kb.add(files, workers=1, progress=False)
         (files / "hum.au").unlink()
-        report = kb.migrate(cp.Model(text=Words("2"), name="newer"), workers=1, progress=False)
+        report = kb.maintenance.migrate(cp.Model(text=Words("2"), name="newer"), workers=1, progress=False)
         assert report.lost == 1 and kb.status()["vectors"]["tone"] == 16
         assert names(kb.search(cp.Query(others={"tone": tone(110.0)})))[0] == "drone"
 

@@ -27,7 +27,7 @@ def test_a_collection_is_looked_after(tmp_path: Path) -> None:
     assert run("restore", "kb.bak", "--replace", cwd=tmp_path).stdout == "restored 1 document\n"
     assert "blue seal" in run("search", "seal", cwd=tmp_path).stdout
     assert run("compress", cwd=tmp_path).stdout.startswith("nothing to gain")
-    assert run("compress", "--off", cwd=tmp_path).stdout == "rows are searched as they are\n"
+    assert run("compress", "--off", cwd=tmp_path).stdout == "exact vectors are searched\n"
     assert "choose .5 to 1" in run("compress", "--recall", "2", cwd=tmp_path, ok=False).stderr
     assert run("doctor", cwd=tmp_path).stdout == "nothing is wrong\n"
     assert "blue seal" in run("search", "seal", cwd=tmp_path).stdout

@@ -123,9 +123,9 @@ def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder
                 assert hits, ranking
                 for hit in hits:
                     total = math.fsum(channel.contribution for channel in hit.breakdown)
-                    score = 1 / (1 + math.exp(-total)) if method == "calibration" else total
+                    score = 1 / (1 + math.exp(-total)) if method == "calibrated" else total
                     assert hit.score == pytest.approx(score, abs=1e-12)
-                    assert 0 <= hit.confidence <= 1 and (method != "calibration" or hit.confidence == hit.score)
+                    assert 0 <= hit.confidence <= 1 and (method != "calibrated" or hit.confidence == hit.score)
                 channels = {channel.channel for hit in hits for channel in hit.breakdown}
                 channels -= {"lexical", "match_density", "prior", "together", "image->semantic"}
                 asked = {"text", "image"} if question == "late" else {"both"}
@@ -239,7 +239,7 @@ def test_a_picture_written_out_goes_before_its_document(
 ) -> None:
     """Whoever is killed after the removal was committed must not leave the picture behind."""
     (shown,) = {hit.image for hit in kb.search("red ball", k=20) if hit.image and "/crops/" in hit.image}
-    monkeypatch.setattr(kb._crops, "prune", lambda: None)
+    monkeypatch.setattr(kb._session.parts.crops, "prune", lambda: None)
     kb.remove(folder / "pumps.md")
     assert Path(shown).exists()  # the picture is a document of its own too
     kb.remove(folder)
@@ -259,7 +259,7 @@ def test_an_assigned_generator_outlives_an_add(kb: cp.Collection, folder: Path) 
     kb.add(folder)
     assert kb.generator.name == "mine"
     kb.generator = None  # type: ignore[assignment]
-    assert kb.generator is kb.extractive
+    assert kb.generator.name == "extractive"
 
 
 def test_bad_files_are_rows_with_reasons_and_the_rest_goes_in(tmp_path: Path, folder: Path) -> None:
@@ -324,10 +324,10 @@ import os, signal, sys
 import commonplace as cp
 from commonplace.space import Space
 encode = Space.encode
-def deadly(self, readings, known):
-    if any(one.document.path.endswith("poison.txt") for one in readings):
+def deadly(self, parsed, known):
+    if any(one.document.path.endswith("poison.txt") for one in parsed):
         os.kill(os.getpid(), signal.SIGKILL)  # as the system does for want of memory
-    return encode(self, readings, known)
+    return encode(self, parsed, known)
 Space.encode = deadly
 with cp.open(sys.argv[1]) as kb:
     print(kb.add(sys.argv[2], progress=False, workers=1, retry_failed=len(sys.argv) > 3).failed)
@@ -681,8 +681,8 @@ def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Pat
                 for call in (kb.status, partial(kb.search, "pump")):
                     with suppress(CommonplaceError):
                         call()
-                named = bool(kb.doctor())
-                kb.doctor(repair=True)
+                named = bool(kb.maintenance.doctor())
+                kb.maintenance.doctor(repair=True)
             assert named, (note, harm)
 
 

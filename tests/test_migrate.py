@@ -49,7 +49,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def whole(kb: cp.Collection) -> None:
     """Every vector of the collection is what its own model makes of the item, and every view has one."""
-    assert kb.doctor() == []
+    assert kb.maintenance.doctor() == []
     texts = {item: (text, title) for item, text, title in kb.store._database.all("SELECT key, text, title FROM items")}
     keys, vectors = kb.store.vectors("text")
     views = [f"{title}\n{text}" if title else text for text, title in (texts[key] for key in keys.tolist())]
@@ -72,7 +72,7 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
         first = kb.space.fingerprint
         kb.ranking = cp.Ranking(method="rrf")
         kb.label("pump", kb.search("pump", k=1)[0].item.id, True)
-        report = kb.migrate(tiny)
+        report = kb.maintenance.migrate(tiny)
         assert (report.model, report.thumbnails, report.lost) == ("tiny-0", 0, 0)
         assert report.items == sum(kb.status()["items"].values())
         assert (kb.space.name, kb.space.dim) == ("tiny-0", 24)
@@ -86,10 +86,10 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
         kb.add(folder)
         kb.remove(missing=True)
         whole(kb)
-        assert kb.migrate(tiny).items == 0  # it is there
+        assert kb.maintenance.migrate(tiny).items == 0  # it is there
         with cp.open(tmp_path / "kb") as again:  # remembers its model
             assert again.space.name == "tiny-0"
-        back = kb.migrate(undo=True)
+        back = kb.maintenance.migrate(undo=True)
         assert kb.space.fingerprint == first and back.items == 1  # only what was added since
         assert kb.ranking.method == "rrf"
         whole(kb)
@@ -98,13 +98,13 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
             now = dict(zip(*(one.tolist() for one in kb.store.vectors(name)), strict=True))
             for key, vector in zip(keys.tolist(), vectors.tolist(), strict=True):
                 assert key not in now or now[key] == vector
-        assert kb.migrate(undo=True).model == "tiny-0"  # and forth again
+        assert kb.maintenance.migrate(undo=True).model == "tiny-0"  # and forth again
         whole(kb)
         size = kb.status()["shadow"]["bytes"]
-        assert size and kb.vacuum() >= 0 and "shadow" not in kb.status()
+        assert size and kb.maintenance.vacuum() >= 0 and "shadow" not in kb.status()
         with pytest.raises(cp.CollectionError, match="nothing to undo"):
-            kb.migrate(undo=True)
-        assert kb.migrate().model == "minilm-lite0"
+            kb.maintenance.migrate(undo=True)
+        assert kb.maintenance.migrate().model == "minilm-lite0"
         whole(kb)
 
 
@@ -115,12 +115,12 @@ def test_pictures_whose_file_is_gone_come_from_thumbnails(
         kb.add(folder)
         (folder / "pictures" / "box.png").unlink()
         draw(folder / "pictures" / "ball.png", "green")  # changed: what the collection holds is the red one
-        report = kb.migrate(tiny)
+        report = kb.maintenance.migrate(tiny)
         assert (report.thumbnails, report.lost) == (2, 0) and "2 pictures from their thumbnails" in str(report)
         assert names(kb.search(image=folder / "pictures" / "ball.png", k=1)) != []
         whole(kb)
         kb.store._database.all("UPDATE pictures SET thumbnail = x'00'")
-        report = kb.migrate(other)
+        report = kb.maintenance.migrate(other)
         assert report.lost >= 2 and "left out" in str(report)
         assert kb.search("north pump", k=1)
 
@@ -179,7 +179,7 @@ def test_what_is_removed_leaves_no_vector_in_either_space(
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
-        kb.migrate(tiny)
+        kb.maintenance.migrate(tiny)
         kb.remove(folder)
         for table in ("views", "vectors", "shadow_views", "shadow_vectors"):
             assert kb.store._database.all(f"SELECT count(*) FROM {table}")[0][0] == 0, table
@@ -212,23 +212,23 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
         def begin(model: Path) -> None:
             left[0] = 2
             with pytest.raises(KeyboardInterrupt):
-                kb.migrate(model)
+                kb.maintenance.migrate(model)
 
         monkeypatch.setattr(Migration, "put", interrupted)
         begin(tiny)
         assert kb.status()["shadow"]["unfinished"] and names(kb.search("Snow fell on the mountains", k=1)) == [
             "weather.txt"
         ]
-        kb.vacuum()  # keeps what is unfinished
+        kb.maintenance.vacuum()  # keeps what is unfinished
         left[0] = 99
-        report = kb.migrate(tiny)
+        report = kb.maintenance.migrate(tiny)
         assert 0 < report.items < total
         whole(kb)
         begin(other)
-        assert kb.migrate(undo=True).model == "tiny-0" and "shadow" not in kb.status()
+        assert kb.maintenance.migrate(undo=True).model == "tiny-0" and "shadow" not in kb.status()
         begin(other)
         left[0] = 99
-        assert kb.migrate(plain).items == total  # to a third model instead
+        assert kb.maintenance.migrate(plain).items == total  # to a third model instead
         whole(kb)
 
 
@@ -243,30 +243,30 @@ def test_only_one_migrates_and_wrong_models_are_refused(
             Migration.of(store, goal, 24),
             pytest.raises(cp.CollectionError, match=rf"process {os.getpid()} on .*wait"),
         ):
-            kb.migrate(tiny)
+            kb.maintenance.migrate(tiny)
         with pytest.raises(cp.ModelMismatch, match="commonplace migrate"):
             cp.open(tmp_path / "kb", model=tiny)
         with pytest.raises(cp.ModelError, match="no model bundle"):
-            kb.migrate(tmp_path / "absent")
+            kb.maintenance.migrate(tmp_path / "absent")
         with pytest.raises(cp.CollectionError, match="no collection"):
             migrate(tmp_path / "absent", tiny)
         with pytest.raises(cp.QueryError, match="workers"):
-            kb.migrate(tiny, workers=0)
+            kb.maintenance.migrate(tiny, workers=0)
         damaged = tmp_path / "damaged"
         shutil.copytree(tiny, damaged)
         (damaged / "text.onnx").write_bytes(b"no model")
         with pytest.raises(cp.ModelError, match="damaged"):
-            kb.migrate(damaged)
+            kb.maintenance.migrate(damaged)
         mute = tmp_path / "mute"
         shutil.copytree(tiny, mute)
         spec = json.loads((mute / "bundle.json").read_text())
         (mute / "bundle.json").write_text(json.dumps({**spec, "score_stats": {}}))
         with pytest.raises(cp.ModelError, match="look like"):
-            kb.migrate(mute)
+            kb.maintenance.migrate(mute)
         assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
-        kb.migrate(tiny)
+        kb.maintenance.migrate(tiny)
         with pytest.raises(cp.ModelMismatch, match="--model"):
-            kb.migrate(other, undo=True)
+            kb.maintenance.migrate(other, undo=True)
 
 
 def test_nobody_lets_go_of_what_is_being_migrated(
@@ -274,20 +274,23 @@ def test_nobody_lets_go_of_what_is_being_migrated(
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
-        kb.backup(tmp_path / "kb.bak")
+        kb.maintenance.backup(tmp_path / "kb.bak")
         waiting, refused = Migration.waiting, []
 
         def meanwhile(self: Migration, count: int) -> object:
             with cp.open(tmp_path / "kb") as another:
-                for task in (another.vacuum, lambda: another.restore(tmp_path / "kb.bak", replace=True)):
+                for task in (
+                    another.maintenance.vacuum,
+                    lambda: another.maintenance.restore(tmp_path / "kb.bak", replace=True),
+                ):
                     with pytest.raises(cp.CollectionError, match="wait"):
                         task()
                     refused.append(task)
             return waiting(self, count)
 
-        kb.migrate(tiny)
+        kb.maintenance.migrate(tiny)
         monkeypatch.setattr(Migration, "waiting", meanwhile)
-        kb.migrate(undo=True)
+        kb.maintenance.migrate(undo=True)
         assert refused
         whole(kb)
 
@@ -297,7 +300,7 @@ def test_a_program_that_takes_no_lock_breaks_nothing(
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
-        kb.migrate(tiny)
+        kb.maintenance.migrate(tiny)
         waiting = Migration.waiting
 
         def meanwhile(self: Migration, count: int) -> object:
@@ -307,8 +310,8 @@ def test_a_program_that_takes_no_lock_breaks_nothing(
 
         monkeypatch.setattr(Migration, "waiting", meanwhile)
         with pytest.raises(cp.CollectionError, match="migrate` again"):
-            kb.migrate(undo=True)
-        assert kb.doctor() == []
+            kb.maintenance.migrate(undo=True)
+        assert kb.maintenance.doctor() == []
     with cp.open(tmp_path / "kb") as kb:
         assert kb.space.name == "tiny-0"
         whole(kb)
@@ -362,9 +365,9 @@ def test_vectors_that_are_no_numbers_change_nothing(
         with monkeypatch.context() as patch:
             patch.setattr("commonplace.encoders.TextTower.encode", lambda *_: np.full((len(_[1]), 24), np.nan, "f4"))
             with pytest.raises(cp.CollectionError, match="not numbers"):
-                kb.migrate(tiny)
+                kb.maintenance.migrate(tiny)
         assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
-        kb.migrate(tiny)
+        kb.maintenance.migrate(tiny)
         whole(kb)
 
 
@@ -382,14 +385,14 @@ def test_damage_of_the_other_model_is_named_and_its_files_are_embedded_again(
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
         views = kb.status()["vectors"]
-        kb.migrate(tiny)
+        kb.maintenance.migrate(tiny)
         kb.store._database.all(damage)
-        (finding,) = kb.doctor(repair=True)
+        (finding,) = kb.maintenance.doctor(repair=True)
         assert "other model" in finding.what and finding.count == 1 and not finding.repaired
         assert "add --force" in finding.remedy and str(folder) in finding.what
         kb.add(folder, force=True)
-        assert kb.doctor() == []
-        kb.migrate(undo=True)
+        assert kb.maintenance.doctor() == []
+        kb.maintenance.migrate(undo=True)
         assert kb.status()["vectors"] == views
         whole(kb)
 

@@ -142,7 +142,7 @@ def test_a_picture_needs_no_file_to_be_shown(kb: cp.Collection, tmp_path: Path, 
     if form in ("path", "bytes"):  # as it was given
         assert kb.store.original("seal-7") == (encoded(picture) if form == "path" else given)
     assert kb.remove("seal-7") == 1
-    assert originals(kb) == 1 and not Path(hit.image).exists() and kb.doctor() == []
+    assert originals(kb) == 1 and not Path(hit.image).exists() and kb.maintenance.doctor() == []
 
 
 def test_a_picture_is_upright_and_its_own_caption_goes_first(kb: cp.Collection) -> None:
@@ -306,7 +306,7 @@ def test_each_bad_record_is_named_and_the_others_go_in(kb: cp.Collection, caplog
     for _, why in WRONG:
         assert why in reasons, (why, reasons)
     assert all(name and "\n" not in reason and len(reason) < 300 for name, reason in report.failed)
-    assert originals(kb) == len(kb) and kb.doctor() == []
+    assert originals(kb) == len(kb) and kb.maintenance.doctor() == []
 
 
 @pytest.mark.parametrize(("wrong", "why"), WRONG, ids=[why[:24] for _, why in WRONG])
@@ -336,7 +336,7 @@ def test_a_record_that_cannot_be_read_any_more_keeps_what_was_there(kb: cp.Colle
     kb.add(cp.Record(image=pixels(), id="seal"))
     ((name, reason),) = kb.add(cp.Record(image=b"not a picture", id="seal")).failed
     assert name == "record:seal" and reason.endswith("what was read of it before is kept")
-    assert shown(kb, "seal").picture and kb.doctor() == []
+    assert shown(kb, "seal").picture and kb.maintenance.doctor() == []
 
 
 def test_an_iterable_that_raises_keeps_what_came_before(kb: cp.Collection) -> None:
@@ -392,16 +392,16 @@ def test_migration_reads_pictures_from_what_is_kept(kb: cp.Collection, tmp_path:
         cp.Record(data=manual, name="manual.pdf", id="manual"),
     )  # fmt: skip
     assert kb.status()["items"]["image"] == 2
-    report = kb.migrate(tiny_bundle(tmp_path / "other", dim=40, seed=1), progress=False)
+    report = kb.maintenance.migrate(tiny_bundle(tmp_path / "other", dim=40, seed=1), progress=False)
     assert report.items == kb.store.size() and report.thumbnails == report.lost == 0
-    assert kb.doctor() == [] and kb.page(shown(kb, "picture"), side=700).note is None
+    assert kb.maintenance.doctor() == [] and kb.page(shown(kb, "picture"), side=700).note is None
     assert kb.status()["vectors"]["image"] == 2
 
 
 def test_a_backup_carries_what_is_kept(kb: cp.Collection, tmp_path: Path, tiny: Path) -> None:
     metadata = {"n": 1, "at": dt.datetime(2024, 5, 31, 9, 30, tzinfo=dt.timezone.utc)}
     kb.add(cp.Record(image=pixels(), id="seal", metadata=metadata), cp.Record("The seal.", id="text"))
-    kb.backup(tmp_path / "backup")
+    kb.maintenance.backup(tmp_path / "backup")
     with cp.open(tmp_path / "second", model=tiny) as second:
         second.restore(tmp_path / "backup")
         assert second.store.original("seal") == kb.store.original("seal") and len(second) == 2
@@ -419,9 +419,9 @@ def test_damage_to_what_is_kept_is_named_and_mended_by_the_next_add(kb: cp.Colle
     assert kb.store.original("seal") is None and kb.store.original("other")
     view = kb.page(shown(kb, "seal"))
     assert view.note and max(view.pixels.shape) <= 320
-    (finding,) = kb.doctor(repair=True)
+    (finding,) = kb.maintenance.doctor(repair=True)
     assert "contents of records" in finding.what and "record:seal" in finding.what and finding.count == 1
-    assert kb.add(record).changed == 1 and kb.doctor() == []
+    assert kb.add(record).changed == 1 and kb.maintenance.doctor() == []
     assert kb.page(shown(kb, "seal")).note is None
 
 

@@ -1,121 +1,78 @@
-"""A collection: what the user holds. Add, remove, search, ask."""
+"""A collection: documents and pictures that are added, searched and asked."""
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.crops import Crops
-from commonplace.encoders import CrossEncoder, Model
-from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError, SourceError
+from commonplace._answering import AnswerPart, stream_answer
+from commonplace._documents import contains, describe, find, remove
+from commonplace._embedding import Role, embed_images, embed_texts
+from commonplace._maintenance import Maintenance, status
+from commonplace._searching import RANKING, Hits, Searcher, queries_of, query_of, stored_ranking
+from commonplace._session import Session
+from commonplace._showing import heatmap_of, page_of
+from commonplace.errors import QueryError
 from commonplace.filters import filter_of
-from commonplace.generation import (
-    PICTURES,
-    Conversation,
-    ExtractiveGenerator,
-    Generator,
-    GroundingChecker,
-    Request,
-    Rewriter,
-    cite,
-    generated,
-    relevant_images,
-    subject,
-    wants_pictures,
-)
-from commonplace.indexer import Indexer, Report, canonical_path, display_path
-from commonplace.migrate import Migrated, migrate, model_for, store_for
-from commonplace.pages import PageView, page_view
+from commonplace.generation import Conversation, Generator, Rewriter
+from commonplace.indexer import Indexer, Report, display_path
+from commonplace.options import AskRequest, SearchRequest
+from commonplace.pages import PageView
 from commonplace.records import Record, Source
-from commonplace.retrieval import (
-    Calibration,
-    ChannelScores,
-    EncodedQuery,
-    HeatMap,
-    LateInteraction,
-    Ranking,
-    Reranker,
-    candidates,
-    rerank,
-    search,
-)
-from commonplace.retrieval.background import learn, learned
-from commonplace.space import Space, open_space
-from commonplace.store import Finding, LocalStore
-from commonplace.types import (
-    Answer,
-    Block,
-    Citation,
-    Content,
-    Document,
-    Filter,
-    Hit,
-    Item,
-    Modality,
-    Note,
-    Query,
-)
+from commonplace.retrieval import Calibration, ChannelScores, HeatMap, Ranking, candidates
+from commonplace.retrieval.background import learn
+from commonplace.space import Space
+from commonplace.store import LocalStore
+from commonplace.types import Answer, Citation, Document, Filter, Hit, Item, Query
 
 if TYPE_CHECKING:
-    pass
+    from typing_extensions import Unpack
 
-__all__ = ["Collection", "Hits", "Record", "Report", "open_collection"]
+    from commonplace.options import AskOptions, SearchOptions
 
-log = logging.getLogger("commonplace")
-
-EVIDENCE = 12  # hits that an answer is made from
-MOST_HITS = 10_000
-LONGEST_QUESTION = 20_000  # characters
-QUESTION_PIXELS = 64_000_000  # of a question's picture, which is decoded in this process
-RANKING = "ranking"  # the setting that holds how this collection is searched
-KEYS_NAMED = 20  # of those that documents state, where a filter asks for another
-
-
-class Hits(list[Hit]):
-    """Hits, best first. ``notes`` says in words which part of the question could not be searched, and why."""
-
-    def __init__(self, hits: Iterable[Hit] = (), notes: Sequence[str] = ()) -> None:
-        super().__init__(hits)
-        self.notes = tuple(notes)
+__all__ = ["Collection", "Record"]
 
 
 class Collection:
-    """Documents, pictures and the space they are searched in; a context manager.
+    """Documents and pictures, and the vector space they are searched in. A context manager.
 
-    Made by :func:`commonplace.open`. Safe to search from several threads.
+    Made by :func:`commonplace.open`. Safe to search from several threads. ``maintenance`` checks, backs up, shrinks
+    and migrates its files: see :class:`commonplace.Maintenance`.
     """
 
     def __init__(self, store: LocalStore, space: Space, folder: Path, generator: Generator | None = None) -> None:
         self.folder = folder
+        self._session = Session(folder, store, space)
+        self._searcher = Searcher()
         self._generator = generator
-        self._cross_encoders: dict[Path, CrossEncoder] = {}
-        self._use(store, space)
+        self.maintenance = Maintenance(self._session)
 
-    def _use(self, store: LocalStore, space: Space) -> None:
-        self.store = store
-        self.space = space
-        self._crops = Crops(self.folder, store)
-        self.calibration = Calibration.from_bundle(learned(space, store))
-        self.extractive = ExtractiveGenerator(space, self.calibration)
-        self._question_means = space.means("query")
-        self._verified: Future[None] | None = None
+    @property
+    def store(self) -> LocalStore:
+        """The store that holds documents, items and vectors."""
+        return self._session.parts.store
+
+    @property
+    def space(self) -> Space:
+        """The joint space of texts and pictures: the model that the collection uses."""
+        return self._session.parts.space
+
+    @property
+    def calibration(self) -> Calibration:
+        """What turns raw scores into probabilities, for this model and this collection."""
+        return self._session.parts.calibration
 
     @property
     def generator(self) -> Generator:
-        """What writes the answers: the one that was given or assigned, else sentences and pictures as they stand."""
-        return self._generator or self.extractive
+        """What writes the answers: the one that was given, else the extractive one, which quotes sentences."""
+        return self._generator or self._session.parts.extractive
 
     @generator.setter
     def generator(self, generator: Generator | None) -> None:
@@ -133,7 +90,7 @@ class Collection:
         """Close the store."""
         self.store.close()
 
-    # --- the road in -----------------------------------------------------------------------------------------
+    # --- adding and removing -----------------------------------------------------------------------------------
 
     def add(
         self,
@@ -144,351 +101,202 @@ class Collection:
         progress: bool | None = None,
         ocr: bool | None = None,
     ) -> Report:
-        """Add files, folders and records; what is unchanged is left alone, and a bad one never stops the rest.
+        """Add files, folders and records. What is unchanged is skipped, and a bad source never stops the others.
 
-        Each of ``sources`` is a path, a :class:`Record`, or an iterable of these, which is streamed: a generator may
-        give any number of them. A record replaces the one that has its id.
+        Each of ``sources`` is a path, a :class:`Record`, or an iterable of these. An iterable is read in batches, so a
+        generator may give any number of them. A record replaces the document that has its id.
 
-        ``workers`` reader processes (default: one a processor); ``retry_failed`` reads files again that failed before,
-        ``force`` everything, what is unchanged too (what is whole is not embedded again);
-        ``progress`` shows a bar (default: where standard error is a terminal). ``ocr`` reads the words in pictures
-        (default: where the extra ``ocr`` is installed, and ``COMMONPLACE_OCR`` is not 0). Files and records that fail
-        are in the report, with the reason, and logged as warnings. Whole documents are committed, many a transaction:
-        what an interrupted ``add`` had committed stays, and the next one goes on from there.
+        ``workers``: how many processes read files (default: one a processor). ``retry_failed`` reads files again that
+        failed before, ``force`` all of them (unchanged contents are not embedded again). ``progress`` shows a bar
+        (default: where standard error is a terminal). ``ocr`` reads the words in pictures (default: where the extra
+        ``ocr`` is installed and ``COMMONPLACE_OCR`` is not 0). Files and records that fail are in the report, with the
+        reason, and are logged as warnings. Whole documents are committed, many in a transaction: after an interruption
+        the next ``add`` continues with the rest.
+
         Raises CollectionError where the collection cannot be written, SourceError (with the report of what was added)
         where an iterable raises an error.
         """
-        indexer = Indexer(self.store, self.space, self.folder, self._crops, retry_failed=retry_failed, force=force)
+        parts = self._session.parts
+        indexer = Indexer(parts.store, parts.space, self.folder, parts.crops, retry_failed=retry_failed, force=force)
         try:
-            report = indexer.run(sources, workers=workers, progress=progress, ocr=ocr)
-        except SourceError:
-            self._added(indexer.report)
-            raise
-        self._added(report)
-        return report
-
-    def _added(self, report: Report) -> None:
-        if report.added or report.changed or report.moved:
-            learn(self.space, self.store)
-            self._use(self.store, self.space)
-            self.store.maintenance.checkpoint()
+            return indexer.run(sources, workers=workers, progress=progress, ocr=ocr)
+        finally:
+            report = indexer.report
+            if report.added or report.changed or report.moved:
+                learn(parts.space, parts.store)
+                self._session.refresh()
+                parts.store.maintenance.checkpoint()
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
-        """Remove documents by path (a folder: everything below it) or id, with all that was theirs.
+        """Remove documents by path (a folder: everything below it) or id, with their items, vectors and pictures.
 
-        ``missing`` removes those whose file is gone. Returns how many were removed; raises CollectionError for a
-        name that matches none.
+        ``missing`` removes those whose file is gone. Returns how many were removed. Raises CollectionError for a name
+        that matches none, and QueryError for an empty one.
         """
-        documents = self.store.documents()
-        ids = [one.id for one in documents if missing and one.is_file and not os.path.lexists(one.path)]
-        for name in names:
-            if not str(name):
-                raise QueryError("a name to remove is empty: say which document or folder")
-            ids += [one.id for one in _called(name, documents)]
-        self._crops.remove(ids)
-        count = self.store.remove(dict.fromkeys(ids))
-        self._crops.prune()
-        return count
+        return remove(self._session.parts, names, missing)
 
-    # --- the road out ----------------------------------------------------------------------------------------
+    # --- searching and answering -------------------------------------------------------------------------------
 
+    @overload
+    def search(  # type: ignore[overload-overlap]  # a string is a sequence of strings, too
+        self, text: str | Query | None = None, *, image: Any = None, **options: Unpack[SearchOptions]
+    ) -> Hits: ...
+    @overload
+    def search(self, text: Sequence[str | Query], **options: Unpack[SearchOptions]) -> list[Hits]: ...
+    @overload
+    def search(self, *, vector: Any, channel: str, **options: Unpack[SearchOptions]) -> Hits: ...
     def search(
         self,
-        text: str | Query | None = None,
+        text: str | Query | Sequence[str | Query] | None = None,
         *,
         image: Any = None,
-        negative: str | None = None,
-        negative_image: Any = None,
-        k: int = 10,
-        modality: Modality | None = None,
-        path: str | None = None,
-        media_type: str | None = None,
-        after: str | date | None = None,
-        before: str | date | None = None,
-        where: Mapping[str, Any] | None = None,
-        min_confidence: float = 0.0,
-        ranking: Ranking | None = None,
-        rerank: str | os.PathLike[str] | Reranker | None = None,
-    ) -> Hits:
-        """Return the ``k`` best items for words, a picture (path, PIL image or RGB array), or both; best first.
+        vector: Any = None,
+        channel: str | None = None,
+        **options: Unpack[SearchOptions],
+    ) -> Hits | list[Hits]:
+        """Return the best items for words, for a picture, or for both, best first.
 
-        A :class:`Query` in place of ``text`` may hold contents of other modalities as well.
+        ``image`` is a path, the bytes of a picture file, a PIL image or an RGB array (height, width, 3) uint8. A list
+        of strings and :class:`commonplace.Query` objects is encoded in one batch and gives a list of hits for each.
 
-        ``negative`` (words) and ``negative_image`` push down what is like them. ``modality``, ``path`` (a file, folder
-        or glob) and ``media_type`` (a glob) filter inside the search; so do ``after`` (from the beginning of that day,
-        month or year on) and ``before`` (until it begins), dates or ISO 8601, which compare with the document's
-        ``date``, and ``where``, the metadata of documents: of each key any one of the values given (of text in whatever
-        case, ``*`` for any characters), or a range: ``{"author": "*hopper*", "language": ["en", "en-*"], "active":
-        True, "year": {">=": 2020, "<": 2025}}``. ``min_confidence`` in
-        [0, 1] leaves out hits that are less likely to be relevant. ``ranking``: default the collection's own, see
-        :attr:`ranking`. Scores lie in [0, 1]; each hit's ``channels`` account for its score. ``rerank`` reads the best
-        passages again and puts them in a new order, pictures keep their places: ``"maxsim"`` with the bundled model, a
-        cross-encoder's folder, or any :class:`Reranker`. Raises QueryError for an empty question or an unusable
-        filter, ReadError for an unreadable picture, ModelError for an unusable reranker.
+        Options:
+          k               how many hits, 1 to 10,000 (default: 10)
+          modality        only items of this kind: text, image or video
+          path            only documents with this path, below this folder, or matching this glob
+          media_type      only documents whose media type matches this glob, such as image/*
+          after, before   only documents dated from then on, or before then: a date, or 2024, 2024-05, 2024-05-31
+          where           only documents with this metadata: {"author": "*hopper*", "language": ["en", "en-*"],
+                          "year": {">=": 2020, "<": 2025}, "active": True}
+          min_confidence  leave out hits with a lower confidence, in [0, 1] (default: 0)
+          ranking         a commonplace.Ranking (default: the collection's own)
+          rerank          "maxsim", a cross-encoder's folder or a commonplace.Reranker: reorders the best passages
+          negative        words; what is similar to them is ranked down
+          negative_image  a picture; what is similar to it is ranked down
+
+        Scores lie in [0, 1]. Under the default ranking a hit's score is its probability of being relevant, and the
+        contributions in its ``breakdown`` sum to the log-odds of that.
+
+        ``vector`` (dim,) searches one vector index, ``channel`` (``text``, ``image``, ...), by cosine alone; see
+        :meth:`embed_texts`. It takes ``k`` and filters only. A hit's score is then (1 + cosine) / 2, and its
+        confidence is 0, because a bare vector is not calibrated.
+
+        Raises QueryError for an empty query or an unusable option, ReadError for an unreadable picture, ModelError for
+        an unusable reranker or a vector that the model cannot compute.
         """
-        asked = self._ask(text, image, negative, negative_image)
-        allowed = filter_of(modality, path, media_type, after, before, where, self.store.metadata_types)
-        return self._search(asked, k, allowed, min_confidence, ranking, self._reranker(rerank))
+        request = SearchRequest.of(options, self.store.metadata_types)
+        if vector is not None or channel is not None:
+            if text is not None or image is not None:
+                raise QueryError("a search by a vector takes no text and no image")
+            return self._session.run(lambda parts: self._searcher.search_vector(parts, vector, channel, request))
+        if text is None or isinstance(text, (str, Query)):
+            query = query_of(text, image)
+            return self._session.run(lambda parts: self._searcher.search(parts, [query], request))[0]
+        queries = queries_of(text, image)
+        return self._session.run(lambda parts: self._searcher.search(parts, queries, request))
 
-    def ask(
-        self,
-        text: str | None = None,
-        *,
-        image: Any = None,
-        negative: str | None = None,
-        negative_image: Any = None,
-        modality: Modality | None = None,
-        path: str | None = None,
-        media_type: str | None = None,
-        after: str | date | None = None,
-        before: str | date | None = None,
-        where: Mapping[str, Any] | None = None,
-        min_confidence: float = 0.0,
-        ranking: Ranking | None = None,
-        rerank: str | os.PathLike[str] | Reranker | None = None,
-        nli: str | os.PathLike[str] | CrossEncoder | None = None,
-        searched: str | None = None,
-    ) -> Answer:
-        """Answer from the collection: sentences and pictures with checked citations, or an abstention with its reason.
+    def ask(self, text: str | None = None, *, image: Any = None, **options: Unpack[AskOptions]) -> Answer:
+        """Answer a question with sentences and pictures of the collection, each cited and checked; or abstain.
 
-        ``nli`` is a cross-encoder trained on natural language inference, or its folder: it has a say in whether a
-        sentence is supported. ``searched`` is what is searched for in place of ``text``. Other arguments and errors as
-        for :meth:`search`; GeneratorError where the generator fails and the extractive answer is not wanted instead.
+        Options: all those of :meth:`search` (``k``, default 12, is how many hits the answer is written from), and
+
+          nli          a cross-encoder for natural language inference, or its folder: helps to check each sentence
+          searched_as  the words to search for in place of ``text``
+
+        Raises what :meth:`search` raises, and GeneratorError where the generator fails and the extractive answer may
+        not take its place.
         """
-        given = {name: value for name, value in locals().items() if name not in ("self", "text")}
-        for part in self.stream(text, **given):
+        for part in self.stream(text, image=image, **options):
             if isinstance(part, Answer):
                 return part
         raise AssertionError("a stream ends with its answer")
 
     def stream(
-        self,
-        text: str | None = None,
-        *,
-        image: Any = None,
-        negative: str | None = None,
-        negative_image: Any = None,
-        modality: Modality | None = None,
-        path: str | None = None,
-        media_type: str | None = None,
-        after: str | date | None = None,
-        before: str | date | None = None,
-        where: Mapping[str, Any] | None = None,
-        min_confidence: float = 0.0,
-        ranking: Ranking | None = None,
-        rerank: str | os.PathLike[str] | Reranker | None = None,
-        nli: str | os.PathLike[str] | CrossEncoder | None = None,
-        searched: str | None = None,
-    ) -> Iterator[Hits | Block | Note | Answer]:
-        """Yield the evidence, then each sentence and picture as soon as it is written and checked, last the answer.
+        self, text: str | None = None, *, image: Any = None, **options: Unpack[AskOptions]
+    ) -> Iterator[AnswerPart]:
+        """Yield the hits, then each sentence and picture as soon as it is written and checked, last the answer.
 
-        Notes come where they arise; one with ``restart`` takes back the blocks before it. Closing the iterator stops
-        the generator. Arguments and errors as for :meth:`ask`.
+        A note with ``restart`` takes back the blocks before it. Closing the iterator stops the generator. Options and
+        errors as for :meth:`ask`.
         """
-        pixels = None if image is None else _pixels(image)
-        words = searched or text
-        show = wants_pictures(words or "")
-        asked = self._ask(subject(words) if words and show else words, pixels, negative, negative_image)
-        allowed = filter_of(modality, path, media_type, after, before, where, self.store.metadata_types)
-        entailment = self._cross_encoder(nli) if isinstance(nli, (str, os.PathLike)) else nli
-        hits = self._search(asked, EVIDENCE, allowed, min_confidence, ranking, self._reranker(rerank))
-        if show and modality is None:  # pictures first, even where passages say more about it
-            pictures = self._search(asked, PICTURES, replace(allowed, modality="image"), min_confidence, ranking, None)
-            known = {hit.item.id for hit in pictures}
-            hits = Hits([*pictures, *(hit for hit in hits if hit.item.id not in known)][:EVIDENCE], hits.notes)
-        yield hits
-        question = self._question(text, None).text or ""
-        shown = relevant_images(self.calibration, asked.words or "", hits, show=show)
-        request = Request(question, asked.vectors, hits, shown, pixels, self.store.thumbnail)
-        judge = GroundingChecker(
-            self.space, self.calibration, hits, images=partial(self.store.known, "image"), nli=entailment
-        )
-        parts = generated(self.generator, self.extractive, request)
-        for part in cite(parts, request, judge, by=self.generator.name):
-            if isinstance(part, Answer):
-                part = replace(part, notes=(*hits.notes, *part.notes), searched=searched)
-            yield part
+        request = AskRequest.of(options, self.store.metadata_types)
+        return stream_answer(self._session, self._searcher, self._generator, query_of(text, image), request)
 
-    def chat(self, **settings: Any) -> Conversation:
-        """Return a conversation: questions that build on each other.
+    def chat(self, **options: Unpack[AskOptions]) -> Conversation:
+        """Return a conversation, in which a question may refer to the ones before it.
 
-        ``settings`` are keywords of :meth:`ask` for every question. A follow-up is put in full by the generator, where
-        that is a language model, else by a rule: see :func:`commonplace.generation.rewrite_by_rule`.
+        ``options`` are those of :meth:`ask` and hold for every question. A language model rewrites a follow-up question
+        in full; without one a rule does: see :func:`commonplace.generation.rewrite_by_rule`.
         """
+        AskRequest.of(options, self.store.metadata_types)
         rewriter = self.generator if isinstance(self.generator, Rewriter) else None
-        return Conversation(partial(self.stream, **settings), rewriter)
+        return Conversation(partial(self.stream, **options), rewriter)
 
     def candidates(
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
     ) -> tuple[list[str], dict[str, ChannelScores], Calibration]:
-        """Return what a search fuses: the ids of items that any channel lists, what each channel says of them, and
-        what that is worth for this question.
+        """Return what a search fuses: the ids of the items that any channel lists, the scores of each channel, and
+        the calibration for this query.
 
-        For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
+        Input for a fusion of your own: see :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """
-        asked = self._ask(text, image, None, None)
-        ids, _, channels = candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
-        return ids, channels, self.calibration.for_query(asked.vectors.query_shortness, self.store.size())
+        with self._session.use() as parts:
+            (query,) = self._searcher.encode(parts, [query_of(text, image)], SearchRequest())
+            ids, _, channels = candidates(parts.store, query, k=1, where=Filter(), ranking=ranking or Ranking())
+            return ids, channels, parts.calibration.for_query(query.vectors.query_shortness, parts.store.size())
+
+    def embed_texts(
+        self, texts: Sequence[str], *, role: Role = "query", channel: Literal["text", "image"] = "text"
+    ) -> NDArray[np.float32]:
+        """Return one unit vector for each text, float32 (n, dim), in the space that the collection is searched in.
+
+        ``role``: whether the texts are queries or documents; models may encode these differently. ``channel`` matters
+        for a pair of models (``text=...,image=...``) only: ``image`` gives vectors that compare with pictures.
+        Raises QueryError for what is no list of strings, ModelError where the model has no text tower.
+        """
+        return embed_texts(self.space, texts, role, channel)
+
+    def embed_images(self, images: Sequence[Any]) -> NDArray[np.float32]:
+        """Return one unit vector for each picture, float32 (n, dim), in the joint space.
+
+        Pictures are paths, bytes of picture files, PIL images or RGB arrays. Raises QueryError for what is no picture,
+        ReadError for an unreadable one, ModelError where the model has no image tower.
+        """
+        return embed_images(self.space, images)
+
+    # --- labels and ranking ------------------------------------------------------------------------------------
 
     def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
-        """Keep a thumb up or down: whether the item with this id answers a question in words, a picture, or both.
+        """Store whether the item with this id answers a query in words, a picture (its path), or both.
 
-        The last word on a question and an item counts. Raises QueryError for an item that is not there or an
-        empty question.
+        The last label of a query and an item counts. Raises QueryError for an unknown item or an empty query.
         """
-        question = self._question(text, None)
-        if question.text is None and image is None:
-            raise QueryError("the question is empty: say which question the item answers")
+        query = query_of(text)
+        if query.text is None and image is None:
+            raise QueryError("the query is empty: say which query the item answers")
         if self.store.item(item) is None:
             raise QueryError(f"no item of this collection has the id {item}: take it from `search --json`")
-        self.store.label(question.text or "", display_path(image) if image is not None else "", item, good)
+        self.store.label(query.text or "", display_path(image) if image is not None else "", item, good)
 
     def labels(self) -> list[tuple[str | None, str | None, str, bool]]:
-        """Return the thumbs: words, path of the picture, item id, whether it was up; without items that are gone."""
+        """Return the labels: words, path of the picture, item id, whether it answers; without items that are gone."""
         return [(text or None, image or None, item, good) for text, image, item, good in self.store.labels()]
 
     @property
     def ranking(self) -> Ranking:
-        """How this collection is searched where a search does not say: what tuning stored, or the default.
+        """How this collection is searched by default: what tuning stored, or ``Ranking()``.
 
         See :func:`commonplace.evaluation.tune`. Set it to None to go back to the default.
         """
-        return Ranking.from_json(self.store.setting(RANKING))
+        return stored_ranking(self._session.parts)
 
     @ranking.setter
     def ranking(self, ranking: Ranking | None) -> None:
         self.store.set_setting(RANKING, None if ranking is None else ranking.json())
 
-    def _ask(self, text: str | Query | None, image: Any, negative: str | None, negative_image: Any) -> EncodedQuery:
-        question = self._question(text, image)
-        if not question.parts:
-            raise QueryError("the question is empty: ask with words, with a picture, or with both")
-        unwanted = self._question(negative, negative_image)
-        verified = self._verify()
-        asked = EncodedQuery(
-            question.text,
-            self.space.encode_query(question),
-            unwanted.text,
-            self.space.encode_query(unwanted),
-            self._question_means,
-            self.space.text_hubness,
-            question.image if question.text is None else None,
-        )
-        verified.result()
-        return asked
-
-    def _verify(self) -> Future[None]:
-        """Compare the model's files with their checksums, once and beside other work: a flipped weight would lie."""
-        if self._verified is None:
-            pool = ThreadPoolExecutor(1)
-            self._verified = pool.submit(self.space.verify)
-            pool.shutdown(wait=False)
-        return self._verified
-
-    @staticmethod
-    def _question(text: str | Query | None, image: Any) -> Query:
-        others: Mapping[str, Content] = {}
-        if isinstance(text, Query):
-            image, others, text = text.image if image is None else image, text.others, text.text
-        if len(text or "") > LONGEST_QUESTION:
-            raise QueryError(f"the question is longer than {LONGEST_QUESTION:,} characters: shorten it")
-        words = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split()) or None
-        return Query(words, None if image is None else _pixels(image), others)
-
-    def _search(
-        self,
-        asked: EncodedQuery,
-        k: int,
-        where: Filter,
-        least: float,
-        ranking: Ranking | None,
-        reranker: Reranker | None,
-    ) -> Hits:
-        if not isinstance(k, int) or not 1 <= k <= MOST_HITS:
-            raise QueryError(f"k is {k}: ask for 1 to {MOST_HITS:,} hits")
-        if not isinstance(least, (int, float)) or not 0 <= least <= 1:
-            raise QueryError(f"min_confidence is {least}: it must be a number from 0 to 1")
-        notes = (*asked.vectors.notes, *asked.negative_vectors.notes)
-        if reranker is not None and not (asked.words and reranker.reads(asked.words)):
-            notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
-            reranker = None
-        depth = k if reranker is None else max(k, reranker.depth)
-        ranking = ranking or self.ranking
-        if asked.vectors.separate_text and (ranking.question, ranking.views) != ("late", "separate"):
-            raise QueryError(
-                f"{self.space.name} are two spaces: words and picture make no one vector; leave out question and views"
-            )
-        found = search(self.store, asked, self.calibration, k=depth, where=where, ranking=ranking)
-        hits = [
-            Hit(
-                one.entry.item,
-                one.score,
-                one.breakdown,
-                confidence=one.confidence,
-                near_duplicates=tuple(copy.item for copy in one.near_duplicates),
-            )
-            for one in found
-        ]
-        if reranker is not None:
-            hits = rerank(reranker, asked.words or "", hits)
-        if not hits and where.metadata:
-            notes = (*notes, *self._unstated(condition.key for condition in where.metadata))
-        return Hits(
-            (replace(hit, image=self._crops.show(hit.item)) for hit in hits[:k] if hit.confidence >= least), notes
-        )
-
-    def _unstated(self, keys: Iterable[str]) -> Iterator[str]:
-        """Yield a note for each key that no document states, with those that there are, the commonest first."""
-        counts = self.store.metadata_keys()
-        known = list(counts)
-        there_are = ", ".join(known[:KEYS_NAMED]) + (f" and {len(known) - KEYS_NAMED} more" * (len(known) > KEYS_NAMED))
-        for key in keys:
-            if key not in counts:
-                yield f"no document states {key!r}; what documents state: {there_are or 'nothing'}"
-
-    def _reranker(self, asked: str | os.PathLike[str] | Reranker | None) -> Reranker | None:
-        """Return the reranker by name, the cross-encoder in a folder (loaded once), or the one that was given."""
-        if asked is None:
-            return None
-        if asked == LateInteraction.name:
-            return LateInteraction(self.space)
-        if not isinstance(asked, (str, os.PathLike)):
-            return asked
-        if not str(asked) or not Path(os.path.expanduser(asked)).is_dir():
-            raise ModelError(
-                f"there is no reranker {str(asked)!r}: say {LateInteraction.name}, or a cross-encoder's folder"
-            )
-        return self._cross_encoder(asked)
-
-    def _cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:
-        """Return the cross-encoder in a folder, loaded once."""
-        folder = Path(os.path.abspath(os.path.expanduser(name)))
-        if folder not in self._cross_encoders:
-            self._cross_encoders[folder] = CrossEncoder(folder)
-        return self._cross_encoders[folder]
-
-    def heatmap(self, hit: Hit, text: str) -> HeatMap:
-        """Return where in the picture of ``hit`` the words ``text`` match; see :class:`HeatMap` for what it can say.
-
-        The picture is read from the file that ``hit.image`` names. Raises QueryError where the hit shows no
-        picture or the model knows too few of the words, ReadError where the picture cannot be read.
-        """
-        asked = self._ask(text, None, None, None)
-        if hit.image is None:
-            raise QueryError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
-        if asked.words is None:
-            raise QueryError("a heat-map shows where words match: ask with words")
-        if self.space.image is None:
-            raise QueryError(f"no heat-map: the model {self.space.name} has no image tower")
-        shown = asked.vectors.crossmodal_text
-        if shown is None:
-            raise QueryError(f"no heat-map: {'; '.join(asked.vectors.notes)}")
-        return HeatMap.of(_pixels(hit.image), asked.words, shown[: self.space.bundle.dim], self.space.image.encode)
-
-    # --- what there is ---------------------------------------------------------------------------------------
+    # --- what the collection holds -----------------------------------------------------------------------------
 
     def documents(self, *, failed: bool = False, where: Mapping[str, Any] | None = None) -> list[Document]:
-        """Return the documents by path: with ``failed`` those that could not be read, with ``where`` those of this
+        """Return the documents by path: with ``failed`` those that could not be read, with ``where`` those with this
         metadata (see :meth:`search`).
 
         Raises QueryError for an unusable filter.
@@ -497,7 +305,7 @@ class Collection:
         return self.store.documents(status="failed" if failed else None, where=allowed)
 
     def get(self, id_: str) -> Document | None:
-        """Return the document with this id: of a record the id that it was given. None where there is none."""
+        """Return the document with this id (of a record the id that it was given), or None."""
         return self.store.document(id_)
 
     def __len__(self) -> int:
@@ -505,208 +313,53 @@ class Collection:
         return sum(self.store.counts()["documents"].values())
 
     def __bool__(self) -> bool:
-        """Return True: a collection without documents is one all the same."""
+        """Return True: a collection without documents is a collection."""
         return True
 
     def __iter__(self) -> Iterator[Document]:
-        """Yield the documents in the order in which they were added, a part at a time."""
+        """Yield the documents in the order in which they were added, some at a time."""
         return self.store.scan()
 
     def __contains__(self, name: object) -> bool:
-        """Return whether there is a document with this id, or this path or URI."""
-        if isinstance(name, Document):
-            name = name.id
-        if not isinstance(name, (str, os.PathLike)):
-            return False
-        if self.store.document(str(name)) is not None:
-            return True
-        paths = {str(name), display_path(name)}
-        return any(document.path in paths for path in paths for document in self.store.documents(below=path))
+        """Return whether there is a document with this id, this path or this URI."""
+        return contains(self._session.parts, name)
 
     def __repr__(self) -> str:
-        try:
-            counts = self.store.counts()
-        except CollectionError:  # it was closed
-            return f"<Collection {str(self.folder)!r}, model {self.space.name}>"
-        documents, items = (sum(counts[name].values()) for name in ("documents", "items"))
-        return f"<Collection {str(self.folder)!r}, model {self.space.name}: {documents:,} documents, {items:,} items>"
+        """Return the folder, the model, and how much the collection holds."""
+        return describe(self._session.parts)
 
     def find(self, name: str | os.PathLike[str]) -> Item | Document:
-        """Return the item with this id, or the one document with this id or path. Raises CollectionError for none."""
-        item = self.store.item(str(name))
-        if item is not None:
-            return item
-        found = _called(name, self.store.documents())
-        if len(found) > 1:
-            raise CollectionError(f"{len(found)} documents of this collection are below {name}: name one of them")
-        return found[0]
+        """Return the item with this id, or the document with this id or path.
+
+        Raises CollectionError where there is none, or where several documents lie below that path.
+        """
+        return find(self._session.parts, name)
 
     def items(self, document: Document) -> list[Item]:
-        """Return what the collection holds of a document, in reading order."""
+        """Return the items of a document, in reading order."""
         return self.store.items(document.id)
 
     def page(self, cited: Hit | Citation | Item | str, *, side: int = 1600) -> PageView:
         """Return the page of a PDF or the picture that an item (or its id) stands on, with its box drawn.
 
-        The file is read in a worker; ``side`` (100 to 5000) is about its pixels on the longer side. Where it is gone or
-        has changed since, the picture that the collection keeps stands in for it (320 pixels; ``note`` says so): of a
-        figure, a photograph or a scanned page there is one. Raises ReadError where there is none, CollectionError for
-        an id that is none, QueryError for another ``side``.
+        A worker process reads the file; ``side``, 100 to 5000, is about the pixels of the longer side. Where the file
+        is gone or has changed, the thumbnail (320 pixels) that the collection keeps stands in, and ``note`` says so.
+        Raises ReadError where there is no picture at all, CollectionError for an unknown id, QueryError for another
+        ``side``.
         """
-        if not 100 <= side <= 5000:
-            raise QueryError(f"side is {side}: choose 100 to 5000 pixels")
-        item = self.find(cited) if isinstance(cited, str) else cited if isinstance(cited, Item) else None
-        if isinstance(cited, (Hit, Citation)):
-            item = cited.item if isinstance(cited, Hit) else cited.hit.item
-        if not isinstance(item, Item):
-            raise CollectionError(f"no item of this collection is {cited}: see `commonplace show DOCUMENT`")
-        from commonplace.readers import ReadOptions
+        found = self.find(cited) if isinstance(cited, str) else cited
+        hit = found.hit if isinstance(found, Citation) else found
+        item = hit.item if isinstance(hit, Hit) else hit
+        return page_of(self._session.parts, item if isinstance(item, Item) else None, cited, side)
 
-        return page_view(item, self.store, ReadOptions(*self.space.measure), side)
+    def heatmap(self, hit: Hit, text: str) -> HeatMap:
+        """Return where in the picture of ``hit`` the words ``text`` match; see :class:`HeatMap` for its limits.
+
+        The picture is read from the file that ``hit.image`` names. Raises QueryError where the hit has no picture or
+        the model knows too few of the words, ReadError where the picture cannot be read.
+        """
+        return heatmap_of(self._session.parts, self._searcher, hit, text)
 
     def status(self) -> dict[str, Any]:
-        """Return counts, model, size on disk and the indexes as plain values; bytes for the size."""
-        size = self._size()
-        model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
-        found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
-        maintenance = self.store.maintenance
-        shadow = maintenance.shadow()
-        return {**found, "indexes": maintenance.indexes(), **({} if shadow is None else {"shadow": shadow})}
-
-    # --- upkeep ----------------------------------------------------------------------------------------------
-
-    def compress(self, recall: float | None = 0.99) -> dict[str, dict[str, Any]]:
-        """Search the smallest kind of row (int8, float16, float32) that finds ``recall``, .5 to 1, of the ten best.
-
-        Recall is measured on this collection, with real queries of each direction; None: rows as they are. Returns
-        type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The vectors
-        in the database stay as they are. Raises QueryError for another recall.
-        """
-        if recall is not None and not 0.5 <= recall <= 1:
-            raise QueryError(f"recall is {recall}: choose .5 to 1")
-        chosen = self.store.maintenance.compress(recall)
-        return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in chosen.items()}
-
-    def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Return what is wrong with the collection's files, the gravest first; ``repair`` rebuilds what is derived.
-
-        What cannot be rebuilt is left out of searches; the finding says how to get it back.
-        """
-        findings = self.store.maintenance.doctor(repair=repair)
-        try:
-            self.space.verify()
-        except ModelError as problem:
-            what, _, remedy = str(problem).rpartition(": ")
-            findings.insert(0, Finding(what, 1, remedy))
-        return [*findings, *self._crops.check(repair=repair)]
-
-    def backup(self, file: str | os.PathLike[str]) -> int:
-        """Write the collection into one new file, while it is used; return its bytes."""
-        return self.store.maintenance.backup(canonical_path(file))
-
-    def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
-        """Take the contents of a backup; where there are documents already, ``replace`` must say so."""
-        self._crops.remove(one.id for one in self.store.documents())
-        self.store.maintenance.restore(canonical_path(file), replace=replace)
-        self._crops.prune()
-
-    def vacuum(self) -> int:
-        """Give back the room of what was removed, and leave no trace of it; return the bytes gained.
-
-        The vectors that :meth:`migrate` kept for an undo go too.
-        """
-        before = self._size()
-        self.store.maintenance.vacuum()
-        return before - self._size()
-
-    def migrate(
-        self,
-        model: str | os.PathLike[str] | Model | None = None,
-        *,
-        undo: bool = False,
-        workers: int | None = None,
-        progress: bool | None = None,
-    ) -> Migrated:
-        """Change the collection to another model (a bundle's folder; default: the shipped one), or ``undo`` that.
-
-        Searches go on with the old vectors until the new ones are complete; interrupted, the next call goes on. See
-        :func:`commonplace.migrate.migrate` for what is embedded from what, what is kept and what is raised.
-        """
-        report = migrate(self.folder, model, undo=undo, workers=workers, progress=progress)
-        before = self.store
-        space = open_space(model_for(self.folder, model if isinstance(model, Model) else None))
-        self._use(store_for(self.folder, space), space)
-        before.close()
-        return report
-
-    def _size(self) -> int:
-        """Return the bytes of its files; what another process takes away meanwhile counts nothing."""
-        found = 0
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
-                with suppress(OSError):
-                    found += os.stat(os.path.join(folder, name)).st_size
-        return found
-
-
-def open_collection(
-    folder: str | os.PathLike[str],
-    *,
-    model: str | os.PathLike[str] | Model | None = None,
-    generator: Generator | None = None,
-) -> Collection:
-    """Open the collection in ``folder``, made if absent.
-
-    ``model`` is a bundle's folder, the name of a model that was pulled, ``text=NAME,image=NAME`` (one model for texts
-    and another for pictures), or encoders of your own (:class:`commonplace.Model`). Default: the one that the
-    collection was last used with, else the one shipped.
-
-    ``generator`` writes the answers (default: extractive, sentences and pictures as they stand).
-
-    Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
-    model, VersionError where it was made by a newer version, ModelError where there is no such model or its bundle
-    cannot be read.
-    """
-    path = canonical_path(folder)
-    chosen = model_for(path, model)
-    space = open_space(chosen)
-    try:
-        return Collection(store_for(path, space), space, path, generator)
-    except ModelMismatch:
-        if model_for(path, model) == chosen:
-            raise
-    return open_collection(folder, model=model, generator=generator)  # it was migrated between the two looks at it
-
-
-def _called(name: str | os.PathLike[str], documents: Iterable[Document]) -> list[Document]:
-    """Return the documents with this path or id, or below this folder. Raises CollectionError where there are none."""
-    path = display_path(name)
-    below = path.rstrip(os.sep) + os.sep
-    found = [
-        one for one in documents if str(name) in (one.id, one.path) or one.path == path or one.path.startswith(below)
-    ]
-    if not found:
-        raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
-    return found
-
-
-def _pixels(image: Any) -> NDArray[np.uint8]:
-    """Return a question's picture as RGB pixels, read as a stored picture is."""
-    if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise QueryError(
-                f"the picture is an array of shape {image.shape} and type {image.dtype}: "
-                "give RGB uint8, (height, width, 3)"
-            )
-        return image
-    from commonplace.readers import load_picture
-
-    if isinstance(image, (str, os.PathLike)):
-        path = Path(image)
-        if not path.is_file():
-            raise ReadError(f"there is no picture {path}: check the name")
-        try:
-            return load_picture(path, max_pixels=QUESTION_PIXELS).pixels
-        except ReadError as problem:
-            raise ReadError(f"{path}: {problem}") from problem
-    return load_picture(image, max_pixels=QUESTION_PIXELS).pixels
+        """Return counts, model, size on disk in bytes and the indexes, as plain JSON values."""
+        return status(self._session.parts)

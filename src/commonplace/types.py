@@ -281,13 +281,15 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked: words, a picture, contents of other modalities (``others``, by modality), or several of these.
+    """What to search for: words, a picture, contents of other modalities (``others``, by modality), or several of
+    these.
 
-    ``image`` holds RGB pixels (height, width, 3).
+    A caller may give ``image`` as a path, the bytes of a picture file, a PIL image or RGB pixels (height, width, 3)
+    uint8; inside the library it is always pixels.
     """
 
     text: str | None = None
-    image: NDArray[np.uint8] | None = None
+    image: Any = None
     others: Mapping[str, Content] = field(default_factory=dict)
 
     @property
@@ -461,7 +463,7 @@ class Answer:
 
     ``confidence`` in [0, 1] is the best confidence among the hits that are cited, times the share of sentences that
     are supported (a weak one counts half); 0 where it abstained. ``invalid_citations`` counts markers that named no
-    evidence and were removed. ``searched`` is what was searched for where that is not the question itself.
+    evidence and were removed. ``searched_as``: the words that were searched for, where these are not the question.
     """
 
     question: str
@@ -475,12 +477,18 @@ class Answer:
     confidence: float = 0.0
     invalid_citations: int = 0
     generator: str = "extractive"
-    searched: str | None = None
+    searched_as: str | None = None
 
     @property
     def unsupported(self) -> tuple[Block, ...]:
         """The sentences that nothing they cite bears out."""
         return tuple(block for block in self.blocks if block.support == "unsupported")
+
+    @property
+    def related(self) -> tuple[Hit, ...]:
+        """The hits that were found but not cited, best first; where the answer abstained, the nearest ones."""
+        cited = {citation.hit.item.id for citation in self.citations}
+        return tuple(hit for hit in self.hits if hit.item.id not in cited)
 
     def citation(self, number: int) -> Citation:
         """Return the citation that the marker ``[number]`` stands for."""
@@ -566,7 +574,7 @@ class Answer:
         """Return the answer as the documented JSON object."""
         return {
             "question": self.question,
-            "searched": self.searched,
+            "searched_as": self.searched_as,
             "abstained": self.abstained,
             "reason": self.reason,
             "notes": list(self.notes),
@@ -588,7 +596,7 @@ class Answer:
                 for block in self.blocks
             ],
             "citations": [one.dict() for one in self.citations],
-            "hits": [hit.dict() for hit in self.hits],
+            "related": [hit.dict() for hit in self.related],
         }
 
 

@@ -133,7 +133,7 @@ def test_a_collection_refuses_encoders_with_another_fingerprint(folder: Path, tm
     with pytest.raises(ModelError, match=r"Python encoders toy: open it with model=commonplace\.Model"):
         cp.open(tmp_path / "kb")
     with cp.open(tmp_path / "kb", model=cp.Model(text=Words(), name="toy")) as kb:
-        kb.migrate(cp.Model(text=Words("2"), image=Colours(), name="newer"), workers=1, progress=False)
+        kb.maintenance.migrate(cp.Model(text=Words("2"), image=Colours(), name="newer"), workers=1, progress=False)
         assert kb.search("blue seal")[0].item.text and kb.space.name == "newer"
 
 

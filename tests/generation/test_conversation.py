@@ -79,9 +79,9 @@ def test_a_conversation_by_rule(tmp_path: Path, docs: Path) -> None:
         assert "blue" in talk.ask("Which seal does the north pump need?").blocks[0].text
         answer = talk.ask("What about the south pump?")
         assert "brass" in answer.blocks[0].text and answer.question == "What about the south pump?"
-        assert answer.searched and "seal" in answer.searched
+        assert answer.searched_as and "seal" in answer.searched_as
         alone = talk.ask("Who built the mill in 1893?")
-        assert alone.searched is None and "Reuben" in alone.blocks[0].text
+        assert alone.searched_as is None and "Reuben" in alone.blocks[0].text
         for n in range(10):
             talk.ask(f"Who built mill number {n} in 1893?")
         assert len(talk.turns) == 6
@@ -96,10 +96,10 @@ def test_a_conversation_in_chinese(tmp_path: Path) -> None:
         talk = kb.chat()
         assert "蓝色" in talk.ask("北边的水泵需要什么密封圈？").blocks[0].text
         answer = talk.ask("那南边的呢？")
-        assert answer.searched and "密封圈" in answer.searched and "黄铜" in answer.blocks[0].text
-        assert talk.ask("磨坊是哪一年建造的？").searched is None
+        assert answer.searched_as and "密封圈" in answer.searched_as and "黄铜" in answer.blocks[0].text
+        assert talk.ask("磨坊是哪一年建造的？").searched_as is None
         answer = talk.ask("它是谁建造的？")
-        assert answer.searched and "磨坊" in answer.searched and "罗本" in answer.blocks[0].text
+        assert answer.searched_as and "磨坊" in answer.searched_as and "罗本" in answer.blocks[0].text
 
 
 def test_a_conversation_by_the_model(tmp_path: Path, docs: Path, liar: str) -> None:
@@ -108,7 +108,7 @@ def test_a_conversation_by_the_model(tmp_path: Path, docs: Path, liar: str) -> N
         talk = kb.chat()
         talk.ask("Which seal does the north pump need?")
         answer = talk.ask("And the other one?")
-        assert answer.searched == "Which seal does the south pump need?" and "brass" in answer.blocks[0].text
+        assert answer.searched_as == "Which seal does the south pump need?" and "brass" in answer.blocks[0].text
 
 
 def test_the_rule_stands_in_for_a_model_that_fails(tmp_path: Path, docs: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_question_with_a_picture_of_its_own_asks_of_that(tmp_path: Path, docs:
         kb.add(docs, progress=False)
         talk = kb.chat()
         talk.ask("Which seal does the north pump need?")
-        assert talk.ask("What is this?", image=docs / "red.png").searched is None
+        assert talk.ask("What is this?", image=docs / "red.png").searched_as is None
 
 
 def test_an_unfinished_answer_is_not_remembered(tmp_path: Path, docs: Path) -> None:

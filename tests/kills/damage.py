@@ -38,7 +38,7 @@ class Damage:
         with cp.open(base / "kb", model=base / "two") as kb:
             kb.add(base / "files", workers=1, progress=False)
             workload.put(kb, "a", 120)
-            kb.migrate(base / "one", workers=1, progress=False)
+            kb.maintenance.migrate(base / "one", workers=1, progress=False)
             assert kb.search(
                 image=base / "files" / "ball.png", k=9, modality="image", ranking=cp.Ranking(collapse=False)
             )
@@ -114,7 +114,7 @@ class Damage:
     @staticmethod
     def _doctor(kb: cp.Collection) -> list[str]:
         try:
-            return [finding.what for finding in kb.doctor()]
+            return [finding.what for finding in kb.maintenance.doctor()]
         except CommonplaceError as problem:
             return [str(problem)]
 

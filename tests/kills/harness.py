@@ -167,7 +167,7 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
     with cp.open(folder / "kb", model=None if begun else folder / "one") as kb:
         found = workload.holds(kb)
         assert found in allowed, f"holds {found}, not {allowed}"
-        findings = kb.doctor()
+        findings = kb.maintenance.doctor()
         assert findings == [], findings
         exact(kb)
         for hit in kb.search("red ball", k=9):
@@ -176,7 +176,7 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
         assert not report.failed, report.failed
         kb.store.maintenance.checkpoint()
         exact(kb)
-        assert kb.doctor() == []
+        assert kb.maintenance.doctor() == []
     left = [str(path) for path in (folder / "kb").rglob("*.part*")]
     assert left == [], left
     backup = folder / "kb.bak"

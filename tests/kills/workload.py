@@ -52,7 +52,7 @@ def put(kb: cp.Collection, name: str, count: int) -> None:
 
 def remove(kb: cp.Collection, *paths: str) -> None:
     kb.store.remove([stable_id(path) for path in paths])
-    kb._crops.prune()
+    kb._session.parts.crops.prune()
 
 
 def change(kb: cp.Collection, files: Path) -> None:
@@ -71,15 +71,15 @@ def steps(folder: Path) -> list[tuple[str, Callable[[cp.Collection], object]]]:
         ("remove", lambda kb: remove(kb, "/a/10.txt", "/a/50.txt", "/b/0.txt")),
         ("rank", lambda kb: setattr(kb, "ranking", cp.Ranking(method="rrf"))),
         ("label", lambda kb: kb.label("pump", stable_id("/a/0.txt", 1), True)),
-        ("backup", lambda kb: kb.backup(backup)),
+        ("backup", lambda kb: kb.maintenance.backup(backup)),
         ("change", lambda kb: change(kb, files)),
-        ("migrate", lambda kb: kb.migrate(folder / "two", workers=1, progress=False)),
+        ("migrate", lambda kb: kb.maintenance.migrate(folder / "two", workers=1, progress=False)),
         ("put", lambda kb: put(kb, "c", 30)),
-        ("undo", lambda kb: kb.migrate(undo=True, workers=1, progress=False)),
+        ("undo", lambda kb: kb.maintenance.migrate(undo=True, workers=1, progress=False)),
         ("put", lambda kb: put(kb, "e", 30)),
-        ("vacuum", lambda kb: kb.vacuum()),
-        ("doctor", lambda kb: kb.doctor(repair=True)),
-        ("restore", lambda kb: kb.restore(backup, replace=True)),
+        ("vacuum", lambda kb: kb.maintenance.vacuum()),
+        ("doctor", lambda kb: kb.maintenance.doctor(repair=True)),
+        ("restore", lambda kb: kb.maintenance.restore(backup, replace=True)),
         ("put", lambda kb: put(kb, "d", 60)),
         ("empty", lambda kb: kb.remove(files)),
     ]

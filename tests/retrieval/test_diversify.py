@@ -88,9 +88,9 @@ def test_copies_take_no_place_and_the_order_is_kept(kb: cp.Collection) -> None:
 
 @pytest.mark.parametrize("collapse", [True, False])
 def test_a_damaged_item_makes_room_for_the_next(kb: cp.Collection, collapse: bool, tmp_path: Path) -> None:
-    kb.backup(tmp_path / "copy.backup")
+    kb.maintenance.backup(tmp_path / "copy.maintenance.backup")
     with cp.open(tmp_path / "kb") as copy:
-        copy.restore(tmp_path / "copy.backup")
+        copy.maintenance.restore(tmp_path / "copy.maintenance.backup")
         ranking = cp.Ranking(collapse=collapse)
         first, second = copy.search("gauge nine bar", k=2, ranking=ranking)
         with sqlite3.connect(tmp_path / "kb" / "collection.db") as database:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commonplace.collection import open_collection
 from commonplace.encoders import Bundle
 from commonplace.encoders.convert import Choice, convert
 from commonplace.errors import ModelError, TrainingError
+from commonplace.opening import open_collection
 
 torch = pytest.importorskip("torch", reason="training needs the extra train")
 pytest.importorskip("accelerate", reason="training needs the extra train")

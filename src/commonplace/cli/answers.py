@@ -8,7 +8,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from commonplace.atomic import atomic_write
-from commonplace.cli.common import answer_options, filter_options, filters_of, open_, question_options, spare
+from commonplace.cli.common import (
+    answer_options,
+    ask_options,
+    filter_options,
+    open_,
+    query_options,
+    refuse_own_file,
+)
 from commonplace.cli.printing import fill, print_json, short
 from commonplace.types import printable
 
@@ -27,34 +34,25 @@ def verbs(verb: Any) -> None:
         'commonplace ask "Which pump needs the blue seal?"',
     )
     ask.add_argument("text", metavar="TEXT", nargs="+")
-    question_options(ask)
+    query_options(ask)
     answer_options(ask)
     ask.add_argument("--html", metavar="FILE", help="write the answer as one HTML page that needs nothing else")
 
-    talk = verb(
+    chat = verb(
         "chat",
         _chat,
-        "ask questions that build on each other; one a line, `/image FILE` before it for a picture, `/quit` to end",
+        "ask questions that refer to each other, one a line; `/image FILE` adds a picture to the next, `/quit` ends",
         "commonplace chat",
     )
-    filter_options(talk)
-    answer_options(talk)
+    filter_options(chat)
+    answer_options(chat)
 
 
 def _ask(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        spare(kb, options.html)
-        parts = kb.stream(
-            " ".join(options.text),
-            image=options.image,
-            **filters_of(options),
-            negative=options.negative,
-            negative_image=options.not_image,
-            min_confidence=options.min_confidence,
-            rerank=options.rerank,
-            nli=options.nli,
-        )
-        answer = _tell(parts, quiet=options.json)
+        refuse_own_file(kb, options.html)
+        parts = kb.stream(" ".join(options.text), image=options.image, **ask_options(options))
+        answer = _print_parts(parts, quiet=options.json)
     if options.json:
         for note in answer.notes:
             print(f"note: {printable(note)}", file=sys.stderr)
@@ -72,7 +70,7 @@ def _chat(options: argparse.Namespace) -> int:
     image: str | None = None
     prompt = sys.stdin.isatty()
     with open_(options) as kb:
-        talk = kb.chat(nli=options.nli, **filters_of(options))
+        conversation = kb.chat(**ask_options(options))
         while True:
             if prompt:
                 print("> ", end="", flush=True)
@@ -82,26 +80,26 @@ def _chat(options: argparse.Namespace) -> int:
                 return 0
             if text.startswith("/image "):
                 image = text.removeprefix("/image ").strip()
-                found = os.path.isfile(os.path.expanduser(image))
-                said = "goes with the next question" if found else "is no file: check the name"
-                print(f"note: {printable(image)} {said}", file=sys.stderr)
-                image = image if found else None
+                exists = os.path.isfile(os.path.expanduser(image))
+                state = "goes with the next question" if exists else "is no file: check the name"
+                print(f"note: {printable(image)} {state}", file=sys.stderr)
+                image = image if exists else None
                 continue
             if text.startswith("/"):
-                print("note: there are /image FILE (for the next question) and /quit", file=sys.stderr)
+                print("note: commands are /image FILE (for the next question) and /quit", file=sys.stderr)
                 continue
             if not text:
                 continue
             try:
-                _tell(talk.stream(text, image=image))
+                _print_parts(conversation.stream(text, image=image))
             except CommonplaceError as problem:  # one bad question ends no conversation
                 print(f"commonplace: {printable(str(problem))}", file=sys.stderr)
             image = None
             print()
 
 
-def _tell(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
-    """Print an answer while it is written, its sources below; return it."""
+def _print_parts(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
+    """Print an answer while it is written, then its sources; return it."""
     from commonplace.types import Answer, Block, Note
 
     shown = False
@@ -110,12 +108,12 @@ def _tell(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
             if not quiet:
                 for note in part.notes:
                     print(f"note: {printable(note)}", file=sys.stderr)
-                if part.searched:
-                    print(f"note: searched for: {printable(part.searched)}", file=sys.stderr)
+                if part.searched_as:
+                    print(f"note: searched for: {printable(part.searched_as)}", file=sys.stderr)
                 print(part.reason or "" if part.abstained else "\n" + _sources(part), flush=True)
             return part
         if isinstance(part, Note) and part.restart and shown:
-            print("(what stands above is taken back: see the note)", flush=True)
+            print("(the text above is withdrawn: see the note)", flush=True)
         elif isinstance(part, Block) and not quiet:
             shown = True
             print(_block(part), flush=True)
@@ -142,6 +140,7 @@ def _block(block: Block) -> str:
 
 def _sources(answer: Answer) -> str:
     return "\n".join(
-        f"[{one.number}] {one.place.replace(one.hit.item.document.path, short(one.hit.item.document.path), 1)}"
-        for one in answer.citations
+        f"[{citation.number}] "
+        + citation.place.replace(citation.hit.item.document.path, short(citation.hit.item.document.path), 1)
+        for citation in answer.citations
     )

@@ -1,23 +1,26 @@
-"""What several verbs share: their options, and the collection, the model and the generator that these name."""
+"""What several verbs share: their options, and the collection, model and generator that these name."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from commonplace.types import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from commonplace.collection import Collection
     from commonplace.generation import Generator
+    from commonplace.options import AskOptions, SearchOptions
     from commonplace.retrieval import Ranking
 
 
 def filter_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that narrow a search."""
     parser.add_argument("--modality", metavar="NAME", help="only this modality: text, image, ...")
     parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
     parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
@@ -30,44 +33,22 @@ def filter_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help='only documents of this metadata: author="*hopper*", "year>=2020"; one key twice with =: either value',
+        help='only documents with this metadata: author="*hopper*", "year>=2020"; a key given twice: either value',
     )
 
 
-def filters_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options of :func:`filter_options` say, as keywords of a search."""
-    from commonplace.filters import parse_where
-
-    names = ("modality", "path", "media_type", "after", "before")
-    return {**{name: getattr(options, name) for name in names}, "where": parse_where(options.where)}
-
-
-def spare(kb: Collection, path: str | None) -> None:
-    """Raise QueryError where writing to ``path`` would cost a document, or the collection itself, its file."""
-    from commonplace.errors import QueryError
-
-    if path is None:
-        return
-    try:
-        target = os.path.realpath(path)
-        inside = os.path.commonpath([target, os.path.realpath(kb.folder)]) == os.path.realpath(kb.folder)
-    except ValueError:
-        return  # no name that a file can have: said where it is written
-    if inside:
-        raise QueryError(f"{path} lies in the collection's own folder: name a file elsewhere")
-    if any(target == os.path.realpath(one.path) for one in kb.documents()):
-        raise QueryError(f"{path} is a document of the collection: name another file")
-
-
-def question_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", metavar="FILE", help="a picture that is the question, or a part of it")
+def query_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a query: its picture, its filters, what to rank down, and how to rank."""
+    parser.add_argument("--image", metavar="FILE", help="a picture to search by, alone or together with the words")
     filter_options(parser)
-    parser.add_argument("--not", dest="negative", metavar="WORDS", help="push down what is like these words")
-    parser.add_argument("--not-image", metavar="FILE", help="push down what is like this picture")
+    parser.add_argument("--not", dest="negative", metavar="WORDS", help="rank down what is similar to these words")
+    parser.add_argument(
+        "--not-image", dest="negative_image", metavar="FILE", help="rank down what is similar to this picture"
+    )
     parser.add_argument(
         "--min-confidence",
         type=float,
-        default=0.0,
+        default=argparse.SUPPRESS,
         metavar="P",
         help="leave out what is less likely to be relevant than this, 0 to 1 (default: 0)",
     )
@@ -79,7 +60,57 @@ def question_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def search_options(options: argparse.Namespace) -> SearchOptions:
+    """Return the options of a search that the command line names."""
+    from commonplace.options import SearchOptions
+
+    return cast("SearchOptions", _named(options, SearchOptions.__annotations__))
+
+
+def ask_options(options: argparse.Namespace) -> AskOptions:
+    """Return the options of an answer that the command line names."""
+    from commonplace.options import AskOptions
+
+    return cast("AskOptions", _named(options, AskOptions.__annotations__))
+
+
+def _named(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    values = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return {**values, "where": _where_of(options.where) or None}
+
+
+def _where_of(conditions: Sequence[str]) -> dict[str, list[str]]:
+    """Return the metadata conditions KEY=VALUE by key."""
+    from commonplace.errors import QueryError
+
+    where: dict[str, list[str]] = {}
+    for condition in conditions:
+        key, separator, value = condition.partition("=")
+        if not separator:
+            raise QueryError(f"--where {condition} has no value: write KEY=VALUE, such as author=*hopper*")
+        where.setdefault(key.strip().casefold(), []).append(value.strip())
+    return where
+
+
+def refuse_own_file(kb: Collection, path: str | None) -> None:
+    """Raise QueryError where writing to ``path`` would destroy a document, or a file of the collection itself."""
+    from commonplace.errors import QueryError
+
+    if path is None:
+        return
+    try:
+        target = os.path.realpath(path)
+        inside = os.path.commonpath([target, os.path.realpath(kb.folder)]) == os.path.realpath(kb.folder)
+    except ValueError:
+        return  # no valid file name: writing it will fail with the reason
+    if inside:
+        raise QueryError(f"{path} lies in the collection's own folder: name a file elsewhere")
+    if any(target == os.path.realpath(document.path) for document in kb.documents()):
+        raise QueryError(f"{path} is a document of the collection: name another file")
+
+
 def answer_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what writes and checks an answer."""
     answer = parser.add_argument_group("language model (also COMMONPLACE_LLM..., or [llm] in commonplace.toml)")
     answer.add_argument(
         "--llm",
@@ -88,19 +119,22 @@ def answer_options(parser: argparse.ArgumentParser) -> None:
         help="openai:NAME (any server that speaks OpenAI's chat API), transformers:FOLDER, or none (default: none)",
     )
     answer.add_argument("--base-url", metavar="URL", help="address of the server (default: OpenAI's)")
-    answer.add_argument("--context", type=int, metavar="N", help="tokens that the model can read (default: 8192)")
+    answer.add_argument("--context", type=int, metavar="N", help="tokens in the model's context (default: 8192)")
     answer.add_argument("--max-tokens", type=int, metavar="N", help="tokens of an answer at most (default: 700)")
     answer.add_argument("--timeout", type=float, metavar="S", help="seconds the server may be silent (default: 60)")
     answer.add_argument(
         "--fallback",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="answer with sentences as they stand where the model fails (default: yes)",
+        help="quote sentences of the documents where the model fails (default: yes)",
     )
-    answer.add_argument("--nli", metavar="DIR", help="a cross-encoder that judges entailment, to check sentences with")
+    answer.add_argument(
+        "--nli", metavar="DIR", help="a cross-encoder for natural language inference: helps to check each sentence"
+    )
 
 
 def ranking_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change the ranking for one call."""
     parser.add_argument(
         "--fusion",
         choices=("calibrated", "rrf"),
@@ -109,7 +143,7 @@ def ranking_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--question",
         choices=("late", "sum", "slerp"),
-        help="words and picture asked apart, or as one vector (default: late)",
+        help="words and picture searched apart, or as one vector (default: late)",
     )
     parser.add_argument(
         "--views",
@@ -139,8 +173,8 @@ def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None
     """Open the collection; ``make`` it where there is none, with the model of the ``backup`` that it is made for."""
     from pathlib import Path
 
-    from commonplace.collection import open_collection
     from commonplace.errors import CollectionError
+    from commonplace.opening import open_collection
 
     folder, model = folder_of(options), model_of(options)
     if not Path(os.path.expanduser(folder), "collection.db").exists():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import open_, spare
-from commonplace.cli.printing import fill, place, print_json, short, size
+from commonplace.cli.common import open_, refuse_own_file
+from commonplace.cli.printing import fill, metadata_lines, place, print_json, short, size
 from commonplace.types import printable
 
 if TYPE_CHECKING:
-    from commonplace.collection import Report
+    from commonplace.indexer import Report
     from commonplace.types import Document, Item
 
 
@@ -22,7 +21,7 @@ def verbs(verb: Any) -> None:
     add = verb(
         "add",
         _add,
-        "add files and folders; what is unchanged is left alone",
+        "add files and folders; unchanged files are skipped",
         "commonplace add papers/ photos/",
     )
     add.add_argument("paths", metavar="PATH", nargs="+")
@@ -31,7 +30,7 @@ def verbs(verb: Any) -> None:
     add.add_argument(
         "--force",
         action="store_true",
-        help="read all files again, unchanged ones too; what is whole is not embedded again",
+        help="read all files again, unchanged ones too; unchanged contents are not embedded again",
     )
     add.add_argument(
         "--ocr",
@@ -47,7 +46,7 @@ def verbs(verb: Any) -> None:
     show = verb(
         "show",
         _show,
-        "show what a document says of itself and holds, or an item and the page that it stands on",
+        "show a document's metadata and items, or one item and the page that it stands on",
         "commonplace show papers/pumps.md",
     )
     show.add_argument("name", metavar="NAME", help="a document's path or id, or an item's id (search --json has them)")
@@ -57,7 +56,7 @@ def verbs(verb: Any) -> None:
     remove = verb(
         "remove",
         _remove,
-        "remove documents, by path, folder or id, and all that was theirs",
+        "remove documents by path, folder or id, with their items and vectors",
         "commonplace remove photos/2019",
     )
     remove.add_argument("names", metavar="NAME", nargs="*")
@@ -68,7 +67,7 @@ def verbs(verb: Any) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
-    _tell_now_and_then(options)
+    _log_progress(options)
     with open_(options, make=True) as kb:
         report = kb.add(
             *options.paths,
@@ -90,8 +89,8 @@ def _add(options: argparse.Namespace) -> int:
     return 0 if done or not report.failed else 1
 
 
-def _tell_now_and_then(options: argparse.Namespace) -> None:
-    """Print what the library logs of its progress, where no bar is seen: in a file or another program's pipe."""
+def _log_progress(options: argparse.Namespace) -> None:
+    """Print what the library logs of its progress where no bar is shown: standard error is a file or a pipe."""
     if sys.stderr.isatty() or options.json:
         return
     import logging
@@ -114,11 +113,12 @@ def _list(options: argparse.Namespace) -> int:
     with open_(options) as kb:
         documents = kb.documents(failed=options.failed)
     if options.json:
-        print_json({"documents": [_row(one) for one in documents]})
+        print_json({"documents": [_document_values(document) for document in documents]})
         return 0
-    for one in documents:
-        reason = f"  {printable(one.error)}" if one.error else ""
-        print(f"{one.id}  {one.status:7}  {one.items:5}  {one.media_type:18}  {short(one.path)}{reason}")
+    for document in documents:
+        reason = f"  {printable(document.error)}" if document.error else ""
+        columns = f"{document.id}  {document.status:7}  {document.items:5}  {document.media_type:18}"
+        print(f"{columns}  {short(document.path)}{reason}")
     return 0
 
 
@@ -127,58 +127,55 @@ def _show(options: argparse.Namespace) -> int:
     from commonplace.types import Item
 
     with open_(options) as kb:
-        found = kb.find(options.name)
-        item = found if isinstance(found, Item) else None
-        document = item.document if item else found
-        assert not isinstance(document, Item)
+        result = kb.find(options.name)
+        item = result if isinstance(result, Item) else None
+        document = result.document if isinstance(result, Item) else result
         if options.page is not None:
             if item is None:
                 raise QueryError(f"--page draws what an item stands on: name an item of {document.path}")
-            spare(kb, options.page)
+            refuse_own_file(kb, options.page)
             view = kb.page(item)
             print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
             if view.box is None:
-                print("note: the item is all of it: no box is drawn", file=sys.stderr)
+                print("note: the item is the whole page: no box is drawn", file=sys.stderr)
             if view.note:
                 print(f"note: {printable(view.note)}", file=sys.stderr)
         items = [item] if item else kb.items(document)
     if options.json:
-        print_json({"document": _row(document), "items": [_item(one) for one in items]})
+        print_json({"document": _document_values(document), "items": [_item_values(item) for item in items]})
         return 0
     print(short(document.path))
     if document.title:
         print(f"{'title':10}  {printable(document.title)}")
-    for key, value in document.metadata.dict().items():
-        values = value if isinstance(value, list) else [value]
-        shown = "; ".join(value if isinstance(value, str) else json.dumps(value) for value in values)
-        print(f"{printable(key):10}  {printable(shown)}")
-    for one in items:
-        words = printable(" ".join((one.text or one.title or "").split()))
+    for line in metadata_lines(document):
+        print(line)
+    for shown in items:
+        words = printable(" ".join((shown.text or shown.title or "").split()))
         words = words if item else textwrap.shorten(words, 100, placeholder=" …")
-        print(f"{one.id}  {one.modality:5}  {place(one)}\n{fill(words, ' ' * 12)}".rstrip())
+        print(f"{shown.id}  {shown.modality:5}  {place(shown)}\n{fill(words, ' ' * 12)}".rstrip())
     return 0
 
 
-def _item(one: Item) -> dict[str, Any]:
+def _item_values(item: Item) -> dict[str, Any]:
     return {
-        "id": one.id,
-        "modality": one.modality,
-        "span": one.span.dict(),
-        "title": one.title,
-        "text": one.text,
+        "id": item.id,
+        "modality": item.modality,
+        "span": item.span.dict(),
+        "title": item.title,
+        "text": item.text,
     }
 
 
-def _row(one: Document) -> dict[str, Any]:
+def _document_values(document: Document) -> dict[str, Any]:
     return {
-        "id": one.id,
-        "path": one.path,
-        "media_type": one.media_type,
-        "status": one.status,
-        "items": one.items,
-        "error": one.error,
-        "title": one.title,
-        "metadata": one.metadata.dict(),
+        "id": document.id,
+        "path": document.path,
+        "media_type": document.media_type,
+        "status": document.status,
+        "items": document.items,
+        "error": document.error,
+        "title": document.title,
+        "metadata": document.metadata.dict(),
     }
 
 
@@ -206,16 +203,24 @@ def _status(options: argparse.Namespace) -> int:
     for name in ("documents", "items", "vectors"):
         print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
     if "shadow" in status:
-        one = status["shadow"]
-        why = "unfinished: run `commonplace migrate` again" if one["unfinished"] else "kept for `migrate --undo`"
-        print(f"{'shadow':10}  {one['vectors']} vectors of {one['model']}, {size(one['bytes'])}, {why}")
-    for name, one in status["indexes"].items():
-        recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items()))
-        behind = one["not_in_snapshot"] + one["removed_since"]
-        print(
-            f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {size(one['bytes'])}"
-            + (f", rows of {one['compression']['type']}" if "compression" in one else "")
-            + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
-            + (f"; {one['problem']}" if "problem" in one else "")
-        )
+        other = status["shadow"]
+        why = "unfinished: run `commonplace migrate` again" if other["unfinished"] else "kept for `migrate --undo`"
+        print(f"{'shadow':10}  {other['vectors']} vectors of {other['model']}, {size(other['bytes'])}, {why}")
+    for name, index in status["indexes"].items():
+        print(f"{'index':10}  {name}: {_index_line(index)}")
     return 0
+
+
+def _index_line(index: dict[str, Any]) -> str:
+    """Return type, size and recall of a vector index, and what is unusual about it."""
+    recall = ", ".join(f"{value:.3f} ({kind} kind of query)" for kind, value in sorted(index["recall"].items()))
+    line = f"{index['type']}, {index['rows']} rows, recall@10 {recall}, {size(index['bytes'])}"
+    if "compression" in index:
+        line += f", rows of {index['compression']['type']}"
+    if "stored" in index:
+        line += f", stored as {index['stored']['type']}"
+        line += " in part: run `commonplace compress --drop-raw` again" if "unfinished" in index["stored"] else ""
+    changes = index["not_in_snapshot"] + index["removed_since"]
+    if index["snapshot_rows"] and changes:
+        line += f", {changes} changes since the snapshot"
+    return line + (f"; {index['problem']}" if "problem" in index else "")

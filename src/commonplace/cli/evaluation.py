@@ -1,49 +1,49 @@
-"""``eval``, ``label``, ``tune``: how good the ranking is, and making it better."""
+"""``eval``, ``label``, ``tune``: measure the ranking and improve it."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from commonplace.cli.common import open_, ranking_of, ranking_options, spare
+from commonplace.cli.common import open_, ranking_of, ranking_options, refuse_own_file
 
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    judge = verb(
+    evaluate = verb(
         "eval",
         _eval,
-        "measure how well labelled questions are answered, and compare with an earlier run",
+        "measure the ranking with labelled queries, and compare it with an earlier run",
         "commonplace eval questions.jsonl --json run.json --plots plots",
     )
-    judge.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/how-to/evaluate.md")
-    judge.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
-    ranking_options(judge)
-    judge.add_argument("--json", metavar="FILE", help="keep the run in this file")
-    judge.add_argument("--compare", metavar="FILE", help="compare with the run kept in this file")
-    judge.add_argument("--plots", metavar="DIR", help="draw the run into this folder (needs matplotlib)")
+    evaluate.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/how-to/evaluate.md")
+    evaluate.add_argument("-k", type=int, default=10, metavar="N", help="hits that count of each query (default: 10)")
+    ranking_options(evaluate)
+    evaluate.add_argument("--json", metavar="FILE", help="write the run to this file")
+    evaluate.add_argument("--compare", metavar="FILE", help="compare with the run in this file")
+    evaluate.add_argument("--plots", metavar="DIR", help="draw the run into this folder (needs matplotlib)")
 
     label = verb(
         "label",
         _label,
-        "say whether a hit answers a question, for `commonplace tune` to learn from",
+        "label a hit as an answer to a query or not, for `commonplace tune`",
         'commonplace label "blue seal" 3f2a9c… --good',
     )
-    label.add_argument("text", metavar="TEXT", help="the question")
+    label.add_argument("text", metavar="TEXT", help="the query")
     label.add_argument("item", metavar="ITEM", help="id of the hit: see `search --json`")
-    label.add_argument("--image", metavar="FILE", help="the question's picture, where it had one")
+    label.add_argument("--image", metavar="FILE", help="the query's picture, where it had one")
     verdict = label.add_mutually_exclusive_group(required=True)
-    verdict.add_argument("--good", action="store_true", help="it answers the question")
+    verdict.add_argument("--good", action="store_true", help="it answers the query")
     verdict.add_argument("--bad", action="store_true", help="it does not")
 
     tune = verb(
         "tune",
         _tune,
-        "choose the ranking that suits this collection from labelled questions, and keep it if it is better",
+        "choose the ranking for this collection from labelled queries, and keep it if it is better",
         "commonplace tune questions.jsonl",
     )
     tune.add_argument("questions", metavar="QUESTIONS", nargs="?", help="JSON Lines file (default: your labels)")
-    tune.add_argument("-k", type=int, default=10, metavar="N", help="hits of each question that count (default: 10)")
+    tune.add_argument("-k", type=int, default=10, metavar="N", help="hits that count of each query (default: 10)")
     tune.add_argument("--reset", action="store_true", help="go back to the default ranking")
 
 
@@ -52,7 +52,7 @@ def _eval(options: argparse.Namespace) -> int:
 
     before = Run.load(options.compare) if options.compare else None
     with open_(options) as kb:
-        spare(kb, options.json)
+        refuse_own_file(kb, options.json)
         run = evaluate(kb, options.questions, k=options.k, ranking=ranking_of(kb, options))
         if options.json:
             run.save(options.json)
@@ -78,7 +78,7 @@ def _tune(options: argparse.Namespace) -> int:
     from commonplace.evaluation import feedback_queries, tune
 
     if options.reset and options.questions:
-        raise QueryError("either tune by questions or reset, not both")
+        raise QueryError("tune by labelled queries or reset, not both")
     with open_(options) as kb:
         if options.reset:
             kb.ranking = None

@@ -25,17 +25,17 @@ def verbs(verb: Any) -> None:
     pull.add_argument("--name", metavar="NAME", help="keep it under this name")
     pull.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: the latest)")
     _bundle_options(pull)
-    make = what.add_parser("export", help="make a bundle of a PyTorch model (needs the extra export)")
-    make.set_defaults(run=_models_export)
-    make.add_argument("what", metavar="MODEL", help="what transformers or sentence-transformers load")
-    make.add_argument("folder", metavar="DIR", help="the bundle's folder, which is made")
-    _bundle_options(make)
-    gone = what.add_parser("remove", help="remove a model that was pulled")
-    gone.set_defaults(run=_models_remove)
-    gone.add_argument("name", metavar="NAME")
-    speed = what.add_parser("bench", help="measure how fast a model is here")
-    speed.set_defaults(run=_models_bench)
-    speed.add_argument("names", metavar="MODEL", nargs="*", help="models or folders (default: the one shipped)")
+    export = what.add_parser("export", help="convert a PyTorch model into a bundle (needs the extra export)")
+    export.set_defaults(run=_models_export)
+    export.add_argument("what", metavar="MODEL", help="any model that transformers or sentence-transformers load")
+    export.add_argument("folder", metavar="DIR", help="the bundle's folder, which is created")
+    _bundle_options(export)
+    remove = what.add_parser("remove", help="remove a model that was pulled")
+    remove.set_defaults(run=_models_remove)
+    remove.add_argument("name", metavar="NAME")
+    bench = what.add_parser("bench", help="measure how fast a model is here")
+    bench.set_defaults(run=_models_bench)
+    bench.add_argument("names", metavar="MODEL", nargs="*", help="models or folders (default: the one shipped)")
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -45,13 +45,13 @@ def _models(options: argparse.Namespace) -> int:
 
     here = installed()
     if options.json:
-        rows = [{"name": name, **asdict(one), "pulled": name in here} for name, one in PRESETS.items()]
+        rows = [{"name": name, **asdict(preset), "pulled": name in here} for name, preset in PRESETS.items()]
         print_json({"models": rows, "pulled": here})
         return 0
-    for name, one in PRESETS.items():
-        state = "shipped" if one.repo is None else "pulled" if name in here else f"{one.size} MB to fetch"
-        print(f"{name:20} {one.what:18} {one.dim:5} dimensions  {state}")
-        for line in (f"{one.languages}; {one.licence}. {one.figures}", one.good_for):
+    for name, preset in PRESETS.items():
+        state = "shipped" if preset.repo is None else "pulled" if name in here else f"{preset.size} MB to fetch"
+        print(f"{name:20} {preset.what:18} {preset.dim:5} dimensions  {state}")
+        for line in (f"{preset.languages}; {preset.licence}. {preset.figures}", preset.good_for):
             print(fill(line, " " * 21))
     for name in here:
         if name not in PRESETS:
@@ -67,8 +67,8 @@ def _models_pull(options: argparse.Namespace) -> int:
     if options.what.startswith("openai:"):
         if not options.base_url:
             raise ModelError("say with --base-url where the server is: every text is sent there")
-        given = {role: prefix or "" for role, prefix in prefixes.items()}
-        bundle = pull_remote(options.what.removeprefix("openai:"), options.base_url, name=options.name, **given)
+        present = {role: prefix or "" for role, prefix in prefixes.items()}
+        bundle = pull_remote(options.what.removeprefix("openai:"), options.base_url, name=options.name, **present)
     else:
         bundle = pull(
             options.what,
@@ -123,5 +123,5 @@ def _bundle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling", choices=("mean", "cls", "max", "last"), help="of a text's tokens, where the model does not say"
     )
-    parser.add_argument("--query-prefix", metavar="TEXT", help="what stands before a question")
-    parser.add_argument("--document-prefix", metavar="TEXT", help="what stands before a passage")
+    parser.add_argument("--query-prefix", metavar="TEXT", help="text to put before each query")
+    parser.add_argument("--document-prefix", metavar="TEXT", help="text to put before each passage")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from commonplace.types import printable
 
 if TYPE_CHECKING:
-    from commonplace.types import Item
+    from commonplace.types import Document, Item
 
 
 def print_json(value: Any) -> None:
@@ -32,7 +32,7 @@ def fill(text: str, indent: str = "", width: int = 100) -> str:
             lines.append(line.rstrip())
             line = ""
         line += piece if line or piece.strip() else ""
-    return "\n".join(indent + one for one in [*lines, line.rstrip()] if one)
+    return "\n".join(indent + row for row in [*lines, line.rstrip()] if row)
 
 
 def columns(text: str) -> int:
@@ -62,3 +62,13 @@ def place(item: Item) -> str:
     parts += [f"page {item.span.page}"] if item.span.page is not None else []
     parts += [printable(item.title)] if item.title else []
     return ", ".join(parts)
+
+
+def metadata_lines(document: Document) -> list[str]:
+    """Return a line for each key of a document's metadata, with its values."""
+    lines = []
+    for key, value in document.metadata.dict().items():
+        values = value if isinstance(value, list) else [value]
+        texts = (item if isinstance(item, str) else json.dumps(item) for item in values)
+        lines.append(f"{printable(key):10}  {printable('; '.join(texts))}")
+    return lines

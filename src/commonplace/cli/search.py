@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import filters_of, open_, question_options, ranking_of, ranking_options
+from commonplace.cli.common import open_, query_options, ranking_of, ranking_options, search_options
 from commonplace.cli.printing import fill, place, print_json, short
 from commonplace.types import printable
 
@@ -27,17 +27,17 @@ def verbs(verb: Any) -> None:
         'commonplace search "the same, but in snow" --image dog.jpg -k 5',
     )
     find.add_argument("text", metavar="TEXT", nargs="*", help="what to look for; quotes are not needed")
-    question_options(find)
+    query_options(find)
     find.add_argument("-k", type=int, default=10, metavar="N", help="number of hits (default: 10)")
     find.add_argument(
-        "--heatmap", metavar="DIR", help="draw into this folder where in each picture that was found the words match"
+        "--heatmap", metavar="DIR", help="draw where in each picture hit the words match, into this folder"
     )
-    find.add_argument("--explain", action="store_true", help="show how each score came about")
+    find.add_argument("--explain", action="store_true", help="show the breakdown of each score")
     find.add_argument(
         "--diversity",
         type=float,
         metavar="D",
-        help="0 to 1: how much likeness to better hits costs a hit (default: 0, or what tune stored)",
+        help="0 to 1: how much similarity to better hits costs a hit (default: 0, or what tune stored)",
     )
     ranking_options(find)
 
@@ -45,21 +45,14 @@ def verbs(verb: Any) -> None:
 def _search(options: argparse.Namespace) -> int:
     with open_(options) as kb:
         ranking = ranking_of(kb, options)
-        hits = kb.search(
-            " ".join(options.text) or None,
-            image=options.image,
-            k=options.k,
-            **filters_of(options),
-            negative=options.negative,
-            negative_image=options.not_image,
-            min_confidence=options.min_confidence,
-            ranking=ranking,
-            rerank=options.rerank,
-        )
+        text = " ".join(options.text)
+        request = search_options(options)
+        request["ranking"] = ranking
+        hits = kb.search(text or None, image=options.image, **request)
         if options.heatmap:
-            _heatmaps(kb, hits, " ".join(options.text), options.heatmap)
+            _heatmaps(kb, hits, text, options.heatmap)
         for note in hits.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
     if options.json:
         print_json({"hits": [hit.dict() for hit in hits]})
         return 0
@@ -76,7 +69,7 @@ def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> No
 
     if not text:
         raise QueryError("a heat-map shows where words match: ask with words")
-    if os.path.exists(folder) and not os.path.isdir(folder):  # said before the work, not after
+    if os.path.exists(folder) and not os.path.isdir(folder):  # before the work, not after
         raise QueryError(f"heat-maps are drawn into a folder, and {folder} is a file: name another")
     for number, hit in enumerate(hits, start=1):
         if hit.image:
@@ -102,51 +95,47 @@ def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
         count = len(hit.near_duplicates)
         print(f"{'':18}shown for {count} near-duplicate{'' if count == 1 else 's'}: {names}{more}")
     if explain:
-        _print_ledger(hit, method)
+        _print_breakdown(hit, method)
 
 
-_LINES = {
-    "lexical": "its words",
-    "text->text": "what its text says",
-    "text->image": "what its picture shows",
-    "image->image": "how like your picture it is",
-    "image->semantic": "how like your picture its scene is",
-    "image->text": "what its text says of your picture",
-    "text->item": "its text and picture as one",
-    "image->item": "its text and picture as one, by your picture",
-    "both->text": "what its text says (words and picture as one)",
-    "both->image": "what its picture shows (words and picture as one)",
-    "both->item": "its text and picture as one (words and picture as one)",
+_CHANNELS = {
+    "lexical": "words of its text",
+    "text->text": "meaning of its text",
+    "text->image": "content of its picture",
+    "image->image": "look of its picture",
+    "image->semantic": "scene in its picture",
+    "image->text": "its text, by your picture",
+    "text->item": "text and picture as one",
+    "image->item": "text and picture, by your picture",
+    "both->text": "its text, by words and picture",
+    "both->image": "its picture, by words and picture",
+    "both->item": "both as one, by words and picture",
     "near_duplicate": "it is your picture",
-    "together": "both of what you ask for at once",
-    "match_density": "how much else matches",
+    "together": "words and picture must both fit",
+    "match_density": "how many items match",
     "modality_bias": "your preference for its kind",
-    "prior": "the odds before looking",
+    "prior": "prior odds",
     "rerank:maxsim": "its words, read again",
 }
+_WHOLE = ("near_duplicate", "match_density", "modality_bias", "prior", "together")  # they have no score of their own
 
 
-def _print_ledger(hit: Hit, method: str) -> None:
-    """Print how a score came about: what each line found, and what it adds."""
+def _print_breakdown(hit: Hit, method: str) -> None:
+    """Print the score breakdown: each channel's score, rank and weight, and what it adds."""
     unit = "log-odds" if method == "calibrated" else "adds"
-    print(f"{'':18}{'what speaks for it':34}{'raw score':>10}{'place':>7}{'weight':>8}{unit:>10}")
+    print(f"{'':18}{'channel':34}{'raw score':>10}{'rank':>7}{'weight':>8}{unit:>10}")
     for line in hit.breakdown:
-        name = _LINES.get(line.channel.removeprefix("not "), line.channel)
-        name = f"not wanted: {name}" if line.channel.startswith("not ") else name
-        whole = line.rank == 0 and line.channel in (
-            "near_duplicate",
-            "match_density",
-            "modality_bias",
-            "prior",
-            "together",
-        )
+        channel = line.channel.removeprefix("not ")
+        name = _CHANNELS.get(channel, channel)
+        name = name if channel == line.channel else f"negative: {name}"
+        whole = line.rank == 0 and line.channel in _WHOLE
         cells = f"{'':25}" if whole else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
         print(f"{'':18}{name:34}{cells}{line.contribution:+10.2f}")
     total = sum(line.contribution for line in hit.breakdown)
     meaning = f"{total:+.2f}, a probability of {hit.score:.0%}" if method == "calibrated" else f"{total:.3f}"
-    print(f"{'':18}together {meaning}")
+    print(f"{'':18}sum {meaning}")
 
 
 def _place(hit: Hit) -> str:
-    said = place(hit.item)
-    return f"  ({said})" if said else ""
+    position = place(hit.item)
+    return f"  ({position})" if position else ""

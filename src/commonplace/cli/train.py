@@ -13,11 +13,11 @@ def verbs(verb: Any) -> None:
     train = verb(
         "train",
         None,
-        "learn from pictures and captions of your own (needs the extra train)",
+        "train on pictures and captions of your own (needs the extra train)",
         "commonplace train project pairs.csv --out my-model",
     )
     what = train.add_subparsers(metavar="WHAT", required=True)
-    heads = what.add_parser("project", help="a head on towers that stay as they are: minutes on a laptop")
+    heads = what.add_parser("project", help="train a head on frozen towers: minutes on a laptop")
     heads.set_defaults(run=_project)
     pairs_options(heads)
     heads.add_argument(
@@ -34,11 +34,11 @@ def verbs(verb: Any) -> None:
     recipe.add_argument("--heads", type=int, metavar="N", default=2, help="heads that are averaged (default: 2)")
     length = recipe.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, metavar="N", help="steps of a head's training at most (default: 600)")
-    length.add_argument("--epochs", type=int, metavar="N", help="times that all pictures are seen, instead of --steps")
+    length.add_argument("--epochs", type=int, metavar="N", help="passes over all pictures, instead of --steps")
     recipe.add_argument("--batch", type=int, metavar="N", help="pictures in a step (default: 1000)")
     recipe.add_argument("--learning-rate", type=float, metavar="R", help="at its peak (default: .001)")
-    recipe.add_argument("--mixup", type=float, metavar="A", help="how much pictures are mixed, 0 for not (default: .5)")
-    recipe.add_argument("--structure", type=float, metavar="W", help="weight of likenesses kept (default: 0)")
+    recipe.add_argument("--mixup", type=float, metavar="A", help="strength of mixup, 0 for none (default: .5)")
+    recipe.add_argument("--structure", type=float, metavar="W", help="weight of the similarity loss (default: 0)")
     recipe.add_argument(
         "--views", type=int, metavar="N", help="1: as they are; to 4: cropped and mirrored (default: 3)"
     )
@@ -46,7 +46,7 @@ def verbs(verb: Any) -> None:
     recipe.add_argument(
         "--text-head", action="store_true", default=None, help="map texts too; search among texts changes with it"
     )
-    _finetune_options(what.add_parser("finetune", help="the last layers of both towers, together: an hour, or a GPU"))
+    _finetune_options(what.add_parser("finetune", help="train the last layers of both towers: an hour, or a GPU"))
 
 
 def _finetune_options(towers: argparse.ArgumentParser) -> None:
@@ -55,7 +55,7 @@ def _finetune_options(towers: argparse.ArgumentParser) -> None:
     towers.add_argument("--model", metavar="MODEL", help="a model with both towers (default: the one shipped)")
     towers.add_argument("--text-model", metavar="MODEL", help="whose text tower, with --image-model")
     towers.add_argument("--image-model", metavar="MODEL", help="whose image tower, with --text-model")
-    towers.add_argument("--resume", action="store_true", help="go on with a training that was broken off")
+    towers.add_argument("--resume", action="store_true", help="continue an interrupted training")
     recipe = towers.add_argument_group("recipe")
     for tower in ("text", "image"):
         recipe.add_argument(
@@ -64,11 +64,11 @@ def _finetune_options(towers: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"layers of the {tower} tower that are trained, from the last: 0 for none, all (default: 4)",
         )
-    recipe.add_argument("--lora", type=int, metavar="R", dest="rank", help="train thin matrices of rank R instead")
+    recipe.add_argument("--lora", type=int, metavar="R", dest="rank", help="train LoRA matrices of rank R instead")
     recipe.add_argument(
         "--generation-weight", type=float, metavar="W", dest="generation", help="of the caption loss (default: .5)"
     )
-    recipe.add_argument("--epochs", type=int, metavar="N", help="times that all pictures are seen (default: 10)")
+    recipe.add_argument("--epochs", type=int, metavar="N", help="passes over all pictures (default: 10)")
     recipe.add_argument("--batch", type=int, metavar="N", help="pictures that compete in a step (default: 256)")
     recipe.add_argument("--chunk", type=int, metavar="N", help="of those in memory at once (default: 256)")
     recipe.add_argument("--accumulate", type=int, metavar="N", help="batches in a step (default: 1)")
@@ -76,39 +76,39 @@ def _finetune_options(towers: argparse.ArgumentParser) -> None:
     recipe.add_argument(
         "--views", type=int, metavar="N", help="1: pictures as they are; to 4: also cropped (default: 2)"
     )
-    recipe.add_argument("--mixed", choices=("no", "bf16", "fp16"), help="multiply in 16 bits (default: no)")
+    recipe.add_argument("--mixed", choices=("no", "bf16", "fp16"), help="mixed precision (default: no)")
 
 
 def _layers(text: str) -> int:
     if text == "all":
         return 1 << 16
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is no number of layers: say a whole number, or all")
+        raise argparse.ArgumentTypeError(f"{text} is no number of layers: give a whole number, or all")
     return int(text)
 
 
 def pairs_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every way of training takes: the pairs, where the model goes, and what it must beat."""
+    """Add the options of every training: the pairs, the folder of the model, and the model to beat."""
     parser.add_argument("pairs", metavar="PAIRS", help=".csv, .tsv, .jsonl, a folder of pictures, or a hub dataset")
     parser.add_argument("--pictures", metavar="DIR", help="folder of the pictures (default: that of PAIRS)")
     parser.add_argument("--out", metavar="DIR", required=True, help="the model's folder")
     parser.add_argument("--start", metavar="MODEL", help="the model to be beaten (default: the one in --out)")
-    parser.add_argument("--force", action="store_true", help="keep what was trained, better or not")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the split and of chance (default: 0)")
+    parser.add_argument("--force", action="store_true", help="keep the trained model even if it is no better")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
 
 
 def _project(options: argparse.Namespace) -> int:
     from commonplace.training.heads import Recipe
     from commonplace.training.project import project
 
-    asked = ("loss", "hidden", "steps", "epochs", "batch", "learning_rate", "mixup", "structure", "views", "closed")
-    given = {name: getattr(options, name) for name in (*asked, "text_head")}
+    names = ("loss", "hidden", "steps", "epochs", "batch", "learning_rate", "mixup", "structure", "views", "closed")
+    settings = {name: getattr(options, name) for name in (*names, "text_head")}
     made = project(
         options.pairs,
         options.text_model,
         options.image_model,
         options.out,
-        recipe=Recipe(**{name: value for name, value in given.items() if value is not None}),
+        recipe=Recipe(**{name: value for name, value in settings.items() if value is not None}),
         members=options.heads,
         pictures=options.pictures,
         start=options.start,
@@ -127,15 +127,15 @@ def _finetune(options: argparse.Namespace) -> int:
 
     from commonplace.training.finetune import finetune  # isort: skip
 
-    asked = ("text_layers", "image_layers", "rank", "generation", "epochs", "batch", "chunk", "accumulate")
-    given = {name: getattr(options, name) for name in (*asked, "learning_rate", "views", "mixed", "seed")}
+    names = ("text_layers", "image_layers", "rank", "generation", "epochs", "batch", "chunk", "accumulate")
+    settings = {name: getattr(options, name) for name in (*names, "learning_rate", "views", "mixed", "seed")}
     made = finetune(
         options.pairs,
         options.out,
         model=getattr(options, "model", None),
         text_model=options.text_model,
         image_model=options.image_model,
-        recipe=Recipe(**{name: value for name, value in given.items() if value is not None}),
+        recipe=Recipe(**{name: value for name, value in settings.items() if value is not None}),
         pictures=options.pictures,
         start=options.start,
         resume=options.resume,

@@ -1,4 +1,4 @@
-"""The collection's files: ``doctor``, ``backup``, ``restore``, ``vacuum``, ``compress``, ``migrate``."""
+"""Maintenance of the collection's files: ``doctor``, ``backup``, ``restore``, ``vacuum``, ``compress``, ``migrate``."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ from commonplace.types import printable
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    doctor = verb("doctor", _doctor, "look for damage in the collection's files", "commonplace doctor --repair")
+    doctor = verb("doctor", _doctor, "check the collection's files for damage", "commonplace doctor --repair")
     doctor.add_argument("--repair", action="store_true", help="rebuild what is derived: index files, word index")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
-    save = verb("backup", _backup, "write the collection into one file, while it is used", "commonplace backup kb.bak")
-    save.add_argument("file", metavar="FILE")
-    back = verb("restore", _restore, "take the contents of a backup", "commonplace restore kb.bak")
-    back.add_argument("file", metavar="FILE")
-    back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
-    compress = verb("compress", _compress, "search smaller rows, where that keeps the recall", "commonplace compress")
-    compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to be kept, .5 to 1 (default: .99)")
-    compress.add_argument("--off", action="store_true", help="search rows as they are again")
+    backup = verb(
+        "backup", _backup, "write the collection into one file, also while in use", "commonplace backup kb.bak"
+    )
+    backup.add_argument("file", metavar="FILE")
+    restore = verb("restore", _restore, "take over the contents of a backup", "commonplace restore kb.bak")
+    restore.add_argument("file", metavar="FILE")
+    restore.add_argument("--replace", action="store_true", help="replace the documents that the collection holds")
+    compress = verb("compress", _compress, "search smaller vectors, where the recall stays", "commonplace compress")
+    compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to keep, .5 to 1 (default: .99)")
+    compress.add_argument("--off", action="store_true", help="search the stored vectors again")
     compress.add_argument("--json", action="store_true", help="print one JSON object")
-    verb("vacuum", _vacuum, "give back the room of what was removed, and leave no trace of it", "commonplace vacuum")
-    change = verb(
+    verb("vacuum", _vacuum, "free the space of removed documents and leave no trace of them", "commonplace vacuum")
+    migrate = verb(
         "migrate",
         _migrate,
         "embed everything again with another model (--model; default: the shipped one), then search with it",
         "commonplace migrate --model models/clip",
     )
-    change.add_argument("--undo", action="store_true", help="go back to the earlier model, or drop what is unfinished")
-    change.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
+    migrate.add_argument("--undo", action="store_true", help="go back to the earlier model, or drop what is unfinished")
+    migrate.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     with open_(options) as kb:
-        findings = kb.doctor(repair=options.repair)
+        findings = kb.maintenance.doctor(repair=options.repair)
     if options.json:
         print_json({"findings": [asdict(finding) for finding in findings]})
     else:
@@ -54,14 +56,14 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _backup(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        written = kb.backup(options.file)
+        written = kb.maintenance.backup(options.file)
     print(f"wrote {short(options.file)}, {size(written)}")
     return 0
 
 
 def _restore(options: argparse.Namespace) -> int:
     with open_(options, make=True, backup=options.file) as kb:
-        kb.restore(options.file, replace=options.replace)
+        kb.maintenance.restore(options.file, replace=options.replace)
         count = sum(kb.status()["documents"].values())
     print(f"restored {count} document{'' if count == 1 else 's'}")
     return 0
@@ -69,23 +71,23 @@ def _restore(options: argparse.Namespace) -> int:
 
 def _compress(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        chosen = kb.compress(None if options.off else options.recall)
+        choices = kb.maintenance.compress(None if options.off else options.recall)
     if options.json:
-        print_json({"compression": chosen})
+        print_json({"compression": choices})
         return 0
-    for name, choice in chosen.items():
-        recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(choice["recall"].items()))
-        print(f"{name:10}  {choice['type']}, recall {recall}, measured on {choice['rows']} rows")
+    for name, choice in choices.items():
+        kinds = (f"{value:.3f} ({kind} kind of query)" for kind, value in sorted(choice["recall"].items()))
+        print(f"{name:10}  {choice['type']}, recall {', '.join(kinds)}, measured on {choice['rows']} rows")
     if options.off:
-        print("rows are searched as they are")
-    elif not chosen:
-        print("nothing to gain: no part of the collection has 50,000 vectors and questions to measure with")
+        print("the stored vectors are searched")
+    elif not choices:
+        print("nothing to gain: no vector index has 50,000 rows and queries to measure the recall with")
     return 0
 
 
 def _vacuum(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        print(f"{size(kb.vacuum())} gained")
+        print(f"{size(kb.maintenance.vacuum())} gained")
     return 0
 
 

@@ -74,7 +74,7 @@ class Conversation:
         searched = self._rewritten(text) if is_follow_up else text
         if is_follow_up and image is None:
             image = self._image
-        for part in self._stream(text, image=image, searched=searched if searched != text else None):
+        for part in self._stream(text, image=image, searched_as=searched if searched != text else None):
             if isinstance(part, Answer):
                 self._turns.append(Turn(text, searched, part))
                 self._image = image

@@ -1,0 +1,53 @@
+"""Texts and pictures of the caller as vectors of a collection's space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.errors import ModelError, QueryError
+from commonplace.images import rgb_pixels
+from commonplace.space import Space
+
+__all__ = ["Role", "embed_images", "embed_texts"]
+
+Role: TypeAlias = Literal["query", "document"]
+
+
+def embed_texts(
+    space: Space, texts: Sequence[str], role: Role, channel: Literal["text", "image"]
+) -> NDArray[np.float32]:
+    """Return a unit row (n, dim) for each text; see :meth:`commonplace.Collection.embed_texts`."""
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise QueryError("texts must be a list of strings")
+    if role not in ("query", "document"):
+        raise QueryError(f"role is {role!r:.100}: choose query or document")
+    if channel not in ("text", "image"):
+        raise QueryError(f"channel is {channel!r:.100}: choose text or image")
+    if not len(texts):
+        return np.empty((0, space.dim), np.float32)
+    rows = space.embed(texts, channel, role)
+    if rows is None:
+        raise ModelError(f"the model {space.name} has no text tower: choose another to embed texts")
+    return _finite(space, rows)
+
+
+def embed_images(space: Space, images: Sequence[Any]) -> NDArray[np.float32]:
+    """Return a unit row (n, dim) for each picture; see :meth:`commonplace.Collection.embed_images`."""
+    if isinstance(images, (str, bytes)):
+        raise QueryError("images must be a list of pictures")
+    if space.image is None:
+        raise ModelError(f"the model {space.name} has no image tower: choose another to embed pictures")
+    if not len(images):
+        return np.empty((0, space.dim), np.float32)
+    rows = space.image.encode([rgb_pixels(image) for image in images])
+    return _finite(space, np.pad(rows, ((0, 0), (0, space.dim - rows.shape[1]))))
+
+
+def _finite(space: Space, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(rows).all():
+        raise ModelError(f"the model {space.name} gave values that are not numbers: try another model")
+    return rows

@@ -1,0 +1,197 @@
+"""Searches of a collection: queries are encoded in one batch, ranked, reranked and returned as hits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace._session import Parts
+from commonplace.encoders import CrossEncoder
+from commonplace.errors import ModelError, QueryError
+from commonplace.images import rgb_pixels
+from commonplace.options import SearchRequest
+from commonplace.retrieval import EncodedQuery, LateInteraction, Ranking, Reranker, rerank, search
+from commonplace.types import Content, Hit, Query, ScoreComponent
+
+__all__ = ["RANKING", "Hits", "Searcher", "queries_of", "query_of", "stored_ranking"]
+
+RANKING = "ranking"  # the setting that holds how this collection is searched
+MAX_CHARACTERS = 20_000  # of a query
+MAX_KEYS = 20  # metadata keys that a note lists
+
+
+class Hits(list[Hit]):
+    """Hits, best first. ``notes`` says in words which part of the query could not be searched, and why."""
+
+    def __init__(self, hits: Iterable[Hit] = (), notes: Sequence[str] = ()) -> None:
+        super().__init__(hits)
+        self.notes = tuple(notes)
+
+
+def query_of(text: Any, image: Any = None) -> Query:
+    """Return a query with its text on one line and its picture as pixels.
+
+    Raises QueryError for what is no text or too long, or no picture, and ReadError for an unreadable picture.
+    """
+    others: Mapping[str, Content] = {}
+    if isinstance(text, Query):
+        text, image, others = text.text, text.image if image is None else image, text.others
+    if text is not None and not isinstance(text, str):
+        raise QueryError(f"the query is {text!r:.100}: give a string, a commonplace.Query, or a list of them")
+    if len(text or "") > MAX_CHARACTERS:
+        raise QueryError(f"the query is longer than {MAX_CHARACTERS:,} characters: shorten it")
+    line = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split())
+    return Query(line or None, None if image is None else rgb_pixels(image), others)
+
+
+def queries_of(queries: Any, image: Any = None) -> list[Query]:
+    """Return the queries of a list of strings and queries. Raises what :func:`query_of` raises."""
+    if not isinstance(queries, Iterable) or isinstance(queries, (bytes, Mapping)):
+        return [query_of(queries, image)]  # says what it is
+    if image is not None:
+        raise QueryError("a list of queries takes no image: give commonplace.Query(text, image) as elements")
+    return [query_of(query) for query in queries]
+
+
+class Searcher:
+    """Searches the parts of a collection that it is given. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._cross_encoders: dict[Path, CrossEncoder] = {}
+
+    def search(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[Hits]:
+        """Return the hits of each query. All queries are encoded in one batch."""
+        return [self.hits(parts, query, request) for query in self.encode(parts, queries, request)]
+
+    def encode(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[EncodedQuery]:
+        """Return the queries with their vectors, and those of what the request ranks down.
+
+        Raises QueryError for an empty query, ModelError for a damaged model.
+        """
+        for query in queries:
+            if not query.parts:
+                raise QueryError("the query is empty: give words, a picture, or both")
+        verified = parts.verified()
+        negative = query_of(request.negative, request.negative_image)
+        vectors = parts.space.encode_queries(queries)
+        # Not in the same batch: padding changes the last digits, and a negative query must not change the others.
+        (negative_vectors,) = parts.space.encode_queries([negative])
+        verified.result()
+        return [
+            EncodedQuery(
+                query.text,
+                vector,
+                negative.text,
+                negative_vectors,
+                parts.query_means,
+                parts.space.text_hubness,
+                query.image if query.text is None else None,
+            )
+            for query, vector in zip(queries, vectors, strict=True)
+        ]
+
+    def hits(self, parts: Parts, query: EncodedQuery, request: SearchRequest) -> Hits:
+        """Return the best ``request.k`` items for an encoded query."""
+        reranker = self._reranker(parts, request)
+        notes = (*query.vectors.notes, *query.negative_vectors.notes)
+        if reranker is not None and not (query.words and reranker.reads(query.words)):
+            notes = (*notes, f"not reranked: {reranker.name} cannot read this query")
+            reranker = None
+        ranking = request.ranking or stored_ranking(parts)
+        if query.vectors.separate_text and (ranking.question, ranking.views) != ("late", "separate"):
+            raise QueryError(
+                f"{parts.space.name} are two spaces: words and picture make no one vector; leave out question and views"
+            )
+        depth = request.k if reranker is None else max(request.k, reranker.depth)
+        ranked = search(parts.store, query, parts.calibration, k=depth, where=request.where, ranking=ranking)
+        hits = [
+            Hit(
+                result.entry.item,
+                result.score,
+                result.breakdown,
+                confidence=result.confidence,
+                near_duplicates=tuple(copy.item for copy in result.near_duplicates),
+            )
+            for result in ranked
+        ]
+        if reranker is not None:
+            hits = rerank(reranker, query.words or "", hits)
+        if not hits and request.where.metadata:
+            notes = (*notes, *_missing_keys(parts, (condition.key for condition in request.where.metadata)))
+        kept = [hit for hit in hits[: request.k] if hit.confidence >= request.min_confidence]
+        return Hits((replace(hit, image=parts.crops.show(hit.item)) for hit in kept), notes)
+
+    def search_vector(self, parts: Parts, vector: Any, channel: str | None, request: SearchRequest) -> Hits:
+        """Return the items of one vector index whose vectors have the highest cosine with ``vector``.
+
+        See :meth:`commonplace.Collection.search`.
+        """
+        if request != type(request)(k=request.k, where=request.where):
+            raise QueryError("a search by a vector takes k and filters only: leave out the other options")
+        if channel not in parts.space.partitions:
+            raise QueryError(f"channel is {channel!r:.100}: choose from {', '.join(parts.space.partitions)}")
+        ranked = parts.store.search(channel, _unit_vector(vector, parts.space.dim), request.k, request.where)
+        entries = parts.store.entries(ranked.keys.tolist())
+        hits = []
+        for rank, (key, cosine) in enumerate(zip(ranked.keys.tolist(), ranked.scores.tolist(), strict=True), start=1):
+            if key in entries:  # it may have been removed since
+                item = entries[key].item
+                score = min(max((1 + cosine) / 2, 0.0), 1.0)
+                line = ScoreComponent(f"vector->{channel}", cosine, rank, 1.0, score)
+                hits.append(Hit(item, score, (line,), parts.crops.show(item)))
+        return Hits(hits)
+
+    def cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:
+        """Return the cross-encoder in a folder, loaded once. Raises ModelError where there is none."""
+        folder = Path(os.path.abspath(os.path.expanduser(name)))
+        if folder not in self._cross_encoders:
+            self._cross_encoders[folder] = CrossEncoder(folder)
+        return self._cross_encoders[folder]
+
+    def _reranker(self, parts: Parts, request: SearchRequest) -> Reranker | None:
+        """Return the reranker that the request names or holds."""
+        name = request.rerank
+        if name is None or not isinstance(name, (str, os.PathLike)):
+            return name
+        if name == LateInteraction.name:
+            return LateInteraction(parts.space)
+        if not str(name) or not Path(os.path.expanduser(name)).is_dir():
+            raise ModelError(
+                f"there is no reranker {str(name)!r}: give {LateInteraction.name}, or a cross-encoder's folder"
+            )
+        return self.cross_encoder(name)
+
+
+def stored_ranking(parts: Parts) -> Ranking:
+    """Return how the collection is searched where a search does not say."""
+    return Ranking.from_json(parts.store.setting(RANKING))
+
+
+def _unit_vector(vector: Any, dim: int) -> NDArray[np.float32]:
+    """Return a caller's vector in unit length. Raises QueryError for another shape, NaN, infinity or zero."""
+    try:
+        row = np.asarray(vector, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise QueryError(f"the vector is {type(vector).__name__}: give {dim} numbers") from None
+    if row.shape != (dim,):
+        raise QueryError(f"the vector has shape {row.shape}: this collection's vectors have shape ({dim},)")
+    length = float(np.linalg.norm(row))
+    if not np.isfinite(length) or length == 0:
+        raise QueryError("the vector is zero or holds values that are not finite: no direction can be searched")
+    return np.asarray(row / length, dtype=np.float32)
+
+
+def _missing_keys(parts: Parts, keys: Iterable[str]) -> Iterator[str]:
+    """Yield a note for each metadata key that no document has, with the keys that exist, the most common first."""
+    existing = list(parts.store.metadata_keys())
+    listed = ", ".join(existing[:MAX_KEYS])
+    listed += f" and {len(existing) - MAX_KEYS} more" if len(existing) > MAX_KEYS else ""
+    for key in keys:
+        if key not in existing:
+            yield f"no document has the key {key!r}; the keys are: {listed or 'none'}"

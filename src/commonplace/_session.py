@@ -1,0 +1,136 @@
+"""What a collection has open: its store, its space, and what is derived from both."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.crops import Crops
+from commonplace.errors import ModelMismatch
+from commonplace.generation import ExtractiveGenerator
+from commonplace.retrieval import Calibration
+from commonplace.retrieval.background import learned
+from commonplace.space import Space
+from commonplace.store import LocalStore
+
+__all__ = ["Parts", "Session"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of an open collection that belong together."""
+
+    folder: Path
+    store: LocalStore
+    space: Space
+    crops: Crops
+    calibration: Calibration
+    extractive: ExtractiveGenerator
+    query_means: Mapping[str, NDArray[np.float32]]
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def of(cls, folder: Path, store: LocalStore, space: Space) -> Parts:
+        """Derive all parts from a store and a space."""
+        calibration = Calibration.from_bundle(learned(space, store))
+        extractive = ExtractiveGenerator(space, calibration)
+        return cls(folder, store, space, Crops(folder, store), calibration, extractive, space.means("query"))
+
+    def verified(self) -> Future[None]:
+        """Start to compare the model's files with their checksums, once; the result raises ModelError for damage.
+
+        It runs beside other work: a model with one flipped weight gives wrong answers without an error.
+        """
+        with self._lock:
+            return self._verified
+
+    @cached_property
+    def _verified(self) -> Future[None]:
+        pool = ThreadPoolExecutor(1)
+        future = pool.submit(self.space.verify)
+        pool.shutdown(wait=False)
+        return future
+
+
+class Session:
+    """Holds the current :class:`Parts`, and replaces them all at once. Safe for several threads."""
+
+    def __init__(self, folder: Path, store: LocalStore, space: Space) -> None:
+        self.folder = folder
+        self.parts = Parts.of(folder, store, space)
+        self._lock = threading.Condition()
+        self._changing = 0
+        self._users: Counter[LocalStore] = Counter()
+        self._retired: set[LocalStore] = set()
+
+    @contextmanager
+    def use(self) -> Iterator[Parts]:
+        """Lend the parts. Their store stays open until they are returned, even if :meth:`replace` came in between."""
+        with self._lock:
+            parts = self.parts
+            self._users[parts.store] += 1
+        try:
+            yield parts
+        finally:
+            with self._lock:
+                self._users[parts.store] -= 1
+                unused = parts.store in self._retired and not self._users[parts.store]
+                if unused:
+                    self._retired.remove(parts.store)
+            if unused:
+                parts.store.close()
+
+    def run(self, function: Callable[[Parts], T]) -> T:
+        """Return what a function makes of the parts; it is called again where a migration came in between."""
+        while True:
+            with self.use() as parts:
+                try:
+                    return function(parts)
+                except ModelMismatch:
+                    if not self.replaced(parts):
+                        raise
+
+    def replaced(self, parts: Parts) -> bool:
+        """Return whether these parts have been replaced; waits for a migration of this session to end."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._changing)
+            return self.parts.store is not parts.store
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Mark the time in which the files change to another model; :meth:`replace` is called within."""
+        with self._lock:
+            self._changing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changing -= 1
+                self._lock.notify_all()
+
+    def refresh(self) -> None:
+        """Derive the parts anew, after the contents of the store have changed."""
+        self.parts = Parts.of(self.folder, self.parts.store, self.parts.space)
+
+    def replace(self, store: LocalStore, space: Space) -> None:
+        """Go on with another store and space; the old store is closed as soon as nobody uses it."""
+        parts = Parts.of(self.folder, store, space)
+        with self._lock:
+            before, self.parts = self.parts.store, parts
+            used = bool(self._users[before])
+            if used:
+                self._retired.add(before)
+        if not used:
+            before.close()

@@ -1,0 +1,39 @@
+"""What a hit or a citation looks like: its page with the box drawn, and the heat-map of words over its picture."""
+
+from __future__ import annotations
+
+from commonplace._searching import Searcher, query_of
+from commonplace._session import Parts
+from commonplace.errors import CollectionError, QueryError
+from commonplace.images import rgb_pixels
+from commonplace.options import SearchRequest
+from commonplace.pages import PageView, page_view
+from commonplace.retrieval import HeatMap
+from commonplace.types import Hit, Item
+
+__all__ = ["heatmap_of", "page_of"]
+
+
+def heatmap_of(parts: Parts, searcher: Searcher, hit: Hit, text: str) -> HeatMap:
+    """Return the heat-map of words over a hit's picture; see :meth:`commonplace.Collection.heatmap`."""
+    (query,) = searcher.encode(parts, [query_of(text)], SearchRequest())
+    if hit.image is None:
+        raise QueryError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
+    if parts.space.image is None:
+        raise QueryError(f"no heat-map: the model {parts.space.name} has no image tower")
+    vector = query.vectors.crossmodal_text
+    if vector is None:
+        raise QueryError(f"no heat-map: {'; '.join(query.vectors.notes)}")
+    words = query.words or ""
+    return HeatMap.of(rgb_pixels(hit.image), words, vector[: parts.space.bundle.dim], parts.space.image.encode)
+
+
+def page_of(parts: Parts, item: Item | None, name: object, side: int) -> PageView:
+    """Return the page or picture that an item stands on; see :meth:`commonplace.Collection.page`."""
+    if not 100 <= side <= 5000:
+        raise QueryError(f"side is {side}: choose 100 to 5000 pixels")
+    if item is None:
+        raise CollectionError(f"no item of this collection is {name}: see `commonplace show DOCUMENT`")
+    from commonplace.readers import ReadOptions
+
+    return page_view(item, parts.store, ReadOptions(*parts.space.measure), side)

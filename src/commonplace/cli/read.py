@@ -1,0 +1,112 @@
+"""``read``: what the readers make of a file, without a collection."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from commonplace.cli.printing import fill, metadata_lines, place, print_json, short
+from commonplace.types import printable
+
+if TYPE_CHECKING:
+    from commonplace.errors import ReadError
+    from commonplace.types import Item, ParsedDocument
+
+
+def verbs(verb: Any) -> None:
+    """Add the verb to the command."""
+    read = verb(
+        "read",
+        _read,
+        "show what is read in files, without adding them to a collection",
+        "commonplace read papers/pumps.md --markdown",
+    )
+    read.add_argument("files", metavar="FILE", nargs="+")
+    read.add_argument(
+        "--ocr",
+        action=argparse.BooleanOptionalAction,
+        help="read the words in pictures (default: where the extra ocr is installed)",
+    )
+    form = read.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object a file, each on a line of its own")
+    form.add_argument("--markdown", action="store_true", help="print headings and text in order, as Markdown")
+
+
+def _read(options: argparse.Namespace) -> int:
+    from commonplace.errors import ReadError
+    from commonplace.reading import read_files
+
+    failed = False
+    for number, (path, result) in enumerate(read_files(options.files, ocr=options.ocr)):
+        failed = failed or isinstance(result, ReadError)
+        if options.json:
+            print_json(_values(path, result))
+        elif isinstance(result, ReadError):
+            print(f"commonplace: {short(path)}: {printable(str(result))}", file=sys.stderr)
+        else:
+            print("\n" * bool(number) + (_markdown(result) if options.markdown else _outline(result)))
+        sys.stdout.flush()
+        if not isinstance(result, ReadError) and result.document.error and not options.json:
+            print(f"note: {short(path)}: {printable(result.document.error)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _values(path: str, result: ParsedDocument | ReadError) -> dict[str, Any]:
+    """Return what was read of a file as the documented JSON object."""
+    from commonplace.types import ParsedDocument
+
+    if not isinstance(result, ParsedDocument):
+        return {"path": path, "status": "failed", "error": str(result), "items": []}
+    document = result.document
+    return {
+        "path": path,
+        "status": document.status,
+        "error": document.error,
+        "media_type": document.media_type,
+        "title": document.title,
+        "metadata": document.metadata.dict(),
+        "items": [
+            {"modality": item.modality, "text": item.text, "title": item.title, "span": item.span.dict()}
+            for item in result.items
+        ],
+    }
+
+
+def _outline(result: ParsedDocument) -> str:
+    """Return a file's metadata and the beginning of each item, for a terminal."""
+    document = result.document
+    lines = [f"{short(document.path)}  {document.media_type}, {len(result.items)} items"]
+    if document.title:
+        lines.append(f"{'title':10}  {printable(document.title)}")
+    lines += metadata_lines(document)
+    where = None
+    for item in result.items:
+        if (here := place(item)) != where:
+            lines.append(f"  {here}" if here else "")
+            where = here
+        words = textwrap.shorten(printable(" ".join((item.text or "").split())), 160, placeholder=" …")
+        lines.append(fill(f"{item.modality:5}  {words}", " " * 4))
+    return "\n".join(lines)
+
+
+def _markdown(result: ParsedDocument) -> str:
+    """Return headings and text in reading order; a heading stands once over what follows it."""
+    lines: list[str] = []
+    before: list[str] = []
+    for item in result.items:
+        headings = item.title.split(" > ") if item.title else []
+        shared = 0
+        while shared < min(len(before), len(headings)) and before[shared] == headings[shared]:
+            shared += 1
+        for depth, heading in enumerate(headings[shared:], start=shared + 1):
+            lines += [f"{'#' * min(depth, 6)} {printable(heading)}", ""]
+        before = headings
+        lines += [_block(item), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _block(item: Item) -> str:
+    text = "\n".join(printable(line.expandtabs(4)) for line in (item.text or "").split("\n"))
+    return text if item.modality == "text" else f"[{item.modality}: {' '.join(text.split())}]"

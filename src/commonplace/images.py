@@ -1,0 +1,45 @@
+"""Pictures as a caller gives them: a path, the bytes of a picture file, a PIL image or an RGB array."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.errors import QueryError, ReadError
+
+__all__ = ["rgb_pixels"]
+
+MAX_PIXELS = 64_000_000  # the picture is decoded in this process
+
+
+def rgb_pixels(image: Any) -> NDArray[np.uint8]:
+    """Return a picture as RGB pixels (height, width, 3), at the size that stored pictures have.
+
+    Raises QueryError for an object that is no picture, ReadError for a file that is missing or cannot be read.
+    """
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise QueryError(
+                f"the picture is an array of shape {image.shape} and type {image.dtype}: "
+                "give RGB uint8, (height, width, 3)"
+            )
+        return image
+    from commonplace.readers import load_picture
+
+    if isinstance(image, (str, os.PathLike)):
+        path = Path(image)
+        if not path.is_file():
+            raise ReadError(f"there is no picture {path}: check the name")
+        try:
+            return load_picture(path, max_pixels=MAX_PIXELS).pixels
+        except ReadError as problem:
+            raise ReadError(f"{path}: {problem}") from problem
+    if isinstance(image, (bytearray, memoryview)):
+        image = bytes(image)
+    if not isinstance(image, bytes) and not hasattr(image, "getexif"):
+        raise QueryError(f"{type(image).__name__} is no picture: give a path, bytes, a PIL image or an RGB array")
+    return load_picture(image, max_pixels=MAX_PIXELS).pixels

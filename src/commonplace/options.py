@@ -1,0 +1,146 @@
+"""The options of a search or an answer, as a caller writes them and, checked, as the library passes them on.
+
+:class:`SearchOptions` and :class:`AskOptions` describe the keywords of :meth:`commonplace.Collection.search`,
+:meth:`~commonplace.Collection.ask`, :meth:`~commonplace.Collection.stream` and :meth:`~commonplace.Collection.chat`::
+
+    options: cp.SearchOptions = {"modality": "image", "after": "2024", "k": 5}
+    hits = kb.search("a dog in the snow", **options)
+
+Inside the library one frozen :class:`SearchRequest` carries them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+
+from commonplace.encoders import CrossEncoder
+from commonplace.errors import QueryError
+from commonplace.filters import Types, filter_of
+from commonplace.retrieval import Ranking, Reranker
+from commonplace.types import Filter, Modality
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["MAX_HITS", "AskOptions", "AskRequest", "SearchOptions", "SearchRequest"]
+
+MAX_HITS = 10_000
+_FILTERS = ("modality", "path", "media_type", "after", "before", "where")
+
+
+class SearchOptions(TypedDict, total=False):
+    """The keywords of a search; each may be left out.
+
+    Filters narrow the search itself, so that ``k`` hits are returned where that many items are allowed.
+    """
+
+    k: int
+    """How many hits to return, 1 to 10,000 (default: 10; for an answer: 12 hits to write it from)."""
+    modality: Modality | None
+    """Only items of this kind: ``text``, ``image`` or ``video``."""
+    path: str | None
+    """Only documents with this path, below this folder, or whose path matches this glob (``*`` crosses folders)."""
+    media_type: str | None
+    """Only documents whose media type matches this glob, such as ``image/*``."""
+    after: str | date | None
+    """Only documents dated on or after the first day of this year, month or day (a date, or ISO 8601: ``2024-05``)."""
+    before: str | date | None
+    """Only documents dated before the first day of this year, month or day."""
+    where: Mapping[str, Any] | None
+    """Only documents with this metadata: each key with a value, several (any one of which must match) or a range. In
+    text ``*`` stands for any characters and case does not matter: ``{"author": "*hopper*", "language": ["en", "en-*"],
+    "year": {">=": 2020, "<": 2025}}``."""
+    min_confidence: float
+    """Leave out hits whose confidence is lower, in [0, 1] (default: 0)."""
+    ranking: Ranking | None
+    """How to query the channels and fuse their scores (default: :attr:`commonplace.Collection.ranking`)."""
+    rerank: str | os.PathLike[str] | Reranker | None
+    """Read the best passages again and reorder them: ``"maxsim"`` (with the bundled model), the folder of a
+    cross-encoder, or any :class:`commonplace.Reranker`. Pictures keep their ranks."""
+    negative: str | None
+    """Rank down what is similar to these words."""
+    negative_image: Any
+    """Rank down what is similar to this picture: a path, bytes, a PIL image or an RGB array."""
+
+
+class AskOptions(SearchOptions, total=False):
+    """The keywords of an answer: those of a search, and two more."""
+
+    nli: str | os.PathLike[str] | CrossEncoder | None
+    """A cross-encoder for natural language inference, or its folder. It helps to check each sentence."""
+    searched_as: str | None
+    """The words to search for in place of the question, such as a follow-up question written out in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """The options of one search, checked; ``where`` holds all filters."""
+
+    k: int = 10
+    where: Filter = field(default_factory=Filter)
+    min_confidence: float = 0.0
+    ranking: Ranking | None = None
+    rerank: str | os.PathLike[str] | Reranker | None = None
+    negative: str | None = None
+    negative_image: Any = None
+
+    allowed: ClassVar[tuple[str, ...]] = tuple(SearchOptions.__annotations__)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], types: Types | None = None) -> Self:
+        """Return the request for these keywords; ``types`` tells which type a metadata key has in the collection.
+
+        Raises QueryError for an unknown option or an unusable value.
+        """
+        for name in options:
+            if name not in cls.allowed:
+                raise QueryError(_unknown(name, cls.allowed))
+        filters = {name: options.get(name) for name in _FILTERS}
+        values = {name: value for name, value in options.items() if name not in _FILTERS}
+        return cls(where=filter_of(**filters, types=types), **values)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= MAX_HITS:
+            raise QueryError(f"k is {self.k!r:.100}: ask for 1 to {MAX_HITS:,} hits")
+        least = self.min_confidence
+        if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
+            raise QueryError(f"min_confidence is {least!r:.100}: it must be a number from 0 to 1")
+        if self.ranking is not None and not isinstance(self.ranking, Ranking):
+            raise QueryError(f"ranking is {self.ranking!r:.100}: give a commonplace.Ranking")
+        if not (self.rerank is None or isinstance(self.rerank, (str, os.PathLike)) or hasattr(self.rerank, "scores")):
+            raise QueryError(f"rerank is {self.rerank!r:.100}: give a name, a folder or a commonplace.Reranker")
+        _check_words("negative", self.negative)
+
+
+@dataclass(frozen=True, slots=True)
+class AskRequest(SearchRequest):
+    """The options of one answer, checked."""
+
+    k: int = 12
+    nli: str | os.PathLike[str] | CrossEncoder | None = None
+    searched_as: str | None = None
+
+    allowed: ClassVar[tuple[str, ...]] = tuple(AskOptions.__annotations__)
+
+    def __post_init__(self) -> None:
+        SearchRequest.__post_init__(self)
+        if not (self.nli is None or isinstance(self.nli, (str, os.PathLike)) or hasattr(self.nli, "scores")):
+            raise QueryError(f"nli is {self.nli!r:.100}: give a cross-encoder or its folder")
+        _check_words("searched_as", self.searched_as)
+
+
+def _check_words(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise QueryError(f"{name} is {value!r:.100}: give words, as a string")
+
+
+def _unknown(name: str, allowed: Sequence[str]) -> str:
+    """Return what to say of an option that does not exist."""
+    nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    remedy = f"did you mean {nearest[0]}?" if nearest else f"choose from {', '.join(allowed)}"
+    return f"there is no option {name!r:.100}: {remedy}"

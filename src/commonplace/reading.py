@@ -1,0 +1,62 @@
+"""What the readers make of files, without a collection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commonplace.encoders.runtime import threads
+from commonplace.errors import QueryError, ReadError
+from commonplace.indexer import OCR_SECONDS, display_path
+from commonplace.space import open_space
+from commonplace.types import ParsedDocument
+
+if TYPE_CHECKING:
+    from commonplace.readers import ReadOptions
+
+__all__ = ["read", "read_files"]
+
+
+def read(path: str | os.PathLike[str], *, ocr: bool | None = None) -> ParsedDocument:
+    """Read one file as :meth:`commonplace.Collection.add` does, and return its document, items and pictures.
+
+    The file is read in a worker process with limits on time and memory. Its text is cut into passages that fit the
+    shipped model. ``ocr`` reads the words in pictures (default: where the extra ``ocr`` is installed and
+    ``COMMONPLACE_OCR`` is not 0). Raises ReadError with the reason where the file cannot be read, and QueryError where
+    ``ocr`` is wanted and not installed.
+    """
+    ((_, result),) = read_files([path], ocr=ocr)
+    if isinstance(result, ReadError):
+        raise ReadError(f"{path}: {result}") from result
+    return result
+
+
+def read_files(
+    paths: Iterable[str | os.PathLike[str]], *, ocr: bool | None = None
+) -> Iterator[tuple[str, ParsedDocument | ReadError]]:
+    """Yield the absolute path of each file with what was read, or with the error, in the given order.
+
+    Several processes read ahead. Raises QueryError where ``ocr`` is wanted and not installed.
+    """
+    from commonplace.ingest import Pool, Source
+
+    files = [Path(display_path(path)) for path in paths]
+    options = _read_options(ocr)
+    memory = (5 if options.ocr_seconds else 2) * 1024**3
+    workers = max(1, min(threads(), len(files)))
+    with Pool(options, workers, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
+        results = pool.read([Source(file, file.parent) for file in files])
+        for file, (_, result) in zip(files, results, strict=True):
+            yield str(file), result
+
+
+def _read_options(ocr: bool | None) -> ReadOptions:
+    from commonplace.readers import ReadOptions, are_readable
+
+    if ocr and not are_readable():
+        raise QueryError("the words in pictures cannot be read: install commonplace with the extra ocr")
+    if ocr is None:
+        ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
+    return ReadOptions(*open_space("").measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
