@@ -21,6 +21,7 @@ import numpy as np
 
 from common import table
 from commonplace.encoders import Bundle, find
+from commonplace.evaluation import rounding
 from commonplace.readers import load_picture
 
 PUBLISHED = {  # text -> image, then image -> text: recall in percent at 1, 5 and 10
@@ -37,7 +38,9 @@ def ranks(asked: np.ndarray, rows: np.ndarray, right: list[np.ndarray]) -> np.nd
     for start in range(0, len(asked), 1000):
         scores = asked[start : start + 1000] @ rows.T
         for i, own in enumerate(right[start : start + 1000]):
-            found.append(int((scores[i] > scores[i, own].max()).sum()))
+            ahead = scores[i] >= scores[i, own].max() - rounding(rows.shape[1])  # a tie counts against
+            ahead[own] = False
+            found.append(int(ahead.sum()))
     return np.array(found)
 
 

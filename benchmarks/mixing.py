@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from common import RESULTS, data, interval, keep, machine, table
 from commonplace.encoders import Bundle
+from commonplace.evaluation import rounding
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
 from fusion import Averaged
@@ -41,6 +42,7 @@ from worlds import (
 
 Floats = NDArray[np.float64]
 QUESTIONS = 250  # of a collection, drawn anew for each seed
+TIE = rounding(384)  # scores that are no further apart are equal
 NEIGHBOURS = 10  # of local scaling, as in its paper (Conneau et al. 2018)
 SHARES: tuple[float | str, ...] = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0, "1:1:1", "70:20:10")
 FEWER: tuple[float | str, ...] = (0.0, 0.5, 1.0, "1:1:1")
@@ -136,8 +138,8 @@ def peers(bundle: Bundle, pairs: Pairs, kinds: NDArray[np.int64], queries: Rows,
 def ndcg_of(scores: Floats, target: NDArray[np.int64]) -> Floats:
     """Return nDCG@10 in percent, where one document answers: 1 / log2(place + 1)."""
     target_scores = scores[np.arange(len(target)), target]
-    # Documents with the same words tie: the product breaks ties by key, so half of them come before, on average.
-    place = (scores > target_scores[:, None]).sum(1) + ((scores == target_scores[:, None]).sum(1) - 1) / 2 + 1
+    # Documents with the same words tie: what cannot be told apart was not found.
+    place = (scores >= target_scores[:, None] - TIE).sum(1)
     return np.where((place <= 10) & np.isfinite(target_scores), 100 / np.log2(place + 1), 0.0)
 
 

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 import data
+import evaluate
 from bundle import BUNDLE
 from features import Floats, picture_features, text_vectors, unit
 from head import Perceptron, Recipe, train
@@ -50,7 +51,7 @@ def mixed(asked: Floats, told: Floats, pictures: Floats, seed: int) -> dict[str,
     for name, by in scores.items():
         text, image = (np.where(has[kind], by[kind], -np.inf) for kind in rows)
         best = np.maximum(text, image)
-        place = 1 + (best > best.diagonal()[:, None]).sum(1)
+        place = evaluate.ranks(best, np.arange(len(best))) + 1
         found[name] = float(100 * np.where(place <= 10, 1 / np.log2(place + 1), 0).mean())
         first = np.argpartition(-best, 10, axis=1)[:, :10]
         found[f"{name} pictures"] = float(100 * np.take_along_axis(image >= text, first, 1).mean())
@@ -65,7 +66,7 @@ def judge(perceptron: Perceptron, features: Floats, captions: NDArray[np.float32
     pairs = float(np.einsum("ncd,nd->nc", captions, pictures).mean())
     scores = captions.reshape(-1, captions.shape[2]) @ pictures.T
     own = np.take_along_axis(scores, np.repeat(np.arange(len(pictures)), 5)[:, None], 1)
-    recall = float(100 * ((scores > own).sum(1) < 10).mean())
+    recall = float(100 * ((scores >= own - evaluate.TIE).sum(1) - 1 < 10).mean())
     runs = [mixed(captions[:, c], captions[:, (c + 1) % 5], pictures, c) for c in range(5)]
     mean = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
     return [perceptron.temperature, gap, pairs, recall, mean["raw"], mean["centred"], mean["z"],

@@ -85,6 +85,14 @@ FILES = sorted(SOURCE.rglob("*.py"))
 by_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 
 
+def test_elsewhere_than_on_unix_one_line_says_so() -> None:
+    code = "import sys; sys.modules['fcntl'] = None; sys.platform = 'win32'\nimport commonplace\ncommonplace.open"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode and last.startswith("ImportError: Commonplace runs on Linux and macOS, not on win32")
+    assert "fcntl" not in last and "During handling" not in done.stderr
+
+
 def top(path: Path) -> str:
     """Return the module or package directly below the root that a file belongs to."""
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")

@@ -317,6 +317,22 @@ def test_a_program_that_takes_no_lock_breaks_nothing(
         whole(kb)
 
 
+@pytest.mark.parametrize("where", ["key <= 3", "key >= 3", "key % 2", "TRUE"])
+def test_damaged_items_do_not_stop_a_migration(
+    tmp_path: Path, folder: Path, tiny: Path, plain: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many items of a page are damaged, the next page lies behind them."""
+    monkeypatch.setattr(module, "PAGE", 2)
+    monkeypatch.setattr("commonplace.store.migration.FEW", 1)
+    with cp.open(tmp_path / "kb", model=plain) as kb:
+        kb.add(folder)
+        with kb.store._database.write() as database:
+            damaged = database.execute(f"UPDATE items SET text = 'a lie' WHERE {where}").rowcount
+            (total,) = database.execute("SELECT count(*) FROM items").fetchone()
+        assert damaged and kb.maintenance.migrate(tiny).items == total - damaged
+        assert kb.space.name == "tiny-0"
+
+
 def test_notes_without_a_model_are_damage_and_no_traceback(tmp_path: Path, folder: Path, plain: Path) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)

@@ -77,12 +77,11 @@ class Searcher:
         for query in queries:
             if not query.parts:
                 raise QueryError("the query is empty: give words, a picture, or both")
-        verified = parts.verified()
+        parts.space.check()  # in a thread: no search waits for the checksums of the model
         negative = query_of(request.negative, request.negative_image)
         vectors = parts.space.encode_queries(queries)
         # Not in the same batch: padding changes the last digits, and a negative query must not change the others.
         (negative_vectors,) = parts.space.encode_queries([negative])
-        verified.result()
         return [
             EncodedQuery(
                 query.text,
@@ -150,9 +149,8 @@ class Searcher:
     def cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:
         """Return the cross-encoder in a folder, loaded once. Raises ModelError where there is none."""
         folder = Path(os.path.abspath(os.path.expanduser(name)))
-        if folder not in self._cross_encoders:
-            self._cross_encoders[folder] = CrossEncoder(folder)
-        return self._cross_encoders[folder]
+        # Of two threads that come at once both get the same one; it reads its files when it is first used.
+        return self._cross_encoders.get(folder) or self._cross_encoders.setdefault(folder, CrossEncoder(folder))
 
     def _reranker(self, parts: Parts, request: SearchRequest) -> Reranker | None:
         """Return the reranker that the request names or holds."""

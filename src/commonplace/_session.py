@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,7 +37,6 @@ class Parts:
     calibration: Calibration
     extractive: ExtractiveGenerator
     query_means: Mapping[str, NDArray[np.float32]]
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def of(cls, folder: Path, store: LocalStore, space: Space) -> Parts:
@@ -47,21 +44,6 @@ class Parts:
         calibration = Calibration.from_bundle(learned(space, store))
         extractive = ExtractiveGenerator(space, calibration)
         return cls(folder, store, space, Crops(folder, store), calibration, extractive, space.means("query"))
-
-    def verified(self) -> Future[None]:
-        """Start to compare the model's files with their checksums, once; the result raises ModelError for damage.
-
-        It runs beside other work: a model with one flipped weight gives wrong answers without an error.
-        """
-        with self._lock:
-            return self._verified
-
-    @cached_property
-    def _verified(self) -> Future[None]:
-        pool = ThreadPoolExecutor(1)
-        future = pool.submit(self.space.verify)
-        pool.shutdown(wait=False)
-        return future
 
 
 class Session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -38,21 +39,30 @@ class Crops:
         thumbnail = self._store.thumbnail(item.picture)
         if thumbnail is None:
             return None
-        if not _is(path, thumbnail):
-            part = path.with_suffix(f".{os.getpid()}.part")
+        if not _is(path, thumbnail) and not self._write(path, thumbnail):
+            return None
+        return str(path.resolve())
+
+    def _write(self, path: Path, content: bytes) -> bool:
+        """Write a whole file; return False, with a warning, where that fails."""
+        # Two threads may write out one picture at once.
+        part = path.with_suffix(f".{threading.get_ident()}.{os.getpid()}.part")
+        for last in (False, True):
             try:
                 path.parent.mkdir(exist_ok=True)
                 with part.open("wb") as file:
-                    file.write(thumbnail)
+                    file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
                 part.replace(path)
+                return True
             except OSError as problem:
+                if isinstance(problem, FileNotFoundError) and not last:
+                    continue  # an add tidied the empty folder away just then
                 log.warning("the picture %s could not be written out (%s)", path, problem.strerror)
                 with suppress(OSError):
                     part.unlink(missing_ok=True)
-                return None
-        return str(path.resolve())
+        return False
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove the crops of these documents' pictures; to be called before the documents are removed.

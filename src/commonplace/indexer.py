@@ -124,7 +124,7 @@ class Indexer:
             raise QueryError("the extra for words in pictures is not here: install commonplace with the extra ocr")
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
-        self._space.verify()
+        self._space.check()  # beside the reading of the first files
         options = ReadOptions(*self._space.measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
         given = list(sources)
         paths = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
@@ -281,6 +281,8 @@ class Indexer:
     def _commit(self, batch: Batch) -> None:
         self._pictures += sum(len(parsed.pictures) for parsed in batch.parsed)
         ids = [parsed.document.id for parsed in batch.parsed]
+        if ids:
+            self._space.check(wait=True)  # vectors of a damaged model are worse than a wait
         self._journal.begin(ids)
         self._put(batch)
         self._journal.end(ids)

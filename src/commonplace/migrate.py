@@ -158,7 +158,7 @@ def migrate(
             if model is None and earlier.model:
                 model = earlier.model
         space = open_space("" if model is None else model)
-        space.verify()
+        space.check(wait=True)
         Calibration.from_bundle(space.spec)  # refuses a model whose scores would mean nothing
         if earlier is not None and space.fingerprint != earlier.fingerprint:
             raise ModelMismatch(

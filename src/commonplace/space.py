@@ -134,6 +134,12 @@ class Space:
             if bundle is not None:
                 bundle.verify()
 
+    def check(self, *, wait: bool = False) -> None:
+        """Do as :meth:`verify` in a thread, once a process; see :meth:`commonplace.encoders.Bundle.check`."""
+        for bundle in (self.bundle, self.words):
+            if bundle is not None:
+                bundle.check(wait=wait)
+
     def reads(self, text: str) -> bool:
         """Return whether the text encoder knows enough of the words in ``text`` to place it."""
         return self.text is not None and self.text.can_encode(text)

@@ -24,7 +24,9 @@ print(reached, [name for name in sys.modules if name.startswith("openvino_teleme
 
 
 def run(home: Path, **environment: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "CI")}
+    clean = {
+        name: value for name, value in os.environ.items() if name not in ("COMMONPLACE_CACHE", "XDG_CACHE_HOME", "CI")
+    }
     done = subprocess.run(
         [sys.executable, "-c", CODE],
         env={**clean, "HOME": str(home), **environment},

@@ -19,6 +19,8 @@ from commonplace.evaluation import (
     recall,
     reciprocal_rank,
     right_modality,
+    rounding,
+    ties_last,
 )
 
 NAMES = [f"d{number}" for number in range(30)]
@@ -54,6 +56,24 @@ def test_exponential_gains_are_linear_ones_of_two_to_the_grade_less_one() -> Non
     powers = {name: 2**grade - 1 for name, grade in grades.items()}
     assert ndcg(ranked, grades, 4, gains="exponential") == pytest.approx(ndcg(ranked, powers, 4))
     assert ndcg(ranked, grades, 4, gains="exponential") != pytest.approx(ndcg(ranked, grades, 4))
+
+
+def test_of_ids_that_tie_the_least_relevant_comes_first() -> None:
+    limit = rounding(384)
+    grades = {"a": 2.0, "b": 1.0}
+
+    def seen(scores: list[dict[str, float]], k: int) -> list[str]:
+        return ties_last(["a", "b", "x", "y"], scores, grades, k, 384)
+
+    apart = [{"text": 0.5}, {"text": 0.4}, {"text": 0.3}, {"text": 0.2}]
+    assert seen(apart, 4) == ["a", "b", "x", "y"] and seen(apart, 1) == ["a"]
+    near = [{"text": 0.5}, {"text": 0.5 - limit / 2}, {"text": 0.5}, {"text": 0.4}]
+    assert seen(near, 4) == ["x", "b", "a", "y"]
+    assert seen(near, 2) == ["x"]  # the tie goes on: which of it belong to the first two cannot be told
+    same: list[dict[str, float]] = [{"text": 0.5, "words": 3.0}] * 4
+    assert recall(seen(same, 3), grades, 3) == 0
+    other = [{"text": 0.5}, {"words": 0.5}, {"text": 0.5, "words": 0.1}, {"text": 0.5, "words": 0.2}]
+    assert seen(other, 4) == ["a", "b", "x", "y"]  # one channel tells them apart, or they have not the same
 
 
 def test_a_small_case_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,23 @@ def named(kb: cp.Collection, label: str, folder: Path) -> list[cp.Item]:
     (bound,) = judge_queries(kb.store, [LabelledQuery("q", {label: 1.0}, "words", folder=folder)])
     known = items(kb)
     return sorted((known[id_] for id_ in bound.grades), key=lambda item: (item.modality, item.span.start or 0))
+
+
+@pytest.mark.parametrize("damage", ["text = 'a lie'", "key = 1 << 50", "document = 999"])
+def test_a_damaged_item_is_left_out_of_labels(tmp_path: Path, damage: str) -> None:
+    """One item that is not what was stored must not keep the others from being found."""
+    for name in ("snow", "pump", "brass"):
+        (tmp_path / f"{name}.txt").write_text(f"Only this file is about {name}.")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(*tmp_path.glob("*.txt"), workers=1, progress=False)
+        connection = sqlite3.connect(tmp_path / "kb" / "collection.db", isolation_level=None)
+        connection.execute(f"UPDATE items SET {damage} WHERE text LIKE '%brass%'")
+        connection.close()
+        queries = [LabelledQuery(name, {f"{name}.txt": 1}, name, folder=tmp_path) for name in ("snow", "pump")]
+        assert [len(judged.grades) for judged in judge_queries(kb.store, queries)] == [1, 1]
+        if damage != "key = 1 << 50":  # the key is in no checksum: the item is whole
+            with pytest.raises(QueryError, match="brass"):
+                judge_queries(kb.store, [LabelledQuery("brass", {"brass.txt": 1}, "brass", folder=tmp_path)])
 
 
 def test_a_file_is_read_as_it_is_written(write: Write, folder: Path) -> None:
@@ -138,7 +156,7 @@ def test_a_document_is_known_through_a_link_and_by_a_name_with_a_hash(kb: cp.Col
 
 
 def test_items_are_found_behind_gaps_that_removed_ones_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commonplace.evaluation.queries.STEP", 2)
+    monkeypatch.setattr("commonplace.store.local.WALKED", 2)
     for number in range(8):
         (tmp_path / f"{number}.txt").write_text(f"Note number {number}.", encoding="utf-8")
     with cp.open(tmp_path / "kb") as kb:

@@ -53,6 +53,25 @@ def test_measures_follow_from_the_hits(run: Run) -> None:
     assert len(run.values("right modality")) == 6 and run.values("right modality", "mixed") == []
 
 
+def test_what_cannot_be_told_apart_was_not_found(tmp_path: Path) -> None:
+    """Of two files that are the same the search shows one first, by its id: that is no merit."""
+    draw = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(draw).save(tmp_path / name / "same.png")
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    asked = [
+        LabelledQuery(name, {f"{name}/same.png": 1.0}, image=tmp_path / "a" / "same.png", folder=tmp_path)
+        for name in ("a", "b")
+    ]
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "a", tmp_path / "b", tmp_path / "red.png", workers=1, progress=False)
+        run = evaluate(kb, asked, k=2, progress=False)
+        assert run.values("recall@1") == [0.0, 0.0] and run.values("MRR@2") == [0.5, 0.5]
+        assert evaluate(kb, asked, k=1, progress=False).values("recall@1") == [0.0, 0.0]
+        assert [len(one.hits) for one in run.results] == [2, 2]
+
+
 def test_the_summary_has_means_and_intervals_by_direction(run: Run) -> None:
     summary = run.summary(seed=1)
     assert tuple(summary) == ("all", *run.directions)

@@ -19,6 +19,34 @@ from tests.store.make import DIM, open_store, put, questions, rows
 from tests.store.test_upkeep import sql
 
 
+def test_a_sample_is_even_and_reads_nothing_else(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    assert store.sample("text", 8).shape == (0, DIM)
+    values = np.sort(rows(4000), axis=0).astype(np.float16).astype(np.float32)  # in the order of the keys they rise
+    put(store, values)
+    put(store, rows(50, 7), "other", partition="image")
+    every = {row.tobytes(): at for at, row in enumerate(values)}
+    for n in (1, 7, 64, 500, 3900):
+        places = [every[row.tobytes()] for row in store.sample("text", n)]
+        assert 0.8 * n <= len(places) == len(set(places)) <= n
+        assert places == [every[row.tobytes()] for row in store.sample("text", n)]
+        if n >= 500:  # a tenth of them in each tenth of the rows
+            counts = np.histogram(places, 10, (0, 4000))[0] / len(places)
+            assert (np.abs(counts - 0.1) < 0.05).all()
+    assert len(store.sample("text", 4000)) == len(store.sample("text", 9000)) == 4000
+    assert len(store.sample("image", 50)) == 50
+    sql(tmp_path, "UPDATE vectors SET vector = zeroblob(64), checksum = 0 WHERE partition = 'image' AND rowid % 2")
+    assert len(store.sample("image", 50)) == 25
+    steps = []
+    with store._database.session() as connection:
+        connection.set_progress_handler(lambda: steps.append(1), 10)  # type: ignore[func-returns-value]
+        store.sample("text", 100)
+        few = len(steps)
+        connection.execute("SELECT count(*), sum(length(vector)) FROM vectors WHERE partition = 'text'").fetchall()
+        connection.set_progress_handler(None, 0)
+    assert few < (len(steps) - few) / 2  # the work is that of a hundred rows, not of four thousand
+
+
 def widths(folder: Path, table: str = "vectors") -> set[int]:
     """Return how many bytes a number of a stored vector takes."""
     connection = sqlite3.connect(folder / "collection.db")

@@ -42,6 +42,18 @@ def test_a_model_that_says_the_same_of_all_finds_nothing() -> None:
     assert judge(texts, pictures, owner).mean == 1
 
 
+def test_scores_that_differ_by_rounding_alone_tie() -> None:
+    """Other instructions round otherwise: a model that says the same of all must find nothing on any processor."""
+    owner, draw = np.arange(60), np.random.default_rng(0)
+    same = unit(draw.normal(size=(1, 384)))
+    steps = np.arange(60, dtype=np.float32)[:, None] * np.float32(2**-24)  # no row is off by more than rounding
+    texts, pictures = np.tile(same, (60, 1)) * (1 - steps), np.tile(same, (60, 1)) * (1 - steps[::-1])
+    assert len(np.unique(texts @ pictures.T)) > 30  # the scores do differ
+    assert judge(texts, pictures, owner).mean == 0
+    apart = unit(pictures + 0.01 * unit(draw.normal(size=(60, 384))))  # less than a degree is enough to tell apart
+    assert judge(apart, apart, owner).mean == 1
+
+
 def test_chance_is_what_random_rankings_reach() -> None:
     owner = np.repeat(np.arange(30), [1, 2, 5] * 10)
     draw = np.random.default_rng(0)

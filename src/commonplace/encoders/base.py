@@ -123,6 +123,10 @@ class BaseModel:
     def verify(self) -> None:
         """Compare the model's files, if any, with their checksums. Raises ModelError that names the damaged one."""
 
+    def check(self, *, wait: bool = False) -> None:
+        """Do as :meth:`verify` in a thread, once a process. Raises ModelError for a file that is known to be
+        damaged."""
+
     def neutral(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Return the vectors (n, dim) of neutral queries and of neutral texts; None where the model has none."""
         return None

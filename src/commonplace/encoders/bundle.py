@@ -6,7 +6,6 @@ picture geometry, normalisation), so one code path serves every model.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from commonplace.encoders.base import (
     digest,
     unit,
 )
+from commonplace.encoders.checks import FILES, damaged, missing, sha256
 from commonplace.encoders.runtime import Graph, openvino
 from commonplace.errors import ModelError
 
@@ -69,15 +69,6 @@ def padded(
             ids[row, place] = rows[i]
             mask[row, place] = 1
         yield group, ids, mask
-
-
-def sha256(path: Path) -> str:
-    """Return the checksum of a file, read in pieces."""
-    checksum = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            checksum.update(piece)
-    return checksum.hexdigest()
 
 
 class TextTower:
@@ -547,6 +538,13 @@ class Bundle(BaseModel):
         for name, expected in self.spec["checksums"].items():
             path = self.folder / name
             if not path.is_file():
-                raise ModelError(f"{path} is missing: install the model again")
+                raise missing(path)
             if sha256(path) != expected:
-                raise ModelError(f"{path} is damaged (its checksum differs): install the model again")
+                raise damaged(path)
+
+    def check(self, *, wait: bool = False) -> None:
+        """Compare the files with their checksums in a thread, once a process for each state of a file.
+
+        Raises ModelError for a file that is missing or known to be damaged; with ``wait``, for any damaged file.
+        """
+        FILES.check({self.folder / name: expected for name, expected in self.spec["checksums"].items()}, wait=wait)

@@ -6,12 +6,13 @@ import hashlib
 import importlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,23 @@ from commonplace.errors import ModelError
 
 __all__ = ["Graph", "cache_folder", "openvino", "threads"]
 
+Value = TypeVar("Value")
+
+_first = threading.RLock()  # held by the thread that loads OpenVINO: others wait, and get the same
+
 Inputs = dict[str, NDArray[Any]]
+
+
+def _once(make: Callable[[], Value]) -> Callable[[], Value]:
+    """Return a function that makes its value once, whichever thread asks first: :func:`cache` alone may do it twice."""
+    cached = cache(make)
+
+    @wraps(make)
+    def value() -> Value:
+        with _first:
+            return cached()
+
+    return value
 
 
 def cache_folder() -> Path | None:
@@ -40,7 +57,7 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-@cache
+@_once
 def openvino() -> Any:
     """Import OpenVINO without its telemetry.
 
@@ -57,7 +74,7 @@ def openvino() -> Any:
             del sys.modules["openvino_telemetry"]
 
 
-@cache
+@_once
 def _core() -> Any:
     core = openvino().Core()
     folder = cache_folder()

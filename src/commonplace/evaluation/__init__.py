@@ -15,6 +15,8 @@ from commonplace.evaluation.metrics import (
     recall,
     reciprocal_rank,
     right_modality,
+    rounding,
+    ties_last,
 )
 from commonplace.evaluation.plots import plot
 from commonplace.evaluation.queries import DIRECTIONS, LabelledQuery, load_queries
@@ -43,5 +45,7 @@ __all__ = [
     "recall",
     "reciprocal_rank",
     "right_modality",
+    "rounding",
+    "ties_last",
     "tune",
 ]

@@ -26,6 +26,8 @@ __all__ = [
     "recall",
     "reciprocal_rank",
     "right_modality",
+    "rounding",
+    "ties_last",
 ]
 
 ROUNDS = 2000
@@ -99,6 +101,45 @@ def modality_share(modalities: Sequence[str], modality: str, k: int) -> float | 
     """Return the share of ``modality`` among the first ``k`` hits; None where there are no hits."""
     first = modalities[:k]
     return sum(hit_modality == modality for hit_modality in first) / len(first) if first else None
+
+
+def rounding(dim: int) -> float:
+    """Return how far apart two scores may lie that are equal but for rounding: inner products of unit rows (dim,).
+
+    The error of a float32 product of n terms stays below L sqrt(n) u, u = 2^-24, but for a probability of about
+    2 exp(-L^2 / 2) (Higham and Mary 2019). With L = 4 for each of the two scores that is 4 sqrt(dim) 2^-23: 9.3e-6 for
+    384 dimensions. Which products differ at all, and by how much, depends on the processor's instructions.
+    """
+    return 4 * math.sqrt(dim) * float(np.finfo(np.float32).eps)
+
+
+def ties_last(
+    ranked: Sequence[str], scores: Sequence[Mapping[str, float]], grades: Mapping[str, float], k: int, dim: int
+) -> list[str]:
+    """Return the first ``k`` ids as measures should see them: of ids that tie, the least relevant comes first.
+
+    ``scores`` are the raw scores of each id by channel. Ids that follow each other tie where all of these are equal
+    within :func:`rounding` of ``dim`` (relative to scores above 1). A tie that goes on after ``k`` hides which of its
+    ids belong to the first ``k``: relevant ones of it are left out. Give more than ``k`` ids where there are more.
+    """
+    limit = rounding(dim)
+
+    def same(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+        return one.keys() == other.keys() and all(
+            math.isclose(score, other[channel], rel_tol=limit, abs_tol=limit) for channel, score in one.items()
+        )
+
+    found: list[str] = []
+    start = 0
+    while start < min(k, len(ranked)):
+        end = start + 1
+        while end < len(ranked) and same(scores[start], scores[end]):
+            end += 1
+        group = sorted(ranked[start:end], key=lambda name: grades.get(name, 0.0))
+        cut = end > k
+        found += [name for name in group if not (cut and name in grades)]
+        start = end
+    return found[:k]
 
 
 def _check(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> None:

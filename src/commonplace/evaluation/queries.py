@@ -6,13 +6,13 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commonplace.errors import QueryError, ReadError
-from commonplace.types import Item, stable_id
+from commonplace.types import stable_id
 
 if TYPE_CHECKING:
     from commonplace.store import LocalStore
@@ -27,7 +27,6 @@ FIELDS = ("id", "text", "image", "relevant", "direction")
 SHOWN = 5  # labels without an item that an error names; it counts the others
 FRAGMENT = re.compile(r"#(text|image|video)(?:=|$)")
 LARGEST = 1e9  # a larger grade is a mistake, and could overflow
-STEP = 5000  # keys that are read from the store at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,7 @@ class _LabelIndex:
         self._text: dict[str, str] = {}
         self._items: dict[str, list[str]] = {}  # by the document's id
         self._documents: dict[str, str] = {}  # ids by path and URI
-        for item in _items(store):
+        for item in store.walk():
             document = item.document
             self.modality[item.id] = item.modality
             if with_texts:
@@ -239,13 +238,3 @@ class _LabelIndex:
             return []
         document = self._documents.get(os.path.abspath(path)) or self._documents.get(uri)
         return self._items[document] if document else []
-
-
-def _items(store: LocalStore) -> Iterator[Item]:
-    """Yield every item of a store. Keys are integers from 1, with gaps for removed items."""
-    count = start = 0
-    while count < sum(store.counts()["items"].values()):
-        entries = store.entries(range(start + 1, start + STEP + 1))
-        yield from (entry.item for entry in entries.values())
-        count += len(entries)
-        start += STEP

@@ -21,8 +21,10 @@ from commonplace.evaluation.metrics import (
     recall,
     reciprocal_rank,
     right_modality,
+    ties_last,
 )
 from commonplace.evaluation.queries import DIRECTIONS, JudgedQuery, LabelledQuery, judge_queries, load_queries
+from commonplace.options import MAX_HITS
 from commonplace.retrieval import Ranking
 from commonplace.types import Hit, ScoreComponent
 
@@ -214,10 +216,11 @@ def evaluate(
     for judged in bar:
         query = judged.query
         try:
-            hits = collection.search(query.text, image=query.image, k=k, ranking=used_ranking)
+            # One hit more than is measured shows whether a tie continues behind the last.
+            hits = collection.search(query.text, image=query.image, k=k + (k < MAX_HITS), ranking=used_ranking)
         except CommonplaceError as problem:
             raise type(problem)(f"{query.place}: {problem}") from problem
-        results.append(_measured(judged, hits, k))
+        results.append(_measured(judged, hits, k, collection.space.dim))
     status = collection.status()
     contents = {"folder": status["collection"], **{name: status[name] for name in ("documents", "items", "vectors")}}
     settings = {option.name: getattr(used_ranking, option.name) for option in fields(used_ranking)}
@@ -225,7 +228,7 @@ def evaluate(
     return Run(k, status["model"], contents, settings, tuple(results))
 
 
-def _measured(judged_query: JudgedQuery, hits: Iterable[Hit], k: int) -> Result:
+def _measured(judged_query: JudgedQuery, hits: Iterable[Hit], k: int, dim: int) -> Result:
     judged_hits = tuple(
         JudgedHit(
             hit.item.id,
@@ -237,7 +240,9 @@ def _measured(judged_query: JudgedQuery, hits: Iterable[Hit], k: int) -> Result:
         )
         for hit in hits
     )
-    ranked = [hit.id for hit in judged_hits]
+    scores = [{line.channel: line.score for line in hit.breakdown} for hit in judged_hits]
+    ranked = ties_last([hit.id for hit in judged_hits], scores, judged_query.grades, k, dim)
+    judged_hits = judged_hits[:k]
     modalities = [hit.modality for hit in judged_hits]
     measures: dict[str, float | None] = {
         f"recall@{cutoff}": recall(ranked, judged_query.grades, cutoff)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import QueryError
-from commonplace.evaluation.metrics import bootstrap, ndcg, randomisation_test
+from commonplace.evaluation.metrics import bootstrap, ndcg, randomisation_test, ties_last
 from commonplace.evaluation.queries import JudgedQuery, LabelledQuery, judge_queries, load_queries
 from commonplace.retrieval import LEXICAL, METHODS, Calibration, ChannelScores, Ranking, fuse
 from commonplace.types import stable_id
@@ -72,7 +72,8 @@ class Tuning:
 class Candidates:
     """The candidates of one query: item ids, the scores of each channel, and the relevance judgments by item id.
 
-    ``calibration`` is that of the query; ``size`` is the number of items in the collection.
+    ``calibration`` is that of the query; ``size`` is the number of items in the collection; ``dim`` is the number of
+    dimensions of the vectors that were compared.
     """
 
     ids: Sequence[str]
@@ -80,6 +81,7 @@ class Candidates:
     calibration: Calibration
     size: int
     grades: Mapping[str, float]
+    dim: int
 
 
 def tune(
@@ -181,7 +183,7 @@ def candidates_of(collection: Collection, judged: JudgedQuery) -> Candidates:
     """Return the candidates that the default search would fuse for a query."""
     query = judged.query
     ids, channels, calibration = collection.candidates(query.text, image=query.image)
-    return Candidates(ids, channels, calibration, collection.store.size(), judged.grades)
+    return Candidates(ids, channels, calibration, collection.store.size(), judged.grades, collection.space.dim)
 
 
 def _ordered(case: Candidates, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:
@@ -198,7 +200,10 @@ def _ordered(case: Candidates, ranking: Ranking) -> tuple[list[int], NDArray[np.
 def ndcg_of(case: Candidates, ranking: Ranking, k: int = 10) -> float:
     """Return nDCG@``k`` in [0, 1] of the candidates under a ranking."""
     order, _ = _ordered(case, ranking)
-    return ndcg([case.ids[i] for i in order[:k]], case.grades, k)
+    first = order[: k + 1]
+    channels = {name: channel.scores for name, channel in case.channels.items() if ranking.weight(name) > 0}
+    scores = [{name: float(of[i]) for name, of in channels.items() if not math.isnan(of[i])} for i in first]
+    return ndcg(ties_last([case.ids[i] for i in first], scores, case.grades, k, case.dim), case.grades, k)
 
 
 def _coordinate_ascent(cases: Sequence[Candidates], start: Ranking, k: int) -> Ranking:

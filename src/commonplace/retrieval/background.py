@@ -30,9 +30,9 @@ def learn(space: Space, store: LocalStore) -> None:
     if not guessed or "image" not in space.partitions:
         return
     found: dict[str, Any] = {}
-    pictures = _sample(store, "image")
+    pictures = store.sample("image", SAMPLE)
     if len(pictures):
-        visual = _sample(store, "visual") if "visual" in space.partitions else pictures
+        visual = store.sample("visual", SAMPLE) if "visual" in space.partitions else pictures
         default_calibration = _neutral(space)
         if len(visual) > 1:
             own = visual @ visual.T
@@ -43,7 +43,7 @@ def learn(space: Space, store: LocalStore) -> None:
             asked, texts = default_calibration
             found["text->image"] = asked @ pictures.T - _taken(space, "image", pictures)
             text_crossmodal = "text_crossmodal" if space.words is not None else "text"
-            texts = np.concatenate([texts, _sample(store, text_crossmodal)])
+            texts = np.concatenate([texts, store.sample(text_crossmodal, SAMPLE)])
             found["image->text"] = pictures @ texts.T - _taken(space, text_crossmodal, texts)
     mixed = {}
     for channel, cosines in found.items():
@@ -90,8 +90,3 @@ def _neutral(space: Space) -> tuple[NDArray[np.float32], NDArray[np.float32]] | 
 def _taken(space: Space, partition: str, rows: NDArray[np.float32]) -> NDArray[np.float32] | float:
     found = space.offset(partition, rows)
     return 0.0 if found is None else found
-
-
-def _sample(store: LocalStore, partition: str) -> NDArray[np.float32]:
-    keys, rows = store.vectors(partition)
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int))] if len(keys) else rows

@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import sqlite3
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ from typing import Any
 
 from commonplace.errors import CollectionError
 from commonplace.store.schema import checksum, seal, sealed
+
+try:
+    import fcntl
+except ImportError:  # Windows: files are locked, and handed to workers, as only Unix does
+    raise ImportError(
+        f"Commonplace runs on Linux and macOS, not on {sys.platform}: it needs their file locks; on Windows use WSL"
+    ) from None
 
 __all__ = [
     "COMMIT_MARKER",
@@ -113,8 +121,6 @@ def full(folder: Path) -> bool:
 
 def locks_work(folder: Path) -> bool:
     """Return whether files in ``folder`` can be locked."""
-    import fcntl
-
     path = folder / f"lock.{os.getpid()}.part"
     try:
         with path.open("w") as file:

@@ -15,11 +15,12 @@ from commonplace.store.index_file import sums
 from commonplace.store.schema import checksum
 from commonplace.types import ViewVectors
 
-__all__ = ["LARGEST", "blobs_of", "clear_shadow", "damaged", "put_vectors", "storable", "vectors_of"]
+__all__ = ["LARGEST", "blobs_of", "clear_shadow", "damaged", "put_vectors", "sample_vectors", "storable", "vectors_of"]
 
 KIND = np.dtype("<f2")
 LARGEST = float(np.finfo(KIND).max)
 """The largest number that a stored vector can hold."""
+PLACES = 64  # of a partition, where a sample of its vectors is taken
 
 
 def blobs_of(vectors: NDArray[np.float32]) -> tuple[list[bytes], list[int]]:
@@ -80,6 +81,24 @@ def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[s
     database.executemany(
         f"INSERT OR IGNORE INTO {shadow}views VALUES (?, ?, ?, ?)", ((*view, checksum(*view)) for view in views)
     )
+
+
+def sample_vectors(database: sqlite3.Connection, partition: str, n: int, dim: int) -> NDArray[np.float32]:
+    """Return about ``n`` vectors (n, dim) of a partition, without damaged ones; see LocalStore.sample.
+
+    Views are hashes, so that their order has nothing to do with what they show: runs of it from places that are evenly
+    apart are an even sample. The index by view leads to each place.
+    """
+    few = "SELECT view, vector, checksum FROM vectors WHERE partition = ? AND view >= ? ORDER BY view LIMIT ?"
+    rows = database.execute(few, (partition, "", n + 1)).fetchall()
+    if len(rows) > n:
+        places = min(PLACES, n)
+        starts = [f"{at * (1 << 32) // places:08x}" for at in range(places)]
+        each = [n // places + (at < n % places) for at in range(places)]
+        found = [database.execute(few, (partition, *place)).fetchall() for place in zip(starts, each, strict=True)]
+        rows = list(dict.fromkeys(row for some in found for row in some))
+    values, bad = vectors_of([row[1] for row in rows], [row[2] for row in rows], dim)
+    return values[np.setdiff1d(np.flatnonzero(np.isfinite(values).all(axis=1)), bad)]
 
 
 def clear_shadow(database: sqlite3.Connection) -> None:

@@ -68,6 +68,10 @@ def put(
         "OR width IS NOT excluded.width OR height IS NOT excluded.height",
         pictures,
     )
+    # An item with such an id that is still there is damaged: it lost its document, which is put anew.
+    ids = [(item[1],) for item in items]
+    database.executemany("INSERT INTO removed (item) SELECT key FROM items WHERE id = ?", ids)
+    database.executemany("DELETE FROM items WHERE id = ?", ids)
     database.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", items)
     database.executemany("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", words)
     for rows in vectors:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
-from commonplace.evaluation import Interval, bootstrap, randomisation_test
+from commonplace.evaluation import Interval, bootstrap, randomisation_test, rounding
 from commonplace.training.features import Tick, picture_features, text_vectors
 from commonplace.training.pairs import Pairs
 
@@ -66,17 +66,18 @@ def judge(
     """Return how captions (C, D) and pictures (N, D), unit rows, find each other; ``owner`` (C,): a caption's picture.
 
     ``less`` (N,) is taken off what words reach with each picture, ``text_less`` (C,) off what a picture reaches with
-    each text. A tie counts against: what cannot be told apart was not found.
+    each text. A tie counts against: what cannot be told apart was not found. Scores tie within their rounding.
     """
+    limit = rounding(texts.shape[1])
     scores = texts @ pictures.T  # (C, N)
     corrected = scores - less
     positives = corrected[np.arange(len(corrected)), owner]
-    before = (corrected >= positives[:, None]).sum(1) - 1  # pictures before a caption's own
+    before = (corrected >= positives[:, None] - limit).sum(1) - 1  # pictures before a caption's own
     by_picture = scores - (text_less[:, None] if isinstance(text_less, np.ndarray) else text_less)
     best = np.full(len(pictures), -np.inf, np.float32)
     np.maximum.at(best, owner, by_picture[np.arange(len(by_picture)), owner])
     mine = owner[:, None] == np.arange(len(pictures))
-    ahead = ((by_picture >= best) & ~mine).sum(0)  # others' captions before a picture's best own
+    ahead = ((by_picture >= best - limit) & ~mine).sum(0)  # others' captions before a picture's best own
     return Judged(_within(before), _within(ahead), owner)
 
 

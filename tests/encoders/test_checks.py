@@ -1,0 +1,122 @@
+"""A model's files are compared with their checksums once a process, and no search waits for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import commonplace as cp
+from commonplace.encoders import checks
+from commonplace.errors import ModelError
+from tests.tiny import tiny_bundle
+
+
+class Gate:
+    """Real checksums, but none before it is open; counts those that were made."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.made: Counter[str] = Counter()
+        self.real = checks.sha256
+
+    def __call__(self, path: Path) -> str:
+        self.made[path.name] += 1
+        assert self.opened.wait(60)
+        return self.real(path)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    found = Gate()
+    monkeypatch.setattr(checks, "sha256", found)
+    yield found
+    found.opened.set()
+
+
+def flip(path: Path) -> None:
+    """Change one weight in place: the file can still be run."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def finished() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "checksums":
+            thread.join(60)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "snow.txt").write_text("Snow fell on the mountains all night.")
+    (tmp_path / "pump.txt").write_text("The north pump needs the blue seal.")
+    return tiny_bundle(tmp_path / "model")
+
+
+def test_no_search_waits_and_all_collections_share_what_is_known(tmp_path: Path, model: Path, gate: Gate) -> None:
+    with cp.open(tmp_path / "one", model=model) as one, cp.open(tmp_path / "two", model=model) as two:
+        for kb in (one, two, one):
+            assert kb.search("snow") == []  # the gate is shut
+        gate.opened.set()
+        for kb in (one, two):
+            assert kb.add(tmp_path / "snow.txt", workers=1, progress=False).added == 1
+            assert kb.search("snow")
+        one.add(tmp_path / "pump.txt", workers=1, progress=False)
+        assert one.search("pump")
+    assert gate.made == dict.fromkeys(("text.onnx", "image.onnx", "tokenizer.json"), 1)
+
+
+def test_the_next_search_and_the_next_add_name_what_is_damaged(tmp_path: Path, model: Path, gate: Gate) -> None:
+    flip(model / "text.onnx")
+    with cp.open(tmp_path / "kb", model=model) as kb:
+        assert kb.search("snow") == []
+        gate.opened.set()
+        finished()
+        with pytest.raises(ModelError, match=r"text\.onnx is damaged .*: install the model again"):
+            kb.search("snow")
+        with pytest.raises(ModelError, match=r"text\.onnx is damaged"):
+            kb.add(tmp_path / "snow.txt", workers=1, progress=False)
+        flip(model / "text.onnx")  # put right: another state of the file
+        assert kb.add(tmp_path / "snow.txt", workers=1, progress=False).added == 1
+        assert kb.search("snow")
+        (model / "text.onnx").rename(model / "away")
+        with pytest.raises(ModelError, match=r"text\.onnx is missing"):
+            kb.search("snow")
+
+
+def test_an_add_waits_and_commits_nothing_of_a_damaged_model(tmp_path: Path, model: Path, gate: Gate) -> None:
+    flip(model / "text.onnx")
+    threading.Timer(0.3, gate.opened.set).start()
+    with cp.open(tmp_path / "kb", model=model) as kb:
+        for _ in range(4):  # it is not the file's fault, however often it is tried
+            with pytest.raises(ModelError, match="damaged"):
+                kb.add(tmp_path / "snow.txt", workers=1, progress=False)
+        assert kb.documents() == []
+        flip(model / "text.onnx")
+        assert kb.add(tmp_path / "snow.txt", workers=1, progress=False).added == 1
+
+
+def test_a_change_of_contents_or_of_the_checksum_is_another_question(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"one")
+    known = checks.FileChecks()
+    right = checks.sha256(file)
+    known.check({file: right}, wait=True)
+    with pytest.raises(ModelError, match="damaged"):
+        known.check({file: "0" * 64}, wait=True)
+    known.check({file: right}, wait=True)
+    other = tmp_path / "b"
+    other.write_bytes(b"two")
+    os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    other.replace(file)  # of the same size and date
+    with pytest.raises(ModelError, match="damaged"):
+        known.check({file: right}, wait=True)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ModelError, match="missing"):
+        known.check({file: right})
