@@ -239,8 +239,8 @@ def test_the_channels_of_a_space_are_those_between_its_views(
 
 
 def test_the_documented_modality_is_found_as_the_document_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
-    page = page[page.index("# A modality of your own") :]
+    page = (Path(__file__).parent.parent / "docs" / "how-to" / "add-an-encoder.md").read_text(encoding="utf-8")
+    page = page[page.index("## Add a modality") :]
     code, declared = (
         re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0] for kind in ("python", "toml")
     )

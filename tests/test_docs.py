@@ -19,7 +19,7 @@ from commonplace.cli import main
 from tests.conftest import ROOT
 from tests.encoders.server import hub
 
-EXTENDING = {"add-a-reader.md", "add-an-encoder.md", "add-a-store.md"}  # tested with what they add
+EXTENDING = {"add-a-reader.md", "add-an-encoder.md", "add-a-store.md"}  # tests/readers, tests/test_channels.py, tests/store
 OWN_TESTS = {"evaluate.md", "train.md"}  # tests/evaluation/test_docs.py, tests/training/test_docs.py
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("tutorial*.md"))] + [
     page for page in sorted((ROOT / "docs" / "how-to").glob("*.md")) if page.name not in EXTENDING | OWN_TESTS
@@ -114,6 +114,12 @@ def test_the_command_itself_runs(place: Path) -> None:
     command = [sys.executable, "-m", "commonplace", "add", "papers"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert done.returncode == 0 and "1 added" in done.stdout, done.stderr
+
+
+def test_the_documented_encoder_runs(place: Path) -> None:
+    code = python(ROOT / "docs" / "how-to" / "add-an-encoder.md")[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0 and "north pump" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if python(page)], ids=lambda page: page.name)

@@ -11,7 +11,7 @@ from typing import Any
 from commonplace.cli import answers, documents, evaluation, models, read, search, train, upkeep
 from commonplace.types import printable
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]
 
 VERBS = (
     *("add", "search", "ask", "chat", "list", "show", "read", "remove", "status", "eval", "label", "tune"),
@@ -21,7 +21,7 @@ VERBS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 done, 1 an error (one line on standard error), 2 a wrong call."""
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(_with_verb(list(sys.argv[1:] if arguments is None else arguments)))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # file names may hold bytes that are not text
@@ -58,7 +58,8 @@ def _with_verb(arguments: list[str]) -> list[str]:
     return [*arguments[:start], "search", *arguments[start:]]
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command, with a subparser for each verb."""
     common = argparse.ArgumentParser(add_help=False)
     group = common.add_argument_group("collection")
     group.add_argument(
