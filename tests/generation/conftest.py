@@ -1,4 +1,4 @@
-"""What the tests of answers share: the server that lies, in a process of its own, and passages to lie about."""
+"""Fixtures for the tests of answers: passages, and questions to the untrustworthy server in another process."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ Ask = Callable[..., Answer]
 
 
 @pytest.fixture(scope="session")
-def evidence(space: Space) -> Calibration:
+def calibration(space: Space) -> Calibration:
     return Calibration.from_bundle(space.bundle.spec)
 
 
 @pytest.fixture
-def ask(space: Space, evidence: Calibration, liar: str) -> Ask:
-    """Ask a model of the lying server about passages, through the whole road from generator to answer."""
+def ask(space: Space, calibration: Calibration, liar: str) -> Ask:
+    """Ask a model of the untrustworthy server about passages, from the generator to the checked answer."""
 
     def one(
         model: str,
@@ -63,9 +63,9 @@ def ask(space: Space, evidence: Calibration, liar: str) -> Ask:
         hits = [hit(n, text) for n, text in enumerate(PASSAGES)] if hits is None else hits
         generator = ChatGenerator(model, **{"base_url": liar, "timeout": 5.0, "fallback": False, **settings})
         vectors = space.ask(Query(question))
-        request = Request(question, vectors, hits, relevant_images(evidence, question, hits), crop=crop)
-        parts = generated(generator, ExtractiveGenerator(space, evidence), request)
-        *_, answer = cite(parts, request, GroundingChecker(space, evidence, hits), by=generator.name)
+        request = Request(question, vectors, hits, relevant_images(calibration, question, hits), crop=crop)
+        parts = generated(generator, ExtractiveGenerator(space, calibration), request)
+        *_, answer = cite(parts, request, GroundingChecker(space, calibration, hits), by=generator.name)
         assert isinstance(answer, Answer)
         return answer
 

@@ -95,7 +95,7 @@ def load_queries(path: str | os.PathLike[str]) -> list[LabelledQuery]:
         if query.id in queries:
             raise QueryError(
                 f"{file.name}, line {number}: the query {query.id!r} is already in line "
-                f"{queries[query.id].line}: give each an id of its own"
+                f"{queries[query.id].line}: give each query its own id"
             )
         queries[query.id] = query
     if not queries:
