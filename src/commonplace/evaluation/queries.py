@@ -128,7 +128,7 @@ def _parse_line(line: str, folder: Path, number: int) -> LabelledQuery:
     direction = values.get("direction")
     if direction is not None and direction not in DIRECTIONS:
         raise QueryError(f"'direction' is {direction!r}: choose one of {', '.join(DIRECTIONS)}, or leave it out")
-    name = values.get("id") or stable_id("question", text, image)
+    name = values.get("id") or stable_id("query", text, image)
     return LabelledQuery(name, _relevant(values.get("relevant")), text, picture, direction, folder, number)
 
 
