@@ -1,4 +1,4 @@
-"""One small collection of real files, and a file of questions about them."""
+"""A small collection of real files, and a file of labelled queries about them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def kb(folder: Path) -> Iterator[cp.Collection]:
-    """Five documents; nothing writes to it after it is made."""
+    """A collection of five documents, which no test changes."""
     with cp.open(folder.parent / "kb") as collection:
         report = collection.add(folder, workers=1, progress=False)
         assert report.added == 5 and not report.failed
@@ -66,11 +66,11 @@ def kb(folder: Path) -> Iterator[cp.Collection]:
 
 @pytest.fixture
 def write(folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Path]]:
-    """Write lines (objects or raw strings) to a file beside the documents, so that their names are relative to it."""
+    """Write lines (objects or raw strings) to a file next to the documents, so that paths are relative to it."""
     path = folder / f"{abs(hash(request.node.nodeid))}.jsonl"
 
     def lines(*values: Any) -> Path:
-        text = "\n".join(one if isinstance(one, str) else json.dumps(one) for one in values)
+        text = "\n".join(value if isinstance(value, str) else json.dumps(value) for value in values)
         path.write_text(text + "\n", encoding="utf-8")
         return path
 

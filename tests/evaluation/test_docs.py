@@ -1,4 +1,4 @@
-"""What docs/how-to/evaluate.md says is true: its questions load, its Python runs, its names exist."""
+"""The examples of docs/how-to/evaluate.md work: its queries load, its Python runs, its names exist."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ PAGE = (ROOT / "docs" / "how-to" / "evaluate.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return str(found)
+    (code,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    return str(code)
 
 
-def test_the_documented_questions_and_python_run(folder: Path, tmp_path: Path) -> None:
+def test_the_documented_queries_and_python_run(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "notes")
     (tmp_path / "questions.jsonl").write_text(block("json"), encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", block("python")], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     run = Run.load(tmp_path / "fused.json")
-    assert [one.direction for one in run.results] == ["text->text", "text->image", "image->image", "composed"]
+    assert [result.direction for result in run.results] == ["text->text", "text->image", "image->image", "composed"]
     assert run.table() in done.stdout and "| change" in done.stdout
 
 
@@ -45,5 +45,5 @@ def test_every_row_of_the_table_and_every_direction_is_explained(kb: cp.Collecti
 
 @pytest.mark.parametrize("name", evaluation.__all__)
 def test_public_names_are_there_and_explained(name: str) -> None:
-    found = getattr(evaluation, name)
-    assert name == "DIRECTIONS" or (found.__doc__ or "").strip()
+    value = getattr(evaluation, name)
+    assert name == "DIRECTIONS" or (value.__doc__ or "").strip()

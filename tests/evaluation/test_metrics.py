@@ -1,4 +1,4 @@
-"""The measures against trec_eval, the statistics against SciPy, and what must hold for any list."""
+"""Measures compared with trec_eval, statistics compared with SciPy, and properties of any ranked list."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def test_measures_are_those_of_trec_eval() -> None:
         ranked, grades = {}, {}
         for question in range(60):
             ranked[f"q{question}"] = chance.sample(NAMES, chance.randint(1, 30))
-            own = chance.sample([*NAMES, "unseen 1", "unseen 2"], chance.randint(1, 12))
-            grades[f"q{question}"] = {name: chance.randint(1, 5) for name in own}
+            relevant = chance.sample([*NAMES, "unseen 1", "unseen 2"], chance.randint(1, 12))
+            grades[f"q{question}"] = {name: chance.randint(1, 5) for name in relevant}
         # trec_eval sorts by score; it knows no cut for recip_rank, so it gets the list already cut.
         scores = {q: {name: 1.0 / rank for rank, name in enumerate(names[:k], 1)} for q, names in ranked.items()}
         names = {f"recall_{k}", f"ndcg_cut_{k}", "recip_rank"}
         reference = pytrec_eval.RelevanceEvaluator(grades, names, relevance_level=1).evaluate(scores)
         assert len(reference) == 60
-        for q, found in reference.items():
-            assert recall(ranked[q], grades[q], k) == pytest.approx(found[f"recall_{k}"], abs=1e-9)
-            assert ndcg(ranked[q], grades[q], k) == pytest.approx(found[f"ndcg_cut_{k}"], abs=1e-9)
-            assert reciprocal_rank(ranked[q], grades[q], k) == pytest.approx(found["recip_rank"], abs=1e-9)
+        for q, expected in reference.items():
+            assert recall(ranked[q], grades[q], k) == pytest.approx(expected[f"recall_{k}"], abs=1e-9)
+            assert ndcg(ranked[q], grades[q], k) == pytest.approx(expected[f"ndcg_cut_{k}"], abs=1e-9)
+            assert reciprocal_rank(ranked[q], grades[q], k) == pytest.approx(expected["recip_rank"], abs=1e-9)
 
 
 def test_exponential_gains_are_linear_ones_of_two_to_the_grade_less_one() -> None:
@@ -114,7 +114,9 @@ def test_moving_a_better_item_up_never_hurts(case: tuple[list[str], dict[str, in
 
 
 @given(cases, st.randoms())
-def test_only_places_and_grades_count(case: tuple[list[str], dict[str, int], int], chance: random.Random) -> None:
+def test_measures_depend_on_ranks_and_grades_only(
+    case: tuple[list[str], dict[str, int], int], chance: random.Random
+) -> None:
     ranked, grades, k = case
     new = dict(zip([*NAMES, "unseen"], chance.sample([*NAMES, "unseen"], 31), strict=True))
     renamed = [new[name] for name in ranked]
@@ -152,13 +154,13 @@ def test_modality_measures() -> None:
         (["a"], {"a": math.nan}, 1),
     ],
 )
-def test_what_cannot_be_measured_is_refused(ranked: list[str], grades: dict[str, float], k: int) -> None:
+def test_invalid_lists_and_grades_are_refused(ranked: list[str], grades: dict[str, float], k: int) -> None:
     for measure in (recall, ndcg, reciprocal_rank):
         with pytest.raises(QueryError):
             measure(ranked, grades, k)
 
 
-# --- how sure ------------------------------------------------------------------------------------------------
+# --- uncertainty ------------------------------------------------------------------------------------------------
 
 
 def test_the_interval_is_that_of_scipy() -> None:
@@ -178,27 +180,27 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says() -> None:
     chance = np.random.default_rng(11)
     held = 0
     for trial in range(200):
-        found = bootstrap(chance.random(50), confidence=0.9, seed=trial)
-        assert found.low is not None and found.high is not None
-        held += found.low <= 0.5 <= found.high
+        interval = bootstrap(chance.random(50), confidence=0.9, seed=trial)
+        assert interval.low is not None and interval.high is not None
+        held += interval.low <= 0.5 <= interval.high
     assert 165 <= held <= 195  # 180 expected, standard deviation 4.2
 
 
-def test_the_interval_depends_on_the_seed_alone_and_not_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_interval_depends_on_the_seed_and_not_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).random(40)
     assert bootstrap(values, seed=5) == bootstrap(values, seed=5) != bootstrap(values, seed=6)
-    whole = bootstrap(values), randomisation_test(values - 0.45)
+    unblocked = bootstrap(values), randomisation_test(values - 0.45)
     monkeypatch.setattr("commonplace.evaluation.metrics.BLOCK", 1000)
-    assert (bootstrap(values), randomisation_test(values - 0.45)) == whole
+    assert (bootstrap(values), randomisation_test(values - 0.45)) == unblocked
 
 
-def test_one_question_has_no_interval_and_equal_values_a_point() -> None:
+def test_one_query_has_no_interval_and_equal_values_an_empty_one() -> None:
     assert bootstrap([0.5]).dict() == {"mean": 0.5, "low": None, "high": None, "count": 1}
     same = bootstrap([0.25] * 9)
     assert (same.low, same.high) == (0.25, 0.25)
 
 
-def test_the_p_value_of_few_questions_is_that_of_scipy() -> None:
+def test_the_p_value_of_few_queries_is_that_of_scipy() -> None:
     stats = pytest.importorskip("scipy.stats", reason="the reference: pip install -e '.[dev]'")
     chance = np.random.default_rng(4)
     for count in (2, 8, 10):
@@ -211,22 +213,22 @@ def test_the_p_value_of_few_questions_is_that_of_scipy() -> None:
 
 
 @pytest.mark.parametrize("seed", [5, 6])
-def test_the_p_value_of_many_questions_is_near_the_exact_one(seed: int) -> None:
+def test_the_p_value_of_many_queries_is_near_the_exact_one(seed: int) -> None:
     tenths = np.random.default_rng(seed).integers(-5, 7, 60)
     sums = {0: 1.0}  # the chance of every sum, one sign after the other
     for number in tenths.tolist():
         after: dict[int, float] = {}
         for total, share in sums.items():
-            for one in (total + number, total - number):
-                after[one] = after.get(one, 0.0) + share / 2
+            for new_total in (total + number, total - number):
+                after[new_total] = after.get(new_total, 0.0) + share / 2
         sums = after
     exact = math.fsum(share for total, share in sums.items() if abs(total) >= abs(tenths.sum()))
     assert 0.01 < exact < 0.95
-    found = [randomisation_test(tenths / 10, rounds=5000, seed=seed) for seed in range(10)]
-    assert np.mean(found) == pytest.approx(exact, abs=0.007)  # its standard error is at most .0023
+    p_values = [randomisation_test(tenths / 10, rounds=5000, seed=seed) for seed in range(10)]
+    assert np.mean(p_values) == pytest.approx(exact, abs=0.007)  # its standard error is at most .0023
 
 
-def test_runs_that_are_alike_have_p_one_and_a_clear_gain_a_small_one() -> None:
+def test_equal_runs_have_p_one_and_a_clear_gain_a_small_p() -> None:
     assert randomisation_test([0.0] * 5) == 1
     assert randomisation_test([0.0] * 500) == 1
     assert randomisation_test([0.1] * 500) == pytest.approx(1 / 2001)

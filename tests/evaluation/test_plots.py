@@ -1,4 +1,4 @@
-"""Plots: the files, the numbers they are drawn from, and what is refused."""
+"""Plots: the files, the numbers in them, and the errors."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def run(kb: cp.Collection, write: Callable[..., Path]) -> Run:
     return evaluate(kb, write(*QUESTIONS), k=3, progress=False)
 
 
-def test_all_pictures_are_drawn_the_same_every_time(run: Run, kb: cp.Collection, tmp_path: Path) -> None:
+def test_plots_are_reproducible(run: Run, kb: cp.Collection, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason=EXTRA)
     first = plot(run, tmp_path / "deep" / "a", collection=kb)
     assert [path.name for path in first] == ["recall.svg", "scores.svg", "evidence.svg", "space.svg"]
     second = plot(run, tmp_path / "b", collection=kb)
-    for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes() and one.read_text(encoding="utf-8").startswith("<?xml")
+    for path, again in zip(first, second, strict=True):
+        assert path.read_bytes() == again.read_bytes() and path.read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_png_pictures_show_something(run: Run, kb: cp.Collection, tmp_path: Path) -> None:
@@ -42,14 +42,14 @@ def test_png_pictures_show_something(run: Run, kb: cp.Collection, tmp_path: Path
             assert len(image.convert("RGB").getcolors(1 << 20) or ()) > 20, path
 
 
-def test_without_a_collection_hits_or_vectors_less_is_drawn(run: Run, tmp_path: Path) -> None:
+def test_plots_without_data_are_left_out(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason=EXTRA)
     assert len(plot(run, tmp_path)) == 3
-    bare = replace(run, results=tuple(replace(one, hits=()) for one in run.results))
+    bare = replace(run, results=tuple(replace(result, hits=()) for result in run.results))
     assert [path.name for path in plot(bare, tmp_path)] == ["recall.svg"]
-    one = replace(run, results=run.results[3:4])
+    result = replace(run, results=run.results[3:4])
     with cp.open(tmp_path / "empty") as empty:
-        assert len(plot(one, tmp_path, collection=empty)) == 3
+        assert len(plot(result, tmp_path, collection=empty)) == 3
 
 
 def test_a_single_item_is_drawn(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_single_item_is_drawn(tmp_path: Path) -> None:
         assert len(plot(run, tmp_path / "plots", collection=kb)) == 3  # two vectors span no plane
 
 
-def test_what_cannot_be_drawn_is_refused(
+def test_invalid_plot_options_are_refused(
     run: Run, kb: cp.Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(QueryError, match="format is 'gif'"):
@@ -74,7 +74,7 @@ def test_what_cannot_be_drawn_is_refused(
         plot(run, tmp_path)
 
 
-def test_a_foreign_model_a_lost_picture_and_a_bad_folder_are_refused(
+def test_another_model_a_missing_picture_and_a_bad_folder_are_refused(
     run: Run, kb: cp.Collection, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib", reason=EXTRA)
@@ -106,12 +106,16 @@ def test_channel_scores_are_those_of_the_breakdown(run: Run) -> None:
         sure <= set(channels) <= sure | {"image->text"}
     )  # whether a text is among a picture's three is up to the model
     lines = [
-        line for one in run.results for hit in one.hits for line in hit.breakdown if line.weight > 0 and line.rank > 0
+        line
+        for result in run.results
+        for hit in result.hits
+        for line in hit.breakdown
+        if line.weight > 0 and line.rank > 0
     ]
     assert sum(map(len, channels.values())) == len(lines)
     assert all(np.isfinite(value) for rows in channels.values() for _, value, _ in rows)
-    own = max((hit for one in run.results if one.id == "box" for hit in one.hits), key=lambda hit: hit.grade)
-    (line,) = (line for line in own.breakdown if line.channel == "image->image")
+    best = max((hit for result in run.results if result.id == "box" for hit in result.hits), key=lambda hit: hit.grade)
+    (line,) = (line for line in best.breakdown if line.channel == "image->image")
     assert (line.score, line.contribution / line.weight, True) in channels["image->image"]
     assert line.contribution > 0  # log-odds: for
 
@@ -129,7 +133,7 @@ def test_vectors_come_by_role_and_modality(run: Run, kb: cp.Collection) -> None:
     assert all(np.array_equal(few[name], rows) for name, rows in sample_vectors(run, kb, 2, 0).items())
 
 
-def test_the_plane_keeps_what_varies_most() -> None:
+def test_the_plane_keeps_the_largest_variance() -> None:
     random = np.random.default_rng(0)
     flat = random.normal(size=(50, 2)) * (3, 1)
     turn, _ = np.linalg.qr(random.normal(size=(8, 8)))
@@ -141,6 +145,6 @@ def test_the_plane_keeps_what_varies_most() -> None:
 
 
 def test_the_gap_is_the_distance_of_the_means() -> None:
-    one = np.array([[1, 0], [0, 1]], np.float32)
-    assert modality_gap(one, -one) == pytest.approx(np.sqrt(2))
-    assert modality_gap(one, one[::-1]) == 0
+    vectors = np.array([[1, 0], [0, 1]], np.float32)
+    assert modality_gap(vectors, -vectors) == pytest.approx(np.sqrt(2))
+    assert modality_gap(vectors, vectors[::-1]) == 0

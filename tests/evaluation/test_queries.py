@@ -1,4 +1,4 @@
-"""Reading labelled questions, and tying their labels to real items."""
+"""Reading labelled queries, and resolving their labels to real items."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ ASK = {"text": "snow", "relevant": {"weather.txt": 1}}
 
 
 def items(kb: cp.Collection) -> dict[str, cp.Item]:
-    """Every item of the collection, found by searching."""
+    """Return every item of the collection by id; two searches find them all."""
     hits = [*kb.search("pump snow ball", k=50), *kb.search("水泵", k=50)]
     return {hit.item.id: hit.item for hit in hits}
 
 
 def named(kb: cp.Collection, label: str, folder: Path) -> list[cp.Item]:
-    """The items that one label names."""
+    """Return the items that a label names."""
     (bound,) = judge_queries(kb.store, [LabelledQuery("q", {label: 1.0}, "words", folder=folder)])
-    known = items(kb)
-    return sorted((known[id_] for id_ in bound.grades), key=lambda item: (item.modality, item.span.start or 0))
+    items_by_id = items(kb)
+    return sorted((items_by_id[id_] for id_ in bound.grades), key=lambda item: (item.modality, item.span.start or 0))
 
 
 @pytest.mark.parametrize("damage", ["text = 'a lie'", "key = 1 << 50", "document = 999"])
@@ -52,16 +52,16 @@ def test_a_damaged_item_is_left_out_of_labels(tmp_path: Path, damage: str) -> No
 
 def test_a_file_is_read_as_it_is_written(write: Write, folder: Path) -> None:
     path = write(*QUESTIONS, "", "  ")
-    found = load_queries(path)
-    assert [one.id for one in found] == [one["id"] for one in QUESTIONS]
-    assert [one.line for one in found] == list(range(1, 8))
-    assert found[0].text == "Which seal does the north pump need?" and found[0].image is None
-    assert found[5].image == folder / "pictures" / "box.png" and found[5].relevant == {"pictures/ball.png": 3.0}
+    queries = load_queries(path)
+    assert [query.id for query in queries] == [query["id"] for query in QUESTIONS]
+    assert [query.line for query in queries] == list(range(1, 8))
+    assert queries[0].text == "Which seal does the north pump need?" and queries[0].image is None
+    assert queries[5].image == folder / "pictures" / "box.png" and queries[5].relevant == {"pictures/ball.png": 3.0}
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as Windows writes it
-    assert load_queries(path) == found
+    assert load_queries(path) == queries
 
 
-def test_a_question_without_an_id_gets_the_same_one_every_time(write: Write) -> None:
+def test_a_query_without_an_id_gets_a_stable_one(write: Write) -> None:
     (first,) = load_queries(write(ASK))
     (second,) = load_queries(write("", {**ASK, "relevant": {"zh.txt": 2}}))
     (other,) = load_queries(write({**ASK, "text": "rain"}))
@@ -93,7 +93,7 @@ def test_a_question_without_an_id_gets_the_same_one_every_time(write: Write) -> 
         ),
     ],
 )
-def test_a_line_that_is_no_question_is_refused_with_its_number(write: Write, line: Any, says: str) -> None:
+def test_an_invalid_line_is_refused_with_its_number(write: Write, line: Any, says: str) -> None:
     path = write(ASK, "", line)
     with pytest.raises(QueryError) as caught:
         load_queries(path)
@@ -121,7 +121,7 @@ def test_an_empty_an_absent_and_a_foreign_file_are_refused(write: Write, folder:
 
 
 def test_a_path_and_a_document_id_name_every_item_of_it(kb: cp.Collection, folder: Path) -> None:
-    (document,) = (one for one in kb.documents() if one.path.endswith("pumps.md"))
+    (document,) = (document for document in kb.documents() if document.path.endswith("pumps.md"))
     by_path = named(kb, "pumps.md", folder)
     assert len(by_path) == document.items >= 2
     assert {item.modality for item in by_path} == {"text", "image"}
@@ -133,13 +133,13 @@ def test_a_fragment_names_the_picture_or_the_passage(kb: cp.Collection, folder: 
     (picture,) = named(kb, "pumps.md#image", folder)
     assert picture.modality == "image" and picture.text == "A red ball on white"
     assert all(item.modality == "text" for item in named(kb, "pumps.md#text", folder))
-    found = named(kb, "pumps.md#text=north  pump needs the\nblue seal", folder)
-    assert found and all("blue seal" in (item.text or "") for item in found)
+    passages = named(kb, "pumps.md#text=north  pump needs the\nblue seal", folder)
+    assert passages and all("blue seal" in (item.text or "") for item in passages)
     assert named(kb, "pumps.md#image=red ball", folder) == [picture]
     assert named(kb, f"{picture.id}#image", folder) == named(kb, picture.id, folder) == [picture]
 
 
-def test_words_without_a_vector_are_items_too(kb: cp.Collection, folder: Path) -> None:
+def test_items_without_vectors_can_be_labelled(kb: cp.Collection, folder: Path) -> None:
     (passage,) = named(kb, "zh.txt", folder)
     assert "密封圈" in (passage.text or "")
 
@@ -155,7 +155,7 @@ def test_a_document_is_known_through_a_link_and_by_a_name_with_a_hash(kb: cp.Col
             assert len(bound.grades) == 1
 
 
-def test_items_are_found_behind_gaps_that_removed_ones_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_after_removed_ones_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("commonplace.store.local.WALKED", 2)
     for number in range(8):
         (tmp_path / f"{number}.txt").write_text(f"Note number {number}.", encoding="utf-8")
@@ -187,10 +187,10 @@ def test_the_highest_of_several_grades_counts(kb: cp.Collection, folder: Path) -
     assert bound.best_modalities == {"image"} and bound.direction == "mixed"
 
 
-def test_the_direction_is_what_is_asked_and_what_is_relevant(kb: cp.Collection, write: Write) -> None:
+def test_the_direction_follows_from_query_and_relevant_items(kb: cp.Collection, write: Write) -> None:
     extra = {"id": "said", "text": "pumps", "relevant": {"pumps.md": 1}, "direction": "text->text"}
-    found = judge_queries(kb.store, load_queries(write(*QUESTIONS, extra)))
-    assert {one.query.id: one.direction for one in found} == {
+    judged = judge_queries(kb.store, load_queries(write(*QUESTIONS, extra)))
+    assert {judged_query.query.id: judged_query.direction for judged_query in judged} == {
         "seal": "text->text",
         "snow": "text->text",
         "ball": "text->image",

@@ -1,4 +1,4 @@
-"""Runs over a real collection: what they measure, keep, compare and refuse."""
+"""Runs over a real collection: measures, files, comparisons and errors."""
 
 from __future__ import annotations
 
@@ -26,28 +26,30 @@ def run(kb: cp.Collection, write: Write) -> Run:
     return evaluate(kb, write(*QUESTIONS), k=3, progress=False)
 
 
-def test_every_question_is_asked_as_search_would(run: Run, kb: cp.Collection, folder: Path) -> None:
-    assert [one.id for one in run.results] == [one["id"] for one in QUESTIONS]
-    for one, question in zip(run.results, QUESTIONS, strict=True):
-        image = folder / question["image"] if "image" in question else None
-        hits = kb.search(question.get("text"), image=image, k=3, ranking=cp.Ranking(collapse=False))
-        assert [(hit.id, hit.score, hit.breakdown) for hit in one.hits] == [
+def test_every_query_is_searched_as_by_search(run: Run, kb: cp.Collection, folder: Path) -> None:
+    assert [result.id for result in run.results] == [query["id"] for query in QUESTIONS]
+    for result, query in zip(run.results, QUESTIONS, strict=True):
+        image = folder / query["image"] if "image" in query else None
+        hits = kb.search(query.get("text"), image=image, k=3, ranking=cp.Ranking(collapse=False))
+        assert [(hit.id, hit.score, hit.breakdown) for hit in result.hits] == [
             (hit.item.id, hit.score, hit.breakdown) for hit in hits
         ]
-        assert [hit.modality for hit in one.hits] == [hit.item.modality for hit in hits]
-        assert all(hit.grade == one.relevant.get(hit.id, 0) for hit in one.hits)
+        assert [hit.modality for hit in result.hits] == [hit.item.modality for hit in hits]
+        assert all(hit.grade == result.relevant.get(hit.id, 0) for hit in result.hits)
 
 
 def test_measures_follow_from_the_hits(run: Run) -> None:
-    found = {one.id: one.measures for one in run.results}
-    assert set(found["box"]) == {
+    measures_of = {result.id: result.measures for result in run.results}
+    assert set(measures_of["box"]) == {
         "recall@1", "recall@3", "nDCG@3", "MRR@3", "right modality", "share of text@3", "share of image@3",
     }  # fmt: skip
-    assert found["box"]["recall@1"] == found["box"]["MRR@3"] == found["box"]["right modality"] == 1  # finds itself
-    assert found["snow"]["nDCG@3"] == found["seal"]["recall@1"] == 1
-    assert found["what"]["right modality"] == 0  # a picture finds pictures first
-    assert found["any"]["right modality"] is None  # passages and picture are equally relevant
-    for measures in found.values():
+    assert (
+        measures_of["box"]["recall@1"] == measures_of["box"]["MRR@3"] == measures_of["box"]["right modality"] == 1
+    )  # finds itself
+    assert measures_of["snow"]["nDCG@3"] == measures_of["seal"]["recall@1"] == 1
+    assert measures_of["what"]["right modality"] == 0  # a picture finds pictures first
+    assert measures_of["any"]["right modality"] is None  # passages and picture are equally relevant
+    for measures in measures_of.values():
         assert (measures["share of text@3"] or 0) + (measures["share of image@3"] or 0) == pytest.approx(1)
     assert run.values("recall@1", "text->text") == [1.0, 1.0]
     assert len(run.values("right modality")) == 6 and run.values("right modality", "mixed") == []
@@ -76,9 +78,9 @@ def test_the_summary_has_means_and_intervals_by_direction(run: Run) -> None:
     summary = run.summary(seed=1)
     assert tuple(summary) == ("all", *run.directions)
     assert run.directions == ("text->text", "text->image", "image->text", "image->image", "composed", "mixed")
-    whole = summary["all"]["nDCG@3"]
-    assert whole.count == 7 and whole.mean == pytest.approx(np.mean(run.values("nDCG@3")))
-    assert whole.low is not None and whole.high is not None and whole.low < whole.mean < whole.high
+    interval = summary["all"]["nDCG@3"]
+    assert interval.count == 7 and interval.mean == pytest.approx(np.mean(run.values("nDCG@3")))
+    assert interval.low is not None and interval.high is not None and interval.low < interval.mean < interval.high
     assert summary["composed"]["nDCG@3"].low is None
     assert "right modality" not in summary["mixed"]
 
@@ -101,13 +103,13 @@ def test_one_direction_needs_no_column_for_all(kb: cp.Collection, write: Write) 
     assert run.measures[0] == "recall@1" and "recall@5" not in run.measures
 
 
-def test_a_run_is_the_same_after_saving_and_says_what_it_was(run: Run, kb: cp.Collection, tmp_path: Path) -> None:
+def test_a_saved_run_is_equal_and_describes_itself(run: Run, kb: cp.Collection, tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text("old", encoding="utf-8")
     run.save(path)
     again = Run.load(path)
     assert again == run and again.table() == run.table()
-    assert [one.name for one in tmp_path.iterdir()] == ["run.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
     values = json.loads(path.read_text(encoding="utf-8"))
     assert values["model"]["fingerprint"] == kb.space.fingerprint
     assert values["collection"]["documents"] == {"ok": 5} and values["ranking"]["method"] == "calibrated"
@@ -140,20 +142,20 @@ def test_a_damaged_part_of_a_run_is_refused(run: Run, tmp_path: Path) -> None:
         Run.load(tmp_path / "run.json")
 
 
-def test_what_cannot_be_asked_is_refused(kb: cp.Collection, write: Write, folder: Path) -> None:
+def test_invalid_queries_are_refused(kb: cp.Collection, write: Write, folder: Path) -> None:
     path = write(*QUESTIONS)
     with pytest.raises(QueryError, match="k is 0"):
         evaluate(kb, path, k=0)
     with pytest.raises(QueryError, match="no queries"):
         evaluate(kb, [])
-    one = LabelledQuery("a", {"weather.txt": 1}, "snow", folder=folder)
+    query = LabelledQuery("a", {"weather.txt": 1}, "snow", folder=folder)
     with pytest.raises(QueryError, match="1 of the queries"):
-        evaluate(kb, [one, one])
+        evaluate(kb, [query, query])
     with pytest.raises(ReadError, match=r"line 1: .*weather\.txt"):  # no picture at all
         evaluate(kb, write({"image": "weather.txt", "relevant": {"weather.txt": 1}}), progress=False)
 
 
-def test_questions_that_are_in_the_collection_themselves_are_refused(tmp_path: Path) -> None:
+def test_queries_in_the_collection_itself_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "q.txt"
     path.write_text('{"text": "lighthouse", "relevant": {"a.txt": 1}}', encoding="utf-8")
     (tmp_path / "a.txt").write_text("A lighthouse keeper.", encoding="utf-8")
@@ -165,9 +167,9 @@ def test_questions_that_are_in_the_collection_themselves_are_refused(tmp_path: P
         assert evaluate(kb, path, progress=False).values("recall@1") == [1.0]
 
 
-def test_a_question_that_finds_nothing_scores_nothing(kb: cp.Collection, folder: Path) -> None:
-    one = LabelledQuery("a", {"weather.txt": 1}, "zyxwv", folder=folder)
-    run = evaluate(kb, [one], ranking=WORDS, progress=False)
+def test_a_query_without_hits_scores_zero(kb: cp.Collection, folder: Path) -> None:
+    query = LabelledQuery("a", {"weather.txt": 1}, "zyxwv", folder=folder)
+    run = evaluate(kb, [query], ranking=WORDS, progress=False)
     assert run.results[0].hits == ()
     measures = run.results[0].measures
     assert measures["recall@10"] == measures["nDCG@10"] == measures["MRR@10"] == measures["right modality"] == 0
@@ -186,7 +188,7 @@ def test_a_collection_of_one_picture(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_the_bar_counts_questions(kb: cp.Collection, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_counts_queries(kb: cp.Collection, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(kb, write(*QUESTIONS[:2]), progress=True)
     assert "2/2" in capsys.readouterr().err
 
@@ -195,47 +197,47 @@ def test_the_bar_counts_questions(kb: cp.Collection, write: Write, capsys: pytes
 
 
 def test_a_run_compared_with_itself_has_not_changed(run: Run) -> None:
-    found = compare(run, run)
-    assert found.shared == 7 and found.notes == ()
-    assert {row[0] for row in found.rows} == {"all", *run.directions}
-    for one in found.rows.values():
-        assert one.before == one.after and one.change.mean == 0 and one.p == 1
+    comparison = compare(run, run)
+    assert comparison.shared == 7 and comparison.notes == ()
+    assert {row[0] for row in comparison.rows} == {"all", *run.directions}
+    for difference in comparison.rows.values():
+        assert difference.before == difference.after and difference.change.mean == 0 and difference.p == 1
 
 
 def test_a_worse_ranking_shows_as_a_loss(run: Run, kb: cp.Collection, write: Write, folder: Path) -> None:
     worse = evaluate(kb, load_queries(write(*QUESTIONS)), k=3, ranking=WORDS, progress=False)
-    one = compare(run, worse).rows["all", "nDCG@3"]
+    loss = compare(run, worse).rows["all", "nDCG@3"]
     differences = np.subtract(worse.values("nDCG@3"), run.values("nDCG@3"))
-    assert one.change.mean == pytest.approx(differences.mean()) and one.change.mean < 0
-    assert one.after - one.before == pytest.approx(one.change.mean)
-    assert one.change.low is not None and one.change.low < one.change.mean
-    other = compare(worse, run).rows["all", "nDCG@3"]
-    assert other.change.mean == pytest.approx(-one.change.mean)
-    assert other.p == one.p and one.p is not None and 0 < one.p <= 1
+    assert loss.change.mean == pytest.approx(differences.mean()) and loss.change.mean < 0
+    assert loss.after - loss.before == pytest.approx(loss.change.mean)
+    assert loss.change.low is not None and loss.change.low < loss.change.mean
+    gain = compare(worse, run).rows["all", "nDCG@3"]
+    assert gain.change.mean == pytest.approx(-loss.change.mean)
+    assert gain.p == loss.p and loss.p is not None and 0 < loss.p <= 1
 
 
 def test_the_comparison_prints_and_is_plain_data(run: Run) -> None:
-    found = compare(run, run)
-    lines = found.table().splitlines()
-    assert len(lines) == 2 + len(found.rows) and "+0.000 [+0.000, +0.000]" in found.table()
-    row = json.loads(json.dumps(found.dict()))["rows"][0]
+    comparison = compare(run, run)
+    lines = comparison.table().splitlines()
+    assert len(lines) == 2 + len(comparison.rows) and "+0.000 [+0.000, +0.000]" in comparison.table()
+    row = json.loads(json.dumps(comparison.dict()))["rows"][0]
     assert row["direction"] == "all" and row["measure"] == "recall@1" and row["p"] == 1
 
 
-def test_only_shared_questions_are_compared_and_the_rest_is_noted(run: Run) -> None:
+def test_only_shared_queries_are_compared_and_the_others_noted(run: Run) -> None:
     few = replace(run, results=run.results[:2])
     changed = replace(few.results[0], relevant={"another": 1.0})
-    found = compare(run, replace(few, k=5, results=(changed, few.results[1])))
-    assert found.shared == 2 and found.rows["text->text", "recall@1"].change.count == 2
-    assert len(found.notes) == 3
-    text = found.table()
+    comparison = compare(run, replace(few, k=5, results=(changed, few.results[1])))
+    assert comparison.shared == 2 and comparison.rows["text->text", "recall@1"].change.count == 2
+    assert len(comparison.notes) == 3
+    text = comparison.table()
     assert "5 queries are in the earlier run only" in text and "k = 3" in text and "1 queries have different" in text
 
 
-def test_runs_over_other_questions_are_not_compared(run: Run) -> None:
-    other = replace(run, results=tuple(replace(one, id=f"other {one.id}") for one in run.results))
+def test_runs_over_other_queries_are_not_compared(run: Run) -> None:
+    renamed = replace(run, results=tuple(replace(result, id=f"other {result.id}") for result in run.results))
     with pytest.raises(QueryError, match="share no query"):
-        compare(run, other)
+        compare(run, renamed)
     swapped = replace(run, results=(replace(run.results[0], text="something else"),))
     with pytest.raises(QueryError, match="'seal' is a different query"):
         compare(run, swapped)

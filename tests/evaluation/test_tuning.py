@@ -1,4 +1,4 @@
-"""Tuning: what is better is found and kept, what is not surely better is not, and labels are guarded."""
+"""Tuning: a better ranking is found and stored, a ranking that is not significantly better is not stored."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WORDS = ("brass", "pump", "winter", "valve", "harbour", "copper", "lamp", "garde
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Collection, list[LabelledQuery]]]:
-    """Forty notes of three words each among ten, so that words alone find them; their vectors are noise."""
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Collection, list[LabelledQuery]]]:
+    """Forty notes, each with three of ten words, and noise as vectors: only lexical search finds them."""
     root = tmp_path_factory.mktemp("tuning")
     (root / "notes").mkdir()
     triples = list(itertools.combinations(WORDS, 3))[::3][:40]
@@ -49,22 +49,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Collecti
 
 
 def noisy(kb: cp.Collection) -> cp.Ranking:
-    """A ranking in which the noise drowns the words."""
+    """Return a ranking in which the weight of the noise is far above that of the words."""
     return cp.Ranking(weights={"text->text": 50.0, "lexical": 0.05})
 
 
 def test_a_broken_channel_is_found_out_from_twenty_labels(
-    made: tuple[cp.Collection, list[LabelledQuery]], monkeypatch: pytest.MonkeyPatch
+    labelled: tuple[cp.Collection, list[LabelledQuery]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from commonplace.evaluation import tuning
 
-    kb, questions = made
+    kb, questions = labelled
     # The default trusts meaning more than these noise vectors deserve; make it trust them far too much.
     monkeypatch.setattr(tuning, "Ranking", lambda: noisy(kb))
-    found = tune(kb, questions[:20], progress=False)
-    assert found.kept and found.after > found.before and found.p < 0.05
-    assert found.broken == ("text->text",) and "no other channel agrees" in str(found)
-    assert kb.ranking == found.ranking != cp.Ranking()
+    tuning_result = tune(kb, questions[:20], progress=False)
+    assert tuning_result.kept and tuning_result.after > tuning_result.before and tuning_result.p < 0.05
+    assert tuning_result.broken == ("text->text",) and "no other channel agrees" in str(tuning_result)
+    assert kb.ranking == tuning_result.ranking != cp.Ranking()
     held_out = questions[20:]
     words = cp.Ranking(weights={"text->text": 0.0, "text->image": 0.0})
     best = np.mean(evaluate(kb, held_out, ranking=words, progress=False).values("nDCG@10"))
@@ -74,20 +74,23 @@ def test_a_broken_channel_is_found_out_from_twenty_labels(
     assert kb.ranking == cp.Ranking()
 
 
-def test_what_is_not_surely_better_is_not_kept(made: tuple[cp.Collection, list[LabelledQuery]]) -> None:
-    kb, questions = made
+def test_a_ranking_that_is_not_significantly_better_is_not_kept(
+    labelled: tuple[cp.Collection, list[LabelledQuery]],
+) -> None:
+    kb, questions = labelled
     random = np.random.default_rng(1)
-    documents = [one.path for one in kb.documents()]
+    documents = [document.path for document in kb.documents()]
     wrong = [
-        LabelledQuery(one.id, {documents[random.integers(len(documents))]: 1.0}, one.text) for one in questions[:12]
+        LabelledQuery(query.id, {documents[random.integers(len(documents))]: 1.0}, query.text)
+        for query in questions[:12]
     ]
-    found = tune(kb, wrong, progress=False)
-    assert not found.kept and "stays as it was" in str(found)
+    result = tune(kb, wrong, progress=False)
+    assert not result.kept and "stays as it was" in str(result)
     assert kb.ranking == cp.Ranking()
 
 
-def test_labels_are_guarded(made: tuple[cp.Collection, list[LabelledQuery]]) -> None:
-    kb, questions = made
+def test_invalid_labels_are_refused(labelled: tuple[cp.Collection, list[LabelledQuery]]) -> None:
+    kb, questions = labelled
     with pytest.raises(QueryError, match="9 labelled queries are too few"):
         tune(kb, questions[:9])
     with pytest.raises(QueryError, match="1 labelled query is too few"):
@@ -98,15 +101,15 @@ def test_labels_are_guarded(made: tuple[cp.Collection, list[LabelledQuery]]) -> 
         tune(kb, questions, folds=1)
 
 
-def test_feedback_is_kept_and_make_questions(made: tuple[cp.Collection, list[LabelledQuery]], tmp_path: Path) -> None:
-    kb, _ = made
+def test_feedback_makes_queries(labelled: tuple[cp.Collection, list[LabelledQuery]], tmp_path: Path) -> None:
+    kb, _ = labelled
     first, second = kb.search("brass pump winter", k=2)
     kb.label("brass  pump winter", first.item.id, True)
     kb.label("brass pump winter", second.item.id, True)
     kb.label("brass pump winter", second.item.id, False)  # the last word counts
     assert kb.labels()[-1] == ("brass pump winter", None, second.item.id, False)
-    (one,) = feedback_queries(kb)
-    assert one.text == "brass pump winter" and set(one.relevant) == {first.item.id}
+    (query,) = feedback_queries(kb)
+    assert query.text == "brass pump winter" and set(query.relevant) == {first.item.id}
     with pytest.raises(QueryError, match="no item"):
         kb.label("pump", "nonsense", True)
     with pytest.raises(QueryError, match="empty"):

@@ -1,4 +1,4 @@
-"""What the tests of answers share: the server that lies, in a process of its own, and passages to lie about."""
+"""Fixtures for the tests of answers: passages, and questions to the untrustworthy server in another process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def calibration(space: Space) -> Calibration:
 
 @pytest.fixture
 def ask(space: Space, calibration: Calibration, liar: str) -> Ask:
-    """Ask a model of the lying server about passages, through the whole road from generator to answer."""
+    """Ask a model of the untrustworthy server about passages, from the generator to the checked answer."""
 
     def one(
         model: str,

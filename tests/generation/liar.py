@@ -1,4 +1,4 @@
-"""A real server that speaks OpenAI's chat API and cannot be trusted: the model's name says what it does wrong.
+"""A real but untrustworthy server with OpenAI's chat API; the name of the model says what it does wrong.
 
     python -m tests.generation.liar    prints its address, then serves until it is ended
 
@@ -45,7 +45,7 @@ def answer(model: str, body: dict[str, Any]) -> Iterator[str]:
         for n in range(4):
             yield f"{first} [1] Number {n} is made up. [1]\n"
     elif model == "every-passage":
-        yield " ".join(f"{found[0]} [{n}]" for n, found in sentences.items())
+        yield " ".join(f"{texts[0]} [{n}]" for n, texts in sentences.items())
     elif model == "markers":
         yield f"{bare} [1]. **{bare}**【1】! - {bare}? [1, 2][77]"
     elif model == "invents":
@@ -60,7 +60,7 @@ def answer(model: str, body: dict[str, Any]) -> Iterator[str]:
     elif model == "negates":
         yield re.sub(r"\b(needs|runs|is)\b", r"never \1", first) + " [1]"
     elif model == "omits-not":
-        yield next(one for one in sentences[1] if " not " in one).replace(" not ", " ") + " [1]"
+        yield next(sentence for sentence in sentences[1] if " not " in sentence).replace(" not ", " ") + " [1]"
     elif model == "omits-markers":
         yield f"{first} The moon is made of green cheese."
     elif model == "obeys":
@@ -202,8 +202,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        for name, one in (headers or {}).items():
-            self.send_header(name, one)
+        for name, header in (headers or {}).items():
+            self.send_header(name, header)
         self.end_headers()
         self.wfile.write(data)
 

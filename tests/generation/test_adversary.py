@@ -1,4 +1,4 @@
-"""A server that invents, swaps, omits and obeys: it is caught every time, over real HTTP and the real client."""
+"""An untrustworthy server that invents, swaps, omits and obeys is detected, over real HTTP with the real client."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def supported(answer: Any) -> list[str]:
     return [block.text for block in answer.blocks if block.support == "supported"]
 
 
-def test_an_honest_model_is_believed(ask: Ask) -> None:
+def test_an_honest_model_is_supported(ask: Ask) -> None:
     answer = ask("honest")
     assert supported(answer) == ["The north pump needs the blue seal and runs at 9 bar."]
     assert answer.confidence == 0.9 and not answer.unsupported and answer.generator.startswith("honest at 127.0.0.1")
-    (one,) = answer.citations
-    assert one.quote == PASSAGES[0][one.span.start : one.span.end] == answer.blocks[0].text
+    (citation,) = answer.citations
+    assert citation.quote == PASSAGES[0][citation.span.start : citation.span.end] == answer.blocks[0].text
 
 
 @pytest.mark.parametrize(
     "model", ["swaps-numbers", "swaps-names", "swaps-ids", "negates", "omits-not", "invents", "omits-markers", "obeys"]
 )
-def test_a_liar_is_caught(ask: Ask, model: str) -> None:
+def test_false_sentences_are_not_supported(ask: Ask, model: str) -> None:
     passages = [PASSAGES[0], PASSAGES[1]]
     if model == "swaps-names":
         passages.reverse()
@@ -52,7 +52,7 @@ def test_a_liar_is_caught(ask: Ask, model: str) -> None:
 def test_invented_markers_are_removed_and_counted(ask: Ask) -> None:
     answer = ask("invents")
     assert answer.invalid_citations == 2
-    assert {n for block in answer.blocks for n in block.citations} == {one.number for one in answer.citations}
+    assert {n for block in answer.blocks for n in block.citations} == {citation.number for citation in answer.citations}
     assert "42" not in answer.markdown() and "17" not in answer.markdown()
 
 
@@ -75,7 +75,7 @@ def test_markup_and_control_characters_are_shown_not_obeyed(ask: Ask) -> None:
     for shown in (page, answer.markdown()):
         assert "\x1b" not in shown
     assert "<script" not in page and "<img" not in page and "javascript:alert" in page  # as words
-    assert set(re.findall(r'href="([^"]*)"', page)) <= {f"#source-{one.number}" for one in answer.citations}
+    assert set(re.findall(r'href="([^"]*)"', page)) <= {f"#source-{citation.number}" for citation in answer.citations}
     assert "![" not in answer.markdown().replace("\\!\\[", "") and "<script" not in answer.markdown().replace("\\<", "")
 
 
@@ -99,13 +99,13 @@ def test_an_answer_that_never_ends_is_stopped(ask: Ask, model: str, why: str) ->
 
 
 @pytest.mark.parametrize("model", ["blank-marker", "one-long-sentence"])
-def test_what_would_take_hours_to_read_is_cut_short(ask: Ask, model: str) -> None:
+def test_a_text_that_would_take_hours_to_parse_is_cut(ask: Ask, model: str) -> None:
     answer = ask(model, max_tokens=100)
     assert any("more than" in note for note in answer.notes), answer.notes
     assert sum(len(block.text) for block in answer.blocks) < 1000
 
 
-def test_half_a_letter_is_no_crash(ask: Ask) -> None:
+def test_a_lone_surrogate_is_replaced(ask: Ask) -> None:
     answer = ask("half-a-letter")
     assert "\ud800" not in answer.markdown() and answer.blocks[0].citations == (1,)
 
@@ -151,7 +151,7 @@ def test_a_busy_server_is_asked_again(ask: Ask) -> None:
     assert supported(ask("busy"))
 
 
-def test_a_silent_and_a_trickling_server_are_given_up(ask: Ask) -> None:
+def test_a_silent_a_slow_and_a_flooding_server_time_out(ask: Ask) -> None:
     for model, settings, why in (
         ("silent", {"timeout": 0.3, "retries": 0}, "silent for 0.3"),
         ("trickles", {"deadline": 0.5}, "not done after 0.5"),
@@ -164,22 +164,22 @@ def test_a_silent_and_a_trickling_server_are_given_up(ask: Ask) -> None:
 
 
 def test_closing_the_answer_stops_the_server(liar: str) -> None:
-    """A consumer that has had enough: the connection goes, and with it the work of the server."""
+    """Closing the iterator closes the connection, so the server stops its work."""
     generator = ChatGenerator("counts", base_url=liar, timeout=5)
     writing = generator.write([{"role": "system", "content": ""}, {"role": "user", "content": ""}], 5000)
     assert next(writing)
     writing.close()
     time.sleep(0.5)
-    counted = asked(liar)[-1]["sent"]
+    counted = requests_to(liar)[-1]["sent"]
     time.sleep(0.5)
-    assert asked(liar)[-1]["sent"] == counted
+    assert requests_to(liar)[-1]["sent"] == counted
 
 
-def test_a_model_that_takes_no_pictures_gets_their_captions(ask: Ask, liar: str) -> None:
+def test_a_model_without_vision_gets_captions(ask: Ask, liar: str) -> None:
     hits = [hit(0, PASSAGES[0]), hit(1, "A red ball", picture="p1", name="/docs/ball.png")]
     answer = ask("no-vision", hits, crop=lambda _: JPEG)
     assert supported(answer) and any("accepts no pictures" in note for note in answer.notes)
-    with_pictures, negative = asked(liar)[-2:]
+    with_pictures, negative = requests_to(liar)[-2:]
     assert isinstance(with_pictures["messages"][1]["content"], list)
     assert "Caption: A red ball" in negative["messages"][1]["content"]
 
@@ -188,23 +188,23 @@ def test_a_context_that_is_too_small_gets_less_evidence(ask: Ask, liar: str) -> 
     hits = [hit(n, text + " And so on." * 20) for n, text in enumerate(PASSAGES)]
     answer = ask("small-context", hits)
     assert supported(answer) and any("1 of 3 pieces" in note for note in answer.notes)
-    assert "Reuben" not in asked(liar)[-1]["messages"][1]["content"]  # the weakest went first
+    assert "Reuben" not in requests_to(liar)[-1]["messages"][1]["content"]  # the weakest went first
 
 
-def test_parameters_that_a_server_refuses_are_put_right(ask: Ask, liar: str) -> None:
+def test_rejected_parameters_are_adapted(ask: Ask, liar: str) -> None:
     assert supported(ask("new-api"))
-    assert "max_completion_tokens" in asked(liar)[-1]
+    assert "max_completion_tokens" in requests_to(liar)[-1]
 
 
 def test_the_key_goes_to_the_server_and_nowhere_else(ask: Ask, liar: str) -> None:
     ask("honest", api_key="key-4711")
-    assert asked(liar)[-1]["key"] == "Bearer key-4711"
+    assert requests_to(liar)[-1]["key"] == "Bearer key-4711"
 
 
-def asked(liar: str) -> list[dict[str, Any]]:
+def requests_to(liar: str) -> list[dict[str, Any]]:
     with urllib.request.urlopen(liar, timeout=5) as answer:
-        found: list[dict[str, Any]] = json.load(answer)
-    return found
+        requests: list[dict[str, Any]] = json.load(answer)
+    return requests
 
 
 JPEG = bytes.fromhex("ffd8ffd9")

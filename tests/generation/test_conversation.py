@@ -1,4 +1,4 @@
-"""Follow-up questions are put in full before the search: by the model, else by a rule."""
+"""Follow-up questions are rewritten before the search: by the model, or else by a rule."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from commonplace.generation.conversation import depends, rewrite_by_rule
         ("Who sold it?", "1893年谁建了磨坊？", "Who sold it? (1893年, 建, 磨坊)"),
     ],
 )
-def test_a_follow_up_takes_over_what_it_lacks(question: str, before: str, searched: str) -> None:
+def test_a_follow_up_gets_the_missing_words(question: str, before: str, searched: str) -> None:
     assert depends(question) and rewrite_by_rule(question, before) == searched
 
 
@@ -58,7 +58,7 @@ def test_a_follow_up_takes_over_what_it_lacks(question: str, before: str, search
         "应该多久换一次密封圈？",
     ],
 )
-def test_a_question_that_stands_alone_is_left_alone(question: str) -> None:
+def test_an_independent_question_is_not_rewritten(question: str) -> None:
     assert not depends(question)
 
 
@@ -111,7 +111,7 @@ def test_a_conversation_by_the_model(tmp_path: Path, docs: Path, liar: str) -> N
         assert answer.searched_as == "Which seal does the south pump need?" and "brass" in answer.blocks[0].text
 
 
-def test_the_rule_stands_in_for_a_model_that_fails(tmp_path: Path, docs: Path) -> None:
+def test_the_rule_replaces_a_model_that_fails(tmp_path: Path, docs: Path) -> None:
     dead = cp.ChatGenerator("x", base_url="http://127.0.0.1:9/v1", retries=0)
     with cp.open(tmp_path / "kb", generator=dead) as kb:
         kb.add(docs)
@@ -133,7 +133,7 @@ def test_a_picture_stays_in_the_conversation(tmp_path: Path, docs: Path) -> None
         assert not any(channel.channel.startswith("image->") for hit in alone.hits for channel in hit.breakdown)
 
 
-def test_a_question_with_a_picture_of_its_own_asks_of_that(tmp_path: Path, docs: Path) -> None:
+def test_a_question_with_a_picture_is_not_rewritten(tmp_path: Path, docs: Path) -> None:
     Image.new("RGB", (64, 64), "red").save(docs / "red.png")
     with cp.open(tmp_path / "kb") as kb:
         kb.add(docs, progress=False)

@@ -1,4 +1,4 @@
-"""Is a sentence borne out? Numbers, names, negations, sources: what is swapped, added or left out is caught."""
+"""Grounding: swapped, added and omitted numbers, names, negations and sources are detected."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ LIES = [
 
 
 @pytest.mark.parametrize(("sentence", "source"), SUPPORTED)
-def test_what_the_evidence_says_is_supported(checker: GroundingChecker, sentence: str, source: int) -> None:
+def test_true_sentences_are_supported(checker: GroundingChecker, sentence: str, source: int) -> None:
     verdict = checker.check(sentence, [source])
     assert verdict.level == "supported" and verdict.reason is None, verdict
     start, end = verdict.spans[source]
@@ -71,13 +71,13 @@ def test_what_the_evidence_says_is_supported(checker: GroundingChecker, sentence
 
 
 @pytest.mark.parametrize(("sentence", "source"), LIES)
-def test_what_it_does_not_say_is_not(checker: GroundingChecker, sentence: str, source: int) -> None:
+def test_false_sentences_are_not_supported(checker: GroundingChecker, sentence: str, source: int) -> None:
     verdict = checker.check(sentence, [source])
     assert verdict.level != "supported" and verdict.reason, verdict
 
 
-def test_what_stands_there_word_by_word_is_supported(space: Space, calibration: Calibration) -> None:
-    """Leads and questions are sentences too, and a *not* nearby is no reason to doubt them."""
+def test_word_for_word_quotes_are_supported(space: Space, calibration: Calibration) -> None:
+    """Lines that introduce a list and questions can be quoted, too; a *not* nearby does not matter."""
     text = (
         "If you do not know the type of a disk, use this command:\n\n```\nblkid\n```\n\n"
         "Does the pump run dry? It must never run dry. The mill stands."
@@ -103,8 +103,8 @@ def test_a_sentence_may_rest_on_several_sources(checker: GroundingChecker) -> No
 def test_no_source_is_no_support(checker: GroundingChecker) -> None:
     assert checker.check(PASSAGES[0], []).level == "unsupported"
     assert checker.find_source("The moon is made of green cheese.") is None
-    found = checker.find_source("Reuben Harrow built the mill in 1893.")
-    assert found is not None and found[0] == 1
+    source = checker.find_source("Reuben Harrow built the mill in 1893.")
+    assert source is not None and source[0] == 1
 
 
 def test_a_source_with_instructions_to_a_model_supports_nothing(space: Space, checker: GroundingChecker) -> None:
@@ -128,7 +128,7 @@ def test_chinese_is_checked_by_its_words(space: Space) -> None:
         assert checker.check(lie, [0]).level != "supported", lie
 
 
-def test_a_picture_bears_out_what_can_be_seen_and_no_more(space: Space) -> None:
+def test_a_picture_supports_only_what_can_be_seen(space: Space) -> None:
     calibration = Calibration.from_bundle(space.bundle.spec)
     sentence = "A dog runs on the beach."
     row = space.embed([sentence])[0]
@@ -164,7 +164,7 @@ def test_any_text_gets_a_verdict(checker: GroundingChecker, text: str, source: i
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("It cost 1,200 pounds and 3.5%.", {"1200", "3.5"}),
         ("On 2020-03-01, or March 1, 2020", {"2020", "march", "1"}),
@@ -175,8 +175,8 @@ def test_any_text_gets_a_verdict(checker: GroundingChecker, text: str, source: i
         ("They may go in May 1999.", {"may", "1999"}),
     ],
 )
-def test_facts(text: str, found: set[str]) -> None:
-    assert facts(text) == found
+def test_facts(text: str, expected: set[str]) -> None:
+    assert facts(text) == expected
 
 
 def test_negations_and_instructions() -> None:
@@ -200,7 +200,7 @@ def test_negations_and_instructions() -> None:
         assert not has_instructions(text), text
 
 
-def test_an_nli_model_has_a_say(space: Space, tmp_path: Path) -> None:
+def test_an_nli_model_changes_the_score(space: Space, tmp_path: Path) -> None:
     tokenizer(tmp_path)
     model(tmp_path / "model.onnx", logits=3)  # three equal logits: one third each
     with pytest.raises(ModelError, match="entailment"):
@@ -213,6 +213,6 @@ def test_an_nli_model_has_a_say(space: Space, tmp_path: Path) -> None:
     sentence = "The blue seal is what the north pump needs."
     hits = [hit(0, PASSAGES[0])]
     with_it, negative = (
-        GroundingChecker(space, calibration, hits, nli=one).check(sentence, [0]) for one in (nli, None)
+        GroundingChecker(space, calibration, hits, nli=judge).check(sentence, [0]) for judge in (nli, None)
     )
     assert with_it.score == pytest.approx((negative.score + 1 / 3) / 2)

@@ -24,9 +24,9 @@ def test_flags_over_environment_over_file(tmp_path: Path) -> None:
     (near / "commonplace.toml").write_text(TOML)
     (far / "commonplace.toml").write_text('[llm]\nmodel = "openai:far"\ntimeout = 9\n')
     environment = {"COMMONPLACE_LLM_MAX_TOKENS": "200", "COMMONPLACE_LLM_VISION": "yes", "COMMONPLACE_LLM_CONTEXT": ""}
-    found = GeneratorSettings.read({"model": "openai:flag", "base_url": None}, environment, (near, far))
-    assert found == GeneratorSettings("openai:flag", "http://localhost:1234/v1", 9.0, max_tokens=200, vision=True)
-    generator = found.generator({})
+    settings = GeneratorSettings.read({"model": "openai:flag", "base_url": None}, environment, (near, far))
+    assert settings == GeneratorSettings("openai:flag", "http://localhost:1234/v1", 9.0, max_tokens=200, vision=True)
+    generator = settings.generator({})
     assert isinstance(generator, ChatGenerator) and generator.model == "flag" and generator.timeout == 9
     assert generator.max_tokens == 200 and generator.vision is True
     assert GeneratorSettings.read({}, {"COMMONPLACE_LLM": "openai:env"}, (near,)).model == "openai:env"
@@ -47,8 +47,8 @@ def test_a_key_goes_where_it_belongs() -> None:
     assert key(theirs, None) == "of-openai" and key(theirs, "http://localhost/v1") == "none"
 
 
-def test_a_file_names_no_server_elsewhere(tmp_path: Path) -> None:
-    """It may have come with a collection: whoever made that must not get the key, the questions and the evidence."""
+def test_a_file_cannot_name_a_remote_server(tmp_path: Path) -> None:
+    """A file may come with a collection; its author must not receive the key, the questions and the evidence."""
     text = '[llm]\nmodel = "openai:x"\nbase_url = "https://elsewhere.example/v1"\n'
     (tmp_path / "commonplace.toml").write_text(text)
     for flags in ({}, {"model": "openai:mine"}):
@@ -91,6 +91,6 @@ def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, why: str) -> No
         GeneratorSettings("transformers:/nowhere"),
     ],
 )
-def test_settings_that_make_no_sense(wrong: GeneratorSettings) -> None:
+def test_invalid_settings(wrong: GeneratorSettings) -> None:
     with pytest.raises(GeneratorError):
         wrong.generator({})

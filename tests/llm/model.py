@@ -1,4 +1,4 @@
-"""A tiny vision-language model with random weights: real architecture, real files, real tokens, and nothing to say.
+"""A tiny vision-language model with random weights: real architecture, files and tokens, but meaningless text.
 
 python -m tests.llm.model FOLDER
 """
@@ -34,11 +34,11 @@ def make(folder: Path) -> None:
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<pad>", "<s>", "</s>", "<image>"]
     vocabulary = {token: n for n, token in enumerate([*special, *letters])}
-    made = Tokenizer(models.BPE(vocabulary, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    byte_tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    byte_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte_tokenizer.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=made,
+        tokenizer_object=byte_tokenizer,
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",

@@ -1,7 +1,7 @@
 """A real vision-language model behind a real server (`transformers serve`), and the same in this process.
 
-Run by `make test-llm`, in an environment of its own. The model is tiny and its weights are random: what is tested is
-the road, not the wit.
+Run by `make test-llm`, in a separate environment. The model is tiny and its weights are random, so the tests check the
+connection and the processing, not what the model writes.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def kb(tmp_path: Path) -> Iterator[cp.Collection]:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "pumps.txt").write_text("The north pump needs the blue seal.", encoding="utf-8")
     Image.new("RGB", (300, 200), "blue").save(tmp_path / "docs" / "seal.png")
-    with cp.open(tmp_path / "kb") as made:
-        made.add(tmp_path / "docs")
-        yield made
+    with cp.open(tmp_path / "kb") as collection:
+        collection.add(tmp_path / "docs")
+        yield collection
 
 
 def test_it_streams(generator: ModelGenerator) -> None:
@@ -97,20 +97,20 @@ def test_it_streams(generator: ModelGenerator) -> None:
 def test_pictures_go_in_and_change_the_answer(generator: ModelGenerator) -> None:
     from commonplace.generation.prompt import _picture, _scaled
 
-    said = []
+    answers = []
     for colour in ("white", "black"):
         picture = _picture(_scaled(Image.new("RGB", (200, 100), colour)))
         message = {"role": "user", "content": [{"type": "text", "text": "Look:"}, picture]}
-        said.append("".join(one for one in generator.write([ASKED[0], message], 20) if isinstance(one, str)))
-    assert all(said) and generator.vision is not False
+        answers.append("".join(piece for piece in generator.write([ASKED[0], message], 20) if isinstance(piece, str)))
+    assert all(answers) and generator.vision is not False
 
 
-def test_the_whole_road(kb: cp.Collection, generator: ModelGenerator) -> None:
+def test_the_whole_pipeline(kb: cp.Collection, generator: ModelGenerator) -> None:
     kb.generator = generator
     answer = kb.ask(QUESTION)
     assert answer.generator == generator.name and generator.vision is not False
     assert all(block.support != "supported" for block in answer.blocks if block.kind == "text")
-    assert {n for block in answer.blocks for n in block.citations} <= {one.number for one in answer.citations}
+    assert {n for block in answer.blocks for n in block.citations} <= {citation.number for citation in answer.citations}
     assert "<script" not in answer.html()
 
 
@@ -120,22 +120,22 @@ def test_it_can_be_stopped_and_asked_again(generator: ModelGenerator) -> None:
     assert next(writing)
     writing.close()
     stopped = time.monotonic() - began
-    assert any(isinstance(one, str) for one in generator.write(ASKED, 5))
+    assert any(isinstance(piece, str) for piece in generator.write(ASKED, 5))
     assert stopped < 60
 
 
 def test_a_deadline_holds(model: Path, served: str) -> None:
-    for one in (
+    for generator in (
         cp.ChatGenerator(str(model), base_url=served, deadline=1.0),
         cp.TransformersGenerator(model, device="cpu", deadline=1.0),
     ):
         began = time.monotonic()
         with pytest.raises(GeneratorError, match=r"not done after 1|silent"):
-            list(one.write(ASKED, 20_000))
+            list(generator.write(ASKED, 20_000))
         assert time.monotonic() - began < 30
 
 
-def test_an_answer_that_goes_round_in_circles_is_stopped(kb: cp.Collection, generator: ModelGenerator) -> None:
+def test_a_looping_answer_is_stopped(kb: cp.Collection, generator: ModelGenerator) -> None:
     generator.max_tokens = 5000
     kb.generator = generator
     answer = kb.ask(QUESTION)
@@ -159,7 +159,9 @@ def test_a_server_that_is_gone_leaves_the_extractive_answer(kb: cp.Collection, m
 def test_the_documents_commands_work_with_it(page: Path, kb: cp.Collection, model: Path, served: str) -> None:
     place = kb.folder.parent
     kb.folder.rename(place / ".commonplace")
-    commands = [one for block in blocks(page, "sh") for one in re.findall(r"^commonplace .*--llm .*$", block, re.M)]
+    commands = [
+        command for block in blocks(page, "sh") for command in re.findall(r"^commonplace .*--llm .*$", block, re.M)
+    ]
     for command in commands:
         words = shlex.split(command.replace(SERVER, served).replace(MODEL, str(model)), comments=True)
         done = subprocess.run(
@@ -173,7 +175,7 @@ def test_the_documents_commands_work_with_it(page: Path, kb: cp.Collection, mode
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
-def test_what_a_local_model_cannot_do_is_said(model: Path, tmp_path: Path) -> None:
+def test_errors_of_a_local_model(model: Path, tmp_path: Path) -> None:
     local = cp.TransformersGenerator(model, device="cpu")
     long = [{"role": "user", "content": "word " * 10_000}]
     with pytest.raises(ContextTooSmall):
@@ -187,7 +189,7 @@ def test_what_a_local_model_cannot_do_is_said(model: Path, tmp_path: Path) -> No
         list(cp.TransformersGenerator(broken).write(ASKED, 5))
 
 
-def test_a_model_of_words_only_is_asked_without_pictures(model: Path, tmp_path: Path, kb: cp.Collection) -> None:
+def test_a_model_without_vision_gets_no_pictures(model: Path, tmp_path: Path, kb: cp.Collection) -> None:
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -199,4 +201,4 @@ def test_a_model_of_words_only_is_asked_without_pictures(model: Path, tmp_path: 
     pictured = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,x"}}]}]
     with pytest.raises(NoPictures):
         list(local.write(pictured, 5))
-    assert any(isinstance(one, str) for one in local.write(ASKED, 20))
+    assert any(isinstance(piece, str) for piece in local.write(ASKED, 20))

@@ -1,8 +1,7 @@
 """Measures of a ranked list, bootstrap intervals of their means, and a paired significance test.
 
-A ranked list is a sequence of ids, best first, none twice; grades map relevant ids to numbers > 0, what is not in
-them is not relevant. All measures lie in [0, 1]. A list may be shorter than ``k``: what is missing counts as
-not relevant.
+A ranked list is a sequence of distinct ids, best first. Grades map relevant ids to numbers > 0; other ids are not
+relevant. All measures lie in [0, 1]. A list may be shorter than ``k``: missing places count as not relevant.
 """
 
 from __future__ import annotations
@@ -146,7 +145,7 @@ def _check(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> None:
     if k < 1:
         raise QueryError(f"k is {k}: ask for at least one hit")
     if not grades:
-        raise QueryError("nothing is relevant: a question needs at least one relevant item")
+        raise QueryError("nothing is relevant: a query needs at least one relevant item")
     if not all(grade > 0 and math.isfinite(grade) for grade in grades.values()):
         raise QueryError("a grade is no finite number above 0: leave out what is not relevant")
     if len(set(ranked)) < len(ranked):

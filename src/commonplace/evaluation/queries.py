@@ -94,7 +94,7 @@ def load_queries(path: str | os.PathLike[str]) -> list[LabelledQuery]:
         if query.id in queries:
             raise QueryError(
                 f"{file.name}, line {number}: the query {query.id!r} is already in line "
-                f"{queries[query.id].line}: give each an id of its own"
+                f"{queries[query.id].line}: give each query its own id"
             )
         queries[query.id] = query
     if not queries:
@@ -127,7 +127,7 @@ def _parse_line(line: str, folder: Path, number: int) -> LabelledQuery:
     direction = values.get("direction")
     if direction is not None and direction not in DIRECTIONS:
         raise QueryError(f"'direction' is {direction!r}: choose one of {', '.join(DIRECTIONS)}, or leave it out")
-    name = values.get("id") or stable_id("question", text, image)
+    name = values.get("id") or stable_id("query", text, image)
     return LabelledQuery(name, _relevant(values.get("relevant")), text, picture, direction, folder, number)
 
 

@@ -207,7 +207,7 @@ def evaluate(
         raise QueryError("there are no queries: give at least one")
     repeated = len(labelled) - len({query.id for query in labelled})
     if repeated:
-        raise QueryError(f"{repeated} of the queries have the id of another: give each an id of its own")
+        raise QueryError(f"{repeated} of the queries have the id of another: give each query its own id")
     used_ranking = replace(ranking or collection.ranking, collapse=False)
     results = []
     bar = tqdm(

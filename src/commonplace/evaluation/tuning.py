@@ -98,12 +98,11 @@ def tune(
 
     ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or a sequence of queries. The steps:
 
-    1. If the first hits of two channels have no more in common than expected by chance, one channel is broken. The one
-       without which nDCG is significantly better is left out. It stays if that is worse than all channels together
-       by more than a standard error.
-    2. Coordinate ascent on nDCG@``k`` chooses the method and the weights. The labels decide by ``folds``-fold
-       cross-validation, on held-out queries. The gain must be significant (one-sided paired randomisation test,
-       p < .05).
+    1. If the first hits of two channels have no more in common than expected by chance, one of the two is broken. If
+       nDCG without the one is significantly better than without the other, the one is left out. It is not left out if
+       all channels together are better by more than a standard error.
+    2. Coordinate ascent on nDCG@``k`` chooses the method and the weights. ``folds``-fold cross-validation measures the
+       gain on held-out queries. The gain must be significant (one-sided paired randomisation test, p < .05).
     3. For calibrated fusion, temperature and level of the confidences are fitted (Platt 1999). Items without a label
        count as not relevant.
 
@@ -135,7 +134,7 @@ def feedback_queries(collection: Collection) -> list[LabelledQuery]:
         if good:
             relevant_of.setdefault((text, image), {})[item] = 1.0
     return [
-        LabelledQuery(stable_id("question", text, image), relevant, text, Path(image) if image else None)
+        LabelledQuery(stable_id("query", text, image), relevant, text, Path(image) if image else None)
         for (text, image), relevant in relevant_of.items()
     ]
 

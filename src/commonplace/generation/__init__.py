@@ -1,4 +1,4 @@
-"""Answers from evidence: every sentence and picture with the place it comes from, checked before it is shown."""
+"""Answers from evidence: each sentence and picture has a citation and is checked before it is shown."""
 
 from commonplace.generation.chat import ChatGenerator
 from commonplace.generation.citations import cite, description

@@ -46,7 +46,7 @@ def opposite_words(sentence: str, source: str) -> str | None:
 
 
 def words_in_order(sentence_words: Sequence[str], source_words: Sequence[str]) -> int:
-    """Return how many words of a sentence stand in the source in the same order."""
+    """Return how many words of a sentence occur in the source in the same order."""
     matcher = SequenceMatcher(None, sentence_words, source_words, autojunk=False)
     return sum(block.size for block in matcher.get_matching_blocks())
 

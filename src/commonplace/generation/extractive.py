@@ -46,8 +46,8 @@ FALLBACK_PASSAGES, FALLBACK_SIMILARITY = 3, 0.75
 about a single subject no passage stands out."""
 TERM_SHARE_WEIGHT, MIN_LEXICAL_EVIDENCE = 12.0, 1.75
 """Without vectors, a passage answers if its log-odds, plus the weighted share of the question's content words in it,
-reach the minimum (benchmarks/words.py). The log-odds reflect how rare the words are. They say nothing in a collection
-of a few files, where the share does."""
+reach the minimum (benchmarks/words.py). The log-odds reflect how rare the words are. In a collection of a few files
+they are meaningless, so the share decides there."""
 LISTING_CHARS = 200  # characters of a listing that are scored together with its sentence
 LISTING_FACTOR = 1.3  # score of a sentence with a listing, if the question asks how to do something
 LOW_QUALITY_FACTOR = 0.8  # score of OCR text, and of a table row if the question asks how to do something

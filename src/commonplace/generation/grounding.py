@@ -1,6 +1,6 @@
 """Grounding: each sentence of an answer is checked against the evidence that it cites, before it is shown.
 
-There are three levels. *Supported*: the evidence says it, and every number, date and name of the sentence stands in
+There are three levels. *Supported*: the evidence says it, and every number, date and name of the sentence occurs in
 the evidence together with the same words. *Weak*: the evidence says something similar, but some detail differs.
 *Unsupported*: everything else.
 """
@@ -113,7 +113,7 @@ class GroundingChecker:
         all of these must hold:
 
         - the score is high enough;
-        - its numbers, dates and names stand in the evidence, each together with the same words;
+        - its numbers, dates and names occur in the evidence, each together with the same words;
         - if it is an edited copy, the edit changed no content word, negation or order of words;
         - negations and opposites agree with those of the sentence that it matches;
         - its source contains no instructions to a language model.
