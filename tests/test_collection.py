@@ -123,9 +123,9 @@ def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder
                 assert hits, ranking
                 for hit in hits:
                     total = math.fsum(channel.contribution for channel in hit.breakdown)
-                    score = 1 / (1 + math.exp(-total)) if method == "calibration" else total
+                    score = 1 / (1 + math.exp(-total)) if method == "calibrated" else total
                     assert hit.score == pytest.approx(score, abs=1e-12)
-                    assert 0 <= hit.confidence <= 1 and (method != "calibration" or hit.confidence == hit.score)
+                    assert 0 <= hit.confidence <= 1 and (method != "calibrated" or hit.confidence == hit.score)
                 channels = {channel.channel for hit in hits for channel in hit.breakdown}
                 channels -= {"lexical", "match_density", "prior", "together", "image->semantic"}
                 asked = {"text", "image"} if question == "late" else {"both"}
