@@ -55,6 +55,17 @@ def test_python_objects_are_made_to_keep_the_contract(name: str) -> None:
     check_encoder(lambda: model.encoders[name], TEXTS if name == "text" else PICTURES, tolerance=1e-6)
 
 
+def test_the_contract_refuses_rows_as_an_object_gives_them() -> None:
+    class Batched(Words):  # centres each batch: a vector depends on its neighbours
+        def encode(self, texts: Sequence[str], role: str = "document") -> np.ndarray:
+            rows = super().encode(texts, role)
+            return rows - rows.mean(axis=0)
+
+    for wrong in (Words, lambda: PythonEncoder(Batched(), "batched")):  # the first: doubles of any length
+        with pytest.raises(AssertionError):
+            check_encoder(wrong, TEXTS)
+
+
 class Broken:
     dim = 4
     fingerprint = "broken"

@@ -45,7 +45,7 @@ class ScoreStats:
     def estimated(cls, mean: float, std: float) -> ScoreStats:
         """Return an estimate for a channel of which only a collection's own scores are known, most of them background:
         their ``mean`` and ``std``."""
-        std = max(std, 1e-6)
+        std = max(std, 0.01)  # cosines that differ by less tell nothing apart
         return cls(mean + 2.33 * std, mean + RELATED * std, std, mean, std)
 
 
