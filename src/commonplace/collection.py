@@ -496,7 +496,7 @@ class Collection:
 
     def __len__(self) -> int:
         """Return the number of documents."""
-        return sum(self.store.counts()["documents"].values())
+        return self.store.count_documents()
 
     def __bool__(self) -> bool:
         """Return True: a collection without documents is one all the same."""
@@ -519,10 +519,9 @@ class Collection:
 
     def __repr__(self) -> str:
         try:
-            counts = self.store.counts()
+            documents, items = len(self), self.store.size()
         except CollectionError:  # it was closed
             return f"<Collection {str(self.folder)!r}, model {self.space.name}>"
-        documents, items = (sum(counts[name].values()) for name in ("documents", "items"))
         return f"<Collection {str(self.folder)!r}, model {self.space.name}: {documents:,} documents, {items:,} items>"
 
     def find(self, name: str | os.PathLike[str]) -> Item | Document:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.ingest.walk import Source
-from commonplace.readers import Content, ReadOptions
+from commonplace.readers import Content, ReadOptions, read_content
 from commonplace.readers.worker import READY, Request
 from commonplace.types import ParsedDocument
 
@@ -61,6 +61,8 @@ serve(parent, {memory}, {timeout})
 # 200 serve the layers of one network that are alike. What is freed of 4 MB and more goes back to the system, instead of
 # leaving holes that the next picture does not fit (glibc).
 MEMORY_SETTINGS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**2)}
+SHORT = 64 * 1024
+"""Characters of text up to which it is not worth a worker: starting one takes half a second."""
 _START_TIME = 60.0  # seconds; a cold disk may need some, and only a broken installation needs more
 
 
@@ -197,7 +199,9 @@ class _Task:
 
 
 class Pool:
-    """``workers`` processes that read files, each with ``timeout`` seconds a file and ``memory`` bytes.
+    """``workers`` processes that read files and records, each with ``timeout`` seconds a file and ``memory`` bytes.
+
+    They start with the first source that needs one; a short text is read in this process.
 
     At most ``ahead`` files are read before the caller asks for them. A worker that crashes, hangs or runs out of
     memory is replaced; a file that did so to a worker which had read others is tried once more in a new one.
@@ -221,13 +225,8 @@ class Pool:
         self._running: set[_Task] = set()
         self._closed = False
         self._failure: BaseException | None = None
-        # The threads live as long as the pool: on Linux a worker dies with the thread that started it.
-        self._threads = [
-            threading.Thread(target=self._run, name=f"commonplace-reader-{number}", daemon=True)
-            for number in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._workers = workers
+        self._threads: list[threading.Thread] = []  # started with the first source that is for them
 
     def read(
         self, sources: Iterable[Source | Content]
@@ -259,8 +258,9 @@ class Pool:
             self._closed = True
             unfinished = [*self._queue, *self._running]
             self._changed.notify_all()
+            threads = list(self._threads)
         self._abandon(unfinished)
-        for thread in self._threads:
+        for thread in threads:
             thread.join()
 
     def __enter__(self) -> Pool:
@@ -273,12 +273,27 @@ class Pool:
 
     def _submit(self, source: Source | Content) -> _Task:
         task = _Task(source)
+        if isinstance(source, Content) and source.data is None and len(source.text or "") <= SHORT:
+            task.outcome = _read_here(source, self._options)
+            task.done.set()
+            return task
         with self._changed:
             if self._closed:
                 raise RuntimeError("the pool is closed") from self._failure
             self._queue.append(task)
+            if not self._threads:
+                self._start_threads()
             self._changed.notify()
         return task
+
+    def _start_threads(self) -> None:
+        # The threads live as long as the pool: on Linux a worker dies with the thread that started it.
+        self._threads = [
+            threading.Thread(target=self._run, name=f"commonplace-reader-{number}", daemon=True)
+            for number in range(self._workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def _abandon(self, tasks: Iterable[_Task]) -> None:
         """Take ``tasks`` off the queue; a worker that is busy with one is ended, not waited for."""
@@ -336,6 +351,14 @@ class Pool:
             task = self._queue.popleft()
             self._running.add(task)
             return task
+
+
+def _read_here(content: Content, options: ReadOptions) -> _Outcome:
+    """Read a short text in this process: it is of no format that a reader could fail on."""
+    try:
+        return _Outcome(read_content(content, options))
+    except ReadError as problem:
+        return _Outcome(problem)
 
 
 def _name(request: Request) -> str:
