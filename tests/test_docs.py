@@ -19,7 +19,11 @@ from commonplace.cli import main
 from tests.conftest import ROOT
 from tests.encoders.server import hub
 
-EXTENDING = {"add-a-reader.md", "add-an-encoder.md", "add-a-store.md"}  # tests/readers, tests/test_channels.py, tests/store
+EXTENDING = {
+    "add-a-reader.md",
+    "add-an-encoder.md",
+    "add-a-store.md",
+}  # tests/readers, tests/test_channels.py, tests/store
 OWN_TESTS = {"evaluate.md", "train.md"}  # tests/evaluation/test_docs.py, tests/training/test_docs.py
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("tutorial*.md"))] + [
     page for page in sorted((ROOT / "docs" / "how-to").glob("*.md")) if page.name not in EXTENDING | OWN_TESTS

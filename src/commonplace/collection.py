@@ -310,7 +310,7 @@ class Collection:
 
     def __len__(self) -> int:
         """Return the number of documents."""
-        return sum(self.store.counts()["documents"].values())
+        return self.store.count_documents()
 
     def __bool__(self) -> bool:
         """Return True: a collection without documents is a collection."""

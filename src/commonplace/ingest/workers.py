@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.ingest.walk import Source
-from commonplace.readers import ReadOptions, RecordContent
+from commonplace.readers import ReadOptions, RecordContent, read_content
 from commonplace.readers.worker import READY, Request
 from commonplace.types import ParsedDocument
 
@@ -61,6 +61,8 @@ serve(parent, {memory}, {timeout})
 # The last 200 kernels suffice for the similar layers of one network. Freed blocks of 4 MB and more are returned to the
 # system (glibc), because the next picture may not fit into the gaps that they leave.
 MEMORY_SETTINGS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**2)}
+SHORT = 64 * 1024
+"""Characters of text up to which it is not worth a worker: starting one takes half a second."""
 _START_SECONDS = 60.0  # seconds; a start from a cold disk is slow, and only a broken installation takes longer
 
 
@@ -202,7 +204,10 @@ class _Task:
 
 
 class Pool:
-    """A pool of ``workers`` processes that read files, with ``timeout`` seconds per file and ``memory`` bytes each.
+    """A pool of ``workers`` processes that read files and records, with ``timeout`` seconds per file and ``memory``
+    bytes each.
+
+    They start with the first source that needs one; a short text is read in this process.
 
     At most ``ahead`` files are read before the caller requests them. A worker that crashes, hangs or runs out of
     memory is replaced. If it had read other files before, the file is retried once in a new worker.
@@ -226,13 +231,10 @@ class Pool:
         self._running: set[_Task] = set()
         self._closed = False
         self._failure: BaseException | None = None
-        # The threads live as long as the pool: on Linux a worker ends with the thread that started it.
-        self._threads = [
-            threading.Thread(target=self._run, name=f"commonplace-reader-{number}", daemon=True)
-            for number in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._workers = workers
+        # Started with the first source that needs one. They live as long as the pool: on Linux a worker ends with the
+        # thread that started it.
+        self._threads: list[threading.Thread] = []
 
     def read(
         self, sources: Iterable[Source | RecordContent]
@@ -264,8 +266,9 @@ class Pool:
             self._closed = True
             unfinished = [*self._queue, *self._running]
             self._changed.notify_all()
+            threads = list(self._threads)
         self._abandon(unfinished)
-        for thread in self._threads:
+        for thread in threads:
             thread.join()
 
     def __enter__(self) -> Pool:
@@ -278,12 +281,27 @@ class Pool:
 
     def _submit(self, source: Source | RecordContent) -> _Task:
         task = _Task(source)
+        if isinstance(source, RecordContent) and source.data is None and len(source.text or "") <= SHORT:
+            task.outcome = _read_here(source, self._options)
+            task.done.set()
+            return task
         with self._changed:
             if self._closed:
                 raise RuntimeError("the pool is closed") from self._failure
             self._queue.append(task)
+            if not self._threads:
+                self._start_threads()
             self._changed.notify()
         return task
+
+    def _start_threads(self) -> None:
+        # The threads live as long as the pool: on Linux a worker dies with the thread that started it.
+        self._threads = [
+            threading.Thread(target=self._run, name=f"commonplace-reader-{number}", daemon=True)
+            for number in range(self._workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def _abandon(self, tasks: Iterable[_Task]) -> None:
         """Remove ``tasks`` from the queue, and end workers that are busy with them without waiting."""
@@ -341,6 +359,14 @@ class Pool:
             task = self._queue.popleft()
             self._running.add(task)
             return task
+
+
+def _read_here(content: RecordContent, options: ReadOptions) -> _Outcome:
+    """Read a short text in this process: it is of no format that a reader could fail on."""
+    try:
+        return _Outcome(read_content(content, options))
+    except ReadError as problem:
+        return _Outcome(problem)
 
 
 def _name(request: Request) -> str:

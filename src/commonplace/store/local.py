@@ -234,6 +234,10 @@ class LocalStore:
         rows = self._database.all(f"SELECT {DOCUMENT} FROM documents d {clause}ORDER BY d.path, d.id", tuple(values))
         return [document_of(row) for row in rows]
 
+    def count_documents(self) -> int:
+        """Return how many documents there are, those that could not be read among them."""
+        return int(self._database.all("SELECT count(*) FROM documents")[0][0])
+
     def scan(self) -> Iterator[Document]:
         """Yield all documents in the order in which they were added, reading a part of them at a time."""
         last = -1
