@@ -238,7 +238,7 @@ def test_only_one_migrates_and_wrong_models_are_refused(
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
         store = LocalStore(tmp_path / "kb", space="", fingerprint=None, dim=0)
-        goal = module.Beside("tiny-0", Bundle(tiny).fingerprint, str(tiny))
+        goal = module.Shadow("tiny-0", Bundle(tiny).fingerprint, str(tiny))
         with (
             Migration.of(store, goal, 24),
             pytest.raises(cp.CollectionError, match=rf"process {os.getpid()} on .*wait"),
