@@ -39,7 +39,7 @@ MAY: dict[str, set[str]] = {
     "_searching": {"_session", "encoders", "images", "options", "retrieval", "space", "store"},
     "_answering": {"_session", "_searching", "generation", "options"},
     "_maintenance": {"_session", "indexer", "migrate", "space", "store"},
-    "_showing": {"_session", "_searching", "images", "options", "pages", "readers", "retrieval"},
+    "_showing": {"_documents", "_session", "_searching", "images", "options", "pages", "readers", "retrieval"},
     "_embedding": {"images", "space"},
     "_documents": {"_session", "indexer"},
     "collection": {
@@ -162,7 +162,7 @@ def test_no_class_has_too_many_methods(path: Path) -> None:
 
 
 def test_the_collection_is_a_short_module() -> None:
-    assert len((SOURCE / "collection.py").read_text(encoding="utf-8").splitlines()) <= 400
+    assert len((SOURCE / "collection.py").read_text(encoding="utf-8").splitlines()) <= 400  # with room for records
 
 
 def run(code: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from commonplace._documents import find
 from commonplace._searching import Searcher, query_of
 from commonplace._session import Parts
 from commonplace.errors import CollectionError, QueryError
@@ -9,7 +10,7 @@ from commonplace.images import rgb_pixels
 from commonplace.options import SearchRequest
 from commonplace.pages import PageView, page_view
 from commonplace.retrieval import HeatMap
-from commonplace.types import Hit, Item
+from commonplace.types import Citation, Hit, Item
 
 __all__ = ["heatmap_of", "page_of"]
 
@@ -28,12 +29,15 @@ def heatmap_of(parts: Parts, searcher: Searcher, hit: Hit, text: str) -> HeatMap
     return HeatMap.of(rgb_pixels(hit.image), words, vector[: parts.space.bundle.dim], parts.space.image.encode)
 
 
-def page_of(parts: Parts, item: Item | None, name: object, side: int) -> PageView:
+def page_of(parts: Parts, cited: Hit | Citation | Item | str, side: int) -> PageView:
     """Return the page or picture that an item stands on; see :meth:`commonplace.Collection.page`."""
     if not 100 <= side <= 5000:
         raise QueryError(f"side is {side}: choose 100 to 5000 pixels")
-    if item is None:
-        raise CollectionError(f"no item of this collection is {name}: see `commonplace show DOCUMENT`")
+    target = find(parts, cited) if isinstance(cited, str) else cited
+    target = target.hit if isinstance(target, Citation) else target
+    item = target.item if isinstance(target, Hit) else target
+    if not isinstance(item, Item):
+        raise CollectionError(f"no item of this collection is {cited}: see `commonplace show DOCUMENT`")
     from commonplace.readers import ReadOptions
 
     return page_view(item, parts.store, ReadOptions(*parts.space.measure), side)

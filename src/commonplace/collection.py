@@ -347,10 +347,7 @@ class Collection:
         Raises ReadError where there is no picture at all, CollectionError for an unknown id, QueryError for another
         ``side``.
         """
-        found = self.find(cited) if isinstance(cited, str) else cited
-        hit = found.hit if isinstance(found, Citation) else found
-        item = hit.item if isinstance(hit, Hit) else hit
-        return page_of(self._session.parts, item if isinstance(item, Item) else None, cited, side)
+        return page_of(self._session.parts, cited, side)
 
     def heatmap(self, hit: Hit, text: str) -> HeatMap:
         """Return where in the picture of ``hit`` the words ``text`` match; see :class:`HeatMap` for its limits.

@@ -19,22 +19,29 @@ if TYPE_CHECKING:
 __all__ = ["read", "read_files"]
 
 
-def read(path: str | os.PathLike[str], *, ocr: bool | None = None) -> ParsedDocument:
+def read(
+    path: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None, ocr: bool | None = None
+) -> ParsedDocument:
     """Read one file as :meth:`commonplace.Collection.add` does, and return its document, items and pictures.
 
-    The file is read in a worker process with limits on time and memory. Its text is cut into passages that fit the
-    shipped model. ``ocr`` reads the words in pictures (default: where the extra ``ocr`` is installed and
-    ``COMMONPLACE_OCR`` is not 0). Raises ReadError with the reason where the file cannot be read, and QueryError where
-    ``ocr`` is wanted and not installed.
+    The file is read in a worker process with limits on time and memory. Its text is cut into passages that fit
+    ``model`` (default: the shipped one). ``ocr`` reads the words in pictures (default: where the extra ``ocr`` is
+    installed and ``COMMONPLACE_OCR`` is not 0).
+
+    Raises ReadError with the reason where the file cannot be read, ModelError where there is no such model, and
+    QueryError where ``ocr`` is wanted and not installed.
     """
-    ((_, result),) = read_files([path], ocr=ocr)
+    ((_, result),) = read_files([path], model=model, ocr=ocr)
     if isinstance(result, ReadError):
         raise ReadError(f"{path}: {result}") from result
     return result
 
 
 def read_files(
-    paths: Iterable[str | os.PathLike[str]], *, ocr: bool | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    ocr: bool | None = None,
 ) -> Iterator[tuple[str, ParsedDocument | ReadError]]:
     """Yield the absolute path of each file with what was read, or with the error, in the given order.
 
@@ -43,7 +50,7 @@ def read_files(
     from commonplace.ingest import Pool, Source
 
     files = [Path(display_path(path)) for path in paths]
-    options = _read_options(ocr)
+    options = _read_options(model, ocr)
     memory = (5 if options.ocr_seconds else 2) * 1024**3
     workers = max(1, min(threads(), len(files)))
     with Pool(options, workers, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
@@ -52,11 +59,11 @@ def read_files(
             yield str(file), result
 
 
-def _read_options(ocr: bool | None) -> ReadOptions:
+def _read_options(model: str | os.PathLike[str] | None, ocr: bool | None) -> ReadOptions:
     from commonplace.readers import ReadOptions, are_readable
 
     if ocr and not are_readable():
         raise QueryError("the words in pictures cannot be read: install commonplace with the extra ocr")
     if ocr is None:
         ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
-    return ReadOptions(*open_space("").measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
+    return ReadOptions(*open_space(model or "").measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)

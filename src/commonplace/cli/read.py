@@ -7,6 +7,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from commonplace.cli.common import model_of
 from commonplace.cli.printing import fill, metadata_lines, place, print_json, short
 from commonplace.types import printable
 
@@ -39,7 +40,7 @@ def _read(options: argparse.Namespace) -> int:
     from commonplace.reading import read_files
 
     failed = False
-    for number, (path, result) in enumerate(read_files(options.files, ocr=options.ocr)):
+    for number, (path, result) in enumerate(read_files(options.files, model=model_of(options), ocr=options.ocr)):
         failed = failed or isinstance(result, ReadError)
         if options.json:
             print_json(_values(path, result))
