@@ -19,8 +19,9 @@ import numpy as np
 
 import commonplace as cp
 from common import ROOT, data, keep, machine, table
-from commonplace.generation.extractive import MIN_LEXICAL_EVIDENCE, PASSAGES, TERM_SHARE_WEIGHT, _share
+from commonplace.generation.extractive import PASSAGES
 from commonplace.generation.intent import content_words
+from commonplace.generation.relevance import MIN_LEXICAL_EVIDENCE, TERM_SHARE_WEIGHT, term_share
 from commonplace.store.segment import terms
 
 SIZES = (240, 5, 2, 1)
@@ -33,7 +34,7 @@ def lexical_evidence(kb: cp.Collection, question: str) -> list[tuple[float, floa
     passages = []
     for hit in kb.search(question, k=PASSAGES):
         odds = min(max(hit.confidence, 1e-9), 1 - 1e-9)
-        passages.append((math.log(odds / (1 - odds)), _share(question_words, terms(hit.item.text_view or ""))))
+        passages.append((math.log(odds / (1 - odds)), term_share(question_words, terms(hit.item.text_view or ""))))
     return passages
 
 

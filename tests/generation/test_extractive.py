@@ -14,8 +14,8 @@ from PIL import Image
 import commonplace as cp
 from commonplace.cli.answers import render
 from commonplace.generation import ExtractiveGenerator, Request, Statement
-from commonplace.generation.extractive import relevant_images
 from commonplace.generation.intent import attribute
+from commonplace.generation.relevance import relevant_images
 from commonplace.generation.sentences import listing, quotable
 from commonplace.retrieval import Calibration
 from commonplace.space import Space

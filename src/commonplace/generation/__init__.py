@@ -3,16 +3,13 @@
 from commonplace.generation.chat import ChatGenerator
 from commonplace.generation.citations import cite, description
 from commonplace.generation.conversation import Conversation, Rewriter, Turn, rewrite_by_rule
-from commonplace.generation.extractive import (
-    PICTURES,
-    ExtractiveGenerator,
-    relevant_images,
-)
+from commonplace.generation.extractive import ExtractiveGenerator
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
 from commonplace.generation.intent import subject, wants_pictures
 from commonplace.generation.local import TransformersGenerator
 from commonplace.generation.model import ModelGenerator
 from commonplace.generation.parts import Abstention, Generator, Part, Request, ShownImage, Statement, generated
+from commonplace.generation.relevance import PICTURES, relevant_images
 from commonplace.generation.settings import GeneratorSettings
 
 __all__ = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,40 +17,38 @@ from commonplace.generation.intent import (
 )
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
 from commonplace.generation.prompt_injection import has_instructions
+from commonplace.generation.relevance import (
+    MIN_SIMILARITY,
+    has_enough_words,
+    hit_terms,
+    rarity_shares,
+    term_share,
+)
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
 from commonplace.store.segment import names, terms
 from commonplace.types import Hit, text_view
 
-__all__ = ["ExtractiveGenerator", "relevant_images"]
+__all__ = ["ExtractiveGenerator"]
 
 SENTENCES = 3  # sentences of an answer
-PICTURES = 3  # pictures of an answer
 PASSAGES = 8  # passages whose sentences are read
 DIVERSITY = 0.3
 """The share of a sentence's score that similarity to the chosen sentences takes away (Carbonell and Goldstein 1998)."""
 RELATIVE_SCORE = 0.75  # a further sentence needs this share of the best sentence's score
 RELATIVE_SCORE_LEXICAL = 0.6  # the same without vectors: words alone identify the right sentence less surely
-MIN_SIMILARITY = 0.5  # similarity to the question below which nothing counts as an answer
-MIN_SIMILARITY_SHOW = 0.3  # the same for a picture, if the question asks for pictures
-MIN_SIMILARITY_IMAGES_ONLY = 0.4  # the same if only pictures were found: "a dog" in a folder of photographs
-MIN_SIMILARITY_UNNAMED = 0.7  # the same if the passage lacks the names in the question: usually only a look-alike
-MIN_SIMILARITY_ATTRIBUTE = 0.85  # the same if no quoted passage has the attribute: GDP in "the GDP of Fresno"
+MIN_SIMILARITY_UNNAMED = 0.7  # MIN_SIMILARITY if the passage lacks the question's names: a look-alike, as a rule
+MIN_SIMILARITY_ATTRIBUTE = 0.85  # and if no quoted passage has the attribute: GDP in "the GDP of Fresno"
 PASSAGE_WEIGHT = 0.2  # what the share of the question's words in the whole passage adds to a sentence's similarity
 MIN_CONFIDENCE = 0.03  # confidence of a passage below which its sentences are not read, if there are text vectors
 FALLBACK_PASSAGES, FALLBACK_SIMILARITY = 3, 0.75
 """If no passage has that confidence: how many are read, and the similarity that a sentence needs. In a collection
 about a single subject no passage stands out."""
-TERM_SHARE_WEIGHT, MIN_LEXICAL_EVIDENCE = 12.0, 1.75
-"""Without vectors, a passage answers if its log-odds, plus the weighted share of the question's content words in it,
-reach the minimum (benchmarks/words.py). The log-odds reflect how rare the words are. In a collection of a few files
-they are meaningless, so the share decides there."""
 LISTING_CHARS = 200  # characters of a listing that are scored together with its sentence
 LISTING_FACTOR = 1.3  # score of a sentence with a listing, if the question asks how to do something
 LOW_QUALITY_FACTOR = 0.8  # score of OCR text, and of a table row if the question asks how to do something
 MAX_GAP = 3  # characters between two passages that the chunker separated
-NEIGHBOUR_WEIGHT = 0.5  # weight of a word in the sentence before or after, without vectors
 
 NOTHING_FOUND = "Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`)."
 NOTHING_NEAR = (
@@ -112,7 +108,7 @@ class ExtractiveGenerator:
         chosen = _choose(np.where(answers, scores, 0.0), sentence_vectors)
         if similarity is not None and vectors.text is not None and not asks_how and (wanted := attribute(question)):
             quoted_hits = {sentences[i].hit for i in chosen}
-            if not any(wanted & _terms(hits[n]) for n in quoted_hits):
+            if not any(wanted & hit_terms(hits[n]) for n in quoted_hits):
                 chosen = [i for i in chosen if similarity[i] >= MIN_SIMILARITY_ATTRIBUTE]
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
 
@@ -150,29 +146,6 @@ def _unreadable(request: Request) -> str | None:
     return f"{NOT_READ} {NOT_READ_ZH}" if is_chinese(request.question) else NOT_READ
 
 
-def relevant_images(
-    calibration: Calibration, question: str, hits: Sequence[Hit], *, show: bool = False
-) -> tuple[int, ...]:
-    """Return the numbers of the hits whose pictures are relevant to the question by their own score, best first.
-
-    The threshold is lower if the question asks to ``show`` something, or if only pictures were found.
-    """
-    images_only = all(hit.item.modality == "image" for hit in hits)
-    threshold = MIN_SIMILARITY_SHOW if show else MIN_SIMILARITY_IMAGES_ONLY if images_only else MIN_SIMILARITY
-    question_words = content_words(question)
-    hit_of_picture: dict[str | None, int] = {}
-    for n, hit in enumerate(hits):
-        if hit.image is None or hit.item.picture in hit_of_picture:
-            continue
-        components = (line for line in hit.breakdown if line.channel.startswith(("text->", "image->", "both->")))
-        cosines = {line.channel: np.array([line.score], np.float32) for line in components}
-        similar = any(calibration.nearness(channel, cosine)[0] >= threshold for channel, cosine in cosines.items())
-        # Without a cosine, the caption is in a script that the tower cannot read.
-        if similar or (not cosines and _enough_words(question_words, hit)):
-            hit_of_picture[hit.item.picture] = n
-    return tuple(hit_of_picture.values())[:PICTURES]
-
-
 # --- sentences ----------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +153,7 @@ def _passages(question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> tupl
     """Return the passages to read, with their numbers, and the similarity that their sentences need at least."""
     passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
     if vectors.text is None and vectors.image is None:
-        return [(n, hit) for n, hit in passages if _enough_words(content_words(question), hit)], 0.0
+        return [(n, hit) for n, hit in passages if has_enough_words(content_words(question), hit)], 0.0
     if vectors.text is not None and not vectors.notes:
         confident = [(n, hit) for n, hit in passages if hit.confidence >= MIN_CONFIDENCE]
         return (confident, 0.0) if confident else (passages[:FALLBACK_PASSAGES], FALLBACK_SIMILARITY)
@@ -212,17 +185,17 @@ def _scored(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the score (n,) of each sentence, and whether (n,) it counts as an answer."""
     question_terms, named = terms(question), names(question)
-    passage_terms = {n: _terms(hit) for n, hit in passages}
+    passage_terms = {n: hit_terms(hit) for n, hit in passages}
     passage_scores = np.array([hits[sentence.hit].score for sentence in sentences])
     has_name = np.array([not named or bool(named & passage_terms[sentence.hit]) for sentence in sentences])
     if similarity is not None:
-        shares = np.array([_share(question_terms, own_terms) for own_terms in sentence_terms])
+        shares = np.array([term_share(question_terms, own_terms) for own_terms in sentence_terms])
         scores = (similarity + shares + passage_scores) / 3
-        passage_shares = np.array([_share(question_terms, passage_terms[sentence.hit]) for sentence in sentences])
+        passage_shares = np.array([term_share(question_terms, passage_terms[sentence.hit]) for sentence in sentences])
         threshold = np.where(has_name, MIN_SIMILARITY, MIN_SIMILARITY_UNNAMED)
         answers = (similarity + PASSAGE_WEIGHT * passage_shares >= threshold) | (shares >= 0.99)
     else:
-        shares = _rarity_share(question_terms, sentence_terms, [sentence.hit for sentence in sentences])
+        shares = rarity_shares(question_terms, sentence_terms, [sentence.hit for sentence in sentences])
         scores = (shares + passage_scores) / 2
         answers = (shares > 0) & has_name
     if codes := {name for name in named if any(c.isdigit() for c in name) and not name.isdigit()}:
@@ -279,52 +252,6 @@ def _next_listing(sentence: Sentence, hits: Sequence[Hit]) -> tuple[int, tuple[i
             listings = [candidate.listing for candidate in quotable(n, other, listings=True)]
             return n, next((span for span in listings if span and not span[0]), None)
     return sentence.hit, None
-
-
-# --- words --------------------------------------------------------------------------------------------------------
-
-
-def _terms(hit: Hit) -> frozenset[str]:
-    return terms(hit.item.text_view or "")
-
-
-def _share(wanted: frozenset[str], present: frozenset[str]) -> float:
-    """Return the share of the wanted words that are present; a single Chinese character matches any pair with it."""
-    single = [word for word in wanted - present if len(word) == 1 and word >= "\u2e80"]
-    count = len(wanted & present) + sum(any(word in other for other in present) for word in single)
-    return count / len(wanted) if wanted else 0.0
-
-
-def _enough_words(question_words: frozenset[str], hit: Hit) -> bool:
-    """Return whether an item that was found without vectors answers, by the question's content words in it."""
-    confidence = min(max(hit.confidence, 1e-9), 1 - 1e-9)
-    log_odds = math.log(confidence / (1 - confidence))
-    return log_odds + TERM_SHARE_WEIGHT * _share(question_words, _terms(hit)) >= MIN_LEXICAL_EVIDENCE
-
-
-def _rarity_share(
-    question_terms: frozenset[str], sentence_terms: Sequence[frozenset[str]], sentence_hits: Sequence[int]
-) -> NDArray[np.float64]:
-    """Return the share (n,) of the question's terms in each sentence; terms in few sentences weigh more.
-
-    Terms in a neighbouring sentence of the passage count half: an answer often stands next to its subject.
-    """
-    frequency = Counter(term for own_terms in sentence_terms for term in own_terms & question_terms)
-    weight = {term: math.log(1 + len(sentence_terms) / (frequency[term] + 0.5)) for term in question_terms}
-    total = math.fsum(weight.values()) or 1.0
-    shares = []
-    for i, own_terms in enumerate(sentence_terms):
-        neighbours = [
-            sentence_terms[n]
-            for n in (i - 1, i + 1)
-            if 0 <= n < len(sentence_terms) and sentence_hits[n] == sentence_hits[i]
-        ]
-        nearby = frozenset().union(*neighbours) - own_terms
-        shares.append(
-            math.fsum(weight[term] for term in own_terms & question_terms)
-            + NEIGHBOUR_WEIGHT * math.fsum(weight[term] for term in nearby & question_terms)
-        )
-    return np.array(shares) / total
 
 
 # --- choice and order ---------------------------------------------------------------------------------------------
