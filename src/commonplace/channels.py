@@ -133,8 +133,8 @@ class QueryVectors:
 
 _VIEWS = (
     ViewSpec(TEXT, TEXT, TEXT),
-    ViewSpec(CROSSMODAL, TEXT, CROSSMODAL),
     ViewSpec(IMAGE, IMAGE, IMAGE),
+    ViewSpec(CROSSMODAL, TEXT, CROSSMODAL),
     ViewSpec(VISUAL, IMAGE, VISUAL),
 )
 """The views of the built-in modalities; a space has those whose encoder it has."""

@@ -164,7 +164,7 @@ def test_from_the_command_line_to_a_search(served: Hub, tmp_path: Path) -> None:
     assert added.returncode == 0, added.stderr
     found = run(place, "--model", "clip", "search", "blue seal", "--json")
     assert found.returncode == 0 and json.loads(found.stdout)["hits"][0]["path"].endswith("notes.md")
-    kinds = {channel["channel"] for hit in json.loads(found.stdout)["hits"] for channel in hit["channels"]}
+    kinds = {channel["channel"] for hit in json.loads(found.stdout)["hits"] for channel in hit["breakdown"]}
     assert {"lexical", "text->text", "text->image"} <= kinds
     by_picture = run(place, "--model", "clip", "search", "--image", "photos/1.png", "--json")
     assert json.loads(by_picture.stdout)["hits"][0]["path"].endswith("1.png")
