@@ -21,7 +21,7 @@ from commonplace import migrate as module
 from commonplace.encoders import Bundle
 from commonplace.migrate import migrate
 from commonplace.space import Space
-from commonplace.store import LocalStore, Migration
+from commonplace.store import LocalStore, Migration, StoreOptions
 from commonplace.store.vectors import clear_shadow
 from tests import test_collection
 from tests.conftest import ROOT
@@ -135,7 +135,7 @@ def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
     for number in range(30):
         (folder / f"{number:02}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
     monkeypatch.setattr(module, "PAGE", 10)
-    monkeypatch.setattr("commonplace.store.migration.FEW", 3)
+    monkeypatch.setitem(LocalStore.__init__.__kwdefaults__, "options", StoreOptions(migration_tail=3))
     writer = cp.open(tmp_path / "kb", model=plain)
     writer.add(folder)
     serving = cp.open(tmp_path / "kb")
@@ -196,7 +196,7 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
     for number in range(20):
         (folder / f"{number}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
     monkeypatch.setattr(module, "PAGE", 5)
-    monkeypatch.setattr("commonplace.store.migration.FEW", 3)
+    monkeypatch.setitem(LocalStore.__init__.__kwdefaults__, "options", StoreOptions(migration_tail=3))
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
         total = sum(kb.status()["items"].values())
@@ -400,8 +400,8 @@ from pathlib import Path
 from commonplace import migrate as module
 module.PAGE = 10
 module.BATCH = 5
-from commonplace.store import migration
-migration.FEW = 3
+from commonplace.store import LocalStore, StoreOptions
+LocalStore.__init__.__kwdefaults__["options"] = StoreOptions(migration_tail=3)
 print("ready", flush=True)
 print(module.migrate(Path(sys.argv[1]), sys.argv[2], workers=1, progress=False).model, flush=True)
 """

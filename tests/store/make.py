@@ -6,22 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from commonplace.store import LocalStore, index_view, vector_index
+from commonplace.store import LocalStore, StoreOptions
 from commonplace.types import Document, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
 
 DIM = 32
 
 
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a few thousand rows be many."""
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
-    monkeypatch.setattr(vector_index, "MOST_IN_MEMORY", 1000)
-    for module in (index_view, vector_index):
-        monkeypatch.setattr(module, "CODES_FROM", 1500)
-    monkeypatch.setattr(index_view, "GATHER_ROWS", 40)
-    monkeypatch.setattr(index_view, "HITS", 10)
+SMALL = StoreOptions(build_after=300, memory_rows=1000, codes_from=1500, gather_rows=40, hits=10)
+"""Options by which a few thousand rows are many."""
 
 
 def open_store(folder: Path, **more: Any) -> LocalStore:

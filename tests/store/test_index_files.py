@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,13 @@ from commonplace.store import codes as codes_
 from commonplace.store.index_file import Damaged, IndexFile
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors, stable_id
-from tests.store.make import DIM, open_store, put, questions, rows, small, stored
+from tests.store import make
+from tests.store.make import DIM, put, questions, rows, stored
 
 FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"), Filter(path="/b/0/10.txt")]
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    small(monkeypatch)
-    monkeypatch.setattr(index_view, "MARGIN", 1)
-    monkeypatch.setattr(index_view, "SHORT_MARGIN", 1)
+open_store = partial(make.open_store, options=replace(make.SMALL, code_margin=1, projected_margin=1))
 
 
 def file_of(folder: Path) -> Path:
@@ -133,7 +132,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     hard.maintenance.checkpoint()
     status = hard.maintenance.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
-    assert IndexFile(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
+    assert IndexFile(file_of(tmp_path / "hard")).info.projected == {}  # of no use, and not kept
     agree(hard)
     hard.close()
 
@@ -166,11 +165,11 @@ def narrow(count: int, seed: int) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_projected_vectors_serve_queries_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
     status = store.maintenance.indexes()["text"]
-    assert status["type"] == "short vectors, rescored"
-    assert min(status["recall"].values()) >= 0.95 and set(status["depth"]) == {"same", "other"}
+    assert status["type"] == "projected vectors, rescored"
+    assert min(status["recall"].values()) >= 0.95 and set(status["oversampling"]) == {"same", "other"}
     for where in (Filter(), Filter("text"), Filter(path="/a/3")):
         for offset in (False, True):
             reached = []
@@ -184,8 +183,8 @@ def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.n
     store.close()
 
 
-@pytest.mark.parametrize(("partition_", "kind"), [("visual", "short vectors, rescored"), ("text", "exact")])
-def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
+@pytest.mark.parametrize(("partition_", "kind"), [("visual", "projected vectors, rescored"), ("text", "exact")])
+def test_projections_of_a_partition_searched_with_its_like_are_made_from_its_rows(
     tmp_path: Path, partition_: str, kind: str
 ) -> None:
     few = narrow(40, 1)  # too few to be fitted to: the rows themselves say what they are asked for
@@ -203,23 +202,23 @@ def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
     store.close()
 
 
-def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_projected_vectors_of_removed_items_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
     path, (document, *_) = file_of(store._folder), store.documents()
     (key,) = store._database.all("SELECT min(i.key) FROM items i JOIN documents d ON d.key = i.document WHERE d.id = ?",
                                  (document.id,))[0]  # fmt: skip
-    before = IndexFile(path).short("other")[1]
+    before = IndexFile(path).projected("other")[1]
     assert before[key - 1].any()
     store.remove([document.id])
     after = IndexFile(path)
-    assert not after.short("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
+    assert not after.projected("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
     assert store.maintenance.doctor() == []
-    with path.open("r+b") as file:  # among the last short rows, before what fills the page
+    with path.open("r+b") as file:  # among the last projected vectors, before what fills the page
         file.seek(-4000, os.SEEK_END)
         byte = file.read(1)
         file.seek(-4000, os.SEEK_END)
         file.write(bytes([byte[0] ^ 1]))
-    assert any("short rows" in finding.what for finding in store.maintenance.doctor())
+    assert any("projected vectors" in finding.what for finding in store.maintenance.doctor())
     again = open_store(store._folder, offset=take_first)
     for query in asked[:5]:
         found = again.search("text", query, 10, Filter(), offset=True)
@@ -331,7 +330,7 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
 def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vector_index.VectorIndex, "_build_beside", lambda self: None)
+    monkeypatch.setattr(vector_index.VectorIndex, "_build_in_background", lambda self: None)
     store = open_store(tmp_path)
     put(store, rows(1000))
     document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
@@ -341,7 +340,7 @@ def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     store.add([ParsedDocument(document, (item,))], [views])
     put(store, rows(50, seed=9), "near")
     found = store.search("text", many[0], 5, Filter())
-    assert store._partition("text").index_view().rest is not None
+    assert store._partition("text").index_view().overflow is not None
     keys, values = store.vectors("text")
     best = {int(key): max(float(v @ many[0]) for k, v in zip(keys, values, strict=True) if k == key) for key in keys}
     assert found.scores.tolist() == pytest.approx(sorted(best.values(), reverse=True)[:5], abs=1e-6)
@@ -593,8 +592,7 @@ def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
 def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).integers(0, 256, (5001, 64), dtype=np.uint8)
     whole = codes_.nearest(codes, codes[17:18], 40)
-    monkeypatch.setattr(codes_, "SPLIT_FROM", 10)
-    parts = codes_.nearest(codes, codes[17:18], 40)
+    parts = codes_.nearest(codes, codes[17:18], 40, split_from=10)
     assert whole[0, 0] == parts[0, 0] == 17
     far = [np.unpackbits(codes[row] ^ codes[17], axis=1).sum(axis=1).tolist() for row in (whole[0], parts[0])]
     assert far[0] == far[1] == sorted(far[0])
@@ -615,13 +613,13 @@ def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_pa
     store.close()
 
 
-def test_what_makes_questions_short_is_checked(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_a_damaged_projection_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, _ = wide
     path = file_of(store._folder)
-    at = partition_offset_of(store._folder, "aim other") + 40
+    at = partition_offset_of(store._folder, "projection other") + 40
     store.close()
     path.write_bytes(flipped(path.read_bytes(), at))
-    with pytest.raises(Damaged, match="aim"):
+    with pytest.raises(Damaged, match="projection"):
         IndexFile(path)
 
 

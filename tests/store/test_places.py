@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from commonplace.errors import CollectionError, VersionError
-from commonplace.store import database, vector_index
+from commonplace.store import StoreOptions, database
 from commonplace.types import Filter
 from tests.conftest import ROOT
 from tests.kills.harness import build_shim
@@ -199,11 +199,8 @@ def test_an_empty_file_becomes_a_collection_unless_there_was_one(tmp_path: Path)
         open_store(tmp_path / "old")
 
 
-def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new_items(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 20)
-    store = open_store(tmp_path / "kb")
+def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new_items(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "kb", options=StoreOptions(build_after=20))
     put(store, rows(100))
     store.maintenance.checkpoint()
     put(store, rows(60, seed=4), "gone")

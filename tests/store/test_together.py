@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError
-from commonplace.store import backup, database, partitions, vector_index
-from commonplace.store.vector_index import maintenance_lock
+from commonplace.store import StoreOptions, backup, database, partitions
+from commonplace.store.locks import maintenance_lock
 from commonplace.types import Filter
 from tests.store.make import open_store, put, questions, rows
 from tests.store.test_upkeep import sql
@@ -59,8 +59,8 @@ def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest
 
 def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitions, "REMOVED_KEPT", 100)
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
-    store = open_store(tmp_path)
+    options = StoreOptions(build_after=300)
+    store = open_store(tmp_path, options=options)
     store.remove(put(store, rows(400))[:30])
     assert store._database.all("SELECT count(*) FROM removed") == [(0,)]
     put(store, rows(900, 3), "b")
@@ -68,7 +68,7 @@ def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, mo
     status = store.maintenance.indexes()["text"]
     assert "problem" not in status and status["snapshot_rows"] == status["rows"] == 1000
     made = (tmp_path / "index" / "text.snapshot").stat().st_ino
-    for opened in (store, open_store(tmp_path)):
+    for opened in (store, open_store(tmp_path, options=options)):
         for query in questions(3):
             opened.search("text", query, 5, Filter())
     time.sleep(0.2)

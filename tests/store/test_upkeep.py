@@ -9,23 +9,22 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
-from commonplace.store import vector_index
+from commonplace.store import StoreOptions
 from commonplace.store.schema import checksum
 from commonplace.types import Document, Filter, stable_id
 from tests.conftest import ROOT
-from tests.store.make import DIM, open_store, put, rows, texts
+from tests.store import make
+from tests.store.make import DIM, put, rows, texts
 from tests.store.test_index_files import agree, file_of, flipped, partition_offset_of
 
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
+open_store = partial(make.open_store, options=StoreOptions(build_after=300))
 
 
 def sql(folder: Path, *statements: str) -> None:
@@ -249,7 +248,7 @@ def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_pat
     assert not list((tmp_path / "other").glob("*.part*"))
 
 
-def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vacuum_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("commonplace.store.local.WORDS_MERGED", 100)
     store = open_store(tmp_path)
     ids = put(store, rows(2000), "zebra")
@@ -292,11 +291,9 @@ def test_bad_vectors_are_refused_by_the_name_of_their_document(tmp_path: Path) -
 WRITER = """
 import sys
 from pathlib import Path
-from commonplace.store import vector_index
-from tests.conftest import ROOT
+from commonplace.store import StoreOptions
 from tests.store.make import open_store, put, rows
-vector_index.LEAST_WORTH = 150
-store = open_store(Path(sys.argv[1]))
+store = open_store(Path(sys.argv[1]), options=StoreOptions(build_after=150))
 start = int(sys.argv[2])
 for number in range(start, start + 1000):
     ids = put(store, rows(100, seed=number), f"w{number}")

@@ -24,6 +24,7 @@ from commonplace.store.fused import KINDS, fuse, question_of
 from commonplace.store.index_view import IndexView
 from commonplace.store.maintenance import LocalMaintenance
 from commonplace.store.opening import ready
+from commonplace.store.options import DEFAULT, StoreOptions
 from commonplace.store.partitions import Partitions
 from commonplace.store.rows import (
     DOCUMENT,
@@ -85,6 +86,7 @@ class LocalStore:
         state: str = "",
         questions: Questions = lambda partition, offset: None,
         recall: float = 0.99,
+        options: StoreOptions = DEFAULT,
     ) -> None:
         self._dim = dim
         self._means = means or {}
@@ -110,6 +112,7 @@ class LocalStore:
             questions,
             recall,
             fingerprint,
+            options,
         )
         self._partitions = Partitions(self._settings)
         self.maintenance = LocalMaintenance(self._settings, self._partitions, space, model, self._forget)
@@ -359,7 +362,7 @@ class LocalStore:
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, offset: bool = False
     ) -> RankedList:
         """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query``."""
-        return self._partition(partition).search(query, k, self._selections.of(where), offset=offset)
+        return self._partition(partition).search(query, k, self._selections.of(where), cross_modal=offset)
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
         """Return the ``k`` best items over one early-fused vector each; see :class:`commonplace.store.Store`."""
@@ -370,7 +373,7 @@ class LocalStore:
         self, partition: str, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
     ) -> NDArray[np.float64]:
         """Return the scores (n,) that :meth:`search` would give these items (sorted keys), NaN without such a view."""
-        return self._partition(partition).score(query, keys, offset=offset)
+        return self._partition(partition).score(query, keys, cross_modal=offset)
 
     def score_fused(
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, alpha: float | None

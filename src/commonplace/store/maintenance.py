@@ -10,11 +10,12 @@ from commonplace.errors import CollectionError
 from commonplace.store.backup import backup, copy_into, restored
 from commonplace.store.base import Finding
 from commonplace.store.compression import Compression, choose, compression_of, set_compression
+from commonplace.store.locks import maintenance_lock
 from commonplace.store.opening import ready
 from commonplace.store.partitions import Partitions
 from commonplace.store.transaction import transaction
 from commonplace.store.upkeep import Doctor
-from commonplace.store.vector_index import Settings, maintenance_lock
+from commonplace.store.vector_index import Settings
 from commonplace.store.vectors import clear_shadow
 from commonplace.store.writing import sweep_all
 

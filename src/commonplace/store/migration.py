@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
 from commonplace.store.local import LocalStore
+from commonplace.store.locks import maintenance_lock
 from commonplace.store.rows import from_sql, to_sql
 from commonplace.store.schema import number
-from commonplace.store.vector_index import maintenance_lock
 from commonplace.store.vectors import clear_shadow, put_vectors, storable
 from commonplace.types import Item, ViewVectors
 
 __all__ = ["Batch", "Migration", "Shadow", "abort", "other"]
-
-FEW = 256
-"""Items that are embedded under the write lock, so that a process that keeps adding cannot put off the end for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +57,7 @@ class Migration:
         self._database = store._database
         self._goal = goal
         self._dim = dim
+        self._tail = store._settings.options.migration_tail
 
     @classmethod
     @contextmanager
@@ -115,8 +113,8 @@ class Migration:
     def finish(self, embed: Callable[[list[tuple[int, Item | None]]], Iterable[Batch]]) -> bool:
         """Embed the items that are left and swap, while no other process can write; False where too many are left."""
         with self._database.write() as database:
-            rest = self.waiting(FEW + 1)
-            if len(rest) > FEW:
+            rest = self.waiting(self._tail + 1)
+            if len(rest) > self._tail:
                 return False
             for batch in embed(rest):
                 self._put(database, batch)
