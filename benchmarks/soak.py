@@ -97,7 +97,7 @@ class Model:
         for entry in self.store.entries(found.keys.tolist()).values():
             self.true(entry.item)
         for entry in self.store.entries(
-            self.store.search_words(" ".join(self.draw.choices(WORDS, k=3)), 10, where).keys.tolist()
+            self.store.search_text(" ".join(self.draw.choices(WORDS, k=3)), 10, where).keys.tolist()
         ).values():
             self.true(entry.item)
         return 2
@@ -156,11 +156,11 @@ def used(operations: int, minutes: float, seed: int, rows: Rows | None, live: in
                 counts["updated"] += model.update(size)
             elif len(model.live) * EACH < live * 1.1:
                 counts["added"] += model.add(size)
-                store.checkpoint()
+                store.maintenance.checkpoint()
             bar.update(sum(counts.values()) - done)
             if sum(counts.values()) * 10 // operations > done * 10 // operations:
                 shares += model.exact(ask(20))
-                status = store.indexes()["text"]
+                status = store.maintenance.indexes()["text"]
                 assert status["rows"] == len(model.live) * EACH
                 disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
                 log = store._database.all("SELECT count(*) FROM removed")[0][0]
@@ -168,11 +168,11 @@ def used(operations: int, minutes: float, seed: int, rows: Rows | None, live: in
                 notes.append([*now, f"{memory():.0f}", f"{disk:.0f}", log])
         bar.close()
         minutes = (time.monotonic() - start) / 60
-        store.checkpoint()
+        store.maintenance.checkpoint()
         shares += model.exact(ask(200))
         keys = {one.id for one in store.documents()}
         assert keys == {stable_id(f"/{number % 50}/{number}.txt") for number in model.live}
-        findings = store.check()
+        findings = store.maintenance.doctor()
         store.close()
     head = ["operations", "live items", "rows of the index", "searched", "own memory, MB", "on disk, MB"]
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items())

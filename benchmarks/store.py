@@ -228,7 +228,7 @@ def ours_write(cache: Path, folder: Path, size: int) -> dict[str, Any]:
         store.add(parsed, [vectors])
         spent += time.perf_counter() - begin
     begin = time.perf_counter()
-    store.checkpoint()
+    store.maintenance.checkpoint()
     settled = time.perf_counter() - begin
     sizes = {file.name: file.stat().st_size / 1e6 for file in folder.rglob("*") if file.is_file()}
     store.close()
@@ -278,9 +278,9 @@ def ours_read(cache: Path, folder: Path, size: int, target: float = 0.99) -> dic
         found[name] = {**spent, "first": first * 1e3, "recall": recall([a.tolist() for a in answers], truth[name])}
     found["k=100"], _ = timed(lambda one: store.search("text", one, 100, Filter()), asked)
     found["memory"] = resident()
-    found["words"], _ = timed(lambda one: store.search_words(one, 10, Filter()), words)
+    found["words"], _ = timed(lambda one: store.search_text(one, 10, Filter()), words)
     found["memory with words"] = resident()
-    found["index"] = store.indexes()["text"]
+    found["index"] = store.maintenance.indexes()["text"]
     if target == 0.99:
         rows = np.ascontiguousarray(np.load(cache / "rows.npy", mmap_mode="r")[:EACH])
         spent = {"update": [], "search after update": [], "delete": [], "search after delete": []}  # type: ignore[var-annotated]
@@ -309,7 +309,7 @@ def ours_again(cache: Path, folder: Path, size: int) -> dict[str, Any]:
     """Make the snapshot anew for a recall of .999."""
     store = open_ours(folder, 0.999)
     begin = time.perf_counter()
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     return {"snapshot_s": time.perf_counter() - begin}
 

@@ -142,7 +142,7 @@ def migrate(
     store = store_for(folder, space)
     try:
         learn(space, store)
-        store.checkpoint()  # now, so that the next search finds its snapshots made
+        store.maintenance.checkpoint()  # now, so that the next search finds its snapshots made
     finally:
         store.close()
     return report

@@ -174,7 +174,7 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
             assert hit.image is None or Image.open(hit.image).size
         report = kb.add(folder / "files", workers=1, progress=False)  # goes on
         assert not report.failed, report.failed
-        kb.store.checkpoint()
+        kb.store.maintenance.checkpoint()
         exact(kb)
         assert kb.doctor() == []
         if dropping(kb):
@@ -194,7 +194,7 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
 
 def dropping(kb: cp.Collection) -> bool:
     """Return whether raw vectors were being dropped: the vectors in the database are of both kinds."""
-    return any(index.get("stored", {}).get("unfinished") for index in kb.store.indexes().values())
+    return any(index.get("stored", {}).get("unfinished") for index in kb.store.maintenance.indexes().values())
 
 
 def exact(kb: cp.Collection) -> None:
@@ -202,13 +202,12 @@ def exact(kb: cp.Collection) -> None:
     draw = np.random.default_rng(0)
     near = 1e-3 if dropping(kb) else 1e-5
     for name in kb.space.partitions:
-        keys, vectors = kb.store.vectors(name)
+        _, vectors = kb.store._partitions.stored(name)
         query = draw.standard_normal(kb.space.dim).astype(np.float32)
         query /= np.linalg.norm(query)
         found = kb.store.search(name, query, 10, cp.Filter())
-        order = np.lexsort((keys, -(vectors @ query)))[:10]
-        assert np.allclose(found.scores, (vectors @ query)[order], atol=near), name
-        assert len(kb.store.entries(found.keys.tolist())) == len(found.keys), name
+        assert np.allclose(found.scores, np.sort(vectors @ query)[::-1][:10], atol=near), name
+        assert len(kb.store.items(found.ids)) == len(found.ids), name
 
 
 def choose(points: list[Point], count: int, seed: int = 0) -> list[Point]:

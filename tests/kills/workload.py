@@ -48,7 +48,7 @@ def put(kb: cp.Collection, name: str, count: int) -> None:
         items = [Item(stable_id(path, n), document, "text", Span(n, n + 1), text) for n, text in enumerate(texts)]
         parsed.append(ParsedDocument(document, tuple(items)))
     kb.store.add(parsed, kb.space.encode(parsed, kb.store.known))
-    kb.store.checkpoint()
+    kb.store.maintenance.checkpoint()
 
 
 def remove(kb: cp.Collection, *paths: str) -> None:

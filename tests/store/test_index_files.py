@@ -18,9 +18,10 @@ import pytest
 from commonplace.store import LocalStore, index_view, vector_index
 from commonplace.store import codes as codes_
 from commonplace.store.index_file import Damaged, IndexFile
+from commonplace.store.transaction import transaction
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors, stable_id
-from tests.store.make import DIM, open_store, put, questions, rows, small
+from tests.store.make import DIM, items_at, open_store, put, questions, rows, scores_of, search, small, stored_rows
 
 FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"), Filter(path="/b/0/10.txt")]
 
@@ -40,8 +41,8 @@ def exact(
     store: LocalStore, query: np.ndarray, k: int, where: Filter, offset: bool = False, name: str = "text"
 ) -> list[tuple[int, float]]:
     """Score every row of the database, the slow way: the store's own lists must be these."""
-    keys, values = store.vectors(name)
-    allowed = None if not where else set(store._selections.of(where).keys.tolist())  # type: ignore[union-attr]
+    keys, values = stored_rows(store, name)
+    allowed = None if not where else set(store._filters.of(where).keys.tolist())  # type: ignore[union-attr]
     scores = values @ query - (values[:, 0] if offset else 0)
     found = [(int(key), float(s)) for key, s in zip(keys, scores, strict=True) if allowed is None or key in allowed]
     return sorted(found, key=lambda one: (-one[1], one[0]))[:k]
@@ -50,7 +51,7 @@ def exact(
 def agree(store: LocalStore, offset: bool = False, k: int = 10) -> None:
     for query in questions(6, seed=3):
         for where in FILTERS:
-            found = store.search("text", query, k, where, offset=offset)
+            found = search(store, "text", query, k, where, offset=offset)
             expected = exact(store, query, k, where, offset)
             assert found.scores.tolist() == pytest.approx([score for _, score in expected], abs=1e-5), where
             assert set(found.keys.tolist()) == {key for key, _ in expected}
@@ -69,36 +70,39 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     more: dict[str, Any] = {"offset": take_first, **({"questions": ask, "recall": 1.0} if coded else {})}
     store = open_store(tmp_path, **more)
     ids = put(store, rows(2000))
-    store.checkpoint()
-    assert store.indexes()["text"]["snapshot_rows"] == 2000
+    store.maintenance.checkpoint()
+    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
     store.remove(ids[3:6])
     put(store, rows(150, seed=5), "b")
-    status = store.indexes()["text"]
+    status = store.maintenance.indexes()["text"]
     assert (status["snapshot_rows"], status["not_in_snapshot"], status["removed_since"]) == (2000, 150, 30)
     assert status["rows"] == 2120
     agree(store)
     agree(store, offset=True)
     best = {key for query in questions(6, seed=3) for key, _ in exact(store, query, 5, Filter())}
-    entries = store.entries(sorted(best)).values()
-    with store._write() as database:  # gone, and not erased from the file yet
-        gone = delete(database, sorted({one.item.document.id for one in entries}))
+    entries = items_at(store, sorted(best)).values()
+    with transaction(store._settings) as database:  # gone, and not erased from the file yet
+        gone = delete(database, sorted({one.document.id for one in entries}))
         sweep(database, gone)
     agree(store)
     agree(store, offset=True)
     put(store, rows(2000))
     store.remove(ids[3:6])
     put(store, rows(150, seed=5), "b")
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.remove(ids[6:9])
-    before = store.indexes()["text"]
+    before = store.maintenance.indexes()["text"]
     assert before["snapshot_rows"] > 1500 and before["not_in_snapshot"] >= 150 and before["removed_since"] >= 30
     store.close()
     again = open_store(tmp_path, **more)  # mapped, and caught up
-    assert again.indexes()["text"] == {**before, "memory_bytes": again.indexes()["text"]["memory_bytes"]}
+    assert again.maintenance.indexes()["text"] == {
+        **before,
+        "memory_bytes": again.maintenance.indexes()["text"]["memory_bytes"],
+    }
     agree(again)
     agree(again, offset=True)
-    again.vacuum()
-    assert again.indexes()["text"]["snapshot_rows"] == 2090
+    again.maintenance.vacuum()
+    assert again.maintenance.indexes()["text"]["snapshot_rows"] == 2090
     agree(again)
 
 
@@ -106,16 +110,16 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     values = rows(4000)
     store = open_store(tmp_path / "good", questions=ask, recall=0.95)
     put(store, values)
-    store.checkpoint()
-    status = store.indexes()["text"]
+    store.maintenance.checkpoint()
+    status = store.maintenance.indexes()["text"]
     assert status["type"] == "binary codes, rescored"
     assert 0.95 <= status["recall"]["same"] <= 1
     # Questions that were not measured with reach it too, within what 200 of them can tell.
-    keys, stored = store.vectors("text")
+    keys, stored = stored_rows(store, "text")
     reached = []
     for query in questions(200, seed=77):
         best = set(keys[np.argsort(-(stored @ query))[:10]].tolist())
-        reached.append(len(best & set(store.search("text", query, 10, Filter()).keys.tolist())) / 10)
+        reached.append(len(best & set(search(store, "text", query, 10, Filter()).keys.tolist())) / 10)
     assert np.mean(reached) >= 0.93
     store.close()
 
@@ -127,19 +131,19 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
 
     hard = open_store(tmp_path / "hard", questions=along, recall=0.99)
     put(hard, noise)
-    hard.checkpoint()
-    status = hard.indexes()["text"]
+    hard.maintenance.checkpoint()
+    status = hard.maintenance.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
     assert IndexFile(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
     agree(hard)
     hard.close()
 
     unasked = open_store(tmp_path / "good", recall=0.95)  # codes stay usable: what was measured was measured
-    assert unasked.indexes()["text"]["type"] == "binary codes, rescored"
+    assert unasked.maintenance.indexes()["text"]["type"] == "binary codes, rescored"
     none = open_store(tmp_path / "none")
     put(none, values)
-    none.checkpoint()
-    assert none.indexes()["text"]["type"] == "exact"
+    none.maintenance.checkpoint()
+    assert none.maintenance.indexes()["text"]["type"] == "exact"
 
 
 @pytest.fixture
@@ -153,7 +157,7 @@ def wide(tmp_path: Path) -> tuple[LocalStore, np.ndarray]:
 
     store = open_store(tmp_path, questions=ask, recall=0.95, offset=take_first)
     put(store, values)
-    store.checkpoint()
+    store.maintenance.checkpoint()
     return store, narrow(60, 2)
 
 
@@ -165,7 +169,7 @@ def narrow(count: int, seed: int) -> np.ndarray:
 
 def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
-    status = store.indexes()["text"]
+    status = store.maintenance.indexes()["text"]
     assert status["type"] == "short vectors, rescored"
     assert min(status["recall"].values()) >= 0.95 and set(status["depth"]) == {"same", "other"}
     for where in (Filter(), Filter("text"), Filter(path="/a/3")):
@@ -173,7 +177,7 @@ def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.n
             reached = []
             for query in asked:
                 best = exact(store, query, 10, where, offset)
-                found = store.search("text", query, 10, where, offset=offset)
+                found = search(store, "text", query, 10, where, offset=offset)
                 reached.append(len({key for key, _ in best} & set(found.keys.tolist())) / 10)
                 scores = dict(exact(store, query, 4000, where, offset))
                 assert [scores[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), abs=1e-5)
@@ -188,13 +192,13 @@ def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
     few = narrow(40, 1)  # too few to be fitted to: the rows themselves say what they are asked for
     store = open_store(tmp_path, questions=lambda name, offset: None if offset else few, recall=0.95)
     put(store, narrow(4000, 5), vector_index=partition_)
-    store.checkpoint()
-    status = store.indexes()[partition_]
+    store.maintenance.checkpoint()
+    status = store.maintenance.indexes()[partition_]
     assert status["type"] == kind
     reached = []
     for query in narrow(60, 2):
         best = exact(store, query, 10, Filter(), False, partition_)
-        found = store.search(partition_, query, 10, Filter()).keys.tolist()
+        found = search(store, partition_, query, 10, Filter()).keys.tolist()
         reached.append(len({key for key, _ in best} & set(found)) / 10)
     assert np.mean(reached) >= 0.95
     store.close()
@@ -202,7 +206,7 @@ def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
 
 def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
-    path, (document, *_) = file_of(store._folder), store.documents()
+    path, (document, *_) = file_of(store._folder), list(store.documents())
     (key,) = store._database.all("SELECT min(i.key) FROM items i JOIN documents d ON d.key = i.document WHERE d.id = ?",
                                  (document.id,))[0]  # fmt: skip
     before = IndexFile(path).short("other")[1]
@@ -210,16 +214,16 @@ def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tupl
     store.remove([document.id])
     after = IndexFile(path)
     assert not after.short("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
-    assert store.check() == []
+    assert store.maintenance.doctor() == []
     with path.open("r+b") as file:  # among the last short rows, before what fills the page
         file.seek(-4000, os.SEEK_END)
         byte = file.read(1)
         file.seek(-4000, os.SEEK_END)
         file.write(bytes([byte[0] ^ 1]))
-    assert any("short rows" in finding.what for finding in store.check())
+    assert any("short rows" in finding.what for finding in store.maintenance.doctor())
     again = open_store(store._folder, offset=take_first)
     for query in asked[:5]:
-        found = again.search("text", query, 10, Filter(), offset=True)
+        found = search(again, "text", query, 10, Filter(), offset=True)
         assert found.keys.tolist() == [key for key, _ in exact(again, query, 10, Filter(), True)]
     again.close()
     store.close()
@@ -230,35 +234,35 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     values = rows(4000)
     store = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
     put(store, values)
-    store.checkpoint()
+    store.maintenance.checkpoint()
     other = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
     query = questions(1, seed=3)[0]
-    before = other.search("text", query, 10, Filter()).scores
+    before = search(other, "text", query, 10, Filter()).scores
     size = file_of(tmp_path).stat().st_size
-    made = store.compress(target)["text"]
+    made = store.maintenance.compress(target)["text"]
     assert made.kind == kind and made.rows == 4000
     assert made.recall["same"] >= target and made.recall["other"] >= target
-    status = store.indexes()["text"]
+    status = store.maintenance.indexes()["text"]
     assert (status["compression"]["type"], status["snapshot_rows"]) == (kind, 4000)
     rough = {"int8": 0.02, "float16": 0.001, "float32": 1e-6}[kind]
     for one in (store, other, open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)):  # all follow
-        found = one.search("text", query, 10, Filter())
+        found = search(one, "text", query, 10, Filter())
         assert found.scores == pytest.approx(before, abs=rough)
-        assert one.indexes()["text"]["compression"]["type"] == kind
+        assert one.maintenance.indexes()["text"]["compression"]["type"] == kind
         # The rows in memory are those of the file: what an item scores does not depend on where its row stands.
-        assert one.score("text", query, np.sort(found.keys)) == pytest.approx(
+        assert scores_of(one, "text", query, np.sort(found.keys)) == pytest.approx(
             found.scores[np.argsort(found.keys)], abs=1e-6
         )
     if kind != "float32":
         assert file_of(tmp_path).stat().st_size < 0.8 * size
     put(store, rows(200, seed=9), "b")
-    ids = [document.id for document in store.documents()]
+    ids = [document.id for document in list(store.documents())]
     store.remove(ids[5:7])
-    assert store.indexes()["text"]["compression"]["rows_since"] == 180
-    assert store.check() == []
-    assert store.compress(None) == {}
+    assert store.maintenance.indexes()["text"]["compression"]["rows_since"] == 180
+    assert store.maintenance.doctor() == []
+    assert store.maintenance.compress(None) == {}
     agree(store)
-    assert "compression" not in other.indexes()["text"]
+    assert "compression" not in other.maintenance.indexes()["text"]
     agree(other)
     for one in (store, other):
         one.close()
@@ -267,27 +271,27 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
 def test_damage_of_small_rows_is_seen(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=0.95)
     put(store, rows(2000))
-    store.checkpoint()
-    assert store.compress(0.9)["text"].kind == "int8"
+    store.maintenance.checkpoint()
+    assert store.maintenance.compress(0.9)["text"].kind == "int8"
     with file_of(tmp_path).open("r+b") as file:
         file.seek(-vector_index.BLOCK, os.SEEK_END)  # among the rows
         byte = file.read(1)
         file.seek(-vector_index.BLOCK, os.SEEK_END)
         file.write(bytes([byte[0] ^ 64]))
-    assert [finding.count for finding in store.check() if "rows that are not" in finding.what] == [1]
+    assert [finding.count for finding in store.maintenance.doctor() if "rows that are not" in finding.what] == [1]
     store.close()
 
 
 def test_filters_keep_recall_with_codes_at_any_selectivity(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=0.95)
     put(store, rows(4000))
-    store.checkpoint()
-    assert store.indexes()["text"]["type"] != "exact"
+    store.maintenance.checkpoint()
+    assert store.maintenance.indexes()["text"]["type"] != "exact"
     for where in (Filter(path="/a/7/700.txt"), Filter(path="/a/7"), Filter(path="/a/3?/*"), Filter("text")):
         reached = []
         for query in questions(40, seed=8):
             best = {key for key, _ in exact(store, query, 10, where)}
-            found = store.search("text", query, 10, where).keys.tolist()
+            found = search(store, "text", query, 10, where).keys.tolist()
             assert len(found) == len(best)
             reached.append(len(best & set(found)) / 10)
         assert np.mean(reached) >= 0.93, where
@@ -298,15 +302,15 @@ def test_a_filter_learns_of_items_that_came_later_and_is_bounded(
 ) -> None:
     store, writer = open_store(tmp_path), open_store(tmp_path)
     ids = put(writer, rows(100))
-    assert len(store.search("text", rows(1)[0], 500, Filter("text")).keys) == 50
+    assert len(search(store, "text", rows(1)[0], 500, Filter("text")).keys) == 50
     put(writer, rows(100, seed=2), "b")
     writer.remove(ids[:5])
-    assert len(store.search("text", rows(1)[0], 500, Filter("text")).keys) == 75
-    monkeypatch.setattr("commonplace.store.filter_cache.FILTERS", 2000)
+    assert len(search(store, "text", rows(1)[0], 500, Filter("text")).keys) == 75
+    monkeypatch.setattr("commonplace.store.filter_cache.KEPT", 2000)
     for number in range(50):
-        store.search("text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
-        store.search("text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
-    held = [one.found.bytes for one in store._selections._kept.values()]
+        search(store, "text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
+        search(store, "text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
+    held = [one.selection.bytes for one in store._filters._entries.values()]
     assert sum(held[:-1]) <= 2000
 
 
@@ -319,11 +323,11 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     for _ in range(2):  # in memory, then mapped
-        found = store.search("text", many[0], 5, Filter())
+        found = search(store, "text", many[0], 5, Filter())
         assert len(set(found.keys.tolist())) == 5
         assert found.scores[0] == pytest.approx(float((many @ many[0]).max()), abs=1e-6)
-        store.vacuum()
-        assert store.indexes()["text"]["snapshot_rows"] == 807
+        store.maintenance.vacuum()
+        assert store.maintenance.indexes()["text"]["snapshot_rows"] == 807
 
 
 def test_an_item_with_several_views_counts_once_where_it_is_streamed(
@@ -338,9 +342,9 @@ def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     put(store, rows(50, seed=9), "near")
-    found = store.search("text", many[0], 5, Filter())
-    assert store._partition("text").index_view().rest is not None
-    keys, values = store.vectors("text")
+    found = search(store, "text", many[0], 5, Filter())
+    assert store._partitions["text"].index().rest is not None
+    keys, values = stored_rows(store, "text")
     best = {int(key): max(float(v @ many[0]) for k, v in zip(keys, values, strict=True) if k == key) for key in keys}
     assert found.scores.tolist() == pytest.approx(sorted(best.values(), reverse=True)[:5], abs=1e-6)
 
@@ -348,14 +352,14 @@ def test_an_item_with_several_views_counts_once_where_it_is_streamed(
 def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=0.95)
     put(store, rows(4000), each=1)
-    store.checkpoint()
+    store.maintenance.checkpoint()
     query = questions(1)[0]
     near = [key for key, _ in exact(store, query, 700, Filter())]
-    ids = [one.item.document.id for one in store.entries(near).values()]
-    with store._write() as database:  # gone, and not erased from the file yet
+    ids = [one.document.id for one in items_at(store, near).values()]
+    with transaction(store._settings) as database:  # gone, and not erased from the file yet
         sweep(database, delete(database, ids))
-    assert store.indexes()["text"]["removed_since"] == 700
-    found = store.search("text", query, 10, Filter()).keys.tolist()
+    assert store.maintenance.indexes()["text"]["removed_since"] == 700
+    found = search(store, "text", query, 10, Filter()).keys.tolist()
     assert len(set(found) & {key for key, _ in exact(store, query, 10, Filter())}) >= 9
 
 
@@ -373,7 +377,7 @@ def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_pat
 def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: Any, why: str) -> None:
     store = open_store(tmp_path, questions=ask, recall=1.0)
     put(store, rows(2000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     file = file_of(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
@@ -381,8 +385,8 @@ def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: An
         IndexFile(file)
     store = open_store(tmp_path, questions=ask, recall=1.0)
     agree(store)  # from the database, while another is written
-    store.checkpoint()
-    assert store.indexes()["text"]["snapshot_rows"] == 2000
+    store.maintenance.checkpoint()
+    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
     agree(store)
 
 
@@ -402,7 +406,7 @@ def flipped(data: bytes, at: int) -> bytes:
 def test_a_row_that_was_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = open_store(tmp_path)
     put(store, rows(2000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     query = questions(1)[0]
     store = open_store(tmp_path)
@@ -414,7 +418,7 @@ def test_a_row_that_was_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: p
         file.write((query * 3).tobytes())  # the best of all, and a lie
     store = open_store(tmp_path)
     with caplog.at_level(logging.WARNING):
-        found = store.search("text", query, 5, Filter())
+        found = search(store, "text", query, 5, Filter())
     assert found.keys.tolist() == [key for key, _ in expected]
     assert "damaged" in caplog.text
 
@@ -428,18 +432,18 @@ def partition_offset_of(folder: Path, name: str) -> int:
 def test_a_snapshot_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
     store = open_store(tmp_path, state="one")
     put(store, rows(2000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     half = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
     query = questions(1)[0]
-    assert half.search("text", query, 1, Filter()).scores[0] == pytest.approx(
+    assert search(half, "text", query, 1, Filter()).scores[0] == pytest.approx(
         exact(half, query, 1, Filter())[0][1] / 2, abs=1e-6
     )
-    half.checkpoint()
+    half.maintenance.checkpoint()
     half.close()
     again = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
-    assert again.indexes()["text"]["snapshot_rows"] == 2000
-    assert again.search("text", query, 1, Filter()).scores[0] == pytest.approx(
+    assert again.maintenance.indexes()["text"]["snapshot_rows"] == 2000
+    assert search(again, "text", query, 1, Filter()).scores[0] == pytest.approx(
         exact(again, query, 1, Filter())[0][1] / 2, abs=1e-6
     )
 
@@ -449,7 +453,7 @@ def test_what_was_removed_is_erased_from_the_snapshot(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=1.0)
     reader = open_store(tmp_path)
     ids = put(store, values)
-    store.checkpoint()
+    store.maintenance.checkpoint()
     agree(reader)
     assert values[25].tobytes() in file_of(tmp_path).read_bytes()
     store.remove([ids[2]])  # rows 20 to 29
@@ -470,7 +474,7 @@ def test_searches_are_exact_before_there_is_a_snapshot_and_without_leave_to_writ
     store.close()
     monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
     reader = open_store(tmp_path)
-    assert len(reader._partition("text").index_view().keys) <= 1000
+    assert len(reader._partitions["text"].index().keys) <= 1000
     agree(reader)
     assert not (tmp_path / "index").exists()
 
@@ -479,7 +483,7 @@ def test_a_search_starts_a_snapshot_and_uses_it(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask)
     put(store, rows(2500))
     agree(store)
-    until(lambda: store.indexes()["text"]["snapshot_rows"] == 2500)
+    until(lambda: store.maintenance.indexes()["text"]["snapshot_rows"] == 2500)
     assert not list((tmp_path / "index").glob("*.part"))
     agree(store, k=3)
 
@@ -495,12 +499,12 @@ def test_a_full_disk_costs_the_snapshot_and_nothing_else(
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr("commonplace.store.index_file.os.pwrite", full)
-        store.checkpoint()
+        store.maintenance.checkpoint()
     assert "No space left" in caplog.text
     assert [file.name for file in (tmp_path / "index").iterdir()] == ["text.lock"]
     agree(store)
-    store.checkpoint()
-    assert store.indexes()["text"]["snapshot_rows"] == 2000
+    store.maintenance.checkpoint()
+    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
 
 
 def until(what: Any, seconds: float = 30) -> None:
@@ -517,19 +521,19 @@ def test_only_one_writes_a_snapshot(tmp_path: Path) -> None:
         assert mine
         with vector_index.lock(file_of(tmp_path)) as second:
             assert not second
-        assert not store._partition("text").build()
+        assert not store._partitions["text"].build()
         agree(store)
         assert not file_of(tmp_path).exists()
-    assert store._partition("text").build()
+    assert store._partitions["text"].build()
 
 
 def test_the_removal_log_stays_short_and_who_missed_it_starts_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commonplace.store.local.REMOVED_KEPT", 50)
+    monkeypatch.setattr("commonplace.store.partitions.REMOVED_KEPT", 50)
     store, reader = open_store(tmp_path), open_store(tmp_path)
     ids = put(store, rows(2000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     agree(reader)
     for start in range(0, 100, 10):
         store.remove(ids[start : start + 10])
@@ -544,7 +548,7 @@ def _write(folder: str, rounds: int) -> None:
         ids = put(store, rows(200, seed=number + 10), f"w{number}")
         if number % 3 == 2:
             store.remove(ids[:10])
-        store.checkpoint()
+        store.maintenance.checkpoint()
     store.close()
 
 
@@ -555,13 +559,13 @@ def test_a_reader_follows_another_process_that_writes_and_makes_snapshots(tmp_pa
     writer.start()
     wrong: list[object] = []
 
-    def search() -> None:
+    def ask_often() -> None:
         while writer.is_alive():
-            found = reader.search("text", questions(1)[0], 10, Filter())
+            found = search(reader, "text", questions(1)[0], 10, Filter())
             if len(found.keys) != 10 or (np.diff(found.scores) > 0).any():
                 wrong.append(found)
 
-    threads = [threading.Thread(target=search) for _ in range(2)]
+    threads = [threading.Thread(target=ask_often) for _ in range(2)]
     for thread in threads:
         thread.start()
     writer.join()
@@ -581,7 +585,7 @@ def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
 
     store = open_store(tmp_path, prepare=slow)
     put(store, rows(2500))
-    store.search("text", questions(1)[0], 1, Filter())
+    search(store, "text", questions(1)[0], 1, Filter())
     started.wait(10)
     store.close()
     assert not list((tmp_path / "index").glob("*.part")) if (tmp_path / "index").exists() else True
@@ -603,12 +607,12 @@ def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_pa
     ended.wait()
     store = open_store(tmp_path)
     put(store, np.random.default_rng(0).standard_normal((50, DIM)).astype(np.float32))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     left, alive = (file_of(tmp_path).with_name(f"text.snapshot.{pid}.part") for pid in (ended.pid, os.getpid()))
     for path in (left, alive):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
-    store.checkpoint()
+    store.maintenance.checkpoint()
     assert alive.exists() and not left.exists()  # the other is being written
     store.close()
 
@@ -626,7 +630,7 @@ def test_what_makes_questions_short_is_checked(wide: tuple[LocalStore, np.ndarra
 def test_a_selection_that_learns_of_keys_which_a_snapshot_has_already_looks_again(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(400))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     base = IndexFile(file_of(tmp_path))
     some = index_view.Selection(np.array([1, 2, 3]))
     assert some.within(base)[0].tolist() == [0, 1, 2]

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from commonplace.store import LocalStore, codes, index_view
 from commonplace.store.codes import Codes, Lists, encode
 from commonplace.store.index_file import Damaged, IndexFile, _layout
+from commonplace.store.transaction import transaction
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Filter
-from tests.store.make import DIM, open_store, put, small
+from tests.store.make import DIM, items_at, open_store, put, search, small, stored_rows
 
 TARGET = 0.95
 
@@ -49,33 +50,33 @@ def store(tmp_path: Path) -> LocalStore:
     made = open_store(tmp_path, questions=ask, recall=TARGET)
     put(made, rows(4000)[:2800], each=1)
     put(made, rows(4000)[2800:], "c", each=1)
-    made.checkpoint()
+    made.maintenance.checkpoint()
     return made
 
 
 def base_of(store: LocalStore) -> IndexFile:
-    found = store._partition("text").index_view().base
+    found = store._partitions["text"].index().base
     assert found is not None
     return found
 
 
 def best(store: LocalStore, query: np.ndarray, k: int, where: Filter) -> list[int]:
-    keys, values = store.vectors("text")
+    keys, values = stored_rows(store, "text")
     if where:
-        allowed = np.isin(keys, store._selections.of(where).keys)  # type: ignore[union-attr]
+        allowed = np.isin(keys, store._filters.of(where).keys)  # type: ignore[union-attr]
         keys, values = keys[allowed], values[allowed]
     return keys[np.argsort(-(values @ query), kind="stable")[:k]].tolist()
 
 
 def recall(store: LocalStore, asked: np.ndarray, where: Filter, k: int = 10) -> float:
-    found = [store.search("text", query, k, where).keys.tolist() for query in asked]
+    found = [search(store, "text", query, k, where).keys.tolist() for query in asked]
     wanted = [best(store, query, k, where) for query in asked]
     assert all(len(one) == len(other) for one, other in zip(found, wanted, strict=True))
     return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, wanted, strict=True)]))
 
 
 def test_some_lists_are_read_and_reach_the_recall(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    status = store.indexes()["text"]
+    status = store.maintenance.indexes()["text"]
     assert status["type"] == "binary codes in lists, rescored"
     assert TARGET <= status["recall"]["same"] <= 1
     read: list[int] = []
@@ -94,10 +95,10 @@ def test_rows_in_memory_and_removed_ones_are_told_from_those_in_lists(store: Loc
     put(store, rows(100, seed=5), "b")
     for query in questions(6, seed=3):
         near = best(store, query, 50, Filter())
-        ids = [one.item.document.id for one in store.entries(near).values()]
-        with store._write() as database:  # gone, and not erased from the file yet
+        ids = [one.document.id for one in items_at(store, near).values()]
+        with transaction(store._settings) as database:  # gone, and not erased from the file yet
             sweep(database, delete(database, ids))
-    status = store.indexes()["text"]
+    status = store.maintenance.indexes()["text"]
     assert status["not_in_snapshot"] > 50 and status["removed_since"] > 200
     assert recall(store, questions(6, seed=3), Filter()) >= 0.9
     assert recall(store, questions(60, seed=4), Filter()) >= TARGET - 0.02
@@ -113,12 +114,12 @@ def test_lists_are_sought_further_where_the_nearest_rows_are_gone(
         Lists, "near", lambda self, query, own, hits, *more: sought.append(hits) or near(self, query, own, hits, *more)
     )
     query = questions(1, seed=3)[0]
-    store.search("text", query, 10, Filter())
-    store.search("text", query, 10, Filter(path="/a"))  # all that it allows is looked at
-    near_ids = [one.item.document.id for one in store.entries(best(store, query, 30, Filter())).values()]
-    with store._write() as database:  # gone, and not erased from the file yet
+    search(store, "text", query, 10, Filter())
+    search(store, "text", query, 10, Filter(path="/a"))  # all that it allows is looked at
+    near_ids = [one.document.id for one in items_at(store, best(store, query, 30, Filter())).values()]
+    with transaction(store._settings) as database:  # gone, and not erased from the file yet
         sweep(database, delete(database, near_ids))
-    store.search("text", query, 10, Filter())
+    search(store, "text", query, 10, Filter())
     assert sought[:2] == [10, 10] and 30 <= sought[2] <= 40  # thirty are gone
     assert len(sought) == 3
     store.close()
@@ -127,7 +128,7 @@ def test_lists_are_sought_further_where_the_nearest_rows_are_gone(
 def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
     before = base_of(store)
     assert before.codes is not None and before.codes.places is not None
-    removed = store.documents()[5:8]
+    removed = list(store.documents())[5:8]
     (keys,) = zip(
         *store._database.all(
             "SELECT i.key FROM items i JOIN documents d ON d.key = i.document WHERE d.id IN (?, ?, ?) ORDER BY i.key",
@@ -143,7 +144,7 @@ def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
     assert after.codes is not None
     assert not after.codes.bits[spots].any() and not after.take(at).any()
     assert after.codes.bits.any(axis=1).sum() == 4000 - 3
-    assert store.check() == []
+    assert store.maintenance.doctor() == []
     store.close()
 
 
@@ -159,10 +160,10 @@ def test_damaged_lists_are_not_used_and_made_anew(store: LocalStore, section: st
         IndexFile(path)
     again = open_store(tmp_path, questions=ask, recall=TARGET)
     query = questions(1, seed=3)[0]
-    assert again.search("text", query, 10, Filter()).keys.tolist() == best(again, query, 10, Filter())
-    again.checkpoint()
-    assert again.indexes()["text"]["type"] == "binary codes in lists, rescored"
-    assert again.check() == []
+    assert search(again, "text", query, 10, Filter()).keys.tolist() == best(again, query, 10, Filter())
+    again.maintenance.checkpoint()
+    assert again.maintenance.indexes()["text"]["type"] == "binary codes in lists, rescored"
+    assert again.maintenance.doctor() == []
     again.close()
 
 
@@ -173,8 +174,8 @@ def test_a_recall_that_lists_do_not_reach_is_reached_without_them(
     monkeypatch.setattr(Lists, "near", far)
     store = open_store(tmp_path, questions=ask, recall=TARGET)
     put(store, rows(4000))
-    store.checkpoint()
-    status = store.indexes()["text"]
+    store.maintenance.checkpoint()
+    status = store.maintenance.indexes()["text"]
     assert status["type"] == "binary codes, rescored" and status["recall"]["same"] >= TARGET
     assert recall(store, questions(60, seed=4), Filter()) >= TARGET - 0.02
     store.close()
@@ -186,17 +187,17 @@ def test_candidates_that_their_numbers_rank_badly_are_all_scored(
     monkeypatch.setattr(index_view, "SHARE", 0.01)
     store = open_store(tmp_path, questions=ask, recall=TARGET)
     put(store, rows(4000))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     assert base_of(store).info.shares == {"same": 1.0}
-    assert store.indexes()["text"]["recall"]["same"] >= TARGET
+    assert store.maintenance.indexes()["text"]["recall"]["same"] >= TARGET
     store.close()
 
 
 def test_no_lists_where_rows_are_all_alike(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=TARGET)
     put(store, np.repeat(rows(2), 1000, axis=0))  # far fewer different rows than lists
-    store.checkpoint()
-    found = store.search("text", rows(1)[0], 10, Filter())
+    store.maintenance.checkpoint()
+    found = search(store, "text", rows(1)[0], 10, Filter())
     assert len(found.keys) == 10 and found.scores.tolist() == pytest.approx([1.0] * 10, abs=1e-5)
     store.close()
 
@@ -330,8 +331,8 @@ def test_centroids_are_the_same_every_time(capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_rows_of_a_kind_that_is_smaller_stand_in_lists_too(store: LocalStore) -> None:
-    assert store.compress(0.9)["text"].kind == "int8"
-    assert store.indexes()["text"]["type"] == "binary codes in lists, rescored"
+    assert store.maintenance.compress(0.9)["text"].kind == "int8"
+    assert store.maintenance.indexes()["text"]["type"] == "binary codes in lists, rescored"
     assert recall(store, questions(60, seed=4), Filter()) >= 0.9
     store.close()
 

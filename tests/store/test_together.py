@@ -17,42 +17,42 @@ from commonplace.errors import CollectionError
 from commonplace.store import database, local, upkeep, vector_index
 from commonplace.store.vector_index import maintenance_lock
 from commonplace.types import Filter
-from tests.store.make import open_store, put, questions, rows
+from tests.store.make import items_at, open_store, put, questions, rows, search
 from tests.store.test_upkeep import sql
 
 
 def test_only_one_keeps_house(tmp_path: Path) -> None:
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
-    store.backup(tmp_path / "kb.bak")
+    store.maintenance.backup(tmp_path / "kb.bak")
     with maintenance_lock(tmp_path / "kb"):
         for house in (
-            store.vacuum,
-            lambda: store.drop_raw(0.5),
-            lambda: store.check(repair=True),
-            lambda: store.restore(tmp_path / "kb.bak", replace=True),
+            store.maintenance.vacuum,
+            lambda: store.maintenance.drop_raw(0.5),
+            lambda: store.maintenance.doctor(repair=True),
+            lambda: store.maintenance.restore(tmp_path / "kb.bak", replace=True),
         ):
             with pytest.raises(CollectionError, match=rf"process {os.getpid()} on .*wait until it has finished"):
                 house()
-        assert store.check() == []  # looking is free
-    store.vacuum()
+        assert store.maintenance.doctor() == []  # looking is free
+    store.maintenance.vacuum()
 
 
 def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, where = open_store(tmp_path), Filter(path="/a/*")
     ids = put(store, rows(200), "a") + put(store, rows(50, 1), "b")
-    assert store.size(where) == 200
+    assert store.count(where) == 200
     store.remove(ids[:5])
-    assert store.size(where) == 150 == open_store(tmp_path).size(where)
+    assert store.count(where) == 150 == open_store(tmp_path).count(where)
     put(store, rows(20, 2), "a")  # the first two documents again
-    assert store.size(where) == 170
+    assert store.count(where) == 170
     monkeypatch.setattr(local, "REMOVED_KEPT", 10)  # so that the log is cut, and what was followed is known no more
     store.remove(ids[5:15])
     store.remove(ids[15:16])
-    assert store.size(where) == 60 == open_store(tmp_path).size(where)
+    assert store.count(where) == 60 == open_store(tmp_path).count(where)
     query = questions(1)[0]
     assert np.array_equal(
-        store.search("text", query, 99, where).keys, open_store(tmp_path).search("text", query, 99, where).keys
+        search(store, "text", query, 99, where).keys, open_store(tmp_path).search("text", query, 99, where).keys
     )
 
 
@@ -63,13 +63,13 @@ def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, mo
     store.remove(put(store, rows(400))[:30])
     assert store._database.all("SELECT count(*) FROM removed") == [(0,)]
     put(store, rows(900, 3), "b")
-    store.checkpoint()
-    status = store.indexes()["text"]
+    store.maintenance.checkpoint()
+    status = store.maintenance.indexes()["text"]
     assert "problem" not in status and status["snapshot_rows"] == status["rows"] == 1000
     made = (tmp_path / "index" / "text.snapshot").stat().st_ino
     for opened in (store, open_store(tmp_path)):
         for query in questions(3):
-            opened.search("text", query, 5, Filter())
+            search(opened, "text", query, 5, Filter())
     time.sleep(0.2)
     assert (tmp_path / "index" / "text.snapshot").stat().st_ino == made
 
@@ -78,22 +78,22 @@ def test_a_restore_waits_for_a_writer_no_longer_than_others_do(tmp_path: Path, m
     monkeypatch.setattr(upkeep, "WAIT", 0.5)
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
-    store.backup(tmp_path / "kb.bak")
+    store.maintenance.backup(tmp_path / "kb.bak")
     writer = sqlite3.connect(tmp_path / "kb" / "collection.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     with pytest.raises(CollectionError, match="is writing to"):
-        store.restore(tmp_path / "kb.bak", replace=True)
+        store.maintenance.restore(tmp_path / "kb.bak", replace=True)
     writer.execute("ROLLBACK")
     writer.close()
-    store.restore(tmp_path / "kb.bak", replace=True)
-    assert len(store.documents()) == 3 and not list((tmp_path / "kb").glob("*.part*"))
+    store.maintenance.restore(tmp_path / "kb.bak", replace=True)
+    assert len(list(store.documents())) == 3 and not list((tmp_path / "kb").glob("*.part*"))
 
 
 def test_a_collection_in_use_is_no_backup(tmp_path: Path) -> None:
     one, other = open_store(tmp_path / "one"), open_store(tmp_path / "other")
     put(one, rows(30))
     with pytest.raises(CollectionError, match="make one with `commonplace backup"):
-        other.restore(tmp_path / "one" / "collection.db")
+        other.maintenance.restore(tmp_path / "one" / "collection.db")
 
 
 def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, mo
     def write() -> None:
         opened = open_store(tmp_path / "kb")
         try:
-            said.append(opened.backup(tmp_path / "kb.bak"))
+            said.append(opened.maintenance.backup(tmp_path / "kb.bak"))
         except CollectionError as problem:
             said.append(str(problem))
         opened.close()
@@ -124,13 +124,13 @@ def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, mo
     assert (tmp_path / "kb.bak.part").read_text() == "precious"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["kb", "kb.bak", "kb.bak.part"]
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
-    assert store.backup(tmp_path / "unlinked.bak") == sizes[0]
+    assert store.maintenance.backup(tmp_path / "unlinked.bak") == sizes[0]
     with pytest.raises(CollectionError, match="name a new file"):
-        store.backup(tmp_path / "unlinked.bak")
+        store.maintenance.backup(tmp_path / "unlinked.bak")
     with pytest.raises(CollectionError, match="make it first"):
-        store.backup(tmp_path / "nowhere" / "kb.bak")
+        store.maintenance.backup(tmp_path / "nowhere" / "kb.bak")
     with pytest.raises(CollectionError, match="choose another"):
-        store.backup(tmp_path / os.fsdecode(b"kb\xff.bak"))
+        store.maintenance.backup(tmp_path / os.fsdecode(b"kb\xff.bak"))
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_a_vector_or_checksum_that_is_none_is_named(tmp_path: Path, change: str)
     store.close()
     sql(tmp_path, f"UPDATE vectors SET {change} WHERE rowid = 7")
     store = open_store(tmp_path)
-    assert len(store.search("text", rows(30)[0], 30, Filter()).keys) == 29
-    (finding,) = store.check()
+    assert len(search(store, "text", rows(30)[0], 30, Filter()).keys) == 29
+    (finding,) = store.maintenance.doctor()
     assert "vectors" in finding.what and "commonplace doctor --repair" in finding.remedy
     put(store, rows(30))  # embedded again: the damaged one does not stay
-    assert store.check() == [] and len(store.search("text", rows(30)[0], 30, Filter()).keys) == 30
+    assert store.maintenance.doctor() == [] and len(search(store, "text", rows(30)[0], 30, Filter()).keys) == 30
 
 
 def test_a_generation_that_is_no_number_is_counted_anew(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_a_generation_that_is_no_number_is_counted_anew(tmp_path: Path) -> None:
     store.close()
     sql(tmp_path, f"UPDATE meta SET value = '{'9' * 30}' WHERE name = 'generation'")
     store = open_store(tmp_path)
-    assert "number of changes" in store.check()[0].what
-    store.check(repair=True)
-    assert store.check() == [] and len(store.documents()) == 3
-    assert open_store(tmp_path).check() == []
+    assert "number of changes" in store.maintenance.doctor()[0].what
+    store.maintenance.doctor(repair=True)
+    assert store.maintenance.doctor() == [] and len(list(store.documents())) == 3
+    assert open_store(tmp_path).maintenance.doctor() == []
 
 
 def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,13 +174,13 @@ def test_a_removal_log_that_is_damaged_stops_nothing(tmp_path: Path, value: str)
     store, where = open_store(tmp_path), Filter(path="/a/*")
     ids = put(store, rows(100))
     reader = open_store(tmp_path)
-    assert reader.size(where) == 100
+    assert reader.count(where) == 100
     store.remove(ids[:2])
     sql(tmp_path, f"UPDATE removed SET item = {value} WHERE key = 5")
     for opened in (reader, open_store(tmp_path)):
-        assert opened.size(where) in (80, 81)
-        found = opened.search("text", questions(1)[0], 99, Filter()).keys
-        assert len(opened.entries(found.tolist())) == 80  # whoever is gone is gone
-    assert "noted as removed" in store.check()[0].what
-    store.check(repair=True)
-    assert store.check() == [] and reader.size(where) == 80
+        assert opened.count(where) in (80, 81)
+        found = search(opened, "text", questions(1)[0], 99, Filter()).keys
+        assert len(items_at(opened, found.tolist())) == 80  # whoever is gone is gone
+    assert "noted as removed" in store.maintenance.doctor()[0].what
+    store.maintenance.doctor(repair=True)
+    assert store.maintenance.doctor() == [] and reader.count(where) == 80

@@ -20,8 +20,8 @@ from commonplace.store import vector_index
 from commonplace.store.schema import checksum
 from commonplace.types import Document, Filter, stable_id
 from tests.conftest import ROOT
-from tests.store.make import DIM, open_store, put, rows, texts
-from tests.store.test_snapshots import agree, file_of, flipped, partition_offset_of
+from tests.store.make import DIM, items_at, open_store, put, rows, search, search_text, texts
+from tests.store.test_index_files import agree, file_of, flipped, partition_offset_of
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def content(file: Path) -> list[object]:
 def made(folder: Path, count: int = 500) -> list[str]:
     store = open_store(folder)
     ids = put(store, rows(count))
-    store.checkpoint()
+    store.maintenance.checkpoint()
     store.close()
     return ids
 
@@ -96,15 +96,15 @@ def test_doctor_names_and_mends(tmp_path: Path, name: str) -> None:
     statement, words, mended = FAULTS[name]
     made(tmp_path)
     store = open_store(tmp_path)
-    assert store.check() == []
+    assert store.maintenance.doctor() == []
     sql(tmp_path, "PRAGMA foreign_keys = OFF", statement)
-    found = store.check()
+    found = store.maintenance.doctor()
     assert found and not any(finding.repaired for finding in found)
-    repaired = store.check(repair=True)
+    repaired = store.maintenance.doctor(repair=True)
     assert any(words in f"{finding.what}: {finding.remedy}" and finding.repaired == mended for finding in repaired), (
         repaired
     )
-    left = store.check()
+    left = store.maintenance.doctor()
     assert (not left) == mended or name in ("lost vector", "view of another", "model", "thumbnail"), left
     store.close()
 
@@ -115,14 +115,14 @@ def test_what_doctor_cannot_mend_is_left_out_and_mended_by_adding_again(tmp_path
     file_of(tmp_path).unlink()
     store = open_store(tmp_path)
     for query in rows(500)[[24, 8]]:
-        found = store.search("text", query, 5, Filter())
+        found = search(store, "text", query, 5, Filter())
         assert "a lie" not in texts(store, found.keys)
         assert len(texts(store, found.keys)) >= 4
-    store.check(repair=True)
-    stamps = {one.id: one.stamp for one in store.documents()}
+    store.maintenance.doctor(repair=True)
+    stamps = {one.id: one.stamp for one in list(store.documents())}
     assert all(stamps[id_] == "" for id_ in ids)
     put(store, rows(500))  # as the next add would
-    assert store.check() == []
+    assert store.maintenance.doctor() == []
     agree(store)
 
 
@@ -139,11 +139,11 @@ def test_a_snapshot_that_lies_is_named_and_made_anew(tmp_path: Path) -> None:
     ):
         file.write_bytes(damaged)
         store = open_store(tmp_path)
-        (finding,) = store.check()
+        (finding,) = store.maintenance.doctor()
         assert "snapshot" in finding.what and not finding.repaired
-        (finding,) = store.check(repair=True)
+        (finding,) = store.maintenance.doctor(repair=True)
         assert finding.repaired
-        assert store.check() == [] and store.indexes()["text"]["snapshot_rows"] == 500
+        assert store.maintenance.doctor() == [] and store.maintenance.indexes()["text"]["snapshot_rows"] == 500
         agree(store)
         store.close()
 
@@ -172,9 +172,9 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
             continue
         try:
             for n in range(0, 500, 50):
-                found = store.search("text", vectors[n], 3, Filter())
+                found = search(store, "text", vectors[n], 3, Filter())
                 for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
-                    entry = store.entries([key]).get(key)
+                    entry = items_at(store, [key]).get(key)
                     if entry is not None:
                         assert entry.item.text in truth, at
                         own = vectors[truth[entry.item.text]]
@@ -182,7 +182,7 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
         except CollectionError:
             pass
         try:
-            findings = store.check()
+            findings = store.maintenance.doctor()
         except CollectionError as problem:
             findings = [problem]  # type: ignore[list-item]
         named += bool(findings)
@@ -195,47 +195,47 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
         file.write_bytes(whole[:size])
         with pytest.raises(CollectionError):
             store = open_store(tmp_path / "kb")
-            findings = store.check()
+            findings = store.maintenance.doctor()
             raise CollectionError(findings[0].what)
 
 
 def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_path: Path) -> None:
     store, reader = open_store(tmp_path / "kb"), open_store(tmp_path / "kb")
     ids = put(store, rows(500))
-    store.checkpoint()
-    size = store.backup(tmp_path / "one.bak")
+    store.maintenance.checkpoint()
+    size = store.maintenance.backup(tmp_path / "one.bak")
     assert size == (tmp_path / "one.bak").stat().st_size and len(list(tmp_path.glob("*.bak*"))) == 1
     store.remove(ids[:20])
     put(store, rows(400, seed=8), "later")  # takes keys that the backup will give to others
     assert any(
-        "later" in (text or "") for text in texts(reader, reader.search("text", rows(1, 8)[0], 3, Filter()).keys)
+        "later" in (text or "") for text in texts(reader, search(reader, "text", rows(1, 8)[0], 3, Filter()).keys)
     )
     with pytest.raises(CollectionError, match="--replace"):
-        store.restore(tmp_path / "one.bak")
+        store.maintenance.restore(tmp_path / "one.bak")
     with pytest.raises(CollectionError, match="exists already"):
-        store.backup(tmp_path / "one.bak")
-    store.restore(tmp_path / "one.bak", replace=True)
+        store.maintenance.backup(tmp_path / "one.bak")
+    store.maintenance.restore(tmp_path / "one.bak", replace=True)
     for one in (store, reader):
-        assert len(one.documents()) == 50
-        assert texts(one, one.search("text", rows(500)[7], 1, Filter()).keys) == ["a word7"]
-        assert texts(one, one.search_words("word7", 3, Filter()).keys) == ["a word7"]
+        assert len(list(one.documents())) == 50
+        assert texts(one, search(one, "text", rows(500)[7], 1, Filter()).keys) == ["a word7"]
+        assert texts(one, search_text(one, "word7", 3, Filter()).keys) == ["a word7"]
         agree(one)
     put(store, rows(30, seed=9), "new")
     agree(reader)
-    assert store.check() == []
+    assert store.maintenance.doctor() == []
     assert store._database.all("PRAGMA journal_mode")[0][0] == "wal"
     store.close()
     other = open_store(tmp_path / "other")
-    other.restore(tmp_path / "one.bak")
+    other.maintenance.restore(tmp_path / "one.bak")
     agree(other)
     strange = open_store(tmp_path / "strange", fingerprint="f2")
     with pytest.raises(ModelMismatch):
-        strange.restore(tmp_path / "one.bak")
+        strange.maintenance.restore(tmp_path / "one.bak")
     (tmp_path / "no.bak").write_bytes(b"nothing" * 1000)
     (tmp_path / "cut.bak").write_bytes((tmp_path / "one.bak").read_bytes()[:20_000])
     for name in ("no.bak", "cut.bak", "absent.bak"):
         with pytest.raises(CollectionError):
-            other.restore(tmp_path / name, replace=True)
+            other.maintenance.restore(tmp_path / name, replace=True)
     agree(other)
     assert not list((tmp_path / "other").glob("*.part*"))
 
@@ -245,10 +245,10 @@ def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monke
     store = open_store(tmp_path)
     ids = put(store, rows(2000), "zebra")
     put(store, rows(400, seed=4), "kept")
-    store.checkpoint()
+    store.maintenance.checkpoint()
     before = (tmp_path / "collection.db").stat().st_size
     store.remove(ids)
-    store.vacuum()
+    store.maintenance.vacuum()
     assert (tmp_path / "collection.db").stat().st_size < before / 3
     agree(store)
     store.close()
@@ -269,7 +269,7 @@ def test_a_collection_of_the_third_schema_knows_the_dates_of_its_files(tmp_path:
         )
         for n, title in enumerate(titles)
     ]
-    store.note(documents)
+    store.update(documents)
     store.close()
     sql(tmp_path, *OLDER, "PRAGMA user_version = 3")
     database = sqlite3.connect(tmp_path / "collection.db")
@@ -282,23 +282,23 @@ def test_a_collection_of_the_third_schema_knows_the_dates_of_its_files(tmp_path:
     database.close()
     store = open_store(tmp_path)
     expected = datetime.fromtimestamp(1700000000).isoformat()
-    assert [one.stated() for one in store.documents()] == [*[{"date": [expected], "dated": ["file"]}] * 2, {}]
+    assert [one.stated() for one in list(store.documents())] == [*[{"date": [expected], "dated": ["file"]}] * 2, {}]
     facts = store._database.all("SELECT document, value FROM facts WHERE key IN ('title', 'date') ORDER BY 1, 2")
     assert facts == [(1, expected), (1, "årsmelding"), (2, expected), (3, "old")]
-    (finding,) = store.check()
+    (finding,) = store.maintenance.doctor()
     assert "documents whose row" in finding.what and finding.count == 1
 
 
 @pytest.mark.parametrize("harm", ["DELETE FROM facts WHERE value = 'jane doe'", "UPDATE facts SET value = 'jane dof'"])
 def test_facts_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, harm: str) -> None:
     store = open_store(tmp_path)
-    store.note([Document("a", "file:///a", "/a", "text/plain", metadata=(("author", "Jane Doe"), ("date", "2024")))])
+    store.update([Document("a", "file:///a", "/a", "text/plain", metadata=(("author", "Jane Doe"), ("date", "2024")))])
     before = store._database.all("SELECT * FROM facts")
     sql(tmp_path, harm.replace("jane dof'", "jane dof' WHERE key = 'author'"))
-    (finding,) = store.check()
+    (finding,) = store.maintenance.doctor()
     assert "filters" in finding.what and not finding.repaired
-    (finding,) = store.check(repair=True)
-    assert finding.repaired and store.check() == []
+    (finding,) = store.maintenance.doctor(repair=True)
+    assert finding.repaired and store.maintenance.doctor() == []
     assert store._database.all("SELECT * FROM facts") == before
 
 
@@ -320,7 +320,7 @@ def test_a_collection_of_the_first_schema_is_brought_up(tmp_path: Path, monkeypa
         with pytest.raises(VersionError, match="older"):
             open_store(tmp_path)
     store = open_store(tmp_path)
-    assert store.check() == []
+    assert store.maintenance.doctor() == []
     agree(store)
 
 
@@ -332,13 +332,13 @@ def test_bad_vectors_are_refused_by_the_name_of_their_document(tmp_path: Path) -
         put(store, values)
     with pytest.raises(CollectionError, match=r"/a/0/0\.txt"):
         put(store, np.ones((5, DIM + 1), np.float32))
-    assert store.documents() == []
+    assert list(store.documents()) == []
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from commonplace.store import partition
+from commonplace.store import vector_index
 from tests.conftest import ROOT
 from tests.store.make import open_store, put, rows
 partition.LEAST_WORTH = 150
@@ -350,7 +350,7 @@ for number in range(start, start + 1000):
     if number % 3 == 2:
         store.remove(ids[:5])
         print("removed", number, flush=True)
-    store.checkpoint()
+    store.maintenance.checkpoint()
 """
 
 
@@ -375,7 +375,7 @@ def killed(folder: Path, rounds: int, seed: int) -> None:
                 what, number = line.split()
                 (added if what == "added" else removed).add(int(number))
         store = open_store(folder)
-        documents = {one.id for one in store.documents()}
+        documents = {one.id for one in list(store.documents())}
         last = max(added)
         if last % 3 == 2 and stable_id(f"/w{last}/0/0.txt") not in documents:
             removed.add(last)  # done, and not said before the end
@@ -388,7 +388,7 @@ def killed(folder: Path, rounds: int, seed: int) -> None:
         if journal[0]:
             added.add(last + 1)
             last += 1
-        assert store.check() == []
+        assert store.maintenance.doctor() == []
         agree(store, k=5)
         begun = last + 1
         store.close()
@@ -427,25 +427,29 @@ def test_what_is_no_text_is_named_and_stops_nothing_else(tmp_path: Path, table: 
         if content(folder / "collection.db") == before:
             continue  # a number in a column of texts becomes one
         store = open_store(folder)
-        shown = store.documents()
+        shown = list(store.documents())
         assert len(shown) == 3
         for one in shown:
             text = (one.id, one.uri, one.path, one.media_type, one.content_hash, one.title or "", one.status,
                     one.error or "", one.stamp)  # fmt: skip
             assert all(isinstance(part, str) for part in text) and isinstance(one.items, int)
-            assert all("\ufffd" in item.id or item.text for item in store.items(one.id))
+            assert all("\ufffd" in item.id or item.text for item in store.items_of(one.id))
         assert all(isinstance(name, str) for one in store.counts().values() for name in one)
-        assert len(texts(store, store.search("text", rows(30)[25], 30, Filter()).keys)) >= 18, column
-        assert store.search_words("word25", 3, Filter()).keys.tolist() == [26]
-        assert store.check() != [], column
-        store.check(repair=True)
+        assert len(texts(store, search(store, "text", rows(30)[25], 30, Filter()).keys)) >= 18, column
+        assert search_text(store, "word25", 3, Filter()).keys.tolist() == [26]
+        assert store.maintenance.doctor() != [], column
+        store.maintenance.doctor(repair=True)
         put(store, rows(30))  # as the next add would, of the same files
-        store.check(repair=True)
-        left = [finding for finding in store.check() if "documents whose row" not in finding.what]
+        store.maintenance.doctor(repair=True)
+        left = [finding for finding in store.maintenance.doctor() if "documents whose row" not in finding.what]
         assert left == [], column
-        for one in store.documents():
+        for one in list(store.documents()):
             store.remove([one.id])
-        assert store.documents() == [] and store.check(repair=True) is not None and store.check() == [], column
+        assert (
+            list(store.documents()) == []
+            and store.maintenance.doctor(repair=True) is not None
+            and store.maintenance.doctor() == []
+        ), column
         store.close()
 
 
@@ -453,11 +457,13 @@ def test_a_title_that_is_no_text_is_taken_off_and_its_file_read_again(tmp_path: 
     ids = made(tmp_path, 30)
     sql(tmp_path, "UPDATE documents SET title = x'ff00fe' WHERE key = 2")
     store = open_store(tmp_path)
-    assert any("title or notes are no text (/a/0/10.txt)" in finding.what for finding in store.check())
-    assert any(finding.repaired for finding in store.check(repair=True)) and store.check() == []
-    document = store.document(ids[1])
+    assert any("title or notes are no text (/a/0/10.txt)" in finding.what for finding in store.maintenance.doctor())
+    assert (
+        any(finding.repaired for finding in store.maintenance.doctor(repair=True)) and store.maintenance.doctor() == []
+    )
+    document = next(store.documents(ids=[ids[1]]))
     assert document is not None and (document.title, document.stamp) == (None, "")
-    assert len(store.items(ids[1])) == 10  # and its items are found again
+    assert len(store.items_of(ids[1])) == 10  # and its items are found again
     store.close()
 
 
@@ -465,17 +471,21 @@ def test_a_title_that_is_no_text_is_taken_off_and_its_file_read_again(tmp_path: 
 def test_a_documents_id_is_made_of_its_uri_again(tmp_path: Path, value: str) -> None:
     store = open_store(tmp_path)
     document = Document(stable_id("file:///a.txt"), "file:///a.txt", "/a.txt", "text/plain", "h", items=0)
-    store.note([document])
+    store.update([document])
     put(store, rows(30))
     sql(tmp_path, f"UPDATE documents SET id = {value} WHERE key = 1")
-    assert store.documents()[1:] and any("documents whose id" in finding.what for finding in store.check())
-    assert all(finding.repaired for finding in store.check(repair=True) if "documents whose id" in finding.what)
-    assert store.check() == [] and store.document(document.id) == document
+    assert list(store.documents())[1:] and any(
+        "documents whose id" in finding.what for finding in store.maintenance.doctor()
+    )
+    assert all(
+        finding.repaired for finding in store.maintenance.doctor(repair=True) if "documents whose id" in finding.what
+    )
+    assert store.maintenance.doctor() == [] and next(store.documents(ids=[document.id])) == document
     # One whose id is not of its URI is given one that it can be removed by.
     sql(tmp_path, "UPDATE documents SET id = x'ff' WHERE key = 2")
-    store.check(repair=True)
-    (finding,) = store.check()
+    store.maintenance.doctor(repair=True)
+    (finding,) = store.maintenance.doctor()
     assert "damaged-2" in finding.what and store.remove(["damaged-2"]) == 1
     put(store, rows(10))
-    assert store.check() == []
+    assert store.maintenance.doctor() == []
     store.close()

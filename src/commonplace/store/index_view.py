@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.store.base import RankedList
+from commonplace.store.base import Sample
 from commonplace.store.codes import MANY, Codes
 from commonplace.store.index_file import BLOCK, Block, Damaged, IndexFile, Measured
 
-__all__ = ["CODES_FROM", "IndexView", "Measure", "Selection"]
+__all__ = ["CODES_FROM", "IndexView", "Measure", "RankedKeys", "Selection"]
 
 CODES_FROM = 50_000
 """Rows from which a snapshot gets codes: below, a scan of the rows costs no more than codes and candidates do."""
 
-SAMPLE = 2048
-"""Rows that a question is compared with to learn what chance gives; evenly spaced, so the same every time."""
 GATHER_SHARE = 0.1
 """Below this share of allowed rows they are gathered and scored, above it all rows are scanned: equally fast here."""
 
@@ -44,6 +41,7 @@ SHORT_SHARE = 4
 """Short rows have a quarter of the numbers; an eighth would need four times as many candidates."""
 SHORT_MARGIN = 2
 """The same as MARGIN for short rows: other questions were seen to need as many candidates as those measured with."""
+PROJECTED_FROM = 16_384  # rows that the maps to short rows are made from
 RIDGE = 0.01  # how much of the questions' spread is taken to point anywhere: what few questions do not tell
 
 TEXT = "text"  # the partition that is asked in many ways
@@ -55,6 +53,13 @@ SHARE = 1 / 4
 """Share of the candidates by codes that are scored exactly: measured questions need a twentieth, others an eighth."""
 
 MEASURED = 256  # questions of each direction that recall is measured with
+
+
+class RankedKeys(NamedTuple):
+    """Item keys (n,), which stay inside of the local store, and raw scores (n,), best first."""
+
+    keys: NDArray[np.int64]
+    scores: NDArray[np.float32]
 
 
 class Selection:
@@ -132,6 +137,7 @@ class IndexView:
     ) -> None:
         self.base, self.keys, self.rows, self.offsets, self.rest = base, keys, rows, offsets, rest
         self.gone = np.empty(0, np.int64) if gone is None else gone
+        self._samples: dict[int, Sample] = {}
         self._several = max(several, base.info.several if base is not None else 1)
         self.dead = Selection(self.gone).among(base.keys) if base is not None else np.empty(0, np.int64)
         """Places in ``base`` of the rows that are gone."""
@@ -143,7 +149,7 @@ class IndexView:
 
     def search(
         self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False
-    ) -> RankedList:
+    ) -> RankedKeys:
         """Return the best ``k`` items for ``query`` (dim,), ties by key. Raises Damaged where the snapshot is."""
         wanted = k * self._several
         found = []
@@ -155,13 +161,13 @@ class IndexView:
             several = int(np.unique(block[0], return_counts=True)[1].max())
             found.append(self._scan(block, query, k * several, allowed, offset))
         if not found:
-            return RankedList(np.empty(0, np.int64), np.empty(0, np.float32))
+            return RankedKeys(np.empty(0, np.int64), NO_SCORES)
         keys = np.concatenate([keys for keys, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         order = np.lexsort((keys, -scores))
         keys, scores = keys[order], scores[order]
         first = np.sort(np.unique(keys, return_index=True)[1])[:k]
-        return RankedList(keys[first], scores[first].astype(np.float32), 1.0, *self.chance(query, offset))
+        return RankedKeys(keys[first], scores[first].astype(np.float32))
 
     def score(
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
@@ -195,20 +201,17 @@ class IndexView:
             at = np.setdiff1d(wanted.among(keys), gone.among(keys))
             yield keys[at], rows[at], None if more is None else more[at]
 
-    def chance(self, query: NDArray[np.float32], offset: bool) -> tuple[int, float, float]:
-        """Return the number of rows, and mean and standard deviation of the query's scores over a sample of them."""
-        rows, offsets = self._sample
-        if not len(rows):
-            return 0, 0.0, 0.0
-        scores = products(rows, query) - (offsets if offset and offsets is not None else 0)
-        return len(self), float(scores.mean()), float(scores.std())
+    def sample(self, n: int) -> Sample:
+        """Return ``n`` evenly spaced rows of those in the snapshot and in memory, without removed and damaged ones."""
+        if n not in self._samples:
+            vectors, offsets = self._spaced(n)
+            self._samples[n] = Sample(vectors, offsets, len(self) if len(vectors) else 0)
+        return self._samples[n]
 
-    @cached_property
-    def _sample(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Rows evenly spaced, of those that are not gone, with their offsets."""
+    def _spaced(self, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         mapped = 0 if self.base is None else len(self.base)
         total = mapped + len(self.keys)
-        at = np.linspace(0, total - 1, min(total, SAMPLE)).astype(np.int64) if total else np.empty(0, np.int64)
+        at = np.linspace(0, total - 1, min(total, n)).astype(np.int64) if total else np.empty(0, np.int64)
         first, second = np.setdiff1d(at[at < mapped], self.dead), at[at >= mapped] - mapped
         second = np.setdiff1d(second, Selection(self.gone).among(self.keys))
         rows, offsets = self.rows[second], None if self.offsets is None else self.offsets[second]
@@ -498,7 +501,7 @@ def shortening(
     the covariance R of rows the best maps of a given length, in the mean square of the products, come from the
     singular values of sqrt(Q) sqrt(R).
     """
-    at = np.linspace(0, len(base) - 1, min(len(base), 8 * SAMPLE)).astype(np.int64)
+    at = np.linspace(0, len(base) - 1, min(len(base), PROJECTED_FROM)).astype(np.int64)
     rows = np.asarray(base.take(at), np.float64)
     rows = rows[np.isfinite(rows).all(axis=1)]
     asking = rows if questions is None else np.asarray(questions, np.float64)

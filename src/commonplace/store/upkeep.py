@@ -22,9 +22,9 @@ from commonplace.store.database import WAIT, Database, abandoned, full, marked
 from commonplace.store.index_file import Damaged, IndexFile, sync
 from commonplace.store.rows import DOCUMENT, from_sql, maybe
 from commonplace.store.schema import LEXICON, SCHEMA_VERSION, checksum, fill, number, seal, sealed, unlike
-from commonplace.store.segment import index_words
 from commonplace.store.vector_index import FOLDER, Settings
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
+from commonplace.text import index_words
 from commonplace.types import stable_id, text_view
 
 __all__ = ["Doctor", "backup", "copy_into", "restored"]

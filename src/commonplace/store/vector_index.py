@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError, ModelMismatch
-from commonplace.store.base import Prepare, Questions, RankedList
+from commonplace.store.base import Prepare, Questions, Sample
 from commonplace.store.codes import EACH, lists_for, train
 from commonplace.store.compression import DROPPING, STORED, Compression, compression_of, measured
 from commonplace.store.database import Database
 from commonplace.store.index_file import BLOCK, KINDS, Block, Damaged, IndexFile, Info, identity, rounded, write
-from commonplace.store.index_view import CODES_FROM, IndexView, Measure, Selection
+from commonplace.store.index_view import CODES_FROM, IndexView, Measure, RankedKeys, Selection
 from commonplace.store.schema import number
 from commonplace.store.vectors import vectors_of
 
@@ -102,7 +102,7 @@ class VectorIndex:
 
     def search(
         self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False
-    ) -> RankedList:
+    ) -> RankedKeys:
         """Return the best ``k`` items; see :meth:`IndexView.search`."""
         return self._look(lambda index: index.search(query, k, allowed, offset=offset))
 
@@ -115,6 +115,10 @@ class VectorIndex:
     def gather(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a row (n, dim) of each of these items; see :meth:`IndexView.gather`."""
         return self._look(lambda index: index.gather(keys, self._settings.dim))
+
+    def sample(self, n: int) -> Sample:
+        """Return evenly spaced rows; see :meth:`IndexView.sample`."""
+        return self._look(lambda index: index.sample(n))
 
     def _look(self, look: Callable[[IndexView], Found]) -> Found:
         """Return what a look at the index finds; a damaged snapshot is looked at twice and then no more."""

@@ -1,0 +1,27 @@
+"""The one way in which a collection's contents change."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from commonplace.store.database import mark
+from commonplace.store.vector_index import Settings, check_space, now
+
+__all__ = ["transaction"]
+
+
+@contextmanager
+def transaction(settings: Settings) -> Iterator[sqlite3.Connection]:
+    """Lend a connection in one writing transaction that counts the generation up.
+
+    From the new generation every process learns that its indexes are out of date. Raises ModelMismatch where the
+    collection was migrated to another model since it was opened, CollectionError where it cannot be written.
+    """
+    with settings.database.write() as database:
+        check_space(database, settings)
+        yield database
+        database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
+        reached = now(database)
+    mark(settings.folder, *reached)
