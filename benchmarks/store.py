@@ -278,7 +278,7 @@ def ours_read(cache: Path, folder: Path, size: int, target: float = 0.99) -> dic
         found[name] = {**spent, "first": first * 1e3, "recall": recall([a.tolist() for a in answers], truth[name])}
     found["k=100"], _ = timed(lambda one: store.search("text", one, 100, Filter()), asked)
     found["memory"] = resident()
-    found["words"], _ = timed(lambda one: store.search_words(one, 10, Filter()), words)
+    found["words"], _ = timed(lambda one: store.search_text(one, 10, Filter()), words)
     found["memory with words"] = resident()
     found["index"] = store.maintenance.indexes()["text"]
     if target == 0.99:

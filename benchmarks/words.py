@@ -21,7 +21,7 @@ import commonplace as cp
 from common import ROOT, data, keep, machine, table
 from commonplace.generation.extractive import PASSAGES, WORDS, WORDS_ENOUGH, _share
 from commonplace.generation.intent import telling
-from commonplace.store.segment import terms
+from commonplace.text import terms
 
 SIZES = (240, 5, 2, 1)
 FACTORS = (0.0, 4.0, 8.0, 12.0, 16.0, 20.0, math.inf)  # the last: the share alone

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -36,7 +35,7 @@ from commonplace.generation import (
     subject,
     wants_pictures,
 )
-from commonplace.indexer import Indexer, Report, canonical_path, display_path
+from commonplace.indexer import Indexer, Report, canonical_path, display_path, document_id
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.pages import PageView, page_view
 from commonplace.retrieval import (
@@ -53,7 +52,7 @@ from commonplace.retrieval import (
 )
 from commonplace.retrieval.background import learn, learned
 from commonplace.space import Space, open_space
-from commonplace.store import Finding, LocalStore
+from commonplace.store import Finding, Maintenance, Store
 from commonplace.types import (
     Answer,
     Block,
@@ -96,13 +95,13 @@ class Collection:
     Made by :func:`commonplace.open`. Safe to search from several threads.
     """
 
-    def __init__(self, store: LocalStore, space: Space, folder: Path, generator: Generator | None = None) -> None:
+    def __init__(self, store: Store, space: Space, folder: Path, generator: Generator | None = None) -> None:
         self.folder = folder
         self._generator = generator
         self._cross_encoders: dict[Path, CrossEncoder] = {}
         self._use(store, space)
 
-    def _use(self, store: LocalStore, space: Space) -> None:
+    def _use(self, store: Store, space: Space) -> None:
         self.store = store
         self.space = space
         self._crops = Crops(self.folder, store)
@@ -158,7 +157,8 @@ class Collection:
         if report.added or report.changed or report.moved:
             learn(self.space, self.store)
             self._use(self.store, self.space)
-            self.store.maintenance.checkpoint()
+            if self.store.maintenance is not None:
+                self.store.maintenance.checkpoint()
         return report
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
@@ -167,12 +167,12 @@ class Collection:
         ``missing`` removes those whose file is gone. Returns how many were removed; raises CollectionError for a
         name that matches none.
         """
-        documents = self.store.documents()
-        ids = [one.id for one in documents if missing and not os.path.lexists(one.path)]
+        every = self.store.documents() if missing else ()
+        ids = [document.id for document in every if not os.path.lexists(document.path)]
         for name in names:
             if not str(name):
                 raise QueryError("a name to remove is empty: say which document or folder")
-            ids += [one.id for one in _called(name, documents)]
+            ids += [document.id for document in _named(self.store, name)]
         self._crops.remove(ids)
         count = self.store.remove(dict.fromkeys(ids))
         self._crops.prune()
@@ -312,8 +312,8 @@ class Collection:
         For those who fuse on their own, with :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
         """
         asked = self._ask(text, image, None, None)
-        ids, _, channels = candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
-        return ids, channels, self.evidence.of(asked.vectors.query_shortness, self.store.size())
+        ids, channels = candidates(self.store, asked, k=1, where=Filter(), ranking=ranking or Ranking())
+        return ids, channels, self.evidence.of(asked.vectors.query_shortness, self.store.count())
 
     def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
         """Keep a thumb up or down: whether the item with this id answers a question in words, a picture, or both.
@@ -324,7 +324,7 @@ class Collection:
         question = self._question(text, None)
         if question.text is None and image is None:
             raise QueryError("the question is empty: say which question the item answers")
-        if self.store.item(item) is None:
+        if item not in self.store.items([item]):
             raise QueryError(f"no item of this collection has the id {item}: take it from `search --json`")
         self.store.label(question.text or "", display_path(image) if image is not None else "", item, good)
 
@@ -391,6 +391,8 @@ class Collection:
         if not isinstance(least, (int, float)) or not 0 <= least <= 1:
             raise QueryError(f"min_confidence is {least}: it must be a number from 0 to 1")
         notes = (*asked.vectors.notes, *asked.negative_vectors.notes)
+        if (asked.words or asked.negative_text) and not self.store.capabilities.lexical:
+            notes = (*notes, "no lexical search: this store cannot search words")
         if reranker is not None and not (asked.words and reranker.reads(asked.words)):
             notes = (*notes, f"not reranked: {reranker.name} cannot read this question")
             reranker = None
@@ -403,11 +405,11 @@ class Collection:
         found = search(self.store, asked, self.evidence, k=depth, where=where, ranking=ranking)
         hits = [
             Hit(
-                one.entry.item,
+                one.item,
                 one.score,
                 one.breakdown,
                 confidence=one.confidence,
-                near_duplicates=tuple(copy.item for copy in one.near_duplicates),
+                near_duplicates=one.near_duplicates,
             )
             for one in found
         ]
@@ -421,13 +423,10 @@ class Collection:
 
     def _unstated(self, keys: Iterable[str]) -> Iterator[str]:
         """Yield a note for each key that no document states, with those that there are, the commonest first."""
-        documents = self.documents()
-        counts = Counter(key for one in documents for key in one.stated())
-        counts["title"] += sum(bool(one.title) for one in documents)
-        known = [key for key, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if count]
+        known = list(self.store.metadata_keys())
         there_are = ", ".join(known[:KEYS_NAMED]) + (f" and {len(known) - KEYS_NAMED} more" * (len(known) > KEYS_NAMED))
         for key in keys:
-            if not counts[key]:
+            if key not in known:
                 yield f"no document states {key!r}; what documents state: {there_are or 'nothing'}"
 
     def _reranker(self, asked: str | os.PathLike[str] | Reranker | None) -> Reranker | None:
@@ -473,21 +472,25 @@ class Collection:
 
     def documents(self, *, failed: bool = False) -> list[Document]:
         """Return the documents by path; with ``failed`` only those that could not be read."""
-        return [one for one in self.store.documents() if not failed or one.status == "failed"]
+        return list(self.store.documents(status="failed" if failed else None))
+
+    def document(self, path: str | os.PathLike[str]) -> Document | None:
+        """Return the document that was made of the file at ``path``, whichever of its names that is; None for none."""
+        return next(iter(self.store.documents(ids=[document_id(Path(path))])), None)
 
     def find(self, name: str | os.PathLike[str]) -> Item | Document:
         """Return the item with this id, or the one document with this id or path. Raises CollectionError for none."""
-        item = self.store.item(str(name))
-        if item is not None:
-            return item
-        found = _called(name, self.store.documents())
+        items = self.store.items([str(name)])
+        if items:
+            return items[str(name)]
+        found = _named(self.store, name)
         if len(found) > 1:
             raise CollectionError(f"{len(found)} documents of this collection are below {name}: name one of them")
         return found[0]
 
     def items(self, document: Document) -> list[Item]:
         """Return what the collection holds of a document, in reading order."""
-        return self.store.items(document.id)
+        return self.store.items_of(document.id)
 
     def page(self, cited: Hit | Citation | Item | str, *, side: int = 1600) -> PageView:
         """Return the page of a PDF or the picture that an item (or its id) stands on, with its box drawn.
@@ -513,9 +516,7 @@ class Collection:
         size = self._size()
         model = {"name": self.space.name, "fingerprint": self.space.fingerprint, "dim": self.space.dim}
         found = {"collection": str(self.folder), "model": model, "bytes": size, **self.store.counts()}
-        maintenance = self.store.maintenance
-        shadow = maintenance.shadow()
-        return {**found, "indexes": maintenance.indexes(), **({} if shadow is None else {"shadow": shadow})}
+        return {**found, **({} if self.store.maintenance is None else self.store.maintenance.status())}
 
     # --- upkeep ----------------------------------------------------------------------------------------------
 
@@ -528,7 +529,7 @@ class Collection:
         """
         if recall is not None and not 0.5 <= recall <= 1:
             raise QueryError(f"recall is {recall}: choose .5 to 1")
-        chosen = self.store.maintenance.compress(recall)
+        chosen = self._maintenance().compress(recall)
         return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in chosen.items()}
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
@@ -536,7 +537,7 @@ class Collection:
 
         What cannot be rebuilt is left out of searches; the finding says how to get it back.
         """
-        findings = self.store.maintenance.doctor(repair=repair)
+        findings = [] if self.store.maintenance is None else self.store.maintenance.doctor(repair=repair)
         try:
             self.space.verify()
         except ModelError as problem:
@@ -546,12 +547,12 @@ class Collection:
 
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write the collection into one new file, while it is used; return its bytes."""
-        return self.store.maintenance.backup(canonical_path(file))
+        return self._maintenance().backup(canonical_path(file))
 
     def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
         """Take the contents of a backup; where there are documents already, ``replace`` must say so."""
-        self._crops.remove(one.id for one in self.store.documents())
-        self.store.maintenance.restore(canonical_path(file), replace=replace)
+        self._crops.remove(document.id for document in self.store.documents())
+        self._maintenance().restore(canonical_path(file), replace=replace)
         self._crops.prune()
 
     def vacuum(self) -> int:
@@ -560,7 +561,7 @@ class Collection:
         The vectors that :meth:`migrate` kept for an undo go too.
         """
         before = self._size()
-        self.store.maintenance.vacuum()
+        self._maintenance().vacuum()
         return before - self._size()
 
     def migrate(
@@ -582,6 +583,11 @@ class Collection:
         self._use(store_for(self.folder, space), space)
         before.close()
         return report
+
+    def _maintenance(self) -> Maintenance:
+        if self.store.maintenance is None:
+            raise CollectionError("a server keeps this collection's store: use the server's own tools for that")
+        return self.store.maintenance
 
     def _size(self) -> int:
         """Return the bytes of its files; what another process takes away meanwhile counts nothing."""
@@ -621,14 +627,12 @@ def open_collection(
     return open_collection(folder, model=model, generator=generator)  # it was migrated between the two looks at it
 
 
-def _called(name: str | os.PathLike[str], documents: Iterable[Document]) -> list[Document]:
+def _named(store: Store, name: str | os.PathLike[str]) -> list[Document]:
     """Return the documents with this path or id, or below this folder. Raises CollectionError where there are none."""
-    path = display_path(name)
-    below = path.rstrip(os.sep) + os.sep
-    found = [one for one in documents if str(name) == one.id or one.path == path or one.path.startswith(below)]
-    if not found:
+    matches = [*store.documents(ids=[str(name)]), *store.documents(below=display_path(name))]
+    if not matches:
         raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
-    return found
+    return list({document.id: document for document in matches}.values())
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:

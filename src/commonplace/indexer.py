@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -16,17 +16,18 @@ from commonplace.crops import Crops
 from commonplace.encoders.runtime import threads
 from commonplace.errors import QueryError, ReadError
 from commonplace.space import Space
-from commonplace.store import LocalStore
+from commonplace.store import Store
 from commonplace.types import Document, ViewVectors, stable_id
 
 if TYPE_CHECKING:
     from commonplace.ingest import Batch, Source
 
-__all__ = ["Indexer", "Report", "canonical_path", "display_path"]
+__all__ = ["Indexer", "Report", "canonical_path", "display_path", "document_id"]
 
 log = logging.getLogger("commonplace")
 
 OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
+LOOKED_UP = 1000  # documents that are looked up at once
 EVERY = 30.0  # seconds between two lines that say how far it is
 NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --force"
 
@@ -67,7 +68,7 @@ class Indexer:
 
     def __init__(
         self,
-        store: LocalStore,
+        store: Store,
         space: Space,
         folder: Path,
         crops: Crops,
@@ -81,7 +82,6 @@ class Indexer:
         self._crops = crops
         self._retry_failed = retry_failed
         self._force = force
-        self._before = {document.id: document for document in store.documents()}
         self.report = Report()
 
     def run(
@@ -109,7 +109,7 @@ class Indexer:
         for path, reason in problems:
             report.failed.append((str(path), reason))
             log.warning("%s: %s", path, reason)
-        waiting = [source for source in sources if self._force or not self._unchanged(source)]
+        waiting = sources if self._force else list(self._changed(sources))
         report.unchanged = len(sources) - len(waiting)
         options = ReadOptions(*self._space.measure, words=OCR_SECONDS if ocr else 0.0)
         bar = _Progress(len(sources), report.unchanged, progress)
@@ -145,8 +145,20 @@ class Indexer:
 
     def _missing(self, paths: Iterable[str | os.PathLike[str]]) -> int:
         """Return how many documents below these folders have lost their file."""
-        folders = tuple(display_path(path).rstrip(os.sep) + os.sep for path in paths)
-        return sum(one.path.startswith(folders) and not os.path.lexists(one.path) for one in self._store.documents())
+        missing = 0
+        folder = ""
+        for path in sorted(display_path(path).rstrip(os.sep) + os.sep for path in paths):
+            if not folder or not path.startswith(folder):  # else it was counted with the folder above it
+                folder = path
+                below = self._store.documents(below=folder.rstrip(os.sep) or os.sep)
+                missing += sum(
+                    document.path.startswith(folder) and not os.path.lexists(document.path) for document in below
+                )
+        return missing
+
+    def _known(self, ids: Iterable[str]) -> dict[str, Document]:
+        """Return the documents with these ids that the collection holds."""
+        return {document.id: document for document in self._store.documents(ids=list(ids))}
 
     def _put(self, batch: Batch) -> None:
         """Encode and commit one batch."""
@@ -164,9 +176,10 @@ class Indexer:
             vectors = [_only(rows, {item.id for one in parsed for item in one.items}) for rows in vectors]
             paths = [Path(one.document.path) for one in broken]
             batch.failures += [(Source(path, path.parent), problem) for path in paths]
+        known = self._known(reading.document.id for reading in parsed)
         for reading in parsed:
             document = reading.document
-            if document.id in self._before:
+            if document.id in known:
                 self.report.changed += 1
             elif moved := self._moved_from(document):
                 gone += moved
@@ -178,19 +191,26 @@ class Indexer:
                 log.warning("%s: partly read: %s", document.path, document.error)
         if parsed:
             self._crops.remove([*gone, *(reading.document.id for reading in parsed)])
-            self._store.add(parsed, vectors, instead=gone)
+            self._store.add(parsed, vectors, replaces=gone)
         failures = []
+        known = self._known(document_id(source.path) for source, _ in batch.failures) if batch.failures else {}
         for source, problem in batch.failures:
             self.report.failed.append((str(source.path), str(problem)))
             log.warning("%s: %s", source.path, problem)
-            failures.append(self._failed(source, str(problem)))
+            failures.append(self._failed(source, str(problem), known.get(document_id(source.path))))
         if failures:
-            self._store.note(failures)
+            self._store.update(failures)
 
-    def _unchanged(self, source: Source) -> bool:
+    def _changed(self, sources: Sequence[Source]) -> Iterator[Source]:
+        """Yield the sources that the collection does not hold as they are now."""
+        for start in range(0, len(sources), LOOKED_UP):
+            some = {document_id(source.path): source for source in sources[start : start + LOOKED_UP]}
+            known = self._known(some)
+            yield from (source for id_, source in some.items() if not self._unchanged(known.get(id_)))
+
+    def _unchanged(self, known: Document | None) -> bool:
         from commonplace.readers import stamp, stamp_paths
 
-        known = self._before.get(document_id(source.path))
         if known is None or (self._retry_failed and known.status == "failed"):
             return False
         try:
@@ -200,10 +220,10 @@ class Indexer:
 
     def _moved_from(self, document: Document) -> list[str]:
         """Return the documents with the same bytes whose file is gone: this one is theirs under a new name."""
-        same = self._store.with_content(document.content_hash)
-        return [one.id for one in same if one.id != document.id and not os.path.lexists(one.path)]
+        same = self._store.documents(content_hash=document.content_hash)
+        return [other.id for other in same if other.id != document.id and not os.path.lexists(other.path)]
 
-    def _failed(self, source: Source, reason: str) -> Document:
+    def _failed(self, source: Source, reason: str, known: Document | None) -> Document:
         """Return the row for a file that could not be read; an earlier good reading of it stays findable."""
         from commonplace.readers import media_type, stamp
 
@@ -211,7 +231,6 @@ class Indexer:
             mark = stamp([source.path])
         except OSError:
             mark = ""
-        known = self._before.get(document_id(source.path))
         if known is not None:
             if known.items:
                 reason += "; what was read of it before is kept"
@@ -269,6 +288,7 @@ def display_path(path: str | os.PathLike[str]) -> str:
 
 
 def document_id(path: Path) -> str:
+    """Return the id of the document that is made of the file at ``path``."""
     return stable_id(canonical_path(path).as_uri())
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError, ReadError
 from commonplace.readers import ReadOptions
-from commonplace.store import LocalStore
+from commonplace.store import Store
 from commonplace.types import Box, Item
 
 __all__ = ["PageView", "page_view"]
@@ -54,7 +54,7 @@ class PageView:
         return place
 
 
-def page_view(item: Item, store: LocalStore, options: ReadOptions, side: int) -> PageView:
+def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> PageView:
     """Return the page or picture that ``item`` stands on; see :meth:`commonplace.Collection.page`."""
     from commonplace.ingest import draw_page
 
@@ -80,21 +80,21 @@ def page_view(item: Item, store: LocalStore, options: ReadOptions, side: int) ->
     raise ReadError(f"{document.path}: {why}, and the collection keeps no picture of it")
 
 
-def _paths(item: Item, store: LocalStore) -> Iterator[Path]:
+def _paths(item: Item, store: Store) -> Iterator[Path]:
     """Yield where the document's file is now: at its own place, or known by another name."""
-    same = store.with_content(item.document.content_hash) if item.document.content_hash else []
+    same = store.documents(content_hash=item.document.content_hash) if item.document.content_hash else ()
     for path in dict.fromkeys([item.document.path, *(one.path for one in same)]):
         if os.path.exists(path):
             yield Path(path)
 
 
-def _kept(item: Item, store: LocalStore) -> Iterator[tuple[bytes, Box | None]]:
+def _kept(item: Item, store: Store) -> Iterator[tuple[bytes, Box | None]]:
     """Yield the stored pictures that show the item, the closest first, with its box in them."""
     box = item.span.box
     around = [item] if item.picture else []
     around += [
         one
-        for one in store.items(item.document.id)
+        for one in store.items_of(item.document.id)
         if one.picture and (one.span.page, one.span.member) == (item.span.page, item.span.member) and one != item
     ]
     for one in around:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from commonplace.store import LocalStore, StoreOptions
-from commonplace.types import Document, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
+from commonplace.store.index_view import RankedKeys
+from commonplace.store.reading import items_by_key
+from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
 
 DIM = 32
 
@@ -66,6 +69,36 @@ def put(
     return [reading.document.id for reading in parsed]
 
 
+# What the store does with keys, before they become ids: tests of the indexes look there.
+
+
+def search(
+    store: LocalStore, partition: str, query: np.ndarray, k: int, where: Filter, *, offset: bool = False
+) -> RankedKeys:
+    return store._partitions[partition].search(query, k, store._filters.of(where), cross_modal=offset)
+
+
+def scores_of(
+    store: LocalStore, partition: str, query: np.ndarray, keys: np.ndarray, *, offset: bool = False
+) -> np.ndarray:
+    return store._partitions[partition].score(query, keys, cross_modal=offset)
+
+
+def search_text(store: LocalStore, text: str, k: int, where: Filter) -> RankedKeys:
+    ranked = store.search_text(text, k, where)
+    keys = store._ids.keys(ranked.ids)
+    order = np.lexsort((keys, -ranked.scores))
+    return RankedKeys(keys[order], ranked.scores[order])
+
+
+def stored_rows(store: LocalStore, partition: str) -> tuple[np.ndarray, np.ndarray]:
+    return store._partitions.stored(partition)
+
+
+def items_at(store: LocalStore, keys: Iterable[int]) -> dict[int, Item]:
+    return items_by_key(store._database, [int(key) for key in keys])
+
+
 def texts(store: LocalStore, keys: np.ndarray) -> list[str | None]:
-    entries = store.entries(keys.tolist())
-    return [entries[int(key)].item.text for key in keys if int(key) in entries]
+    items = items_at(store, keys)
+    return [items[int(key)].text for key in keys if int(key) in items]

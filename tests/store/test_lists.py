@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from commonplace.store import LocalStore, codes
 from commonplace.store.codes import Cells, Codes, encode
 from commonplace.store.index_file import Damaged, IndexFile, _layout
+from commonplace.store.transaction import transaction
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Filter
 from tests.store import make
-from tests.store.make import DIM, put
+from tests.store.make import DIM, items_at, put, search, stored_rows
 
 TARGET = 0.95
 
@@ -53,21 +54,21 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def base_of(store: LocalStore) -> IndexFile:
-    found = store._partition("text").index_view().base
+    found = store._partitions["text"].index_view().base
     assert found is not None
     return found
 
 
 def best(store: LocalStore, query: np.ndarray, k: int, where: Filter) -> list[int]:
-    keys, values = store.vectors("text")
+    keys, values = stored_rows(store, "text")
     if where:
-        allowed = np.isin(keys, store._selections.of(where).keys)  # type: ignore[union-attr]
+        allowed = np.isin(keys, store._filters.of(where).keys)  # type: ignore[union-attr]
         keys, values = keys[allowed], values[allowed]
     return keys[np.argsort(-(values @ query), kind="stable")[:k]].tolist()
 
 
 def recall(store: LocalStore, asked: np.ndarray, where: Filter, k: int = 10) -> float:
-    found = [store.search("text", query, k, where).keys.tolist() for query in asked]
+    found = [search(store, "text", query, k, where).keys.tolist() for query in asked]
     wanted = [best(store, query, k, where) for query in asked]
     assert all(len(one) == len(other) for one, other in zip(found, wanted, strict=True))
     return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, wanted, strict=True)]))
@@ -93,8 +94,8 @@ def test_rows_in_memory_and_removed_ones_are_told_from_those_in_lists(store: Loc
     put(store, rows(100, seed=5), "b")
     for query in questions(6, seed=3):
         near = best(store, query, 50, Filter())
-        ids = [one.item.document.id for one in store.entries(near).values()]
-        with store._write() as database:  # gone, and not erased from the file yet
+        ids = [one.document.id for one in items_at(store, near).values()]
+        with transaction(store._settings) as database:  # gone, and not erased from the file yet
             sweep(database, delete(database, ids))
     status = store.maintenance.indexes()["text"]
     assert status["not_in_snapshot"] > 50 and status["removed_since"] > 200
@@ -114,12 +115,12 @@ def test_lists_are_sought_further_where_the_nearest_rows_are_gone(
         lambda self, query, own, hits, *more: sought.append(hits) or probe(self, query, own, hits, *more),
     )
     query = questions(1, seed=3)[0]
-    store.search("text", query, 10, Filter())
-    store.search("text", query, 10, Filter(path="/a"))  # all that it allows is looked at
-    near_ids = [one.item.document.id for one in store.entries(best(store, query, 30, Filter())).values()]
-    with store._write() as database:  # gone, and not erased from the file yet
+    search(store, "text", query, 10, Filter())
+    search(store, "text", query, 10, Filter(path="/a"))  # all that it allows is looked at
+    near_ids = [one.document.id for one in items_at(store, best(store, query, 30, Filter())).values()]
+    with transaction(store._settings) as database:  # gone, and not erased from the file yet
         sweep(database, delete(database, near_ids))
-    store.search("text", query, 10, Filter())
+    search(store, "text", query, 10, Filter())
     assert sought[:2] == [10, 10] and 30 <= sought[2] <= 40  # thirty are gone
     assert len(sought) == 3
     store.close()
@@ -128,7 +129,7 @@ def test_lists_are_sought_further_where_the_nearest_rows_are_gone(
 def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
     before = base_of(store)
     assert before.codes is not None and before.codes.places is not None
-    removed = store.documents()[5:8]
+    removed = list(store.documents())[5:8]
     (keys,) = zip(
         *store._database.all(
             "SELECT i.key FROM items i JOIN documents d ON d.key = i.document WHERE d.id IN (?, ?, ?) ORDER BY i.key",
@@ -160,7 +161,7 @@ def test_damaged_lists_are_not_used_and_made_anew(store: LocalStore, section: st
         IndexFile(path)
     again = open_store(tmp_path, questions=ask, recall=TARGET)
     query = questions(1, seed=3)[0]
-    assert again.search("text", query, 10, Filter()).keys.tolist() == best(again, query, 10, Filter())
+    assert search(again, "text", query, 10, Filter()).keys.tolist() == best(again, query, 10, Filter())
     again.maintenance.checkpoint()
     assert again.maintenance.indexes()["text"]["type"] == "binary codes in IVF cells, rescored"
     assert again.maintenance.doctor() == []
@@ -196,7 +197,7 @@ def test_no_lists_where_rows_are_all_alike(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=TARGET)
     put(store, np.repeat(rows(2), 1000, axis=0))  # far fewer different rows than lists
     store.maintenance.checkpoint()
-    found = store.search("text", rows(1)[0], 10, Filter())
+    found = search(store, "text", rows(1)[0], 10, Filter())
     assert len(found.keys) == 10 and found.scores.tolist() == pytest.approx([1.0] * 10, abs=1e-3)
     store.close()
 

@@ -61,7 +61,7 @@ def spare(kb: Collection, path: str | None) -> None:
         return  # no name that a file can have: said where it is written
     if inside:
         raise QueryError(f"{path} lies in the collection's own folder: name a file elsewhere")
-    if any(target == os.path.realpath(one.path) for one in kb.documents()):
+    if kb.document(target) is not None:
         raise QueryError(f"{path} is a document of the collection: name another file")
 
 

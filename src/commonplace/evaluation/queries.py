@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from commonplace.errors import QueryError, ReadError
 from commonplace.types import Item, stable_id
 
 if TYPE_CHECKING:
-    from commonplace.store import LocalStore
+    from commonplace.store import Store
 
 __all__ = ["DIRECTIONS", "Bound", "LabelledQuery", "bind", "load_queries"]
 
@@ -27,7 +27,6 @@ FIELDS = ("id", "text", "image", "relevant", "direction")
 SHOWN = 5  # labels without an item that an error spells out; it counts the others
 FRAGMENT = re.compile(r"#(text|image|video)(?:=|$)")
 LARGEST = 1e9  # a grade above is a slip, and no number of ours should overflow
-STEP = 5000  # keys asked of the store at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +151,12 @@ def _relevant(values: Any) -> dict[str, float]:
 # --- labels and items ----------------------------------------------------------------------------------------
 
 
-def bind(store: LocalStore, questions: Sequence[LabelledQuery]) -> list[Bound]:
+def bind(store: Store, questions: Sequence[LabelledQuery]) -> list[Bound]:
     """Return the questions tied to the items of a store; of several grades for one item the highest counts.
 
     Raises QueryError where labels name nothing in the collection: it counts them and spells out the first.
     """
-    known = _Labels(store, any("=" in label for question in questions for label in question.relevant))
+    known = _Labels(store)
     bound = []
     unknown: list[str] = []
     for question in questions:
@@ -170,8 +169,8 @@ def bind(store: LocalStore, questions: Sequence[LabelledQuery]) -> list[Bound]:
                 grades[item] = max(grade, grades.get(item, 0.0))
         if grades:
             best = max(grades.values())
-            wanted = frozenset(known.modality[item] for item, grade in grades.items() if grade == best)
-            found = {known.modality[item] for item in grades}
+            wanted = frozenset(known.modality(item) for item, grade in grades.items() if grade == best)
+            found = {known.modality(item) for item in grades}
             bound.append(Bound(question, grades, question.direction or _direction(question, found), wanted))
     if unknown:
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
@@ -191,57 +190,51 @@ def _direction(question: LabelledQuery, found: set[str]) -> str:
 
 
 class _Labels:
-    """What labels name: items by their id, and by the id, path and URI of their document.
+    """What labels name: items by their id, and by the id, path and URI of their document. Looked up as needed."""
 
-    ``quoting``: whether labels quote words; only then are the texts kept.
-    """
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._items: dict[str, Item] = {}  # every item that was looked up, by id
+        self._of: dict[str, list[str]] = {}  # item ids by the document's id
 
-    def __init__(self, store: LocalStore, quoting: bool) -> None:
-        self.modality: dict[str, str] = {}
-        self._text: dict[str, str] = {}
-        self._items: dict[str, list[str]] = {}  # by the document's id
-        self._documents: dict[str, str] = {}  # ids by path and URI
-        for item in _items(store):
-            document = item.document
-            self.modality[item.id] = item.modality
-            if quoting:
-                self._text[item.id] = " ".join((item.text or "").split())
-            self._items.setdefault(document.id, []).append(item.id)
-            self._documents[document.path] = self._documents[document.uri] = document.id
+    def modality(self, item: str) -> str:
+        """Return the modality of an item that a label named."""
+        return self._items[item].modality
 
     def items(self, label: str, folder: Path) -> list[str]:
         """Return the ids of the items that a label names; none where it names nothing."""
-        found = self._whole(label, folder)
+        items = self._whole(label, folder)
         for mark in FRAGMENT.finditer(label):  # a file's own name may hold a #: the first reading that fits counts
-            if found:
+            if items:
                 break
             named = self._whole(label[: mark.start()], folder)
-            found = [id_ for id_ in named if self.modality[id_] == mark[1]]
+            items = [id_ for id_ in named if self.modality(id_) == mark[1]]
             if mark[0].endswith("="):
                 words = " ".join(label[mark.end() :].split())
-                found = [id_ for id_ in found if words and words in self._text[id_]]
-        return found
+                items = [id_ for id_ in items if words and words in " ".join((self._items[id_].text or "").split())]
+        return items
 
     def _whole(self, name: str, folder: Path) -> list[str]:
-        if name in self.modality:
-            return [name]
+        if name not in self._items:
+            self._items.update(self._store.items([name]))
         if name in self._items:
-            return self._items[name]
+            return [name]
+        if items := self._items_of(name):
+            return items
         path = folder / os.path.expanduser(name)
         try:
-            # A document shows the name that it was added by; its URI has every link resolved.
-            uri = Path(os.path.realpath(path)).as_uri()
+            # A document shows the name that it was added by; its id is made of its URI, which has every link resolved.
+            by_uri = stable_id(Path(os.path.realpath(path)).as_uri())
         except ValueError:  # no file can have such a name
             return []
-        document = self._documents.get(os.path.abspath(path)) or self._documents.get(uri)
-        return self._items[document] if document else []
+        shown = os.path.abspath(path)
+        first = next(iter(self._store.documents(below=shown)), None)  # the file itself comes before what is below it
+        by_path = self._items_of(first.id) if first is not None and first.path == shown else []
+        return by_path or self._items_of(by_uri)
 
-
-def _items(store: LocalStore) -> Iterator[Item]:
-    """Return every item of a store. Keys are integers from 1 with gaps where items were removed."""
-    seen = start = 0
-    while seen < sum(store.counts()["items"].values()):
-        entries = store.entries(range(start + 1, start + STEP + 1))
-        yield from (entry.item for entry in entries.values())
-        seen += len(entries)
-        start += STEP
+    def _items_of(self, document: str) -> list[str]:
+        if document not in self._of:
+            items = self._store.items_of(document)
+            self._items.update((item.id, item) for item in items)
+            self._of[document] = [item.id for item in items]
+        return self._of[document]

@@ -192,8 +192,7 @@ def evaluate(
         raise QueryError(f"k is {k}: ask for at least one hit")
     if isinstance(questions, (str, os.PathLike)):
         asked = load_queries(questions)
-        uri = Path(os.path.realpath(questions)).as_uri()
-        if any(document.uri == uri for document in collection.documents()):
+        if collection.document(questions) is not None:
             raise QueryError(
                 f"{questions} is itself in the collection, where its lines would be found: remove it with "
                 "`commonplace remove`, and keep it elsewhere"

@@ -173,7 +173,7 @@ def case_of(collection: Collection, bound: Bound) -> Case:
     """Return what the default search would fuse for a question tied to the collection's items."""
     one = bound.question
     ids, channels, evidence = collection.candidates(one.text, image=one.image)
-    return Case(ids, channels, evidence, collection.store.size(), bound.grades)
+    return Case(ids, channels, evidence, collection.store.count(), bound.grades)
 
 
 def _ordered(case: Case, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:

@@ -22,7 +22,7 @@ from commonplace.encoders import CrossEncoder
 from commonplace.generation.sentences import split, verbatim
 from commonplace.retrieval import Calibration
 from commonplace.space import Space
-from commonplace.store.segment import terms
+from commonplace.text import terms
 from commonplace.types import Hit, Support
 
 __all__ = ["GroundingChecker", "Verdict", "facts", "negations", "orders"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from commonplace.store.segment import terms
+from commonplace.text import terms
 
 __all__ = [
     "attribute",
@@ -126,5 +126,5 @@ def pieces(question: str) -> list[str]:
 
 
 def content_words(question: str) -> frozenset[str]:
-    """Return the words of a question as :func:`commonplace.store.segment.terms` does, without those that only ask."""
+    """Return the words of a question as :func:`commonplace.text.terms` does, without those that only ask."""
     return terms(" ".join(pieces(question)) if is_chinese(question) else question) or terms(question)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.store.base import RankedList
+from commonplace.store.base import Sample
 from commonplace.store.codes import MANY, Codes
 from commonplace.store.index_file import BLOCK, Block, Damaged, IndexFile
 from commonplace.store.options import DEFAULT, StoreOptions
 
-__all__ = ["SCAN_SHARE", "IndexView", "Selection", "direction", "products", "top"]
-
-SAMPLE = 2048
-"""Rows that a query is compared with to learn the mean and deviation of its scores: evenly spaced, so repeatable."""
+__all__ = ["SCAN_SHARE", "IndexView", "RankedKeys", "Selection", "direction", "products", "top"]
 
 GATHER_SHARE = 0.1
 """Share of allowed rows below which they are gathered and scored, above which all rows are scanned: equally fast."""
@@ -27,6 +24,13 @@ SCAN_SHARE = 1 / 8
 
 RESIDENT = 256 << 20
 """Bytes of mapped rows that a scan may leave in this process's memory."""
+
+
+class RankedKeys(NamedTuple):
+    """Item keys (n,), which stay inside of the local store, and raw scores (n,), best first."""
+
+    keys: NDArray[np.int64]
+    scores: NDArray[np.float32]
 
 
 class Selection:
@@ -106,6 +110,7 @@ class IndexView:
         self.base, self.keys, self.rows, self.offsets, self.overflow = base, keys, rows, offsets, overflow
         self._options = options
         self.gone = np.empty(0, np.int64) if gone is None else gone
+        self._samples: dict[int, Sample] = {}
         self._several = max(several, base.info.several if base is not None else 1)
         self.deleted = Selection(self.gone).among(base.keys) if base is not None else np.empty(0, np.int64)
         """Places in ``base`` of the rows of removed items."""
@@ -117,7 +122,7 @@ class IndexView:
 
     def search(
         self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, cross_modal: bool = False
-    ) -> RankedList:
+    ) -> RankedKeys:
         """Return the best ``k`` items for ``query`` (dim,), ties by key. Raises Damaged where the file is."""
         wanted = k * self._several
         found = []
@@ -129,13 +134,13 @@ class IndexView:
             several = int(np.unique(block[0], return_counts=True)[1].max())
             found.append(self._scan(block, query, k * several, allowed, cross_modal))
         if not found:
-            return RankedList(np.empty(0, np.int64), np.empty(0, np.float32))
+            return RankedKeys(np.empty(0, np.int64), NO_SCORES)
         keys = np.concatenate([keys for keys, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         order = np.lexsort((keys, -scores))
         keys, scores = keys[order], scores[order]
         first = np.sort(np.unique(keys, return_index=True)[1])[:k]
-        return RankedList(keys[first], scores[first].astype(np.float32), 1.0, *self.chance(query, cross_modal))
+        return RankedKeys(keys[first], scores[first].astype(np.float32))
 
     def score(
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, cross_modal: bool = False
@@ -172,20 +177,17 @@ class IndexView:
             at = np.setdiff1d(wanted.among(keys), gone.among(keys))
             yield keys[at], rows[at], None if more is None else more[at]
 
-    def chance(self, query: NDArray[np.float32], cross_modal: bool) -> tuple[int, float, float]:
-        """Return the number of rows, and mean and standard deviation of the query's scores over a sample of them."""
-        rows, offsets = self._sample
-        if not len(rows):
-            return 0, 0.0, 0.0
-        scores = products(rows, query) - (offsets if cross_modal and offsets is not None else 0)
-        return len(self), float(scores.mean()), float(scores.std())
+    def sample(self, n: int) -> Sample:
+        """Return ``n`` evenly spaced rows of the index file and of memory, without removed and damaged ones."""
+        if n not in self._samples:
+            vectors, offsets = self._spaced(n)
+            self._samples[n] = Sample(vectors, offsets, len(self) if len(vectors) else 0)
+        return self._samples[n]
 
-    @cached_property
-    def _sample(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Evenly spaced rows of items that are there, with their offsets."""
+    def _spaced(self, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         mapped = 0 if self.base is None else len(self.base)
         total = mapped + len(self.keys)
-        at = np.linspace(0, total - 1, min(total, SAMPLE)).astype(np.int64) if total else np.empty(0, np.int64)
+        at = np.linspace(0, total - 1, min(total, n)).astype(np.int64) if total else np.empty(0, np.int64)
         first, second = np.setdiff1d(at[at < mapped], self.deleted), at[at >= mapped] - mapped
         second = np.setdiff1d(second, Selection(self.gone).among(self.keys))
         rows, offsets = self.rows[second], None if self.offsets is None else self.offsets[second]

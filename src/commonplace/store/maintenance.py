@@ -115,6 +115,11 @@ class LocalMaintenance:
         self._partitions.flush()
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def status(self) -> dict[str, Any]:
+        """Return what each partition is searched with (``indexes``), and the other model if any (``shadow``)."""
+        shadow = self.shadow()
+        return {"indexes": self.indexes(), **({} if shadow is None else {"shadow": shadow})}
+
     def indexes(self) -> dict[str, dict[str, Any]]:
         """Return what each partition is searched with: see :meth:`VectorIndex.status`."""
         return {name: self._partitions[name].status() for name in self._partitions.names()}

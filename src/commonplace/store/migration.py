@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from commonplace.errors import CollectionError
 from commonplace.store.local import LocalStore
 from commonplace.store.locks import maintenance_lock
+from commonplace.store.reading import items_by_key, known_vectors
 from commonplace.store.rows import from_sql, to_sql
 from commonplace.store.schema import number
 from commonplace.store.vectors import clear_shadow, put_vectors, storable
@@ -53,7 +54,6 @@ class Migration:
     """
 
     def __init__(self, store: LocalStore, goal: Shadow, dim: int) -> None:
-        self._store = store
         self._database = store._database
         self._goal = goal
         self._dim = dim
@@ -98,12 +98,12 @@ class Migration:
                 question = "SELECT key, document FROM items WHERE document = ? AND key > ? ORDER BY key"
                 rows += database.execute(question, (rows[-1][1], rows[-1][0])).fetchall()
             keys = [row[0] for row in rows]
-            entries = self._store.entries(keys)
-            return [(key, entries[key].item if key in entries else None) for key in keys]
+            items = items_by_key(self._database, keys)
+            return [(key, items.get(key)) for key in keys]
 
     def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         """Return the vectors of the new model that are stored already, by view hash."""
-        return self._store._known("shadow_vectors", self._dim, partition, views)
+        return known_vectors(self._database, "shadow_vectors", self._dim, partition, views)
 
     def put(self, batch: Batch) -> None:
         """Commit one batch; items that were removed meanwhile are left out."""

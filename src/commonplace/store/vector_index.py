@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ModelMismatch
-from commonplace.store.base import Prepare, Questions, RankedList
+from commonplace.store.base import Prepare, Questions, Sample
 from commonplace.store.codes import ROWS_PER_CENTROID, cells_for, train
 from commonplace.store.compression import Compression, compression_of, measure
 from commonplace.store.database import Database
 from commonplace.store.index_file import BLOCK, Block, Damaged, IndexFile, Info, identity, rounded, write
-from commonplace.store.index_view import IndexView, Selection
+from commonplace.store.index_view import IndexView, RankedKeys, Selection
 from commonplace.store.locks import lock
 from commonplace.store.measuring import Measure
 from commonplace.store.memory_rows import MemoryRows
@@ -99,7 +99,7 @@ class VectorIndex:
 
     def search(
         self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, cross_modal: bool = False
-    ) -> RankedList:
+    ) -> RankedKeys:
         """Return the best ``k`` items; see :meth:`IndexView.search`."""
         return self._read(lambda index: index.search(query, k, allowed, cross_modal=cross_modal))
 
@@ -112,6 +112,10 @@ class VectorIndex:
     def gather(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a row (n, dim) of each of these items; see :meth:`IndexView.gather`."""
         return self._read(lambda index: index.gather(keys, self._settings.dim))
+
+    def sample(self, n: int) -> Sample:
+        """Return evenly spaced rows; see :meth:`IndexView.sample`."""
+        return self._read(lambda index: index.sample(n))
 
     def _read(self, read: Callable[[IndexView], Result]) -> Result:
         """Return what ``read`` gives for the index; a file that is damaged twice is not used any more."""
