@@ -52,7 +52,7 @@ def main() -> None:
     with world(space, documents, asked, []) as here:
 
         def bare(q: EncodedQuery) -> None:
-            here.store.search_words(q.words or "", 100, where)
+            here.store.search_text(q.words or "", 100, where)
             here.store.search("text", q.vectors.text, 100, where)
             here.store.search("image", q.vectors.text, 100, where, offset=True)
 

@@ -97,7 +97,7 @@ class Model:
         for entry in self.store.entries(found.keys.tolist()).values():
             self.true(entry.item)
         for entry in self.store.entries(
-            self.store.search_words(" ".join(self.draw.choices(WORDS, k=3)), 10, where).keys.tolist()
+            self.store.search_text(" ".join(self.draw.choices(WORDS, k=3)), 10, where).keys.tolist()
         ).values():
             self.true(entry.item)
         return 2

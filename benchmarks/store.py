@@ -278,7 +278,7 @@ def ours_read(cache: Path, folder: Path, size: int, target: float = 0.99) -> dic
         found[name] = {**spent, "first": first * 1e3, "recall": recall([a.tolist() for a in answers], truth[name])}
     found["k=100"], _ = timed(lambda one: store.search("text", one, 100, Filter()), asked)
     found["memory"] = resident()
-    found["words"], _ = timed(lambda one: store.search_words(one, 10, Filter()), words)
+    found["words"], _ = timed(lambda one: store.search_text(one, 10, Filter()), words)
     found["memory with words"] = resident()
     found["index"] = store.maintenance.indexes()["text"]
     if target == 0.99:
@@ -599,7 +599,7 @@ def report(values: dict[str, Any]) -> None:
             index = read["index"]
             spent = [f"{ms:.3g}" for ms in read["changes"].values()]
             made_in = [f"{write['snapshot_s']:.3g}", f"{write['with index']:,.0f}"]
-            kind = [f"{read['k=100']['p50']:.3g}", index["type"], index["depth"].get("same", "")]
+            kind = [f"{read['k=100']['p50']:.3g}", index["type"], index["oversampling"].get("same", "")]
             changes.append([f"{int(one.split()[-1]):,}", *spent, *made_in, *kind])
     head = ["items", "update", "next search", "delete", "next search", "snapshot, s", "ingest with snapshot, items/s"]
     text += table([*head, "100 hits, p50", "index", "candidates a hit"], changes)

@@ -22,7 +22,7 @@ from common import ROOT, data, keep, machine, table
 from commonplace.generation.extractive import PASSAGES
 from commonplace.generation.intent import content_words
 from commonplace.generation.relevance import MIN_LEXICAL_EVIDENCE, TERM_SHARE_WEIGHT, term_share
-from commonplace.store.segment import terms
+from commonplace.text import terms
 
 SIZES = (240, 5, 2, 1)
 FACTORS = (0.0, 4.0, 8.0, 12.0, 16.0, 20.0, math.inf)  # the last: the share alone

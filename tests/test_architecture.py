@@ -211,3 +211,12 @@ def test_each_public_name_has_a_docstring(name: str) -> None:
         for attribute, member in vars(value).items():
             if not attribute.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
                 assert inspect.getdoc(member), f"{name}.{attribute}"
+
+
+def test_only_who_opens_or_maintains_a_store_names_the_local_one() -> None:
+    named = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if top(path) != "store" and "LocalStore" in path.read_text(encoding="utf-8")
+    }
+    assert named == {"migrate.py"}  # which opens it, and changes its model

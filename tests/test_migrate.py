@@ -21,7 +21,7 @@ from commonplace import migrate as module
 from commonplace.encoders import Bundle
 from commonplace.migrate import migrate
 from commonplace.space import Space
-from commonplace.store import LocalStore, Migration
+from commonplace.store import LocalStore, Migration, StoreOptions
 from commonplace.store.vectors import clear_shadow
 from tests import test_collection
 from tests.conftest import ROOT
@@ -51,7 +51,7 @@ def whole(kb: cp.Collection) -> None:
     """Every vector of the collection is what its own model makes of the item, and every view has one."""
     assert kb.maintenance.doctor() == []
     texts = {item: (text, title) for item, text, title in kb.store._database.all("SELECT key, text, title FROM items")}
-    keys, vectors = kb.store.vectors("text")
+    keys, vectors = kb.store._partitions.stored("text")
     views = [f"{title}\n{text}" if title else text for text, title in (texts[key] for key in keys.tolist())]
     fresh = kb.space.embed(views)
     assert (np.einsum("ij,ij->i", fresh, vectors) > 0.999).all()
@@ -61,14 +61,14 @@ def whole(kb: cp.Collection) -> None:
     assert set(keys.tolist()) == expected
     pictures = {key for (key,) in kb.store._database.all("SELECT key FROM items WHERE picture IS NOT NULL")}
     for partition in kb.space.partitions[1:]:
-        assert set(kb.store.vectors(partition)[0].tolist()) == pictures
+        assert set(kb.store._partitions.stored(partition)[0].tolist()) == pictures
     assert set(kb.status()["vectors"]) <= set(kb.space.partitions)
 
 
 def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
     with cp.open(tmp_path / "kb") as kb:
         kb.add(folder)
-        old = {name: kb.store.vectors(name) for name in kb.space.partitions}
+        old = {name: kb.store._partitions.stored(name) for name in kb.space.partitions}
         first = kb.space.fingerprint
         kb.ranking = cp.Ranking(method="rrf")
         kb.label("pump", kb.search("pump", k=1)[0].item.id, True)
@@ -95,7 +95,7 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
         whole(kb)
         assert names(kb.search("a zeppelin landed", k=1, modality="text")) == ["late.txt"]
         for name, (keys, vectors) in old.items():
-            now = dict(zip(*(one.tolist() for one in kb.store.vectors(name)), strict=True))
+            now = dict(zip(*(one.tolist() for one in kb.store._partitions.stored(name)), strict=True))
             for key, vector in zip(keys.tolist(), vectors.tolist(), strict=True):
                 assert key not in now or now[key] == vector
         assert kb.maintenance.migrate(undo=True).model == "tiny-0"  # and forth again
@@ -135,7 +135,7 @@ def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
     for number in range(30):
         (folder / f"{number:02}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
     monkeypatch.setattr(module, "PAGE", 10)
-    monkeypatch.setattr("commonplace.store.migration.FEW", 3)
+    monkeypatch.setitem(LocalStore.__init__.__kwdefaults__, "options", StoreOptions(migration_tail=3))
     writer = cp.open(tmp_path / "kb", model=plain)
     writer.add(folder)
     serving = cp.open(tmp_path / "kb")
@@ -160,7 +160,7 @@ def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
     (folder / "last.txt").write_text("Too late for the old model.", encoding="utf-8")
     with pytest.raises(cp.ModelMismatch, match="open it again"):
         writer.add(folder)
-    for refused in (lambda: writer.store.known("text", ["x"]), lambda: writer.store.vectors("text")):
+    for refused in (lambda: writer.store.known("text", ["x"]), lambda: writer.store._partitions.stored("text")):
         with pytest.raises(cp.ModelMismatch):
             refused()
     with pytest.raises(cp.ModelMismatch):
@@ -196,7 +196,7 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
     for number in range(20):
         (folder / f"{number}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
     monkeypatch.setattr(module, "PAGE", 5)
-    monkeypatch.setattr("commonplace.store.migration.FEW", 3)
+    monkeypatch.setitem(LocalStore.__init__.__kwdefaults__, "options", StoreOptions(migration_tail=3))
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
         total = sum(kb.status()["items"].values())
@@ -419,8 +419,8 @@ from pathlib import Path
 from commonplace import migrate as module
 module.PAGE = 10
 module.BATCH = 5
-from commonplace.store import migration
-migration.FEW = 3
+from commonplace.store import LocalStore, StoreOptions
+LocalStore.__init__.__kwdefaults__["options"] = StoreOptions(migration_tail=3)
 print("ready", flush=True)
 print(module.migrate(Path(sys.argv[1]), sys.argv[2], workers=1, progress=False).model, flush=True)
 """
@@ -477,7 +477,7 @@ def test_many_search_while_it_changes_over_and_none_gets_a_mixture(
                 query = reader.space.embed(["The south pump runs dry"])[0]
                 found = reader.store.search("text", query, 3, cp.Filter())
                 seen.add(reader.space.name)
-                if len(found.keys) != 3 or (np.abs(found.scores) > 1.001).any():
+                if len(found.ids) != 3 or (np.abs(found.scores) > 1.001).any():
                     wrong.append(found)
             except cp.ModelMismatch:
                 reader = cp.open(tmp_path / "kb")

@@ -9,11 +9,12 @@ from typing import Any
 
 from commonplace._session import Parts, Session
 from commonplace.encoders import Model
-from commonplace.errors import ModelError, QueryError
+from commonplace.errors import CollectionError, ModelError, QueryError
 from commonplace.indexer import canonical_path
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.space import open_space
 from commonplace.store import Finding
+from commonplace.store import Maintenance as StoreMaintenance
 
 __all__ = ["Maintenance", "status"]
 
@@ -31,7 +32,7 @@ class Maintenance:
         leave damaged ones out, and the finding says how to get them back.
         """
         with self._session.use() as parts:
-            findings = parts.store.maintenance.doctor(repair=repair)
+            findings = _local(parts).doctor(repair=repair)
             try:
                 parts.space.verify()
             except ModelError as problem:
@@ -45,7 +46,7 @@ class Maintenance:
         Raises CollectionError where the file exists or cannot be written.
         """
         with self._session.use() as parts:
-            return parts.store.maintenance.backup(canonical_path(file))
+            return _local(parts).backup(canonical_path(file))
 
     def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
         """Take over the contents of a backup.
@@ -55,7 +56,7 @@ class Maintenance:
         """
         with self._session.use() as parts:
             parts.crops.remove(document.id for document in parts.store.documents())
-            parts.store.maintenance.restore(canonical_path(file), replace=replace)
+            _local(parts).restore(canonical_path(file), replace=replace)
             parts.crops.prune()
         self._session.refresh()
 
@@ -66,7 +67,7 @@ class Maintenance:
         """
         before = folder_size(self._session.folder)
         with self._session.use() as parts:
-            parts.store.maintenance.vacuum()
+            _local(parts).vacuum()
         return before - folder_size(self._session.folder)
 
     def compress(self, recall: float | None = 0.99) -> dict[str, dict[str, Any]]:
@@ -81,7 +82,7 @@ class Maintenance:
         if recall is not None and not 0.5 <= recall <= 1:
             raise QueryError(f"recall is {recall}: choose .5 to 1")
         with self._session.use() as parts:
-            choices = parts.store.maintenance.compress(recall)
+            choices = _local(parts).compress(recall)
         return {
             name: {"type": choice.kind, "recall": choice.recall, "rows": choice.rows}
             for name, choice in choices.items()
@@ -108,16 +109,23 @@ class Maintenance:
         return report
 
 
+def _local(parts: Parts) -> StoreMaintenance:
+    """Return the upkeep of the store's files. Raises CollectionError for a store that has none here."""
+    if parts.store.maintenance is None:
+        raise CollectionError("this store is not kept in files here: look after it where it runs")
+    return parts.store.maintenance
+
+
 def status(parts: Parts) -> dict[str, Any]:
     """Return counts, model, size on disk in bytes and the indexes; see :meth:`commonplace.Collection.status`."""
-    space, shadow = parts.space, parts.store.maintenance.shadow()
+    space = parts.space
+    upkeep = {} if parts.store.maintenance is None else parts.store.maintenance.status()
     return {
         "collection": str(parts.folder),
         "model": {"name": space.name, "fingerprint": space.fingerprint, "dim": space.dim},
         "bytes": folder_size(parts.folder),
         **parts.store.counts(),
-        "indexes": parts.store.maintenance.indexes(),
-        **({} if shadow is None else {"shadow": shadow}),
+        **upkeep,
     }
 
 

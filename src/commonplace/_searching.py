@@ -102,6 +102,8 @@ class Searcher:
         if reranker is not None and not (query.words and reranker.reads(query.words)):
             notes = (*notes, f"not reranked: {reranker.name} cannot read this query")
             reranker = None
+        if (query.words or query.negative_text) and not parts.store.capabilities.lexical:
+            notes = (*notes, "no lexical search: this store cannot search words")
         ranking = request.ranking or stored_ranking(parts)
         if query.vectors.separate_text and (ranking.question, ranking.views) != ("late", "separate"):
             raise QueryError(
@@ -111,11 +113,11 @@ class Searcher:
         ranked = search(parts.store, query, parts.calibration, k=depth, where=request.where, ranking=ranking)
         hits = [
             Hit(
-                result.entry.item,
+                result.item,
                 result.score,
                 result.breakdown,
                 confidence=result.confidence,
-                near_duplicates=tuple(copy.item for copy in result.near_duplicates),
+                near_duplicates=result.near_duplicates,
             )
             for result in ranked
         ]
@@ -136,14 +138,13 @@ class Searcher:
         if channel not in parts.space.partitions:
             raise QueryError(f"channel is {channel!r:.100}: choose from {', '.join(parts.space.partitions)}")
         ranked = parts.store.search(channel, _unit_vector(vector, parts.space.dim), request.k, request.where)
-        entries = parts.store.entries(ranked.keys.tolist())
+        items = parts.store.items(ranked.ids)
         hits = []
-        for rank, (key, cosine) in enumerate(zip(ranked.keys.tolist(), ranked.scores.tolist(), strict=True), start=1):
-            if key in entries:  # it may have been removed since
-                item = entries[key].item
+        for rank, (id_, cosine) in enumerate(zip(ranked.ids, ranked.scores.tolist(), strict=True), start=1):
+            if id_ in items:  # it may have been removed since
                 score = min(max((1 + cosine) / 2, 0.0), 1.0)
                 line = ScoreComponent(f"vector->{channel}", cosine, rank, 1.0, score)
-                hits.append(Hit(item, score, (line,), parts.crops.show(item)))
+                hits.append(Hit(items[id_], score, (line,), parts.crops.show(items[id_])))
         return Hits(hits)
 
     def cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:

@@ -19,7 +19,7 @@ from commonplace.generation import ExtractiveGenerator
 from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learned
 from commonplace.space import Space
-from commonplace.store import LocalStore
+from commonplace.store import Store
 
 __all__ = ["Parts", "Session"]
 
@@ -31,7 +31,7 @@ class Parts:
     """The parts of an open collection that belong together."""
 
     folder: Path
-    store: LocalStore
+    store: Store
     space: Space
     crops: Crops
     calibration: Calibration
@@ -39,7 +39,7 @@ class Parts:
     query_means: Mapping[str, NDArray[np.float32]]
 
     @classmethod
-    def of(cls, folder: Path, store: LocalStore, space: Space) -> Parts:
+    def of(cls, folder: Path, store: Store, space: Space) -> Parts:
         """Derive all parts from a store and a space."""
         calibration = Calibration.from_bundle(learned(space, store))
         extractive = ExtractiveGenerator(space, calibration)
@@ -49,13 +49,13 @@ class Parts:
 class Session:
     """Holds the current :class:`Parts`, and replaces them all at once. Safe for several threads."""
 
-    def __init__(self, folder: Path, store: LocalStore, space: Space) -> None:
+    def __init__(self, folder: Path, store: Store, space: Space) -> None:
         self.folder = folder
         self.parts = Parts.of(folder, store, space)
         self._lock = threading.Condition()
         self._changing = 0
-        self._users: Counter[LocalStore] = Counter()
-        self._retired: set[LocalStore] = set()
+        self._users: Counter[Store] = Counter()
+        self._retired: set[Store] = set()
 
     @contextmanager
     def use(self) -> Iterator[Parts]:
@@ -106,7 +106,7 @@ class Session:
         """Derive the parts anew, after the contents of the store have changed."""
         self.parts = Parts.of(self.folder, self.parts.store, self.parts.space)
 
-    def replace(self, store: LocalStore, space: Space) -> None:
+    def replace(self, store: Store, space: Space) -> None:
         """Go on with another store and space; the old store is closed as soon as nobody uses it."""
         parts = Parts.of(self.folder, store, space)
         with self._lock:

@@ -29,7 +29,7 @@ from commonplace.records import Record, Source
 from commonplace.retrieval import Calibration, ChannelScores, HeatMap, Ranking, candidates
 from commonplace.retrieval.background import learn
 from commonplace.space import Space
-from commonplace.store import LocalStore
+from commonplace.store import Store
 from commonplace.types import Answer, Citation, Document, Filter, Hit, Item, Query
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Collection:
     and migrates its files: see :class:`commonplace.Maintenance`.
     """
 
-    def __init__(self, store: LocalStore, space: Space, folder: Path, generator: Generator | None = None) -> None:
+    def __init__(self, store: Store, space: Space, folder: Path, generator: Generator | None = None) -> None:
         self.folder = folder
         self._session = Session(folder, store, space)
         self._searcher = Searcher()
@@ -55,7 +55,7 @@ class Collection:
         self.maintenance = Maintenance(self._session)
 
     @property
-    def store(self) -> LocalStore:
+    def store(self) -> Store:
         """The store that holds documents, items and vectors."""
         return self._session.parts.store
 
@@ -125,7 +125,8 @@ class Collection:
             if report.added or report.changed or report.moved:
                 learn(parts.space, parts.store)
                 self._session.refresh()
-                parts.store.maintenance.checkpoint()
+                if parts.store.maintenance is not None:
+                    parts.store.maintenance.checkpoint()
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
         """Remove documents by path (a folder: everything below it) or id, with their items, vectors and pictures.
@@ -241,8 +242,8 @@ class Collection:
         """
         with self._session.use() as parts:
             (query,) = self._searcher.encode(parts, [query_of(text, image)], SearchRequest())
-            ids, _, channels = candidates(parts.store, query, k=1, where=Filter(), ranking=ranking or Ranking())
-            return ids, channels, parts.calibration.for_query(query.vectors.query_shortness, parts.store.size())
+            ids, channels = candidates(parts.store, query, k=1, where=Filter(), ranking=ranking or Ranking())
+            return ids, channels, parts.calibration.for_query(query.vectors.query_shortness, parts.store.count())
 
     def embed_texts(
         self, texts: Sequence[str], *, role: Role = "query", channel: Literal["text", "image"] = "text"
@@ -273,7 +274,7 @@ class Collection:
         query = query_of(text)
         if query.text is None and image is None:
             raise QueryError("the query is empty: say which query the item answers")
-        if self.store.item(item) is None:
+        if item not in self.store.items([item]):
             raise QueryError(f"no item of this collection has the id {item}: take it from `search --json`")
         self.store.label(query.text or "", display_path(image) if image is not None else "", item, good)
 
@@ -302,23 +303,23 @@ class Collection:
         Raises QueryError for an unusable filter.
         """
         allowed = filter_of(None, None, None, None, None, where, self.store.metadata_types)
-        return self.store.documents(status="failed" if failed else None, where=allowed)
+        return list(self.store.documents(status="failed" if failed else None, where=allowed))
 
     def get(self, id_: str) -> Document | None:
         """Return the document with this id (of a record the id that it was given), or None."""
-        return self.store.document(id_)
+        return next(iter(self.store.documents(ids=[id_])), None)
 
     def __len__(self) -> int:
         """Return the number of documents."""
-        return self.store.count_documents()
+        return sum(self.store.counts("documents")["documents"].values())
 
     def __bool__(self) -> bool:
         """Return True: a collection without documents is a collection."""
         return True
 
     def __iter__(self) -> Iterator[Document]:
-        """Yield the documents in the order in which they were added, some at a time."""
-        return self.store.scan()
+        """Yield the documents by path, some at a time."""
+        return iter(self.store.documents())
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a document with this id, this path or this URI."""
@@ -337,7 +338,7 @@ class Collection:
 
     def items(self, document: Document) -> list[Item]:
         """Return the items of a document, in reading order."""
-        return self.store.items(document.id)
+        return self.store.items_of(document.id)
 
     def page(self, cited: Hit | Citation | Item | str, *, side: int = 1600) -> PageView:
         """Return the page of a PDF or the picture that an item (or its id) stands on, with its box drawn.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
-from commonplace.store import Finding, LocalStore, abandoned
+from commonplace.store import Finding, Store, abandoned
 from commonplace.types import Item
 
 __all__ = ["Crops"]
@@ -24,7 +24,7 @@ _HASH = re.compile(r"[0-9a-f]{40}")
 class Crops:
     """The folder ``crops`` of a collection: a picture that is no file of its own is written here when it is shown."""
 
-    def __init__(self, folder: Path, store: LocalStore) -> None:
+    def __init__(self, folder: Path, store: Store) -> None:
         self._folder = folder / "crops"
         self._store = store
 

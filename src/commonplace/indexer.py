@@ -19,14 +19,14 @@ from commonplace.errors import QueryError, ReadError, SourceError
 from commonplace.metadata import FILE_KEYS
 from commonplace.records import Checker, elements, label
 from commonplace.space import Space
-from commonplace.store import LocalStore
+from commonplace.store import Store
 from commonplace.types import Document, ParsedDocument, ViewVectors, stable_id
 
 if TYPE_CHECKING:  # a search needs no readers
     from commonplace.ingest import Batch, RecordContent, Source
     from commonplace.readers import ReadOptions
 
-__all__ = ["Indexer", "Report", "canonical_path", "display_path"]
+__all__ = ["Indexer", "Report", "canonical_path", "display_path", "document_id"]
 
 log = logging.getLogger("commonplace")
 
@@ -78,7 +78,7 @@ class Indexer:
 
     def __init__(
         self,
-        store: LocalStore,
+        store: Store,
         space: Space,
         folder: Path,
         crops: Crops,
@@ -308,7 +308,7 @@ class Indexer:
                 log.warning("%s: partly read: %s", document.path, document.error)
         if batch.parsed:
             self._crops.remove([*gone, *(parsed.document.id for parsed in batch.parsed)])
-            self._store.add(batch.parsed, vectors, instead=gone)
+            self._store.add(batch.parsed, vectors, replaces=gone)
         self._put_failures(batch.failures)
 
     def _encode(self, batch: Batch) -> list[ViewVectors]:
@@ -350,7 +350,7 @@ class Indexer:
             return []
         return [
             other.id
-            for other in self._store.with_content(document.content_hash)
+            for other in self._store.documents(content_hash=document.content_hash)
             if other.id != document.id and other.is_file and not os.path.lexists(other.path)
         ]
 
@@ -369,7 +369,7 @@ class Indexer:
                 self._fail(str(source.path), reason)
                 noted.append(_failed_document(source, reason, document))
         if noted:
-            self._store.note(noted)
+            self._store.update(noted)
 
     def _fail(self, name: str, reason: str) -> None:
         self.report.failed.append((name, reason))
@@ -446,6 +446,7 @@ def display_path(path: str | os.PathLike[str]) -> str:
 
 
 def document_id(path: Path) -> str:
+    """Return the id of the document that is made of the file at ``path``."""
     return stable_id(canonical_path(path).as_uri())
 
 

@@ -1,4 +1,4 @@
-"""Another model for a collection: everything is embedded again, beside, before anything is searched with it."""
+"""Changes the model of a collection: everything is embedded again before anything is searched with the new model."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ log = logging.getLogger("commonplace")
 
 PLUGINS = "plugin_fingerprints"  # the setting that keeps which encoders of installed packages made which view
 PAGE = 2048
-"""Items that are looked up at once; within them files are read ahead of the towers."""
+"""Items that are looked up at once. Within them, files are read while earlier ones are embedded."""
 
 Keyed = list[tuple[int, Item | None]]
-"""Items by key; None for a damaged one, which searches leave out too."""
+"""Items with their keys; None for a damaged item, which searches leave out too."""
 
 
 @dataclass(slots=True)
@@ -69,19 +69,19 @@ def model_for(folder: Path, model: str | os.PathLike[str] | BaseModel | None) ->
         return model
     if model is not None:
         return os.fspath(model) or DEFAULT_BUNDLE.name
-    known = model_of(folder)
-    if known.startswith(PLACE):
+    last = model_of(folder)
+    if last.startswith(PLACE):
         raise ModelError(
-            f"the collection at {folder} was made with the Python encoders {known.removeprefix(PLACE)}: open it with "
+            f"the collection at {folder} was made with the Python encoders {last.removeprefix(PLACE)}: open it with "
             "model=commonplace.Model(...)"
         )
-    single = known and not known.startswith("text=")
-    if single and not os.path.isfile(os.path.join(known, "bundle.json")):  # False too for what is no path
+    single = last and not last.startswith("text=")
+    if single and not os.path.isfile(os.path.join(last, "bundle.json")):  # False too for what is no path
         raise ModelError(
-            f"the model of the collection at {folder} is not in {known} any more: say where it is with --model, or "
+            f"the model of the collection at {folder} is not in {last} any more: say where it is with --model, or "
             "change to another with `commonplace migrate`"
         )
-    return known
+    return last
 
 
 def store_for(folder: Path, space: Space) -> LocalStore:
@@ -133,10 +133,10 @@ def migrate(
     """Bring the collection in ``folder`` to another model (see :func:`open_space`; default: the shipped one).
 
     Every item's text is embedded again, and every picture: from its file where that still shows it, else from the
-    thumbnail. Until all is done the collection is searched with the old vectors; what others add or remove meanwhile
-    is followed. Interrupted at any moment, the next call goes on. The old vectors are kept for ``undo``, which goes
-    back the same way, until the next migration or ``vacuum``. ``undo`` of an unfinished migration drops it. A ranking
-    that was tuned stays with the model that it was tuned for.
+    thumbnail. Until all is done the collection is searched with the old vectors. What other processes add or remove
+    meanwhile is followed. After an interruption the next call resumes. The old vectors are kept for ``undo``, which
+    goes back the same way, until the next migration or ``vacuum``. ``undo`` of an unfinished migration drops it. A
+    tuned ranking stays with the model that it was tuned for.
 
     The old model itself is not needed. Raises CollectionError where there is no collection, nothing to undo, or
     another process migrates; ModelError where the bundle cannot be used, ModelMismatch where ``undo`` is given a

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError, ReadError
 from commonplace.readers import ReadOptions
-from commonplace.store import LocalStore
+from commonplace.store import Store
 from commonplace.types import Box, Item
 
 __all__ = ["PageView", "page_view"]
@@ -54,7 +54,7 @@ class PageView:
         return place
 
 
-def page_view(item: Item, store: LocalStore, options: ReadOptions, side: int) -> PageView:
+def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> PageView:
     """Return the page or picture that ``item`` stands on; see :meth:`commonplace.Collection.page`."""
     from commonplace.ingest import draw_page
 
@@ -80,26 +80,26 @@ def page_view(item: Item, store: LocalStore, options: ReadOptions, side: int) ->
     raise ReadError(f"{document.path}: {why}, and the collection keeps no picture of it")
 
 
-def _sources(item: Item, store: LocalStore) -> Iterator[Path | bytes]:
+def _sources(item: Item, store: Store) -> Iterator[Path | bytes]:
     """Yield what may show the document now: the content of a record, the file at its place or under another name."""
     document = item.document
     if not document.is_file and (original := store.original(document.id)) is not None:
         yield original
-    same = store.with_content(document.content_hash) if document.content_hash else []
+    same = store.documents(content_hash=document.content_hash) if document.content_hash else ()
     files = [other.path for other in (document, *same) if other.is_file]
     for path in dict.fromkeys(files):
         if os.path.exists(path):
             yield Path(path)
 
 
-def _kept(item: Item, store: LocalStore) -> Iterator[tuple[bytes, Box | None]]:
+def _kept(item: Item, store: Store) -> Iterator[tuple[bytes, Box | None]]:
     """Yield the stored pictures that show the item, the closest first, with its box in them."""
     box = item.span.box
     place = (item.span.page, item.span.member)
     around = [item] if item.picture else []
     around += [
         other
-        for other in store.items(item.document.id)
+        for other in store.items_of(item.document.id)
         if other.picture and (other.span.page, other.span.member) == place and other != item
     ]
     for shown in around:

@@ -43,10 +43,10 @@ class Damage:
                 image=base / "files" / "ball.png", k=9, modality="image", ranking=cp.Ranking(collapse=False)
             )
             kb.ranking = cp.Ranking(depth=90)
-            put, flush = workload.put, kb.store.maintenance.checkpoint
-            kb.store.maintenance.checkpoint = lambda: None  # type: ignore[method-assign]
+            put, upkeep = workload.put, kb.store.maintenance
+            flush, upkeep.checkpoint = upkeep.checkpoint, lambda: None  # type: ignore[method-assign]
             put(kb, "b", 60)
-            kb.store.maintenance.checkpoint = flush  # type: ignore[method-assign]
+            upkeep.checkpoint = flush  # type: ignore[method-assign]
             shutil.copytree(base / "kb", self.whole / "kb")  # the log is not empty
             self.truth = self._truth(kb)
         (self.whole / "kb" / "collection.db-shm").unlink(missing_ok=True)
@@ -60,9 +60,10 @@ class Damage:
     def _truth(kb: cp.Collection) -> Truth:
         vectors = {}
         for partition in kb.space.partitions:
-            keys, rows = kb.store.vectors(partition)
-            for entry, row in zip(map(kb.store.entries(keys.tolist()).__getitem__, keys.tolist()), rows, strict=True):
-                vectors[(partition, entry.item.id)] = row
+            keys, rows = kb.store._partitions.stored(partition)
+            ids = kb.store._ids.ids(keys.tolist())
+            assert len(kb.store.items(ids)) == len(set(ids))
+            vectors |= {(partition, id_): row for id_, row in zip(ids, rows, strict=True)}
         rows = contents(kb)
         return Truth(rows, {row[3] for row in rows}, vectors)
 
@@ -122,11 +123,10 @@ class Damage:
         query = kb.space.embed([question])[0]
         for partition in kb.space.partitions:
             found = kb.store.search(partition, query, 10, cp.Filter())
-            entries = kb.store.entries(found.keys.tolist())
-            for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
-                if key in entries:
-                    item = entries[key].item
-                    true = self.truth.vectors.get((partition, item.id))
+            items = kb.store.items(found.ids)
+            for id_, score in zip(found.ids, found.scores.tolist(), strict=True):
+                if id_ in items:
+                    true = self.truth.vectors.get((partition, id_))
                     assert true is not None and abs(float(true @ query) - score) < 1e-4, f"{what}: a wrong score"
         for hit in kb.search(question, k=10):
             assert hit.item.text in self.truth.texts, f"{what}: words that nobody wrote"

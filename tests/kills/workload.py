@@ -14,16 +14,14 @@ from pathlib import Path
 
 import commonplace as cp
 from commonplace import migrate as migrate_module
-from commonplace.store import migration, vector_index
+from commonplace.store import LocalStore, StoreOptions
 from commonplace.types import Document, Item, ParsedDocument, Span, stable_id
 
 
 def small() -> None:
-    """Let a few rows be many, so that snapshots are written and a migration takes several transactions."""
-    vector_index.LEAST_WORTH = 20
-    vector_index.MOST_IN_MEMORY = 200
+    """Let a few rows be many, so that index files are written and a migration takes several transactions."""
+    LocalStore.__init__.__kwdefaults__["options"] = StoreOptions(build_after=20, memory_rows=200, migration_tail=20)
     migrate_module.PAGE = 60
-    migration.FEW = 20
 
 
 def holds(kb: cp.Collection) -> str:

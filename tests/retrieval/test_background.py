@@ -73,7 +73,7 @@ def test_a_collections_pictures_take_the_place_of_drawn_ones(bare: Path, tmp_pat
         kb.add(*photos, progress=False)
         after = kb.calibration.score_stats["text->image"]
         assert before != after and kb.store.setting(SETTING)
-        _, rows = kb.store.vectors("image")
+        _, rows = kb.store._partitions.stored("image")
         with np.load(bare / "neutral.npz") as file:
             asked = np.concatenate([file["image"], file["questions"]]).astype(np.float32)
         own = asked @ rows.T

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from commonplace.store import LocalStore, index_view, vector_index
-from commonplace.types import Document, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
+from commonplace.store import LocalStore, StoreOptions
+from commonplace.store.index_view import RankedKeys
+from commonplace.store.reading import items_by_key
+from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
 
 DIM = 32
 
 
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a few thousand rows be many."""
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
-    monkeypatch.setattr(vector_index, "MOST_IN_MEMORY", 1000)
-    for module in (index_view, vector_index):
-        monkeypatch.setattr(module, "CODES_FROM", 1500)
-    monkeypatch.setattr(index_view, "GATHER_ROWS", 40)
-    monkeypatch.setattr(index_view, "HITS", 10)
+SMALL = StoreOptions(build_after=300, memory_rows=1000, codes_from=1500, gather_rows=40, hits=10)
+"""Options by which a few thousand rows are many."""
 
 
 def open_store(folder: Path, **more: Any) -> LocalStore:
@@ -73,6 +69,36 @@ def put(
     return [reading.document.id for reading in parsed]
 
 
+# What the store does with keys, before they become ids: tests of the indexes look there.
+
+
+def search(
+    store: LocalStore, partition: str, query: np.ndarray, k: int, where: Filter, *, offset: bool = False
+) -> RankedKeys:
+    return store._partitions[partition].search(query, k, store._filters.of(where), cross_modal=offset)
+
+
+def scores_of(
+    store: LocalStore, partition: str, query: np.ndarray, keys: np.ndarray, *, offset: bool = False
+) -> np.ndarray:
+    return store._partitions[partition].score(query, keys, cross_modal=offset)
+
+
+def search_text(store: LocalStore, text: str, k: int, where: Filter) -> RankedKeys:
+    ranked = store.search_text(text, k, where)
+    keys = store._ids.keys(ranked.ids)
+    order = np.lexsort((keys, -ranked.scores))
+    return RankedKeys(keys[order], ranked.scores[order])
+
+
+def stored_rows(store: LocalStore, partition: str) -> tuple[np.ndarray, np.ndarray]:
+    return store._partitions.stored(partition)
+
+
+def items_at(store: LocalStore, keys: Iterable[int]) -> dict[int, Item]:
+    return items_by_key(store._database, [int(key) for key in keys])
+
+
 def texts(store: LocalStore, keys: np.ndarray) -> list[str | None]:
-    entries = store.entries(keys.tolist())
-    return [entries[int(key)].item.text for key in keys if int(key) in entries]
+    items = items_at(store, keys)
+    return [items[int(key)].text for key in keys if int(key) in items]

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,16 @@ import pytest
 from commonplace.store import LocalStore, index_view, vector_index
 from commonplace.store import codes as codes_
 from commonplace.store.index_file import Damaged, IndexFile
+from commonplace.store.transaction import transaction
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors, stable_id
-from tests.store.make import DIM, open_store, put, questions, rows, small, stored
+from tests.store import make
+from tests.store.make import DIM, items_at, put, questions, rows, scores_of, search, stored, stored_rows
 
 FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"), Filter(path="/b/0/10.txt")]
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    small(monkeypatch)
-    monkeypatch.setattr(index_view, "MARGIN", 1)
-    monkeypatch.setattr(index_view, "SHORT_MARGIN", 1)
+open_store = partial(make.open_store, options=replace(make.SMALL, code_margin=1, projected_margin=1))
 
 
 def file_of(folder: Path) -> Path:
@@ -40,8 +40,8 @@ def exact(
     store: LocalStore, query: np.ndarray, k: int, where: Filter, offset: bool = False, name: str = "text"
 ) -> list[tuple[int, float]]:
     """Score every row of the database, the slow way: the store's own lists must be these."""
-    keys, values = store.vectors(name)
-    allowed = None if not where else set(store._selections.of(where).keys.tolist())  # type: ignore[union-attr]
+    keys, values = stored_rows(store, name)
+    allowed = None if not where else set(store._filters.of(where).keys.tolist())  # type: ignore[union-attr]
     scores = values @ query - (values[:, 0] if offset else 0)
     found = [(int(key), float(s)) for key, s in zip(keys, scores, strict=True) if allowed is None or key in allowed]
     return sorted(found, key=lambda one: (-one[1], one[0]))[:k]
@@ -50,7 +50,7 @@ def exact(
 def agree(store: LocalStore, offset: bool = False, k: int = 10) -> None:
     for query in questions(6, seed=3):
         for where in FILTERS:
-            found = store.search("text", query, k, where, offset=offset)
+            found = search(store, "text", query, k, where, offset=offset)
             expected = exact(store, query, k, where, offset)
             assert found.scores.tolist() == pytest.approx([score for _, score in expected], abs=1e-5), where
             assert set(found.keys.tolist()) == {key for key, _ in expected}
@@ -79,9 +79,9 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     agree(store)
     agree(store, offset=True)
     best = {key for query in questions(6, seed=3) for key, _ in exact(store, query, 5, Filter())}
-    entries = store.entries(sorted(best)).values()
-    with store._write() as database:  # gone, and not erased from the file yet
-        gone = delete(database, sorted({one.item.document.id for one in entries}))
+    entries = items_at(store, sorted(best)).values()
+    with transaction(store._settings) as database:  # gone, and not erased from the file yet
+        gone = delete(database, sorted({one.document.id for one in entries}))
         sweep(database, gone)
     agree(store)
     agree(store, offset=True)
@@ -114,11 +114,11 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     assert status["type"] == "binary codes, rescored"
     assert 0.95 <= status["recall"]["same"] <= 1
     # Questions that were not measured with reach it too, within what 200 of them can tell.
-    keys, stored = store.vectors("text")
+    keys, stored = stored_rows(store, "text")
     reached = []
     for query in questions(200, seed=77):
         best = set(keys[np.argsort(-(stored @ query))[:10]].tolist())
-        reached.append(len(best & set(store.search("text", query, 10, Filter()).keys.tolist())) / 10)
+        reached.append(len(best & set(search(store, "text", query, 10, Filter()).keys.tolist())) / 10)
     assert np.mean(reached) >= 0.93
     store.close()
 
@@ -133,7 +133,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     hard.maintenance.checkpoint()
     status = hard.maintenance.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
-    assert IndexFile(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
+    assert IndexFile(file_of(tmp_path / "hard")).info.projected == {}  # of no use, and not kept
     agree(hard)
     hard.close()
 
@@ -166,17 +166,17 @@ def narrow(count: int, seed: int) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_projected_vectors_serve_queries_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
     status = store.maintenance.indexes()["text"]
-    assert status["type"] == "short vectors, rescored"
-    assert min(status["recall"].values()) >= 0.95 and set(status["depth"]) == {"same", "other"}
+    assert status["type"] == "projected vectors, rescored"
+    assert min(status["recall"].values()) >= 0.95 and set(status["oversampling"]) == {"same", "other"}
     for where in (Filter(), Filter("text"), Filter(path="/a/3")):
         for offset in (False, True):
             reached = []
             for query in asked:
                 best = exact(store, query, 10, where, offset)
-                found = store.search("text", query, 10, where, offset=offset)
+                found = search(store, "text", query, 10, where, offset=offset)
                 reached.append(len({key for key, _ in best} & set(found.keys.tolist())) / 10)
                 scores = dict(exact(store, query, 4000, where, offset))
                 assert [scores[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), abs=1e-5)
@@ -184,8 +184,8 @@ def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.n
     store.close()
 
 
-@pytest.mark.parametrize(("partition_", "kind"), [("visual", "short vectors, rescored"), ("text", "exact")])
-def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
+@pytest.mark.parametrize(("partition_", "kind"), [("visual", "projected vectors, rescored"), ("text", "exact")])
+def test_projections_of_a_partition_searched_with_its_like_are_made_from_its_rows(
     tmp_path: Path, partition_: str, kind: str
 ) -> None:
     few = narrow(40, 1)  # too few to be fitted to: the rows themselves say what they are asked for
@@ -197,32 +197,32 @@ def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
     reached = []
     for query in narrow(60, 2):
         best = exact(store, query, 10, Filter(), False, partition_)
-        found = store.search(partition_, query, 10, Filter()).keys.tolist()
+        found = search(store, partition_, query, 10, Filter()).keys.tolist()
         reached.append(len({key for key, _ in best} & set(found)) / 10)
     assert np.mean(reached) >= 0.95
     store.close()
 
 
-def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_projected_vectors_of_removed_items_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
-    path, (document, *_) = file_of(store._folder), store.documents()
+    path, (document, *_) = file_of(store._folder), list(store.documents())
     (key,) = store._database.all("SELECT min(i.key) FROM items i JOIN documents d ON d.key = i.document WHERE d.id = ?",
                                  (document.id,))[0]  # fmt: skip
-    before = IndexFile(path).short("other")[1]
+    before = IndexFile(path).projected("other")[1]
     assert before[key - 1].any()
     store.remove([document.id])
     after = IndexFile(path)
-    assert not after.short("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
+    assert not after.projected("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
     assert store.maintenance.doctor() == []
-    with path.open("r+b") as file:  # among the last short rows, before what fills the page
+    with path.open("r+b") as file:  # among the last projected vectors, before what fills the page
         file.seek(-4000, os.SEEK_END)
         byte = file.read(1)
         file.seek(-4000, os.SEEK_END)
         file.write(bytes([byte[0] ^ 1]))
-    assert any("short rows" in finding.what for finding in store.maintenance.doctor())
+    assert any("projected vectors" in finding.what for finding in store.maintenance.doctor())
     again = open_store(store._folder, offset=take_first)
     for query in asked[:5]:
-        found = again.search("text", query, 10, Filter(), offset=True)
+        found = search(again, "text", query, 10, Filter(), offset=True)
         assert found.keys.tolist() == [key for key, _ in exact(again, query, 10, Filter(), True)]
     again.close()
     store.close()
@@ -236,7 +236,7 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     store.maintenance.checkpoint()
     other = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
     query = questions(1, seed=3)[0]
-    before = other.search("text", query, 10, Filter()).scores
+    before = search(other, "text", query, 10, Filter()).scores
     size = file_of(tmp_path).stat().st_size
     made = store.maintenance.compress(target)["text"]
     assert made.kind == kind and made.rows == 4000
@@ -245,16 +245,16 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     assert (status["compression"]["type"], status["snapshot_rows"]) == (kind, 4000)
     rough = {"int8": 0.02, "float16": 1e-6}[kind]  # stored vectors are float16 already
     for one in (store, other, open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)):  # all follow
-        found = one.search("text", query, 10, Filter())
+        found = search(one, "text", query, 10, Filter())
         assert found.scores == pytest.approx(before, abs=rough)
         assert one.maintenance.indexes()["text"]["compression"]["type"] == kind
         # The rows in memory are those of the file: what an item scores does not depend on where its row stands.
-        assert one.score("text", query, np.sort(found.keys)) == pytest.approx(
+        assert scores_of(one, "text", query, np.sort(found.keys)) == pytest.approx(
             found.scores[np.argsort(found.keys)], abs=1e-6
         )
     assert file_of(tmp_path).stat().st_size < 0.8 * size
     put(store, rows(200, seed=9), "b")
-    ids = [document.id for document in store.documents()]
+    ids = [document.id for document in list(store.documents())]
     store.remove(ids[5:7])
     assert store.maintenance.indexes()["text"]["compression"]["rows_since"] == 180
     assert store.maintenance.doctor() == []
@@ -289,7 +289,7 @@ def test_filters_keep_recall_with_codes_at_any_selectivity(tmp_path: Path) -> No
         reached = []
         for query in questions(40, seed=8):
             best = {key for key, _ in exact(store, query, 10, where)}
-            found = store.search("text", query, 10, where).keys.tolist()
+            found = search(store, "text", query, 10, where).keys.tolist()
             assert len(found) == len(best)
             reached.append(len(best & set(found)) / 10)
         assert np.mean(reached) >= 0.93, where
@@ -300,15 +300,15 @@ def test_a_filter_learns_of_items_that_came_later_and_is_bounded(
 ) -> None:
     store, writer = open_store(tmp_path), open_store(tmp_path)
     ids = put(writer, rows(100))
-    assert len(store.search("text", rows(1)[0], 500, Filter("text")).keys) == 50
+    assert len(search(store, "text", rows(1)[0], 500, Filter("text")).keys) == 50
     put(writer, rows(100, seed=2), "b")
     writer.remove(ids[:5])
-    assert len(store.search("text", rows(1)[0], 500, Filter("text")).keys) == 75
-    monkeypatch.setattr("commonplace.store.filter_cache.FILTERS", 2000)
+    assert len(search(store, "text", rows(1)[0], 500, Filter("text")).keys) == 75
+    monkeypatch.setattr("commonplace.store.filter_cache.KEPT", 2000)
     for number in range(50):
-        store.search("text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
-        store.search("text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
-    held = [one.found.bytes for one in store._selections._kept.values()]
+        search(store, "text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
+        search(store, "text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
+    held = [one.selection.bytes for one in store._filters._entries.values()]
     assert sum(held[:-1]) <= 2000
 
 
@@ -321,7 +321,7 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     for _ in range(2):  # in memory, then mapped
-        found = store.search("text", many[0], 5, Filter())
+        found = search(store, "text", many[0], 5, Filter())
         assert len(set(found.keys.tolist())) == 5
         assert found.scores[0] == pytest.approx(float((many @ many[0]).max()), abs=1e-6)
         store.maintenance.vacuum()
@@ -331,7 +331,7 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
 def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vector_index.VectorIndex, "_build_beside", lambda self: None)
+    monkeypatch.setattr(vector_index.VectorIndex, "_build_in_background", lambda self: None)
     store = open_store(tmp_path)
     put(store, rows(1000))
     document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
@@ -340,9 +340,9 @@ def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     put(store, rows(50, seed=9), "near")
-    found = store.search("text", many[0], 5, Filter())
-    assert store._partition("text").index_view().rest is not None
-    keys, values = store.vectors("text")
+    found = search(store, "text", many[0], 5, Filter())
+    assert store._partitions["text"].index_view().overflow is not None
+    keys, values = stored_rows(store, "text")
     best = {int(key): max(float(v @ many[0]) for k, v in zip(keys, values, strict=True) if k == key) for key in keys}
     assert found.scores.tolist() == pytest.approx(sorted(best.values(), reverse=True)[:5], abs=1e-6)
 
@@ -353,11 +353,11 @@ def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_pat
     store.maintenance.checkpoint()
     query = questions(1)[0]
     near = [key for key, _ in exact(store, query, 700, Filter())]
-    ids = [one.item.document.id for one in store.entries(near).values()]
-    with store._write() as database:  # gone, and not erased from the file yet
+    ids = [one.document.id for one in items_at(store, near).values()]
+    with transaction(store._settings) as database:  # gone, and not erased from the file yet
         sweep(database, delete(database, ids))
     assert store.maintenance.indexes()["text"]["removed_since"] == 700
-    found = store.search("text", query, 10, Filter()).keys.tolist()
+    found = search(store, "text", query, 10, Filter()).keys.tolist()
     assert len(set(found) & {key for key, _ in exact(store, query, 10, Filter())}) >= 9
 
 
@@ -416,7 +416,7 @@ def test_a_row_that_was_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: p
         file.write((query * 3).tobytes())  # the best of all, and a lie
     store = open_store(tmp_path)
     with caplog.at_level(logging.WARNING):
-        found = store.search("text", query, 5, Filter())
+        found = search(store, "text", query, 5, Filter())
     assert found.keys.tolist() == [key for key, _ in expected]
     assert "damaged" in caplog.text
 
@@ -434,14 +434,14 @@ def test_a_snapshot_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
     store.close()
     half = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
     query = questions(1)[0]
-    assert half.search("text", query, 1, Filter()).scores[0] == pytest.approx(
+    assert search(half, "text", query, 1, Filter()).scores[0] == pytest.approx(
         exact(half, query, 1, Filter())[0][1] / 2, abs=1e-6
     )
     half.maintenance.checkpoint()
     half.close()
     again = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
     assert again.maintenance.indexes()["text"]["snapshot_rows"] == 2000
-    assert again.search("text", query, 1, Filter()).scores[0] == pytest.approx(
+    assert search(again, "text", query, 1, Filter()).scores[0] == pytest.approx(
         exact(again, query, 1, Filter())[0][1] / 2, abs=1e-6
     )
 
@@ -472,7 +472,7 @@ def test_searches_are_exact_before_there_is_a_snapshot_and_without_leave_to_writ
     store.close()
     monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
     reader = open_store(tmp_path)
-    assert len(reader._partition("text").index_view().keys) <= 1000
+    assert len(reader._partitions["text"].index_view().keys) <= 1000
     agree(reader)
     assert not (tmp_path / "index").exists()
 
@@ -519,10 +519,10 @@ def test_only_one_writes_a_snapshot(tmp_path: Path) -> None:
         assert mine
         with vector_index.lock(file_of(tmp_path)) as second:
             assert not second
-        assert not store._partition("text").build()
+        assert not store._partitions["text"].build()
         agree(store)
         assert not file_of(tmp_path).exists()
-    assert store._partition("text").build()
+    assert store._partitions["text"].build()
 
 
 def test_the_removal_log_stays_short_and_who_missed_it_starts_anew(
@@ -557,13 +557,13 @@ def test_a_reader_follows_another_process_that_writes_and_makes_snapshots(tmp_pa
     writer.start()
     wrong: list[object] = []
 
-    def search() -> None:
+    def ask_often() -> None:
         while writer.is_alive():
-            found = reader.search("text", questions(1)[0], 10, Filter())
+            found = search(reader, "text", questions(1)[0], 10, Filter())
             if len(found.keys) != 10 or (np.diff(found.scores) > 0).any():
                 wrong.append(found)
 
-    threads = [threading.Thread(target=search) for _ in range(2)]
+    threads = [threading.Thread(target=ask_often) for _ in range(2)]
     for thread in threads:
         thread.start()
     writer.join()
@@ -583,7 +583,7 @@ def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
 
     store = open_store(tmp_path, prepare=slow)
     put(store, rows(2500))
-    store.search("text", questions(1)[0], 1, Filter())
+    search(store, "text", questions(1)[0], 1, Filter())
     started.wait(10)
     store.close()
     assert not list((tmp_path / "index").glob("*.part")) if (tmp_path / "index").exists() else True
@@ -593,8 +593,7 @@ def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
 def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).integers(0, 256, (5001, 64), dtype=np.uint8)
     whole = codes_.nearest(codes, codes[17:18], 40)
-    monkeypatch.setattr(codes_, "SPLIT_FROM", 10)
-    parts = codes_.nearest(codes, codes[17:18], 40)
+    parts = codes_.nearest(codes, codes[17:18], 40, split_from=10)
     assert whole[0, 0] == parts[0, 0] == 17
     far = [np.unpackbits(codes[row] ^ codes[17], axis=1).sum(axis=1).tolist() for row in (whole[0], parts[0])]
     assert far[0] == far[1] == sorted(far[0])
@@ -615,13 +614,13 @@ def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_pa
     store.close()
 
 
-def test_what_makes_questions_short_is_checked(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_a_damaged_projection_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, _ = wide
     path = file_of(store._folder)
-    at = partition_offset_of(store._folder, "aim other") + 40
+    at = partition_offset_of(store._folder, "projection other") + 40
     store.close()
     path.write_bytes(flipped(path.read_bytes(), at))
-    with pytest.raises(Damaged, match="aim"):
+    with pytest.raises(Damaged, match="projection"):
         IndexFile(path)
 
 

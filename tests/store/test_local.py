@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,30 +64,30 @@ def put(store: LocalStore, *parsed: ParsedDocument) -> None:
     store.add(parsed, vectors(*parsed))
 
 
-def texts_of(store: LocalStore, keys: np.ndarray) -> list[str | None]:
-    entries = store.entries(keys.tolist())
-    return [entries[int(key)].item.text for key in keys]
+def texts_of(store: LocalStore, ids: Sequence[str]) -> list[str | None]:
+    items = store.items(ids)
+    return [items[id_].text for id_ in ids]
 
 
 def test_what_is_put_is_found_by_vector_and_by_word(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "red seal", "blue pump"), reading("/b.jpg", picture="cat", media_type="image/jpeg"))
-    assert texts_of(store, store.search("text", vector("text", "blue pump"), 1, Filter()).keys) == ["blue pump"]
-    assert texts_of(store, store.search_words("seal", 5, Filter()).keys) == ["red seal"]
-    (entry,) = store.entries(store.search("image", vector("image", "cat"), 5, Filter()).keys.tolist()).values()
-    assert entry.item.modality == "image" and entry.partitions == {"image"}
+    assert texts_of(store, store.search("text", vector("text", "blue pump"), 1, Filter()).ids) == ["blue pump"]
+    assert texts_of(store, store.search_text("seal", 5, Filter()).ids) == ["red seal"]
+    (id_,) = store.search("image", vector("image", "cat"), 5, Filter()).ids
+    assert store.items([id_])[id_].modality == "image" and store.views([id_]) == {id_: {"image"}}
     assert store.thumbnail("cat") == b"jpeg of cat"
     store.close()
     again = open_store(tmp_path)  # from the disk
-    assert texts_of(again, again.search("text", vector("text", "red seal"), 1, Filter()).keys) == ["red seal"]
+    assert texts_of(again, again.search("text", vector("text", "red seal"), 1, Filter()).ids) == ["red seal"]
 
 
 def test_a_changed_document_replaces_its_items(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "old words", "kept words"))
     put(store, reading("/a.txt", "kept words"))
-    assert len(store.documents()) == 1
-    assert not len(store.search_words("old", 5, Filter()).keys)
+    assert len(list(store.documents())) == 1
+    assert not len(store.search_text("old", 5, Filter()).ids)
     assert store.counts()["vectors"] == {"text": 1}
     assert not store.known("text", [stable_id("text", "old words")])
 
@@ -100,7 +101,7 @@ def test_remove_leaves_nothing_behind(tmp_path: Path) -> None:
     for table in ("items", "views", "vectors", "documents"):
         assert store._database.all(f"SELECT count(*) FROM {table}")[0][0] == 1, table
     assert store._database.all("SELECT count(*) FROM pictures")[0][0] == 0
-    assert not len(store.search_words(secret, 5, Filter()).keys)
+    assert not len(store.search_text(secret, 5, Filter()).ids)
     store.close()
     for file in tmp_path.iterdir():  # not in the free pages and not in the word index either
         for trace in (secret, "catpicture", "/a.txt"):
@@ -127,8 +128,8 @@ def test_a_failing_add_changes_nothing(tmp_path: Path) -> None:
     short = ViewVectors("text", (changed.items[0].id,), ("v",), np.zeros((1, DIM - 1), np.float32))
     with pytest.raises(CollectionError, match="dimensions"):
         store.add([changed], [short])
-    assert texts_of(store, store.search_words("before", 5, Filter()).keys) == ["before"]
-    assert not len(store.search_words("after", 5, Filter()).keys)
+    assert texts_of(store, store.search_text("before", 5, Filter()).ids) == ["before"]
+    assert not len(store.search_text("after", 5, Filter()).ids)
 
 
 names = st.sampled_from(["Ann Lee", "ann lee", "Åsa [x] Öst", "*", "a?b", "axb", "", "日本", "ANN"])
@@ -179,7 +180,7 @@ def test_what_documents_state_filters_as_a_look_at_each_of_them_does(
         metadata = Metadata.of_file([*pairs, *([("date", date)] if date else [])])
         put(store, replace(one, document=replace(one.document, metadata=metadata, title=title)))
         if known:  # what is found in the middle stays true
-            store.search_words("pump", 50, where)
+            store.search_text("pump", 50, where)
             store.search("text", vector("q"), 50, where)
         second = first_second(date) if date else None
         in_time = (after is None or (second is not None and second >= first_second(after))) and (
@@ -191,10 +192,10 @@ def test_what_documents_state_filters_as_a_look_at_each_of_them_does(
             for key, some in conditions.items()
         ):
             expected.add(one.document.path)
-    for keys in (store.search("text", vector("q"), 50, where).keys, store.search_words("pump", 50, where).keys):
-        entries = store.entries(keys.tolist())
-        assert {entries[int(key)].item.document.path for key in keys} == expected
-    assert store.size(where) == len(expected)
+    for ids in (store.search("text", vector("q"), 50, where).ids, store.search_text("pump", 50, where).ids):
+        assert {item.document.path for item in store.items(ids).values()} == expected
+    assert {document.path for document in store.documents(where=where)} == expected
+    assert store.count(where) == len(expected)
     assert [document.metadata for document in store.documents()] == [
         Metadata.of_file([*pairs, *([("date", date)] if date else [])]) for pairs, date, _ in corpus
     ]
@@ -228,10 +229,9 @@ def test_search_equals_a_full_scan_under_any_filter(
                 if view and below and modality in (None, item.modality):
                     expected.append((round(-float(vector(partition, view) @ query), 5), item.id))
         found = store.search(partition, query, k, where)
-        entries = store.entries(found.keys.tolist())
         scores = [round(-float(score), 5) for score in found.scores]
         assert scores == pytest.approx(sorted(score for score, _ in expected)[:k], abs=2e-5)
-        assert {entries[int(key)].item.id for key in found.keys} <= {id_ for _, id_ in expected}
+        assert set(found.ids) <= {id_ for _, id_ in expected}
     store.close()
 
 
@@ -247,12 +247,12 @@ def test_bm25_agrees_with_a_reference(tmp_path: Path) -> None:
     put(store, *(reading(f"/{n}.txt", text) for n, text in enumerate(corpus)))
     reference = BM25Okapi([text.split() for text in corpus], k1=1.2, b=0.75)
     for question in ("pump", "blue dog", "north"):
-        found = store.search_words(question, 5, Filter())
+        found = store.search_text(question, 5, Filter())
         expected = reference.get_scores(question.split())
         assert found.full == pytest.approx(sum(reference.idf[word] for word in question.split()), rel=1e-4)
-        entries = store.entries(found.keys.tolist())
-        for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
-            assert score == pytest.approx(expected[corpus.index(entries[key].item.text or "")], rel=1e-4)
+        items = store.items(found.ids)
+        for id_, score in zip(found.ids, found.scores.tolist(), strict=True):
+            assert score == pytest.approx(expected[corpus.index(items[id_].text or "")], rel=1e-4)
 
 
 def test_fused_views_equal_their_definition(tmp_path: Path) -> None:
@@ -271,8 +271,9 @@ def test_fused_views_equal_their_definition(tmp_path: Path) -> None:
     }
     for share, value in expected.values():
         found = store.search_fused(query, 3, Filter(), share)
-        entries = store.entries(found.keys.tolist())
-        scores = {entries[int(k)].item.id: float(s) for k, s in zip(found.keys, found.scores, strict=True)}
+        scores = dict(zip(found.ids, found.scores.tolist(), strict=True))
+        assert store.score_fused(query, found.ids, alpha=share) == pytest.approx(found.scores, abs=1e-6)
+        assert (store.sample_fused(9, alpha=share).vectors @ query).max() == pytest.approx(found.scores[0], abs=1e-6)
         assert scores[item.id] == pytest.approx(value, abs=1e-4)
         assert scores[only_text.items[0].id] == pytest.approx(float(query @ vector("text", "words")), abs=1e-4)
         assert scores[only_image.items[0].id] == pytest.approx(float(query @ vector("image", "pic")), abs=1e-4)
@@ -307,14 +308,14 @@ def test_another_writer_is_seen_and_threads_may_search(tmp_path: Path) -> None:
     reader, writer = open_store(tmp_path), open_store(tmp_path)
     put(writer, reading("/a.txt", "first"))
     query = vector("text", "second")
-    assert texts_of(reader, reader.search("text", query, 1, Filter()).keys) == ["first"]
+    assert texts_of(reader, reader.search("text", query, 1, Filter()).ids) == ["first"]
     put(writer, reading("/b.txt", "second"))
-    assert texts_of(reader, reader.search("text", query, 1, Filter()).keys) == ["second"]
+    assert texts_of(reader, reader.search("text", query, 1, Filter()).ids) == ["second"]
     wrong: list[object] = []
 
     def ask() -> None:
         for _ in range(50):
-            if texts_of(reader, reader.search("text", query, 1, Filter()).keys) != ["second"]:
+            if texts_of(reader, reader.search("text", query, 1, Filter()).ids) != ["second"]:
                 wrong.append(1)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -332,7 +333,7 @@ def test_file_names_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> N
     path = b"/odd-\xff\xfe-name\n.txt".decode("utf-8", "surrogateescape")
     document = Document(stable_id(path), "file:///odd", path, "text/plain", "h")
     store.add([ParsedDocument(document)], [])
-    assert store.documents()[0].path == path
+    assert next(store.documents()).path == path
 
 
 def test_an_offset_is_taken_off_only_where_it_is_asked_for(tmp_path: Path) -> None:
@@ -343,32 +344,32 @@ def test_an_offset_is_taken_off_only_where_it_is_asked_for(tmp_path: Path) -> No
     put(store, *(reading(f"/{n}.jpg", picture=f"p{n}") for n in range(5)))
     query = vector("q")
     plain = store.search("image", query, 5, Filter())
-    less = store.search("image", query, 5, Filter(), offset=True)
-    taken = {key: n / 4 for n, key in enumerate(sorted(plain.keys.tolist()))}
-    before = dict(zip(plain.keys.tolist(), plain.scores.tolist(), strict=True))
-    for key, score in zip(less.keys.tolist(), less.scores.tolist(), strict=True):
-        assert score == pytest.approx(before[key] - taken[key], abs=1e-6)
-    some = store.search("image", query, 5, Filter(path="/3.jpg"), offset=True)
-    assert some.scores[0] == pytest.approx(before[int(some.keys[0])] - taken[int(some.keys[0])], abs=1e-6)
+    less = store.search("image", query, 5, Filter(), cross_modal=True)
+    offsets = {stable_id(stable_id(f"/{n}.jpg"), "p"): n / 4 for n in range(5)}
+    before = dict(zip(plain.ids, plain.scores.tolist(), strict=True))
+    for id_, score in zip(less.ids, less.scores.tolist(), strict=True):
+        assert score == pytest.approx(before[id_] - offsets[id_], abs=1e-6)
+    some = store.search("image", query, 5, Filter(path="/3.jpg"), cross_modal=True)
+    assert some.scores[0] == pytest.approx(before[some.ids[0]] - offsets[some.ids[0]], abs=1e-6)
 
 
-def test_a_search_never_shows_another_items_words(tmp_path: Path) -> None:
-    """A document replaced between a search's steps must not lend its key to another."""
+def test_what_was_found_is_shown_as_it_is_now_or_not_at_all(tmp_path: Path) -> None:
+    """A document that is replaced or removed between the steps of a search must not lend its key to another."""
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "xylophone concert"))
-    found = store.search_words("xylophone", 5, Filter())
+    found = store.search_text("xylophone", 5, Filter())
     put(store, reading("/a.txt", "submarine periscope"))
-    assert store.entries(found.keys.tolist()) == {}
+    assert texts_of(store, found.ids) == ["submarine periscope"]
     store.remove([stable_id("/a.txt")])
     put(store, reading("/b.txt", "another thing"))
-    assert store.entries(found.keys.tolist()) == {}
+    assert store.items(found.ids) == {}
 
 
 def test_many_searches_in_many_threads_hold_few_connections(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "blue seal"))
     for _ in range(60):
-        thread = threading.Thread(target=store.search_words, args=("seal", 3, Filter()))
+        thread = threading.Thread(target=store.search_text, args=("seal", 3, Filter()))
         thread.start()
         thread.join()
     assert len(store._database._idle) == 1
@@ -378,7 +379,7 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.close()
     with pytest.raises(CollectionError, match="was closed"):
-        store.documents()
+        list(store.documents())
 
 
 def test_what_cannot_be_written_can_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,7 +389,7 @@ def test_what_cannot_be_written_can_be_searched(tmp_path: Path, monkeypatch: pyt
     store.close()
     monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
     store = open_store(tmp_path)
-    assert texts_of(store, store.search_words("seal", 3, Filter()).keys) == ["blue seal"]
+    assert texts_of(store, store.search_text("seal", 3, Filter()).ids) == ["blue seal"]
     with pytest.raises(CollectionError, match="cannot be written"):
         store.remove([stable_id("/a.txt")])
 
@@ -403,4 +404,4 @@ def test_damage_found_while_reading_is_an_error_of_ours(tmp_path: Path) -> None:
     pages[4096:] = bytes(len(pages) - 4096)
     file.write_bytes(pages)
     with pytest.raises(CollectionError, match="damaged"):
-        open_store(tmp_path).documents()
+        list(open_store(tmp_path).documents())

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from commonplace.errors import CollectionError, VersionError
-from commonplace.store import database, vector_index
+from commonplace.store import StoreOptions, database
 from commonplace.types import Filter
 from tests.conftest import ROOT
 from tests.kills.harness import build_shim
-from tests.store.make import open_store, put, questions, rows, texts
+from tests.store.make import open_store, put, questions, rows, search, texts
 from tests.store.test_index_files import agree
 
 
@@ -49,18 +49,18 @@ def fill(store: object, start: int = 0) -> int:
 def test_a_full_disk_loses_nothing_and_goes_on(small_disk: Path) -> None:
     store = open_store(small_disk / "kb")
     count = fill(store)
-    assert count > 3 and len(store.documents()) == count
-    assert texts(store, store.search("text", rows(50, seed=1)[7], 1, Filter()).keys) == ["n1 word7"]
+    assert count > 3 and len(list(store.documents())) == count
+    assert texts(store, search(store, "text", rows(50, seed=1)[7], 1, Filter()).keys) == ["n1 word7"]
     with pytest.raises(CollectionError, match=r"full|written"):
         store.maintenance.backup(small_disk / "kb.bak")
     assert not list(small_disk.glob("kb.bak*"))
     store.close()
     store = open_store(small_disk / "kb")
-    assert store.maintenance.doctor() == [] and len(store.documents()) == count
+    assert store.maintenance.doctor() == [] and len(list(store.documents())) == count
     agree(store)
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     put(store, rows(50, seed=9), "more", each=50)
-    assert len(store.documents()) == count + 1 and store.maintenance.doctor() == []
+    assert len(list(store.documents())) == count + 1 and store.maintenance.doctor() == []
     store.close()
 
 
@@ -76,11 +76,11 @@ def test_a_limit_on_the_file_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.
         patch.setattr(database.Database, "_connect", limited)
         store = open_store(tmp_path)
         count = fill(store)
-        assert len(store.documents()) == count and store.maintenance.doctor() == []
+        assert len(list(store.documents())) == count and store.maintenance.doctor() == []
         store.close()
     store = open_store(tmp_path)
     put(store, rows(50, seed=9), "more", each=50)
-    assert len(store.documents()) == count + 1
+    assert len(list(store.documents())) == count + 1
     agree(store)
 
 
@@ -91,7 +91,7 @@ def test_a_disk_that_is_mounted_for_reading_is_read(small_disk: Path) -> None:
     store.close()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     store = open_store(small_disk / "kb")
-    assert texts(store, store.search("text", rows(60)[7], 1, Filter()).keys) == ["a word7"]
+    assert texts(store, search(store, "text", rows(60)[7], 1, Filter()).keys) == ["a word7"]
     for change in (
         lambda: put(store, rows(5), "b"),
         lambda: store.remove(ids[:1]),
@@ -99,7 +99,7 @@ def test_a_disk_that_is_mounted_for_reading_is_read(small_disk: Path) -> None:
     ):
         with pytest.raises(CollectionError, match="cannot be written to"):
             change()
-    assert len(store.documents()) == 6
+    assert len(list(store.documents())) == 6
     store.close()
 
 
@@ -140,7 +140,7 @@ def test_two_machines_do_not_share_a_collection(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(CollectionError, match=r"nfs4.*the machine one 1111.*delete .*collection\.machine"):
         open_store(tmp_path)
     (tmp_path / "collection.machine").unlink()
-    assert len(open_store(tmp_path).documents()) == 1
+    assert len(list(open_store(tmp_path).documents())) == 1
     monkeypatch.setattr(database, "machine", lambda: "one 1111")
     with pytest.raises(CollectionError, match="two 2222"):
         open_store(tmp_path)
@@ -199,15 +199,12 @@ def test_an_empty_file_becomes_a_collection_unless_there_was_one(tmp_path: Path)
         open_store(tmp_path / "old")
 
 
-def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new_items(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 20)
-    store = open_store(tmp_path / "kb")
+def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new_items(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "kb", options=StoreOptions(build_after=20))
     put(store, rows(100))
     store.maintenance.checkpoint()
     put(store, rows(60, seed=4), "gone")
-    store._partition("text").build()  # of what is in the log only
+    store._partitions["text"].build()  # of what is in the log only
     for name in ("collection.db", "collection.commit", "index/text.snapshot"):
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes((tmp_path / "kb" / name).read_bytes())
@@ -217,7 +214,9 @@ def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new
     assert "committed changes are gone" in finding.what and finding.count == 1
     put(store, rows(60, seed=5), "other")  # takes the keys of those that are gone
     agree(store)
-    assert not any("gone" in (text or "") for text in texts(store, store.search("text", rows(1)[0], 99, Filter()).keys))
+    assert not any(
+        "gone" in (text or "") for text in texts(store, search(store, "text", rows(1)[0], 99, Filter()).keys)
+    )
     assert store.maintenance.doctor(repair=True) == [finding] and store.maintenance.doctor() == []
     store.close()
     assert open_store(tmp_path / "copy").maintenance.doctor() == []
@@ -248,20 +247,20 @@ def test_a_second_writer_waits_or_is_told_who_writes(tmp_path: Path, monkeypatch
     process = hold(tmp_path, 1)
     store = open_store(tmp_path)
     put(store, rows(10, seed=1), "waited")  # for the other to finish
-    assert process.wait() == 0 and len(store.documents()) == 2
+    assert process.wait() == 0 and len(list(store.documents())) == 2
     store.close()
     monkeypatch.setattr(database, "WAIT", 0.2)
     process = hold(tmp_path, 60)
     try:
         store = open_store(tmp_path)
-        assert len(store.search("text", rows(1)[0], 5, Filter()).keys) == 5  # readers need not wait
+        assert len(search(store, "text", rows(1)[0], 5, Filter()).keys) == 5  # readers need not wait
         with pytest.raises(CollectionError, match=rf"^process {process.pid} on .* is writing .*try again"):
             put(store, rows(10, seed=2), "late")
     finally:
         process.kill()
         process.wait()
     put(store, rows(10, seed=2), "late")  # a lock dies with its process
-    assert len(store.documents()) == 3
+    assert len(list(store.documents())) == 3
 
 
 def _read(folder: str, told: Any, found: Any) -> None:
@@ -271,7 +270,7 @@ def _read(folder: str, told: Any, found: Any) -> None:
     found.put("ready")
     while True:
         expected = told.get() if not told.empty() else last
-        count = len(store.search("text", questions(1)[0], 1000, Filter()).keys)
+        count = len(search(store, "text", questions(1)[0], 1000, Filter()).keys)
         searches += 1
         if count < expected or count < last or count % 20:
             found.put(f"saw {count} after {last}, told of {expected}: late, or half a transaction")
@@ -314,7 +313,7 @@ def test_two_threads_that_add_beside_each_other_lose_nothing(tmp_path: Path) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(stores[0].documents()) == 30
+    assert len(list(stores[0].documents())) == 30
     for store in stores:
         agree(store)
         assert store.maintenance.doctor() == []

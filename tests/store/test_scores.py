@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from commonplace.types import Filter
-
-from .make import open_store, put, questions, rows
+from tests.store.make import open_store, put, questions, rows
 
 
 @pytest.mark.parametrize("snapshot", [False, True])
@@ -24,30 +23,36 @@ def test_items_score_as_in_a_search_wherever_their_rows_stand(tmp_path: Path, sn
     put(store, rows(50, seed=5), name="b")
     store.remove([gone])
     query = questions(1)[0]
-    keys = np.array([with_snapshot + 7, 35, 2, 1, with_snapshot - 1, 10**9])  # 35 is gone, the last was never there
-    for offset in (False, True):
-        listed = store.search("text", query, with_snapshot + 50, Filter(), offset=offset)
-        expected = dict(zip(listed.keys.tolist(), listed.scores.tolist(), strict=True))
-        found = store.score("text", query, np.sort(keys), offset=offset)
-        for key, score in zip(np.sort(keys).tolist(), found.tolist(), strict=True):
-            assert score == pytest.approx(expected[key], abs=1e-6) if key in expected else np.isnan(score)
+    items = {item.text: item.id for document in store.documents() for item in store.items_of(document.id)}
+    ids = [items["b word6"], "gone", items["a word1"], items["a word0"], items[f"a word{with_snapshot - 2}"], "never"]
+    for cross_modal in (False, True):
+        ranked = store.search("text", query, with_snapshot + 50, Filter(), cross_modal=cross_modal)
+        expected = dict(zip(ranked.ids, ranked.scores.tolist(), strict=True))
+        scores = store.score("text", query, ids, cross_modal=cross_modal)
+        for id_, score in zip(ids, scores.tolist(), strict=True):
+            assert score == pytest.approx(expected[id_], abs=1e-6) if id_ in expected else np.isnan(score)
+        sample = store.sample("text", 2048)
+        of_sample = sample.vectors @ query - (sample.offsets if cross_modal else 0)  # type: ignore[operator]
         every = np.array(list(expected.values()))
-        assert listed.count == len(every) == with_snapshot + 40
-        assert listed.mean == pytest.approx(every.mean(), abs=0.02)
-        assert listed.std == pytest.approx(every.std(), rel=0.1)
-    vectors = store.gather("text", keys)
-    plain = store.score("text", query, np.sort(keys))[np.argsort(np.argsort(keys))]
+        assert sample.total == len(every) == with_snapshot + 40
+        assert of_sample.mean() == pytest.approx(every.mean(), abs=0.02)
+        assert of_sample.std() == pytest.approx(every.std(), rel=0.1)
+        assert len(sample.vectors) <= 2048 and store.sample("text", 2048) is sample
+    vectors = store.vectors("text", ids)
+    plain = store.score("text", query, ids)
     assert vectors @ query == pytest.approx(np.nan_to_num(plain), abs=1e-5)
     assert not vectors[1].any() and not vectors[-1].any()
-    assert store.size() == with_snapshot + 40
+    assert store.count() == with_snapshot + 40
     store.close()
 
 
-def test_an_empty_partition_has_no_chance(tmp_path: Path) -> None:
+def test_an_empty_partition_has_no_rows(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     query = questions(1)[0]
-    assert store.search("text", query, 5, Filter()).count == 0
-    assert np.isnan(store.score("text", query, np.array([1, 2]))).all()
-    assert store.gather("text", np.array([3, 1])).tolist() == np.zeros((2, len(query))).tolist()
-    assert store.size() == 0
+    assert store.search("text", query, 5, Filter()).ids == ()
+    sample = store.sample("text", 100)
+    assert (sample.total, sample.vectors.shape) == (0, (0, len(query)))
+    assert np.isnan(store.score("text", query, ["a", "b"])).all()
+    assert store.vectors("text", ["b", "a"]).tolist() == np.zeros((2, len(query))).tolist()
+    assert store.count() == 0
     store.close()

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError
-from commonplace.store import backup, database, partitions, vector_index
-from commonplace.store.vector_index import maintenance_lock
+from commonplace.store import StoreOptions, backup, database, partitions
+from commonplace.store.locks import maintenance_lock
 from commonplace.types import Filter
-from tests.store.make import open_store, put, questions, rows
+from tests.store.make import items_at, open_store, put, questions, rows, search
 from tests.store.test_upkeep import sql
 
 
@@ -40,27 +40,27 @@ def test_maintenance_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, where = open_store(tmp_path), Filter(path="/a/*")
     ids = put(store, rows(200), "a") + put(store, rows(50, 1), "b")
-    assert store.size(where) == 200
+    assert store.count(where) == 200
     store.remove(ids[:5])
-    assert store.size(where) == 150 == open_store(tmp_path).size(where)
+    assert store.count(where) == 150 == open_store(tmp_path).count(where)
     put(store, rows(20, 2), "a")  # the first two documents again
-    assert store.size(where) == 170
+    assert store.count(where) == 170
     monkeypatch.setattr(
         partitions, "REMOVED_KEPT", 10
     )  # so that the log is cut, and what was followed is known no more
     store.remove(ids[5:15])
     store.remove(ids[15:16])
-    assert store.size(where) == 60 == open_store(tmp_path).size(where)
+    assert store.count(where) == 60 == open_store(tmp_path).count(where)
     query = questions(1)[0]
     assert np.array_equal(
-        store.search("text", query, 99, where).keys, open_store(tmp_path).search("text", query, 99, where).keys
+        search(store, "text", query, 99, where).keys, search(open_store(tmp_path), "text", query, 99, where).keys
     )
 
 
 def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitions, "REMOVED_KEPT", 100)
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
-    store = open_store(tmp_path)
+    options = StoreOptions(build_after=300)
+    store = open_store(tmp_path, options=options)
     store.remove(put(store, rows(400))[:30])
     assert store._database.all("SELECT count(*) FROM removed") == [(0,)]
     put(store, rows(900, 3), "b")
@@ -68,9 +68,9 @@ def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, mo
     status = store.maintenance.indexes()["text"]
     assert "problem" not in status and status["snapshot_rows"] == status["rows"] == 1000
     made = (tmp_path / "index" / "text.snapshot").stat().st_ino
-    for opened in (store, open_store(tmp_path)):
+    for opened in (store, open_store(tmp_path, options=options)):
         for query in questions(3):
-            opened.search("text", query, 5, Filter())
+            search(opened, "text", query, 5, Filter())
     time.sleep(0.2)
     assert (tmp_path / "index" / "text.snapshot").stat().st_ino == made
 
@@ -87,7 +87,7 @@ def test_a_restore_waits_for_a_writer_no_longer_than_others_do(tmp_path: Path, m
     writer.execute("ROLLBACK")
     writer.close()
     store.maintenance.restore(tmp_path / "kb.bak", replace=True)
-    assert len(store.documents()) == 3 and not list((tmp_path / "kb").glob("*.part*"))
+    assert len(list(store.documents())) == 3 and not list((tmp_path / "kb").glob("*.part*"))
 
 
 def test_a_collection_in_use_is_no_backup(tmp_path: Path) -> None:
@@ -143,11 +143,11 @@ def test_a_vector_or_checksum_that_is_none_is_named(tmp_path: Path, change: str)
     store.close()
     sql(tmp_path, f"UPDATE vectors SET {change} WHERE rowid = 7")
     store = open_store(tmp_path)
-    assert len(store.search("text", rows(30)[0], 30, Filter()).keys) == 29
+    assert len(search(store, "text", rows(30)[0], 30, Filter()).keys) == 29
     (finding,) = store.maintenance.doctor()
     assert "vectors" in finding.what and "commonplace add --force" in finding.remedy
     put(store, rows(30))  # embedded again: the damaged one does not stay
-    assert store.maintenance.doctor() == [] and len(store.search("text", rows(30)[0], 30, Filter()).keys) == 30
+    assert store.maintenance.doctor() == [] and len(search(store, "text", rows(30)[0], 30, Filter()).keys) == 30
 
 
 def test_a_generation_that_is_no_number_is_counted_anew(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_generation_that_is_no_number_is_counted_anew(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     assert "number of changes" in store.maintenance.doctor()[0].what
     store.maintenance.doctor(repair=True)
-    assert store.maintenance.doctor() == [] and len(store.documents()) == 3
+    assert store.maintenance.doctor() == [] and len(list(store.documents())) == 3
     assert open_store(tmp_path).maintenance.doctor() == []
 
 
@@ -175,13 +175,13 @@ def test_a_removal_log_that_is_damaged_stops_nothing(tmp_path: Path, value: str)
     store, where = open_store(tmp_path), Filter(path="/a/*")
     ids = put(store, rows(100))
     reader = open_store(tmp_path)
-    assert reader.size(where) == 100
+    assert reader.count(where) == 100
     store.remove(ids[:2])
     sql(tmp_path, f"UPDATE removed SET item = {value} WHERE key = 5")
     for opened in (reader, open_store(tmp_path)):
-        assert opened.size(where) in (80, 81)
-        found = opened.search("text", questions(1)[0], 99, Filter()).keys
-        assert len(opened.entries(found.tolist())) == 80  # whoever is gone is gone
+        assert opened.count(where) in (80, 81)
+        found = search(opened, "text", questions(1)[0], 99, Filter()).keys
+        assert len(items_at(opened, found.tolist())) == 80  # whoever is gone is gone
     assert "removal log" in store.maintenance.doctor()[0].what
     store.maintenance.doctor(repair=True)
-    assert store.maintenance.doctor() == [] and reader.size(where) == 80
+    assert store.maintenance.doctor() == [] and reader.count(where) == 80

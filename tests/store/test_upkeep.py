@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,15 @@ import pytest
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.metadata import Metadata
-from commonplace.store import vector_index
+from commonplace.store import StoreOptions
 from commonplace.store.schema import checksum
 from commonplace.types import Document, Filter, stable_id
 from tests.conftest import ROOT
-from tests.store.make import DIM, open_store, put, rows, texts
+from tests.store import make
+from tests.store.make import DIM, items_at, put, rows, search, search_text, texts
 from tests.store.test_index_files import agree, file_of, flipped, partition_offset_of
 
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
+open_store = partial(make.open_store, options=StoreOptions(build_after=300))
 
 
 def sql(folder: Path, *statements: str) -> None:
@@ -116,7 +115,7 @@ def test_doctor_names_damage_and_rebuilds_only_what_is_derived(tmp_path: Path, n
     if remedy != "doctor":
         store.maintenance.vacuum()
     assert store.maintenance.doctor() == []
-    assert len(store.documents()) == 50 and len(store.items(stable_id("/a/0/20.txt"))) == 10
+    assert len(list(store.documents())) == 50 and len(store.items_of(stable_id("/a/0/20.txt"))) == 10
     agree(store)
     store.close()
 
@@ -127,7 +126,7 @@ def test_what_is_damaged_is_left_out_until_its_file_is_read_again(tmp_path: Path
     file_of(tmp_path).unlink()
     store = open_store(tmp_path)
     for query in rows(500)[[24, 8]]:
-        hits = store.search("text", query, 5, Filter())
+        hits = search(store, "text", query, 5, Filter())
         assert "a lie" not in texts(store, hits.keys)
         assert len(texts(store, hits.keys)) >= 4
     put(store, rows(500))  # as `add --force` would
@@ -182,12 +181,12 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
             continue
         try:
             for n in range(0, 500, 50):
-                found = store.search("text", vectors[n], 3, Filter())
+                found = search(store, "text", vectors[n], 3, Filter())
                 for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
-                    entry = store.entries([key]).get(key)
+                    entry = items_at(store, [key]).get(key)
                     if entry is not None:
-                        assert entry.item.text in truth, at
-                        own = vectors[truth[entry.item.text]]
+                        assert entry.text in truth, at
+                        own = vectors[truth[entry.text]]
                         assert score == pytest.approx(float(own @ vectors[n]), abs=1e-5), at
         except CollectionError:
             pass
@@ -218,7 +217,7 @@ def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_pat
     store.remove(ids[:20])
     put(store, rows(400, seed=8), "later")  # takes keys that the backup will give to others
     assert any(
-        "later" in (text or "") for text in texts(reader, reader.search("text", rows(1, 8)[0], 3, Filter()).keys)
+        "later" in (text or "") for text in texts(reader, search(reader, "text", rows(1, 8)[0], 3, Filter()).keys)
     )
     with pytest.raises(CollectionError, match="--replace"):
         store.maintenance.restore(tmp_path / "one.bak")
@@ -226,9 +225,9 @@ def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_pat
         store.maintenance.backup(tmp_path / "one.bak")
     store.maintenance.restore(tmp_path / "one.bak", replace=True)
     for one in (store, reader):
-        assert len(one.documents()) == 50
-        assert texts(one, one.search("text", rows(500)[7], 1, Filter()).keys) == ["a word7"]
-        assert texts(one, one.search_words("word7", 3, Filter()).keys) == ["a word7"]
+        assert len(list(one.documents())) == 50
+        assert texts(one, search(one, "text", rows(500)[7], 1, Filter()).keys) == ["a word7"]
+        assert texts(one, search_text(one, "word7", 3, Filter()).keys) == ["a word7"]
         agree(one)
     put(store, rows(30, seed=9), "new")
     agree(reader)
@@ -250,8 +249,8 @@ def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_pat
     assert not list((tmp_path / "other").glob("*.part*"))
 
 
-def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commonplace.store.local.WORDS_MERGED", 100)
+def test_vacuum_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commonplace.store.local.MERGED", 100)
     store = open_store(tmp_path)
     ids = put(store, rows(2000), "zebra")
     put(store, rows(400, seed=4), "kept")
@@ -271,7 +270,8 @@ def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monke
 )
 def test_rows_of_metadata_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, harm: str) -> None:
     store = open_store(tmp_path)
-    store.note([Document("a", "file:///a", "/a", "text/plain", metadata=Metadata({"author": "Jane Doe", "n": 2.5}))])
+    metadata = Metadata({"author": "Jane Doe", "n": 2.5})
+    store.update([Document("a", "file:///a", "/a", "text/plain", metadata=metadata)])
     before = store._database.all("SELECT * FROM metadata")
     sql(tmp_path, harm.replace("jane dof'", "jane dof' WHERE key = 'author'"))
     (finding,) = store.maintenance.doctor()
@@ -289,17 +289,15 @@ def test_bad_vectors_are_refused_by_the_name_of_their_document(tmp_path: Path) -
         put(store, values)
     with pytest.raises(CollectionError, match=r"/a/0/0\.txt"):
         put(store, np.ones((5, DIM + 1), np.float32))
-    assert store.documents() == []
+    assert list(store.documents()) == []
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from commonplace.store import vector_index
-from tests.conftest import ROOT
+from commonplace.store import StoreOptions
 from tests.store.make import open_store, put, rows
-vector_index.LEAST_WORTH = 150
-store = open_store(Path(sys.argv[1]))
+store = open_store(Path(sys.argv[1]), options=StoreOptions(build_after=150))
 start = int(sys.argv[2])
 for number in range(start, start + 1000):
     ids = put(store, rows(100, seed=number), f"w{number}")
@@ -332,7 +330,7 @@ def killed(folder: Path, rounds: int, seed: int) -> None:
                 what, number = line.split()
                 (added if what == "added" else removed).add(int(number))
         store = open_store(folder)
-        documents = {one.id for one in store.documents()}
+        documents = {one.id for one in list(store.documents())}
         last = max(added)
         if last % 3 == 2 and stable_id(f"/w{last}/0/0.txt") not in documents:
             removed.add(last)  # done, and not said before the end
@@ -384,19 +382,19 @@ def test_what_is_no_text_is_named_and_stops_nothing_else(tmp_path: Path, table: 
         if content(folder / "collection.db") == before:
             continue  # a number in a column of texts becomes one
         store = open_store(folder)
-        shown = store.documents()
+        shown = list(store.documents())
         assert len(shown) == 3
         for one in shown:
             text = (one.id, one.uri, one.path, one.media_type, one.content_hash, one.title or "", one.status,
                     one.error or "", one.stamp)  # fmt: skip
             assert all(isinstance(part, str) for part in text) and isinstance(one.items, int)
-            assert all("\ufffd" in item.id or item.text for item in store.items(one.id))
+            assert all("\ufffd" in item.id or item.text for item in store.items_of(one.id))
         assert all(isinstance(name, str) for one in store.counts().values() for name in one)
-        assert len(texts(store, store.search("text", rows(30)[25], 30, Filter()).keys)) >= 18, column
-        assert store.search_words("word25", 3, Filter()).keys.tolist() == [26]
+        assert len(texts(store, search(store, "text", rows(30)[25], 30, Filter()).keys)) >= 18, column
+        assert search_text(store, "word25", 3, Filter()).keys.tolist() == [26]
         assert store.maintenance.doctor() != [], column
         put(store, rows(30))  # as `add --force` does with the same files
         store.maintenance.doctor(repair=True)
         store.maintenance.vacuum()
-        assert store.maintenance.doctor() == [] and len(store.documents()) == 3, column
+        assert store.maintenance.doctor() == [] and len(list(store.documents())) == 3, column
         store.close()

@@ -15,7 +15,7 @@ from commonplace.errors import CollectionError
 from commonplace.store import Batch, Migration, Shadow
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
 from commonplace.types import Filter, ViewVectors
-from tests.store.make import DIM, open_store, put, questions, rows
+from tests.store.make import DIM, open_store, put, questions, rows, search
 from tests.store.test_upkeep import sql
 
 
@@ -83,7 +83,7 @@ def test_stored_vectors_keep_the_recall_and_are_known_again(tmp_path: Path) -> N
     assert widths(tmp_path) == {2}
     shared = []
     for query in questions(50, seed=3):
-        keys = store.search("text", query, 10, Filter()).keys  # keys count from 1 in the order of the rows
+        keys = search(store, "text", query, 10, Filter()).keys  # keys count from 1 in the order of the rows
         shared.append(len({*(keys - 1).tolist()} & {*np.argsort(-(values @ query))[:10].tolist()}) / 10)
     assert np.mean(shared) >= 0.995
     views = [view for (view,) in store._database.all("SELECT view FROM vectors")]
@@ -99,7 +99,7 @@ def test_what_float16_cannot_hold_is_refused(tmp_path: Path, value: float) -> No
     values[17, 3] = value
     with pytest.raises(CollectionError, match=r"not numbers.*/a/0/10\.txt"):
         put(store, values)
-    assert store.documents() == []
+    assert list(store.documents()) == []
     store.close()
 
 

@@ -105,7 +105,7 @@ def refuse_own_file(kb: Collection, path: str | None) -> None:
         return  # no valid file name: writing it will fail with the reason
     if inside:
         raise QueryError(f"{path} lies in the collection's own folder: name a file elsewhere")
-    if any(target == os.path.realpath(document.path) for document in kb.documents()):
+    if target in kb:
         raise QueryError(f"{path} is a document of the collection: name another file")
 
 

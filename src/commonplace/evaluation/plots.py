@@ -224,9 +224,7 @@ def sample_vectors(run: Run, collection: Collection, sample: int, seed: int) -> 
     random = np.random.default_rng(seed)
     groups: dict[str, NDArray[np.float32]] = {}
     for partition in ("text", "image"):
-        _, vectors = collection.store.vectors(partition)
-        chosen = np.sort(random.permutation(len(vectors))[:sample])
-        groups[f"stored {partition}"] = vectors[chosen]
+        groups[f"stored {partition}"] = collection.store.sample(partition, sample).vectors
     query_vectors: dict[str, list[NDArray[np.float32]]] = {"text": [], "image": []}
     for index in np.sort(random.permutation(len(run.results))[:sample]):
         result = run.results[index]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commonplace.errors import QueryError, ReadError
-from commonplace.types import stable_id
+from commonplace.types import Item, stable_id
 
 if TYPE_CHECKING:
-    from commonplace.store import LocalStore
+    from commonplace.store import Store
 
 __all__ = ["DIRECTIONS", "JudgedQuery", "LabelledQuery", "judge_queries", "load_queries"]
 
@@ -154,27 +154,27 @@ def _relevant(values: Any) -> dict[str, float]:
 # --- labels and items ----------------------------------------------------------------------------------------
 
 
-def judge_queries(store: LocalStore, queries: Sequence[LabelledQuery]) -> list[JudgedQuery]:
+def judge_queries(store: Store, queries: Sequence[LabelledQuery]) -> list[JudgedQuery]:
     """Return the queries with their relevance judgments for the items of a store.
 
     If labels give an item several grades, the highest counts. Raises QueryError if labels match nothing in the
     collection; it gives their number and the first of them.
     """
-    index = _LabelIndex(store, any("=" in label for query in queries for label in query.relevant))
+    labels = _Labels(store)
     judged = []
     unknown: list[str] = []
     for query in queries:
         grades: dict[str, float] = {}
         for label, grade in query.relevant.items():
-            items = index.items(label, query.folder)
+            items = labels.items(label, query.folder)
             if not items:
                 unknown.append(f"{label!r} ({query.place})")
             for item in items:
                 grades[item] = max(grade, grades.get(item, 0.0))
         if grades:
             best = max(grades.values())
-            best_modalities = frozenset(index.modality[item] for item, grade in grades.items() if grade == best)
-            modalities = {index.modality[item] for item in grades}
+            best_modalities = frozenset(labels.modality(item) for item, grade in grades.items() if grade == best)
+            modalities = {labels.modality(item) for item in grades}
             judged.append(JudgedQuery(query, grades, query.direction or _direction(query, modalities), best_modalities))
     if unknown:
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
@@ -193,48 +193,52 @@ def _direction(query: LabelledQuery, modalities: set[str]) -> str:
     return f"{'text' if query.text else 'image'}->{modalities.pop()}"
 
 
-class _LabelIndex:
-    """Finds the items that labels name, by their own id or by the id, path or URI of their document.
+class _Labels:
+    """Finds the items that labels name: by their own id, or by the id, path or URI of their document."""
 
-    ``with_texts``: whether labels select items by words; only then are the texts kept in memory.
-    """
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._items: dict[str, Item] = {}  # every item that was looked up, by id
+        self._by_document: dict[str, list[str]] = {}  # item ids by the document's id
 
-    def __init__(self, store: LocalStore, with_texts: bool) -> None:
-        self.modality: dict[str, str] = {}
-        self._text: dict[str, str] = {}
-        self._items: dict[str, list[str]] = {}  # by the document's id
-        self._documents: dict[str, str] = {}  # ids by path and URI
-        for item in store.walk():
-            document = item.document
-            self.modality[item.id] = item.modality
-            if with_texts:
-                self._text[item.id] = " ".join((item.text or "").split())
-            self._items.setdefault(document.id, []).append(item.id)
-            self._documents[document.path] = self._documents[document.uri] = document.id
+    def modality(self, item: str) -> str:
+        """Return the modality of an item that a label named."""
+        return self._items[item].modality
 
     def items(self, label: str, folder: Path) -> list[str]:
         """Return the ids of the items that a label names; an empty list if there are none."""
-        items = self._items_of(label, folder)
+        items = self._named(label, folder)
         for fragment in FRAGMENT.finditer(label):  # a file name may contain a #, so the first match counts
             if items:
                 break
-            unfiltered = self._items_of(label[: fragment.start()], folder)
-            items = [id_ for id_ in unfiltered if self.modality[id_] == fragment[1]]
+            unfiltered = self._named(label[: fragment.start()], folder)
+            items = [id_ for id_ in unfiltered if self.modality(id_) == fragment[1]]
             if fragment[0].endswith("="):
                 words = " ".join(label[fragment.end() :].split())
-                items = [id_ for id_ in items if words and words in self._text[id_]]
+                items = [id_ for id_ in items if words and words in " ".join((self._items[id_].text or "").split())]
         return items
 
-    def _items_of(self, name: str, folder: Path) -> list[str]:
-        if name in self.modality:
-            return [name]
+    def _named(self, name: str, folder: Path) -> list[str]:
+        if name not in self._items:
+            self._items.update(self._store.items([name]))
         if name in self._items:
-            return self._items[name]
+            return [name]
+        if items := self._items_of(name):
+            return items
         path = folder / os.path.expanduser(name)
         try:
-            # The path of a document is the one that it was added by; in its URI, links are resolved.
-            uri = Path(os.path.realpath(path)).as_uri()
+            # A document shows the name that it was added by. Its id is made of its URI, in which links are resolved.
+            by_uri = stable_id(Path(os.path.realpath(path)).as_uri())
         except ValueError:  # no file can have this name
             return []
-        document = self._documents.get(os.path.abspath(path)) or self._documents.get(uri)
-        return self._items[document] if document else []
+        absolute = os.path.abspath(path)
+        document = next(iter(self._store.documents(below=absolute)), None)  # a file comes before what is below it
+        items = self._items_of(document.id) if document is not None and document.path == absolute else []
+        return items or self._items_of(by_uri)
+
+    def _items_of(self, document: str) -> list[str]:
+        if document not in self._by_document:
+            items = self._store.items_of(document)
+            self._items.update((item.id, item) for item in items)
+            self._by_document[document] = [item.id for item in items]
+        return self._by_document[document]

@@ -195,8 +195,7 @@ def evaluate(
         raise QueryError(f"k is {k}: ask for at least one hit")
     if isinstance(queries, (str, os.PathLike)):
         labelled = load_queries(queries)
-        uri = Path(os.path.realpath(queries)).as_uri()
-        if any(document.uri == uri for document in collection.documents()):
+        if queries in collection:
             raise QueryError(
                 f"{queries} is itself in the collection, so searches would find its lines: remove it with "
                 "`commonplace remove`, and keep it elsewhere"

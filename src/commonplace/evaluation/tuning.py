@@ -182,7 +182,7 @@ def candidates_of(collection: Collection, judged: JudgedQuery) -> Candidates:
     """Return the candidates that the default search would fuse for a query."""
     query = judged.query
     ids, channels, calibration = collection.candidates(query.text, image=query.image)
-    return Candidates(ids, channels, calibration, collection.store.size(), judged.grades, collection.space.dim)
+    return Candidates(ids, channels, calibration, collection.store.count(), judged.grades, collection.space.dim)
 
 
 def _ordered(case: Candidates, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:

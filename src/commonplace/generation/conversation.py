@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.intent import chinese_content_words, is_chinese
-from commonplace.store.segment import names, terms
+from commonplace.text import names, terms
 from commonplace.types import Answer
 
 __all__ = ["Conversation", "Rewriter", "Turn", "depends", "rewrite_by_rule"]

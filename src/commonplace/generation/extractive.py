@@ -27,7 +27,7 @@ from commonplace.generation.relevance import (
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
-from commonplace.store.segment import names, terms
+from commonplace.text import names, terms
 from commonplace.types import Hit, text_view
 
 __all__ = ["ExtractiveGenerator"]

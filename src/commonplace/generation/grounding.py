@@ -27,7 +27,7 @@ from commonplace.generation.prompt_injection import has_instructions
 from commonplace.generation.sentences import split, verbatim
 from commonplace.retrieval import Calibration
 from commonplace.space import Space
-from commonplace.store.segment import terms
+from commonplace.text import terms
 from commonplace.types import Hit, Support
 
 __all__ = ["GroundingChecker", "GroundingVerdict"]

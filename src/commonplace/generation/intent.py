@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from commonplace.store.segment import terms
+from commonplace.text import terms
 
 __all__ = [
     "attribute",
@@ -126,5 +126,5 @@ def chinese_content_words(question: str) -> list[str]:
 
 
 def content_words(question: str) -> frozenset[str]:
-    """Return the terms of a question (:func:`commonplace.store.segment.terms`) without its Chinese function words."""
+    """Return the terms of a question (:func:`commonplace.text.terms`) without its Chinese function words."""
     return terms(" ".join(chinese_content_words(question)) if is_chinese(question) else question) or terms(question)

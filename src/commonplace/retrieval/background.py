@@ -1,8 +1,8 @@
-"""What chance gives in this collection, for a model that was not measured on labelled data.
+"""How high unrelated items score in this collection, for a model that was not measured on labelled data.
 
-Such a bundle brings neutral texts, and estimates from drawn pictures. What unrelated words reach with *these* pictures,
-and these pictures with texts and with each other, is measured here on an even sample of the rows that are stored, and
-mixed by count with the bundle's word.
+Such a bundle brings neutral texts, and estimates from drawn pictures. Here unrelated words are compared with *these*
+pictures, and these pictures with texts and with each other, on an even sample of the stored rows. The result is mixed
+with the bundle's estimates by count.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from commonplace.encoders.default_calibration import estimated
 from commonplace.space import Space
-from commonplace.store import LocalStore
+from commonplace.store import Store
 
 __all__ = ["SETTING", "learn", "learned"]
 
@@ -24,39 +24,39 @@ SAMPLE = 512  # rows of a partition
 SHRINK = 8  # pictures that the estimate from drawn ones counts as, beside the collection's own
 
 
-def learn(space: Space, store: LocalStore) -> None:
-    """Measure what chance gives with the collection's pictures, and keep it; nothing for a measured model."""
-    guessed = {channel: one for channel, one in space.spec["score_stats"].items() if one.get("estimated")}
-    if not guessed or "image" not in space.partitions:
+def learn(space: Space, store: Store) -> None:
+    """Measure how high unrelated items score in this collection, and keep it; nothing for a measured model."""
+    estimates = {channel: stats for channel, stats in space.spec["score_stats"].items() if stats.get("estimated")}
+    if not estimates or "image" not in space.partitions:
         return
-    found: dict[str, Any] = {}
-    pictures = store.sample("image", SAMPLE)
+    cosines: dict[str, Any] = {}
+    pictures = _sample(store, "image")
     if len(pictures):
-        visual = store.sample("visual", SAMPLE) if "visual" in space.partitions else pictures
-        default_calibration = _neutral(space)
+        visual = _sample(store, "visual") if "visual" in space.partitions else pictures
+        neutral = _neutral(space)
         if len(visual) > 1:
-            own = visual @ visual.T
-            # A picture saved twice is no chance: what is nearly the same does not count.
-            apart = own[~np.eye(len(own), dtype=bool)]
-            found["image->image"] = apart[apart < 0.98]
-        if default_calibration is not None:
-            asked, texts = default_calibration
-            found["text->image"] = asked @ pictures.T - _taken(space, "image", pictures)
-            text_crossmodal = "text_crossmodal" if space.words is not None else "text"
-            texts = np.concatenate([texts, store.sample(text_crossmodal, SAMPLE)])
-            found["image->text"] = pictures @ texts.T - _taken(space, text_crossmodal, texts)
+            between = visual @ visual.T
+            # A picture that was saved twice is not unrelated: nearly the same pictures do not count.
+            apart = between[~np.eye(len(between), dtype=bool)]
+            cosines["image->image"] = apart[apart < 0.98]
+        if neutral is not None:
+            queries, texts = neutral
+            cosines["text->image"] = queries @ pictures.T - _hubness(space, "image", pictures)
+            partition = "text_crossmodal" if space.words is not None else "text"
+            texts = np.concatenate([texts, _sample(store, partition)])
+            cosines["image->text"] = pictures @ texts.T - _hubness(space, partition, texts)
     mixed = {}
-    for channel, cosines in found.items():
-        if channel in guessed and cosines.size > 1:
-            mixed[channel] = _mix(estimated(np.asarray(cosines).ravel()), guessed[channel], len(pictures))
+    for channel, values in cosines.items():
+        if channel in estimates and values.size > 1:
+            mixed[channel] = _mix(estimated(np.asarray(values).ravel()), estimates[channel], len(pictures))
     store.set_setting(SETTING, json.dumps(mixed) if mixed else None)
 
 
-def learned(space: Space, store: LocalStore) -> dict[str, Any]:
+def learned(space: Space, store: Store) -> dict[str, Any]:
     """Return the bundle's facts with what :func:`learn` kept in place of its estimates."""
     spec = space.spec
     kept = store.setting(SETTING)
-    if kept is None or not any(one.get("estimated") for one in spec.get("score_stats", {}).values()):
+    if kept is None or not any(stats.get("estimated") for stats in spec.get("score_stats", {}).values()):
         return spec
     return {**spec, "score_stats": {**spec["score_stats"], **json.loads(kept)}}
 
@@ -79,7 +79,7 @@ def _mix(own: dict[str, Any], guess: dict[str, Any], count: int) -> dict[str, An
 
 
 def _neutral(space: Space) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Return the vectors (n, dim) of neutral questions and texts as pictures are compared with them, None without."""
+    """Return the vectors (n, dim) of neutral queries and texts as pictures are compared with them, None without."""
     rows = space.bundle.neutral()
     if rows is None:
         return None
@@ -87,6 +87,10 @@ def _neutral(space: Space) -> tuple[NDArray[np.float32], NDArray[np.float32]] | 
     return queries, texts
 
 
-def _taken(space: Space, partition: str, rows: NDArray[np.float32]) -> NDArray[np.float32] | float:
-    found = space.offset(partition, rows)
-    return 0.0 if found is None else found
+def _hubness(space: Space, partition: str, rows: NDArray[np.float32]) -> NDArray[np.float32] | float:
+    hubness = space.offset(partition, rows)
+    return 0.0 if hubness is None else hubness
+
+
+def _sample(store: Store, partition: str) -> NDArray[np.float32]:
+    return store.sample(partition, SAMPLE).vectors

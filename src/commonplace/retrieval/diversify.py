@@ -1,4 +1,4 @@
-"""Which of the ranked items to show: near-copies as one, and, on request, not ten times the same."""
+"""Which of the ranked items to show: near-copies as one hit and, on request, a diverse choice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.retrieval.fusion import Ranking
-from commonplace.store import Entry, Store
+from commonplace.store import Store
 from commonplace.types import Item
 
 __all__ = ["COPY", "diversify", "near_duplicates_of", "overlap"]
@@ -26,67 +26,67 @@ LEAST_SHARED = 0.5
 
 
 def diversify(
-    store: Store, keys: NDArray[np.int64], order: NDArray[np.float64], *, k: int, ranking: Ranking
-) -> list[tuple[int, Entry, tuple[Entry, ...]]]:
-    """Return up to ``k`` of the ranked ``keys`` (n,): place, entry, and the entries of its near-copies.
+    store: Store, ids: Sequence[str], order: NDArray[np.float64], *, k: int, ranking: Ranking
+) -> list[tuple[int, Item, tuple[Item, ...]]]:
+    """Return up to ``k`` of the ranked items ``ids`` (n): place in the ranking, item, and the item's near-copies.
 
-    ``order`` (n,) are the scores that ``keys`` are sorted by, falling. Copies are looked for among the first
-    3 ``k`` + 20 candidates; with ``ranking.diversity`` the choice is among those, too. Only what may be shown is read
-    whole; what is damaged or was removed meanwhile makes room for the next.
+    ``order`` (n,) are the scores that ``ids`` are sorted by, falling. Near-copies are looked for among the first
+    3 ``k`` + 20 candidates; with ``ranking.diversity`` the choice is among those, too. Only items that may be shown
+    are read whole; one that is damaged or was removed meanwhile makes room for the next.
     """
     near = 3 * k + 20 if ranking.collapse or ranking.diversity else k
-    whole = _whole(store, keys, near)
-    first = list(islice(whole, near))
-    places = [at for at, _ in first]
-    items = [entry.item for _, entry in first]
-    alike = _Likeness(store, keys[places])
-    near_duplicates: dict[int, list[int]] = {}
-    firsts_of: dict[object, list[int]] = {}  # by what a copy must share with its first
+    readable = _readable(store, ids, near)
+    head = list(islice(readable, near))
+    places = [place for place, _ in head]
+    items = [item for _, item in head]
+    similarity = _Similarity(store, [ids[place] for place in places])
+    copies: dict[int, list[int]] = {}
+    firsts_by_mark: dict[object, list[int]] = {}  # by what a copy must share with its first
     for n, item in enumerate(items):
-        shared = _shared(item) if ranking.collapse else {}
-        among = dict.fromkeys(one for key in shared for one in firsts_of.get(key, ()))
-        same = _first_copy(items, n, among, alike)
-        if same is None:
-            near_duplicates[n] = []
-            for key in shared:
-                firsts_of.setdefault(key, []).append(n)
+        marks = _shared(item) if ranking.collapse else {}
+        among = dict.fromkeys(first for mark in marks for first in firsts_by_mark.get(mark, ()))
+        first = _first_copy(items, n, among, similarity)
+        if first is None:
+            copies[n] = []
+            for mark in marks:
+                firsts_by_mark.setdefault(mark, []).append(n)
         else:
-            near_duplicates[same].append(n)
-    firsts = list(near_duplicates)
+            copies[first].append(n)
+    firsts = list(copies)
     if ranking.diversity and firsts:
-        firsts = _marginal(firsts, order[places], alike, k, ranking.diversity)
-    chosen = [(*first[n], tuple(first[one][1] for one in near_duplicates[n])) for n in firsts[:k]]
-    return chosen + [(at, entry, ()) for at, entry in islice(whole, k - len(chosen))]  # beyond what was looked through
+        firsts = _marginal(firsts, order[places], similarity, k, ranking.diversity)
+    chosen = [(places[n], items[n], tuple(items[copy] for copy in copies[n])) for n in firsts[:k]]
+    return chosen + [(place, item, ()) for place, item in islice(readable, k - len(chosen))]  # beyond the head
 
 
-def _whole(store: Store, keys: NDArray[np.int64], step: int) -> Iterator[tuple[int, Entry]]:
-    """Yield place and entry of every item that can be read, a ``step`` of them at a time."""
-    for start in range(0, len(keys), step):
-        entries = store.entries(keys[start : start + step].tolist())
-        for at, key in enumerate(keys[start : start + step].tolist(), start=start):
-            if key in entries:
-                yield at, entries[key]
+def _readable(store: Store, ids: Sequence[str], step: int) -> Iterator[tuple[int, Item]]:
+    """Yield place and item of every item that can be read, a ``step`` of them at a time."""
+    for start in range(0, len(ids), step):
+        items = store.items(ids[start : start + step])
+        for place, id_ in enumerate(ids[start : start + step], start=start):
+            if id_ in items:
+                yield place, items[id_]
 
 
-class _Likeness:
+class _Similarity:
     """Cosines between candidates, by partition, where both have a view in it."""
 
-    def __init__(self, store: Store, keys: NDArray[np.int64]) -> None:
+    def __init__(self, store: Store, ids: Sequence[str]) -> None:
         self._store = store
-        self._keys = keys
+        self._ids = ids
         self._small: dict[str, NDArray[np.int16] | None] = {}
         self._cosines: dict[str, list[list[float]]] = {}
 
-    def of(self, partition: str, one: int) -> list[float]:
-        """Return the cosines of one candidate with each."""
-        if partition not in self._cosines:  # most searches need one of them at most
-            rows = self._store.gather(partition, self._keys)
+    def of(self, partition: str, n: int) -> list[float]:
+        """Return the cosines of candidate ``n`` with each candidate."""
+        if partition not in self._cosines:  # most searches need one partition at most
+            rows = self._store.vectors(partition, self._ids)
             self._cosines[partition] = (rows @ rows.T).tolist()  # rows of zeros where there is no view
-        return self._cosines[partition][one]
+        return self._cosines[partition][n]
 
-    def look_the_same(self, one: Item, other: Item) -> bool:
-        """Return whether two pictures are one, saved twice."""
-        a, b = self._shrunk(one.picture), self._shrunk(other.picture)
+    def same_picture(self, first: Item, second: Item) -> bool:
+        """Return whether two items show one picture, saved twice."""
+        a, b = self._shrunk(first.picture), self._shrunk(second.picture)
         return a is not None and b is not None and _same(a, b)
 
     def _shrunk(self, picture: str | None) -> NDArray[np.int16] | None:
@@ -96,25 +96,26 @@ class _Likeness:
             self._small[picture] = _shrink(self._store.thumbnail(picture))
         return self._small[picture]
 
-    def any(self, one: int, other: int) -> float:
-        return max(self.of(partition, one)[other] for partition in ("text", "image"))
+    def highest(self, first: int, second: int) -> float:
+        """Return the highest cosine of two candidates in any partition."""
+        return max(self.of(partition, first)[second] for partition in ("text", "image"))
 
 
-def near_duplicates_of(store: Store, pixels: NDArray[np.uint8], keys: Sequence[int]) -> list[int]:
-    """Return which of the items ``keys`` show the picture ``pixels`` (height, width, 3), saved once more."""
+def near_duplicates_of(store: Store, pixels: NDArray[np.uint8], ids: Sequence[str]) -> list[str]:
+    """Return which of the items ``ids`` show the picture ``pixels`` (height, width, 3), saved once more."""
     from PIL import Image
 
-    asked = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
-    found = []
-    for key, entry in store.entries(list(keys)).items():
-        own = _shrink(store.thumbnail(entry.item.picture)) if entry.item.picture is not None else None
-        if own is not None and _same(asked, own):
-            found.append(key)
-    return found
+    query = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
+    copies = []
+    for id_, item in store.items(ids).items():
+        stored = _shrink(store.thumbnail(item.picture)) if item.picture is not None else None
+        if stored is not None and _same(query, stored):
+            copies.append(id_)
+    return copies
 
 
-def _same(one: NDArray[np.int16], other: NDArray[np.int16]) -> bool:
-    return float(np.abs(one - other).mean()) <= COPY
+def _same(first: NDArray[np.int16], second: NDArray[np.int16]) -> bool:
+    return float(np.abs(first - second).mean()) <= COPY
 
 
 def _shrink(jpeg: bytes | None) -> NDArray[np.int16] | None:
@@ -141,15 +142,17 @@ def _shared(item: Item) -> dict[object, None]:
     return dict.fromkeys([(item.modality, _words(item)), place])
 
 
-def _first_copy(items: Sequence[Item], n: int, among: Iterable[int], alike: _Likeness) -> int | None:
-    """Return the first of ``among`` that shows or says what item ``n`` does: the user would call it a repetition."""
+def _first_copy(items: Sequence[Item], n: int, among: Iterable[int], similarity: _Similarity) -> int | None:
+    """Return the first of ``among`` that shows or says the same as item ``n``: the user would call it a repetition."""
     item = items[n]
     if item.picture is None:
         words = _words(item)
         return next((i for i in among if overlap(items[i], item) >= LEAST_SHARED or _words(items[i]) == words), None)
-    near = alike.of("image", n)
+    cosines = similarity.of("image", n)
     for i in among:
-        if items[i].picture == item.picture or (near[i] >= MIN_SIMILARITY and alike.look_the_same(items[i], item)):
+        if items[i].picture == item.picture:
+            return i
+        if cosines[i] >= MIN_SIMILARITY and similarity.same_picture(items[i], item):
             return i
     return None
 
@@ -158,10 +161,10 @@ def _words(item: Item) -> str:
     return " ".join((item.text or "").split()).casefold()
 
 
-def overlap(one: Item, other: Item) -> float:
+def overlap(first: Item, second: Item) -> float:
     """Return the share of the shorter of two passages of one document that lies in the other, in [0, 1]."""
-    a, b = one.span, other.span
-    if (one.document.id, a.member, a.page) != (other.document.id, b.member, b.page):
+    a, b = first.span, second.span
+    if (first.document.id, a.member, a.page) != (second.document.id, b.member, b.page):
         return 0.0
     if None in (a.start, a.end, b.start, b.end):
         return 0.0
@@ -171,21 +174,20 @@ def overlap(one: Item, other: Item) -> float:
 
 
 def _marginal(
-    firsts: Sequence[int], order: NDArray[np.float64], alike: _Likeness, k: int, diversity: float
+    firsts: Sequence[int], order: NDArray[np.float64], similarity: _Similarity, k: int, diversity: float
 ) -> list[int]:
-    """Return up to ``k`` places, each the best of those left less its likeness to the ones before."""
+    """Return up to ``k`` candidates, each the best of those left, less its similarity to the ones before."""
     low, high = float(order.min()), float(order.max())
-    worth = (order - low) / (high - low) if high > low else np.ones(len(order))
+    relevance = (order - low) / (high - low) if high > low else np.ones(len(order))
     left = list(firsts)
     chosen: list[int] = []
+
+    def marginal_relevance(n: int) -> tuple[float, int]:
+        most = max((similarity.highest(n, earlier) for earlier in chosen), default=0.0)
+        return (1 - diversity) * relevance[n] - diversity * most, -n
+
     while left and len(chosen) < k:
-        best = max(
-            left,
-            key=lambda at: (
-                (1 - diversity) * worth[at] - diversity * max((alike.any(at, one) for one in chosen), default=0.0),
-                -at,
-            ),
-        )
+        best = max(left, key=marginal_relevance)
         chosen.append(best)
         left.remove(best)
     return chosen

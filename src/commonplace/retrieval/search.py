@@ -1,4 +1,4 @@
-"""Ask every channel at once, fuse, and keep the account."""
+"""A search: every channel is asked at once, the lists are fused, and each score is accounted for."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.channels import BOTH, ITEM, JOINT, TEXT_TO_TEXT, ChannelSpec
+from commonplace.errors import QueryError
 from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.retrieval.diversify import MIN_SIMILARITY, diversify, near_duplicates_of
 from commonplace.retrieval.fusion import NEGATIVE, ChannelScores, Fused, Ranking, fuse
 from commonplace.space import QueryVectors
-from commonplace.store import Entry, RankedList, Store
-from commonplace.types import IMAGE, TEXT, Filter, ScoreComponent
+from commonplace.store import RankedList, Sample, SearchStore, Store
+from commonplace.types import IMAGE, TEXT, Filter, Item, ScoreComponent
 
 __all__ = ["EncodedQuery", "RankedItem", "candidates", "compose", "search"]
 
 Vector = NDArray[np.float32]
 COPIES = 20
-"""How many of the likest pictures are compared with the question's own, point by point."""
+"""How many of the most similar pictures are compared with the query's own picture, pixel by pixel."""
+SAMPLE = 2048
+"""Rows that a query is compared with, to learn how high unrelated items score."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedQuery:
-    """What to search for: words as they are written, the question's vectors, and the same of what is not wanted.
+    """What to search for: the words as they are written, the query's vectors, and the same of what is not wanted.
 
-    ``means`` are the average question's vectors, by ``text`` and ``image``: taken off before words and a picture
-    become one vector, and before a vector fused from two views is asked. ``text_hubness`` returns what is taken off the
-    cosines of texts (n, dim) with words, or None. ``picture`` (height, width, 3) are the pixels of a question that is a
-    picture alone.
+    ``means`` (dim,) are the average query's vectors, by ``text`` and ``image``. They are subtracted before words and a
+    picture become one vector, and before early-fused views are searched. ``text_hubness`` returns the hubness (n,) of
+    texts (n, dim), to be subtracted from their cosines with words, or None. ``picture`` (height, width, 3) holds the
+    pixels of a query that is a picture alone.
     """
 
     words: str | None
@@ -48,27 +51,26 @@ class EncodedQuery:
 
 @dataclass(frozen=True, slots=True)
 class RankedItem:
-    """An item of the store with its score in [0, 1], the probability that it is relevant, its score breakdown, and the
-    near-copies of it that were found as well."""
+    """An item with its score in [0, 1], the probability that it is relevant, its score breakdown, and its near-copies
+    that were found as well."""
 
-    key: int
-    entry: Entry
+    item: Item
     score: float
     confidence: float
     breakdown: tuple[ScoreComponent, ...]
-    near_duplicates: tuple[Entry, ...] = ()
+    near_duplicates: tuple[Item, ...] = ()
 
 
 def compose(text: Vector, image: Vector, weight: float, how: Literal["sum", "slerp"]) -> Vector:
-    """Return one unit vector for words and a picture; ``weight`` in [0, 1] is the picture's share.
+    """Return one unit vector (dim,) for words and a picture; ``weight`` in [0, 1] is the picture's share.
 
-    ``slerp`` goes that share of the great circle from the words to the picture (Shoemake 1985; for composed
-    questions Jang et al. 2024); ``sum`` is the weighted mean, normalised.
+    ``slerp`` goes that share of the great circle from the words to the picture (Shoemake 1985; for composed queries
+    Jang et al. 2024); ``sum`` is the weighted mean, normalised.
     """
     both = (1 - weight) * text + weight * image
     if how == "slerp":
         angle = math.acos(min(1.0, max(-1.0, float(text @ image))))
-        if math.sin(angle) > 1e-3:  # between equal or opposite vectors no great circle is marked
+        if math.sin(angle) > 1e-3:  # equal or opposite vectors define no great circle
             both = (math.sin((1 - weight) * angle) * text + math.sin(weight * angle) * image) / math.sin(angle)
     length = float(np.linalg.norm(both))
     return np.asarray(both / length, dtype=np.float32) if length > 1e-6 else text
@@ -76,50 +78,84 @@ def compose(text: Vector, image: Vector, weight: float, how: Literal["sum", "sle
 
 @dataclass(frozen=True, slots=True)
 class _Channel:
-    """How to ask an channel: for its list, and for given items."""
+    """How to ask a channel: for its list, and for the scores (n,) of given items."""
 
     ask: Callable[[], RankedList]
-    score: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None  # None: what is not listed scores nothing
+    score: Callable[[Sequence[str]], NDArray[np.float64]] | None  # None: what is not listed scores nothing
     view: str
+
+
+class _Measured:
+    """A store whose lists say how high unrelated items score: each has the mean and standard deviation of the query's
+    scores over a sample of the partition's rows."""
+
+    def __init__(self, store: SearchStore) -> None:
+        self._store = store
+        self.search_text, self.vectors = store.search_text, store.vectors
+        self.score, self.score_fused = store.score, store.score_fused
+        self.sample, self.sample_fused = store.sample, store.sample_fused
+
+    def search(self, partition: str, query: Vector, k: int, where: Filter, *, cross_modal: bool = False) -> RankedList:
+        ranked = self._store.search(partition, query, k, where, cross_modal=cross_modal)
+        return _with_statistics(ranked, query, self._store.sample(partition, SAMPLE), cross_modal)
+
+    def search_fused(self, query: Vector, k: int, where: Filter, alpha: float | None) -> RankedList:
+        ranked = self._store.search_fused(query, k, where, alpha)
+        return _with_statistics(ranked, query, self._store.sample_fused(SAMPLE, alpha=alpha), False)
+
+
+def _with_statistics(ranked: RankedList, query: Vector, sample: Sample, cross_modal: bool) -> RankedList:
+    if not len(sample.vectors):
+        return ranked
+    scores = np.einsum("ij,j->i", sample.vectors, query)  # BLAS's own threads would slow the other channels down
+    if cross_modal and sample.offsets is not None:
+        scores = scores - sample.offsets
+    return replace(ranked, count=sample.total, mean=float(scores.mean()), std=float(scores.std()))
 
 
 def candidates(
     store: Store, asked: EncodedQuery, *, k: int, where: Filter, ranking: Ranking
-) -> tuple[list[str], NDArray[np.int64], dict[str, ChannelScores]]:
-    """Return the ids of the items that any channel lists, their keys (n,) in order, and what each channel says of them.
+) -> tuple[list[str], dict[str, ChannelScores]]:
+    """Return the ids (n) of the items that any channel lists, sorted, and the scores that each channel gives them.
 
-    The channels are asked in parallel threads. An item that one channel lists is scored by every other that it can
-    have.
+    The channels are asked in parallel threads. An item that one channel lists is scored by every other channel that
+    has a view of it. Raises QueryError where the ranking needs what the store cannot do.
     """
-    channels = _channels(store, asked, where, ranking, max(ranking.depth, k))
-    channels = {name: channel for name, channel in channels.items() if ranking.weight(name) > 0}
+    if ranking.views != "separate" and not store.capabilities.early_fusion:
+        raise QueryError("this store cannot fuse the views of an item early: leave out views")
+    channels = _channels(_Measured(store), asked, where, ranking, max(ranking.depth, k))
+    channels = {
+        name: channel
+        for name, channel in channels.items()
+        if ranking.weight(name) > 0 and (store.capabilities.lexical or not name.endswith(LEXICAL))
+    }
     wanted = [name for name in channels if not name.startswith(NEGATIVE)]
     if not wanted:
-        return [], np.empty(0, np.int64), {}
+        return [], {}
     with ThreadPoolExecutor(max_workers=len(channels)) as pool:
         futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}
         lists = {name: future.result() for name, future in futures.items()}
-    listed = np.unique(np.concatenate([lists[name].keys for name in wanted]))
-    views = store.views(listed.tolist())  # without what was removed since the index was asked
-    keys = np.array([key for key in listed.tolist() if key in views], np.int64)
-    own = [views[key][1] for key in keys.tolist()]
-    scored = {name: _scored(channel, lists[name], keys, own) for name, channel in channels.items()}
-    return [views[key][0] for key in keys.tolist()], keys, scored
+    listed = sorted({id_ for name in wanted for id_ in lists[name].ids})
+    views = store.views(listed)  # without what was removed since the index was asked
+    ids = [id_ for id_ in listed if id_ in views]
+    views_of = [views[id_] for id_ in ids]
+    return ids, {name: _scored(channel, lists[name], ids, views_of) for name, channel in channels.items()}
 
 
 def _scored(
-    channel: _Channel, ranked: RankedList, keys: NDArray[np.int64], views: Sequence[frozenset[str]]
+    channel: _Channel, ranked: RankedList, ids: Sequence[str], views: Sequence[frozenset[str]]
 ) -> ChannelScores:
-    """Return what an channel says of the items with these ``keys`` (n,), sorted, and ``views``."""
-    scores = np.full(len(keys), np.nan)
-    ranks = np.zeros(len(keys), np.int64)
-    at = np.searchsorted(keys, ranked.keys)
-    here = (at < len(keys)) & (np.append(keys, -1)[at] == ranked.keys)
-    ranks[at[here]] = np.flatnonzero(here) + 1
-    scores[at[here]] = ranked.scores[here]
-    missing = np.fromiter((_has(own, channel.view) for own in views), bool, len(keys)) & (ranks == 0)
+    """Return the scores that a channel gives the items ``ids`` (n), which have these ``views`` (n)."""
+    place = {id_: n for n, id_ in enumerate(ids)}
+    scores = np.full(len(ids), np.nan)
+    ranks = np.zeros(len(ids), np.int64)
+    for rank, (id_, score) in enumerate(zip(ranked.ids, ranked.scores.tolist(), strict=True), start=1):
+        if (n := place.get(id_)) is not None:
+            scores[n], ranks[n] = score, rank
+    missing = np.fromiter((_has(partitions, channel.view) for partitions in views), bool, len(ids)) & (ranks == 0)
     if missing.any():
-        scores[missing] = 0.0 if channel.score is None else channel.score(keys[missing])
+        unlisted = np.flatnonzero(missing)
+        scores[unlisted] = 0.0 if channel.score is None else channel.score([ids[n] for n in unlisted.tolist()])
     return ChannelScores(ranked, scores, ranks)
 
 
@@ -131,44 +167,45 @@ def search(
     store: Store, asked: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
     """Return the best ``k`` items, best first, ties by item id."""
-    ids, keys, channels = candidates(store, asked, k=k, where=where, ranking=ranking)
-    if not len(keys):
+    ids, channels = candidates(store, asked, k=k, where=where, ranking=ranking)
+    if not ids:
         return []
-    size = store.size(where)
+    size = store.count(where)
     fused = fuse(
         channels,
         ranking,
         calibration.for_query(asked.vectors.query_shortness, size),
         size,
-        _near_duplicates(store, asked, keys, channels),
+        _near_duplicates(store, asked, ids, channels),
     )
-    order = sorted(range(len(keys)), key=lambda i: (-fused.order[i], ids[i]))
-    chosen = diversify(store, keys[order], fused.order[order], k=k, ranking=ranking)
-    return [
-        _found(fused, order[at], int(keys[order[at]]), entry, near_duplicates) for at, entry, near_duplicates in chosen
-    ]
+    order = sorted(range(len(ids)), key=lambda n: (-fused.order[n], ids[n]))
+    chosen = diversify(store, [ids[n] for n in order], fused.order[order], k=k, ranking=ranking)
+    return [_ranked_item(fused, order[place], item, copies) for place, item, copies in chosen]
 
 
 def _near_duplicates(
-    store: Store, asked: EncodedQuery, keys: NDArray[np.int64], channels: Mapping[str, ChannelScores]
+    store: Store, asked: EncodedQuery, ids: Sequence[str], channels: Mapping[str, ChannelScores]
 ) -> NDArray[np.bool_] | None:
-    """Return which candidates (n,) are the picture that is asked with; None where words ask, too."""
-    alike = channels.get("image->image")
-    if asked.picture is None or alike is None:
+    """Return which candidates (n,) show the query's own picture; None where the query has words, too."""
+    similar = channels.get("image->image")
+    if asked.picture is None or similar is None:
         return None
-    near = np.flatnonzero(np.nan_to_num(alike.scores, nan=-1.0) >= MIN_SIMILARITY)
-    near = near[np.argsort(-alike.scores[near], kind="stable")][:COPIES]
-    return np.isin(keys, near_duplicates_of(store, asked.picture, keys[near].tolist()))
+    near = np.flatnonzero(np.nan_to_num(similar.scores, nan=-1.0) >= MIN_SIMILARITY)
+    near = near[np.argsort(-similar.scores[near], kind="stable")][:COPIES]
+    copies = set(near_duplicates_of(store, asked.picture, [ids[n] for n in near.tolist()]))
+    return np.fromiter((id_ in copies for id_ in ids), bool, len(ids))
 
 
-def _found(fused: Fused, i: int, key: int, entry: Entry, near_duplicates: tuple[Entry, ...]) -> RankedItem:
-    breakdown = fused.breakdown(i)
+def _ranked_item(fused: Fused, n: int, item: Item, near_duplicates: tuple[Item, ...]) -> RankedItem:
+    breakdown = fused.breakdown(n)
     score = fused.score(breakdown)
-    confidence = score if fused.calibrated else float(fused.confidence[i])
-    return RankedItem(key, entry, score, confidence, breakdown, near_duplicates)
+    confidence = score if fused.calibrated else float(fused.confidence[n])
+    return RankedItem(item, score, confidence, breakdown, near_duplicates)
 
 
-def _channels(store: Store, asked: EncodedQuery, where: Filter, ranking: Ranking, depth: int) -> dict[str, _Channel]:
+def _channels(
+    store: SearchStore, asked: EncodedQuery, where: Filter, ranking: Ranking, depth: int
+) -> dict[str, _Channel]:
     """Return how to ask each channel, by name, in the order of score breakdowns.
 
     The query says which channels it asks; early fusion composes its words and picture into one vector (``both``), or
@@ -178,7 +215,7 @@ def _channels(store: Store, asked: EncodedQuery, where: Filter, ranking: Ranking
     sides = (("", asked.words, asked.vectors), (NEGATIVE, asked.negative_text, asked.negative_vectors))
     for prefix, words, vectors in sides:
         if words:
-            channels[prefix + LEXICAL] = _Channel(partial(store.search_words, words, depth, where), None, "lexical")
+            channels[prefix + LEXICAL] = _Channel(partial(store.search_text, words, depth, where), None, "lexical")
         joint = {part: vector for part in JOINT if (vector := vectors.by_encoder.get(part)) is not None}
         composed = None
         if len(joint) > 1 and ranking.question != "late":
@@ -205,46 +242,46 @@ def _channels(store: Store, asked: EncodedQuery, where: Filter, ranking: Ranking
     return channels
 
 
-def _dense_channel(store: Store, spec: ChannelSpec, vector: Vector, depth: int, where: Filter) -> _Channel:
+def _dense_channel(store: SearchStore, spec: ChannelSpec, vector: Vector, depth: int, where: Filter) -> _Channel:
     """Return how to ask the partition of a channel with a vector."""
     return _Channel(
-        partial(store.search, spec.view, vector, depth, where, offset=spec.cross_modal),
-        partial(store.score, spec.view, vector, offset=spec.cross_modal),
+        partial(store.search, spec.view, vector, depth, where, cross_modal=spec.cross_modal),
+        partial(store.score, spec.view, vector, cross_modal=spec.cross_modal),
         spec.view,
     )
 
 
-def _fused_channel(store: Store, vector: Vector, depth: int, where: Filter, alpha: float | None) -> _Channel:
+def _fused_channel(store: SearchStore, vector: Vector, depth: int, where: Filter, alpha: float | None) -> _Channel:
     """Return how to ask the vectors that the views of an item were fused into."""
     return _Channel(
         partial(store.search_fused, vector, depth, where, alpha), partial(store.score_fused, vector, alpha=alpha), ITEM
     )
 
 
-def _uncommon(store: Store, channel: _Channel, text_hubness: Callable[[Vector], Vector | None]) -> _Channel:
-    """Return an channel that asks texts with words, less what each text owes to being like all texts.
+def _uncommon(store: SearchStore, channel: _Channel, text_hubness: Callable[[Vector], Vector | None]) -> _Channel:
+    """Return a channel that asks texts with words, with the hubness of each text subtracted from its score.
 
-    The list is put in its new order; what lay beyond its end by cosine stays there. An item with several views counts
-    as its first.
+    The list is put in its new order; what lay beyond its end by cosine stays there. Of an item with several views the
+    hubness of one counts.
     """
     asks, score = channel.ask, channel.score
     assert score is not None
 
-    def taken(keys: NDArray[np.int64]) -> Vector | float:
-        found = text_hubness(store.gather("text", keys))
-        return 0.0 if found is None else found
+    def hubness_of(ids: Sequence[str]) -> Vector | float:
+        hubness = text_hubness(store.vectors("text", ids))
+        return 0.0 if hubness is None else hubness
 
     def ask() -> RankedList:
-        listed = asks()
-        scores = listed.scores - taken(listed.keys)
-        best = np.lexsort((listed.keys, -scores))
-        return replace(listed, keys=listed.keys[best], scores=scores[best])
+        ranked = asks()
+        scores = ranked.scores - hubness_of(ranked.ids)
+        order = sorted(range(len(scores)), key=lambda n: (-scores[n], ranked.ids[n]))
+        return replace(ranked, ids=tuple(ranked.ids[n] for n in order), scores=scores[order])
 
-    return replace(channel, ask=ask, score=lambda keys: score(keys) - taken(keys))
+    return replace(channel, ask=ask, score=lambda ids: score(ids) - hubness_of(ids))
 
 
 def _less(vector: Vector, mean: Vector | None) -> Vector:
-    """Return the vector without the mean of its kind, in unit length."""
+    """Return the vector without the mean of its modality, in unit length."""
     if mean is None:
         return vector
     less = vector - mean

@@ -16,19 +16,19 @@ from commonplace.types import Filter
 
 __all__ = ["FilterCache"]
 
-FILTERS = 64 << 20  # bytes of allowed keys, and what is derived from them, that are kept
+KEPT = 64 << 20  # bytes of allowed keys, and what is derived from them, that are kept
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What a filter allowed at one moment: of a history, after so many changes, up to a key and a line of the removal
-    log."""
+class _Entry:
+    """What a filter allowed at one moment: at a generation of a lineage, among items up to the key ``newest``, after
+    the line ``removed`` of the removal log."""
 
     lineage: str
     generation: int
     newest: int
     removed: int
-    found: Selection
+    selection: Selection
 
 
 class FilterCache:
@@ -37,42 +37,44 @@ class FilterCache:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._kept: dict[Filter, _Kept] = {}  # the latest used last
+        self._entries: dict[Filter, _Entry] = {}  # the most recently used last
 
     def forget(self) -> None:
-        """Let go of all that was found."""
+        """Let go of all entries."""
         with self._lock:
-            self._kept.clear()
+            self._entries.clear()
 
     def of(self, where: Filter) -> Selection | None:
         """Return the keys that a filter allows, None for all.
 
-        Keys are never used again, and an item's document, path and kinds never change; so only newer keys are looked
-        up the next time, and those taken off that were removed since.
+        Keys are never used again, and what a filter asks of an item never changes. So the next time only newer keys
+        are looked up, and keys that were removed since are taken off.
         """
         if not condition_of(where)[0]:
             return None
         with self._lock, self._database.snapshot() as database:
-            lineage, generation = now(database)
-            kept = self._kept.pop(where, None)
-            if kept is None or (kept.lineage, kept.generation) != (lineage, generation):
-                kept = self._followed(database, where, None if kept is None or kept.lineage != lineage else kept)
-            self._kept[where] = kept
-            held = sum(one.found.bytes for one in self._kept.values())
-            while held > FILTERS and len(self._kept) > 1:
-                held -= self._kept.pop(next(iter(self._kept))).found.bytes
-            return kept.found
+            current = now(database)
+            entry = self._entries.pop(where, None)
+            if entry is None or (entry.lineage, entry.generation) != current:
+                usable = entry is not None and entry.lineage == current[0]
+                entry = self._followed(database, where, entry if usable else None)
+            self._entries[where] = entry
+            held = sum(kept.selection.bytes for kept in self._entries.values())
+            while held > KEPT and len(self._entries) > 1:
+                held -= self._entries.pop(next(iter(self._entries))).selection.bytes
+            return entry.selection
 
     @staticmethod
-    def _followed(database: sqlite3.Connection, where: Filter, known: _Kept | None) -> _Kept:
-        """Return what a filter allows in this transaction, from what was ``known`` earlier in the same lineage."""
+    def _followed(database: sqlite3.Connection, where: Filter, earlier: _Entry | None) -> _Entry:
+        """Return what a filter allows in this transaction, from what it allowed ``earlier`` in the same lineage."""
         condition, values = condition_of(where, whole=True)
         lineage, generation = now(database)
         removed = followed_to(database)
         (newest,) = database.execute("SELECT coalesce(max(key), 0) FROM items").fetchone()
-        found, last = Selection(np.empty(0, np.int64)), 0
-        if known is not None and known.removed >= trimmed_to(database):
-            found, last = known.found.less(removed_since(database, known.removed)[:, 1]), known.newest
+        selection, last = Selection(np.empty(0, np.int64)), 0
+        if earlier is not None and earlier.removed >= trimmed_to(database):
+            gone = removed_since(database, earlier.removed)[:, 1]
+            selection, last = earlier.selection.less(gone), earlier.newest
         if last < newest:
             rows = database.execute(
                 # By document and then its items, over indexes alone; the modality alone has an index of its own.
@@ -82,7 +84,7 @@ class FilterCache:
                 f"WHERE {condition} AND i.key > ?",
                 (*values, last),
             )
-            new = np.fromiter((row[0] for row in rows), dtype=np.int64)
-            new.sort()
-            found = found.more(new) if len(new) else found
-        return _Kept(lineage, generation, newest, removed, found)
+            added = np.fromiter((row[0] for row in rows), dtype=np.int64)
+            added.sort()
+            selection = selection.more(added) if len(added) else selection
+        return _Entry(lineage, generation, newest, removed, selection)

@@ -10,11 +10,12 @@ from commonplace.errors import CollectionError
 from commonplace.store.backup import backup, copy_into, restored
 from commonplace.store.base import Finding
 from commonplace.store.compression import Compression, choose, compression_of, set_compression
+from commonplace.store.locks import maintenance_lock
 from commonplace.store.opening import ready
 from commonplace.store.partitions import Partitions
 from commonplace.store.transaction import transaction
 from commonplace.store.upkeep import Doctor
-from commonplace.store.vector_index import Settings, maintenance_lock
+from commonplace.store.vector_index import Settings
 from commonplace.store.vectors import clear_shadow
 from commonplace.store.writing import sweep_all
 
@@ -113,6 +114,11 @@ class LocalMaintenance:
         # First: while an index file is being written, the reading for it keeps SQLite from emptying its log.
         self._partitions.flush()
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def status(self) -> dict[str, Any]:
+        """Return what each partition is searched with (``indexes``), and the other model if any (``shadow``)."""
+        shadow = self.shadow()
+        return {"indexes": self.indexes(), **({} if shadow is None else {"shadow": shadow})}
 
     def indexes(self) -> dict[str, dict[str, Any]]:
         """Return what each partition is searched with: see :meth:`VectorIndex.status`."""

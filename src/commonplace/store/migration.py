@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
 from commonplace.store.local import LocalStore
+from commonplace.store.locks import maintenance_lock
+from commonplace.store.reading import items_by_key, known_vectors
 from commonplace.store.rows import from_sql, to_sql
 from commonplace.store.schema import number
-from commonplace.store.vector_index import maintenance_lock
 from commonplace.store.vectors import clear_shadow, put_vectors, storable
 from commonplace.types import Item, ViewVectors
 
 __all__ = ["Batch", "Migration", "Shadow", "abort", "other"]
-
-FEW = 256
-"""Items that are embedded under the write lock, so that a process that keeps adding cannot put off the end for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +54,10 @@ class Migration:
     """
 
     def __init__(self, store: LocalStore, goal: Shadow, dim: int) -> None:
-        self._store = store
         self._database = store._database
         self._goal = goal
         self._dim = dim
+        self._tail = store._settings.options.migration_tail
 
     @classmethod
     @contextmanager
@@ -100,12 +98,12 @@ class Migration:
                 question = "SELECT key, document FROM items WHERE document = ? AND key > ? ORDER BY key"
                 rows += database.execute(question, (rows[-1][1], rows[-1][0])).fetchall()
             keys = [row[0] for row in rows]
-            entries = self._store.entries(keys)
-            return [(key, entries[key].item if key in entries else None) for key in keys]
+            items = items_by_key(self._database, keys)
+            return [(key, items.get(key)) for key in keys]
 
     def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         """Return the vectors of the new model that are stored already, by view hash."""
-        return self._store._known("shadow_vectors", self._dim, partition, views)
+        return known_vectors(self._database, "shadow_vectors", self._dim, partition, views)
 
     def put(self, batch: Batch) -> None:
         """Commit one batch; items that were removed meanwhile are left out."""
@@ -115,8 +113,8 @@ class Migration:
     def finish(self, embed: Callable[[list[tuple[int, Item | None]]], Iterable[Batch]]) -> bool:
         """Embed the items that are left and swap, while no other process can write; False where too many are left."""
         with self._database.write() as database:
-            rest = self.waiting(FEW + 1)
-            if len(rest) > FEW:
+            rest = self.waiting(self._tail + 1)
+            if len(rest) > self._tail:
                 return False
             for batch in embed(rest):
                 self._put(database, batch)

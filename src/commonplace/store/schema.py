@@ -30,6 +30,8 @@ CREATE TABLE documents (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, uri TEXT NOT NULL, path TEXT NOT NULL,
     media_type TEXT NOT NULL, content_hash TEXT NOT NULL, title TEXT, status TEXT NOT NULL, error TEXT,
     stamp TEXT NOT NULL, items INTEGER NOT NULL, metadata TEXT NOT NULL DEFAULT '[]', checksum INTEGER NOT NULL);
+CREATE INDEX documents_path ON documents (path, id);
+CREATE INDEX documents_content ON documents (content_hash);
 CREATE TABLE items (
     key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,  -- a key is never used again: a search may hold it
     document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
@@ -68,7 +70,7 @@ CREATE TABLE originals (  -- the content of documents that have no file, as it w
 SCHEMA += VECTORS.format("") + VECTORS.format("shadow_") + METADATA + ORIGINALS
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
-"""Full text over words that :func:`commonplace.store.segment.index_words` made; the text itself stands in items."""
+"""Full text over words that :func:`commonplace.text.index_words` made; the text itself stands in items."""
 
 
 def checksum(*values: Any) -> int:

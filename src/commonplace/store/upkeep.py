@@ -14,9 +14,9 @@ from commonplace.store.database import read_commit_marker
 from commonplace.store.index_file import Damaged, IndexFile
 from commonplace.store.rows import DOCUMENT, from_sql, maybe
 from commonplace.store.schema import LEXICON, checksum, fill, number, original_checksum, seal, sealed, unlike
-from commonplace.store.segment import index_words
 from commonplace.store.vector_index import FOLDER, Settings
 from commonplace.store.vectors import damaged
+from commonplace.text import index_words
 from commonplace.types import text_view
 
 __all__ = ["Doctor"]

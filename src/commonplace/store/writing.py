@@ -13,8 +13,8 @@ import numpy as np
 from commonplace.errors import CollectionError
 from commonplace.store.rows import DOCUMENT, maybe, row_of_document, row_of_item
 from commonplace.store.schema import checksum, metadata_rows, original_checksum
-from commonplace.store.segment import index_words
 from commonplace.store.vectors import LARGEST, put_vectors, storable
+from commonplace.text import index_words
 from commonplace.types import Document, ParsedDocument, ViewVectors, text_view
 
 __all__ = ["check_vectors", "delete", "put", "put_document", "sweep", "sweep_all"]

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from commonplace.store import LocalStore, words
-from commonplace.store.segment import index_words, question_words
+from commonplace.store import LocalStore, lexical
+from commonplace.text import index_words, query_words
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, stable_id
+from tests.store.make import search_text
 
 # Common words first; pairs of Chinese characters share characters, so that their postings overlap.
 WORDS = ["red", "seal", "pump", "valve", "snow", "blue", "蓝色密封", "密封圈", "圈", "zebra"]
@@ -35,7 +36,7 @@ def expected(texts: dict[int, str], question: str, allowed: set[int]) -> list[tu
     held = {key: Counter(index_words(text).split()) for key, text in texts.items()}
     mean = sum(one.total() for one in held.values()) / len(held)
     scores = dict.fromkeys(held, 0.0)
-    for phrase in question_words(question):
+    for phrase in query_words(question):
         prefix = phrase.endswith("*")
         word = phrase.strip('"*')
         times = {
@@ -63,13 +64,13 @@ def expected(texts: dict[int, str], question: str, allowed: set[int]) -> list[tu
 def test_the_list_is_that_of_scoring_every_item(
     monkeypatch: pytest.MonkeyPatch, texts: list[str], question: str, gone: set[int], k: int, first: int, where: Filter
 ) -> None:
-    monkeypatch.setattr(words, "FIRST", first)
+    monkeypatch.setattr(lexical, "FIRST", first)
     with tempfile.TemporaryDirectory() as folder:
         store = LocalStore(Path(folder), space="test", fingerprint="f1", dim=4)
         ids = put(store, texts)
         store.remove([ids[n] for n in gone if n < len(ids)])
         held = {n + 1: text for n, text in enumerate(texts) if n not in gone}
-        found = store.search_words(question, k, where)
+        found = search_text(store, question, k, where)
         allowed = {key for key in held if not where or key % 2}
         best = expected(held, question, allowed) if held else []
         assert found.scores.tolist() == pytest.approx([score for _, score in best[:k]], rel=1e-5)
@@ -86,14 +87,14 @@ def test_the_list_is_that_of_scoring_every_item(
 
 
 def test_a_word_that_every_item_holds_is_not_scored_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "FIRST", 10)
+    monkeypatch.setattr(lexical, "FIRST", 10)
     store = LocalStore(tmp_path, space="test", fingerprint="f1", dim=4)
     snow, red = [f"snow red seal {n}" for n in range(20)], [f"red {n}" for n in range(90)]
     put(store, [*snow, *red, *(f"{n}" for n in range(150))])
     with store._database.session() as database:
         asked: list[str] = []
         database.set_trace_callback(lambda text: asked.append(text) if "bm25" in text else None)
-        found = store.search_words("snow red", 10, Filter())
+        found = search_text(store, "snow red", 10, Filter())
         database.set_trace_callback(None)
     assert found.keys.tolist() == list(range(1, 11))
     assert len(asked) == 2 and all('("snow")' in text.split("NOT")[0] for text in asked)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonplace.store.segment import index_words, names, question_words, terms
+from commonplace.text import index_words, names, query_words, terms
 from tests.conftest import data
 
 
@@ -18,7 +18,7 @@ def _found(text: str, question: str) -> bool:
         "tokenize=\"porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\")"
     )
     database.execute("INSERT INTO lexicon (rowid, words) VALUES (1, ?)", (index_words(text),))
-    words = question_words(question)
+    words = query_words(question)
     if not words:
         return False
     return bool(database.execute("SELECT 1 FROM lexicon WHERE lexicon MATCH ?", (" OR ".join(words),)).fetchall())
@@ -46,7 +46,7 @@ def test_words_are_found(text: str, question: str, expected: bool) -> None:
 
 
 def test_a_question_of_signs_only_has_no_words() -> None:
-    assert question_words("?! -- …") == question_words("") == []
+    assert query_words("?! -- …") == query_words("") == []
 
 
 def test_stop_words_do_not_find_a_passage_by_themselves() -> None:

@@ -1,0 +1,78 @@
+"""Item ids as the integer keys of the local store's rows, and back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.store.database import Database
+from commonplace.store.vector_index import now
+
+__all__ = ["ItemIds", "in_pieces"]
+
+LONGEST = 500  # values in one IN (...) list: every SQLite takes so many
+REMEMBERED = 50_000  # ids in each of two dictionaries: about 10 MB
+
+
+class ItemIds:
+    """Looks ids up by key and keys by id, and remembers both. Safe for threads.
+
+    A key never gets another id within one lineage. An id gets another key when its document is added again, so
+    that keys are remembered for one generation only.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._lineage = ""
+        self._generation = -1
+        self._ids: dict[int, str] = {}
+        self._keys: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Let go of everything that is remembered."""
+        with self._lock:
+            self._lineage, self._generation = "", -1
+            self._ids, self._keys = {}, {}
+
+    def ids(self, keys: Sequence[int]) -> list[str | None]:
+        """Return the ids (n,) of the items with these keys; None for an item that is gone."""
+        ids, _ = self._remembered()
+        missing = [key for key in keys if key not in ids]
+        if missing:
+            ids.update(in_pieces(self._database, "SELECT key, id FROM items WHERE key IN (%s)", missing))
+        return [ids.get(key) for key in keys]
+
+    def keys(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the keys (n,) of the items with these ids; -1 for an item that is not there."""
+        _, keys = self._remembered()
+        missing = [id_ for id_ in ids if id_ not in keys]
+        if missing:
+            keys.update(in_pieces(self._database, "SELECT id, key FROM items WHERE id IN (%s)", missing))
+        return np.fromiter((keys.get(id_, -1) for id_ in ids), np.int64, len(ids))
+
+    def _remembered(self) -> tuple[dict[int, str], dict[str, int]]:
+        """Return both dictionaries as far as they hold for the collection as it stands now."""
+        with self._lock, self._database.snapshot() as database:
+            lineage, generation = now(database)
+            if lineage != self._lineage or len(self._ids) > REMEMBERED:
+                self._ids = {}
+            if (lineage, generation) != (self._lineage, self._generation) or len(self._keys) > REMEMBERED:
+                self._keys = {}
+            self._lineage, self._generation = lineage, generation
+            return self._ids, self._keys
+
+
+def in_pieces(
+    database: Database, statement: str, values: Sequence[object], before: tuple[object, ...] = ()
+) -> list[tuple[Any, ...]]:
+    """Run a statement with one ``IN (%s)`` list over values in pieces; return all rows."""
+    rows: list[tuple[Any, ...]] = []
+    for start in range(0, len(values), LONGEST):
+        piece = values[start : start + LONGEST]
+        rows += database.all(statement % ",".join("?" * len(piece)), (*before, *piece))
+    return rows

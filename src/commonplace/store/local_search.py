@@ -1,0 +1,128 @@
+"""How a local store is searched: by vector, by word, under filters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.store.base import RankedList, Sample
+from commonplace.store.filter_cache import FilterCache
+from commonplace.store.fused import FusedIndex
+from commonplace.store.index_view import IndexView, RankedKeys
+from commonplace.store.item_ids import ItemIds
+from commonplace.store.lexical import search_lexical
+from commonplace.store.partitions import Partitions
+from commonplace.store.rows import condition_of
+from commonplace.store.vector_index import Settings, VectorIndex, now
+from commonplace.text import query_words
+from commonplace.types import Filter
+
+__all__ = ["LocalSearch"]
+
+
+class LocalSearch:
+    """Searches over SQLite's full text and one vector index a partition; see :class:`commonplace.store.SearchStore`.
+
+    Indexes work with integer keys of items, which do not leave this class. Safe for threads.
+    """
+
+    def __init__(self, settings: Settings, means: Mapping[str, NDArray[np.float32]]) -> None:
+        self._settings = settings
+        self._database = settings.database
+        self._partitions = Partitions(settings)
+        self._fused = FusedIndex(settings, self._partitions, means)
+        self._filters = FilterCache(settings.database)
+        self._ids = ItemIds(settings.database)
+        self._lock = threading.RLock()
+        self._counted: dict[str, tuple[str, int, int]] = {}  # lineage, generation, rows; by table
+
+    def search(
+        self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, cross_modal: bool = False
+    ) -> RankedList:
+        """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query``."""
+        return self._ranked(
+            self._partitions[partition].search(query, k, self._filters.of(where), cross_modal=cross_modal)
+        )
+
+    def search_text(self, text: str, k: int, where: Filter) -> RankedList:
+        """Return the ``k`` items with the highest BM25 score (k1 = 1.2, b = .75) for any word of ``text``."""
+        phrases = query_words(text)
+        if not phrases:
+            return RankedList()
+        condition, values = condition_of(where)
+        with self._database.snapshot() as database:
+            total = self._rows_of("lexicon_docsize", "*")
+            ranked, full = search_lexical(database, phrases, k, condition, values, total)
+            return self._ranked(ranked, full)
+
+    def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
+        """Return the ``k`` best items over one early-fused vector each; see :class:`commonplace.store.SearchStore`."""
+        return self._ranked(self._fused.of(alpha).search(query, k, self._filters.of(where)))
+
+    def score(
+        self, partition: str, query: NDArray[np.float32], ids: Sequence[str], *, cross_modal: bool = False
+    ) -> NDArray[np.float64]:
+        """Return the scores (n,) that :meth:`search` would give these items; NaN where an item has no such view."""
+        return self._scores(self._partitions[partition], query, ids, cross_modal)
+
+    def score_fused(
+        self, query: NDArray[np.float32], ids: Sequence[str], *, alpha: float | None
+    ) -> NDArray[np.float64]:
+        """Return the scores (n,) that :meth:`search_fused` would give these items."""
+        return self._scores(self._fused.of(alpha), query, ids, False)
+
+    def vectors(self, partition: str, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return one vector (n, dim) for each item: of one of its views in the partition, zeros where it has none."""
+        keys = self._ids.keys(ids)
+        each, place = np.unique(keys[keys >= 0], return_inverse=True)
+        vectors = np.zeros((len(keys), self._settings.dim), np.float32)
+        vectors[keys >= 0] = self._partitions[partition].gather(each)[place]
+        return vectors
+
+    def sample(self, partition: str, n: int) -> Sample:
+        """Return about ``n`` evenly spaced rows of a partition; read once for each state of the index."""
+        return self._partitions[partition].sample(n)
+
+    def sample_fused(self, n: int, *, alpha: float | None) -> Sample:
+        """Return about ``n`` evenly spaced early-fused rows."""
+        return self._fused.of(alpha).sample(n)
+
+    def count(self, where: Filter | None = None) -> int:
+        """Return how many items ``where`` allows (default: all)."""
+        allowed = self._filters.of(where or Filter())
+        return self._rows_of("items", "key") if allowed is None else len(allowed.keys)
+
+    def _forget(self) -> None:
+        """Let go of everything that was derived from the database."""
+        self._filters.forget()
+        self._ids.forget()
+        self._fused.forget()
+        self._partitions.forget()
+
+    def _ranked(self, ranked: RankedKeys, full: float = 1.0) -> RankedList:
+        """Return a list by id, without items that are gone meanwhile; equal scores in the order of their ids."""
+        ids = self._ids.ids(ranked.keys.tolist())
+        scores = ranked.scores.tolist()
+        rows = sorted((-score, id_) for id_, score in zip(ids, scores, strict=True) if id_ is not None)
+        return RankedList(tuple(id_ for _, id_ in rows), -np.array([score for score, _ in rows], np.float32), full)
+
+    def _scores(
+        self, index: VectorIndex | IndexView, query: NDArray[np.float32], ids: Sequence[str], cross_modal: bool
+    ) -> NDArray[np.float64]:
+        keys = self._ids.keys(ids)
+        ascending, place = np.unique(keys[keys >= 0], return_inverse=True)  # as indexes take them
+        scores = np.full(len(keys), np.nan)
+        scores[keys >= 0] = index.score(query, ascending, cross_modal=cross_modal)[place]
+        return scores
+
+    def _rows_of(self, table: str, column: str) -> int:
+        """Return how many rows a table has: counted once a generation, as a million takes milliseconds."""
+        with self._lock, self._database.snapshot() as database:
+            current = now(database)
+            if self._counted.get(table, ("", 0, 0))[:2] != current:
+                ((count,),) = database.execute(f"SELECT count({column}) FROM {table}")
+                self._counted[table] = (*current, count)
+            return self._counted[table][2]

@@ -1,0 +1,5 @@
+"""Words of texts in any script: for the lexical index, for queries, and for comparing texts."""
+
+from commonplace.text.tokens import index_words, names, query_words, terms
+
+__all__ = ["index_words", "names", "query_words", "terms"]
