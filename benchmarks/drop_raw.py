@@ -21,12 +21,12 @@ from commonplace.types import Filter, Query
 ASKED = 300  # of each direction
 
 
-def best(kb: cp.Collection, questions: dict[str, list[np.ndarray]]) -> dict[str, list[set[int]]]:
-    """Return the keys of the best ten of each question, by direction."""
+def best(kb: cp.Collection, questions: dict[str, list[np.ndarray]]) -> dict[str, list[set[str]]]:
+    """Return the ids of the best ten of each question, by direction."""
     parts = {direction: direction.split("->")[1] for direction in questions}
     return {
         direction: [
-            set(kb.store.search(parts[direction], one, 10, Filter(), offset=direction in ("words->image",)).keys.tolist())
+            set(kb.store.search(parts[direction], one, 10, Filter(), cross_modal=direction in ("words->image",)).ids)
             for one in vectors
         ]
         for direction, vectors in questions.items()

@@ -119,16 +119,16 @@ def main() -> None:
         fill(Path(work), rows, space)
         for recall in (None, 0.99, 0.999):
             opened = open_store(Path(work), space, recall)
-            opened.checkpoint()  # writes the snapshot anew: its state is another
+            opened.maintenance.checkpoint()  # writes the snapshot anew: its state is another
             for name, (questions, other) in asked.items():
 
-                def search(one: np.ndarray, name: str = name, other: bool = other) -> np.ndarray:
-                    return opened.search(name, one, 10, Filter(), offset=other).keys  # noqa: B023 - called at once
+                def search(one: np.ndarray, name: str = name, other: bool = other) -> tuple[str, ...]:
+                    return opened.search(name, one, 10, Filter(), cross_modal=other).ids  # noqa: B023 - called at once
 
                 spent, answers = store.timed(search, list(questions))
                 truth = exact.setdefault(name, answers)
                 same = np.mean([len(np.intersect1d(*pair)) / 10 for pair in zip(answers, truth, strict=True)])
-                index = opened.indexes()[name]
+                index = opened.maintenance.indexes()[name]
                 kind = [index["type"], index["depth"].get("other" if other else "same", "")]
                 lines.append([name, recall or "a scan", *kind, *spent.values(), f"{same:.4f}"])
             opened.close()

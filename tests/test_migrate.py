@@ -22,7 +22,7 @@ from commonplace.encoders import Bundle
 from commonplace.migrate import migrate
 from commonplace.space import Space
 from commonplace.store import LocalStore, Migration
-from commonplace.store.vectors import clear_beside
+from commonplace.store.vectors import clear_shadow
 from tests import test_collection
 from tests.conftest import ROOT
 from tests.test_cli import run
@@ -302,7 +302,7 @@ def test_a_program_that_takes_no_lock_breaks_nothing(
 
         def meanwhile(self: Migration, count: int) -> object:
             with self._store._database.write() as database:
-                clear_beside(database)
+                clear_shadow(database)
             return waiting(self, count)
 
         monkeypatch.setattr(Migration, "waiting", meanwhile)
