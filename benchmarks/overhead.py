@@ -54,13 +54,13 @@ def main() -> None:
         def bare(q: EncodedQuery) -> None:
             here.store.search_text(q.words or "", 100, where)
             here.store.search("text", q.vectors.text, 100, where)
-            here.store.search("image", q.vectors.text, 100, where, offset=True)
+            here.store.search("image", q.vectors.text, 100, where, cross_modal=True)
 
         for q in here.questions:
             at = [time.perf_counter()]
             bare(q)
             at.append(time.perf_counter())
-            _, _, channels = candidates(here.store, q, k=10, where=where, ranking=ranking)
+            _, channels = candidates(here.store, q, k=10, where=where, ranking=ranking)
             at.append(time.perf_counter())
             fuse(channels, ranking, evidence, count)
             at.append(time.perf_counter())

@@ -122,8 +122,8 @@ def main() -> None:
             opened.maintenance.checkpoint()  # writes the snapshot anew: its state is another
             for name, (questions, other) in asked.items():
 
-                def search(one: np.ndarray, name: str = name, other: bool = other) -> np.ndarray:
-                    return opened.search(name, one, 10, Filter(), offset=other).keys  # noqa: B023 - called at once
+                def search(one: np.ndarray, name: str = name, other: bool = other) -> tuple[str, ...]:
+                    return opened.search(name, one, 10, Filter(), cross_modal=other).ids  # noqa: B023 - called at once
 
                 spent, answers = store.timed(search, list(questions))
                 truth = exact.setdefault(name, answers)

@@ -94,12 +94,10 @@ class Model:
         query = self.vectors(1)[0]
         where = self.draw.choice([Filter(), Filter(path=f"/{self.draw.randrange(50)}/*"), Filter("text")])
         found = self.store.search("text", query, 10, where)
-        for entry in self.store.entries(found.keys.tolist()).values():
-            self.true(entry.item)
-        for entry in self.store.entries(
-            self.store.search_text(" ".join(self.draw.choices(WORDS, k=3)), 10, where).keys.tolist()
-        ).values():
-            self.true(entry.item)
+        by_words = self.store.search_text(" ".join(self.draw.choices(WORDS, k=3)), 10, where)
+        for ranked in (found, by_words):
+            for item in self.store.items(ranked.ids).values():
+                self.true(item)
         return 2
 
     def true(self, item: Item) -> None:
@@ -109,14 +107,16 @@ class Model:
 
     def exact(self, asked: Rows) -> list[float]:
         """Return for each question the share of the exact best ten that a search finds; 0 where a score is not true."""
-        keys, vectors = self.store.vectors("text")
+        keys, vectors = self.store._partitions.stored("text")
+        ids = self.store._ids.ids(keys.tolist())
+        place = {id_: n for n, id_ in enumerate(ids)}
         shares = []
         for query in asked:
             found = self.store.search("text", query, 10, Filter())
             scores = vectors @ query
-            best = keys[np.lexsort((keys, -scores))[:10]]
-            true = np.allclose(found.scores, scores[np.searchsorted(keys, found.keys)], atol=1e-4)
-            shares.append(len(np.intersect1d(found.keys, best)) / 10 if true else 0.0)
+            best = {ids[n] for n in np.lexsort((keys, -scores))[:10]}
+            true = np.allclose(found.scores, scores[[place[id_] for id_ in found.ids]], atol=1e-4)
+            shares.append(len(best.intersection(found.ids)) / 10 if true else 0.0)
         return shares
 
 

@@ -274,8 +274,12 @@ def ours_read(cache: Path, folder: Path, size: int, target: float = 0.99) -> dic
         begin = time.perf_counter()
         store.search("text", asked[0], 10, where)
         first = time.perf_counter() - begin
-        spent, answers = timed(lambda one, where=where: store.search("text", one, 10, where).keys - 1, asked)
-        found[name] = {**spent, "first": first * 1e3, "recall": recall([a.tolist() for a in answers], truth[name])}
+        spent, answers = timed(lambda one, where=where: store.search("text", one, 10, where).ids, asked)
+        found[name] = {
+            **spent,
+            "first": first * 1e3,
+            "recall": recall([[int(id_[1:]) for id_ in ids] for ids in answers], truth[name]),
+        }
     found["k=100"], _ = timed(lambda one: store.search("text", one, 100, Filter()), asked)
     found["memory"] = resident()
     found["words"], _ = timed(lambda one: store.search_text(one, 10, Filter()), words)

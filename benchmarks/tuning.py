@@ -43,9 +43,8 @@ def cases(work: Path) -> list[tuning.Case]:
         kb.add(abstracts, progress=False)
         known = {Path(one.path).name: one.id for one in kb.documents()}
         item_of: dict[str, list[str]] = {}
-        for hits in (kb.store.entries(range(start, start + 1000)) for start in range(0, 4000, 1000)):
-            for entry in hits.values():
-                item_of.setdefault(entry.item.document.id, []).append(entry.item.id)
+        for id_ in known.values():
+            item_of[id_] = [item.id for item in kb.store.items_of(id_)]
         found = []
         for n, text in enumerate(asked, start=1):
             grades = {i: g for name, g in gains.get(n, {}).items() for i in item_of.get(known[name], [])}

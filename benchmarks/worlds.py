@@ -168,7 +168,7 @@ def outcomes(
     leaves out, what it alone lists is left out as well."""
     found: dict[str, list[Outcome]] = {name: [] for name in rankings}
     where = Filter()
-    size = here.store.size(where)
+    size = here.store.count(where)
     for question in here.questions:
         lists: dict[str, tuple] = {}
         for name, ranking in rankings.items():
@@ -176,9 +176,9 @@ def outcomes(
             key = json.dumps([asked.views, asked.alpha, asked.question, asked.picture_weight])
             if key not in lists:
                 lists[key] = candidates(here.store, question, k=k, where=where, ranking=asked)
-            ids, keys, channels = lists[key]
+            ids, channels = lists[key]
             channels = {channel: scored for channel, scored in channels.items() if ranking.weight(channel) > 0}
-            listed = np.flatnonzero(sum((scored.ranks > 0 for scored in channels.values()), np.zeros(len(keys), bool)))
+            listed = np.flatnonzero(sum((scored.ranks > 0 for scored in channels.values()), np.zeros(len(ids), bool)))
             if not len(listed):
                 found[name].append(Outcome([], []))
                 continue
@@ -187,7 +187,7 @@ def outcomes(
                 for channel, one in channels.items()
             }
             fused: Fused = fuse(own, ranking, evidence.of(question.vectors.query_shortness, size), size)
-            best = np.lexsort((keys[listed], -fused.order))[:k]
+            best = np.argsort(-fused.order, kind="stable")[:k]  # ids are sorted: ties by id
             found[name].append(Outcome([ids[listed[i]] for i in best], [float(fused.confidence[i]) for i in best]))
     return found
 

@@ -64,7 +64,7 @@ def test_a_picture_that_is_there_is_found_for_sure_and_says_why(kb: cp.Collectio
     assert names([first.item, *first.near_duplicates]) == {"scene0.png", "same.png", "again.jpg"}
     assert first.confidence > 0.99 > second.confidence
     assert any(line.channel == "near_duplicate" and line.contribution > 0 for line in first.breakdown)
-    assert all(line.channel != "near_duplicate" for line in second.channels)
+    assert all(line.channel != "near_duplicate" for line in second.breakdown)
     changed = kb.search("purple", image=picture, k=10)  # with words, the picture itself is not what is asked for
     assert all(line.channel != "near_duplicate" for hit in changed for line in hit.breakdown)
 

@@ -16,7 +16,7 @@ from PIL import Image
 import commonplace as cp
 from commonplace.errors import ModelError
 from commonplace.retrieval import LateInteraction, rerank
-from commonplace.retrieval.rerank import _content_words
+from commonplace.retrieval.rerank import _content_tokens
 from commonplace.space import Space
 from commonplace.types import Document, Hit, Item, Modality, ScoreComponent, Span
 
@@ -124,13 +124,13 @@ def test_maxsim_is_the_papers_sum(space: Space) -> None:
 
 def test_words_that_say_nothing_are_left_out_unless_there_are_no_others() -> None:
     spans = np.array([(0, 3), (4, 8), (8, 9), (10, 11), (0, 0)])
-    assert _content_words("how seal1 x", np.array([(0, 3), (4, 8), (8, 9), (10, 11)])).tolist() == [
+    assert _content_tokens("how seal1 x", np.array([(0, 3), (4, 8), (8, 9), (10, 11)])).tolist() == [
         False,
         True,
         True,
         True,
     ]
-    assert _content_words("how does it", spans[:2]).tolist() == [True, True]
+    assert _content_tokens("how does it", spans[:2]).tolist() == [True, True]
 
 
 def test_texts_without_words_are_no_match(space: Space) -> None:

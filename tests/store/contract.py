@@ -183,7 +183,8 @@ class StoreContract:
         assert found() == every
         assert found(below="/d") == ["/d/a.txt", "/d/b.txt", "/d/sub/c.txt"] == found(below="/d/")
         assert found(below="/d/a.txt") == ["/d/a.txt"] and found(below="/") == every and found(below="/nowhere") == []
-        ids = [stable_id("/z/a.txt"), stable_id("/d.txt"), "gone", "\udc80"]
+        assert found(below="/\ud800") == [] and store.items(["\ud800"]) == {}
+        ids = [stable_id("/z/a.txt"), stable_id("/d.txt"), "gone", "\ud800"]
         assert found(ids=ids) == ["/d.txt", "/z/a.txt"] and found(ids=[]) == []
         assert found(content_hash=stable_id("same")) == ["/z/again.jpg", "/z/copy.jpg"]
         assert found(content_hash=stable_id("same"), status="partial") == ["/z/again.jpg"]

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
+from commonplace.collection import Collection
+from commonplace.errors import CollectionError, QueryError
+from commonplace.retrieval import Ranking
+from commonplace.space import Space
 from commonplace.store import LocalStore, Store
 
 from .contract import DIM, StoreContract, hubness
@@ -28,3 +35,36 @@ class TestMemoryStore(StoreContract):
     def settle(self, store: Store) -> None:
         assert isinstance(store, MemoryStore)
         store.settle()
+
+
+def test_a_collection_over_a_store_without_words_searches_and_says_what_is_left_out(
+    space: Space, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name, text in (("pump", "The south pump runs dry."), ("snow", "Snow fell in the north all night.")):
+        (notes / f"{name}.txt").write_text(text, encoding="utf-8")
+    Image.new("RGB", (64, 64), "red").save(notes / "red.png")
+    store = MemoryStore(space.dim, offset=space.offset)
+    with Collection(store, space, tmp_path / "kb") as collection:
+        (tmp_path / "kb").mkdir()
+        assert collection.add(notes, workers=1, progress=False).added == 3
+        assert not collection.search("which pump has no water?")  # not visible yet
+        store.settle()
+        assert collection.add(notes, workers=1, progress=False).unchanged == 3
+        hits = collection.search("which pump has no water?")
+        assert Path(hits[0].item.document.path).name == "pump.txt" and 0 < hits[0].confidence <= 1
+        assert hits.notes == ("no lexical search: this store cannot search words",)
+        assert {component.channel for component in hits[0].breakdown} >= {"text->text"}
+        assert all(component.channel != "lexical" for hit in hits for component in hit.breakdown)
+        picture = collection.search(image=notes / "red.png", k=1)
+        assert Path(picture[0].item.document.path).name == "red.png" and picture.notes == ()
+        assert collection.ask("which pump has no water?").citations
+        assert collection.status()["items"] == {"text": 2, "image": 1} and collection.doctor() == []
+        with pytest.raises(QueryError, match="cannot fuse"):
+            collection.search("pump", ranking=Ranking(views="fused"))
+        with pytest.raises(CollectionError, match="server"):
+            collection.vacuum()
+        assert collection.remove(notes / "pump.txt") == 1
+        store.settle()
+        assert [Path(document.path).name for document in collection.documents()] == ["red.png", "snow.txt"]

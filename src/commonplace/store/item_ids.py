@@ -50,7 +50,7 @@ class ItemIds:
     def keys(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the keys (n,) of the items with these ids; -1 for an item that is not there."""
         _, keys = self._remembered()
-        missing = [id_ for id_ in ids if id_ not in keys]
+        missing = [id_ for id_ in ids if id_ not in keys and is_text(id_)]
         if missing:
             keys.update(in_pieces(self._database, "SELECT id, key FROM items WHERE id IN (%s)", missing))
         return np.fromiter((keys.get(id_, -1) for id_ in ids), np.int64, len(ids))
@@ -65,6 +65,15 @@ class ItemIds:
                 self._keys = {}
             self._lineage, self._generation = lineage, generation
             return self._ids, self._keys
+
+
+def is_text(text: str) -> bool:
+    """Return whether SQLite can hold a text: one with lone surrogates it cannot, so that nothing has that id."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def in_pieces(

@@ -63,6 +63,10 @@ def documents(
     if below is None:
         yield from _page_by_page(database, conditions, few)
         return
+    try:
+        os.fsencode(below)
+    except UnicodeEncodeError:  # no file can have such a name
+        return
     path = below.rstrip(os.sep) or os.sep
     folder = path.rstrip(os.sep) + os.sep
     # Two ranges of the index on paths; the character after the separator ends the second.
