@@ -304,7 +304,7 @@ def test_a_program_that_takes_no_lock_breaks_nothing(
         waiting = Migration.waiting
 
         def meanwhile(self: Migration, count: int) -> object:
-            with self._store._database.write() as database:
+            with self._database.write() as database:
                 clear_shadow(database)
             return waiting(self, count)
 
