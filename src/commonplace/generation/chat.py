@@ -53,7 +53,8 @@ class ChatGenerator(ModelGenerator):
         parts = urlsplit(url)
         if not model or parts.scheme not in ("http", "https") or not parts.hostname:
             raise GeneratorError(
-                f"the server is {url!r} and the model {model!r}: give an http or https URL, and a model"
+                f"the server is {url!r} and the model {model!r}: the server must be an http or https "
+                "URL, and the model must have a name"
             )
         if not timeout > 0 or not deadline > 0 or retries < 0:
             raise GeneratorError(
