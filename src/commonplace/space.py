@@ -186,14 +186,14 @@ class Space:
             )
             for view in views:
                 held[view.name].update(zip(missing, encoded[view.encoder], strict=True))
-        found = []
+        view_vectors = []
         for partition, vectors in held.items():
             kept = [(item, name) for item, name in rows if name in vectors]  # what was not read again is left out
             if kept:
                 items, names = (tuple(column) for column in zip(*kept, strict=True))
                 row_array = np.array([vectors[name] for name in names], np.float32)
-                found.append(ViewVectors(partition, items, names, row_array))
-        return found
+                view_vectors.append(ViewVectors(partition, items, names, row_array))
+        return view_vectors
 
     def embed(
         self, texts: Sequence[str], asked: Literal["text", "image"] = "text", role: Role = "document"

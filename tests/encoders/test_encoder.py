@@ -136,6 +136,17 @@ def test_a_collection_is_made_and_searched_with_python_encoders(folder: Path, tm
         assert len(kb.search("red", modality="image")) == 3
 
 
+def test_a_model_may_have_one_encoder_only(folder: Path, tmp_path: Path) -> None:
+    with cp.open(tmp_path / "pictures", model=cp.Model(image=Colours(), name="colours")) as kb:
+        assert kb.add(folder, workers=1, progress=False).added == 5 and kb.space.partitions == ("image",)
+        assert Path(kb.search(image=folder / "sea.png")[0].item.document.path).name == "sea.png"
+        words = kb.search("blue seal")
+        assert Path(words[0].item.document.path).name == "pump.txt" and "reads no words" in words.notes[0]
+    with cp.open(tmp_path / "texts", model=cp.Model(text=Words(), name="words")) as kb:
+        assert kb.add(folder, workers=1, progress=False).added == 5 and kb.space.partitions == ("text",)
+        assert "no image tower" in kb.search("dough", image=folder / "sea.png").notes[0]
+
+
 def test_a_collection_refuses_encoders_with_another_fingerprint(folder: Path, tmp_path: Path) -> None:
     with cp.open(tmp_path / "kb", model=cp.Model(text=Words(), name="toy")) as kb:
         kb.add(folder / "pump.txt", workers=1, progress=False)
