@@ -9,18 +9,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError
+from commonplace.filters import filter_of
+from commonplace.metadata import Metadata
 from commonplace.store import RankedList, Store
-from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
+from commonplace.types import Document, Filter, Item, Original, ParsedDocument, Picture, Span, ViewVectors, stable_id
 
 __all__ = ["DIM", "StoreContract", "hubness"]
 
 DIM = 8
+FIELDS = ("modality", "path", "media_type", "after", "before", "where")
 PICTURE = np.zeros((1, 1, 3), np.uint8)
 
 
@@ -214,12 +218,47 @@ class StoreContract:
         assert counts["items"] == {"text": 3, "image": 1}
         assert counts.get("documents", {"ok": 1, "partial": 1}) == {"ok": 1, "partial": 1}
         assert counts.get("vectors", {"text": 3, "image": 1}) == {"text": 3, "image": 1}
+        assert store.counts("items") == {"items": {"text": 3, "image": 1}}
 
     def test_keys_that_documents_state(self, store: Store) -> None:
         assert store.metadata_keys() == {}
         self.put(store, parsed("/a.txt", "x", title="A title"), parsed("/b.txt", "y", title="Another"))
         self.put(store, parsed("/c.txt", "z"))
         assert store.metadata_keys() == {"title": 2}
+
+    def test_typed_metadata_is_filtered(self, store: Store) -> None:
+        for number, year in enumerate((2019, 2021, 2023)):
+            metadata = Metadata({"year": year, "plant": "North" if number else "South", "made": date(year, 5, 1)})
+            self.put(store, parsed(f"/{year}.txt", f"report {year}", metadata=metadata))
+        assert store.metadata_types(["year", "plant", "made", "absent"]) == {
+            "year": "number",
+            "plant": "text",
+            "made": "date",
+        }
+        assert store.metadata_types(["year"], without=stable_id("/2019.txt")) == {"year": "number"}
+        assert store.metadata_keys() == {"made": 3, "plant": 3, "year": 3}
+
+        def paths(**filters: object) -> list[str]:
+            where = filter_of(**{**dict.fromkeys(FIELDS), **filters}, types=store.metadata_types)  # type: ignore[arg-type]
+            assert store.count(where) == len(list(store.documents(where=where)))
+            ids = store.search("text", vector("q"), 9, where).ids
+            assert {item.document.path for item in store.items(ids).values()} == {
+                document.path for document in store.documents(where=where)
+            }
+            return [document.path for document in store.documents(where=where)]
+
+        assert paths(where={"year": {">=": 2020, "<": 2023}}) == ["/2021.txt"]
+        assert paths(where={"plant": "n*"}) == ["/2021.txt", "/2023.txt"]
+        assert paths(where={"plant": ["south", "east"]}) == ["/2019.txt"]
+        assert paths(where={"made": {">": date(2021, 6, 1)}, "plant": "north"}) == ["/2023.txt"]
+
+    def test_the_content_of_a_record_is_kept_with_it(self, store: Store) -> None:
+        record = replace(parsed("/a.txt", "one"), original=Original("text/plain", b"one"))
+        self.put(store, record, parsed("/b.txt", "two"))
+        assert store.original(stable_id("/a.txt")) == b"one" and store.original(stable_id("/b.txt")) is None
+        store.remove([stable_id("/a.txt")])
+        self.settle(store)
+        assert store.original(stable_id("/a.txt")) is None
 
     # --- search ----------------------------------------------------------------------------------------------
 

@@ -5,20 +5,23 @@ It is eventually consistent: what is written is visible after :meth:`MemoryStore
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
+from commonplace.metadata import MetadataType, padded
 from commonplace.store import Capabilities, RankedList, Sample
 from commonplace.store.base import Offset
-from commonplace.types import Document, Filter, Item, ParsedDocument, Status, ViewVectors
+from commonplace.types import Condition, Document, Filter, Item, ParsedDocument, Status, ViewVectors
 
 __all__ = ["MemoryStore"]
 
@@ -30,12 +33,14 @@ class _State:
     views: dict[str, dict[str, dict[str, NDArray[np.float32]]]] = field(default_factory=dict)
     """Vectors by partition, item and view."""
     pictures: dict[str, bytes] = field(default_factory=dict)
+    originals: dict[str, bytes] = field(default_factory=dict)  # contents of records, by document
     settings: dict[str, str] = field(default_factory=dict)
     labels: dict[tuple[str, str, str], bool] = field(default_factory=dict)
 
     def remove(self, id_: str) -> int:
         if self.documents.pop(id_, None) is None:
             return 0
+        self.originals.pop(id_, None)
         for item in [item for item in self.items.values() if item.document.id == id_]:
             del self.items[item.id]
             for views in self.views.values():
@@ -93,6 +98,8 @@ class MemoryStore:
                 state.documents[document.document.id] = document.document
                 state.items |= {item.id: item for item in document.items}
                 state.pictures |= {name: picture.thumbnail for name, picture in document.pictures.items()}
+                if document.original is not None:
+                    state.originals[document.document.id] = document.original.data
             for rows in vectors:
                 views = state.views.setdefault(rows.partition, {})
                 for item, view, row in zip(rows.item_ids, rows.views, rows.vectors, strict=True):
@@ -170,7 +177,9 @@ class MemoryStore:
 
     def metadata_keys(self) -> dict[str, int]:
         documents = self._state.documents.values()
-        keys = Counter(key for document in documents for key in document.stated())
+        keys = Counter(
+            key for document in documents for key in {row[0] for row in document.metadata.rows()} - {"title"}
+        )
         titled = sum(bool(document.title) for document in documents)
         return dict((keys + Counter(title=titled)).most_common())
 
@@ -189,13 +198,22 @@ class MemoryStore:
     def count(self, where: Filter | None = None) -> int:
         return sum(_allows(where or Filter(), item) for item in self._state.items.values())
 
-    def counts(self) -> dict[str, dict[str, int]]:
+    def original(self, document: str) -> bytes | None:
+        return self._state.originals.get(document)
+
+    def metadata_types(self, keys: Iterable[str], *, without: str | None = None) -> dict[str, MetadataType]:
+        documents = [document for document in self._state.documents.values() if document.id != without]
+        types = {key: type_ for document in documents for key, type_, _ in document.metadata.rows()}
+        return {key: types[key] for key in keys if key in types}
+
+    def counts(self, *names: str) -> dict[str, dict[str, int]]:
         state = self._state
-        return {
+        every = {
             "documents": Counter(document.status for document in state.documents.values()),
             "items": Counter(item.modality for item in state.items.values()),
             "vectors": {name: sum(map(len, views.values())) for name, views in state.views.items() if views},
         }
+        return {name: counts for name, counts in every.items() if not names or name in names}
 
     # --- searching -------------------------------------------------------------------------------------------
 
@@ -253,7 +271,14 @@ class MemoryStore:
 
 def _allows(where: Filter, item: Item) -> bool:
     document = item.document
-    if where.modality not in (None, item.modality) or where.after or where.before:
+    if where.modality not in (None, item.modality):
+        return False
+    conditions = [*where.metadata]
+    for date, comparison in ((where.after, ">="), (where.before, "<")):
+        if date is not None:
+            conditions.append(Condition("date", "date", (((comparison, padded(date)),),)))
+    rows = document.metadata.rows() | ({("title", "text", document.title.casefold())} if document.title else set())
+    if not all(any(_meets(condition, row) for row in rows) for condition in conditions):
         return False
     if where.media_type and not fnmatchcase(document.media_type, where.media_type):
         return False
@@ -265,3 +290,15 @@ def _allows(where: Filter, item: Item) -> bool:
     if inside.startswith("/"):
         return document.path == inside or document.path.startswith(inside + "/")
     return f"/{inside}/" in document.path + "/"
+
+
+COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "=": operator.eq}
+
+
+def _meets(condition: Condition, row: tuple[str, str, Any]) -> bool:
+    """Return whether a key, type and value of metadata are what a condition asks for."""
+    key, type_, value = row
+    return (key, type_) == (condition.key, condition.type) and any(
+        all(fnmatchcase(value, wanted) if how == "glob" else COMPARE[how](value, wanted) for how, wanted in alternative)
+        for alternative in condition.alternatives
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from commonplace.generation.claims import NUMBER_WORDS, PRONOUNS, clauses, content_words, facts, negations, words
-from commonplace.store.segment import terms
+from commonplace.text import terms
 
 __all__ = ["NEGATED", "changed_word", "opposite_words", "overlapping_clauses", "words_in_order"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from commonplace.generation.intent import content_words
 from commonplace.retrieval import Calibration
-from commonplace.store.segment import terms
+from commonplace.text import terms
 from commonplace.types import Hit
 
 __all__ = ["has_enough_words", "hit_terms", "rarity_shares", "relevant_images", "term_share"]
