@@ -169,8 +169,8 @@ def registered_specs() -> tuple[tuple[ViewSpec, ...], tuple[ChannelSpec, ...]]:
     """Return the views and channels that installed packages add. Raises ModelError for an object of another type."""
     views: list[ViewSpec] = []
     channels: list[ChannelSpec] = []
-    for name, found in _plugins("commonplace.channels").items():
-        for spec in found if isinstance(found, Sequence) else (found,):
+    for name, plugin in _plugins("commonplace.channels").items():
+        for spec in plugin if isinstance(plugin, Sequence) else (plugin,):
             if isinstance(spec, ViewSpec):
                 views.append(spec)
             elif isinstance(spec, ChannelSpec):

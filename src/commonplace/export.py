@@ -249,7 +249,7 @@ def _write(
     """Write a tower as ONNX with weights of ``precision`` and float32 arithmetic."""
     file.parent.mkdir(parents=True, exist_ok=True)
     tower.eval()
-    shapes = tuple({axis: torch.export.Dim(name) for axis, name in one.items()} for one in axes)
+    shapes = tuple({axis: torch.export.Dim(name) for axis, name in axis_names.items()} for axis_names in axes)
     try:
         program = torch.onnx.export(
             tower, example, input_names=list(inputs), output_names=[output], dynamo=True, verbose=False,

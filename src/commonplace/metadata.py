@@ -141,7 +141,9 @@ class Metadata(Mapping[str, MetadataValue]):
                     return cls()
                 is_list = isinstance(value, list)
                 values = tuple(value if is_list else [value])
-                if not all(type_of(one) == ("text" if type_ == "date" else type_) and _fits(one) for one in values):
+                if not all(
+                    type_of(value) == ("text" if type_ == "date" else type_) and _fits(value) for value in values
+                ):
                     return cls()
                 made._entries[str(key)] = _Entry(type_, values, is_list)
         return made

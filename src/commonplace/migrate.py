@@ -235,14 +235,14 @@ class _Embedder:
             until = rows[-1][0]
             if document is not None:
                 result = next(parsed)[1] if again else None
-                found = self._pictures(result, names) if names else {}
+                read_pictures = self._pictures(result, names) if names else {}
                 contents = result.contents if isinstance(result, ParsedDocument) else {}
-                items = tuple(self._without(item, names, found) for _, item in rows if item is not None)
+                items = tuple(self._without(item, names, read_pictures) for _, item in rows if item is not None)
                 self._lost |= {item.id for item in items if _is_content(item) and item.id not in contents}
                 self._report.lost = len(self._lost)
-                batch.append(ParsedDocument(document, items, found, contents))
+                batch.append(ParsedDocument(document, items, read_pictures, contents))
                 keys.update((item.id, key) for key, item in rows if item is not None)
-                pictures += len(found)
+                pictures += len(read_pictures)
             if len(keys) >= BATCH_ITEMS or pictures >= BATCH_PICTURES:
                 yield self._embed(until, keys, batch)
                 keys, batch, pictures = {}, [], 0
@@ -265,30 +265,30 @@ class _Embedder:
         """Return the pictures of these items that have no vectors in the new space yet."""
         names = {item.picture for _, item in rows if item is not None and item.picture is not None}
         held = [self._migration.known(partition, sorted(names)).keys() for partition in self.space.pictures]
-        return {name for name in names if any(name not in one for one in held)}
+        return {name for name in names if any(name not in vectors for vectors in held)}
 
     def _pictures(self, result: ParsedDocument | ReadError | None, names: set[str]) -> dict[str, Picture]:
         """Return the pictures by name: as the file shows them now where they are the same, else as thumbnails."""
         from commonplace.readers import load_picture
 
         read = result.pictures if isinstance(result, ParsedDocument) else {}
-        found = {name: read[name] for name in names if name in read}
-        for name in sorted(names - found.keys()):
+        pictures = {name: read[name] for name in names if name in read}
+        for name in sorted(names - pictures.keys()):
             thumbnail = self._store.thumbnail(name)
             try:
                 if thumbnail is not None:
-                    found[name] = load_picture(thumbnail)
+                    pictures[name] = load_picture(thumbnail)
                     self._small.add(name)
             except ReadError as problem:
                 log.warning("the thumbnail of picture %s cannot be read: %s", name, problem)
-        self._lost |= names - found.keys()
+        self._lost |= names - pictures.keys()
         self._report.thumbnails, self._report.lost = len(self._small), len(self._lost)
-        return found
+        return pictures
 
     @staticmethod
-    def _without(item: Item, names: set[str], found: dict[str, Picture]) -> Item:
+    def _without(item: Item, names: set[str], pictures: dict[str, Picture]) -> Item:
         """Return the item, without its picture where nothing of that is there."""
-        return replace(item, picture=None) if item.picture in names - found.keys() else item
+        return replace(item, picture=None) if item.picture in names - pictures.keys() else item
 
 
 def _is_content(item: Item | None) -> bool:

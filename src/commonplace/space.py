@@ -146,7 +146,7 @@ class Space:
 
     # --- documents -------------------------------------------------------------------------------------------
 
-    def encode(self, parsed: Sequence[ParsedDocument], known: Known) -> list[ViewVectors]:
+    def encode(self, parsed: Sequence[ParsedDocument], known_vectors: Known) -> list[ViewVectors]:
         """Return the vectors of every view of every item, one :class:`ViewVectors` for each partition that has rows.
 
         ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
@@ -166,18 +166,22 @@ class Space:
                     if content is not None:
                         contents[content_hash] = content
             if rows:
-                vectors += self._view_vectors(views, rows, contents, known)
+                vectors += self._view_vectors(views, rows, contents, known_vectors)
         return vectors
 
     def _view_vectors(
-        self, views: Sequence[ViewSpec], rows: Sequence[tuple[str, str]], contents: Mapping[str, Content], known: Known
+        self,
+        views: Sequence[ViewSpec],
+        rows: Sequence[tuple[str, str]],
+        contents: Mapping[str, Content],
+        known_vectors: Known,
     ) -> list[ViewVectors]:
         """Return the rows of views that are encoded together; what all of their partitions hold is not encoded again.
 
         ``rows`` are item ids with the hash of their content.
         """
         hashes = list(dict.fromkeys(content_hash for _, content_hash in rows))
-        held = {view.name: dict(known(view.name, hashes)) for view in views}
+        held = {view.name: dict(known_vectors(view.name, hashes)) for view in views}
         missing = [name for name in hashes if any(name not in vectors for vectors in held.values())]
         missing = [name for name in missing if name in contents]
         if missing:
@@ -196,11 +200,11 @@ class Space:
         return view_vectors
 
     def embed(
-        self, texts: Sequence[str], asked: Literal["text", "image"] = "text", role: Role = "document"
+        self, texts: Sequence[str], compared_with: Literal["text", "image"] = "text", role: Role = "document"
     ) -> NDArray[np.float32] | None:
         """Return one unit row (n, dim) for each text, as a document or a query has it, in the space of texts or of
         pictures (``asked``); None where no encoder can."""
-        bundle = self.words if self.words is not None and asked == TEXT else self.bundle
+        bundle = self.words if self.words is not None and compared_with == TEXT else self.bundle
         if bundle.text is None:
             return None
         rows = bundle.text.encode(texts, role)
@@ -268,11 +272,11 @@ class Space:
                 f"the model {self.name} gave a vector that is not numbers for this question: try another model"
             )
         encoded: list[QueryVectors] = []
-        for named, found, short in zip(parts, vectors, shortness, strict=True):
+        for named, by_encoder, short in zip(parts, vectors, shortness, strict=True):
             # Beside another part, words change it; they do not name a kind of thing.
             alone = not any(spec.asked_by in named for spec in self.specs if spec.asked_by != TEXT)
-            notes = _notes(self, named, found)
-            encoded.append(self.query_vectors(found, notes=notes, query_shortness=short if alone else 0.0))
+            notes = _notes(self, named, by_encoder)
+            encoded.append(self.query_vectors(by_encoder, notes=notes, query_shortness=short if alone else 0.0))
         return encoded
 
     def query_vectors(

@@ -109,19 +109,19 @@ class Span:
     def dict(self) -> dict[str, Any]:
         """Return the fields that are set, as plain JSON values."""
         names = ("member", "start", "end", "page", "box", "begin", "finish", "ocr_start")
-        found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if "box" in found:
-            found["box"] = list(found["box"])
-        return found
+        fields = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if "box" in fields:
+            fields["box"] = list(fields["box"])
+        return fields
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Span:
         """Return the span that :meth:`dict` described."""
-        known = dict(values)
-        if known.get("box") is not None:
-            left, top, right, bottom = known["box"]
-            known["box"] = (float(left), float(top), float(right), float(bottom))
-        return cls(**known)
+        fields = dict(values)
+        if fields.get("box") is not None:
+            left, top, right, bottom = fields["box"]
+            fields["box"] = (float(left), float(top), float(right), float(bottom))
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,12 +449,12 @@ class Block:
 
         Of words that were read in it the first 200 characters, to the end of a word; ``text`` holds them all.
         """
-        told = {"machine": " (described by a machine)", "words": " (words read in the picture)"}
+        suffixes = {"machine": " (described by a machine)", "words": " (words read in the picture)"}
         text = self.text
         if self.origin == "words" and len(text) > _SHOWN:
             cut = text[: _SHOWN + 1]
             text = (cut.rpartition(" ")[0] or cut[:_SHOWN]).rstrip() + " …"
-        return text + told.get(self.origin or "", "")
+        return text + suffixes.get(self.origin or "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,7 +520,7 @@ class Answer:
             lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(block.image or ''))}>){marks}", ""]
         if text:
             lines += [" ".join(text), ""]
-        lines += [f"[{one.number}] {escape_markdown(one.place)}  " for one in self.citations]
+        lines += [f"[{citation.number}] {escape_markdown(citation.place)}  " for citation in self.citations]
         return "\n".join(lines).rstrip() + "\n"
 
     def html(self) -> str:
@@ -562,10 +562,10 @@ class Answer:
         body += [f'<p class="note">{_html(note)}</p>' for note in self.notes]
         if self.citations:
             sources = "".join(
-                f'<li id="source-{one.number}" value="{one.number}">{_html(one.place)}'
-                + (f"<blockquote>{_html(one.quote)}</blockquote>" if one.quote else "")
+                f'<li id="source-{citation.number}" value="{citation.number}">{_html(citation.place)}'
+                + (f"<blockquote>{_html(citation.quote)}</blockquote>" if citation.quote else "")
                 + "</li>"
-                for one in self.citations
+                for citation in self.citations
             )
             body.append(f"<h2>Sources</h2><ol>{sources}</ol>")
         return _PAGE.format(body="\n".join(body))
@@ -595,7 +595,7 @@ class Answer:
                 }
                 for block in self.blocks
             ],
-            "citations": [one.dict() for one in self.citations],
+            "citations": [citation.dict() for citation in self.citations],
             "related": [hit.dict() for hit in self.related],
         }
 

@@ -179,15 +179,15 @@ class TextTower:
         counts: list[int] = []  # windows of each text
         spans: list[list[tuple[int, int]]] = []
         for encoding in self._tokenizer.encode_batch([prefix + text for text in texts]):
-            own = np.array(encoding.special_tokens_mask, dtype=bool) == 0
-            own &= np.array([start >= len(prefix) for start, _ in encoding.offsets], dtype=bool)
+            is_word = np.array(encoding.special_tokens_mask, dtype=bool) == 0
+            is_word &= np.array([start >= len(prefix) for start, _ in encoding.offsets], dtype=bool)
             numbers = self._windows(encoding)
             ids = encoding.ids
             windows += [_taken(ids, window) for window in numbers]
-            is_own += [own[window] for window in numbers]
+            is_own += [is_word[window] for window in numbers]
             counts.append(len(numbers))
             offsets = encoding.offsets
-            own_offsets = (offsets[i] for window in numbers for i in window if own[i])
+            own_offsets = (offsets[i] for window in numbers for i in window if is_word[i])
             spans.append([(start - len(prefix), end - len(prefix)) for start, end in own_offsets])
         rows: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(windows)
         for group, inputs, _ in self._batches(windows):
@@ -211,8 +211,8 @@ class TextTower:
         count = len(encoding.ids)
         if count <= self.max_tokens:
             return [list(range(count))]
-        own = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
-        first, last = own[0], own[-1] + 1
+        positions = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+        first, last = positions[0], positions[-1] + 1
         before, after = list(range(first)), list(range(last, count))
         room = self.max_tokens - first - len(after)
         return [[*before, *range(i, min(i + room, last)), *after] for i in range(first, last, room)]

@@ -18,11 +18,11 @@ __all__ = ["FILES", "FileChecks", "damaged", "missing", "sha256"]
 
 def sha256(path: Path) -> str:
     """Return the checksum of a file, read in pieces."""
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
+            checksum.update(piece)
+    return checksum.hexdigest()
 
 
 def missing(path: Path) -> ModelError:
@@ -67,8 +67,8 @@ class FileChecks:
                 self._right |= {state: Future() for state in new}
                 work = [(state, self._right[state]) for state in new]
                 threading.Thread(target=_compare, args=(work,), name="checksums", daemon=True).start()
-            known = {path: self._right[state] for path, state in states.items()}
-        for path, right in known.items():
+            checks = {path: self._right[state] for path, state in states.items()}
+        for path, right in checks.items():
             if (wait or right.done()) and not right.result():
                 raise damaged(path)
 
@@ -79,12 +79,12 @@ FILES = FileChecks()
 
 def _state(path: Path, expected: str) -> _State:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         raise missing(path) from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise missing(path)
-    return _State(os.path.abspath(path), expected, found.st_size, found.st_mtime_ns, found.st_ino, os.getpid())
+    return _State(os.path.abspath(path), expected, status.st_size, status.st_mtime_ns, status.st_ino, os.getpid())
 
 
 def _compare(work: list[tuple[_State, Future[bool]]]) -> None:

@@ -338,8 +338,8 @@ class _Conversion:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as problem:  # the library raises bare Exception
             raise ModelError(f"{path} is not a tokenizer ({problem}): fetch the model again") from problem
-        said = self._settings("tokenizer_config.json")
-        pad = _token(tokenizer, said.get("pad_token"))
+        tokenizer_config = self._settings("tokenizer_config.json")
+        pad = _token(tokenizer, tokenizer_config.get("pad_token"))
         if pad is None and isinstance(raw.get("padding"), dict):
             pad = raw["padding"].get("pad_id")
         inner = self.config.get("text_config")
@@ -348,8 +348,8 @@ class _Conversion:
                 pad = config.get("pad_token_id")
         if not isinstance(pad, int) or pad < 0:
             pad = 0
-        found = raw.get("model")
-        model: Json = found if isinstance(found, dict) else {}
+        model_spec = raw.get("model")
+        model: Json = model_spec if isinstance(model_spec, dict) else {}
         unknown = None
         if model.get("type") == "Unigram" and isinstance(model.get("unk_id"), int) and not model.get("byte_fallback"):
             unknown = model["unk_id"]
@@ -357,7 +357,7 @@ class _Conversion:
             unknown = _token(tokenizer, model.get("unk_token"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        if self.type.startswith("siglip") or said.get("do_lower_case") is True:
+        if self.type.startswith("siglip") or tokenizer_config.get("do_lower_case") is True:
             small = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer is not None else [])]
             tokenizer.normalizer = normalizers.Sequence(small)
         tokenizer.save(str(self.into / "tokenizer.json"))

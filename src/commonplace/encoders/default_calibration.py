@@ -167,8 +167,8 @@ def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.fl
         arrays["image"] = tower.encode(THINGS, "query").astype(np.float16)
     if (image := bundle.image) is not None:
         shown = image.encode(drawn())
-        seen = bundle.encoders["visual"].encode(drawn()) if "visual" in bundle.encoders else shown
-        background["image->image"] = estimated(_unequal(seen @ seen.T))
+        visual = bundle.encoders["visual"].encode(drawn()) if "visual" in bundle.encoders else shown
+        background["image->image"] = estimated(_unequal(visual @ visual.T))
         if texts is not None:
             background["text->image"] = estimated((arrays["image"].astype(np.float32) @ shown.T).ravel())
             background["image->text"] = estimated((shown @ texts.T).ravel())

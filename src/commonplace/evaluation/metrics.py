@@ -123,12 +123,12 @@ def ties_last(
     """
     limit = rounding(dim)
 
-    def same(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-        return one.keys() == other.keys() and all(
-            math.isclose(score, other[channel], rel_tol=limit, abs_tol=limit) for channel, score in one.items()
+    def same(first: Mapping[str, float], other: Mapping[str, float]) -> bool:
+        return first.keys() == other.keys() and all(
+            math.isclose(score, other[channel], rel_tol=limit, abs_tol=limit) for channel, score in first.items()
         )
 
-    found: list[str] = []
+    ordered: list[str] = []
     start = 0
     while start < min(k, len(ranked)):
         end = start + 1
@@ -136,9 +136,9 @@ def ties_last(
             end += 1
         group = sorted(ranked[start:end], key=lambda name: grades.get(name, 0.0))
         cut = end > k
-        found += [name for name in group if not (cut and name in grades)]
+        ordered += [name for name in group if not (cut and name in grades)]
         start = end
-    return found[:k]
+    return ordered[:k]
 
 
 def _check(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> None:

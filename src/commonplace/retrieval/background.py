@@ -61,15 +61,17 @@ def learned(space: Space, store: Store) -> dict[str, Any]:
     return {**spec, "score_stats": {**spec["score_stats"], **json.loads(kept)}}
 
 
-def _mix(own: dict[str, Any], guess: dict[str, Any], count: int) -> dict[str, Any]:
+def _mix(measured: dict[str, Any], guess: dict[str, Any], count: int) -> dict[str, Any]:
     """Return a background between the collection's own and the bundle's estimate, by the count of pictures."""
     share = count / (count + SHRINK)
 
     def between(kind: str, name: str) -> float:
-        return round(share * float(own[kind][name]) + (1 - share) * float(guess[kind][name]), 4)
+        return round(share * float(measured[kind][name]) + (1 - share) * float(guess[kind][name]), 4)
 
     unrelated = {name: between("unrelated", name) for name in ("mean", "std")}
-    quantile = share * own["unrelated"]["quantiles"]["0.99"] + (1 - share) * guess["unrelated"]["quantiles"]["0.99"]
+    quantile = (
+        share * measured["unrelated"]["quantiles"]["0.99"] + (1 - share) * guess["unrelated"]["quantiles"]["0.99"]
+    )
     related = {name: between("related", name) for name in ("mean", "std")}
     return {
         "unrelated": {**unrelated, "quantiles": {"0.99": round(quantile, 4)}},

@@ -114,7 +114,7 @@ def _with_statistics(ranked: RankedList, query: Vector, sample: Sample, cross_mo
 
 
 def candidates(
-    store: Store, asked: EncodedQuery, *, k: int, where: Filter, ranking: Ranking
+    store: Store, query: EncodedQuery, *, k: int, where: Filter, ranking: Ranking
 ) -> tuple[list[str], dict[str, ChannelScores]]:
     """Return the ids (n) of the items that any channel lists, sorted, and the scores that each channel gives them.
 
@@ -123,7 +123,7 @@ def candidates(
     """
     if ranking.views != "separate" and not store.capabilities.early_fusion:
         raise QueryError("this store cannot fuse the views of an item early: leave out views")
-    channels = _channels(_Measured(store), asked, where, ranking, max(ranking.depth, k))
+    channels = _channels(_Measured(store), query, where, ranking, max(ranking.depth, k))
     channels = {
         name: channel
         for name, channel in channels.items()
@@ -164,19 +164,19 @@ def _has(partitions: frozenset[str], view: str) -> bool:
 
 
 def search(
-    store: Store, asked: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
+    store: Store, query: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
     """Return the best ``k`` items, best first, ties by item id."""
-    ids, channels = candidates(store, asked, k=k, where=where, ranking=ranking)
+    ids, channels = candidates(store, query, k=k, where=where, ranking=ranking)
     if not ids:
         return []
     size = store.count(where)
     fused = fuse(
         channels,
         ranking,
-        calibration.for_query(asked.vectors.query_shortness, size),
+        calibration.for_query(query.vectors.query_shortness, size),
         size,
-        _near_duplicates(store, asked, ids, channels),
+        _near_duplicates(store, query, ids, channels),
     )
     order = sorted(range(len(ids)), key=lambda n: (-fused.order[n], ids[n]))
     chosen = diversify(store, [ids[n] for n in order], fused.order[order], k=k, ranking=ranking)
@@ -184,15 +184,15 @@ def search(
 
 
 def _near_duplicates(
-    store: Store, asked: EncodedQuery, ids: Sequence[str], channels: Mapping[str, ChannelScores]
+    store: Store, query: EncodedQuery, ids: Sequence[str], channels: Mapping[str, ChannelScores]
 ) -> NDArray[np.bool_] | None:
     """Return which candidates (n,) show the query's own picture; None where the query has words, too."""
     similar = channels.get("image->image")
-    if asked.picture is None or similar is None:
+    if query.picture is None or similar is None:
         return None
     near = np.flatnonzero(np.nan_to_num(similar.scores, nan=-1.0) >= MIN_SIMILARITY)
     near = near[np.argsort(-similar.scores[near], kind="stable")][:COPIES]
-    copies = set(near_duplicates_of(store, asked.picture, [ids[n] for n in near.tolist()]))
+    copies = set(near_duplicates_of(store, query.picture, [ids[n] for n in near.tolist()]))
     return np.fromiter((id_ in copies for id_ in ids), bool, len(ids))
 
 
@@ -204,7 +204,7 @@ def _ranked_item(fused: Fused, n: int, item: Item, near_duplicates: tuple[Item, 
 
 
 def _channels(
-    store: SearchStore, asked: EncodedQuery, where: Filter, ranking: Ranking, depth: int
+    store: SearchStore, query: EncodedQuery, where: Filter, ranking: Ranking, depth: int
 ) -> dict[str, _Channel]:
     """Return how to ask each channel, by name, in the order of score breakdowns.
 
@@ -212,14 +212,14 @@ def _channels(
     asks one vector an item (``item``) in place of its views.
     """
     channels: dict[str, _Channel] = {}
-    sides = (("", asked.words, asked.vectors), (NEGATIVE, asked.negative_text, asked.negative_vectors))
+    sides = (("", query.words, query.vectors), (NEGATIVE, query.negative_text, query.negative_vectors))
     for prefix, words, vectors in sides:
         if words:
             channels[prefix + LEXICAL] = _Channel(partial(store.search_text, words, depth, where), None, "lexical")
         joint = {part: vector for part in JOINT if (vector := vectors.by_encoder.get(part)) is not None}
         composed = None
         if len(joint) > 1 and ranking.question != "late":
-            text, image = (_less(joint[part], asked.means.get(part)) for part in JOINT)
+            text, image = (_less(joint[part], query.means.get(part)) for part in JOINT)
             composed = compose(text, image, ranking.picture_weight, ranking.question)
         fused: set[str] = set()  # parts that ask one vector an item
         for spec, vector in vectors.channels:
@@ -231,13 +231,13 @@ def _channels(
             if ranking.views != "separate" and spec.joint and spec.asked_by in joint:
                 if part not in fused:
                     fused.add(part)
-                    centred = composed if composed is not None else _less(joint[part], asked.means.get(part))
+                    centred = composed if composed is not None else _less(joint[part], query.means.get(part))
                     alpha = ranking.alpha if ranking.views == "fused" else None
                     channels[f"{prefix}{part}->{ITEM}"] = _fused_channel(store, centred, depth, where, alpha)
                 continue
             channel = _dense_channel(store, spec, vector, depth, where)
             if spec.name == TEXT_TO_TEXT and part == TEXT:
-                channel = _uncommon(store, channel, asked.text_hubness)
+                channel = _uncommon(store, channel, query.text_hubness)
             channels[prefix + part + spec.name.removeprefix(spec.asked_by)] = channel
     return channels
 

@@ -260,8 +260,8 @@ class Graph(nn.Module):  # type: ignore[misc]
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(reversed(alive))
         graph.initializer.extend(initializer for initializer in initializers if initializer.name in used)
-        for one in [port for port in graph.input if outputs is not None and port.name not in used]:
-            graph.input.remove(one)
+        for unused_port in [port for port in graph.input if outputs is not None and port.name not in used]:
+            graph.input.remove(unused_port)
         if proto.ByteSize() < LARGEST:
             onnx.save(proto, str(path))
         else:
