@@ -92,7 +92,7 @@ def main() -> None:
     cells = cells_for(size)
     centre = rows[:: max(1, size // 16_384)].mean(axis=0)
     with tempfile.TemporaryDirectory(dir=options.cache) as work:
-        path = Path(work) / "text.snapshot"
+        path = Path(work) / "text.index"
         started = time.perf_counter()
         centroids = train(np.ascontiguousarray(rows[:: size // (ROWS_PER_CENTROID * cells)]), cells)
         trained = time.perf_counter() - started

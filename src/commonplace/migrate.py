@@ -176,7 +176,7 @@ def migrate(
     store = store_for(folder, space)
     try:
         learn(space, store)
-        store.maintenance.checkpoint()  # now, so that the next search finds its snapshots made
+        store.maintenance.checkpoint()  # now, so that the next search finds its index files
     finally:
         store.close()
     return report

@@ -153,7 +153,7 @@ def kind(path: str) -> str:
         return "restore copy"
     if "kb.bak" in name:
         return "backup"
-    for end in (".snapshot", ".lock", "-wal", "-shm", "-journal", ".db", ".jpg"):
+    for end in (".index", ".lock", "-wal", "-shm", "-journal", ".db", ".jpg"):
         if name.endswith(end):
             return {".db": "database", ".jpg": "crop"}.get(end, end.strip(".-"))
     if name.endswith(".part"):

@@ -33,7 +33,7 @@ open_store = partial(make.open_store, options=replace(make.SMALL, code_margin=1,
 
 
 def file_of(folder: Path) -> Path:
-    return folder / "index" / "text.snapshot"
+    return folder / "index" / "text.index"
 
 
 def exact(
@@ -70,11 +70,11 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     store = open_store(tmp_path, **more)
     ids = put(store, rows(2000))
     store.maintenance.checkpoint()
-    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
+    assert store.maintenance.indexes()["text"]["file_rows"] == 2000
     store.remove(ids[3:6])
     put(store, rows(150, seed=5), "b")
     status = store.maintenance.indexes()["text"]
-    assert (status["snapshot_rows"], status["not_in_snapshot"], status["removed_since"]) == (2000, 150, 30)
+    assert (status["file_rows"], status["not_in_file"], status["removed_since"]) == (2000, 150, 30)
     assert status["rows"] == 2120
     agree(store)
     agree(store, offset=True)
@@ -91,7 +91,7 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     store.maintenance.checkpoint()
     store.remove(ids[6:9])
     before = store.maintenance.indexes()["text"]
-    assert before["snapshot_rows"] > 1500 and before["not_in_snapshot"] >= 150 and before["removed_since"] >= 30
+    assert before["file_rows"] > 1500 and before["not_in_file"] >= 150 and before["removed_since"] >= 30
     store.close()
     again = open_store(tmp_path, **more)  # mapped, and caught up
     assert again.maintenance.indexes()["text"] == {
@@ -101,7 +101,7 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     agree(again)
     agree(again, offset=True)
     again.maintenance.vacuum()
-    assert again.maintenance.indexes()["text"]["snapshot_rows"] == 2090
+    assert again.maintenance.indexes()["text"]["file_rows"] == 2090
     agree(again)
 
 
@@ -242,7 +242,7 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     assert made.kind == kind and made.rows == 4000
     assert made.recall["same"] >= target and made.recall["other"] >= target
     status = store.maintenance.indexes()["text"]
-    assert (status["compression"]["type"], status["snapshot_rows"]) == (kind, 4000)
+    assert (status["compression"]["type"], status["file_rows"]) == (kind, 4000)
     rough = {"int8": 0.02, "float16": 1e-6}[kind]  # stored vectors are float16 already
     for one in (store, other, open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)):  # all follow
         found = search(one, "text", query, 10, Filter())
@@ -325,7 +325,7 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
         assert len(set(found.keys.tolist())) == 5
         assert found.scores[0] == pytest.approx(float((many @ many[0]).max()), abs=1e-6)
         store.maintenance.vacuum()
-        assert store.maintenance.indexes()["text"]["snapshot_rows"] == 807
+        assert store.maintenance.indexes()["text"]["file_rows"] == 807
 
 
 def test_an_item_with_several_views_counts_once_where_it_is_streamed(
@@ -384,7 +384,7 @@ def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: An
     store = open_store(tmp_path, questions=ask, recall=1.0)
     agree(store)  # from the database, while another is written
     store.maintenance.checkpoint()
-    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
+    assert store.maintenance.indexes()["text"]["file_rows"] == 2000
     agree(store)
 
 
@@ -440,7 +440,7 @@ def test_a_snapshot_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
     half.maintenance.checkpoint()
     half.close()
     again = open_store(tmp_path, state="two", prepare=lambda name, vectors: (vectors / 2, None))
-    assert again.maintenance.indexes()["text"]["snapshot_rows"] == 2000
+    assert again.maintenance.indexes()["text"]["file_rows"] == 2000
     assert search(again, "text", query, 1, Filter()).scores[0] == pytest.approx(
         exact(again, query, 1, Filter())[0][1] / 2, abs=1e-6
     )
@@ -481,7 +481,7 @@ def test_a_search_starts_a_snapshot_and_uses_it(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask)
     put(store, rows(2500))
     agree(store)
-    until(lambda: store.maintenance.indexes()["text"]["snapshot_rows"] == 2500)
+    until(lambda: store.maintenance.indexes()["text"]["file_rows"] == 2500)
     assert not list((tmp_path / "index").glob("*.part"))
     agree(store, k=3)
 
@@ -502,7 +502,7 @@ def test_a_full_disk_costs_the_snapshot_and_nothing_else(
     assert [file.name for file in (tmp_path / "index").iterdir()] == ["text.lock"]
     agree(store)
     store.maintenance.checkpoint()
-    assert store.maintenance.indexes()["text"]["snapshot_rows"] == 2000
+    assert store.maintenance.indexes()["text"]["file_rows"] == 2000
 
 
 def until(what: Any, seconds: float = 30) -> None:
@@ -605,7 +605,7 @@ def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_pa
     store = open_store(tmp_path)
     put(store, np.random.default_rng(0).standard_normal((50, DIM)).astype(np.float32))
     store.maintenance.checkpoint()
-    left, alive = (file_of(tmp_path).with_name(f"text.snapshot.{pid}.part") for pid in (ended.pid, os.getpid()))
+    left, alive = (file_of(tmp_path).with_name(f"text.index.{pid}.part") for pid in (ended.pid, os.getpid()))
     for path in (left, alive):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")

@@ -98,7 +98,7 @@ def test_rows_in_memory_and_removed_ones_are_told_from_those_in_lists(store: Loc
         with transaction(store._settings) as database:  # gone, and not erased from the file yet
             sweep(database, delete(database, ids))
     status = store.maintenance.indexes()["text"]
-    assert status["not_in_snapshot"] > 50 and status["removed_since"] > 200
+    assert status["not_in_file"] > 50 and status["removed_since"] > 200
     assert recall(store, questions(6, seed=3), Filter()) >= 0.9
     assert recall(store, questions(60, seed=4), Filter()) >= TARGET - 0.02
     store.close()
@@ -339,5 +339,5 @@ def test_rows_of_a_kind_that_is_smaller_stand_in_lists_too(store: LocalStore) ->
 def test_not_a_trace_is_left_of_codes_that_waited(store: LocalStore, tmp_path: Path) -> None:
     path: Any = base_of(store).path
     assert path.stat().st_size == _layout(IndexFile(path).info)[1]
-    assert sorted(file.name for file in (tmp_path / "index").iterdir()) == ["text.lock", "text.snapshot"]
+    assert sorted(file.name for file in (tmp_path / "index").iterdir()) == ["text.lock", "text.index"]
     store.close()

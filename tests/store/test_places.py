@@ -205,7 +205,7 @@ def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new
     store.maintenance.checkpoint()
     put(store, rows(60, seed=4), "gone")
     store._partitions["text"].build()  # of what is in the log only
-    for name in ("collection.db", "collection.commit", "index/text.snapshot"):
+    for name in ("collection.db", "collection.commit", "index/text.index"):
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes((tmp_path / "kb" / name).read_bytes())
     store.close()

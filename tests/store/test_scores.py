@@ -19,7 +19,7 @@ def test_items_score_as_in_a_search_wherever_their_rows_stand(tmp_path: Path, sn
     gone = put(store, rows(with_snapshot))[3]
     if snapshot:
         store.maintenance.vacuum()
-        assert store.maintenance.indexes()["text"]["snapshot_rows"] == with_snapshot
+        assert store.maintenance.indexes()["text"]["file_rows"] == with_snapshot
     put(store, rows(50, seed=5), name="b")
     store.remove([gone])
     query = questions(1)[0]

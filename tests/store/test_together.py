@@ -66,13 +66,13 @@ def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, mo
     put(store, rows(900, 3), "b")
     store.maintenance.checkpoint()
     status = store.maintenance.indexes()["text"]
-    assert "problem" not in status and status["snapshot_rows"] == status["rows"] == 1000
-    made = (tmp_path / "index" / "text.snapshot").stat().st_ino
+    assert "problem" not in status and status["file_rows"] == status["rows"] == 1000
+    made = (tmp_path / "index" / "text.index").stat().st_ino
     for opened in (store, open_store(tmp_path, options=options)):
         for query in questions(3):
             search(opened, "text", query, 5, Filter())
     time.sleep(0.2)
-    assert (tmp_path / "index" / "text.snapshot").stat().st_ino == made
+    assert (tmp_path / "index" / "text.index").stat().st_ino == made
 
 
 def test_a_restore_waits_for_a_writer_no_longer_than_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

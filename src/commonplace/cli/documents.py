@@ -220,7 +220,7 @@ def _index_line(index: dict[str, Any]) -> str:
     if "stored" in index:
         line += f", stored as {index['stored']['type']}"
         line += " in part: run `commonplace compress --drop-raw` again" if "unfinished" in index["stored"] else ""
-    changes = index["not_in_snapshot"] + index["removed_since"]
-    if index["snapshot_rows"] and changes:
-        line += f", {changes} changes since the snapshot"
+    changes = index["not_in_file"] + index["removed_since"]
+    if index["file_rows"] and changes:
+        line += f", {changes} changes since the index file was written"
     return line + (f"; {index['problem']}" if "problem" in index else "")

@@ -214,20 +214,20 @@ class Codes:
             probed = self.cells.probe(query, radii, hits, options.codes_per_candidate * count, options)
         code = encode(query[None], centre)
         if probed is None or self.cells is None:
-            found = nearest(self.bits, code, min(count, len(self)), options.split_from)
-            return np.asarray(found[0], np.int64)
+            nearest_rows = nearest(self.bits, code, min(count, len(self)), options.split_from)
+            return np.asarray(nearest_rows[0], np.int64)
         starts, ends = self.cells.starts[probed], self.cells.starts[probed + 1]
         pieces = np.cumsum(ends - starts) // COPIED
         distances, positions = [], []
         for piece in np.unique(pieces):
-            own = pieces == piece
-            bits = np.concatenate([self.bits[i:j] for i, j in zip(starts[own], ends[own], strict=True)])
+            in_piece = pieces == piece
+            bits = np.concatenate([self.bits[i:j] for i, j in zip(starts[in_piece], ends[in_piece], strict=True)])
             apart, at = _nearest_in_one_thread(bits, code, min(count, len(bits)))
             # From the position among the codes that were read back to the position among all codes.
-            read = np.cumsum(ends[own] - starts[own])
+            read = np.cumsum(ends[in_piece] - starts[in_piece])
             cell = np.searchsorted(read, at[0], "right")
             distances.append(apart[0])
-            positions.append(at[0] - read[cell] + ends[own][cell])
+            positions.append(at[0] - read[cell] + ends[in_piece][cell])
         order = np.argsort(np.concatenate(distances), kind="stable")[:count]
         return np.asarray(np.concatenate(positions)[order], np.int64)
 
@@ -280,8 +280,8 @@ def _nearest(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     import faiss
 
-    found: tuple[NDArray[np.int32], NDArray[np.int64]] = faiss.knn_hamming(queries, codes, count, variant="mc")
-    return found
+    result: tuple[NDArray[np.int32], NDArray[np.int64]] = faiss.knn_hamming(queries, codes, count, variant="mc")
+    return result
 
 
 def _nearest_in_one_thread(

@@ -41,10 +41,10 @@ __all__ = [
 def abandoned(folder: Path) -> Iterator[Path]:
     """Yield the files in ``folder`` (``NAME.PROCESS.part``) that a process was writing beside when it was killed."""
     for path in folder.glob("*.part*"):
-        found = re.search(r"\.(\d+)\.part(-\w+)?$", path.name)
-        if found is not None:
+        match = re.search(r"\.(\d+)\.part(-\w+)?$", path.name)
+        if match is not None:
             try:
-                os.kill(int(found[1]), 0)
+                os.kill(int(match[1]), 0)
             except (ProcessLookupError, OverflowError):
                 yield path
             except PermissionError:
@@ -92,24 +92,24 @@ def one_machine(folder: Path) -> None:
 
 def file_system(path: Path) -> str:
     """Return the type of the file system that holds a path; empty where the system does not say."""
-    found: tuple[int, str] = (-1, "")
+    best: tuple[int, str] = (-1, "")
     with suppress(OSError):
         real = os.path.realpath(path)
         for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
             mounted, _, kind = line.partition(" - ")
             top = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mounted.split()[4])
-            if (real == top or real.startswith(top.rstrip("/") + "/")) and len(top) >= found[0]:
-                found = (len(top), kind.split()[0])
-    return found[1]
+            if (real == top or real.startswith(top.rstrip("/") + "/")) and len(top) >= best[0]:
+                best = (len(top), kind.split()[0])
+    return best[1]
 
 
 def machine() -> str:
     """Return this machine's name and what tells it from others of that name."""
     try:
-        own = Path("/etc/machine-id").read_text().strip()
+        machine_id = Path("/etc/machine-id").read_text().strip()
     except OSError:
-        own = f"{uuid.getnode():x}"
-    return f"{socket.gethostname()} {own[:12]}"
+        machine_id = f"{uuid.getnode():x}"
+    return f"{socket.gethostname()} {machine_id[:12]}"
 
 
 def full(folder: Path) -> bool:

@@ -80,6 +80,6 @@ def fuse(views: Mapping[str, tuple[Keys, Rows]], means: Mapping[str, Rows], alph
     return keys, np.asarray(both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _centre(vectors: Rows, known: Rows) -> Rows:
+def _centre(vectors: Rows, model_mean: Rows) -> Rows:
     """Return the mean of vectors, shrunk by count toward the one that the model came with."""
-    return np.asarray((vectors.sum(axis=0) + SHRINK * known) / (len(vectors) + SHRINK), np.float32)
+    return np.asarray((vectors.sum(axis=0) + SHRINK * model_mean) / (len(vectors) + SHRINK), np.float32)

@@ -138,8 +138,8 @@ def packed(rows: NDArray[np.float32], kind: str) -> tuple[NDArray[Any], NDArray[
 
 def unpacked(rows: NDArray[Any], scales: NDArray[np.float32] | None) -> NDArray[np.float32]:
     """Return the rows (n, dim) that :func:`packed` made smaller, as float32."""
-    found = np.asarray(rows, np.float32)
-    return found if scales is None else found * scales[:, None]
+    array = np.asarray(rows, np.float32)
+    return array if scales is None else array * scales[:, None]
 
 
 def rounded(rows: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
@@ -167,11 +167,11 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
         parts.append((f"projection {way}", "<f4", (short, info.dim)))
         parts.append((f"projected_sums {way}", "<u4", (info.rows,)))
         parts.append((f"projected {way}", "<f4", (info.rows, short)))
-    found, at = {}, HEAD
+    blocks, at = {}, HEAD
     for name, kind, shape in parts:
-        found[name] = (at, np.dtype(kind), shape)
+        blocks[name] = (at, np.dtype(kind), shape)
         at += -(-int(np.prod(shape)) * np.dtype(kind).itemsize // PAGE) * PAGE
-    return found, at
+    return blocks, at
 
 
 class IndexFile:
@@ -226,13 +226,13 @@ class IndexFile:
 
     def bad(self) -> NDArray[np.int64]:
         """Return the places of all rows that are not what was written; reads the whole file. Raises Damaged."""
-        found = []
+        sums = []
         for way in self.info.projected:
             self.projected(way)
         for i in range(0, len(self), BLOCK):
             at = np.arange(i, min(i + BLOCK, len(self)))
-            found.append(at[~self.good(at)])
-        return np.concatenate(found) if found else np.empty(0, np.int64)
+            sums.append(at[~self.good(at)])
+        return np.concatenate(sums) if sums else np.empty(0, np.int64)
 
     def projected(self, way: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the map (short, dim) of queries and the projected vectors (n, short) of a direction; checked once."""
@@ -419,9 +419,9 @@ def write(
                     else:
                         put("waiting", row, codes)
                         owners[row : row + len(keys)] = cells.of(rows)
-                for own, count in zip(*np.unique(keys, return_counts=True), strict=True):
-                    run = run + int(count) if own == last else int(count)
-                    several, last = max(several, run), int(own)
+                for key, count in zip(*np.unique(keys, return_counts=True), strict=True):
+                    run = run + int(count) if key == last else int(count)
+                    several, last = max(several, run), int(key)
                 row += len(keys)
             if row != info.rows:
                 raise Damaged(f"there are {row} rows where {info.rows} were counted")
@@ -444,8 +444,8 @@ def write(
 
             def describe(info: Info) -> None:
                 where = b"" if centre is None else centre.astype("<f4").tobytes()
-                own = {"centre": base64.b64encode(where).decode(), "whole_sums": whole_sums}
-                values = {**asdict(info), **own}
+                header = {"centre": base64.b64encode(where).decode(), "whole_sums": whole_sums}
+                values = {**asdict(info), **header}
                 text = json.dumps(values).encode()
                 if len(text) > HEAD - 16:
                     raise Damaged("its description is too long")

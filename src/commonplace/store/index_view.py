@@ -44,10 +44,10 @@ class Selection:
     def bytes(self) -> int:
         """Bytes of memory that this holds."""
         derived = self._derived
-        own = self.keys.nbytes
+        key_bytes = self.keys.nbytes
         if derived is not None:
-            own += derived[1].nbytes + (0 if derived[2] is None else derived[2].nbytes)
-        return own
+            key_bytes += derived[1].nbytes + (0 if derived[2] is None else derived[2].nbytes)
+        return key_bytes
 
     def more(self, keys: NDArray[np.int64]) -> Selection:
         """Return this selection with higher keys added."""
@@ -125,18 +125,18 @@ class IndexView:
     ) -> RankedKeys:
         """Return the best ``k`` items for ``query`` (dim,), ties by key. Raises Damaged where the file is."""
         wanted = k * self._several
-        found = []
+        parts = []
         if self.base is not None and len(self.base):
-            found.append(self._mapped(self.base, query, wanted, allowed, cross_modal))
+            parts.append(self._mapped(self.base, query, wanted, allowed, cross_modal))
         if len(self.keys):
-            found.append(self._scan((self.keys, self.rows, self.offsets), query, wanted, allowed, cross_modal))
+            parts.append(self._scan((self.keys, self.rows, self.offsets), query, wanted, allowed, cross_modal))
         for block in self.overflow() if self.overflow is not None else ():
             several = int(np.unique(block[0], return_counts=True)[1].max())
-            found.append(self._scan(block, query, k * several, allowed, cross_modal))
-        if not found:
+            parts.append(self._scan(block, query, k * several, allowed, cross_modal))
+        if not parts:
             return RankedKeys(np.empty(0, np.int64), NO_SCORES)
-        keys = np.concatenate([keys for keys, _ in found])
-        scores = np.concatenate([scores for _, scores in found])
+        keys = np.concatenate([keys for keys, _ in parts])
+        scores = np.concatenate([scores for _, scores in parts])
         order = np.lexsort((keys, -scores))
         keys, scores = keys[order], scores[order]
         first = np.sort(np.unique(keys, return_index=True)[1])[:k]
@@ -146,20 +146,20 @@ class IndexView:
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, cross_modal: bool = False
     ) -> NDArray[np.float64]:
         """Return the score (n,) of each item with these sorted keys, NaN where it has no row. Raises Damaged."""
-        found = np.full(len(keys), -np.inf)
-        for own, rows, offsets in self._of(Selection(keys)):
+        best_scores = np.full(len(keys), -np.inf)
+        for part_keys, rows, offsets in self._of(Selection(keys)):
             scores = products(rows, query) - (offsets if cross_modal and offsets is not None else 0)
-            np.fmax.at(found, np.searchsorted(keys, own), scores)  # which ignores the NaN of a damaged row
-        return np.where(np.isfinite(found), found, np.nan)
+            np.fmax.at(best_scores, np.searchsorted(keys, part_keys), scores)  # which ignores the NaN of a damaged row
+        return np.where(np.isfinite(best_scores), best_scores, np.nan)
 
     def gather(self, keys: NDArray[np.int64], dim: int) -> NDArray[np.float32]:
         """Return one row (n, dim) of each item with these keys, zeros where it has none. Raises Damaged."""
         order = np.argsort(keys)
         ascending = keys[order]
-        found = np.zeros((len(keys), dim), np.float32)
-        for own, rows, _ in self._of(Selection(ascending)):
-            found[order[np.searchsorted(ascending, own)]] = np.nan_to_num(rows)
-        return found
+        vectors = np.zeros((len(keys), dim), np.float32)
+        for part_keys, rows, _ in self._of(Selection(ascending)):
+            vectors[order[np.searchsorted(ascending, part_keys)]] = np.nan_to_num(rows)
+        return vectors
 
     def _of(self, wanted: Selection) -> Iterator[Block]:
         """Yield the rows of those of these items that are there, wherever they stand."""
@@ -274,19 +274,19 @@ class IndexView:
         """Return the places of rows near the query by their codes; None where too many of those were removed."""
         slack = min(len(self.deleted), count)
         radii = None if codes.cells is None else base.info.probe_radius.get(way)  # under a filter there are no cells
-        found = codes.nearest(query, base.centre, count + slack, radii, wanted, self._options)
+        nearest = codes.nearest(query, base.centre, count + slack, radii, wanted, self._options)
         if slack:
-            removed = np.isin(codes.rows(found), self.deleted)
+            removed = np.isin(codes.rows(nearest), self.deleted)
             ahead = int(removed[np.cumsum(~removed) < 8 * wanted].sum())
             if radii and ahead > wanted:  # many similar rows were removed: the hits lie behind them
                 further = radii if wanted + ahead <= MANY else None
-                found = codes.nearest(query, base.centre, count + slack, further, wanted + ahead, self._options)
-                removed = np.isin(codes.rows(found), self.deleted)
-            found = found[~removed][:count]
-            if len(found) < count:
+                nearest = codes.nearest(query, base.centre, count + slack, further, wanted + ahead, self._options)
+                removed = np.isin(codes.rows(nearest), self.deleted)
+            nearest = nearest[~removed][:count]
+            if len(nearest) < count:
                 return None
         rescored = math.ceil(count * base.info.rescore_fraction.get(way, 1))
-        return codes.rows(codes.rescored(query, base.centre, found, rescored))
+        return codes.rows(codes.rescored(query, base.centre, nearest, rescored))
 
 
 NO_SCORES = np.empty(0, np.float32)

@@ -55,9 +55,9 @@ class Measure:
         """Return the oversampling that reaches the target with a :func:`margin`, and the recall that it reaches."""
         measured = Measured({}, {})
         for cross_modal in (False, True):
-            known = self._queries(base, cross_modal) if base.codes is not None else None
-            if known is not None and not self._stop():
-                self._measure(base, cross_modal, *known, measured)
+            queries = self._queries(base, cross_modal) if base.codes is not None else None
+            if queries is not None and not self._stop():
+                self._measure(base, cross_modal, *queries, measured)
         return measured
 
     def _measure(
@@ -206,9 +206,9 @@ def _exact(
         if cross_modal and base.offsets is not None:
             scores -= base.offsets[i : i + BLOCK]
         scores = np.where(np.isnan(scores), -np.inf, scores)
-        own = np.argpartition(-scores, min(k, scores.shape[1]) - 1, axis=1)[:, :k]
-        best = np.hstack([best, own + i])
-        best_scores = np.hstack([best_scores, np.take_along_axis(scores, own, axis=1)])
+        exact = np.argpartition(-scores, min(k, scores.shape[1]) - 1, axis=1)[:, :k]
+        best = np.hstack([best, exact + i])
+        best_scores = np.hstack([best_scores, np.take_along_axis(scores, exact, axis=1)])
         keep = np.argsort(-best_scores, axis=1, kind="stable")[:, :k]
         best = np.take_along_axis(best, keep, axis=1)
         best_scores = np.take_along_axis(best_scores, keep, axis=1)

@@ -253,7 +253,7 @@ class Doctor:
     # --- the index files -------------------------------------------------------------------------------------
 
     def _index_files(self) -> None:
-        for path in sorted((self._settings.folder / FOLDER).glob("*.snapshot")):
+        for path in sorted((self._settings.folder / FOLDER).glob("*.index")):
             problem, count = self._problem_of(path)
             if problem and self._repair:
                 path.unlink(missing_ok=True)

@@ -322,8 +322,8 @@ class VectorIndex:
 
         Empty where there are no queries to measure with, or too few rows for compression to gain anything.
         """
-        asked = {cross_modal: self._ask(cross_modal) for cross_modal in (False, True)}
-        queries = {cross_modal: vectors for cross_modal, vectors in asked.items() if vectors is not None}
+        queries_by_kind = {cross_modal: self._ask(cross_modal) for cross_modal in (False, True)}
+        queries = {cross_modal: vectors for cross_modal, vectors in queries_by_kind.items() if vectors is not None}
         with self._settings.database.snapshot() as database:
             if (
                 _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
@@ -349,31 +349,31 @@ class VectorIndex:
         ways = [] if base is None else [way for way, factor in base.info.oversampling.items() if factor]
         coded = bool(ways)
         kinds = [] if base is None else sorted({_type(base.info, way) for way in ways})
-        found: dict[str, Any] = {
+        status: dict[str, Any] = {
             "type": f"{' and '.join(kinds)}, rescored" if coded else "exact",
             "rows": len(index),
             "recall": (base.info.recall if base is not None and base.info.recall else {"same": 1.0, "other": 1.0}),
             "oversampling": base.info.oversampling if coded and base is not None else {},
             "bytes": 0 if base is None else base.size,
             "memory_bytes": index.rows.nbytes,
-            "snapshot_rows": 0 if base is None else len(base),
-            "not_in_snapshot": len(index.keys),
+            "file_rows": 0 if base is None else len(base),
+            "not_in_file": len(index.keys),
             "removed_since": len(index.deleted),
         }
         with self._settings.database.snapshot() as database:
             made = compression_of(database).get(self.name)
         if made is not None:
-            found["compression"] = {
+            status["compression"] = {
                 "type": made.kind,
                 "recall": made.recall,
                 "measured_rows": made.rows,
                 "rows_since": len(index) - made.rows,
             }
         if self._more:
-            found["not_in_memory"] = "more rows are streamed from the database: run `commonplace vacuum`"
+            status["not_in_memory"] = "more rows are streamed from the database: run `commonplace vacuum`"
         if self.problem:
-            found["problem"] = self.problem
-        return found
+            status["problem"] = self.problem
+        return status
 
     def close(self) -> None:
         """Stop a thread that writes, and close the file."""
@@ -393,13 +393,13 @@ def _type(info: Info, way: str) -> str:
 
 def file_of(folder: Path, name: str) -> Path:
     """Return the path of a partition's index file."""
-    return folder / FOLDER / f"{quote(name, safe='')}.snapshot"
+    return folder / FOLDER / f"{quote(name, safe='')}.index"
 
 
 def stray(folder: Path, names: Iterable[str]) -> list[Path]:
     """Return the index files of partitions that are gone."""
     mine = {file_of(folder, name) for name in names}
-    return [path for path in (folder / FOLDER).glob("*.snapshot") if path not in mine]
+    return [path for path in (folder / FOLDER).glob("*.index") if path not in mine]
 
 
 class _Source:
@@ -470,12 +470,12 @@ def blocks(
     )
     kept: list[tuple[int, bytes | None, int | None]] = []
     while True:
-        found = cursor.fetchmany(size)
-        kept += found
+        batch = cursor.fetchmany(size)
+        kept += batch
         if not kept:
             return
         end = len(kept)
-        if len(found) == size:  # the last item may go on in the next piece
+        if len(batch) == size:  # the last item may go on in the next piece
             while end and kept[end - 1][0] == kept[-1][0]:
                 end -= 1
             if not end:
@@ -504,9 +504,9 @@ def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
 
 def now(database: sqlite3.Connection) -> tuple[str, int]:
     """Return lineage and generation: which history of the collection this is, and how many changes it has seen."""
-    found = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
+    values = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
     try:
-        return str(found["lineage"]), int(found["generation"])
+        return str(values["lineage"]), int(values["generation"])
     except (KeyError, ValueError):
         raise sqlite3.DatabaseError("its settings are malformed") from None
 
@@ -516,8 +516,8 @@ def trimmed_to(database: sqlite3.Connection, damaged: int = sys.maxsize) -> int:
 
     Returns ``damaged`` where that number is damaged: then every index does.
     """
-    found = number(_meta(database, "trimmed") or "0")
-    return damaged if found is None else found
+    trimmed = number(_meta(database, "trimmed") or "0")
+    return damaged if trimmed is None else trimmed
 
 
 def followed_to(database: sqlite3.Connection) -> int:
@@ -527,10 +527,10 @@ def followed_to(database: sqlite3.Connection) -> int:
 
 def removed_since(database: sqlite3.Connection, line: int) -> NDArray[np.int64]:
     """Return the lines (n, 2) of the removal log after ``line``: line and item key, without damaged ones."""
-    found = database.execute(
+    rows = database.execute(
         "SELECT key, item FROM removed WHERE key > ? AND typeof(item) = 'integer' ORDER BY key", (line,)
     )
-    return np.array(found.fetchall(), dtype=np.int64).reshape(-1, 2)
+    return np.array(rows.fetchall(), dtype=np.int64).reshape(-1, 2)
 
 
 def check_space(database: sqlite3.Connection, settings: Settings) -> None:

@@ -60,7 +60,7 @@ def damaged(blobs: Sequence[object], checksums: Sequence[object], dim: int = 0) 
     lengths = [len(blob) if isinstance(blob, bytes) else 0 for blob in blobs]
     good: set[int] = set()
     for length in {dim * KIND.itemsize} if dim else set(lengths) - {0}:
-        rows = [row for row, own in enumerate(lengths) if own == length]
+        rows = [row for row, size in enumerate(lengths) if size == length]
         vectors, bad = vectors_of([blobs[n] for n in rows], [checksums[n] for n in rows], length // KIND.itemsize)
         broken = {*bad.tolist(), *np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()}
         good.update(row for n, row in enumerate(rows) if n not in broken)
@@ -95,8 +95,8 @@ def sample_vectors(database: sqlite3.Connection, partition: str, n: int, dim: in
         places = min(PLACES, n)
         starts = [f"{at * (1 << 32) // places:08x}" for at in range(places)]
         each = [n // places + (at < n % places) for at in range(places)]
-        found = [database.execute(few, (partition, *place)).fetchall() for place in zip(starts, each, strict=True)]
-        rows = list(dict.fromkeys(row for some in found for row in some))
+        pieces = [database.execute(few, (partition, *place)).fetchall() for place in zip(starts, each, strict=True)]
+        rows = list(dict.fromkeys(row for some in pieces for row in some))
     values, bad = vectors_of([row[1] for row in rows], [row[2] for row in rows], dim)
     return values[np.setdiff1d(np.flatnonzero(np.isfinite(values).all(axis=1)), bad)]
 
