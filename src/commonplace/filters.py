@@ -94,8 +94,8 @@ def _conditions(where: Mapping[str, Any] | None, types: Types | None) -> tuple[C
         comparisons[key.casefold()] = by_operator
     if len(comparisons) > MAX_KEYS:
         raise QueryError(f"the filter names {len(comparisons)} keys: name {MAX_KEYS} at most")
-    known = types(comparisons) if types is not None and comparisons else {}
-    return tuple(_condition(key, given, known.get(key)) for key, given in sorted(comparisons.items()))
+    held = types(comparisons) if types is not None and comparisons else {}
+    return tuple(_condition(key, given, held.get(key)) for key, given in sorted(comparisons.items()))
 
 
 def _by_operator(key: object, given: Any) -> dict[str, list[Any]]:
@@ -126,9 +126,9 @@ def _values(given: Any) -> list[Any]:
     return [plain(value) for value in given] if is_list else [plain(given)]
 
 
-def _condition(key: str, given: Mapping[str, list[Any]], known: MetadataType | None) -> Condition:
-    """Return the condition on one key; ``known`` is the type of its values in the collection, None without any."""
-    type_ = known or _common_type(key, given)
+def _condition(key: str, given: Mapping[str, list[Any]], held: MetadataType | None) -> Condition:
+    """Return the condition on one key; ``held`` is the type of its values in the collection, None without any."""
+    type_ = held or _common_type(key, given)
     alternatives = [_equal(key, type_, value) for value in given.get("=", ())] or [()]
     ranges = tuple(_range(key, type_, operator, given[operator][0]) for operator in _RANGES if operator in given)
     return Condition(key, type_, tuple(equal + ranges for equal, ranges in product(alternatives, [ranges])))

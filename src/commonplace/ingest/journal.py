@@ -1,4 +1,4 @@
-"""Which documents were being embedded when a process died: what brings it down twice, alone, is not tried for ever."""
+"""Which documents were being embedded when a process died, so that one that kills it is not tried for ever."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ ATTEMPTS = 3
 
 
 class InFlightJournal:
-    """A note in ``folder`` of the documents that this process is embedding, and of those that others died over.
+    """A file in ``folder`` that names the documents that this process is embedding.
 
-    Not synced: it is for a process that is killed, by the system for want of memory say, not for a loss of power.
+    It takes over the counts of processes that died. It is not synced to disk: it is for a process that is killed, for
+    example by the system when memory runs out, and not for a loss of power.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +39,7 @@ class InFlightJournal:
         self._write({**self.counts, **{id_: self.counts.get(id_, 0) + 1 for id_ in ids}})
 
     def end(self, ids: Iterable[str]) -> None:
-        """Note that these documents are done with, whatever came of them."""
+        """Note that these documents are done, whether they were added or failed."""
         for id_ in ids:
             self.counts.pop(id_, None)
         self._write(self.counts)
@@ -46,17 +47,17 @@ class InFlightJournal:
     def _write(self, counts: dict[str, int]) -> None:
         with suppress(OSError):  # a full disk stops the add itself
             if counts:
-                beside = self._path.with_suffix(".part")
-                beside.write_text(json.dumps(counts))
-                beside.replace(self._path)
+                part = self._path.with_suffix(".part")
+                part.write_text(json.dumps(counts))
+                part.replace(self._path)
             else:
                 self._path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, int]:
     try:
-        found = json.loads(path.read_text())
-        return {str(id_): int(count) for id_, count in found.items()}
+        counts = json.loads(path.read_text())
+        return {str(id_): int(count) for id_, count in counts.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

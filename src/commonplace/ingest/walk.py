@@ -53,8 +53,12 @@ class _Rules:
         return False
 
 
+_Taken = tuple[bool, bytes, Source]
+"""Of a file that is taken: whether its path is a link, the path to sort by, and the source."""
+
+
 class Walk(NamedTuple):
-    """The files to read; what could not be looked at, with the reason; how many files of which ending are not read."""
+    """The files to read, the paths that failed with the reason, and the count of unread files by ending."""
 
     sources: list[Source]
     problems: list[tuple[Path, str]]
@@ -69,10 +73,10 @@ def walk(paths: Iterable[str | Path], *, exclude: Path | None = None) -> Walk:
     links to folders are not followed, links to files are. A path given by name is taken whatever it is called. Pipes,
     devices and sockets are never opened.
     """
-    found: dict[str, tuple[bool, bytes, Source]] = {}
+    taken: dict[str, _Taken] = {}
     problems: dict[Path, str] = {}
     skipped: Counter[str] = Counter()
-    own = os.path.realpath(exclude) if exclude is not None else None
+    excluded = os.path.realpath(exclude) if exclude is not None else None
     for given in paths:
         name = os.path.abspath(given) if "\0" not in str(given) else str(given)
         try:
@@ -80,28 +84,30 @@ def walk(paths: Iterable[str | Path], *, exclude: Path | None = None) -> Walk:
         except (OSError, ValueError) as error:
             problems[Path(name)] = _reason(name, error)
             continue
-        if own is not None and _inside(os.path.realpath(name), own):
+        if excluded is not None and _inside(os.path.realpath(name), excluded):
             problems[Path(name)] = "belongs to the collection itself; give other files"
         elif stat.S_ISDIR(state.st_mode):
-            for path, real in _files(name, own, problems, skipped):
-                _take(found, path, real, name)
+            for path, real in _files(name, excluded, problems, skipped):
+                _take(taken, path, real, name)
         elif stat.S_ISREG(state.st_mode):
-            _take(found, name, os.path.realpath(name), os.path.dirname(name))
+            _take(taken, name, os.path.realpath(name), os.path.dirname(name))
         else:
             problems[Path(name)] = "not a regular file or folder; give one of those"
-    order = sorted(found.values(), key=lambda taken: taken[1])
+    order = sorted(taken.values(), key=lambda file: file[1])
     reasons = sorted(problems.items(), key=lambda problem: os.fsencode(problem[0]))
     return Walk([source for _, _, source in order], reasons, skipped)
 
 
-def _take(found: dict[str, tuple[bool, bytes, Source]], path: str, real: str, root: str) -> None:
-    """Note a file under its real path; where it has several names its own goes before links, then by the alphabet."""
-    taken = (os.path.islink(path), os.fsencode(path), Source(Path(path), Path(root)))
-    if real not in found or taken[:2] < found[real][:2]:
-        found[real] = taken
+def _take(taken: dict[str, _Taken], path: str, real: str, root: str) -> None:
+    """Note a file under its real path. Of several names, one that is no link goes first, then alphabetical order."""
+    file = (os.path.islink(path), os.fsencode(path), Source(Path(path), Path(root)))
+    if real not in taken or file[:2] < taken[real][:2]:
+        taken[real] = file
 
 
-def _files(top: str, own: str | None, problems: dict[Path, str], skipped: Counter[str]) -> Iterator[tuple[str, str]]:
+def _files(
+    top: str, excluded: str | None, problems: dict[Path, str], skipped: Counter[str]
+) -> Iterator[tuple[str, str]]:
     """Yield path and real path of each file below ``top``; a stack, not recursion: trees may be deep."""
     stack: list[tuple[str, str, _Rules | None]] = [(top, os.path.realpath(top), None)]
     while stack:
@@ -126,7 +132,7 @@ def _files(top: str, own: str | None, problems: dict[Path, str], skipped: Counte
                         continue
                     if rules is not None and rules.ignore(entry.path + "/"):
                         continue
-                    if here != own:
+                    if here != excluded:
                         stack.append((entry.path, here, rules))
                     continue
                 if rules is not None and rules.ignore(entry.path):
@@ -134,7 +140,7 @@ def _files(top: str, own: str | None, problems: dict[Path, str], skipped: Counte
                 if entry.is_symlink():
                     os.stat(entry.path)  # says why it leads nowhere; is_file() would only say no
                     here = os.path.realpath(entry.path)
-                    if own is not None and _inside(here, own):
+                    if excluded is not None and _inside(here, excluded):
                         continue
                 if entry.is_file():
                     if is_offered(Path(entry.path)):
@@ -147,8 +153,8 @@ def _files(top: str, own: str | None, problems: dict[Path, str], skipped: Counte
 
 def _is_saved_with_a_page(name: str, beside: set[str]) -> bool:
     """Return whether a browser saved this folder with a page, which shows what of it is worth seeing."""
-    stem, found, _ = name.rpartition("_files")
-    return bool(found) and not beside.isdisjoint((f"{stem}.html", f"{stem}.htm"))
+    stem, ending, _ = name.rpartition("_files")
+    return bool(ending) and not beside.isdisjoint((f"{stem}.html", f"{stem}.htm"))
 
 
 def _rules(folder: str, names: set[str], above: _Rules | None) -> _Rules | None:

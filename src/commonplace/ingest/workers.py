@@ -68,7 +68,10 @@ _START_TIME = 60.0  # seconds; a cold disk may need some, and only a broken inst
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of a file, its ``size`` in bytes, if the worker is ``fit`` for more and whether to try it ``again``."""
+    """The result of a request and its ``size`` in bytes.
+
+    ``fit`` tells whether the worker can take more requests, ``again`` whether a new worker should try this one.
+    """
 
     result: Any  # what was asked for, or a ReadError
     size: int = 0
@@ -109,9 +112,11 @@ class _Worker:
             )
         self._connection = Connection(ours.detach())
         try:
-            said = self._connection.recv_bytes() if self._connection.poll(_START_TIME) else b"it did not answer"
-            if said != READY:
-                raise RuntimeError(f"a worker process could not start: {said.decode(errors='replace')}")
+            first_message = (
+                self._connection.recv_bytes() if self._connection.poll(_START_TIME) else b"it did not answer"
+            )
+            if first_message != READY:
+                raise RuntimeError(f"a worker process could not start: {first_message.decode(errors='replace')}")
             self._connection.send_bytes(pickle.dumps(options))
         except BaseException:
             self.close()
@@ -135,16 +140,16 @@ class _Worker:
             how = f"signal {-code}" if code < 0 else f"exit {code}"
             why = f"the reader crashed on it ({how}); the file may be damaged: save it anew"
             return _Outcome(ReadError(why), fit=False, again=not first)
-        kind, found = pickle.loads(answer)
+        kind, result = pickle.loads(answer)
         if kind == "done":
-            return _Outcome(found, len(answer))
+            return _Outcome(result, len(answer))
         if kind == "refused":
-            return _Outcome(ReadError(found))
+            return _Outcome(ReadError(result))
         if kind == "memory":
             why = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
             return _Outcome(ReadError(why), fit=False, again=not first)
-        _log.error("a reader failed on %s: %s", _name(request), found)
-        why = f"the reader failed on it ({found.splitlines()[0][:200]}); please report it"
+        _log.error("a reader failed on %s: %s", _name(request), result)
+        why = f"the reader failed on it ({result.splitlines()[0][:200]}); please report it"
         # Where memory runs out, libraries raise whatever they like: what another file left behind must not count.
         return _Outcome(ReadError(why), fit=False, again=not first)
 
