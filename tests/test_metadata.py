@@ -252,6 +252,28 @@ def test_filters_find_what_a_look_at_each_document_finds(
     store.close()
 
 
+def test_zones_brackets_and_case(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The cases that a draw of examples may miss."""
+    store = open_store(tmp_path_factory.mktemp("store"))
+    late = dt.datetime(2024, 6, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2)))  # in UTC still the 31st of May
+    for number, metadata in enumerate(
+        ({"seen": late, "plant": "a[b]c"}, {"seen": dt.date(2024, 6, 1), "plant": "abc"})
+    ):
+        one = reading(f"/{number}.txt", "pump")
+        put(store, replace(one, document=replace(one.document, metadata=Metadata(metadata))))
+
+    def found(**where: Any) -> list[str]:
+        allowed = filter_of(None, None, None, None, None, where, store.metadata_types)
+        return [document.path for document in store.documents(where=allowed)]
+
+    assert found(seen="2024-05") == found(seen={"<": "2024-06"}) == found(seen=late) == ["/0.txt"]
+    assert found(seen={">": "2024-05"}) == found(seen={">=": "2024-06"}) == ["/1.txt"]
+    assert (
+        found(plant="*[B]*") == ["/0.txt"] and found(plant="A[B]C") == ["/0.txt"] and found(plant="a?c") == ["/1.txt"]
+    )
+    store.close()
+
+
 def test_equality_and_ranges_are_served_by_the_index(tmp_path_factory: pytest.TempPathFactory) -> None:
     from commonplace.store.rows import condition_of
 

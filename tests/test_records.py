@@ -189,7 +189,10 @@ def test_the_bytes_of_a_file_are_read_as_the_file_would_be(kb: cp.Collection) ->
     assert kb.get("unnamed").metadata["author"] == ["Ann Lee"]  # type: ignore[union-attr]
 
 
-def test_no_file_is_opened_for_what_a_record_links_to(kb: cp.Collection, tmp_path: Path) -> None:
+def test_no_file_is_opened_for_what_a_record_links_to(
+    kb: cp.Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "secret.png").write_bytes(encoded(pixels()))
     for name in ("a.md", str(tmp_path / "a.md")):
         page = f"![](secret.png) ![]({tmp_path}/secret.png) ![](/secret.png) The seal is blue.".encode()

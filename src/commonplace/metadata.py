@@ -141,9 +141,7 @@ class Metadata(Mapping[str, MetadataValue]):
                     return cls()
                 is_list = isinstance(value, list)
                 values = tuple(value if is_list else [value])
-                if not all(
-                    type_of(value) == ("text" if type_ == "date" else type_) and _fits(value) for value in values
-                ):
+                if not all(_is_stored_as(type_, element) for element in values):
                     return cls()
                 made._entries[str(key)] = _Entry(type_, values, is_list)
         return made
@@ -260,8 +258,10 @@ def _date(stored: Stored) -> Scalar:
     return text
 
 
-def _fits(value: Stored) -> bool:
-    """Return whether SQLite can hold a stored value."""
+def _is_stored_as(type_: MetadataType | None, value: Any) -> bool:
+    """Return whether a value from storage is of this type, and SQLite can hold it."""
+    if type_of(value) != ("text" if type_ == "date" else type_):
+        return False
     if isinstance(value, str):
         return True
     return -INT64 <= value < INT64 if isinstance(value, int) else math.isfinite(value)

@@ -149,7 +149,7 @@ def test_a_snapshot_that_lies_is_named_and_made_anew(tmp_path: Path) -> None:
         file.write_bytes(damaged)
         store = open_store(tmp_path)
         (finding,) = store.maintenance.doctor()
-        assert "index file" in finding.what or "snapshot" in finding.what and not finding.repaired
+        assert "index file" in finding.what or ("snapshot" in finding.what and not finding.repaired)
         (finding,) = store.maintenance.doctor(repair=True)
         assert finding.repaired
         assert store.maintenance.doctor() == [] and store.maintenance.indexes()["text"]["file_rows"] == 500

@@ -53,6 +53,10 @@ class _Rules:
         return False
 
 
+_Taken = tuple[bool, bytes, Source]
+"""Of a file that is taken: whether its path is a link, the path to sort by, and the source."""
+
+
 class Walk(NamedTuple):
     """The files to read, paths that failed with the reason, and the number of unsupported files by suffix."""
 
