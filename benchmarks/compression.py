@@ -79,7 +79,7 @@ def ways(rows: np.ndarray, asked: np.ndarray, offsets: np.ndarray | None) -> dic
 
     from commonplace.store.codes import code_bytes, encode
     from commonplace.store.index_file import rounded
-    from commonplace.store.index_view import shortening
+    from commonplace.store.projection import projections
 
     dim, mean = rows.shape[1], rows.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((rows - mean).T))
@@ -103,14 +103,14 @@ def ways(rows: np.ndarray, asked: np.ndarray, offsets: np.ndarray | None) -> dic
             -np.bitwise_count(codes ^ encode(question[None], mean).view(np.uint64)).sum(1, dtype=np.int32)
         )
 
-    class Base:  # what shortening() takes from a snapshot
+    class Base:  # what projections() takes from an index file
         def __len__(self) -> int:
             return len(rows)
 
         def take(self, at: np.ndarray) -> np.ndarray:
             return rows[at]
 
-    aim, turn = shortening(Base(), asked)  # type: ignore[arg-type]
+    aim, turn = projections(Base(), asked)  # type: ignore[arg-type]
     found: dict[str, tuple[float, Scores]] = {
         "float32": (4 * dim, dense(rows)),
         "float16": (2 * dim, dense(rounded(rows, "float16"))),
@@ -130,7 +130,7 @@ def ways(rows: np.ndarray, asked: np.ndarray, offsets: np.ndarray | None) -> dic
             dense((rows - mean) @ components[:, :SHORT] / spread[:SHORT], components[:, :SHORT] / spread[:SHORT]),
         ),
         "autoencoder, 96 numbers": (4 * SHORT, autoencoder(rows, SHORT)),
-        "96 numbers by questions and rows (short rows)": (4 * SHORT, dense(rows @ turn, aim)),
+        "96 numbers by questions and rows (projected vectors)": (4 * SHORT, dense(rows @ turn, aim)),
         "product quantiser, 96 bytes": (96, coded("PQ96x8")),
         "RaBitQ, 1 bit": (0.0, coded("RaBitQ")),
         "product quantiser, 48 bytes": (48, coded("PQ48x8")),

@@ -3,7 +3,7 @@
     python benchmarks/hierarchy.py [--cache DIR] [--sizes 100000 1000000] [--groups 1 2 4 16]
 
 The rows of ``store.py`` as one snapshot, and as so many snapshots of as many rows each, searched by a pool of two threads;
-binary codes as for a recall of .99, 64 candidates a hit in each group, in lists where a snapshot has them. Both give the
+binary codes as for a recall of .99, 64 candidates a hit in each group, in IVF cells where an index file has them. Both give the
 ten best by exact scores.
 """
 
@@ -19,14 +19,15 @@ import numpy as np
 import store
 from common import keep, machine, table
 
-GAPS = [0.27, 0.35]  # as builds of these rows measure
+RADII = [0.27, 0.35]  # as builds of these rows measure
 
 
 def main() -> None:
     """Measure every size and number of groups and keep the table."""
-    from commonplace.store.codes import EACH, lists_for, train
+    from commonplace.store.codes import ROWS_PER_CENTROID, cells_for, train
     from commonplace.store.index_file import IndexFile, Info, Measured, write
-    from commonplace.store.index_view import SHARE, IndexView
+    from commonplace.store.index_view import IndexView
+    from commonplace.store.options import DEFAULT
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "commonplace-store-benchmark")
@@ -47,11 +48,11 @@ def main() -> None:
                     info = Info("text", "", "", 0, size, 0, len(own), store.DIM)
                     pieces = [own[i : i + 16_384] for i in range(0, len(own), 16_384)]
                     made = ((piece, np.ascontiguousarray(rows[piece[0] : piece[-1] + 1]), None) for piece in pieces)
-                    lists = lists_for(len(own))
-                    sample = rows[own[0] : own[-1] + 1 : max(1, len(own) // (EACH * max(lists, 1)))]
-                    centroids = train(np.ascontiguousarray(sample), lists) if lists else None
-                    gaps = {"same": GAPS} if lists else {}
-                    measured = Measured({"same": 64.0}, {}, gaps, {"same": SHARE})
+                    cells = cells_for(len(own))
+                    sample = rows[own[0] : own[-1] + 1 : max(1, len(own) // (ROWS_PER_CENTROID * max(cells, 1)))]
+                    centroids = train(np.ascontiguousarray(sample), cells) if cells else None
+                    radii = {"same": RADII} if cells else {}
+                    measured = Measured({"same": 64.0}, {}, radii, {"same": DEFAULT.rescore_fraction})
                     write(path, info, made, centre, lambda base, known=measured: known, lambda: False, centroids)
                     indexes.append(IndexView(IndexFile(path), *none))
 

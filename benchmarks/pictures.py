@@ -129,7 +129,7 @@ def main() -> None:
                 truth = exact.setdefault(name, answers)
                 same = np.mean([len(np.intersect1d(*pair)) / 10 for pair in zip(answers, truth, strict=True)])
                 index = opened.maintenance.indexes()[name]
-                kind = [index["type"], index["depth"].get("other" if other else "same", "")]
+                kind = [index["type"], index["oversampling"].get("other" if other else "same", "")]
                 lines.append([name, recall or "a scan", *kind, *spent.values(), f"{same:.4f}"])
             opened.close()
     lines.sort(key=lambda one: one[0])

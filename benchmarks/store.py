@@ -603,7 +603,7 @@ def report(values: dict[str, Any]) -> None:
             index = read["index"]
             spent = [f"{ms:.3g}" for ms in read["changes"].values()]
             made_in = [f"{write['snapshot_s']:.3g}", f"{write['with index']:,.0f}"]
-            kind = [f"{read['k=100']['p50']:.3g}", index["type"], index["depth"].get("same", "")]
+            kind = [f"{read['k=100']['p50']:.3g}", index["type"], index["oversampling"].get("same", "")]
             changes.append([f"{int(one.split()[-1]):,}", *spent, *made_in, *kind])
     head = ["items", "update", "next search", "delete", "next search", "snapshot, s", "ingest with snapshot, items/s"]
     text += table([*head, "100 hits, p50", "index", "candidates a hit"], changes)

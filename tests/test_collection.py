@@ -665,12 +665,11 @@ def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Pat
     with cp.open(tmp_path / "kb", model=tiny) as kb:
         kb.add(tmp_path / "files", workers=1, progress=False)
         kb.ranking = cp.Ranking(method="rrf")
-        kb.compress(0.5, drop_raw=True)
     connection = sqlite3.connect(tmp_path / "kb" / "collection.db")
     notes = [name for (name,) in connection.execute("SELECT name FROM meta")]
     connection.close()
-    assert {"generation", "setting:ranking", "setting:vectors"} <= set(notes)
-    for note in [*notes, "lost", "trimmed", "beside:last", "beside:space"]:
+    assert {"generation", "setting:ranking"} <= set(notes)
+    for note in [*notes, "setting:compression", "lost", "trimmed", "shadow:last", "shadow:space"]:
         kind = '{"text": {"kind": "float17", "recall": {"same": 1.0}, "rows": 9}}'
         for harm in (kind, "garbage", "\u00b2", "9" * 400, "[1", '{"text": 3}', b"\xff\x00"):
             shutil.rmtree(tmp_path / "near_duplicate", ignore_errors=True)

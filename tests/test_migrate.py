@@ -21,7 +21,7 @@ from commonplace import migrate as module
 from commonplace.encoders import Bundle
 from commonplace.migrate import migrate
 from commonplace.space import Space
-from commonplace.store import LocalStore, Migration
+from commonplace.store import LocalStore, Migration, StoreOptions
 from commonplace.store.vectors import clear_shadow
 from tests import test_collection
 from tests.conftest import ROOT
@@ -80,7 +80,7 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
         whole(kb)
         assert names(kb.search("The south pump runs dry", k=1)) == ["pumps.md"]
         assert names(kb.search(image=folder / "pictures" / "box.png", k=1)) == ["box.png"]
-        assert kb.status()["beside"]["unfinished"] is False and kb.status()["beside"]["bytes"] > 0
+        assert kb.status()["shadow"]["unfinished"] is False and kb.status()["shadow"]["bytes"] > 0
         (folder / "late.txt").write_text("A zeppelin landed in the garden.", encoding="utf-8")
         (folder / "weather.txt").unlink()
         kb.add(folder)
@@ -100,8 +100,8 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
                 assert key not in now or now[key] == vector
         assert kb.migrate(undo=True).model == "tiny-0"  # and forth again
         whole(kb)
-        size = kb.status()["beside"]["bytes"]
-        assert size and kb.vacuum() >= 0 and "beside" not in kb.status()
+        size = kb.status()["shadow"]["bytes"]
+        assert size and kb.vacuum() >= 0 and "shadow" not in kb.status()
         with pytest.raises(cp.CollectionError, match="nothing to undo"):
             kb.migrate(undo=True)
         assert kb.migrate().model == "minilm-lite0"
@@ -135,7 +135,7 @@ def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
     for number in range(30):
         (folder / f"{number:02}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
     monkeypatch.setattr(module, "PAGE", 10)
-    monkeypatch.setattr("commonplace.store.migration.FEW", 3)
+    monkeypatch.setitem(LocalStore.__init__.__kwdefaults__, "options", StoreOptions(migration_tail=3))
     writer = cp.open(tmp_path / "kb", model=plain)
     writer.add(folder)
     serving = cp.open(tmp_path / "kb")
@@ -169,8 +169,8 @@ def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
         whole(kb)
         assert len([one for one in kb.documents() if "late" in one.path]) == 3
         assert not kb.store._database.all(
-            "SELECT 1 FROM beside_vectors v WHERE NOT EXISTS "
-            "(SELECT 1 FROM beside_views w WHERE w.partition = v.partition AND w.view = v.view)"
+            "SELECT 1 FROM shadow_vectors v WHERE NOT EXISTS "
+            "(SELECT 1 FROM shadow_views w WHERE w.partition = v.partition AND w.view = v.view)"
         )
 
 
@@ -181,7 +181,7 @@ def test_what_is_removed_leaves_no_vector_in_either_space(
         kb.add(folder)
         kb.migrate(tiny)
         kb.remove(folder)
-        for table in ("views", "vectors", "beside_views", "beside_vectors"):
+        for table in ("views", "vectors", "shadow_views", "shadow_vectors"):
             assert kb.store._database.all(f"SELECT count(*) FROM {table}")[0][0] == 0, table
 
 
@@ -196,7 +196,7 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
     for number in range(20):
         (folder / f"{number}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
     monkeypatch.setattr(module, "PAGE", 5)
-    monkeypatch.setattr("commonplace.store.migration.FEW", 3)
+    monkeypatch.setitem(LocalStore.__init__.__kwdefaults__, "options", StoreOptions(migration_tail=3))
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
         total = sum(kb.status()["items"].values())
@@ -216,7 +216,7 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
 
         monkeypatch.setattr(Migration, "put", interrupted)
         begin(tiny)
-        assert kb.status()["beside"]["unfinished"] and names(kb.search("Snow fell on the mountains", k=1)) == [
+        assert kb.status()["shadow"]["unfinished"] and names(kb.search("Snow fell on the mountains", k=1)) == [
             "weather.txt"
         ]
         kb.vacuum()  # keeps what is unfinished
@@ -225,7 +225,7 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
         assert 0 < report.items < total
         whole(kb)
         begin(other)
-        assert kb.migrate(undo=True).model == "tiny-0" and "beside" not in kb.status()
+        assert kb.migrate(undo=True).model == "tiny-0" and "shadow" not in kb.status()
         begin(other)
         left[0] = 99
         assert kb.migrate(plain).items == total  # to a third model instead
@@ -238,7 +238,7 @@ def test_only_one_migrates_and_wrong_models_are_refused(
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
         store = LocalStore(tmp_path / "kb", space="", fingerprint=None, dim=0)
-        goal = module.Beside("tiny-0", Bundle(tiny).fingerprint, str(tiny))
+        goal = module.Shadow("tiny-0", Bundle(tiny).fingerprint, str(tiny))
         with (
             Migration.of(store, goal, 24),
             pytest.raises(cp.CollectionError, match=rf"process {os.getpid()} on .*wait"),
@@ -279,10 +279,10 @@ def test_nobody_lets_go_of_what_is_being_migrated(
 
         def meanwhile(self: Migration, count: int) -> object:
             with cp.open(tmp_path / "kb") as another:
-                for house in (another.vacuum, lambda: another.restore(tmp_path / "kb.bak", replace=True)):
+                for task in (another.vacuum, lambda: another.restore(tmp_path / "kb.bak", replace=True)):
                     with pytest.raises(cp.CollectionError, match="wait"):
-                        house()
-                    refused.append(house)
+                        task()
+                    refused.append(task)
             return waiting(self, count)
 
         kb.migrate(tiny)
@@ -301,7 +301,7 @@ def test_a_program_that_takes_no_lock_breaks_nothing(
         waiting = Migration.waiting
 
         def meanwhile(self: Migration, count: int) -> object:
-            with self._store._database.write() as database:
+            with self._database.write() as database:
                 clear_shadow(database)
             return waiting(self, count)
 
@@ -311,23 +311,6 @@ def test_a_program_that_takes_no_lock_breaks_nothing(
         assert kb.doctor() == []
     with cp.open(tmp_path / "kb") as kb:
         assert kb.space.name == "tiny-0"
-        whole(kb)
-
-
-def test_views_of_the_other_model_that_are_damaged_are_embedded_again(
-    tmp_path: Path, folder: Path, tiny: Path, plain: Path
-) -> None:
-    with cp.open(tmp_path / "kb", model=plain) as kb:
-        kb.add(folder)
-        views = kb.status()["vectors"]
-        kb.migrate(tiny)
-        with kb.store._database.write() as database:
-            database.execute("UPDATE beside_views SET checksum = checksum + 1 WHERE item = 2")
-        (finding,) = kb.doctor()
-        assert "doctor --repair" in finding.remedy and not finding.repaired
-        assert kb.doctor(repair=True)[0].repaired and kb.doctor() == []
-        kb.migrate(undo=True)
-        assert kb.status()["vectors"] == views and kb.doctor() == []
         whole(kb)
 
 
@@ -385,35 +368,29 @@ def test_vectors_that_are_no_numbers_change_nothing(
         whole(kb)
 
 
-def test_damage_beside_is_named_and_embedded_again(tmp_path: Path, folder: Path, tiny: Path, plain: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE shadow_views SET checksum = checksum + 1 WHERE item = 2",
+        "UPDATE shadow_vectors SET vector = zeroblob(64) WHERE rowid = 3",
+        "DELETE FROM shadow_vectors WHERE rowid = 2",
+    ],
+)
+def test_damage_of_the_other_model_is_named_and_its_files_are_embedded_again(
+    tmp_path: Path, folder: Path, tiny: Path, plain: Path, damage: str
+) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
+        views = kb.status()["vectors"]
         kb.migrate(tiny)
-        kb.store._database.all("UPDATE beside_vectors SET vector = zeroblob(128) WHERE rowid = 3")
-        kb.store._database.all("DELETE FROM beside_vectors WHERE rowid = 2")
-        (finding,) = kb.doctor()
-        assert "other model" in finding.what and finding.count == 2 and not finding.repaired
-        assert kb.doctor(repair=True)[0].repaired and kb.doctor() == []
+        kb.store._database.all(damage)
+        (finding,) = kb.doctor(repair=True)
+        assert "other model" in finding.what and finding.count == 1 and not finding.repaired
+        assert "add --force" in finding.remedy and str(folder) in finding.what
+        kb.add(folder, force=True)
+        assert kb.doctor() == []
         kb.migrate(undo=True)
-        whole(kb)
-
-
-def test_a_collection_of_the_second_schema_is_brought_up(tmp_path: Path, folder: Path, tiny: Path, plain: Path) -> None:
-    with cp.open(tmp_path / "kb", model=plain) as kb:
-        kb.add(folder)
-    database = sqlite3.connect(tmp_path / "kb" / "collection.db")
-    with database:
-        database.execute("ALTER TABLE views DROP COLUMN checksum")
-        for statement in (
-            *("DROP TABLE facts", "ALTER TABLE documents DROP COLUMN metadata"),
-            *("DROP TABLE beside_views", "DROP TABLE beside_vectors"),
-            *("DELETE FROM meta WHERE name IN ('model', 'seal')", "PRAGMA user_version = 2"),
-        ):
-            database.execute(statement)
-    database.close()
-    with cp.open(tmp_path / "kb", model=plain) as kb:
-        assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
-        kb.migrate(tiny)
+        assert kb.status()["vectors"] == views
         whole(kb)
 
 
@@ -423,8 +400,8 @@ from pathlib import Path
 from commonplace import migrate as module
 module.PAGE = 10
 module.BATCH = 5
-from commonplace.store import migration
-migration.FEW = 3
+from commonplace.store import LocalStore, StoreOptions
+LocalStore.__init__.__kwdefaults__["options"] = StoreOptions(migration_tail=3)
 print("ready", flush=True)
 print(module.migrate(Path(sys.argv[1]), sys.argv[2], workers=1, progress=False).model, flush=True)
 """

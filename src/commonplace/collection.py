@@ -520,28 +520,22 @@ class Collection:
 
     # --- upkeep ----------------------------------------------------------------------------------------------
 
-    def compress(self, recall: float | None = 0.99, *, drop_raw: bool = False) -> dict[str, dict[str, Any]]:
-        """Search smaller rows: the smallest kind (int8, float16, float32) that finds ``recall``, .5 to 1, of the exact
-        best ten, measured on this collection with real questions of each kind; None: rows as they are.
+    def compress(self, recall: float | None = 0.99) -> dict[str, dict[str, Any]]:
+        """Search the smallest kind of row (int8, float16, float32) that finds ``recall``, .5 to 1, of the ten best.
 
-        Returns type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The
-        vectors in the database stay as they are, so that it can be undone, unless ``drop_raw``: then these, and those
-        of later documents, are kept as float16 alone, in every partition, and type and recall are theirs. Only a
-        backup, or embedding again in a new collection, brings the raw ones back. Raises QueryError for another
-        recall; with ``drop_raw`` CollectionError, and changes nothing, where it would fall under that.
+        Recall is measured on this collection, with real queries of each direction; None: rows as they are. Returns
+        type, recall and measured rows by partition, of those with 50,000 rows or more: others gain nothing. The vectors
+        in the database stay as they are. Raises QueryError for another recall.
         """
-        if recall is None and drop_raw:
-            raise QueryError("raw vectors that were dropped do not come back: say which recall is to be kept")
         if recall is not None and not 0.5 <= recall <= 1:
             raise QueryError(f"recall is {recall}: choose .5 to 1")
-        upkeep = self._maintenance()
-        made = upkeep.compress(recall) if recall is None or not drop_raw else upkeep.drop_raw(recall)
-        return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in made.items()}
+        chosen = self._maintenance().compress(recall)
+        return {name: {"type": one.kind, "recall": one.recall, "rows": one.rows} for name, one in chosen.items()}
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Return what is wrong with the collection's files, the gravest first; ``repair`` mends what needs no file.
+        """Return what is wrong with the collection's files, the gravest first; ``repair`` rebuilds what is derived.
 
-        What it cannot mend is left out of searches, and the next ``add`` reads those documents again.
+        What cannot be rebuilt is left out of searches; the finding says how to get it back.
         """
         findings = [] if self.store.maintenance is None else self.store.maintenance.doctor(repair=repair)
         try:

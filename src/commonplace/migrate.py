@@ -1,4 +1,4 @@
-"""Another model for a collection: everything is embedded again, beside, before anything is searched with it."""
+"""Changes the model of a collection: everything is embedded again before anything is searched with the new model."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["Migrated", "migrate", "model_for", "store_for"]
 log = logging.getLogger("commonplace")
 
 PAGE = 2048
-"""Items that are looked up at once; within them files are read ahead of the towers."""
+"""Items that are looked up at once. Within them, files are read while earlier ones are embedded."""
 
 Keyed = list[tuple[int, Item | None]]
-"""Items by key; None for a damaged one, which searches leave out too."""
+"""Items with their keys; None for a damaged item, which searches leave out too."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Migrated:
     """What a migration did: the model that the collection is searched with now, and how many items were embedded.
 
     ``thumbnails`` counts pictures whose file is gone or has changed: they were embedded from the thumbnail that the
-    collection keeps. ``lost`` counts those that have no thumbnail either, and are found by their words alone.
+    collection keeps. ``lost`` counts pictures without a thumbnail, too: they are found by their words alone.
     """
 
     model: str
@@ -56,21 +56,20 @@ class Migrated:
 
 
 def model_for(folder: Path, model: str | os.PathLike[str] | None) -> str:
-    """Return the model to open a collection, or the file of a backup, with: ``model``, else the one it was last used
-    with (empty: the shipped).
+    """Return the model to open a collection or a backup file with: ``model``, else the one that it was last used with.
 
-    Raises ModelError where that is gone.
+    Empty for the shipped model. Raises ModelError where the model is gone.
     """
     if model is not None:
         return os.fspath(model) or DEFAULT_BUNDLE.name
-    known = model_of(folder)
-    single = known and not known.startswith("text=")
-    if single and not os.path.isfile(os.path.join(known, "bundle.json")):  # False too for what is no path
+    last = model_of(folder)
+    single = last and not last.startswith("text=")
+    if single and not os.path.isfile(os.path.join(last, "bundle.json")):  # False too for what is no path
         raise ModelError(
-            f"the model of the collection at {folder} is not in {known} any more: say where it is with --model, or "
+            f"the model of the collection at {folder} is not in {last} any more: say where it is with --model, or "
             "change to another with `commonplace migrate`"
         )
-    return known
+    return last
 
 
 def store_for(folder: Path, space: Space) -> LocalStore:
@@ -99,10 +98,10 @@ def migrate(
     """Bring the collection in ``folder`` to another model (see :func:`open_space`; default: the shipped one).
 
     Every item's text is embedded again, and every picture: from its file where that still shows it, else from the
-    thumbnail. Until all is done the collection is searched with the old vectors; what others add or remove meanwhile
-    is followed. Interrupted at any moment, the next call goes on. The old vectors are kept for ``undo``, which goes
-    back the same way, until the next migration or ``vacuum``. ``undo`` of an unfinished migration drops it. A ranking
-    that was tuned stays with the model that it was tuned for.
+    thumbnail. Until all is done the collection is searched with the old vectors. What other processes add or remove
+    meanwhile is followed. After an interruption the next call resumes. The old vectors are kept for ``undo``, which
+    goes back the same way, until the next migration or ``vacuum``. ``undo`` of an unfinished migration drops it. A
+    tuned ranking stays with the model that it was tuned for.
 
     The old model itself is not needed. Raises CollectionError where there is no collection, nothing to undo, or
     another process migrates; ModelError where the bundle cannot be used, ModelMismatch where ``undo`` is given a

@@ -177,11 +177,6 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
         kb.store.maintenance.checkpoint()
         exact(kb)
         assert kb.doctor() == []
-        if dropping(kb):
-            kb.compress(0.9, drop_raw=True)
-            assert not dropping(kb)
-            exact(kb)
-            assert kb.doctor() == []
     left = [str(path) for path in (folder / "kb").rglob("*.part*")]
     assert left == [], left
     backup = folder / "kb.bak"
@@ -192,21 +187,15 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
     return "the step was done" if found == allowed[-1] and len(allowed) > 1 else "the step was undone"
 
 
-def dropping(kb: cp.Collection) -> bool:
-    """Return whether raw vectors were being dropped: the vectors in the database are of both kinds."""
-    return any(index.get("stored", {}).get("unfinished") for index in kb.store.maintenance.indexes().values())
-
-
 def exact(kb: cp.Collection) -> None:
-    """Every list of a search is what a scan of the database gives: to the digits of float16 while raw vectors go."""
+    """Every list of a search is what a scan of the database gives."""
     draw = np.random.default_rng(0)
-    near = 1e-3 if dropping(kb) else 1e-5
     for name in kb.space.partitions:
         _, vectors = kb.store._partitions.stored(name)
         query = draw.standard_normal(kb.space.dim).astype(np.float32)
         query /= np.linalg.norm(query)
         found = kb.store.search(name, query, 10, cp.Filter())
-        assert np.allclose(found.scores, np.sort(vectors @ query)[::-1][:10], atol=near), name
+        assert np.allclose(found.scores, np.sort(vectors @ query)[::-1][:10], atol=1e-5), name
         assert len(kb.store.items(found.ids)) == len(found.ids), name
 
 

@@ -15,13 +15,11 @@ from tests.kills.harness import Kills, choose
 def _many_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo afterwards what makes a few rows many."""
     from commonplace import migrate
-    from commonplace.store import migration, vector_index
+    from commonplace.store import LocalStore
 
-    for module, name in (
-        *((vector_index, "LEAST_WORTH"), (vector_index, "MOST_IN_MEMORY")),
-        *((migrate, "PAGE"), (migration, "FEW")),
-    ):
-        monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setattr(migrate, "PAGE", migrate.PAGE)
+    defaults = LocalStore.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "options", defaults["options"])
 
 
 def test_killed_at_a_write_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
@@ -29,7 +27,7 @@ def test_killed_at_a_write_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     if kills.shim is None:
         pytest.skip("write points are counted with a C compiler on Linux")
     points = kills.count()
-    assert {point.step for point in points} >= {"open", "add", "put", "remove", "migrate", "compact", "restore"}
+    assert {point.step for point in points} >= {"open", "add", "put", "remove", "migrate", "vacuum", "restore"}
     for number, point in enumerate(choose([one for one in points if one.step != "open"], 3, seed=7)):
         kills.kill_at(point, torn=number % 2 == 0)
 

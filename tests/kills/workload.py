@@ -14,17 +14,14 @@ from pathlib import Path
 
 import commonplace as cp
 from commonplace import migrate as migrate_module
-from commonplace.store import migration, vector_index, vectors
+from commonplace.store import LocalStore, StoreOptions
 from commonplace.types import Document, Item, ParsedDocument, Span, stable_id
 
 
 def small() -> None:
-    """Let a few rows be many, so that snapshots are written and a migration takes several transactions."""
-    vector_index.LEAST_WORTH = 20
-    vector_index.MOST_IN_MEMORY = 200
+    """Let a few rows be many, so that index files are written and a migration takes several transactions."""
+    LocalStore.__init__.__kwdefaults__["options"] = StoreOptions(build_after=20, memory_rows=200, migration_tail=20)
     migrate_module.PAGE = 60
-    migration.FEW = 20
-    vectors.BATCH = 50
 
 
 def holds(kb: cp.Collection) -> str:
@@ -77,9 +74,8 @@ def steps(folder: Path) -> list[tuple[str, Callable[[cp.Collection], object]]]:
         ("migrate", lambda kb: kb.migrate(folder / "two", workers=1, progress=False)),
         ("put", lambda kb: put(kb, "c", 30)),
         ("undo", lambda kb: kb.migrate(undo=True, workers=1, progress=False)),
-        ("drop", lambda kb: kb.compress(0.9, drop_raw=True)),
         ("put", lambda kb: put(kb, "e", 30)),
-        ("compact", lambda kb: kb.vacuum()),
+        ("vacuum", lambda kb: kb.vacuum()),
         ("doctor", lambda kb: kb.doctor(repair=True)),
         ("restore", lambda kb: kb.restore(backup, replace=True)),
         ("put", lambda kb: put(kb, "d", 60)),

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from commonplace.store import LocalStore, index_view, vector_index
+from commonplace.store import LocalStore, StoreOptions
 from commonplace.store.index_view import RankedKeys
 from commonplace.store.reading import items_by_key
 from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
@@ -17,14 +16,8 @@ from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, S
 DIM = 32
 
 
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a few thousand rows be many."""
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
-    monkeypatch.setattr(vector_index, "MOST_IN_MEMORY", 1000)
-    for module in (index_view, vector_index):
-        monkeypatch.setattr(module, "CODES_FROM", 1500)
-    monkeypatch.setattr(index_view, "GATHER_ROWS", 40)
-    monkeypatch.setattr(index_view, "HITS", 10)
+SMALL = StoreOptions(build_after=300, memory_rows=1000, codes_from=1500, gather_rows=40, hits=10)
+"""Options by which a few thousand rows are many."""
 
 
 def open_store(folder: Path, **more: Any) -> LocalStore:
@@ -40,34 +33,39 @@ def rows(count: int, seed: int = 0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     centres = np.random.default_rng(99).standard_normal((40, DIM))
     values = centres[generator.integers(0, 40, count)] + 0.7 * generator.standard_normal((count, DIM))
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return stored(values / np.linalg.norm(values, axis=1, keepdims=True))
+
+
+def stored(values: np.ndarray) -> np.ndarray:
+    """Return vectors as they are after they were stored."""
+    return values.astype(np.float16).astype(np.float32)
 
 
 def put(
-    store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, vector_index: str = "text"
+    store: LocalStore, values: np.ndarray, name: str = "a", each: int = 10, partition: str = "text", start: int = 0
 ) -> list[str]:
-    """Add one item for each vector, ``each`` a document; return the documents' ids."""
+    """Add one item for each vector, ``each`` a document, from number ``start`` on; return the documents' ids."""
     parsed, items, views = [], [], []
-    for start in range(0, len(values), each):
-        path = f"/{name}/{start // 100}/{start}.txt"
+    for first in range(start, start + len(values), each):
+        path = f"/{name}/{first // 100}/{first}.txt"
         document = Document(stable_id(path), f"file://{path}", path, "text/plain", "h", items=each)
-        shown = f"{name}{start}"
+        shown = f"{name}{first}"
         own = tuple(
             Item(
                 stable_id(path, n),
                 document,
                 "text" if n % 2 else "image",
                 Span(n, n + 1),
-                f"{name} word{start + n}",
+                f"{name} word{first + n}",
                 picture=None if n else shown,
             )
-            for n in range(min(each, len(values) - start))
+            for n in range(min(each, start + len(values) - first))
         )
         pictures = {shown: Picture(np.zeros((1, 1, 3), np.uint8), b"jpeg of " + path.encode(), 1, 1)}
         parsed.append(ParsedDocument(document, own, pictures))
         items += [item.id for item in own]
         views += [stable_id(item.id) for item in own]
-    store.add(parsed, [ViewVectors(vector_index, tuple(items), tuple(views), values)])
+    store.add(parsed, [ViewVectors(partition, tuple(items), tuple(views), values)])
     return [reading.document.id for reading in parsed]
 
 
@@ -75,15 +73,9 @@ def put(
 
 
 def search(
-    store: LocalStore, partition: str, query: np.ndarray, k: int, where: Filter, *, offset: bool = False
+    store: LocalStore, partition: str, query: np.ndarray, k: int, where: Filter, *, cross_modal: bool = False
 ) -> RankedKeys:
-    return store._partitions[partition].search(query, k, store._filters.of(where), offset=offset)
-
-
-def scores_of(
-    store: LocalStore, partition: str, query: np.ndarray, keys: np.ndarray, *, offset: bool = False
-) -> np.ndarray:
-    return store._partitions[partition].score(query, keys, offset=offset)
+    return store._partitions[partition].search(query, k, store._filters.of(where), cross_modal=cross_modal)
 
 
 def search_text(store: LocalStore, text: str, k: int, where: Filter) -> RankedKeys:
@@ -91,6 +83,12 @@ def search_text(store: LocalStore, text: str, k: int, where: Filter) -> RankedKe
     keys = store._ids.keys(ranked.ids)
     order = np.lexsort((keys, -ranked.scores))
     return RankedKeys(keys[order], ranked.scores[order])
+
+
+def scores_of(
+    store: LocalStore, partition: str, query: np.ndarray, keys: np.ndarray, *, cross_modal: bool = False
+) -> np.ndarray:
+    return store._partitions[partition].score(query, keys, cross_modal=cross_modal)
 
 
 def stored_rows(store: LocalStore, partition: str) -> tuple[np.ndarray, np.ndarray]:

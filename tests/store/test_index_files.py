@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,13 @@ from commonplace.store.index_file import Damaged, IndexFile
 from commonplace.store.transaction import transaction
 from commonplace.store.writing import delete, sweep
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors, stable_id
-from tests.store.make import DIM, items_at, open_store, put, questions, rows, scores_of, search, small, stored_rows
+from tests.store import make
+from tests.store.make import DIM, items_at, put, questions, rows, scores_of, search, stored, stored_rows
 
 FILTERS = [Filter(), Filter("text"), Filter(path="/a/3"), Filter("image", "/a/*"), Filter(path="/b/0/10.txt")]
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    small(monkeypatch)
-    monkeypatch.setattr(index_view, "MARGIN", 1)
-    monkeypatch.setattr(index_view, "SHORT_MARGIN", 1)
+open_store = partial(make.open_store, options=replace(make.SMALL, code_margin=1, projected_margin=1))
 
 
 def file_of(folder: Path) -> Path:
@@ -51,7 +50,7 @@ def exact(
 def agree(store: LocalStore, offset: bool = False, k: int = 10) -> None:
     for query in questions(6, seed=3):
         for where in FILTERS:
-            found = search(store, "text", query, k, where, offset=offset)
+            found = search(store, "text", query, k, where, cross_modal=offset)
             expected = exact(store, query, k, where, offset)
             assert found.scores.tolist() == pytest.approx([score for _, score in expected], abs=1e-5), where
             assert set(found.keys.tolist()) == {key for key, _ in expected}
@@ -134,7 +133,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     hard.maintenance.checkpoint()
     status = hard.maintenance.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
-    assert IndexFile(file_of(tmp_path / "hard")).info.short == {}  # of no use, and not kept
+    assert IndexFile(file_of(tmp_path / "hard")).info.projected == {}  # of no use, and not kept
     agree(hard)
     hard.close()
 
@@ -167,17 +166,17 @@ def narrow(count: int, seed: int) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_projected_vectors_serve_queries_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
     status = store.maintenance.indexes()["text"]
-    assert status["type"] == "short vectors, rescored"
-    assert min(status["recall"].values()) >= 0.95 and set(status["depth"]) == {"same", "other"}
+    assert status["type"] == "projected vectors, rescored"
+    assert min(status["recall"].values()) >= 0.95 and set(status["oversampling"]) == {"same", "other"}
     for where in (Filter(), Filter("text"), Filter(path="/a/3")):
         for offset in (False, True):
             reached = []
             for query in asked:
                 best = exact(store, query, 10, where, offset)
-                found = search(store, "text", query, 10, where, offset=offset)
+                found = search(store, "text", query, 10, where, cross_modal=offset)
                 reached.append(len({key for key, _ in best} & set(found.keys.tolist())) / 10)
                 scores = dict(exact(store, query, 4000, where, offset))
                 assert [scores[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), abs=1e-5)
@@ -185,13 +184,13 @@ def test_short_rows_serve_questions_that_codes_fail(wide: tuple[LocalStore, np.n
     store.close()
 
 
-@pytest.mark.parametrize(("partition_", "kind"), [("visual", "short vectors, rescored"), ("text", "exact")])
-def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
+@pytest.mark.parametrize(("partition_", "kind"), [("visual", "projected vectors, rescored"), ("text", "exact")])
+def test_projections_of_a_partition_searched_with_its_like_are_made_from_its_rows(
     tmp_path: Path, partition_: str, kind: str
 ) -> None:
     few = narrow(40, 1)  # too few to be fitted to: the rows themselves say what they are asked for
     store = open_store(tmp_path, questions=lambda name, offset: None if offset else few, recall=0.95)
-    put(store, narrow(4000, 5), vector_index=partition_)
+    put(store, narrow(4000, 5), partition=partition_)
     store.maintenance.checkpoint()
     status = store.maintenance.indexes()[partition_]
     assert status["type"] == kind
@@ -204,32 +203,32 @@ def test_what_is_asked_with_its_like_is_made_short_to_its_own_measure(
     store.close()
 
 
-def test_short_rows_of_what_was_removed_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_projected_vectors_of_removed_items_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
     path, (document, *_) = file_of(store._folder), list(store.documents())
     (key,) = store._database.all("SELECT min(i.key) FROM items i JOIN documents d ON d.key = i.document WHERE d.id = ?",
                                  (document.id,))[0]  # fmt: skip
-    before = IndexFile(path).short("other")[1]
+    before = IndexFile(path).projected("other")[1]
     assert before[key - 1].any()
     store.remove([document.id])
     after = IndexFile(path)
-    assert not after.short("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
+    assert not after.projected("other")[1][key - 1].any() and not after.take(np.array([key - 1])).any()
     assert store.maintenance.doctor() == []
-    with path.open("r+b") as file:  # among the last short rows, before what fills the page
+    with path.open("r+b") as file:  # among the last projected vectors, before what fills the page
         file.seek(-4000, os.SEEK_END)
         byte = file.read(1)
         file.seek(-4000, os.SEEK_END)
         file.write(bytes([byte[0] ^ 1]))
-    assert any("short rows" in finding.what for finding in store.maintenance.doctor())
+    assert any("projected vectors" in finding.what for finding in store.maintenance.doctor())
     again = open_store(store._folder, offset=take_first)
     for query in asked[:5]:
-        found = search(again, "text", query, 10, Filter(), offset=True)
+        found = search(again, "text", query, 10, Filter(), cross_modal=True)
         assert found.keys.tolist() == [key for key, _ in exact(again, query, 10, Filter(), True)]
     again.close()
     store.close()
 
 
-@pytest.mark.parametrize(("target", "kind"), [(0.98, "int8"), (0.995, "float16"), (1.0, "float32")])
+@pytest.mark.parametrize(("target", "kind"), [(0.98, "int8"), (1.0, "float16")])
 def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path, target: float, kind: str) -> None:
     values = rows(4000)
     store = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
@@ -244,7 +243,7 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     assert made.recall["same"] >= target and made.recall["other"] >= target
     status = store.maintenance.indexes()["text"]
     assert (status["compression"]["type"], status["snapshot_rows"]) == (kind, 4000)
-    rough = {"int8": 0.02, "float16": 0.001, "float32": 1e-6}[kind]
+    rough = {"int8": 0.02, "float16": 1e-6}[kind]  # stored vectors are float16 already
     for one in (store, other, open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)):  # all follow
         found = search(one, "text", query, 10, Filter())
         assert found.scores == pytest.approx(before, abs=rough)
@@ -253,8 +252,7 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
         assert scores_of(one, "text", query, np.sort(found.keys)) == pytest.approx(
             found.scores[np.argsort(found.keys)], abs=1e-6
         )
-    if kind != "float32":
-        assert file_of(tmp_path).stat().st_size < 0.8 * size
+    assert file_of(tmp_path).stat().st_size < 0.8 * size
     put(store, rows(200, seed=9), "b")
     ids = [document.id for document in list(store.documents())]
     store.remove(ids[5:7])
@@ -319,7 +317,7 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
     put(store, rows(800))
     document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
     item = Item("long1", document, "image", Span(), "recognised")
-    many = np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000
+    many = stored(np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000)
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     for _ in range(2):  # in memory, then mapped
@@ -333,17 +331,17 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
 def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vector_index.VectorIndex, "_build_beside", lambda self: None)
+    monkeypatch.setattr(vector_index.VectorIndex, "_build_in_background", lambda self: None)
     store = open_store(tmp_path)
     put(store, rows(1000))
     document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
     item = Item("long1", document, "image", Span(), "recognised")
-    many = np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000
+    many = stored(np.tile(rows(1, seed=9), (7, 1)) + np.arange(7, dtype=np.float32)[:, None] / 1000)
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     put(store, rows(50, seed=9), "near")
     found = search(store, "text", many[0], 5, Filter())
-    assert store._partitions["text"].index().rest is not None
+    assert store._partitions["text"].index_view().overflow is not None
     keys, values = stored_rows(store, "text")
     best = {int(key): max(float(v @ many[0]) for k, v in zip(keys, values, strict=True) if k == key) for key in keys}
     assert found.scores.tolist() == pytest.approx(sorted(best.values(), reverse=True)[:5], abs=1e-6)
@@ -474,7 +472,7 @@ def test_searches_are_exact_before_there_is_a_snapshot_and_without_leave_to_writ
     store.close()
     monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
     reader = open_store(tmp_path)
-    assert len(reader._partitions["text"].index().keys) <= 1000
+    assert len(reader._partitions["text"].index_view().keys) <= 1000
     agree(reader)
     assert not (tmp_path / "index").exists()
 
@@ -595,8 +593,7 @@ def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
 def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).integers(0, 256, (5001, 64), dtype=np.uint8)
     whole = codes_.nearest(codes, codes[17:18], 40)
-    monkeypatch.setattr(codes_, "SPLIT_FROM", 10)
-    parts = codes_.nearest(codes, codes[17:18], 40)
+    parts = codes_.nearest(codes, codes[17:18], 40, split_from=10)
     assert whole[0, 0] == parts[0, 0] == 17
     far = [np.unpackbits(codes[row] ^ codes[17], axis=1).sum(axis=1).tolist() for row in (whole[0], parts[0])]
     assert far[0] == far[1] == sorted(far[0])
@@ -617,13 +614,13 @@ def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_pa
     store.close()
 
 
-def test_what_makes_questions_short_is_checked(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_a_damaged_projection_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, _ = wide
     path = file_of(store._folder)
-    at = partition_offset_of(store._folder, "aim other") + 40
+    at = partition_offset_of(store._folder, "projection other") + 40
     store.close()
     path.write_bytes(flipped(path.read_bytes(), at))
-    with pytest.raises(Damaged, match="aim"):
+    with pytest.raises(Damaged, match="projection"):
         IndexFile(path)
 
 

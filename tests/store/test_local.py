@@ -18,6 +18,7 @@ from rank_bm25 import BM25Okapi
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store import LocalStore
 from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
+from tests.store.make import stored
 
 DIM = 8
 
@@ -29,7 +30,7 @@ def open_store(folder: Path, fingerprint: str = "f1") -> LocalStore:
 def vector(*parts: object) -> np.ndarray:
     seed = int(stable_id(*parts)[:8], 16)
     values = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
-    return values / np.linalg.norm(values)
+    return stored(values / np.linalg.norm(values))
 
 
 def reading(path: str, *texts: str, picture: str | None = None, media_type: str = "text/plain") -> ParsedDocument:
@@ -264,9 +265,9 @@ def test_fused_views_equal_their_definition(tmp_path: Path) -> None:
         scores = dict(zip(found.ids, found.scores.tolist(), strict=True))
         assert store.score_fused(query, found.ids, alpha=share) == pytest.approx(found.scores, abs=1e-6)
         assert (store.sample_fused(9, alpha=share).vectors @ query).max() == pytest.approx(found.scores[0], abs=1e-6)
-        assert scores[item.id] == pytest.approx(value, abs=1e-5)
-        assert scores[only_text.items[0].id] == pytest.approx(float(query @ vector("text", "words")), abs=1e-5)
-        assert scores[only_image.items[0].id] == pytest.approx(float(query @ vector("image", "pic")), abs=1e-5)
+        assert scores[item.id] == pytest.approx(value, abs=1e-4)
+        assert scores[only_text.items[0].id] == pytest.approx(float(query @ vector("text", "words")), abs=1e-4)
+        assert scores[only_image.items[0].id] == pytest.approx(float(query @ vector("image", "pic")), abs=1e-4)
 
 
 def test_a_newer_version_another_model_and_another_program_are_refused(tmp_path: Path) -> None:
@@ -276,7 +277,7 @@ def test_a_newer_version_another_model_and_another_program_are_refused(tmp_path:
     with sqlite3.connect(tmp_path / "collection.db") as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(VersionError, match="newer Commonplace"):
+    with pytest.raises(VersionError, match="has schema 99"):
         open_store(tmp_path)
     other = tmp_path / "other"
     other.mkdir()

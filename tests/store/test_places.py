@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from commonplace.errors import CollectionError, VersionError
-from commonplace.store import database, vector_index
+from commonplace.store import StoreOptions, database
 from commonplace.types import Filter
 from tests.conftest import ROOT
 from tests.kills.harness import build_shim
@@ -126,7 +126,7 @@ def test_files_that_cannot_be_locked_are_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "disk of this machine" in done.stdout and len(done.stdout.splitlines()) == 1, done.stdout
-    assert open_store(tmp_path / "kb").check() == []
+    assert open_store(tmp_path / "kb").maintenance.doctor() == []
 
 
 def test_two_machines_do_not_share_a_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_two_machines_do_not_share_a_collection(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(CollectionError, match=r"nfs4.*the machine one 1111.*delete .*collection\.machine"):
         open_store(tmp_path)
     (tmp_path / "collection.machine").unlink()
-    assert len(open_store(tmp_path).documents()) == 1
+    assert len(list(open_store(tmp_path).documents())) == 1
     monkeypatch.setattr(database, "machine", lambda: "one 1111")
     with pytest.raises(CollectionError, match="two 2222"):
         open_store(tmp_path)
@@ -160,7 +160,7 @@ def test_the_file_system_of_a_path_is_known(tmp_path: Path) -> None:
         (b"not a database at all, but long enough to be looked at " * 99, "damaged or no collection"),
         (b"SQLite format 3\0" + b"\0" * 4096, "damaged|no collection|cannot be used"),
         ("foreign", "another program's database"),
-        ("newer", "newer Commonplace"),
+        ("newer", "has schema 99, and this Commonplace reads schema 1 only"),
         ("folder", "cannot be used|cannot be written"),
     ],
 )
@@ -199,22 +199,19 @@ def test_an_empty_file_becomes_a_collection_unless_there_was_one(tmp_path: Path)
         open_store(tmp_path / "old")
 
 
-def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new_items(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 20)
-    store = open_store(tmp_path / "kb")
+def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new_items(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "kb", options=StoreOptions(build_after=20))
     put(store, rows(100))
     store.maintenance.checkpoint()
     put(store, rows(60, seed=4), "gone")
     store._partitions["text"].build()  # of what is in the log only
-    for name in ("collection.db", "collection.mark", "index/text.snapshot"):
+    for name in ("collection.db", "collection.commit", "index/text.snapshot"):
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes((tmp_path / "kb" / name).read_bytes())
     store.close()
     store = open_store(tmp_path / "copy")
     (finding,) = store.maintenance.doctor()
-    assert "committed changes that are gone" in finding.what and finding.count == 1
+    assert "committed changes are gone" in finding.what and finding.count == 1
     put(store, rows(60, seed=5), "other")  # takes the keys of those that are gone
     agree(store)
     assert not any(
@@ -222,7 +219,7 @@ def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new
     )
     assert store.maintenance.doctor(repair=True) == [finding] and store.maintenance.doctor() == []
     store.close()
-    assert open_store(tmp_path / "copy").check() == []
+    assert open_store(tmp_path / "copy").maintenance.doctor() == []
 
 
 HOLD = """

@@ -1,4 +1,4 @@
-"""What keeps house keeps it alone; what it leaves is what was promised, also where others change things meanwhile."""
+"""Maintenance runs in one process at a time, and keeps its promises while other processes write."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError
-from commonplace.store import database, local, upkeep, vector_index
-from commonplace.store.vector_index import maintenance_lock
+from commonplace.store import StoreOptions, backup, database, partitions
+from commonplace.store.locks import maintenance_lock
 from commonplace.types import Filter
 from tests.store.make import items_at, open_store, put, questions, rows, search
 from tests.store.test_upkeep import sql
 
 
-def test_only_one_keeps_house(tmp_path: Path) -> None:
+def test_maintenance_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
     store.maintenance.backup(tmp_path / "kb.bak")
     with maintenance_lock(tmp_path / "kb"):
-        for house in (
+        for task in (
             store.maintenance.vacuum,
-            lambda: store.maintenance.drop_raw(0.5),
             lambda: store.maintenance.doctor(repair=True),
             lambda: store.maintenance.restore(tmp_path / "kb.bak", replace=True),
         ):
             with pytest.raises(CollectionError, match=rf"process {os.getpid()} on .*wait until it has finished"):
-                house()
-        assert store.maintenance.doctor() == []  # looking is free
+                task()
+        assert store.maintenance.doctor() == []  # looking needs no lock
     store.maintenance.vacuum()
 
 
@@ -46,20 +45,22 @@ def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest
     assert store.count(where) == 150 == open_store(tmp_path).count(where)
     put(store, rows(20, 2), "a")  # the first two documents again
     assert store.count(where) == 170
-    monkeypatch.setattr(local, "REMOVED_KEPT", 10)  # so that the log is cut, and what was followed is known no more
+    monkeypatch.setattr(
+        partitions, "REMOVED_KEPT", 10
+    )  # so that the log is cut, and what was followed is known no more
     store.remove(ids[5:15])
     store.remove(ids[15:16])
     assert store.count(where) == 60 == open_store(tmp_path).count(where)
     query = questions(1)[0]
     assert np.array_equal(
-        search(store, "text", query, 99, where).keys, open_store(tmp_path).search("text", query, 99, where).keys
+        search(store, "text", query, 99, where).keys, search(open_store(tmp_path), "text", query, 99, where).keys
     )
 
 
 def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "REMOVED_KEPT", 100)
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
-    store = open_store(tmp_path)
+    monkeypatch.setattr(partitions, "REMOVED_KEPT", 100)
+    options = StoreOptions(build_after=300)
+    store = open_store(tmp_path, options=options)
     store.remove(put(store, rows(400))[:30])
     assert store._database.all("SELECT count(*) FROM removed") == [(0,)]
     put(store, rows(900, 3), "b")
@@ -67,7 +68,7 @@ def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, mo
     status = store.maintenance.indexes()["text"]
     assert "problem" not in status and status["snapshot_rows"] == status["rows"] == 1000
     made = (tmp_path / "index" / "text.snapshot").stat().st_ino
-    for opened in (store, open_store(tmp_path)):
+    for opened in (store, open_store(tmp_path, options=options)):
         for query in questions(3):
             search(opened, "text", query, 5, Filter())
     time.sleep(0.2)
@@ -75,7 +76,7 @@ def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, mo
 
 
 def test_a_restore_waits_for_a_writer_no_longer_than_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "WAIT", 0.5)
+    monkeypatch.setattr(backup, "WAIT", 0.5)
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
     store.maintenance.backup(tmp_path / "kb.bak")
@@ -144,7 +145,7 @@ def test_a_vector_or_checksum_that_is_none_is_named(tmp_path: Path, change: str)
     store = open_store(tmp_path)
     assert len(search(store, "text", rows(30)[0], 30, Filter()).keys) == 29
     (finding,) = store.maintenance.doctor()
-    assert "vectors" in finding.what and "commonplace doctor --repair" in finding.remedy
+    assert "vectors" in finding.what and "commonplace add --force" in finding.remedy
     put(store, rows(30))  # embedded again: the damaged one does not stay
     assert store.maintenance.doctor() == [] and len(search(store, "text", rows(30)[0], 30, Filter()).keys) == 30
 
@@ -181,6 +182,6 @@ def test_a_removal_log_that_is_damaged_stops_nothing(tmp_path: Path, value: str)
         assert opened.count(where) in (80, 81)
         found = search(opened, "text", questions(1)[0], 99, Filter()).keys
         assert len(items_at(opened, found.tolist())) == 80  # whoever is gone is gone
-    assert "noted as removed" in store.maintenance.doctor()[0].what
+    assert "removal log" in store.maintenance.doctor()[0].what
     store.maintenance.doctor(repair=True)
     assert store.maintenance.doctor() == [] and reader.count(where) == 80

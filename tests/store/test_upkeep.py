@@ -1,4 +1,4 @@
-"""Every planted fault is named; what can be mended without embedding is; a backup is the collection."""
+"""Every planted damage is named; what is derived is rebuilt, nothing else is touched; a backup is the collection."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ import sqlite3
 import subprocess
 import sys
 import time
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
-from commonplace.store import vector_index
+from commonplace.store import StoreOptions
 from commonplace.store.schema import checksum
 from commonplace.types import Document, Filter, stable_id
 from tests.conftest import ROOT
-from tests.store.make import DIM, items_at, open_store, put, rows, search, search_text, texts
+from tests.store import make
+from tests.store.make import DIM, items_at, put, rows, search, search_text, texts
 from tests.store.test_index_files import agree, file_of, flipped, partition_offset_of
 
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_index, "LEAST_WORTH", 300)
+open_store = partial(make.open_store, options=StoreOptions(build_after=300))
 
 
 def sql(folder: Path, *statements: str) -> None:
@@ -56,72 +54,82 @@ def made(folder: Path, count: int = 500) -> list[str]:
     return ids
 
 
-FAULTS: dict[str, tuple[str, str, bool]] = {
-    # what is done: statement, words of the report, whether it can be mended at once
-    "item text": ("UPDATE items SET text = 'a lie' WHERE key = 25", "items that are not what was stored", False),
-    "item owner": ("UPDATE items SET document = 1 WHERE key = 25", "items that are not what was stored", False),
-    "document": ("UPDATE documents SET path = '/lie' WHERE key = 2", "documents whose row", False),
-    "vector": ("UPDATE vectors SET vector = zeroblob(128) WHERE rowid = 9", "taken from the snapshot", True),
-    "short vector": ("UPDATE vectors SET vector = x'00' WHERE rowid = 9", "taken from the snapshot", True),
-    "lost vector": ("DELETE FROM vectors WHERE rowid = 9", "views without their vector", False),
+DAMAGE: dict[str, tuple[str, str, str]] = {
+    # what is done: statement, words of the finding, what gets it back: the doctor, the file, a vacuum
+    "item text": ("UPDATE items SET text = 'a lie' WHERE key = 25", "items that are not what was stored", "file"),
+    "item owner": ("UPDATE items SET document = 1 WHERE key = 25", "items that are not what was stored", "file"),
+    "document": ("UPDATE documents SET path = '/lie' WHERE key = 3", "documents whose row", "file"),
+    "vector": (
+        "UPDATE vectors SET vector = zeroblob(64) WHERE rowid = 25",
+        "not what was stored, of /a/0/20.txt",
+        "file",
+    ),
+    "short vector": ("UPDATE vectors SET vector = x'00' WHERE rowid = 25", "vectors of the wrong length", "file"),
+    "lost vector": ("DELETE FROM vectors WHERE rowid = 25", "views without their vector, of /a/0/20.txt", "file"),
     "spare vector": (
         "INSERT INTO vectors SELECT 'text', 'x', vector, checksum FROM vectors LIMIT 1",
         "vectors that no item has",
-        True,
+        "vacuum",
     ),
     "view of nobody": (
         f"INSERT INTO views VALUES (99999, 'text', 'x', {checksum(99999, 'text', 'x')})",
-        "views of items that are gone",
-        True,
+        "views that are not what was stored",
+        "vacuum",
     ),
     "view of another": (
         "UPDATE views SET item = 26 WHERE item = 25 AND partition = 'text'",
-        "views that are not what was stored",
-        False,
+        "views that are not what was stored, of /a/0/20.txt",
+        "file",
     ),
-    "model": ("UPDATE meta SET value = 'lie' WHERE name = 'space'", "the notes on the collection's model", False),
-    "removal log": (
-        "INSERT INTO removed (item) VALUES (25)",
-        "items that are noted as removed and are there, or are none",
-        True,
-    ),
-    "thumbnail": ("UPDATE pictures SET thumbnail = x'01' WHERE rowid = 3", "thumbnails that are not", False),
-    "lost word": ("DELETE FROM lexicon_docsize WHERE id = 7", "word index", True),
-    "other words": ("INSERT INTO lexicon (rowid, words) VALUES (7, 'lie')", "word index", True),
+    "lost owner": ("DELETE FROM documents WHERE key = 3", "items of documents that are gone", "file"),
+    "thumbnail": ("UPDATE pictures SET thumbnail = x'01' WHERE rowid = 3", "thumbnails that are not", "file"),
+    "lost thumbnail": ("DELETE FROM pictures WHERE rowid = 3", "without their thumbnail, in /a/0/20.txt", "file"),
+    "removal log": ("INSERT INTO removed (item) VALUES (25)", "the removal log", "doctor"),
+    "model": ("UPDATE meta SET value = 'lie' WHERE name = 'space'", "the settings of the collection", "doctor"),
+    "lost word": ("DELETE FROM lexicon_docsize WHERE id = 7", "word index", "doctor"),
+    "other words": ("INSERT INTO lexicon (rowid, words) VALUES (7, 'lie')", "word index", "doctor"),
 }
+STORED = ("documents", "items", "views", "vectors", "pictures", "shadow_views", "shadow_vectors")
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_doctor_names_and_mends(tmp_path: Path, name: str) -> None:
-    statement, words, mended = FAULTS[name]
+@pytest.mark.parametrize("name", DAMAGE)
+def test_doctor_names_damage_and_rebuilds_only_what_is_derived(tmp_path: Path, name: str) -> None:
+    statement, words, remedy = DAMAGE[name]
     made(tmp_path)
     store = open_store(tmp_path)
     assert store.maintenance.doctor() == []
     sql(tmp_path, "PRAGMA foreign_keys = OFF", statement)
-    found = store.maintenance.doctor()
-    assert found and not any(finding.repaired for finding in found)
+    findings = store.maintenance.doctor()
+    assert any(words in finding.what for finding in findings) and not any(one.repaired for one in findings), findings
+    before = {table: store._database.all(f"SELECT * FROM {table}") for table in STORED}
     repaired = store.maintenance.doctor(repair=True)
-    assert any(words in f"{finding.what}: {finding.remedy}" and finding.repaired == mended for finding in repaired), (
-        repaired
-    )
-    left = store.maintenance.doctor()
-    assert (not left) == mended or name in ("lost vector", "view of another", "model", "thumbnail"), left
+    assert [finding.what for finding in repaired] == [finding.what for finding in findings]
+    assert before == {table: store._database.all(f"SELECT * FROM {table}") for table in STORED}
+    if remedy == "file":
+        assert store.maintenance.doctor() != [], "what is lost stays named"
+        put(store, rows(500)[20:30], start=20)  # as `add --force` does with the file that the finding names
+        store.maintenance.doctor(repair=True)  # damaged words are in the word index still
+    elif remedy == "vacuum":
+        assert any("vacuum" in finding.remedy for finding in findings)
+    if remedy != "doctor":
+        store.maintenance.vacuum()
+    assert store.maintenance.doctor() == []
+    assert len(list(store.documents())) == 50 and len(store.items_of(stable_id("/a/0/20.txt"))) == 10
+    agree(store)
     store.close()
 
 
-def test_what_doctor_cannot_mend_is_left_out_and_mended_by_adding_again(tmp_path: Path) -> None:
-    ids = made(tmp_path)
+def test_what_is_damaged_is_left_out_until_its_file_is_read_again(tmp_path: Path) -> None:
+    made(tmp_path)
     sql(tmp_path, "UPDATE items SET text = 'a lie' WHERE key = 25", "DELETE FROM vectors WHERE rowid = 9")
     file_of(tmp_path).unlink()
     store = open_store(tmp_path)
     for query in rows(500)[[24, 8]]:
-        found = search(store, "text", query, 5, Filter())
-        assert "a lie" not in texts(store, found.keys)
-        assert len(texts(store, found.keys)) >= 4
-    store.maintenance.doctor(repair=True)
-    stamps = {one.id: one.stamp for one in list(store.documents())}
-    assert all(stamps[id_] == "" for id_ in ids)
-    put(store, rows(500))  # as the next add would
+        hits = search(store, "text", query, 5, Filter())
+        assert "a lie" not in texts(store, hits.keys)
+        assert len(texts(store, hits.keys)) >= 4
+    put(store, rows(500))  # as `add --force` would
+    store.maintenance.doctor(repair=True)  # the word index knew the damaged text
     assert store.maintenance.doctor() == []
     agree(store)
 
@@ -176,8 +184,8 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
                 for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
                     entry = items_at(store, [key]).get(key)
                     if entry is not None:
-                        assert entry.item.text in truth, at
-                        own = vectors[truth[entry.item.text]]
+                        assert entry.text in truth, at
+                        own = vectors[truth[entry.text]]
                         assert score == pytest.approx(float(own @ vectors[n]), abs=1e-5), at
         except CollectionError:
             pass
@@ -240,8 +248,8 @@ def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_pat
     assert not list((tmp_path / "other").glob("*.part*"))
 
 
-def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commonplace.store.local.WORDS_MERGED", 100)
+def test_vacuum_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commonplace.store.local.MERGED", 100)
     store = open_store(tmp_path)
     ids = put(store, rows(2000), "zebra")
     put(store, rows(400, seed=4), "kept")
@@ -256,39 +264,6 @@ def test_compact_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monke
         assert not file.is_file() or b"zebra" not in file.read_bytes(), file
 
 
-OLDER = ("DROP TABLE facts", "ALTER TABLE documents DROP COLUMN metadata")  # than the fourth schema
-
-
-def test_a_collection_of_the_third_schema_knows_the_dates_of_its_files(tmp_path: Path) -> None:
-    """Nothing is read again: titles and files' own dates are there; a row that was damaged stays damaged."""
-    store, stamp = open_store(tmp_path), '[["/a/notes.txt", 10, 1700000000123456789, 0, 1]]'
-    titles = ("Årsmelding", None, "Old")
-    documents = [
-        Document(
-            str(n), f"file:///a/{n}", f"/a/{n}", "text/plain", title=title, stamp=stamp if n < 2 else "[" * 200_000
-        )
-        for n, title in enumerate(titles)
-    ]
-    store.update(documents)
-    store.close()
-    sql(tmp_path, *OLDER, "PRAGMA user_version = 3")
-    database = sqlite3.connect(tmp_path / "collection.db")
-    with database:
-        for key, *values in database.execute(
-            "SELECT key, id, uri, path, media_type, content_hash, title, status, error, stamp, items FROM documents"
-        ).fetchall():
-            damaged = key == 3
-            database.execute("UPDATE documents SET checksum = ? WHERE key = ?", (checksum(*values) + damaged, key))
-    database.close()
-    store = open_store(tmp_path)
-    expected = datetime.fromtimestamp(1700000000).isoformat()
-    assert [one.stated() for one in list(store.documents())] == [*[{"date": [expected], "dated": ["file"]}] * 2, {}]
-    facts = store._database.all("SELECT document, value FROM facts WHERE key IN ('title', 'date') ORDER BY 1, 2")
-    assert facts == [(1, expected), (1, "årsmelding"), (2, expected), (3, "old")]
-    (finding,) = store.maintenance.doctor()
-    assert "documents whose row" in finding.what and finding.count == 1
-
-
 @pytest.mark.parametrize("harm", ["DELETE FROM facts WHERE value = 'jane doe'", "UPDATE facts SET value = 'jane dof'"])
 def test_facts_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, harm: str) -> None:
     store = open_store(tmp_path)
@@ -300,28 +275,6 @@ def test_facts_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, har
     (finding,) = store.maintenance.doctor(repair=True)
     assert finding.repaired and store.maintenance.doctor() == []
     assert store._database.all("SELECT * FROM facts") == before
-
-
-def test_a_collection_of_the_first_schema_is_brought_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made(tmp_path)
-    file_of(tmp_path).unlink()
-    sql(
-        tmp_path,
-        "DROP INDEX items_modality",
-        *OLDER,
-        "ALTER TABLE views DROP COLUMN checksum",
-        *("DROP TABLE removed", "DROP TABLE beside_views", "DROP TABLE beside_vectors"),
-        "DELETE FROM meta WHERE name = 'lineage'",
-        *(f"ALTER TABLE {name} DROP COLUMN checksum" for name in ("documents", "items", "vectors", "pictures")),
-        "PRAGMA user_version = 1",
-    )
-    with monkeypatch.context() as patch:
-        patch.setattr("commonplace.store.database.os.access", lambda path, mode: False)
-        with pytest.raises(VersionError, match="older"):
-            open_store(tmp_path)
-    store = open_store(tmp_path)
-    assert store.maintenance.doctor() == []
-    agree(store)
 
 
 def test_bad_vectors_are_refused_by_the_name_of_their_document(tmp_path: Path) -> None:
@@ -338,11 +291,9 @@ def test_bad_vectors_are_refused_by_the_name_of_their_document(tmp_path: Path) -
 WRITER = """
 import sys
 from pathlib import Path
-from commonplace.store import vector_index
-from tests.conftest import ROOT
+from commonplace.store import StoreOptions
 from tests.store.make import open_store, put, rows
-partition.LEAST_WORTH = 150
-store = open_store(Path(sys.argv[1]))
+store = open_store(Path(sys.argv[1]), options=StoreOptions(build_after=150))
 start = int(sys.argv[2])
 for number in range(start, start + 1000):
     ids = put(store, rows(100, seed=number), f"w{number}")
@@ -438,54 +389,8 @@ def test_what_is_no_text_is_named_and_stops_nothing_else(tmp_path: Path, table: 
         assert len(texts(store, search(store, "text", rows(30)[25], 30, Filter()).keys)) >= 18, column
         assert search_text(store, "word25", 3, Filter()).keys.tolist() == [26]
         assert store.maintenance.doctor() != [], column
+        put(store, rows(30))  # as `add --force` does with the same files
         store.maintenance.doctor(repair=True)
-        put(store, rows(30))  # as the next add would, of the same files
-        store.maintenance.doctor(repair=True)
-        left = [finding for finding in store.maintenance.doctor() if "documents whose row" not in finding.what]
-        assert left == [], column
-        for one in list(store.documents()):
-            store.remove([one.id])
-        assert (
-            list(store.documents()) == []
-            and store.maintenance.doctor(repair=True) is not None
-            and store.maintenance.doctor() == []
-        ), column
+        store.maintenance.vacuum()
+        assert store.maintenance.doctor() == [] and len(list(store.documents())) == 3, column
         store.close()
-
-
-def test_a_title_that_is_no_text_is_taken_off_and_its_file_read_again(tmp_path: Path) -> None:
-    ids = made(tmp_path, 30)
-    sql(tmp_path, "UPDATE documents SET title = x'ff00fe' WHERE key = 2")
-    store = open_store(tmp_path)
-    assert any("title or notes are no text (/a/0/10.txt)" in finding.what for finding in store.maintenance.doctor())
-    assert (
-        any(finding.repaired for finding in store.maintenance.doctor(repair=True)) and store.maintenance.doctor() == []
-    )
-    document = next(store.documents(ids=[ids[1]]))
-    assert document is not None and (document.title, document.stamp) == (None, "")
-    assert len(store.items_of(ids[1])) == 10  # and its items are found again
-    store.close()
-
-
-@pytest.mark.parametrize("value", ["x'ff00fe'", "CAST(x'41ff' AS TEXT)", "'lie'"])
-def test_a_documents_id_is_made_of_its_uri_again(tmp_path: Path, value: str) -> None:
-    store = open_store(tmp_path)
-    document = Document(stable_id("file:///a.txt"), "file:///a.txt", "/a.txt", "text/plain", "h", items=0)
-    store.update([document])
-    put(store, rows(30))
-    sql(tmp_path, f"UPDATE documents SET id = {value} WHERE key = 1")
-    assert list(store.documents())[1:] and any(
-        "documents whose id" in finding.what for finding in store.maintenance.doctor()
-    )
-    assert all(
-        finding.repaired for finding in store.maintenance.doctor(repair=True) if "documents whose id" in finding.what
-    )
-    assert store.maintenance.doctor() == [] and next(store.documents(ids=[document.id])) == document
-    # One whose id is not of its URI is given one that it can be removed by.
-    sql(tmp_path, "UPDATE documents SET id = x'ff' WHERE key = 2")
-    store.maintenance.doctor(repair=True)
-    (finding,) = store.maintenance.doctor()
-    assert "damaged-2" in finding.what and store.remove(["damaged-2"]) == 1
-    put(store, rows(10))
-    assert store.maintenance.doctor() == []
-    store.close()

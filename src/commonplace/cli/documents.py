@@ -202,18 +202,16 @@ def _status(options: argparse.Namespace) -> int:
     )
     for name in ("documents", "items", "vectors"):
         print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
-    if "beside" in status:
-        one = status["beside"]
+    if "shadow" in status:
+        one = status["shadow"]
         why = "unfinished: run `commonplace migrate` again" if one["unfinished"] else "kept for `migrate --undo`"
-        print(f"{'beside':10}  {one['vectors']} vectors of {one['model']}, {size(one['bytes'])}, {why}")
+        print(f"{'shadow':10}  {one['vectors']} vectors of {one['model']}, {size(one['bytes'])}, {why}")
     for name, one in status["indexes"].items():
         recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items()))
         behind = one["not_in_snapshot"] + one["removed_since"]
         print(
             f"{'index':10}  {name}: {one['type']}, {one['rows']} rows, recall@10 {recall}, {size(one['bytes'])}"
             + (f", rows of {one['compression']['type']}" if "compression" in one else "")
-            + (f", stored as {one['stored']['type']}" if "stored" in one else "")
-            + (" in part: run `commonplace compress --drop-raw` again" if "unfinished" in one.get("stored", {}) else "")
             + (f", {behind} changes since the snapshot" if one["snapshot_rows"] and behind else "")
             + (f"; {one['problem']}" if "problem" in one else "")
         )

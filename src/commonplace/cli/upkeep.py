@@ -14,29 +14,22 @@ from commonplace.types import printable
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
     doctor = verb("doctor", _doctor, "look for damage in the collection's files", "commonplace doctor --repair")
-    doctor.add_argument("--repair", action="store_true", help="mend what can be mended without embedding again")
+    doctor.add_argument("--repair", action="store_true", help="rebuild what is derived: index files, word index")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
-    keep = verb("backup", _backup, "write the collection into one file, while it is used", "commonplace backup kb.bak")
-    keep.add_argument("file", metavar="FILE")
+    save = verb("backup", _backup, "write the collection into one file, while it is used", "commonplace backup kb.bak")
+    save.add_argument("file", metavar="FILE")
     back = verb("restore", _restore, "take the contents of a backup", "commonplace restore kb.bak")
     back.add_argument("file", metavar="FILE")
     back.add_argument("--replace", action="store_true", help="in place of the documents that the collection holds")
-    compress = verb("compress", _compress, "search smaller rows, where that loses nothing", "commonplace compress")
+    compress = verb("compress", _compress, "search smaller rows, where that keeps the recall", "commonplace compress")
     compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to be kept, .5 to 1 (default: .99)")
-    way = compress.add_mutually_exclusive_group()
-    way.add_argument("--off", action="store_true", help="search rows as they are again")
-    way.add_argument(
-        "--drop-raw",
-        action="store_true",
-        help="keep the vectors in the database as float16 alone, half the bytes, if that keeps the recall; only a "
-        "backup, or adding the files to a new collection, brings the raw ones back",
-    )
+    compress.add_argument("--off", action="store_true", help="search rows as they are again")
     compress.add_argument("--json", action="store_true", help="print one JSON object")
     verb("vacuum", _vacuum, "give back the room of what was removed, and leave no trace of it", "commonplace vacuum")
     change = verb(
         "migrate",
         _migrate,
-        "embed everything again with another model (--model; default: the one that is shipped), then search with it",
+        "embed everything again with another model (--model; default: the shipped one), then search with it",
         "commonplace migrate --model models/clip",
     )
     change.add_argument("--undo", action="store_true", help="go back to the earlier model, or drop what is unfinished")
@@ -49,13 +42,14 @@ def _doctor(options: argparse.Namespace) -> int:
     with open_(options) as kb:
         findings = kb.doctor(repair=options.repair)
     if options.json:
-        print_json({"faults": [asdict(one) for one in findings]})
+        print_json({"findings": [asdict(finding) for finding in findings]})
     else:
-        for one in findings:
-            print(f"{'repaired' if one.repaired else 'fault'}: {one.count}  {printable(one.what)}: {one.remedy}")
-        left = sum(not one.repaired for one in findings)
-        print("nothing is wrong" if not findings else f"{left} fault{'' if left == 1 else 's'} left")
-    return 0 if all(one.repaired for one in findings) else 1
+        for finding in findings:
+            state = "repaired" if finding.repaired else "damage"
+            print(f"{state}: {finding.count}  {printable(finding.what)}: {finding.remedy}")
+        left = sum(not finding.repaired for finding in findings)
+        print("nothing is wrong" if not findings else f"{left} finding{'' if left == 1 else 's'} left")
+    return 0 if all(finding.repaired for finding in findings) else 1
 
 
 def _backup(options: argparse.Namespace) -> int:
@@ -75,24 +69,17 @@ def _restore(options: argparse.Namespace) -> int:
 
 def _compress(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        before = kb.status()["bytes"] if options.drop_raw else 0
-        made = kb.compress(None if options.off else options.recall, drop_raw=options.drop_raw)
-        if options.json:
-            print_json({"compression": made})
-            return 0
-        for name, one in made.items():
-            recall = ", ".join(
-                f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(one["recall"].items())
-            )
-            print(f"{name:10}  {one['type']}, recall {recall}, measured on {one['rows']} rows")
-        if options.drop_raw and not made:
-            print("nothing to drop: the collection holds no vectors")
-        elif options.drop_raw:
-            print(f"raw vectors were dropped: {size(before)} before, {size(kb.status()['bytes'])} now")
-        elif options.off:
-            print("rows are searched as they are")
-        elif not made:
-            print("nothing to gain: no part of the collection has 50,000 vectors and questions to measure with")
+        chosen = kb.compress(None if options.off else options.recall)
+    if options.json:
+        print_json({"compression": chosen})
+        return 0
+    for name, choice in chosen.items():
+        recall = ", ".join(f"{value:.3f} ({kind} kind of question)" for kind, value in sorted(choice["recall"].items()))
+        print(f"{name:10}  {choice['type']}, recall {recall}, measured on {choice['rows']} rows")
+    if options.off:
+        print("rows are searched as they are")
+    elif not chosen:
+        print("nothing to gain: no part of the collection has 50,000 vectors and questions to measure with")
     return 0
 
 

@@ -5,6 +5,7 @@ from commonplace.store.database import abandoned
 from commonplace.store.local import LocalStore
 from commonplace.store.migration import Batch, Migration, Shadow, abort, other
 from commonplace.store.opening import model_of
+from commonplace.store.options import StoreOptions
 
 __all__ = [
     "Batch",
@@ -18,6 +19,7 @@ __all__ = [
     "SearchStore",
     "Shadow",
     "Store",
+    "StoreOptions",
     "abandoned",
     "abort",
     "model_of",

@@ -55,8 +55,8 @@ class Finding:
 class Capabilities:
     """What a store can do beyond what every store can.
 
-    ``lexical``: it searches words (``search_text``). ``exact_scores``: scores are exact inner products of the vectors
-    that were added; else they are approximate. ``early_fusion``: it has ``search_fused``, ``score_fused`` and
+    ``lexical``: it searches words (``search_text``). ``exact_scores``: scores are exact inner products with the vectors
+    that are stored; else they are approximate. ``early_fusion``: it has ``search_fused``, ``score_fused`` and
     ``sample_fused``. ``maintenance``: ``store.maintenance`` is not None.
     """
 
@@ -256,9 +256,6 @@ class Maintenance(Protocol):
     def compress(self, recall: float | None) -> dict[str, Any]:
         """Search smaller rows that keep ``recall``; None: rows as they are. Returns the choice by partition."""
 
-    def drop_raw(self, recall: float) -> dict[str, Any]:
-        """Keep the vectors as float16 alone where that keeps ``recall``. Returns the choice by partition."""
-
     def backup(self, file: Path) -> int:
         """Write the collection into one new file while it is used; return its bytes."""
 
@@ -266,4 +263,4 @@ class Maintenance(Protocol):
         """Put the collection of a backup in this one's place; ``replace`` is needed where this one holds documents."""
 
     def status(self) -> dict[str, Any]:
-        """Return what each partition is searched with (``indexes``), and what there is of another model."""
+        """Return what each partition is searched with (``indexes``), and the other model (``shadow``)."""

@@ -1,10 +1,9 @@
-"""Binary codes of rows; where there are many, in lists of rows that lie together, of which a question reads the near
-ones.
+"""Binary codes of rows; where there are many, in IVF cells of rows that lie together, of which a query probes some.
 
-The lists are an inverted file (Sivic and Zisserman 2003; Jégou, Douze and Schmid 2011) around the centroids of
-:class:`faiss.Kmeans`. A question reads no fixed number of them but all whose centroid is no further than the nearest
-one's and a *gap*: one in the midst of the rows reads few, one far from all reads many, so that questions of other kinds
-than those measured with need the same gap where they would need several times as many lists.
+The cells are an inverted file (Sivic and Zisserman 2003; Jégou, Douze and Schmid 2011) around the centroids of
+:class:`faiss.Kmeans`. Instead of a fixed ``nprobe``, a query probes every cell whose centroid lies within
+``probe_radius`` of the nearest one. A query among the rows probes few cells, one far from all rows probes many. So
+queries of other kinds than the measured ones need the same radius, where they would need several times as many cells.
 """
 
 from __future__ import annotations
@@ -18,43 +17,44 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LISTS_FROM", "MANY", "Codes", "Lists", "code_bytes", "encode", "gap_for", "lists_for", "nearest", "train"]
+from commonplace.store.options import DEFAULT, StoreOptions
 
-LISTS_FROM = 200_000
-"""Codes from which lists are worth their centroids: here they save a tenth of a search, of a million two thirds."""
+__all__ = [
+    "MANY",
+    "ROWS_PER_CENTROID",
+    "Cells",
+    "Codes",
+    "cells_for",
+    "code_bytes",
+    "encode",
+    "nearest",
+    "probe_radius_for",
+    "train",
+]
 
 MANY = 100
-"""Hits that the gap of lists is measured for, besides ten."""
+"""Hits that the probe radius is measured for, besides ten."""
 
 MOST_HITS = 2 * MANY
-"""Hits beyond which what was measured says nothing: all codes are read."""
+"""Hits above which the measured radius says nothing: all codes are read."""
 
-MOST_LISTS = 2048
-EACH = 32
-"""Rows a list that centroids are trained with."""
+MOST_CELLS = 2048
 
-ROUNDS = 4
-"""Rounds of training: eight bring centroids no nearer to the rows that shows, and take twice as long."""
+ROWS_PER_CENTROID = 32
+"""Rows of the sample that centroids are trained with, for each cell."""
 
-MEANT = 4
-"""Rows of the training that a centroid stands for, at the least."""
+ITERATIONS = 4
+"""Iterations of k-means. Eight gave no visible gain over four, and take twice as long."""
 
-READ_SHARE = 0.3
-"""Where near lists hold more than this share of the codes, all are read: that needs no copy."""
+LEAST_ROWS = 4
+"""Rows of the sample that a centroid must stand for."""
 
 COPIED = 1 << 18
-"""Codes of lists that are copied together at once: 16 MB of them."""
-
-ROOM = 4
-"""Codes that are read for each candidate wanted, at the least."""
-
-SPLIT_FROM = 2_000_000
-"""Codes from which two threads look at a half each: a million take one of them 2.4 ms, and on a busy machine the other
-would be waited for."""
+"""Codes of probed cells that are copied together at once: 16 MB of them."""
 
 
 def code_bytes(dim: int) -> int:
-    """Return the bytes of a code: of at least ``dim`` bits, and of a length that FAISS compares in registers."""
+    """Return the bytes of a code: at least ``dim`` bits, in a length that FAISS compares in registers."""
     least = -(-dim // 8)
     return next((size for size in (4, 8, 16, 32, 64) if size >= least), -(-least // 4) * 4)
 
@@ -62,113 +62,129 @@ def code_bytes(dim: int) -> int:
 def encode(rows: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the signs of ``rows`` (n, dim) less ``centre`` as bits (n, bytes).
 
-    What room a code has beyond ``dim`` bits holds the signs of sums of three values each: a quarter fewer candidates
-    for the same recall, for nothing.
+    The bits beyond ``dim`` hold the signs of sums of three values each: a quarter fewer candidates for the same recall,
+    at no cost.
     """
-    near = rows - centre
-    return np.packbits(np.hstack([near > 0, _threes(near) > 0]), axis=1)
+    centred = rows - centre
+    return np.packbits(np.hstack([centred > 0, _sums_of_three(centred) > 0]), axis=1)
 
 
-def _threes(near: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sums_of_three(centred: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return sums of three values each (n, bits to spare)."""
-    dim = near.shape[1]
+    dim = centred.shape[1]
     spare = 8 * code_bytes(dim) - dim
-    one = np.arange(spare)
-    return near[:, one % dim] + near[:, (one + spare) % dim] - near[:, (one + 2 * spare) % dim]
+    column = np.arange(spare)
+    return centred[:, column % dim] + centred[:, (column + spare) % dim] - centred[:, (column + 2 * spare) % dim]
 
 
-def lists_for(rows: int) -> int:
-    """Return how many lists so many rows are kept in: about their root, 0 where all codes are read."""
-    return min(MOST_LISTS, 2 ** round(math.log2(rows) / 2)) if rows >= LISTS_FROM else 0
+def cells_for(rows: int, options: StoreOptions = DEFAULT) -> int:
+    """Return the number of IVF cells for so many rows, about their square root; 0 where all codes are read."""
+    return min(MOST_CELLS, 2 ** round(math.log2(rows) / 2)) if rows >= options.cells_from else 0
 
 
-def train(sample: NDArray[np.float32], lists: int, stop: Callable[[], bool] = lambda: False) -> NDArray[np.float32]:
-    """Return centroids (lists, dim) for rows of which ``sample`` (n, dim) is one, the same every time; of no more
-    rounds than begun where ``stop`` says so. Those that stand for fewer than :data:`MEANT` rows are left out."""
+def train(sample: NDArray[np.float32], cells: int, stop: Callable[[], bool] = lambda: False) -> NDArray[np.float32]:
+    """Return centroids (at most ``cells``, dim) of a sample of the rows (n, dim); the same for the same sample.
+
+    Centroids that stand for fewer than :data:`LEAST_ROWS` rows are left out. Where ``stop`` says so, no further
+    iteration is begun.
+    """
     import faiss
 
-    means = faiss.Kmeans(sample.shape[1], lists, niter=1, seed=0, min_points_per_centroid=1)
-    for _ in range(ROUNDS):
-        means.train(sample, init_centroids=means.centroids)  # one round: a million rows' takes half a second
+    means = faiss.Kmeans(sample.shape[1], cells, niter=1, seed=0, min_points_per_centroid=1)
+    for _ in range(ITERATIONS):
+        means.train(sample, init_centroids=means.centroids)  # one iteration: of a million rows, half a second
         if stop():
             break
     centroids = np.asarray(means.centroids, np.float32)
-    # A centroid of one row is that row, and would stay in the file when it is removed.
-    own = np.bincount(Lists(centroids, np.zeros(lists + 1, np.int64)).of(sample), minlength=lists)
-    return centroids[own >= MEANT] if (own >= MEANT).any() else centroids.mean(axis=0, keepdims=True)
+    # A centroid of one row is that row, and would stay in the file when the row is removed.
+    sizes = np.bincount(Cells(centroids, np.zeros(cells + 1, np.int64)).of(sample), minlength=cells)
+    kept = sizes >= LEAST_ROWS
+    return centroids[kept] if kept.any() else centroids.mean(axis=0, keepdims=True)
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Which codes stand together: those from ``starts[i]`` to ``starts[i + 1]`` are of rows near ``centroids[i]``."""
+class Cells:
+    """IVF cells: the codes from ``starts[i]`` to ``starts[i + 1]`` are of rows near ``centroids[i]``."""
 
     centroids: NDArray[np.float32]
     starts: NDArray[np.int64]
 
     @cached_property
-    def _half(self) -> NDArray[np.float32]:
+    def _half_norms(self) -> NDArray[np.float32]:
         return np.asarray(np.einsum("ij,ij->i", self.centroids, self.centroids) / 2, np.float32)
 
-    def distances(self, questions: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return half the squared distance (n, lists) of questions to centroids, less a constant for each question."""
-        return self._half - questions @ self.centroids.T
+    def distances(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return half the squared distance (n, cells) of queries to centroids, less a constant for each query."""
+        return self._half_norms - queries @ self.centroids.T
 
     def of(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the list (n,) that each row belongs to."""
-        step = 2048  # of their distances to all centroids no more are held
-        found = [np.argmin(self.distances(rows[i : i + step]), axis=1) for i in range(0, len(rows), step)]
-        return np.concatenate([np.empty(0, np.int64), *found])
+        """Return the cell (n,) that each row belongs to."""
+        step = 2048  # rows whose distances to all centroids are held at once
+        cells = [np.argmin(self.distances(rows[i : i + step]), axis=1) for i in range(0, len(rows), step)]
+        return np.concatenate([np.empty(0, np.int64), *cells])
 
-    def near(
-        self, query: NDArray[np.float32], gaps: Sequence[float], hits: float, least: int
+    def probe(
+        self,
+        query: NDArray[np.float32],
+        radii: Sequence[float],
+        hits: float,
+        least: int,
+        options: StoreOptions = DEFAULT,
     ) -> NDArray[np.int64] | None:
-        """Return the lists that so many ``hits`` are to be looked for in, and so many more that there are ``least``
-        codes; None where that is a large share of all. See :func:`gap_for`."""
+        """Return the cells to probe for so many ``hits``, and so many more that they hold ``least`` codes.
+
+        ``radii`` are the probe radii for ten hits and for :data:`MANY`. None where all codes are to be read: the cells
+        hold a large share of them, or so many hits were not measured.
+        """
         if hits > MOST_HITS:
             return None
         sizes = np.diff(self.starts)
         distances = np.where(sizes > 0, self.distances(query[None])[0], np.inf)
-        chosen = distances <= distances.min() + gap_for(gaps, hits)
-        if sizes[chosen].sum() < least:
+        probed = distances <= distances.min() + probe_radius_for(radii, hits)
+        if sizes[probed].sum() < least:
             order = np.argsort(distances, kind="stable")
             enough = int(np.searchsorted(np.cumsum(sizes[order]), least)) + 1
-            chosen[order[:enough]] = True
-        return None if sizes[chosen].sum() > READ_SHARE * self.starts[-1] else np.flatnonzero(chosen)
+            probed[order[:enough]] = True
+        return None if sizes[probed].sum() > options.probe_share * self.starts[-1] else np.flatnonzero(probed)
 
 
-def gap_for(gaps: Sequence[float], hits: float) -> float:
-    """Return how much further than the nearest list one may lie that so many hits are looked for in: by the logarithm
-    of these, between and beyond what ``gaps`` say of ten and of :data:`MANY`."""
-    ten, many = gaps
+def probe_radius_for(radii: Sequence[float], hits: float) -> float:
+    """Return how much further than the nearest cell a cell may lie that is probed for so many hits.
+
+    By the logarithm of the hits, between and beyond the ``radii`` measured for ten hits and for :data:`MANY`.
+    """
+    ten, many = radii
     return ten + (many - ten) * math.log(max(hits, 10) / 10) / math.log(MANY / 10)
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Codes ``bits`` (n, bytes) of rows at ``places`` (n,); None: in the order of the rows."""
+    """Codes ``bits`` (n, bytes) of the rows at ``places`` (n,); ``places`` None: in the order of the rows."""
 
     bits: NDArray[np.uint8]
     places: NDArray[np.int32] | None = None
-    lists: Lists | None = None
+    cells: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.bits)
 
     @property
     def nbytes(self) -> int:
-        """What this holds in memory."""
+        """Bytes of memory that this holds."""
         return self.bits.nbytes + (0 if self.places is None else self.places.nbytes)
 
     def where(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where the codes (n,) of the rows at ``at`` (ascending) stand."""
+        """Return the positions (n,) of the codes of the rows at ``at`` (ascending)."""
         if self.places is None:
             return at
-        found = np.flatnonzero(np.isin(self.places, at))
-        return found[np.argsort(self.places[found])]
+        positions = np.flatnonzero(np.isin(self.places, at))
+        return positions[np.argsort(self.places[positions])]
 
     def among(self, at: NDArray[np.int64]) -> Codes:
-        """Return a copy of those of the rows at ``at`` (ascending), without lists: where a filter takes away what lies
-        near a question, how far lists were seen to lie says nothing."""
+        """Return a copy of the codes of the rows at ``at`` (ascending), without cells.
+
+        A filter may take away the rows near a query: then the measured probe radius says nothing.
+        """
         if self.places is None:
             return Codes(self.bits[at], at.astype(np.int32))
         wanted = np.zeros(len(self), dtype=bool)
@@ -176,49 +192,58 @@ class Codes:
         kept = np.flatnonzero(wanted[self.places])
         return Codes(self.bits[kept], self.places[kept])
 
-    def ranked(self, questions: NDArray[np.float32], centre: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """Return which ``count`` codes (n, count) are nearest to those of questions (n, dim), near ones first."""
-        return nearest(self.bits, encode(questions, centre), min(count, len(self)))
+    def ranked(self, queries: NDArray[np.float32], centre: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        """Return the ``count`` codes (n, count) nearest to those of the queries (n, dim), nearest first."""
+        return nearest(self.bits, encode(queries, centre), min(count, len(self)))
 
     def nearest(
         self,
         query: NDArray[np.float32],
         centre: NDArray[np.float32],
         count: int,
-        gaps: Sequence[float] | None = None,
+        radii: Sequence[float] | None = None,
         hits: float = 10,
+        options: StoreOptions = DEFAULT,
     ) -> NDArray[np.int64]:
-        """Return the same (count,) for one question (dim,), of all lists, or with ``gaps`` of those that so many
-        ``hits`` are to be looked for in."""
-        near = self.lists.near(query, gaps, hits, ROOM * count) if self.lists is not None and gaps else None
-        if near is None or self.lists is None:
-            return np.asarray(self.ranked(query[None], centre, count)[0], np.int64)
+        """Return the ``count`` codes (count,) nearest to that of one query (dim,), nearest first.
+
+        With ``radii`` only the cells are read that :meth:`Cells.probe` names for so many ``hits``.
+        """
+        probed = None
+        if self.cells is not None and radii:
+            probed = self.cells.probe(query, radii, hits, options.codes_per_candidate * count, options)
         code = encode(query[None], centre)
-        starts, ends = self.lists.starts[near], self.lists.starts[near + 1]
+        if probed is None or self.cells is None:
+            found = nearest(self.bits, code, min(count, len(self)), options.split_from)
+            return np.asarray(found[0], np.int64)
+        starts, ends = self.cells.starts[probed], self.cells.starts[probed + 1]
         pieces = np.cumsum(ends - starts) // COPIED
-        distances, found = [], []
+        distances, positions = [], []
         for piece in np.unique(pieces):
             own = pieces == piece
             bits = np.concatenate([self.bits[i:j] for i, j in zip(starts[own], ends[own], strict=True)])
-            apart, at = _nearest_alone(bits, code, min(count, len(bits)))
-            # Back from where a code stands among those read to where it stands among all.
+            apart, at = _nearest_in_one_thread(bits, code, min(count, len(bits)))
+            # From the position among the codes that were read back to the position among all codes.
             read = np.cumsum(ends[own] - starts[own])
-            one = np.searchsorted(read, at[0], "right")
+            cell = np.searchsorted(read, at[0], "right")
             distances.append(apart[0])
-            found.append(at[0] - read[one] + ends[own][one])
+            positions.append(at[0] - read[cell] + ends[own][cell])
         order = np.argsort(np.concatenate(distances), kind="stable")[:count]
-        return np.asarray(np.concatenate(found)[order], np.int64)
+        return np.asarray(np.concatenate(positions)[order], np.int64)
 
-    def sifted(
+    def rescored(
         self, query: NDArray[np.float32], centre: NDArray[np.float32], codes: NDArray[np.int64], count: int
     ) -> NDArray[np.int64]:
-        """Return the ``count`` of these ``codes`` whose bits agree best with the numbers of the question (dim,), not
-        with its bits alone: they need to be two to four times fewer for the same recall."""
+        """Return the ``count`` of these ``codes`` whose bits agree best with the numbers of the query (dim,).
+
+        By the numbers, not by the query's bits alone, two to four times fewer candidates give the same recall.
+        """
         if count >= len(codes):
             return codes
-        near = (query - centre)[None]
-        weights = np.hstack([near, _threes(near) / 3])[0]  # a sum's sign says a third as much of each of its values
-        step = 1024  # signs of so many fit the processor's cache
+        centred = (query - centre)[None]
+        # The sign of a sum of three says a third as much about each of its values.
+        weights = np.hstack([centred, _sums_of_three(centred) / 3])[0]
+        step = 1024  # codes whose signs fit the processor's cache
         scores = np.concatenate(
             [
                 np.unpackbits(self.bits[codes[i : i + step]], axis=1).astype(np.float32) @ weights
@@ -232,40 +257,42 @@ class Codes:
         return codes if self.places is None else np.asarray(self.places[codes], np.int64)
 
 
-def nearest(codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    """Return the places (questions, count) of the codes with the smallest Hamming distances, near ones first."""
-    if len(questions) > 1:
-        return _nearest(codes, questions, count)[1]
-    if len(codes) < SPLIT_FROM:
-        return _nearest_alone(codes, questions, count)[1]
+def nearest(
+    codes: NDArray[np.uint8], queries: NDArray[np.uint8], count: int, split_from: int = DEFAULT.split_from
+) -> NDArray[np.int64]:
+    """Return the positions (queries, count) of the codes with the smallest Hamming distances, nearest first."""
+    if len(queries) > 1:
+        return _nearest(codes, queries, count)[1]
+    if len(codes) < split_from:
+        return _nearest_in_one_thread(codes, queries, count)[1]
     half = len(codes) // 2
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(_nearest_alone, codes[half:], questions, count)
-        distances, places = _nearest_alone(codes[:half], questions, count)
-        more, others = second.result()
-    distances, places = np.hstack([distances, more]), np.hstack([places, others + half])
+        second = pool.submit(_nearest_in_one_thread, codes[half:], queries, count)
+        distances, positions = _nearest_in_one_thread(codes[:half], queries, count)
+        more_distances, more_positions = second.result()
+    distances, positions = np.hstack([distances, more_distances]), np.hstack([positions, more_positions + half])
     order = np.argsort(distances, axis=1, kind="stable")[:, :count]
-    return np.take_along_axis(places, order, axis=1)
+    return np.take_along_axis(positions, order, axis=1)
 
 
 def _nearest(
-    codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int
+    codes: NDArray[np.uint8], queries: NDArray[np.uint8], count: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     import faiss
 
-    found: tuple[NDArray[np.int32], NDArray[np.int64]] = faiss.knn_hamming(questions, codes, count, variant="mc")
+    found: tuple[NDArray[np.int32], NDArray[np.int64]] = faiss.knn_hamming(queries, codes, count, variant="mc")
     return found
 
 
-def _nearest_alone(
-    codes: NDArray[np.uint8], questions: NDArray[np.uint8], count: int
+def _nearest_in_one_thread(
+    codes: NDArray[np.uint8], queries: NDArray[np.uint8], count: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """One question is one thread's work: on a busy machine FAISS's others would be waited for."""
+    """One query is one thread's work: on a busy machine FAISS's other threads would be waited for."""
     import faiss
 
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
-        return _nearest(codes, questions, count)
+        return _nearest(codes, queries, count)
     finally:
         faiss.omp_set_num_threads(threads)

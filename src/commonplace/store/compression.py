@@ -1,123 +1,118 @@
-"""Smaller rows: which kind keeps the recall that is asked for, by measurement on the collection itself."""
+"""Smaller rows to search: chooses the smallest kind that keeps the recall, measured on the collection itself."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.index_file import KINDS, Block, rounded
 
-__all__ = ["DROPPING", "SEARCHED", "STORED", "Compression", "chosen", "compression_of", "keep", "measured"]
+__all__ = ["Compression", "choose", "compression_of", "measure", "set_compression"]
 
-SEARCHED = "setting:compression"  # a part of the ranking state: the caches follow it
-STORED = "setting:vectors"  # where the raw vectors were dropped
-DROPPING = "setting:dropping"  # while they are being dropped
-QUESTIONS = 256  # of each direction
+SETTING = "setting:compression"  # a part of the ranking state: the caches follow it
+QUERIES = 256
+"""Queries of each direction that recall is measured with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How a partition's rows are kept, to be searched or in the database: their ``kind``, the recall@10 of the exact
-    best ten that each kind of question reached with it, and how many rows it was measured on."""
+    """How the rows of a partition are kept to be searched.
+
+    ``kind`` is one of :data:`KINDS`. ``recall`` is the share (0 to 1) of the exact ten best that each direction of
+    query reached with it; ``rows`` is the number of rows it was measured on.
+    """
 
     kind: str
     recall: dict[str, float]
     rows: int
 
 
-def compression_of(database: sqlite3.Connection, name: str = SEARCHED) -> dict[str, Compression]:
-    """Return what was chosen, by partition; empty where rows are kept as they are."""
-    row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+def compression_of(database: sqlite3.Connection) -> dict[str, Compression]:
+    """Return what was chosen, by partition; empty where rows are not compressed."""
+    row = database.execute("SELECT value FROM meta WHERE name = ?", (SETTING,)).fetchone()
     try:
-        found = {} if row is None else {name: Compression(**values) for name, values in json.loads(row[0]).items()}
+        choices = {} if row is None else {name: Compression(**values) for name, values in json.loads(row[0]).items()}
         if all(
-            one.kind in KINDS and one.rows >= 0 and all(0 <= r <= 1 for r in one.recall.values())
-            for one in found.values()
+            choice.kind in KINDS and choice.rows >= 0 and all(0 <= recall <= 1 for recall in choice.recall.values())
+            for choice in choices.values()
         ):
-            return found
+            return choices
     except (AttributeError, TypeError, ValueError):
         pass
-    raise sqlite3.DatabaseError("its notes are malformed")
+    raise sqlite3.DatabaseError("its settings are malformed")
 
 
-def keep(database: sqlite3.Connection, found: Mapping[str, Compression], name: str = SEARCHED) -> None:
-    """Keep what was chosen; nothing to undo it."""
-    database.execute("DELETE FROM meta WHERE name = ?", (name,))
-    if found:
-        values = json.dumps({name: asdict(one) for name, one in found.items()})
-        database.execute("INSERT INTO meta VALUES (?, ?)", (name, values))
+def set_compression(database: sqlite3.Connection, choices: Mapping[str, Compression]) -> None:
+    """Store what was chosen, by partition; an empty mapping undoes it."""
+    database.execute("DELETE FROM meta WHERE name = ?", (SETTING,))
+    if choices:
+        values = json.dumps({name: asdict(choice) for name, choice in choices.items()})
+        database.execute("INSERT INTO meta VALUES (?, ?)", (SETTING, values))
 
 
-def measured(
-    exact: Iterator[Block],
-    questions: Mapping[bool, NDArray[np.float32]],
-    kinds: Iterable[str] = KINDS,
-    stored: Iterator[Block] | None = None,
-) -> dict[str, Compression]:
-    """Return the recall@10 of each of these kinds of row, for every kind of question (n, dim), against ``exact``.
+def measure(blocks: Iterator[Block], queries: Mapping[bool, NDArray[np.float32]]) -> dict[str, Compression]:
+    """Return the recall@10 of each kind of row against the rows as they are, the smallest kind first.
 
-    ``questions`` by whether they are asked with the offset. ``stored`` are the same rows, made of vectors that were
-    stored smaller. Empty where there are no questions: what cannot be measured is not compressed.
+    ``queries`` (n, dim) by whether they are cross-modal. Empty where there are none: what cannot be measured is not
+    compressed.
     """
-    asked = {offset: vectors[:: max(1, len(vectors) // QUESTIONS)][:QUESTIONS] for offset, vectors in questions.items()}
-    asked = {offset: vectors for offset, vectors in asked.items() if len(vectors)}
-    if not asked:
+    drawn = {cross: vectors[:: max(1, len(vectors) // QUERIES)][:QUERIES] for cross, vectors in queries.items()}
+    drawn = {cross: vectors for cross, vectors in drawn.items() if len(vectors)}
+    if not drawn:
         return {}
-    truth = {offset: _Best(len(vectors)) for offset, vectors in asked.items()}
-    best = {kind: {offset: _Best(len(vectors)) for offset, vectors in asked.items()} for kind in kinds}
+    exact = {cross: _Best(len(vectors)) for cross, vectors in drawn.items()}
+    best = {kind: {cross: _Best(len(vectors)) for cross, vectors in drawn.items()} for kind in KINDS}
     count = 0
-    for block, other in zip(exact, repeat(None) if stored is None else stored, strict=False):
-        for offset, vectors in asked.items():
-            truth[offset].add(_scores(vectors, block[1], block[2] if offset else None), count)
-        _, rows, offsets = other or block
-        for kind, own in best.items():
+    for _, rows, offsets in blocks:
+        for cross, vectors in drawn.items():
+            exact[cross].add(_scores(vectors, rows, offsets if cross else None), count)
+        for kind, reached in best.items():
             small = rounded(rows, kind)
-            for offset, vectors in asked.items():
-                own[offset].add(_scores(vectors, small, offsets if offset else None), count)
+            for cross, vectors in drawn.items():
+                reached[cross].add(_scores(vectors, small, offsets if cross else None), count)
         count += len(rows)
-    names = {offset: "other" if offset else "same" for offset in asked}
+    names = {cross: "other" if cross else "same" for cross in drawn}
     return {
-        kind: Compression(kind, {names[offset]: own[offset].shared(truth[offset]) for offset in asked}, count)
-        for kind, own in best.items()
+        kind: Compression(kind, {names[cross]: reached[cross].shared(exact[cross]) for cross in drawn}, count)
+        for kind, reached in best.items()
     }
 
 
-def chosen(found: Mapping[str, Compression], target: float) -> Compression | None:
-    """Return the first, the smallest, of what was measured that reaches recall@10 of ``target``; None for none."""
-    return next((one for one in found.values() if min(one.recall.values()) >= target), None)
+def choose(measured: Mapping[str, Compression], target: float) -> Compression | None:
+    """Return the first, the smallest, of the measured kinds that reaches recall@10 of ``target``; None for none."""
+    return next((choice for choice in measured.values() if min(choice.recall.values()) >= target), None)
 
 
 def _scores(
-    questions: NDArray[np.float32], rows: NDArray[np.float32], offsets: NDArray[np.float32] | None
+    queries: NDArray[np.float32], rows: NDArray[np.float32], offsets: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    scores = questions @ rows.T
+    scores = queries @ rows.T
     return scores if offsets is None else scores - offsets
 
 
 class _Best:
-    """The best ten places of each question, over blocks."""
+    """The places of the ten best rows of each query, over blocks."""
 
-    def __init__(self, questions: int) -> None:
-        self.places = np.empty((questions, 0), np.int64)
-        self.scores = np.empty((questions, 0), np.float32)
+    def __init__(self, queries: int) -> None:
+        self.places = np.empty((queries, 0), np.int64)
+        self.scores = np.empty((queries, 0), np.float32)
 
     def add(self, scores: NDArray[np.float32], start: int) -> None:
-        """Take in scores (questions, n) of rows from place ``start`` on; of equals the earlier row is better."""
+        """Take in scores (queries, n) of the rows from place ``start`` on; of equal scores the first is better."""
         scores = np.where(np.isnan(scores), -np.inf, scores)
-        own = np.argpartition(-scores, min(10, scores.shape[1]) - 1, axis=1)[:, :10]
-        places = np.hstack([self.places, own + start])
-        found = np.hstack([self.scores, np.take_along_axis(scores, own, axis=1)])
-        order = np.lexsort((places, -found), axis=1)[:, :10]
-        self.places = np.take_along_axis(places, order, axis=1)
-        self.scores = np.take_along_axis(found, order, axis=1)
+        best = np.argpartition(-scores, min(10, scores.shape[1]) - 1, axis=1)[:, :10]
+        all_places = np.hstack([self.places, best + start])
+        all_scores = np.hstack([self.scores, np.take_along_axis(scores, best, axis=1)])
+        order = np.lexsort((all_places, -all_scores), axis=1)[:, :10]
+        self.places = np.take_along_axis(all_places, order, axis=1)
+        self.scores = np.take_along_axis(all_scores, order, axis=1)
 
     def shared(self, exact: _Best) -> float:
-        """Return the share of ``exact`` that is here too."""
+        """Return the share of the places of ``exact`` that are here too."""
         pairs = zip(self.places, exact.places, strict=True)
-        return float(np.mean([len(np.intersect1d(own, other)) / max(len(other), 1) for own, other in pairs]))
+        return float(np.mean([len(np.intersect1d(mine, theirs)) / max(len(theirs), 1) for mine, theirs in pairs]))

@@ -18,7 +18,16 @@ from typing import Any
 from commonplace.errors import CollectionError
 from commonplace.store.schema import checksum, seal, sealed
 
-__all__ = ["MARK", "WAIT", "Database", "abandoned", "full", "mark", "marked", "one_machine"]
+__all__ = [
+    "COMMIT_MARKER",
+    "WAIT",
+    "Database",
+    "abandoned",
+    "full",
+    "one_machine",
+    "read_commit_marker",
+    "write_commit_marker",
+]
 
 
 def abandoned(folder: Path) -> Iterator[Path]:
@@ -118,24 +127,27 @@ def locks_work(folder: Path) -> bool:
             path.unlink(missing_ok=True)
 
 
-MARK = "collection.mark"
+COMMIT_MARKER = "collection.commit"
 
 
-def mark(folder: Path, lineage: str, generation: int) -> None:
-    """Note beside the database how far it was committed, so that a log that was damaged or taken away is noticed."""
+def write_commit_marker(folder: Path, lineage: str, generation: int) -> None:
+    """Write beside the database up to which generation it was committed.
+
+    By it a write-ahead log that was damaged or taken away is noticed.
+    """
     text = f"{lineage} {generation}"
     with suppress(OSError):
-        handle = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT, 0o666)
+        handle = os.open(folder / COMMIT_MARKER, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             os.pwrite(handle, f"{text} {checksum(text)}".ljust(64).encode(), 0)
         finally:
             os.close(handle)
 
 
-def marked(folder: Path) -> tuple[str, int]:
-    """Return the lineage and the generation up to which it was committed; nobody's and -1 where that was not noted."""
+def read_commit_marker(folder: Path) -> tuple[str, int]:
+    """Return the lineage and the last committed generation; an empty lineage and -1 where there is no marker."""
     with suppress(OSError, ValueError):
-        lineage, generation, crc = (folder / MARK).read_text(errors="replace").split()
+        lineage, generation, crc = (folder / COMMIT_MARKER).read_text(errors="replace").split()
         if crc == str(checksum(f"{lineage} {generation}")):
             return lineage, int(generation)
     return "", -1
@@ -284,7 +296,8 @@ class Database:
             return CollectionError(f"the disk that holds {folder} is full: make room and try again; nothing was lost")
         if "not a database" in text or "malformed" in text:
             return CollectionError(
-                f"{self.path} is damaged or no collection ({text}): restore a copy or make a new collection"
+                f"{self.path} is damaged or no collection ({text}): run `commonplace doctor --repair`, or restore a "
+                "backup"
             )
         if "I/O error" in text:
             return CollectionError(

@@ -8,17 +8,17 @@
     code_sums  uint32  (n,)        the same of each code; only with codes
     offsets    float32 (n,)        only where the partition has them
     codes      uint8   (n, bytes)  the signs of the row less the centre; only with codes
-    places     int32   (n,)        the row of each code, which stand list by list; only with lists
-    starts     int64   (lists + 1,)      where the codes of each list begin
-    centroids  float32 (lists, dim)      what the rows of a list are near to
+    places     int32   (n,)        the row of each code, which stand cell by cell; only with IVF cells
+    starts     int64   (cells + 1,)      where the codes of each cell begin
+    centroids  float32 (cells, dim)      what the rows of a cell are near to
     scales     float32 (n,)        only with rows of int8: what they are to be multiplied by
     rows       float32, float16 or int8 (n, dim)
-    and for each direction of question that the codes serve badly:
-    aim        float32 (short, dim)  what makes a question short
-    short_sums uint32  (n,)        checksum of the short row
-    short      float32 (n, short)  rows made short; see :mod:`commonplace.store.index_view`
+    and for each direction of query that the codes serve badly:
+    projection     float32 (short, dim)  the map of queries to projected vectors
+    projected_sums uint32  (n,)          checksum of the projected vector
+    projected      float32 (n, short)    projected vectors; see :mod:`commonplace.store.projection`
 
-A file is written beside and renamed, so that a reader keeps what it has mapped. The only change in place is
+A file is written under another name and renamed, so that a reader keeps what it has mapped. The only change in place is
 :meth:`IndexFile.erase`, which leaves zeros where a removed item's row was.
 """
 
@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.store.codes import Codes, Lists, code_bytes, encode
+from commonplace.store.codes import Cells, Codes, code_bytes, encode
 
 __all__ = ["KINDS", "Damaged", "IndexFile", "Info", "Measured", "rounded", "sums", "sync", "write"]
 
@@ -56,21 +56,22 @@ Block = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None
 
 
 class Damaged(Exception):
-    """A snapshot does not hold what was written. Never leaves the store: the snapshot is thrown away."""
+    """An index file does not hold what was written. Never leaves the store: the file is not used and built anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a snapshot stands for. ``lineage``, ``generation``, ``last`` (highest item key) and ``removed`` (last line
-    of the removal log) are its place in the collection's history; ``state`` names the ranking state its rows were
-    prepared under; ``several`` is the most rows one item has.
+    """What an index file stands for.
 
-    ``depths`` says for each direction (``same``, ``other``: the kind of question) how many candidates the codes must
-    give for each hit wanted, 0 where only a full scan was good enough; ``recall`` what that reached of the exact ten.
-    ``gaps`` says of a direction that is served by some of the ``lists`` how far these may lie for ten hits and for a
-    hundred; ``shares`` which share of the candidates is scored exactly.
-    ``short`` gives the length of the short rows of each direction that takes its candidates from those instead,
-    ``kind`` what the rows are kept as, of :data:`KINDS`.
+    ``lineage``, ``generation``, ``last`` (highest item key) and ``removed`` (last line of the removal log) are its
+    place in the collection's history. ``state`` names the ranking state that its rows were prepared under; ``several``
+    is the most rows of one item; ``kind`` is what rows are kept as, of :data:`KINDS`.
+
+    Per direction of query (``same`` modality or ``other``): ``oversampling`` is the number of candidates for each hit
+    wanted, 0 where only a full scan was good enough; ``recall`` is the share of the exact ten best that this reached;
+    ``probe_radius`` (for ten hits and for a hundred) is there where only some IVF cells are read;
+    ``rescore_fraction`` is the share of the candidates that is scored exactly; ``projected`` is the length of the
+    projected vectors, where candidates come from those instead of codes.
     """
 
     partition: str
@@ -84,25 +85,28 @@ class Info:
     several: int = 1
     offsets: bool = False
     code_bytes: int = 0
-    lists: int = 0
-    depths: dict[str, float] = field(default_factory=dict)
+    cells: int = 0
+    oversampling: dict[str, float] = field(default_factory=dict)
     recall: dict[str, float] = field(default_factory=dict)
-    gaps: dict[str, list[float]] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
-    short: dict[str, int] = field(default_factory=dict)
+    probe_radius: dict[str, list[float]] = field(default_factory=dict)
+    rescore_fraction: dict[str, float] = field(default_factory=dict)
+    projected: dict[str, int] = field(default_factory=dict)
     kind: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a new snapshot is good for: what :class:`Info` keeps of it, and for each direction that should get short
-    rows the maps (dim, short) of questions and of rows."""
+    """How a new index file is to be searched: what :class:`Info` keeps of it.
 
-    depths: dict[str, float]
+    ``projections`` has the maps (dim, short) of queries and of rows for each direction that should get projected
+    vectors.
+    """
+
+    oversampling: dict[str, float]
     recall: dict[str, float]
-    gaps: dict[str, list[float]] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
-    shorten: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
+    probe_radius: dict[str, list[float]] = field(default_factory=dict)
+    rescore_fraction: dict[str, float] = field(default_factory=dict)
+    projections: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
 
 
 def sums(*columns: NDArray[Any]) -> NDArray[np.uint32]:
@@ -124,7 +128,7 @@ def sums(*columns: NDArray[Any]) -> NDArray[np.uint32]:
 
 
 def packed(rows: NDArray[np.float32], kind: str) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """Return rows (n, dim) as a snapshot of this kind keeps them, and their scales (n,) or None."""
+    """Return rows (n, dim) as an index file of this kind keeps them, and their scales (n,) or None."""
     if kind != "int8":
         return rows.astype(KINDS[kind]), None
     scales = np.asarray(np.abs(rows).max(axis=1, initial=0) / np.float32(127), np.float32)  # of a row of NaN, NaN
@@ -152,17 +156,17 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
         parts.append(("offsets", "<f4", (info.rows,)))
     if info.code_bytes:
         parts.append(("codes", "u1", (info.rows, info.code_bytes)))
-    if info.lists:
+    if info.cells:
         parts.append(("places", "<i4", (info.rows,)))
-        parts.append(("starts", "<i8", (info.lists + 1,)))
-        parts.append(("centroids", "<f4", (info.lists, info.dim)))
+        parts.append(("starts", "<i8", (info.cells + 1,)))
+        parts.append(("centroids", "<f4", (info.cells, info.dim)))
     if info.kind == "int8":
         parts.append(("scales", "<f4", (info.rows,)))
     parts.append(("rows", KINDS[info.kind], (info.rows, info.dim)))
-    for way, short in info.short.items():
-        parts.append((f"aim {way}", "<f4", (short, info.dim)))
-        parts.append((f"short_sums {way}", "<u4", (info.rows,)))
-        parts.append((f"short {way}", "<f4", (info.rows, short)))
+    for way, short in info.projected.items():
+        parts.append((f"projection {way}", "<f4", (short, info.dim)))
+        parts.append((f"projected_sums {way}", "<u4", (info.rows,)))
+        parts.append((f"projected {way}", "<f4", (info.rows, short)))
     found, at = {}, HEAD
     for name, kind, shape in parts:
         found[name] = (at, np.dtype(kind), shape)
@@ -171,9 +175,9 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
 
 
 class IndexFile:
-    """A mapped snapshot. Raises Damaged where the file is not whole; what stands in a row is checked when it is used.
+    """A mapped index file. Raises Damaged where the file is not whole; a row is checked when it is used.
 
-    ``keys``, ``offsets`` and ``codes`` are views of the file. Codes, lists and keys are checked here, at once.
+    ``keys``, ``offsets`` and ``codes`` are views of the file. Codes, cells and keys are checked here, at once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -204,10 +208,8 @@ class IndexFile:
         if self.info.code_bytes:
             if (sums(sections["codes"]) != sections["code_sums"]).any():
                 raise Damaged("its codes are not those that were written")
-            lists = None
-            if self.info.lists:
-                lists = Lists(sections["centroids"], sections["starts"])
-            self.codes = Codes(sections["codes"], sections.get("places"), lists)
+            cells = Cells(sections["centroids"], sections["starts"]) if self.info.cells else None
+            self.codes = Codes(sections["codes"], sections.get("places"), cells)
 
     def __len__(self) -> int:
         return self.info.rows
@@ -225,23 +227,23 @@ class IndexFile:
     def bad(self) -> NDArray[np.int64]:
         """Return the places of all rows that are not what was written; reads the whole file. Raises Damaged."""
         found = []
-        for way in self.info.short:
-            self.short(way)
+        for way in self.info.projected:
+            self.projected(way)
         for i in range(0, len(self), BLOCK):
             at = np.arange(i, min(i + BLOCK, len(self)))
             found.append(at[~self.good(at)])
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
-    def short(self, way: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the map (short, dim) of questions and the short rows (n, short) of a direction; checked once."""
-        rows = self._sections[f"short {way}"]
+    def projected(self, way: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the map (short, dim) of queries and the projected vectors (n, short) of a direction; checked once."""
+        rows = self._sections[f"projected {way}"]
         if way not in self._checked:
-            expected = self._sections[f"short_sums {way}"]
+            expected = self._sections[f"projected_sums {way}"]
             for i in range(0, len(self), BLOCK):
                 if (sums(rows[i : i + BLOCK]) != expected[i : i + BLOCK]).any():
-                    raise Damaged("its short rows are not those that were written")
+                    raise Damaged("its projected vectors are not those that were written")
             self._checked.add(way)
-        return self._sections[f"aim {way}"], rows
+        return self._sections[f"projection {way}"], rows
 
     def take(self, at: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a copy of these rows (n, dim) that leaves no mapped pages behind."""
@@ -287,7 +289,7 @@ class IndexFile:
         coded = at if self.codes is None else self.codes.where(at)
         with self.path.open("r+b") as file:
             if _identity(os.fstat(file.fileno())) != self.identity:
-                return  # another snapshot by now
+                return  # another file has taken its name
 
             def put(name: str, row: int, value: NDArray[Any]) -> None:
                 os.pwrite(file.fileno(), value.tobytes(), layout[name][0] + row * value.nbytes)
@@ -307,10 +309,10 @@ class IndexFile:
                     code = np.zeros((1, self.info.code_bytes), np.uint8)
                     put("codes", spot, code)
                     put("code_sums", spot, sums(code))
-                for way, short in self.info.short.items():
+                for way, short in self.info.projected.items():
                     nothing = np.zeros((1, short), np.float32)
-                    put(f"short {way}", row, nothing)
-                    put(f"short_sums {way}", row, sums(nothing))
+                    put(f"projected {way}", row, nothing)
+                    put(f"projected_sums {way}", row, sums(nothing))
             os.fsync(file.fileno())
 
 
@@ -331,7 +333,7 @@ def identity(path: Path) -> tuple[int, int, int] | None:
 
 def _summed_whole(name: str) -> bool:
     """Return whether a section has one checksum, in the description, and not one for each row."""
-    return name in ("keys", "places", "starts", "centroids") or name.startswith("aim ")
+    return name in ("keys", "places", "starts", "centroids") or name.startswith("projection ")
 
 
 def _crc(values: NDArray[Any], before: int = 0) -> int:
@@ -361,26 +363,26 @@ def write(
     stop: Callable[[], bool],
     centroids: NDArray[np.float32] | None = None,
 ) -> bool:
-    """Write ``blocks`` (``info.rows`` rows, keys ascending) beside ``path``, measure, rename; False where stopped.
+    """Write ``blocks`` (``info.rows`` rows, keys ascending) to a new file, measure, rename; False where stopped.
 
-    With a ``centre`` (dim,) every row gets its code; with ``centroids`` (lists, dim), too, these stand in lists.
-    ``measure`` is given the snapshot before it takes its name; where it asks for short rows they are added, and it is
-    asked again.
+    With a ``centre`` (dim,) every row gets its code; with ``centroids`` (cells, dim), too, these stand in cells.
+    ``measure`` is given the file before it takes its name; where it asks for projected vectors they are added, and it
+    is asked again.
     """
-    shadow = path.with_name(f"{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     info = replace(
         info,
         code_bytes=0 if centre is None else code_bytes(info.dim),
-        lists=0 if centre is None or centroids is None else len(centroids),
+        cells=0 if centre is None or centroids is None else len(centroids),
     )
-    lists = Lists(centroids, np.zeros(info.lists + 1, np.int64)) if centroids is not None and info.lists else None
+    cells = Cells(centroids, np.zeros(info.cells + 1, np.int64)) if centroids is not None and info.cells else None
     layout, size = _layout(info)
     try:
-        with shadow.open("w+b") as file:
+        with unfinished.open("w+b") as file:
             file.truncate(size)
-            # Codes that are to stand in lists wait behind the file's end until it is known where.
+            # Codes that are to stand in cells wait behind the file's end until it is known where.
             layout["waiting"] = (size, np.dtype("u1"), (info.rows, info.code_bytes))
-            owners = np.empty(info.rows if lists else 0, np.uint16)
+            owners = np.empty(info.rows if cells else 0, np.uint16)
 
             def put(name: str, row: int, values: NDArray[Any]) -> None:
                 at, kind, shape = layout[name]
@@ -411,12 +413,12 @@ def write(
                 put("sums", row, sums(rows, *([] if offsets is None else [offsets]), keys))
                 if centre is not None:
                     codes = encode(rows, centre)
-                    if lists is None:
+                    if cells is None:
                         put("codes", row, codes)
                         put("code_sums", row, sums(codes))
                     else:
                         put("waiting", row, codes)
-                        owners[row : row + len(keys)] = lists.of(rows)
+                        owners[row : row + len(keys)] = cells.of(rows)
                 for own, count in zip(*np.unique(keys, return_counts=True), strict=True):
                     run = run + int(count) if own == last else int(count)
                     several, last = max(several, run), int(own)
@@ -424,10 +426,10 @@ def write(
             if row != info.rows:
                 raise Damaged(f"there are {row} rows where {info.rows} were counted")
 
-            if lists is not None:
+            if cells is not None:
                 places = np.argsort(owners, kind="stable").astype(np.int32)
-                lists = Lists(lists.centroids, np.searchsorted(owners[places], np.arange(info.lists + 1)))
-                waiting = np.memmap(shadow, np.uint8, "r", size, (info.rows, info.code_bytes))
+                cells = Cells(cells.centroids, np.searchsorted(owners[places], np.arange(info.cells + 1)))
+                waiting = np.memmap(unfinished, np.uint8, "r", size, (info.rows, info.code_bytes))
                 for i in range(0, info.rows, BLOCK):
                     if stop():
                         return False
@@ -436,8 +438,8 @@ def write(
                     put("code_sums", i, sums(codes))
                 del waiting
                 put_whole("places", 0, places)
-                put_whole("starts", 0, lists.starts)
-                put_whole("centroids", 0, lists.centroids)
+                put_whole("starts", 0, cells.starts)
+                put_whole("centroids", 0, cells.centroids)
                 file.truncate(size)
 
             def describe(info: Info) -> None:
@@ -452,37 +454,44 @@ def write(
 
             info = replace(info, several=several)
             describe(info)
-            made = IndexFile(shadow)
-            found = measure(made)
-            if found.shorten and not stop():
-                info = replace(info, short={way: maps[0].shape[1] for way, maps in found.shorten.items()})
+            made = IndexFile(unfinished)
+            measured = measure(made)
+            if measured.projections and not stop():
+                info = replace(info, projected={way: maps[0].shape[1] for way, maps in measured.projections.items()})
                 layout, size = _layout(info)
                 file.truncate(size)
-                for way, (aim, turn) in found.shorten.items():
-                    put_whole(f"aim {way}", 0, aim.T)
+                for way, (of_queries, of_rows) in measured.projections.items():
+                    put_whole(f"projection {way}", 0, of_queries.T)
                     for i in range(0, len(made), BLOCK):
-                        short = made.part(i) @ turn
-                        put(f"short {way}", i, short)
-                        put(f"short_sums {way}", i, sums(short))
+                        projected = made.part(i) @ of_rows
+                        put(f"projected {way}", i, projected)
+                        put(f"projected_sums {way}", i, sums(projected))
                     made.release()
                 describe(info)
-                found = measure(IndexFile(shadow))
-                if not any(found.depths.get(way) for way in info.short):  # they were of no use
-                    info = replace(info, short={})
+                measured = measure(IndexFile(unfinished))
+                if not any(measured.oversampling.get(way) for way in info.projected):  # they were of no use
+                    info = replace(info, projected={})
                     file.truncate(_layout(info)[1])
-            describe(replace(info, depths=found.depths, recall=found.recall, gaps=found.gaps, shares=found.shares))
+            info = replace(
+                info,
+                oversampling=measured.oversampling,
+                recall=measured.recall,
+                probe_radius=measured.probe_radius,
+                rescore_fraction=measured.rescore_fraction,
+            )
+            describe(info)
             os.fsync(file.fileno())
         if stop():
             return False
-        shadow.replace(path)
+        unfinished.replace(path)
         sync(path.parent)
         return True
     finally:
-        shadow.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:
-    """Let the names of a folder's files survive a loss of power."""
+    """Make the names of a folder's files survive a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

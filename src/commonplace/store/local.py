@@ -17,6 +17,7 @@ from commonplace.store.database import Database, one_machine
 from commonplace.store.local_search import LocalSearch
 from commonplace.store.maintenance import LocalMaintenance
 from commonplace.store.opening import ready
+from commonplace.store.options import DEFAULT, StoreOptions
 from commonplace.store.rows import DOCUMENT, document_of, printable, row_of_document
 from commonplace.store.schema import checksum
 from commonplace.store.transaction import transaction
@@ -58,6 +59,7 @@ class LocalStore(LocalSearch):
         state: str = "",
         questions: Questions = lambda partition, cross_modal: None,
         recall: float = 0.99,
+        options: StoreOptions = DEFAULT,
     ) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,7 @@ class LocalStore(LocalSearch):
             questions,
             recall,
             fingerprint,
+            options,
         )
         super().__init__(settings, means or {})
         self.capabilities = Capabilities()
@@ -103,7 +106,7 @@ class LocalStore(LocalSearch):
             check_vectors(rows, parsed, self._settings.dim)
         with transaction(self._settings) as database:
             gone = delete(database, [*replaces, *(parsed_document.document.id for parsed_document in parsed)])
-            put(database, parsed, vectors)
+            put(database, parsed, vectors, gone)
             sweep(database, gone)
 
     def update(self, documents: Sequence[Document]) -> None:

@@ -43,7 +43,9 @@ class LocalSearch:
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, cross_modal: bool = False
     ) -> RankedList:
         """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query``."""
-        return self._ranked(self._partitions[partition].search(query, k, self._filters.of(where), offset=cross_modal))
+        return self._ranked(
+            self._partitions[partition].search(query, k, self._filters.of(where), cross_modal=cross_modal)
+        )
 
     def search_text(self, text: str, k: int, where: Filter) -> RankedList:
         """Return the ``k`` items with the highest BM25 score (k1 = 1.2, b = .75) for any word of ``text``."""
@@ -113,7 +115,7 @@ class LocalSearch:
         keys = self._ids.keys(ids)
         ascending, place = np.unique(keys[keys >= 0], return_inverse=True)  # as indexes take them
         scores = np.full(len(keys), np.nan)
-        scores[keys >= 0] = index.score(query, ascending, offset=cross_modal)[place]
+        scores[keys >= 0] = index.score(query, ascending, cross_modal=cross_modal)[place]
         return scores
 
     def _rows_of(self, table: str, column: str) -> int:

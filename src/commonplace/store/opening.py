@@ -1,4 +1,4 @@
-"""A collection's tables as they are opened: made, brought up to this version, or refused."""
+"""Opens the tables of a collection: makes them where there are none, refuses those that it cannot use."""
 
 from __future__ import annotations
 
@@ -6,65 +6,44 @@ import logging
 import os
 import secrets
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
-import numpy as np
-
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
-from commonplace.store.database import MARK, Database, marked
-from commonplace.store.index_file import sums
+from commonplace.store.database import COMMIT_MARKER, Database, read_commit_marker
 from commonplace.store.rows import from_sql, to_sql
-from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION, UPGRADES, checksum, fill, metadata_of, seal
+from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION
 from commonplace.store.vector_index import Settings, check_space, now
 
-__all__ = ["model_of", "ready"]
+__all__ = ["check_schema", "model_of", "ready"]
 
 log = logging.getLogger("commonplace")
 
 
 def ready(settings: Settings, space: str, model: str) -> None:
-    """Make a collection's tables where there are none and bring older ones up.
+    """Make the tables of a collection where there are none, and check those that are there.
 
     Raises CollectionError, VersionError or ModelMismatch where another program, version or model made them.
     """
     file, folder, fingerprint = settings.database, settings.folder, settings.fingerprint
     version = _version(file)
-    if version == 0 and marked(folder) != ("", -1) and not (version := _version(file)):  # nobody made it just now
+    if version == 0 and read_commit_marker(folder) != ("", -1) and not (version := _version(file)):
         raise CollectionError(
             f"{folder} held a collection, and its {file.path.name} is gone or empty: put it back, or "
-            f"delete {folder / MARK} and restore a backup"
+            f"delete {folder / COMMIT_MARKER} and restore a backup"
         )
     if version == 0 and fingerprint is not None:
-        with file.write() as database:
-            if _version(file) == 0:  # nobody else was faster
-                for statement in SCHEMA.strip().split(";\n"):
-                    database.execute(statement)
-                database.execute(LEXICON.format("lexicon"))
-                database.executemany(
-                    "INSERT INTO meta VALUES (?, ?)",
-                    [
-                        ("space", space),
-                        ("fingerprint", fingerprint),
-                        ("model", to_sql(model)),
-                        ("generation", "0"),
-                        ("lineage", secrets.token_hex(10)),
-                    ],
-                )
-                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        _create_tables(file, {"space": space, "fingerprint": fingerprint, "model": to_sql(model)})
         version = _version(file)
-    if version > SCHEMA_VERSION:
-        raise VersionError(
-            f"the collection at {folder} was made by a newer Commonplace (its schema is {version}, "
-            f"this one reads {SCHEMA_VERSION}): upgrade with pip install --upgrade commonplace"
-        )
     if version == 0:
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+    check_schema(f"the collection at {folder}", version)
     made = dict(file.all("SELECT name, value FROM meta"))
     if "fingerprint" not in made:
         raise CollectionError(
-            f"the notes of the collection at {folder} are damaged (which model it has is gone): restore a backup in a "
-            "new folder with `commonplace --collection NEW restore FILE`"
+            f"the settings of the collection at {folder} are damaged (the name of its model is gone): restore a backup "
+            "in a new folder with `commonplace --collection NEW restore FILE`"
         )
     if fingerprint is not None and made.get("fingerprint") != fingerprint:
         raise ModelMismatch(
@@ -72,32 +51,32 @@ def ready(settings: Settings, space: str, model: str) -> None:
             f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {made.get('space')}, "
             "or change its model with `commonplace migrate`"
         )
-    if version < SCHEMA_VERSION:
-        _upgrade(file)
     if fingerprint is not None and from_sql(made.get("model", "")) != model and file.writable:
         with file.write() as database:  # the same model in another place
             check_space(database, settings)
             database.execute("INSERT OR REPLACE INTO meta VALUES ('model', ?)", (to_sql(model),))
-    _catch_loss(settings)
+    _detect_lost_commits(settings)
 
 
-def _upgrade(file: Database) -> None:
-    """Bring the tables of an older version up to this one, in one transaction."""
-    if not file.writable:
-        raise VersionError(
-            f"the collection at {file.path.parent} was made by an older Commonplace and cannot be written to: open it "
-            "once from an account that may write there"
-        )
+def _create_tables(file: Database, values: Mapping[str, str | bytes]) -> None:
+    """Make the tables, with these rows of ``meta``, unless another process was faster."""
     with file.write() as database:
-        database.create_function("checksum_of", -1, checksum, deterministic=True)
-        database.create_function("checksum_of_vector", 1, _checksum_of_vector, deterministic=True)
-        database.create_function("metadata_of", 1, metadata_of, deterministic=True)
-        for version in range(_version(file), SCHEMA_VERSION):
-            for statement in UPGRADES[version].strip().split(";\n"):
-                database.execute(statement.rstrip(";"))
-        fill(database)
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        seal(database)
+        if _version(file) == 0:
+            for statement in SCHEMA.strip().split(";\n"):
+                database.execute(statement)
+            database.execute(LEXICON.format("lexicon"))
+            rows = {**values, "generation": "0", "lineage": secrets.token_hex(10)}
+            database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def check_schema(what: str, version: int) -> None:
+    """Raise VersionError where a database has another schema; ``what`` names it."""
+    if version != SCHEMA_VERSION:
+        raise VersionError(
+            f"{what} has schema {version}, and this Commonplace reads schema {SCHEMA_VERSION} only: use the version "
+            "that made it, or add your files to a new collection"
+        )
 
 
 def _version(file: Database) -> int:
@@ -107,26 +86,25 @@ def _version(file: Database) -> int:
     return int(version)
 
 
-def _catch_loss(settings: Settings) -> None:
+def _detect_lost_commits(settings: Settings) -> None:
     """Begin a new history where committed transactions are gone: their keys may be given to other items now."""
-    noted, committed = marked(settings.folder)  # before the database is looked at, which others may add to
+    marked_lineage, committed = read_commit_marker(settings.folder)  # before the database: others may add to that
     with settings.database.snapshot() as database:
         lineage, generation = now(database)
-        behind = committed - generation
-        if behind <= 0 or lineage != noted:
+        lost = committed - generation
+        if lost <= 0 or lineage != marked_lineage:
             return
-    log.warning("%s has lost %d committed changes: run `commonplace doctor`", settings.folder, behind)
+    log.warning("%s has lost %d committed changes: run `commonplace doctor`", settings.folder, lost)
     if settings.database.writable:
         with settings.database.write() as database:
             database.execute("UPDATE meta SET value = ? WHERE name = 'lineage'", (secrets.token_hex(10),))
-            database.execute("INSERT OR REPLACE INTO meta VALUES ('lost', ?)", (str(behind),))
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('lost', ?)", (str(lost),))
 
 
 def model_of(place: Path) -> str:
-    """Return the folder of the model that the collection in a folder, or in the file of a backup, was last used with;
-    empty for the one that is shipped.
+    """Return the folder of the model that a collection, or the collection in a backup file, was last used with.
 
-    Empty too where there is no collection yet, or something else, of which :func:`ready` says what it is.
+    Empty for the shipped model, and where ``place`` holds no collection: :func:`ready` says then what it holds.
     """
     if place.is_file():  # nothing may change a backup, and opening it as a collection would
         address = f"{Path(os.path.realpath(place)).as_uri()}?mode=ro&immutable=1"
@@ -145,8 +123,3 @@ def model_of(place: Path) -> str:
         return from_sql(rows[0][0]) if rows else ""
     finally:
         database.close()
-
-
-def _checksum_of_vector(blob: bytes) -> int:
-    whole = bytes(blob)[: len(blob) // 4 * 4]
-    return int(sums(np.frombuffer(whole, "<f4")[None])[0])

@@ -1,4 +1,4 @@
-"""The tables of a collection, by version, and the checksum that each row carries."""
+"""The tables of a collection, and the checksum that each row carries."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 __all__ = [
     "LEXICON",
     "SCHEMA",
     "SCHEMA_VERSION",
-    "UPGRADES",
     "checksum",
     "facts_of",
     "fill",
-    "metadata_of",
     "number",
     "padded",
     "pairs",
@@ -27,7 +24,7 @@ __all__ = [
     "unlike",
 ]
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -37,79 +34,37 @@ CREATE TABLE documents (
 CREATE INDEX documents_path ON documents (path, id);
 CREATE INDEX documents_content ON documents (content_hash);
 CREATE TABLE items (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,  -- never used again: a search may hold it
+    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,  -- a key is never used again: a search may hold it
     document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
     modality TEXT NOT NULL, span TEXT NOT NULL, text TEXT, title TEXT, picture TEXT,
     checksum INTEGER NOT NULL);
 CREATE INDEX items_document ON items (document, modality);
 CREATE INDEX items_modality ON items (modality);
 CREATE INDEX items_picture ON items (picture) WHERE picture IS NOT NULL;
-CREATE TABLE removed (  -- by which indexes follow
+CREATE TABLE removed (  -- the removal log: by it indexes learn which items are gone
     key INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL);
-CREATE TABLE views (
-    item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
-    checksum INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
-CREATE INDEX views_view ON views (partition, view);
-CREATE TABLE vectors (
-    partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
-    PRIMARY KEY (partition, view));
 CREATE TABLE pictures (
     hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INTEGER, height INTEGER, checksum INTEGER NOT NULL);
 """
-SHADOW = """
-CREATE TABLE beside_views (  -- of the space that the collection is being migrated to, or was migrated from
+VECTORS = """
+CREATE TABLE {0}views (
     item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, partition TEXT NOT NULL, view TEXT NOT NULL,
     checksum INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, partition, view)) WITHOUT ROWID;
-CREATE INDEX beside_views_view ON beside_views (partition, view);
-CREATE TABLE beside_vectors (
+CREATE INDEX {0}views_view ON {0}views (partition, view);
+CREATE TABLE {0}vectors (  -- float16; see commonplace.store.vectors
     partition TEXT NOT NULL, view TEXT NOT NULL, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (partition, view));
 """
 FACTS = """
-CREATE TABLE facts (  -- metadata and title as filters ask for them: made of the documents, and can be made anew
+CREATE TABLE facts (  -- metadata and title as filters read them: derived from the documents, can be rebuilt
     document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE, key TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (document, key, value)) WITHOUT ROWID;
 """
-SCHEMA += SHADOW + FACTS
+# The shadow tables hold the vectors of the model that the collection is being migrated to, or was migrated from.
+SCHEMA += VECTORS.format("") + VECTORS.format("shadow_") + FACTS
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
 """Full text over words that :func:`commonplace.text.index_words` made; the text itself stands in items."""
-
-UPGRADES = {
-    1: """
-ALTER TABLE documents ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE items ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE vectors ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE pictures ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-DROP INDEX items_document;
-DROP INDEX items_picture;
-CREATE INDEX items_document ON items (document, modality);
-CREATE INDEX items_modality ON items (modality);
-CREATE INDEX items_picture ON items (picture) WHERE picture IS NOT NULL;
-CREATE TABLE removed (key INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL);
-INSERT INTO meta VALUES ('lineage', lower(hex(randomblob(10))));
-UPDATE documents SET checksum =
-    checksum_of(id, uri, path, media_type, content_hash, title, status, error, stamp, items);
-UPDATE items SET checksum = checksum_of(id, document, modality, span, text, title, picture);
-UPDATE vectors SET checksum = checksum_of_vector(vector);
-UPDATE pictures SET checksum = checksum_of(thumbnail, width, height);
-""",
-    2: """
-ALTER TABLE views ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-UPDATE views SET checksum = checksum_of(item, partition, view);
-"""
-    + SHADOW.lstrip(),
-    3: """
-ALTER TABLE documents ADD COLUMN metadata TEXT NOT NULL DEFAULT '[]';
-UPDATE documents SET metadata = metadata_of(stamp), checksum = CASE checksum  -- a damaged row stays one
-    WHEN checksum_of(id, uri, path, media_type, content_hash, title, status, error, stamp, items)
-    THEN checksum_of(id, uri, path, media_type, content_hash, title, status, error, stamp, items, metadata_of(stamp))
-    ELSE checksum END;
-"""
-    + FACTS.lstrip(),
-    4: "",  # vectors may be float16: an older program would take them for damaged
-}
-"""What makes a collection of each older schema one of the next; :func:`fill` then fills the facts."""
 
 
 def checksum(*values: Any) -> int:
@@ -117,9 +72,9 @@ def checksum(*values: Any) -> int:
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
 
 
-def number(noted: object) -> int | None:
+def number(value: object) -> int | None:
     """Return a number (0 or more) that ``meta`` holds as text; None where that is damaged."""
-    text = str(noted)
+    text = str(value)
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
@@ -128,14 +83,6 @@ def pairs(metadata: str) -> tuple[tuple[str, str], ...]:
     with suppress(ValueError, TypeError):
         return tuple((str(key), str(value)) for key, value in json.loads(metadata))
     return ()
-
-
-def metadata_of(stamp: str) -> str:
-    """Return what a document of the third schema is known by without reading it again: its file's own date."""
-    with suppress(ValueError, TypeError, LookupError, OverflowError, OSError, RecursionError):
-        date = datetime.fromtimestamp(json.loads(stamp)[0][2] // 1_000_000_000).isoformat()
-        return json.dumps([["date", date], ["dated", "file"]])
-    return "[]"
 
 
 def padded(date: str) -> str:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from commonplace.store.database import mark
+from commonplace.store.database import write_commit_marker
 from commonplace.store.vector_index import Settings, check_space, now
 
 __all__ = ["transaction"]
@@ -24,4 +24,4 @@ def transaction(settings: Settings) -> Iterator[sqlite3.Connection]:
         yield database
         database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
         reached = now(database)
-    mark(settings.folder, *reached)
+    write_commit_marker(settings.folder, *reached)

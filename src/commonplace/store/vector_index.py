@@ -1,16 +1,14 @@
-"""Keeps the index of one partition abreast of the database, and its snapshot on disk worth mapping."""
+"""Keeps the index of one partition up to date with the database, and its file on disk worth mapping."""
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -18,13 +16,17 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.errors import CollectionError, ModelMismatch
+from commonplace.errors import ModelMismatch
 from commonplace.store.base import Prepare, Questions, Sample
-from commonplace.store.codes import EACH, lists_for, train
-from commonplace.store.compression import DROPPING, STORED, Compression, compression_of, measured
+from commonplace.store.codes import ROWS_PER_CENTROID, cells_for, train
+from commonplace.store.compression import Compression, compression_of, measure
 from commonplace.store.database import Database
-from commonplace.store.index_file import BLOCK, KINDS, Block, Damaged, IndexFile, Info, identity, rounded, write
-from commonplace.store.index_view import CODES_FROM, IndexView, Measure, RankedKeys, Selection
+from commonplace.store.index_file import BLOCK, Block, Damaged, IndexFile, Info, identity, rounded, write
+from commonplace.store.index_view import IndexView, RankedKeys, Selection
+from commonplace.store.locks import lock
+from commonplace.store.measuring import Measure
+from commonplace.store.memory_rows import MemoryRows
+from commonplace.store.options import DEFAULT, StoreOptions
 from commonplace.store.schema import number
 from commonplace.store.vectors import vectors_of
 
@@ -34,8 +36,6 @@ __all__ = [
     "blocks",
     "check_space",
     "followed_to",
-    "lock",
-    "maintenance_lock",
     "now",
     "removed_since",
     "trimmed_to",
@@ -43,13 +43,9 @@ __all__ = [
 
 log = logging.getLogger("commonplace")
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 FOLDER = "index"  # below the collection's folder
-MOST_IN_MEMORY = 65_536
-"""Rows that are held in memory beside the snapshot; what is more is streamed from the database at every search."""
-LEAST_WORTH = 8_192
-"""Changes since the snapshot that are not worth another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +60,11 @@ class Settings:
     questions: Questions
     target: float
     fingerprint: str | None
+    options: StoreOptions = DEFAULT
 
 
 @dataclass(slots=True)
-class _Place:
+class _Position:
     """How far an index has followed the collection's history."""
 
     lineage: str
@@ -77,9 +74,9 @@ class _Place:
 
 
 class VectorIndex:
-    """The index of one partition: a mapped snapshot, what was added since in memory, what was removed since by key.
+    """The index of one partition: a mapped index file, rows added since in memory, items removed since by key.
 
-    Memory: at most ``MOST_IN_MEMORY`` rows; keys, codes and rows of the snapshot are mapped. Safe for threads.
+    Memory: at most ``StoreOptions.memory_rows`` rows; keys, codes and rows of the file are mapped. Safe for threads.
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -88,68 +85,68 @@ class VectorIndex:
         self.path = file_of(settings.folder, name)
         self._lock = threading.Lock()
         self._index: IndexView | None = None
-        self._place = _Place("", -1, 0, 0)
-        self._memory = _Memory(settings.dim)
+        self._position = _Position("", -1, 0, 0)
+        self._memory = MemoryRows(settings.dim, settings.options.memory_rows)
         self._kind = "float32"  # what the rows are kept as, of all that this holds
-        self._more = False  # rows stand in the database that are too many for memory
+        self._more = False  # whether the database holds rows that are too many for memory
         self._builder: threading.Thread | None = None
         self._stopping = False
-        self._refused: tuple[int, int, int] | None = None  # a file that cannot be used: not to be tried again
+        self._refused: tuple[int, int, int] | None = None  # a file that cannot be used, not to be tried again
         self.problem = ""
-        """Why there is no snapshot although there was a file, in words."""
+        """Why the index file that is there is not used, in words; empty where it is, or where there is none."""
 
     # --- searching -------------------------------------------------------------------------------------------
 
     def search(
-        self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, offset: bool = False
+        self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, cross_modal: bool = False
     ) -> RankedKeys:
         """Return the best ``k`` items; see :meth:`IndexView.search`."""
-        return self._look(lambda index: index.search(query, k, allowed, offset=offset))
+        return self._read(lambda index: index.search(query, k, allowed, cross_modal=cross_modal))
 
     def score(
-        self, query: NDArray[np.float32], keys: NDArray[np.int64], *, offset: bool = False
+        self, query: NDArray[np.float32], keys: NDArray[np.int64], *, cross_modal: bool = False
     ) -> NDArray[np.float64]:
         """Return the scores (n,) of these items; see :meth:`IndexView.score`."""
-        return self._look(lambda index: index.score(query, keys, offset=offset))
+        return self._read(lambda index: index.score(query, keys, cross_modal=cross_modal))
 
     def gather(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a row (n, dim) of each of these items; see :meth:`IndexView.gather`."""
-        return self._look(lambda index: index.gather(keys, self._settings.dim))
+        return self._read(lambda index: index.gather(keys, self._settings.dim))
 
     def sample(self, n: int) -> Sample:
         """Return evenly spaced rows; see :meth:`IndexView.sample`."""
-        return self._look(lambda index: index.sample(n))
+        return self._read(lambda index: index.sample(n))
 
-    def _look(self, look: Callable[[IndexView], Found]) -> Found:
-        """Return what a look at the index finds; a damaged snapshot is looked at twice and then no more."""
+    def _read(self, read: Callable[[IndexView], Result]) -> Result:
+        """Return what ``read`` gives for the index; a file that is damaged twice is not used any more."""
         for last in (False, True):
-            index = self.index()
+            index = self.index_view()
             try:
-                return look(index)
+                return read(index)
             except Damaged as problem:
-                # Rows that were erased while we looked are no damage: the second look knows that they are gone.
+                # Rows that were erased meanwhile are no damage: the second time they are known to be removed.
                 if last:
                     self._refuse(str(problem))
                 else:
                     self.forget()
-        return look(self.index())
+        return read(self.index_view())
 
-    def index(self) -> IndexView:
+    def index_view(self) -> IndexView:
         """Return the index as the collection stands now."""
         index = self._current()
         if self._due(index):
-            self._build_beside()
+            self._build_in_background()
         return index
 
     def _current(self) -> IndexView:
         with self._lock, self._settings.database.snapshot() as database:
             now = _now(database, self._settings)
-            known = self._index is not None and now == (self._place.lineage, self._place.generation)
-            if not known or (self._more and identity(self.path) not in (None, self._refused)):
+            current = self._index is not None and now == (self._position.lineage, self._position.generation)
+            if not current or (self._more and identity(self.path) not in (None, self._refused)):
                 try:
                     self._follow(database, *now)
                 except BaseException:
-                    self._index = None  # half a step is none
+                    self._index = None  # it was not brought up to date
                     raise
             assert self._index is not None
             return self._index
@@ -159,52 +156,55 @@ class VectorIndex:
         base = None if self._index is None else self._index.base
         trimmed = trimmed_to(database)
         kind = _kind(database, self.name)
-        known = self._index is not None and (lineage, kind) == (self._place.lineage, self._kind)
-        known = known and self._place.removed >= trimmed
+        usable = self._index is not None and (lineage, kind) == (self._position.lineage, self._kind)
+        usable = usable and self._position.removed >= trimmed
         self._kind = kind
-        behind = not known or self._more or len(self._memory) > LEAST_WORTH
-        found = identity(self.path) if behind else None
-        if not known or (found is not None and found != self._refused and (base is None or found != base.identity)):
+        behind = not usable or self._more or len(self._memory) > self._settings.options.build_after
+        present = identity(self.path) if behind else None
+        other = present not in (None, self._refused) and (base is None or present != base.identity)
+        if not usable or other:
             base = self._map(lineage, generation, trimmed)
-            if base is not None or not known:
-                self._memory = _Memory(self._settings.dim)
+            if base is not None or not usable:
+                self._memory = MemoryRows(self._settings.dim, self._settings.options.memory_rows)
                 start = base.info if base is not None else None
-                self._place = _Place(lineage, -1, start.last if start else 0, start.removed if start else 0)
+                self._position = _Position(lineage, -1, start.last if start else 0, start.removed if start else 0)
                 gone = np.empty(0, np.int64)
             else:
                 base, gone = (self._index.base, self._index.gone) if self._index else (None, np.empty(0, np.int64))
         else:
             gone = self._index.gone if self._index is not None else np.empty(0, np.int64)
-        place = self._place
-        if base is None and not place.last:  # an index that begins with nothing has nothing to lose
-            place.removed = followed_to(database)
-        lines = removed_since(database, place.removed)
+        position = self._position
+        if base is None and not position.last:  # an empty index has no rows to remove
+            position.removed = followed_to(database)
+        lines = removed_since(database, position.removed)
         if len(lines):
-            place.removed = int(lines[-1, 0])
+            position.removed = int(lines[-1, 0])
             gone = np.union1d(gone, lines[:, 1])
         self._more = False
-        for block in blocks(database, self.name, place.last, self._settings, kind=kind):
-            if len(self._memory) + len(block[0]) > MOST_IN_MEMORY:
+        for block in blocks(database, self.name, position.last, self._settings, kind=kind):
+            if len(self._memory) + len(block[0]) > self._settings.options.memory_rows:
                 self._more = True
                 break
             self._memory.add(block)
-            place.last = int(block[0][-1])
-        place.lineage, place.generation = lineage, generation
+            position.last = int(block[0][-1])
+        position.lineage, position.generation = lineage, generation
         keys, rows, offsets = self._memory.block()
-        rest = (lambda last=place.last: self._rest(last)) if self._more else None
-        several = self._memory.several
-        self._index = IndexView(base, keys, rows, offsets, gone=gone, several=several, rest=rest)
+        overflow = (lambda last=position.last: self._overflow(last)) if self._more else None
+        several, options = self._memory.several, self._settings.options
+        self._index = IndexView(
+            base, keys, rows, offsets, gone=gone, several=several, overflow=overflow, options=options
+        )
 
-    def _rest(self, last: int) -> Iterator[Block]:
+    def _overflow(self, last: int) -> Iterator[Block]:
         with self._settings.database.snapshot() as database:
             yield from blocks(database, self.name, last, self._settings, kind=self._kind)
 
     def _map(self, lineage: str, generation: int, trimmed: int) -> IndexFile | None:
-        """Return the snapshot on disk where it is whole and of this collection, ranking state and time."""
-        found = identity(self.path)
-        if found is None:
+        """Return the index file on disk where it is whole, and of this collection, ranking state and history."""
+        present = identity(self.path)
+        if present is None:
             self.problem = ""
-        if found is None or found == self._refused:
+        if present is None or present == self._refused:
             return None
         try:
             base = IndexFile(self.path)
@@ -218,30 +218,31 @@ class VectorIndex:
             self.problem = ""
             return base
         except (Damaged, OSError, ValueError) as problem:
-            self._refused, self.problem = found, str(problem)
+            self._refused, self.problem = present, str(problem)
             return None
 
     def _refuse(self, why: str) -> None:
-        """Use the present file no more."""
+        """Do not use the present file any more."""
         with self._lock:
-            log.warning("the snapshot %s is damaged (%s): it is not used and will be made again", self.path, why)
+            log.warning("the index file %s is damaged (%s): it is not used and will be built anew", self.path, why)
             self._refused, self.problem, self._index = identity(self.path), why, None
 
-    # --- the snapshot ----------------------------------------------------------------------------------------
+    # --- the index file --------------------------------------------------------------------------------------
 
     def _due(self, index: IndexView) -> bool:
-        """Return whether so much has changed since the snapshot that another is worth its making."""
-        behind = len(index.keys) + len(index.dead)
+        """Return whether enough has changed since the index file was written that writing another is worth it."""
+        options = self._settings.options
+        behind = len(index.keys) + len(index.deleted)
         size = 0 if index.base is None else len(index.base)
-        return index.rest is not None or behind > max(LEAST_WORTH, min(size // 8, MOST_IN_MEMORY // 2))
+        return index.overflow is not None or behind > max(options.build_after, min(size // 8, options.memory_rows // 2))
 
-    def _build_beside(self) -> None:
-        """Start to write a snapshot in a thread, where this process may and none does."""
+    def _build_in_background(self) -> None:
+        """Write an index file in a thread, where this process may write and no thread of it does."""
         with self._lock:
             busy = self._builder is not None and self._builder.is_alive()
             if busy or self._stopping or not self._settings.database.writable:
                 return
-            self._builder = threading.Thread(target=self._build_quietly, name=f"snapshot {self.name}", daemon=True)
+            self._builder = threading.Thread(target=self._build_quietly, name=f"index {self.name}", daemon=True)
             self._builder.start()
 
     def _build_quietly(self) -> None:
@@ -249,10 +250,12 @@ class VectorIndex:
             self.build()
         except Exception as problem:
             if not self._stopping:
-                log.warning("the snapshot %s could not be written (%s): searches go on without it", self.path, problem)
+                log.warning(
+                    "the index file %s could not be written (%s): searches go on without it", self.path, problem
+                )
 
     def build(self) -> bool:
-        """Write a snapshot of the partition as it stands; False where another writer is at it, or this one closes."""
+        """Write an index file of the partition as it is; False where another process writes it, or this one closes."""
         settings = self._settings
         with lock(self.path) as mine:
             if not mine:
@@ -276,19 +279,23 @@ class VectorIndex:
                     offsets=source.offsets,
                     kind=kind,
                 )
-                centre = source.centre() if rows >= CODES_FROM else None
-                centroids = source.centroids(lists_for(rows), lambda: self._stopping) if centre is not None else None
-                measure = Measure(self._ask, settings.target, lambda: self._stopping)
+                centre = source.centre() if rows >= settings.options.codes_from else None
+                centroids = (
+                    source.centroids(cells_for(rows, settings.options), lambda: self._stopping)
+                    if centre is not None
+                    else None
+                )
+                measure = Measure(self._ask, settings.target, lambda: self._stopping, settings.options)
                 done = write(self.path, info, source.blocks(), centre, measure, lambda: self._stopping, centroids)
         if done:
             self.forget()
         return done
 
-    def _ask(self, offset: bool) -> NDArray[np.float32] | None:
-        return self._settings.questions(self.name, offset)
+    def _ask(self, cross_modal: bool) -> NDArray[np.float32] | None:
+        return self._settings.questions(self.name, cross_modal)
 
     def flush(self, *, always: bool = False) -> None:
-        """Bring the file in line with the database: erase what was removed, write it anew where that is worth it.
+        """Bring the file in line with the database: erase removed rows, or write it anew where that is worth it.
 
         ``always`` writes it anew unless the partition is too small for one.
         """
@@ -296,13 +303,13 @@ class VectorIndex:
         if builder is not None:
             builder.join()
         index = self._current()
-        if self._due(index) or (always and len(index) > LEAST_WORTH):
+        if self._due(index) or (always and len(index) > self._settings.options.build_after):
             self._build_quietly()  # what was committed is safe in any case
-        elif index.base is not None and len(index.dead):
+        elif index.base is not None and len(index.deleted):
             try:
                 with lock(self.path) as mine:
                     if mine:
-                        index.base.erase(index.dead)
+                        index.base.erase(index.deleted)
             except OSError as problem:
                 log.warning("removed rows could not be erased from %s (%s)", self.path, problem.strerror)
         elif self.problem:
@@ -310,57 +317,51 @@ class VectorIndex:
                 if mine and identity(self.path) == self._refused:
                     self.path.unlink(missing_ok=True)
 
-    def measure(self, *, halved: bool = False) -> dict[str, Compression]:
-        """Return the recall of each kind of row, the smallest first; empty where it cannot be measured, and of rows as
-        they are alone where others would not pay.
+    def measure(self) -> dict[str, Compression]:
+        """Return the recall of each kind of row, the smallest kind first.
 
-        ``halved``: of rows made of vectors that are stored as float16, against those of the vectors as they are. Where
-        the model brings no questions, those are an even sample of the rows themselves.
+        Empty where there are no queries to measure with, or too few rows for compression to gain anything.
         """
-        asked = {offset: self._ask(offset) for offset in (False, True)}
-        questions = {offset: vectors for offset, vectors in asked.items() if vectors is not None and len(vectors)}
-        settings = self._settings
-        half = replace(settings, prepare=lambda name, raw: settings.prepare(name, rounded(raw, "float16")))
-        with settings.database.snapshot() as database:
-            few = _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name) < CODES_FROM
-            if halved and not questions:
-                questions = {False: _sample(database, self.name, settings, 8, 2048)}
-            exact = blocks(database, self.name, 0, settings)
-            stored = blocks(database, self.name, 0, half) if halved else None
-            return measured(exact, questions, ["float32"] if few else KINDS, stored) if halved or not few else {}
+        asked = {cross_modal: self._ask(cross_modal) for cross_modal in (False, True)}
+        queries = {cross_modal: vectors for cross_modal, vectors in asked.items() if vectors is not None}
+        with self._settings.database.snapshot() as database:
+            if (
+                _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
+                < self._settings.options.codes_from
+            ):
+                return {}
+            return measure(blocks(database, self.name, 0, self._settings), queries)
 
     def followed(self) -> int | None:
-        """Return the line of the removal log up to which the snapshot on disk has followed it, None without one."""
+        """Return the line of the removal log up to which the index file has followed it; None without a file."""
         base = self._current().base
         return None if base is None else base.info.removed
 
     def forget(self) -> None:
-        """Let go of the index: the next search maps the file again."""
+        """Forget the index: the next search maps the file again."""
         with self._lock:
             self._index = None
 
     def status(self) -> dict[str, Any]:
-        """Return type, rows, recall, bytes on disk and in memory, and what is not in the snapshot yet."""
+        """Return type, rows, recall, bytes on disk and in memory, and the rows that are not in the index file yet."""
         index = self._current()
         base = index.base
-        ways = {} if base is None else {way: depth for way, depth in base.info.depths.items() if depth}
+        ways = [] if base is None else [way for way, factor in base.info.oversampling.items() if factor]
         coded = bool(ways)
         kinds = [] if base is None else sorted({_type(base.info, way) for way in ways})
         found: dict[str, Any] = {
             "type": f"{' and '.join(kinds)}, rescored" if coded else "exact",
             "rows": len(index),
             "recall": (base.info.recall if base is not None and base.info.recall else {"same": 1.0, "other": 1.0}),
-            "depth": base.info.depths if coded and base is not None else {},
+            "oversampling": base.info.oversampling if coded and base is not None else {},
             "bytes": 0 if base is None else base.size,
             "memory_bytes": index.rows.nbytes,
             "snapshot_rows": 0 if base is None else len(base),
             "not_in_snapshot": len(index.keys),
-            "removed_since": len(index.dead),
+            "removed_since": len(index.deleted),
         }
         with self._settings.database.snapshot() as database:
             made = compression_of(database).get(self.name)
-            held = compression_of(database, STORED).get(self.name)
-            begun = _meta(database, DROPPING) is not None
         if made is not None:
             found["compression"] = {
                 "type": made.kind,
@@ -368,9 +369,6 @@ class VectorIndex:
                 "measured_rows": made.rows,
                 "rows_since": len(index) - made.rows,
             }
-        if held is not None:
-            found["stored"] = {"type": held.kind, "recall": held.recall, "measured_rows": held.rows}
-            found["stored"] |= {"unfinished": True} if begun else {}
         if self._more:
             found["not_in_memory"] = "more rows are streamed from the database: run `commonplace vacuum`"
         if self.problem:
@@ -378,7 +376,7 @@ class VectorIndex:
         return found
 
     def close(self) -> None:
-        """Stop a thread that writes, and let go of the file."""
+        """Stop a thread that writes, and close the file."""
         self._stopping = True
         builder = self._builder
         if builder is not None and builder is not threading.current_thread():
@@ -387,64 +385,21 @@ class VectorIndex:
 
 
 def _type(info: Info, way: str) -> str:
-    """Return in words where a direction's candidates come from."""
-    if way in info.short:
-        return "short vectors"
-    return "binary codes in lists" if way in info.gaps else "binary codes"
+    """Return in words where the candidates of a direction come from."""
+    if way in info.projected:
+        return "projected vectors"
+    return "binary codes in IVF cells" if way in info.probe_radius else "binary codes"
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """Return where a partition's snapshot stands."""
+    """Return the path of a partition's index file."""
     return folder / FOLDER / f"{quote(name, safe='')}.snapshot"
 
 
 def stray(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the snapshots of no partition that there is."""
+    """Return the index files of partitions that are gone."""
     mine = {file_of(folder, name) for name in names}
     return [path for path in (folder / FOLDER).glob("*.snapshot") if path not in mine]
-
-
-class _Memory:
-    """Rows in memory, growing; what was handed out stays as it was."""
-
-    def __init__(self, dim: int) -> None:
-        self._count = 0
-        self._keys = np.empty(0, np.int64)
-        self._rows = np.empty((0, dim), np.float32)
-        self._offsets: NDArray[np.float32] | None = None
-        self.several = 1
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, block: Block) -> None:
-        keys, rows, offsets = block
-        end = self._count + len(keys)
-        if end > len(self._keys):
-            size = min(max(2 * end, 64), max(end, MOST_IN_MEMORY))
-            self._keys = _grown(self._keys, size)
-            self._rows = _grown(self._rows, size)
-            if self._offsets is not None:
-                self._offsets = _grown(self._offsets, size)
-        if offsets is not None and self._offsets is None:
-            self._offsets = np.zeros(len(self._keys), np.float32)
-        self._keys[self._count : end] = keys
-        self._rows[self._count : end] = rows
-        if offsets is not None and self._offsets is not None:
-            self._offsets[self._count : end] = offsets
-        near = keys if not self._count else np.concatenate([self._keys[max(0, self._count - 64) : self._count], keys])
-        self.several = max(self.several, int(np.unique(near, return_counts=True)[1].max()))
-        self._count = end
-
-    def block(self) -> Block:
-        offsets = None if self._offsets is None else self._offsets[: self._count]
-        return self._keys[: self._count], self._rows[: self._count], offsets
-
-
-def _grown(values: NDArray[Any], size: int) -> NDArray[Any]:
-    found = np.empty((size, *values.shape[1:]), values.dtype)
-    found[: len(values)] = values
-    return found
 
 
 class _Source:
@@ -463,12 +418,12 @@ class _Source:
         sample = _sample(self._database, self._name, self._settings, 8, 2048)
         return np.asarray(np.mean(sample, axis=0, dtype=np.float64), dtype=np.float32)
 
-    def centroids(self, lists: int, stop: Callable[[], bool]) -> NDArray[np.float32] | None:
-        """Return centroids (lists, dim) of rows from all over the partition, or None where there are too few."""
-        if not lists:
+    def centroids(self, cells: int, stop: Callable[[], bool]) -> NDArray[np.float32] | None:
+        """Return centroids (cells, dim) of rows from all over the partition, or None where there are too few."""
+        if not cells:
             return None
-        sample = _sample(self._database, self._name, self._settings, lists, EACH, stop)
-        return train(sample, lists, stop) if len(sample) >= 4 * lists else None
+        sample = _sample(self._database, self._name, self._settings, cells, ROWS_PER_CENTROID, stop)
+        return train(sample, cells, stop) if len(sample) >= 4 * cells else None
 
 
 def _sample(
@@ -553,12 +508,14 @@ def now(database: sqlite3.Connection) -> tuple[str, int]:
     try:
         return str(found["lineage"]), int(found["generation"])
     except (KeyError, ValueError):
-        raise sqlite3.DatabaseError("its notes are malformed") from None
+        raise sqlite3.DatabaseError("its settings are malformed") from None
 
 
 def trimmed_to(database: sqlite3.Connection, damaged: int = sys.maxsize) -> int:
-    """Return the last line that was cut off the removal log: who has not followed so far begins anew. Where the note
-    is ``damaged`` that is everybody."""
+    """Return the last line that was cut off the removal log: an index that is further behind begins anew.
+
+    Returns ``damaged`` where that number is damaged: then every index does.
+    """
     found = number(_meta(database, "trimmed") or "0")
     return damaged if found is None else found
 
@@ -569,7 +526,7 @@ def followed_to(database: sqlite3.Connection) -> int:
 
 
 def removed_since(database: sqlite3.Connection, line: int) -> NDArray[np.int64]:
-    """Return the lines (n, 2) of the removal log after ``line`` and the items that they name, without damaged ones."""
+    """Return the lines (n, 2) of the removal log after ``line``: line and item key, without damaged ones."""
     found = database.execute(
         "SELECT key, item FROM removed WHERE key > ? AND typeof(item) = 'integer' ORDER BY key", (line,)
     )
@@ -597,54 +554,3 @@ def _kind(database: sqlite3.Connection, name: str) -> str:
 
 def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
     return int(database.execute(question, values).fetchone()[0])
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[bool]:
-    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it.
-
-    Raises OSError where files cannot be locked.
-    """
-    import fcntl
-
-    path.parent.mkdir(exist_ok=True)
-    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        yield True
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def maintenance_lock(folder: Path) -> Iterator[None]:
-    """Keep every other process from what changes a whole collection in several transactions, or its history: another
-    model, a restore, dropping raw vectors, a repair, `compact`. Raises CollectionError where one is at it."""
-    path = folder / "upkeep"
-    with ExitStack() as stack:
-        try:
-            mine = stack.enter_context(lock(path))
-        except OSError as problem:
-            raise CollectionError(
-                f"{folder} cannot be locked ({problem.strerror}): check its permissions, and that it is on a disk of "
-                "this machine"
-            ) from problem
-        if not mine:
-            raise CollectionError(
-                f"{holder(path)} is migrating, restoring, compacting, compressing or repairing {folder}: wait until it "
-                "has finished"
-            )
-        yield
-
-
-def holder(path: Path) -> str:
-    """Return in words who holds, or held last, the lock of ``path``."""
-    with suppress(OSError):
-        return path.with_suffix(".lock").read_text(errors="replace")[:200] or "another process"
-    return "another process"

@@ -1,7 +1,8 @@
-"""Documents with all that is theirs, put and deleted inside of a transaction."""
+"""Puts and deletes documents with their items, words, pictures and vectors, inside a transaction."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,46 +13,69 @@ import numpy as np
 from commonplace.errors import CollectionError
 from commonplace.store.rows import DOCUMENT, maybe, row_of_document, row_of_item
 from commonplace.store.schema import checksum, facts_of
-from commonplace.store.vectors import put_vectors
+from commonplace.store.vectors import LARGEST, put_vectors, storable
 from commonplace.text import index_words
 from commonplace.types import Document, ParsedDocument, ViewVectors, text_view
 
-__all__ = ["check_vectors", "delete", "put", "put_document", "sweep"]
+__all__ = ["check_vectors", "delete", "put", "put_document", "sweep", "sweep_all"]
+
+ITEM = "i.key, i.checksum, i.id, i.document, i.modality, i.span, i.text, i.title, i.picture"
 
 
 @dataclass(slots=True)
 class Gone:
-    """What a deletion may have left without an owner."""
+    """What a deletion may have left without an owner: views (partition, view hash) and picture hashes."""
 
     documents: int = 0
     views: set[tuple[str, str]] = field(default_factory=set)
     pictures: set[str] = field(default_factory=set)
 
 
-def put(database: sqlite3.Connection, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors]) -> None:
-    """Put documents that are not there, their items, words, pictures and vectors."""
+def put(
+    database: sqlite3.Connection, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors], gone: Gone
+) -> None:
+    """Put documents that are not there, their items, words, pictures and vectors.
+
+    What was deleted for it is added to ``gone``.
+    """
+    _delete_strays(database, parsed, gone)
     (last,) = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'").fetchone()
     keys: dict[str, int] = {}
     items: list[tuple[Any, ...]] = []
     words: list[tuple[int, str]] = []
     pictures: list[tuple[Any, ...]] = []
-    for reading in parsed:
-        document = put_document(database, reading.document)
-        for name, one in reading.pictures.items():
-            row = (one.thumbnail, one.width, one.height)
+    for document in parsed:
+        document_key = put_document(database, document.document)
+        for name, picture in document.pictures.items():
+            row = (picture.thumbnail, picture.width, picture.height)
             pictures.append((name, *row, checksum(*row)))
-        for item in reading.items:
+        for item in document.items:
             last += 1
             keys[item.id] = last
-            items.append((last, *row_of_item(item, document)))
+            items.append((last, *row_of_item(item, document_key)))
             view = text_view(item.text, item.title)
             if view is not None:
                 words.append((last, index_words(view)))
-    database.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?)", pictures)
+    database.executemany(
+        # A thumbnail that is there and differs is damaged: the new one takes its place.
+        "INSERT INTO pictures VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE SET thumbnail = excluded.thumbnail, "
+        "width = excluded.width, height = excluded.height, checksum = excluded.checksum "
+        "WHERE checksum IS NOT excluded.checksum OR thumbnail IS NOT excluded.thumbnail "
+        "OR width IS NOT excluded.width OR height IS NOT excluded.height",
+        pictures,
+    )
     database.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", items)
     database.executemany("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", words)
     for rows in vectors:
         put_vectors(database, rows, keys)
+
+
+def _delete_strays(database: sqlite3.Connection, parsed: Sequence[ParsedDocument], gone: Gone) -> None:
+    """Delete items with the ids of new ones: damage gave them to another document, or to none."""
+    ids = json.dumps([item.id for document in parsed for item in document.items])
+    rows = database.execute(f"SELECT {ITEM} FROM items i WHERE i.id IN (SELECT value FROM json_each(?))", (ids,))
+    _delete_items(database, rows.fetchall(), gone)
+    database.execute("DELETE FROM items WHERE id IN (SELECT value FROM json_each(?))", (ids,))
 
 
 def put_document(database: sqlite3.Connection, document: Document) -> int:
@@ -71,29 +95,35 @@ def delete(database: sqlite3.Connection, ids: Sequence[str]) -> Gone:
     gone = Gone()
     for id_ in ids:
         rows = database.execute(
-            "SELECT i.key, i.text, i.title, i.picture FROM items i JOIN documents d ON i.document = d.key "
-            "WHERE d.id = ?",
-            (id_,),
+            f"SELECT {ITEM} FROM items i JOIN documents d ON i.document = d.key WHERE d.id = ?", (id_,)
         ).fetchall()
-        for key, text, title, picture in rows:
-            gone.views.update(database.execute("SELECT partition, view FROM views WHERE item = ?", (key,)))
-            gone.views.update(database.execute("SELECT partition, view FROM beside_views WHERE item = ?", (key,)))
-            if picture:
-                gone.pictures.add(picture)
-            view = text_view(maybe(text), maybe(title))
-            if view is not None:
-                database.execute(
-                    "INSERT INTO lexicon (lexicon, rowid, words) VALUES ('delete', ?, ?)",
-                    (key, index_words(view)),
-                )
-        database.executemany("INSERT INTO removed (item) VALUES (?)", [(row[0],) for row in rows])
+        _delete_items(database, rows, gone)
         gone.documents += database.execute("DELETE FROM documents WHERE id = ?", (id_,)).rowcount
     return gone
 
 
+def _delete_items(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], gone: Gone) -> None:
+    """Delete the words of items (columns :data:`ITEM`), and log their removal; their rows go with the document's.
+
+    The words of a damaged item stay, because FTS5 deletes only words that it is told: ``doctor`` rebuilds the index.
+    """
+    for key, expected, *values in rows:
+        text, title, picture = values[-3:]
+        for table in ("views", "shadow_views"):
+            gone.views.update(database.execute(f"SELECT partition, view FROM {table} WHERE item = ?", (key,)))
+        if picture:
+            gone.pictures.add(picture)
+        view = text_view(maybe(text), maybe(title))
+        if view is not None and checksum(*values) == expected:
+            database.execute(
+                "INSERT INTO lexicon (lexicon, rowid, words) VALUES ('delete', ?, ?)", (key, index_words(view))
+            )
+    database.executemany("INSERT INTO removed (item) VALUES (?)", [(row[0],) for row in rows])
+
+
 def sweep(database: sqlite3.Connection, gone: Gone) -> None:
     """Drop the vectors and pictures of deleted items that no other item refers to."""
-    for shadow in ("", "beside_"):
+    for shadow in ("", "shadow_"):
         database.executemany(
             f"DELETE FROM {shadow}vectors WHERE partition = ?1 AND view = ?2 AND NOT EXISTS "
             f"(SELECT 1 FROM {shadow}views WHERE partition = ?1 AND view = ?2)",
@@ -105,18 +135,32 @@ def sweep(database: sqlite3.Connection, gone: Gone) -> None:
     )
 
 
+def sweep_all(database: sqlite3.Connection) -> None:
+    """Drop what belongs to nothing: items of no document, views of no item, vectors and pictures of neither."""
+    rows = database.execute(f"SELECT {ITEM} FROM items i WHERE i.document NOT IN (SELECT key FROM documents)")
+    _delete_items(database, rows.fetchall(), Gone())
+    database.execute("DELETE FROM items WHERE document NOT IN (SELECT key FROM documents)")
+    for shadow in ("", "shadow_"):
+        database.execute(f"DELETE FROM {shadow}views WHERE item NOT IN (SELECT key FROM items)")
+        database.execute(
+            f"DELETE FROM {shadow}vectors WHERE NOT EXISTS (SELECT 1 FROM {shadow}views v "
+            f"WHERE v.partition = {shadow}vectors.partition AND v.view = {shadow}vectors.view)"
+        )
+    database.execute("DELETE FROM pictures WHERE NOT EXISTS (SELECT 1 FROM items WHERE picture = hash)")
+
+
 def check_vectors(rows: ViewVectors, parsed: Sequence[ParsedDocument], dim: int) -> None:
-    """Raise CollectionError where vectors are not of ``dim`` dimensions or not numbers."""
+    """Raise CollectionError where vectors are not of ``dim`` dimensions, or no numbers that can be stored."""
     if rows.vectors.shape != (len(rows.item_ids), dim):
         raise CollectionError(
             f"vectors of shape {rows.vectors.shape} do not fit {len(rows.item_ids)} items of {dim} "
             f"dimensions ({_paths(rows.item_ids, parsed)}): the model is not the one that the collection was "
             "made with; nothing was stored"
         )
-    bad = np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))
+    bad = np.flatnonzero(~storable(rows.vectors))
     if len(bad):
         raise CollectionError(
-            f"the model gave vectors that are not numbers ({rows.partition}) for "
+            f"the model gave vectors that are not numbers below {LARGEST:g} ({rows.partition}) for "
             f"{_paths([rows.item_ids[row] for row in bad], parsed)}: nothing was stored; leave that file out, or "
             "try another model"
         )
@@ -125,6 +169,6 @@ def check_vectors(rows: ViewVectors, parsed: Sequence[ParsedDocument], dim: int)
 def _paths(ids: Sequence[str], parsed: Sequence[ParsedDocument]) -> str:
     """Return the paths of the documents that these items belong to, three of them at most."""
     wanted = set(ids)
-    paths = [one.document.path for one in parsed if any(item.id in wanted for item in one.items)]
+    paths = [document.document.path for document in parsed if any(item.id in wanted for item in document.items)]
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return ", ".join(paths[:3]) + more or "no document of this batch"

@@ -1,0 +1,137 @@
+"""Backups of a collection: one file, written while the collection is used, and checked before it is restored."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from commonplace.errors import CollectionError, ModelMismatch
+from commonplace.store.database import WAIT, Database, abandoned, full
+from commonplace.store.index_file import sync
+from commonplace.store.opening import check_schema
+from commonplace.store.schema import seal, sealed
+
+__all__ = ["backup", "copy_into", "restored"]
+
+BUSY = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which the sqlite3 of Python 3.10 does not name
+
+
+def backup(database: Database, file: Path) -> int:
+    """Write the whole collection as it stands into one new file, while others read and write; return its bytes.
+
+    Raises CollectionError where the file exists or cannot be written.
+    """
+    if os.path.lexists(file):
+        raise CollectionError(f"{file} exists already: name a new file for the backup")
+    if not file.parent.is_dir():
+        raise CollectionError(f"there is no folder {file.parent}: make it first")
+    for left in abandoned(file.parent):
+        if re.fullmatch(rf"{re.escape(file.name)}\.[0-9a-f]{{16}}\.\d+\.part(-journal)?", left.name):
+            left.unlink(missing_ok=True)
+    unfinished = file.with_name(f"{file.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
+    try:
+        with database.session() as connection:
+            try:
+                connection.execute("VACUUM INTO ?", (str(unfinished),))
+            except UnicodeEncodeError:
+                raise CollectionError(f"{file} is no name in UTF-8: choose another for the backup") from None
+            except sqlite3.OperationalError as problem:
+                if not any(word in str(problem) for word in ("full", "unable to open", "I/O", "readonly")):
+                    raise
+                why = "the disk is full" if full(file.parent) or "full" in str(problem) else str(problem)
+                raise CollectionError(f"the backup {file} cannot be written ({why}): choose another place") from None
+        with unfinished.open("rb+") as written:
+            os.fsync(written.fileno())
+            size = os.fstat(written.fileno()).st_size
+        _rename(unfinished, file)
+        return size
+    except FileExistsError:
+        raise CollectionError(f"another process has just made {file}: name a new file for the backup") from None
+    except OSError as problem:
+        raise CollectionError(
+            f"the backup {file} cannot be written ({problem.strerror}): choose another place"
+        ) from None
+    finally:
+        for left in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _rename(unfinished: Path, file: Path) -> None:
+    """Give a file its final name. Raises FileExistsError where there is a file of that name, OSError else."""
+    try:
+        os.link(unfinished, file)  # unlike a renaming it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(file):
+            raise FileExistsError from None
+        unfinished.rename(file)
+    sync(file.parent)
+
+
+def copy_into(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Replace one database by another in one step.
+
+    Raises sqlite3.OperationalError where another process writes to it for longer than a writer waits.
+    """
+    until = time.monotonic() + WAIT
+
+    def wait(status: int, left: int, total: int) -> None:
+        if status in BUSY and time.monotonic() > until:
+            raise sqlite3.OperationalError("database is locked")  # sqlite3 itself would wait for ever
+
+    source.backup(target, progress=wait)
+
+
+@contextmanager
+def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator[sqlite3.Connection]:
+    """Yield a checked copy of a backup, ready to take a collection's place, with a lineage of its own.
+
+    Raises CollectionError where the file is no whole backup, ModelMismatch and VersionError as opening does.
+    """
+    if not file.is_file():
+        raise CollectionError(f"there is no backup {file}: check the name")
+    if Path(f"{file}-wal").exists():
+        raise CollectionError(f"{file} is a collection in use, not a backup: make one with `commonplace backup FILE`")
+    copy = folder / f"restore.{os.getpid()}.part"
+    try:
+        shutil.copyfile(file, copy)
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            try:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                made = dict(connection.execute("SELECT name, value FROM meta"))
+                whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            except sqlite3.DatabaseError as problem:
+                raise CollectionError(f"{file} is no backup of a collection, or damaged ({problem})") from problem
+            check_schema(str(file), version)
+            if whole != "ok":
+                raise CollectionError(f"{file} is damaged ({whole}): take an older backup")
+            if made.get("fingerprint") != fingerprint:
+                raise ModelMismatch(
+                    f"{file} was made with the model {made.get('space')} ({made.get('fingerprint')}), not {space} "
+                    f"({fingerprint}): restore it with that model"
+                )
+            # Item keys are given again after this: nothing that was derived from the old history may be used.
+            whole = sealed(connection)
+            try:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('lineage', ?)", (secrets.token_hex(10),))
+                if whole:
+                    seal(connection)
+            except sqlite3.Error as problem:
+                raise CollectionError(f"{folder} cannot take the backup ({problem}): make room and try again") from None
+            yield connection
+    except OSError as problem:
+        raise CollectionError(
+            f"{folder} cannot take the backup ({problem.strerror}): make room and try again"
+        ) from None
+    finally:
+        for left in (copy, copy.with_name(f"{copy.name}-journal")):
+            left.unlink(missing_ok=True)
