@@ -43,10 +43,10 @@ class Damage:
                 image=base / "files" / "ball.png", k=9, modality="image", ranking=cp.Ranking(collapse=False)
             )
             kb.ranking = cp.Ranking(depth=90)
-            put, flush = workload.put, kb.store.maintenance.checkpoint
-            kb.store.maintenance.checkpoint = lambda: None  # type: ignore[method-assign]
+            put, upkeep = workload.put, kb.store.maintenance
+            flush, upkeep.checkpoint = upkeep.checkpoint, lambda: None  # type: ignore[method-assign]
             put(kb, "b", 60)
-            kb.store.maintenance.checkpoint = flush  # type: ignore[method-assign]
+            upkeep.checkpoint = flush  # type: ignore[method-assign]
             shutil.copytree(base / "kb", self.whole / "kb")  # the log is not empty
             self.truth = self._truth(kb)
         (self.whole / "kb" / "collection.db-shm").unlink(missing_ok=True)

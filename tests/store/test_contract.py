@@ -18,6 +18,8 @@ from .memory_store import MemoryStore
 
 
 class TestLocalStore(StoreContract):
+    tolerance = 1e-3  # vectors are stored as float16
+
     def make(self, folder: Path) -> LocalStore:
         return LocalStore(folder, space="test", fingerprint="f1", dim=DIM, offset=hubness)
 

@@ -134,7 +134,7 @@ class IndexView:
             several = int(np.unique(block[0], return_counts=True)[1].max())
             found.append(self._scan(block, query, k * several, allowed, cross_modal))
         if not found:
-            return RankedKeys(np.empty(0, np.int64), np.empty(0, np.float32))
+            return RankedKeys(np.empty(0, np.int64), NO_SCORES)
         keys = np.concatenate([keys for keys, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         order = np.lexsort((keys, -scores))
@@ -178,7 +178,7 @@ class IndexView:
             yield keys[at], rows[at], None if more is None else more[at]
 
     def sample(self, n: int) -> Sample:
-        """Return ``n`` evenly spaced rows of the file and of memory, without removed and damaged ones."""
+        """Return ``n`` evenly spaced rows of the index file and of memory, without removed and damaged ones."""
         if n not in self._samples:
             vectors, offsets = self._spaced(n)
             self._samples[n] = Sample(vectors, offsets, len(self) if len(vectors) else 0)

@@ -40,6 +40,7 @@ class LocalStore(LocalSearch):
     rows with hubness offsets. ``means`` are the model's document means by modality. ``questions`` gives real query
     vectors to measure recall with. Without them only an exact index is used; with them the one that reaches ``recall``
     of the exact best ten. ``model`` is the folder of the model, kept for the next opening; empty for the shipped one.
+    ``options`` decide when index files are written and how they are searched.
 
     Raises VersionError and ModelMismatch where the folder was made by a newer version or for another space. With
     ``fingerprint`` None any space will do, for what needs no vectors.

@@ -116,8 +116,7 @@ class LocalMaintenance:
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def status(self) -> dict[str, Any]:
-        """Return what each partition is searched with (``indexes``) and, where there are vectors of another model, what
-        they are (``shadow``)."""
+        """Return what each partition is searched with (``indexes``), and the other model if any (``shadow``)."""
         shadow = self.shadow()
         return {"indexes": self.indexes(), **({} if shadow is None else {"shadow": shadow})}
 
