@@ -71,9 +71,8 @@ class StoreContract:
 
     persistent = True
     """Whether a store that is made again in the same folder holds what was written."""
-    tolerance = 1e-5
-    """How far scores may be from exact inner products; larger only where ``capabilities.exact_scores`` is False,
-    or where vectors are stored in fewer bits."""
+    tolerance = 1e-3
+    """How far scores may be from inner products with the vectors that were added: stores may keep these as float16."""
 
     def make(self, folder: Path) -> Store:
         """Open the store in ``folder`` with vectors of DIM numbers and :func:`hubness` as offsets."""
@@ -330,11 +329,12 @@ class StoreContract:
             ranked = store.search(partition, query, 40, Filter(), cross_modal=cross_modal)
             assert len(ranked.ids) == 20 and (np.diff(ranked.scores) <= 0).all()
             scores = store.score(partition, query, ranked.ids[::-1], cross_modal=cross_modal)
-            assert scores[::-1] == pytest.approx(ranked.scores, abs=self.tolerance)
+            exact = 1e-5 if store.capabilities.exact_scores else self.tolerance
+            assert scores[::-1] == pytest.approx(ranked.scores, abs=exact)
             vectors = store.vectors(partition, ranked.ids)
             offsets = hubness(partition, vectors) if cross_modal else None
             expected = vectors @ query - (0 if offsets is None else offsets)
-            assert expected == pytest.approx(ranked.scores, abs=self.tolerance)
+            assert expected == pytest.approx(ranked.scores, abs=exact)
             if cross_modal and partition == "image":
                 assert scores[::-1] != pytest.approx(vectors @ query, abs=0.01)
         some = [ranked.ids[3], "gone", stable_id(stable_id("/4.txt"), 0), ranked.ids[0], ranked.ids[3]]
@@ -462,7 +462,6 @@ class StoreContract:
 
     def test_capabilities_are_true(self, store: Store) -> None:
         assert store.capabilities.maintenance == (store.maintenance is not None)
-        assert store.capabilities.exact_scores or self.tolerance > 1e-5
 
     def test_a_closed_store_says_so(self, tmp_path: Path) -> None:
         store = self.make(tmp_path / "closed")

@@ -73,15 +73,9 @@ def put(
 
 
 def search(
-    store: LocalStore, partition: str, query: np.ndarray, k: int, where: Filter, *, offset: bool = False
+    store: LocalStore, partition: str, query: np.ndarray, k: int, where: Filter, *, cross_modal: bool = False
 ) -> RankedKeys:
-    return store._partitions[partition].search(query, k, store._filters.of(where), cross_modal=offset)
-
-
-def scores_of(
-    store: LocalStore, partition: str, query: np.ndarray, keys: np.ndarray, *, offset: bool = False
-) -> np.ndarray:
-    return store._partitions[partition].score(query, keys, cross_modal=offset)
+    return store._partitions[partition].search(query, k, store._filters.of(where), cross_modal=cross_modal)
 
 
 def search_text(store: LocalStore, text: str, k: int, where: Filter) -> RankedKeys:
@@ -89,6 +83,12 @@ def search_text(store: LocalStore, text: str, k: int, where: Filter) -> RankedKe
     keys = store._ids.keys(ranked.ids)
     order = np.lexsort((keys, -ranked.scores))
     return RankedKeys(keys[order], ranked.scores[order])
+
+
+def scores_of(
+    store: LocalStore, partition: str, query: np.ndarray, keys: np.ndarray, *, cross_modal: bool = False
+) -> np.ndarray:
+    return store._partitions[partition].score(query, keys, cross_modal=cross_modal)
 
 
 def stored_rows(store: LocalStore, partition: str) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ def exact(
 def agree(store: LocalStore, offset: bool = False, k: int = 10) -> None:
     for query in questions(6, seed=3):
         for where in FILTERS:
-            found = search(store, "text", query, k, where, offset=offset)
+            found = search(store, "text", query, k, where, cross_modal=offset)
             expected = exact(store, query, k, where, offset)
             assert found.scores.tolist() == pytest.approx([score for _, score in expected], abs=1e-5), where
             assert set(found.keys.tolist()) == {key for key, _ in expected}
@@ -176,7 +176,7 @@ def test_projected_vectors_serve_queries_that_codes_fail(wide: tuple[LocalStore,
             reached = []
             for query in asked:
                 best = exact(store, query, 10, where, offset)
-                found = search(store, "text", query, 10, where, offset=offset)
+                found = search(store, "text", query, 10, where, cross_modal=offset)
                 reached.append(len({key for key, _ in best} & set(found.keys.tolist())) / 10)
                 scores = dict(exact(store, query, 4000, where, offset))
                 assert [scores[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), abs=1e-5)
@@ -222,7 +222,7 @@ def test_projected_vectors_of_removed_items_are_erased_and_damage_is_seen(wide: 
     assert any("projected vectors" in finding.what for finding in store.maintenance.doctor())
     again = open_store(store._folder, offset=take_first)
     for query in asked[:5]:
-        found = search(again, "text", query, 10, Filter(), offset=True)
+        found = search(again, "text", query, 10, Filter(), cross_modal=True)
         assert found.keys.tolist() == [key for key, _ in exact(again, query, 10, Filter(), True)]
     again.close()
     store.close()

@@ -56,8 +56,8 @@ class Finding:
 class Capabilities:
     """What a store can do beyond what every store can.
 
-    ``lexical``: it searches words (``search_text``). ``exact_scores``: scores are exact inner products of the vectors
-    that were added; else they are approximate. ``early_fusion``: it has ``search_fused``, ``score_fused`` and
+    ``lexical``: it searches words (``search_text``). ``exact_scores``: scores are exact inner products with the vectors
+    that are stored; else they are approximate. ``early_fusion``: it has ``search_fused``, ``score_fused`` and
     ``sample_fused``. ``maintenance``: ``store.maintenance`` is not None.
     """
 
@@ -257,7 +257,7 @@ class Maintenance(Protocol):
         """Bring the files on disk in line with what was committed, so that the next opening is fast."""
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Return what is wrong with the files, the gravest first; ``repair`` rebuilds what is derived."""
+        """Return what is wrong with the files, the gravest first; ``repair`` mends what needs no embedding."""
 
     def vacuum(self) -> None:
         """Give back the room of what was removed."""
@@ -272,4 +272,4 @@ class Maintenance(Protocol):
         """Put the collection of a backup in this one's place; ``replace`` is needed where this one holds documents."""
 
     def status(self) -> dict[str, Any]:
-        """Return what each partition is searched with (``indexes``), and what there is of another model."""
+        """Return what each partition is searched with (``indexes``), and the other model (``shadow``)."""
