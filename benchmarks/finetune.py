@@ -31,12 +31,14 @@ from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.bundle import sha256
 from commonplace.readers import load_picture
 from commonplace.training.features import VIEWS, seen
-from commonplace.training.joint import Material, Model, Recipe, Trainer
+from commonplace.training.joint import JointModel, JointRecipe, Material, Trainer
 from commonplace.training.towers import trainable_parameters
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 WORK = data.WORK / "finetune"
-RECIPE = Recipe(epochs=10, batch=200, chunk=200, text_layers=4, image_layers=2, views=2, width=128, learning_rate=1e-4)
+RECIPE = JointRecipe(
+    epochs=10, batch=200, chunk=200, text_layers=4, image_layers=2, views=2, width=128, learning_rate=1e-4
+)
 WEIGHTS = (0.0, 0.5, 0.1, 1.0, 2.0)
 SEEDS = 3
 BANK = 2000
@@ -45,7 +47,7 @@ TEXT_HUBNESS = {"neighbours": 16, "weight": 0.75, "floor": 0.263}
 Floats = NDArray[np.float32]
 
 
-def material(model: Model, told: data.Captioned, views: int) -> Material:
+def material(model: JointModel, told: data.Captioned, views: int) -> Material:
     names = [path.name for path in told.paths]
 
     def load(row: int) -> list[NDArray[np.uint8]]:
@@ -64,12 +66,12 @@ def held() -> data.Captioned:
     return data.Captioned(dev.paths[first:], [dev.captions[j] for j in rows], [dev.owner[j] - first for j in rows])
 
 
-def named(recipe: Recipe) -> str:
+def named(recipe: JointRecipe) -> str:
     return f"weight-{recipe.generation:g}-epochs-{recipe.epochs}-seed-{recipe.seed}"
 
 
 class Splits:
-    def __init__(self, model: Model, views: int) -> None:
+    def __init__(self, model: JointModel, views: int) -> None:
         self.train = material(model, data.flickr8k("train"), views)
         self.dev = material(model, held(), 1)
         self.test = material(model, data.flickr8k("test"), 1)
@@ -104,9 +106,9 @@ def judge(
     return found, evaluate.ranks(scores - less, split.owner)
 
 
-def run(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+def run(recipe: JointRecipe, splits: Splits) -> dict[str, Any]:
     """Train once; return losses, dev by epoch, and test of the epoch that dev chose."""
-    model = Model(Bundle(DEFAULT_BUNDLE), recipe, splits.train.captions)
+    model = JointModel(Bundle(DEFAULT_BUNDLE), recipe, splits.train.captions)
     folder = WORK / named(recipe)
     trainer = Trainer(model, recipe, splits.train, folder, "cpu")
     epochs: list[dict[str, Any]] = []
@@ -152,7 +154,9 @@ def figures(trainer: Trainer, splits: Splits) -> dict[str, Any]:
 def starting(splits: Splits) -> dict[str, Any]:
     """Return the figures of the shipped weights, the same way."""
     recipe = replace(RECIPE, generation=0.0)
-    trainer = Trainer(Model(Bundle(DEFAULT_BUNDLE), recipe, splits.train.captions), recipe, splits.train, WORK, "cpu")
+    trainer = Trainer(
+        JointModel(Bundle(DEFAULT_BUNDLE), recipe, splits.train.captions), recipe, splits.train, WORK, "cpu"
+    )
     return figures(trainer, splits)
 
 
@@ -299,7 +303,9 @@ def elsewhere(place: Path, splits: Splits) -> None:
     done = {(weight, 0): one for weight in WEIGHTS if (one := loaded(place, weight, 0)) is not None}
     weight = max((key[0] for key in done), key=lambda key: dev_score(done[key, 0]))
     recipe = replace(RECIPE, generation=weight)
-    trainer = Trainer(Model(Bundle(DEFAULT_BUNDLE), recipe, splits.train.captions), recipe, splits.train, WORK, "cpu")
+    trainer = Trainer(
+        JointModel(Bundle(DEFAULT_BUNDLE), recipe, splits.train.captions), recipe, splits.train, WORK, "cpu"
+    )
     trainer.load_weights(torch.load(WORK / named(recipe) / "best.pt", weights_only=False)["best"]["weights"])
     folder = WORK / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
@@ -368,7 +374,7 @@ def main() -> None:
     place.mkdir(parents=True, exist_ok=True)
     if options.report:
         return report(place)
-    splits = Splits(Model(Bundle(DEFAULT_BUNDLE), replace(RECIPE, generation=0.0), None), RECIPE.views)
+    splits = Splits(JointModel(Bundle(DEFAULT_BUNDLE), replace(RECIPE, generation=0.0), None), RECIPE.views)
     if claim(place / "start.json"):
         (place / "start.json").write_text(json.dumps(starting(splits)))
     if options.freeze:

@@ -62,18 +62,13 @@ def _crops(file: Path, seed: int, each: int) -> Iterator[np.ndarray]:
 
 def open_store(folder: Path, space: Any, recall: float | None) -> Any:
     """Open a store as a collection does, for this recall of its indexes; None: scanned, because nothing asks."""
-    from commonplace.store import LocalStore
+    from commonplace.store import LocalStore, StoreSpace
 
-    asks = {} if recall is None else {"questions": space.questions, "recall": recall}
-    return LocalStore(
-        folder,
-        space=space.name,
-        fingerprint=space.fingerprint,
-        dim=space.dim,
-        offset=space.offset,
-        state=f"{space.state} {recall}",
-        **asks,
+    asks = {} if recall is None else {"questions": space.questions}
+    facts = StoreSpace(
+        space.name, space.fingerprint, space.dim, offset=space.offset, state=f"{space.state} {recall}", **asks
     )
+    return LocalStore(folder, facts, **({} if recall is None else {"recall": recall}))
 
 
 def fill(folder: Path, rows: dict[str, np.ndarray], space: Any) -> None:

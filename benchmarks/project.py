@@ -29,7 +29,7 @@ from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.bundle import sha256
 from commonplace.training.calibrate import bank, hubness
 from commonplace.training.features import picture_features, text_vectors
-from commonplace.training.heads import Data, Recipe, canonical, fit, ridge, scorer
+from commonplace.training.heads import Data, HeadRecipe, canonical, fit, ridge, scorer
 from commonplace.training.judge import Judged, judge
 from commonplace.training.pairs import Pair, Pairs, Split, read_pairs
 from commonplace.training.project import project
@@ -39,7 +39,7 @@ STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 FILE = Path(os.environ.get("COMMONPLACE_RESULT", RESULTS / "project.json"))
 
 # The default recipe, short: an eighth of its work, and one view.
-full = Recipe(steps=150, batch=500, views=1)
+full = HeadRecipe(steps=150, batch=500, views=1)
 MIXED = "+ a point between two captions, mixup"
 bare = replace(full, mixup=0.0, blend=False)
 RUNGS = {
@@ -168,7 +168,7 @@ def ladder(found: dict[str, Any]) -> None:
 
 
 def one(
-    m: Material, recipe: Recipe, seed: int, of: Data, score: Any, heads: dict[int, Any] | None = None
+    m: Material, recipe: HeadRecipe, seed: int, of: Data, score: Any, heads: dict[int, Any] | None = None
 ) -> dict[str, Any]:
     started = time.process_time()
     made = fit(recipe, of, seed, score=score)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from common import keep, machine, table
 from commonplace.encoders import Bundle
-from commonplace.store import LocalStore
+from commonplace.store import LocalStore, StoreSpace
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, ViewVectors, stable_id
 
 LIVE = 40_000  # items, once there are so many as many go as come
@@ -133,7 +133,7 @@ def used(operations: int, minutes: float, seed: int, rows: Rows | None, live: in
         folder = Path(name)
         dim = DIM if rows is None else rows.shape[1]
         given = {} if rows is None else {"questions": questions}
-        store = LocalStore(folder, space="soak", fingerprint="soak", dim=dim, **given)
+        store = LocalStore(folder, StoreSpace("soak", "soak", dim, **given))
         model = Model(store, seed, rows)
         counts = dict.fromkeys(("added", "updated", "removed", "searches"), 0)
         notes: list[list[object]] = []

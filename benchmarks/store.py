@@ -242,16 +242,12 @@ def ours_write(cache: Path, folder: Path, size: int) -> dict[str, Any]:
 
 def open_ours(folder: Path, target: float = 0.99) -> Any:
     from commonplace.encoders import Bundle
-    from commonplace.store import LocalStore
+    from commonplace.store import LocalStore, StoreSpace
 
     bundle = Bundle()
     return LocalStore(
         folder,
-        space="bench",
-        fingerprint="bench",
-        dim=DIM,
-        state=f"recall {target}",
-        questions=bundle.questions,
+        StoreSpace("bench", "bench", DIM, state=f"recall {target}", questions=bundle.questions),
         recall=target,
     )
 

@@ -22,7 +22,7 @@ from commonplace.encoders import Bundle
 from commonplace.readers import load_picture
 from commonplace.retrieval import Calibration, ChannelScores, EncodedQuery, Ranking, candidates
 from commonplace.space import Space, query_shortness_of
-from commonplace.store import LocalStore
+from commonplace.store import LocalStore, StoreSpace
 from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors
 from fusion import fused_order
 
@@ -129,11 +129,7 @@ def world(
     with tempfile.TemporaryDirectory() as folder:
         store = LocalStore(
             Path(folder),
-            space=space.name,
-            fingerprint=space.fingerprint,
-            dim=space.dim,
-            offset=space.offset,
-            means=space.means("document"),
+            StoreSpace(space.name, space.fingerprint, space.dim, offset=space.offset, means=space.means("document")),
         )
         try:
             store.add(parsed, views)

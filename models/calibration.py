@@ -21,7 +21,7 @@ import data
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.default_calibration import query_shortness
 from commonplace.retrieval import LEXICAL, SEMANTIC
-from commonplace.store import LocalStore
+from commonplace.store import LocalStore, StoreSpace
 from commonplace.training.calibrate import Pairing, curve, z_scores
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span
 
@@ -52,7 +52,7 @@ def spread(scores: Floats, belongs: Mask) -> dict[str, float]:
 def shares(questions: list[str], texts: list[str]) -> Floats:
     """Return each question's word score with each text as a share of a full match, by the store's own search."""
     with tempfile.TemporaryDirectory() as folder:
-        store = LocalStore(Path(folder), space="none", fingerprint="none", dim=1)
+        store = LocalStore(Path(folder), StoreSpace("none", "none", 1))
         store.add([_reading(i, text) for i, text in enumerate(texts)], [])
         found = np.zeros((len(questions), len(texts)))
         row_of: dict[int, int] = {}

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from commonplace.training import heads
 from commonplace.training.heads import Data, Perceptron, dropout, fit
 
-__all__ = ["Head", "Int8Linear", "Perceptron", "Recipe", "Shipped", "components", "dropout", "train"]
+__all__ = ["Head", "HeadRecipe", "Int8Linear", "Perceptron", "Shipped", "components", "dropout", "train"]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe(heads.Recipe):
+class HeadRecipe(heads.HeadRecipe):
     """Hyperparameters of one head. Each rung of the ladder changes one or two of them."""
 
     hidden: int = 2048
@@ -105,7 +105,7 @@ def components(features: Tensor, dim: int, whiten: float = 0.0) -> nn.Linear:
 
 
 def train(
-    recipe: heads.Recipe, views: Tensor, captions: Tensor, class_vectors: Tensor, prototypes: Tensor, seed: int,
+    recipe: heads.HeadRecipe, views: Tensor, captions: Tensor, class_vectors: Tensor, prototypes: Tensor, seed: int,
     learn_temperature: bool = True,
 ) -> Perceptron:  # fmt: skip
     """Return a trained perceptron.

@@ -27,7 +27,7 @@ from bundle import BANK, BUNDLE, HUBNESS, RESOLUTION, SHIPPED, TEXT_HUBNESS, cap
 from commonplace.training import heads
 from data import Captioned
 from features import VIEWS, Floats, lite_file, lites_file, picture_features, text_vectors, unit
-from head import Head, Perceptron, Recipe, train
+from head import Head, HeadRecipe, Perceptron, train
 from towers import Lite, Lites
 
 HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ ONE, PAIR, LARGER = Towers(), Towers(SHIPPED), Towers(SHIPPED, RESOLUTION)
 ALL = replace(LARGER, earlier=True)
 
 # From the barest to what is shipped; in brackets what was tried beside it.
-start = Recipe(hidden=0, input_dropout=0, dropout=0, blend=False, mixup=0.0, views=1, epochs=50, names=0.35)
+start = HeadRecipe(hidden=0, input_dropout=0, dropout=0, blend=False, mixup=0.0, views=1, epochs=50, names=0.35)
 perceptron = replace(start, hidden=2048, dropout=0.5)
 thinned = replace(perceptron, input_dropout=0.5)
 blended = replace(thinned, blend=True)
@@ -235,7 +235,7 @@ CLOSED = {"class names, no training": class_names_only, "ridge": ridge, "CCA": c
 # ---------------------------------------------------------------- the rungs and the table
 
 
-def trained(recipe: Recipe, towers: Towers, seed: int, pictures: int = 6000) -> Perceptron:
+def trained(recipe: HeadRecipe, towers: Towers, seed: int, pictures: int = 6000) -> Perceptron:
     """Return the perceptron that ``recipe`` and ``seed`` make of the first ``pictures``, trained once."""
     key = (replace(recipe, names=0.0), towers, seed, pictures)  # names come after training
     name = hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
@@ -287,7 +287,7 @@ def main() -> None:
             write(found)
 
     def climb(
-        done: list[dict[str, Any]], recipe: Recipe, towers: Towers, seeds: int, pictures: int = 6000
+        done: list[dict[str, Any]], recipe: HeadRecipe, towers: Towers, seeds: int, pictures: int = 6000
     ) -> None:  # fmt: skip
         for seed in range(len(done), seeds):
             m = material(towers)
@@ -328,7 +328,7 @@ def main() -> None:
     write(found)
 
 
-def corrected(recipe: Recipe, towers: Towers, seeds: int) -> dict[str, Any]:
+def corrected(recipe: HeadRecipe, towers: Towers, seeds: int) -> dict[str, Any]:
     """Return the figures of ``seeds`` perceptrons averaged, with class names and both hubness banks."""
     m = material(towers)
     perceptrons = [trained(recipe, towers, seed) for seed in range(seeds)]

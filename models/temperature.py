@@ -23,11 +23,11 @@ import data
 import evaluate
 from bundle import BUNDLE
 from features import Floats, picture_features, text_vectors, unit
-from head import Perceptron, Recipe, train
+from head import HeadRecipe, Perceptron, train
 
 HERE = Path(__file__).parent
 TEMPERATURES = (0.01, 0.03, 0.07, 0.1)
-RECIPE = Recipe(hidden=1024, epochs=50, views=1)
+RECIPE = HeadRecipe(hidden=1024, epochs=50, views=1)
 FEATURES = 2560  # means of the two towers' last maps
 HEAD = ["temperature", "at the end", "distance of centroids", "cosine of pairs", "R@10 among pictures",
         "mixed: raw cosine", "centred", "z-score by list", "pictures among first tens: raw", "z-score"]  # fmt: skip

@@ -17,6 +17,7 @@ BASE = {"types", "errors", "metadata", "text"}
 # What each module or package may import; it may always import itself and BASE.
 MAY: dict[str, set[str]] = {
     **{name: set() for name in BASE},
+    "types": {"metadata"},
     "atomic": set(),
     "encoders": {"atomic"},
     "images": {"readers"},
@@ -32,13 +33,13 @@ MAY: dict[str, set[str]] = {
     "crops": {"store"},
     "records": {"images", "readers"},
     "indexer": {"encoders", "readers", "ingest", "channels", "space", "store", "crops", "records", "images"},
-    "filters": {"indexer"},
+    "filters": {"channels", "indexer"},
     "options": {"encoders", "filters", "retrieval"},
     "reading": {"encoders", "indexer", "ingest", "readers", "space"},
     "_session": {"crops", "generation", "retrieval", "space", "store"},
     "_searching": {"_session", "encoders", "images", "options", "retrieval", "space", "store"},
     "_answering": {"_session", "_searching", "generation", "options"},
-    "_maintenance": {"_session", "indexer", "migrate", "space", "store"},
+    "_maintenance": {"_session", "encoders", "indexer", "migrate", "space", "store"},
     "_showing": {"_documents", "_session", "_searching", "images", "options", "pages", "readers", "retrieval"},
     "_embedding": {"images", "space"},
     "_documents": {"_session", "indexer"},
@@ -56,7 +57,7 @@ MAY: dict[str, set[str]] = {
         ),
         *("filters", "generation", "indexer", "options", "pages", "records", "retrieval", "space", "store"),
     },
-    "opening": {"collection", "generation", "indexer", "migrate", "space"},
+    "opening": {"collection", "encoders", "generation", "indexer", "migrate", "space"},
     "_async": {"_answering", "_maintenance", "_searching", "collection", "generation", "opening", "options"},
     "evaluation": {"atomic", "readers", "images", "channels", "store", "retrieval", "collection", "options"},
     "export": {"encoders"},
@@ -67,6 +68,7 @@ MAY: dict[str, set[str]] = {
     },
     "__main__": {"cli"},
     "__init__": {
+        "encoders",
         *("_async", "_maintenance", "_searching", "collection", "generation", "indexer", "opening", "options", "pages"),
         *("reading", "records", "retrieval"),
     },
@@ -78,8 +80,6 @@ LAZY = {"generation/local.py"}  # may import them inside a function: an extra th
 MAX_METHODS = 25  # of a class, without special methods such as __len__
 MAX_PARAMETERS = 8  # of a function, without self
 # What is still larger, and how large it may be.
-LARGE_CLASSES = {"LocalStore": 48}
-LONG_SIGNATURES = {"LocalStore.__init__": 11, "finetune": 12, "project": 11, "_write": 9}
 
 FILES = sorted(SOURCE.rglob("*.py"))
 by_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -147,7 +147,7 @@ def test_no_signature_has_too_many_parameters(path: Path) -> None:
         arguments = function.args
         count = len([*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]) - method
         count += (arguments.vararg is not None) + (arguments.kwarg is not None)
-        assert count <= LONG_SIGNATURES.get(name, MAX_PARAMETERS), f"{name} in {path} has {count} parameters"
+        assert count <= MAX_PARAMETERS, f"{name} in {path} has {count} parameters"
 
 
 @by_file
@@ -157,8 +157,7 @@ def test_no_class_has_too_many_methods(path: Path) -> None:
             kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
             names = {child.name for child in node.body if isinstance(child, kinds)}
             names = {name for name in names if not (name.startswith("__") and name.endswith("__"))}
-            most = LARGE_CLASSES.get(node.name, MAX_METHODS)
-            assert len(names) <= most, f"{node.name} in {path} has {len(names)} methods"
+            assert len(names) <= MAX_METHODS, f"{node.name} in {path} has {len(names)} methods"
 
 
 def test_the_collection_is_a_short_module() -> None:

@@ -21,7 +21,7 @@ from commonplace import migrate as module
 from commonplace.encoders import Bundle
 from commonplace.migrate import migrate
 from commonplace.space import Space
-from commonplace.store import LocalStore, Migration, StoreOptions
+from commonplace.store import LocalStore, Migration, StoreOptions, StoreSpace
 from commonplace.store.vectors import clear_shadow
 from tests import test_collection
 from tests.conftest import ROOT
@@ -237,7 +237,7 @@ def test_only_one_migrates_and_wrong_models_are_refused(
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
-        store = LocalStore(tmp_path / "kb", space="", fingerprint=None, dim=0)
+        store = LocalStore(tmp_path / "kb", StoreSpace("", None, 0))
         goal = module.Shadow("tiny-0", Bundle(tiny).fingerprint, str(tiny))
         with (
             Migration.of(store, goal, 24),
@@ -419,7 +419,7 @@ from pathlib import Path
 from commonplace import migrate as module
 module.PAGE = 10
 module.BATCH = 5
-from commonplace.store import LocalStore, StoreOptions
+from commonplace.store import LocalStore, StoreOptions, StoreSpace
 LocalStore.__init__.__kwdefaults__["options"] = StoreOptions(migration_tail=3)
 print("ready", flush=True)
 print(module.migrate(Path(sys.argv[1]), sys.argv[2], workers=1, progress=False).model, flush=True)

@@ -107,13 +107,15 @@ _NAMES = {
     "commonplace._maintenance": "Maintenance",
     "commonplace._searching": "Hits",
     "commonplace.collection": "Collection",
+    "commonplace.encoders": "Model",
     "commonplace.errors": "CollectionError CommonplaceError GeneratorError ModelError ModelMismatch QueryError "
-    "ReadError TrainingError VersionError",
+    "ReadError SourceError TrainingError VersionError",
     "commonplace.generation": "ChatGenerator Conversation Generator TransformersGenerator",
     "commonplace.indexer": "Report",
     "commonplace.options": "AskOptions SearchOptions",
     "commonplace.pages": "PageView",
     "commonplace.reading": "read",
+    "commonplace.records": "Record",
     "commonplace.retrieval": "HeatMap Ranking Reranker",
     "commonplace.types": "Answer Block Citation Document Filter Hit Item Note ParsedDocument Query ScoreComponent Span",
 }

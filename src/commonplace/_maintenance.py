@@ -13,8 +13,7 @@ from commonplace.errors import CollectionError, ModelError, QueryError
 from commonplace.indexer import canonical_path
 from commonplace.migrate import Migrated, migrate, model_for, store_for
 from commonplace.space import open_space
-from commonplace.store import Finding
-from commonplace.store import Maintenance as StoreMaintenance
+from commonplace.store import Finding, StoreMaintenance
 
 __all__ = ["Maintenance", "status"]
 

@@ -52,9 +52,9 @@ def filter_of(
         raise QueryError(f"modality is {modality!r}: choose {', '.join(names[:-1])} or {names[-1]}")
     if path == "" or media_type == "":
         raise QueryError("a filter is empty: leave it out, or say what it allows")
-    for name, given in (("path", path), ("media_type", media_type)):
-        if given is not None:
-            _check_text(name, given)
+    for name, value in (("path", path), ("media_type", media_type)):
+        if value is not None:
+            _check_text(name, value)
     if path and not any(mark in path for mark in "*?["):
         # A name that exists here is that file or folder; any other is looked for anywhere in a path.
         path = display_path(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
@@ -88,15 +88,15 @@ def _conditions(where: Mapping[str, Any] | None, types: Types | None) -> tuple[C
     if where is not None and not isinstance(where, Mapping):
         raise QueryError(f"where is {where!r:.100}: give keys with their values, such as {{'author': '*hopper*'}}")
     comparisons: dict[str, dict[str, list[Any]]] = {}
-    for key, given in (where or {}).items():
-        by_operator = _by_operator(key, given)
+    for key, value in (where or {}).items():
+        by_operator = _by_operator(key, value)
         if key.casefold() in comparisons:
             raise QueryError(f"the filter names {key!r:.100} twice, in different case: name it once")
         comparisons[key.casefold()] = by_operator
     if len(comparisons) > MAX_KEYS:
         raise QueryError(f"the filter names {len(comparisons)} keys: name {MAX_KEYS} at most")
     key_types = types(comparisons) if types is not None and comparisons else {}
-    return tuple(_condition(key, given, key_types.get(key)) for key, given in sorted(comparisons.items()))
+    return tuple(_condition(key, by_operator, key_types.get(key)) for key, by_operator in sorted(comparisons.items()))
 
 
 def _by_operator(key: object, given: Any) -> dict[str, list[Any]]:
@@ -127,16 +127,18 @@ def _values(given: Any) -> list[Any]:
     return [plain(value) for value in given] if is_list else [plain(given)]
 
 
-def _condition(key: str, given: Mapping[str, list[Any]], key_type: MetadataType | None) -> Condition:
+def _condition(key: str, by_operator: Mapping[str, list[Any]], key_type: MetadataType | None) -> Condition:
     """Return the condition on one key; ``known`` is the type of its values in the collection, None without any."""
-    type_ = key_type or _common_type(key, given)
-    alternatives = [_equal(key, type_, value) for value in given.get("=", ())] or [()]
-    ranges = tuple(_range(key, type_, operator, given[operator][0]) for operator in _RANGES if operator in given)
+    type_ = key_type or _common_type(key, by_operator)
+    alternatives = [_equal(key, type_, value) for value in by_operator.get("=", ())] or [()]
+    ranges = tuple(
+        _range(key, type_, operator, by_operator[operator][0]) for operator in _RANGES if operator in by_operator
+    )
     return Condition(key, type_, tuple(equal + ranges for equal, ranges in product(alternatives, [ranges])))
 
 
-def _common_type(key: str, given: Mapping[str, list[Any]]) -> MetadataType:
-    types = {type_of(value) for values in given.values() for value in values}
+def _common_type(key: str, by_operator: Mapping[str, list[Any]]) -> MetadataType:
+    types = {type_of(value) for values in by_operator.values() for value in values}
     if types == {"text", "date"}:
         return "date"  # a date may be written as text
     if len(types) > 1 or None in types:
@@ -219,14 +221,14 @@ def _date_text(key: str, value: str | date) -> str:
     return text
 
 
-def _check_text(what: str, given: object) -> None:
+def _check_text(what: str, value: object) -> None:
     """Raise QueryError where a part of a filter is no text that a document could be compared with."""
-    if not isinstance(given, str):
-        raise QueryError(f"{what} is {given!r:.100}, no text: write it in quotes")
-    if len(given) > MAX_TEXT:
-        raise QueryError(f"{what} has {len(given):,} characters: ask for {MAX_TEXT:,} at most")
+    if not isinstance(value, str):
+        raise QueryError(f"{what} is {value!r:.100}, no text: write it in quotes")
+    if len(value) > MAX_TEXT:
+        raise QueryError(f"{what} has {len(value):,} characters: ask for {MAX_TEXT:,} at most")
     try:
-        os.fsencode(given)
+        os.fsencode(value)
     except UnicodeError:
         raise QueryError(f"{what} holds what is no character: leave it out") from None
 

@@ -126,9 +126,9 @@ class Indexer:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self._space.check()  # beside the reading of the first files
         options = ReadOptions(*self._space.measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
-        given = list(sources)
-        paths = [Path(source) for source in given if isinstance(source, (str, os.PathLike))]
-        others = [source for source in given if not isinstance(source, (str, os.PathLike))]
+        listed = list(sources)
+        paths = [Path(source) for source in listed if isinstance(source, (str, os.PathLike))]
+        others = [source for source in listed if not isinstance(source, (str, os.PathLike))]
         self._waiting = len(others)
         if self._retry_failed:
             self._journal.end([*self._journal.counts])

@@ -125,16 +125,16 @@ class Metadata(Mapping[str, MetadataValue]):
         values: dict[str, list[str]] = {}
         for key, value in pairs:
             values.setdefault(key, []).append(value)
-        made = cls()
+        metadata = cls()
         for key, texts in values.items():
             is_list = len(texts) > 1 or key in _ALWAYS_LISTS
-            made._entries[key] = _Entry(FILE_KEYS.get(key, "text"), tuple(texts), is_list)
-        return made
+            metadata._entries[key] = _Entry(FILE_KEYS.get(key, "text"), tuple(texts), is_list)
+        return metadata
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
         """Return what :meth:`to_json` wrote; empty where the text is damaged: the row's checksum reports that."""
-        made = cls()
+        metadata = cls()
         with suppress(ValueError, TypeError, RecursionError):
             for key, type_, value in json.loads(text):
                 if type_ not in _NAMES and (type_ is not None or value != []):
@@ -143,8 +143,8 @@ class Metadata(Mapping[str, MetadataValue]):
                 values = tuple(value if is_list else [value])
                 if not all(_is_stored_as(type_, element) for element in values):
                     return cls()
-                made._entries[str(key)] = _Entry(type_, values, is_list)
-        return made
+                metadata._entries[str(key)] = _Entry(type_, values, is_list)
+        return metadata
 
     def to_json(self) -> str:
         """Return the metadata as it is stored: ``[[key, type, value or values], ...]``."""
@@ -161,17 +161,17 @@ class Metadata(Mapping[str, MetadataValue]):
     def merged(self, other: Metadata) -> Metadata:
         """Return this metadata with the keys of ``other``, whose values replace those here."""
         replaced = {key.casefold() for key in other}
-        made = Metadata()
-        made._entries = {key: entry for key, entry in self._entries.items() if key.casefold() not in replaced}
-        made._entries.update(other._entries)
-        return made
+        metadata = Metadata()
+        metadata._entries = {key: entry for key, entry in self._entries.items() if key.casefold() not in replaced}
+        metadata._entries.update(other._entries)
+        return metadata
 
     def without(self, keys: Iterable[str]) -> Metadata:
         """Return this metadata without ``keys`` (in any case)."""
         gone = {key.casefold() for key in keys}
-        made = Metadata()
-        made._entries = {key: entry for key, entry in self._entries.items() if key.casefold() not in gone}
-        return made
+        metadata = Metadata()
+        metadata._entries = {key: entry for key, entry in self._entries.items() if key.casefold() not in gone}
+        return metadata
 
     def rows(self) -> set[tuple[str, str, str | int | float]]:
         """Return key, type and comparable value of everything that filters can ask for; see :func:`comparable`."""

@@ -18,7 +18,7 @@ from commonplace.errors import CollectionError, ModelError, ModelMismatch, Query
 from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learn
 from commonplace.space import Space, open_space
-from commonplace.store import Batch, LocalStore, Migration, Shadow, abort, model_of, other
+from commonplace.store import LocalStore, Migration, MigrationBatch, Shadow, StoreSpace, abort, model_of, other
 from commonplace.types import MODALITIES, Document, Item, ParsedDocument, Picture
 
 if TYPE_CHECKING:  # a search needs no readers
@@ -88,14 +88,16 @@ def store_for(folder: Path, space: Space) -> LocalStore:
     """Open the store of a collection for a space. Raises CollectionError and its children."""
     store = LocalStore(
         folder,
-        space=space.name,
-        fingerprint=space.fingerprint,
-        dim=space.dim,
-        model=space.place,
-        offset=space.offset,
-        means=space.means("document"),
-        state=space.state,
-        questions=space.questions,
+        StoreSpace(
+            space.name,
+            space.fingerprint,
+            space.dim,
+            space.place,
+            offset=space.offset,
+            state=space.state,
+            means=space.means("document"),
+            questions=space.questions,
+        ),
     )
     try:
         _check_plugins(store, space, folder)
@@ -146,7 +148,7 @@ def migrate(
         raise QueryError(f"workers is {workers}: choose 1 to 256")
     if not (folder / "collection.db").exists():
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
-    store = LocalStore(folder, space="", fingerprint=None, dim=0)
+    store = LocalStore(folder, StoreSpace("", None, 0))
     try:
         earlier = other(store) if undo else None
         if undo:
@@ -212,7 +214,7 @@ class _Embedder:
         self._small: set[str] = set()
         self._lost: set[str] = set()
 
-    def batches(self, page: Keyed) -> Iterator[Batch]:
+    def batches(self, page: Keyed) -> Iterator[MigrationBatch]:
         """Yield the vectors of a page of items in batches of whole documents."""
         from commonplace.ingest import BATCH_ITEMS, BATCH_PICTURES
 
@@ -257,9 +259,9 @@ class _Embedder:
             return Source(Path(document.path), _root(document))
         return RecordContent(document, self._store.original(document.id) or b"")
 
-    def _embed(self, until: int, keys: dict[str, int], batch: list[ParsedDocument]) -> Batch:
+    def _embed(self, until: int, keys: dict[str, int], batch: list[ParsedDocument]) -> MigrationBatch:
         self._report.items += len(keys)
-        return Batch(until, keys, self.space.encode(batch, self._migration.known))
+        return MigrationBatch(until, keys, self.space.encode(batch, self._migration.known))
 
     def _missing(self, rows: Keyed) -> set[str]:
         """Return the pictures of these items that have no vectors in the new space yet."""

@@ -58,12 +58,12 @@ Source = str | os.PathLike[str] | Record
 """What can be added: the path of a file or folder, or a record."""
 
 
-def elements(given: Any) -> Iterator[Any]:
+def elements(source: Any) -> Iterator[Any]:
     """Yield what an argument of ``add`` stands for: itself, or each element where it is an iterable of sources."""
-    if isinstance(given, (str, bytes, bytearray, os.PathLike, Record, Mapping)) or not isinstance(given, Iterable):
-        yield given
+    if isinstance(source, (str, bytes, bytearray, os.PathLike, Record, Mapping)) or not isinstance(source, Iterable):
+        yield source
     else:
-        yield from given
+        yield from source
 
 
 class Checker:
@@ -192,15 +192,15 @@ def _picture(image: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _id(given: object) -> str:
-    if not isinstance(given, str):
-        raise ReadError(f"its id is {given!r:.60}: give text")
-    if not given.strip():
+def _id(value: object) -> str:
+    if not isinstance(value, str):
+        raise ReadError(f"its id is {value!r:.60}: give text")
+    if not value.strip():
         raise ReadError("its id is empty: leave it out, or give text")
-    if len(given) > MAX_ID:
-        raise ReadError(f"its id has {len(given):,} characters: use {MAX_ID} at most")
-    _check_characters("id", given)
-    return given
+    if len(value) > MAX_ID:
+        raise ReadError(f"its id has {len(value):,} characters: use {MAX_ID} at most")
+    _check_characters("id", value)
+    return value
 
 
 def _derived_id(record: Record, data: bytes | None, text: str | None, name: str) -> str:
@@ -211,8 +211,8 @@ def _derived_id(record: Record, data: bytes | None, text: str | None, name: str)
     return stable_id("record", _digest(data or b"", text or "", name))
 
 
-def _uri(given: object) -> str | None:
-    uri = _line("uri", given, MAX_URI)
+def _uri(value: object) -> str | None:
+    uri = _line("uri", value, MAX_URI)
     if uri is None:
         return None
     if not _SCHEME.match(uri) or any(character.isspace() for character in uri):
@@ -222,16 +222,16 @@ def _uri(given: object) -> str | None:
     return uri
 
 
-def _line(what: str, given: object, longest: int) -> str | None:
+def _line(what: str, value: object, longest: int) -> str | None:
     """Return a short text of a record; None where there is none."""
-    if given is None:
+    if value is None:
         return None
-    if not isinstance(given, str):
-        raise ReadError(f"its {what} is of type {type(given).__name__}: give text")
-    if len(given) > longest:
-        raise ReadError(f"its {what} has {len(given):,} characters: use {longest:,} at most")
-    _check_characters(what, given)
-    return given.strip() or None
+    if not isinstance(value, str):
+        raise ReadError(f"its {what} is of type {type(value).__name__}: give text")
+    if len(value) > longest:
+        raise ReadError(f"its {what} has {len(value):,} characters: use {longest:,} at most")
+    _check_characters(what, value)
+    return value.strip() or None
 
 
 def _check_characters(what: str, text: str) -> None:

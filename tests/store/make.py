@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from commonplace.store import LocalStore, StoreOptions
+from commonplace.store import LocalStore, StoreOptions, StoreSpace
 from commonplace.store.index_view import RankedKeys
 from commonplace.store.reading import items_by_key
 from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
@@ -21,7 +21,8 @@ SMALL = StoreOptions(build_after=300, memory_rows=1000, codes_from=1500, gather_
 
 
 def open_store(folder: Path, **more: Any) -> LocalStore:
-    return LocalStore(folder, **{"space": "test", "fingerprint": "f1", "dim": DIM, **more})
+    own = {name: more.pop(name) for name in ("recall", "options") if name in more}
+    return LocalStore(folder, StoreSpace(**{"name": "test", "fingerprint": "f1", "dim": DIM, **more}), **own)
 
 
 def questions(count: int = 200, seed: int = 1) -> np.ndarray:

@@ -11,7 +11,7 @@ from commonplace.collection import Collection
 from commonplace.errors import CollectionError, QueryError
 from commonplace.retrieval import Ranking
 from commonplace.space import Space
-from commonplace.store import LocalStore, Store
+from commonplace.store import LocalStore, Store, StoreSpace
 
 from .contract import DIM, StoreContract, hubness
 from .memory_store import MemoryStore
@@ -21,7 +21,7 @@ class TestLocalStore(StoreContract):
     tolerance = 1e-3  # vectors are stored as float16
 
     def make(self, folder: Path) -> LocalStore:
-        return LocalStore(folder, space="test", fingerprint="f1", dim=DIM, offset=hubness)
+        return LocalStore(folder, StoreSpace("test", "f1", DIM, offset=hubness))
 
 
 class TestMemoryStore(StoreContract):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from commonplace.store import LocalStore, lexical
+from commonplace.store import LocalStore, StoreSpace, lexical
 from commonplace.text import index_words, query_words
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span, stable_id
 from tests.store.make import search_text
@@ -66,7 +66,7 @@ def test_the_list_is_that_of_scoring_every_item(
 ) -> None:
     monkeypatch.setattr(lexical, "FIRST", first)
     with tempfile.TemporaryDirectory() as folder:
-        store = LocalStore(Path(folder), space="test", fingerprint="f1", dim=4)
+        store = LocalStore(Path(folder), StoreSpace("test", "f1", 4))
         ids = put(store, texts)
         store.remove([ids[n] for n in gone if n < len(ids)])
         held = {n + 1: text for n, text in enumerate(texts) if n not in gone}
@@ -88,7 +88,7 @@ def test_the_list_is_that_of_scoring_every_item(
 
 def test_a_word_that_every_item_holds_is_not_scored_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lexical, "FIRST", 10)
-    store = LocalStore(tmp_path, space="test", fingerprint="f1", dim=4)
+    store = LocalStore(tmp_path, StoreSpace("test", "f1", 4))
     snow, red = [f"snow red seal {n}" for n in range(20)], [f"red {n}" for n in range(90)]
     put(store, [*snow, *red, *(f"{n}" for n in range(150))])
     with store._database.session() as database:

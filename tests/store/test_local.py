@@ -18,7 +18,7 @@ from rank_bm25 import BM25Okapi
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.filters import filter_of
 from commonplace.metadata import Metadata
-from commonplace.store import LocalStore
+from commonplace.store import LocalStore, StoreSpace
 from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors, stable_id
 from tests.store.make import stored
 
@@ -26,7 +26,7 @@ DIM = 8
 
 
 def open_store(folder: Path, fingerprint: str = "f1") -> LocalStore:
-    return LocalStore(folder, space="test", fingerprint=fingerprint, dim=DIM)
+    return LocalStore(folder, StoreSpace("test", fingerprint, DIM))
 
 
 def vector(*parts: object) -> np.ndarray:
@@ -340,7 +340,7 @@ def test_an_offset_is_taken_off_only_where_it_is_asked_for(tmp_path: Path) -> No
     def offset(partition: str, vectors: np.ndarray) -> np.ndarray | None:
         return np.linspace(0, 1, len(vectors), dtype=np.float32) if partition == "image" else None
 
-    store = LocalStore(tmp_path, space="test", fingerprint="f1", dim=DIM, offset=offset)
+    store = LocalStore(tmp_path, StoreSpace("test", "f1", DIM, offset=offset))
     put(store, *(reading(f"/{n}.jpg", picture=f"p{n}") for n in range(5)))
     query = vector("q")
     plain = store.search("image", query, 5, Filter())

@@ -13,16 +13,16 @@ from commonplace.encoders import Bundle
 from commonplace.encoders.convert import Choice, convert
 from commonplace.readers import load_picture
 from commonplace.training.features import VIEWS, seen
-from commonplace.training.joint import Material, Model, Recipe, Trainer
+from commonplace.training.joint import JointModel, JointRecipe, Material, Trainer
 from tests.training.make import scenes
 
 TINY = Path(__file__).parents[1] / "encoders" / "tiny" / "models"
-RECIPE = Recipe(
+RECIPE = JointRecipe(
     epochs=4, batch=16, chunk=16, text_layers=4, image_layers=4, views=2, learning_rate=3e-3, width=32, generation=0.5
 )
 
 
-def material(model: Model, folder: Path, views: int = 2) -> Material:
+def material(model: JointModel, folder: Path, views: int = 2) -> Material:
     made = scenes(folder / "pictures")
     pixels = [load_picture(folder / "pictures" / name).pixels for name, _ in made]
     names = [f"{row:04x}" for row in range(len(made))]
@@ -33,15 +33,15 @@ def material(model: Model, folder: Path, views: int = 2) -> Material:
     return Material(shown, model.texts.freeze(captions, folder / "frozen"), np.repeat(np.arange(len(made)), 2))
 
 
-def small(folder: Path, recipe: Recipe = RECIPE, run: str = "run") -> Trainer:
+def small(folder: Path, recipe: JointRecipe = RECIPE, run: str = "run") -> Trainer:
     """Return a trainer of a tiny CLIP with random weights on 54 drawn pictures; its checkpoints go to ``run``."""
     torch.set_num_threads(1)  # sums of another number of threads differ in their last digit
     bundle = folder / "clip"
     if not bundle.exists():
         convert(TINY / "clip", bundle, "clip", Choice())
-    towers = Model(Bundle(bundle), replace(recipe, generation=0.0), None)
+    towers = JointModel(Bundle(bundle), replace(recipe, generation=0.0), None)
     train = material(towers, folder)
-    return Trainer(Model(Bundle(bundle), recipe, train.captions), recipe, train, folder / run, "cpu")
+    return Trainer(JointModel(Bundle(bundle), recipe, train.captions), recipe, train, folder / run, "cpu")
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ from commonplace.opening import open_collection
 torch = pytest.importorskip("torch", reason="training needs the extra train")
 pytest.importorskip("accelerate", reason="training needs the extra train")
 from commonplace.training import joint  # noqa: E402
-from commonplace.training.finetune import Recipe, finetune  # noqa: E402
+from commonplace.training.finetune import JointRecipe, finetune  # noqa: E402
 from tests.training.make import scenes  # noqa: E402
 
 TINY = Path(__file__).parents[1] / "encoders" / "tiny" / "models"
-QUICK = Recipe(epochs=1, batch=16, chunk=16, text_layers=2, image_layers=2, views=1, width=32)
+QUICK = JointRecipe(epochs=1, batch=16, chunk=16, text_layers=2, image_layers=2, views=1, width=32)
 SCENES = 54
 
 
@@ -51,7 +51,7 @@ def table(folder: Path, **changed: Any) -> Path:
 def test_from_pairs_to_a_search(pairs: Path, tmp_path: Path) -> None:
     """The bundled model, fine-tuned: held-out scenes that it half knew are found by their captions."""
     lines: list[str] = []
-    recipe = Recipe(epochs=8, batch=16, chunk=16, views=1, learning_rate=2e-4, width=64)
+    recipe = JointRecipe(epochs=8, batch=16, chunk=16, views=1, learning_rate=2e-4, width=64)
     made = finetune(pairs, tmp_path / "mine", recipe=recipe, log_line=lines.append, device="cpu")
     assert made.verdict.better
     assert made.verdict.rows["fine-tuned"].recall["text->image"][0] > 60
@@ -98,7 +98,7 @@ def test_other_kinds_of_towers_train(kind: str, pairs: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["clip", "siglip", "one_file"])
 def test_what_was_trained_of_both_towers_is_written(kind: str, tmp_path: Path) -> None:
     bundle = convert(TINY / kind, tmp_path / kind, kind, Choice())
-    model = joint.Model(bundle, replace(QUICK, generation=0.0), None).eval()
+    model = joint.JointModel(bundle, replace(QUICK, generation=0.0), None).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(1.2)

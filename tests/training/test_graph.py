@@ -15,7 +15,7 @@ from commonplace.errors import ModelError
 
 torch = pytest.importorskip("torch", reason="training needs the extra train")
 pytest.importorskip("accelerate", reason="training needs the extra train")
-from commonplace.training.graph import Graph  # noqa: E402
+from commonplace.training.graph import TrainableGraph  # noqa: E402
 
 TINY = Path(__file__).parents[1] / "encoders" / "tiny" / "models"
 FILES = [DEFAULT_BUNDLE / "text.onnx", DEFAULT_BUNDLE / "head.onnx", *sorted(TINY.rglob("*.onnx"))]
@@ -51,7 +51,7 @@ def near(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.parent.name}-{file.stem}")
 def test_any_graph_is_run_trained_and_written(file: Path, tmp_path: Path) -> None:
     given, output = given_to(file)
-    graph = Graph(file, output, 4)
+    graph = TrainableGraph(file, output, 4)
     (found,) = graph(given, [output])
     near(found, served(file, given, output))
     found.square().sum().backward()
@@ -64,7 +64,9 @@ def test_any_graph_is_run_trained_and_written(file: Path, tmp_path: Path) -> Non
     graph.save(tmp_path / "trained.onnx")
     onnx.checker.check_model(str(tmp_path / "trained.onnx"))
     near(moved, served(tmp_path / "trained.onnx", given, output))
-    Graph(tmp_path / "trained.onnx", output, 4).save(tmp_path / "again.onnx")  # a model may be trained once more
+    TrainableGraph(tmp_path / "trained.onnx", output, 4).save(
+        tmp_path / "again.onnx"
+    )  # a model may be trained once more
     near(moved, served(tmp_path / "again.onnx", given, output))
 
 
@@ -73,7 +75,7 @@ def test_any_graph_is_run_trained_and_written(file: Path, tmp_path: Path) -> Non
 def test_frozen_layers_run_once_on_the_runtime(file: Path, tmp_path: Path) -> None:
     """What the runtime makes of them and the shapes of the inputs are enough to go on from."""
     given, output = given_to(file)
-    graph = Graph(file, output, 3)
+    graph = TrainableGraph(file, output, 3)
     frontier = graph.frontier([output])
     assert frontier
     graph.save(tmp_path / "prefix.onnx", frontier)
@@ -86,7 +88,9 @@ def test_frozen_layers_run_once_on_the_runtime(file: Path, tmp_path: Path) -> No
 
 def test_layers_are_counted_from_the_last() -> None:
     file = DEFAULT_BUNDLE / "text.onnx"
-    counts = [sum(w.numel() for w in Graph(file, "last_hidden_state", n).weights.values()) for n in (0, 1, 2, 4, 8)]
+    counts = [
+        sum(w.numel() for w in TrainableGraph(file, "last_hidden_state", n).weights.values()) for n in (0, 1, 2, 4, 8)
+    ]
     assert counts[0] == 0
     assert 384 * 1536 < counts[1] < 2 * 384 * 1536 < counts[2]
     assert 12 * 384 * 384 < counts[3] < 12.1 * 384 * 384  # a transformer's block
@@ -95,7 +99,7 @@ def test_layers_are_counted_from_the_last() -> None:
 
 def test_what_was_not_trained_is_stored_as_it_was(tmp_path: Path) -> None:
     file = DEFAULT_BUNDLE / "text.onnx"
-    Graph(file, "last_hidden_state", 4).save(tmp_path / "text.onnx")
+    TrainableGraph(file, "last_hidden_state", 4).save(tmp_path / "text.onnx")
     old, new = (
         {one.name: one.raw_data for one in onnx.load(str(path)).graph.initializer}
         for path in (file, tmp_path / "text.onnx")
@@ -110,7 +114,7 @@ def test_what_was_not_trained_is_stored_as_it_was(tmp_path: Path) -> None:
 
 def test_a_classifier_behind_a_choice_is_left_alone(tmp_path: Path) -> None:
     """The shipped head adds the names of the ten likeliest classes: which they are is not trained through."""
-    graph = Graph(DEFAULT_BUNDLE / "head.onnx", "embedding", 99)
+    graph = TrainableGraph(DEFAULT_BUNDLE / "head.onnx", "embedding", 99)
     shapes = [tuple(sorted(one.shape)) for one in graph.trained().values() if one.ndim == 2]
     assert sorted(shapes) == [(384, 1280)] * 2 + [(1280, 3192)] * 2  # two perceptrons, no (1000, 2560)
     graph.save(tmp_path / "head.onnx")
@@ -123,7 +127,7 @@ def test_a_classifier_behind_a_choice_is_left_alone(tmp_path: Path) -> None:
 def test_thin_matrices_change_nothing_at_first_and_are_added_in_the_end(tmp_path: Path) -> None:
     file = TINY / "clip/onnx/vision_model.onnx"
     given, output = given_to(file)
-    whole, thin = Graph(file, output, 4), Graph(file, output, 4, rank=2)
+    whole, thin = TrainableGraph(file, output, 4), TrainableGraph(file, output, 4, rank=2)
     assert 0 < sum(w.numel() for w in thin.parameters()) < sum(w.numel() for w in whole.parameters())
     near(thin(given, [output])[0], whole(given, [output])[0].detach().numpy())
     with torch.no_grad():
@@ -140,9 +144,9 @@ def test_a_strange_or_broken_graph_is_refused(tmp_path: Path) -> None:
     model.graph.node[0].op_type = "Loop"
     onnx.save(model, str(tmp_path / "strange.onnx"))
     with pytest.raises(ModelError, match=r"strange\.onnx holds Loop, which cannot be trained"):
-        Graph(tmp_path / "strange.onnx", "pooler_output", 1)
+        TrainableGraph(tmp_path / "strange.onnx", "pooler_output", 1)
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x09no model")
     with pytest.raises(ModelError, match="cannot be read"):
-        Graph(tmp_path / "broken.onnx", "x", 1)
+        TrainableGraph(tmp_path / "broken.onnx", "x", 1)
     with pytest.raises(ModelError, match="has no output nothing"):
-        Graph(TINY / "resnet/onnx/model.onnx", "nothing", 1)
+        TrainableGraph(TINY / "resnet/onnx/model.onnx", "nothing", 1)

@@ -20,7 +20,7 @@ from commonplace.errors import CommonplaceError, ModelError, TrainingError  # no
 from commonplace.space import Space  # noqa: E402
 from commonplace.training.heads import (  # noqa: E402
     Data,
-    Recipe,
+    HeadRecipe,
     canonical,
     fit,
     infonce,
@@ -34,7 +34,7 @@ from commonplace.training.product import head_graph  # noqa: E402
 from commonplace.training.project import project  # noqa: E402
 
 torch.set_num_threads(1)  # the steps are small: a second thread waits more than it works
-SMALL = Recipe(steps=60, hidden=64, views=1)
+SMALL = HeadRecipe(steps=60, hidden=64, views=1)
 FLAGS = ("--steps", "200", "--hidden", "128", "--views", "2", "--heads", "1")
 
 
@@ -67,16 +67,16 @@ def recall(data: Data):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(
     "recipe",
     [
-        Recipe(hidden=0),
-        Recipe(hidden=64),
-        Recipe(hidden=64, loss="triplet"),
-        Recipe(hidden=64, loss="sigmoid", temperature=0.1),
-        Recipe(hidden=64, closed=True),
-        Recipe(hidden=64, structure=1.0, text_head=True),
+        HeadRecipe(hidden=0),
+        HeadRecipe(hidden=64),
+        HeadRecipe(hidden=64, loss="triplet"),
+        HeadRecipe(hidden=64, loss="sigmoid", temperature=0.1),
+        HeadRecipe(hidden=64, closed=True),
+        HeadRecipe(hidden=64, structure=1.0, text_head=True),
     ],
     ids=["linear", "perceptron", "triplet", "sigmoid", "closed", "structure and text head"],
 )
-def test_every_recipe_learns_and_its_graph_says_the_same(recipe: Recipe, tmp_path: Path) -> None:
+def test_every_recipe_learns_and_its_graph_says_the_same(recipe: HeadRecipe, tmp_path: Path) -> None:
     train, dev = toy(400), toy(100, seed=1)
     recipe = replace(recipe, steps=100, batch=100, input_dropout=0.0, dropout=0.1, mixup=0.2, learning_rate=1e-2)
     made = fit(recipe, train, 0, score=recall(dev))
@@ -91,7 +91,7 @@ def test_every_recipe_learns_and_its_graph_says_the_same(recipe: Recipe, tmp_pat
 
 
 def test_a_seed_is_a_seed() -> None:
-    heads = [fit(Recipe(steps=20, hidden=8), toy(), seed).head for seed in (0, 0, 1)]
+    heads = [fit(HeadRecipe(steps=20, hidden=8), toy(), seed).head for seed in (0, 0, 1)]
     assert torch.equal(heads[0].wide.weight, heads[1].wide.weight)
     assert not torch.equal(heads[0].wide.weight, heads[2].wide.weight)
 
@@ -135,16 +135,16 @@ def test_equal_captions_are_no_negatives() -> None:
 
 def test_what_is_no_number_stops_and_keeps_the_last_good_head() -> None:
     with pytest.raises(TrainingError, match="lower --learning-rate"):
-        fit(Recipe(hidden=8, steps=50, learning_rate=1e30), toy(), 0)
+        fit(HeadRecipe(hidden=8, steps=50, learning_rate=1e30), toy(), 0)
     train, dev = toy(), toy(100, seed=1)
-    made = fit(Recipe(hidden=8, steps=50, learning_rate=1e30, closed=True), train, 0, score=recall(dev))
+    made = fit(HeadRecipe(hidden=8, steps=50, learning_rate=1e30, closed=True), train, 0, score=recall(dev))
     assert made.broken is not None and "try a lower --learning-rate" in made.broken
     assert made.step == 0 and torch.isfinite(made.head(dev.views[0])).all() and made.score > 0.25
 
 
 def test_the_best_step_is_kept_and_a_stall_ends_it() -> None:
     scores = iter([0.1, 0.5, *[0.2] * 100])
-    made = fit(Recipe(hidden=8, steps=200, patience=3, checks=100), toy(), 0, score=lambda *_: next(scores))
+    made = fit(HeadRecipe(hidden=8, steps=200, patience=3, checks=100), toy(), 0, score=lambda *_: next(scores))
     assert made.score == 0.5 and made.step == 4 and next(scores) == 0.2
     assert len(list(scores)) == 102 - 6 - 1  # two good ones, four that waited
 
@@ -154,7 +154,7 @@ def test_memory_that_ends_suggests_a_smaller_step() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(TrainingError, match=r"out of memory with 1000 pictures a step: try --batch 500"):
-        fit(Recipe(hidden=8, steps=20), toy(), 0, score=score)
+        fit(HeadRecipe(hidden=8, steps=20), toy(), 0, score=score)
 
 
 # --- the whole way --------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_it_goes_on_from_the_model_where_both_towers_are_its_own(csv_file: Path,
 
 
 def test_texts_may_be_mapped_too(csv_file: Path, tiny: Path, tmp_path: Path, space: Space) -> None:
-    recipe = Recipe(steps=60, hidden=64, views=1, text_head=True)
+    recipe = HeadRecipe(steps=60, hidden=64, views=1, text_head=True)
     made = project(csv_file, DEFAULT_BUNDLE, tiny, tmp_path / "both", recipe=recipe, members=1)
     mapped = Space(Bundle(made.folder))
     assert mapped.text is not None and space.text is not None
@@ -287,7 +287,7 @@ def test_what_makes_no_sense_is_refused(csv_file: Path, tiny: Path, tmp_path: Pa
     with pytest.raises(TrainingError, match="is there and no model"):
         project(csv_file, DEFAULT_BUNDLE, tiny, tmp_path / "full")
     with pytest.raises(TrainingError, match="two pictures a step"):
-        project(csv_file, DEFAULT_BUNDLE, tiny, tmp_path / "made", recipe=Recipe(batch=1))
+        project(csv_file, DEFAULT_BUNDLE, tiny, tmp_path / "made", recipe=HeadRecipe(batch=1))
     with pytest.raises(ModelError, match="there is no model 'nothing'"):
         project(csv_file, "nothing", tiny, tmp_path / "made")
     damaged = shutil.copytree(model, tmp_path / "damaged")

@@ -156,9 +156,9 @@ def ranking_of(kb: Collection, options: argparse.Namespace) -> Ranking:
     """Return the collection's own ranking with what the options change."""
     from dataclasses import replace
 
-    given = {"method": options.fusion, "question": options.question, "views": options.views}
-    given["diversity"] = getattr(options, "diversity", None)
-    return replace(kb.ranking, **{name: value for name, value in given.items() if value is not None})
+    settings = {"method": options.fusion, "question": options.question, "views": options.views}
+    settings["diversity"] = getattr(options, "diversity", None)
+    return replace(kb.ranking, **{name: value for name, value in settings.items() if value is not None})
 
 
 def folder_of(options: argparse.Namespace) -> str:

@@ -43,17 +43,19 @@ def _models(options: argparse.Namespace) -> int:
 
     from commonplace.encoders.presets import PRESETS, installed
 
-    here = installed()
+    installed_names = installed()
     if options.json:
-        rows = [{"name": name, **asdict(preset), "pulled": name in here} for name, preset in PRESETS.items()]
-        print_json({"models": rows, "pulled": here})
+        rows = [{"name": name, **asdict(preset), "pulled": name in installed_names} for name, preset in PRESETS.items()]
+        print_json({"models": rows, "pulled": installed_names})
         return 0
     for name, preset in PRESETS.items():
-        state = "shipped" if preset.repo is None else "pulled" if name in here else f"{preset.size} MB to fetch"
+        state = (
+            "shipped" if preset.repo is None else "pulled" if name in installed_names else f"{preset.size} MB to fetch"
+        )
         print(f"{name:20} {preset.what:18} {preset.dim:5} dimensions  {state}")
         for line in (f"{preset.languages}; {preset.licence}. {preset.figures}", preset.good_for):
             print(fill(line, " " * 21))
-    for name in here:
+    for name in installed_names:
         if name not in PRESETS:
             print(f"{name:20} pulled")
     return 0
@@ -93,8 +95,8 @@ def _models_export(options: argparse.Namespace) -> int:
 
     folder = Path(options.folder).absolute()
     choice = Choice(options.precision or "fp32", options.pooling, options.query_prefix, options.document_prefix)
-    made = export(options.what, folder, folder.name, choice)
-    for tower, cosine in made.parity.items():
+    exported = export(options.what, folder, folder.name, choice)
+    for tower, cosine in exported.parity.items():
         print(f"{tower:5}  cosine with the original at least {cosine:.5f}")
     print(f"wrote {short(str(folder))}; use it with --model {short(str(folder))}")
     return 0

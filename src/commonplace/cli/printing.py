@@ -50,10 +50,10 @@ def size(count: int) -> str:
 def short(path: str) -> str:
     """Return ``path`` relative to the working folder where it lies below it."""
     try:
-        here = os.getcwd() + os.sep
+        working_folder = os.getcwd() + os.sep
     except OSError:  # the working folder is gone
-        here = ""
-    return printable(path.removeprefix(here))
+        working_folder = ""
+    return printable(path.removeprefix(working_folder))
 
 
 def place(item: Item) -> str:

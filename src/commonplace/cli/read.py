@@ -84,9 +84,9 @@ def _outline(result: ParsedDocument) -> str:
     lines += metadata_lines(document)
     where = None
     for item in result.items:
-        if (here := place(item)) != where:
-            lines.append(f"  {here}" if here else "")
-            where = here
+        if (item_place := place(item)) != where:
+            lines.append(f"  {item_place}" if item_place else "")
+            where = item_place
         words = textwrap.shorten(printable(" ".join((item.text or "").split())), 160, placeholder=" …")
         lines.append(fill(f"{item.modality:5}  {words}", " " * 4))
     return "\n".join(lines)

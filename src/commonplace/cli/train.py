@@ -98,17 +98,17 @@ def pairs_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _project(options: argparse.Namespace) -> int:
-    from commonplace.training.heads import Recipe
+    from commonplace.training.heads import HeadRecipe
     from commonplace.training.project import project
 
     names = ("loss", "hidden", "steps", "epochs", "batch", "learning_rate", "mixup", "structure", "views", "closed")
     settings = {name: getattr(options, name) for name in (*names, "text_head")}
-    made = project(
+    trained = project(
         options.pairs,
         options.text_model,
         options.image_model,
         options.out,
-        recipe=Recipe(**{name: value for name, value in settings.items() if value is not None}),
+        recipe=HeadRecipe(**{name: value for name, value in settings.items() if value is not None}),
         members=options.heads,
         pictures=options.pictures,
         start=options.start,
@@ -116,31 +116,31 @@ def _project(options: argparse.Namespace) -> int:
         seed=options.seed,
         log_line=print,
     )
-    for note in made.notes:
+    for note in trained.notes:
         print(f"note: {note}")
-    print(f"wrote {short(str(made.folder))}; use it with --model {short(str(made.folder))}")
+    print(f"wrote {short(str(trained.folder))}; use it with --model {short(str(trained.folder))}")
     return 0
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    from commonplace.training.joint import Recipe  # first: it says what is not installed
+    from commonplace.training.joint import JointRecipe  # first: it says what is not installed
 
     from commonplace.training.finetune import finetune  # isort: skip
 
     names = ("text_layers", "image_layers", "rank", "generation", "epochs", "batch", "chunk", "accumulate")
     settings = {name: getattr(options, name) for name in (*names, "learning_rate", "views", "mixed", "seed")}
-    made = finetune(
+    tuned = finetune(
         options.pairs,
         options.out,
         model=getattr(options, "model", None),
         text_model=options.text_model,
         image_model=options.image_model,
-        recipe=Recipe(**{name: value for name, value in settings.items() if value is not None}),
+        recipe=JointRecipe(**{name: value for name, value in settings.items() if value is not None}),
         pictures=options.pictures,
         start=options.start,
         resume=options.resume,
         force=options.force,
         log_line=print,
     )
-    print(f"wrote {short(str(made.folder))}; use it with --model {short(str(made.folder))}")
+    print(f"wrote {short(str(tuned.folder))}; use it with --model {short(str(tuned.folder))}")
     return 0

@@ -107,16 +107,16 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
         with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
             try:
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
-                made = dict(connection.execute("SELECT name, value FROM meta"))
+                meta = dict(connection.execute("SELECT name, value FROM meta"))
                 whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             except sqlite3.DatabaseError as problem:
                 raise CollectionError(f"{file} is no backup of a collection, or damaged ({problem})") from problem
             check_schema(str(file), version)
             if whole != "ok":
                 raise CollectionError(f"{file} is damaged ({whole}): take an older backup")
-            if made.get("fingerprint") != fingerprint:
+            if meta.get("fingerprint") != fingerprint:
                 raise ModelMismatch(
-                    f"{file} was made with the model {made.get('space')} ({made.get('fingerprint')}), not {space} "
+                    f"{file} was made with the model {meta.get('space')} ({meta.get('fingerprint')}), not {space} "
                     f"({fingerprint}): restore it with that model"
                 )
             # Item keys are given again after this: nothing that was derived from the old history may be used.

@@ -19,7 +19,6 @@ from commonplace.types import Document, Filter, Item, ParsedDocument, Status, Vi
 __all__ = [
     "Capabilities",
     "Finding",
-    "Maintenance",
     "Offset",
     "Prepare",
     "Questions",
@@ -27,6 +26,8 @@ __all__ = [
     "Sample",
     "SearchStore",
     "Store",
+    "StoreMaintenance",
+    "StoreSpace",
 ]
 
 Offset = Callable[[str, NDArray[np.float32]], NDArray[np.float32] | None]
@@ -40,6 +41,37 @@ Each row depends on its own vector alone."""
 Questions = Callable[[str, bool], NDArray[np.float32] | None]
 """Returns real query vectors (n, dim) to measure recall with, or None. The arguments are the partition and whether the
 queries are of another modality, those that a search asks with ``cross_modal``."""
+
+
+def _no_offset(partition: str, vectors: NDArray[np.float32]) -> None:
+    return None
+
+
+def _no_questions(partition: str, cross_modal: bool) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSpace:
+    """What a local store knows of the space whose vectors it holds.
+
+    ``name`` is the model's name and ``fingerprint`` the hash of everything between a view and its vector; None for
+    whichever the store was made with, for what needs no vectors. ``dim`` is the number of dimensions. ``model`` is the
+    folder of the model, kept for the next opening; empty for the shipped one. ``offset`` gives hubness offsets of raw
+    rows; ``prepare`` is its longer form, which makes the rows that are searched from raw vectors. ``state`` names the
+    version of the ranking state that they stand for. ``means`` are the model's document means (dim,) by modality.
+    ``questions`` gives real query vectors to measure recall with: without them only exact indexes are used.
+    """
+
+    name: str
+    fingerprint: str | None
+    dim: int
+    model: str = ""
+    offset: Offset = _no_offset
+    prepare: Prepare | None = None
+    state: str = ""
+    means: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    questions: Questions = _no_questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +191,7 @@ class Store(SearchStore, Protocol):
         """What this store can do."""
 
     @property
-    def maintenance(self) -> Maintenance | None:
+    def maintenance(self) -> StoreMaintenance | None:
         """Upkeep of the store's files; None where a server looks after them."""
 
     def close(self) -> None:
@@ -250,7 +282,7 @@ class Store(SearchStore, Protocol):
         """
 
 
-class Maintenance(Protocol):
+class StoreMaintenance(Protocol):
     """Upkeep of a store whose files are on this machine."""
 
     def checkpoint(self) -> None:

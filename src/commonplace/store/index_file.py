@@ -454,19 +454,19 @@ def write(
 
             info = replace(info, several=several)
             describe(info)
-            made = IndexFile(unfinished)
-            measured = measure(made)
+            written = IndexFile(unfinished)
+            measured = measure(written)
             if measured.projections and not stop():
                 info = replace(info, projected={way: maps[0].shape[1] for way, maps in measured.projections.items()})
                 layout, size = _layout(info)
                 file.truncate(size)
                 for way, (of_queries, of_rows) in measured.projections.items():
                     put_whole(f"projection {way}", 0, of_queries.T)
-                    for i in range(0, len(made), BLOCK):
-                        projected = made.part(i) @ of_rows
+                    for i in range(0, len(written), BLOCK):
+                        projected = written.part(i) @ of_rows
                         put(f"projected {way}", i, projected)
                         put(f"projected_sums {way}", i, sums(projected))
-                    made.release()
+                    written.release()
                 describe(info)
                 measured = measure(IndexFile(unfinished))
                 if not any(measured.oversampling.get(way) for way in info.projected):  # they were of no use

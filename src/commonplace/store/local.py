@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from commonplace.errors import CollectionError
 from commonplace.metadata import MetadataType
 from commonplace.store import reading
-from commonplace.store.base import Capabilities, Offset, Prepare, Questions
+from commonplace.store.base import Capabilities, StoreSpace
 from commonplace.store.database import Database, one_machine
 from commonplace.store.local_search import LocalSearch
 from commonplace.store.maintenance import LocalMaintenance
@@ -36,32 +36,14 @@ that would take seconds, and ``vacuum`` does it."""
 class LocalStore(LocalSearch):
     """One folder: ``collection.db`` (SQLite, WAL), and index files below ``index/`` that can always be made anew.
 
-    Safe for threads; many processes may read beside one writer. ``prepare`` makes the rows that are searched from raw
-    vectors, and ``state`` names the version of the ranking state it stands for; ``offset`` is the shorter form for raw
-    rows with hubness offsets. ``means`` are the model's document means by modality. ``questions`` gives real query
-    vectors to measure recall with. Without them only an exact index is used; with them the one that reaches ``recall``
-    of the exact best ten. ``model`` is the folder of the model, kept for the next opening; empty for the shipped one.
-    ``options`` decide when index files are written and how they are searched.
+    Safe for threads; many processes may read beside one writer. Indexes reach ``recall`` of the exact best ten,
+    measured with the space's own queries. ``options`` decide when index files are written and how they are searched.
 
-    Raises VersionError and ModelMismatch where the folder was made by a newer version or for another space. With
-    ``fingerprint`` None any space will do, for what needs no vectors.
+    Raises VersionError and ModelMismatch where the folder was made by a newer version or for another space.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        space: str,
-        fingerprint: str | None,
-        dim: int,
-        model: str = "",
-        offset: Offset = lambda partition, vectors: None,
-        means: Mapping[str, NDArray[np.float32]] | None = None,
-        prepare: Prepare | None = None,
-        state: str = "",
-        questions: Questions = lambda partition, cross_modal: None,
-        recall: float = 0.99,
-        options: StoreOptions = DEFAULT,
+        self, folder: Path, space: StoreSpace, *, recall: float = 0.99, options: StoreOptions = DEFAULT
     ) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,22 +52,23 @@ class LocalStore(LocalSearch):
                 f"the collection folder {folder} cannot be used ({problem.strerror}): choose another with --collection"
             ) from problem
         one_machine(folder)
+        offset = space.offset
         settings = Settings(
             Database(folder / "collection.db"),
             folder,
-            dim,
-            prepare or (lambda partition, vectors: (vectors, offset(partition, vectors))),
-            state,
-            questions,
+            space.dim,
+            space.prepare or (lambda partition, vectors: (vectors, offset(partition, vectors))),
+            space.state,
+            space.questions,
             recall,
-            fingerprint,
+            space.fingerprint,
             options,
         )
-        super().__init__(settings, means or {})
+        super().__init__(settings, space.means)
         self.capabilities = Capabilities()
-        self.maintenance = LocalMaintenance(settings, self._partitions, space, model, self._forget)
+        self.maintenance = LocalMaintenance(settings, self._partitions, space.name, space.model, self._forget)
         self._folder = folder
-        ready(settings, space, model)
+        ready(settings, space.name, space.model)
 
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""

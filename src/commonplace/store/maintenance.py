@@ -129,14 +129,14 @@ class LocalMaintenance:
 
         ``unfinished`` says that a migration to it was interrupted; else it is kept for an undo.
         """
-        made = dict(self._database.all("SELECT name, value FROM meta WHERE name LIKE 'shadow:%'"))
-        if not made:
+        facts = dict(self._database.all("SELECT name, value FROM meta WHERE name LIKE 'shadow:%'"))
+        if not facts:
             return None
         ((count, size),) = self._database.all("SELECT count(*), total(length(vector)) FROM shadow_vectors")
         return {
-            "model": made.get("shadow:space", ""),
-            "fingerprint": made.get("shadow:fingerprint", ""),
-            "unfinished": "shadow:served" not in made,
+            "model": facts.get("shadow:space", ""),
+            "fingerprint": facts.get("shadow:fingerprint", ""),
+            "unfinished": "shadow:served" not in facts,
             "vectors": count,
             "bytes": int(size),
         }

@@ -20,7 +20,7 @@ from commonplace.store.schema import number
 from commonplace.store.vectors import clear_shadow, put_vectors, storable
 from commonplace.types import Item, ViewVectors
 
-__all__ = ["Batch", "Migration", "Shadow", "abort", "other"]
+__all__ = ["Migration", "MigrationBatch", "Shadow", "abort", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class MigrationBatch:
     """Vectors of items, with the ``keys`` of the items by id. With them all items up to key ``until`` are done."""
 
     until: int
@@ -105,12 +105,12 @@ class Migration:
         """Return the vectors of the new model that are stored already, by view hash."""
         return known_vectors(self._database, "shadow_vectors", self._dim, partition, views)
 
-    def put(self, batch: Batch) -> None:
+    def put(self, batch: MigrationBatch) -> None:
         """Commit one batch; items that were removed meanwhile are left out."""
         with self._database.write() as database:
             self._put(database, batch)
 
-    def finish(self, embed: Callable[[list[tuple[int, Item | None]]], Iterable[Batch]]) -> bool:
+    def finish(self, embed: Callable[[list[tuple[int, Item | None]]], Iterable[MigrationBatch]]) -> bool:
         """Embed the items that are left and swap, while no other process can write; False where too many are left."""
         with self._database.write() as database:
             rest = self.waiting(self._tail + 1)
@@ -121,7 +121,7 @@ class Migration:
             swap(database)
         return True
 
-    def _put(self, database: sqlite3.Connection, batch: Batch) -> None:
+    def _put(self, database: sqlite3.Connection, batch: MigrationBatch) -> None:
         goal = shadow(database)
         if goal is None or goal.fingerprint != self._goal.fingerprint:  # by a program that takes no lock
             raise CollectionError(
@@ -169,17 +169,19 @@ def other(store: LocalStore) -> Shadow | None:
 
 def shadow(database: sqlite3.Connection) -> Shadow | None:
     """Return the other model of the collection."""
-    made = {name.removeprefix("shadow:"): value for name, value in _meta(database) if name.startswith("shadow:")}
-    if not made:
+    shadow = {name.removeprefix("shadow:"): value for name, value in _meta(database) if name.startswith("shadow:")}
+    if not shadow:
         return None
-    return Shadow(made.get("space", ""), made.get("fingerprint", ""), from_sql(made.get("model", "")), "served" in made)
+    return Shadow(
+        shadow.get("space", ""), shadow.get("fingerprint", ""), from_sql(shadow.get("model", "")), "served" in shadow
+    )
 
 
 def swap(database: sqlite3.Connection) -> None:
     """Let the two models change places: vectors, names, and the settings that were fitted to either."""
-    made = dict(_meta(database))
-    current_rows = {n: v for n, v in made.items() if n in ("space", "fingerprint", "model") or n.startswith("setting:")}
-    shadow_rows = {n.removeprefix("shadow:"): v for n, v in made.items() if n.startswith("shadow:")}
+    meta = dict(_meta(database))
+    current_rows = {n: v for n, v in meta.items() if n in ("space", "fingerprint", "model") or n.startswith("setting:")}
+    shadow_rows = {n.removeprefix("shadow:"): v for n, v in meta.items() if n.startswith("shadow:")}
     (last,) = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'").fetchone()
     database.executemany(
         "DELETE FROM meta WHERE name = ?", [(n,) for n in (*current_rows, *(f"shadow:{n}" for n in shadow_rows))]

@@ -39,19 +39,19 @@ def ready(settings: Settings, space: str, model: str) -> None:
     if version == 0:
         raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
     check_schema(f"the collection at {folder}", version)
-    made = dict(file.all("SELECT name, value FROM meta"))
-    if "fingerprint" not in made:
+    meta = dict(file.all("SELECT name, value FROM meta"))
+    if "fingerprint" not in meta:
         raise CollectionError(
             f"the settings of the collection at {folder} are damaged (the name of its model is gone): restore a backup "
             "in a new folder with `commonplace --collection NEW restore FILE`"
         )
-    if fingerprint is not None and made.get("fingerprint") != fingerprint:
+    if fingerprint is not None and meta.get("fingerprint") != fingerprint:
         raise ModelMismatch(
-            f"the collection at {folder} was made with the model {made.get('space')} "
-            f"({made.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {made.get('space')}, "
+            f"the collection at {folder} was made with the model {meta.get('space')} "
+            f"({meta.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {meta.get('space')}, "
             "or change its model with `commonplace migrate`"
         )
-    if fingerprint is not None and from_sql(made.get("model", "")) != model and file.writable:
+    if fingerprint is not None and from_sql(meta.get("model", "")) != model and file.writable:
         with file.write() as database:  # the same model in another place
             check_space(database, settings)
             database.execute("INSERT OR REPLACE INTO meta VALUES ('model', ?)", (to_sql(model),))

@@ -361,13 +361,13 @@ class VectorIndex:
             "removed_since": len(index.deleted),
         }
         with self._settings.database.snapshot() as database:
-            made = compression_of(database).get(self.name)
-        if made is not None:
+            compression = compression_of(database).get(self.name)
+        if compression is not None:
             status["compression"] = {
-                "type": made.kind,
-                "recall": made.recall,
-                "measured_rows": made.rows,
-                "rows_since": len(index) - made.rows,
+                "type": compression.kind,
+                "recall": compression.recall,
+                "measured_rows": compression.rows,
+                "rows_since": len(index) - compression.rows,
             }
         if self._more:
             status["not_in_memory"] = "more rows are streamed from the database: run `commonplace vacuum`"
@@ -548,8 +548,8 @@ def _meta(database: sqlite3.Connection, name: str) -> str | None:
 
 
 def _kind(database: sqlite3.Connection, name: str) -> str:
-    made = compression_of(database).get(name)
-    return "float32" if made is None else made.kind
+    compression = compression_of(database).get(name)
+    return "float32" if compression is None else compression.kind
 
 
 def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,13 +25,17 @@ from commonplace.readers import load_picture
 from commonplace.training.calibrate import BANK
 from commonplace.training.features import VIEWS, picture_features, seen, text_vectors, unreadable
 from commonplace.training.heads import canonical
-from commonplace.training.joint import Material, Model, Recipe, Trainer
+from commonplace.training.joint import JointModel, JointRecipe, Material, Trainer
 from commonplace.training.judge import Verdict, compare, judge, judge_bundle
+from commonplace.training.options import FinetuneOptions, FinetuneSettings
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import Held, card, copy_towers, head_graph, measured, model_folder, save, seal
 from commonplace.training.project import DEV, TEST, licence, to_be_beaten
 from commonplace.training.towers import trainable_parameters
 from commonplace.types import stable_id
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Finetuned", "finetune"]
 
@@ -57,13 +61,8 @@ def finetune(
     model: Model_ | None = None,
     text_model: Model_ | None = None,
     image_model: Model_ | None = None,
-    recipe: Recipe | None = None,
-    pictures: str | os.PathLike[str] | None = None,
-    start: Model_ | None = None,
-    resume: bool = False,
-    force: bool = False,
-    device: str | None = None,
-    log_line: Callable[[str], object] = lambda _: None,
+    recipe: JointRecipe | None = None,
+    **options: Unpack[FinetuneOptions],
 ) -> Finetuned:
     """Train the last layers of both towers together on pairs, and write a bundle to ``out``.
 
@@ -71,21 +70,23 @@ def finetune(
     then canonical correlations of the pairs map the one's pictures into the other's space first. Each is a bundle's
     name or folder, or whatever `commonplace models export` takes. The epoch that is best on dev counts. The bundle
     takes its place only if held-out pairs are found better, by a paired test, than by the bundle in ``out``, or else by
-    the model it began with; or with ``force``. Checkpoints stand in ``out``.training until then: ``resume`` goes on
-    from the last, to the same result.
+    the model it began with; or with ``force``. For ``options`` see
+    :class:`commonplace.training.options.FinetuneOptions`. Checkpoints stand in ``out``.training until then: ``resume``
+    goes on from the last, to the same result.
 
     Raises TrainingError and ModelError in one line.
     """
-    recipe = recipe or Recipe()
+    run = FinetuneSettings(**options)
+    recipe = recipe or JointRecipe()
     _check(recipe)
     folder = model_folder(out)
-    named = to_be_beaten(start, folder, force)
+    named = to_be_beaten(run.start, folder, run.force)
     work = folder.with_name(f"{folder.name}.training")
-    pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=recipe.seed)
+    pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=run.pictures, seed=recipe.seed)
     for line in pairs.report():
-        log_line(line)
+        run.log_line(line)
     started = time.monotonic()
-    _workplace(work, pairs, (model, text_model, image_model), resume)
+    _workplace(work, pairs, (model, text_model, image_model), run.resume)
     try:
         begun = _start(model, text_model, image_model, pairs, work)
     except (TrainingError, ModelError):
@@ -94,7 +95,7 @@ def finetune(
         raise
     recipe = replace(recipe, views=min(recipe.views, len(VIEWS)))
     with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
-        towers = Model(begun, replace(recipe, generation=0.0), None)
+        towers = JointModel(begun, replace(recipe, generation=0.0), None)
         train, bad = _material(towers, pairs.part("train"), recipe.views, work, bar.update)
         dev, more = _material(towers, pairs.part("dev"), 1, work, bar.update)
         test = _some(pairs, "test", TEST)
@@ -102,11 +103,11 @@ def finetune(
         if bad := {**bad, **more, **lost}:
             pairs = pairs.without(bad)
             for path, reason in list(bad.items())[:10]:
-                log_line(f"left out: {path.name}: {reason}")
-        trainer = Trainer(Model(begun, recipe, train.captions), recipe, train, work, device)
-        best = _train(trainer, dev, resume, bar)
+                run.log_line(f"left out: {path.name}: {reason}")
+        trainer = Trainer(JointModel(begun, recipe, train.captions), recipe, train, work, run.device)
+        best = _train(trainer, dev, run.resume, bar)
     count = trainable_parameters(trainer.model.texts) + trainable_parameters(trainer.model.pictures)
-    log_line(
+    run.log_line(
         f"{count:,} numbers of the towers were trained; "
         f"the best epoch on dev is {best['epoch']} of {len(best['scores']) - 1}"
     )
@@ -139,8 +140,8 @@ def finetune(
         save(draft, spec)
         (draft / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
         for line in verdict.table():
-            log_line(line)
-        if not (verdict.better or force):
+            run.log_line(line)
+        if not (verdict.better or run.force):
             how = "worse than" if verdict.worse else "not surely better than"
             raise TrainingError(
                 f"what was trained is {how} {before.name} on {verdict.difference.count} held-out pictures "
@@ -151,7 +152,7 @@ def finetune(
     return Finetuned(folder, verdict, tuple(trainer.losses))
 
 
-def _check(recipe: Recipe) -> None:
+def _check(recipe: JointRecipe) -> None:
     whole = {"epochs": 1, "batch": 2, "chunk": 1, "accumulate": 1, "text_layers": 0, "image_layers": 0, "rank": 0,
              "views": 1, "width": 4}  # fmt: skip
     for name, least in whole.items():
@@ -270,7 +271,7 @@ def _joined(text: Bundle, image: Bundle, pairs: Pairs, folder: Path) -> Bundle:
 
 
 def _material(
-    towers: Model, pairs: Pairs, views: int, work: Path, tick: Callable[[int], object]
+    towers: JointModel, pairs: Pairs, views: int, work: Path, tick: Callable[[int], object]
 ) -> tuple[Material, dict[Path, str]]:
     """Return what the frozen layers make of a split, and the pictures that cannot be decoded, with the reason."""
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from commonplace.errors import ModelError
 
-__all__ = ["Graph"]
+__all__ = ["TrainableGraph"]
 
 HEAVY = ("Conv", "Gemm", "MatMul")
 TRAINED = {"Conv": (1, 2), "Gemm": (0, 1, 2), "MatMul": (0, 1), "LayerNormalization": (1, 2),
@@ -34,7 +34,7 @@ LARGE = 4096  # numbers from which a trained weight is stored in the file's own 
 Attributes = dict[str, Any]
 
 
-class Graph(nn.Module):  # type: ignore[misc]
+class TrainableGraph(nn.Module):  # type: ignore[misc]
     """An ONNX file that can be run from any of its values to any other, its last ``layers`` trainable.
 
     A layer is a matrix or a convolution; a weight's depth is the longest chain of layers from it to ``output``, its
@@ -207,7 +207,7 @@ class Graph(nn.Module):  # type: ignore[misc]
         outputs = OPERATORS[self._nodes[i].op_type](self._attributes[i], *arguments)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
-    def _apply(self, move: Callable[[Tensor], Tensor], recurse: bool = True) -> Graph:
+    def _apply(self, move: Callable[[Tensor], Tensor], recurse: bool = True) -> TrainableGraph:
         """Move the constants with the weights (:meth:`to`); shapes stay, they are worked out on the processor."""
         for name, value in self._constants.items():
             if value.is_floating_point() or value.numel() > LARGE:
@@ -223,7 +223,7 @@ class Graph(nn.Module):  # type: ignore[misc]
         values = {names[key]: weight.detach() for key, weight in self.weights.items()}
         return values | {names[key]: thin().detach() for key, thin in self.thin.items()}
 
-    def save(self, path: Path, outputs: Sequence[str] | None = None, others: Sequence[Graph] = ()) -> None:
+    def save(self, path: Path, outputs: Sequence[str] | None = None, others: Sequence[TrainableGraph] = ()) -> None:
         """Write the file again with the trained weights in it, all else as it was.
 
         ``outputs``: the file gives those values instead. ``others`` are graphs of the same file, whose trained weights

@@ -28,7 +28,7 @@ except ImportError as problem:
     ) from problem
 
 __all__ = [
-    *("Data", "Fitted", "Perceptron", "Recipe", "canonical", "closed_form", "device_name", "fit", "linear_maps"),
+    *("Data", "Fitted", "Perceptron", "HeadRecipe", "canonical", "closed_form", "device_name", "fit", "linear_maps"),
     *("ridge", "scorer"),
 ]
 
@@ -37,7 +37,7 @@ Loss = Literal["infonce", "triplet", "sigmoid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class HeadRecipe:
     """Hyperparameters of one head; the defaults were chosen on Flickr8k's dev split (models/LADDER.md)."""
 
     hidden: int = 1280  # 0: a linear map
@@ -78,7 +78,7 @@ class Data:
     picture i from ``first[i]`` on, ``count[i]`` of them. ``equal`` (M,): the same number for equal captions, which are
     no negatives of each other; None where all differ. ``base`` (V, N, D): unit rows of a model that already places
     these pictures among these captions; what is learned is added to them. ``extra``: features (P, F) with unit rows
-    (P, D), which ``Recipe.prototypes`` draws from.
+    (P, D), which ``HeadRecipe.prototypes`` draws from.
     """
 
     views: Tensor
@@ -137,7 +137,7 @@ class Perceptron(nn.Module):  # type: ignore[misc]
     start in closed form; ``base`` (B, D), rows of a model to go on from, is added to what is learned.
     """
 
-    def __init__(self, recipe: Recipe, features: int, dim: int) -> None:
+    def __init__(self, recipe: HeadRecipe, features: int, dim: int) -> None:
         super().__init__()
         self.recipe = recipe
         self.centre, self.scale = nn.Buffer(torch.zeros(features)), nn.Buffer(torch.ones(features))
@@ -156,7 +156,7 @@ class Perceptron(nn.Module):  # type: ignore[misc]
         return F.normalize(x if base is None else x + base, dim=-1)
 
     def standardise(self, features: Tensor) -> None:
-        """Choose ``centre`` and ``scale`` by ``features`` (N, F), as ``Recipe.known`` says."""
+        """Choose ``centre`` and ``scale`` by ``features`` (N, F), as ``HeadRecipe.known`` says."""
         components, mean, spread = self.recipe.known, features.mean(0), features.std(0) + 1e-3
         if components < 0:
             self.centre.copy_(mean)
@@ -287,7 +287,7 @@ def _multiplies_half() -> bool:
 
 
 def fit(
-    recipe: Recipe, data: Data, seed: int, *, score: Callable[[Perceptron, Perceptron | None], float] | None = None,
+    recipe: HeadRecipe, data: Data, seed: int, *, score: Callable[[Perceptron, Perceptron | None], float] | None = None,
     tick: Callable[[int], object] = lambda _: None,
 ) -> Fitted:  # fmt: skip
     """Return a head trained on ``data``, on the GPU if there is one; with ``score`` (see :func:`scorer`) the best seen.
@@ -304,14 +304,15 @@ def fit(
         raise
 
 
-def _no_memory(recipe: Recipe) -> TrainingError:
+def _no_memory(recipe: HeadRecipe) -> TrainingError:
     return TrainingError(
         f"out of memory with {recipe.batch} pictures a step: try --batch {max(recipe.batch // 2, 8)}, or fewer --views"
     )
 
 
 def _fit(
-    recipe: Recipe, data: Data, seed: int, score: Callable[[Perceptron, Perceptron | None], float] | None, where: str,
+    recipe: HeadRecipe, data: Data, seed: int,
+    score: Callable[[Perceptron, Perceptron | None], float] | None, where: str,
     tick: Callable[[int], object],
 ) -> Fitted:  # fmt: skip
     V, N, Fs = min(recipe.views, len(data.views)), len(data.first), data.views.shape[2]
@@ -404,7 +405,7 @@ def _fit(
     return Fitted(head, text_head, best, best_step if score is not None else step, steps, broken)
 
 
-def _text_head(recipe: Recipe, dim: int) -> Perceptron | None:
+def _text_head(recipe: HeadRecipe, dim: int) -> Perceptron | None:
     """Return a linear map of texts that starts as the identity."""
     if not recipe.text_head:
         return None

@@ -32,10 +32,10 @@ except ImportError as problem:
     ) from problem
 
 from commonplace.training.decoder import Decoder
-from commonplace.training.graph import Graph
+from commonplace.training.graph import TrainableGraph
 from commonplace.training.towers import Captions, Pictures, Rows, Shown, Texts
 
-__all__ = ["Material", "Model", "Recipe", "Trainer"]
+__all__ = ["JointModel", "JointRecipe", "Material", "Trainer"]
 
 SAVED = 300.0  # seconds between two checkpoints, beside those at the end of every epoch
 
@@ -44,7 +44,7 @@ Tick = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class JointRecipe:
     """Hyperparameters."""
 
     epochs: int = 10
@@ -83,10 +83,10 @@ class Material:
         return np.unique(self.owner)
 
 
-class Model(nn.Module):  # type: ignore[misc]
+class JointModel(nn.Module):  # type: ignore[misc]
     """Both towers, the scale of their cosines and the decoder."""
 
-    def __init__(self, bundle: Bundle, recipe: Recipe, captions: Captions | None) -> None:
+    def __init__(self, bundle: Bundle, recipe: JointRecipe, captions: Captions | None) -> None:
         super().__init__()
         torch.manual_seed(recipe.seed)
         self.texts = Texts(bundle, recipe.text_layers, recipe.rank)
@@ -108,7 +108,7 @@ class Model(nn.Module):  # type: ignore[misc]
 
     def save(self, folder: Path) -> None:
         """Write the graphs with what was trained over those of their names in a bundle's ``folder``."""
-        files: dict[str, list[Graph]] = {}
+        files: dict[str, list[TrainableGraph]] = {}
         for part in (self.texts, self.pictures):
             files.setdefault(part.file.name, []).append(part.graph)
             if part.head is not None:
@@ -139,7 +139,9 @@ def contrast(x: Tensor, y: Tensor, scale: Tensor, same: Tensor) -> Tensor:
 class Trainer:
     """Trains a model on ``train``; ``folder`` holds the checkpoints and the losses. One flat loop: :meth:`run`."""
 
-    def __init__(self, model: Model, recipe: Recipe, train: Material, folder: Path, device: str | None = None) -> None:
+    def __init__(
+        self, model: JointModel, recipe: JointRecipe, train: Material, folder: Path, device: str | None = None
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.train, self.folder = recipe, train, folder
         order = np.argsort(train.owner, kind="stable")
@@ -154,7 +156,7 @@ class Trainer:
         if self.accelerator.num_processes > 1:
             raise TrainingError("one process trains, on one device: start it without `accelerate launch`")
         self.device = self.accelerator.device
-        self.model: Model = model.to(self.device)
+        self.model: JointModel = model.to(self.device)
         towers = [
             parameter
             for part in (model.texts, model.pictures)
@@ -395,7 +397,7 @@ def schedule(step: int, total: int, warmup: float) -> float:
 
 
 @contextlib.contextmanager
-def _memory(recipe: Recipe) -> Iterator[None]:
+def _memory(recipe: JointRecipe) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as problem:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from commonplace.encoders import Bundle, find
 from commonplace.encoders.hub import beside
 from commonplace.errors import ModelError, TrainingError
 from commonplace.training.features import VIEWS, picture_features, text_vectors, tower_key, unreadable
-from commonplace.training.heads import Data, Fitted, Recipe, closed_form, device_name, fit, linear_maps, scorer
+from commonplace.training.heads import Data, Fitted, HeadRecipe, closed_form, device_name, fit, linear_maps, scorer
 from commonplace.training.judge import Verdict, chance, compare, judge, judge_bundle
+from commonplace.training.options import RunOptions, RunSettings
 from commonplace.training.pairs import Pairs, Split, read_pairs
 from commonplace.training.product import (
     Held,
@@ -31,6 +32,9 @@ from commonplace.training.product import (
     save,
     seal,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["DEV", "TEST", "Project", "licence", "project", "to_be_beaten"]
 
@@ -54,45 +58,42 @@ def project(
     image_model: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    recipe: Recipe | None = None,
+    recipe: HeadRecipe | None = None,
     members: int = 2,
-    pictures: str | os.PathLike[str] | None = None,
-    start: str | os.PathLike[str] | None = None,
-    force: bool = False,
     seed: int = 0,
-    log_line: Callable[[str], object] = lambda _: None,
+    **options: Unpack[RunOptions],
 ) -> Project:
     """Train heads that map pictures of ``image_model`` into the space of ``text_model``; write a bundle to ``out``.
 
-    The towers stay as they are; with ``Recipe.text_head`` texts are mapped too, by one head. Where both towers are of
-    one model, what is learned is added to what that model makes of a picture. ``members`` heads are averaged. The
-    bundle takes its place only if held-out pairs are found better, by a paired test, than by ``start`` (a model;
-    default: the bundle in ``out``; else the model that it goes on from; else chance), or with ``force``. ``log_line``
-    gets lines on the way.
+    The towers stay as they are; with ``HeadRecipe.text_head`` texts are mapped too, by one head. Where both towers
+    are of one model, what is learned is added to what that model makes of a picture. ``members`` heads are averaged.
+    The bundle takes its place only if held-out pairs are found better, by a paired test, than by the model ``start``,
+    or with ``force``. For ``options`` see :class:`commonplace.training.options.RunOptions`.
 
     Raises TrainingError and ModelError in one line.
     """
-    recipe = recipe or Recipe()
+    run = RunSettings(**options)
+    recipe = recipe or HeadRecipe()
     if members < 1 or recipe.batch < 2 or recipe.views < 1 or recipe.hidden < 0 or not recipe.learning_rate > 0:
         raise TrainingError(
             "a recipe needs one head or more, two pictures a step, one view, and a learning rate over 0"
         )
     folder = model_folder(out)
     text, image = _open(text_model, "text"), _open(image_model, "image")
-    before = to_be_beaten(start, folder, force)
+    before = to_be_beaten(run.start, folder, run.force)
     if recipe.text_head and "head" in text.spec["towers"]["text"]:
         raise TrainingError(f"the model {text.name} has a text head already: train without --text-head")
     members = 1 if recipe.text_head else members  # a head and its text head fit each other, not others'
-    pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=pictures, seed=seed)
+    pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=run.pictures, seed=seed)
     for line in pairs.report():
-        log_line(line)
+        run.log_line(line)
     started = time.monotonic()
     with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
         features = picture_features(image, pairs, VIEWS[: recipe.views], bar.update)
         if bad := unreadable(pairs, features):
             good = np.array([path not in bad for path in pairs.pictures])
             pairs, features = pairs.without(bad), features[:, good]
-            log_line(
+            run.log_line(
                 f"{len(bad)} more left out: {next(iter(bad)).name}: {next(iter(bad.values()))}"
                 + " ..." * (len(bad) > 1)
             )
@@ -120,7 +121,7 @@ def project(
         "image_model": _facts(image),
     }
     with beside(folder, folder.name) as draft:
-        spec = _write(draft, folder.name, text, image, base, heads, pairs, features, facts)
+        spec = _write(draft, (text, image), base, heads, pairs, features, {**facts, "name": folder.name})
         first = before or (image if base is not None else None)
         held = pairs.rows("test", TEST)
         test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in held))
@@ -137,18 +138,20 @@ def project(
         save(draft, spec)
         (draft / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
         for line in verdict.table():
-            log_line(line)
-        if not (verdict.better or force):
+            run.log_line(line)
+        if not (verdict.better or run.force):
             raise TrainingError(_refusal(verdict, folder, next(iter(rows))))
     return Project(folder, verdict, tuple(notes))
 
 
 def _write(
-    draft: Path, name: str, text: Bundle, image: Bundle, base: Callable[[Floats], Floats] | None, heads: list[Fitted],
+    draft: Path, towers: tuple[Bundle, Bundle], base: Callable[[Floats], Floats] | None, heads: list[Fitted],
     pairs: Pairs, features: Floats, facts: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Write everything but the figures into ``made``; return what its ``bundle.json`` says."""
-    towers = copy_towers(draft, text, image)
+    """Write everything but the figures into ``draft``; return what its ``bundle.json`` says."""
+    text, image = towers
+    draft_name = facts.pop("name")
+    copied = copy_towers(draft, text, image)
     old = image.spec["towers"]["image"].get("head") if base is not None else None
     train = np.array([pair.split == "train" for pair in pairs.pairs])
     visual = None if old and old.get("visual") else components(features[0, train], text.dim)
@@ -158,18 +161,18 @@ def _write(
         visual=visual,
     )  # fmt: skip
     (draft / "head.onnx").write_bytes(graph)
-    towers["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding", "visual": "visual"}
+    copied["image"]["head"] = {"file": "head.onnx", "input": "features", "output": "embedding", "visual": "visual"}
     if (text_head := heads[0].text_head) is not None:
         (draft / "text-head.onnx").write_bytes(head_graph([linear_maps(text_head)], text.dim, text.dim))
-        towers["text"]["head"] = {"file": "text-head.onnx", "input": "features", "output": "embedding"}
+        copied["text"]["head"] = {"file": "text-head.onnx", "input": "features", "output": "embedding"}
     spec: dict[str, Any] = {
-        "name": name,
+        "name": draft_name,
         "dim": text.dim,
         "description": f"{text.name} for text, {image.name} for pictures, and a head trained on {pairs.name} that maps "
         "pictures into the text tower's space.",
         "licence": licence(text, image),
         "languages": text.spec.get("languages", []),
-        "towers": towers,
+        "towers": copied,
         "notes": [],
         "training": facts,
     }
@@ -182,9 +185,9 @@ def _write(
     of_dev, of_train = np.isin(pairs.owner, dev), np.isin(pairs.owner, np.flatnonzero(train))
     held = Held(pairs, dev, queries[of_dev], views["image"][dev])
     # What is known of its texts stays true where they have no head.
-    spec["notes"] = text.spec.get("notes", []) if "remote" in towers["text"] else []  # to whom every text goes
+    spec["notes"] = text.spec.get("notes", []) if "remote" in copied["text"] else []  # to whom every text goes
     train_views = {name: rows[train] for name, rows in views.items()}
-    return measured(draft, spec, held, queries[of_train], train_views, {} if "head" in towers["text"] else text.spec)
+    return measured(draft, spec, held, queries[of_train], train_views, {} if "head" in copied["text"] else text.spec)
 
 
 def _open(model: str | os.PathLike[str], kind: Literal["text", "image"]) -> Bundle:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from commonplace.encoders.bundle import Bundle, TextTower
 from commonplace.encoders.runtime import Graph as Runtime
 from commonplace.errors import ReadError, TrainingError
-from commonplace.training.graph import Graph
+from commonplace.training.graph import TrainableGraph
 
 __all__ = ["ALL", "Captions", "Pictures", "Rows", "Shown", "Texts", "trainable_parameters"]
 
@@ -75,10 +75,10 @@ class Texts(nn.Module):  # type: ignore[misc]
         self.tower, self.spec = bundle.text, bundle.spec["towers"]["text"]
         self.file = bundle.folder / self.spec["file"]
         self.digest = bundle.spec["checksums"][self.spec["file"]]
-        self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        self.graph = TrainableGraph(self.file, self.spec["output"], layers, rank)
         self.layers = min(layers, max(self.graph.depth))
         head = self.spec.get("head")
-        self.head = Graph(bundle.folder / head["file"], head["output"], ALL if layers else 0) if head else None
+        self.head = TrainableGraph(bundle.folder / head["file"], head["output"], ALL if layers else 0) if head else None
         self.left = self.spec.get("pad_side") == "left"
         self.least = int(self.spec.get("pad_to", 0))  # always as many tokens, all of them seen: nothing is kept
         self.frontier = [] if self.least else _handed_on(self.graph, [self.graph.output], self._probe, 2)
@@ -179,10 +179,10 @@ class Pictures(nn.Module):  # type: ignore[misc]
         self.tower, self.spec = bundle.image, bundle.spec["towers"]["image"]
         self.file = bundle.folder / self.spec["file"]
         self.digest = bundle.spec["checksums"][self.spec["file"]]
-        self.graph = Graph(self.file, self.spec["output"], layers, rank)
+        self.graph = TrainableGraph(self.file, self.spec["output"], layers, rank)
         self.layers = min(layers, max(self.graph.depth))
         head = self.spec.get("head")
-        self.head = Graph(bundle.folder / head["file"], head["output"], ALL, dropout=dropout) if head else None
+        self.head = TrainableGraph(bundle.folder / head["file"], head["output"], ALL, dropout=dropout) if head else None
         height, width = self.spec["size"]
         self.shape = (3, height, width)
         self.seen = self._tokens()
@@ -288,7 +288,9 @@ def _parts(value: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(value, (height, width)).flatten(2).transpose(1, 2)
 
 
-def _handed_on(graph: Graph, outputs: Sequence[str], probe: Callable[[int], dict[str, Tensor]], free: int) -> list[str]:
+def _handed_on(
+    graph: TrainableGraph, outputs: Sequence[str], probe: Callable[[int], dict[str, Tensor]], free: int
+) -> list[str]:
     """Return the values nearest to the trained layers that can be kept apart for each picture (B, ...), or for each
     token (B, T, ...): of a shape in which nothing but the first ``free`` sides varies. Empty where there are none."""
     for deep in range(max(graph.depth) + 1):
@@ -306,7 +308,7 @@ def _handed_on(graph: Graph, outputs: Sequence[str], probe: Callable[[int], dict
 
 
 def _kept(
-    folder: Path, kind: str, key: Sequence[str], graph: Graph, frontier: Sequence[str],
+    folder: Path, kind: str, key: Sequence[str], graph: TrainableGraph, frontier: Sequence[str],
     make: Callable[[Path, Any], None], prepare: Callable[[Any], Any] | None = None,
 ) -> Path:  # fmt: skip
     """Return the folder of what ``make`` wrote, once, with the graph's frozen layers; written beside and renamed."""
