@@ -23,7 +23,7 @@ from commonplace.store import LocalStore
 from commonplace.types import Document, ParsedDocument, ViewVectors, stable_id
 
 if TYPE_CHECKING:  # a search needs no readers
-    from commonplace.ingest import Batch, Content, Source
+    from commonplace.ingest import Batch, RecordContent, Source
     from commonplace.readers import ReadOptions
 
 __all__ = ["Indexer", "Report", "canonical_path", "display_path"]
@@ -96,7 +96,9 @@ class Indexer:
         self._force = force
         self._journal = InFlightJournal(folder)
         self._checker = Checker(store.metadata_types)
-        self._suspects: list[tuple[int, Source | Content]] = []  # how often each was in flight when its process died
+        self._suspects: list[
+            tuple[int, Source | RecordContent]
+        ] = []  # how often each was in flight when its process died
         self._waiting = 0  # sources to be read, as far as they are known
         self._pictures = 0
         self._error: Exception | None = None  # raised by an iterable of the caller's
@@ -146,7 +148,7 @@ class Indexer:
 
     # --- what is to be read ----------------------------------------------------------------------------------
 
-    def _changed(self, paths: list[Path], others: list[Any], bar: _Progress) -> Iterator[Source | Content]:
+    def _changed(self, paths: list[Path], others: list[Any], bar: _Progress) -> Iterator[Source | RecordContent]:
         """Yield what is new or changed. What killed its process before is put aside, or given up."""
         from commonplace.ingest import ATTEMPTS
 
@@ -180,10 +182,10 @@ class Indexer:
         self._waiting += len(changed)
         yield from changed
 
-    def _changed_elements(self, others: list[Any], bar: _Progress) -> Iterator[Source | Content]:
+    def _changed_elements(self, others: list[Any], bar: _Progress) -> Iterator[Source | RecordContent]:
         """Yield the changed files and records that iterables give, a bounded number of them at a time."""
         paths: list[Path] = []
-        contents: list[Content] = []
+        contents: list[RecordContent] = []
         size = 0
         for number, element in enumerate(self._elements(others), start=1):
             if isinstance(element, (str, os.PathLike)):
@@ -217,9 +219,9 @@ class Indexer:
         except Exception as error:
             self._error = error
 
-    def _changed_records(self, contents: list[Content], bar: _Progress) -> Iterator[Content]:
+    def _changed_records(self, contents: list[RecordContent], bar: _Progress) -> Iterator[RecordContent]:
         before = self._documents(content.document.id for content in contents)
-        changed: list[Content] = []
+        changed: list[RecordContent] = []
         for content in contents:
             document = before.get(content.document.id)
             if document is not None and document.is_file:
@@ -258,7 +260,7 @@ class Indexer:
     # --- reading and committing ------------------------------------------------------------------------------
 
     def _read(
-        self, sources: Iterator[Source | Content], options: ReadOptions, workers: int | None, bar: _Progress
+        self, sources: Iterator[Source | RecordContent], options: ReadOptions, workers: int | None, bar: _Progress
     ) -> None:
         """Read the sources in worker processes and commit them; what ended its process before comes last, alone."""
         from commonplace.ingest import Pool, ingest
@@ -309,7 +311,7 @@ class Indexer:
 
     def _encode(self, batch: Batch) -> list[ViewVectors]:
         """Return the vectors of a batch; a document whose vectors are no numbers becomes a failure."""
-        from commonplace.ingest import Content, Source
+        from commonplace.ingest import RecordContent, Source
 
         vectors = self._space.encode(batch.parsed, self._store.known) if batch.parsed else []
         broken_items = {
@@ -324,7 +326,7 @@ class Indexer:
             if not any(item.id in broken_items for item in parsed.items):
                 whole.append(parsed)
             else:
-                source = Source(path, path.parent) if document.is_file else Content(document)
+                source = Source(path, path.parent) if document.is_file else RecordContent(document)
                 batch.failures.append((source, problem))
         batch.parsed = whole
         kept = {item.id for parsed in whole for item in parsed.items}
@@ -350,16 +352,16 @@ class Indexer:
             if other.id != document.id and other.is_file and not os.path.lexists(other.path)
         ]
 
-    def _put_failures(self, failures: list[tuple[Source | Content, ReadError]]) -> None:
+    def _put_failures(self, failures: list[tuple[Source | RecordContent, ReadError]]) -> None:
         """Report what could not be read; a file is noted in the collection, what was read of it before stays."""
-        from commonplace.ingest import Content
+        from commonplace.ingest import RecordContent
 
         before = self._documents(_id_of(source) for source, _ in failures)
         noted = []
         for source, problem in failures:
             document = before.get(_id_of(source))
             reason = str(problem)
-            if isinstance(source, Content):
+            if isinstance(source, RecordContent):
                 self._fail(source.document.path, reason + (_KEPT if document is not None else ""))
             else:
                 self._fail(str(source.path), reason)
@@ -445,11 +447,11 @@ def document_id(path: Path) -> str:
     return stable_id(canonical_path(path).as_uri())
 
 
-def _id_of(source: Source | Content) -> str:
+def _id_of(source: Source | RecordContent) -> str:
     """Return the id of the document that a source becomes."""
-    from commonplace.ingest import Content
+    from commonplace.ingest import RecordContent
 
-    return source.document.id if isinstance(source, Content) else document_id(source.path)
+    return source.document.id if isinstance(source, RecordContent) else document_id(source.path)
 
 
 def _by_id(documents: Iterable[ParsedDocument]) -> dict[str, ParsedDocument]:

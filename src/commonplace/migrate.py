@@ -20,7 +20,7 @@ from commonplace.store import Batch, LocalStore, Migration, Shadow, abort, model
 from commonplace.types import Document, Item, ParsedDocument, Picture
 
 if TYPE_CHECKING:  # a search needs no readers
-    from commonplace.ingest import Content, Pool, Source
+    from commonplace.ingest import Pool, RecordContent, Source
 
 __all__ = ["Migrated", "migrate", "model_for", "store_for"]
 
@@ -207,13 +207,13 @@ class _Embedder:
         if until and (keys or documents[-1][1] is None):
             yield self._embed(until, keys, batch)
 
-    def _source(self, document: Document) -> Source | Content:
+    def _source(self, document: Document) -> Source | RecordContent:
         """Return what the pictures of a document are read from: its file, or the content that is kept of a record."""
-        from commonplace.ingest import Content, Source
+        from commonplace.ingest import RecordContent, Source
 
         if document.is_file:
             return Source(Path(document.path), _root(document))
-        return Content(document, self._store.original(document.id) or b"")
+        return RecordContent(document, self._store.original(document.id) or b"")
 
     def _embed(self, until: int, keys: dict[str, int], batch: list[ParsedDocument]) -> Batch:
         self._report.items += len(keys)

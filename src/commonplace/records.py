@@ -19,7 +19,7 @@ from commonplace.metadata import FILE_KEYS, Metadata, MetadataType, describe_typ
 from commonplace.types import Document, stable_id
 
 if TYPE_CHECKING:  # a search needs no readers
-    from commonplace.readers import Content
+    from commonplace.readers import RecordContent
 
 __all__ = ["Checker", "Record", "Source", "elements", "label"]
 
@@ -77,7 +77,7 @@ class Checker:
         self._types: dict[str, MetadataType] = {}
         self._ids: dict[str, str] = {}  # the stamp of each record so far
 
-    def content(self, record: object) -> Content | None:
+    def content(self, record: object) -> RecordContent | None:
         """Return the content of a record; None for one without an id that was there before, unchanged.
 
         Raises ReadError for a record that cannot be added.
@@ -98,10 +98,10 @@ class Checker:
             raise ReadError(f"{what} given before in this call: give each record an id of its own")
         self._check_types(id_, metadata)
         self._ids[id_] = stamp
-        from commonplace.readers import Content
+        from commonplace.readers import RecordContent
 
         document = Document(id_, uri, uri, "", title=title, stamp=stamp, metadata=metadata)
-        return Content(document, data, text, name, is_picture)
+        return RecordContent(document, data, text, name, is_picture)
 
     def _check_types(self, id_: str, metadata: Metadata) -> None:
         """Raise ReadError where a key has another type in the collection, or in an earlier record."""

@@ -9,10 +9,10 @@ from commonplace.errors import ReadError
 from commonplace.ingest.journal import ATTEMPTS, InFlightJournal
 from commonplace.ingest.walk import Source, walk
 from commonplace.ingest.workers import Pool, draw_page
-from commonplace.readers import Content
+from commonplace.readers import RecordContent
 from commonplace.types import Original, ParsedDocument
 
-__all__ = ["ATTEMPTS", "Batch", "Content", "InFlightJournal", "Pool", "Source", "draw_page", "ingest", "walk"]
+__all__ = ["ATTEMPTS", "Batch", "InFlightJournal", "Pool", "RecordContent", "Source", "draw_page", "ingest", "walk"]
 
 BATCH_ITEMS = 256
 BATCH_PICTURES = 64
@@ -25,7 +25,7 @@ class Batch:
     """Whole documents to encode and commit together, and the files and records that could not be read."""
 
     parsed: list[ParsedDocument] = field(default_factory=list)
-    failures: list[tuple[Source | Content, ReadError]] = field(default_factory=list)
+    failures: list[tuple[Source | RecordContent, ReadError]] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
@@ -38,7 +38,7 @@ class Batch:
 
 
 def ingest(
-    sources: Iterable[Source | Content], pool: Pool, step: Callable[[], object] = lambda: None
+    sources: Iterable[Source | RecordContent], pool: Pool, step: Callable[[], object] = lambda: None
 ) -> Iterator[Batch]:
     """Yield batches across documents while the pool reads ahead; ``step`` is called once a file or record."""
     batch = Batch()
@@ -55,9 +55,9 @@ def ingest(
         yield batch
 
 
-def _original(source: Source | Content, parsed: ParsedDocument) -> Original | None:
+def _original(source: Source | RecordContent, parsed: ParsedDocument) -> Original | None:
     """Return what is kept of a record: its bytes, or its text in UTF-8."""
-    if not isinstance(source, Content):
+    if not isinstance(source, RecordContent):
         return None
     data = (source.text or "").encode("utf-8", "replace") if source.data is None else source.data
     return Original(parsed.document.media_type, data)

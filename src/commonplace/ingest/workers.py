@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.ingest.walk import Source
-from commonplace.readers import Content, ReadOptions, read_content
+from commonplace.readers import ReadOptions, RecordContent, read_content
 from commonplace.readers.worker import READY, Request
 from commonplace.types import ParsedDocument
 
@@ -196,7 +196,7 @@ def draw_page(
 class _Task:
     """A file or record to read and, once ``done``, what came of it."""
 
-    source: Source | Content
+    source: Source | RecordContent
     done: threading.Event = field(default_factory=threading.Event)
     outcome: _Outcome | None = None
     worker: _Worker | None = None
@@ -234,8 +234,8 @@ class Pool:
         self._threads: list[threading.Thread] = []  # started with the first source that is for them
 
     def read(
-        self, sources: Iterable[Source | Content]
-    ) -> Iterator[tuple[Source | Content, ParsedDocument | ReadError]]:
+        self, sources: Iterable[Source | RecordContent]
+    ) -> Iterator[tuple[Source | RecordContent, ParsedDocument | ReadError]]:
         """Yield each source with its reading, or with the error that says why there is none, in the given order."""
         pending: deque[_Task] = deque()
         remaining = iter(sources)
@@ -276,9 +276,9 @@ class Pool:
     ) -> None:
         self.close()
 
-    def _submit(self, source: Source | Content) -> _Task:
+    def _submit(self, source: Source | RecordContent) -> _Task:
         task = _Task(source)
-        if isinstance(source, Content) and source.data is None and len(source.text or "") <= SHORT:
+        if isinstance(source, RecordContent) and source.data is None and len(source.text or "") <= SHORT:
             task.outcome = _read_here(source, self._options)
             task.done.set()
             return task
@@ -358,7 +358,7 @@ class Pool:
             return task
 
 
-def _read_here(content: Content, options: ReadOptions) -> _Outcome:
+def _read_here(content: RecordContent, options: ReadOptions) -> _Outcome:
     """Read a short text in this process: it is of no format that a reader could fail on."""
     try:
         return _Outcome(read_content(content, options))
@@ -373,11 +373,11 @@ def _name(request: Request) -> str:
     return "the content of a record" if isinstance(request[1], bytes) else str(request[1])
 
 
-def _request(source: Source | Content) -> Request:
-    return ("content", source) if isinstance(source, Content) else ("read", source.path, source.root)
+def _request(source: Source | RecordContent) -> Request:
+    return ("content", source) if isinstance(source, RecordContent) else ("read", source.path, source.root)
 
 
 def _size(task: _Task) -> int:
     """Return the bytes that a task keeps in memory: those of a record, and what was read."""
-    given = task.source.data if isinstance(task.source, Content) else None
+    given = task.source.data if isinstance(task.source, RecordContent) else None
     return len(given or b"") + (task.outcome.size if task.outcome is not None else 0)

@@ -26,12 +26,12 @@ from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, m
 from commonplace.readers.metadata import described
 from commonplace.readers.ocr import are_readable
 from commonplace.readers.parts import (
-    Content,
     File,
     ImageBlock,
     Part,
     Quota,
     ReadOptions,
+    RecordContent,
     TextBlock,
     render_stamp,
     stamp,
@@ -42,11 +42,11 @@ from commonplace.types import Document, Item, Modality, ParsedDocument, Picture,
 
 __all__ = [
     "SUFFIXES",
-    "Content",
     "File",
     "ImageBlock",
     "Part",
     "ReadOptions",
+    "RecordContent",
     "TextBlock",
     "are_readable",
     "is_offered",
@@ -87,7 +87,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     return _parsed(document, file, items, pictures)
 
 
-def read_content(content: Content, options: ReadOptions) -> ParsedDocument:
+def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument:
     """Read the content of a record as a file of that content and name would be read.
 
     What the user gave goes before what the content says of itself: title, caption, each key of the metadata. Pictures
@@ -128,7 +128,7 @@ def read_content(content: Content, options: ReadOptions) -> ParsedDocument:
     return _parsed(document, file, items, pictures)
 
 
-def _titled(content: Content, data: bytes) -> Iterator[Part]:
+def _titled(content: RecordContent, data: bytes) -> Iterator[Part]:
     """Yield the text of a record, in the characters that can be stored, under the record's title."""
     yield TextBlock(data.decode().replace("\0", "\ufffd"), title=content.document.title)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from commonplace.types import Box, Document, Picture, Span
 
 __all__ = [
-    "Content",
     "File",
     "ImageBlock",
     "Part",
     "Quota",
     "ReadOptions",
+    "RecordContent",
     "TextBlock",
     "stamp",
     "stamp_paths",
@@ -148,7 +148,7 @@ Part = TextBlock | ImageBlock
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class RecordContent:
     """The content of a record, to be read like a file: ``data``, the bytes of a file, or else ``text``.
 
     ``document`` holds what the user gave: id, URI, title, metadata. Its media type is empty where ``data`` and

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
-from commonplace.readers import Content, ReadOptions, page_of, read, read_content
+from commonplace.readers import ReadOptions, RecordContent, page_of, read, read_content
 from commonplace.types import ParsedDocument
 
 __all__ = ["READY", "Request", "serve"]
@@ -31,7 +31,7 @@ READY = b"ready"
 #: :func:`~commonplace.readers.page_of`.
 Request = (
     tuple[Literal["read"], Path, Path]
-    | tuple[Literal["content"], Content]
+    | tuple[Literal["content"], RecordContent]
     | tuple[Literal["page"], Path | bytes, int | None, int]
 )
 
