@@ -115,6 +115,14 @@ def test_what_files_state_has_fixed_types() -> None:
     assert metadata.types()["created"] == metadata.types()["date"] == "date"
 
 
+def test_metadata_of_a_file_can_be_given_to_a_record() -> None:
+    of_file = Metadata.of_file([("author", "Ann"), ("created", "2024-05"), ("date", "2024-05-31")])
+    for again in (Metadata(of_file), Metadata(dict(of_file))):
+        assert again == of_file and again.types() == of_file.types() and again.rows() == of_file.rows()
+    assert Metadata({"created": "May 2024"}).types() == {"created": "text"}
+    assert Metadata({"created": "2024-13"}).types() == {"created": "text"}
+
+
 @pytest.mark.parametrize(
     "damaged", ["", "{", "[1]", '[["a"]]', '[["a", "number", "x"]]', '[["a", "number", NaN]]', '[["a", "boolean", 1]]',
                 '[["a", "odd", 1]]', f'[["a", "number", {2**70}]]', '[["a", "text", [[1]]]]', '[["a", null, [1]]]'],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -42,6 +43,7 @@ Stored = str | int | float | bool
 MAX_KEYS, MAX_KEY, MAX_VALUES, MAX_TEXT = 200, 100, 1_000, 4_000
 """Of one document: its keys, the characters of one key, the values of one key, the characters of one value."""
 INT64 = 2**63
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
 
 FILE_KEYS: Mapping[str, MetadataType] = {
     **dict.fromkeys(("created", "modified", "date"), "date"),
@@ -95,6 +97,9 @@ class Metadata(Mapping[str, MetadataValue]):
         if values is not None and not isinstance(values, Mapping):
             raise ReadError(f"its metadata is {type(values).__name__}: give a mapping of keys to values")
         self._entries = {}
+        if isinstance(values, Metadata):
+            self._entries = dict(values._entries)
+            return
         folded: dict[str, str] = {}
         for key, value in (values or {}).items():
             _check_key(key)
@@ -301,7 +306,19 @@ def _entry(key: str, given: object) -> _Entry:
             f"its metadata mixes {' and '.join(sorted(str(type_) for type_ in types))} under {key!r}: "
             "give values of one type"
         )
-    return _Entry(types.pop() if types else None, tuple(_stored(key, value) for value in values), is_list)
+    stored = tuple(_stored(key, value) for value in values)
+    if types == {"text"} and FILE_KEYS.get(key.casefold()) == "date" and all(map(_is_date, stored)):
+        return _Entry("date", stored, is_list)  # "2024-05", as files state it
+    return _Entry(types.pop() if types else None, stored, is_list)
+
+
+def _is_date(text: Stored) -> bool:
+    """Return whether a text is a date in ISO 8601, or the beginning of one down to the year."""
+    with suppress(ValueError):
+        if _DATE.fullmatch(str(text)):
+            datetime.fromisoformat(padded(str(text)))
+            return True
+    return False
 
 
 def _stored(key: str, value: object) -> Stored:
