@@ -61,7 +61,7 @@ COLOURS = ("but in {}", "the same in {}", "{}", "a {} {kind}")
 
 @dataclass
 class Folder:
-    """Documents as :func:`worlds.world` takes them, and sets of questions: (words, text vector, picture), gains."""
+    """Documents as ``worlds.world`` takes them, and sets of questions: (words, text vector, picture), gains."""
 
     documents: list[tuple[str, str | None, Rows | None, View | None]] = field(default_factory=list)
     sets: dict[str, list[tuple[tuple[str | None, Rows | None, View | None], dict[str, float], str]]] = field(

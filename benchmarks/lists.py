@@ -166,7 +166,7 @@ def main() -> None:
 
 
 def _weights(query: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Return what each bit counts, as :meth:`commonplace.store.codes.Codes.rescored` weighs them."""
+    """Return what each bit counts, as ``commonplace.store.codes.Codes.rescored()`` weighs them."""
     from commonplace.store.codes import _sums_of_three
 
     near = (query - centre)[None]

@@ -35,7 +35,7 @@ def stream_answer(
 ) -> Iterator[AnswerPart]:
     """Yield the hits, then each checked block as it is written, and last the answer.
 
-    ``generator`` None stands for the extractive one. See :meth:`commonplace.Collection.stream`.
+    ``generator`` None stands for the extractive one. See ``commonplace.Collection.stream()``.
     """
     with session.use() as parts:
         words = query_of(request.searched_as).text or query.text

@@ -47,7 +47,7 @@ class _Threads:
         self._pool = ThreadPoolExecutor(count, "commonplace")
 
     async def run(self, function: Callable[[], R]) -> R:
-        """Return what a function returns in a thread of the pool. Raises CollectionError after :meth:`end`."""
+        """Return what a function returns in a thread of the pool. Raises CollectionError after ``end()``."""
         try:
             future = self._pool.submit(contextvars.copy_context().run, function)
         except RuntimeError:
@@ -127,7 +127,7 @@ async def _iterate(threads: _Threads, start: Callable[[], Iterator[R]]) -> Async
 
 
 class AsyncMaintenance(_Threaded[Maintenance]):
-    """The methods of :class:`commonplace.Maintenance` as coroutines."""
+    """The methods of ``commonplace.Maintenance`` as coroutines."""
 
     def __init__(self, threads: _Threads, target: Callable[[], Collection]) -> None:
         super().__init__(threads)
@@ -145,7 +145,7 @@ class AsyncMaintenance(_Threaded[Maintenance]):
 
 
 class AsyncConversation(_Threaded[Conversation]):
-    """The methods of :class:`commonplace.Conversation` as coroutines; ask one question at a time."""
+    """The methods of ``commonplace.Conversation`` as coroutines; ask one question at a time."""
 
     def __init__(self, threads: _Threads, conversation: Conversation) -> None:
         super().__init__(threads)
@@ -157,22 +157,22 @@ class AsyncConversation(_Threaded[Conversation]):
     ask = _awaitable(Conversation.ask)
 
     def stream(self, text: str, *, image: Any = None) -> AsyncIterator[AnswerPart]:
-        """Yield what :meth:`AsyncCollection.stream` yields; an unfinished answer is not remembered."""
+        """Yield what ``AsyncCollection.stream()`` yields; an unfinished answer is not remembered."""
         return _iterate(self._threads, lambda: self._conversation.stream(text, image=image))
 
 
 class AsyncCollection(_Threaded[Collection]):
-    """A :class:`commonplace.Collection` whose methods are coroutines, run in a thread pool of its own::
+    """A ``commonplace.Collection`` whose methods are coroutines, run in a thread pool of its own::
 
         async with cp.AsyncCollection("my-notes") as kb:
             hits = await kb.search("a dog catching a frisbee", k=10)
             async for part in kb.stream("Which pump needs the blue seal?"):
                 ...
 
-    ``collection`` is a folder (with ``model`` and ``generator`` as for :func:`commonplace.open`; opened by the first
+    ``collection`` is a folder (with ``model`` and ``generator`` as for ``commonplace.open``; opened by the first
     call) or an open collection. ``threads`` calls run at once. Searches run beside each other and beside one call that
     writes. A cancelled call that has started goes on in its thread to the end, its result is dropped, and the
-    collection stays usable. Errors are those of the methods, and CollectionError for a call after :meth:`close`.
+    collection stays usable. Errors are those of the methods, and CollectionError for a call after ``close()``.
     """
 
     def __init__(
@@ -218,12 +218,12 @@ class AsyncCollection(_Threaded[Collection]):
     ) -> AsyncIterator[AnswerPart]:
         """Yield the hits, then each sentence and picture as soon as it is written and checked, last the answer.
 
-        See :meth:`commonplace.Collection.stream`. Ending the loop early stops the generator after its current part.
+        See ``commonplace.Collection.stream()``. Ending the loop early stops the generator after its current part.
         """
         return _iterate(self._threads, lambda: self._target().stream(text, image=image, **options))
 
     async def chat(self, **options: Unpack[AskOptions]) -> AsyncConversation:
-        """Return a conversation whose methods are coroutines; see :meth:`commonplace.Collection.chat`."""
+        """Return a conversation whose methods are coroutines; see ``commonplace.Collection.chat()``."""
         conversation = await self.run(lambda collection: collection.chat(**options))
         return AsyncConversation(self._threads, conversation)
 

@@ -15,7 +15,7 @@ __all__ = ["contains", "describe", "find", "remove"]
 
 
 def find(parts: Parts, name: str | os.PathLike[str]) -> Item | Document:
-    """Return an item or a document by name; see :meth:`commonplace.Collection.find`."""
+    """Return an item or a document by name; see ``commonplace.Collection.find()``."""
     items = parts.store.items([str(name)])
     if items:
         return items[str(name)]
@@ -26,7 +26,7 @@ def find(parts: Parts, name: str | os.PathLike[str]) -> Item | Document:
 
 
 def remove(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool) -> int:
-    """Remove documents by name; see :meth:`commonplace.Collection.remove`."""
+    """Remove documents by name; see ``commonplace.Collection.remove()``."""
     candidates = parts.store.documents() if missing else ()
     ids = [document.id for document in candidates if document.is_file and not os.path.lexists(document.path)]
     for name in names:

@@ -20,7 +20,7 @@ Role: TypeAlias = Literal["query", "document"]
 def embed_texts(
     space: Space, texts: Sequence[str], role: Role, channel: Literal["text", "image"]
 ) -> NDArray[np.float32]:
-    """Return a unit row (n, dim) for each text; see :meth:`commonplace.Collection.embed_texts`."""
+    """Return a unit row (n, dim) for each text; see ``commonplace.Collection.embed_texts()``."""
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise QueryError("texts must be a list of strings")
     if role not in ("query", "document"):
@@ -36,7 +36,7 @@ def embed_texts(
 
 
 def embed_images(space: Space, images: Sequence[Any]) -> NDArray[np.float32]:
-    """Return a unit row (n, dim) for each picture; see :meth:`commonplace.Collection.embed_images`."""
+    """Return a unit row (n, dim) for each picture; see ``commonplace.Collection.embed_images()``."""
     if isinstance(images, (str, bytes)):
         raise QueryError("images must be a list of pictures")
     if space.image is None:

@@ -19,7 +19,7 @@ __all__ = ["Maintenance", "status"]
 
 
 class Maintenance:
-    """Looks after the files of a collection: :attr:`commonplace.Collection.maintenance`."""
+    """Looks after the files of a collection: ``commonplace.Collection.maintenance``."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -62,7 +62,7 @@ class Maintenance:
     def vacuum(self) -> int:
         """Remove every trace of deleted documents and return the freed bytes.
 
-        The vectors that :meth:`migrate` kept for ``undo`` are removed too.
+        The vectors that ``migrate()`` kept for ``undo`` are removed too.
         """
         before = folder_size(self._session.folder)
         with self._session.use() as parts:
@@ -98,7 +98,7 @@ class Maintenance:
         """Change the collection to another model (a bundle's folder or name; default: the shipped one), or ``undo``.
 
         Searches use the old vectors until the new ones are complete. After an interruption the next call continues.
-        See :func:`commonplace.migrate.migrate` for what is embedded from what, what is kept and what is raised.
+        See ``commonplace.migrate.migrate`` for what is embedded from what, what is kept and what is raised.
         """
         folder = self._session.folder
         with self._session.changing():
@@ -116,7 +116,7 @@ def _local(parts: Parts) -> StoreMaintenance:
 
 
 def status(parts: Parts) -> dict[str, Any]:
-    """Return counts, model, size on disk in bytes and the indexes; see :meth:`commonplace.Collection.status`."""
+    """Return counts, model, size on disk in bytes and the indexes; see ``commonplace.Collection.status()``."""
     space = parts.space
     upkeep = {} if parts.store.maintenance is None else parts.store.maintenance.status()
     return {

@@ -51,7 +51,7 @@ def query_of(text: Any, image: Any = None) -> Query:
 
 
 def queries_of(queries: Any, image: Any = None) -> list[Query]:
-    """Return the queries of a list of strings and queries. Raises what :func:`query_of` raises."""
+    """Return the queries of a list of strings and queries. Raises what ``query_of`` raises."""
     if not isinstance(queries, Iterable) or isinstance(queries, (bytes, Mapping)):
         return [query_of(queries, image)]  # says what it is
     if image is not None:
@@ -131,7 +131,7 @@ class Searcher:
     def search_vector(self, parts: Parts, vector: Any, channel: str | None, request: SearchRequest) -> Hits:
         """Return the items of one vector index whose vectors have the highest cosine with ``vector``.
 
-        See :meth:`commonplace.Collection.search`.
+        See ``commonplace.Collection.search()``.
         """
         if request != type(request)(k=request.k, where=request.where):
             raise QueryError("a search by a vector takes k and filters only: leave out the other options")

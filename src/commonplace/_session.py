@@ -47,7 +47,7 @@ class Parts:
 
 
 class Session:
-    """Holds the current :class:`Parts`, and replaces them all at once. Safe for several threads."""
+    """Holds the current ``Parts``, and replaces them all at once. Safe for several threads."""
 
     def __init__(self, folder: Path, store: Store, space: Space) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class Session:
 
     @contextmanager
     def use(self) -> Iterator[Parts]:
-        """Lend the parts. Their store stays open until they are returned, even if :meth:`replace` came in between."""
+        """Lend the parts. Their store stays open until they are returned, even if ``replace()`` came in between."""
         with self._lock:
             parts = self.parts
             self._users[parts.store] += 1
@@ -92,7 +92,7 @@ class Session:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Mark the time in which the files change to another model; :meth:`replace` is called within."""
+        """Mark the time in which the files change to another model; ``replace()`` is called within."""
         with self._lock:
             self._changing += 1
         try:

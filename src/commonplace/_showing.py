@@ -16,7 +16,7 @@ __all__ = ["heatmap_of", "page_of"]
 
 
 def heatmap_of(parts: Parts, searcher: Searcher, hit: Hit, text: str) -> HeatMap:
-    """Return the heat-map of words over a hit's picture; see :meth:`commonplace.Collection.heatmap`."""
+    """Return the heat-map of words over a hit's picture; see ``commonplace.Collection.heatmap()``."""
     (query,) = searcher.encode(parts, [query_of(text)], SearchRequest())
     if hit.image is None:
         raise QueryError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
@@ -30,7 +30,7 @@ def heatmap_of(parts: Parts, searcher: Searcher, hit: Hit, text: str) -> HeatMap
 
 
 def page_of(parts: Parts, cited: Hit | Citation | Item | str, side: int) -> PageView:
-    """Return the page or picture that an item stands on; see :meth:`commonplace.Collection.page`."""
+    """Return the page or picture that an item stands on; see ``commonplace.Collection.page()``."""
     if not 100 <= side <= 5000:
         raise QueryError(f"side is {side}: choose 100 to 5000 pixels")
     target = find(parts, cited) if isinstance(cited, str) else cited

@@ -2,10 +2,10 @@
 
 Another package adds a modality (sounds, video frames) with a reader, encoders and a few specs, and no change here:
 
-- a reader (entry point group ``commonplace.readers``) yields :class:`commonplace.readers.ContentBlock`;
+- a reader (entry point group ``commonplace.readers``) yields ``commonplace.readers.ContentBlock``;
 - ``commonplace.encoders``: the entry point's name is the encoder's, its object is called without arguments and returns
-  an :class:`commonplace.encoders.Encoder`;
-- ``commonplace.channels``: each object is a :class:`ViewSpec`, a :class:`ChannelSpec`, or a sequence of these.
+  an ``commonplace.encoders.Encoder``;
+- ``commonplace.channels``: each object is a ``ViewSpec``, a ``ChannelSpec``, or a sequence of these.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class QueryVectors:
 
     - ``by_encoder``: a unit vector (dim,) by the name of the encoder that made it. A part that the query lacks, or that
       no encoder can read, has none.
-    - ``channels``: what the query asks, each channel with its vector; see :meth:`commonplace.space.Space.channels`.
+    - ``channels``: what the query asks, each channel with its vector; see ``commonplace.space.Space.channels()``.
     - ``notes``: why a part of the query has no vector, in words.
     - ``query_shortness``: how short a query in words alone reads, in [0, 1]; it was subtracted from the vector.
     - ``separate_text``: words find texts in a space of their own, which holds no pictures.

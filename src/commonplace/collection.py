@@ -43,8 +43,8 @@ __all__ = ["Collection", "Record"]
 class Collection:
     """Documents and pictures, and the vector space they are searched in. A context manager.
 
-    Made by :func:`commonplace.open`. Safe to search from several threads. ``maintenance`` checks, backs up, shrinks
-    and migrates its files: see :class:`commonplace.Maintenance`.
+    Made by ``commonplace.open``. Safe to search from several threads. ``maintenance`` checks, backs up, shrinks
+    and migrates its files: see ``commonplace.Maintenance``.
     """
 
     def __init__(self, store: Store, space: Space, folder: Path, generator: Generator | None = None) -> None:
@@ -103,7 +103,7 @@ class Collection:
     ) -> Report:
         """Add files, folders and records. What is unchanged is skipped, and a bad source never stops the others.
 
-        Each of ``sources`` is a path, a :class:`Record`, or an iterable of these. An iterable is read in batches, so a
+        Each of ``sources`` is a path, a ``Record``, or an iterable of these. An iterable is read in batches, so a
         generator may give any number of them. A record replaces the document that has its id.
 
         ``workers``: how many processes read files (default: one a processor). ``retry_failed`` reads files again that
@@ -158,7 +158,7 @@ class Collection:
         """Return the best items for words, for a picture, or for both, best first.
 
         ``image`` is a path, the bytes of a picture file, a PIL image or an RGB array (height, width, 3) uint8. A list
-        of strings and :class:`commonplace.Query` objects is encoded in one batch and gives a list of hits for each.
+        of strings and ``commonplace.Query`` objects is encoded in one batch and gives a list of hits for each.
 
         Options:
           k               how many hits, 1 to 10,000 (default: 10)
@@ -178,7 +178,7 @@ class Collection:
         contributions in its ``breakdown`` sum to the log-odds of that.
 
         ``vector`` (dim,) searches one vector index, ``channel`` (``text``, ``image``, ...), by cosine alone; see
-        :meth:`embed_texts`. It takes ``k`` and filters only. A hit's score is then (1 + cosine) / 2, and its
+        ``embed_texts()``. It takes ``k`` and filters only. A hit's score is then (1 + cosine) / 2, and its
         confidence is 0, because a bare vector is not calibrated.
 
         Raises QueryError for an empty query or an unusable option, ReadError for an unreadable picture, ModelError for
@@ -198,12 +198,12 @@ class Collection:
     def ask(self, text: str | None = None, *, image: Any = None, **options: Unpack[AskOptions]) -> Answer:
         """Answer a question with sentences and pictures of the collection, each cited and checked; or abstain.
 
-        Options: all those of :meth:`search` (``k``, default 12, is how many hits the answer is written from), and
+        Options: all those of ``search()`` (``k``, default 12, is how many hits the answer is written from), and
 
           nli          a cross-encoder for natural language inference, or its folder: helps to check each sentence
           searched_as  the words to search for in place of ``text``
 
-        Raises what :meth:`search` raises, and GeneratorError where the generator fails and the extractive answer may
+        Raises what ``search()`` raises, and GeneratorError where the generator fails and the extractive answer may
         not take its place.
         """
         for part in self.stream(text, image=image, **options):
@@ -217,7 +217,7 @@ class Collection:
         """Yield the hits, then each sentence and picture as soon as it is written and checked, last the answer.
 
         A note with ``restart`` takes back the blocks before it. Closing the iterator stops the generator. Options and
-        errors as for :meth:`ask`.
+        errors as for ``ask()``.
         """
         request = AskRequest.of(options, self.store.metadata_types)
         return stream_answer(self._session, self._searcher, self._generator, query_of(text, image), request)
@@ -225,8 +225,8 @@ class Collection:
     def chat(self, **options: Unpack[AskOptions]) -> Conversation:
         """Return a conversation, in which a question may refer to the ones before it.
 
-        ``options`` are those of :meth:`ask` and hold for every question. A language model rewrites a follow-up question
-        in full; without one a rule does: see :func:`commonplace.generation.rewrite_by_rule`.
+        ``options`` are those of ``ask()`` and hold for every question. A language model rewrites a follow-up question
+        in full; without one a rule does: see ``commonplace.generation.rewrite_by_rule``.
         """
         AskRequest.of(options, self.store.metadata_types)
         rewriter = self.generator if isinstance(self.generator, Rewriter) else None
@@ -238,7 +238,7 @@ class Collection:
         """Return what a search fuses: the ids of the items that any channel lists, the scores of each channel, and
         the calibration for this query.
 
-        Input for a fusion of your own: see :func:`commonplace.retrieval.fuse`. Errors as for :meth:`search`.
+        Input for a fusion of your own: see ``commonplace.retrieval.fuse``. Errors as for ``search()``.
         """
         with self._session.use() as parts:
             (query,) = self._searcher.encode(parts, [query_of(text, image)], SearchRequest())
@@ -286,7 +286,7 @@ class Collection:
     def ranking(self) -> Ranking:
         """How this collection is searched by default: what tuning stored, or ``Ranking()``.
 
-        See :func:`commonplace.evaluation.tune`. Set it to None to go back to the default.
+        See ``commonplace.evaluation.tune``. Set it to None to go back to the default.
         """
         return stored_ranking(self._session.parts)
 
@@ -298,7 +298,7 @@ class Collection:
 
     def documents(self, *, failed: bool = False, where: Mapping[str, Any] | None = None) -> list[Document]:
         """Return the documents by path: with ``failed`` those that could not be read, with ``where`` those with this
-        metadata (see :meth:`search`).
+        metadata (see ``search()``).
 
         Raises QueryError for an unusable filter.
         """
@@ -351,7 +351,7 @@ class Collection:
         return page_of(self._session.parts, cited, side)
 
     def heatmap(self, hit: Hit, text: str) -> HeatMap:
-        """Return where in the picture of ``hit`` the words ``text`` match; see :class:`HeatMap` for its limits.
+        """Return where in the picture of ``hit`` the words ``text`` match; see ``HeatMap`` for its limits.
 
         The picture is read from the file that ``hit.image`` names. Raises QueryError where the hit has no picture or
         the model knows too few of the words, ReadError where the picture cannot be read.

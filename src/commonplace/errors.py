@@ -59,7 +59,7 @@ class ReadError(CommonplaceError):
 class SourceError(CommonplaceError):
     """An iterable that was being added raised an error, which is the cause of this one.
 
-    What came before it was added: ``report`` is the :class:`commonplace.Report` of that.
+    What came before it was added: ``report`` is the ``commonplace.Report`` of that.
     """
 
     def __init__(self, message: str, report: Any = None) -> None:

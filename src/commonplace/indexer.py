@@ -71,7 +71,7 @@ class Report:
 
 
 class Indexer:
-    """One ``add`` to the collection in ``folder``; see :meth:`commonplace.Collection.add` for what it promises.
+    """One ``add`` to the collection in ``folder``; see ``commonplace.Collection.add()`` for what it promises.
 
     ``retry_failed`` reads files again that failed before, ``force`` all files and records.
     """

@@ -138,7 +138,7 @@ class Metadata(Mapping[str, MetadataValue]):
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
-        """Return what :meth:`to_json` wrote; empty where the text is damaged: the row's checksum reports that."""
+        """Return what ``to_json()`` wrote; empty where the text is damaged: the row's checksum reports that."""
         metadata = cls()
         with suppress(ValueError, TypeError, RecursionError):
             for key, type_, value in json.loads(text):
@@ -179,7 +179,7 @@ class Metadata(Mapping[str, MetadataValue]):
         return metadata
 
     def rows(self) -> set[tuple[str, str, str | int | float]]:
-        """Return key, type and comparable value of everything that filters can ask for; see :func:`comparable`."""
+        """Return key, type and comparable value of everything that filters can ask for; see ``comparable``."""
         return {
             (_utf8(key.casefold()), entry.type, comparable(entry.type, value))
             for key, entry in self._entries.items()

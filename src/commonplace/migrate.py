@@ -132,7 +132,7 @@ def migrate(
     workers: int | None = None,
     progress: bool | None = None,
 ) -> Migrated:
-    """Bring the collection in ``folder`` to another model (see :func:`open_space`; default: the shipped one).
+    """Bring the collection in ``folder`` to another model (see ``open_space``; default: the shipped one).
 
     Every item's text is embedded again, and every picture: from its file where that still shows it, else from the
     thumbnail. Until all is done the collection is searched with the old vectors. What other processes add or remove

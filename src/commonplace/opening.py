@@ -24,7 +24,7 @@ def open_collection(
     """Open the collection in ``folder``, which is created if it does not exist.
 
     ``model`` is a bundle's folder, the name of a model that was pulled, ``text=NAME,image=NAME`` (one model for texts
-    and another for pictures), or encoders of your own (:class:`commonplace.Model`). Default: the one that the
+    and another for pictures), or encoders of your own (``commonplace.Model``). Default: the one that the
     collection was last used with, else the shipped one.
 
     ``generator`` writes the answers (default: the extractive one, which quotes sentences and pictures).

@@ -1,12 +1,12 @@
 """The options of a search or an answer, as a caller writes them and, checked, as the library passes them on.
 
-:class:`SearchOptions` and :class:`AskOptions` describe the keywords of :meth:`commonplace.Collection.search`,
-:meth:`~commonplace.Collection.ask`, :meth:`~commonplace.Collection.stream` and :meth:`~commonplace.Collection.chat`::
+``SearchOptions`` and ``AskOptions`` describe the keywords of ``commonplace.Collection.search()``,
+``ask()``, ``stream()`` and ``chat()``::
 
     options: cp.SearchOptions = {"modality": "image", "after": "2024", "k": 5}
     hits = kb.search("a dog in the snow", **options)
 
-Inside the library one frozen :class:`SearchRequest` carries them.
+Inside the library one frozen ``SearchRequest`` carries them.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class SearchOptions(TypedDict, total=False):
     min_confidence: float
     """Leave out hits whose confidence is lower, in [0, 1] (default: 0)."""
     ranking: Ranking | None
-    """How to query the channels and fuse their scores (default: :attr:`commonplace.Collection.ranking`)."""
+    """How to query the channels and fuse their scores (default: ``commonplace.Collection.ranking``)."""
     rerank: str | os.PathLike[str] | Reranker | None
     """Read the best passages again and reorder them: ``"maxsim"`` (with the bundled model), the folder of a
-    cross-encoder, or any :class:`commonplace.Reranker`. Pictures keep their ranks."""
+    cross-encoder, or any ``commonplace.Reranker``. Pictures keep their ranks."""
     negative: str | None
     """Rank down what is similar to these words."""
     negative_image: Any

@@ -55,7 +55,7 @@ class PageView:
 
 
 def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> PageView:
-    """Return the page or picture that ``item`` stands on; see :meth:`commonplace.Collection.page`."""
+    """Return the page or picture that ``item`` stands on; see ``commonplace.Collection.page()``."""
     from commonplace.ingest import draw_page
 
     document, span = item.document, item.span

@@ -22,7 +22,7 @@ __all__ = ["read", "read_files"]
 def read(
     path: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None, ocr: bool | None = None
 ) -> ParsedDocument:
-    """Read one file as :meth:`commonplace.Collection.add` does, and return its document, items and pictures.
+    """Read one file as ``commonplace.Collection.add()`` does, and return its document, items and pictures.
 
     The file is read in a worker process with limits on time and memory. Its text is cut into passages that fit
     ``model`` (default: the shipped one). ``ocr`` reads the words in pictures (default: where the extra ``ocr`` is

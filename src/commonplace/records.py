@@ -41,7 +41,7 @@ class Record:
     name). ``title`` is its title. ``metadata`` maps keys to text, numbers, dates, booleans, or lists of one of these.
     ``uri`` is where it comes from, such as a web address; it is shown as the document's path (default: ``record:ID``).
 
-    A record is checked when it is added, not when it is made: see :meth:`commonplace.Collection.add`.
+    A record is checked when it is added, not when it is made: see ``commonplace.Collection.add()``.
     """
 
     text: str | None = None

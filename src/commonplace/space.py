@@ -38,7 +38,7 @@ class Space:
 
     ``views`` are the partitions: ``text``, ``image`` (what pictures show) and, where the model has such an encoder,
     ``visual`` (how pictures look). With ``words`` there is also ``text_crossmodal``: texts as pictures are compared
-    with them. Installed packages may add views, encoders and channels (:mod:`commonplace.channels`). Rows of an encoder
+    with them. Installed packages may add views, encoders and channels (``commonplace.channels``). Rows of an encoder
     with fewer than ``dim`` dimensions end in zeros, which changes no cosine.
 
     Raises ModelError where a model lacks an encoder that it is meant for, or an installed package does not fit.
@@ -110,12 +110,12 @@ class Space:
 
     @property
     def state(self) -> str:
-        """Hash of what :meth:`offset` depends on: indexes that hold its values are made anew when it changes."""
+        """Hash of what ``offset()`` depends on: indexes that hold its values are made anew when it changes."""
         return self.bundle.state if self.words is None else stable_id(self.words.state, self.bundle.state)
 
     @property
     def place(self) -> str:
-        """Where the models are, as :func:`open_space` takes it; empty for the model that is shipped."""
+        """Where the models are, as ``open_space`` takes it; empty for the model that is shipped."""
         if self.words is None:
             return self.bundle.place
         return f"text={self.words.place or self.words.name},image={self.bundle.place or self.bundle.name}"
@@ -135,7 +135,7 @@ class Space:
                 bundle.verify()
 
     def check(self, *, wait: bool = False) -> None:
-        """Do as :meth:`verify` in a thread, once a process; see :meth:`commonplace.encoders.Bundle.check`."""
+        """Do as ``verify()`` in a thread, once a process; see ``commonplace.encoders.Bundle.check()``."""
         for bundle in (self.bundle, self.words):
             if bundle is not None:
                 bundle.check(wait=wait)
@@ -147,7 +147,7 @@ class Space:
     # --- documents -------------------------------------------------------------------------------------------
 
     def encode(self, parsed: Sequence[ParsedDocument], known_vectors: Known) -> list[ViewVectors]:
-        """Return the vectors of every view of every item, one :class:`ViewVectors` for each partition that has rows.
+        """Return the vectors of every view of every item, one ``ViewVectors`` for each partition that has rows.
 
         ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
         returns may be missing from the parsed documents.
@@ -214,7 +214,7 @@ class Space:
 
     def offset(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the hubness correction of each vector (n, dim) of a partition for queries of another modality, or
-        None; see :meth:`commonplace.encoders.BaseModel.hubness`. It is a part of the ranking, not of the vectors."""
+        None; see ``commonplace.encoders.BaseModel.hubness()``. It is a part of the ranking, not of the vectors."""
         view = partition
         if self.words is not None:  # texts meet pictures in the partition of their own only
             view = {CROSSMODAL: TEXT, TEXT: ""}.get(partition, partition)
@@ -223,7 +223,7 @@ class Space:
     def text_hubness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the hubness correction of each text (n, dim) for a query in words, shape (n,), or None.
 
-        See :meth:`commonplace.encoders.BaseModel.text_hubness`. It is subtracted at query time: no index holds it.
+        See ``commonplace.encoders.BaseModel.text_hubness()``. It is subtracted at query time: no index holds it.
         """
         bundle = self.words or self.bundle
         return bundle.text_hubness(texts[:, : bundle.dim])
@@ -246,7 +246,7 @@ class Space:
     # --- queries ---------------------------------------------------------------------------------------------
 
     def encode_query(self, query: Query) -> QueryVectors:
-        """Return the vectors of one query; see :meth:`encode_queries`."""
+        """Return the vectors of one query; see ``encode_queries()``."""
         return self.encode_queries([query])[0]
 
     def encode_queries(self, queries: Sequence[Query]) -> list[QueryVectors]:
@@ -326,7 +326,7 @@ def query_shortness_of(tower: TextEncoder, words: str, component: float) -> floa
 
 def open_space(model: str | os.PathLike[str] | BaseModel) -> Space:
     """Return the space of a model: a bundle's folder or name, ``text=MODEL,image=MODEL``, or Python encoders
-    (:class:`commonplace.Model`); empty: the shipped one.
+    (``commonplace.Model``); empty: the shipped one.
 
     Raises ModelError where there is no such model.
     """

@@ -57,7 +57,7 @@ __all__ = [
 TEXT, IMAGE = "text", "image"
 MODALITIES = (TEXT, IMAGE, "video")
 Modality = str
-"""What an item is: one of MODALITIES, or a modality that an installed package adds (:mod:`commonplace.channels`)."""
+"""What an item is: one of MODALITIES, or a modality that an installed package adds (``commonplace.channels``)."""
 Content = str | bytes | NDArray[Any]
 """What an encoder reads of an item or of a query: a text, pixels, or what the reader of another modality gives."""
 Status = Literal["ok", "partial", "failed"]
@@ -116,7 +116,7 @@ class Span:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Span:
-        """Return the span that :meth:`dict` described."""
+        """Return the span that ``dict()`` described."""
         fields = dict(values)
         if fields.get("box") is not None:
             left, top, right, bottom = fields["box"]
@@ -133,7 +133,7 @@ class Document:
     could not be read: ``error`` says what) or ``failed``.
     ``stamp`` is the file system's word on the file and on those it shows (path, size, times), or a hash of the record,
     by which an unchanged document is recognised without reading it. ``metadata`` is what the file says of itself, see
-    :mod:`commonplace.readers.metadata`, and what the user gave with a record.
+    ``commonplace.readers.metadata``, and what the user gave with a record.
     """
 
     id: str
@@ -242,7 +242,7 @@ class ViewVectors:
 
 
 Comparison = tuple[Literal["=", "glob", "<", "<=", ">", ">="], str | int | float]
-"""An operator and the value to compare with, as :func:`commonplace.metadata.comparable` makes it."""
+"""An operator and the value to compare with, as ``commonplace.metadata.comparable`` makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +405,7 @@ class Citation:
 
 
 Support = Literal["supported", "weak", "unsupported"]
-"""How well a sentence is borne out by what it cites; see :mod:`commonplace.generation.grounding`."""
+"""How well a sentence is borne out by what it cites; see ``commonplace.generation.grounding``."""
 
 
 _SHOWN = 200  # characters under a picture of what was read in it

@@ -13,7 +13,7 @@ from commonplace.errors import ModelError
 
 
 def check_encoder(make: Callable[[], Encoder], views: Sequence[Any], *, tolerance: float = 2e-2) -> None:
-    """Check the contract of :class:`commonplace.encoders.Encoder` on views that differ from each other.
+    """Check the contract of ``commonplace.encoders.Encoder`` on views that differ from each other.
 
     ``make`` returns the encoder anew: a fingerprint must not depend on the object. ``tolerance`` is how far a cosine
     between the same view, alone and in a batch, may lie below 1.

@@ -1,6 +1,6 @@
-"""What every store must do, as tests. Subclass :class:`StoreContract` for a store of your own.
+"""What every store must do, as tests. Subclass ``StoreContract`` for a store of your own.
 
-No test assumes that a write is visible at once: each waits with :meth:`StoreContract.settle`. What a store cannot do
+No test assumes that a write is visible at once: each waits with ``StoreContract.settle()``. What a store cannot do
 by its capabilities is skipped with a reason.
 """
 
@@ -67,7 +67,7 @@ def vectors_of(documents: Sequence[ParsedDocument]) -> list[ViewVectors]:
 
 
 class StoreContract:
-    """Override :meth:`make` (and what else differs) and let pytest collect the subclass."""
+    """Override ``make()`` (and what else differs) and let pytest collect the subclass."""
 
     persistent = True
     """Whether a store that is made again in the same folder holds what was written."""
@@ -75,7 +75,7 @@ class StoreContract:
     """How far scores may be from inner products with the vectors that were added: stores may keep these as float16."""
 
     def make(self, folder: Path) -> Store:
-        """Open the store in ``folder`` with vectors of DIM numbers and :func:`hubness` as offsets."""
+        """Open the store in ``folder`` with vectors of DIM numbers and ``hubness`` as offsets."""
         raise NotImplementedError
 
     def settle(self, store: Store) -> None:

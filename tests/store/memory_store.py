@@ -1,6 +1,6 @@
 """A second store, of dictionaries and NumPy: what it takes to stand behind the protocol without a database.
 
-It is eventually consistent: what is written is visible after :meth:`MemoryStore.settle`. It searches no words.
+It is eventually consistent: what is written is visible after ``MemoryStore.settle()``. It searches no words.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _State:
 
 
 class MemoryStore:
-    """See :class:`commonplace.store.Store`. ``dim`` is the length of vectors, ``offset`` gives their hubness."""
+    """See ``commonplace.store.Store``. ``dim`` is the length of vectors, ``offset`` gives their hubness."""
 
     capabilities = Capabilities(lexical=False, early_fusion=False, maintenance=False)
     maintenance = None

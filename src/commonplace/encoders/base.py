@@ -124,7 +124,7 @@ class BaseModel:
         """Compare the model's files, if any, with their checksums. Raises ModelError that names the damaged one."""
 
     def check(self, *, wait: bool = False) -> None:
-        """Do as :meth:`verify` in a thread, once a process. Raises ModelError for a file that is known to be
+        """Do as ``verify()`` in a thread, once a process. Raises ModelError for a file that is known to be
         damaged."""
 
     def neutral(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -155,7 +155,7 @@ class BaseModel:
     def text_hubness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the hubness correction of each text (n, dim) for a query in words, shape (n,), or None.
 
-        "A man is standing" is near every caption, and near every query that reads like one. This is :meth:`hubness` of
+        "A man is standing" is near every caption, and near every query that reads like one. This is ``hubness()`` of
         texts among texts, but only what exceeds ``floor``: passages are unlike captions, and lose nothing. Its settings
         are ``text_hubness`` of ``calibration`` in ``bundle.json``; every ``step``-th row of the captions is used.
         """
@@ -195,7 +195,7 @@ class BaseModel:
 
     @property
     def state(self) -> str:
-        """Hash of what :meth:`hubness` depends on: indexes that hold its values are made anew when it changes."""
+        """Hash of what ``hubness()`` depends on: indexes that hold its values are made anew when it changes."""
         return digest([None, None])
 
     def questions(self, view: str, cross_modal: bool) -> NDArray[np.float32] | None:

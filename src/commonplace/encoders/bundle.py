@@ -270,7 +270,7 @@ class TextTower:
 class ImageTower:
     """Encodes pictures: RGB uint8 arrays (height, width, 3) of any size.
 
-    ``visual``: whether the head gives a second vector, by how a picture looks (:meth:`views`). ``spec`` is the tower's
+    ``visual``: whether the head gives a second vector, by how a picture looks (``views()``). ``spec`` is the tower's
     entry in ``bundle.json``, ``dim`` the length of its vectors, ``checksums`` are those of the bundle's files.
     """
 
@@ -326,7 +326,7 @@ class ImageTower:
         return self.project(self.features(pictures))
 
     def project(self, features: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Return the rows by view, as :meth:`views`, of the tower's own features (n, features)."""
+        """Return the rows by view, as ``views()``, of the tower's own features (n, features)."""
         if self._head is None:
             return {"image": unit(features)}
         head = self._spec["head"]
@@ -387,7 +387,7 @@ class ImageTower:
 class VisualEncoder:
     """The second output of an image tower as an encoder: how pictures look.
 
-    What needs both outputs calls :meth:`ImageTower.views` of ``tower`` once.
+    What needs both outputs calls ``ImageTower.views()`` of ``tower`` once.
     """
 
     def __init__(self, tower: ImageTower) -> None:
@@ -522,7 +522,7 @@ class Bundle(BaseModel):
 
     @cached_property
     def state(self) -> str:
-        """Hash of what :meth:`hubness` depends on: indexes that hold its values are made anew when it changes."""
+        """Hash of what ``hubness()`` depends on: indexes that hold its values are made anew when it changes."""
         hubness = self.spec.get("hubness")
         return digest([hubness, self.spec["checksums"].get(hubness["file"]) if hubness else None])
 

@@ -3,7 +3,7 @@
 A cosine of .3 may be chance in one model and a sure match in another. A bundle that was measured on labelled data says
 so itself; for any other this is estimated once, when it is pulled: unrelated and related texts by the pairs below, what
 pictures get by chance by drawn ones. A collection with pictures of its own replaces the latter
-(:mod:`commonplace.retrieval.background`). Estimates are marked as such, and notes say what they rest on.
+(``commonplace.retrieval.background``). Estimates are marked as such, and notes say what they rest on.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
 def beside(target: Path, name: str) -> Iterator[Path]:
     """Lend a folder that takes the place of ``target`` when all that was to be written stands in it.
 
-    Raises ModelError as :func:`replaceable`.
+    Raises ModelError as ``replaceable``.
     """
     replaceable(target)
     try:

@@ -25,7 +25,7 @@ class Model(BaseModel):
     """Encoders of the user's own that share one space, to open a collection with.
 
     ``text`` encodes texts (``str``), ``image`` pictures (RGB ``uint8``, (height, width, 3)); one of them may be left
-    out. Each is an object with ``encode(views, role)``, ``dim`` and ``fingerprint`` (:class:`Encoder`); where there are
+    out. Each is an object with ``encode(views, role)``, ``dim`` and ``fingerprint`` (``Encoder``); where there are
     two, words are compared with pictures, so both have the same ``dim``. Rows need not be of unit length. A text
     encoder may also have ``max_tokens`` (texts are cut to it; counted by the shipped tokenizer, default 256) and
     ``can_encode(text)`` (whether it knows the language). Encoders are called from several threads.
@@ -88,7 +88,7 @@ class Model(BaseModel):
 
 
 class PythonEncoder:
-    """A Python object as a :class:`TextEncoder`: its rows are checked and brought to unit length, its errors are
+    """A Python object as a ``TextEncoder``: its rows are checked and brought to unit length, its errors are
     ModelErrors of one line.
 
     ``label`` is what errors call it.

@@ -29,7 +29,7 @@ Inputs = dict[str, NDArray[Any]]
 
 
 def _once(make: Callable[[], Value]) -> Callable[[], Value]:
-    """Return a function that makes its value once, whichever thread asks first: :func:`cache` alone may do it twice."""
+    """Return a function that makes its value once, whichever thread asks first: ``cache`` alone may do it twice."""
     cached = cache(make)
 
     @wraps(make)

@@ -55,7 +55,7 @@ def ndcg(
     DCG@k = sum over ranks i = 1..k of gain(grade_i) / log2(i + 1), divided by that of the best possible order
     (Järvelin and Kekäläinen 2002, with the discount of Burges et al. 2005). ``linear`` gains are the grades
     themselves, as in trec_eval's ``ndcg_cut_k``; ``exponential`` ones are 2^grade - 1 (Burges et al. 2005).
-    Raises QueryError as :func:`recall`.
+    Raises QueryError as ``recall``.
     """
     _check(ranked, grades, k)
     if gains not in ("linear", "exponential"):
@@ -79,7 +79,7 @@ def reciprocal_rank(ranked: Sequence[str], grades: Mapping[str, float], k: int) 
     """Return 1 / the rank (from 1) of the first relevant id, 0 where the first ``k`` hold none.
 
     Its mean is the MRR (Voorhees 1999; trec_eval's ``recip_rank`` of a list cut at ``k``). Raises QueryError as
-    :func:`recall`.
+    ``recall``.
     """
     _check(ranked, grades, k)
     return next((1 / rank for rank, name in enumerate(ranked[:k], start=1) if name in grades), 0.0)
@@ -118,7 +118,7 @@ def ties_last(
     """Return the first ``k`` ids as measures should see them: of ids that tie, the least relevant comes first.
 
     ``scores`` are the raw scores of each id by channel. Ids that follow each other tie where all of these are equal
-    within :func:`rounding` of ``dim`` (relative to scores above 1). A tie that goes on after ``k`` hides which of its
+    within ``rounding`` of ``dim`` (relative to scores above 1). A tie that goes on after ``k`` hides which of its
     ids belong to the first ``k``: relevant ones of it are left out. Give more than ``k`` ids where there are more.
     """
     limit = rounding(dim)

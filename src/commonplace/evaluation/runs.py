@@ -56,7 +56,7 @@ class JudgedHit:
 class Result:
     """The result of one query: its hits, best first, the grades of all relevant items, and its measures.
 
-    A measure is None if it is undefined for the query (see :func:`right_modality` and :func:`modality_share`).
+    A measure is None if it is undefined for the query (see ``right_modality`` and ``modality_share``).
     ``image`` is the absolute path of the query's picture, or None.
     """
 
@@ -74,7 +74,7 @@ class Run:
     """The results of a set of queries with one collection, model and ranking.
 
     ``model`` holds the name, fingerprint and dimension of the space; ``collection`` its folder and the counts of its
-    documents, items and vectors; ``ranking`` the fields of :class:`commonplace.Ranking`.
+    documents, items and vectors; ``ranking`` the fields of ``commonplace.Ranking``.
     """
 
     k: int
@@ -103,7 +103,7 @@ class Run:
     ) -> dict[str, dict[str, Interval]]:
         """Return the mean of each measure with its bootstrap interval, by direction and for all queries together.
 
-        A measure that no query of a direction has is absent. Arguments and errors as for :func:`bootstrap`.
+        A measure that no query of a direction has is absent. Arguments and errors as for ``bootstrap``.
         """
         return {
             direction: {
@@ -124,7 +124,7 @@ class Run:
         return _markdown(rows)
 
     def dict(self) -> dict[str, Any]:
-        """Return the run as plain JSON values, as :meth:`save` writes them."""
+        """Return the run as plain JSON values, as ``save()`` writes them."""
         head = {"format": FORMAT, "k": self.k, "model": dict(self.model), "collection": dict(self.collection)}
         summary = {
             direction: {measure: interval.dict() for measure, interval in intervals.items()}
@@ -141,7 +141,7 @@ class Run:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:
-        """Return the run that :meth:`save` wrote; raises ReadError for a file that is no run."""
+        """Return the run that ``save()`` wrote; raises ReadError for a file that is no run."""
         file = Path(path)
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
@@ -181,13 +181,13 @@ def evaluate(
 ) -> Run:
     """Search a collection for every query and return the hits with their measures at ``k``.
 
-    ``queries`` is a JSON Lines file (see :func:`load_queries`), or a sequence of queries. ``ranking`` is that of
-    :meth:`commonplace.Collection.search`, except that near-duplicates are separate hits. ``progress`` shows a bar
+    ``queries`` is a JSON Lines file (see ``load_queries``), or a sequence of queries. ``ranking`` is that of
+    ``commonplace.Collection.search()``, except that near-duplicates are separate hits. ``progress`` shows a bar
     (default: if standard error is a terminal). The measures are recall at 1, 5 and ``k``, nDCG (linear gains) and MRR
     at ``k``, whether the first hit has the right modality, and the shares of text and images among the first ``k``.
 
     Raises QueryError for ``k`` < 1, no queries, a file that is itself in the collection, or labels that match nothing
-    in it. Also raises what :func:`load_queries` and :meth:`commonplace.Collection.search` raise.
+    in it. Also raises what ``load_queries`` and ``commonplace.Collection.search()`` raise.
     """
     from tqdm import tqdm
 

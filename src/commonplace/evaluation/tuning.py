@@ -96,7 +96,7 @@ def tune(
 ) -> Tuning:
     """Choose fusion method, weights and confidence of a collection by labelled queries; store them if better.
 
-    ``labels`` is a JSON Lines file as for :func:`commonplace.evaluation.evaluate`, or a sequence of queries. The steps:
+    ``labels`` is a JSON Lines file as for ``commonplace.evaluation.evaluate``, or a sequence of queries. The steps:
 
     1. If the first hits of two channels have no more in common than expected by chance, one of the two is broken. If
        nDCG without the one is significantly better than without the other, the one is left out. It is not left out if
@@ -108,7 +108,7 @@ def tune(
 
     A better ranking is stored with the collection, unless ``keep`` is False. Raises QueryError for fewer than 10
     queries, labels that match nothing, or a wrong number of folds. Also raises what
-    :func:`commonplace.evaluation.load_queries` raises.
+    ``commonplace.evaluation.load_queries`` raises.
     """
     queries = load_queries(labels) if isinstance(labels, (str, os.PathLike)) else list(labels)
     if len(queries) < FEWEST:
@@ -125,7 +125,7 @@ def tune(
 
 
 def feedback_queries(collection: Collection) -> list[LabelledQuery]:
-    """Return the queries that users gave positive feedback on (see :meth:`commonplace.Collection.label`).
+    """Return the queries that users gave positive feedback on (see ``commonplace.Collection.label()``).
 
     Negative feedback alone gives no relevant item, so queries without positive feedback are left out.
     """
@@ -238,7 +238,7 @@ def _coordinate_ascent(cases: Sequence[Candidates], start: Ranking, k: int) -> R
 
 
 def _without_broken_channel(cases: Sequence[Candidates], start: Ranking, k: int) -> Ranking:
-    """Return ``start`` without a broken channel, if there is one: see :func:`tune`."""
+    """Return ``start`` without a broken channel, if there is one: see ``tune``."""
     before = np.array([ndcg_of(case, start, k) for case in cases])
     options = [_weighted(start, channel, 0.0) for channel in _disagreeing_channels(cases)]
     channels = {channel for case in cases for channel in case.channels}

@@ -33,7 +33,7 @@ class ChatGenerator(ModelGenerator):
     ``api_key`` is sent to that server and nowhere else; redirects are not followed. ``timeout`` is the number of
     seconds that the server may send nothing, ``deadline`` the number that a whole answer may take. A request that
     fails before the first word is sent again, up to ``retries`` times, with growing pauses. ``temperature`` 0 gives
-    the most reproducible answers. Further keywords: see :class:`ModelGenerator`. Raises GeneratorError for settings
+    the most reproducible answers. Further keywords: see ``ModelGenerator``. Raises GeneratorError for settings
     out of range, and on first use if the client is not installed (extra ``chat``).
     """
 
@@ -83,7 +83,7 @@ class ChatGenerator(ModelGenerator):
         return openai
 
     def write(self, messages: Sequence[dict[str, Any]], max_tokens: int) -> Generator[str | Note, None, None]:
-        """Yield what the model writes; see :meth:`ModelGenerator.write`."""
+        """Yield what the model writes; see ``ModelGenerator.write()``."""
         deadline = time.monotonic() + self.deadline
         retries = 0
         while True:

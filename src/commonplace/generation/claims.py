@@ -142,7 +142,7 @@ def _may_only_open(text: str, at: int, word: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def spellings(text: str) -> frozenset[str]:
-    """Return every word of a text in each spelling that :func:`facts` could give it."""
+    """Return every word of a text in each spelling that ``facts`` could give it."""
     tokens = words(text)
     variants = set(tokens)
     variants |= {NUMBER_WORDS[token] for token in tokens if token in NUMBER_WORDS}

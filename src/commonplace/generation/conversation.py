@@ -40,10 +40,10 @@ class Turn:
 
 
 class Conversation:
-    """Questions that build on each other; made by :meth:`commonplace.Collection.chat`.
+    """Questions that build on each other; made by ``commonplace.Collection.chat()``.
 
     ``stream`` is the method of the collection. The ``rewriter`` rewrites a follow-up; without one,
-    :func:`rewrite_by_rule` does. A follow-up without a picture gets the picture of the question before it. The last
+    ``rewrite_by_rule`` does. A follow-up without a picture gets the picture of the question before it. The last
     ``turns`` turns are remembered.
     """
 
@@ -61,14 +61,14 @@ class Conversation:
         return tuple(self._turns)
 
     def ask(self, text: str, *, image: Any = None) -> Answer:
-        """Answer a question in the context of those before it; arguments and errors as for :meth:`Collection.ask`."""
+        """Answer a question in the context of those before it; arguments and errors as for ``Collection.ask()``."""
         for part in self.stream(text, image=image):
             if isinstance(part, Answer):
                 return part
         raise AssertionError("a stream ends with its answer")
 
     def stream(self, text: str, *, image: Any = None) -> Iterator[Any]:
-        """Yield what :meth:`Collection.stream` yields; an unfinished answer is not remembered."""
+        """Yield what ``Collection.stream()`` yields; an unfinished answer is not remembered."""
         # In a question with a picture, *this* is the picture. Only a model that reads the conversation knows better.
         is_follow_up = bool(self._turns) and depends(text) and (image is None or self._rewriter is not None)
         searched = self._rewritten(text) if is_follow_up else text

@@ -82,10 +82,10 @@ class GroundingChecker:
     """Checks sentences against the evidence of one answer.
 
     The score is the mean of two numbers: the similarity to the best window (a sentence or two neighbours, by the text
-    tower's cosine on the scale of :meth:`Calibration.nearness`), and the share of the sentence's content words that
+    tower's cosine on the scale of ``Calibration.nearness()``), and the share of the sentence's content words that
     the evidence contains. An NLI model is a cross-encoder with the labels *entailment* and *contradiction*; with one,
     the score is the mean of the above and the probability of entailment. A high score alone is not enough: see the
-    rules in :meth:`check`.
+    rules in ``check()``.
     """
 
     def __init__(

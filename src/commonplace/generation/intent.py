@@ -126,5 +126,5 @@ def chinese_content_words(question: str) -> list[str]:
 
 
 def content_words(question: str) -> frozenset[str]:
-    """Return the terms of a question (:func:`commonplace.text.terms`) without its Chinese function words."""
+    """Return the terms of a question (``commonplace.text.terms``) without its Chinese function words."""
     return terms(" ".join(chinese_content_words(question)) if is_chinese(question) else question) or terms(question)

@@ -24,7 +24,7 @@ class TransformersGenerator(ModelGenerator):
 
     The model is loaded at the first answer, from that folder only: nothing is downloaded, and no code of the model is
     run. An answer may take ``deadline`` seconds. The model writes one answer at a time. Further keywords: see
-    :class:`ModelGenerator`. Raises GeneratorError if the folder holds no model, and at the first answer if
+    ``ModelGenerator``. Raises GeneratorError if the folder holds no model, and at the first answer if
     transformers is not installed (extra ``transformers``).
     """
 
@@ -74,7 +74,7 @@ class TransformersGenerator(ModelGenerator):
         return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     def write(self, messages: Sequence[dict[str, Any]], max_tokens: int) -> Generator[str | Note, None, None]:
-        """Yield what the model writes; see :meth:`ModelGenerator.write`."""
+        """Yield what the model writes; see ``ModelGenerator.write()``."""
         processor, model = self._model
         from transformers import StoppingCriteria, StoppingCriteriaList
         from transformers.generation.streamers import BaseStreamer

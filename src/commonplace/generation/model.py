@@ -33,7 +33,7 @@ class ContextTooSmall(GeneratorError):
 
 
 class ModelGenerator(ABC):
-    """The base class of all language models; a subclass implements :meth:`write`.
+    """The base class of all language models; a subclass implements ``write()``.
 
     ``context`` is the size of the model's context in tokens, of which ``max_tokens`` are reserved for the answer.
     ``pictures`` is the largest number of pictures in a prompt. ``vision``: whether the model accepts pictures; with

@@ -56,7 +56,7 @@ class Prompt:
 
 
 def build_prompt(request: Request, *, budget: int, most_pictures: int, most_hits: int | None = None) -> Prompt:
-    """Return the prompt for a request within ``budget`` tokens (estimated, see :func:`estimated_tokens`).
+    """Return the prompt for a request within ``budget`` tokens (estimated, see ``estimated_tokens``).
 
     Evidence is numbered like its hits, from 1. If not all fits, the weakest hits are left out. The first
     ``most_pictures`` pictures are sent as JPEG data URLs. Raises GeneratorError if not even the best hit fits.

@@ -1,6 +1,6 @@
 """Reads files in worker processes, so that a crash, a hang or a lack of memory costs only the file that caused it.
 
-Workers are started with ``python -c``, not with :mod:`multiprocessing`. A user's script then needs no
+Workers are started with ``python -c``, not with ``multiprocessing``. A user's script then needs no
 ``if __name__ == "__main__"``, and no threads or models of the main process are copied.
 """
 
@@ -79,7 +79,7 @@ class _Outcome:
 
 
 class _Worker:
-    """One worker process. It is used by one thread; only :meth:`kill` may be called from another thread."""
+    """One worker process. It is used by one thread; only ``kill()`` may be called from another thread."""
 
     def __init__(self, options: ReadOptions, timeout: float, memory: int) -> None:
         self._timeout = timeout
@@ -179,7 +179,7 @@ def draw_page(
     ``source`` is a path, or the bytes of a file.
 
 
-    See :func:`~commonplace.readers.page_of`. Raises ReadError, also where the worker crashes or takes too long.
+    See ``page_of``. Raises ReadError, also where the worker crashes or takes too long.
     """
     worker = _Worker(options, timeout, memory)
     try:

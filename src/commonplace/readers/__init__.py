@@ -1,7 +1,7 @@
-"""Readers: each takes a file and returns a :class:`~commonplace.types.ParsedDocument`.
+"""Readers: each takes a file and returns a ``ParsedDocument``.
 
-A reader is one function that takes a :class:`File` and yields :class:`TextBlock`, :class:`ImageBlock` and, for other
-modalities, :class:`ContentBlock`. It is listed in :data:`~commonplace.readers.formats.FORMATS` or registered as an
+A reader is one function that takes a ``File`` and yields ``TextBlock``, ``ImageBlock`` and, for other
+modalities, ``ContentBlock``. It is listed in ``FORMATS`` or registered as an
 entry point of the group ``commonplace.readers``, named after its media type. This module does what all readers share:
 chunks, ids, hashes and stamps.
 """
@@ -108,7 +108,7 @@ def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument
     that a page only links to are not read, as there is no folder around it.
 
     Raises:
-        ReadError: as for :func:`read`, and where a picture is asked for and the bytes are none.
+        ReadError: as for ``read``, and where a picture is asked for and the bytes are none.
     """
     document = content.document
     if content.data is None:

@@ -1,6 +1,6 @@
 """Source code: each function and class is one text block, titled by its qualified name.
 
-Python is parsed with :mod:`ast`. Other languages are cut by layout: a unit begins at the left margin after an empty
+Python is parsed with ``ast``. Other languages are cut by layout: a unit begins at the left margin after an empty
 line and includes the lines indented under it. Its first line usually contains its name.
 """
 

@@ -257,7 +257,7 @@ def media_type(path: str | Path) -> str | None:
 
 
 def sniff(head: bytes, name: str) -> str | None:
-    """Detect the media type from the first :data:`HEAD` bytes of a file and, where they do not decide, its name."""
+    """Detect the media type from the first ``HEAD`` bytes of a file and, where they do not decide, its name."""
     for magic, kind in _MAGIC:
         if magic.match(head):
             return kind

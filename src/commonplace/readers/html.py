@@ -117,7 +117,7 @@ def read_html(file: File) -> Iterator[Part]:
 
 
 def decode_html(data: bytes) -> tuple[str, str | None]:
-    """Decode a page by its declared encoding, or else like :func:`~commonplace.readers.text.decode`.
+    """Decode a page by its declared encoding, or else like ``decode``.
 
     Returns the text, and a problem to report or None.
     """

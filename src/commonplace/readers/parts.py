@@ -81,8 +81,8 @@ class File:
     """One file that a reader reads: its bytes, and what the reader reports about it.
 
     ``root`` is the folder that was added: nothing outside it may be shown. A reader sets ``title``, adds metadata with
-    :meth:`add_metadata`, and appends to ``problems`` what it had to leave out; the document's status is then
-    ``partial``. It calls :meth:`watch` before it opens another file that the document shows. ``depth`` counts the
+    ``add_metadata()``, and appends to ``problems`` what it had to leave out; the document's status is then
+    ``partial``. It calls ``watch()`` before it opens another file that the document shows. ``depth`` counts the
     files around this one (an archive, a mail). Where it is not 0, the file is not on the disk and ``path`` is only a
     name.
     """
@@ -148,7 +148,7 @@ class ImageBlock:
 @dataclass(frozen=True, slots=True)
 class ContentBlock:
     """A content of another modality than text and picture, as its encoder reads it, with its place and, where there are
-    any, words about it. See :mod:`commonplace.channels` for how an installed package adds a modality."""
+    any, words about it. See ``commonplace.channels`` for how an installed package adds a modality."""
 
     modality: str
     content: Content

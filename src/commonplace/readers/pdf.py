@@ -1,6 +1,6 @@
 """PDF: the text of each page with its boxes, its figures, and a picture of the page where it has no text.
 
-:mod:`~commonplace.readers.pdf_vectors` finds figures that are drawn with lines and shapes.
+``pdf_vectors`` finds figures that are drawn with lines and shapes.
 """
 
 from __future__ import annotations

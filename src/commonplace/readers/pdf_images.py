@@ -1,4 +1,4 @@
-"""Raster pictures on a PDF page, and rendering of pages. See :mod:`~commonplace.readers.pdf_vectors` for drawings."""
+"""Raster pictures on a PDF page, and rendering of pages. See ``pdf_vectors`` for drawings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker process of :mod:`commonplace.ingest.workers`: reads one file after the other.
+"""The worker process of ``commonplace.ingest.workers``: reads one file after the other.
 
 It imports only the readers, so that it starts quickly and loads no model.
 """
@@ -27,7 +27,7 @@ FULL_SHARE = 0.8  # share of a worker's memory limit; above it the worker is rep
 #: The first message of a worker that has started. Any other first message is the traceback of a failed start.
 READY = b"ready"
 
-#: A request to a worker: to read a file or a record, or to render a page (see :func:`~commonplace.readers.page_of`).
+#: A request to a worker: to read a file or a record, or to render a page (see ``page_of``).
 Request = (
     tuple[Literal["read"], Path, Path]
     | tuple[Literal["content"], RecordContent]
@@ -39,7 +39,7 @@ Answer = tuple[str, ParsedDocument | tuple[NDArray[np.uint8], str] | str]
 
 
 def serve(parent: Connection, memory: int, timeout: float) -> None:
-    """Send :data:`READY`, then answer requests from ``parent`` until it closes the connection.
+    """Send ``READY``, then answer requests from ``parent`` until it closes the connection.
 
     ``memory`` limits the address space in bytes. The process ends itself some seconds after ``timeout`` if a file
     takes longer, in case the parent no longer exists.

@@ -82,7 +82,7 @@ class Package:
         return data
 
     def xml(self, name: str) -> Element:
-        """Return the root of an XML member. Raises ReadError as :meth:`read` does, and for damaged XML."""
+        """Return the root of an XML member. Raises ReadError as ``read()`` does, and for damaged XML."""
         return parse_xml(self.read(name), name)
 
     def optional(self, name: str) -> Element | None:

@@ -53,7 +53,7 @@ def learn(space: Space, store: Store) -> None:
 
 
 def learned(space: Space, store: Store) -> dict[str, Any]:
-    """Return the bundle's facts with what :func:`learn` kept in place of its estimates."""
+    """Return the bundle's facts with what ``learn`` kept in place of its estimates."""
     spec = space.spec
     kept = store.setting(SETTING)
     if kept is None or not any(stats.get("estimated") for stats in spec.get("score_stats", {}).values()):

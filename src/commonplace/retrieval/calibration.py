@@ -107,7 +107,7 @@ class Calibration:
       many items match, and raises them where few do.
     - ``expected_relevant``: how many items answer a query, as a rule.
     - ``short_query``: a query shorter than the first number asks for a kind of thing instead of one thing (see
-      :meth:`for_query`); at the second number it does so fully, and the third is the share of all items that answer.
+      ``for_query()``); at the second number it does so fully, and the third is the share of all items that answer.
     - ``part_prior``: for a query of several parts (words and a picture), the share of all items that fit one part.
     """
 

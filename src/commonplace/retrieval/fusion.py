@@ -33,7 +33,7 @@ MIN_DENSITY = 0.01
 class Ranking:
     """How a query is asked and its lists are fused. Raises QueryError for values out of range.
 
-    - ``method``: ``calibrated`` adds the log-odds of the channels (:class:`commonplace.retrieval.Calibration`); ``rrf``
+    - ``method``: ``calibrated`` adds the log-odds of the channels (``commonplace.retrieval.Calibration``); ``rrf``
       averages 1 / (``rrf_k`` + rank) (Cormack, Clarke and Büttcher 2009).
     - ``weights``: by channel; 1 where not named, 0 leaves the channel out.
     - ``modality_bias``: by modality of the view (``text``, ``image``), log-odds added to what is found by it;
@@ -93,7 +93,7 @@ class Ranking:
 
     @classmethod
     def from_json(cls, text: str | None) -> Ranking:
-        """Return the ranking that :meth:`json` described; the default for None. Raises QueryError."""
+        """Return the ranking that ``json()`` described; the default for None. Raises QueryError."""
         try:
             return cls(**json.loads(text or "{}"))
         except (AttributeError, RecursionError, TypeError, ValueError) as problem:

@@ -126,7 +126,7 @@ def locate(values: NDArray[np.float32]) -> tuple[Box, float] | None:
 class HeatMap:
     """Where in a picture some words match.
 
-    ``values`` (rows, columns) lie evenly over the whole picture, in units of the cosine: see :func:`occlusion`.
+    ``values`` (rows, columns) lie evenly over the whole picture, in units of the cosine: see ``occlusion``.
     ``cosine`` is that of the picture as it is. ``box`` bounds the region about the peak, with ``share`` of all that is
     positive (in [0, 1]); None where nothing is.
 
@@ -144,7 +144,7 @@ class HeatMap:
 
     @classmethod
     def of(cls, pixels: NDArray[np.uint8], text: str, question: NDArray[np.float32], encode: Encode) -> HeatMap:
-        """Return the map of ``question``, the vector (dim,) of ``text``, over a picture; see :func:`occlusion`."""
+        """Return the map of ``question``, the vector (dim,) of ``text``, over a picture; see ``occlusion``."""
         values, cosine = occlusion(pixels, question, encode)
         box, share = locate(values) or (None, 0.0)
         return cls(text, pixels, values, cosine, box, share)

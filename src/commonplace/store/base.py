@@ -1,6 +1,6 @@
 """What retrieval, collections and evaluation need of a store, and nothing else.
 
-Whoever writes another store implements :class:`Store` and runs ``tests/store/contract.py`` over it.
+Whoever writes another store implements ``Store`` and runs ``tests/store/contract.py`` over it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class RankedList:
 
     ``full`` is the raw score of a full match: 1 for a cosine; for words the BM25 score of an item of average length
     that holds every word of the query once. Stores leave the rest alone, and retrieval fills it in from a
-    :class:`Sample`: ``count`` is the number of rows in the partition, ``mean`` and ``std`` are the mean and standard
+    ``Sample``: ``count`` is the number of rows in the partition, ``mean`` and ``std`` are the mean and standard
     deviation of the query's scores over the sample.
     """
 
@@ -146,23 +146,23 @@ class SearchStore(Protocol):
         """
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
-        """Like :meth:`search`, over one vector an item: its text and image views fused early.
+        """Like ``search()``, over one vector an item: its text and image views fused early.
 
         With ``alpha`` in [0, 1] the views are averaged (``alpha`` text + (1 - ``alpha``) image, normalised); with None
         they are concatenated. An item with one view counts as that view alone. The mean of its modality is subtracted
         from each view first, and should be from ``query``: else the modality gap decides. Only where
-        ``capabilities.early_fusion``, as :meth:`score_fused` and :meth:`sample_fused`.
+        ``capabilities.early_fusion``, as ``score_fused()`` and ``sample_fused()``.
         """
 
     def score(
         self, partition: str, query: NDArray[np.float32], ids: Sequence[str], *, cross_modal: bool = False
     ) -> NDArray[np.float64]:
-        """Return the scores (n,) that :meth:`search` would give these items; NaN where an item has no such view."""
+        """Return the scores (n,) that ``search()`` would give these items; NaN where an item has no such view."""
 
     def score_fused(
         self, query: NDArray[np.float32], ids: Sequence[str], *, alpha: float | None
     ) -> NDArray[np.float64]:
-        """Return the scores (n,) that :meth:`search_fused` would give these items."""
+        """Return the scores (n,) that ``search_fused()`` would give these items."""
 
     def vectors(self, partition: str, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return one vector (n, dim) for each item: of one of its views in the partition, always the same one; zeros
@@ -175,7 +175,7 @@ class SearchStore(Protocol):
         """
 
     def sample_fused(self, n: int, *, alpha: float | None) -> Sample:
-        """Return a sample as :meth:`sample` does, of rows whose inner products are what :meth:`search_fused` gives."""
+        """Return a sample as ``sample()`` does, of rows whose inner products are what ``search_fused()`` gives."""
 
 
 class Store(SearchStore, Protocol):
@@ -183,7 +183,7 @@ class Store(SearchStore, Protocol):
 
     Every writing method is one transaction: it happens whole or not at all. What was written is seen by reads that
     begin afterwards, or, in a store that is eventually consistent, some time later. Methods raise CollectionError
-    where the store cannot be read or written, and after :meth:`close`.
+    where the store cannot be read or written, and after ``close()``.
     """
 
     @property
@@ -224,10 +224,10 @@ class Store(SearchStore, Protocol):
     # --- reading ---------------------------------------------------------------------------------------------
 
     def setting(self, name: str) -> str | None:
-        """Return what :meth:`set_setting` kept under this name."""
+        """Return what ``set_setting()`` kept under this name."""
 
     def labels(self) -> list[tuple[str, str, str, bool]]:
-        """Return what :meth:`label` kept of items that are still there: words, path of the picture, item id, good."""
+        """Return what ``label()`` kept of items that are still there: words, path of the picture, item id, good."""
 
     def documents(
         self,

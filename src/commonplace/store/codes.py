@@ -1,7 +1,7 @@
 """Binary codes of rows; where there are many, in IVF cells of rows that lie together, of which a query probes some.
 
 The cells are an inverted file (Sivic and Zisserman 2003; Jégou, Douze and Schmid 2011) around the centroids of
-:class:`faiss.Kmeans`. Instead of a fixed ``nprobe``, a query probes every cell whose centroid lies within
+``faiss.Kmeans``. Instead of a fixed ``nprobe``, a query probes every cell whose centroid lies within
 ``probe_radius`` of the nearest one. A query among the rows probes few cells, one far from all rows probes many. So
 queries of other kinds than the measured ones need the same radius, where they would need several times as many cells.
 """
@@ -85,7 +85,7 @@ def cells_for(rows: int, options: StoreOptions = DEFAULT) -> int:
 def train(sample: NDArray[np.float32], cells: int, stop: Callable[[], bool] = lambda: False) -> NDArray[np.float32]:
     """Return centroids (at most ``cells``, dim) of a sample of the rows (n, dim); the same for the same sample.
 
-    Centroids that stand for fewer than :data:`LEAST_ROWS` rows are left out. Where ``stop`` says so, no further
+    Centroids that stand for fewer than ``LEAST_ROWS`` rows are left out. Where ``stop`` says so, no further
     iteration is begun.
     """
     import faiss
@@ -133,7 +133,7 @@ class Cells:
     ) -> NDArray[np.int64] | None:
         """Return the cells to probe for so many ``hits``, and so many more that they hold ``least`` codes.
 
-        ``radii`` are the probe radii for ten hits and for :data:`MANY`. None where all codes are to be read: the cells
+        ``radii`` are the probe radii for ten hits and for ``MANY``. None where all codes are to be read: the cells
         hold a large share of them, or so many hits were not measured.
         """
         if hits > MOST_HITS:
@@ -151,7 +151,7 @@ class Cells:
 def probe_radius_for(radii: Sequence[float], hits: float) -> float:
     """Return how much further than the nearest cell a cell may lie that is probed for so many hits.
 
-    By the logarithm of the hits, between and beyond the ``radii`` measured for ten hits and for :data:`MANY`.
+    By the logarithm of the hits, between and beyond the ``radii`` measured for ten hits and for ``MANY``.
     """
     ten, many = radii
     return ten + (many - ten) * math.log(max(hits, 10) / 10) / math.log(MANY / 10)
@@ -207,7 +207,7 @@ class Codes:
     ) -> NDArray[np.int64]:
         """Return the ``count`` codes (count,) nearest to that of one query (dim,), nearest first.
 
-        With ``radii`` only the cells are read that :meth:`Cells.probe` names for so many ``hits``.
+        With ``radii`` only the cells are read that ``Cells.probe()`` names for so many ``hits``.
         """
         probed = None
         if self.cells is not None and radii:

@@ -23,7 +23,7 @@ QUERIES = 256
 class Compression:
     """How the rows of a partition are kept to be searched.
 
-    ``kind`` is one of :data:`KINDS`. ``recall`` is the share (0 to 1) of the exact ten best that each direction of
+    ``kind`` is one of ``KINDS``. ``recall`` is the share (0 to 1) of the exact ten best that each direction of
     query reached with it; ``rows`` is the number of rows it was measured on.
     """
 

@@ -16,10 +16,10 @@
     and for each direction of query that the codes serve badly:
     projection     float32 (short, dim)  the map of queries to projected vectors
     projected_sums uint32  (n,)          checksum of the projected vector
-    projected      float32 (n, short)    projected vectors; see :mod:`commonplace.store.projection`
+    projected      float32 (n, short)    projected vectors; see ``commonplace.store.projection``
 
 A file is written under another name and renamed, so that a reader keeps what it has mapped. The only change in place is
-:meth:`IndexFile.erase`, which leaves zeros where a removed item's row was.
+``IndexFile.erase()``, which leaves zeros where a removed item's row was.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Info:
 
     ``lineage``, ``generation``, ``last`` (highest item key) and ``removed`` (last line of the removal log) are its
     place in the collection's history. ``state`` names the ranking state that its rows were prepared under; ``several``
-    is the most rows of one item; ``kind`` is what rows are kept as, of :data:`KINDS`.
+    is the most rows of one item; ``kind`` is what rows are kept as, of ``KINDS``.
 
     Per direction of query (``same`` modality or ``other``): ``oversampling`` is the number of candidates for each hit
     wanted, 0 where only a full scan was good enough; ``recall`` is the share of the exact ten best that this reached;
@@ -96,7 +96,7 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How a new index file is to be searched: what :class:`Info` keeps of it.
+    """How a new index file is to be searched: what ``Info`` keeps of it.
 
     ``projections`` has the maps (dim, short) of queries and of rows for each direction that should get projected
     vectors.
@@ -137,7 +137,7 @@ def packed(rows: NDArray[np.float32], kind: str) -> tuple[NDArray[Any], NDArray[
 
 
 def unpacked(rows: NDArray[Any], scales: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return the rows (n, dim) that :func:`packed` made smaller, as float32."""
+    """Return the rows (n, dim) that ``packed`` made smaller, as float32."""
     array = np.asarray(rows, np.float32)
     return array if scales is None else array * scales[:, None]
 

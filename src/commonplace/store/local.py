@@ -83,7 +83,7 @@ class LocalStore(LocalSearch):
     def add(
         self, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors], replaces: Sequence[str] = ()
     ) -> None:
-        """Put whole documents with their items' vectors, in one transaction; see :meth:`commonplace.store.Store.add`.
+        """Put whole documents with their items' vectors, in one transaction; see ``commonplace.store.Store.add()``.
 
         Raises CollectionError, and stores nothing, where a vector has the wrong length or is not numbers.
         """
@@ -136,12 +136,12 @@ class LocalStore(LocalSearch):
     # --- reading ---------------------------------------------------------------------------------------------
 
     def setting(self, name: str) -> str | None:
-        """Return what :meth:`set_setting` kept with the collection under this name."""
+        """Return what ``set_setting()`` kept with the collection under this name."""
         rows = self._database.all("SELECT value FROM meta WHERE name = ?", (f"setting:{name}",))
         return str(rows[0][0]) if rows else None
 
     def labels(self) -> list[tuple[str, str, str, bool]]:
-        """Return what :meth:`label` kept of items that are still there."""
+        """Return what ``label()`` kept of items that are still there."""
         return reading.labels(self._database)
 
     def documents(
@@ -153,7 +153,7 @@ class LocalStore(LocalSearch):
         status: Status | None = None,
         where: Filter | None = None,
     ) -> Iterator[Document]:
-        """Yield documents by path that meet all of these conditions; see :meth:`commonplace.store.Store.documents`."""
+        """Yield documents by path that meet all of these conditions; see ``commonplace.store.Store.documents()``."""
         return reading.documents(self._database, ids, below, content_hash, status, where)
 
     def items(self, ids: Sequence[str]) -> dict[str, Item]:

@@ -24,7 +24,7 @@ __all__ = ["LocalSearch"]
 
 
 class LocalSearch:
-    """Searches over SQLite's full text and one vector index a partition; see :class:`commonplace.store.SearchStore`.
+    """Searches over SQLite's full text and one vector index a partition; see ``commonplace.store.SearchStore``.
 
     Indexes work with integer keys of items, which do not leave this class. Safe for threads.
     """
@@ -59,19 +59,19 @@ class LocalSearch:
             return self._ranked(ranked, full)
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
-        """Return the ``k`` best items over one early-fused vector each; see :class:`commonplace.store.SearchStore`."""
+        """Return the ``k`` best items over one early-fused vector each; see ``commonplace.store.SearchStore``."""
         return self._ranked(self._fused.of(alpha).search(query, k, self._filters.of(where)))
 
     def score(
         self, partition: str, query: NDArray[np.float32], ids: Sequence[str], *, cross_modal: bool = False
     ) -> NDArray[np.float64]:
-        """Return the scores (n,) that :meth:`search` would give these items; NaN where an item has no such view."""
+        """Return the scores (n,) that ``search()`` would give these items; NaN where an item has no such view."""
         return self._scores(self._partitions[partition], query, ids, cross_modal)
 
     def score_fused(
         self, query: NDArray[np.float32], ids: Sequence[str], *, alpha: float | None
     ) -> NDArray[np.float64]:
-        """Return the scores (n,) that :meth:`search_fused` would give these items."""
+        """Return the scores (n,) that ``search_fused()`` would give these items."""
         return self._scores(self._fused.of(alpha), query, ids, False)
 
     def vectors(self, partition: str, ids: Sequence[str]) -> NDArray[np.float32]:

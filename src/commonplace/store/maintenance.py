@@ -121,7 +121,7 @@ class LocalMaintenance:
         return {"indexes": self.indexes(), **({} if shadow is None else {"shadow": shadow})}
 
     def indexes(self) -> dict[str, dict[str, Any]]:
-        """Return what each partition is searched with: see :meth:`VectorIndex.status`."""
+        """Return what each partition is searched with: see ``VectorIndex.status()``."""
         return {name: self._partitions[name].status() for name in self._partitions.names()}
 
     def shadow(self) -> dict[str, Any] | None:

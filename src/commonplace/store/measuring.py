@@ -52,7 +52,7 @@ class Measure:
         self._exact: dict[bool, tuple[NDArray[np.float32], NDArray[np.int64]] | None] = {}
 
     def __call__(self, base: IndexFile) -> Measured:
-        """Return the oversampling that reaches the target with a :func:`margin`, and the recall that it reaches."""
+        """Return the oversampling that reaches the target with a ``margin``, and the recall that it reaches."""
         measured = Measured({}, {})
         for cross_modal in (False, True):
             queries = self._queries(base, cross_modal) if base.codes is not None else None
@@ -124,7 +124,7 @@ class Measure:
     def _queries(self, base: IndexFile, cross_modal: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """Return queries (n, dim) and the places (n, k) of their exact best rows, computed once.
 
-        ``k`` is ten, or :data:`MANY` where there are IVF cells.
+        ``k`` is ten, or ``MANY`` where there are IVF cells.
         """
         if cross_modal not in self._exact:
             vectors = self._ask(cross_modal)
@@ -138,7 +138,7 @@ class Measure:
         return self._exact[cross_modal]
 
     def _probe_radii(self, codes: Codes, queries: NDArray[np.float32], best: NDArray[np.int64]) -> list[float] | None:
-        """Return the probe radii that hold the ten best rows, and the :data:`MANY` best; None without cells.
+        """Return the probe radii that hold the ten best rows, and the ``MANY`` best; None without cells.
 
         They may miss half of what the target allows: the rest is for queries of other kinds.
         """

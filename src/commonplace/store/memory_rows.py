@@ -13,7 +13,7 @@ __all__ = ["MemoryRows"]
 
 
 class MemoryRows:
-    """Rows held in memory, growing; what :meth:`block` returned stays as it was.
+    """Rows held in memory, growing; what ``block()`` returned stays as it was.
 
     ``dim`` is the dimension of a row; room is made for ``most`` rows at the most, unless one block needs more.
     """

@@ -46,7 +46,7 @@ class MigrationBatch:
 
 
 class Migration:
-    """A collection that is being changed to another model; made by :meth:`of`.
+    """A collection that is being changed to another model; made by ``of()``.
 
     Items are embedded in the order of their keys, and keys are never used again: an item with a higher key than the
     last one done is still to do, whichever process added it. A removed item goes from both models' tables at once. A

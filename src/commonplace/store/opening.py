@@ -104,7 +104,7 @@ def _detect_lost_commits(settings: Settings) -> None:
 def model_of(place: Path) -> str:
     """Return the folder of the model that a collection, or the collection in a backup file, was last used with.
 
-    Empty for the shipped model, and where ``place`` holds no collection: :func:`ready` says then what it holds.
+    Empty for the shipped model, and where ``place`` holds no collection: ``ready`` says then what it holds.
     """
     if place.is_file():  # nothing may change a backup, and opening it as a collection would
         address = f"{Path(os.path.realpath(place)).as_uri()}?mode=ro&immutable=1"

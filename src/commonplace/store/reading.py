@@ -58,7 +58,7 @@ def documents(
     status: Status | None,
     where: Filter | None,
 ) -> Iterator[Document]:
-    """Yield the documents that meet all conditions, by path; see :meth:`commonplace.store.Store.documents`."""
+    """Yield the documents that meet all conditions, by path; see ``commonplace.store.Store.documents()``."""
     conditions = list(_conditions(content_hash, status, where))
     if ids is not None:
         conditions.append(("d.id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)))

@@ -148,7 +148,7 @@ def text_of(value: object) -> str:
 
 
 def maybe(value: object) -> str | None:
-    """Return what :func:`text_of` does, and None where there is nothing."""
+    """Return what ``text_of`` does, and None where there is nothing."""
     return None if value is None else text_of(value)
 
 

@@ -70,7 +70,7 @@ CREATE TABLE originals (  -- the content of documents that have no file, as it w
 SCHEMA += VECTORS.format("") + VECTORS.format("shadow_") + METADATA + ORIGINALS
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
-"""Full text over words that :func:`commonplace.text.index_words` made; the text itself stands in items."""
+"""Full text over words that ``commonplace.text.index_words`` made; the text itself stands in items."""
 
 
 def checksum(*values: Any) -> int:

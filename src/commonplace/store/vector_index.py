@@ -50,7 +50,7 @@ FOLDER = "index"  # below the collection's folder
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every partition of a store shares; see :class:`commonplace.store.LocalStore`."""
+    """What every partition of a store shares; see ``commonplace.store.LocalStore``."""
 
     database: Database
     folder: Path
@@ -100,21 +100,21 @@ class VectorIndex:
     def search(
         self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, cross_modal: bool = False
     ) -> RankedKeys:
-        """Return the best ``k`` items; see :meth:`IndexView.search`."""
+        """Return the best ``k`` items; see ``IndexView.search()``."""
         return self._read(lambda index: index.search(query, k, allowed, cross_modal=cross_modal))
 
     def score(
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, cross_modal: bool = False
     ) -> NDArray[np.float64]:
-        """Return the scores (n,) of these items; see :meth:`IndexView.score`."""
+        """Return the scores (n,) of these items; see ``IndexView.score()``."""
         return self._read(lambda index: index.score(query, keys, cross_modal=cross_modal))
 
     def gather(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a row (n, dim) of each of these items; see :meth:`IndexView.gather`."""
+        """Return a row (n, dim) of each of these items; see ``IndexView.gather()``."""
         return self._read(lambda index: index.gather(keys, self._settings.dim))
 
     def sample(self, n: int) -> Sample:
-        """Return evenly spaced rows; see :meth:`IndexView.sample`."""
+        """Return evenly spaced rows; see ``IndexView.sample()``."""
         return self._read(lambda index: index.sample(n))
 
     def _read(self, read: Callable[[IndexView], Result]) -> Result:

@@ -99,7 +99,7 @@ def put_document(database: sqlite3.Connection, document: Document) -> int:
 
 
 def delete(database: sqlite3.Connection, ids: Sequence[str]) -> Gone:
-    """Delete documents, their items and words; return what may now belong to nobody, for :func:`sweep`."""
+    """Delete documents, their items and words; return what may now belong to nobody, for ``sweep``."""
     gone = Gone()
     for id_ in ids:
         rows = database.execute(
@@ -111,7 +111,7 @@ def delete(database: sqlite3.Connection, ids: Sequence[str]) -> Gone:
 
 
 def _delete_items(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], gone: Gone) -> None:
-    """Delete the words of items (columns :data:`ITEM`), and log their removal; their rows go with the document's.
+    """Delete the words of items (columns ``ITEM``), and log their removal; their rows go with the document's.
 
     The words of a damaged item stay, because FTS5 deletes only words that it is told: ``doctor`` rebuilds the index.
     """

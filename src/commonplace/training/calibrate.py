@@ -73,7 +73,7 @@ def curve(pairs: Pairing, edges: Floats = EDGES) -> Curve:
 
 
 def z_scores(scores: Floats, chance: Mapping[str, float]) -> Floats:
-    """Return what the search makes of scores (questions, items): see :func:`commonplace.retrieval.z_score`."""
+    """Return what the search makes of scores (questions, items): see ``commonplace.retrieval.z_score``."""
     stats = ScoreStats(0, 0, 1, chance["mean"], chance["std"])
     rows = [z_score(row, len(row), float(row.mean()), float(row.std()), stats) for row in scores]
     return np.array(rows)

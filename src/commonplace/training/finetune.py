@@ -71,7 +71,7 @@ def finetune(
     name or folder, or whatever `commonplace models export` takes. The epoch that is best on dev counts. The bundle
     takes its place only if held-out pairs are found better, by a paired test, than by the bundle in ``out``, or else by
     the model it began with; or with ``force``. For ``options`` see
-    :class:`commonplace.training.options.FinetuneOptions`. Checkpoints stand in ``out``.training until then: ``resume``
+    ``commonplace.training.options.FinetuneOptions``. Checkpoints stand in ``out``.training until then: ``resume``
     goes on from the last, to the same result.
 
     Raises TrainingError and ModelError in one line.

@@ -208,7 +208,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def _apply(self, move: Callable[[Tensor], Tensor], recurse: bool = True) -> TrainableGraph:
-        """Move the constants with the weights (:meth:`to`); shapes stay, they are worked out on the processor."""
+        """Move the constants with the weights (``to()``); shapes stay, they are worked out on the processor."""
         for name, value in self._constants.items():
             if value.is_floating_point() or value.numel() > LARGE:
                 self._constants[name] = move(value)

@@ -290,7 +290,7 @@ def fit(
     recipe: HeadRecipe, data: Data, seed: int, *, score: Callable[[Perceptron, Perceptron | None], float] | None = None,
     tick: Callable[[int], object] = lambda _: None,
 ) -> Fitted:  # fmt: skip
-    """Return a head trained on ``data``, on the GPU if there is one; with ``score`` (see :func:`scorer`) the best seen.
+    """Return a head trained on ``data``, on the GPU if there is one; with ``score`` (see ``scorer``) the best seen.
 
     Raises TrainingError where memory ends, or where the loss is not a number before anything was learned.
     """

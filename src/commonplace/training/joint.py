@@ -137,7 +137,7 @@ def contrast(x: Tensor, y: Tensor, scale: Tensor, same: Tensor) -> Tensor:
 
 
 class Trainer:
-    """Trains a model on ``train``; ``folder`` holds the checkpoints and the losses. One flat loop: :meth:`run`."""
+    """Trains a model on ``train``; ``folder`` holds the checkpoints and the losses. One flat loop: ``run()``."""
 
     def __init__(
         self, model: JointModel, recipe: JointRecipe, train: Material, folder: Path, device: str | None = None

@@ -39,7 +39,7 @@ def _drop(line: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """The options of one run; see :class:`RunOptions`."""
+    """The options of one run; see ``RunOptions``."""
 
     pictures: str | os.PathLike[str] | None = None
     start: str | os.PathLike[str] | None = None
@@ -49,7 +49,7 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class FinetuneSettings(RunSettings):
-    """The options of fine-tuning; see :class:`FinetuneOptions`."""
+    """The options of fine-tuning; see ``FinetuneOptions``."""
 
     resume: bool = False
     device: str | None = None

@@ -68,7 +68,7 @@ def project(
     The towers stay as they are; with ``HeadRecipe.text_head`` texts are mapped too, by one head. Where both towers
     are of one model, what is learned is added to what that model makes of a picture. ``members`` heads are averaged.
     The bundle takes its place only if held-out pairs are found better, by a paired test, than by the model ``start``,
-    or with ``force``. For ``options`` see :class:`commonplace.training.options.RunOptions`.
+    or with ``force``. For ``options`` see ``commonplace.training.options.RunOptions``.
 
     Raises TrainingError and ModelError in one line.
     """
