@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+import commonplace
 from commonplace.cli import main
 from tests.conftest import ROOT
 from tests.encoders.server import hub
@@ -149,6 +150,11 @@ def test_the_generated_reference_is_up_to_date() -> None:
         [sys.executable, str(ROOT / "scripts" / "reference.py"), "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^::: commonplace\.(\w+)$", page, re.MULTILINE)) == set(commonplace.__all__)
 
 
 def test_every_page_is_in_the_site() -> None:

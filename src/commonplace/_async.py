@@ -162,7 +162,7 @@ class AsyncConversation(_Threaded[Conversation]):
 
 
 class AsyncCollection(_Threaded[Collection]):
-    """A ``commonplace.Collection`` whose methods are coroutines, run in a thread pool of its own::
+    """A ``commonplace.Collection`` whose methods are coroutines, run in a thread pool of its own:
 
         async with cp.AsyncCollection("my-notes") as kb:
             hits = await kb.search("a dog catching a frisbee", k=10)
