@@ -34,7 +34,8 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[cp.Coll
             noise = random.normal(size=384).astype("<f4")
             noise /= np.linalg.norm(noise)
             # Far from every question and from each other; the best of it is still "significant" by chance.
-            checksum = int(sums(noise[None])[0])
+            noise = noise.astype("<f2")  # as vectors are stored
+            checksum = int(sums(noise.astype("<f4")[None])[0])
             database.execute(
                 "UPDATE vectors SET vector = ?, checksum = ? WHERE rowid = ?", (noise.tobytes(), checksum, key)
             )

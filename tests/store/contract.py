@@ -186,7 +186,7 @@ class StoreContract:
         assert found() == every
         assert found(below="/d") == ["/d/a.txt", "/d/b.txt", "/d/sub/c.txt"] == found(below="/d/")
         assert found(below="/d/a.txt") == ["/d/a.txt"] and found(below="/") == every and found(below="/nowhere") == []
-        assert found(below="/\ud800") == [] and store.items(["\ud800"]) == {}
+        assert found(below="/\ud800") == [] and store.items(["\ud800"]) == {} and store.items_of("\ud800") == []
         ids = [stable_id("/z/a.txt"), stable_id("/d.txt"), "gone", "\ud800"]
         assert found(ids=ids) == ["/d.txt", "/z/a.txt"] and found(ids=[]) == []
         assert found(content_hash=stable_id("same")) == ["/z/again.jpg", "/z/copy.jpg"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from commonplace.store.database import Database
 from commonplace.store.vector_index import now
 
-__all__ = ["ItemIds", "in_pieces"]
+__all__ = ["ItemIds", "in_pieces", "is_text"]
 
 LONGEST = 500  # values in one IN (...) list: every SQLite takes so many
 REMEMBERED = 50_000  # ids in each of two dictionaries: about 10 MB

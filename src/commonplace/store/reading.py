@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from commonplace.metadata import TYPES, MetadataType
 from commonplace.store.database import Database
-from commonplace.store.item_ids import in_pieces
+from commonplace.store.item_ids import in_pieces, is_text
 from commonplace.store.rows import DOCUMENT, condition_of, document_of, from_sql, text_of, to_sql
 from commonplace.store.schema import checksum, original_checksum
 from commonplace.store.vectors import vectors_of
@@ -180,6 +180,8 @@ def items_by_key(database: Database, keys: Sequence[int]) -> dict[int, Item]:
 
 def items_of(database: Database, document: str) -> list[Item]:
     """Return the items of the document with this id, in reading order."""
+    if not is_text(document):
+        return []
     statement = "SELECT i.key FROM items i JOIN documents d ON i.document = d.key WHERE d.id = ? ORDER BY i.key"
     keys = [key for (key,) in database.all(statement, (document,))]
     items = items_by_key(database, keys)
