@@ -30,7 +30,7 @@ import evaluate
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.bundle import sha256
 from commonplace.readers import load_picture
-from commonplace.training.features import VIEWS, seen
+from commonplace.training.features import VIEWS, augmented
 from commonplace.training.joint import JointModel, JointRecipe, Material, Trainer
 from commonplace.training.towers import trainable_parameters
 
@@ -52,7 +52,7 @@ def material(model: JointModel, told: data.Captioned, views: int) -> Material:
 
     def load(row: int) -> list[NDArray[np.uint8]]:
         pixels = load_picture(told.paths[row]).pixels
-        return [seen(pixels, view, names[row].encode().hex()) for view in VIEWS[:views]]
+        return [augmented(pixels, view, names[row].encode().hex()) for view in VIEWS[:views]]
 
     shown = model.pictures.freeze(names, load, views, WORK / "frozen")
     return Material(shown, model.texts.freeze(told.captions, WORK / "frozen"), np.array(told.owner))

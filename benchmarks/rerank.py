@@ -25,7 +25,7 @@ import commonplace as cp
 from common import data, interval, keep, machine, ndcg, table
 from commonplace.encoders import Tokens
 from commonplace.retrieval import LateInteraction, rerank
-from commonplace.retrieval.rerank import _content_words
+from commonplace.retrieval.rerank import _content_tokens
 
 DEPTH = 30
 TIMED = 40  # questions of each collection that are timed
@@ -117,7 +117,7 @@ def ways(memory: Memory) -> list[Way]:
             off = memory.mean if centred else 0.0
             (query_tokens,) = memory.tokens([question], "query")
             if weigh == "telling":
-                weight = _content_words(question, query_tokens.spans).astype(np.float64)
+                weight = _content_tokens(question, query_tokens.spans).astype(np.float64)
             elif weigh == "rarity":
                 words = list(re.finditer(r"\w+", question))
                 rare = [

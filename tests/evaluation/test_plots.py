@@ -114,8 +114,8 @@ def test_channel_scores_are_those_of_the_breakdown(run: Run) -> None:
     ]
     assert sum(map(len, channels.values())) == len(lines)
     assert all(np.isfinite(value) for rows in channels.values() for _, value, _ in rows)
-    own = max((hit for one in run.results if one.id == "box" for hit in one.hits), key=lambda hit: hit.grade)
-    (line,) = (line for line in own.breakdown if line.channel == "image->image")
+    best = max((hit for result in run.results if result.id == "box" for hit in result.hits), key=lambda hit: hit.grade)
+    (line,) = (line for line in best.breakdown if line.channel == "image->image")
     assert (line.score, line.contribution / line.weight, True) in channels["image->image"]
     assert line.contribution > 0  # log-odds: for
 
@@ -128,7 +128,7 @@ def test_vectors_come_by_role_and_modality(run: Run, kb: cp.Collection) -> None:
     }  # fmt: skip
     for rows in groups.values():
         assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-3)
-    few = gather(run, kb, 2, 0)
+    few = sample_vectors(run, kb, 2, 0)
     assert len(few["stored text"]) == len(few["stored image"]) == 2
     assert all(np.array_equal(few[name], rows) for name, rows in sample_vectors(run, kb, 2, 0).items())
 

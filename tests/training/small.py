@@ -12,7 +12,7 @@ import torch
 from commonplace.encoders import Bundle
 from commonplace.encoders.convert import Choice, convert
 from commonplace.readers import load_picture
-from commonplace.training.features import VIEWS, seen
+from commonplace.training.features import VIEWS, augmented
 from commonplace.training.joint import JointModel, JointRecipe, Material, Trainer
 from tests.training.make import scenes
 
@@ -27,7 +27,7 @@ def material(model: JointModel, folder: Path, views: int = 2) -> Material:
     pixels = [load_picture(folder / "pictures" / name).pixels for name, _ in made]
     names = [f"{row:04x}" for row in range(len(made))]
     shown = model.pictures.freeze(
-        names, lambda row: [seen(pixels[row], view, names[row]) for view in VIEWS[:views]], views, folder / "frozen"
+        names, lambda row: [augmented(pixels[row], view, names[row]) for view in VIEWS[:views]], views, folder / "frozen"
     )
     captions = [caption for _, captions in made for caption in captions]
     return Material(shown, model.texts.freeze(captions, folder / "frozen"), np.repeat(np.arange(len(made)), 2))

@@ -1,4 +1,4 @@
-"""Stores hold documents, items, vectors and full text; they know nothing of encoders."""
+"""Stores hold documents, items, vectors and full text. They do not depend on encoders."""
 
 from commonplace.store.base import (
     Capabilities,

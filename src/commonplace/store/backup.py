@@ -1,4 +1,4 @@
-"""Backups of a collection: one file, written while the collection is used, and checked before it is restored."""
+"""Backups of a collection. A backup is one file: written while the collection is in use, checked before a restore."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ BUSY = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which the sqlite3 of Python 3.10
 
 
 def backup(database: Database, file: Path) -> int:
-    """Write the whole collection as it stands into one new file, while others read and write; return its bytes.
+    """Write a consistent copy of the collection into one new file and return the file's size in bytes.
 
-    Raises CollectionError where the file exists or cannot be written.
+    Other processes may read and write meanwhile. Raises CollectionError if the file exists or cannot be written.
     """
     if os.path.lexists(file):
         raise CollectionError(f"{file} exists already: name a new file for the backup")
     if not file.parent.is_dir():
-        raise CollectionError(f"there is no folder {file.parent}: make it first")
+        raise CollectionError(f"there is no folder {file.parent}: create it first")
     for left in abandoned(file.parent):
         if re.fullmatch(rf"{re.escape(file.name)}\.[0-9a-f]{{16}}\.\d+\.part(-journal)?", left.name):
             left.unlink(missing_ok=True)
@@ -41,7 +41,7 @@ def backup(database: Database, file: Path) -> int:
             try:
                 connection.execute("VACUUM INTO ?", (str(unfinished),))
             except UnicodeEncodeError:
-                raise CollectionError(f"{file} is no name in UTF-8: choose another for the backup") from None
+                raise CollectionError(f"{file} is not valid UTF-8: choose another name for the backup") from None
             except sqlite3.OperationalError as problem:
                 if not any(word in str(problem) for word in ("full", "unable to open", "I/O", "readonly")):
                     raise
@@ -53,7 +53,7 @@ def backup(database: Database, file: Path) -> int:
         _rename(unfinished, file)
         return size
     except FileExistsError:
-        raise CollectionError(f"another process has just made {file}: name a new file for the backup") from None
+        raise CollectionError(f"another process has just created {file}: name a new file for the backup") from None
     except OSError as problem:
         raise CollectionError(
             f"the backup {file} cannot be written ({problem.strerror}): choose another place"
@@ -65,9 +65,9 @@ def backup(database: Database, file: Path) -> int:
 
 
 def _rename(unfinished: Path, file: Path) -> None:
-    """Give a file its final name. Raises FileExistsError where there is a file of that name, OSError else."""
+    """Give a file its final name. Raises FileExistsError if that name is taken, OSError for any other problem."""
     try:
-        os.link(unfinished, file)  # unlike a renaming it replaces nothing
+        os.link(unfinished, file)  # unlike a rename, a link never replaces a file
     except FileExistsError:
         raise
     except OSError:  # a file system without links
@@ -78,24 +78,25 @@ def _rename(unfinished: Path, file: Path) -> None:
 
 
 def copy_into(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """Replace one database by another in one step.
+    """Replace the content of ``target`` with that of ``source`` in one step.
 
-    Raises sqlite3.OperationalError where another process writes to it for longer than a writer waits.
+    Raises sqlite3.OperationalError if another process writes to the target for more than ``WAIT`` seconds.
     """
     until = time.monotonic() + WAIT
 
     def wait(status: int, left: int, total: int) -> None:
         if status in BUSY and time.monotonic() > until:
-            raise sqlite3.OperationalError("database is locked")  # sqlite3 itself would wait for ever
+            raise sqlite3.OperationalError("database is locked")  # sqlite3 itself would wait forever
 
     source.backup(target, progress=wait)
 
 
 @contextmanager
 def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator[sqlite3.Connection]:
-    """Yield a checked copy of a backup, ready to take a collection's place, with a lineage of its own.
+    """Yield a checked copy of a backup that can replace a collection. The copy gets a new lineage.
 
-    Raises CollectionError where the file is no whole backup, ModelMismatch and VersionError as opening does.
+    Raises CollectionError if the file is not a complete backup. Raises ModelMismatch if the backup was made with
+    another model, and VersionError if it has another schema.
     """
     if not file.is_file():
         raise CollectionError(f"there is no backup {file}: check the name")
@@ -108,29 +109,33 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
             try:
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
                 meta = dict(connection.execute("SELECT name, value FROM meta"))
-                whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+                integrity = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             except sqlite3.DatabaseError as problem:
-                raise CollectionError(f"{file} is no backup of a collection, or damaged ({problem})") from problem
+                raise CollectionError(
+                    f"{file} is not a backup of a collection, or it is damaged ({problem}): use another file"
+                ) from problem
             check_schema(str(file), version)
-            if whole != "ok":
-                raise CollectionError(f"{file} is damaged ({whole}): take an older backup")
+            if integrity != "ok":
+                raise CollectionError(f"{file} is damaged ({integrity}): use an older backup")
             if meta.get("fingerprint") != fingerprint:
                 raise ModelMismatch(
                     f"{file} was made with the model {meta.get('space')} ({meta.get('fingerprint')}), not {space} "
                     f"({fingerprint}): restore it with that model"
                 )
-            # Item keys are given again after this: nothing that was derived from the old history may be used.
-            whole = sealed(connection)
+            # Item keys are assigned again after a restore, so data derived from the old history must not be used.
+            was_sealed = sealed(connection)
             try:
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('lineage', ?)", (secrets.token_hex(10),))
-                if whole:
+                if was_sealed:
                     seal(connection)
             except sqlite3.Error as problem:
-                raise CollectionError(f"{folder} cannot take the backup ({problem}): make room and try again") from None
+                raise CollectionError(
+                    f"the backup cannot be copied to {folder} ({problem}): free some disk space and try again"
+                ) from None
             yield connection
     except OSError as problem:
         raise CollectionError(
-            f"{folder} cannot take the backup ({problem.strerror}): make room and try again"
+            f"the backup cannot be copied to {folder} ({problem.strerror}): free some disk space and try again"
         ) from None
     finally:
         for left in (copy, copy.with_name(f"{copy.name}-journal")):

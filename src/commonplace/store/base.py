@@ -1,6 +1,6 @@
-"""What retrieval, collections and evaluation need of a store, and nothing else.
+"""The store protocol: the methods that retrieval, collections and evaluation need of a store, and nothing else.
 
-Whoever writes another store implements ``Store`` and runs ``tests/store/contract.py`` over it.
+To add a store, implement ``Store`` and run ``tests/store/contract.py`` over it.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = [
 ]
 
 Offset = Callable[[str, NDArray[np.float32]], NDArray[np.float32] | None]
-"""Returns the hubness correction (n,) of each vector (n, dim) of a partition, to be subtracted from its inner product
-with a query of another modality; None if there is none."""
+"""Returns the hubness correction (n,) of the vectors (n, dim) of a partition; None if there is none. It is subtracted
+from a vector's inner product with a query of another modality."""
 
 Prepare = Callable[[str, NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
-"""Maps a partition's name and raw vectors (n, dim) to the rows (n, dim) that are searched, and their offsets or None.
-Each row depends on its own vector alone."""
+"""Prepares vectors for search. The arguments are a partition's name and its raw vectors (n, dim). The result is the rows
+(n, dim) that are searched, and their hubness offsets (n,) or None. Each row depends only on its own vector."""
 
 Questions = Callable[[str, bool], NDArray[np.float32] | None]
-"""Returns real query vectors (n, dim) to measure recall with, or None. The arguments are the partition and whether the
-queries are of another modality, those that a search asks with ``cross_modal``."""
+"""Returns real query vectors (n, dim) for measuring recall, or None. The arguments are the partition and ``cross_modal``:
+whether the queries are of another modality than the partition."""
 
 
 def _no_offset(partition: str, vectors: NDArray[np.float32]) -> None:
@@ -53,14 +53,16 @@ def _no_questions(partition: str, cross_modal: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StoreSpace:
-    """What a local store knows of the space whose vectors it holds.
+    """Describes the embedding space whose vectors a local store holds.
 
-    ``name`` is the model's name and ``fingerprint`` the hash of everything between a view and its vector; None for
-    whichever the store was made with, for what needs no vectors. ``dim`` is the number of dimensions. ``model`` is the
-    folder of the model, kept for the next opening; empty for the shipped one. ``offset`` gives hubness offsets of raw
-    rows; ``prepare`` is its longer form, which makes the rows that are searched from raw vectors. ``state`` names the
-    version of the ranking state that they stand for. ``means`` are the model's document means (dim,) by modality.
-    ``questions`` gives real query vectors to measure recall with: without them only exact indexes are used.
+    ``name`` is the model's name. ``fingerprint`` is the hash of every processing step from a view to its vector. With
+    None the store opens with any model, for work that needs no vectors. ``dim`` is the number of dimensions. ``model``
+    is the folder of the model, kept for the next opening; empty for the shipped model.
+
+    ``offset`` returns hubness offsets of raw vectors. ``prepare`` replaces it where the searched rows also differ from
+    the raw vectors. ``state`` is the version of the ranking state that both use. ``means`` are the model's document
+    means (dim,) by modality. ``questions`` returns real query vectors for measuring recall. Without them only exact
+    indexes are used.
     """
 
     name: str
@@ -76,7 +78,10 @@ class StoreSpace:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be: what, how many, and what was done or can be done about it."""
+    """A problem that ``doctor`` found: what it is, how often it occurs, and its remedy.
+
+    ``repaired`` tells whether the remedy was already applied.
+    """
 
     what: str
     count: int
@@ -86,11 +91,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store can do beyond what every store can.
+    """The optional features of a store.
 
-    ``lexical``: it searches words (``search_text``). ``exact_scores``: scores are exact inner products with the vectors
-    that are stored; else they are approximate. ``early_fusion``: it has ``search_fused``, ``score_fused`` and
-    ``sample_fused``. ``maintenance``: ``store.maintenance`` is not None.
+    ``lexical``: the store has full-text search (``search_text``). ``exact_scores``: scores are exact inner products
+    with the stored vectors; otherwise they are approximate. ``early_fusion``: the store has ``search_fused``,
+    ``score_fused`` and ``sample_fused``. ``maintenance``: ``store.maintenance`` is not None.
     """
 
     lexical: bool = True
@@ -101,12 +106,13 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class RankedList:
-    """A ranked list: item ids and raw scores (n,), best first, equal scores by id, no item twice.
+    """A ranked list: item ids and raw scores (n,), best first. Equal scores are ordered by id; no item occurs twice.
 
-    ``full`` is the raw score of a full match: 1 for a cosine; for words the BM25 score of an item of average length
-    that holds every word of the query once. Stores leave the rest alone, and retrieval fills it in from a
-    ``Sample``: ``count`` is the number of rows in the partition, ``mean`` and ``std`` are the mean and standard
-    deviation of the query's scores over the sample.
+    ``full`` is the raw score of a full match. For cosines it is 1. For words it is the BM25 score of an item of average
+    length that contains each word of the query once.
+
+    Stores leave the other fields unset, and retrieval fills them in from a ``Sample``. ``count`` is the number of rows
+    in the partition. ``mean`` and ``std`` are the mean and standard deviation of the query's scores over the sample.
     """
 
     ids: tuple[str, ...] = ()
@@ -128,36 +134,38 @@ class Sample:
 
 
 class SearchStore(Protocol):
-    """The part of a store that a search asks in parallel threads."""
+    """The part of a store that a search calls from parallel threads."""
 
     def search(
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, cross_modal: bool = False
     ) -> RankedList:
         """Return the ``k`` items of ``partition`` whose best view has the highest inner product with ``query`` (dim,).
 
-        ``cross_modal`` subtracts each vector's hubness offset, where the partition has offsets. Equal scores are in
-        the order of their ids; which of several items that tie for the last place are listed is the store's choice.
+        ``cross_modal`` subtracts each vector's hubness offset, where the partition has offsets. Equal scores are
+        ordered by id. If several items tie for the last place, the store chooses which of them to list.
         """
 
     def search_text(self, text: str, k: int, where: Filter) -> RankedList:
         """Return the ``k`` items with the highest BM25 score for any word of ``text``.
 
-        Only where ``capabilities.lexical``.
+        Requires ``capabilities.lexical``.
         """
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
-        """Like ``search()``, over one vector an item: its text and image views fused early.
+        """Return the ``k`` best items by early fusion: each item has one vector, made of its text and image views.
 
-        With ``alpha`` in [0, 1] the views are averaged (``alpha`` text + (1 - ``alpha``) image, normalised); with None
-        they are concatenated. An item with one view counts as that view alone. The mean of its modality is subtracted
-        from each view first, and should be from ``query``: else the modality gap decides. Only where
-        ``capabilities.early_fusion``, as ``score_fused()`` and ``sample_fused()``.
+        With ``alpha`` in [0, 1] the vector is ``alpha`` text + (1 - ``alpha``) image, normalised. With None the views
+        are concatenated. An item with one view is represented by that view alone.
+
+        The mean of its modality is subtracted from each view first. The caller should do the same with ``query``:
+        otherwise the modality gap decides the ranking. This method, ``score_fused()`` and ``sample_fused()`` require
+        ``capabilities.early_fusion``.
         """
 
     def score(
         self, partition: str, query: NDArray[np.float32], ids: Sequence[str], *, cross_modal: bool = False
     ) -> NDArray[np.float64]:
-        """Return the scores (n,) that ``search()`` would give these items; NaN where an item has no such view."""
+        """Return the scores (n,) that ``search()`` would give these items; NaN if an item has no view there."""
 
     def score_fused(
         self, query: NDArray[np.float32], ids: Sequence[str], *, alpha: float | None
@@ -165,34 +173,37 @@ class SearchStore(Protocol):
         """Return the scores (n,) that ``search_fused()`` would give these items."""
 
     def vectors(self, partition: str, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Return one vector (n, dim) for each item: of one of its views in the partition, always the same one; zeros
-        where it has none."""
+        """Return one vector for each item, as an array (n, dim).
+
+        It is the vector of one of the item's views in the partition, always of the same view. An item without a view
+        there has zeros.
+        """
 
     def sample(self, partition: str, n: int) -> Sample:
         """Return about ``n`` evenly spaced rows of a partition, the same ones until the collection changes.
 
-        A store reads about ``n`` rows for it and keeps them, as every search asks for them.
+        Every search needs the sample, so the store reads about ``n`` rows once and keeps them.
         """
 
     def sample_fused(self, n: int, *, alpha: float | None) -> Sample:
-        """Return a sample as ``sample()`` does, of rows whose inner products are what ``search_fused()`` gives."""
+        """Return a sample like ``sample()``, of the early-fused rows that ``search_fused()`` scores."""
 
 
 class Store(SearchStore, Protocol):
     """Documents, items, vectors and full text of one collection. Ids are strings.
 
-    Every writing method is one transaction: it happens whole or not at all. What was written is seen by reads that
-    begin afterwards, or, in a store that is eventually consistent, some time later. Methods raise CollectionError
-    where the store cannot be read or written, and after ``close()``.
+    Every writing method is one atomic transaction. Reads that begin afterwards see its result; in an eventually
+    consistent store they see it some time later. Methods raise CollectionError if the store cannot be read or written,
+    and after ``close()``.
     """
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store can do."""
+        """The optional features of this store."""
 
     @property
     def maintenance(self) -> StoreMaintenance | None:
-        """Upkeep of the store's files; None where a server looks after them."""
+        """Maintenance of the store's files; None if a server maintains them."""
 
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""
@@ -202,32 +213,36 @@ class Store(SearchStore, Protocol):
     def add(
         self, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors], replaces: Sequence[str] = ()
     ) -> None:
-        """Put whole documents with their items' vectors.
+        """Add complete documents with the vectors of their items.
 
-        Earlier versions of the documents and the documents ``replaces`` (ids) are removed in the same transaction.
-        Raises CollectionError, and stores nothing, where a vector has the wrong length or is not numbers.
+        The same transaction removes earlier versions of the documents, and the documents with the ids ``replaces``.
+        Raises CollectionError, and stores nothing, if a vector has the wrong length or contains a value that is not a
+        finite number.
         """
 
     def update(self, documents: Sequence[Document]) -> None:
-        """Update status, error and stamp of documents and keep their items; new documents are put without items."""
+        """Update status, error and stamp of documents and keep their items. New documents are added without items."""
 
     def remove(self, ids: Iterable[str]) -> int:
-        """Remove the documents with these ids and all that was theirs; return how many there were."""
+        """Remove the documents with these ids and everything that belongs to them; return the number removed."""
 
     def set_setting(self, name: str, value: str | None) -> None:
-        """Keep a text with the collection, for as long as it is searched with this model; None forgets it."""
+        """Store a text under a name. It is valid for as long as this model is in use; None deletes it."""
 
     def label(self, text: str, image: str, item: str, good: bool) -> None:
-        """Keep whether an item answers a query (words, path of a picture; empty where absent). The last word on a
-        query and an item counts."""
+        """Store a relevance label: whether an item answers a query.
+
+        The query is its words and the path of its picture; either may be empty. A newer label for the same query and
+        item replaces the older one.
+        """
 
     # --- reading ---------------------------------------------------------------------------------------------
 
     def setting(self, name: str) -> str | None:
-        """Return what ``set_setting()`` kept under this name."""
+        """Return the text that ``set_setting()`` stored under this name; None if there is none."""
 
     def labels(self) -> list[tuple[str, str, str, bool]]:
-        """Return what ``label()`` kept of items that are still there: words, path of the picture, item id, good."""
+        """Return the labels of items that still exist: words, path of the picture, item id, whether it is relevant."""
 
     def documents(
         self,
@@ -238,70 +253,76 @@ class Store(SearchStore, Protocol):
         status: Status | None = None,
         where: Filter | None = None,
     ) -> Iterator[Document]:
-        """Yield documents by path: those with these ids, at or below this path, with this content, of this status,
-        allowed by this filter (its ``modality``: that hold such an item).
+        """Yield the documents that meet all of the conditions, ordered by path; without conditions all documents.
 
-        Conditions add up; without any, all documents. The cost is that of the documents that are found.
+        The conditions are ids, a path at or ``below`` which documents lie, content hash, status and a filter. The
+        filter's ``modality`` selects documents that contain such an item. The cost grows with the number of documents
+        that match, not with the size of the collection.
         """
 
     def items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Return the items with these ids, by id; those that are gone or damaged are absent."""
+        """Return the items with these ids, by id. Removed and damaged items are absent."""
 
     def items_of(self, document: str) -> list[Item]:
         """Return the items of the document with this id, in reading order."""
 
     def pictures(self, ids: Iterable[str]) -> list[str]:
-        """Return the content hashes of the pictures that these documents show and no other document does."""
+        """Return the content hashes of the pictures that occur in these documents and in no other document."""
 
     def thumbnail(self, picture: str) -> bytes | None:
         """Return the JPEG of the picture with this content hash; None where there is none."""
 
     def original(self, document: str) -> bytes | None:
-        """Return the content of the record with this document id as it was given; None for files."""
+        """Return the original content of the record with this document id; None for files."""
 
     def metadata_types(self, keys: Iterable[str], *, without: str | None = None) -> dict[str, MetadataType]:
-        """Return the type of each of these keys that a document has, not counting the document ``without``."""
+        """Return the type of each of these metadata keys that is in use. The document ``without`` is not counted."""
 
     def metadata_keys(self) -> dict[str, int]:
-        """Return how many documents state each key of metadata, ``title`` among them; the most frequent key first."""
+        """Return the number of documents that have each metadata key, ``title`` included; most frequent key first."""
 
     def views(self, ids: Sequence[str]) -> dict[str, frozenset[str]]:
-        """Return the partitions in which each of these items has a view (``lexical`` where it has words), by id; items
-        that are gone are absent."""
+        """Return by item id the partitions in which the item has a view, and ``lexical`` if it has words.
+
+        Removed items are absent.
+        """
 
     def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
-        """Return the vectors already held for these view hashes."""
+        """Return the vectors (dim,) that are already stored for these view hashes, by hash."""
 
     def count(self, where: Filter | None = None) -> int:
-        """Return how many items ``where`` allows (default: all)."""
+        """Return the number of items that ``where`` allows (default: all)."""
 
     def counts(self, *names: str) -> dict[str, dict[str, int]]:
-        """Return how many ``documents`` (by status), ``items`` (by modality) and ``vectors`` (by partition) there are.
+        """Return the number of ``documents`` (by status), ``items`` (by modality) and ``vectors`` (by partition).
 
-        ``names`` are those that are wanted (default: all).
+        ``names`` selects among these three (default: all).
         """
 
 
 class StoreMaintenance(Protocol):
-    """Upkeep of a store whose files are on this machine."""
+    """Maintenance of a store whose files are on this machine."""
 
     def checkpoint(self) -> None:
-        """Bring the files on disk in line with what was committed, so that the next opening is fast."""
+        """Write all committed changes to the main files on disk, so that the next opening is fast."""
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Return what is wrong with the files, the gravest first; ``repair`` mends what needs no embedding."""
+        """Return the problems of the files, the most serious first. ``repair`` rebuilds data that needs no embedding."""
 
     def vacuum(self) -> None:
-        """Give back the room of what was removed."""
+        """Free the disk space of removed data."""
 
     def compress(self, recall: float | None) -> dict[str, Any]:
-        """Search smaller rows that keep ``recall``; None: rows as they are. Returns the choice by partition."""
+        """Search with the smallest kind of row that reaches ``recall`` (0 to 1); None turns compression off.
+
+        Returns the chosen kind by partition.
+        """
 
     def backup(self, file: Path) -> int:
-        """Write the collection into one new file while it is used; return its bytes."""
+        """Write the collection into one new file while it is in use; return the file's size in bytes."""
 
     def restore(self, file: Path, *, replace: bool = False) -> None:
-        """Put the collection of a backup in this one's place; ``replace`` is needed where this one holds documents."""
+        """Replace this collection with a backup. ``replace`` is required if this collection contains documents."""
 
     def status(self) -> dict[str, Any]:
-        """Return what each partition is searched with (``indexes``), and the other model (``shadow``)."""
+        """Return the state of each partition's index (``indexes``), and the other model if any (``shadow``)."""

@@ -1,9 +1,9 @@
-"""Binary codes of rows; where there are many, in IVF cells of rows that lie together, of which a query probes some.
+"""Binary codes of rows. In a large partition the codes are grouped into IVF cells, and a query probes some of them.
 
 The cells are an inverted file (Sivic and Zisserman 2003; Jégou, Douze and Schmid 2011) around the centroids of
 ``faiss.Kmeans``. Instead of a fixed ``nprobe``, a query probes every cell whose centroid lies within
-``probe_radius`` of the nearest one. A query among the rows probes few cells, one far from all rows probes many. So
-queries of other kinds than the measured ones need the same radius, where they would need several times as many cells.
+``probe_radius`` of the nearest centroid. A query close to the rows probes few cells; a query far from all rows probes
+many. Queries unlike the measured ones need the same radius, but would need several times as large a fixed ``nprobe``.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ __all__ = [
 ]
 
 MANY = 100
-"""Hits that the probe radius is measured for, besides ten."""
+"""The second number of hits, after ten, that a probe radius is measured for."""
 
 MOST_HITS = 2 * MANY
-"""Hits above which the measured radius says nothing: all codes are read."""
+"""Above this number of hits the measured probe radius does not apply, and all codes are read."""
 
 MOST_CELLS = 2048
 
 ROWS_PER_CENTROID = 32
-"""Rows of the sample that centroids are trained with, for each cell."""
+"""Number of training rows for each IVF cell."""
 
 ITERATIONS = 4
 """Iterations of k-means. Eight gave no visible gain over four, and take twice as long."""
 
 LEAST_ROWS = 4
-"""Rows of the sample that a centroid must stand for."""
+"""A centroid is kept if at least this number of training rows belong to its cell."""
 
 COPIED = 1 << 18
-"""Codes of probed cells that are copied together at once: 16 MB of them."""
+"""Number of codes of probed cells that are copied at once: 16 MB."""
 
 
 def code_bytes(dim: int) -> int:
-    """Return the bytes of a code: at least ``dim`` bits, in a length that FAISS compares in registers."""
+    """Return the length of a code in bytes: at least ``dim`` bits, in a length that FAISS compares in registers."""
     least = -(-dim // 8)
     return next((size for size in (4, 8, 16, 32, 64) if size >= least), -(-least // 4) * 4)
 
 
 def encode(rows: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the signs of ``rows`` (n, dim) less ``centre`` as bits (n, bytes).
+    """Return the signs of ``rows`` (n, dim) minus ``centre`` (dim,), packed as bits (n, bytes).
 
-    The bits beyond ``dim`` hold the signs of sums of three values each: a quarter fewer candidates for the same recall,
-    at no cost.
+    The bits beyond ``dim`` hold the signs of sums of three values each. With them the same recall needs a quarter fewer
+    candidates, at no cost.
     """
     centred = rows - centre
     return np.packbits(np.hstack([centred > 0, _sums_of_three(centred) > 0]), axis=1)
 
 
 def _sums_of_three(centred: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return sums of three values each (n, bits to spare)."""
+    """Return sums of three values each (n, number of spare bits)."""
     dim = centred.shape[1]
     spare = 8 * code_bytes(dim) - dim
     column = np.arange(spare)
@@ -78,25 +78,25 @@ def _sums_of_three(centred: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def cells_for(rows: int, options: StoreOptions = DEFAULT) -> int:
-    """Return the number of IVF cells for so many rows, about their square root; 0 where all codes are read."""
+    """Return the number of IVF cells for this number of rows, about its square root; 0 if all codes are read."""
     return min(MOST_CELLS, 2 ** round(math.log2(rows) / 2)) if rows >= options.cells_from else 0
 
 
 def train(sample: NDArray[np.float32], cells: int, stop: Callable[[], bool] = lambda: False) -> NDArray[np.float32]:
-    """Return centroids (at most ``cells``, dim) of a sample of the rows (n, dim); the same for the same sample.
+    """Return at most ``cells`` centroids (cells, dim) of a sample of the rows (n, dim).
 
-    Centroids that stand for fewer than ``LEAST_ROWS`` rows are left out. Where ``stop`` says so, no further
-    iteration is begun.
+    The result is deterministic. Centroids of cells with fewer than ``LEAST_ROWS`` rows are left out. Training ends
+    after the current iteration if ``stop`` returns True.
     """
     import faiss
 
     means = faiss.Kmeans(sample.shape[1], cells, niter=1, seed=0, min_points_per_centroid=1)
     for _ in range(ITERATIONS):
-        means.train(sample, init_centroids=means.centroids)  # one iteration: of a million rows, half a second
+        means.train(sample, init_centroids=means.centroids)  # one iteration: half a second for a million rows
         if stop():
             break
     centroids = np.asarray(means.centroids, np.float32)
-    # A centroid of one row is that row, and would stay in the file when the row is removed.
+    # The centroid of a single row equals that row, and would stay in the file after the row was removed.
     sizes = np.bincount(Cells(centroids, np.zeros(cells + 1, np.int64)).of(sample), minlength=cells)
     kept = sizes >= LEAST_ROWS
     return centroids[kept] if kept.any() else centroids.mean(axis=0, keepdims=True)
@@ -104,7 +104,10 @@ def train(sample: NDArray[np.float32], cells: int, stop: Callable[[], bool] = la
 
 @dataclass(frozen=True)
 class Cells:
-    """IVF cells: the codes from ``starts[i]`` to ``starts[i + 1]`` are of rows near ``centroids[i]``."""
+    """IVF cells: cell ``i`` contains the codes from ``starts[i]`` to ``starts[i + 1]``.
+
+    ``centroids`` (cells, dim); ``starts`` (cells + 1,).
+    """
 
     centroids: NDArray[np.float32]
     starts: NDArray[np.int64]
@@ -114,12 +117,12 @@ class Cells:
         return np.asarray(np.einsum("ij,ij->i", self.centroids, self.centroids) / 2, np.float32)
 
     def distances(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return half the squared distance (n, cells) of queries to centroids, less a constant for each query."""
+        """Return half the squared distance (n, cells) of queries to centroids, minus a constant for each query."""
         return self._half_norms - queries @ self.centroids.T
 
     def of(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the cell (n,) that each row belongs to."""
-        step = 2048  # rows whose distances to all centroids are held at once
+        """Return the number of the cell (n,) that each row belongs to."""
+        step = 2048  # rows whose distances to all centroids are in memory at once
         cells = [np.argmin(self.distances(rows[i : i + step]), axis=1) for i in range(0, len(rows), step)]
         return np.concatenate([np.empty(0, np.int64), *cells])
 
@@ -131,10 +134,10 @@ class Cells:
         least: int,
         options: StoreOptions = DEFAULT,
     ) -> NDArray[np.int64] | None:
-        """Return the cells to probe for so many ``hits``, and so many more that they hold ``least`` codes.
+        """Return the cells to probe for this number of ``hits``, and as many further cells as ``least`` codes need.
 
-        ``radii`` are the probe radii for ten hits and for ``MANY``. None where all codes are to be read: the cells
-        hold a large share of them, or so many hits were not measured.
+        ``radii`` are the probe radii for ten hits and for ``MANY``. Returns None if all codes should be read: when the
+        cells contain a large share of the codes, or more than ``MOST_HITS`` hits are wanted.
         """
         if hits > MOST_HITS:
             return None
@@ -149,9 +152,10 @@ class Cells:
 
 
 def probe_radius_for(radii: Sequence[float], hits: float) -> float:
-    """Return how much further than the nearest cell a cell may lie that is probed for so many hits.
+    """Return the probe radius for a number of hits.
 
-    By the logarithm of the hits, between and beyond the ``radii`` measured for ten hits and for ``MANY``.
+    It is interpolated, or extrapolated, over the logarithm of ``hits`` from the ``radii`` measured for ten hits and for
+    ``MANY``.
     """
     ten, many = radii
     return ten + (many - ten) * math.log(max(hits, 10) / 10) / math.log(MANY / 10)
@@ -159,7 +163,7 @@ def probe_radius_for(radii: Sequence[float], hits: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Codes ``bits`` (n, bytes) of the rows at ``places`` (n,); ``places`` None: in the order of the rows."""
+    """Binary codes ``bits`` (n, bytes). ``places`` (n,) are the places of their rows; None: the codes follow row order."""
 
     bits: NDArray[np.uint8]
     places: NDArray[np.int32] | None = None
@@ -170,7 +174,7 @@ class Codes:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that this holds."""
+        """Memory size of the codes in bytes."""
         return self.bits.nbytes + (0 if self.places is None else self.places.nbytes)
 
     def where(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -183,7 +187,7 @@ class Codes:
     def among(self, at: NDArray[np.int64]) -> Codes:
         """Return a copy of the codes of the rows at ``at`` (ascending), without cells.
 
-        A filter may take away the rows near a query: then the measured probe radius says nothing.
+        A filter may exclude the rows near a query, so the measured probe radius does not apply to a selection.
         """
         if self.places is None:
             return Codes(self.bits[at], at.astype(np.int32))
@@ -193,7 +197,7 @@ class Codes:
         return Codes(self.bits[kept], self.places[kept])
 
     def ranked(self, queries: NDArray[np.float32], centre: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """Return the ``count`` codes (n, count) nearest to those of the queries (n, dim), nearest first."""
+        """Return the positions (n, count) of the codes nearest to those of the queries (n, dim), nearest first."""
         return nearest(self.bits, encode(queries, centre), min(count, len(self)))
 
     def nearest(
@@ -205,9 +209,9 @@ class Codes:
         hits: float = 10,
         options: StoreOptions = DEFAULT,
     ) -> NDArray[np.int64]:
-        """Return the ``count`` codes (count,) nearest to that of one query (dim,), nearest first.
+        """Return the positions (count,) of the codes nearest to that of one query (dim,), nearest first.
 
-        With ``radii`` only the cells are read that ``Cells.probe()`` names for so many ``hits``.
+        With ``radii`` only the cells that ``Cells.probe()`` selects for this number of ``hits`` are read.
         """
         probed = None
         if self.cells is not None and radii:
@@ -223,7 +227,7 @@ class Codes:
             in_piece = pieces == piece
             bits = np.concatenate([self.bits[i:j] for i, j in zip(starts[in_piece], ends[in_piece], strict=True)])
             apart, at = _nearest_in_one_thread(bits, code, min(count, len(bits)))
-            # From the position among the codes that were read back to the position among all codes.
+            # Convert positions among the codes that were read into positions among all codes.
             read = np.cumsum(ends[in_piece] - starts[in_piece])
             cell = np.searchsorted(read, at[0], "right")
             distances.append(apart[0])
@@ -234,16 +238,16 @@ class Codes:
     def rescored(
         self, query: NDArray[np.float32], centre: NDArray[np.float32], codes: NDArray[np.int64], count: int
     ) -> NDArray[np.int64]:
-        """Return the ``count`` of these ``codes`` whose bits agree best with the numbers of the query (dim,).
+        """Return the ``count`` of these ``codes`` whose bits agree best with the values of the query (dim,).
 
-        By the numbers, not by the query's bits alone, two to four times fewer candidates give the same recall.
+        The query's values, unlike its bits alone, reach the same recall with two to four times fewer candidates.
         """
         if count >= len(codes):
             return codes
         centred = (query - centre)[None]
-        # The sign of a sum of three says a third as much about each of its values.
+        # The sign of a sum of three values carries a third as much information about each of them.
         weights = np.hstack([centred, _sums_of_three(centred) / 3])[0]
-        step = 1024  # codes whose signs fit the processor's cache
+        step = 1024  # codes whose unpacked signs fit into the processor's cache
         scores = np.concatenate(
             [
                 np.unpackbits(self.bits[codes[i : i + step]], axis=1).astype(np.float32) @ weights
@@ -253,7 +257,7 @@ class Codes:
         return codes[np.argpartition(-scores, count - 1)[:count]]
 
     def rows(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the places of the rows that have these codes."""
+        """Return the places of the rows of these codes."""
         return codes if self.places is None else np.asarray(self.places[codes], np.int64)
 
 
@@ -287,7 +291,7 @@ def _nearest(
 def _nearest_in_one_thread(
     codes: NDArray[np.uint8], queries: NDArray[np.uint8], count: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """One query is one thread's work: on a busy machine FAISS's other threads would be waited for."""
+    """Run one query in one thread: on a busy machine the query would wait for FAISS's other threads."""
     import faiss
 
     threads = faiss.omp_get_max_threads()

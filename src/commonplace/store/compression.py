@@ -1,4 +1,4 @@
-"""Smaller rows to search: chooses the smallest kind that keeps the recall, measured on the collection itself."""
+"""Compression of the searched rows: measures recall on the collection and chooses the smallest sufficient row type."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from commonplace.store.index_file import KINDS, Block, rounded
 
 __all__ = ["Compression", "choose", "compression_of", "measure", "set_compression"]
 
-SETTING = "setting:compression"  # a part of the ranking state: the caches follow it
+SETTING = "setting:compression"  # part of the ranking state, so a change invalidates the index files
 QUERIES = 256
-"""Queries of each direction that recall is measured with."""
+"""Number of queries of each direction that recall is measured with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How the rows of a partition are kept to be searched.
+    """The type in which the searched rows of a partition are stored.
 
-    ``kind`` is one of ``KINDS``. ``recall`` is the share (0 to 1) of the exact ten best that each direction of
-    query reached with it; ``rows`` is the number of rows it was measured on.
+    ``kind`` is one of ``KINDS``. ``recall`` is the measured recall@10 (0 to 1) for each direction of query. ``rows`` is
+    the number of rows that recall was measured on.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Compression:
 
 
 def compression_of(database: sqlite3.Connection) -> dict[str, Compression]:
-    """Return what was chosen, by partition; empty where rows are not compressed."""
+    """Return the chosen compression by partition; empty if rows are not compressed."""
     row = database.execute("SELECT value FROM meta WHERE name = ?", (SETTING,)).fetchone()
     try:
         choices = {} if row is None else {name: Compression(**values) for name, values in json.loads(row[0]).items()}
@@ -48,7 +48,7 @@ def compression_of(database: sqlite3.Connection) -> dict[str, Compression]:
 
 
 def set_compression(database: sqlite3.Connection, choices: Mapping[str, Compression]) -> None:
-    """Store what was chosen, by partition; an empty mapping undoes it."""
+    """Store the chosen compression by partition. An empty mapping turns compression off."""
     database.execute("DELETE FROM meta WHERE name = ?", (SETTING,))
     if choices:
         values = json.dumps({name: asdict(choice) for name, choice in choices.items()})
@@ -56,10 +56,10 @@ def set_compression(database: sqlite3.Connection, choices: Mapping[str, Compress
 
 
 def measure(blocks: Iterator[Block], queries: Mapping[bool, NDArray[np.float32]]) -> dict[str, Compression]:
-    """Return the recall@10 of each kind of row against the rows as they are, the smallest kind first.
+    """Return the recall@10 of each row type against uncompressed rows, the smallest type first.
 
-    ``queries`` (n, dim) by whether they are cross-modal. Empty where there are none: what cannot be measured is not
-    compressed.
+    ``queries`` maps whether they are cross-modal to query vectors (n, dim). Without queries the result is empty:
+    rows are compressed only if recall was measured.
     """
     drawn = {cross: vectors[:: max(1, len(vectors) // QUERIES)][:QUERIES] for cross, vectors in queries.items()}
     drawn = {cross: vectors for cross, vectors in drawn.items() if len(vectors)}
@@ -84,7 +84,7 @@ def measure(blocks: Iterator[Block], queries: Mapping[bool, NDArray[np.float32]]
 
 
 def choose(measured: Mapping[str, Compression], target: float) -> Compression | None:
-    """Return the first, the smallest, of the measured kinds that reaches recall@10 of ``target``; None for none."""
+    """Return the smallest of the measured types that reaches a recall@10 of ``target``; None if none does."""
     return next((choice for choice in measured.values() if min(choice.recall.values()) >= target), None)
 
 
@@ -96,14 +96,14 @@ def _scores(
 
 
 class _Best:
-    """The places of the ten best rows of each query, over blocks."""
+    """Collects the places of the ten best rows of each query, block by block."""
 
     def __init__(self, queries: int) -> None:
         self.places = np.empty((queries, 0), np.int64)
         self.scores = np.empty((queries, 0), np.float32)
 
     def add(self, scores: NDArray[np.float32], start: int) -> None:
-        """Take in scores (queries, n) of the rows from place ``start`` on; of equal scores the first is better."""
+        """Add the scores (queries, n) of the rows from place ``start`` on. Of equal scores the first row is better."""
         scores = np.where(np.isnan(scores), -np.inf, scores)
         best = np.argpartition(-scores, min(10, scores.shape[1]) - 1, axis=1)[:, :10]
         all_places = np.hstack([self.places, best + start])
@@ -113,6 +113,6 @@ class _Best:
         self.scores = np.take_along_axis(all_scores, order, axis=1)
 
     def shared(self, exact: _Best) -> float:
-        """Return the share of the places of ``exact`` that are here too."""
+        """Return the share (0 to 1) of the places of ``exact`` that are also in this object."""
         pairs = zip(self.places, exact.places, strict=True)
         return float(np.mean([len(np.intersect1d(mine, theirs)) / max(len(theirs), 1) for mine, theirs in pairs]))

@@ -1,5 +1,5 @@
-"""Models from a user's own pictures and captions; only the verb ``train`` imports this room, which imports torch.
+"""Training of models on a user's own pictures and captions. Only the command ``train`` imports this package.
 
-What needs no torch: ``pairs`` (what is learned from), ``features`` (towers run once), ``judge`` (is it better?),
-``calibrate`` (what scores are worth), ``product`` (the bundle and its card).
+These modules need no torch: ``pairs`` (reads the training data), ``features`` (runs the frozen towers once), ``judge``
+(compares two models), ``calibrate`` (calibrates the scores), ``product`` (writes the bundle and its model card).
 """

@@ -1,4 +1,4 @@
-"""What a model's raw scores are worth, learned from held-out pairs: hubness, what chance gives, curves of evidence."""
+"""Calibration of a model's raw scores on held-out pairs: hubness correction, background scores, calibration curves."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Pairing = list[tuple[Floats, Mask]]
-"""Values (questions, items) and which pairs belong together, by source; every source counts the same."""
+"""For each source: values (queries, items) and a mask of the related pairs. All sources have equal weight."""
 
-STEP = 0.25  # of the histogram's bins, in standard deviations
+STEP = 0.25  # width of a histogram bin, in standard deviations
 EDGES = np.arange(-3, 12 + STEP, STEP)
 KNOTS = 12
-RAREST = 3e-6  # a bin's share of unrelated pairs counts as this at least: no finite sample shows that there are none
-FEW = 500  # related pairs below which a straight line is drawn, with a prior, not a curve
+RAREST = 3e-6  # lower limit of a bin's share of unrelated pairs: a finite sample cannot show that there are none
+FEW = 500  # with fewer related pairs, a straight line with a prior is fitted instead of a curve
 NEIGHBOURS = 16
 BANK = 2000
-LOOKS = 256  # rows of looks: as many questions as an index's recall is measured with
+LOOKS = 256  # rows of the visual bank: the number of queries that an index's recall is measured with
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def histograms(pairs: Pairing, edges: Floats) -> tuple[Floats, Floats]:
-    """Return the share of related and of unrelated pairs in each bin."""
+    """Return the share of the related pairs and of the unrelated pairs in each bin, both of shape (bins,)."""
     related, unrelated = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
     for values, belongs in pairs:
         inside = np.clip(values, edges[0] + 1e-9, edges[-1] - 1e-9)
@@ -43,7 +43,10 @@ def histograms(pairs: Pairing, edges: Floats) -> tuple[Floats, Floats]:
 
 
 def isotonic(values: Floats, weights: Floats) -> Floats:
-    """Return the rising sequence nearest to ``values`` in weighted squares (pool adjacent violators)."""
+    """Return the non-decreasing sequence with the least weighted squared error to ``values`` (n,).
+
+    The method is pool adjacent violators.
+    """
     pools: list[tuple[float, float, int]] = []
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
         pools.append((value, weight, 1))
@@ -54,9 +57,9 @@ def isotonic(values: Floats, weights: Floats) -> Floats:
 
 
 def curve(pairs: Pairing, edges: Floats = EDGES) -> Curve:
-    """Return the log-likelihood ratio of a value, rising, through at most KNOTS knots.
+    """Return the log-likelihood ratio of "related" as a function of the value: increasing, with at most KNOTS knots.
 
-    Isotonic regression of "related" on the value, both kinds of pairs with equal weight: its logit is the ratio.
+    The ratio is the logit of an isotonic regression of "related" on the value. Both classes have equal weight.
     """
     related, unrelated = histograms(pairs, edges)
     unrelated = np.maximum(unrelated, RAREST * (related > 0))
@@ -66,24 +69,28 @@ def curve(pairs: Pairing, edges: Floats = EDGES) -> Curve:
     middle = ((edges[1:] + edges[:-1]) / 2)[populated]
     fine = (share > 1e-3) & (share < 1 - 1e-9) & (related[populated] > 2e-4)
     x, y = middle[fine], np.log(share[fine] / (1 - share[fine]))
-    first = np.flatnonzero(np.diff(y, prepend=-np.inf) > 1e-9)  # flat runs by their first bin
+    first = np.flatnonzero(np.diff(y, prepend=-np.inf) > 1e-9)  # keep the first bin of each flat run
     x, y = x[first], y[first]
     keep = np.unique(np.linspace(0, len(x) - 1, min(KNOTS, len(x))).round().astype(int))
     return Curve(tuple(x[keep].round(3).tolist()), tuple(y[keep].round(3).tolist()))
 
 
 def z_scores(scores: Floats, chance: Mapping[str, float]) -> Floats:
-    """Return what the search makes of scores (questions, items): see ``commonplace.retrieval.z_score``."""
+    """Return the z-scores of scores (queries, items), as the search computes them.
+
+    See ``commonplace.retrieval.calibration.z_score``. ``chance`` holds the mean and std of unrelated pairs.
+    """
     stats = ScoreStats(0, 0, 1, chance["mean"], chance["std"])
     rows = [z_score(row, len(row), float(row.mean()), float(row.std()), stats) for row in scores]
     return np.array(rows)
 
 
 def hubness(texts: Rows, pictures: Rows, owner: NDArray[np.int64], of_texts: Rows, of_pictures: Rows) -> dict[str, Any]:
-    """Return the section ``bias`` of ``bundle.json``: how much to take off for likeness to all, by recall on dev.
+    """Return the section ``hubness`` of ``bundle.json``: the settings of the hubness correction, chosen by dev recall.
 
-    ``texts`` (C, D) and ``pictures`` (N, D) with ``owner`` (C,) are dev; the banks are training texts (M, D) and
-    pictures. The floor is what 97.5% of dev exceed: what is unlike all in a bank is not raised above what belongs.
+    ``texts`` (C, D), ``pictures`` (N, D) and ``owner`` (C,) are the dev split. ``of_texts`` and ``of_pictures`` (M, D)
+    are the banks: vectors of training captions and pictures. 97.5% of the dev vectors exceed the floor. Without it, an
+    item that is unlike everything in the bank would be ranked above relevant items.
     """
     banks = {}
     for kind, rows, bank in (("image", pictures, of_texts), ("text", texts, of_pictures)):
@@ -102,7 +109,7 @@ def hubness(texts: Rows, pictures: Rows, owner: NDArray[np.int64], of_texts: Row
 
 
 def bank(rows: Rows, most: int = BANK) -> Rows:
-    """Return up to ``most`` rows, evenly."""
+    """Return at most ``most`` of the rows (n, D), evenly spaced."""
     return np.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))])
 
 
@@ -114,11 +121,12 @@ def evidence(
     less: Rows | float,
     text_less: Rows | float,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return ``background``, ``chance`` and ``curves`` (see ``bundle.json``) of the channels between words and
-    pictures.
+    """Return the score statistics, the background moments and the curves of the text-image channels.
 
-    ``asked`` and ``read`` (C, D) are dev's captions as questions and as documents, ``pictures`` (N, D) its pictures,
-    ``owner`` (C,) whose captions they are, ``less`` (N,) and ``text_less`` (C,) what is taken off for hubness.
+    They go into ``bundle.json`` as ``score_stats``, ``calibration.background`` and ``calibration.curves``.
+    ``caption_queries`` and ``read`` (C, D) are the dev captions, encoded as queries and as documents. ``pictures``
+    (N, D) are the dev pictures, and ``owner`` (C,) is the row of each caption's picture. ``less`` (N,) and
+    ``text_less`` (C,) are the hubness corrections of the pictures and of the texts.
     """
     is_owner = owner[:, None] == np.arange(len(pictures))  # (C, N)
     channels = {
@@ -137,7 +145,6 @@ def evidence(
             fallback = curve([(z, belongs)])
         curves[channel] = {"at": list(fallback.at), "log_odds": list(fallback.log_odds)}
     apart = ~np.eye(len(pictures), dtype=bool)
-    chances[SEMANTIC] = moments(
-        (pictures @ pictures.T)[apart]
-    )  # of other scenes; how much alike tells is not known here
+    # Pictures of different scenes. The dev split has no related pairs of pictures, so it gives no curve.
+    chances[SEMANTIC] = moments((pictures @ pictures.T)[apart])
     return background, chances, curves

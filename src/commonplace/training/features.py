@@ -1,4 +1,4 @@
-"""What frozen towers make of pictures and captions, kept on disk: a tower runs once over each."""
+"""Features of pictures and captions from frozen towers, cached on disk: a tower runs only once over each input."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ from commonplace.errors import ModelError, ReadError
 from commonplace.readers import load_picture
 from commonplace.training.pairs import Pairs
 
-__all__ = ["VIEWS", "Tick", "picture_features", "seen", "text_vectors", "tower_key", "unreadable"]
+__all__ = ["VIEWS", "Tick", "augmented", "picture_features", "text_vectors", "tower_key", "unreadable"]
 
 VIEWS = ("plain", "crop1", "crop0", "mirror")
-"""As it is; two random crops (half of the area or more), the first of them mirrored; the whole mirrored."""
-PICTURES, TEXTS = 128, 2048  # in one file: what a break-off loses
+"""The picture unchanged; two random crops of at least half of its area, ``crop1`` also mirrored; the picture mirrored."""
+PICTURES, TEXTS = 128, 2048  # inputs in one cache file: an interrupted run loses at most these
 
 Floats = NDArray[np.float32]
 Tick = Callable[[int], object]
-"""Told how many more are done."""
+"""Called with the number of inputs finished since the last call."""
 
 
 def picture_features(
     bundle: Bundle, pairs: Pairs, views: Sequence[str] = VIEWS[:1], tick: Tick = lambda _: None
 ) -> Floats:
-    """Return the image tower's own features (views, pictures, features); NaN where a picture cannot be decoded."""
+    """Return the image tower's features before its head, shape (views, pictures, features), float32.
+
+    The features of a picture that cannot be decoded are NaN. Raises ModelError if the model has no image tower.
+    """
     tower = _has(bundle, "image").image
     assert tower is not None
     key = tower_key(bundle, "image")
@@ -48,16 +51,16 @@ def picture_features(
                 if not pixels:  # decoded once for all views
                     pixels += pool.map(_load, [pair.picture for pair in part])
                 shown = [
-                    seen(picture, view, pair.digest)
+                    augmented(picture, view, pair.digest)
                     for picture, pair in zip(pixels, part, strict=True)
                     if picture is not None
                 ]
                 if not shown:
                     return np.full((len(part), 1), np.nan, np.float32)
                 view_features = tower.features(shown)
-                whole = np.full((len(part), view_features.shape[1]), np.nan, np.float32)
-                whole[[picture is not None for picture in pixels]] = view_features
-                return whole
+                rows_of_part = np.full((len(part), view_features.shape[1]), np.nan, np.float32)
+                rows_of_part[[picture is not None for picture in pixels]] = view_features
+                return rows_of_part
 
             for of, view in zip(rows, views, strict=True):
                 of.append(_kept([key, view, *digests], lambda view=view, make=make: make(view)))  # type: ignore[misc]
@@ -74,7 +77,7 @@ def picture_features(
 
 
 def text_vectors(bundle: Bundle, texts: Sequence[str], role: Role = "query", tick: Tick = lambda _: None) -> Floats:
-    """Return the text tower's unit rows (texts, dim)."""
+    """Return the text tower's unit rows (texts, dim), float32. Raises ModelError if the model has no text tower."""
     tower = _has(bundle, "text").text
     assert tower is not None
     different = list(dict.fromkeys(texts))
@@ -89,13 +92,13 @@ def text_vectors(bundle: Bundle, texts: Sequence[str], role: Role = "query", tic
 
 
 def unreadable(pairs: Pairs, features: Floats) -> dict[Path, str]:
-    """Return the pictures whose features (views, pictures, features) are not numbers, with the reason."""
+    """Return the pictures whose ``features`` (views, pictures, features) are not all finite, with the reason."""
     reasons = {}
     bad = np.flatnonzero(~np.isfinite(features).all(axis=2).all(axis=0))
     for pair in (pairs.pairs[i] for i in bad):
         try:
             load_picture(pair.picture)
-            reasons[pair.picture] = "the image tower makes no numbers of it"
+            reasons[pair.picture] = "the image tower gives values that are not finite"
         except ReadError as problem:
             reasons[pair.picture] = str(problem)
     return reasons
@@ -114,8 +117,8 @@ def _load(path: Path) -> NDArray[np.uint8] | None:
         return None
 
 
-def seen(pixels: NDArray[np.uint8], view: str, digest: str) -> NDArray[np.uint8]:
-    """Return a picture in one of VIEWS; a crop is the same in every run."""
+def augmented(pixels: NDArray[np.uint8], view: str, digest: str) -> NDArray[np.uint8]:
+    """Return the picture (height, width, 3) in one of VIEWS. ``digest`` (hexadecimal) seeds the crop: it never varies."""
     if view.startswith("crop"):
         draw = np.random.default_rng([int(view[4:]), *bytes.fromhex(digest)])
         area, aspect = draw.uniform(0.5, 1.0), np.exp(draw.uniform(np.log(3 / 4), np.log(4 / 3)))
@@ -130,18 +133,18 @@ def seen(pixels: NDArray[np.uint8], view: str, digest: str) -> NDArray[np.uint8]
 
 
 def tower_key(bundle: Bundle, kind: str) -> str:
-    """Return what a tower's rows depend on: its files, how it is fed, and the precision that is asked for."""
+    """Return a cache key of a tower: its files, its preprocessing and ``COMMONPLACE_PRECISION``."""
     spec = dict(bundle.spec["towers"][kind])
     head = spec.pop("head", None)
     names = [spec.pop(name) for name in ("file", "tokenizer") if name in spec]
-    if kind == "text" and head:  # a picture's features come before its head, a text's row after it
+    if kind == "text" and head:  # features of pictures are taken before the head, rows of texts after it
         names.append(head["file"])
     sums = [digest for name, digest in bundle.spec["checksums"].items() if name.startswith(tuple(names))]
     return json.dumps([spec, sorted(sums), os.environ.get("COMMONPLACE_PRECISION")], sort_keys=True)
 
 
 def _kept(parts: Sequence[str], make: Callable[[], Floats]) -> Floats:
-    """Return ``make()``, or what it returned when last asked with the same ``parts``."""
+    """Return ``make()``, or the cached result of an earlier call with the same ``parts``."""
     folder = cache_folder()
     if folder is None:
         return make()
@@ -159,5 +162,5 @@ def _kept(parts: Sequence[str], make: Callable[[], Floats]) -> Floats:
         np.save(beside, small)
         beside.replace(file)
     except OSError:
-        return rows  # a full disk costs the next run its time, not this one its result
+        return rows  # the disk is full: the next run computes it again
     return small.astype(np.float32)
