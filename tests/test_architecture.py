@@ -42,7 +42,7 @@ MAY: dict[str, set[str]] = {
     "_maintenance": {"_session", "encoders", "indexer", "migrate", "space", "store"},
     "_showing": {"_documents", "_session", "_searching", "images", "options", "pages", "readers", "retrieval"},
     "_embedding": {"images", "space"},
-    "_documents": {"_session", "indexer"},
+    "_documents": {"_session", "indexer", "retrieval"},
     "collection": {
         *(
             "_answering",
@@ -161,7 +161,7 @@ def test_no_class_has_too_many_methods(path: Path) -> None:
 
 
 def test_the_collection_is_a_short_module() -> None:
-    assert len((SOURCE / "collection.py").read_text(encoding="utf-8").splitlines()) <= 400  # with room for records
+    assert len((SOURCE / "collection.py").read_text(encoding="utf-8").splitlines()) < 350
 
 
 def run(code: str) -> str:

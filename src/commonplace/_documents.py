@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from commonplace._session import Parts
+from commonplace._session import Parts, Session
 from commonplace.errors import CollectionError, QueryError
-from commonplace.indexer import display_path, document_id
-from commonplace.types import Document, Item
+from commonplace.indexer import Indexer, Report, display_path, document_id
+from commonplace.retrieval.background import learn
+from commonplace.types import Document, Item, Query
 
-__all__ = ["contains", "describe", "find", "remove"]
+__all__ = ["add", "contains", "describe", "find", "label", "remove"]
+
+
+def add(
+    session: Session, sources: Iterable[Any], options: Mapping[str, Any], *, retry_failed: bool, force: bool
+) -> Report:
+    """Add files, folders and records; see ``commonplace.Collection.add``."""
+    parts = session.parts
+    indexer = Indexer(parts.store, parts.space, parts.folder, parts.crops, retry_failed=retry_failed, force=force)
+    try:
+        return indexer.run(sources, **options)
+    finally:  # also where an iterable raised an error: what came before it was added
+        report = indexer.report
+        if report.added or report.changed or report.moved:
+            learn(parts.space, parts.store)
+            session.refresh()
+            if parts.store.maintenance is not None:
+                parts.store.maintenance.checkpoint()
+
+
+def label(parts: Parts, query: Query, item: str, good: bool, image: str | os.PathLike[str] | None) -> None:
+    """Store whether an item answers a query; see ``commonplace.Collection.label``."""
+    if query.text is None and image is None:
+        raise QueryError("the query is empty: say which query the item answers")
+    if item not in parts.store.items([item]):
+        raise QueryError(f"no item of this collection has the id {item}: take it from `search --json`")
+    parts.store.label(query.text or "", display_path(image) if image is not None else "", item, good)
 
 
 def find(parts: Parts, name: str | os.PathLike[str]) -> Item | Document:

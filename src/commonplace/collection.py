@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace._answering import AnswerPart, stream_answer
-from commonplace._documents import contains, describe, find, remove
+from commonplace._documents import add, contains, describe, find, label, remove
 from commonplace._embedding import Role, embed_images, embed_texts
 from commonplace._maintenance import Maintenance, status
 from commonplace._searching import RANKING, Hits, Searcher, queries_of, query_of, stored_ranking
@@ -22,12 +22,11 @@ from commonplace._showing import heatmap_of, page_of
 from commonplace.errors import QueryError
 from commonplace.filters import filter_of
 from commonplace.generation import Conversation, Generator, Rewriter
-from commonplace.indexer import Indexer, Report, display_path
+from commonplace.indexer import Report
 from commonplace.options import AskRequest, SearchRequest
 from commonplace.pages import PageView
-from commonplace.records import Record, Source
+from commonplace.records import Source
 from commonplace.retrieval import Calibration, ChannelScores, HeatMap, Ranking, candidates
-from commonplace.retrieval.background import learn
 from commonplace.space import Space
 from commonplace.store import Store
 from commonplace.types import Answer, Citation, Document, Filter, Hit, Item, Query
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from commonplace.options import AskOptions, SearchOptions
 
-__all__ = ["Collection", "Record"]
+__all__ = ["Collection"]
 
 
 class Collection:
@@ -103,8 +102,8 @@ class Collection:
     ) -> Report:
         """Add files, folders and records. What is unchanged is skipped, and a bad source never stops the others.
 
-        Each of ``sources`` is a path, a ``Record``, or an iterable of these. An iterable is read in batches, so a
-        generator may give any number of them. A record replaces the document that has its id.
+        Each of ``sources`` is a path, a ``commonplace.Record``, or an iterable of these. An iterable is read in batches, so
+        a generator may give any number of them. A record replaces the document that has its id.
 
         ``workers``: how many processes read files (default: one a processor). ``retry_failed`` reads files again that
         failed before, ``force`` all of them (unchanged contents are not embedded again). ``progress`` shows a bar
@@ -116,17 +115,8 @@ class Collection:
         Raises CollectionError where the collection cannot be written, SourceError (with the report of what was added)
         where an iterable raises an error.
         """
-        parts = self._session.parts
-        indexer = Indexer(parts.store, parts.space, self.folder, parts.crops, retry_failed=retry_failed, force=force)
-        try:
-            return indexer.run(sources, workers=workers, progress=progress, ocr=ocr)
-        finally:
-            report = indexer.report
-            if report.added or report.changed or report.moved:
-                learn(parts.space, parts.store)
-                self._session.refresh()
-                if parts.store.maintenance is not None:
-                    parts.store.maintenance.checkpoint()
+        options = {"workers": workers, "progress": progress, "ocr": ocr}
+        return add(self._session, sources, options, retry_failed=retry_failed, force=force)
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
         """Remove documents by path (a folder: everything below it) or id, with their items, vectors and pictures.
@@ -271,12 +261,7 @@ class Collection:
 
         The last label of a query and an item counts. Raises QueryError for an unknown item or an empty query.
         """
-        query = query_of(text)
-        if query.text is None and image is None:
-            raise QueryError("the query is empty: say which query the item answers")
-        if item not in self.store.items([item]):
-            raise QueryError(f"no item of this collection has the id {item}: take it from `search --json`")
-        self.store.label(query.text or "", display_path(image) if image is not None else "", item, good)
+        label(self._session.parts, query_of(text), item, good, image)
 
     def labels(self) -> list[tuple[str | None, str | None, str, bool]]:
         """Return the labels: words, path of the picture, item id, whether it answers; without items that are gone."""
