@@ -178,6 +178,37 @@ def test_a_plug_in_is_one_function_and_an_entry_point(tmp_path: Path, options: R
     assert [item.text for item in reading.items] == ["heard: 112"]
 
 
+def test_a_plug_in_may_be_named_after_a_suffix_that_has_no_media_type(
+    tmp_path: Path, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "site" / "recipes-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: recipes\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[commonplace.readers]\n.recipe = recipes:read_recipe\n")
+    (tmp_path / "site" / "recipes.py").write_text(
+        "from commonplace.readers import TextBlock\n"
+        "def read_recipe(file):\n"
+        "    yield TextBlock('recipe: ' + str(len(file.data)))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    formats._plugins.cache_clear()
+    try:
+        for number, data in enumerate((b"Two eggs", bytes(range(8)) * 9, b"PK\x03\x04" + bytes(60))):
+            path = tmp_path / f"{number}.Recipe"  # a text, something else, and a package
+            path.write_bytes(data)
+            assert formats.is_offered(path)
+            parsed = read(path, options)
+            assert parsed.document.media_type == "application/x-recipe"
+            assert [item.text for item in parsed.items] == [f"recipe: {len(data)}"]
+        (tmp_path / "site" / "recipes.py").write_text("import a_package_that_is_absent\n")
+        sys.modules.pop("recipes")
+        with pytest.raises(ReadError, match=r"plug-in \.recipe of commonplace\.readers .*a_package_that_is_absent"):
+            read(path, options)
+    finally:
+        formats._plugins.cache_clear()
+        sys.modules.pop("recipes", None)
+
+
 def test_the_documented_format_is_read_by_what_the_document_says(
     tmp_path: Path, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,9 @@
 """Readers: each takes a file and returns a ``ParsedDocument``.
 
 A reader is one function that takes a ``File`` and yields ``TextBlock``, ``ImageBlock`` and, for other
-modalities, ``ContentBlock``. It is listed in ``FORMATS`` or registered as an
-entry point of the group ``commonplace.readers``, named after its media type. This module does what all readers share:
-chunks, ids, hashes and stamps.
+modalities, ``ContentBlock``. It is listed in ``FORMATS`` or registered as an entry point of the group
+``commonplace.readers``, named after its media type or suffix. This module does what all readers share: chunks, ids,
+hashes and stamps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 from commonplace.errors import ReadError
 from commonplace.metadata import Metadata
 from commonplace.readers.chunks import Chunker, shared_chunker
-from commonplace.readers.formats import HEAD, SUFFIXES, format_of, is_offered, media_type, read_whole, sniff
+from commonplace.readers.formats import (
+    HEAD,
+    SUFFIXES,
+    format_of,
+    is_offered,
+    load_reader,
+    media_type,
+    read_whole,
+    sniff,
+)
 from commonplace.readers.metadata import normalise_metadata
 from commonplace.readers.ocr import are_readable
 from commonplace.readers.parts import (
@@ -89,7 +98,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     assert reader is not None  # _open checked it
     uri = absolute.resolve().as_uri()
     document = Document(stable_id(uri), uri, str(absolute), file.media_type)
-    items = _items_of(document, file, reader.load()(file))
+    items = _items_of(document, file, load_reader(reader)(file))
     if stamp(file.watched) != render_stamp(file.watched):
         raise ReadError("changed while it was read; add it again")
     document = replace(
@@ -131,7 +140,7 @@ def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument
     path = Path(os.path.basename(content.name) or "record")
     file = File(path, path.parent, data, kind, options, depth=1, quota=quota)
     document = replace(document, media_type=kind)
-    parts = _titled(content, data) if content.data is None else reader.load()(file)
+    parts = _titled(content, data) if content.data is None else load_reader(reader)(file)
     if content.is_picture:
         parts = (_captioned(part, content.text, document.title) for part in parts)
     items = _items_of(document, file, parts)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from commonplace.errors import ReadError
-from commonplace.readers.formats import HEAD, format_of, sniff
+from commonplace.readers.formats import HEAD, format_of, load_reader, sniff
 from commonplace.readers.parts import File, ImageBlock, Part
 from commonplace.readers.zipxml import Package, UnpackLimitError
 
@@ -62,7 +62,7 @@ def read_inside(file: File, name: str, data: bytes) -> Iterator[Part]:
         return
     inner = File(file.path / "inside", file.root, data, kind, file.options, depth=file.depth + 1, quota=file.quota)
     try:
-        for part in reader.load()(inner):
+        for part in load_reader(reader)(inner):
             member = part.span.member if isinstance(part, ImageBlock) else part.member
             path_in_file = f"{name} > {member}" if member else name
             title = " > ".join(filter(None, (base, part.title)))

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from commonplace.errors import ReadError
 
@@ -18,6 +18,7 @@ __all__ = [
     "FORMATS",
     "SUFFIXES",
     "is_offered",
+    "load_reader",
     "looks_like_text",
     "media_type",
     "open_regular",
@@ -37,7 +38,7 @@ _SHEETS = _OFFICE + "spreadsheetml.sheet"
 _ODF = "application/vnd.oasis.opendocument."
 
 #: Maps a media type (or ``major/*``) to its reader, as ``module:function``. Other packages add readers through the
-#: entry point group ``commonplace.readers``: the entry point's name is the media type.
+#: entry point group ``commonplace.readers``: the entry point's name is the media type, or a suffix such as ``.recipe``.
 FORMATS = {
     "text/*": "commonplace.readers.text:read_text",
     "text/markdown": "commonplace.readers.markdown:read_markdown",
@@ -152,7 +153,13 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\v\b\x1b")) + b"\x7f"
 
 @cache
 def _plugins() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=_GROUP)}
+    """Return the plug-in readers by media type."""
+    return {_type_of_entry(entry.name): entry for entry in entry_points(group=_GROUP)}
+
+
+def _type_of_entry(name: str) -> str:
+    """Return the media type for an entry point's name: a media type, or a suffix for which there is no media type."""
+    return f"application/x-{name[1:].lower()}" if name.startswith(".") else name
 
 
 def format_of(kind: str) -> EntryPoint | None:
@@ -165,9 +172,22 @@ def format_of(kind: str) -> EntryPoint | None:
     return None
 
 
+def load_reader(entry: EntryPoint) -> Any:
+    """Return the function of a reader. Raises ReadError that names the entry point if it cannot be imported."""
+    try:
+        return entry.load()
+    except Exception as problem:  # the code of another package may raise anything
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
+        raise ReadError(
+            f"the plug-in {entry.name} of {_GROUP} ({entry.value}) cannot be loaded ({reason}); correct or remove it"
+        ) from problem
+
+
 def _type_by_name(name: str) -> str | None:
     """Return the media type for the suffix of a file name."""
     suffix = os.path.splitext(name)[1].lower()
+    if suffix and _type_of_entry(suffix) in _plugins():
+        return _type_of_entry(suffix)
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
     if suffix and _plugins():
@@ -285,7 +305,7 @@ def sniff(head: bytes, name: str) -> str | None:
 
 def _type_of_package(head: bytes, type_by_name: str | None) -> str | None:
     """Return the type of a ZIP or OLE file: from its name if that is a package type, else from its first members."""
-    if type_by_name in _BINARY and not type_by_name.startswith("image/"):
+    if type_by_name in _plugins() or (type_by_name in _BINARY and not type_by_name.startswith("image/")):
         return type_by_name
     if head.startswith(_OLE):
         return None
