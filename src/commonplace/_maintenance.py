@@ -98,9 +98,12 @@ class Maintenance:
         """Change the collection to another model (a bundle's folder or name; default: the shipped one), or ``undo``.
 
         Searches use the old vectors until the new ones are complete. After an interruption the next call continues.
+        Raises CollectionError for a store that is not kept in files here.
         See ``commonplace.migrate.migrate`` for what is embedded from what, what is kept and what is raised.
         """
         folder = self._session.folder
+        with self._session.use() as parts:
+            _local(parts)
         with self._session.changing():
             report = migrate(folder, model, undo=undo, workers=workers, progress=progress)
             space = open_space(model_for(folder, model if isinstance(model, Model) else None))

@@ -25,6 +25,9 @@ __all__ = ["Parts", "Session"]
 
 T = TypeVar("T")
 
+FINGERPRINT = "fingerprint"
+"""The setting that names the model of a store that does not check it itself."""
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
@@ -44,6 +47,23 @@ class Parts:
         calibration = Calibration.from_bundle(learned(space, store))
         extractive = ExtractiveGenerator(space, calibration)
         return cls(folder, store, space, Crops(folder, store), calibration, extractive, space.means("query"))
+
+
+def check_fingerprint(store: Store, space: Space) -> None:
+    """Raise ModelMismatch if a store without files here holds the vectors of another model.
+
+    The local store makes this check itself. For another store the fingerprint is kept as a setting.
+    """
+    if store.maintenance is not None:
+        return
+    stored = store.setting(FINGERPRINT)
+    if stored is None:
+        store.set_setting(FINGERPRINT, space.fingerprint)
+    elif stored != space.fingerprint:
+        raise ModelMismatch(
+            f"the store holds vectors of the model {stored}, not of {space.name} ({space.fingerprint}): open it with "
+            "that model, or add the documents to an empty store"
+        )
 
 
 class Session:

@@ -17,7 +17,7 @@ from commonplace._documents import add, contains, describe, find, label, remove
 from commonplace._embedding import Role, embed_images, embed_texts
 from commonplace._maintenance import Maintenance, status
 from commonplace._searching import RANKING, Hits, Searcher, queries_of, query_of, stored_ranking
-from commonplace._session import Session
+from commonplace._session import Session, check_fingerprint
 from commonplace._showing import heatmap_of, page_of
 from commonplace.errors import QueryError
 from commonplace.filters import filter_of
@@ -48,6 +48,7 @@ class Collection:
 
     def __init__(self, store: Store, space: Space, folder: Path, generator: Generator | None = None) -> None:
         self.folder = folder
+        check_fingerprint(store, space)
         self._session = Session(folder, store, space)
         self._searcher = Searcher()
         self._generator = generator
@@ -102,8 +103,8 @@ class Collection:
     ) -> Report:
         """Add files, folders and records. What is unchanged is skipped, and a bad source never stops the others.
 
-        Each of ``sources`` is a path, a ``commonplace.Record``, or an iterable of these. An iterable is read in batches, so
-        a generator may give any number of them. A record replaces the document that has its id.
+        Each of ``sources`` is a path, a ``commonplace.Record``, or an iterable of these. An iterable is read in
+        batches, so a generator may give any number of them. A record replaces the document that has its id.
 
         ``workers``: how many processes read files (default: one a processor). ``retry_failed`` reads files again that
         failed before, ``force`` all of them (unchanged contents are not embedded again). ``progress`` shows a bar
@@ -152,7 +153,7 @@ class Collection:
 
         Options:
           k               how many hits, 1 to 10,000 (default: 10)
-          modality        only items of this kind: text, image or video
+          modality        only items of this modality: text, image, or one that a package adds
           path            only documents with this path, below this folder, or matching this glob
           media_type      only documents whose media type matches this glob, such as image/*
           after, before   only documents dated from then on, or before then: a date, or 2024, 2024-05, 2024-05-31

@@ -42,7 +42,7 @@ class SearchOptions(TypedDict, total=False):
     k: int
     """How many hits to return, 1 to 10,000 (default: 10; for an answer: 12 hits to write it from)."""
     modality: Modality | None
-    """Only items of this kind: ``text``, ``image`` or ``video``."""
+    """Only items of this modality: ``text``, ``image``, or one that an installed package adds."""
     path: str | None
     """Only documents with this path, below this folder, or whose path matches this glob (``*`` crosses folders)."""
     media_type: str | None

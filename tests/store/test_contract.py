@@ -1,16 +1,20 @@
-"""The contract over every store."""
+"""Runs the contract over every store."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from commonplace.collection import Collection
-from commonplace.errors import CollectionError, QueryError
+from commonplace.encoders import Model
+from commonplace.errors import CollectionError, ModelMismatch, QueryError
 from commonplace.retrieval import Ranking
-from commonplace.space import Space
+from commonplace.space import Space, open_space
 from commonplace.store import LocalStore, Store, StoreSpace
 
 from .contract import DIM, StoreContract, hubness
@@ -25,7 +29,7 @@ class TestLocalStore(StoreContract):
 
 
 class TestMemoryStore(StoreContract):
-    """Eventually consistent, and without words, early fusion and maintenance."""
+    """An eventually consistent store without full-text search, early fusion and maintenance."""
 
     persistent = False
 
@@ -37,9 +41,31 @@ class TestMemoryStore(StoreContract):
         store.settle()
 
 
-def test_a_collection_over_a_store_without_words_searches_and_says_what_is_left_out(
-    space: Space, tmp_path: Path
+def test_a_collection_refuses_a_store_with_vectors_of_another_model(space: Space, tmp_path: Path) -> None:
+    store = MemoryStore(space.dim)
+    Collection(store, space, tmp_path / "kb")
+    store.settle()
+    Collection(store, space, tmp_path / "kb")
+    other = open_space(Model(text=Letters(), name="letters"))
+    with pytest.raises(ModelMismatch, match=r"holds vectors of the model \w+, not of letters"):
+        Collection(store, other, tmp_path / "kb")
+
+
+class Letters:
+    """An encoder of texts: how often each letter occurs."""
+
+    dim = 26
+    fingerprint = "letters-1"
+
+    def encode(self, views: Sequence[str], role: str = "document") -> NDArray[np.float32]:
+        return np.array([[text.count(chr(97 + at)) + 0.01 for at in range(26)] for text in views], np.float32)
+
+
+def test_a_collection_without_full_text_searches_and_notes_what_is_missing(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("search_text", "search_fused", "score_fused", "sample_fused"):
+        monkeypatch.delattr(MemoryStore, name)  # its capabilities say that nobody calls them
     notes = tmp_path / "notes"
     notes.mkdir()
     for name, text in (("pump", "The south pump runs dry."), ("snow", "Snow fell in the north all night.")):
@@ -68,6 +94,8 @@ def test_a_collection_over_a_store_without_words_searches_and_says_what_is_left_
             collection.search("pump", ranking=Ranking(views="fused"))
         with pytest.raises(CollectionError, match="where it runs"):
             collection.maintenance.vacuum()
+        with pytest.raises(CollectionError, match="where it runs"):
+            collection.maintenance.migrate()
         assert collection.remove(notes / "pump.txt") == 1
         store.settle()
         assert [Path(document.path).name for document in collection.documents()] == ["red.png", "snow.txt"]
