@@ -1,4 +1,4 @@
-"""Every planted damage is named; what is derived is rebuilt, nothing else is touched; a backup is the collection."""
+"""Every planted damage is reported, only derived data is rebuilt, and a backup equals the collection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ open_store = partial(make.open_store, options=StoreOptions(build_after=300))
 
 
 def sql(folder: Path, *statements: str) -> None:
-    """Change the database behind the store's back."""
+    """Change the database directly, without the store."""
     connection = sqlite3.connect(folder / "collection.db", isolation_level=None)
     for statement in statements:
         connection.execute(statement)
@@ -41,10 +41,10 @@ def content(file: Path) -> list[object]:
     connection = sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)
     connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
-    found = [(name, connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall()) for name in names
+    result = [(name, connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall()) for name in names
              if name != "lexicon"]  # fmt: skip
     connection.close()
-    return [*found]
+    return [*result]
 
 
 def made(folder: Path, count: int = 500) -> list[str]:
@@ -56,34 +56,34 @@ def made(folder: Path, count: int = 500) -> list[str]:
 
 
 DAMAGE: dict[str, tuple[str, str, str]] = {
-    # what is done: statement, words of the finding, what gets it back: the doctor, the file, a vacuum
-    "item text": ("UPDATE items SET text = 'a lie' WHERE key = 25", "items that are not what was stored", "file"),
-    "item owner": ("UPDATE items SET document = 1 WHERE key = 25", "items that are not what was stored", "file"),
+    # name: SQL statement, words of the finding, and the remedy (doctor, file or vacuum)
+    "item text": ("UPDATE items SET text = 'a lie' WHERE key = 25", "damaged items in", "file"),
+    "item owner": ("UPDATE items SET document = 1 WHERE key = 25", "damaged items in", "file"),
     "document": ("UPDATE documents SET path = '/lie' WHERE key = 3", "documents whose row", "file"),
     "vector": (
         "UPDATE vectors SET vector = zeroblob(64) WHERE rowid = 25",
-        "not what was stored, of /a/0/20.txt",
+        "damaged vectors (wrong length, checksum or values) of /a/0/20.txt",
         "file",
     ),
-    "short vector": ("UPDATE vectors SET vector = x'00' WHERE rowid = 25", "vectors of the wrong length", "file"),
+    "short vector": ("UPDATE vectors SET vector = x'00' WHERE rowid = 25", "damaged vectors", "file"),
     "lost vector": ("DELETE FROM vectors WHERE rowid = 25", "views without their vector, of /a/0/20.txt", "file"),
     "spare vector": (
         "INSERT INTO vectors SELECT 'text', 'x', vector, checksum FROM vectors LIMIT 1",
-        "vectors that no item has",
+        "vectors that no item uses",
         "vacuum",
     ),
     "view of nobody": (
         f"INSERT INTO views VALUES (99999, 'text', 'x', {checksum(99999, 'text', 'x')})",
-        "views that are not what was stored",
+        "damaged views of",
         "vacuum",
     ),
     "view of another": (
         "UPDATE views SET item = 26 WHERE item = 25 AND partition = 'text'",
-        "views that are not what was stored, of /a/0/20.txt",
+        "damaged views of /a/0/20.txt",
         "file",
     ),
-    "lost owner": ("DELETE FROM documents WHERE key = 3", "items of documents that are gone", "file"),
-    "thumbnail": ("UPDATE pictures SET thumbnail = x'01' WHERE rowid = 3", "thumbnails that are not", "file"),
+    "lost owner": ("DELETE FROM documents WHERE key = 3", "items without their document", "file"),
+    "thumbnail": ("UPDATE pictures SET thumbnail = x'01' WHERE rowid = 3", "damaged thumbnails of", "file"),
     "lost thumbnail": ("DELETE FROM pictures WHERE rowid = 3", "without their thumbnail, in /a/0/20.txt", "file"),
     "removal log": ("INSERT INTO removed (item) VALUES (25)", "the removal log", "doctor"),
     "model": ("UPDATE meta SET value = 'lie' WHERE name = 'space'", "the settings of the collection", "doctor"),
@@ -94,22 +94,24 @@ STORED = ("documents", "items", "views", "vectors", "pictures", "shadow_views", 
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_doctor_names_damage_and_rebuilds_only_what_is_derived(tmp_path: Path, name: str) -> None:
+def test_doctor_reports_damage_and_rebuilds_only_derived_data(tmp_path: Path, name: str) -> None:
     statement, words, remedy = DAMAGE[name]
     made(tmp_path)
     store = open_store(tmp_path)
     assert store.maintenance.doctor() == []
     sql(tmp_path, "PRAGMA foreign_keys = OFF", statement)
     findings = store.maintenance.doctor()
-    assert any(words in finding.what for finding in findings) and not any(one.repaired for one in findings), findings
+    assert any(words in finding.what for finding in findings) and not any(entry.repaired for entry in findings), (
+        findings
+    )
     before = {table: store._database.all(f"SELECT * FROM {table}") for table in STORED}
     repaired = store.maintenance.doctor(repair=True)
     assert [finding.what for finding in repaired] == [finding.what for finding in findings]
     assert before == {table: store._database.all(f"SELECT * FROM {table}") for table in STORED}
     if remedy == "file":
         assert store.maintenance.doctor() != [], "what is lost stays named"
-        put(store, rows(500)[20:30], start=20)  # as `add --force` does with the file that the finding names
-        store.maintenance.doctor(repair=True)  # damaged words are in the word index still
+        put(store, rows(500)[20:30], start=20)  # like `add --force` of the file in the finding
+        store.maintenance.doctor(repair=True)  # damaged words are still in the word index
     elif remedy == "vacuum":
         assert any("vacuum" in finding.remedy for finding in findings)
     if remedy != "doctor":
@@ -120,7 +122,15 @@ def test_doctor_names_damage_and_rebuilds_only_what_is_derived(tmp_path: Path, n
     store.close()
 
 
-def test_what_is_damaged_is_left_out_until_its_file_is_read_again(tmp_path: Path) -> None:
+def test_a_collection_whose_last_document_was_removed_is_undamaged(tmp_path: Path) -> None:
+    made(tmp_path)
+    store = open_store(tmp_path)
+    store.remove([document.id for document in store.documents()])
+    assert store.count() == 0 and store.maintenance.doctor() == []
+    store.close()
+
+
+def test_damaged_items_are_left_out_until_their_file_is_read_again(tmp_path: Path) -> None:
     made(tmp_path)
     sql(tmp_path, "UPDATE items SET text = 'a lie' WHERE key = 25", "DELETE FROM vectors WHERE rowid = 9")
     file_of(tmp_path).unlink()
@@ -129,13 +139,13 @@ def test_what_is_damaged_is_left_out_until_its_file_is_read_again(tmp_path: Path
         hits = search(store, "text", query, 5, Filter())
         assert "a lie" not in texts(store, hits.keys)
         assert len(texts(store, hits.keys)) >= 4
-    put(store, rows(500))  # as `add --force` would
-    store.maintenance.doctor(repair=True)  # the word index knew the damaged text
+    put(store, rows(500))  # like `add --force`
+    store.maintenance.doctor(repair=True)  # the word index contained the damaged text
     assert store.maintenance.doctor() == []
     agree(store)
 
 
-def test_a_snapshot_that_lies_is_named_and_made_anew(tmp_path: Path) -> None:
+def test_a_wrong_index_file_is_reported_and_rebuilt(tmp_path: Path) -> None:
     made(tmp_path)
     file = file_of(tmp_path)
     whole = file.read_bytes()
@@ -157,8 +167,8 @@ def test_a_snapshot_that_lies_is_named_and_made_anew(tmp_path: Path) -> None:
         store.close()
 
 
-def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) -> None:
-    """Wherever a bit flips, a search says so, leaves the item out, or answers right: never another item's words."""
+def test_bit_flips_and_truncation_of_the_database_are_never_silent(tmp_path: Path) -> None:
+    """After any bit flip, a search reports it, leaves the item out, or is correct. It never returns wrong words."""
     made(tmp_path / "kb")
     file = tmp_path / "kb" / "collection.db"
     whole = file.read_bytes()
@@ -181,13 +191,13 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
             continue
         try:
             for n in range(0, 500, 50):
-                found = search(store, "text", vectors[n], 3, Filter())
-                for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
+                ranked = search(store, "text", vectors[n], 3, Filter())
+                for key, score in zip(ranked.keys.tolist(), ranked.scores.tolist(), strict=True):
                     entry = items_at(store, [key]).get(key)
                     if entry is not None:
                         assert entry.text in truth, at
-                        own = vectors[truth[entry.text]]
-                        assert score == pytest.approx(float(own @ vectors[n]), abs=1e-5), at
+                        values = vectors[truth[entry.text]]
+                        assert score == pytest.approx(float(values @ vectors[n]), abs=1e-5), at
         except CollectionError:
             pass
         try:
@@ -197,7 +207,7 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
         named += bool(findings)
         silent += not findings
         store.close()
-        if not findings:  # it lies where nothing is stored
+        if not findings:  # the flip is in an unused place
             assert content(file) == before, at
     assert named >= 20 and silent, (named, silent)
     for size in (len(whole) // 2, 4096, 100):
@@ -208,14 +218,14 @@ def test_flips_and_cuts_of_the_database_lose_nothing_silently(tmp_path: Path) ->
             raise CollectionError(findings[0].what)
 
 
-def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_path: Path) -> None:
+def test_a_restored_backup_equals_the_collection_for_every_process(tmp_path: Path) -> None:
     store, reader = open_store(tmp_path / "kb"), open_store(tmp_path / "kb")
     ids = put(store, rows(500))
     store.maintenance.checkpoint()
     size = store.maintenance.backup(tmp_path / "one.bak")
     assert size == (tmp_path / "one.bak").stat().st_size and len(list(tmp_path.glob("*.bak*"))) == 1
     store.remove(ids[:20])
-    put(store, rows(400, seed=8), "later")  # takes keys that the backup will give to others
+    put(store, rows(400, seed=8), "later")  # uses keys that the backup will assign to other items
     assert any(
         "later" in (text or "") for text in texts(reader, search(reader, "text", rows(1, 8)[0], 3, Filter()).keys)
     )
@@ -224,11 +234,11 @@ def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_pat
     with pytest.raises(CollectionError, match="exists already"):
         store.maintenance.backup(tmp_path / "one.bak")
     store.maintenance.restore(tmp_path / "one.bak", replace=True)
-    for one in (store, reader):
-        assert len(list(one.documents())) == 50
-        assert texts(one, search(one, "text", rows(500)[7], 1, Filter()).keys) == ["a word7"]
-        assert texts(one, search_text(one, "word7", 3, Filter()).keys) == ["a word7"]
-        agree(one)
+    for cell in (store, reader):
+        assert len(list(cell.documents())) == 50
+        assert texts(cell, search(cell, "text", rows(500)[7], 1, Filter()).keys) == ["a word7"]
+        assert texts(cell, search_text(cell, "word7", 3, Filter()).keys) == ["a word7"]
+        agree(cell)
     put(store, rows(30, seed=9), "new")
     agree(reader)
     assert store.maintenance.doctor() == []
@@ -249,7 +259,7 @@ def test_a_backup_is_the_collection_and_restoring_replaces_it_everywhere(tmp_pat
     assert not list((tmp_path / "other").glob("*.part*"))
 
 
-def test_vacuum_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vacuum_frees_space_and_leaves_no_removed_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("commonplace.store.local.MERGED", 100)
     store = open_store(tmp_path)
     ids = put(store, rows(2000), "zebra")
@@ -268,7 +278,7 @@ def test_vacuum_gives_back_room_and_leaves_no_word_behind(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     "harm", ["DELETE FROM metadata WHERE value = 'jane doe'", "UPDATE metadata SET value = 'jane dof'"]
 )
-def test_rows_of_metadata_that_are_not_what_documents_say_are_made_anew(tmp_path: Path, harm: str) -> None:
+def test_metadata_rows_that_differ_from_documents_are_rebuilt(tmp_path: Path, harm: str) -> None:
     store = open_store(tmp_path)
     metadata = Metadata({"author": "Jane Doe", "n": 2.5})
     store.update([Document("a", "file:///a", "/a", "text/plain", metadata=metadata)])
@@ -281,7 +291,7 @@ def test_rows_of_metadata_that_are_not_what_documents_say_are_made_anew(tmp_path
     assert store._database.all("SELECT * FROM metadata") == before
 
 
-def test_bad_vectors_are_refused_by_the_name_of_their_document(tmp_path: Path) -> None:
+def test_bad_vectors_are_refused_with_the_path_of_their_document(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     values = rows(30)
     values[17, 3] = np.nan
@@ -310,7 +320,7 @@ for number in range(start, start + 1000):
 
 
 def killed(folder: Path, rounds: int, seed: int) -> None:
-    """Kill a process that adds, removes and writes snapshots, again and again: what it said it did is there."""
+    """Repeatedly kill a process that adds, removes and writes index files: all acknowledged changes are kept."""
     draw = random.Random(seed)
     added: set[int] = set()
     removed: set[int] = set()
@@ -320,20 +330,20 @@ def killed(folder: Path, rounds: int, seed: int) -> None:
             [sys.executable, "-c", WRITER, str(folder), str(begun)], stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
         assert process.stdout is not None
-        said = [process.stdout.readline()]
+        output = [process.stdout.readline()]
         time.sleep(draw.random() * 0.6)
         os.kill(process.pid, signal.SIGKILL)
-        said += process.stdout.read().splitlines(keepends=True)
+        output += process.stdout.read().splitlines(keepends=True)
         process.wait()
-        for line in said:
+        for line in output:
             if line.endswith("\n"):
                 what, number = line.split()
                 (added if what == "added" else removed).add(int(number))
         store = open_store(folder)
-        documents = {one.id for one in list(store.documents())}
+        documents = {document.id for document in list(store.documents())}
         last = max(added)
         if last % 3 == 2 and stable_id(f"/w{last}/0/0.txt") not in documents:
-            removed.add(last)  # done, and not said before the end
+            removed.add(last)  # done, but not acknowledged before the kill
         for number in added:
             ids = [stable_id(f"/w{number}/0/{at}.txt") for at in range(0, 100, 10)]
             gone = number in removed
@@ -349,7 +359,7 @@ def killed(folder: Path, rounds: int, seed: int) -> None:
         store.close()
 
 
-def test_kill_at_any_moment_loses_nothing_that_was_said(tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_loses_no_acknowledged_change(tmp_path: Path) -> None:
     killed(tmp_path, int(os.environ.get("COMMONPLACE_KILLS", "4")), seed=0)
 
 
@@ -364,7 +374,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("table", TEXTS)
 @pytest.mark.parametrize("value", ["x'ff00fe'", "CAST(x'41ff' AS TEXT)", "12.5"])
-def test_what_is_no_text_is_named_and_stops_nothing_else(tmp_path: Path, table: str, value: str) -> None:
+def test_non_text_values_are_reported_and_stop_nothing_else(tmp_path: Path, table: str, value: str) -> None:
     for column in TEXTS[table]:
         folder = tmp_path / column
         made(folder, 30)
@@ -384,16 +394,16 @@ def test_what_is_no_text_is_named_and_stops_nothing_else(tmp_path: Path, table: 
         store = open_store(folder)
         shown = list(store.documents())
         assert len(shown) == 3
-        for one in shown:
-            text = (one.id, one.uri, one.path, one.media_type, one.content_hash, one.title or "", one.status,
-                    one.error or "", one.stamp)  # fmt: skip
-            assert all(isinstance(part, str) for part in text) and isinstance(one.items, int)
-            assert all("\ufffd" in item.id or item.text for item in store.items_of(one.id))
-        assert all(isinstance(name, str) for one in store.counts().values() for name in one)
+        for document in shown:
+            text = [document.id, document.uri, document.path, document.media_type, document.content_hash]
+            text += [document.title or "", document.status, document.error or "", document.stamp]
+            assert all(isinstance(part, str) for part in text) and isinstance(document.items, int)
+            assert all("\ufffd" in item.id or item.text for item in store.items_of(document.id))
+        assert all(isinstance(name, str) for names in store.counts().values() for name in names)
         assert len(texts(store, search(store, "text", rows(30)[25], 30, Filter()).keys)) >= 18, column
         assert search_text(store, "word25", 3, Filter()).keys.tolist() == [26]
         assert store.maintenance.doctor() != [], column
-        put(store, rows(30))  # as `add --force` does with the same files
+        put(store, rows(30))  # like `add --force` of the same files
         store.maintenance.doctor(repair=True)
         store.maintenance.vacuum()
         assert store.maintenance.doctor() == [] and len(list(store.documents())) == 3, column

@@ -1,4 +1,4 @@
-"""Stored vectors are float16: what is read is what was written, a flipped bit is damage, and recall holds."""
+"""Stored vectors are float16: they are read back exactly, a flipped bit is detected, and recall is kept."""
 
 from __future__ import annotations
 
@@ -12,47 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonplace.errors import CollectionError
-from commonplace.store import Batch, Migration, Shadow
+from commonplace.store import Migration, MigrationBatch, Shadow
 from commonplace.store.vectors import blobs_of, damaged, vectors_of
 from commonplace.types import Filter, ViewVectors
 from tests.store.make import DIM, open_store, put, questions, rows, search
 from tests.store.test_upkeep import sql
 
 
-def test_a_sample_is_even_and_reads_nothing_else(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    assert store.sample("text", 8).shape == (0, DIM)
-    values = np.sort(rows(4000), axis=0).astype(np.float16).astype(np.float32)  # in the order of the keys they rise
-    put(store, values)
-    put(store, rows(50, 7), "other", partition="image")
-    every = {row.tobytes(): at for at, row in enumerate(values)}
-    for n in (1, 7, 64, 500, 3900):
-        places = [every[row.tobytes()] for row in store.sample("text", n)]
-        assert 0.8 * n <= len(places) == len(set(places)) <= n
-        assert places == [every[row.tobytes()] for row in store.sample("text", n)]
-        if n >= 500:  # a tenth of them in each tenth of the rows
-            counts = np.histogram(places, 10, (0, 4000))[0] / len(places)
-            assert (np.abs(counts - 0.1) < 0.05).all()
-    assert len(store.sample("text", 4000)) == len(store.sample("text", 9000)) == 4000
-    assert len(store.sample("image", 50)) == 50
-    sql(tmp_path, "UPDATE vectors SET vector = zeroblob(64), checksum = 0 WHERE partition = 'image' AND rowid % 2")
-    assert len(store.sample("image", 50)) == 25
-    steps = []
-    with store._database.session() as connection:
-        connection.set_progress_handler(lambda: steps.append(1), 10)  # type: ignore[func-returns-value]
-        store.sample("text", 100)
-        few = len(steps)
-        connection.execute("SELECT count(*), sum(length(vector)) FROM vectors WHERE partition = 'text'").fetchall()
-        connection.set_progress_handler(None, 0)
-    assert few < (len(steps) - few) / 2  # the work is that of a hundred rows, not of four thousand
-
-
 def widths(folder: Path, table: str = "vectors") -> set[int]:
-    """Return how many bytes a number of a stored vector takes."""
+    """Return the number of bytes for each number of the stored vectors."""
     connection = sqlite3.connect(folder / "collection.db")
-    found = {row[0] for row in connection.execute(f"SELECT length(vector) / {DIM} FROM {table}")}
+    result = {row[0] for row in connection.execute(f"SELECT length(vector) / {DIM} FROM {table}")}
     connection.close()
-    return found
+    return result
 
 
 @given(st.lists(st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3), max_size=8), st.data())
@@ -71,12 +43,12 @@ def test_vectors_come_back_as_float16_and_a_flipped_bit_is_damage(
         assert vectors_of(blobs, checksums, 3)[1].tolist() == damaged(blobs, checksums) == [row]
 
 
-def test_a_vector_of_another_dimension_is_damage_only_where_the_dimension_is_known() -> None:
+def test_another_dimension_is_damage_only_if_a_dimension_is_given() -> None:
     blobs, checksums = blobs_of(np.ones((2, 4), np.float32))
     assert damaged(blobs, checksums) == [] and damaged(blobs, checksums, 3) == [0, 1]
 
 
-def test_stored_vectors_keep_the_recall_and_are_known_again(tmp_path: Path) -> None:
+def test_stored_vectors_keep_the_recall_and_are_reused(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     values = rows(3000)
     put(store, values)
@@ -93,7 +65,7 @@ def test_stored_vectors_keep_the_recall_and_are_known_again(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e5])
-def test_what_float16_cannot_hold_is_refused(tmp_path: Path, value: float) -> None:
+def test_values_outside_float16_are_refused(tmp_path: Path, value: float) -> None:
     store = open_store(tmp_path)
     values = rows(30)
     values[17, 3] = value
@@ -115,18 +87,18 @@ def test_a_damaged_vector_is_replaced_when_its_file_is_read_again(tmp_path: Path
     store.close()
 
 
-def embed(dim: int) -> Callable[[list[tuple[int, object]]], Iterator[Batch]]:
-    def batches(page: list[tuple[int, object]]) -> Iterator[Batch]:
+def embed(dim: int) -> Callable[[list[tuple[int, object]]], Iterator[MigrationBatch]]:
+    def batches(page: list[tuple[int, object]]) -> Iterator[MigrationBatch]:
         if not page:
             return
         keys = {item.id: key for key, item in page}  # type: ignore[attr-defined]
         values = np.random.default_rng(1).standard_normal((len(page), dim)).astype(np.float32)
-        yield Batch(page[-1][0], keys, [ViewVectors("text", tuple(keys), tuple(keys), values)])
+        yield MigrationBatch(page[-1][0], keys, [ViewVectors("text", tuple(keys), tuple(keys), values)])
 
     return batches
 
 
-def test_the_vectors_of_two_models_are_float16_and_damage_of_either_is_named(tmp_path: Path) -> None:
+def test_vectors_of_both_models_are_float16_and_damage_is_reported(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(1000))
     with Migration.of(store, Shadow("two", "f2", ""), 8) as migration:

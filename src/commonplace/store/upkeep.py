@@ -1,4 +1,4 @@
-"""Finds damage in a collection's files, and rebuilds what is derived."""
+"""Finds damage in a collection's files, and rebuilds derived data."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["Doctor"]
 RESTORE = "restore a backup with `commonplace restore FILE --replace`"
 READ_AGAIN = f"{RESTORE}, or read the files again with `commonplace add --force FILE`"
 SWEEP = "`commonplace vacuum` removes them"
-BATCH = 10_000  # vectors that are checked at once
+BATCH = 10_000  # number of vectors that are checked at once
 
 
 class Doctor:
-    """Compares everything that a collection holds twice, or has a checksum of.
+    """Checks all data of a collection that has a checksum or is stored twice.
 
-    With ``repair`` what is derived (the index files, the word index, the table of metadata, SQLite's own indexes, the
-    removal log) is rebuilt. Documents, items, views, vectors and thumbnails are never changed: searches leave damaged
-    ones out, and the finding says how to get them back.
+    With ``repair`` derived data is rebuilt: the index files, the word index, the metadata table, SQLite's own indexes
+    and the removal log. Documents, items, views, vectors and thumbnails are never changed. Searches leave damaged ones
+    out, and the finding says how to restore them.
     """
 
     def __init__(self, settings: Settings, *, repair: bool) -> None:
@@ -42,7 +42,7 @@ class Doctor:
         self.findings: list[Finding] = []
 
     def run(self) -> list[Finding]:
-        """Return what is wrong, the gravest first. Raises CollectionError where the database cannot be read at all."""
+        """Return all problems, the most serious first. Raises CollectionError if the database cannot be read."""
         if not self._file():
             return self.findings
         with self._transaction() as database:
@@ -79,13 +79,13 @@ class Doctor:
     def _derived(self, what: str, count: int) -> None:
         """Report damage of derived data, which ``repair`` rebuilds."""
         if count:
-            remedy = "rebuilt" if self._repair else "run `commonplace doctor --repair`: it is rebuilt"
+            remedy = "rebuilt" if self._repair else "rebuild it with `commonplace doctor --repair`"
             self.findings.append(Finding(what, count, remedy, self._repair))
 
     # --- the database ----------------------------------------------------------------------------------------
 
     def _file(self) -> bool:
-        """Let SQLite check its file; False where the other checks make no sense."""
+        """Let SQLite check its file. Returns False if the damage makes the other checks pointless."""
 
         def problems() -> list[str]:
             try:
@@ -106,49 +106,49 @@ class Doctor:
         return False
 
     def _collection(self, database: sqlite3.Connection) -> None:
-        """Check what is kept of the collection as a whole: model, ranking, generation, lost commits."""
+        """Check the data of the collection as a whole: model, ranking, generation, lost commits."""
         if not sealed(database):
-            remedy = f"compare `commonplace status`, and tune again if you had tuned; or {RESTORE}"
-            self._lost("the settings of the collection (model, ranking) are not what was stored", 1, remedy)
-            if self._repair:  # what is there counts from now on
+            remedy = f"check them with `commonplace status`, and repeat `tune` if you used it; or {RESTORE}"
+            self._lost("the settings of the collection (model, ranking) are damaged", 1, remedy)
+            if self._repair:  # accept the present values from now on
                 seal(database)
         (generation,) = database.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
         if number(generation) is None:
-            self._derived("the number of changes that the collection has seen is damaged", 1)
+            self._derived("the generation number of the collection is damaged", 1)
             if self._repair:
                 generation = read_commit_marker(self._settings.folder)[1] + 1
                 database.execute("UPDATE meta SET value = ? WHERE name = 'generation'", (str(generation),))
                 self._new_lineage(database)
         lost = database.execute("SELECT value FROM meta WHERE name = 'lost'").fetchone()
         if lost:
-            what = "committed changes are gone, because collection.db-wal was damaged or taken away"
+            what = "committed changes are lost, because collection.db-wal was damaged or deleted"
             self._lost(what, number(lost[0]) or 1, f"add your files again with `commonplace add`; or {RESTORE}")
-            if self._repair:  # it was reported
+            if self._repair:  # report the loss only once
                 database.execute("DELETE FROM meta WHERE name = 'lost'")
 
     def _removal_log(self, database: sqlite3.Connection) -> None:
         wrong = "FROM removed WHERE item IN (SELECT key FROM items) OR typeof(item) <> 'integer'"
         count = _count(database, wrong)
-        self._derived("the removal log names items that are there, or none", count)
+        self._derived("the removal log contains existing items or invalid keys", count)
         if self._repair and count:
             database.execute(f"DELETE {wrong}")
             self._new_lineage(database)
 
     @staticmethod
     def _new_lineage(database: sqlite3.Connection) -> None:
-        """Begin a new history, so that every index is built anew."""
+        """Begin a new lineage, so that every index is rebuilt."""
         database.execute("INSERT OR REPLACE INTO meta VALUES ('lineage', ?)", (secrets.token_hex(10),))
 
     def _documents(self, database: sqlite3.Connection) -> None:
         columns = DOCUMENT.replace("d.", "")
         rows = database.execute(f"SELECT key, checksum, {columns} FROM documents")
         bad = [key for key, expected, *values in rows if checksum(*values) != expected]
-        self._lost(f"documents whose row is not what was stored: {self._paths(database, bad)}", len(bad))
+        self._lost(f"documents whose row is damaged: {self._paths(database, bad)}", len(bad))
 
     def _items(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT checksum, id, document, modality, span, text, title, picture FROM items")
         owners = [values[1] for expected, *values in rows if checksum(*values) != expected]
-        what = f"items that are not what was stored, in {self._paths(database, owners)}: searches leave them out"
+        what = f"damaged items in {self._paths(database, owners)}: searches leave them out"
         self._lost(what, len(owners))
 
     def _views(self, database: sqlite3.Connection) -> None:
@@ -157,26 +157,26 @@ class Doctor:
             "LEFT JOIN items i ON i.key = v.item"
         )
         owners = [owner for expected, owner, *view in rows if owner is None or checksum(*view) != expected]
-        if owners:  # where a view belonged cannot be seen: name the documents that lack one, too
+        if owners:  # a damaged view may not name its item, so documents that lack a view are listed too
             lacking = database.execute(
                 "SELECT DISTINCT i.document FROM items i, (SELECT DISTINCT partition AS name FROM views) p WHERE "
                 "CASE WHEN p.name IN ('text', 'text_crossmodal') THEN i.text ELSE i.picture END IS NOT NULL AND "
                 "NOT EXISTS (SELECT 1 FROM views v WHERE v.item = i.key AND v.partition = p.name)"
             ).fetchall()
             where = self._paths(database, [*owners, *(document for (document,) in lacking)])
-            what = f"views that are not what was stored, of {where}: searches leave their items out"
+            what = f"damaged views of {where}: searches leave their items out"
             self._lost(what, len(owners), f"{READ_AGAIN}; then run `commonplace vacuum`")
 
     def _vectors(self, database: sqlite3.Connection) -> None:
         bad = self._bad_vectors(database, "", self._settings.dim)
         owners = [owner for view in bad for owner in _owners(database, "", view)]
-        what = f"vectors of the wrong length, not numbers or not what was stored, of {self._paths(database, owners)}"
+        what = f"damaged vectors (wrong length, checksum or values) of {self._paths(database, owners)}"
         self._lost(what, len(bad))
         owners = [owner for view in _without_vector(database, "") for owner in _owners(database, "", view)]
         self._lost(f"views without their vector, of {self._paths(database, owners)}", len(owners))
 
     def _bad_vectors(self, database: sqlite3.Connection, shadow: str, dim: int) -> list[tuple[str, str]]:
-        """Return partition and view of the damaged vectors; ``dim`` 0: of whatever dimension."""
+        """Return partition and view hash of the damaged vectors. With ``dim`` 0 the vectors may have any dimension."""
         bad: list[tuple[str, str]] = []
         cursor = database.execute(f"SELECT partition, view, checksum, vector FROM {shadow}vectors")
         while rows := cursor.fetchmany(BATCH):
@@ -189,14 +189,14 @@ class Doctor:
         strange = [view[1:] for expected, *view in rows if checksum(*view) != expected]
         bad = {*self._bad_vectors(database, "shadow_", 0), *_without_vector(database, "shadow_"), *map(tuple, strange)}
         owners = [owner for view in bad for owner in _owners(database, "shadow_", view)]
-        what = f"vectors of the other model that are damaged or lost, of {self._paths(database, owners)}"
+        what = f"damaged or missing vectors of the other model, of {self._paths(database, owners)}"
         self._lost(what, len(bad), f"{READ_AGAIN}; `commonplace vacuum` deletes an earlier model's vectors")
 
     def _thumbnails(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT hash, checksum, thumbnail, width, height FROM pictures")
         bad = [hash_ for hash_, expected, *values in rows if checksum(*values) != expected]
         owners = [row[0] for hash_ in bad for row in database.execute(_SHOWING, (hash_,))]
-        self._lost(f"thumbnails that are not what was stored, of {self._paths(database, owners)}", len(bad))
+        self._lost(f"damaged thumbnails of {self._paths(database, owners)}", len(bad))
         rows = database.execute(
             "SELECT document FROM items WHERE picture IS NOT NULL AND picture NOT IN (SELECT hash FROM pictures)"
         )
@@ -204,14 +204,14 @@ class Doctor:
         self._lost(f"pictures without their thumbnail, in {self._paths(database, owners)}", len(owners))
 
     def _orphans(self, database: sqlite3.Connection) -> None:
-        """Report what belongs to nothing: it takes room, and no search finds it."""
-        self._lost("items of documents that are gone", _count(database, "FROM items i WHERE " + _NO_DOCUMENT), SWEEP)
-        self._lost("vectors that no item has", _count(database, "FROM vectors w WHERE " + _NO_VIEW), SWEEP)
-        self._lost("thumbnails that no item has", _count(database, "FROM pictures p WHERE " + _NO_ITEM), SWEEP)
+        """Report orphaned rows: they take up disk space, and no search returns them."""
+        self._lost("items without their document", _count(database, "FROM items i WHERE " + _NO_DOCUMENT), SWEEP)
+        self._lost("vectors that no item uses", _count(database, "FROM vectors w WHERE " + _NO_VIEW), SWEEP)
+        self._lost("thumbnails that no item uses", _count(database, "FROM pictures p WHERE " + _NO_ITEM), SWEEP)
 
     def _metadata(self, database: sqlite3.Connection) -> None:
         different = len(list(unlike(database)))
-        self._derived("documents that filters do not find by their metadata", different)
+        self._derived("documents that filters do not match by their metadata", different)
         if self._repair and different:
             fill(database)
             self._new_lineage(database)
@@ -219,11 +219,11 @@ class Doctor:
     def _originals(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT document, media_type, data, checksum FROM originals")
         bad = [key for key, media_type, data, expected in rows if original_checksum(media_type, data) != expected]
-        what = f"contents of records that are not what was stored, of {self._paths(database, bad)}"
-        self._lost(what, len(bad), f"{RESTORE}, or add the records again")
+        what = f"damaged contents of the records {self._paths(database, bad)}"
+        self._lost(what, len(bad), f"{RESTORE}, or add the records again with `force=True`")
 
     def _words(self, database: sqlite3.Connection) -> None:
-        """Index all words once more in a temporary table, and compare: every word, place and length."""
+        """Index all words again in a temporary table, and compare every word, position and length."""
         database.execute("DROP TABLE IF EXISTS temp.fresh")
         database.execute(LEXICON.format("temp.fresh"))
         try:
@@ -235,12 +235,12 @@ class Doctor:
                 database.execute("DROP TABLE lexicon")
                 database.execute(LEXICON.format("lexicon"))
                 _fill_words(database, "lexicon")
-            self._derived("the word index does not hold the words of the items", 1)
+            self._derived("the word index differs from the words of the items", 1)
         finally:
             database.execute("DROP TABLE IF EXISTS temp.fresh")
 
     def _paths(self, database: sqlite3.Connection, documents: Iterable[object]) -> str:
-        """Return the paths of the documents with these keys, three of them at most."""
+        """Return at most three paths of the documents with these keys, and the number of further ones."""
         keys = sorted({key for key in documents if isinstance(key, int)})
         paths = []
         for key in keys[:3]:
@@ -260,7 +260,7 @@ class Doctor:
             self._derived(f"the index file {path}: {problem}", count if problem else 0)
 
     def _problem_of(self, path: Path) -> tuple[str, int]:
-        """Return what is wrong with an index file, empty for nothing, and how often."""
+        """Return the problem of an index file (empty if there is none), and how often it occurs."""
         try:
             file = IndexFile(path)
             bad = file.bad()
@@ -270,7 +270,7 @@ class Doctor:
         live = {key for (key,) in self._database.all(question, (file.info.partition, file.info.last))}
         wrong = sum(key in live for key in file.keys[bad].tolist())
         if wrong:
-            return "rows that are not what was written", wrong
+            return "rows are damaged", wrong
         lineage = self._database.all("SELECT value FROM meta WHERE name = 'lineage'")[0][0]
         missing = len(live - set(file.keys.tolist())) if lineage == file.info.lineage else 0
         return ("rows are missing", missing) if missing else ("", 0)
@@ -287,7 +287,7 @@ def _count(database: sqlite3.Connection, condition: str) -> int:
 
 
 def _without_vector(database: sqlite3.Connection, shadow: str) -> list[tuple[str, str]]:
-    """Return partition and view hash of the views whose vector is gone."""
+    """Return partition and view hash of the views whose vector is missing."""
     return database.execute(
         f"SELECT DISTINCT v.partition, v.view FROM {shadow}views v WHERE NOT EXISTS (SELECT 1 FROM {shadow}vectors w "
         "WHERE w.partition = v.partition AND w.view = v.view)"
@@ -295,7 +295,7 @@ def _without_vector(database: sqlite3.Connection, shadow: str) -> list[tuple[str
 
 
 def _owners(database: sqlite3.Connection, shadow: str, view: tuple[str, str]) -> list[int]:
-    """Return the keys of the documents that have this view (partition, view hash), one for each item."""
+    """Return the keys of the documents that have this view (partition, view hash), one key for each item."""
     question = (
         f"SELECT i.document FROM {shadow}views v JOIN items i ON i.key = v.item WHERE v.partition = ? AND v.view = ?"
     )
@@ -313,7 +313,7 @@ def _fill_words(database: sqlite3.Connection, table: str) -> None:
 
 
 def _fingerprint(database: sqlite3.Connection, schema: str, table: str) -> list[object]:
-    """Return figures that are equal for two word indexes over the same words, however their segments lie."""
+    """Return numbers that are equal for two word indexes with the same words, whatever their segments are."""
     database.execute("DROP TABLE IF EXISTS temp.places")
     database.execute(f"CREATE VIRTUAL TABLE temp.places USING fts5vocab('{schema}', '{table}', 'instance')")
     try:
@@ -328,4 +328,5 @@ def _fingerprint(database: sqlite3.Connection, schema: str, table: str) -> list[
         f"sum(id * (1 + instr('0123456789ABCDEF', substr(hex(sz), 2, 1)))) FROM {schema}.{table}_docsize"
     ).fetchall()
     averages = database.execute(f"SELECT block FROM {schema}.{table}_data WHERE id = 1").fetchall()
-    return [places, lengths, averages]
+    # Its totals are all zero after the last document is removed, and absent before the first one.
+    return [places, lengths, [block for (block,) in averages if any(block)]]

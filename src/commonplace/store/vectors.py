@@ -1,6 +1,6 @@
-"""Vectors as the database holds them: float16, each with a checksum.
+"""The storage format of vectors in the database: float16, each with a checksum.
 
-As float16 the vectors keep .9996 to 1.0 of the exact ten best (``benchmarks/results/float16.md``) in half the bytes.
+float16 halves the size, with a recall@10 of .9996 to 1.0 (``benchmarks/results/float16.md``).
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from commonplace.store.index_file import sums
 from commonplace.store.schema import checksum
 from commonplace.types import ViewVectors
 
-__all__ = ["LARGEST", "blobs_of", "clear_shadow", "damaged", "put_vectors", "sample_vectors", "storable", "vectors_of"]
+__all__ = ["LARGEST", "blobs_of", "clear_shadow", "damaged", "put_vectors", "storable", "vectors_of"]
 
 KIND = np.dtype("<f2")
 LARGEST = float(np.finfo(KIND).max)
-"""The largest number that a stored vector can hold."""
-PLACES = 64  # of a partition, where a sample of its vectors is taken
+"""The largest value that a stored vector can contain."""
 
 
 def blobs_of(vectors: NDArray[np.float32]) -> tuple[list[bytes], list[int]]:
-    """Return vectors (n, dim) as blobs (n) of float16, and the checksums (n) of what is read from them."""
+    """Return vectors (n, dim) as n float16 blobs, and the n checksums of the vectors read back from them."""
     stored = np.ascontiguousarray(vectors, dtype=KIND)
     return [row.tobytes() for row in stored], sums(stored.astype("<f4")).tolist()
 
@@ -32,31 +31,31 @@ def blobs_of(vectors: NDArray[np.float32]) -> tuple[list[bytes], list[int]]:
 def vectors_of(
     blobs: Sequence[object], checksums: Sequence[object], dim: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return vectors (n, dim) as they were stored, and the rows that are damaged: those are zeros."""
-    vectors, whole = np.zeros((len(blobs), dim), np.float32), np.zeros(len(blobs), bool)
+    """Return the stored vectors (n, dim), and the positions of damaged ones, whose rows are zeros."""
+    vectors, readable_rows = np.zeros((len(blobs), dim), np.float32), np.zeros(len(blobs), bool)
     width = KIND.itemsize * dim
     readable = {row: blob for row, blob in enumerate(blobs) if isinstance(blob, bytes) and len(blob) == width}
     if readable:
         vectors[[*readable]] = np.frombuffer(b"".join(readable.values()), KIND).reshape(-1, dim)
-        whole[[*readable]] = True
+        readable_rows[[*readable]] = True
     expected = np.fromiter((value if _is_sum(value) else -1 for value in checksums), np.int64, len(checksums))
-    bad = np.flatnonzero(~whole | (sums(vectors) != expected))
+    bad = np.flatnonzero(~readable_rows | (sums(vectors) != expected))
     vectors[bad] = 0
     return vectors, bad
 
 
 def _is_sum(value: object) -> bool:
-    """Return whether a value can be a checksum: a damaged one may be anything."""
+    """Return whether a value can be a checksum. A damaged row may contain any value."""
     return isinstance(value, int) and 0 <= value < 1 << 32
 
 
 def storable(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which of the vectors (n, dim) are numbers that float16 can hold."""
+    """Return for each of the vectors (n, dim) whether float16 can store all of its values."""
     return np.asarray((np.abs(vectors) <= LARGEST).all(axis=1))  # False for NaN
 
 
 def damaged(blobs: Sequence[object], checksums: Sequence[object], dim: int = 0) -> list[int]:
-    """Return the rows whose vector is not what was stored, or not numbers; ``dim`` 0: each of whatever dimension."""
+    """Return the positions of damaged vectors, or vectors with non-finite values; ``dim`` 0 allows any dimension."""
     lengths = [len(blob) if isinstance(blob, bytes) else 0 for blob in blobs]
     good: set[int] = set()
     for length in {dim * KIND.itemsize} if dim else set(lengths) - {0}:
@@ -68,10 +67,10 @@ def damaged(blobs: Sequence[object], checksums: Sequence[object], dim: int = 0) 
 
 
 def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[str, int], shadow: str = "") -> None:
-    """Put the vectors and views of the items with these ``keys`` into the tables whose names begin with ``shadow``."""
+    """Store the vectors and views of items, whose ``keys`` are by id; ``shadow`` is the prefix of the table names."""
     blobs, checksums = blobs_of(rows.vectors)
     database.executemany(
-        # A vector that is there and differs is damaged: the new one takes its place.
+        # An existing vector that differs is damaged, so the new one replaces it.
         f"INSERT INTO {shadow}vectors VALUES (?, ?, ?, ?) ON CONFLICT (partition, view) DO UPDATE SET "
         "vector = excluded.vector, checksum = excluded.checksum "
         "WHERE vector IS NOT excluded.vector OR checksum IS NOT excluded.checksum",
@@ -83,26 +82,8 @@ def put_vectors(database: sqlite3.Connection, rows: ViewVectors, keys: Mapping[s
     )
 
 
-def sample_vectors(database: sqlite3.Connection, partition: str, n: int, dim: int) -> NDArray[np.float32]:
-    """Return about ``n`` vectors (n, dim) of a partition, without damaged ones; see LocalStore.sample.
-
-    Views are hashes, so that their order has nothing to do with what they show: runs of it from places that are evenly
-    apart are an even sample. The index by view leads to each place.
-    """
-    few = "SELECT view, vector, checksum FROM vectors WHERE partition = ? AND view >= ? ORDER BY view LIMIT ?"
-    rows = database.execute(few, (partition, "", n + 1)).fetchall()
-    if len(rows) > n:
-        places = min(PLACES, n)
-        starts = [f"{at * (1 << 32) // places:08x}" for at in range(places)]
-        each = [n // places + (at < n % places) for at in range(places)]
-        pieces = [database.execute(few, (partition, *place)).fetchall() for place in zip(starts, each, strict=True)]
-        rows = list(dict.fromkeys(row for some in pieces for row in some))
-    values, bad = vectors_of([row[1] for row in rows], [row[2] for row in rows], dim)
-    return values[np.setdiff1d(np.flatnonzero(np.isfinite(values).all(axis=1)), bad)]
-
-
 def clear_shadow(database: sqlite3.Connection) -> None:
-    """Delete the vectors of the other model, and what is known of that model."""
+    """Delete the vectors and the settings of the other model."""
     database.execute("DELETE FROM shadow_views")
     database.execute("DELETE FROM shadow_vectors")
     database.execute("DELETE FROM meta WHERE name LIKE 'shadow:%'")
