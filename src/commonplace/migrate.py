@@ -1,4 +1,4 @@
-"""Changes the model of a collection: everything is embedded again before anything is searched with the new model."""
+"""Changes the model of a collection: embeds everything again, and then switches all searches to the new model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError
 from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learn
-from commonplace.space import Space, open_space
+from commonplace.space import Space, name_of_model, open_space
 from commonplace.store import LocalStore, Migration, MigrationBatch, Shadow, StoreSpace, abort, model_of, other
 from commonplace.types import MODALITIES, Document, Item, ParsedDocument, Picture
 
@@ -28,21 +28,21 @@ __all__ = ["Migrated", "migrate", "model_for", "store_for"]
 
 log = logging.getLogger("commonplace")
 
-PLUGINS = "plugin_fingerprints"  # the setting that keeps which encoders of installed packages made which view
+PLUGINS = "plugin_fingerprints"  # the setting that stores the fingerprint of each plug-in view's encoder
 PAGE = 2048
-"""Items that are looked up at once. Within them, files are read while earlier ones are embedded."""
+"""Number of items that are read from the store at once. Within them, files are read while earlier ones are embedded."""
 
 Keyed = list[tuple[int, Item | None]]
-"""Items with their keys; None for a damaged item, which searches leave out too."""
+"""Items with their keys; None for a damaged item, which searches leave out, too."""
 
 
 @dataclass(slots=True)
 class Migrated:
-    """What a migration did: the model that the collection is searched with now, and how many items were embedded.
+    """The result of a migration: the collection's new model, and the number of embedded items.
 
-    ``thumbnails`` counts pictures whose file is gone or has changed: they were embedded from the thumbnail that the
-    collection keeps. ``lost`` counts those that have no thumbnail either, and contents of other modalities whose file
-    is gone or has changed: they are found by their words alone.
+    ``thumbnails`` counts pictures that were embedded from their stored thumbnail, because their file is missing or has
+    changed. ``lost`` counts pictures without a thumbnail, and contents of other modalities whose file is missing or has
+    changed. Searches find these items only by their words.
     """
 
     model: str
@@ -53,22 +53,22 @@ class Migrated:
     def __str__(self) -> str:
         parts = [f"{self.items} items embedded"]
         if self.thumbnails:
-            parts.append(f"{self.thumbnails} pictures from their thumbnails, because their files are gone or changed")
+            parts.append(f"{self.thumbnails} pictures from their thumbnails (files missing or changed)")
         if self.lost:
-            parts.append(f"{self.lost} pictures left out, because nothing of them is there")
-        return f"searched with {self.model} now: " + ", ".join(parts)
+            parts.append(f"{self.lost} pictures left out (neither file nor thumbnail)")
+        return f"migrated to {self.model}: " + ", ".join(parts)
 
 
 def model_for(folder: Path, model: str | os.PathLike[str] | BaseModel | None) -> str | BaseModel:
-    """Return the model to open a collection, or the file of a backup, with: ``model``, else the one it was last used
-    with (empty: the shipped).
+    """Return the model for opening a collection or a backup file.
 
-    Raises ModelError where that is gone, or was made of Python encoders.
+    It is ``model`` if given, otherwise the model that the collection was last used with (empty: the shipped one).
+    Raises ModelError if that model no longer exists, or consists of Python encoders.
     """
     if isinstance(model, BaseModel):
         return model
     if model is not None:
-        return os.fspath(model) or DEFAULT_BUNDLE.name
+        return name_of_model(model) or DEFAULT_BUNDLE.name
     last = model_of(folder)
     if last.startswith(PLACE):
         raise ModelError(
@@ -76,16 +76,16 @@ def model_for(folder: Path, model: str | os.PathLike[str] | BaseModel | None) ->
             "model=commonplace.Model(...)"
         )
     single = last and not last.startswith("text=")
-    if single and not os.path.isfile(os.path.join(last, "bundle.json")):  # False too for what is no path
+    if single and not os.path.isfile(os.path.join(last, "bundle.json")):  # also False for an invalid path
         raise ModelError(
-            f"the model of the collection at {folder} is not in {last} any more: say where it is with --model, or "
-            "change to another with `commonplace migrate`"
+            f"the model of the collection at {folder} is no longer in {last}: give its folder with --model, or "
+            "change to another model with `commonplace migrate`"
         )
     return last
 
 
 def store_for(folder: Path, space: Space) -> LocalStore:
-    """Open the store of a collection for a space. Raises CollectionError and its children."""
+    """Open the store of a collection with a space. Raises CollectionError and its subclasses."""
     store = LocalStore(
         folder,
         StoreSpace(
@@ -108,19 +108,19 @@ def store_for(folder: Path, space: Space) -> LocalStore:
 
 
 def _check_plugins(store: LocalStore, space: Space, folder: Path) -> None:
-    """Keep the fingerprints of encoders that installed packages add.
+    """Store the fingerprints of the encoders of installed packages.
 
-    Raises ModelMismatch where a view that is stored was made by another encoder.
+    Raises ModelMismatch if a stored view was made by another encoder.
     """
     kept = json.loads(store.setting(PLUGINS) or "{}")
     for view, fingerprint in space.plugin_fingerprints.items():
         if kept.get(view, fingerprint) != fingerprint:
             raise ModelMismatch(
-                f"the {view} vectors of the collection at {folder} were made by another encoder ({kept[view]}) than "
-                f"the one that is installed ({fingerprint}): install that one, or make a new collection"
+                f"the {view} vectors of the collection at {folder} were made by the encoder {kept[view]}, but "
+                f"{fingerprint} is installed: install the former, or create a new collection"
             )
     if new := space.plugin_fingerprints.items() - kept.items():
-        with suppress(CollectionError):  # a collection that cannot be written gets no vectors of theirs either
+        with suppress(CollectionError):  # a read-only collection gets no vectors of these encoders either
             store.set_setting(PLUGINS, json.dumps(kept | dict(new)))
 
 
@@ -132,22 +132,24 @@ def migrate(
     workers: int | None = None,
     progress: bool | None = None,
 ) -> Migrated:
-    """Bring the collection in ``folder`` to another model (see ``open_space``; default: the shipped one).
+    """Migrate the collection in ``folder`` to another model (see ``open_space``; default: the shipped one).
 
-    Every item's text is embedded again, and every picture: from its file where that still shows it, else from the
-    thumbnail. Until all is done the collection is searched with the old vectors. What other processes add or remove
-    meanwhile is followed. After an interruption the next call resumes. The old vectors are kept for ``undo``, which
-    goes back the same way, until the next migration or ``vacuum``. ``undo`` of an unfinished migration drops it. A
-    tuned ranking stays with the model that it was tuned for.
+    All texts and pictures are embedded again: pictures from their file if it is unchanged, otherwise from the stored
+    thumbnail. Until the migration is complete, searches use the old vectors. It includes items that other processes add
+    meanwhile. After an interruption the next call resumes. A tuned ranking stays with the model that it was tuned for.
+    The old model itself is not needed.
 
-    The old model itself is not needed. Raises CollectionError where there is no collection, nothing to undo, or
-    another process migrates; ModelError where the bundle cannot be used, ModelMismatch where ``undo`` is given a
-    model that is not the earlier one.
+    The old vectors are kept until the next migration or ``vacuum``. ``undo`` returns to them, and embeds items that
+    were added since. ``undo`` of an unfinished migration discards it.
+
+    Raises CollectionError if there is no collection, nothing to undo, or another process is migrating. Raises
+    ModelError if the bundle cannot be used, and ModelMismatch if the model given for ``undo`` is not the earlier one.
+    Raises QueryError if ``workers`` is not 1 to 256.
     """
     if workers is not None and not 1 <= workers <= 256:
         raise QueryError(f"workers is {workers}: choose 1 to 256")
     if not (folder / "collection.db").exists():
-        raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+        raise CollectionError(f"there is no collection in {folder}: create one with `commonplace add PATH`")
     store = LocalStore(folder, StoreSpace("", None, 0))
     try:
         earlier = other(store) if undo else None
@@ -161,12 +163,12 @@ def migrate(
                 model = earlier.model
         space = open_space("" if model is None else model)
         space.check(wait=True)
-        Calibration.from_bundle(space.spec)  # refuses a model whose scores would mean nothing
+        Calibration.from_bundle(space.spec)  # rejects a model with an invalid calibration
         if earlier is not None and space.fingerprint != earlier.fingerprint:
             raise ModelMismatch(
-                f"undoing leads back to the model {earlier.name} ({earlier.fingerprint}), and "
-                f"{space.place or DEFAULT_BUNDLE} holds {space.name} ({space.fingerprint}): say where the earlier one "
-                "is with --model"
+                f"undo needs the earlier model {earlier.name} ({earlier.fingerprint}), but "
+                f"{space.place or DEFAULT_BUNDLE} contains {space.name} ({space.fingerprint}): give the folder of the "
+                "earlier model with --model"
             )
         report = Migrated(space.name)
         goal = Shadow(space.name, space.fingerprint, space.place)
@@ -178,7 +180,7 @@ def migrate(
     store = store_for(folder, space)
     try:
         learn(space, store)
-        store.maintenance.checkpoint()  # now, so that the next search finds its index files
+        store.maintenance.checkpoint()  # write the index files now, before the next search
     finally:
         store.close()
     return report
@@ -205,7 +207,7 @@ def _run(migration: Migration, embedder: _Embedder, workers: int | None, progres
 
 
 class _Embedder:
-    """Turns stored items into vectors of the new space."""
+    """Embeds stored items in the new space."""
 
     pool: Pool
 
@@ -215,7 +217,7 @@ class _Embedder:
         self._lost: set[str] = set()
 
     def batches(self, page: Keyed) -> Iterator[MigrationBatch]:
-        """Yield the vectors of a page of items in batches of whole documents."""
+        """Yield the vectors of a page of items in batches that never split a document."""
         from commonplace.ingest import BATCH_ITEMS, BATCH_PICTURES
 
         documents = [(list(rows), document) for document, rows in groupby(page, _document)]
@@ -224,7 +226,7 @@ class _Embedder:
             document is not None and bool(names or any(_is_content(item) for _, item in rows))
             for (rows, document), names in zip(documents, missing, strict=True)
         ]
-        sources = (  # one by one, as the content of records takes memory
+        sources = (  # a generator, because the contents of records take memory
             self._source(document)
             for (_, document), again in zip(documents, read_again, strict=True)
             if document is not None and again
@@ -252,7 +254,7 @@ class _Embedder:
             yield self._embed(until, keys, batch)
 
     def _source(self, document: Document) -> Source | RecordContent:
-        """Return what the pictures of a document are read from: its file, or the content that is kept of a record."""
+        """Return the source of a document's pictures: its file, or the stored content of a record."""
         from commonplace.ingest import RecordContent, Source
 
         if document.is_file:
@@ -270,7 +272,7 @@ class _Embedder:
         return {name for name in names if any(name not in vectors for vectors in held)}
 
     def _pictures(self, result: ParsedDocument | ReadError | None, names: set[str]) -> dict[str, Picture]:
-        """Return the pictures by name: as the file shows them now where they are the same, else as thumbnails."""
+        """Return the pictures by name: from the file if they are unchanged, otherwise from the thumbnails."""
         from commonplace.readers import load_picture
 
         read = result.pictures if isinstance(result, ParsedDocument) else {}
@@ -289,12 +291,12 @@ class _Embedder:
 
     @staticmethod
     def _without(item: Item, names: set[str], pictures: dict[str, Picture]) -> Item:
-        """Return the item, without its picture where nothing of that is there."""
+        """Return the item, without its picture if neither file nor thumbnail has it."""
         return replace(item, picture=None) if item.picture in names - pictures.keys() else item
 
 
 def _is_content(item: Item | None) -> bool:
-    """Return whether an item is neither text nor picture: what is embedded of it is not kept, only in its file."""
+    """Return whether an item is neither text nor picture. Its content is not stored, but only in its file."""
     return item is not None and item.modality not in MODALITIES
 
 
@@ -303,7 +305,7 @@ def _document(row: tuple[int, Item | None]) -> Document | None:
 
 
 def _root(document: Document) -> Path:
-    """Return the folder that holds the document and all that it showed when it was read."""
+    """Return the common folder of the document and of all files that it included when it was read."""
     from commonplace.readers import stamp_paths
 
     try:

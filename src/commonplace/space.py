@@ -1,4 +1,4 @@
-"""The space of a collection: encoders that make comparable vectors of the views of items and the parts of queries."""
+"""The vector space of a collection: its encoders map the views of items and the parts of queries to vectors."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, Pyt
 from commonplace.errors import ModelError
 from commonplace.types import IMAGE, TEXT, Content, ParsedDocument, Query, ViewVectors, stable_id
 
-__all__ = ["QueryVectors", "Space", "open_space", "query_shortness_of"]
+__all__ = ["QueryVectors", "Space", "name_of_model", "open_space", "query_shortness_of"]
 
 MOST_SHORT_TOKENS = 6
-"""Tokens up to which a query may be short. Random letters look as short as words do, but are many tokens."""
+"""Maximum number of tokens of a short query. Random letters look like a short query, but have many tokens."""
 
 Known = Callable[[str, Sequence[str]], Mapping[str, NDArray[np.float32]]]
 Rows = dict[str, NDArray[np.float32]]
 
 
 class Space:
-    """The vector space of a model, or of two: with ``words``, texts are found by words in the space of that model.
+    """The vector space of one model, or of two. With a second model ``words``, its space compares words with texts.
 
-    ``views`` are the partitions: ``text``, ``image`` (what pictures show) and, where the model has such an encoder,
-    ``visual`` (how pictures look). With ``words`` there is also ``text_crossmodal``: texts as pictures are compared
-    with them. Installed packages may add views, encoders and channels (``commonplace.channels``). Rows of an encoder
-    with fewer than ``dim`` dimensions end in zeros, which changes no cosine.
+    ``views`` are the partitions: ``text``, ``image`` (content of pictures) and, if the model has such an encoder,
+    ``visual`` (appearance of pictures). With ``words`` there is also ``text_crossmodal``: texts in the space of
+    pictures. Installed packages may add views, encoders and channels (``commonplace.channels``). Vectors with fewer
+    than ``dim`` dimensions are padded with zeros, which does not change their cosines.
 
-    Raises ModelError where a model lacks an encoder that it is meant for, or an installed package does not fit.
+    Raises ModelError if a model lacks a needed encoder, or if an installed package does not fit the model.
     """
 
     def __init__(self, bundle: BaseModel, words: BaseModel | None = None) -> None:
@@ -74,27 +74,26 @@ class Space:
 
     @property
     def partitions(self) -> tuple[str, ...]:
-        """The names of the views that are stored."""
+        """The names of the stored views."""
         return tuple(view.name for view in self.views)
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """The partitions that hold views of pixels."""
+        """The partitions with views of pictures."""
         return tuple(view.name for view in self.views if view.modality == IMAGE)
 
     @property
     def plugin_fingerprints(self) -> dict[str, str]:
-        """The fingerprints of the encoders that installed packages add, by the view that they make.
+        """The fingerprints of the encoders of installed packages, by view.
 
-        They are no part of ``fingerprint``: a package that is installed later changes no view that is stored.
+        They are not part of ``fingerprint``: installing a package later does not change the stored views.
         """
         added = {view.name for view in registered_specs()[0]}
         return {view.name: self.encoders[view.encoder].fingerprint for view in self.views if view.name in added}
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What the models know of their scores: ``score_stats`` and ``calibration``, each channel's from the model
-        whose space it is in."""
+        """The ``score_stats`` and the ``calibration`` of all channels, each from the model whose space it uses."""
         if self.words is None:
             return self.bundle.spec
         of_pictures, of_texts = self.bundle.spec, self.words.spec
@@ -110,47 +109,49 @@ class Space:
 
     @property
     def state(self) -> str:
-        """Hash of what ``offset()`` depends on: indexes that hold its values are made anew when it changes."""
+        """Hash of everything that ``offset()`` depends on. A change makes the indexes with its values invalid."""
         return self.bundle.state if self.words is None else stable_id(self.words.state, self.bundle.state)
 
     @property
     def place(self) -> str:
-        """Where the models are, as ``open_space`` takes it; empty for the model that is shipped."""
+        """The location of the models, as an argument for ``open_space()``; empty for the shipped model."""
         if self.words is None:
             return self.bundle.place
         return f"text={self.words.place or self.words.name},image={self.bundle.place or self.bundle.name}"
 
     @property
     def measure(self) -> tuple[str, int]:
-        """The ``tokenizer.json`` that texts are measured with, and how many of its tokens a chunk may have: as many as
-        the text encoder reads in one window. Without a text encoder, those of the shipped model."""
+        """The path of the ``tokenizer.json`` for chunking, and the maximum number of tokens of a chunk.
+
+        The maximum is the window of the text encoder. Without a text encoder, the shipped model's values are used.
+        """
         tower = self.text or Bundle(DEFAULT_BUNDLE).text
         assert tower is not None  # the shipped model has one
         return str(tower.tokenizer_path), tower.room
 
     def verify(self) -> None:
-        """Compare the models' files with their checksums. Raises ModelError that names the damaged one."""
+        """Compare the models' files with their checksums. Raises ModelError that names the damaged file."""
         for bundle in (self.bundle, self.words):
             if bundle is not None:
                 bundle.verify()
 
     def check(self, *, wait: bool = False) -> None:
-        """Do as ``verify()`` in a thread, once a process; see ``commonplace.encoders.Bundle.check()``."""
+        """Run ``verify()`` in a thread, once per process; see ``commonplace.encoders.Bundle.check()``."""
         for bundle in (self.bundle, self.words):
             if bundle is not None:
                 bundle.check(wait=wait)
 
     def reads(self, text: str) -> bool:
-        """Return whether the text encoder knows enough of the words in ``text`` to place it."""
+        """Return whether the text encoder knows enough words of ``text`` to encode it."""
         return self.text is not None and self.text.can_encode(text)
 
     # --- documents -------------------------------------------------------------------------------------------
 
     def encode(self, parsed: Sequence[ParsedDocument], known_vectors: Known) -> list[ViewVectors]:
-        """Return the vectors of every view of every item, one ``ViewVectors`` for each partition that has rows.
+        """Return the vectors of all views of all items: one ``ViewVectors`` for each partition that has rows.
 
-        ``known(partition, view hashes)`` returns vectors that need not be computed again; pictures whose vectors it
-        returns may be missing from the parsed documents.
+        ``known_vectors(partition, view hashes)`` returns stored vectors, which are not computed again. The pictures of
+        these vectors may be missing from the parsed documents.
         """
         vectors: list[ViewVectors] = []
         for views in self._runner.groups(self.views):
@@ -176,9 +177,10 @@ class Space:
         contents: Mapping[str, Content],
         known_vectors: Known,
     ) -> list[ViewVectors]:
-        """Return the rows of views that are encoded together; what all of their partitions hold is not encoded again.
+        """Return the vectors of views that are encoded together.
 
-        ``rows`` are item ids with the hash of their content.
+        ``rows`` are item ids with the hash of their content. Contents with vectors in all of the partitions are not
+        encoded again.
         """
         hashes = list(dict.fromkeys(content_hash for _, content_hash in rows))
         held = {view.name: dict(known_vectors(view.name, hashes)) for view in views}
@@ -192,7 +194,7 @@ class Space:
                 held[view.name].update(zip(missing, encoded[view.encoder], strict=True))
         view_vectors = []
         for partition, vectors in held.items():
-            kept = [(item, name) for item, name in rows if name in vectors]  # what was not read again is left out
+            kept = [(item, name) for item, name in rows if name in vectors]  # without contents not read again
             if kept:
                 items, names = (tuple(column) for column in zip(*kept, strict=True))
                 row_array = np.array([vectors[name] for name in names], np.float32)
@@ -202,43 +204,51 @@ class Space:
     def embed(
         self, texts: Sequence[str], compared_with: Literal["text", "image"] = "text", role: Role = "document"
     ) -> NDArray[np.float32] | None:
-        """Return one unit row (n, dim) for each text, as a document or a query has it, in the space of texts or of
-        pictures (``asked``); None where no encoder can."""
+        """Return a unit vector (n, dim) for each text; None if no encoder can encode text.
+
+        ``compared_with`` is the modality whose space is used. ``role`` tells whether the texts are documents or
+        queries.
+        """
         bundle = self.words if self.words is not None and compared_with == TEXT else self.bundle
         if bundle.text is None:
             return None
         rows = bundle.text.encode(texts, role)
         return self._runner.wide(bundle.without_shortness(rows)[0] if role == "query" else rows)
 
-    # --- what is subtracted ----------------------------------------------------------------------------------
+    # --- corrections -----------------------------------------------------------------------------------------
 
     def offset(self, partition: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return the hubness correction of each vector (n, dim) of a partition for queries of another modality, or
-        None; see ``commonplace.encoders.BaseModel.hubness()``. It is a part of the ranking, not of the vectors."""
+        """Return the hubness correction (n,) of vectors (n, dim) of a partition, or None.
+
+        It applies to queries of another modality; see ``commonplace.encoders.BaseModel.hubness()``. The correction is
+        part of the ranking, not of the vectors.
+        """
         view = partition
-        if self.words is not None:  # texts meet pictures in the partition of their own only
+        if self.words is not None:  # only the partition text_crossmodal compares texts with pictures
             view = {CROSSMODAL: TEXT, TEXT: ""}.get(partition, partition)
         return self.bundle.hubness(view, vectors[:, : self.bundle.dim])
 
     def text_hubness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return the hubness correction of each text (n, dim) for a query in words, shape (n,), or None.
+        """Return the hubness correction (n,) of texts (n, dim) for queries in words, or None.
 
-        See ``commonplace.encoders.BaseModel.text_hubness()``. It is subtracted at query time: no index holds it.
+        See ``commonplace.encoders.BaseModel.text_hubness()``. It is subtracted at query time and not stored in indexes.
         """
         bundle = self.words or self.bundle
         return bundle.text_hubness(texts[:, : bundle.dim])
 
     def means(self, role: Role) -> dict[str, NDArray[np.float32]]:
-        """Return the mean vector (dim,) of queries or of documents, by modality: ``text`` and ``image``.
+        """Return the mean vectors (dim,) of queries or of documents, by modality: ``text`` and ``image``.
 
-        Empty where the model knows none, and for two models, which share no space.
+        Empty if the model has none, and for two models, because they do not share a space.
         """
         means = self.bundle.spec.get("means", {}).get(role, {}) if self.words is None else {}
         return {modality: np.asarray(mean, np.float32) for modality, mean in means.items()}
 
     def questions(self, partition: str, cross_modal: bool) -> NDArray[np.float32] | None:
-        """Return vectors (n, dim) of training data that may ask a partition, with ``cross_modal`` those of another
-        modality; None where there are none. They measure the recall of an index."""
+        """Return query vectors (n, dim) of training data, for measuring the recall of a partition's index.
+
+        With ``cross_modal`` they are queries of another modality than the partition. None if the model has none.
+        """
         bundle = self.words if self.words is not None and partition == TEXT else self.bundle
         rows = bundle.questions(TEXT if partition == CROSSMODAL else partition, cross_modal)
         return None if rows is None else self._runner.wide(rows)
@@ -252,7 +262,8 @@ class Space:
     def encode_queries(self, queries: Sequence[Query]) -> list[QueryVectors]:
         """Return the vectors of each query. A part that no encoder can read is left out, with a note.
 
-        Each encoder reads all queries in one batch. Raises ModelError where one gives what is not a number.
+        Each encoder encodes all queries in one batch. Raises ModelError if a vector contains a value that is not a
+        finite number.
         """
         parts = [query.parts for query in queries]
         vectors: list[Rows] = [{} for _ in queries]
@@ -269,11 +280,12 @@ class Space:
                         vectors[n][name] = row
         if not all(np.isfinite(vector).all() for named in vectors for vector in named.values()):
             raise ModelError(
-                f"the model {self.name} gave a vector that is not numbers for this question: try another model"
+                f"the model {self.name} returned a vector with values that are not numbers for this query: try another "
+                "model"
             )
         encoded: list[QueryVectors] = []
         for named, by_encoder, short in zip(parts, vectors, shortness, strict=True):
-            # Beside another part, words change it; they do not name a kind of thing.
+            # Together with another part, words modify that part, so they are not a generic short query.
             alone = not any(spec.asked_by in named for spec in self.specs if spec.asked_by != TEXT)
             notes = _notes(self, named, by_encoder)
             encoded.append(self.query_vectors(by_encoder, notes=notes, query_shortness=short if alone else 0.0))
@@ -282,14 +294,14 @@ class Space:
     def query_vectors(
         self, vectors: Mapping[str, NDArray[np.float32]], *, notes: tuple[str, ...] = (), query_shortness: float = 0.0
     ) -> QueryVectors:
-        """Return a query of these unit vectors (dim,), by the name of the encoder that made them."""
+        """Return an encoded query from unit vectors (dim,) by the name of their encoder."""
         channels = self.channels(vectors)
         return QueryVectors(dict(vectors), channels, notes, query_shortness, self.words is not None)
 
     def channels(
         self, vectors: Mapping[str, NDArray[np.float32]]
     ) -> tuple[tuple[ChannelSpec, NDArray[np.float32]], ...]:
-        """Return the channels that a query with these vectors asks (by encoder), each with the vector that asks."""
+        """Return the channels of a query with these vectors (by encoder), each with its query vector."""
         parts = {spec.asked_by for spec in self.specs if spec.encoder in vectors}
         return tuple(
             (spec, vectors[spec.encoder])
@@ -300,8 +312,10 @@ class Space:
     def _encode_words(
         self, names: Sequence[str], words: Mapping[int, str], vectors: Sequence[Rows], shortness: list[float]
     ) -> None:
-        """Add to ``vectors`` those of the queries in words, by encoder, of encoders that can read them, and set how
-        short each query reads. ``words`` are by the number of the query."""
+        """Add the vectors of the queries' words to ``vectors`` by encoder, and set the queries' ``shortness``.
+
+        ``words`` are by the number of the query. Encoders that cannot read the words are skipped.
+        """
         for name in names:
             encoder = self.encoders[name]
             readable = {n: text for n, text in words.items() if _can_encode(encoder, text)}
@@ -319,49 +333,59 @@ class Space:
 
 
 def query_shortness_of(tower: TextEncoder, words: str, component: float) -> float:
-    """Return how short a query reads, in [0, 1]: the ``component`` of its vector that it owes to being short; 0 where
-    it has too many tokens."""
+    """Return the shortness of a query, in [0, 1]: the shortness ``component`` of its vector; 0 if it has too many
+    tokens."""
     return component if component and tower.length(words) <= MOST_SHORT_TOKENS else 0.0
 
 
-def open_space(model: str | os.PathLike[str] | BaseModel) -> Space:
-    """Return the space of a model: a bundle's folder or name, ``text=MODEL,image=MODEL``, or Python encoders
-    (``commonplace.Model``); empty: the shipped one.
+def name_of_model(model: object) -> str:
+    """Return the name or folder of a model as a text. Raises ModelError for an object that is neither."""
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(
+            f"model is of type {type(model).__name__}: give a name, a folder, or encoders as "
+            "commonplace.Model(text=..., image=...)"
+        )
+    return os.fspath(model)
 
-    Raises ModelError where there is no such model.
+
+def open_space(model: str | os.PathLike[str] | BaseModel) -> Space:
+    """Return the space of a model.
+
+    ``model`` is a bundle's folder or name, ``text=MODEL,image=MODEL``, or Python encoders (``commonplace.Model``).
+    Empty means the shipped model. Raises ModelError if there is no such model.
     """
     if isinstance(model, BaseModel):
         return Space(model)
-    name = os.fspath(model) or DEFAULT_BUNDLE.name
+    name = name_of_model(model) or DEFAULT_BUNDLE.name
     if not name.startswith(("text=", "image=")):
         return Space(Bundle(find(name)))
     match = re.fullmatch(r"text=(?P<text>.+),image=(?P<image>.+)|image=(?P<first>.+),text=(?P<second>.+)", name)
     if match is None:
-        raise ModelError(f"the model {name!r} is not text=MODEL,image=MODEL: say one for each, once")
+        raise ModelError(f"the model {name!r} is not of the form text=MODEL,image=MODEL: name one model for each")
     texts, pictures = match["text"] or match["second"], match["image"] or match["first"]
     return Space(Bundle(find(pictures)), Bundle(find(texts)))
 
 
 def _tower_of(encoder: Encoder) -> Any:
-    """Return the tower whose output an encoder is; else the encoder itself."""
+    """Return the tower that an encoder is an output of; otherwise the encoder itself."""
     return getattr(encoder, "tower", encoder)
 
 
 def _can_encode(encoder: Encoder, text: str) -> bool:
-    """Return whether an encoder can read a text; True where it does not say."""
+    """Return whether an encoder can read a text; True if it has no ``can_encode`` method."""
     can_encode = getattr(encoder, "can_encode", None)
     return can_encode is None or bool(can_encode(text))
 
 
 def _check_plugins(space: Space, views: Sequence[ViewSpec], channels: Sequence[ChannelSpec]) -> None:
-    """Raise ModelError where the specs of installed packages do not fit this space."""
+    """Raise ModelError if the specs of installed packages do not fit this space."""
     names = [view.name for view in space.views]
     for name in registered_encoders().keys() & {*space.bundle.encoders, CROSSMODAL}:
-        raise ModelError(f"a plug-in encoder is called {name}, as one of the model is: rename it, or remove it")
+        raise ModelError(f"the plug-in encoder {name} has the name of an encoder of the model: rename or remove it")
     specs: list[ViewSpec | ChannelSpec] = [*views, *channels]
     for view in views:
         if names.count(view.name) > 1:
-            raise ModelError(f"two views are called {view.name}: remove one of the packages that add them")
+            raise ModelError(f"two views have the name {view.name}: remove one of the packages that add them")
     for spec in specs:
         encoder = space.encoders.get(spec.encoder)
         if encoder is None:
@@ -371,10 +395,10 @@ def _check_plugins(space: Space, views: Sequence[ViewSpec], channels: Sequence[C
             )
         if encoder.dim > space.dim:
             raise ModelError(
-                f"the encoder {spec.encoder} gives {encoder.dim} dimensions, and vectors of {space.name} have "
-                f"{space.dim}: choose a model with more, or remove the plug-in"
+                f"the encoder {spec.encoder} returns {encoder.dim} dimensions, but vectors of {space.name} have "
+                f"{space.dim}: choose a model with more dimensions, or remove the plug-in"
             )
-    parts: dict[str, str] = {}  # that ask, by encoder
+    parts: dict[str, str] = {}  # the query part of each encoder
     for channel in space.specs:
         if parts.setdefault(channel.encoder, channel.asked_by) != channel.asked_by:
             raise ModelError(
@@ -383,46 +407,46 @@ def _check_plugins(space: Space, views: Sequence[ViewSpec], channels: Sequence[C
             )
         if channel.view not in names:
             raise ModelError(
-                f"the channel {channel.name} asks for the view {channel.view}, which nothing makes: remove the plug-in"
+                f"the channel {channel.name} needs the view {channel.view}, which does not exist: remove the plug-in"
             )
 
 
 def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray[np.float32]]) -> tuple[str, ...]:
-    """Return why parts of a query have no vector, where they have none."""
+    """Return a note for each part of a query that has no vector, with the reason."""
     notes = []
     if TEXT in parts:
         if space.text is None:
-            notes.append(f"the model {space.name} reads no words: they were searched by spelling only")
+            notes.append(f"the model {space.name} cannot encode words: they were searched by full text only")
         elif TEXT not in vectors:
             notes.append(
-                f"the model {space.name} does not know most of these words: they were searched by spelling only "
-                "(other models read other languages: see `commonplace models`)"
+                f"the model {space.name} does not know most of these words: they were searched by full text only "
+                "(for models for other languages, see `commonplace models`)"
             )
         if space.words is not None and CROSSMODAL not in vectors:
-            notes.append(f"the model {space.bundle.name} does not compare these words with pictures")
+            notes.append(f"the model {space.bundle.name} cannot compare these words with pictures")
     for part in parts:
         if part != TEXT and not any(spec.asked_by == part for spec in space.specs):
             what = "picture" if part == IMAGE else part
-            notes.append(f"the model {space.name} has no {part} tower: the {what} was not searched by")
+            notes.append(f"the model {space.name} has no {part} tower: the {what} was ignored")
     return tuple(notes)
 
 
 class _Runner:
-    """Runs encoders by name, and a tower of several outputs once. ``dim`` is the length of the rows that come out."""
+    """Runs encoders by name. A tower with several outputs runs once. ``dim`` is the length of the resulting vectors."""
 
     def __init__(self, encoders: Mapping[str, Encoder], dim: int) -> None:
         self._encoders = encoders
         self._dim = dim
 
     def groups(self, views: Sequence[ViewSpec]) -> list[list[ViewSpec]]:
-        """Return the views in groups: those of a group are outputs of one tower."""
+        """Return the views in groups. The views of a group are outputs of the same tower."""
         groups: dict[int, list[ViewSpec]] = {}
         for view in views:
             groups.setdefault(id(_tower_of(self._encoders[view.encoder])), []).append(view)
         return list(groups.values())
 
     def run(self, names: Sequence[str], contents: Sequence[Any], role: Role) -> Rows:
-        """Return the rows (n, dim) that encoders (names) give for the same contents, by encoder."""
+        """Return the vectors (n, dim) of the same contents by several encoders (names), by encoder."""
         rows: Rows = {}
         for name in names:
             if name in rows:
@@ -437,5 +461,5 @@ class _Runner:
         return rows
 
     def wide(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return rows (n, any) with zeros up to ``dim``."""
+        """Return vectors (n, any length) padded with zeros to ``dim``."""
         return rows if rows.shape[1] == self._dim else np.pad(rows, ((0, 0), (0, self._dim - rows.shape[1])))

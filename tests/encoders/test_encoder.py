@@ -1,4 +1,4 @@
-"""One contract, three makers of encoders: ONNX bundles, servers, Python objects; and a collection with one's own."""
+"""One contract for three kinds of encoders (ONNX bundles, servers, Python objects); collections with own encoders."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import commonplace as cp
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle, PythonEncoder
 from commonplace.encoders.hub import pull_remote
 from commonplace.errors import ModelError, ModelMismatch
+from commonplace.migrate import migrate
 from tests.encoders.contract import check_encoder, check_failure
 from tests.encoders.test_remote import Server, server  # noqa: F401  # the fixture
 from tests.encoders.toys import DIM, Colours, Words
@@ -50,18 +51,18 @@ def test_an_encoder_behind_a_server_keeps_the_contract(server: Server) -> None: 
 
 
 @pytest.mark.parametrize("name", ["text", "image"])
-def test_python_objects_are_made_to_keep_the_contract(name: str) -> None:
+def test_wrapped_python_objects_keep_the_contract(name: str) -> None:
     model = cp.Model(text=Words(), image=Colours(), name="toy")
     check_encoder(lambda: model.encoders[name], TEXTS if name == "text" else PICTURES, tolerance=1e-6)
 
 
-def test_the_contract_refuses_rows_as_an_object_gives_them() -> None:
+def test_the_contract_refuses_an_unwrapped_object() -> None:
     class Batched(Words):  # centres each batch: a vector depends on its neighbours
         def encode(self, texts: Sequence[str], role: str = "document") -> np.ndarray:
             rows = super().encode(texts, role)
             return rows - rows.mean(axis=0)
 
-    for wrong in (Words, lambda: PythonEncoder(Batched(), "batched")):  # the first: doubles of any length
+    for wrong in (Words, lambda: PythonEncoder(Batched(), "batched")):  # the first returns float64 rows of any length
         with pytest.raises(AssertionError):
             check_encoder(wrong, TEXTS)
 
@@ -84,7 +85,7 @@ def test_an_object_that_fails_is_named_in_one_line(answer: Any) -> None:
     assert "text encoder of mine" in check_failure(PythonEncoder(Broken(answer), "text encoder of mine"), ["a", "b"])
 
 
-def test_what_is_no_encoder_is_refused() -> None:
+def test_objects_that_are_not_encoders_are_refused() -> None:
     class NoFingerprint:
         dim = 4
 
@@ -103,6 +104,36 @@ def test_what_is_no_encoder_is_refused() -> None:
         assert "\n" not in str(problem.value)
     with pytest.raises(ModelError, match="name"):
         cp.Model(text=Words(), name="")
+
+
+def test_an_encoder_that_encodes_everything_alike_is_refused_in_one_line(tmp_path: Path) -> None:
+    class Alike(Words):
+        value = 1.0
+
+        def encode(self, texts: Sequence[str], role: str = "document") -> np.ndarray:
+            return np.full((len(texts), DIM), self.value, np.float32)
+
+    class Zeros(Alike):
+        value = 0.0
+
+    for kind, encoder in (("text", Alike()), ("text", Zeros()), ("image", Alike())):
+        with pytest.raises(ModelError, match=rf"the {kind} encoder of alike returns one vector for all"):
+            cp.open(tmp_path / "kb", model=cp.Model(**{kind: encoder}, name="alike"))  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"of type Alike: give a name, a folder, or encoders as commonplace.Model"):
+        cp.open(tmp_path / "kb", model=Alike())  # type: ignore[arg-type]
+
+
+def test_a_changed_encoder_is_refused_and_the_collection_can_be_migrated_to_it(tmp_path: Path) -> None:
+    with cp.open(tmp_path / "kb", model=cp.Model(text=Words(), name="toy")) as kb:
+        kb.add(cp.Record("The north pump needs the blue seal.", id="pump"), progress=False)
+    encoder = Words()
+    encoder.fingerprint = "changed"
+    changed = cp.Model(text=encoder, name="toy")
+    with pytest.raises(ModelMismatch, match=r"the model has changed: .*or change its model with `commonplace\.migrate"):
+        cp.open(tmp_path / "kb", model=changed)
+    migrate(tmp_path / "kb", changed, progress=False)
+    with cp.open(tmp_path / "kb", model=changed) as kb:
+        assert kb.search("blue seal")[0].item.text == "The north pump needs the blue seal."
 
 
 @pytest.fixture
@@ -141,7 +172,7 @@ def test_a_model_may_have_one_encoder_only(folder: Path, tmp_path: Path) -> None
         assert kb.add(folder, workers=1, progress=False).added == 5 and kb.space.partitions == ("image",)
         assert Path(kb.search(image=folder / "sea.png")[0].item.document.path).name == "sea.png"
         words = kb.search("blue seal")
-        assert Path(words[0].item.document.path).name == "pump.txt" and "reads no words" in words.notes[0]
+        assert Path(words[0].item.document.path).name == "pump.txt" and "cannot encode words" in words.notes[0]
     with cp.open(tmp_path / "texts", model=cp.Model(text=Words(), name="words")) as kb:
         assert kb.add(folder, workers=1, progress=False).added == 5 and kb.space.partitions == ("text",)
         assert "no image tower" in kb.search("dough", image=folder / "sea.png").notes[0]
@@ -159,7 +190,7 @@ def test_a_collection_refuses_encoders_with_another_fingerprint(folder: Path, tm
         assert kb.search("blue seal")[0].item.text and kb.space.name == "newer"
 
 
-def test_an_encoder_that_gives_no_numbers_fails_its_files_only(folder: Path, tmp_path: Path) -> None:
+def test_an_encoder_that_gives_nan_fails_only_the_files_concerned(folder: Path, tmp_path: Path) -> None:
     class Cursed(Words):
         def encode(self, texts: Sequence[str], role: str = "document") -> np.ndarray:
             rows = super().encode(texts, role)

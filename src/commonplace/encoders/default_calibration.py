@@ -1,9 +1,9 @@
-"""What an unlabelled model's scores look like, from a few texts and drawn pictures about nothing in particular.
+"""Estimates the calibration of a model that was not measured on labelled data.
 
-A cosine of .3 may be chance in one model and a sure match in another. A bundle that was measured on labelled data says
-so itself; for any other this is estimated once, when it is pulled: unrelated and related texts by the pairs below, what
-pictures get by chance by drawn ones. A collection with pictures of its own replaces the latter
-(``commonplace.retrieval.background``). Estimates are marked as such, and notes say what they rest on.
+A cosine of .3 may mean "unrelated" in one model and "related" in another. A bundle that was measured on labelled data
+holds its own calibration. For any other model it is estimated once, when it is pulled. The scores of related and
+unrelated texts come from the pairs below, those of unrelated pictures from drawn ones. A collection with pictures
+replaces the latter by its own (``commonplace.retrieval.background``). Estimates are marked, and notes explain them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 
 from commonplace.encoders.base import BaseModel
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
+from commonplace.errors import ModelError
 
 __all__ = ["BANK", "describe", "drawn", "line", "moments", "query_shortness", "spread"]
 
 BANK = "neutral.npz"
-ENOUGH = 0.5  # of the questions that must find their own passage for a language to count as read
+ENOUGH = 0.5  # a language is supported if at least this share of its questions finds its own passage
 RELATED = 3.3
-"""Standard deviations above chance at which related pairs are taken to lie where none are known: between the 3 of the
-shipped model's words and pictures and the 5 that larger towers reach."""
+"""The assumed mean of related pairs, in standard deviations above unrelated pairs, if no related pairs are available.
+It lies between the 3 of the shipped model's texts and pictures and the 5 of larger towers."""
 PRIOR_LINE = (-4.0, 11 / 6)
-"""Log-odds at no standard deviation, and what each adds: about what every channel that was measured has."""
-PRIOR_WEIGHT = 20.0  # pairs that the prior line counts as, beside the pairs below
+"""Intercept and slope of log-odds over z-scores: typical values of the channels that were measured."""
+PRIOR_WEIGHT = 20.0  # the prior line has the weight of so many pairs
 
 Floats = NDArray[np.float64]
 
@@ -113,14 +114,17 @@ WORDS = {
     "zh": "房子 树 河流 鸟 苹果 椅子 道路 国王 石头 面包 马 灯 衬衫 船 花 城市 桥 窗户 云 钥匙 瓶子 山 学校 花园 "
     "时间 想法 金钱 原因 历史 音乐 法律 健康 能源 价格 计划 语言 科学 安全 设计 旅行 天气 方法 政策 风险 报告 "
     "团队 和平 贸易",
-}  # things and ideas of no one subject
+}  # things and ideas of many subjects
 BRIEF = 0.2
-"""Mean cosine with their common direction that single words must have: below it a text's length hardly shows."""
+"""The least mean cosine of single words with their common direction: below it, shortness has little effect."""
 
 
 def query_shortness(bundle: BaseModel) -> list[float] | None:
-    """Return the unit vector (dim,) that single words have in common in the languages that a bundle's text tower reads:
-    ``query_shortness`` of ``bundle.json``; None without a text tower, or where there is no such direction."""
+    """Return the common direction of single words, a unit vector (dim,): ``query_shortness`` of ``bundle.json``.
+
+    It is the mean over the languages that the text tower supports. Return None without a text tower, or if single
+    words have no such direction.
+    """
     if bundle.text is None:
         return None
     means = []
@@ -136,11 +140,19 @@ def query_shortness(bundle: BaseModel) -> list[float] | None:
     return direction
 
 
+def _is_constant(vectors: NDArray[np.float32]) -> bool:
+    """Return whether all rows (n, dim) are equal, so that all scores are equal."""
+    return bool((np.ptp(vectors, axis=0) < 1e-6).all())
+
+
 def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.float16]]]:
-    """Return what ``bundle.json`` lacks (``score_stats``, ``calibration``, ``query_shortness``, ``notes``), and the
-    arrays of BANK."""
+    """Return estimated entries of ``bundle.json``, and the arrays for the file BANK.
+
+    The entries are ``score_stats``, ``calibration``, ``query_shortness`` and ``notes``. Raises ModelError if a tower
+    encodes everything as one vector.
+    """
     shipped = Bundle(DEFAULT_BUNDLE).spec["calibration"]
-    # How much of a question's words a text holds, and how words and meaning add up, does not depend on the towers.
+    # The lexical statistics, and the way lexical and dense evidence are combined, do not depend on the towers.
     evidence: dict[str, Any] = {name: shipped[name] for name in ("joint", "match_density", "expected_relevant")}
     evidence["curves"] = {"lexical": shipped["curves"]["lexical"]}
     notes = []
@@ -150,14 +162,16 @@ def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.fl
     if (tower := bundle.text) is not None:
         queries, read, languages = _pairs(bundle)
         if not languages:
-            notes.append("its text tower does not tell related texts from others: its scores mean little")
+            notes.append("its text tower does not separate related from unrelated texts: its scores mean little")
             languages = ["en"]
         questions = np.concatenate([queries[language] for language in languages])
         texts = np.concatenate([read[language] for language in languages])
         related = np.concatenate([(queries[language] * read[language]).sum(axis=1) for language in languages]).astype(
             np.float64
         )
-        # Across languages nothing is related either, but it is another kind of chance.
+        if _is_constant(texts):
+            raise ModelError(f"the text encoder of {bundle.name} returns one vector for all texts: correct it")
+        # Texts in different languages are unrelated too, but their scores are distributed differently.
         other = np.concatenate([_unequal(queries[language] @ read[language].T) for language in languages])
         background["text->text"] = spread(other) | {"related": moments(related)}
         low, per = line((related - other.mean()) / other.std(), (other - other.mean()) / other.std())
@@ -167,6 +181,8 @@ def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.fl
         arrays["image"] = tower.encode(THINGS, "query").astype(np.float16)
     if (image := bundle.image) is not None:
         shown = image.encode(drawn())
+        if _is_constant(shown):
+            raise ModelError(f"the image encoder of {bundle.name} returns one vector for all pictures: correct it")
         visual = bundle.encoders["visual"].encode(drawn()) if "visual" in bundle.encoders else shown
         background["image->image"] = estimated(_unequal(visual @ visual.T))
         if texts is not None:
@@ -175,7 +191,7 @@ def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.fl
     notes.append(
         "confidences are estimates: this model was not measured on labelled data (`commonplace tune` learns from yours)"
     )
-    # Channels that it has no towers for are never asked; what stands for them is never read.
+    # Channels without a tower are never searched. Their placeholders are never used.
     for channel in ("text->text", "text->image", "image->text", "image->image"):
         background.setdefault(channel, estimated(np.array([0.0, 0.2])))
     common = query_shortness(bundle)
@@ -184,8 +200,10 @@ def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.fl
 
 
 def estimated(cosines: NDArray[Any]) -> dict[str, Any]:
-    """Return the background of an channel of which only unrelated pairs are known; where related ones lie is a
-    prior."""
+    """Return the score statistics of a channel from ``cosines`` of unrelated pairs; those of related pairs are assumed.
+
+    See RELATED.
+    """
     statistics = spread(cosines)
     mean, std = statistics["unrelated"]["mean"], statistics["unrelated"]["std"]
     related = {"mean": round(mean + RELATED * std, 4), "std": round(std, 4)}
@@ -193,8 +211,10 @@ def estimated(cosines: NDArray[Any]) -> dict[str, Any]:
 
 
 def _pairs(bundle: BaseModel) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], list[str]]:
-    """Return the vectors of questions and of passages by language, and the languages that the tower reads: in which at
-    least half the questions find their own passage."""
+    """Return the vectors of questions and of passages by language, and the languages that the tower supports.
+
+    In a supported language, at least half of the questions find their own passage.
+    """
     tower = bundle.text
     assert tower is not None
     queries = {code: tower.encode([question for question, _ in pairs], "query") for code, pairs in PAIRS.items()}
@@ -209,14 +229,17 @@ def _pairs(bundle: BaseModel) -> tuple[dict[str, NDArray[np.float32]], dict[str,
 
 
 def line(related: Floats, unrelated: Floats) -> tuple[float, float]:
-    """Return intercept and slope of the log-likelihood ratio of being related, by logistic regression in which both
-    kinds count the same and the prior line counts as PRIOR_WEIGHT pairs; the slope is never negative."""
+    """Return intercept and slope of the log-likelihood ratio of "related", from z-scores (n,), (m,) of both classes.
+
+    It is a logistic regression with equal weight of the classes, and a prior line with the weight of PRIOR_WEIGHT
+    pairs. The slope is never negative.
+    """
     from math import sqrt
 
     x = np.concatenate([related, unrelated])
     y = np.concatenate([np.ones(len(related)), np.zeros(len(unrelated))])
     weight = np.concatenate([np.full(len(related), 1.0), np.full(len(unrelated), len(related) / len(unrelated))])
-    # The prior is data as well: pairs at places along the line, each with the probability that the line gives it.
+    # The prior is added as data: points along the line, weighted by the probability that the line gives them.
     at = np.linspace(-1, 7, 17)
     p = 1 / (1 + np.exp(-(PRIOR_LINE[0] + PRIOR_LINE[1] * at)))
     x, y = np.concatenate([x, at, at]), np.concatenate([y, np.ones(17), np.zeros(17)])
@@ -235,20 +258,22 @@ def line(related: Floats, unrelated: Floats) -> tuple[float, float]:
 
 
 def _unequal(scores: NDArray[Any]) -> Floats:
-    """Return the scores of a square that lie off its diagonal."""
+    """Return the off-diagonal elements of a square matrix, shape (n * (n - 1),)."""
     return np.asarray(scores[~np.eye(len(scores), dtype=bool)], np.float64)
 
 
 def moments(values: NDArray[Any]) -> dict[str, float]:
+    """Return the mean and the standard deviation (at least .0001) of ``values``."""
     return {"mean": round(float(values.mean()), 4), "std": round(max(float(values.std()), 1e-4), 4)}
 
 
 def spread(values: NDArray[Any]) -> dict[str, Any]:
+    """Return the statistics of unrelated pairs: mean, standard deviation and 99% quantile of ``values``."""
     return {"unrelated": moments(values) | {"quantiles": {"0.99": round(float(np.quantile(values, 0.99)), 4)}}}
 
 
 def drawn(count: int = 24) -> list[NDArray[np.uint8]]:
-    """Return pictures (64, 64, 3) of nothing: noise as smooth as photographs are, shapes, stripes."""
+    """Return ``count`` drawn pictures (64, 64, 3), uint8: noise with the spectrum of photographs, shapes, stripes."""
     draw = np.random.default_rng(0)
     pictures = []
     y, x = np.mgrid[:64, :64] / 64.0
@@ -272,7 +297,7 @@ def drawn(count: int = 24) -> list[NDArray[np.uint8]]:
 
 
 def write(bundle: Bundle) -> Bundle:
-    """Put the estimates into a bundle that says nothing of its scores, and return it anew."""
+    """Write the estimated calibration into a bundle that has none, and return the bundle loaded again."""
     from commonplace.encoders.bundle import sha256
 
     described, arrays = describe(bundle)

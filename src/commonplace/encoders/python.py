@@ -1,4 +1,4 @@
-"""Encoders that are plain Python objects: a model of the user's own, without files."""
+"""Models made of the user's own Python objects, without files."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from commonplace.errors import ModelError
 
 __all__ = ["PLACE", "Model", "PythonEncoder"]
 
-BATCH = 64  # views of one call
+BATCH = 64  # most views in one call
 PLACE = "python:"
-"""What the place of a model begins with that no folder holds; the model's name follows."""
+"""The prefix of ``place`` for a model without a folder; the model's name follows."""
 
 
 class Model(BaseModel):
-    """Encoders of the user's own that share one space, to open a collection with.
+    """A model of the user's own encoders, which share one space; a collection can be opened with it.
 
     ``text`` encodes texts (``str``), ``image`` pictures (RGB ``uint8``, (height, width, 3)); one of them may be left
-    out. Each is an object with ``encode(views, role)``, ``dim`` and ``fingerprint`` (``Encoder``); where there are
-    two, words are compared with pictures, so both have the same ``dim``. Rows need not be of unit length. A text
-    encoder may also have ``max_tokens`` (texts are cut to it; counted by the shipped tokenizer, default 256) and
+    out. Each is an object with ``encode(views, role)``, ``dim`` and ``fingerprint`` (see ``Encoder``). If there are
+    two, texts are compared with pictures, so both need the same ``dim``. Rows need not have unit length. A text
+    encoder may also have ``max_tokens`` (the longest chunk in tokens of the shipped tokenizer, default 256) and
     ``can_encode(text)`` (whether it knows the language). Encoders are called from several threads.
 
         class Words:
@@ -37,22 +37,23 @@ class Model(BaseModel):
 
         with commonplace.open("notes.kb", model=commonplace.Model(text=Words(), name="my-model")) as kb: ...
 
-    Nobody measured the scores of such a model: they are estimated from neutral texts and drawn pictures, once for each
-    object. A collection keeps the fingerprints and refuses other encoders. Raises ModelError for what is no encoder.
+    The scores of such a model were not measured on labelled data. Their calibration is estimated from neutral texts and
+    drawn pictures, once for each object. A collection stores the fingerprints and refuses other encoders. Raises
+    ModelError for an object that is not an encoder.
     """
 
     def __init__(self, *, text: Encoder | None = None, image: Encoder | None = None, name: str = "python") -> None:
         if text is None and image is None:
             raise ModelError("a model needs an encoder: give text=, image=, or both")
         if not name or not name.isprintable():
-            raise ModelError(f"a model cannot be called {name!r}: give it a printable name")
+            raise ModelError(f"{name!r} is not a valid name for a model: give a printable name")
         self.name = name
         self.text: TextEncoder | None = None if text is None else PythonEncoder(text, f"text encoder of {name}")
         self.image: Encoder | None = None if image is None else PythonEncoder(image, f"image encoder of {name}")
         dims = {encoder.dim for encoder in self.encoders.values()}
         if len(dims) > 1:
             raise ModelError(
-                f"the encoders of {name} give {' and '.join(map(str, sorted(dims)))} dimensions: words are compared "
+                f"the encoders of {name} give {' and '.join(map(str, sorted(dims)))} dimensions: texts are compared "
                 "with pictures, so give encoders of one space"
             )
         (self.dim,) = dims
@@ -65,7 +66,7 @@ class Model(BaseModel):
 
     @cached_property
     def spec(self) -> dict[str, Any]:  # type: ignore[override]
-        """What ``bundle.json`` says of other models: estimates of what scores mean."""
+        """The entries of ``bundle.json`` for this model, with an estimated calibration."""
         return {"name": self.name, "dim": self.dim, **self._estimates[0]}
 
     @property
@@ -75,7 +76,7 @@ class Model(BaseModel):
 
     @property
     def place(self) -> str:
-        """The model's name: a collection cannot find Python objects again."""
+        """PLACE and the model's name: a collection cannot find Python objects by itself."""
         return PLACE + self.name
 
     def neutral(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -88,10 +89,9 @@ class Model(BaseModel):
 
 
 class PythonEncoder:
-    """A Python object as a ``TextEncoder``: its rows are checked and brought to unit length, its errors are
-    ModelErrors of one line.
+    """Wraps a Python object as a ``TextEncoder``: checks and normalises its rows, and turns its errors into ModelError.
 
-    ``label`` is what errors call it.
+    ``label`` names the object in messages. Raises ModelError if the object is not an encoder.
     """
 
     def __init__(self, encoder: Encoder, label: str) -> None:
@@ -101,58 +101,60 @@ class PythonEncoder:
             self.dim = int(encoder.dim)
             self.fingerprint = str(encoder.fingerprint)
         except (AttributeError, TypeError, ValueError) as problem:
-            raise ModelError(f"the {label} lacks dim or fingerprint ({_reason(problem)}): see Encoder") from problem
+            raise ModelError(
+                f"the {label} lacks dim or fingerprint ({_reason(problem)}): see commonplace.encoders.Encoder"
+            ) from problem
         if not callable(getattr(encoder, "encode", None)) or not self.fingerprint or not 1 <= self.dim <= LARGEST_DIM:
             raise ModelError(
-                f"the {label} is no encoder: it needs encode(views, role), a fingerprint, and a dim of 1 to "
+                f"the {label} is not an encoder: it needs encode(views, role), a fingerprint, and a dim of 1 to "
                 f"{LARGEST_DIM:,}"
             )
 
     def encode(self, views: Sequence[Any], role: Role = "document") -> NDArray[np.float32]:
-        """Return one unit row for each view, shape (n, dim). Raises ModelError where the object fails or gives another
-        shape."""
+        """Return one unit row for each view, shape (n, dim). Raises ModelError if the object fails or its rows have
+        another shape."""
         batches = [self._batch(views[i : i + BATCH], role) for i in range(0, len(views), BATCH)]
         return np.concatenate(batches) if batches else np.empty((0, self.dim), np.float32)
 
     def _batch(self, views: Sequence[Any], role: Role) -> NDArray[np.float32]:
         try:
             rows = np.asarray(self._encoder.encode(views, role), np.float32)
-        except Exception as problem:  # it is another's code
-            raise ModelError(f"the {self._label} failed ({_reason(problem)}): see to it") from problem
+        except Exception as problem:  # the user's code may raise anything
+            raise ModelError(f"the {self._label} failed ({_reason(problem)}): correct it") from problem
         if rows.shape != (len(views), self.dim):
             raise ModelError(
-                f"the {self._label} gave an array of shape {rows.shape} for {len(views)} views of {self.dim} "
-                "dimensions: one row a view is needed"
+                f"the {self._label} gave an array of shape {rows.shape} for {len(views)} views: it must return one row "
+                f"of {self.dim} dimensions for each view"
             )
         return unit(rows)
 
     @property
     def tokenizer_path(self) -> Path:
-        """The tokenizer of the shipped model, which texts are measured with before they are cut."""
+        """The tokenizer of the shipped model, which measures texts when they are divided into chunks."""
         return _shipped().tokenizer_path
 
     @property
     def room(self) -> int:
-        """How many tokens of that tokenizer a document's text may have."""
+        """The most tokens of that tokenizer in a chunk."""
         limit = getattr(self._encoder, "max_tokens", None)
         return max(int(limit), 16) if isinstance(limit, int) else _shipped().room
 
     def can_encode(self, text: str) -> bool:
-        """Return whether the object says that it knows the words of ``text``; True where it does not say."""
+        """Return the object's ``can_encode(text)``; True if it has no such method."""
         can_encode = getattr(self._encoder, "can_encode", None)
         return bool(can_encode(text)) if can_encode is not None else True
 
     def unknown_share(self, text: str) -> float:
-        """Return 0 for a text that can be encoded, else 1."""
+        """Return 0.0 for a text that can be encoded, else 1.0."""
         return 0.0 if self.can_encode(text) else 1.0
 
     def length(self, text: str) -> int:
-        """Return how many tokens the shipped tokenizer makes of ``text``."""
+        """Return the number of tokens in ``text``, by the shipped tokenizer."""
         return _shipped().length(text)
 
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
-        """Raise ModelError: the object gives no vectors of single tokens."""
-        raise ModelError(f"the {self._label} gives no vectors of single tokens: choose another reranker")
+        """Raise ModelError: the object has no token vectors."""
+        raise ModelError(f"the {self._label} has no token vectors: choose another reranker")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Opens the tables of a collection: makes them where there are none, refuses those that it cannot use."""
+"""Opens the tables of a collection: creates them in a new folder, and rejects tables that cannot be used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.store.database import COMMIT_MARKER, Database, read_commit_marker
@@ -22,44 +23,54 @@ log = logging.getLogger("commonplace")
 
 
 def ready(settings: Settings, space: str, model: str) -> None:
-    """Make the tables of a collection where there are none, and check those that are there.
+    """Create the tables of a collection if there are none, and check existing tables.
 
-    Raises CollectionError, VersionError or ModelMismatch where another program, version or model made them.
+    Raises CollectionError if another program made the database or it is damaged, VersionError if it has another schema,
+    and ModelMismatch if the collection has another model.
     """
     file, folder, fingerprint = settings.database, settings.folder, settings.fingerprint
     version = _version(file)
     if version == 0 and read_commit_marker(folder) != ("", -1) and not (version := _version(file)):
         raise CollectionError(
-            f"{folder} held a collection, and its {file.path.name} is gone or empty: put it back, or "
+            f"{folder} contained a collection, but its {file.path.name} is missing or empty: put it back, or "
             f"delete {folder / COMMIT_MARKER} and restore a backup"
         )
     if version == 0 and fingerprint is not None:
         _create_tables(file, {"space": space, "fingerprint": fingerprint, "model": to_sql(model)})
         version = _version(file)
     if version == 0:
-        raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+        raise CollectionError(f"there is no collection in {folder}: create one with `commonplace add PATH`")
     check_schema(f"the collection at {folder}", version)
     meta = dict(file.all("SELECT name, value FROM meta"))
     if "fingerprint" not in meta:
         raise CollectionError(
-            f"the settings of the collection at {folder} are damaged (the name of its model is gone): restore a backup "
-            "in a new folder with `commonplace --collection NEW restore FILE`"
+            f"the settings of the collection at {folder} are damaged (the name of its model is missing): restore a "
+            "backup to a new folder with `commonplace --collection NEW restore FILE`"
         )
     if fingerprint is not None and meta.get("fingerprint") != fingerprint:
-        raise ModelMismatch(
-            f"the collection at {folder} was made with the model {meta.get('space')} "
-            f"({meta.get('fingerprint')}), not {space} ({fingerprint}): open it with --model {meta.get('space')}, "
-            "or change its model with `commonplace migrate`"
-        )
+        raise ModelMismatch(_mismatch(folder, meta, space, fingerprint, model))
     if fingerprint is not None and from_sql(meta.get("model", "")) != model and file.writable:
-        with file.write() as database:  # the same model in another place
+        with file.write() as database:  # the same model in another folder
             check_space(database, settings)
             database.execute("INSERT OR REPLACE INTO meta VALUES ('model', ?)", (to_sql(model),))
     _detect_lost_commits(settings)
 
 
+def _mismatch(folder: Path, meta: Mapping[str, Any], space: str, fingerprint: str, model: str) -> str:
+    """Return the message for a collection that was made with another model, or with another version of it."""
+    name = meta.get("space")
+    other = f"the model {name} ({meta.get('fingerprint')}), not {space} ({fingerprint})"
+    python = from_sql(meta.get("model", "")).startswith("python:")
+    if name == space:
+        remedy = "the model has changed: open it with the earlier version"
+    else:
+        remedy = "open it with its Python encoders" if python else f"open it with --model {name}"
+    change = "commonplace.migrate.migrate(folder, model)" if model.startswith("python:") else "commonplace migrate"
+    return f"the collection at {folder} was made with {other}: {remedy}, or change its model with `{change}`"
+
+
 def _create_tables(file: Database, values: Mapping[str, str | bytes]) -> None:
-    """Make the tables, with these rows of ``meta``, unless another process was faster."""
+    """Create the tables, with these rows of ``meta``, unless another process has just created them."""
     with file.write() as database:
         if _version(file) == 0:
             for statement in SCHEMA.strip().split(";\n"):
@@ -71,7 +82,7 @@ def _create_tables(file: Database, values: Mapping[str, str | bytes]) -> None:
 
 
 def check_schema(what: str, version: int) -> None:
-    """Raise VersionError where a database has another schema; ``what`` names it."""
+    """Raise VersionError if a database has another schema; ``what`` names the database in the message."""
     if version != SCHEMA_VERSION:
         raise VersionError(
             f"{what} has schema {version}, and this Commonplace reads schema {SCHEMA_VERSION} only: use the version "
@@ -87,8 +98,8 @@ def _version(file: Database) -> int:
 
 
 def _detect_lost_commits(settings: Settings) -> None:
-    """Begin a new history where committed transactions are gone: their keys may be given to other items now."""
-    marked_lineage, committed = read_commit_marker(settings.folder)  # before the database: others may add to that
+    """Begin a new lineage if committed transactions are lost, because their keys may now be given to other items."""
+    marked_lineage, committed = read_commit_marker(settings.folder)  # read it first: others may commit meanwhile
     with settings.database.snapshot() as database:
         lineage, generation = now(database)
         lost = committed - generation
@@ -102,11 +113,11 @@ def _detect_lost_commits(settings: Settings) -> None:
 
 
 def model_of(place: Path) -> str:
-    """Return the folder of the model that a collection, or the collection in a backup file, was last used with.
+    """Return the folder of the model that a collection or a backup file was last used with.
 
-    Empty for the shipped model, and where ``place`` holds no collection: ``ready`` says then what it holds.
+    Empty for the shipped model. Also empty if ``place`` contains no collection: ``ready`` then reports the problem.
     """
-    if place.is_file():  # nothing may change a backup, and opening it as a collection would
+    if place.is_file():  # a backup must not change, so it is not opened as a collection
         address = f"{Path(os.path.realpath(place)).as_uri()}?mode=ro&immutable=1"
         with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
             rows = connection.execute("SELECT value FROM meta WHERE name = 'model'").fetchall()
