@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_in_a_pipe_add_says_now_and_then_how_far_it_is(
+def test_add_prints_progress_lines_in_a_pipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -52,14 +52,15 @@ def test_in_a_pipe_add_says_now_and_then_how_far_it_is(
     assert main(["--collection", str(tmp_path / "kb"), "add", str(tmp_path / "in")]) == 0
     shown = capsys.readouterr()
     *lines, last = shown.err.splitlines()
-    assert re.fullmatch(r"\d+ of 70 files", last) and len(lines) < 70 and shown.out == "70 added\n"
+    counts = [int(line.removesuffix(" of 70 files")) for line in (*lines, last)]
+    assert counts == sorted(set(counts)) and len(counts) > 1 and counts[-1] <= 70 and shown.out == "70 added\n"
     logging.getLogger("commonplace.progress").handlers.clear()
 
 
 @pytest.mark.parametrize(
     ("count", "shown"), [(0, "0 kB"), (4_321, "4 kB"), (1_250_000, "1.2 MB"), (3 * 10**9, "3.0 GB")]
 )
-def test_sizes_are_in_the_unit_that_a_person_would_choose(count: int, shown: str) -> None:
+def test_sizes_have_readable_units(count: int, shown: str) -> None:
     assert size(count) == shown
 
 
@@ -73,8 +74,8 @@ def test_a_bare_question_is_searched(place: Path) -> None:
 
 def test_filters(place: Path) -> None:
     def paths(*filters: str) -> set[str]:
-        found = json.loads(run("search", "blue seal", "--json", *filters, cwd=place).stdout)["hits"]
-        return {Path(hit["path"]).name for hit in found}
+        ranked = json.loads(run("search", "blue seal", "--json", *filters, cwd=place).stdout)["hits"]
+        return {Path(hit["path"]).name for hit in ranked}
 
     assert paths("--after", "2020") == paths("--where", "dated=file") == {"pumps.md", "red.png"}
     assert paths("--before", "2020-01") == set()
@@ -153,7 +154,7 @@ def test_an_answer_streams(place: Path, liar: str) -> None:
         assert "blue seal" in running.stdout.readline()
         first = time.monotonic()
         running.stdout.read()
-        assert time.monotonic() - first > 0.5  # the first sentence was there long before the last
+        assert time.monotonic() - first > 0.5  # the first sentence was printed long before the last
 
 
 def test_chat_is_a_conversation(place: Path) -> None:
@@ -205,7 +206,7 @@ def test_errors_are_one_line_and_say_what_to_do(place: Path, tmp_path: Path) -> 
     cases: list[tuple[list[Any], Path, str]] = [
         (["search", "x"], tmp_path, "there is no collection"),
         (["remove", "absent.txt"], place, "no document"),
-        (["remove"], place, "say what to remove"),
+        (["remove"], place, "nothing to remove"),
         (["search", " "], place, "the query is empty"),
         (["search", "--image", "absent.png"], place, "no picture"),
         (["search", "--image", "papers/bad.pdf"], place, "bad.pdf"),
@@ -218,7 +219,7 @@ def test_errors_are_one_line_and_say_what_to_do(place: Path, tmp_path: Path) -> 
         assert len([line for line in done.stderr.splitlines() if line.startswith("commonplace:")]) <= 1
 
 
-def test_terminal_is_not_driven_by_documents(place: Path, tmp_path: Path) -> None:
+def test_documents_cannot_control_the_terminal(place: Path, tmp_path: Path) -> None:
     evil = "The gauge \x1b[31mreads\x07 nine bar \x1b]0;owned\x07 today. " + "It is a calm day at sea. " * 30
     (tmp_path / "evil.txt").write_text(evil, encoding="utf-8")
     run("add", "evil.txt", cwd=tmp_path)
@@ -227,7 +228,7 @@ def test_terminal_is_not_driven_by_documents(place: Path, tmp_path: Path) -> Non
         assert "\x1b" not in out and "\x07" not in out
 
 
-def test_odd_file_names_go_in_and_are_printed(tmp_path: Path) -> None:
+def test_unusual_file_names_are_added_and_printed(tmp_path: Path) -> None:
     odd = [b"new\nline.txt", "emoji \U0001f600.txt".encode(), b"latin-\xe9.txt", b"-dash.txt", b"[x]*?.txt"]
     (tmp_path / "odd").mkdir()
     for name in odd:
@@ -241,7 +242,7 @@ def test_odd_file_names_go_in_and_are_printed(tmp_path: Path) -> None:
     assert run("add", "odd", cwd=tmp_path).stdout.startswith(f"{len(odd)} unchanged")
 
 
-def test_an_add_killed_at_any_moment_is_whole_and_goes_on(tmp_path: Path) -> None:
+def test_an_add_killed_at_any_moment_is_consistent_and_resumes(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     for n in range(1200):
         (tmp_path / "docs" / f"{n}.txt").write_text(f"Document {n} speaks of topic {n * 7919 % 1000}.")
@@ -258,7 +259,7 @@ def test_an_add_killed_at_any_moment_is_whole_and_goes_on(tmp_path: Path) -> Non
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         counts = [database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("items", "views")]
         database.close()
-        assert counts[0] == counts[1] >= held  # whole documents only, and nothing that was there is gone
+        assert counts[0] == counts[1] >= held  # only complete documents, and no earlier document is lost
         held = counts[0]
     run("add", "docs", cwd=tmp_path)
     documents = json.loads(run("status", "--json", cwd=tmp_path).stdout)["documents"]
@@ -277,7 +278,7 @@ def test_help_and_version(tmp_path: Path) -> None:
     assert run("--version", cwd=tmp_path).stdout.startswith("commonplace 0.")
 
 
-def test_lines_are_as_wide_as_a_terminal_shows_them() -> None:
+def test_line_widths_equal_terminal_columns() -> None:
     from commonplace.cli.printing import columns, fill
 
     chinese, english = "北边的水泵需要蓝色的密封圈。" * 20, "the north pump needs the blue seal " * 20

@@ -10,10 +10,10 @@ from tests.test_cli import run
 from tests.tiny import tiny_bundle
 
 
-def test_a_collection_is_looked_after(tmp_path: Path) -> None:
+def test_the_maintenance_commands_work(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("The north pump needs the blue seal.")
     run("add", "notes.txt", cwd=tmp_path)
-    assert run("doctor", cwd=tmp_path).stdout == "nothing is wrong\n"
+    assert run("doctor", cwd=tmp_path).stdout == "no problems found\n"
     assert run("backup", "kb.bak", cwd=tmp_path).stdout.startswith("wrote kb.bak")
     assert "exists already" in run("backup", "kb.bak", cwd=tmp_path, ok=False).stderr
     database = sqlite3.connect(tmp_path / ".commonplace" / "collection.db")
@@ -26,10 +26,10 @@ def test_a_collection_is_looked_after(tmp_path: Path) -> None:
     assert "--replace" in run("restore", "kb.bak", cwd=tmp_path, ok=False).stderr
     assert run("restore", "kb.bak", "--replace", cwd=tmp_path).stdout == "restored 1 document\n"
     assert "blue seal" in run("search", "seal", cwd=tmp_path).stdout
-    assert run("compress", cwd=tmp_path).stdout.startswith("nothing to gain")
-    assert run("compress", "--off", cwd=tmp_path).stdout == "exact vectors are searched\n"
+    assert run("compress", cwd=tmp_path).stdout.startswith("nothing to compress")
+    assert run("compress", "--off", cwd=tmp_path).stdout == "the stored vectors are searched\n"
     assert "choose .5 to 1" in run("compress", "--recall", "2", cwd=tmp_path, ok=False).stderr
-    assert run("doctor", cwd=tmp_path).stdout == "nothing is wrong\n"
+    assert run("doctor", cwd=tmp_path).stdout == "no problems found\n"
     assert "blue seal" in run("search", "seal", cwd=tmp_path).stdout
     assert "gained" in run("vacuum", cwd=tmp_path).stdout
     assert "exact" in run("status", cwd=tmp_path).stdout
@@ -37,7 +37,7 @@ def test_a_collection_is_looked_after(tmp_path: Path) -> None:
     assert "no backup" in run("restore", "absent", "--replace", cwd=tmp_path, ok=False).stderr
 
 
-def test_a_title_that_is_no_text_stops_no_command(tmp_path: Path) -> None:
+def test_a_non_text_title_stops_no_command(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.md").write_text(f"# Pump {name}\n\nThe {name} pump needs the blue seal.")
     run("add", "a.md", "b.md", cwd=tmp_path)
@@ -46,18 +46,18 @@ def test_a_title_that_is_no_text_stops_no_command(tmp_path: Path) -> None:
         database.execute("UPDATE documents SET title = x'ff41', error = 12.5, items = x'00' WHERE path LIKE '%a.md'")
     database.close()
     assert "b.md" in run("list", cwd=tmp_path).stdout
-    assert {one["title"] for one in json.loads(run("list", "--json", cwd=tmp_path).stdout)["documents"]} == {
+    assert {document["title"] for document in json.loads(run("list", "--json", cwd=tmp_path).stdout)["documents"]} == {
         "\ufffdA",
         "Pump b",
     }
     assert "\ufffdA" in run("show", "a.md", cwd=tmp_path).stdout and run("show", "b.md", cwd=tmp_path)
-    found = run("search", "blue seal", cwd=tmp_path).stdout
-    assert "b.md" in found and "a.md" not in found
+    ranked = run("search", "blue seal", cwd=tmp_path).stdout
+    assert "b.md" in ranked and "a.md" not in ranked
     run("status", cwd=tmp_path)
-    assert "documents whose row is not what was stored" in run("doctor", cwd=tmp_path, ok=False).stdout
+    assert "documents whose row is damaged" in run("doctor", cwd=tmp_path, ok=False).stdout
     run("remove", "a.md", cwd=tmp_path)
     run("add", "a.md", cwd=tmp_path)
-    assert run("doctor", cwd=tmp_path).stdout == "nothing is wrong\n"
+    assert run("doctor", cwd=tmp_path).stdout == "no problems found\n"
 
 
 def test_a_backup_of_another_model_is_restored_into_a_new_collection(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The ``commonplace`` command: one verb for each method of a collection."""
+"""The ``commonplace`` command, with one verb for each method of a collection."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ VERBS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0 done, 1 an error (one line on standard error), 2 a wrong call."""
+    """Run the command and return its exit status: 0 success, 1 error (one line on standard error), 2 wrong usage."""
     parser = build_parser()
     options = parser.parse_args(_with_verb(list(sys.argv[1:] if arguments is None else arguments)))
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # file names may hold bytes that are not text
+        if hasattr(stream, "reconfigure"):  # file names may contain bytes that are not valid text
             stream.reconfigure(errors="backslashreplace")
     import logging
 
     from commonplace.errors import CommonplaceError
 
-    logging.getLogger("commonplace").addHandler(logging.NullHandler())  # the report has what a log would have
+    logging.getLogger("commonplace").addHandler(logging.NullHandler())  # the report contains the same information
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"commonplace: {printable(str(problem))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("commonplace: interrupted; what was committed stays, run it again to go on", file=sys.stderr)
+        print("commonplace: interrupted; committed changes are kept; run it again to continue", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the other end of a pipe was closed
+    except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -72,13 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--model",
         metavar="MODEL",
         default=argparse.SUPPRESS,
-        help="a model that was pulled, a bundle's folder, or text=MODEL,image=MODEL (default: COMMONPLACE_MODEL, else "
-        "the collection's own, else the one that is shipped)",
+        help="a pulled model, a bundle's folder, or text=MODEL,image=MODEL (default: COMMONPLACE_MODEL, else "
+        "the collection's own model, else the shipped model)",
     )
     parser = argparse.ArgumentParser(
         prog="commonplace",
         description="Search a folder of documents and pictures, and get answers from it.",
-        epilog='Without a verb, the words are searched for: commonplace "red seal"',
+        epilog='Without a verb, the command searches: commonplace "red seal"',
         parents=[common],
     )
     parser.add_argument("--version", action="version", version=f"commonplace {_version()}")

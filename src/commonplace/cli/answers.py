@@ -1,4 +1,4 @@
-"""``ask`` and ``chat``: answers while they are written, their sources below."""
+"""``ask`` and ``chat``: print answers while they are generated, with their sources below."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def verbs(verb: Any) -> None:
     ask.add_argument("text", metavar="TEXT", nargs="+")
     query_options(ask)
     answer_options(ask)
-    ask.add_argument("--html", metavar="FILE", help="write the answer as one HTML page that needs nothing else")
+    ask.add_argument("--html", metavar="FILE", help="write the answer as one self-contained HTML page")
 
     chat = verb(
         "chat",
         _chat,
-        "ask questions that refer to each other, one a line; `/image FILE` adds a picture to the next, `/quit` ends",
+        "ask related questions, one per line; `/image FILE` adds a picture to the next question, `/quit` ends the chat",
         "commonplace chat",
     )
     filter_options(chat)
@@ -92,14 +92,14 @@ def _chat(options: argparse.Namespace) -> int:
                 continue
             try:
                 _print_parts(conversation.stream(text, image=image))
-            except CommonplaceError as problem:  # one bad question ends no conversation
+            except CommonplaceError as problem:  # an error in one question does not end the conversation
                 print(f"commonplace: {printable(str(problem))}", file=sys.stderr)
             image = None
             print()
 
 
 def _print_parts(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
-    """Print an answer while it is written, then its sources; return it."""
+    """Print an answer while it is generated, then its sources; return the answer."""
     from commonplace.types import Answer, Block, Note
 
     shown = False

@@ -1,4 +1,4 @@
-"""What several verbs share: their options, and the collection, model and generator that these name."""
+"""Code that several verbs share: common options, and opening the collection, model and generator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from commonplace.types import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from commonplace.collection import Collection
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 def filter_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that narrow a search."""
     parser.add_argument("--modality", metavar="NAME", help="only this modality: text, image, ...")
-    parser.add_argument("--path", metavar="GLOB", help="only documents below this folder, or whose path matches")
+    parser.add_argument(
+        "--path", metavar="GLOB", help="only documents below this folder, or whose path matches this pattern"
+    )
     parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
     parser.add_argument(
-        "--after", metavar="DATE", help="only documents of this year, month or day (2024, 2024-05, 2024-05-31) or later"
+        "--after",
+        metavar="DATE",
+        help="only documents from this year, month or day (2024, 2024-05, 2024-05-31) or later",
     )
     parser.add_argument("--before", metavar="DATE", help="only documents from before this year, month or day")
     parser.add_argument(
@@ -33,7 +37,7 @@ def filter_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help='only documents with this metadata: author="*hopper*", "year>=2020"; a key given twice: either value',
+        help='only documents with this metadata: author="*hopper*", "year>=2020"; repeat a key to allow either value',
     )
 
 
@@ -50,25 +54,25 @@ def query_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=argparse.SUPPRESS,
         metavar="P",
-        help="leave out what is less likely to be relevant than this, 0 to 1 (default: 0)",
+        help="leave out hits whose confidence is below this, 0 to 1 (default: 0)",
     )
     parser.add_argument(
         "--rerank",
         metavar="MODEL",
-        help="read the best passages again, more slowly: maxsim (with the shipped model) or a cross-encoder's folder",
+        help="rerank the best passages with a slower model: maxsim (the shipped model) or a cross-encoder's folder",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def search_options(options: argparse.Namespace) -> SearchOptions:
-    """Return the options of a search that the command line names."""
+    """Return the search options from the command line."""
     from commonplace.options import SearchOptions
 
     return cast("SearchOptions", _named(options, SearchOptions.__annotations__))
 
 
 def ask_options(options: argparse.Namespace) -> AskOptions:
-    """Return the options of an answer that the command line names."""
+    """Return the answer options from the command line."""
     from commonplace.options import AskOptions
 
     return cast("AskOptions", _named(options, AskOptions.__annotations__))
@@ -76,24 +80,13 @@ def ask_options(options: argparse.Namespace) -> AskOptions:
 
 def _named(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     values = {name: getattr(options, name) for name in names if hasattr(options, name)}
-    return {**values, "where": _where_of(options.where) or None}
+    from commonplace.filters import parse_where
 
-
-def _where_of(conditions: Sequence[str]) -> dict[str, list[str]]:
-    """Return the metadata conditions KEY=VALUE by key."""
-    from commonplace.errors import QueryError
-
-    where: dict[str, list[str]] = {}
-    for condition in conditions:
-        key, separator, value = condition.partition("=")
-        if not separator:
-            raise QueryError(f"--where {condition} has no value: write KEY=VALUE, such as author=*hopper*")
-        where.setdefault(key.strip().casefold(), []).append(value.strip())
-    return where
+    return {**values, "where": parse_where(options.where)}
 
 
 def refuse_own_file(kb: Collection, path: str | None) -> None:
-    """Raise QueryError where writing to ``path`` would destroy a document, or a file of the collection itself."""
+    """Raise QueryError if writing to ``path`` would overwrite a document, or a file of the collection itself."""
     from commonplace.errors import QueryError
 
     if path is None:
@@ -102,15 +95,15 @@ def refuse_own_file(kb: Collection, path: str | None) -> None:
         target = os.path.realpath(path)
         inside = os.path.commonpath([target, os.path.realpath(kb.folder)]) == os.path.realpath(kb.folder)
     except ValueError:
-        return  # no valid file name: writing it will fail with the reason
+        return  # not a valid file name: writing will fail with the reason
     if inside:
-        raise QueryError(f"{path} lies in the collection's own folder: name a file elsewhere")
+        raise QueryError(f"{path} is inside the collection's own folder: choose another folder")
     if target in kb:
-        raise QueryError(f"{path} is a document of the collection: name another file")
+        raise QueryError(f"{path} is a document of the collection: choose another file")
 
 
 def answer_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of what writes and checks an answer."""
+    """Add the options of the language model and of checking an answer."""
     answer = parser.add_argument_group("language model (also COMMONPLACE_LLM..., or [llm] in commonplace.toml)")
     answer.add_argument(
         "--llm",
@@ -119,17 +112,23 @@ def answer_options(parser: argparse.ArgumentParser) -> None:
         help="openai:NAME (any server that speaks OpenAI's chat API), transformers:FOLDER, or none (default: none)",
     )
     answer.add_argument("--base-url", metavar="URL", help="address of the server (default: OpenAI's)")
-    answer.add_argument("--context", type=int, metavar="N", help="tokens in the model's context (default: 8192)")
-    answer.add_argument("--max-tokens", type=int, metavar="N", help="tokens of an answer at most (default: 700)")
-    answer.add_argument("--timeout", type=float, metavar="S", help="seconds the server may be silent (default: 60)")
+    answer.add_argument(
+        "--context", type=int, metavar="N", help="size of the model's context in tokens (default: 8192)"
+    )
+    answer.add_argument(
+        "--max-tokens", type=int, metavar="N", help="maximum number of tokens of an answer (default: 700)"
+    )
+    answer.add_argument(
+        "--timeout", type=float, metavar="S", help="seconds to wait for output of the server (default: 60)"
+    )
     answer.add_argument(
         "--fallback",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="quote sentences of the documents where the model fails (default: yes)",
+        help="quote sentences of the documents if the model fails (default: yes)",
     )
     answer.add_argument(
-        "--nli", metavar="DIR", help="a cross-encoder for natural language inference: helps to check each sentence"
+        "--nli", metavar="DIR", help="a cross-encoder for natural language inference, for checking each sentence"
     )
 
 
@@ -138,22 +137,22 @@ def ranking_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fusion",
         choices=("calibrated", "rrf"),
-        help="how the channels are fused (default: what tune stored, else calibrated)",
+        help="fusion of the channels (default: stored by tune, else calibrated)",
     )
     parser.add_argument(
         "--question",
         choices=("late", "sum", "slerp"),
-        help="words and picture searched apart, or as one vector (default: late)",
+        help="search words and picture separately (late), or as one vector (default: late)",
     )
     parser.add_argument(
         "--views",
         choices=("separate", "fused", "concat"),
-        help="an item's text and picture as separate vectors, or as one (default: separate)",
+        help="search an item's text and picture as separate vectors, or as one vector (default: separate)",
     )
 
 
 def ranking_of(kb: Collection, options: argparse.Namespace) -> Ranking:
-    """Return the collection's own ranking with what the options change."""
+    """Return the collection's ranking, changed by the options of the command line."""
     from dataclasses import replace
 
     settings = {"method": options.fusion, "question": options.question, "views": options.views}
@@ -170,7 +169,7 @@ def model_of(options: argparse.Namespace) -> str | None:
 
 
 def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None = None) -> Collection:
-    """Open the collection; ``make`` it where there is none, with the model of the ``backup`` that it is made for."""
+    """Open the collection. With ``make`` create it if absent, with the model of the ``backup`` if one is given."""
     from pathlib import Path
 
     from commonplace.errors import CollectionError
@@ -179,7 +178,7 @@ def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None
     folder, model = folder_of(options), model_of(options)
     if not Path(os.path.expanduser(folder), "collection.db").exists():
         if not make:
-            raise CollectionError(f"there is no collection in {folder}: make one with `commonplace add PATH`")
+            raise CollectionError(f"there is no collection in {folder}: create one with `commonplace add PATH`")
         if backup is not None and model is None:
             from commonplace.migrate import model_for
 
@@ -188,7 +187,7 @@ def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None
 
 
 def _generator(options: argparse.Namespace, folder: Path) -> Generator | None:
-    """Return the language model that flags, environment or a file name, for a verb that answers."""
+    """Return the language model from flags, environment or configuration file, for a verb that answers."""
     if not hasattr(options, "llm_model"):
         return None
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is in a collection: ``add``, ``list``, ``show``, ``remove``, ``status``."""
+"""The verbs for documents: ``add``, ``list``, ``show``, ``remove``, ``status``."""
 
 from __future__ import annotations
 
@@ -25,32 +25,34 @@ def verbs(verb: Any) -> None:
         "commonplace add papers/ photos/",
     )
     add.add_argument("paths", metavar="PATH", nargs="+")
-    add.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
-    add.add_argument("--retry-failed", action="store_true", help="read files again that failed before")
+    add.add_argument("--workers", type=int, metavar="N", help="number of reader processes (default: one per processor)")
+    add.add_argument("--retry-failed", action="store_true", help="also read files that failed before")
     add.add_argument(
         "--force",
         action="store_true",
-        help="read all files again, unchanged ones too; unchanged contents are not embedded again",
+        help="read all files again, including unchanged ones; unchanged contents are not embedded again",
     )
     add.add_argument(
         "--ocr",
         action=argparse.BooleanOptionalAction,
-        help="read the words in pictures (default: where the extra ocr is installed)",
+        help="read the words in pictures (default: if the extra ocr is installed)",
     )
     add.add_argument("--json", action="store_true", help="print one JSON object")
 
     list_ = verb("list", _list, "list the documents", "commonplace list --failed")
-    list_.add_argument("--failed", action="store_true", help="only those that could not be read, with the reason")
+    list_.add_argument("--failed", action="store_true", help="only documents that could not be read, with the reason")
     list_.add_argument("--json", action="store_true", help="print one JSON object")
 
     show = verb(
         "show",
         _show,
-        "show a document's metadata and items, or one item and the page that it stands on",
+        "show a document's metadata and items, or one item and its page",
         "commonplace show papers/pumps.md",
     )
-    show.add_argument("name", metavar="NAME", help="a document's path or id, or an item's id (search --json has them)")
-    show.add_argument("--page", metavar="FILE", help="write the page or picture into this file, the item's box drawn")
+    show.add_argument("name", metavar="NAME", help="a document's path or id, or an item's id (see search --json)")
+    show.add_argument(
+        "--page", metavar="FILE", help="write the page or picture to this file, with the item's box drawn"
+    )
     show.add_argument("--json", action="store_true", help="print one JSON object")
 
     remove = verb(
@@ -60,9 +62,11 @@ def verbs(verb: Any) -> None:
         "commonplace remove photos/2019",
     )
     remove.add_argument("names", metavar="NAME", nargs="*")
-    remove.add_argument("--missing", action="store_true", help="remove the documents whose file is gone")
+    remove.add_argument("--missing", action="store_true", help="remove the documents whose file no longer exists")
 
-    status = verb("status", _status, "show what the collection holds", "commonplace status")
+    status = verb(
+        "status", _status, "show the contents, the model and the indexes of the collection", "commonplace status"
+    )
     status.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -90,7 +94,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _log_progress(options: argparse.Namespace) -> None:
-    """Print what the library logs of its progress where no bar is shown: standard error is a file or a pipe."""
+    """Print the library's progress log if no bar is shown, because standard error is a file or a pipe."""
     if sys.stderr.isatty() or options.json:
         return
     import logging
@@ -132,12 +136,12 @@ def _show(options: argparse.Namespace) -> int:
         document = result.document if isinstance(result, Item) else result
         if options.page is not None:
             if item is None:
-                raise QueryError(f"--page draws what an item stands on: name an item of {document.path}")
+                raise QueryError(f"--page draws the page of an item: name an item of {document.path}")
             refuse_own_file(kb, options.page)
             view = kb.page(item)
             print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
             if view.box is None:
-                print("note: the item is the whole page: no box is drawn", file=sys.stderr)
+                print("note: the item is the full page, so no box is drawn", file=sys.stderr)
             if view.note:
                 print(f"note: {printable(view.note)}", file=sys.stderr)
         items = [item] if item else kb.items(document)
@@ -183,7 +187,7 @@ def _remove(options: argparse.Namespace) -> int:
     from commonplace.errors import QueryError
 
     if not options.names and not options.missing:
-        raise QueryError("say what to remove: paths, folders or ids, or --missing")
+        raise QueryError("nothing to remove: give paths, folders, ids or --missing")
     with open_(options) as kb:
         count = kb.remove(*options.names, missing=options.missing)
     print(f"removed {count} document{'' if count == 1 else 's'}")
@@ -212,7 +216,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _index_line(index: dict[str, Any]) -> str:
-    """Return type, size and recall of a vector index, and what is unusual about it."""
+    """Return type, size and recall of a vector index, and any deviation from the normal state."""
     recall = ", ".join(f"{value:.3f} ({kind} kind of query)" for kind, value in sorted(index["recall"].items()))
     line = f"{index['type']}, {index['rows']} rows, recall@10 {recall}, {size(index['bytes'])}"
     if "compression" in index:

@@ -1,4 +1,4 @@
-"""``eval``, ``label``, ``tune``: measure the ranking and improve it."""
+"""The verbs ``eval``, ``label`` and ``tune``: measure and improve the ranking."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def verbs(verb: Any) -> None:
     ranking_options(evaluate)
     evaluate.add_argument("--json", metavar="FILE", help="write the run to this file")
     evaluate.add_argument("--compare", metavar="FILE", help="compare with the run in this file")
-    evaluate.add_argument("--plots", metavar="DIR", help="draw the run into this folder (needs matplotlib)")
+    evaluate.add_argument("--plots", metavar="DIR", help="write plots of the run to this folder (needs matplotlib)")
 
     label = verb(
         "label",
         _label,
-        "label a hit as an answer to a query or not, for `commonplace tune`",
+        "label whether a hit answers a query, for `commonplace tune`",
         'commonplace label "blue seal" 3f2a9c… --good',
     )
     label.add_argument("text", metavar="TEXT", help="the query")
     label.add_argument("item", metavar="ITEM", help="id of the hit: see `search --json`")
-    label.add_argument("--image", metavar="FILE", help="the query's picture, where it had one")
+    label.add_argument("--image", metavar="FILE", help="the query's picture, if it has one")
     verdict = label.add_mutually_exclusive_group(required=True)
-    verdict.add_argument("--good", action="store_true", help="it answers the query")
-    verdict.add_argument("--bad", action="store_true", help="it does not")
+    verdict.add_argument("--good", action="store_true", help="the hit answers the query")
+    verdict.add_argument("--bad", action="store_true", help="the hit does not answer the query")
 
     tune = verb(
         "tune",
         _tune,
-        "choose the ranking for this collection from labelled queries, and keep it if it is better",
+        "tune the ranking to this collection with labelled queries, and keep the new ranking if it is better",
         "commonplace tune questions.jsonl",
     )
     tune.add_argument("questions", metavar="QUESTIONS", nargs="?", help="JSON Lines file (default: your labels)")
@@ -78,11 +78,11 @@ def _tune(options: argparse.Namespace) -> int:
     from commonplace.evaluation import feedback_queries, tune
 
     if options.reset and options.questions:
-        raise QueryError("tune by labelled queries or reset, not both")
+        raise QueryError("a file of queries and --reset cannot be combined: give one of them")
     with open_(options) as kb:
         if options.reset:
             kb.ranking = None
-            print("the ranking is the default again")
+            print("the ranking was reset to the default")
         else:
             print(tune(kb, options.questions or feedback_queries(kb), k=options.k))
     return 0

@@ -1,4 +1,4 @@
-"""``models``: the list, and fetching, exporting, removing and measuring one."""
+"""The verb ``models``: list, pull, export, remove and measure models."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from commonplace.cli.printing import fill, print_json, short
 
 
 def verbs(verb: Any) -> None:
-    """Add the verb, with what it can do, to the command."""
-    models = verb("models", _models, "list models, fetch one, measure one", "commonplace models pull siglip2-base")
+    """Add the verb with its subcommands to the command."""
+    models = verb(
+        "models", _models, "list, fetch, convert, remove and measure models", "commonplace models pull siglip2-base"
+    )
     models.add_argument("--json", action="store_true", help="print one JSON object")
     what = models.add_subparsers(metavar="WHAT")
-    pull = what.add_parser("pull", help="fetch a model once: a name of the list, a hub repository, or a folder")
+    pull = what.add_parser("pull", help="fetch a model: a name from the list, a hub repository, or a folder")
     pull.set_defaults(run=_models_pull)
     pull.add_argument(
-        "what", metavar="MODEL", help="a name of the list, owner/name on the hub, a folder, or openai:NAME on a server"
+        "what",
+        metavar="MODEL",
+        help="a name from the list, owner/name on the hub, a folder, or openai:NAME on a server",
     )
     pull.add_argument(
         "--base-url", metavar="URL", help="address of the server of openai:NAME; every text is sent there"
     )
-    pull.add_argument("--name", metavar="NAME", help="keep it under this name")
+    pull.add_argument("--name", metavar="NAME", help="store the model under this name")
     pull.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: the latest)")
     _bundle_options(pull)
     export = what.add_parser("export", help="convert a PyTorch model into a bundle (needs the extra export)")
     export.set_defaults(run=_models_export)
-    export.add_argument("what", metavar="MODEL", help="any model that transformers or sentence-transformers load")
+    export.add_argument("what", metavar="MODEL", help="any model that transformers or sentence-transformers can load")
     export.add_argument("folder", metavar="DIR", help="the bundle's folder, which is created")
     _bundle_options(export)
-    remove = what.add_parser("remove", help="remove a model that was pulled")
+    remove = what.add_parser("remove", help="remove a pulled model")
     remove.set_defaults(run=_models_remove)
     remove.add_argument("name", metavar="NAME")
-    bench = what.add_parser("bench", help="measure how fast a model is here")
+    bench = what.add_parser("bench", help="measure the speed of a model on this machine")
     bench.set_defaults(run=_models_bench)
-    bench.add_argument("names", metavar="MODEL", nargs="*", help="models or folders (default: the one shipped)")
+    bench.add_argument("names", metavar="MODEL", nargs="*", help="models or folders (default: the shipped model)")
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -68,7 +72,7 @@ def _models_pull(options: argparse.Namespace) -> int:
     prefixes = {"query": options.query_prefix, "document": options.document_prefix}
     if options.what.startswith("openai:"):
         if not options.base_url:
-            raise ModelError("say with --base-url where the server is: every text is sent there")
+            raise ModelError("give the address of the server with --base-url: every text is sent there")
         present = {role: prefix or "" for role, prefix in prefixes.items()}
         bundle = pull_remote(options.what.removeprefix("openai:"), options.base_url, name=options.name, **present)
     else:
@@ -121,9 +125,13 @@ def _models_bench(options: argparse.Namespace) -> int:
 
 
 def _bundle_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the weights (default: fp32)")
     parser.add_argument(
-        "--pooling", choices=("mean", "cls", "max", "last"), help="of a text's tokens, where the model does not say"
+        "--precision", choices=("fp32", "fp16", "int8"), help="precision of the weights (default: fp32)"
+    )
+    parser.add_argument(
+        "--pooling",
+        choices=("mean", "cls", "max", "last"),
+        help="pooling of a text's tokens, if the model does not define it",
     )
     parser.add_argument("--query-prefix", metavar="TEXT", help="text to put before each query")
     parser.add_argument("--document-prefix", metavar="TEXT", help="text to put before each passage")

@@ -1,4 +1,4 @@
-"""What the command prints: lines as wide as a terminal shows them, paths from here, JSON."""
+"""Output of the command: lines that fit the terminal, paths relative to the working folder, JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PIECE = re.compile(rf"\s+|[{_WIDE}]|[^\s{_WIDE}]{{1,80}}")
 
 
 def fill(text: str, indent: str = "", width: int = 100) -> str:
-    """Return ``text`` in lines of ``width`` columns at most; Chinese characters take two, and may end a line."""
+    """Return ``text`` in lines of at most ``width`` columns. Chinese characters take two, and may end a line."""
     lines, line, room = [], "", width - len(indent)
     for piece in _PIECE.findall(text):
         if line.strip() and columns(line) + columns(piece.rstrip()) > room:
@@ -36,28 +36,28 @@ def fill(text: str, indent: str = "", width: int = 100) -> str:
 
 
 def columns(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the width of a text in terminal columns."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def size(count: int) -> str:
-    """Return bytes in the unit that a person would choose."""
+    """Return a number of bytes with a readable unit."""
     if count < 1e6:
         return f"{count / 1e3:.0f} kB"
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def short(path: str) -> str:
-    """Return ``path`` relative to the working folder where it lies below it."""
+    """Return ``path`` relative to the working folder if it is below it; otherwise unchanged."""
     try:
         working_folder = os.getcwd() + os.sep
-    except OSError:  # the working folder is gone
+    except OSError:  # the working folder was deleted
         working_folder = ""
     return printable(path.removeprefix(working_folder))
 
 
 def place(item: Item) -> str:
-    """Return where in its document an item stands: member, page, title."""
+    """Return the position of an item in its document: member, page, title."""
     parts = [printable(item.span.member)] if item.span.member is not None else []
     parts += [f"page {item.span.page}"] if item.span.page is not None else []
     parts += [printable(item.title)] if item.title else []

@@ -1,4 +1,4 @@
-"""``read``: what the readers make of a file, without a collection."""
+"""The verb ``read``: shows what the readers extract from a file, without a collection."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def verbs(verb: Any) -> None:
     read = verb(
         "read",
         _read,
-        "show what is read in files, without adding them to a collection",
+        "show what is extracted from files, without adding them to a collection",
         "commonplace read papers/pumps.md --markdown",
     )
     read.add_argument("files", metavar="FILE", nargs="+")
     read.add_argument(
         "--ocr",
         action=argparse.BooleanOptionalAction,
-        help="read the words in pictures (default: where the extra ocr is installed)",
+        help="read the words in pictures (default: if the extra ocr is installed)",
     )
     form = read.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object a file, each on a line of its own")
+    form.add_argument("--json", action="store_true", help="print one JSON object per file, each on its own line")
     form.add_argument("--markdown", action="store_true", help="print headings and text in order, as Markdown")
 
 
@@ -55,7 +55,7 @@ def _read(options: argparse.Namespace) -> int:
 
 
 def _values(path: str, result: ParsedDocument | ReadError) -> dict[str, Any]:
-    """Return what was read of a file as the documented JSON object."""
+    """Return the content of a file as the documented JSON object."""
     from commonplace.types import ParsedDocument
 
     if not isinstance(result, ParsedDocument):
@@ -93,7 +93,7 @@ def _outline(result: ParsedDocument) -> str:
 
 
 def _markdown(result: ParsedDocument) -> str:
-    """Return headings and text in reading order; a heading stands once over what follows it."""
+    """Return headings and text in reading order as Markdown. Each heading appears once, above its content."""
     lines: list[str] = []
     before: list[str] = []
     for item in result.items:

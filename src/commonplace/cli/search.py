@@ -1,4 +1,4 @@
-"""``search``: hits, what made their scores, heat-maps."""
+"""The verb ``search``: hits, score breakdowns and heat-maps."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def verbs(verb: Any) -> None:
         "find passages and pictures by words, by a picture, or by both",
         'commonplace search "the same, but in snow" --image dog.jpg -k 5',
     )
-    find.add_argument("text", metavar="TEXT", nargs="*", help="what to look for; quotes are not needed")
+    find.add_argument("text", metavar="TEXT", nargs="*", help="the words to search for; quotes are not needed")
     query_options(find)
     find.add_argument("-k", type=int, default=10, metavar="N", help="number of hits (default: 10)")
     find.add_argument(
-        "--heatmap", metavar="DIR", help="draw where in each picture hit the words match, into this folder"
+        "--heatmap", metavar="DIR", help="write a heat-map of each picture hit to this folder: where the words match"
     )
-    find.add_argument("--explain", action="store_true", help="show the breakdown of each score")
+    find.add_argument("--explain", action="store_true", help="show the score breakdown of each hit")
     find.add_argument(
         "--diversity",
         type=float,
         metavar="D",
-        help="0 to 1: how much similarity to better hits costs a hit (default: 0, or what tune stored)",
+        help="0 to 1: penalty for similarity to better hits (default: 0, or stored by tune)",
     )
     ranking_options(find)
 
@@ -64,13 +64,13 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> None:
-    """Draw a heat-map of each picture hit into the folder; a picture that cannot be read is noted and left out."""
+    """Write a heat-map of each picture hit to the folder. A picture that cannot be read is skipped with a note."""
     from commonplace.errors import QueryError, ReadError
 
     if not text:
-        raise QueryError("a heat-map shows where words match: ask with words")
-    if os.path.exists(folder) and not os.path.isdir(folder):  # before the work, not after
-        raise QueryError(f"heat-maps are drawn into a folder, and {folder} is a file: name another")
+        raise QueryError("a heat-map needs words: add words to the query")
+    if os.path.exists(folder) and not os.path.isdir(folder):  # fail before the search, not after it
+        raise QueryError(f"heat-maps need a folder, but {folder} is a file: choose another")
     for number, hit in enumerate(hits, start=1):
         if hit.image:
             try:
@@ -98,7 +98,7 @@ def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
         _print_breakdown(hit, method)
 
 
-_CHANNELS = {
+_MEANINGS = {
     "lexical": "words of its text",
     "text->text": "meaning of its text",
     "text->image": "content of its picture",
@@ -117,23 +117,21 @@ _CHANNELS = {
     "prior": "prior odds",
     "rerank:maxsim": "its words, read again",
 }
-_WHOLE = ("near_duplicate", "match_density", "modality_bias", "prior", "together")  # they have no score of their own
+_GENERAL = ("near_duplicate", "match_density", "modality_bias", "prior", "together")  # lines without a raw score
 
 
 def _print_breakdown(hit: Hit, method: str) -> None:
-    """Print the score breakdown: each channel's score, rank and weight, and what it adds."""
+    """Print the score breakdown: each channel's score, rank, weight and contribution."""
     unit = "log-odds" if method == "calibrated" else "adds"
-    print(f"{'':18}{'channel':34}{'raw score':>10}{'rank':>7}{'weight':>8}{unit:>10}")
+    print(f"{'':18}{'channel':20}{'raw score':>10}{'rank':>7}{'weight':>8}{unit:>10}")
     for line in hit.breakdown:
-        channel = line.channel.removeprefix("not ")
-        name = _CHANNELS.get(channel, channel)
-        name = name if channel == line.channel else f"negative: {name}"
-        whole = line.rank == 0 and line.channel in _WHOLE
-        cells = f"{'':25}" if whole else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
-        print(f"{'':18}{name:34}{cells}{line.contribution:+10.2f}")
+        meaning = _MEANINGS.get(line.channel.removeprefix("not "), "")
+        general = line.rank == 0 and line.channel in _GENERAL
+        cells = f"{'':25}" if general else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
+        print(f"{'':18}{line.channel:20}{cells}{line.contribution:+10.2f}  {meaning}".rstrip())
     total = sum(line.contribution for line in hit.breakdown)
-    meaning = f"{total:+.2f}, a probability of {hit.score:.0%}" if method == "calibrated" else f"{total:.3f}"
-    print(f"{'':18}sum {meaning}")
+    result = f"{total:+.2f}, a probability of {hit.score:.0%}" if method == "calibrated" else f"{total:.3f}"
+    print(f"{'':18}sum {result}")
 
 
 def _place(hit: Hit) -> str:

@@ -1,4 +1,4 @@
-"""``train``: models from pictures and captions of the user's own."""
+"""The verb ``train``: trains models on the user's own pictures and captions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from commonplace.cli.printing import short
 
 
 def verbs(verb: Any) -> None:
-    """Add the verb, with what it can do, to the command."""
+    """Add the verb with its subcommands to the command."""
     train = verb(
         "train",
         None,
-        "train on pictures and captions of your own (needs the extra train)",
+        "train on your own pictures and captions (needs the extra train)",
         "commonplace train project pairs.csv --out my-model",
     )
     what = train.add_subparsers(metavar="WHAT", required=True)
@@ -21,40 +21,55 @@ def verbs(verb: Any) -> None:
     heads.set_defaults(run=_project)
     pairs_options(heads)
     heads.add_argument(
-        "--text-model", metavar="MODEL", default="minilm-lite0", help="whose text tower (default: the one shipped)"
+        "--text-model",
+        metavar="MODEL",
+        default="minilm-lite0",
+        help="model of the text tower (default: the shipped model)",
     )
     heads.add_argument(
-        "--image-model", metavar="MODEL", default="minilm-lite0", help="whose image tower (default: the one shipped)"
+        "--image-model",
+        metavar="MODEL",
+        default="minilm-lite0",
+        help="model of the image tower (default: the shipped model)",
     )
     recipe = heads.add_argument_group("recipe")
+    recipe.add_argument("--loss", choices=("infonce", "triplet", "sigmoid"), help="loss function (default: infonce)")
     recipe.add_argument(
-        "--loss", choices=("infonce", "triplet", "sigmoid"), help="what is minimised (default: infonce)"
+        "--hidden", type=int, metavar="N", help="width of the hidden layer; 0 for no hidden layer (default: 1280)"
     )
-    recipe.add_argument("--hidden", type=int, metavar="N", help="width of the hidden layer, 0 for none (default: 1280)")
-    recipe.add_argument("--heads", type=int, metavar="N", default=2, help="heads that are averaged (default: 2)")
+    recipe.add_argument("--heads", type=int, metavar="N", default=2, help="number of averaged heads (default: 2)")
     length = recipe.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, metavar="N", help="steps of a head's training at most (default: 600)")
-    length.add_argument("--epochs", type=int, metavar="N", help="passes over all pictures, instead of --steps")
-    recipe.add_argument("--batch", type=int, metavar="N", help="pictures in a step (default: 1000)")
-    recipe.add_argument("--learning-rate", type=float, metavar="R", help="at its peak (default: .001)")
-    recipe.add_argument("--mixup", type=float, metavar="A", help="strength of mixup, 0 for none (default: .5)")
+    length.add_argument(
+        "--steps", type=int, metavar="N", help="maximum number of training steps of a head (default: 600)"
+    )
+    length.add_argument(
+        "--epochs", type=int, metavar="N", help="number of passes over all pictures, instead of --steps"
+    )
+    recipe.add_argument("--batch", type=int, metavar="N", help="number of pictures in a step (default: 1000)")
+    recipe.add_argument("--learning-rate", type=float, metavar="R", help="peak learning rate (default: .001)")
+    recipe.add_argument("--mixup", type=float, metavar="A", help="strength of mixup; 0 for no mixup (default: .5)")
     recipe.add_argument("--structure", type=float, metavar="W", help="weight of the similarity loss (default: 0)")
     recipe.add_argument(
-        "--views", type=int, metavar="N", help="1: as they are; to 4: cropped and mirrored (default: 3)"
+        "--views",
+        type=int,
+        metavar="N",
+        help="1: original pictures only; up to 4: also cropped and mirrored (default: 3)",
     )
-    recipe.add_argument("--closed", action="store_true", default=None, help="start from canonical correlations")
     recipe.add_argument(
-        "--text-head", action="store_true", default=None, help="map texts too; search among texts changes with it"
+        "--closed", action="store_true", default=None, help="initialise by canonical correlation analysis"
     )
-    _finetune_options(what.add_parser("finetune", help="train the last layers of both towers: an hour, or a GPU"))
+    recipe.add_argument(
+        "--text-head", action="store_true", default=None, help="also map texts; this changes search among texts"
+    )
+    _finetune_options(what.add_parser("finetune", help="train the last layers of both towers: takes an hour, or a GPU"))
 
 
 def _finetune_options(towers: argparse.ArgumentParser) -> None:
     towers.set_defaults(run=_finetune)
     pairs_options(towers)
-    towers.add_argument("--model", metavar="MODEL", help="a model with both towers (default: the one shipped)")
-    towers.add_argument("--text-model", metavar="MODEL", help="whose text tower, with --image-model")
-    towers.add_argument("--image-model", metavar="MODEL", help="whose image tower, with --text-model")
+    towers.add_argument("--model", metavar="MODEL", help="a model with both towers (default: the shipped model)")
+    towers.add_argument("--text-model", metavar="MODEL", help="model of the text tower, together with --image-model")
+    towers.add_argument("--image-model", metavar="MODEL", help="model of the image tower, together with --text-model")
     towers.add_argument("--resume", action="store_true", help="continue an interrupted training")
     recipe = towers.add_argument_group("recipe")
     for tower in ("text", "image"):
@@ -62,19 +77,27 @@ def _finetune_options(towers: argparse.ArgumentParser) -> None:
             f"--{tower}-layers",
             type=_layers,
             metavar="N",
-            help=f"layers of the {tower} tower that are trained, from the last: 0 for none, all (default: 4)",
+            help=f"number of trained layers of the {tower} tower, from the last: 0 for none, or all (default: 4)",
         )
     recipe.add_argument("--lora", type=int, metavar="R", dest="rank", help="train LoRA matrices of rank R instead")
     recipe.add_argument(
-        "--generation-weight", type=float, metavar="W", dest="generation", help="of the caption loss (default: .5)"
+        "--generation-weight",
+        type=float,
+        metavar="W",
+        dest="generation",
+        help="weight of the caption loss (default: .5)",
     )
-    recipe.add_argument("--epochs", type=int, metavar="N", help="passes over all pictures (default: 10)")
-    recipe.add_argument("--batch", type=int, metavar="N", help="pictures that compete in a step (default: 256)")
-    recipe.add_argument("--chunk", type=int, metavar="N", help="of those in memory at once (default: 256)")
-    recipe.add_argument("--accumulate", type=int, metavar="N", help="batches in a step (default: 1)")
-    recipe.add_argument("--learning-rate", type=float, metavar="R", help="at its peak (default: .00005)")
+    recipe.add_argument("--epochs", type=int, metavar="N", help="number of passes over all pictures (default: 10)")
     recipe.add_argument(
-        "--views", type=int, metavar="N", help="1: pictures as they are; to 4: also cropped (default: 2)"
+        "--batch", type=int, metavar="N", help="number of pictures that are contrasted in a step (default: 256)"
+    )
+    recipe.add_argument(
+        "--chunk", type=int, metavar="N", help="number of these pictures in memory at once (default: 256)"
+    )
+    recipe.add_argument("--accumulate", type=int, metavar="N", help="number of batches in a step (default: 1)")
+    recipe.add_argument("--learning-rate", type=float, metavar="R", help="peak learning rate (default: .00005)")
+    recipe.add_argument(
+        "--views", type=int, metavar="N", help="1: original pictures only; up to 4: also cropped (default: 2)"
     )
     recipe.add_argument("--mixed", choices=("no", "bf16", "fp16"), help="mixed precision (default: no)")
 
@@ -83,17 +106,17 @@ def _layers(text: str) -> int:
     if text == "all":
         return 1 << 16
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is no number of layers: give a whole number, or all")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of layers: give a whole number, or all")
     return int(text)
 
 
 def pairs_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of every training: the pairs, the folder of the model, and the model to beat."""
+    """Add the options of every training: the pairs, the model's folder, and the model to compare with."""
     parser.add_argument("pairs", metavar="PAIRS", help=".csv, .tsv, .jsonl, a folder of pictures, or a hub dataset")
-    parser.add_argument("--pictures", metavar="DIR", help="folder of the pictures (default: that of PAIRS)")
-    parser.add_argument("--out", metavar="DIR", required=True, help="the model's folder")
-    parser.add_argument("--start", metavar="MODEL", help="the model to be beaten (default: the one in --out)")
-    parser.add_argument("--force", action="store_true", help="keep the trained model even if it is no better")
+    parser.add_argument("--pictures", metavar="DIR", help="folder of the pictures (default: the folder of PAIRS)")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the trained model")
+    parser.add_argument("--start", metavar="MODEL", help="the model to compare with (default: the one in --out)")
+    parser.add_argument("--force", action="store_true", help="keep the trained model even if it is not better")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
 
 
@@ -123,7 +146,7 @@ def _project(options: argparse.Namespace) -> int:
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    from commonplace.training.joint import JointRecipe  # first: it says what is not installed
+    from commonplace.training.joint import JointRecipe  # first, because it reports a missing package
 
     from commonplace.training.finetune import finetune  # isort: skip
 

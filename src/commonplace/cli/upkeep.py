@@ -14,28 +14,34 @@ from commonplace.types import printable
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
     doctor = verb("doctor", _doctor, "check the collection's files for damage", "commonplace doctor --repair")
-    doctor.add_argument("--repair", action="store_true", help="rebuild what is derived: index files, word index")
+    doctor.add_argument("--repair", action="store_true", help="rebuild derived data: index files, word index")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     backup = verb(
-        "backup", _backup, "write the collection into one file, also while in use", "commonplace backup kb.bak"
+        "backup", _backup, "write the collection to one file, even while it is in use", "commonplace backup kb.bak"
     )
     backup.add_argument("file", metavar="FILE")
-    restore = verb("restore", _restore, "take over the contents of a backup", "commonplace restore kb.bak")
+    restore = verb("restore", _restore, "restore the contents of a backup", "commonplace restore kb.bak")
     restore.add_argument("file", metavar="FILE")
-    restore.add_argument("--replace", action="store_true", help="replace the documents that the collection holds")
-    compress = verb("compress", _compress, "search smaller vectors, where the recall stays", "commonplace compress")
-    compress.add_argument("--recall", type=float, default=0.99, metavar="R", help="to keep, .5 to 1 (default: .99)")
-    compress.add_argument("--off", action="store_true", help="search the stored vectors again")
+    restore.add_argument("--replace", action="store_true", help="replace the documents of the collection")
+    compress = verb("compress", _compress, "search smaller vectors if the recall stays high", "commonplace compress")
+    compress.add_argument(
+        "--recall", type=float, default=0.99, metavar="R", help="recall to keep, .5 to 1 (default: .99)"
+    )
+    compress.add_argument("--off", action="store_true", help="undo: search the stored vectors again")
     compress.add_argument("--json", action="store_true", help="print one JSON object")
-    verb("vacuum", _vacuum, "free the space of removed documents and leave no trace of them", "commonplace vacuum")
+    verb("vacuum", _vacuum, "free the disk space of removed documents and erase all their data", "commonplace vacuum")
     migrate = verb(
         "migrate",
         _migrate,
-        "embed everything again with another model (--model; default: the shipped one), then search with it",
+        "change to another model (--model; default: the shipped one): embed everything again, then search with it",
         "commonplace migrate --model models/clip",
     )
-    migrate.add_argument("--undo", action="store_true", help="go back to the earlier model, or drop what is unfinished")
-    migrate.add_argument("--workers", type=int, metavar="N", help="reader processes (default: one a processor)")
+    migrate.add_argument(
+        "--undo", action="store_true", help="go back to the earlier model, or discard an unfinished migration"
+    )
+    migrate.add_argument(
+        "--workers", type=int, metavar="N", help="number of reader processes (default: one per processor)"
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -50,7 +56,7 @@ def _doctor(options: argparse.Namespace) -> int:
             state = "repaired" if finding.repaired else "damage"
             print(f"{state}: {finding.count}  {printable(finding.what)}: {finding.remedy}")
         left = sum(not finding.repaired for finding in findings)
-        print("nothing is wrong" if not findings else f"{left} finding{'' if left == 1 else 's'} left")
+        print("no problems found" if not findings else f"{left} finding{'' if left == 1 else 's'} left")
     return 0 if all(finding.repaired for finding in findings) else 1
 
 
@@ -81,7 +87,7 @@ def _compress(options: argparse.Namespace) -> int:
     if options.off:
         print("the stored vectors are searched")
     elif not choices:
-        print("nothing to gain: no vector index has 50,000 rows and queries to measure the recall with")
+        print("nothing to compress: no vector index has both 50,000 rows and queries for measuring recall")
     return 0
 
 
