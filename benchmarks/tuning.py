@@ -25,7 +25,7 @@ LABELS = (10, 20, 50, 100, 200)
 SEEDS = 5
 
 
-def cases(work: Path) -> list[tuning.Candidates]:
+def cases(work: Path) -> list[tuning.QueryCandidates]:
     """Return every question's candidates, as tuning gathers them."""
     folder = data("cranfield")
     abstracts = work / "cranfield"
@@ -56,11 +56,11 @@ def cases(work: Path) -> list[tuning.Candidates]:
         return candidates
 
 
-def broken(case: tuning.Candidates, channel: str, random: np.random.Generator) -> tuning.Candidates:
+def broken(case: tuning.QueryCandidates, channel: str, random: np.random.Generator) -> tuning.QueryCandidates:
     """Return the case with one channel's scores drawn from those of chance, whatever the item is."""
     old = case.channels[channel]
     count = int((~np.isnan(old.scores)).sum())
-    scale = old.ranked.std if channel != "lexical" else old.ranked.full / 8
+    scale = old.ranked.std if channel != "lexical" else old.ranked.full_match_score / 8
     noise = old.ranked.mean + scale * np.abs(random.normal(size=count)) * 2
     scores = old.scores.copy()
     scores[~np.isnan(scores)] = noise

@@ -1,4 +1,4 @@
-"""Calibration: what a score is worth depends on the background, of the model and of the collection."""
+"""Calibration: log-odds depend on the background of the model and of the collection."""
 
 from __future__ import annotations
 
@@ -14,48 +14,52 @@ from commonplace.store import RankedList
 STATS = ScoreStats(0.4, 0.6, 0.15, 0.03, 0.1)
 
 
-def ranked(*scores: float, count: int = 1000, mean: float = 0.0, std: float = 0.1, full: float = 1.0) -> RankedList:
-    return RankedList(np.arange(len(scores)), np.array(scores, np.float32), full, count, mean, std)
+def ranked(
+    *scores: float, count: int = 1000, mean: float = 0.0, std: float = 0.1, full_match_score: float = 1.0
+) -> RankedList:
+    return RankedList(np.arange(len(scores)), np.array(scores, np.float32), full_match_score, count, mean, std)
 
 
-def test_z_score_is_a_standard_score_where_the_collection_is_large() -> None:
-    found = z_score(np.array([0.5, 0.8]), 10_000_000, 0.2, 0.3, STATS)
-    assert found.tolist() == pytest.approx([1.0, 2.0], abs=1e-4)
+def test_z_score_is_a_standard_score_in_a_large_collection() -> None:
+    result = z_score(np.array([0.5, 0.8]), 10_000_000, 0.2, 0.3, STATS)
+    assert result.tolist() == pytest.approx([1.0, 2.0], abs=1e-4)
 
 
-def test_a_small_collection_is_judged_by_the_models_background() -> None:
+def test_a_small_collection_uses_the_models_background() -> None:
     few = z_score(np.array([0.5]), 1, 0.5, 0.0, STATS)
     assert few[0] == pytest.approx((0.5 - 0.0347) / 0.1, rel=0.02)
 
 
-def test_the_best_of_another_subject_is_no_find() -> None:
-    """Far from the question everything is alike: the least bad would be many standard deviations above the rest."""
-    found = z_score(np.array([0.2]), 10_000, 0.0, 0.02, STATS)
-    assert found[0] < 2
+def test_the_best_item_of_another_subject_scores_low() -> None:
+    """Far from the query all items are alike, so the best one would be many standard deviations above the rest."""
+    result = z_score(np.array([0.2]), 10_000, 0.0, 0.02, STATS)
+    assert result[0] < 2
 
 
 @given(st.lists(st.floats(-2, 12), min_size=2, max_size=20))
-def test_a_curve_never_falls_and_goes_on_beyond_its_knots(values: list[float]) -> None:
+def test_a_curve_never_decreases_and_is_extrapolated(values: list[float]) -> None:
     curve = Curve((0.0, 1.0, 2.0), (-3.0, -1.0, 4.0))
-    found = curve(np.sort(np.array(values)))
-    assert (np.diff(found) >= -1e-9).all()
+    result = curve(np.sort(np.array(values)))
+    assert (np.diff(result) >= -1e-9).all()
     assert curve(np.array([3.0]))[0] == pytest.approx(9.0)
     assert curve(np.array([-1.0]))[0] == pytest.approx(-5.0)
 
 
-def test_words_count_by_their_share_of_a_full_match() -> None:
+def test_bm25_scores_are_shares_of_a_full_match() -> None:
     calibration = Calibration({}, {LEXICAL: Curve((0.0, 1.0), (-2.0, 4.0))})
-    assert calibration.log_odds(LEXICAL, ranked(8.0, 4.0, 0.0, full=8.0)).tolist() == pytest.approx([4.0, 1.0, -2.0])
+    assert calibration.log_odds(LEXICAL, ranked(8.0, 4.0, 0.0, full_match_score=8.0)).tolist() == pytest.approx(
+        [4.0, 1.0, -2.0]
+    )
 
 
-def test_nearness_is_half_between_chance_and_related_and_rises() -> None:
+def test_nearness_is_half_between_background_and_related_and_increases() -> None:
     calibration = Calibration({"text->text": STATS})
     assert calibration.nearness("text->text", np.array([0.5], np.float32))[0] == pytest.approx(0.5, abs=1e-6)
     values = calibration.nearness("text->text", np.array([0.9, 0.4, 0.1, -0.2], np.float32))
     assert (np.diff(values) < 0).all() and ((values >= 0) & (values <= 1)).all()
 
 
-def test_the_shipped_bundle_brings_curves_for_every_channel() -> None:
+def test_the_shipped_bundle_has_curves_for_every_channel() -> None:
     calibration = Calibration.from_bundle(Bundle().spec)
     assert set(calibration.curves) == {LEXICAL, "text->text", "text->image", "image->text", "image->image", SEMANTIC}
     for curve in calibration.curves.values():
@@ -63,7 +67,7 @@ def test_the_shipped_bundle_brings_curves_for_every_channel() -> None:
         assert min(curve.log_odds) < 0 < max(curve.log_odds)
 
 
-def test_a_short_question_asks_for_a_kind_of_thing() -> None:
+def test_a_short_query_is_generic() -> None:
     calibration = Calibration.from_bundle(Bundle().spec)
     low, high, share = calibration.short_query
     assert calibration.for_query(low, 1000) is calibration
@@ -92,12 +96,10 @@ def test_a_channel_that_was_not_measured_is_estimated_from_the_collection() -> N
     assert set(partly.score_stats) == {"text->text"}
 
 
-def test_a_bundle_without_curves_is_served_all_the_same() -> None:
+def test_a_bundle_without_curves_uses_default_curves() -> None:
     spec = {name: value for name, value in Bundle().spec.items() if name != "calibration"}
     calibration = Calibration.from_bundle(spec)
     for channel in ("text->text", "text->image", "both->item", "not image->image"):
         low, high = calibration.log_odds(channel, ranked(0.0, 1.0))
         assert low < 0 and high > low + 5
-        assert (
-            high > 0 or channel == "not image->image"
-        )  # photographs of one shelf are alike: the line says little of them
+        assert high > 0 or channel == "not image->image"  # similar photographs: the default line gives small log-odds

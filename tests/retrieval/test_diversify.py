@@ -1,4 +1,4 @@
-"""Near-copies are one hit with a count, and variety is had on request."""
+"""Near-duplicates are shown as one hit with a count, and hits are diversified on request."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def test_a_picture_saved_again_is_shown_once(kb: cp.Collection) -> None:
     hits = kb.search(image=Path(next(d.path for d in kb.documents() if d.path.endswith("scene0.png"))), k=10)
     pictures = [hit for hit in hits if hit.item.modality == "image"]
     assert len(pictures) == 3
-    (one,) = (hit for hit in pictures if hit.near_duplicates)
-    assert names([one.item, *one.near_duplicates]) == {"scene0.png", "same.png", "again.jpg"}
+    (picture,) = (hit for hit in pictures if hit.near_duplicates)
+    assert names([picture.item, *picture.near_duplicates]) == {"scene0.png", "same.png", "again.jpg"}
 
 
 @pytest.mark.parametrize("name", ["scene0.png", "again.jpg"])
-def test_a_picture_that_is_there_is_found_for_sure_and_says_why(kb: cp.Collection, name: str) -> None:
+def test_a_stored_query_picture_is_found_with_high_confidence(kb: cp.Collection, name: str) -> None:
     picture = Path(next(d.path for d in kb.documents() if d.path.endswith(name)))
     first, second, *_ = kb.search(image=picture, k=10)
     assert names([first.item, *first.near_duplicates]) == {"scene0.png", "same.png", "again.jpg"}
     assert first.confidence > 0.99 > second.confidence
     assert any(line.channel == "near_duplicate" and line.contribution > 0 for line in first.breakdown)
     assert all(line.channel != "near_duplicate" for line in second.breakdown)
-    changed = kb.search("purple", image=picture, k=10)  # with words, the picture itself is not what is asked for
+    changed = kb.search("purple", image=picture, k=10)  # with words, the picture itself is not the wanted result
     assert all(line.channel != "near_duplicate" for hit in changed for line in hit.breakdown)
 
 
@@ -79,7 +79,7 @@ def test_the_same_words_are_shown_once_and_other_words_are_not(kb: cp.Collection
     )
 
 
-def test_copies_take_no_place_and_the_order_is_kept(kb: cp.Collection) -> None:
+def test_near_duplicates_take_no_place_and_the_order_is_kept(kb: cp.Collection) -> None:
     two = kb.search("gauge nine bar", k=2)
     assert len(two) == 2 and names([two[0].item]).isdisjoint(names([two[1].item, *two[1].near_duplicates]))
     scores = [hit.score for hit in kb.search("gauge", k=10)]
@@ -87,7 +87,7 @@ def test_copies_take_no_place_and_the_order_is_kept(kb: cp.Collection) -> None:
 
 
 @pytest.mark.parametrize("collapse", [True, False])
-def test_a_damaged_item_makes_room_for_the_next(kb: cp.Collection, collapse: bool, tmp_path: Path) -> None:
+def test_the_next_item_replaces_a_damaged_item(kb: cp.Collection, collapse: bool, tmp_path: Path) -> None:
     kb.maintenance.backup(tmp_path / "copy.maintenance.backup")
     with cp.open(tmp_path / "kb") as copy:
         copy.maintenance.restore(tmp_path / "copy.maintenance.backup")
@@ -99,7 +99,7 @@ def test_a_damaged_item_makes_room_for_the_next(kb: cp.Collection, collapse: boo
         assert only.item.id in {second.item.id, *(item.id for item in first.near_duplicates)}
 
 
-def test_variety_puts_unlike_things_first(kb: cp.Collection) -> None:
+def test_diversity_ranks_different_items_higher(kb: cp.Collection) -> None:
     plain = kb.search("gauge nine bar", k=3, ranking=cp.Ranking(collapse=False))
     varied = kb.search("gauge nine bar", k=3, ranking=cp.Ranking(collapse=False, diversity=0.7))
     assert varied[0].item.id == plain[0].item.id
@@ -110,9 +110,9 @@ spans = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted)
 
 
 @given(spans, spans)
-def test_overlap_is_symmetric_and_in_range(one: list[int], other: list[int]) -> None:
+def test_overlap_is_symmetric_and_in_range(first: list[int], second: list[int]) -> None:
     document = Document("d", "file:///d", "/d", "text/plain")
-    a, b = (Item(str(s), document, "text", Span(start=s[0], end=s[1]), "x") for s in (one, other))
+    a, b = (Item(str(s), document, "text", Span(start=s[0], end=s[1]), "x") for s in (first, second))
     assert 0 <= overlap(a, b) == overlap(b, a) <= 1
-    assert overlap(a, a) == (1 if one[1] > one[0] else 0)
+    assert overlap(a, a) == (1 if first[1] > first[0] else 0)
     assert overlap(a, replace(b, span=replace(b.span, page=2))) == 0

@@ -1,5 +1,4 @@
-"""Late fusion: the score breakdown accounts for the score, an absent channel costs nothing, formulas are what their
-papers say."""
+"""Late fusion: breakdowns add up to scores, absent channels have no penalty, and formulas follow their papers."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ nan = math.nan
 
 
 def scored(*scores: float) -> ChannelScores:
-    """A channel that lists every candidate it can have (a score that is no NaN), the highest first."""
+    """Return a channel that lists all candidates whose score is not NaN, the highest first."""
     values = np.array(scores, np.float64)
     keys = [i for i in np.argsort(-np.nan_to_num(values, nan=-9), kind="stable") if not math.isnan(values[i])]
     ranks = np.zeros(len(values), np.int64)
@@ -57,7 +56,7 @@ def score(fused: Fused, i: int) -> float:
     return fused.score(fused.breakdown(i))
 
 
-def test_rrf_is_the_papers_formula() -> None:
+def test_rrf_follows_the_formula_of_the_paper() -> None:
     a, b = scored(0.9, 0.8, 0.7), scored(0.5, nan, 0.6)
     fused = fuse({"text->text": a, LEXICAL: b}, Ranking(method="rrf"), CALIBRATION, 3)
     # Cormack et al. 2009, k = 60, divided by the sum of the weights; the second cannot have words.
@@ -66,17 +65,17 @@ def test_rrf_is_the_papers_formula() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_scores_that_are_all_equal_are_no_error(method: str) -> None:
+def test_equal_scores_are_accepted(method: str) -> None:
     fused = fuse({"text->text": scored(0.3, 0.3, 0.3)}, Ranking(method=method), CALIBRATION, 3)  # type: ignore[arg-type]
     values = [score(fused, i) for i in range(3)]
     assert 0 <= min(values) <= max(values) <= 1
-    if method != "rrf":  # which goes by places, and has to break the tie
+    if method != "rrf":  # rrf uses ranks, and must break the tie
         assert values[0] == values[1] == values[2]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_channel_an_item_cannot_have_costs_nothing(method: str) -> None:
-    """A picture without a caption scores as one whose caption says something else."""
+def test_a_missing_view_has_no_penalty(method: str) -> None:
+    """A picture without a caption has the same score as one with an unrelated caption."""
     lists = {"text->image": scored(0.3, 0.3, nan), "text->text": scored(nan, -0.2, 0.7)}
     fused = fuse(lists, Ranking(method=method), CALIBRATION, 3)  # type: ignore[arg-type]
     assert score(fused, 0) >= score(fused, 1) * 0.98
@@ -84,7 +83,7 @@ def test_a_channel_an_item_cannot_have_costs_nothing(method: str) -> None:
     assert by_channel["text->text"].contribution == 0 and by_channel["text->image"].contribution != 0
 
 
-def test_words_and_meaning_of_a_text_both_count_and_neither_twice() -> None:
+def test_words_and_meaning_of_a_text_both_count_once() -> None:
     alone = fuse({"text->text": scored(0.5, 0.5)}, Ranking(), CALIBRATION, 2)
     both = fuse({"text->text": scored(0.5, 0.5), LEXICAL: scored(0.9, 0.0)}, Ranking(), CALIBRATION, 2)
     assert score(both, 0) > score(alone, 0) > score(both, 1)
@@ -93,11 +92,11 @@ def test_words_and_meaning_of_a_text_both_count_and_neither_twice() -> None:
     assert (lines[LEXICAL].weight, lines["text->text"].weight) == (0.9 * words, near)
     lines = {
         line.channel: line for line in both.breakdown(1)
-    }  # no word in common: nothing against it, for it is well meant
+    }  # no common word: no penalty, because the meaning matches
     assert (lines[LEXICAL].weight, lines[LEXICAL].contribution) == (0, base)
 
 
-def test_what_is_not_wanted_pushes_down_only_what_is_like_it() -> None:
+def test_a_negative_query_lowers_only_matching_items() -> None:
     lists = {"text->image": scored(0.3, 0.3, 0.2), "not text->image": scored(0.4, -0.3, -0.3)}
     fused = fuse(lists, Ranking(), CALIBRATION, 3)
     plain = fuse({"text->image": lists["text->image"]}, Ranking(), CALIBRATION, 3)
@@ -105,7 +104,7 @@ def test_what_is_not_wanted_pushes_down_only_what_is_like_it() -> None:
     assert score(fused, 1) == score(plain, 1)
 
 
-def test_words_and_a_picture_must_both_fit() -> None:
+def test_words_and_picture_must_both_match() -> None:
     """The score is the product of the two probabilities, each with the prior of one part."""
     words, visual = scored(0.3, 0.0, 0.2), scored(0.1, 0.9, 0.6)
     both = fuse({"text->image": words, "image->image": visual}, Ranking(), CALIBRATION, 3)
@@ -118,10 +117,10 @@ def test_words_and_a_picture_must_both_fit() -> None:
 
     expected = [a * b for a, b in zip(part("text->image", words), part("image->image", visual), strict=True)]
     assert [score(both, i) for i in range(3)] == pytest.approx(expected, rel=1e-9)
-    assert np.argmax(both.order) == 2  # not the one that is the picture itself, and not what the words alone say
+    assert np.argmax(both.order) == 2  # neither the picture itself, nor the best match of the words alone
 
 
-def test_a_picture_fits_by_how_it_looks_or_by_what_it_shows() -> None:
+def test_a_picture_matches_by_appearance_or_content() -> None:
     words, visual = scored(0.2, 0.2), scored(0.1, 0.1)
     plain = fuse({"text->image": words, "image->image": visual}, Ranking(), WITH_SEMANTIC, 2)
     shown = {"text->image": words, "image->image": visual, SEMANTIC: scored(0.8, 0.0)}
@@ -132,13 +131,13 @@ def test_a_picture_fits_by_how_it_looks_or_by_what_it_shows() -> None:
     )
     assert {line.channel: line.contribution for line in fused.breakdown(1)}[
         SEMANTIC
-    ] == 0  # the better of the two counts, once
+    ] == 0  # only the better of the two counts
     biased = fuse(shown, Ranking(modality_bias={"image": 2.0}), WITH_SEMANTIC, 2)
     assert {line.channel: line.contribution for line in biased.breakdown(0)}["modality_bias"] == 4  # for each part
 
 
-def test_parts_of_a_query_weigh_the_same_whatever_their_modality() -> None:
-    """A picture and a sound (a modality that nothing was measured for) count as words and a picture do."""
+def test_query_parts_of_all_modalities_have_equal_weight() -> None:
+    """A picture and a sound (a modality without measurements) are combined like words and a picture."""
     words, picture, sound = scored(0.3, 0.1), scored(0.1, 0.9), scored(0.4, 0.2)
     two = fuse({"text->image": words, "image->image": picture}, Ranking(), CALIBRATION, 2)
     lines = {line.channel: line for line in two.breakdown(0)}
@@ -149,7 +148,7 @@ def test_parts_of_a_query_weigh_the_same_whatever_their_modality() -> None:
     assert lines["text->image"].weight == pytest.approx(3 * 0.25 / 1.75)
 
 
-def test_the_picture_itself_is_sure_to_be_the_one() -> None:
+def test_the_query_picture_itself_has_high_confidence() -> None:
     lists = {"image->image": scored(0.6, 0.7, 0.99)}
     fused = fuse(lists, Ranking(), CALIBRATION, 100_000, np.array([True, False, False]))
     assert score(fused, 0) > 0.99 and np.argmax(fused.order) == 0
@@ -158,7 +157,7 @@ def test_the_picture_itself_is_sure_to_be_the_one() -> None:
     assert score(fused, 1) == score(plain, 1) and "near_duplicate" not in {line.channel for line in fused.breakdown(1)}
 
 
-def test_the_prior_is_the_size_of_the_collection() -> None:
+def test_the_prior_depends_on_the_size_of_the_collection() -> None:
     small, large = (fuse({"text->text": scored(0.6)}, Ranking(), CALIBRATION, n) for n in (10, 100_000))
     assert small.confidence[0] > large.confidence[0]
     assert small.order[0] - large.order[0] == pytest.approx(math.log(100_001 / 11))
@@ -199,7 +198,7 @@ def test_every_score_is_recomputed_from_its_breakdown(
     if all(channel.startswith("not ") for channel in lists):
         lists["text->text"] = [0.5] * 6
     ranking = Ranking(method=method, weights=weights, picture_weight=share)  # type: ignore[arg-type]
-    fused = fuse({channel: scored(*found) for channel, found in lists.items()}, ranking, WITH_SEMANTIC, 50)
+    fused = fuse({channel: scored(*raw) for channel, raw in lists.items()}, ranking, WITH_SEMANTIC, 50)
     for i in range(6):
         breakdown = fused.breakdown(i)
         total = math.fsum(line.contribution for line in breakdown)
@@ -210,15 +209,15 @@ def test_every_score_is_recomputed_from_its_breakdown(
             assert fused.score(breakdown) == pytest.approx(total)
             assert total <= 1 + 1e-9
         assert fused.order[i] == pytest.approx(total, abs=1e-6)
-        listed = {channel for channel, found in lists.items() if not math.isnan(found[i])}
+        listed = {channel for channel, raw in lists.items() if not math.isnan(raw[i])}
         assert listed <= {line.channel for line in breakdown}
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=8, unique=True))
-def test_a_higher_score_in_one_channel_never_lowers_the_fused_score(found: list[float]) -> None:
+def test_a_higher_score_in_one_channel_never_lowers_the_fused_score(raw: list[float]) -> None:
     for method in METHODS:
-        fused = fuse({"text->text": scored(*found)}, Ranking(method=method), CALIBRATION, 10)  # type: ignore[arg-type]
-        ordered = [fused.order[i] for i in np.argsort(found)]
+        fused = fuse({"text->text": scored(*raw)}, Ranking(method=method), CALIBRATION, 10)  # type: ignore[arg-type]
+        ordered = [fused.order[i] for i in np.argsort(raw)]
         assert all(a <= b + 1e-9 for a, b in itertools.pairwise(ordered))
 
 
@@ -255,12 +254,12 @@ def test_a_ranking_survives_its_json() -> None:
             Ranking.from_json(broken)
 
 
-def unit(*found: float) -> np.ndarray:
-    vector = np.array(found, np.float32)
+def unit(*numbers: float) -> np.ndarray:
+    vector = np.array(numbers, np.float32)
     return vector / np.linalg.norm(vector)
 
 
-def test_slerp_goes_its_share_of_the_angle() -> None:
+def test_slerp_interpolates_the_angle() -> None:
     words, picture = unit(1, 0, 0), unit(0, 1, 0)
     for share in (0.0, 0.25, 0.5, 1.0):
         both = compose(words, picture, share, "slerp")
@@ -268,7 +267,7 @@ def test_slerp_goes_its_share_of_the_angle() -> None:
         assert np.linalg.norm(both) == pytest.approx(1, abs=1e-6)
 
 
-def test_compose_survives_equal_and_opposite_vectors() -> None:
+def test_compose_accepts_equal_and_opposite_vectors() -> None:
     words = unit(1, 2, 3)
     for how in ("sum", "slerp"):
         assert np.allclose(compose(words, words, 0.5, how), words, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Heat-maps: they point at what the words are about, keep to their folder, and say when there is nothing to show."""
+"""Heat-maps: they locate the words, are written only to their folder, and report when there is nothing to show."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ASKED = np.array([1.0, 0.0], dtype=np.float32)
 
 
 def redness(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """A tower whose cosine with ASKED is the share of pure red in a picture."""
-    shares = np.array([(one == (255, 0, 0)).all(axis=2).mean() for one in pictures])
+    """Encode pictures so that the cosine with ASKED is the share of pure red."""
+    shares = np.array([(picture == (255, 0, 0)).all(axis=2).mean() for picture in pictures])
     return np.stack([shares, np.sqrt(1 - shares**2)], axis=1).astype(np.float32)
 
 
 def block(height: int, width: int, top: float, left: float, bottom: float, right: float) -> np.ndarray:
-    """A blue picture with a red block, its edges as fractions."""
+    """Return a blue picture with a red block, whose edges are fractions of the sides."""
     pixels = np.full((height, width, 3), (0, 0, 255), dtype=np.uint8)
     pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = (255, 0, 0)
     return pixels
@@ -40,7 +40,7 @@ def block(height: int, width: int, top: float, left: float, bottom: float, right
 
 @pytest.mark.parametrize("shape", [(240, 240), (90, 700), (900, 400)])
 @pytest.mark.parametrize(("top", "left"), [(0.0, 0.0), (0.0, 0.7), (0.35, 0.35), (0.7, 0.1)])
-def test_the_peak_lies_on_what_matches(shape: tuple[int, int], top: float, left: float) -> None:
+def test_the_peak_is_on_the_matching_region(shape: tuple[int, int], top: float, left: float) -> None:
     pixels = block(*shape, top, left, top + 0.3, left + 0.3)
     before = pixels.copy()
     values, cosine = occlusion(pixels, ASKED, redness)
@@ -49,14 +49,14 @@ def test_the_peak_lies_on_what_matches(shape: tuple[int, int], top: float, left:
     assert cosine == pytest.approx(0.09, abs=0.02)
     y, x = ((i + 0.5) / CELLS for i in np.unravel_index(int(values.argmax()), values.shape))
     assert top <= y <= top + 0.3 and left <= x <= left + 0.3
-    found = locate(values)
-    assert found is not None
-    (x0, y0, x1, y1), share = found
+    result = locate(values)
+    assert result is not None
+    (x0, y0, x1, y1), share = result
     middle = ((x0 + x1) / 2 - left - 0.15, (y0 + y1) / 2 - top - 0.15)
     assert np.abs(middle).max() < 0.1 and share > 0.5
 
 
-def test_the_values_are_the_mean_of_what_is_lost_and_what_a_part_gains() -> None:
+def test_the_values_are_the_mean_of_occlusion_and_part_maps() -> None:
     half, _ = occlusion(block(240, 240, 0, 0, 1, 0.5), ASKED, redness)  # the left half is red
     left, right = half[:, 0].mean(), half[:, -1].mean()
     assert half.std(axis=0).max() < 1e-4  # rows are alike
@@ -65,12 +65,12 @@ def test_the_values_are_the_mean_of_what_is_lost_and_what_a_part_gains() -> None
     assert -0.5 / 2 <= right < -0.5 / 2 * 0.8
 
 
-def test_at_most_fifty_pictures_are_asked_in_one_call() -> None:
+def test_at_most_fifty_pictures_are_encoded_in_one_call() -> None:
     asked: list[int] = []
 
     def count(pictures: Sequence[np.ndarray]) -> np.ndarray:
         asked.append(len(pictures))
-        assert max(max(one.shape[:2]) for one in pictures) <= 320
+        assert max(max(picture.shape[:2]) for picture in pictures) <= 320
         return redness(pictures)
 
     occlusion(block(1000, 800, 0, 0, 1, 1), ASKED, count)
@@ -86,7 +86,7 @@ def test_tiny_and_narrow_pictures(shape: tuple[int, int], tmp_path: Path, space:
     assert Image.open(heat.save(tmp_path / "map.png")).width >= 260
 
 
-def test_the_box_bounds_what_hangs_together_with_the_peak() -> None:
+def test_the_box_bounds_the_region_connected_to_the_peak() -> None:
     values = np.full((10, 10), -0.1, np.float32)
     values[2:5, 1:4] = 0.6
     values[3, 2] = 1.0
@@ -124,7 +124,7 @@ def test_the_drawing_is_bright_where_the_map_is_high_and_a_faint_map_stays_dark(
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "水泵 🌊", "\x1b[31m\n", ""])
-def test_any_words_can_stand_in_the_legend(text: str, tmp_path: Path) -> None:
+def test_the_legend_accepts_any_words(text: str, tmp_path: Path) -> None:
     assert Image.open(heat_map(text).save(tmp_path / "map.jpg")).format == "JPEG"
     json.dumps(heat_map(text).dict())
 
@@ -138,8 +138,8 @@ def test_names_stay_in_the_folder_and_links_are_replaced(tmp_path: Path) -> None
     (folder / "01-link.png").symlink_to(outside)
     saved = heat_map().save_in(folder, 1, "link.jpg")
     assert outside.read_bytes() == b"mine" and not saved.is_symlink()
-    assert {one.suffix for one in folder.iterdir()} == {".png"}  # nothing unfinished is left
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["maps", "outside.png"]
+    assert {path.suffix for path in folder.iterdir()} == {".png"}  # nothing unfinished is left
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "outside.png"]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_in_one_line(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_hit_is_mapped_from_its_file_or_its_crop(kb: cp.Collection) -> None:
         assert set(heat.dict()) == {"text", "cosine", "peak", "box", "share", "values"}
 
 
-def test_what_cannot_be_mapped_is_said_in_one_line(kb: cp.Collection, tmp_path: Path) -> None:
+def test_a_hit_without_a_heat_map_is_an_error_in_one_line(kb: cp.Collection, tmp_path: Path) -> None:
     hits = kb.search("a red block", k=10)
     passage = next(hit for hit in hits if hit.item.modality == "text" and hit.image is None)
     picture = next(hit for hit in hits if (hit.image or "").endswith("block.png"))
@@ -220,7 +220,7 @@ def test_the_command_writes_one_map_a_picture(kb: cp.Collection, tmp_path: Path)
     pictures = [hit for hit in json.loads(done.stdout)["hits"] if hit["image"]]
     maps = sorted((tmp_path / "maps").iterdir())
     assert len(maps) == len(pictures) == 2 and done.stderr.count("heat-map: maps/") == 2
-    assert all(Image.open(one).format == "PNG" for one in maps)
+    assert all(Image.open(path).format == "PNG" for path in maps)
     (tmp_path / "notes" / "block.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     again = command(tmp_path, "a red block", "--heatmap", "again")
     assert again.returncode == 0 and "no heat-map: " in again.stderr and len(list((tmp_path / "again").iterdir())) == 1

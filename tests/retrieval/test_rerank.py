@@ -1,5 +1,4 @@
-"""Reranking: passages change places among themselves, the score breakdown still adds up, the bundled model does what
-it says."""
+"""Reranking: passages change places among themselves, breakdowns still add up, and the bundled model works."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ DOCUMENT = Document("d", "file:///d", "/d", "text/plain")
 
 
 class Given:
-    """A reranker that gives the scores that a test wants."""
+    """A reranker that returns the scores of a test."""
 
     def __init__(self, scores: Sequence[float], *, depth: int = 30, share: float = 1.0) -> None:
         self.name, self.depth, self.share, self._scores = "given", depth, share, scores
@@ -45,23 +44,23 @@ def hit(name: str, parts: Sequence[float], modality: Modality = "text") -> Hit:
 
 
 def ids(hits: Sequence[Hit]) -> str:
-    return "".join(one.item.id for one in hits)
+    return "".join(hit.item.id for hit in hits)
 
 
 def test_passages_change_places_and_pictures_keep_theirs() -> None:
     hits = [hit("a", [0.9]), hit("P", [0.8], "image"), hit("b", [0.6]), hit("c", [0.5]), hit("Q", [0.4], "video")]
     reranker = Given([1, 3, 2])
-    found = rerank(reranker, "question", hits)
-    assert ids(found) == "bPcaQ"
+    result = rerank(reranker, "question", hits)
+    assert ids(result) == "bPcaQ"
     assert reranker.read == ["Title\nwords of a", "Title\nwords of b", "Title\nwords of c"]
-    assert [one.score for one in found] == pytest.approx([0.9, 0.8, 0.6, 0.5, 0.4])
-    assert found[1] is hits[1] and found[4] is hits[4]
-    line = found[0].breakdown[-1]
+    assert [ranked_hit.score for ranked_hit in result] == pytest.approx([0.9, 0.8, 0.6, 0.5, 0.4])
+    assert result[1] is hits[1] and result[4] is hits[4]
+    line = result[0].breakdown[-1]
     assert (line.channel, line.score, line.rank, line.weight) == ("rerank:given", 3, 1, 1)
-    assert line.contribution == pytest.approx(0.3) and found[0].breakdown[:-1] == hits[2].breakdown
+    assert line.contribution == pytest.approx(0.3) and result[0].breakdown[:-1] == hits[2].breakdown
 
 
-def test_only_so_deep_and_never_with_nothing_to_compare() -> None:
+def test_only_hits_within_the_depth_are_reranked() -> None:
     hits = [hit(name, [score]) for name, score in zip("abcd", (0.9, 0.8, 0.7, 0.6), strict=True)]
     assert ids(rerank(Given([1, 2, 3, 4], depth=3), "q", hits)) == "cbad"
     assert rerank(Given([1], depth=1), "q", hits) == hits
@@ -69,9 +68,9 @@ def test_only_so_deep_and_never_with_nothing_to_compare() -> None:
     assert rerank(Given([]), "q", []) == []
 
 
-def test_the_share_is_the_rerankers_part() -> None:
+def test_the_share_is_the_weight_of_the_reranker() -> None:
     hits = [hit("a", [0.9]), hit("b", [0.5]), hit("c", [0.45])]
-    scores = [1.0, 1.1, 3.0]  # says c, b, a; the first search says a and then long nothing
+    scores = [1.0, 1.1, 3.0]  # the reranker's order is c, b, a; in the first search a leads by far
     assert ids(rerank(Given(scores), "q", hits)) == "cba"
     assert ids(rerank(Given(scores, share=0.3), "q", hits)) == "acb"
     assert ids(rerank(Given(scores, share=1e-9), "q", hits)) == "abc"
@@ -79,7 +78,7 @@ def test_the_share_is_the_rerankers_part() -> None:
 
 
 @pytest.mark.parametrize("scores", [[1.0, math.nan], [1.0, math.inf], [1.0]])
-def test_a_broken_reranker_is_named(scores: list[float]) -> None:
+def test_a_broken_reranker_is_reported_by_name(scores: list[float]) -> None:
     with pytest.raises(ModelError, match="given"):
         rerank(Given(scores), "q", [hit("a", [0.9]), hit("b", [0.8])])
 
@@ -89,22 +88,25 @@ kinds = st.sampled_from(["text", "text", "image"])
 
 
 @given(st.lists(st.tuples(parts, kinds, st.floats(-10, 10)), max_size=20), st.floats(0.01, 1), st.integers(1, 25))
-def test_every_score_is_the_sum_of_its_ledger_and_falls_with_rank(
+def test_every_score_is_the_sum_of_its_breakdown_and_decreases_with_rank(
     rows: list[tuple[list[float], Modality, float]], share: float, depth: int
 ) -> None:
-    hits = [hit(str(n), [part / len(own) for part in own], kind) for n, (own, kind, _) in enumerate(rows)]
-    hits.sort(key=lambda one: -one.score)
-    found = rerank(Given([score for _, _, score in rows], depth=depth, share=share), "q", hits)
-    assert sorted(one.item.id for one in found) == sorted(one.item.id for one in hits)
+    hits = [hit(str(n), [part / len(values) for part in values], kind) for n, (values, kind, _) in enumerate(rows)]
+    hits.sort(key=lambda ranked_hit: -ranked_hit.score)
+    result = rerank(Given([score for _, _, score in rows], depth=depth, share=share), "q", hits)
+    assert sorted(ranked_hit.item.id for ranked_hit in result) == sorted(hit.item.id for hit in hits)
     assert all(
-        one.score == pytest.approx(math.fsum(channel.contribution for channel in one.breakdown)) for one in found
+        ranked_hit.score == pytest.approx(math.fsum(channel.contribution for channel in ranked_hit.breakdown))
+        for ranked_hit in result
     )
-    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
-    assert [one.score for one in found] == pytest.approx([one.score for one in hits], abs=1e-12)
-    assert all(one in hits for one in found if one.item.modality == "image")
+    assert [ranked_hit.score for ranked_hit in result] == sorted(
+        (ranked_hit.score for ranked_hit in result), reverse=True
+    )
+    assert [ranked_hit.score for ranked_hit in result] == pytest.approx([hit.score for hit in hits], abs=1e-12)
+    assert all(ranked_hit in hits for ranked_hit in result if ranked_hit.item.modality == "image")
 
 
-def test_maxsim_is_the_papers_sum(space: Space) -> None:
+def test_maxsim_follows_the_formula_of_the_paper(space: Space) -> None:
     question, texts = "Which seal fits the north pump?", ["The blue seal fits the north pump.", "Snow fell."]
     asked = space.bundle.text.tokens([question], "query")[0]
     words = [question[a:b].lower() for a, b in asked.spans]
@@ -122,7 +124,7 @@ def test_maxsim_is_the_papers_sum(space: Space) -> None:
     assert scores[0] > scores[1] + 0.3
 
 
-def test_words_that_say_nothing_are_left_out_unless_there_are_no_others() -> None:
+def test_stop_words_are_left_out_unless_there_are_no_others() -> None:
     spans = np.array([(0, 3), (4, 8), (8, 9), (10, 11), (0, 0)])
     assert _content_tokens("how seal1 x", np.array([(0, 3), (4, 8), (8, 9), (10, 11)])).tolist() == [
         False,
@@ -152,26 +154,26 @@ def kb(tmp_path: Path) -> cp.Collection:
     return collection
 
 
-def test_a_search_reads_its_best_passages_again(kb: cp.Collection) -> None:
+def test_a_search_can_rerank_its_best_passages(kb: cp.Collection) -> None:
     question = "which seal does the north pump need"
     plain, again = kb.search(question, k=10), kb.search(question, k=10, rerank="maxsim")
-    assert {one.item.id for one in plain} == {one.item.id for one in again}
-    for one in again:
-        lines = [channel for channel in one.breakdown if channel.channel == "rerank:maxsim"]
-        assert len(lines) == (one.item.modality == "text")
-        odds = math.fsum(channel.contribution for channel in one.breakdown)
-        assert one.score == pytest.approx(1 / (1 + math.exp(-odds))) == one.confidence
+    assert {ranked_hit.item.id for ranked_hit in plain} == {ranked_hit.item.id for ranked_hit in again}
+    for ranked_hit in again:
+        lines = [channel for channel in ranked_hit.breakdown if channel.channel == "rerank:maxsim"]
+        assert len(lines) == (ranked_hit.item.modality == "text")
+        odds = math.fsum(channel.contribution for channel in ranked_hit.breakdown)
+        assert ranked_hit.score == pytest.approx(1 / (1 + math.exp(-odds))) == ranked_hit.confidence
     assert Path(again[0].item.document.path).name == "pump.txt"
-    place = [one.item.modality for one in plain].index("image")
+    place = [ranked_hit.item.modality for ranked_hit in plain].index("image")
     assert again[place].item.modality == "image" and again[place].breakdown == plain[place].breakdown
     assert not kb.ask(question, rerank="maxsim").abstained
 
 
-def test_what_is_below_the_cut_can_rise_above_it(kb: cp.Collection) -> None:
+def test_reranking_can_lift_a_passage_above_k(kb: cp.Collection) -> None:
     question = "the blue seal of the north pump"
-    last = [one for one in kb.search(question, k=10) if one.item.modality == "text"][-1]
-    (found,) = kb.search(question, k=1, modality="text", rerank=_Last(last.item.text_view or ""))
-    assert found.item.id == last.item.id
+    last = [hit for hit in kb.search(question, k=10) if hit.item.modality == "text"][-1]
+    (best,) = kb.search(question, k=1, modality="text", rerank=_Last(last.item.text_view or ""))
+    assert best.item.id == last.item.id
 
 
 class _Last:
@@ -188,8 +190,8 @@ class _Last:
 
 
 def test_a_question_that_the_reranker_cannot_read_is_noted(kb: cp.Collection, tmp_path: Path) -> None:
-    found = kb.search("蓝色密封圈", rerank="maxsim")
-    assert found == kb.search("蓝色密封圈") and any("not reranked" in note for note in found.notes)
+    hits = kb.search("蓝色密封圈", rerank="maxsim")
+    assert hits == kb.search("蓝色密封圈") and any("not reranked" in note for note in hits.notes)
     by_picture = kb.search(image=tmp_path / "notes" / "blue.png", rerank="maxsim")
     assert by_picture and any("not reranked" in note for note in by_picture.notes)
 

@@ -69,7 +69,7 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class QueryCandidates:
     """The candidates of one query: item ids, the scores of each channel, and the relevance judgments by item id.
 
     ``calibration`` is that of the query; ``size`` is the number of items in the collection; ``dim`` is the number of
@@ -139,7 +139,7 @@ def feedback_queries(collection: Collection) -> list[LabelledQuery]:
     ]
 
 
-def choose_ranking(cases: Sequence[Candidates], *, k: int = 10, folds: int = 5, seed: int = 0) -> Tuning:
+def choose_ranking(cases: Sequence[QueryCandidates], *, k: int = 10, folds: int = 5, seed: int = 0) -> Tuning:
     """Return the best ranking for these cases, judged by cross-validation; ``kept``: whether it is worth storing."""
     fold_of = np.random.default_rng(seed).permutation(len(cases)) % folds
     start = Ranking()
@@ -178,14 +178,14 @@ def _bar(judged_queries: Sequence[JudgedQuery], progress: bool | None) -> Iterab
     return bar
 
 
-def candidates_of(collection: Collection, judged: JudgedQuery) -> Candidates:
+def candidates_of(collection: Collection, judged: JudgedQuery) -> QueryCandidates:
     """Return the candidates that the default search would fuse for a query."""
     query = judged.query
     ids, channels, calibration = collection.candidates(query.text, image=query.image)
-    return Candidates(ids, channels, calibration, collection.store.count(), judged.grades, collection.space.dim)
+    return QueryCandidates(ids, channels, calibration, collection.store.count(), judged.grades, collection.space.dim)
 
 
-def _ordered(case: Candidates, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:
+def _ordered(case: QueryCandidates, ranking: Ranking) -> tuple[list[int], NDArray[np.float64]]:
     """Return the indices of the candidates, best first, and the log-odds of each candidate."""
     channels = {name: channel for name, channel in case.channels.items() if ranking.weight(name) > 0}
     if not channels or not case.ids:
@@ -196,7 +196,7 @@ def _ordered(case: Candidates, ranking: Ranking) -> tuple[list[int], NDArray[np.
     return order, fused.order
 
 
-def ndcg_of(case: Candidates, ranking: Ranking, k: int = 10) -> float:
+def ndcg_of(case: QueryCandidates, ranking: Ranking, k: int = 10) -> float:
     """Return nDCG@``k`` in [0, 1] of the candidates under a ranking."""
     order, _ = _ordered(case, ranking)
     first = order[: k + 1]
@@ -205,7 +205,7 @@ def ndcg_of(case: Candidates, ranking: Ranking, k: int = 10) -> float:
     return ndcg(ties_last([case.ids[i] for i in first], scores, case.grades, k, case.dim), case.grades, k)
 
 
-def _coordinate_ascent(cases: Sequence[Candidates], start: Ranking, k: int) -> Ranking:
+def _coordinate_ascent(cases: Sequence[QueryCandidates], start: Ranking, k: int) -> Ranking:
     """Return the best ranking by coordinate ascent: the method first, then one weight after the other."""
 
     def value_of(ranking: Ranking) -> float:
@@ -237,7 +237,7 @@ def _coordinate_ascent(cases: Sequence[Candidates], start: Ranking, k: int) -> R
     return best
 
 
-def _without_broken_channel(cases: Sequence[Candidates], start: Ranking, k: int) -> Ranking:
+def _without_broken_channel(cases: Sequence[QueryCandidates], start: Ranking, k: int) -> Ranking:
     """Return ``start`` without a broken channel, if there is one: see ``tune``."""
     before = np.array([ndcg_of(case, start, k) for case in cases])
     options = [_weighted(start, channel, 0.0) for channel in _disagreeing_channels(cases)]
@@ -253,7 +253,7 @@ def _without_broken_channel(cases: Sequence[Candidates], start: Ranking, k: int)
     return options[best] if gains.mean() >= -gains.std() / len(gains) ** 0.5 else start
 
 
-def _disagreeing_channels(cases: Sequence[Candidates]) -> list[str]:
+def _disagreeing_channels(cases: Sequence[QueryCandidates]) -> list[str]:
     """Return the channels whose first hits have no more in common with any other channel than expected by chance.
 
     "More" means by three standard deviations of a Poisson count. Only items that both channels score are compared, so
@@ -292,7 +292,7 @@ def _has_text_and_image(channels: Iterable[str]) -> bool:
     return views >= {"text", "image"}
 
 
-def _with_fitted_confidence(cases: Sequence[Candidates], ranking: Ranking, k: int) -> Ranking:
+def _with_fitted_confidence(cases: Sequence[QueryCandidates], ranking: Ranking, k: int) -> Ranking:
     """Return the ranking with the temperature and level of its confidences fitted to the labels (least log loss)."""
     log_odds, relevant = [], []
     for case in cases:

@@ -1,5 +1,4 @@
-"""From a question's vectors to ranked items: channels searched side by side, fused by evidence, with a score
-breakdown."""
+"""Retrieval: searches all channels of a query in parallel, fuses their ranked lists, and explains each score."""
 
 from commonplace.retrieval.calibration import LEXICAL, SEMANTIC, Calibration, Curve, ScoreStats, z_score
 from commonplace.retrieval.fusion import METHODS, ChannelScores, Fused, Ranking, fuse

@@ -1,8 +1,9 @@
-"""How high unrelated items score in this collection, for a model that was not measured on labelled data.
+"""Estimates the background scores of a collection, for a model that was not measured on labelled data.
 
-Such a bundle brings neutral texts, and estimates from drawn pictures. Here unrelated words are compared with *these*
-pictures, and these pictures with texts and with each other, on an even sample of the stored rows. The result is mixed
-with the bundle's estimates by count.
+Background scores are the scores of unrelated items. The bundle of such a model contains neutral texts, and estimates
+from drawn pictures. This module takes an even sample of the collection's pictures. It compares them with unrelated
+words, with texts, and with each other. The result is averaged with the bundle's estimates, weighted by the number of
+pictures.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from commonplace.store import Store
 
 __all__ = ["SETTING", "learn", "learned"]
 
-SETTING = "score_stats"  # the setting that keeps what was measured
-SAMPLE = 512  # rows of a partition
-SHRINK = 8  # pictures that the estimate from drawn ones counts as, beside the collection's own
+SETTING = "score_stats"  # the setting that stores the measured statistics
+SAMPLE = 512  # number of sampled rows of a partition
+SHRINK = 8  # weight of the bundle's estimate against the collection's pictures, as a number of pictures
 
 
 def learn(space: Space, store: Store) -> None:
-    """Measure how high unrelated items score in this collection, and keep it; nothing for a measured model."""
+    """Measure the background scores of this collection and store them. Does nothing for a measured model."""
     estimates = {channel: stats for channel, stats in space.spec["score_stats"].items() if stats.get("estimated")}
     if not estimates or "image" not in space.partitions:
         return
@@ -36,7 +37,7 @@ def learn(space: Space, store: Store) -> None:
         neutral = _neutral(space)
         if len(visual) > 1:
             between = visual @ visual.T
-            # A picture that was saved twice is not unrelated: nearly the same pictures do not count.
+            # A picture that was saved twice is not unrelated to its copy, so near-duplicates are left out.
             apart = between[~np.eye(len(between), dtype=bool)]
             cosines["image->image"] = apart[apart < 0.98]
         if neutral is not None:
@@ -53,7 +54,7 @@ def learn(space: Space, store: Store) -> None:
 
 
 def learned(space: Space, store: Store) -> dict[str, Any]:
-    """Return the bundle's facts with what ``learn`` kept in place of its estimates."""
+    """Return the bundle's description, with the statistics that ``learn`` stored instead of its estimates."""
     spec = space.spec
     kept = store.setting(SETTING)
     if kept is None or not any(stats.get("estimated") for stats in spec.get("score_stats", {}).values()):
@@ -62,7 +63,7 @@ def learned(space: Space, store: Store) -> dict[str, Any]:
 
 
 def _mix(measured: dict[str, Any], guess: dict[str, Any], count: int) -> dict[str, Any]:
-    """Return a background between the collection's own and the bundle's estimate, by the count of pictures."""
+    """Return the mean of the measured and the bundle's estimated statistics, weighted by the number of pictures."""
     share = count / (count + SHRINK)
 
     def between(kind: str, name: str) -> float:
@@ -81,7 +82,7 @@ def _mix(measured: dict[str, Any], guess: dict[str, Any], count: int) -> dict[st
 
 
 def _neutral(space: Space) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Return the vectors (n, dim) of neutral queries and texts as pictures are compared with them, None without."""
+    """Return the vectors (n, dim) of neutral queries and of neutral texts in the joint space; None if absent."""
     rows = space.bundle.neutral()
     if rows is None:
         return None

@@ -1,4 +1,4 @@
-"""What a raw score is worth: from cosines and BM25 scores to log-odds that can be added and compared."""
+"""Calibration: converts cosines and BM25 scores into log-odds, which can be added and compared across channels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.channels import BOTH, IMAGE_TO_SEMANTIC, ITEM
+from commonplace.errors import ModelError
 from commonplace.store import RankedList
 from commonplace.types import TEXT
 
@@ -17,22 +18,22 @@ __all__ = ["LEXICAL", "SEMANTIC", "Calibration", "Curve", "ScoreStats", "z_score
 
 LEXICAL = "lexical"
 SEMANTIC = IMAGE_TO_SEMANTIC
-"""Pictures by what they show, in the joint space, where ``image->image`` compares how they look."""
+"""The channel that compares the content of pictures in the joint space; ``image->image`` compares their appearance."""
 SHRINK = 100
-"""Rows that the model's own background counts as when it is mixed with a collection's statistics: a folder of ten
-pictures says little about what unrelated pictures look like."""
+"""Weight of the model's own background against a collection's statistics, as a number of rows. A folder of ten pictures
+alone is too small to estimate the background."""
 RELATED = 3.3
-"""Standard deviations above the background at which related pairs are assumed, for a channel that was not measured."""
+"""Assumed mean of related pairs, in standard deviations above the background, for a channel that was not measured."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreStats:
-    """What the cosines of a channel look like in the development data of a model.
+    """Statistics of the cosines of a channel on the development data of a model.
 
-    The background are pairs that have nothing to do with each other: their mean and standard deviation, and their
-    99th percentile ``background_p99``. ``related_mean`` and ``related_std`` are those of pairs that belong together.
+    The background consists of unrelated pairs: it has a mean, a standard deviation, and a 99th percentile
+    ``background_p99``. ``related_mean`` and ``related_std`` describe related pairs.
     """
 
     background_p99: float
@@ -43,19 +44,21 @@ class ScoreStats:
 
     @classmethod
     def estimated(cls, mean: float, std: float) -> ScoreStats:
-        """Return an estimate for a channel of which only a collection's own scores are known, most of them background:
-        their ``mean`` and ``std``."""
-        std = max(std, 0.01)  # cosines that differ by less tell nothing apart
+        """Return an estimate from the ``mean`` and ``std`` of a channel's scores in a collection.
+
+        Most of these scores belong to the background.
+        """
+        std = max(std, 0.01)  # smaller differences between cosines carry no information
         return cls(mean + 2.33 * std, mean + RELATED * std, std, mean, std)
 
 
 UNMEASURED = ScoreStats(0.4, 0.6, 0.15)
-"""For a single cosine of a channel that nothing is known about."""
+"""Default statistics, for a single cosine of a channel without measurements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A rising line through knots: what a value is worth in log-odds. Beyond the knots its ends are extended."""
+    """A non-decreasing, piecewise linear curve from a value to log-odds, extrapolated beyond its outer knots."""
 
     at: tuple[float, ...]
     log_odds: tuple[float, ...]
@@ -70,12 +73,12 @@ class Curve:
 
 
 def z_score(scores: NDArray[Any], count: int, mean: float, std: float, stats: ScoreStats) -> Floats:
-    """Return by how many standard deviations each score exceeds the background.
+    """Return the z-scores (n,) of ``scores``: by how many standard deviations each exceeds the background.
 
     ``mean`` and ``std`` are those of this query's scores over the ``count`` rows of the partition. Nearly all of these
-    rows are unrelated to the query. They are mixed by count with the background of the model. Where the model's
-    background is higher or wider, it is used as it is: in a collection about another subject, the best of many
-    unrelated items is still unrelated.
+    rows are unrelated to the query. They are averaged with the model's background, weighted by the number of rows. If
+    the model's background is higher or wider, it is used unchanged: in a collection about another subject, even the
+    best item is unrelated.
     """
     total = count + SHRINK
     centre = (count * mean + SHRINK * stats.background_mean) / total
@@ -85,29 +88,31 @@ def z_score(scores: NDArray[Any], count: int, mean: float, std: float, stats: Sc
 
 
 _LINE = Curve((0.0, 6.0), (-4.0, 7.0))
-"""From z-score to log-odds for a channel without a curve: close to the curve of every channel that was measured."""
+"""Default curve from z-score to log-odds. It is close to the curve of every measured channel."""
 _LEXICAL_LINE = Curve((0.0, 1.0), (-3.0, 6.0))
-"""From the share of a full match to log-odds, for a model that brings no curve for it."""
+"""Default curve from the share of a full match to log-odds, for a model without a lexical curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the scores of each channel mean, from ``bundle.json``. It is used at query time only: no index holds it.
+    """Converts the scores of each channel to log-odds. Its parameters are in ``bundle.json`` and used only by queries.
 
-    The log-odds of a score are a log-likelihood ratio (natural logarithm): how much more likely the score is for an
-    item that answers than for one that does not. Ratios of several channels add up (Good 1950); with the prior odds
-    they give the probability that the item is relevant.
+    The log-odds of a score are a log-likelihood ratio (natural logarithm): how much more likely the score is for a
+    relevant item than for an irrelevant one. The ratios of several channels are added (Good 1950). Together with the
+    prior odds they give the probability that the item is relevant.
 
-    - ``score_stats``: the cosines of each channel. A channel that is absent is estimated from the collection itself.
-    - ``curves``: from z-score to log-odds, by isotonic regression on development data. Absent: a common line.
-    - ``joint``: a text can match by words and by meaning, which partly say the same. Words then count by the first
-      number times their share of a full match, and never against the text; meaning counts by the second number; the
-      third is added.
-    - ``match_density``: the power of the mean likelihood ratio of a view that is subtracted. It lowers scores where
-      many items match, and raises them where few do.
-    - ``expected_relevant``: how many items answer a query, as a rule.
-    - ``short_query``: a query shorter than the first number asks for a kind of thing instead of one thing (see
-      ``for_query()``); at the second number it does so fully, and the third is the share of all items that answer.
+    - ``score_stats``: statistics of the cosines of each channel. An absent channel is estimated from the collection.
+    - ``curves``: from z-score to log-odds, by isotonic regression on development data. An absent channel uses a common
+      line.
+    - ``joint``: a text can match by words and by meaning, and these two partly overlap. Then the weight of the words is
+      the first number times their share of a full match, and words never lower the score. The second number is the
+      weight of the meaning. The third number is added.
+    - ``match_density``: the factor of the density term, in [0, 1]. This term, the logarithm of a view's mean likelihood
+      ratio, is subtracted. It lowers the scores if many items match, and raises them if few do.
+    - ``expected_relevant``: the expected number of relevant items for a query.
+    - ``short_query``: thresholds for generic queries; see ``for_query()``. From the first value of query shortness a
+      query is partly generic, from the second one fully. The third number is the share of all items that are relevant
+      to a generic query.
     - ``part_prior``: for a query of several parts (words and a picture), the share of all items that fit one part.
     """
 
@@ -121,10 +126,23 @@ class Calibration:
 
     @classmethod
     def from_bundle(cls, spec: Mapping[str, Any]) -> Calibration:
-        """Return what a ``bundle.json`` says of its channels; what it lacks is estimated at query time."""
+        """Return the calibration of a ``bundle.json``. Parameters that it lacks are estimated at query time.
+
+        Raises ModelError if a part of it is not as it should be.
+        """
+        try:
+            return cls._from_spec(spec)
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise ModelError(
+                f"the calibration in bundle.json of the model {spec.get('name')} is damaged ({problem!r}): pull or "
+                "export the model again"
+            ) from None
+
+    @classmethod
+    def _from_spec(cls, spec: Mapping[str, Any]) -> Calibration:
         calibration = spec.get("calibration") or {}
         measured = dict(spec.get("score_stats") or {})
-        if "image->image" in measured:  # a model that was not measured for meaning: as for looks
+        if "image->image" in measured:  # default for an unmeasured semantic channel: the visual channel's statistics
             measured = {SEMANTIC: measured["image->image"]} | measured
         score_stats = {}
         for channel, stats in measured.items():
@@ -147,13 +165,13 @@ class Calibration:
         return cls(score_stats, curves, **settings)
 
     def for_query(self, query_shortness: float, items: int) -> Calibration:
-        """Return the calibration for a query of this shortness, in [0, 1], among ``items`` items.
+        """Return the calibration for a query, given its shortness in [0, 1] and the number of ``items``.
 
-        "Dog" is answered by every picture of a dog. Many matches are no sign of chance there, and more answers are
-        expected.
+        A short query is generic: every picture of a dog is relevant to "dog". So many matches do not suggest chance
+        matches, and more relevant items are expected.
         """
         low, high, share = self.short_query
-        generic = min(max((query_shortness - low) / (high - low), 0.0), 1.0)  # how much it asks for a kind of thing
+        generic = min(max((query_shortness - low) / (high - low), 0.0), 1.0)  # 0: specific, 1: generic
         if not generic:
             return self
         return replace(
@@ -163,9 +181,9 @@ class Calibration:
         )
 
     def log_odds(self, channel: str, ranked: RankedList, scores: NDArray[Any] | None = None) -> Floats:
-        """Return the log-odds of the ``scores`` (n,) of a channel (default: those of the list).
+        """Return the log-odds (n,) of the ``scores`` (n,) of a channel (default: the scores of ``ranked``).
 
-        BM25 scores count by their share of a full match, cosines by their z-score.
+        BM25 scores are converted by their share of a full match, cosines by their z-score.
         """
         scores = ranked.scores if scores is None else scores
         if channel.endswith(LEXICAL):
@@ -176,14 +194,14 @@ class Calibration:
 
     @staticmethod
     def match_share(ranked: RankedList, scores: NDArray[Any]) -> Floats:
-        """Return the BM25 scores as a share of a full match, in [0, 1.5]."""
-        return np.minimum(np.asarray(scores, np.float64) / max(ranked.full, 1e-6), 1.5)
+        """Return BM25 scores (n,) as shares of a full match, in [0, 1.5]."""
+        return np.minimum(np.asarray(scores, np.float64) / max(ranked.full_match_score, 1e-6), 1.5)
 
     def nearness(self, channel: str, cosines: NDArray[np.float32]) -> Floats:
-        """Return values in [0, 1] for cosines (n,) of a channel alone, by a logistic curve.
+        """Return values in [0, 1] for the cosines (n,) of a single channel, by a logistic curve.
 
-        One half lies midway between the 99th percentile of unrelated pairs and the mean of related pairs. The width is
-        two thirds of the standard deviation of related pairs, so that it separates the good from the better.
+        The value is one half midway between the 99th percentile of unrelated pairs and the mean of related pairs. The
+        scale is two thirds of the standard deviation of related pairs, so that good matches remain distinguishable.
         """
         stats = self.score_stats.get(self._name(channel), UNMEASURED)
         middle = (stats.background_p99 + stats.related_mean) / 2
@@ -193,8 +211,7 @@ class Calibration:
 
     @staticmethod
     def _name(channel: str) -> str:
-        """Return the channel whose statistics are used: a vector composed of words and picture, and one fused of two
-        views, have none of their own."""
+        """Return the channel whose statistics are used; composed queries and early-fused items have no own ones."""
         part, view = channel.removeprefix("not ").split("->")
         part = TEXT if part == BOTH else part
         return f"{part}->{part if view == ITEM else view}"

@@ -1,4 +1,4 @@
-"""Which of the ranked items to show: near-copies as one hit and, on request, a diverse choice."""
+"""Selects the items to show: near-duplicates become one hit and, on request, the hits are diversified."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ __all__ = ["COPY", "diversify", "near_duplicates_of", "overlap"]
 
 SIDE = 16
 COPY = 2.0
-"""Mean difference, of 255, of two pictures shrunk to SIDE x SIDE, up to which they are near-copies. Photographs saved
-again at half the size or at JPEG quality 50 stay below it; of 2,500 product pictures only those do that show the
-same picture. Vectors cannot tell: a copy may have a cosine of .75, and another shirt one of .98."""
+"""Two pictures are near-duplicates up to this mean difference (0 to 255) of their pixels at SIDE x SIDE. Photographs
+saved again at half the size or at JPEG quality 50 stay below it. Of 2,500 product pictures only true duplicates do.
+Vectors cannot decide this: a duplicate may have a cosine of .75, and another shirt a cosine of .98."""
 MIN_SIMILARITY = 0.6
-"""The cosine from which two pictures are compared at all."""
+"""Two pictures are compared by pixels only from this cosine on."""
 LEAST_SHARED = 0.5
-"""The share of the shorter of two passages that the other holds as well, from which they are one."""
+"""Two passages are near-duplicates if they share at least this part (0 to 1) of the shorter one."""
 
 
 def diversify(
     store: Store, ids: Sequence[str], order: NDArray[np.float64], *, k: int, ranking: Ranking
 ) -> list[tuple[int, Item, tuple[Item, ...]]]:
-    """Return up to ``k`` of the ranked items ``ids`` (n): place in the ranking, item, and the item's near-copies.
+    """Return up to ``k`` of the ranked items ``ids`` (n): place in the ranking, item, and the item's near-duplicates.
 
-    ``order`` (n,) are the scores that ``ids`` are sorted by, falling. Near-copies are looked for among the first
-    3 ``k`` + 20 candidates; with ``ranking.diversity`` the choice is among those, too. Only items that may be shown
-    are read whole; one that is damaged or was removed meanwhile makes room for the next.
+    ``order`` (n,) are the scores of ``ids``, in descending order. The first 3 ``k`` + 20 candidates are searched for
+    near-duplicates, and diversified if ``ranking.diversity`` is set. Only these candidates are read from the store. The
+    next candidate replaces an item that is damaged or was removed meanwhile.
     """
     near = 3 * k + 20 if ranking.collapse or ranking.diversity else k
     readable = _readable(store, ids, near)
@@ -41,7 +41,7 @@ def diversify(
     items = [item for _, item in head]
     similarity = _Similarity(store, [ids[place] for place in places])
     copies: dict[int, list[int]] = {}
-    firsts_by_mark: dict[object, list[int]] = {}  # by what a copy must share with its first
+    firsts_by_mark: dict[object, list[int]] = {}  # near-duplicates share a mark with the first of them
     for n, item in enumerate(items):
         marks = _shared(item) if ranking.collapse else {}
         among = dict.fromkeys(first for mark in marks for first in firsts_by_mark.get(mark, ()))
@@ -56,11 +56,11 @@ def diversify(
     if ranking.diversity and firsts:
         firsts = _marginal(firsts, order[places], similarity, k, ranking.diversity)
     chosen = [(places[n], items[n], tuple(items[copy] for copy in copies[n])) for n in firsts[:k]]
-    return chosen + [(place, item, ()) for place, item in islice(readable, k - len(chosen))]  # beyond the head
+    return chosen + [(place, item, ()) for place, item in islice(readable, k - len(chosen))]  # after the head
 
 
 def _readable(store: Store, ids: Sequence[str], step: int) -> Iterator[tuple[int, Item]]:
-    """Yield place and item of every item that can be read, a ``step`` of them at a time."""
+    """Yield place and item of each readable item; ``step`` is the number of items read at once."""
     for start in range(0, len(ids), step):
         items = store.items(ids[start : start + step])
         for place, id_ in enumerate(ids[start : start + step], start=start):
@@ -69,7 +69,7 @@ def _readable(store: Store, ids: Sequence[str], step: int) -> Iterator[tuple[int
 
 
 class _Similarity:
-    """Cosines between candidates, by partition, where both have a view in it."""
+    """Cosines between candidates, by partition; 0 if one of two candidates has no view in the partition."""
 
     def __init__(self, store: Store, ids: Sequence[str]) -> None:
         self._store = store
@@ -78,14 +78,14 @@ class _Similarity:
         self._cosines: dict[str, list[list[float]]] = {}
 
     def of(self, partition: str, n: int) -> list[float]:
-        """Return the cosines of candidate ``n`` with each candidate."""
+        """Return the cosines of candidate ``n`` with all candidates."""
         if partition not in self._cosines:  # most searches need one partition at most
             rows = self._store.vectors(partition, self._ids)
-            self._cosines[partition] = (rows @ rows.T).tolist()  # rows of zeros where there is no view
+            self._cosines[partition] = (rows @ rows.T).tolist()  # an item without a view has a row of zeros
         return self._cosines[partition][n]
 
     def same_picture(self, first: Item, second: Item) -> bool:
-        """Return whether two items show one picture, saved twice."""
+        """Return whether two items show the same picture, saved twice."""
         a, b = self._shrunk(first.picture), self._shrunk(second.picture)
         return a is not None and b is not None and _same(a, b)
 
@@ -102,7 +102,7 @@ class _Similarity:
 
 
 def near_duplicates_of(store: Store, pixels: NDArray[np.uint8], ids: Sequence[str]) -> list[str]:
-    """Return which of the items ``ids`` show the picture ``pixels`` (height, width, 3), saved once more."""
+    """Return those of the items ``ids`` that are near-duplicates of the picture ``pixels`` (height, width, 3)."""
     from PIL import Image
 
     query = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
@@ -119,31 +119,31 @@ def _same(first: NDArray[np.int16], second: NDArray[np.int16]) -> bool:
 
 
 def _shrink(jpeg: bytes | None) -> NDArray[np.int16] | None:
-    """Return a thumbnail's pixels at SIDE x SIDE; None where there is none that can be read."""
+    """Return a thumbnail's pixels at SIDE x SIDE; None if it is absent or cannot be read."""
     import io
 
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(jpeg or b"")) as image:
-            image.draft("RGB", (8 * SIDE, 8 * SIDE))  # decodes at a fraction of the size
+            image.draft("RGB", (8 * SIDE, 8 * SIDE))  # faster: decodes at reduced size
             return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
     except (OSError, ValueError):
         return None
 
 
 def _shared(item: Item) -> dict[object, None]:
-    """Return what two items must have one of in common to be copies."""
+    """Return the marks of an item. Near-duplicates have at least one mark in common."""
     if item.picture is not None:
         return {item.modality: None}
-    if not item.text:  # a content of another modality, of which nothing says whether two are the same
+    if not item.text:  # another modality, for which near-duplicates cannot be detected
         return {}
     place = (item.modality, item.document.id, item.span.member, item.span.page)
     return dict.fromkeys([(item.modality, _words(item)), place])
 
 
 def _first_copy(items: Sequence[Item], n: int, among: Iterable[int], similarity: _Similarity) -> int | None:
-    """Return the first of ``among`` that shows or says the same as item ``n``: the user would call it a repetition."""
+    """Return the first of the items ``among`` that item ``n`` is a near-duplicate of; None if there is none."""
     item = items[n]
     if item.picture is None:
         words = _words(item)
@@ -162,7 +162,7 @@ def _words(item: Item) -> str:
 
 
 def overlap(first: Item, second: Item) -> float:
-    """Return the share of the shorter of two passages of one document that lies in the other, in [0, 1]."""
+    """Return the overlap of two passages of one document, as a share of the shorter one, in [0, 1]."""
     a, b = first.span, second.span
     if (first.document.id, a.member, a.page) != (second.document.id, b.member, b.page):
         return 0.0
@@ -176,7 +176,7 @@ def overlap(first: Item, second: Item) -> float:
 def _marginal(
     firsts: Sequence[int], order: NDArray[np.float64], similarity: _Similarity, k: int, diversity: float
 ) -> list[int]:
-    """Return up to ``k`` candidates, each the best of those left, less its similarity to the ones before."""
+    """Return up to ``k`` candidates by maximal marginal relevance: relevance minus similarity to earlier choices."""
     low, high = float(order.min()), float(order.max())
     relevance = (order - low) / (high - low) if high > low else np.ones(len(order))
     left = list(firsts)

@@ -1,4 +1,4 @@
-"""Late fusion: several ranked lists become one. A channel that an item cannot have costs it nothing."""
+"""Late fusion of several ranked lists into one. An item is not penalised for views that it does not have."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ __all__ = ["METHODS", "ChannelScores", "Fused", "Ranking", "fuse", "weighted_mea
 
 METHODS = ("calibrated", "rrf")
 NEGATIVE = "not "
-"""What the name of a channel begins with that asks for what is not wanted."""
+"""Prefix of the channels of a negative query part."""
 Floats = NDArray[np.float64]
 DUPLICATE_LOG_ODDS = 5.0
-"""Log-odds, at least, of the very picture that was asked with alone."""
+"""Minimum log-odds of a near-duplicate of the query picture, if the query is only a picture."""
 MIN_DENSITY = 0.01
-"""The mean likelihood ratio of a view below which matches count as no rarer."""
+"""Lower limit of a view's mean likelihood ratio in the density term."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How a query is asked and its lists are fused. Raises QueryError for values out of range.
+    """The parameters of ranking: how a query is searched and how its lists are fused.
+
+    Raises QueryError for values out of range.
 
     - ``method``: ``calibrated`` adds the log-odds of the channels (``commonplace.retrieval.Calibration``); ``rrf``
       averages 1 / (``rrf_k`` + rank) (Cormack, Clarke and Büttcher 2009).
-    - ``weights``: by channel; 1 where not named, 0 leaves the channel out.
-    - ``modality_bias``: by modality of the view (``text``, ``image``), log-odds added to what is found by it;
-      ``calibrated`` only.
-    - ``question``: words and picture are asked ``late`` (each in channels of its own), or as one vector: ``sum`` or
-      ``slerp``, with the picture's share ``picture_weight``.
-    - ``views``: the views of an item are ``separate``, or one vector an item: ``fused`` (``alpha`` text +
+    - ``weights``: by channel. The default is 1; 0 leaves the channel out.
+    - ``modality_bias``: by modality of the matching view (``text``, ``image``), a number of log-odds that is added.
+      Only for ``calibrated``.
+    - ``question``: ``late`` searches words and picture in separate channels. ``sum`` and ``slerp`` combine them into
+      one vector, in which the picture has the weight ``picture_weight``.
+    - ``views``: ``separate`` views of an item, or one vector per item: ``fused`` (``alpha`` text +
       (1 - ``alpha``) image) or ``concat``.
-    - ``depth``: hits taken from a channel.
-    - ``negative_weight``: how heavily what is not wanted counts.
-    - ``temperature``: above 1, confidences are more cautious.
-    - ``collapse``: near-duplicates are shown as one hit.
-    - ``diversity`` in [0, 1): how much similarity to better hits costs a hit (maximal marginal relevance, Carbonell
-      and Goldstein 1998); 0 leaves the order alone.
+    - ``depth``: the number of hits taken from each channel.
+    - ``negative_weight``: the weight of the negative part of a query.
+    - ``temperature``: values above 1 make confidences more cautious.
+    - ``collapse``: show near-duplicates as one hit.
+    - ``diversity`` in [0, 1): the penalty for similarity to better hits (maximal marginal relevance, Carbonell
+      and Goldstein 1998); 0 keeps the order.
     """
 
     method: Literal["calibrated", "rrf"] = "calibrated"
@@ -86,14 +88,14 @@ class Ranking:
             _between(f"the modality_bias of {modality}", bias, -100, 100)
 
     def json(self) -> str:
-        """Return the ranking as a JSON object: what differs from the default."""
+        """Return the ranking as a JSON object of the values that differ from the default."""
         default = Ranking()
         values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
         return json.dumps({name: value for name, value in values.items() if value != getattr(default, name)})
 
     @classmethod
     def from_json(cls, text: str | None) -> Ranking:
-        """Return the ranking that ``json()`` described; the default for None. Raises QueryError."""
+        """Return the ranking from the result of ``json()``; the default for None. Raises QueryError."""
         try:
             return cls(**json.loads(text or "{}"))
         except (AttributeError, RecursionError, TypeError, ValueError) as problem:
@@ -116,8 +118,11 @@ def _between(name: str, value: Any, low: float, high: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ChannelScores:
-    """What a channel says of the candidates (n,): raw ``scores``, NaN where an item has no such view, and ``ranks`` in
-    the channel's list ``ranked`` (from 1; 0 where the item is not listed)."""
+    """The scores and ranks of a channel for all candidates (n,).
+
+    ``scores`` are raw scores; NaN if an item has no such view. ``ranks`` are the ranks in the channel's list
+    ``ranked``, from 1; 0 if the item is not listed.
+    """
 
     ranked: RankedList
     scores: Floats
@@ -126,7 +131,7 @@ class ChannelScores:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """The score breakdowns of all candidates: by channel the weight, and by line the contribution, (n,) each."""
+    """The score breakdowns of all candidates: weights (n,) by channel, and contributions (n,) by line."""
 
     weights: dict[str, Floats]
     contributions: dict[str, Floats]
@@ -139,7 +144,8 @@ class _Lines:
 class Fused:
     """The candidates' scores and confidences (n,), and the score breakdown of each. Higher is better.
 
-    ``order`` is what to sort by: the score before it is rounded to 0 or 1 at either end.
+    ``order`` (n,) is the sort key: log-odds, or the score itself for ``rrf``. Unlike probabilities, log-odds do not
+    round to 0 or 1.
     """
 
     def __init__(
@@ -170,15 +176,14 @@ class Fused:
         return self._ranking.method == "calibrated"
 
     def score(self, breakdown: tuple[ScoreComponent, ...]) -> float:
-        """Return the score in [0, 1] that a score breakdown accounts for."""
+        """Return the score in [0, 1] that follows from a score breakdown."""
         total = math.fsum(line.contribution for line in breakdown)
         if not self.calibrated:
             return total
         return float(_sigmoid(np.array(total / self._ranking.temperature)))
 
     def breakdown(self, i: int) -> tuple[ScoreComponent, ...]:
-        """Return what the score of candidate ``i`` is made of: a line for each channel, then those of the search as a
-        whole."""
+        """Return the score breakdown of candidate ``i``: a line for each channel, then the general lines."""
         lines = []
         for name, contributions in self._lines.contributions.items():
             contribution = float(contributions[i])
@@ -200,12 +205,14 @@ def fuse(
     items: int,
     near_duplicates: NDArray[np.bool_] | None = None,
 ) -> Fused:
-    """Return the candidates fused. ``items`` is how many items were searched; ``near_duplicates`` (n,) says which
-    candidates are the picture that is asked with.
+    """Fuse the scores of all channels and return the fused candidates.
 
-    For each part of the query (words, picture) an item is as good as its best view. A picture loses nothing by a
-    caption that says something else, nor by having no caption. A channel that an item cannot have (a score of NaN)
-    costs it nothing. A channel that it could have counts by its score, even where the item is not on its list.
+    ``items`` is the number of searched items. ``near_duplicates`` (n,) marks candidates that are near-duplicates of the
+    query picture.
+
+    For each part of the query (words, picture), the score of an item is that of its best view. A picture is penalised
+    neither for an unrelated caption nor for a missing one. A channel without a view of the item (a score of NaN) has no
+    effect. Any other channel contributes its score, even if the item is not on its list.
     """
     return Fused(channels, ranking, calibration, items, near_duplicates)
 
@@ -218,7 +225,7 @@ Parts = dict[str, dict[str, list[str]]]
 
 
 def _parts(channels: Iterable[str]) -> Parts:
-    """Return the names of channels by the part of the query that asks, and by the view that is asked for.
+    """Return the names of channels by part of the query, and then by the view that they search.
 
     The lexical channel belongs to the words of the query and to the text view of items.
     """
@@ -251,7 +258,7 @@ def _part_weights(parts: Sequence[str], picture_weight: float) -> dict[str, floa
 def _add_log_odds(
     channels: Mapping[str, ChannelScores], ranking: Ranking, calibration: Calibration, items: int
 ) -> _Lines:
-    """Return the breakdowns of the calibrated method: log-odds that sum to those of the item being relevant."""
+    """Return the breakdowns of the calibrated method. Their sum is the log-odds that the item is relevant."""
     n = len(next(iter(channels.values())).scores)
     parts = _parts(channels)
     wanted = [part for part in parts if not part.startswith(NEGATIVE)]
@@ -283,7 +290,7 @@ def _add_log_odds(
 def _add_part(
     lines: _Lines, by_view: Mapping[str, _View], modality_bias: Mapping[str, float], scale: float, n: int
 ) -> Floats:
-    """Add a wanted part of the query to the breakdowns, each item by its best view; return the part's sums (n,)."""
+    """Add a positive part of the query to the breakdowns, by each item's best view; return the part's sums (n,)."""
     biases = {view: _bias(by_view[view], modality_bias) for view in by_view}
     totals = np.array([by_view[view].total + biases[view] for view in by_view])
     best = totals.argmax(axis=0)
@@ -301,10 +308,10 @@ def _add_part(
 
 
 def _subtract_part(lines: _Lines, by_view: Mapping[str, _View], negative_weight: float) -> None:
-    """Subtract an unwanted part of the query from the breakdowns of items that match it."""
+    """Subtract a negative part of the query from the breakdowns of items that match it."""
     best = np.array([scores.total for scores in by_view.values()]).argmax(axis=0)
     for row, scores in enumerate(by_view.values()):
-        # What is unlike the unwanted gains nothing by it.
+        # An item that does not match the negative part gets no bonus for it.
         chosen = (best == row) & np.isfinite(scores.total) & (scores.total > 0)
         _set_terms(lines, scores, chosen, -negative_weight)
 
@@ -316,22 +323,22 @@ def _set_terms(lines: _Lines, scores: _View, chosen: NDArray[np.bool_], scale: f
 
 
 def _all_of(log_odds: Sequence[Floats]) -> Floats:
-    """Return the log-odds (n,) that several independent things are all true, from those of each."""
+    """Return the log-odds (n,) that several independent events all occur, from the log-odds of each."""
     log_probability = -sum((np.logaddexp(0, -odds) for odds in log_odds), np.zeros(1))
     return np.asarray(log_probability - np.log(-np.expm1(np.minimum(log_probability, -1e-300))), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The scores of one view: by channel its weight and log-odds (n,), the density term, and the sum (n,)."""
+    """The scores of one view: weight (n,) and log-odds (n,) by channel, the density term, and the sum (n,)."""
 
     terms: Mapping[str, tuple[Floats, Floats]]
     match_density: float
-    total: Floats  # -inf where the item has no such view
+    total: Floats  # -inf if the item has no such view
 
 
 def _bias(scores: _View, modality_bias: Mapping[str, float]) -> float:
-    """Return the log-odds that the modality of a view is given."""
+    """Return the modality bias of a view, in log-odds."""
     dense = next((channel for channel in scores.terms if not channel.endswith(LEXICAL)), None)
     return modality_bias.get(TEXT if dense is None else modality_of(dense), 0.0)
 
@@ -376,14 +383,14 @@ def _view_of(
 def weighted_mean(
     channels: Mapping[str, ChannelScores], ranking: Ranking, values: Mapping[str, NDArray[np.float64]]
 ) -> _Lines:
-    """Return the breakdowns of a fusion that averages a value (n,) in [0, 1] of each channel.
+    """Return the breakdowns of a weighted mean of the channels' ``values`` (n,), each in [0, 1].
 
-    A contribution is a channel's value times its share; the shares of the channels of the best views sum to 1.
+    A contribution is a channel's value times its share. The shares of the channels of the best views sum to 1.
     """
     n = len(next(iter(channels.values())).scores)
     has = {name: ~np.isnan(channel.scores) for name, channel in channels.items()}
     shares = {name: np.zeros(n) for name in channels}
-    whole = np.zeros(n)  # the weight of an item's parts together
+    total_weight = np.zeros(n)  # sum of the weights of an item's parts
     for part, views in _parts(channels).items():
         negative = part.startswith(NEGATIVE)
         weighted = {name: has[name] * ranking.weight(name) for names in views.values() for name in names}
@@ -399,14 +406,14 @@ def weighted_mean(
             if negative:
                 heaviest = heaviest * ranking.negative_weight
             else:
-                whole = whole + np.where(chosen, heaviest, 0.0)
+                total_weight = total_weight + np.where(chosen, heaviest, 0.0)
             for name in names:
                 share = heaviest * weighted[name] / np.maximum(sums[view], 1e-300)
                 shares[name] = np.where(chosen, -share if negative else share, shares[name])
-    shares = {name: share / np.maximum(whole, 1e-300) for name, share in shares.items()}
+    shares = {name: share / np.maximum(total_weight, 1e-300) for name, share in shares.items()}
     return _Lines(shares, {name: shares[name] * np.nan_to_num(values[name]) for name in channels})
 
 
 def _reciprocal_ranks(channel: ChannelScores, rrf_k: int) -> Floats:
-    """Return 1 / (``rrf_k`` + rank) (n,); 0 for what is not listed."""
+    """Return 1 / (``rrf_k`` + rank) (n,); 0 for items that are not listed."""
     return np.where(channel.ranks > 0, 1.0 / (rrf_k + np.maximum(channel.ranks, 1)), 0.0)

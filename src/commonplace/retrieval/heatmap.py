@@ -1,4 +1,4 @@
-"""Where in a picture the words match: how like them each part is, and what is lost where it is hidden."""
+"""Heat-maps: which parts of a picture match a text, by occlusion and by encoding each part alone."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ if TYPE_CHECKING:
 __all__ = ["HeatMap", "locate", "occlusion"]
 
 Encode = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
-"""Maps RGB uint8 pictures (height, width, 3) to unit rows (n, dim) in the space of the question."""
+"""Encodes RGB uint8 pictures (height, width, 3) as unit vectors (n, dim) in the space of the query."""
 
-SHOWN = (6, 1 / 3)  # parts that are shown alone: steps along each side, and a part's side as a share of the picture's
-HIDDEN = (3, 1 / 2)  # parts that are hidden: with the picture as it is 6 * 6 + 3 * 3 + 1 = 46 forward passes
-GREY = 127  # what a hidden part is filled with: near to nothing for a tower that subtracts this
-SIDE = 320  # the longer side of the picture as it is asked: a little over the tower's own
-CELLS = 56  # the map has this many cells along each side
-HALF = 0.5  # the region reaches down to this share of the peak
-FAINT = 0.1  # a peak below this is drawn weaker, not stretched to full colour: words that match nothing reach .07
+SHOWN = (6, 1 / 3)  # windows shown alone: steps along each side, and the window's side as a share of the picture's
+HIDDEN = (3, 1 / 2)  # hidden windows, likewise: with the full picture 6 * 6 + 3 * 3 + 1 = 46 forward passes
+GREY = 127  # fill value of a hidden window: close to the mean that a tower subtracts
+SIDE = 320  # longer side in pixels of the reduced picture: a little more than the tower's input
+CELLS = 56  # number of cells along each side of the map
+HALF = 0.5  # cells belong to the region from this share of the peak on
+FAINT = 0.1  # a peak below this is not stretched to full colour: unrelated words reach .07
 
 
 def occlusion(
     pixels: NDArray[np.uint8], question: NDArray[np.float32], encode: Encode
 ) -> tuple[NDArray[np.float32], float]:
-    """Return where in a picture a question (dim,) matches, and the cosine of the whole picture with it.
+    """Return a heat-map of a query (dim,) over a picture, and the cosine of the full picture with the query.
 
-    The map, (56, 56) float32 in units of the cosine, is the mean of two answers. *What is lost without it*: the fall of
-    the cosine when a grey window hides the place (Zeiler and Fergus 2014). *What it says alone*: the cosine of a part
-    of the picture that shows the place, enlarged to the tower's size, less the mean over all parts. Each is averaged
-    over the windows about the place. Hiding alone points wrongly several times as often: of two dogs either can be
-    hidden without loss. Parts alone point as well as both do, but say nothing of what the whole picture's cosine rests
-    on (benchmarks/results/heatmap.md).
-    Positive where the words match, negative where they match better without. 46 forward passes.
+    The map, (56, 56) float32 in units of the cosine, is the mean of two maps. The *occlusion* map is the decrease of
+    the cosine when a grey window hides a cell (Zeiler and Fergus 2014). The *part* map is the cosine of a window of the
+    picture, enlarged to the tower's input size, minus the mean over all windows. Both are averages over the windows
+    near the cell.
+
+    Occlusion alone locates wrongly several times as often: with two dogs, either can be hidden without loss. Parts
+    alone locate as well as both together, but do not show what the full picture's cosine depends on
+    (benchmarks/results/heatmap.md). Values are positive where the words match, and negative where they match better
+    without the cell. A map takes 46 forward passes.
     """
     small = _reduced(pixels)
     hidden = []
@@ -54,13 +56,16 @@ def occlusion(
         hidden.append(copy)
     parts = [small[window] for window in _windows(small, *SHOWN)]
     cosines = np.asarray(encode([small, *hidden, *parts]) @ question, dtype=np.float64)
-    whole, without, alone = cosines[0], cosines[1 : 1 + len(hidden)], cosines[1 + len(hidden) :]
-    both = _spread(whole - without, *HIDDEN) + _spread(alone - alone.mean(), *SHOWN)
-    return np.asarray(both / 2, dtype=np.float32), float(whole)
+    full, without, alone = cosines[0], cosines[1 : 1 + len(hidden)], cosines[1 + len(hidden) :]
+    both = _spread(full - without, *HIDDEN) + _spread(alone - alone.mean(), *SHOWN)
+    return np.asarray(both / 2, dtype=np.float32), float(full)
 
 
 def _windows(pixels: NDArray[np.uint8], steps: int, share: float) -> list[tuple[slice, slice]]:
-    """Return ``steps`` x ``steps`` windows, ``share`` of the sides, evenly over a picture: by rows from the top."""
+    """Return ``steps`` x ``steps`` evenly spaced windows of a picture, by rows from the top.
+
+    ``share`` (0 to 1) is the side of a window as a share of the picture's side.
+    """
     sides = []
     for length in pixels.shape[:2]:
         size = max(1, round(share * length))
@@ -69,10 +74,10 @@ def _windows(pixels: NDArray[np.uint8], steps: int, share: float) -> list[tuple[
 
 
 def _spread(values: NDArray[np.float64], steps: int, share: float) -> NDArray[np.float64]:
-    """Return for each cell of the map the mean of the windows' values (steps * steps,), the nearest counting most.
+    """Return for each cell of the map the weighted mean of the windows' values (steps * steps,).
 
-    A window counts by a bell curve about its centre, a third of its side wide: a plain mean over the windows that
-    cover a cell would show their edges, and one window alone would speak for each corner.
+    The weight of a window is a Gaussian around its centre; its standard deviation is a third of the window's side. A
+    plain mean over the windows that cover a cell would show their edges, and each corner would depend on one window.
     """
     middles = np.linspace(share / 2, 1.0 - share / 2, steps)[:, None]
     centres = (np.arange(CELLS) + 0.5) / CELLS
@@ -82,7 +87,7 @@ def _spread(values: NDArray[np.float64], steps: int, share: float) -> NDArray[np
 
 
 def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the picture at ``SIDE`` pixels or less: many copies of a larger one would only cost time."""
+    """Return the picture with at most ``SIDE`` pixels per side: larger copies would only take more time."""
     height, width = pixels.shape[:2]
     if max(height, width) <= SIDE:
         return pixels
@@ -94,9 +99,10 @@ def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def locate(values: NDArray[np.float32]) -> tuple[Box, float] | None:
-    """Return the box of the region about a map's peak, and its share of all that is positive in the map.
+    """Return the box of the region around a map's peak, and the region's share of the sum of positive values.
 
-    The region is what hangs together with the peak at half its height or more. None where nothing is positive.
+    The region consists of the cells connected to the peak whose value is at least half the peak's. None if no value is
+    positive.
     """
     peak = float(values.max())
     if peak <= 0:
@@ -124,15 +130,16 @@ def locate(values: NDArray[np.float32]) -> tuple[Box, float] | None:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Where in a picture some words match.
+    """A heat-map of a text over a picture.
 
-    ``values`` (rows, columns) lie evenly over the whole picture, in units of the cosine: see ``occlusion``.
-    ``cosine`` is that of the picture as it is. ``box`` bounds the region about the peak, with ``share`` of all that is
-    positive (in [0, 1]); None where nothing is.
+    ``values`` (rows, columns) are evenly spaced over the full picture, in units of the cosine: see ``occlusion``.
+    ``cosine`` is that of the full picture. ``box`` bounds the region around the peak, and ``share`` (0 to 1) is that
+    region's share of the sum of positive values. The box is None if no value is positive.
 
-    It says what the *model* goes by, in windows of a third of the picture's side: not where an object ends, and not
-    that the words are right. Words that match nothing have a peak too: .06 to .07 on average, against .12 to .16 for
-    captions of photographs (benchmarks/results/heatmap.md). Where the model does not know a thing, nor does the map.
+    The map shows what the *model* responds to, in windows of a third of the picture's side. It does not show the
+    outline of an object, nor that the words are correct. Unrelated words have a peak too: .06 to .07 on average,
+    against .12 to .16 for captions of photographs (benchmarks/results/heatmap.md). The map cannot locate a thing that
+    the model does not know.
     """
 
     text: str
@@ -166,10 +173,10 @@ class HeatMap:
         }
 
     def draw(self, side: int = 640) -> Image:
-        """Return the picture in grey with the map laid over, the box, and a legend below; at most ``side`` wide.
+        """Return the picture in grey with the coloured map, the box, and a legend below; at most ``side`` pixels wide.
 
-        Colours are viridis', whose lightness rises evenly with the value (van der Walt and Smith 2015). What is
-        negative is drawn as zero. Full colour stands for the peak, but never for less than 0.1.
+        The colours are viridis, whose lightness increases evenly with the value (van der Walt and Smith 2015). Negative
+        values are drawn as zero. Full colour is the peak, or 0.1 if the peak is lower.
         """
         from PIL import Image, ImageDraw
 
@@ -195,9 +202,9 @@ class HeatMap:
         return page
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Draw the map into a PNG file (or a JPEG, by its ending), whole or not at all; return its path.
+        """Write the drawn map to a PNG file (or JPEG, by the file's ending), atomically; return its path.
 
-        A link of that name is replaced, not followed. Raises CommonplaceError where it cannot be written.
+        A link of that name is replaced, not followed. Raises CommonplaceError if the file cannot be written.
         """
         file = Path(path)
         kind = "JPEG" if file.suffix.lower() in (".jpg", ".jpeg") else "PNG"
@@ -206,9 +213,10 @@ class HeatMap:
         return file
 
     def save_in(self, folder: str | os.PathLike[str], number: int, name: str) -> Path:
-        """Save as a PNG in ``folder`` (made if absent) by the name ``number-name.png``; return its path.
+        """Save the map as ``number-name.png`` in ``folder``, which is created if absent; return its path.
 
-        Of ``name`` only letters, digits, ``-`` and ``_`` are kept: it cannot lead out of the folder.
+        Only letters, digits, ``-`` and ``_`` of ``name`` are kept, so that it cannot point outside the folder. Raises
+        CommonplaceError if the folder cannot be created.
         """
         safe = re.sub(r"[^\w-]+", "_", Path(name).stem, flags=re.ASCII).strip("_")[:80] or "picture"
         place = Path(folder)
@@ -216,13 +224,13 @@ class HeatMap:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise CommonplaceError(
-                f"the folder {place} cannot be made ({problem.strerror}): choose another for the heat-maps"
+                f"the folder {place} cannot be created ({problem.strerror}): choose another for the heat-maps"
             ) from problem
         return self.save(place / f"{number:02d}-{safe}.png")
 
 
 LEGEND = 74  # pixels below the picture
-# Viridis (van der Walt and Smith 2015, CC0) at nine even steps; between them colours are mixed.
+# Viridis (van der Walt and Smith 2015, CC0) at nine even steps; colours in between are interpolated.
 _COLOURS = np.array(
     [
         (68, 1, 84),
@@ -246,7 +254,7 @@ def _viridis(level: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _legend(page: Image, top: int, text: str, cosine: float, most: float) -> None:
-    """Write the words, a bar of the colours and what they stand for below the picture."""
+    """Draw the legend below the picture: the words, a colour bar, and its range of values."""
     from PIL import Image, ImageDraw, ImageFont
 
     draw = ImageDraw.Draw(page)

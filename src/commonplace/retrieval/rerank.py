@@ -1,4 +1,4 @@
-"""Reranking: a slower model scores the best passages of a search again, and they change places among themselves."""
+"""Reranking: a slower model scores the best passages of a search again, and reorders them among themselves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RERANK = "rerank:"  # prefix of a reranker's channel in the score breakdown
 
 
 class Reranker(Protocol):
-    """Scores texts for a query by reading each beside it."""
+    """The protocol of a reranker: scores each text together with the query."""
 
     @property
     def name(self) -> str:
@@ -30,30 +30,30 @@ class Reranker(Protocol):
 
     @property
     def depth(self) -> int:
-        """How many hits are scored again."""
+        """The number of hits that are scored again."""
 
     @property
     def share(self) -> float:
-        """Its weight in the new order, in (0, 1]; the first search has the rest."""
+        """The reranker's weight in the new order, in (0, 1]; the first search has the rest."""
 
     def reads(self, text: str) -> bool:
-        """Return whether the model knows enough of a query's words."""
+        """Return whether the model knows enough words of a query."""
 
     def scores(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return one score for each text, shape (n,): higher is better, comparable for this query only."""
+        """Return one score for each text (n,): higher is better. Scores are comparable for one query only."""
 
 
 def rerank(reranker: Reranker, query: str, hits: Sequence[Hit]) -> list[Hit]:
     """Return the hits with the passages among the first ``reranker.depth`` in a new order.
 
-    Passages change places among themselves. A hit that is no passage (a picture, with or without a caption) keeps its
-    place and its score, and so does every hit below that depth. A passage takes over score and confidence of its new
-    place, so that they fall with rank as before. Its score breakdown gains a line ``rerank:<name>`` with the
-    reranker's raw score, the rank by that alone, weight 1, and the difference that the new place makes: the breakdown
-    still accounts for the score.
+    Only passages change places. A picture, with or without a caption, keeps its place and its score. So does every hit
+    below that depth. A passage takes the score and confidence of its new place, so that scores still decrease with
+    rank. Its score breakdown gains a line ``rerank:<name>``: the reranker's raw score, the rank by that score, weight
+    1, and the difference to the score of the new place. So the breakdown still adds up to the score.
 
-    The order is by ``share`` times the reranker's score plus the rest times the sum of the first search's breakdown,
-    both standardised over these passages; ties keep their order. Raises ModelError where a score is not a number.
+    The sort key is ``share`` times the reranker's score plus (1 - ``share``) times the sum of the first search's
+    breakdown. Both are standardised over these passages; ties keep their order. Raises ModelError if a score is not a
+    finite number.
     """
     places = [n for n, hit in enumerate(hits[: reranker.depth]) if hit.item.modality == "text" and hit.item.text]
     if len(places) < 2 or not query:
@@ -62,7 +62,7 @@ def rerank(reranker: Reranker, query: str, hits: Sequence[Hit]) -> list[Hit]:
     scores = np.asarray(reranker.scores(query, [hit.item.text_view or "" for hit in passages]), dtype=np.float64)
     if scores.shape != (len(passages),) or not np.isfinite(scores).all():
         raise ModelError(
-            f"the reranker {reranker.name} gave no number for each of {len(passages)} passages: choose another"
+            f"the reranker {reranker.name} did not return a number for each of {len(passages)} passages: choose another"
         )
     totals = [math.fsum(component.contribution for component in hit.breakdown) for hit in passages]
     blend = reranker.share * _standard(scores) + (1 - reranker.share) * _standard(np.array(totals))
@@ -84,11 +84,12 @@ def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class LateInteraction:
-    """The bundled text encoder as reranker: each content word of the query is matched with the passage's tokens.
+    """The bundled text encoder as reranker: it matches each content word of the query with the passage's tokens.
 
-    The score is the mean over the query's tokens of the highest cosine with any token of the passage (MaxSim, Khattab
-    and Zaharia 2020), in [-1, 1]; stop words are left out. MiniLM was not trained for this: alone it ranks worse than
-    the first search, but with half the weight each the two are better than either (benchmarks/results/rerank.md).
+    The score is the mean, over the query's tokens, of the highest cosine with any token of the passage (MaxSim, Khattab
+    and Zaharia 2020). It is in [-1, 1]; stop words are left out. MiniLM was not trained for this, and alone it ranks
+    worse than the first search. With half the weight each, both together rank better than either
+    (benchmarks/results/rerank.md).
     """
 
     name = "maxsim"
@@ -99,14 +100,14 @@ class LateInteraction:
         self._space = space
 
     def reads(self, text: str) -> bool:
-        """Return whether the text encoder knows enough of the words in ``text``."""
+        """Return whether the text encoder knows enough words of ``text``."""
         return self._space.reads(text)
 
     def scores(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the mean cosine of the query's tokens with their best matches in each text, shape (n,)."""
+        """Return for each text (n,) the mean cosine of the query's tokens with their best matches."""
         tower = self._space.text
         if tower is None:
-            raise ModelError(f"the model {self._space.name} reads no text: choose another reranker")
+            raise ModelError(f"the model {self._space.name} cannot encode text: choose another reranker")
         (encoded,) = tower.tokens([query], "query")
         passages = [passage.vectors for passage in tower.tokens(texts)]
         tokens = _unit(encoded.vectors[_content_tokens(query, encoded.spans)])
@@ -124,8 +125,10 @@ _WORD = re.compile(r"\w+")
 
 
 def _content_tokens(query: str, spans: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which tokens (n,) with these ``spans`` (n, 2) belong to words that a lexical search would look for; all
-    where there are none."""
+    """Return for each token (n,) whether it belongs to a content word of the query; all tokens if it has none.
+
+    ``spans`` (n, 2) are the tokens' character ranges.
+    """
     wanted = {phrase.strip('"*').lower() for phrase in query_words(query)}
     words = [match.span() for match in _WORD.finditer(query) if match.group().lower() in wanted]
     inside = np.array([any(start < end and a <= start and end <= b for a, b in words) for start, end in spans], bool)

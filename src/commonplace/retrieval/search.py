@@ -1,4 +1,4 @@
-"""A search: every channel is asked at once, the lists are fused, and each score is accounted for."""
+"""A search: queries all channels in parallel, fuses their lists, and explains each score."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ __all__ = ["EncodedQuery", "RankedItem", "candidates", "compose", "search"]
 
 Vector = NDArray[np.float32]
 COPIES = 20
-"""How many of the most similar pictures are compared with the query's own picture, pixel by pixel."""
+"""Number of the most similar pictures that are compared with the query's own picture by pixels."""
 SAMPLE = 2048
-"""Rows that a query is compared with, to learn how high unrelated items score."""
+"""Number of sampled rows that the background scores of a query are estimated from."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedQuery:
-    """What to search for: the words as they are written, the query's vectors, and the same of what is not wanted.
+    """An encoded query: its words and vectors, and the words and vectors of its negative part.
 
-    ``means`` (dim,) are the average query's vectors, by ``text`` and ``image``. They are subtracted before words and a
-    picture become one vector, and before early-fused views are searched. ``text_hubness`` returns the hubness (n,) of
-    texts (n, dim), to be subtracted from their cosines with words, or None. ``picture`` (height, width, 3) holds the
-    pixels of a query that is a picture alone.
+    ``means`` (dim,) are the mean query vectors, by ``text`` and ``image``. They are subtracted before words and picture
+    are combined into one vector, and before early-fused views are searched. ``text_hubness`` returns the hubness (n,)
+    of texts (n, dim), to be subtracted from their cosines with words; None if there is none. ``picture``
+    (height, width, 3) are the pixels of a query that is only a picture.
     """
 
     words: str | None
@@ -51,8 +51,8 @@ class EncodedQuery:
 
 @dataclass(frozen=True, slots=True)
 class RankedItem:
-    """An item with its score in [0, 1], the probability that it is relevant, its score breakdown, and its near-copies
-    that were found as well."""
+    """A ranked item with its near-duplicates. ``score`` and ``confidence``, the probability that it is relevant, are in
+    [0, 1]."""
 
     item: Item
     score: float
@@ -62,10 +62,10 @@ class RankedItem:
 
 
 def compose(text: Vector, image: Vector, weight: float, how: Literal["sum", "slerp"]) -> Vector:
-    """Return one unit vector (dim,) for words and a picture; ``weight`` in [0, 1] is the picture's share.
+    """Return one unit vector (dim,) for words and a picture; ``weight`` in [0, 1] is the weight of the picture.
 
-    ``slerp`` goes that share of the great circle from the words to the picture (Shoemake 1985; for composed queries
-    Jang et al. 2024); ``sum`` is the weighted mean, normalised.
+    ``slerp`` is spherical interpolation from the words to the picture (Shoemake 1985; for composed queries Jang et al.
+    2024). ``sum`` is the normalised weighted mean.
     """
     both = (1 - weight) * text + weight * image
     if how == "slerp":
@@ -78,26 +78,35 @@ def compose(text: Vector, image: Vector, weight: float, how: Literal["sum", "sle
 
 @dataclass(frozen=True, slots=True)
 class _Channel:
-    """How to ask a channel: for its list, and for the scores (n,) of given items."""
+    """The two queries of a channel: ``ask`` returns its ranked list, ``score`` the scores (n,) of given items."""
 
     ask: Callable[[], RankedList]
-    score: Callable[[Sequence[str]], NDArray[np.float64]] | None  # None: what is not listed scores nothing
+    score: Callable[[Sequence[str]], NDArray[np.float64]] | None  # None: items that are not listed have no score
     view: str
 
 
 class _Measured:
-    """A store whose lists say how high unrelated items score: each has the mean and standard deviation of the query's
-    scores over a sample of the partition's rows."""
+    """A store that adds statistics to its ranked lists: the mean and standard deviation of the query's scores over a
+    sample of the partition's rows."""
 
     def __init__(self, store: SearchStore) -> None:
         self._store = store
-        self.search_text, self.vectors = store.search_text, store.vectors
-        self.score, self.score_fused = store.score, store.score_fused
-        self.sample, self.sample_fused = store.sample, store.sample_fused
+        self.score, self.vectors, self.sample = store.score, store.vectors, store.sample
 
     def search(self, partition: str, query: Vector, k: int, where: Filter, *, cross_modal: bool = False) -> RankedList:
         ranked = self._store.search(partition, query, k, where, cross_modal=cross_modal)
         return _with_statistics(ranked, query, self._store.sample(partition, SAMPLE), cross_modal)
+
+    # The methods below are looked up when they are called: a store without the capability need not have them.
+
+    def search_text(self, text: str, k: int, where: Filter) -> RankedList:
+        return self._store.search_text(text, k, where)
+
+    def score_fused(self, query: Vector, ids: Sequence[str], *, alpha: float | None) -> NDArray[np.float64]:
+        return self._store.score_fused(query, ids, alpha=alpha)
+
+    def sample_fused(self, n: int, *, alpha: float | None) -> Sample:
+        return self._store.sample_fused(n, alpha=alpha)
 
     def search_fused(self, query: Vector, k: int, where: Filter, alpha: float | None) -> RankedList:
         ranked = self._store.search_fused(query, k, where, alpha)
@@ -107,7 +116,7 @@ class _Measured:
 def _with_statistics(ranked: RankedList, query: Vector, sample: Sample, cross_modal: bool) -> RankedList:
     if not len(sample.vectors):
         return ranked
-    scores = np.einsum("ij,j->i", sample.vectors, query)  # BLAS's own threads would slow the other channels down
+    scores = np.einsum("ij,j->i", sample.vectors, query)  # BLAS's own threads would slow down the other channels
     if cross_modal and sample.offsets is not None:
         scores = scores - sample.offsets
     return replace(ranked, count=sample.total, mean=float(scores.mean()), std=float(scores.std()))
@@ -116,10 +125,10 @@ def _with_statistics(ranked: RankedList, query: Vector, sample: Sample, cross_mo
 def candidates(
     store: Store, query: EncodedQuery, *, k: int, where: Filter, ranking: Ranking
 ) -> tuple[list[str], dict[str, ChannelScores]]:
-    """Return the ids (n) of the items that any channel lists, sorted, and the scores that each channel gives them.
+    """Return the sorted ids (n) of the items that any channel lists, and each channel's scores of them.
 
-    The channels are asked in parallel threads. An item that one channel lists is scored by every other channel that
-    has a view of it. Raises QueryError where the ranking needs what the store cannot do.
+    The channels run in parallel threads. An item on one channel's list is also scored by every other channel that has a
+    view of it. Raises QueryError if the ranking needs a feature that the store lacks.
     """
     if ranking.views != "separate" and not store.capabilities.early_fusion:
         raise QueryError("this store cannot fuse the views of an item early: leave out views")
@@ -136,7 +145,7 @@ def candidates(
         futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}
         lists = {name: future.result() for name, future in futures.items()}
     listed = sorted({id_ for name in wanted for id_ in lists[name].ids})
-    views = store.views(listed)  # without what was removed since the index was asked
+    views = store.views(listed)  # leaves out items that were removed meanwhile
     ids = [id_ for id_ in listed if id_ in views]
     views_of = [views[id_] for id_ in ids]
     return ids, {name: _scored(channel, lists[name], ids, views_of) for name, channel in channels.items()}
@@ -145,7 +154,7 @@ def candidates(
 def _scored(
     channel: _Channel, ranked: RankedList, ids: Sequence[str], views: Sequence[frozenset[str]]
 ) -> ChannelScores:
-    """Return the scores that a channel gives the items ``ids`` (n), which have these ``views`` (n)."""
+    """Return a channel's scores (n,) of the items ``ids`` (n), which have these ``views`` (n)."""
     place = {id_: n for n, id_ in enumerate(ids)}
     scores = np.full(len(ids), np.nan)
     ranks = np.zeros(len(ids), np.int64)
@@ -166,7 +175,7 @@ def _has(partitions: frozenset[str], view: str) -> bool:
 def search(
     store: Store, query: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
-    """Return the best ``k`` items, best first, ties by item id."""
+    """Return the best ``k`` items, best first; ties are ordered by item id."""
     ids, channels = candidates(store, query, k=k, where=where, ranking=ranking)
     if not ids:
         return []
@@ -186,7 +195,7 @@ def search(
 def _near_duplicates(
     store: Store, query: EncodedQuery, ids: Sequence[str], channels: Mapping[str, ChannelScores]
 ) -> NDArray[np.bool_] | None:
-    """Return which candidates (n,) show the query's own picture; None where the query has words, too."""
+    """Return which candidates (n,) are near-duplicates of the query picture; None if the query has words."""
     similar = channels.get("image->image")
     if query.picture is None or similar is None:
         return None
@@ -206,10 +215,10 @@ def _ranked_item(fused: Fused, n: int, item: Item, near_duplicates: tuple[Item, 
 def _channels(
     store: SearchStore, query: EncodedQuery, where: Filter, ranking: Ranking, depth: int
 ) -> dict[str, _Channel]:
-    """Return how to ask each channel, by name, in the order of score breakdowns.
+    """Return the channels of a query by name, in the order of score breakdowns.
 
-    The query says which channels it asks; early fusion composes its words and picture into one vector (``both``), or
-    asks one vector an item (``item``) in place of its views.
+    The query determines its channels. Early fusion changes them: it combines words and picture into one vector
+    (``both``), or searches one vector per item (``item``) instead of its views.
     """
     channels: dict[str, _Channel] = {}
     sides = (("", query.words, query.vectors), (NEGATIVE, query.negative_text, query.negative_vectors))
@@ -221,11 +230,11 @@ def _channels(
         if len(joint) > 1 and ranking.question != "late":
             text, image = (_less(joint[part], query.means.get(part)) for part in JOINT)
             composed = compose(text, image, ranking.picture_weight, ranking.question)
-        fused: set[str] = set()  # parts that ask one vector an item
+        fused: set[str] = set()  # query parts that search one vector per item
         for spec, vector in vectors.channels:
             part = spec.asked_by
             if composed is not None and part in JOINT:
-                if spec.joint and part != TEXT:  # one vector asks as words do, and is judged as words are
+                if spec.joint and part != TEXT:  # a combined vector is searched and calibrated like words
                     continue
                 part, vector = BOTH, composed if spec.joint else vector
             if ranking.views != "separate" and spec.joint and spec.asked_by in joint:
@@ -243,7 +252,7 @@ def _channels(
 
 
 def _dense_channel(store: SearchStore, spec: ChannelSpec, vector: Vector, depth: int, where: Filter) -> _Channel:
-    """Return how to ask the partition of a channel with a vector."""
+    """Return a channel that searches its partition with a vector."""
     return _Channel(
         partial(store.search, spec.view, vector, depth, where, cross_modal=spec.cross_modal),
         partial(store.score, spec.view, vector, cross_modal=spec.cross_modal),
@@ -252,17 +261,17 @@ def _dense_channel(store: SearchStore, spec: ChannelSpec, vector: Vector, depth:
 
 
 def _fused_channel(store: SearchStore, vector: Vector, depth: int, where: Filter, alpha: float | None) -> _Channel:
-    """Return how to ask the vectors that the views of an item were fused into."""
+    """Return a channel that searches the early-fused vectors of items."""
     return _Channel(
         partial(store.search_fused, vector, depth, where, alpha), partial(store.score_fused, vector, alpha=alpha), ITEM
     )
 
 
 def _uncommon(store: SearchStore, channel: _Channel, text_hubness: Callable[[Vector], Vector | None]) -> _Channel:
-    """Return a channel that asks texts with words, with the hubness of each text subtracted from its score.
+    """Return a channel that searches texts with words, and subtracts the hubness of each text from its score.
 
-    The list is put in its new order; what lay beyond its end by cosine stays there. Of an item with several views the
-    hubness of one counts.
+    The list is reordered by the new scores, but gains no items. If an item has several views, the hubness of one of
+    them is used.
     """
     asks, score = channel.ask, channel.score
     assert score is not None
@@ -281,7 +290,7 @@ def _uncommon(store: SearchStore, channel: _Channel, text_hubness: Callable[[Vec
 
 
 def _less(vector: Vector, mean: Vector | None) -> Vector:
-    """Return the vector without the mean of its modality, in unit length."""
+    """Return the vector minus the mean of its modality, normalised."""
     if mean is None:
         return vector
     less = vector - mean
