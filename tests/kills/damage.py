@@ -1,4 +1,4 @@
-"""Flips bits in and cuts every file of a collection and its model, and looks for answers that are wrong in silence."""
+"""Flips bits in all files of a collection and its model, truncates them, and looks for silently wrong results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUESTIONS = ("the pump number 41", "a has the pump with seal 700", "Note 7 about
 
 @dataclass(frozen=True)
 class Truth:
-    """What a whole collection holds: rows by path and span, vectors by what they are of."""
+    """The contents of an intact collection: rows by path and span, vectors by their content."""
 
     rows: list[tuple[Any, ...]]
     texts: set[str | None]
@@ -28,7 +28,7 @@ class Truth:
 
 
 class Damage:
-    """A collection with a snapshot, crops, vectors of an earlier model and committed work in the log."""
+    """A collection with index files, crops, vectors of an earlier model, and committed changes in the log."""
 
     def __init__(self, base: Path) -> None:
         workload.small()
@@ -68,7 +68,7 @@ class Damage:
         return Truth(rows, {row[3] for row in rows}, vectors)
 
     def inflict(self, file: Path, how: str, draw: random.Random) -> str:
-        """Damage one file of a copy; return the outcome. Raises AssertionError for what is wrong in silence."""
+        """Damage one file of a copy; return the outcome. Raises AssertionError for a silently wrong result."""
         place = self.base / "damaged"
         shutil.rmtree(place, ignore_errors=True)
         settled = file.name == "collection.db" and draw.random() < 0.7
@@ -109,7 +109,7 @@ class Damage:
             except CommonplaceError as problem:
                 named.append(str(problem))
             named += self._doctor(kb)
-        assert named or not lost, f"{what}: something is lost, and nothing says so"
+        assert named or not lost, f"{what}: data is lost without a report"
         return "named" if named else "without effect"
 
     @staticmethod
@@ -122,14 +122,14 @@ class Damage:
     def _ask(self, kb: cp.Collection, question: str, what: object) -> None:
         query = kb.space.embed([question])[0]
         for partition in kb.space.partitions:
-            found = kb.store.search(partition, query, 10, cp.Filter())
-            items = kb.store.items(found.ids)
-            for id_, score in zip(found.ids, found.scores.tolist(), strict=True):
+            ranked = kb.store.search(partition, query, 10, cp.Filter())
+            items = kb.store.items(ranked.ids)
+            for id_, score in zip(ranked.ids, ranked.scores.tolist(), strict=True):
                 if id_ in items:
                     true = self.truth.vectors.get((partition, id_))
                     assert true is not None and abs(float(true @ query) - score) < 1e-4, f"{what}: a wrong score"
         for hit in kb.search(question, k=10):
-            assert hit.item.text in self.truth.texts, f"{what}: words that nobody wrote"
+            assert hit.item.text in self.truth.texts, f"{what}: words that are in no document"
 
 
 def contents(kb: cp.Collection) -> list[tuple[Any, ...]]:
@@ -140,7 +140,7 @@ def contents(kb: cp.Collection) -> list[tuple[Any, ...]]:
 
 
 def name(file: Path) -> str:
-    """Return what kind of file it is, for the table."""
+    """Return the kind of a file, for the table."""
     if file.parts[0] == "one":
         return f"model: {file.name}"
     return "commit marker" if file.name == "collection.commit" else kind(str(file))

@@ -1,4 +1,4 @@
-"""Kills the workload at chosen system calls, or at random moments, and looks for what was lost."""
+"""Kills the workload at chosen system calls or at random moments, and looks for lost data."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def prepare(folder: Path) -> None:
 
 
 def build_shim(folder: Path) -> Path | None:
-    """Compile what counts and kills; None where there is no compiler, or no Linux."""
+    """Compile the shim that counts calls and kills; None without a compiler, or on another system than Linux."""
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         return None
@@ -61,14 +61,14 @@ def build_shim(folder: Path) -> Path | None:
 
 
 class Kills:
-    """One place where the workload is run and killed; ``base`` holds the prepared files."""
+    """A folder in which the workload is run and killed; ``base`` contains the prepared files."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
         prepare(base)
         self.shim = build_shim(base)
         self.states: list[str] = []
-        """What the collection holds after each step of a run that nobody kills."""
+        """The digest of the collection after each step of an uninterrupted run."""
 
     def _start(self, folder: Path, **more: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
@@ -92,14 +92,14 @@ class Kills:
         return folder
 
     def count(self) -> list[Point]:
-        """Run without a kill; return every call that changes a file. Its states are those that others must have."""
+        """Run without a kill; return every call that changes a file. Later runs must have the states of this run."""
         log = self.base / "log"
         log.unlink(missing_ok=True)
         process = self._start(self._fresh(), **({"KILLS_LOG": str(log)} if self.shim is not None else {}))
         assert process.stdout is not None
-        said = process.stdout.read().splitlines()
+        output = process.stdout.read().splitlines()
         assert process.wait() == 0
-        self.states = [line.split()[1] for line in said]
+        self.states = [line.split()[1] for line in output]
         points: list[Point] = []
         step = ""
         for line in log.read_text().splitlines() if log.exists() else []:
@@ -111,7 +111,7 @@ class Kills:
         return points
 
     def kill_at(self, point: Point, *, torn: bool) -> str:
-        """Kill at a call; return the outcome. Raises AssertionError for anything lost or wrong."""
+        """Kill at a call; return the outcome. Raises AssertionError for lost or wrong data."""
         folder = self._fresh()
         where = self.base / "where"
         where.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ class Kills:
         return self._judge(folder, process)
 
     def kill_after(self, seconds: float) -> str:
-        """Kill so long after the first step was done."""
+        """Kill a given time after the first step has finished."""
         folder = self._fresh()
         process = self._start(folder)
         assert process.stdout is not None
@@ -132,11 +132,11 @@ class Kills:
 
     def _judge(self, folder: Path, process: subprocess.Popen[str], first: str = "") -> str:
         assert process.stdout is not None
-        said = (first + process.stdout.read()).splitlines(keepends=True)
+        output = (first + process.stdout.read()).splitlines(keepends=True)
         code = process.wait()
         assert code in (0, -signal.SIGKILL), code
-        done = len([line for line in said if line.endswith("\n")])
-        assert [line.split()[1] for line in said if line.endswith("\n")] == self.states[:done]
+        done = len([line for line in output if line.endswith("\n")])
+        assert [line.split()[1] for line in output if line.endswith("\n")] == self.states[:done]
         allowed = self.states[max(done - 1, 0) : done + 1]
         try:
             outcome = check(folder, allowed, begun=done > 0)
@@ -162,11 +162,11 @@ def kind(path: str) -> str:
 
 
 def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
-    """Open what a kill left: it holds what was acknowledged, whole; searches are exact; nothing lies about."""
+    """Open the collection after a kill: acknowledged steps are complete, searches exact, no file is left over."""
     workload.small()
     with cp.open(folder / "kb", model=None if begun else folder / "one") as kb:
-        found = workload.holds(kb)
-        assert found in allowed, f"holds {found}, not {allowed}"
+        result = workload.holds(kb)
+        assert result in allowed, f"holds {result}, not {allowed}"
         findings = kb.maintenance.doctor()
         assert findings == [], findings
         exact(kb)
@@ -184,19 +184,19 @@ def check(folder: Path, allowed: list[str], *, begun: bool = True) -> str:
         connection = sqlite3.connect(backup)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         connection.close()
-    return "the step was done" if found == allowed[-1] and len(allowed) > 1 else "the step was undone"
+    return "the step was done" if result == allowed[-1] and len(allowed) > 1 else "the step was undone"
 
 
 def exact(kb: cp.Collection) -> None:
-    """Every list of a search is what a scan of the database gives."""
+    """Check that every ranked list of a search equals a scan of the database."""
     draw = np.random.default_rng(0)
     for name in kb.space.partitions:
         _, vectors = kb.store._partitions.stored(name)
         query = draw.standard_normal(kb.space.dim).astype(np.float32)
         query /= np.linalg.norm(query)
-        found = kb.store.search(name, query, 10, cp.Filter())
-        assert np.allclose(found.scores, np.sort(vectors @ query)[::-1][:10], atol=1e-5), name
-        assert len(kb.store.items(found.ids)) == len(found.ids), name
+        ranked = kb.store.search(name, query, 10, cp.Filter())
+        assert np.allclose(ranked.scores, np.sort(vectors @ query)[::-1][:10], atol=1e-5), name
+        assert len(kb.store.items(ranked.ids)) == len(ranked.ids), name
 
 
 def choose(points: list[Point], count: int, seed: int = 0) -> list[Point]:

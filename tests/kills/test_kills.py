@@ -13,7 +13,7 @@ from tests.kills.harness import Kills, choose
 
 @pytest.fixture(autouse=True)
 def _many_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo afterwards what makes a few rows many."""
+    """Restore the normal options afterwards."""
     from commonplace import migrate
     from commonplace.store import LocalStore
 
@@ -22,13 +22,13 @@ def _many_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(defaults, "options", defaults["options"])
 
 
-def test_killed_at_a_write_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+def test_a_kill_at_a_write_loses_no_acknowledged_change(tmp_path: Path) -> None:
     kills = Kills(tmp_path / "kills")
     if kills.shim is None:
         pytest.skip("write points are counted with a C compiler on Linux")
     points = kills.count()
     assert {point.step for point in points} >= {"open", "add", "put", "remove", "migrate", "vacuum", "restore"}
-    for number, point in enumerate(choose([one for one in points if one.step != "open"], 3, seed=7)):
+    for number, point in enumerate(choose([point for point in points if point.step != "open"], 3, seed=7)):
         kills.kill_at(point, torn=number % 2 == 0)
 
 

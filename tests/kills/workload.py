@@ -1,7 +1,7 @@
-"""Everything that writes to a collection, one step after the other; run as a process that somebody kills.
+"""The workload of the kill tests: all operations that write to a collection, one step after the other.
 
-``python -m tests.kills.workload FOLDER``: FOLDER holds ``files`` and the models ``one`` and ``two``; the collection is
-made in ``kb`` beside them. After each step a line says that it is done and what the collection holds.
+``python -m tests.kills.workload FOLDER``: FOLDER contains ``files`` and the models ``one`` and ``two``. The collection
+is created in its folder ``kb``. After each step a line reports the end of the step and a digest of the collection.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from commonplace.types import Document, Item, ParsedDocument, Span, stable_id
 
 
 def small() -> None:
-    """Let a few rows be many, so that index files are written and a migration takes several transactions."""
+    """Use small options, so that index files are written and a migration takes several transactions."""
     LocalStore.__init__.__kwdefaults__["options"] = StoreOptions(build_after=20, memory_rows=200, migration_tail=20)
     migrate_module.PAGE = 60
 
 
 def holds(kb: cp.Collection) -> str:
-    """Return a digest of what the user would say the collection holds."""
+    """Return a digest of the contents of the collection as a user sees them."""
     rows = kb.store._database.all(
         "SELECT d.path, d.status, d.content_hash, i.text, i.title, i.picture, i.span FROM documents d "
         "LEFT JOIN items i ON i.document = d.key ORDER BY d.path, i.span, i.id"

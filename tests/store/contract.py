@@ -1,7 +1,7 @@
-"""What every store must do, as tests. Subclass ``StoreContract`` for a store of your own.
+"""The contract of a store, as tests. Subclass ``StoreContract`` to test your own store.
 
-No test assumes that a write is visible at once: each waits with ``StoreContract.settle()``. What a store cannot do
-by its capabilities is skipped with a reason.
+No test assumes that a write is visible at once: each waits with ``StoreContract.settle()``. Tests of capabilities that
+a store lacks are skipped with a reason.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ PICTURE = np.zeros((1, 1, 3), np.uint8)
 
 
 def hubness(partition: str, vectors: np.ndarray) -> np.ndarray | None:
-    """The hubness offsets that every store of the contract is made with: of images, by their first number."""
+    """The hubness offsets of every store under test: for images, computed from the first number of the vector."""
     return np.abs(vectors[:, 0]).astype(np.float32) if partition == "image" else None
 
 
 def vector(*parts: object) -> np.ndarray:
-    """A unit vector (DIM,) that is the same for the same parts."""
+    """Return a unit vector (DIM,) that depends only on ``parts``."""
     values = np.random.default_rng(int(stable_id(*parts)[:8], 16)).standard_normal(DIM).astype(np.float32)
     return values / np.linalg.norm(values)
 
 
 def parsed(path: str, *texts: str, picture: str | None = None, **fields: object) -> ParsedDocument:
-    """A document with one passage for each text and, last, one picture."""
+    """Return a document with one passage for each text and, at the end, one picture."""
     id_ = stable_id(path)
     kind = "image/jpeg" if picture and not texts else "text/plain"
     document = Document(id_, f"file://{path}", path, kind, stable_id("bytes", path, *texts), items=len(texts))
@@ -57,36 +57,36 @@ def vectors_of(documents: Sequence[ParsedDocument]) -> list[ViewVectors]:
     items = [item for document in documents for item in document.items]
     texts = [(item.id, item.text) for item in items if item.text]
     pictures = [(item.id, item.picture) for item in items if item.picture]
-    found = []
+    result = []
     for partition, rows in (("text", texts), ("image", pictures)):
         if rows:
             views = tuple(stable_id(partition, view) for _, view in rows)
             values = np.array([vector(partition, view) for _, view in rows])
-            found.append(ViewVectors(partition, tuple(item for item, _ in rows), views, values))
-    return found
+            result.append(ViewVectors(partition, tuple(item for item, _ in rows), views, values))
+    return result
 
 
 class StoreContract:
-    """Override ``make()`` (and what else differs) and let pytest collect the subclass."""
+    """Override ``make()`` (and the attributes that differ) and let pytest collect the subclass."""
 
     persistent = True
-    """Whether a store that is made again in the same folder holds what was written."""
+    """Whether a new store in the same folder contains the earlier data."""
     tolerance = 1e-3
-    """How far scores may be from inner products with the vectors that were added: stores may keep these as float16."""
+    """Maximum difference between scores and exact inner products, because stores may keep vectors as float16."""
 
     def make(self, folder: Path) -> Store:
         """Open the store in ``folder`` with vectors of DIM numbers and ``hubness`` as offsets."""
         raise NotImplementedError
 
     def settle(self, store: Store) -> None:
-        """Return when every write is visible to reads."""
+        """Wait until every write is visible to reads."""
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
         store = self.make(tmp_path / "store")
         yield store
         if store.maintenance is not None:
-            assert store.maintenance.doctor() == []  # nothing that a test did leaves damage
+            assert store.maintenance.doctor() == []  # no test leaves damage
         store.close()
 
     def put(self, store: Store, *documents: ParsedDocument, replaces: Sequence[str] = ()) -> None:
@@ -100,10 +100,10 @@ class StoreContract:
 
     # --- writing ---------------------------------------------------------------------------------------------
 
-    def test_what_is_added_is_found(self, store: Store) -> None:
+    def test_added_documents_are_found(self, store: Store) -> None:
         self.put(store, parsed("/a.txt", "red seal", "blue pump"), parsed("/b.jpg", picture="cat"))
         ranked = store.search("text", vector("text", "blue pump"), 1, Filter())
-        assert self.texts(store, ranked) == ["blue pump"] and ranked.full == 1
+        assert self.texts(store, ranked) == ["blue pump"] and ranked.full_match_score == 1
         assert ranked.scores.tolist() == pytest.approx([1], abs=self.tolerance)
         (cat,) = store.search("image", vector("image", "cat"), 5, Filter()).ids
         assert store.items([cat])[cat] == parsed("/b.jpg", picture="cat").items[0]
@@ -125,7 +125,7 @@ class StoreContract:
         }
         assert store.count() == 1
 
-    def test_a_moved_document_goes_in_the_transaction_that_adds_it_anew(self, store: Store) -> None:
+    def test_the_transaction_that_adds_a_moved_document_removes_the_old_one(self, store: Store) -> None:
         self.put(store, parsed("/old.txt", "words", picture="p"))
         self.put(store, parsed("/new.txt", "words", picture="p"), replaces=[stable_id("/old.txt"), "gone"])
         assert [document.path for document in store.documents()] == ["/new.txt"]
@@ -133,7 +133,7 @@ class StoreContract:
         assert len(store.search("text", vector("q"), 9, Filter()).ids) == 1
 
     @pytest.mark.parametrize("wrong", ["length", "not a number"])
-    def test_vectors_that_cannot_be_searched_are_refused_whole(self, store: Store, wrong: str) -> None:
+    def test_invalid_vectors_are_refused_and_nothing_is_stored(self, store: Store, wrong: str) -> None:
         good, bad = parsed("/good.txt", "good words"), parsed("/bad.txt", "bad words")
         (rows,) = vectors_of([good, bad])
         values = rows.vectors[:, :-1] if wrong == "length" else np.where([[False], [True]], np.nan, rows.vectors)
@@ -153,7 +153,7 @@ class StoreContract:
         assert item.document == failed and store.items_of(new.id) == []
         assert self.texts(store, store.search("text", vector("text", "words"), 3, Filter())) == ["words"]
 
-    def test_remove_leaves_nothing_but_what_others_share(self, store: Store) -> None:
+    def test_remove_keeps_only_data_shared_with_other_documents(self, store: Store) -> None:
         self.put(store, parsed("/a.txt", "shared", "mine", picture="p"), parsed("/b.txt", "shared", picture="p"))
         self.put(store, parsed("/c.txt", "other", picture="c"))
         assert store.remove([stable_id("/a.txt"), stable_id("/c.txt"), "gone"]) == 2
@@ -166,14 +166,14 @@ class StoreContract:
         gone = [stable_id(stable_id("/a.txt"), 1)]
         assert store.items(gone) == {} and store.views(gone) == {} and np.isnan(store.score("text", vector("q"), gone))
 
-    def test_an_empty_batch_is_no_change(self, store: Store) -> None:
+    def test_an_empty_batch_changes_nothing(self, store: Store) -> None:
         store.add([], [])
         store.update([])
         assert store.remove([]) == 0 and store.count() == 0
 
     # --- documents -------------------------------------------------------------------------------------------
 
-    def test_documents_are_found_by_what_is_known_of_them(self, store: Store) -> None:
+    def test_documents_are_selected_by_each_condition(self, store: Store) -> None:
         paths = ["/d/a.txt", "/d/b.txt", "/d/sub/c.txt", "/d-e/f.txt", "/d.txt", "/z/a.txt"]
         self.put(store, *(parsed(path, f"words of {path}") for path in paths))
         self.put(store, parsed("/z/copy.jpg", picture="p", content_hash=stable_id("same")))
@@ -196,15 +196,15 @@ class StoreContract:
         assert found(where=Filter(path="sub")) == ["/d/sub/c.txt"]
         assert found(where=Filter(media_type="text/*"), below="/z") == ["/z/a.txt"]
 
-    def test_many_documents_come_once_each_by_path(self, store: Store) -> None:
+    def test_many_documents_are_listed_once_ordered_by_path(self, store: Store) -> None:
         count = 2345
         self.put(store, *(parsed(f"/{n % 7}/{n}.txt") for n in range(count)))
-        found = [document.path for document in store.documents()]
-        assert found == sorted(f"/{n % 7}/{n}.txt" for n in range(count))
+        result = [document.path for document in store.documents()]
+        assert result == sorted(f"/{n % 7}/{n}.txt" for n in range(count))
         assert len(list(store.documents(below="/3"))) == len(range(3, count, 7))
         assert len(list(store.documents(ids=[stable_id(f"/{n % 7}/{n}.txt") for n in range(1500)]))) == 1500
 
-    def test_pictures_that_only_these_documents_show(self, store: Store) -> None:
+    def test_pictures_that_occur_only_in_these_documents(self, store: Store) -> None:
         self.put(store, parsed("/a.jpg", picture="mine"), parsed("/b.txt", picture="ours"))
         self.put(store, parsed("/c.txt", picture="ours"))
         assert store.pictures([stable_id("/a.jpg"), stable_id("/b.txt"), "gone"]) == ["mine"]
@@ -219,7 +219,7 @@ class StoreContract:
         assert counts.get("vectors", {"text": 3, "image": 1}) == {"text": 3, "image": 1}
         assert store.counts("items") == {"items": {"text": 3, "image": 1}}
 
-    def test_keys_that_documents_state(self, store: Store) -> None:
+    def test_metadata_keys_are_counted(self, store: Store) -> None:
         assert store.metadata_keys() == {}
         self.put(store, parsed("/a.txt", "x", title="A title"), parsed("/b.txt", "y", title="Another"))
         self.put(store, parsed("/c.txt", "z"))
@@ -251,7 +251,7 @@ class StoreContract:
         assert paths(where={"plant": ["south", "east"]}) == ["/2019.txt"]
         assert paths(where={"made": {">": date(2021, 6, 1)}, "plant": "north"}) == ["/2023.txt"]
 
-    def test_the_content_of_a_record_is_kept_with_it(self, store: Store) -> None:
+    def test_the_content_of_a_record_is_stored(self, store: Store) -> None:
         record = replace(parsed("/a.txt", "one"), original=Original("text/plain", b"one"))
         self.put(store, record, parsed("/b.txt", "two"))
         assert store.original(stable_id("/a.txt")) == b"one" and store.original(stable_id("/b.txt")) is None
@@ -268,11 +268,11 @@ class StoreContract:
     )
 
     @pytest.mark.parametrize("where", FILTERS, ids=str)
-    def test_a_filter_is_applied_inside_of_the_search(self, store: Store, where: Filter) -> None:
+    def test_a_filter_is_applied_inside_the_search(self, store: Store, where: Filter) -> None:
         documents = [parsed(f"/d/{n}.txt", f"words {n}", picture=f"shown {n}") for n in range(6)]
         documents += [parsed(f"/e/d/{n}.jpg", picture=f"picture {n}") for n in range(6)]
         self.put(store, *documents[:5])
-        store.search("text", vector("q"), 5, where)  # what was derived from a filter must follow
+        store.search("text", vector("q"), 5, where)  # data derived from a filter must be updated
         self.put(store, *documents[5:])
         below = {"/d": "/d/", "/d/*": "/d/", "d": "/", "/d/1.txt": "/d/1.txt", "/nowhere": "/nowhere", None: "/"}
         allowed = {
@@ -294,7 +294,7 @@ class StoreContract:
             scores = [-score for score, _ in expected[:4]]
             assert ranked.scores.tolist() == pytest.approx(scores, abs=self.tolerance)
 
-    def test_equal_scores_are_in_the_order_of_their_ids(self, store: Store) -> None:
+    def test_equal_scores_are_ordered_by_id(self, store: Store) -> None:
         for n in range(3):
             self.put(store, *(parsed(f"/{n}{m}.txt", "the same words") for m in range(4)))
         self.put(store, parsed("/other.txt", "other words"))
@@ -306,7 +306,7 @@ class StoreContract:
         some = store.search("text", query, 5, Filter()).ids
         assert list(some) == sorted(some) and set(some) <= set(same) and len(some) == 5
 
-    def test_an_item_with_several_views_scores_as_its_best(self, store: Store) -> None:
+    def test_an_item_with_several_views_has_the_score_of_its_best_view(self, store: Store) -> None:
         document = parsed("/a.txt", "long text")
         (item,) = document.items
         other = parsed("/b.txt", "other")
@@ -322,7 +322,7 @@ class StoreContract:
         assert np.abs(views[:2] - row).max(axis=1).min() <= self.tolerance
 
     @pytest.mark.parametrize("cross_modal", [False, True])
-    def test_scores_are_those_of_the_search(self, store: Store, cross_modal: bool) -> None:
+    def test_score_equals_the_scores_of_a_search(self, store: Store, cross_modal: bool) -> None:
         self.put(store, *(parsed(f"/{n}.txt", f"words {n}", picture=f"picture {n}") for n in range(20)))
         query = vector("query")
         for partition in ("text", "image"):
@@ -345,7 +345,7 @@ class StoreContract:
         assert vectors.shape == (5, DIM) and store.vectors("image", []).shape == (0, DIM)
         assert store.score("image", query, []).shape == (0,)
 
-    def test_a_sample_stands_for_all_rows(self, store: Store) -> None:
+    def test_a_sample_is_evenly_spaced(self, store: Store) -> None:
         self.put(store, *(parsed(f"/{n}.txt", f"words {n}", picture=f"picture {n}") for n in range(300)))
         query = vector("query")
         for partition in ("text", "image"):
@@ -360,13 +360,13 @@ class StoreContract:
             assert again.vectors.tolist() == some.vectors.tolist()
             places = {row.tobytes(): n for n, row in enumerate(whole.vectors)}
             at = sorted(places[row.tobytes()] for row in some.vectors)
-            assert max(np.diff([0, *at, 299])) <= 30  # even: no stretch of rows is left out
+            assert max(np.diff([0, *at, 299])) <= 30  # evenly spaced: no range of rows is left out
         store.remove([stable_id(f"/{n}.txt") for n in range(300) if n])
         self.settle(store)
         assert store.sample("text", 100).total == 1 == len(store.sample("text", 100).vectors)
         assert store.sample("none such", 5).vectors.shape == (0, DIM) and store.sample("none such", 5).total == 0
 
-    def test_searches_go_on_while_documents_are_added(self, store: Store) -> None:
+    def test_searches_work_while_documents_are_added(self, store: Store) -> None:
         self.put(store, *(parsed(f"/{n}.txt", f"words {n}") for n in range(20)))
         done, problems = threading.Event(), []
 
@@ -398,7 +398,7 @@ class StoreContract:
         self.put(store, *(parsed(f"/{n}/{n}.txt", text) for n, text in enumerate(texts)))
         ranked = store.search_text("blue seal", 5, Filter())
         assert self.texts(store, ranked) == [texts[0], texts[2]]
-        assert ranked.scores[0] > ranked.scores[1] > 0 and ranked.full > 0
+        assert ranked.scores[0] > ranked.scores[1] > 0 and ranked.full_match_score > 0
         assert self.texts(store, store.search_text("密封", 5, Filter())) == [texts[3]]
         assert self.texts(store, store.search_text("seal", 5, Filter(path="/2"))) == [texts[2]]
         assert store.search_text("zebra", 5, Filter()).ids == () == store.search_text("?!", 5, Filter()).ids
@@ -437,7 +437,7 @@ class StoreContract:
 
     # --- the rest --------------------------------------------------------------------------------------------
 
-    def test_settings_and_labels_are_kept(self, store: Store, tmp_path: Path) -> None:
+    def test_settings_and_labels_are_stored(self, store: Store, tmp_path: Path) -> None:
         self.put(store, parsed("/a.txt", "words"))
         item = stable_id(stable_id("/a.txt"), 0)
         store.set_setting("ranking", '{"k": 1}')
@@ -460,10 +460,10 @@ class StoreContract:
             assert self.texts(again, again.search("text", vector("q"), 3, Filter())) == ["words"]
             again.close()
 
-    def test_capabilities_are_true(self, store: Store) -> None:
+    def test_capabilities_match_the_methods(self, store: Store) -> None:
         assert store.capabilities.maintenance == (store.maintenance is not None)
 
-    def test_a_closed_store_says_so(self, tmp_path: Path) -> None:
+    def test_a_closed_store_raises_an_error(self, tmp_path: Path) -> None:
         store = self.make(tmp_path / "closed")
         store.close()
         for use in (

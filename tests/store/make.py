@@ -1,4 +1,4 @@
-"""Readings and vectors for the store's tests."""
+"""Parsed documents and vectors for the tests of the store."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ DIM = 32
 
 
 SMALL = StoreOptions(build_after=300, memory_rows=1000, codes_from=1500, gather_rows=40, hits=10)
-"""Options by which a few thousand rows are many."""
+"""Options with which a few thousand rows behave like many."""
 
 
 def open_store(folder: Path, **more: Any) -> LocalStore:
-    own = {name: more.pop(name) for name in ("recall", "options") if name in more}
-    return LocalStore(folder, StoreSpace(**{"name": "test", "fingerprint": "f1", "dim": DIM, **more}), **own)
+    options = {name: more.pop(name) for name in ("recall", "options") if name in more}
+    return LocalStore(folder, StoreSpace(**{"name": "test", "fingerprint": "f1", "dim": DIM, **more}), **options)
 
 
 def questions(count: int = 200, seed: int = 1) -> np.ndarray:
-    """Unit vectors from the same three directions as the stored ones, none of them stored."""
+    """Return unit vectors around the same three directions as the stored ones; none of them is stored."""
     return rows(count, seed)
 
 
@@ -38,7 +38,7 @@ def rows(count: int, seed: int = 0) -> np.ndarray:
 
 
 def stored(values: np.ndarray) -> np.ndarray:
-    """Return vectors as they are after they were stored."""
+    """Return vectors as the store returns them, rounded to float16."""
     return values.astype(np.float16).astype(np.float32)
 
 
@@ -51,7 +51,7 @@ def put(
         path = f"/{name}/{first // 100}/{first}.txt"
         document = Document(stable_id(path), f"file://{path}", path, "text/plain", "h", items=each)
         shown = f"{name}{first}"
-        own = tuple(
+        document_items = tuple(
             Item(
                 stable_id(path, n),
                 document,
@@ -63,14 +63,14 @@ def put(
             for n in range(min(each, start + len(values) - first))
         )
         pictures = {shown: Picture(np.zeros((1, 1, 3), np.uint8), b"jpeg of " + path.encode(), 1, 1)}
-        parsed.append(ParsedDocument(document, own, pictures))
-        items += [item.id for item in own]
-        views += [stable_id(item.id) for item in own]
+        parsed.append(ParsedDocument(document, document_items, pictures))
+        items += [item.id for item in document_items]
+        views += [stable_id(item.id) for item in document_items]
     store.add(parsed, [ViewVectors(partition, tuple(items), tuple(views), values)])
     return [reading.document.id for reading in parsed]
 
 
-# What the store does with keys, before they become ids: tests of the indexes look there.
+# Internal functions of the store that use keys instead of ids, for the tests of the indexes.
 
 
 def search(

@@ -1,6 +1,6 @@
-"""A second store, of dictionaries and NumPy: what it takes to stand behind the protocol without a database.
+"""A second store, made of dictionaries and NumPy arrays. It shows how to implement the protocol without a database.
 
-It is eventually consistent: what is written is visible after ``MemoryStore.settle()``. It searches no words.
+It is eventually consistent: writes become visible after ``MemoryStore.settle()``. It has no full-text search.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class MemoryStore:
 
     @property
     def _state(self) -> _State:
-        """What reads see."""
+        """The data that reads see."""
         if self._seen is None:
             raise CollectionError("the store was closed: make another")
         return self._seen
 
     def settle(self) -> None:
-        """Make everything visible that was written."""
+        """Make all writes visible."""
         with self._lock:
             self._seen = self._written.copy()
 
@@ -296,7 +296,7 @@ COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator
 
 
 def _meets(condition: Condition, row: tuple[str, str, Any]) -> bool:
-    """Return whether a key, type and value of metadata are what a condition asks for."""
+    """Return whether a key, type and value of metadata meet a condition."""
     key, type_, value = row
     return (key, type_) == (condition.key, condition.type) and any(
         all(fnmatchcase(value, wanted) if how == "glob" else COMPARE[how](value, wanted) for how, wanted in alternative)

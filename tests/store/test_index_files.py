@@ -1,4 +1,4 @@
-"""Snapshots are caches: what they answer is what an exact scan of the database answers, whatever happens to them."""
+"""Index files are caches: searches with them equal an exact scan of the database, whatever happens to the files."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def file_of(folder: Path) -> Path:
 def exact(
     store: LocalStore, query: np.ndarray, k: int, where: Filter, offset: bool = False, name: str = "text"
 ) -> list[tuple[int, float]]:
-    """Score every row of the database, the slow way: the store's own lists must be these."""
+    """Score every row of the database, slowly: the store's ranked lists must be equal to these."""
     keys, values = stored_rows(store, name)
     allowed = None if not where else set(store._filters.of(where).keys.tolist())  # type: ignore[union-attr]
     scores = values @ query - (values[:, 0] if offset else 0)
-    found = [(int(key), float(s)) for key, s in zip(keys, scores, strict=True) if allowed is None or key in allowed]
-    return sorted(found, key=lambda one: (-one[1], one[0]))[:k]
+    result = [(int(key), float(s)) for key, s in zip(keys, scores, strict=True) if allowed is None or key in allowed]
+    return sorted(result, key=lambda entry: (-entry[1], entry[0]))[:k]
 
 
 def agree(store: LocalStore, offset: bool = False, k: int = 10) -> None:
     for query in questions(6, seed=3):
         for where in FILTERS:
-            found = search(store, "text", query, k, where, cross_modal=offset)
+            ranked = search(store, "text", query, k, where, cross_modal=offset)
             expected = exact(store, query, k, where, offset)
-            assert found.scores.tolist() == pytest.approx([score for _, score in expected], abs=1e-5), where
-            assert set(found.keys.tolist()) == {key for key, _ in expected}
+            assert ranked.scores.tolist() == pytest.approx([score for _, score in expected], abs=1e-5), where
+            assert set(ranked.keys.tolist()) == {key for key, _ in expected}
 
 
 def take_first(name: str, vectors: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ def ask(name: str, offset: bool) -> np.ndarray:
 
 
 @pytest.mark.parametrize("coded", [False, True])
-def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_path: Path, coded: bool) -> None:
+def test_searches_over_file_memory_and_removed_rows_equal_an_exact_scan(tmp_path: Path, coded: bool) -> None:
     more: dict[str, Any] = {"offset": take_first, **({"questions": ask, "recall": 1.0} if coded else {})}
     store = open_store(tmp_path, **more)
     ids = put(store, rows(2000))
@@ -81,7 +81,7 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     best = {key for query in questions(6, seed=3) for key, _ in exact(store, query, 5, Filter())}
     entries = items_at(store, sorted(best)).values()
     with transaction(store._settings) as database:  # gone, and not erased from the file yet
-        gone = delete(database, sorted({one.document.id for one in entries}))
+        gone = delete(database, sorted({entry.document.id for entry in entries}))
         sweep(database, gone)
     agree(store)
     agree(store, offset=True)
@@ -105,7 +105,7 @@ def test_mapped_rows_rows_in_memory_and_removed_ones_answer_as_the_database(tmp_
     agree(again)
 
 
-def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path) -> None:
+def test_codes_are_used_only_if_they_reach_the_recall(tmp_path: Path) -> None:
     values = rows(4000)
     store = open_store(tmp_path / "good", questions=ask, recall=0.95)
     put(store, values)
@@ -113,7 +113,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     status = store.maintenance.indexes()["text"]
     assert status["type"] == "binary codes, rescored"
     assert 0.95 <= status["recall"]["same"] <= 1
-    # Questions that were not measured with reach it too, within what 200 of them can tell.
+    # Queries that were not measured reach it too, within the accuracy of 200 queries.
     keys, stored = stored_rows(store, "text")
     reached = []
     for query in questions(200, seed=77):
@@ -123,7 +123,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     store.close()
 
     noise = np.random.default_rng(0).standard_normal((4000, DIM)).astype(np.float32)
-    noise[:, 0] *= 40  # one long direction: signs say next to nothing
+    noise[:, 0] *= 40  # one dominant direction: signs carry almost no information
 
     def along(name: str, offset: bool) -> np.ndarray:
         return np.random.default_rng(1).standard_normal((200, DIM)).astype(np.float32)
@@ -133,11 +133,11 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
     hard.maintenance.checkpoint()
     status = hard.maintenance.indexes()["text"]
     assert (status["type"], status["recall"]["same"]) == ("exact", 1.0)
-    assert IndexFile(file_of(tmp_path / "hard")).info.projected == {}  # of no use, and not kept
+    assert IndexFile(file_of(tmp_path / "hard")).info.projected == {}  # they do not help, and are not kept
     agree(hard)
     hard.close()
 
-    unasked = open_store(tmp_path / "good", recall=0.95)  # codes stay usable: what was measured was measured
+    unasked = open_store(tmp_path / "good", recall=0.95)  # codes stay usable with the recall that was measured
     assert unasked.maintenance.indexes()["text"]["type"] == "binary codes, rescored"
     none = open_store(tmp_path / "none")
     put(none, values)
@@ -147,7 +147,7 @@ def test_codes_are_used_where_they_reach_the_recall_and_else_not(tmp_path: Path)
 
 @pytest.fixture
 def wide(tmp_path: Path) -> tuple[LocalStore, np.ndarray]:
-    """Rows that differ most in what no question asks for, as pictures asked in words: codes are of no use."""
+    """Rows that vary most in directions that no query uses, like pictures searched with words: codes do not help."""
     values = np.random.default_rng(0).standard_normal((4000, DIM)).astype(np.float32)
     values[:, 6:] *= 4
 
@@ -166,7 +166,7 @@ def narrow(count: int, seed: int) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def test_projected_vectors_serve_queries_that_codes_fail(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_projected_vectors_are_used_where_codes_lack_recall(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, asked = wide
     status = store.maintenance.indexes()["text"]
     assert status["type"] == "projected vectors, rescored"
@@ -176,19 +176,19 @@ def test_projected_vectors_serve_queries_that_codes_fail(wide: tuple[LocalStore,
             reached = []
             for query in asked:
                 best = exact(store, query, 10, where, offset)
-                found = search(store, "text", query, 10, where, cross_modal=offset)
-                reached.append(len({key for key, _ in best} & set(found.keys.tolist())) / 10)
+                ranked = search(store, "text", query, 10, where, cross_modal=offset)
+                reached.append(len({key for key, _ in best} & set(ranked.keys.tolist())) / 10)
                 scores = dict(exact(store, query, 4000, where, offset))
-                assert [scores[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), abs=1e-5)
+                assert [scores[key] for key in ranked.keys.tolist()] == pytest.approx(ranked.scores.tolist(), abs=1e-5)
             assert np.mean(reached) >= 0.93
     store.close()
 
 
 @pytest.mark.parametrize(("partition_", "kind"), [("visual", "projected vectors, rescored"), ("text", "exact")])
-def test_projections_of_a_partition_searched_with_its_like_are_made_from_its_rows(
+def test_projections_for_queries_of_the_same_modality_are_computed_from_rows(
     tmp_path: Path, partition_: str, kind: str
 ) -> None:
-    few = narrow(40, 1)  # too few to be fitted to: the rows themselves say what they are asked for
+    few = narrow(40, 1)  # too few to be fitted to: the rows are used as queries
     store = open_store(tmp_path, questions=lambda name, offset: None if offset else few, recall=0.95)
     put(store, narrow(4000, 5), partition=partition_)
     store.maintenance.checkpoint()
@@ -197,13 +197,15 @@ def test_projections_of_a_partition_searched_with_its_like_are_made_from_its_row
     reached = []
     for query in narrow(60, 2):
         best = exact(store, query, 10, Filter(), False, partition_)
-        found = search(store, partition_, query, 10, Filter()).keys.tolist()
-        reached.append(len({key for key, _ in best} & set(found)) / 10)
+        ranked = search(store, partition_, query, 10, Filter()).keys.tolist()
+        reached.append(len({key for key, _ in best} & set(ranked)) / 10)
     assert np.mean(reached) >= 0.95
     store.close()
 
 
-def test_projected_vectors_of_removed_items_are_erased_and_damage_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_projected_vectors_of_removed_items_are_erased_and_damage_is_detected(
+    wide: tuple[LocalStore, np.ndarray],
+) -> None:
     store, asked = wide
     path, (document, *_) = file_of(store._folder), list(store.documents())
     (key,) = store._database.all("SELECT min(i.key) FROM items i JOIN documents d ON d.key = i.document WHERE d.id = ?",
@@ -222,14 +224,14 @@ def test_projected_vectors_of_removed_items_are_erased_and_damage_is_seen(wide: 
     assert any("projected vectors" in finding.what for finding in store.maintenance.doctor())
     again = open_store(store._folder, offset=take_first)
     for query in asked[:5]:
-        found = search(again, "text", query, 10, Filter(), cross_modal=True)
-        assert found.keys.tolist() == [key for key, _ in exact(again, query, 10, Filter(), True)]
+        ranked = search(again, "text", query, 10, Filter(), cross_modal=True)
+        assert ranked.keys.tolist() == [key for key, _ in exact(again, query, 10, Filter(), True)]
     again.close()
     store.close()
 
 
 @pytest.mark.parametrize(("target", "kind"), [(0.98, "int8"), (1.0, "float16")])
-def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path, target: float, kind: str) -> None:
+def test_rows_are_stored_in_the_smallest_type_that_keeps_the_recall(tmp_path: Path, target: float, kind: str) -> None:
     values = rows(4000)
     store = open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)
     put(store, values)
@@ -244,13 +246,13 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     status = store.maintenance.indexes()["text"]
     assert (status["compression"]["type"], status["file_rows"]) == (kind, 4000)
     rough = {"int8": 0.02, "float16": 1e-6}[kind]  # stored vectors are float16 already
-    for one in (store, other, open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)):  # all follow
-        found = search(one, "text", query, 10, Filter())
-        assert found.scores == pytest.approx(before, abs=rough)
-        assert one.maintenance.indexes()["text"]["compression"]["type"] == kind
-        # The rows in memory are those of the file: what an item scores does not depend on where its row stands.
-        assert scores_of(one, "text", query, np.sort(found.keys)) == pytest.approx(
-            found.scores[np.argsort(found.keys)], abs=1e-6
+    for opened in (store, other, open_store(tmp_path, questions=ask, recall=1.0, offset=take_first)):  # all follow
+        ranked = search(opened, "text", query, 10, Filter())
+        assert ranked.scores == pytest.approx(before, abs=rough)
+        assert opened.maintenance.indexes()["text"]["compression"]["type"] == kind
+        # Rows in memory equal those of the file: an item's score does not depend on where its row is stored.
+        assert scores_of(opened, "text", query, np.sort(ranked.keys)) == pytest.approx(
+            ranked.scores[np.argsort(ranked.keys)], abs=1e-6
         )
     assert file_of(tmp_path).stat().st_size < 0.8 * size
     put(store, rows(200, seed=9), "b")
@@ -262,11 +264,11 @@ def test_rows_are_kept_as_the_smallest_kind_that_keeps_the_recall(tmp_path: Path
     agree(store)
     assert "compression" not in other.maintenance.indexes()["text"]
     agree(other)
-    for one in (store, other):
-        one.close()
+    for opened in (store, other):
+        opened.close()
 
 
-def test_damage_of_small_rows_is_seen(tmp_path: Path) -> None:
+def test_damage_of_compressed_rows_is_detected(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=0.95)
     put(store, rows(2000))
     store.maintenance.checkpoint()
@@ -276,7 +278,7 @@ def test_damage_of_small_rows_is_seen(tmp_path: Path) -> None:
         byte = file.read(1)
         file.seek(-vector_index.BLOCK, os.SEEK_END)
         file.write(bytes([byte[0] ^ 64]))
-    assert [finding.count for finding in store.maintenance.doctor() if "rows that are not" in finding.what] == [1]
+    assert [finding.count for finding in store.maintenance.doctor() if "rows are damaged" in finding.what] == [1]
     store.close()
 
 
@@ -289,13 +291,13 @@ def test_filters_keep_recall_with_codes_at_any_selectivity(tmp_path: Path) -> No
         reached = []
         for query in questions(40, seed=8):
             best = {key for key, _ in exact(store, query, 10, where)}
-            found = search(store, "text", query, 10, where).keys.tolist()
-            assert len(found) == len(best)
-            reached.append(len(best & set(found)) / 10)
+            ranked = search(store, "text", query, 10, where).keys.tolist()
+            assert len(ranked) == len(best)
+            reached.append(len(best & set(ranked)) / 10)
         assert np.mean(reached) >= 0.93, where
 
 
-def test_a_filter_learns_of_items_that_came_later_and_is_bounded(
+def test_a_cached_filter_includes_later_items_and_its_cache_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, writer = open_store(tmp_path), open_store(tmp_path)
@@ -308,11 +310,11 @@ def test_a_filter_learns_of_items_that_came_later_and_is_bounded(
     for number in range(50):
         search(store, "text", rows(1)[0], 5, Filter(path=f"/b/{number}*"))
         search(store, "text", rows(1)[0], 5, Filter("text", path=f"*{number}*"))
-    held = [one.selection.bytes for one in store._filters._entries.values()]
+    held = [entry.selection.bytes for entry in store._filters._entries.values()]
     assert sum(held[:-1]) <= 2000
 
 
-def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Path) -> None:
+def test_an_item_with_several_views_is_listed_once_from_file_and_memory(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(800))
     document = Document("long", "file:///long", "/long", "image/png", "h", items=1)
@@ -321,14 +323,14 @@ def test_an_item_with_several_views_counts_once_wherever_it_stands(tmp_path: Pat
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     for _ in range(2):  # in memory, then mapped
-        found = search(store, "text", many[0], 5, Filter())
-        assert len(set(found.keys.tolist())) == 5
-        assert found.scores[0] == pytest.approx(float((many @ many[0]).max()), abs=1e-6)
+        ranked = search(store, "text", many[0], 5, Filter())
+        assert len(set(ranked.keys.tolist())) == 5
+        assert ranked.scores[0] == pytest.approx(float((many @ many[0]).max()), abs=1e-6)
         store.maintenance.vacuum()
         assert store.maintenance.indexes()["text"]["file_rows"] == 807
 
 
-def test_an_item_with_several_views_counts_once_where_it_is_streamed(
+def test_an_item_with_several_views_is_listed_once_when_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vector_index.VectorIndex, "_build_in_background", lambda self: None)
@@ -340,25 +342,25 @@ def test_an_item_with_several_views_counts_once_where_it_is_streamed(
     views = ViewVectors("text", ("long1",) * 7, tuple(stable_id("v", n) for n in range(7)), many)
     store.add([ParsedDocument(document, (item,))], [views])
     put(store, rows(50, seed=9), "near")
-    found = search(store, "text", many[0], 5, Filter())
+    ranked = search(store, "text", many[0], 5, Filter())
     assert store._partitions["text"].index_view().overflow is not None
     keys, values = stored_rows(store, "text")
     best = {int(key): max(float(v @ many[0]) for k, v in zip(keys, values, strict=True) if k == key) for key in keys}
-    assert found.scores.tolist() == pytest.approx(sorted(best.values(), reverse=True)[:5], abs=1e-6)
+    assert ranked.scores.tolist() == pytest.approx(sorted(best.values(), reverse=True)[:5], abs=1e-6)
 
 
-def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_path: Path) -> None:
+def test_many_removed_rows_near_a_query_do_not_displace_hits(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=0.95)
     put(store, rows(4000), each=1)
     store.maintenance.checkpoint()
     query = questions(1)[0]
     near = [key for key, _ in exact(store, query, 700, Filter())]
-    ids = [one.document.id for one in items_at(store, near).values()]
+    ids = [item.document.id for item in items_at(store, near).values()]
     with transaction(store._settings) as database:  # gone, and not erased from the file yet
         sweep(database, delete(database, ids))
     assert store.maintenance.indexes()["text"]["removed_since"] == 700
-    found = search(store, "text", query, 10, Filter()).keys.tolist()
-    assert len(set(found) & {key for key, _ in exact(store, query, 10, Filter())}) >= 9
+    ranked = search(store, "text", query, 10, Filter()).keys.tolist()
+    assert len(set(ranked) & {key for key, _ in exact(store, query, 10, Filter())}) >= 9
 
 
 @pytest.mark.parametrize(
@@ -372,7 +374,7 @@ def test_many_removed_rows_near_a_question_do_not_crowd_out_what_is_left(tmp_pat
         (lambda data: flipped(data, partition_offset("codes", coded=True) + 11), "codes"),
     ],
 )
-def test_a_damaged_snapshot_is_not_used_and_made_anew(tmp_path: Path, damage: Any, why: str) -> None:
+def test_a_damaged_index_file_is_not_used_and_rebuilt(tmp_path: Path, damage: Any, why: str) -> None:
     store = open_store(tmp_path, questions=ask, recall=1.0)
     put(store, rows(2000))
     store.maintenance.checkpoint()
@@ -401,7 +403,7 @@ def flipped(data: bytes, at: int) -> bytes:
     return bytes(changed)
 
 
-def test_a_row_that_was_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = open_store(tmp_path)
     put(store, rows(2000))
     store.maintenance.checkpoint()
@@ -413,11 +415,11 @@ def test_a_row_that_was_changed_on_disk_is_never_a_hit(tmp_path: Path, caplog: p
     place = partition_offset_of(tmp_path, "rows") + 1234 * DIM * 4
     with file_of(tmp_path).open("r+b") as file:
         file.seek(place)
-        file.write((query * 3).tobytes())  # the best of all, and a lie
+        file.write((query * 3).tobytes())  # the best score, but a wrong one
     store = open_store(tmp_path)
     with caplog.at_level(logging.WARNING):
-        found = search(store, "text", query, 5, Filter())
-    assert found.keys.tolist() == [key for key, _ in expected]
+        ranked = search(store, "text", query, 5, Filter())
+    assert ranked.keys.tolist() == [key for key, _ in expected]
     assert "damaged" in caplog.text
 
 
@@ -427,7 +429,7 @@ def partition_offset_of(folder: Path, name: str) -> int:
     return _layout(IndexFile(file_of(folder)).info)[0][name][0]
 
 
-def test_a_snapshot_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
+def test_an_index_file_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
     store = open_store(tmp_path, state="one")
     put(store, rows(2000))
     store.maintenance.checkpoint()
@@ -446,7 +448,7 @@ def test_a_snapshot_of_another_ranking_state_is_stale(tmp_path: Path) -> None:
     )
 
 
-def test_what_was_removed_is_erased_from_the_snapshot(tmp_path: Path) -> None:
+def test_removed_rows_are_erased_from_the_index_file(tmp_path: Path) -> None:
     values = rows(2000)
     store = open_store(tmp_path, questions=ask, recall=1.0)
     reader = open_store(tmp_path)
@@ -460,14 +462,14 @@ def test_what_was_removed_is_erased_from_the_snapshot(tmp_path: Path) -> None:
     agree(store)
     agree(reader)
     store.close()
-    agree(open_store(tmp_path))  # and the file is still whole
+    agree(open_store(tmp_path))  # and the file is still intact
 
 
-def test_searches_are_exact_before_there_is_a_snapshot_and_without_leave_to_write_one(
+def test_searches_are_exact_without_an_index_file_and_in_a_read_only_collection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(tmp_path)
-    put(store, rows(2500))  # more than memory may hold: the rest is streamed
+    put(store, rows(2500))  # more rows than memory allows: the rest is streamed
     store._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
     monkeypatch.setattr("commonplace.store.database.os.access", lambda path, mode: False)  # root may write anywhere
@@ -477,7 +479,7 @@ def test_searches_are_exact_before_there_is_a_snapshot_and_without_leave_to_writ
     assert not (tmp_path / "index").exists()
 
 
-def test_a_search_starts_a_snapshot_and_uses_it(tmp_path: Path) -> None:
+def test_a_search_starts_to_build_an_index_file_and_uses_it(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask)
     put(store, rows(2500))
     agree(store)
@@ -486,7 +488,7 @@ def test_a_search_starts_a_snapshot_and_uses_it(tmp_path: Path) -> None:
     agree(store, k=3)
 
 
-def test_a_full_disk_costs_the_snapshot_and_nothing_else(
+def test_a_full_disk_prevents_only_the_index_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = open_store(tmp_path)
@@ -512,7 +514,7 @@ def until(what: Any, seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def test_only_one_writes_a_snapshot(tmp_path: Path) -> None:
+def test_only_one_process_writes_an_index_file(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(2000))
     with vector_index.lock(file_of(tmp_path)) as mine:
@@ -525,7 +527,7 @@ def test_only_one_writes_a_snapshot(tmp_path: Path) -> None:
     assert store._partitions["text"].build()
 
 
-def test_the_removal_log_stays_short_and_who_missed_it_starts_anew(
+def test_the_removal_log_stays_short_and_indexes_behind_it_are_rebuilt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("commonplace.store.partitions.REMOVED_KEPT", 50)
@@ -550,7 +552,7 @@ def _write(folder: str, rounds: int) -> None:
     store.close()
 
 
-def test_a_reader_follows_another_process_that_writes_and_makes_snapshots(tmp_path: Path) -> None:
+def test_a_reader_follows_another_process_that_writes_index_files(tmp_path: Path) -> None:
     reader = open_store(tmp_path)
     put(reader, rows(400))
     writer = multiprocessing.get_context("spawn").Process(target=_write, args=(str(tmp_path), 6))
@@ -559,9 +561,9 @@ def test_a_reader_follows_another_process_that_writes_and_makes_snapshots(tmp_pa
 
     def ask_often() -> None:
         while writer.is_alive():
-            found = search(reader, "text", questions(1)[0], 10, Filter())
-            if len(found.keys) != 10 or (np.diff(found.scores) > 0).any():
-                wrong.append(found)
+            ranked = search(reader, "text", questions(1)[0], 10, Filter())
+            if len(ranked.keys) != 10 or (np.diff(ranked.scores) > 0).any():
+                wrong.append(ranked)
 
     threads = [threading.Thread(target=ask_often) for _ in range(2)]
     for thread in threads:
@@ -574,7 +576,7 @@ def test_a_reader_follows_another_process_that_writes_and_makes_snapshots(tmp_pa
     assert sum(reader.counts()["vectors"].values()) == 400 + 6 * 200 - 2 * 100
 
 
-def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
+def test_closing_stops_the_build_of_an_index_file(tmp_path: Path) -> None:
     started = threading.Event()
 
     def slow(name: str, vectors: np.ndarray) -> tuple[np.ndarray, None]:
@@ -590,7 +592,7 @@ def test_closing_stops_a_writer_of_snapshots(tmp_path: Path) -> None:
     assert os.path.exists(tmp_path / "collection.db")
 
 
-def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_of_codes_in_two_halves_equals_a_search_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).integers(0, 256, (5001, 64), dtype=np.uint8)
     whole = codes_.nearest(codes, codes[17:18], 40)
     parts = codes_.nearest(codes, codes[17:18], 40, split_from=10)
@@ -599,7 +601,7 @@ def test_halves_of_the_codes_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> N
     assert far[0] == far[1] == sorted(far[0])
 
 
-def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_path: Path) -> None:
+def test_an_unfinished_index_file_of_a_killed_process_is_deleted(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     store = open_store(tmp_path)
@@ -614,7 +616,7 @@ def test_a_snapshot_that_a_killed_process_left_half_written_is_taken_away(tmp_pa
     store.close()
 
 
-def test_a_damaged_projection_is_seen(wide: tuple[LocalStore, np.ndarray]) -> None:
+def test_a_damaged_projection_is_detected(wide: tuple[LocalStore, np.ndarray]) -> None:
     store, _ = wide
     path = file_of(store._folder)
     at = partition_offset_of(store._folder, "projection other") + 40
@@ -624,7 +626,7 @@ def test_a_damaged_projection_is_seen(wide: tuple[LocalStore, np.ndarray]) -> No
         IndexFile(path)
 
 
-def test_a_selection_that_learns_of_keys_which_a_snapshot_has_already_looks_again(tmp_path: Path) -> None:
+def test_a_selection_extended_by_keys_of_the_index_file_is_derived_again(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(400))
     store.maintenance.checkpoint()

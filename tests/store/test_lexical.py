@@ -1,4 +1,4 @@
-"""Full text leaves items unscored, and must give the list that scoring all of them gives."""
+"""Full-text search skips items, but must return the same list as scoring all of them."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def put(store: LocalStore, texts: list[str]) -> list[str]:
 
 
 def expected(texts: dict[int, str], question: str, allowed: set[int]) -> list[tuple[int, float]]:
-    """BM25 by its formula, over every item."""
+    """Compute BM25 by its formula for every item."""
     held = {key: Counter(index_words(text).split()) for key, text in texts.items()}
-    mean = sum(one.total() for one in held.values()) / len(held)
+    mean = sum(entry.total() for entry in held.values()) / len(held)
     scores = dict.fromkeys(held, 0.0)
     for phrase in query_words(question):
         prefix = phrase.endswith("*")
         word = phrase.strip('"*')
         times = {
-            key: sum(count for one, count in own.items() if (one.startswith(word) if prefix else one == word))
-            for key, own in held.items()
+            key: sum(count for item, count in values.items() if (item.startswith(word) if prefix else item == word))
+            for key, values in held.items()
         }
         having = sum(map(bool, times.values()))
         weight = max(math.log((len(held) - having + 0.5) / (having + 0.5)), 1e-6)
         for key, count in times.items():
             length = 0.25 + 0.75 * held[key].total() / mean
             scores[key] += weight * count * 2.2 / (count + 1.2 * length)
-    found = [(key, score) for key, score in scores.items() if score and key in allowed]
-    return sorted(found, key=lambda one: (-one[1], one[0]))
+    result = [(key, score) for key, score in scores.items() if score and key in allowed]
+    return sorted(result, key=lambda entry: (-entry[1], entry[0]))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -61,7 +61,7 @@ def expected(texts: dict[int, str], question: str, allowed: set[int]) -> list[tu
     first=st.sampled_from([1, 6]),
     where=st.sampled_from([Filter(), Filter(path="/a")]),
 )
-def test_the_list_is_that_of_scoring_every_item(
+def test_the_list_equals_scoring_every_item(
     monkeypatch: pytest.MonkeyPatch, texts: list[str], question: str, gone: set[int], k: int, first: int, where: Filter
 ) -> None:
     monkeypatch.setattr(lexical, "FIRST", first)
@@ -70,23 +70,23 @@ def test_the_list_is_that_of_scoring_every_item(
         ids = put(store, texts)
         store.remove([ids[n] for n in gone if n < len(ids)])
         held = {n + 1: text for n, text in enumerate(texts) if n not in gone}
-        found = search_text(store, question, k, where)
+        ranked = search_text(store, question, k, where)
         allowed = {key for key in held if not where or key % 2}
         best = expected(held, question, allowed) if held else []
-        assert found.scores.tolist() == pytest.approx([score for _, score in best[:k]], rel=1e-5)
+        assert ranked.scores.tolist() == pytest.approx([score for _, score in best[:k]], rel=1e-5)
         exact = dict(best)
-        assert [exact[key] for key in found.keys.tolist()] == pytest.approx(found.scores.tolist(), rel=1e-5)
-        for one, other in zip(found.keys.tolist(), found.keys.tolist()[1:], strict=False):
-            assert exact[one] > exact[other] - 1e-9 and (one < other or exact[one] > exact[other] + 1e-12)
+        assert [exact[key] for key in ranked.keys.tolist()] == pytest.approx(ranked.scores.tolist(), rel=1e-5)
+        for hit, other in zip(ranked.keys.tolist(), ranked.keys.tolist()[1:], strict=False):
+            assert exact[hit] > exact[other] - 1e-9 and (hit < other or exact[hit] > exact[other] + 1e-12)
         if len(best) > k:  # of equals the lower key comes first, inside the list and at its end
             left_out = {key for key, score in best[:k] if math.isclose(score, best[k][1])} ^ {
-                key for key in found.keys.tolist() if math.isclose(exact[key], best[k][1])
+                key for key in ranked.keys.tolist() if math.isclose(exact[key], best[k][1])
             }
             assert not left_out
         store.close()
 
 
-def test_a_word_that_every_item_holds_is_not_scored_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_word_in_every_item_is_not_scored_for_each_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lexical, "FIRST", 10)
     store = LocalStore(tmp_path, StoreSpace("test", "f1", 4))
     snow, red = [f"snow red seal {n}" for n in range(20)], [f"red {n}" for n in range(90)]
@@ -94,8 +94,8 @@ def test_a_word_that_every_item_holds_is_not_scored_for_each(tmp_path: Path, mon
     with store._database.session() as database:
         asked: list[str] = []
         database.set_trace_callback(lambda text: asked.append(text) if "bm25" in text else None)
-        found = search_text(store, "snow red", 10, Filter())
+        ranked = search_text(store, "snow red", 10, Filter())
         database.set_trace_callback(None)
-    assert found.keys.tolist() == list(range(1, 11))
+    assert ranked.keys.tolist() == list(range(1, 11))
     assert len(asked) == 2 and all('("snow")' in text.split("NOT")[0] for text in asked)
     store.close()

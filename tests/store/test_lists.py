@@ -1,4 +1,4 @@
-"""IVF cells: what they leave unread must not be missed, whatever is searched, allowed or removed."""
+"""IVF cells: searches must keep their recall although they skip cells, with any query, filter or removal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ open_store = partial(make.open_store, options=OPTIONS)
 
 
 def rows(count: int, seed: int = 0) -> np.ndarray:
-    """Unit vectors around forty directions: lists are of use where rows lie together."""
+    """Return unit vectors around forty directions: cells help if rows form clusters."""
     generator = np.random.default_rng(seed)
     centres = np.random.default_rng(99).standard_normal((40, DIM))
     values = centres[generator.integers(0, 40, count)] + 0.35 * generator.standard_normal((count, DIM))
@@ -54,9 +54,9 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def base_of(store: LocalStore) -> IndexFile:
-    found = store._partitions["text"].index_view().base
-    assert found is not None
-    return found
+    result = store._partitions["text"].index_view().base
+    assert result is not None
+    return result
 
 
 def best(store: LocalStore, query: np.ndarray, k: int, where: Filter) -> list[int]:
@@ -68,13 +68,13 @@ def best(store: LocalStore, query: np.ndarray, k: int, where: Filter) -> list[in
 
 
 def recall(store: LocalStore, asked: np.ndarray, where: Filter, k: int = 10) -> float:
-    found = [search(store, "text", query, k, where).keys.tolist() for query in asked]
+    ranked = [search(store, "text", query, k, where).keys.tolist() for query in asked]
     wanted = [best(store, query, k, where) for query in asked]
-    assert all(len(one) == len(other) for one, other in zip(found, wanted, strict=True))
-    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, wanted, strict=True)]))
+    assert all(len(hit) == len(other) for hit, other in zip(ranked, wanted, strict=True))
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(ranked, wanted, strict=True)]))
 
 
-def test_some_lists_are_read_and_reach_the_recall(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probing_some_cells_reaches_the_recall(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     status = store.maintenance.indexes()["text"]
     assert status["type"] == "binary codes in IVF cells, rescored"
     assert TARGET <= status["recall"]["same"] <= 1
@@ -90,11 +90,11 @@ def test_some_lists_are_read_and_reach_the_recall(store: LocalStore, monkeypatch
     store.close()
 
 
-def test_rows_in_memory_and_removed_ones_are_told_from_those_in_lists(store: LocalStore) -> None:
+def test_rows_in_memory_and_removed_rows_are_distinguished_from_rows_in_cells(store: LocalStore) -> None:
     put(store, rows(100, seed=5), "b")
     for query in questions(6, seed=3):
         near = best(store, query, 50, Filter())
-        ids = [one.document.id for one in items_at(store, near).values()]
+        ids = [item.document.id for item in items_at(store, near).values()]
         with transaction(store._settings) as database:  # gone, and not erased from the file yet
             sweep(database, delete(database, ids))
     status = store.maintenance.indexes()["text"]
@@ -104,7 +104,7 @@ def test_rows_in_memory_and_removed_ones_are_told_from_those_in_lists(store: Loc
     store.close()
 
 
-def test_lists_are_sought_further_where_the_nearest_rows_are_gone(
+def test_more_cells_are_probed_if_the_nearest_rows_were_removed(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sought: list[float] = []
@@ -112,12 +112,12 @@ def test_lists_are_sought_further_where_the_nearest_rows_are_gone(
     monkeypatch.setattr(
         Cells,
         "probe",
-        lambda self, query, own, hits, *more: sought.append(hits) or probe(self, query, own, hits, *more),
+        lambda self, query, values, hits, *more: sought.append(hits) or probe(self, query, values, hits, *more),
     )
     query = questions(1, seed=3)[0]
     search(store, "text", query, 10, Filter())
-    search(store, "text", query, 10, Filter(path="/a"))  # all that it allows is looked at
-    near_ids = [one.document.id for one in items_at(store, best(store, query, 30, Filter())).values()]
+    search(store, "text", query, 10, Filter(path="/a"))  # all allowed rows are scored
+    near_ids = [item.document.id for item in items_at(store, best(store, query, 30, Filter())).values()]
     with transaction(store._settings) as database:  # gone, and not erased from the file yet
         sweep(database, delete(database, near_ids))
     search(store, "text", query, 10, Filter())
@@ -126,7 +126,7 @@ def test_lists_are_sought_further_where_the_nearest_rows_are_gone(
     store.close()
 
 
-def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
+def test_removed_rows_are_erased_from_their_cell(store: LocalStore) -> None:
     before = base_of(store)
     assert before.codes is not None and before.codes.places is not None
     removed = list(store.documents())[5:8]
@@ -141,7 +141,7 @@ def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
     spots = before.codes.where(at)
     assert before.codes.places[spots].tolist() == at.tolist() and before.codes.bits[spots].any(axis=1).all()
     store.remove([document.id for document in removed])
-    after = IndexFile(before.path)  # whole: every code is what its checksum says
+    after = IndexFile(before.path)  # intact: every code has the right checksum
     assert after.codes is not None
     assert not after.codes.bits[spots].any() and not after.take(at).any()
     assert after.codes.bits.any(axis=1).sum() == 4000 - 3
@@ -150,7 +150,7 @@ def test_what_was_removed_is_erased_from_its_list(store: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("section", ["places", "starts", "centroids", "codes"])
-def test_damaged_lists_are_not_used_and_made_anew(store: LocalStore, section: str, tmp_path: Path) -> None:
+def test_damaged_cells_are_not_used_and_rebuilt(store: LocalStore, section: str, tmp_path: Path) -> None:
     path = base_of(store).path
     at = _layout(IndexFile(path).info)[0][section][0] + 41
     store.close()
@@ -168,9 +168,7 @@ def test_damaged_lists_are_not_used_and_made_anew(store: LocalStore, section: st
     again.close()
 
 
-def test_a_recall_that_lists_do_not_reach_is_reached_without_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_codes_are_read_if_cells_do_not_reach_the_recall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     far = lambda self, query, *more: np.array([int(np.argmax(self.distances(query[None])[0]))])  # noqa: E731
     monkeypatch.setattr(Cells, "probe", far)
     store = open_store(tmp_path, questions=ask, recall=TARGET)
@@ -182,7 +180,7 @@ def test_a_recall_that_lists_do_not_reach_is_reached_without_them(
     store.close()
 
 
-def test_candidates_that_their_numbers_rank_badly_are_all_scored(
+def test_all_candidates_are_scored_if_rescoring_a_part_lacks_recall(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(tmp_path, questions=ask, recall=TARGET, options=replace(OPTIONS, rescore_fraction=0.01))
@@ -193,17 +191,17 @@ def test_candidates_that_their_numbers_rank_badly_are_all_scored(
     store.close()
 
 
-def test_no_lists_where_rows_are_all_alike(tmp_path: Path) -> None:
+def test_no_cells_if_all_rows_are_alike(tmp_path: Path) -> None:
     store = open_store(tmp_path, questions=ask, recall=TARGET)
-    put(store, np.repeat(rows(2), 1000, axis=0))  # far fewer different rows than lists
+    put(store, np.repeat(rows(2), 1000, axis=0))  # far fewer different rows than cells
     store.maintenance.checkpoint()
-    found = search(store, "text", rows(1)[0], 10, Filter())
-    assert len(found.keys) == 10 and found.scores.tolist() == pytest.approx([1.0] * 10, abs=1e-3)
+    ranked = search(store, "text", rows(1)[0], 10, Filter())
+    assert len(ranked.keys) == 10 and ranked.scores.tolist() == pytest.approx([1.0] * 10, abs=1e-3)
     store.close()
 
 
 def listed(count: int, lists: int, seed: int, values: np.ndarray | None = None) -> tuple[np.ndarray, Codes, np.ndarray]:
-    """Rows, their codes in lists and the centre."""
+    """Return rows, their codes in cells, and the centre."""
     values = rows(count, seed) if values is None else values
     centroids = values[:lists].copy()
     owners = Cells(centroids, np.zeros(lists + 1, np.int64)).of(values)
@@ -215,7 +213,7 @@ def listed(count: int, lists: int, seed: int, values: np.ndarray | None = None) 
 
 
 @given(st.integers(0, 50), st.floats(0, 1.5), st.floats(0, 0.5), st.integers(10, 199), st.integers(1, 300))
-def test_lists_that_are_read_are_those_within_the_gap_and_enough(
+def test_cells_within_the_probe_radius_and_enough_codes_are_probed(
     seed: int, ten: float, more: float, hits: int, least: int
 ) -> None:
     lists = listed(600, 24, seed % 7)[1].cells
@@ -223,27 +221,27 @@ def test_lists_that_are_read_are_those_within_the_gap_and_enough(
     sizes = np.diff(lists.starts)
     query = questions(1, seed)[0]
     apart = ((lists.centroids - query) ** 2).sum(axis=1) / 2
-    if seed % 2:  # the nearest have nothing
+    if seed % 2:  # the nearest cells are empty
         sizes[np.argsort(apart)[:5]] = 0
         lists = Cells(lists.centroids, np.concatenate([[0], np.cumsum(sizes)]))
     apart[sizes == 0] = np.inf
     gap = codes.probe_radius_for([ten, ten + more], hits)
     within = set(np.flatnonzero(apart <= apart.min() + gap + 1e-5).tolist())
     surely = set(np.flatnonzero(apart <= apart.min() + gap - 1e-5).tolist())
-    found = lists.probe(query, [ten, ten + more], hits, least)
-    if found is None:
+    result = lists.probe(query, [ten, ten + more], hits, least)
+    if result is None:
         wide = sizes[sorted(within)].sum(), least + sizes.max()
         assert max(wide) > OPTIONS.probe_share * lists.starts[-1]
         return
-    assert sizes[found].sum() <= OPTIONS.probe_share * lists.starts[-1]
-    assert sizes[found].sum() >= least and surely <= set(found.tolist())
-    surplus = sorted(set(found.tolist()) - within, key=lambda one: apart[one])
-    if surplus:  # no more of them than that there are enough
-        assert sizes[[one for one in found.tolist() if one != surplus[-1]]].sum() < least
-    assert lists.probe(query, [0.0, 0.0], 2 * codes.MANY + 1, 1) is None  # nobody measured that
+    assert sizes[result].sum() <= OPTIONS.probe_share * lists.starts[-1]
+    assert sizes[result].sum() >= least and surely <= set(result.tolist())
+    surplus = sorted(set(result.tolist()) - within, key=lambda entry: apart[entry])
+    if surplus:  # no more cells than needed
+        assert sizes[[entry for entry in result.tolist() if entry != surplus[-1]]].sum() < least
+    assert lists.probe(query, [0.0, 0.0], 2 * codes.MANY + 1, 1) is None  # this was not measured
 
 
-def test_codes_in_cells_are_those_of_their_rows() -> None:
+def test_codes_in_cells_belong_to_their_rows() -> None:
     values, made, centre = listed(4000, 60, 0)
     plain = Codes(encode(values, centre))
     for at in (np.arange(0, 4000, 2), np.arange(5), np.arange(4000)):
@@ -254,37 +252,37 @@ def test_codes_in_cells_are_those_of_their_rows() -> None:
         assert some.rows(order).tolist() == other.rows(np.arange(len(at))).tolist() == at.tolist()
         assert (some.bits[order] == other.bits).all()
     for query in questions(20):
-        near = made.nearest(query, centre, 40, [10.0, 10.0])  # all cells are within: none is left out
+        near = made.nearest(query, centre, 40, [10.0, 10.0])  # all cells are within the radius: none is left out
         apart = np.unpackbits(made.bits ^ encode(query[None], centre), axis=1).sum(axis=1)
         assert apart[near].tolist() == sorted(apart.tolist())[:40]
         radii = [0.3, 0.3]
         always = replace(OPTIONS, probe_share=1.0)
         read = made.cells.probe(query, radii, 10, 40, always)  # type: ignore[union-attr]
         assert read is not None and made.cells is not None
-        inside = np.concatenate([np.arange(made.cells.starts[one], made.cells.starts[one + 1]) for one in read])
+        inside = np.concatenate([np.arange(made.cells.starts[cell], made.cells.starts[cell + 1]) for cell in read])
         some_near = made.nearest(query, centre, 40, radii, options=always)
         assert set(some_near.tolist()) <= set(inside.tolist())
         assert apart[some_near].tolist() == sorted(apart[inside].tolist())[:40]
 
 
-def test_sifting_agrees_with_the_formula_and_is_better_than_bits_alone() -> None:
+def test_rescoring_agrees_with_the_formula_and_is_better_than_bits_alone() -> None:
     values, made, centre = listed(4000, 60, 0)
     kept, straight = [], []
     for query in questions(60):
         near = made.nearest(query, centre, 200)
-        found = made.rescored(query, centre, near, 50)
-        assert len(set(found.tolist())) == 50 and set(found.tolist()) <= set(near.tolist())
+        result = made.rescored(query, centre, near, 50)
+        assert len(set(result.tolist())) == 50 and set(result.tolist()) <= set(near.tolist())
         signs = np.where(values[made.rows(near)] > centre, 1.0, -1.0)  # DIM is the code's length: no bits to spare
         scores = signs @ (query - centre)
-        assert scores[np.isin(near, found)].min() >= np.sort(scores)[-50] - 1e-4
+        assert scores[np.isin(near, result)].min() >= np.sort(scores)[-50] - 1e-4
         exact = set(np.argsort(-(values @ query))[:10].tolist())
-        kept.append(len(exact & set(made.rows(found).tolist())))
+        kept.append(len(exact & set(made.rows(result).tolist())))
         straight.append(len(exact & set(made.rows(near[:50]).tolist())))
     assert np.mean(kept) > np.mean(straight) + 0.3
     assert made.rescored(query, centre, near, 300) is near
 
 
-def test_signs_of_sums_count_a_third() -> None:
+def test_signs_of_sums_have_a_third_of_the_weight() -> None:
     dim = 24  # eight bits to spare
     values = np.random.default_rng(0).standard_normal((50, dim)).astype(np.float32)
     centre = values.mean(axis=0)
@@ -298,26 +296,26 @@ def test_signs_of_sums_count_a_third() -> None:
 
     weights = bits(near) * np.array([1.0] * dim + [1 / 3] * 8)
     scores = [float((bits(row - centre) > 0) @ weights) for row in values]
-    found = made.rescored(query, centre, np.arange(50), 12)
-    assert set(found.tolist()) == set(np.argsort(scores)[-12:].tolist())
+    result = made.rescored(query, centre, np.arange(50), 12)
+    assert set(result.tolist()) == set(np.argsort(scores)[-12:].tolist())
 
 
-def test_the_gap_grows_with_the_hits() -> None:
+def test_the_probe_radius_grows_with_the_hits() -> None:
     gaps = [0.2, 0.3]
-    found = [codes.probe_radius_for(gaps, hits) for hits in (1, 10, 31.6227766, 100, 1000)]
-    assert found == pytest.approx([0.2, 0.2, 0.25, 0.3, 0.4])
+    result = [codes.probe_radius_for(gaps, hits) for hits in (1, 10, 31.6227766, 100, 1000)]
+    assert result == pytest.approx([0.2, 0.2, 0.25, 0.3, 0.4])
 
 
 @pytest.mark.parametrize(("count", "lists"), [(0, 0), (1599, 0), (1600, 32), (1_000_000, 1024), (10**9, 2048)])
-def test_lists_are_about_the_root_of_the_rows(count: int, lists: int) -> None:
+def test_the_number_of_cells_is_about_the_square_root_of_the_rows(count: int, lists: int) -> None:
     assert codes.cells_for(count, OPTIONS) == lists
 
 
-def test_centroids_are_the_same_every_time(capfd: pytest.CaptureFixture[str]) -> None:
+def test_centroids_are_deterministic(capfd: pytest.CaptureFixture[str]) -> None:
     first, again = (codes.train(rows(700), 32) for _ in range(2))
     assert first.shape[0] <= 32 and (first == again).all()
     owners = Cells(first, np.zeros(len(first) + 1, np.int64)).of(rows(700))
-    assert np.bincount(owners).min() >= codes.LEAST_ROWS  # none is a row that may be removed
+    assert np.bincount(owners).min() >= codes.LEAST_ROWS  # no centroid equals a row, because rows may be removed
     assert capfd.readouterr() == ("", "")  # FAISS would warn of few rows
     asked: list[bool] = []
     codes.train(rows(700), 32, lambda: asked.append(True) or len(asked) == 3)  # type: ignore[func-returns-value]
@@ -326,18 +324,18 @@ def test_centroids_are_the_same_every_time(capfd: pytest.CaptureFixture[str]) ->
     def apart(centroids: np.ndarray) -> float:
         return float(((rows(700)[:, None] - centroids) ** 2).sum(axis=2).min(axis=1).mean())
 
-    assert apart(first) < 0.9 * apart(rows(32))  # better than so many of the rows
+    assert apart(first) < 0.9 * apart(rows(32))  # better than the same number of rows
 
 
-def test_rows_of_a_kind_that_is_smaller_stand_in_lists_too(store: LocalStore) -> None:
+def test_compressed_rows_have_cells_too(store: LocalStore) -> None:
     assert store.maintenance.compress(0.9)["text"].kind == "int8"
     assert store.maintenance.indexes()["text"]["type"] == "binary codes in IVF cells, rescored"
     assert recall(store, questions(60, seed=4), Filter()) >= 0.9
     store.close()
 
 
-def test_not_a_trace_is_left_of_codes_that_waited(store: LocalStore, tmp_path: Path) -> None:
+def test_temporary_codes_leave_no_trace_in_the_file(store: LocalStore, tmp_path: Path) -> None:
     path: Any = base_of(store).path
     assert path.stat().st_size == _layout(IndexFile(path).info)[1]
-    assert sorted(file.name for file in (tmp_path / "index").iterdir()) == ["text.lock", "text.index"]
+    assert sorted(file.name for file in (tmp_path / "index").iterdir()) == ["text.index", "text.lock"]
     store.close()

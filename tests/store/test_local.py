@@ -1,4 +1,4 @@
-"""The local store: whole transactions, nothing left behind, exact search under any filter."""
+"""The local store: atomic transactions, complete removal, exact search with any filter."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def reading(path: str, *texts: str, picture: str | None = None, media_type: str 
 
 
 def vectors(*parsed: ParsedDocument) -> list[ViewVectors]:
-    texts = [(i.id, i.text) for one in parsed for i in one.items if i.text]
-    pictures = [(i.id, i.picture) for one in parsed for i in one.items if i.picture]
-    found = []
+    texts = [(i.id, i.text) for document in parsed for i in document.items if i.text]
+    pictures = [(i.id, i.picture) for document in parsed for i in document.items if i.picture]
+    result = []
     for partition, rows in (("text", texts), ("image", pictures)):
         if rows:
             values = np.array([vector(partition, view) for _, view in rows])
             views = tuple(stable_id(partition, view) for _, view in rows)
-            found.append(ViewVectors(partition, tuple(item for item, _ in rows), views, values))
-    return found
+            result.append(ViewVectors(partition, tuple(item for item, _ in rows), views, values))
+    return result
 
 
 def put(store: LocalStore, *parsed: ParsedDocument) -> None:
@@ -69,7 +69,7 @@ def texts_of(store: LocalStore, ids: Sequence[str]) -> list[str | None]:
     return [items[id_].text for id_ in ids]
 
 
-def test_what_is_put_is_found_by_vector_and_by_word(tmp_path: Path) -> None:
+def test_added_items_are_found_by_vector_and_by_word(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "red seal", "blue pump"), reading("/b.jpg", picture="cat", media_type="image/jpeg"))
     assert texts_of(store, store.search("text", vector("text", "blue pump"), 1, Filter()).ids) == ["blue pump"]
@@ -108,7 +108,7 @@ def test_remove_leaves_nothing_behind(tmp_path: Path) -> None:
             assert trace.encode() not in file.read_bytes(), (file, trace)
 
 
-def test_shared_vectors_and_pictures_stay_while_one_item_needs_them(tmp_path: Path) -> None:
+def test_shared_vectors_and_pictures_stay_while_an_item_uses_them(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "same", picture="p"), reading("/copy.txt", "same", picture="p"))
     assert store._database.all("SELECT count(*) FROM vectors")[0][0] == 2  # one text, one picture
@@ -153,7 +153,7 @@ def first_second(date: str) -> str:
 
 
 def matches(wanted: str, value: str) -> bool:
-    """Return whether a value is what a filter asks for, by a regular expression in place of SQLite's GLOB."""
+    """Return whether a value meets a filter, by a regular expression instead of SQLite's GLOB."""
     parts = {"*": ".*", "?": "."}
     pattern = "".join(parts.get(mark, re.escape(mark)) for mark in wanted.casefold())
     return re.fullmatch(pattern, value.casefold(), re.DOTALL) is not None
@@ -161,7 +161,7 @@ def matches(wanted: str, value: str) -> bool:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(stated, dates, names), min_size=1, max_size=8), asked, dates, dates, st.booleans())
-def test_what_documents_state_filters_as_a_look_at_each_of_them_does(
+def test_metadata_filters_equal_a_check_of_each_document(
     tmp_path_factory: pytest.TempPathFactory,
     corpus: list[tuple[list[tuple[str, str]], str | None, str]],
     wanted: list[tuple[str, list[str]]],
@@ -176,10 +176,10 @@ def test_what_documents_state_filters_as_a_look_at_each_of_them_does(
     where = filter_of(None, None, None, after, before, conditions)
     expected = set()
     for number, (pairs, date, title) in enumerate(corpus):
-        one = reading(f"/{number}.txt", "pump")
+        cell = reading(f"/{number}.txt", "pump")
         metadata = Metadata.of_file([*pairs, *([("date", date)] if date else [])])
-        put(store, replace(one, document=replace(one.document, metadata=metadata, title=title)))
-        if known:  # what is found in the middle stays true
+        put(store, replace(cell, document=replace(cell.document, metadata=metadata, title=title)))
+        if known:  # a match in the middle must be correct, too
             store.search_text("pump", 50, where)
             store.search("text", vector("q"), 50, where)
         second = first_second(date) if date else None
@@ -188,10 +188,10 @@ def test_what_documents_state_filters_as_a_look_at_each_of_them_does(
         )
         values = [*pairs, *([("title", title)] if title else [])]
         if in_time and all(
-            any(key == name and any(matches(one, value) for one in some) for name, value in values)
+            any(key == name and any(matches(cell, value) for cell in some) for name, value in values)
             for key, some in conditions.items()
         ):
-            expected.add(one.document.path)
+            expected.add(cell.document.path)
     for ids in (store.search("text", vector("q"), 50, where).ids, store.search_text("pump", 50, where).ids):
         assert {item.document.path for item in store.items(ids).values()} == expected
     assert {document.path for document in store.documents(where=where)} == expected
@@ -222,16 +222,20 @@ def test_search_equals_a_full_scan_under_any_filter(
     query = vector("query", k)
     for partition in ("text", "image"):
         expected = []
-        for one in parsed:
-            for item in one.items:
+        for document in parsed:
+            for item in document.items:
                 view = item.text if partition == "text" else item.picture
-                below = path is None or one.document.path == path or (path == "/d/*" and one.document.path[:3] == "/d/")
+                below = (
+                    path is None
+                    or document.document.path == path
+                    or (path == "/d/*" and document.document.path[:3] == "/d/")
+                )
                 if view and below and modality in (None, item.modality):
                     expected.append((round(-float(vector(partition, view) @ query), 5), item.id))
-        found = store.search(partition, query, k, where)
-        scores = [round(-float(score), 5) for score in found.scores]
+        ranked = store.search(partition, query, k, where)
+        scores = [round(-float(score), 5) for score in ranked.scores]
         assert scores == pytest.approx(sorted(score for score, _ in expected)[:k], abs=2e-5)
-        assert set(found.ids) <= {id_ for _, id_ in expected}
+        assert set(ranked.ids) <= {id_ for _, id_ in expected}
     store.close()
 
 
@@ -247,11 +251,11 @@ def test_bm25_agrees_with_a_reference(tmp_path: Path) -> None:
     put(store, *(reading(f"/{n}.txt", text) for n, text in enumerate(corpus)))
     reference = BM25Okapi([text.split() for text in corpus], k1=1.2, b=0.75)
     for question in ("pump", "blue dog", "north"):
-        found = store.search_text(question, 5, Filter())
+        ranked = store.search_text(question, 5, Filter())
         expected = reference.get_scores(question.split())
-        assert found.full == pytest.approx(sum(reference.idf[word] for word in question.split()), rel=1e-4)
-        items = store.items(found.ids)
-        for id_, score in zip(found.ids, found.scores.tolist(), strict=True):
+        assert ranked.full_match_score == pytest.approx(sum(reference.idf[word] for word in question.split()), rel=1e-4)
+        items = store.items(ranked.ids)
+        for id_, score in zip(ranked.ids, ranked.scores.tolist(), strict=True):
             assert score == pytest.approx(expected[corpus.index(items[id_].text or "")], rel=1e-4)
 
 
@@ -270,16 +274,16 @@ def test_fused_views_equal_their_definition(tmp_path: Path) -> None:
         "concat": (None, float(query @ (text + image) / 2)),
     }
     for share, value in expected.values():
-        found = store.search_fused(query, 3, Filter(), share)
-        scores = dict(zip(found.ids, found.scores.tolist(), strict=True))
-        assert store.score_fused(query, found.ids, alpha=share) == pytest.approx(found.scores, abs=1e-6)
-        assert (store.sample_fused(9, alpha=share).vectors @ query).max() == pytest.approx(found.scores[0], abs=1e-6)
+        ranked = store.search_fused(query, 3, Filter(), share)
+        scores = dict(zip(ranked.ids, ranked.scores.tolist(), strict=True))
+        assert store.score_fused(query, ranked.ids, alpha=share) == pytest.approx(ranked.scores, abs=1e-6)
+        assert (store.sample_fused(9, alpha=share).vectors @ query).max() == pytest.approx(ranked.scores[0], abs=1e-6)
         assert scores[item.id] == pytest.approx(value, abs=1e-4)
         assert scores[only_text.items[0].id] == pytest.approx(float(query @ vector("text", "words")), abs=1e-4)
         assert scores[only_image.items[0].id] == pytest.approx(float(query @ vector("image", "pic")), abs=1e-4)
 
 
-def test_a_newer_version_another_model_and_another_program_are_refused(tmp_path: Path) -> None:
+def test_another_version_model_or_program_is_refused(tmp_path: Path) -> None:
     open_store(tmp_path).close()
     with pytest.raises(ModelMismatch, match="was made with the model test"):
         open_store(tmp_path, "f2")
@@ -296,7 +300,7 @@ def test_a_newer_version_another_model_and_another_program_are_refused(tmp_path:
     with pytest.raises(CollectionError, match="another program"):
         open_store(other)
     (other / "collection.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(CollectionError, match="damaged or no collection"):
+    with pytest.raises(CollectionError, match="damaged or not a collection"):
         open_store(other)
     blocked = tmp_path / "file"
     blocked.write_text("x")
@@ -304,7 +308,7 @@ def test_a_newer_version_another_model_and_another_program_are_refused(tmp_path:
         open_store(blocked / "below")
 
 
-def test_another_writer_is_seen_and_threads_may_search(tmp_path: Path) -> None:
+def test_changes_of_another_writer_are_visible_and_threads_may_search(tmp_path: Path) -> None:
     reader, writer = open_store(tmp_path), open_store(tmp_path)
     put(writer, reading("/a.txt", "first"))
     query = vector("text", "second")
@@ -328,7 +332,7 @@ def test_another_writer_is_seen_and_threads_may_search(tmp_path: Path) -> None:
     assert not wrong
 
 
-def test_file_names_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
+def test_file_names_that_are_not_text_are_kept(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     path = b"/odd-\xff\xfe-name\n.txt".decode("utf-8", "surrogateescape")
     document = Document(stable_id(path), "file:///odd", path, "text/plain", "h")
@@ -336,7 +340,7 @@ def test_file_names_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> N
     assert next(store.documents()).path == path
 
 
-def test_an_offset_is_taken_off_only_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_an_offset_is_subtracted_only_in_cross_modal_searches(tmp_path: Path) -> None:
     def offset(partition: str, vectors: np.ndarray) -> np.ndarray | None:
         return np.linspace(0, 1, len(vectors), dtype=np.float32) if partition == "image" else None
 
@@ -353,19 +357,19 @@ def test_an_offset_is_taken_off_only_where_it_is_asked_for(tmp_path: Path) -> No
     assert some.scores[0] == pytest.approx(before[some.ids[0]] - offsets[some.ids[0]], abs=1e-6)
 
 
-def test_what_was_found_is_shown_as_it_is_now_or_not_at_all(tmp_path: Path) -> None:
-    """A document that is replaced or removed between the steps of a search must not lend its key to another."""
+def test_hits_show_the_current_item_or_are_left_out(tmp_path: Path) -> None:
+    """The key of a document that is replaced or removed during a search must not be used for another document."""
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "xylophone concert"))
-    found = store.search_text("xylophone", 5, Filter())
+    ranked = store.search_text("xylophone", 5, Filter())
     put(store, reading("/a.txt", "submarine periscope"))
-    assert texts_of(store, found.ids) == ["submarine periscope"]
+    assert texts_of(store, ranked.ids) == ["submarine periscope"]
     store.remove([stable_id("/a.txt")])
     put(store, reading("/b.txt", "another thing"))
-    assert store.items(found.ids) == {}
+    assert store.items(ranked.ids) == {}
 
 
-def test_many_searches_in_many_threads_hold_few_connections(tmp_path: Path) -> None:
+def test_many_threads_use_few_connections(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "blue seal"))
     for _ in range(60):
@@ -375,14 +379,14 @@ def test_many_searches_in_many_threads_hold_few_connections(tmp_path: Path) -> N
     assert len(store._database._idle) == 1
 
 
-def test_a_closed_store_says_so(tmp_path: Path) -> None:
+def test_a_closed_store_raises_an_error(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.close()
     with pytest.raises(CollectionError, match="was closed"):
         list(store.documents())
 
 
-def test_what_cannot_be_written_can_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_collection_can_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(tmp_path)
     put(store, reading("/a.txt", "blue seal"))
     store.maintenance.checkpoint()
@@ -394,7 +398,7 @@ def test_what_cannot_be_written_can_be_searched(tmp_path: Path, monkeypatch: pyt
         store.remove([stable_id("/a.txt")])
 
 
-def test_damage_found_while_reading_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_damage_found_while_reading_raises_a_collection_error(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, *(reading(f"/{n}.txt", f"words of number {n} " * 40) for n in range(60)))
     store.maintenance.checkpoint()

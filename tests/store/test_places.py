@@ -1,4 +1,4 @@
-"""Places that are no good for a collection, and collections that are none of ours: one clear line, nothing lost."""
+"""Unsuitable folders and files that are not collections: each gives one clear error, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(store: object, start: int = 0) -> int:
-    """Add documents until that is refused; return how many were acknowledged."""
+    """Add documents until the store refuses; return the number of acknowledged documents."""
     for number in range(start, start + 500):
         try:
             put(store, rows(50, seed=number), f"n{number}", each=50)  # type: ignore[arg-type]
         except CollectionError as problem:
-            assert "full" in str(problem) and "make room" in str(problem), problem
+            assert "full" in str(problem) and "free some space" in str(problem), problem
             return number
     raise AssertionError("it was never full")
 
 
-def test_a_full_disk_loses_nothing_and_goes_on(small_disk: Path) -> None:
+def test_a_full_disk_loses_nothing_and_work_can_continue(small_disk: Path) -> None:
     store = open_store(small_disk / "kb")
     count = fill(store)
     assert count > 3 and len(list(store.documents())) == count
@@ -64,7 +64,7 @@ def test_a_full_disk_loses_nothing_and_goes_on(small_disk: Path) -> None:
     store.close()
 
 
-def test_a_limit_on_the_file_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_size_limit_is_reported_as_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = database.Database._connect
 
     def limited(self: database.Database) -> sqlite3.Connection:
@@ -84,7 +84,7 @@ def test_a_limit_on_the_file_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.
     agree(store)
 
 
-def test_a_disk_that_is_mounted_for_reading_is_read(small_disk: Path) -> None:
+def test_a_read_only_disk_can_be_read(small_disk: Path) -> None:
     store = open_store(small_disk / "kb")
     ids = put(store, rows(60))
     store.maintenance.checkpoint()
@@ -129,10 +129,10 @@ def test_files_that_cannot_be_locked_are_refused(tmp_path: Path) -> None:
     assert open_store(tmp_path / "kb").maintenance.doctor() == []
 
 
-def test_two_machines_do_not_share_a_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_machines_cannot_share_a_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "file_system", lambda path: "nfs4")
     monkeypatch.setattr(database, "machine", lambda: "one 1111")
-    for _ in range(2):  # the same machine as often as it likes
+    for _ in range(2):  # the same machine may open it any number of times
         store = open_store(tmp_path)
         put(store, rows(10))
         store.close()
@@ -157,14 +157,14 @@ def test_the_file_system_of_a_path_is_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        (b"not a database at all, but long enough to be looked at " * 99, "damaged or no collection"),
+        (b"not a database at all, but long enough to be looked at " * 99, "damaged or not a collection"),
         (b"SQLite format 3\0" + b"\0" * 4096, "damaged|no collection|cannot be used"),
         ("foreign", "another program's database"),
         ("newer", "has schema 99, and this Commonplace reads schema 1 only"),
         ("folder", "cannot be used|cannot be written"),
     ],
 )
-def test_what_is_no_collection_is_refused_and_left_alone(tmp_path: Path, what: bytes | str, words: str) -> None:
+def test_other_files_are_refused_and_not_changed(tmp_path: Path, what: bytes | str, words: str) -> None:
     file = tmp_path / "kb" / "collection.db"
     file.parent.mkdir()
     if isinstance(what, bytes):
@@ -195,24 +195,24 @@ def test_an_empty_file_becomes_a_collection_unless_there_was_one(tmp_path: Path)
     put(store, rows(10))
     store.close()
     (tmp_path / "old" / "collection.db").write_bytes(b"")
-    with pytest.raises(CollectionError, match="gone or empty"):
+    with pytest.raises(CollectionError, match="missing or empty"):
         open_store(tmp_path / "old")
 
 
-def test_a_log_that_was_taken_away_is_noticed_and_no_old_snapshot_speaks_for_new_items(tmp_path: Path) -> None:
+def test_a_deleted_log_is_detected_and_old_index_files_are_not_used(tmp_path: Path) -> None:
     store = open_store(tmp_path / "kb", options=StoreOptions(build_after=20))
     put(store, rows(100))
     store.maintenance.checkpoint()
     put(store, rows(60, seed=4), "gone")
-    store._partitions["text"].build()  # of what is in the log only
+    store._partitions["text"].build()  # of changes that are only in the log
     for name in ("collection.db", "collection.commit", "index/text.index"):
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes((tmp_path / "kb" / name).read_bytes())
     store.close()
     store = open_store(tmp_path / "copy")
     (finding,) = store.maintenance.doctor()
-    assert "committed changes are gone" in finding.what and finding.count == 1
-    put(store, rows(60, seed=5), "other")  # takes the keys of those that are gone
+    assert "committed changes are lost" in finding.what and finding.count == 1
+    put(store, rows(60, seed=5), "other")  # reuses the keys of the lost items
     agree(store)
     assert not any(
         "gone" in (text or "") for text in texts(store, search(store, "text", rows(1)[0], 99, Filter()).keys)
@@ -240,7 +240,7 @@ def hold(folder: Path, seconds: float) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_writer_waits_or_is_told_who_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_writer_waits_or_gets_the_name_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(tmp_path)
     put(store, rows(10))
     store.close()
@@ -263,45 +263,45 @@ def test_a_second_writer_waits_or_is_told_who_writes(tmp_path: Path, monkeypatch
     assert len(list(store.documents())) == 3
 
 
-def _read(folder: str, told: Any, found: Any) -> None:
-    """Search all the time; whenever a commit is told, see it at once."""
+def _read(folder: str, channels: Any, result: Any) -> None:
+    """Search all the time. Each announced commit must be visible at once."""
     store = open_store(Path(folder))
     last = searches = 0
-    found.put("ready")
+    result.put("ready")
     while True:
-        expected = told.get() if not told.empty() else last
+        expected = channels.get() if not channels.empty() else last
         count = len(search(store, "text", questions(1)[0], 1000, Filter()).keys)
         searches += 1
         if count < expected or count < last or count % 20:
-            found.put(f"saw {count} after {last}, told of {expected}: late, or half a transaction")
+            result.put(f"saw {count} after {last}, told of {expected}: late, or half a transaction")
             return
         last = max(count, last)
         if count == 220:
-            found.put(searches)
+            result.put(searches)
             return
 
 
-def test_many_readers_beside_a_writer_see_each_commit_without_reopening(tmp_path: Path) -> None:
+def test_many_readers_see_each_commit_of_a_writer_without_reopening(tmp_path: Path) -> None:
     writer = open_store(tmp_path)
     put(writer, rows(20), each=20)
     context = multiprocessing.get_context("spawn")
-    found = context.Queue()
-    told = [context.SimpleQueue() for _ in range(3)]
-    readers = [context.Process(target=_read, args=(str(tmp_path), one, found)) for one in told]
+    result = context.Queue()
+    channels = [context.SimpleQueue() for _ in range(3)]
+    readers = [context.Process(target=_read, args=(str(tmp_path), channel, result)) for channel in channels]
     for reader in readers:
         reader.start()
-    assert [found.get(timeout=60) for _ in readers] == ["ready"] * 3
+    assert [result.get(timeout=60) for _ in readers] == ["ready"] * 3
     for number in range(10):
         put(writer, rows(20, seed=number + 5), f"n{number}", each=20)
-        for one in told:
-            one.put((number + 2) * 20)
-    seen = [found.get(timeout=60) for _ in readers]
-    assert all(isinstance(one, int) and one >= 1 for one in seen), seen
+        for channel in channels:
+            channel.put((number + 2) * 20)
+    seen = [result.get(timeout=60) for _ in readers]
+    assert all(isinstance(count, int) and count >= 1 for count in seen), seen
     for reader in readers:
         reader.join()
 
 
-def test_two_threads_that_add_beside_each_other_lose_nothing(tmp_path: Path) -> None:
+def test_two_threads_that_add_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     stores = [open_store(tmp_path) for _ in range(2)]
 
     def add(which: int) -> None:

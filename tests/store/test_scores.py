@@ -1,4 +1,4 @@
-"""What fusion asks of the store beside lists: the scores of given items, their vectors, and what chance gives."""
+"""The store's methods for fusion besides ranked lists: scores of given items, their vectors, and samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.store.make import open_store, put, questions, rows
 
 
 @pytest.mark.parametrize("snapshot", [False, True])
-def test_items_score_as_in_a_search_wherever_their_rows_stand(tmp_path: Path, snapshot: bool) -> None:
+def test_item_scores_equal_those_of_a_search_from_file_and_memory(tmp_path: Path, snapshot: bool) -> None:
     hubs = {"offset": lambda partition, vectors: np.abs(vectors[:, 0])}
     with_snapshot = 9_000 if snapshot else 300
     store = open_store(tmp_path, **hubs)

@@ -1,4 +1,4 @@
-"""Maintenance runs in one process at a time, and keeps its promises while other processes write."""
+"""Maintenance runs in one process at a time, and keeps its guarantees while other processes write."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_maintenance_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
         ):
             with pytest.raises(CollectionError, match=rf"process {os.getpid()} on .*wait until it has finished"):
                 task()
-        assert store.maintenance.doctor() == []  # looking needs no lock
+        assert store.maintenance.doctor() == []  # a check without repair needs no lock
     store.maintenance.vacuum()
 
 
-def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_allows_only_remaining_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, where = open_store(tmp_path), Filter(path="/a/*")
     ids = put(store, rows(200), "a") + put(store, rows(50, 1), "b")
     assert store.count(where) == 200
@@ -57,7 +57,9 @@ def test_a_filter_allows_as_many_as_are_left(tmp_path: Path, monkeypatch: pytest
     )
 
 
-def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trimmed_removal_log_invalidates_no_current_index_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(partitions, "REMOVED_KEPT", 100)
     options = StoreOptions(build_after=300)
     store = open_store(tmp_path, options=options)
@@ -75,7 +77,7 @@ def test_a_removal_log_that_was_cut_makes_no_snapshot_useless(tmp_path: Path, mo
     assert (tmp_path / "index" / "text.index").stat().st_ino == made
 
 
-def test_a_restore_waits_for_a_writer_no_longer_than_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_waits_for_a_writer_only_for_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "WAIT", 0.5)
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
@@ -90,28 +92,30 @@ def test_a_restore_waits_for_a_writer_no_longer_than_others_do(tmp_path: Path, m
     assert len(list(store.documents())) == 3 and not list((tmp_path / "kb").glob("*.part*"))
 
 
-def test_a_collection_in_use_is_no_backup(tmp_path: Path) -> None:
-    one, other = open_store(tmp_path / "one"), open_store(tmp_path / "other")
-    put(one, rows(30))
+def test_a_collection_in_use_is_not_accepted_as_a_backup(tmp_path: Path) -> None:
+    opened, other = open_store(tmp_path / "one"), open_store(tmp_path / "other")
+    put(opened, rows(30))
     with pytest.raises(CollectionError, match="make one with `commonplace backup"):
         other.maintenance.restore(tmp_path / "one" / "collection.db")
 
 
-def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_changes_no_other_file_and_two_backups_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(tmp_path / "kb")
     put(store, rows(2000))
     (tmp_path / "kb.bak.part").write_text("precious")
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (tmp_path / f"kb.bak.0123456789abcdef.{dead.pid}.part").write_text("of one that was killed")
-    said: list[object] = []
+    output: list[object] = []
 
     def write() -> None:
         opened = open_store(tmp_path / "kb")
         try:
-            said.append(opened.maintenance.backup(tmp_path / "kb.bak"))
+            output.append(opened.maintenance.backup(tmp_path / "kb.bak"))
         except CollectionError as problem:
-            said.append(str(problem))
+            output.append(str(problem))
         opened.close()
 
     threads = [threading.Thread(target=write) for _ in range(4)]
@@ -119,25 +123,25 @@ def test_a_backup_touches_no_other_file_and_two_are_not_mixed(tmp_path: Path, mo
         thread.start()
     for thread in threads:
         thread.join()
-    sizes = [one for one in said if isinstance(one, int)]
-    assert sizes == [(tmp_path / "kb.bak").stat().st_size]  # one was first, and nobody is told what is not there
-    assert all("name a new file" in str(one) for one in said if not isinstance(one, int))
+    sizes = [size for size in output if isinstance(size, int)]
+    assert sizes == [(tmp_path / "kb.bak").stat().st_size]  # one process was first, and the others got an error
+    assert all("name a new file" in str(message) for message in output if not isinstance(message, int))
     assert (tmp_path / "kb.bak.part").read_text() == "precious"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["kb", "kb.bak", "kb.bak.part"]
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
     assert store.maintenance.backup(tmp_path / "unlinked.bak") == sizes[0]
     with pytest.raises(CollectionError, match="name a new file"):
         store.maintenance.backup(tmp_path / "unlinked.bak")
-    with pytest.raises(CollectionError, match="make it first"):
+    with pytest.raises(CollectionError, match="create it first"):
         store.maintenance.backup(tmp_path / "nowhere" / "kb.bak")
     with pytest.raises(CollectionError, match="choose another"):
         store.maintenance.backup(tmp_path / os.fsdecode(b"kb\xff.bak"))
 
 
 @pytest.mark.parametrize(
-    "change", [*(f"checksum = {one}" for one in ("x'ff'", "'x'", "1e300", "-1")), "vector = x'00'"]
+    "change", [*(f"checksum = {value}" for value in ("x'ff'", "'x'", "1e300", "-1")), "vector = x'00'"]
 )
-def test_a_vector_or_checksum_that_is_none_is_named(tmp_path: Path, change: str) -> None:
+def test_an_invalid_vector_or_checksum_is_reported(tmp_path: Path, change: str) -> None:
     store = open_store(tmp_path)
     put(store, rows(30))
     store.close()
@@ -146,23 +150,23 @@ def test_a_vector_or_checksum_that_is_none_is_named(tmp_path: Path, change: str)
     assert len(search(store, "text", rows(30)[0], 30, Filter()).keys) == 29
     (finding,) = store.maintenance.doctor()
     assert "vectors" in finding.what and "commonplace add --force" in finding.remedy
-    put(store, rows(30))  # embedded again: the damaged one does not stay
+    put(store, rows(30))  # embedded again: the damaged vector is replaced
     assert store.maintenance.doctor() == [] and len(search(store, "text", rows(30)[0], 30, Filter()).keys) == 30
 
 
-def test_a_generation_that_is_no_number_is_counted_anew(tmp_path: Path) -> None:
+def test_an_invalid_generation_number_is_repaired(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     put(store, rows(30))
     store.close()
     sql(tmp_path, f"UPDATE meta SET value = '{'9' * 30}' WHERE name = 'generation'")
     store = open_store(tmp_path)
-    assert "number of changes" in store.maintenance.doctor()[0].what
+    assert "generation number" in store.maintenance.doctor()[0].what
     store.maintenance.doctor(repair=True)
     assert store.maintenance.doctor() == [] and len(list(store.documents())) == 3
     assert open_store(tmp_path).maintenance.doctor() == []
 
 
-def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_as_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(tmp_path)
     monkeypatch.setattr(database, "full", lambda folder: True)
     assert "is full" in str(store._database.explain(sqlite3.OperationalError("disk I/O error")))
@@ -171,7 +175,7 @@ def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("value", ["'x'", "x'ff'", "1e300"])
-def test_a_removal_log_that_is_damaged_stops_nothing(tmp_path: Path, value: str) -> None:
+def test_a_damaged_removal_log_stops_nothing(tmp_path: Path, value: str) -> None:
     store, where = open_store(tmp_path), Filter(path="/a/*")
     ids = put(store, rows(100))
     reader = open_store(tmp_path)
@@ -180,8 +184,8 @@ def test_a_removal_log_that_is_damaged_stops_nothing(tmp_path: Path, value: str)
     sql(tmp_path, f"UPDATE removed SET item = {value} WHERE key = 5")
     for opened in (reader, open_store(tmp_path)):
         assert opened.count(where) in (80, 81)
-        found = search(opened, "text", questions(1)[0], 99, Filter()).keys
-        assert len(items_at(opened, found.tolist())) == 80  # whoever is gone is gone
+        ranked = search(opened, "text", questions(1)[0], 99, Filter()).keys
+        assert len(items_at(opened, ranked.tolist())) == 80  # removed items stay removed
     assert "removal log" in store.maintenance.doctor()[0].what
     store.maintenance.doctor(repair=True)
     assert store.maintenance.doctor() == [] and reader.count(where) == 80

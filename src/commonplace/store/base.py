@@ -35,12 +35,12 @@ Offset = Callable[[str, NDArray[np.float32]], NDArray[np.float32] | None]
 from a vector's inner product with a query of another modality."""
 
 Prepare = Callable[[str, NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
-"""Prepares vectors for search. The arguments are a partition's name and its raw vectors (n, dim). The result is the rows
+"""Prepares vectors for search. The arguments are a partition's name and its raw vectors (n, dim). Returns the rows
 (n, dim) that are searched, and their hubness offsets (n,) or None. Each row depends only on its own vector."""
 
 Questions = Callable[[str, bool], NDArray[np.float32] | None]
-"""Returns real query vectors (n, dim) for measuring recall, or None. The arguments are the partition and ``cross_modal``:
-whether the queries are of another modality than the partition."""
+"""Returns real query vectors (n, dim) for measuring recall, or None. The arguments are the partition and
+``cross_modal``: whether the queries are of another modality than the partition."""
 
 
 def _no_offset(partition: str, vectors: NDArray[np.float32]) -> None:
@@ -108,8 +108,8 @@ class Capabilities:
 class RankedList:
     """A ranked list: item ids and raw scores (n,), best first. Equal scores are ordered by id; no item occurs twice.
 
-    ``full`` is the raw score of a full match. For cosines it is 1. For words it is the BM25 score of an item of average
-    length that contains each word of the query once.
+    ``full_match_score`` is the raw score of a full match. For cosines it is 1. For words it is the BM25 score of an
+    item of average length that contains each word of the query once.
 
     Stores leave the other fields unset, and retrieval fills them in from a ``Sample``. ``count`` is the number of rows
     in the partition. ``mean`` and ``std`` are the mean and standard deviation of the query's scores over the sample.
@@ -117,7 +117,7 @@ class RankedList:
 
     ids: tuple[str, ...] = ()
     scores: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
-    full: float = 1.0
+    full_match_score: float = 1.0
     count: int = 0
     mean: float = 0.0
     std: float = 0.0
@@ -270,7 +270,7 @@ class Store(SearchStore, Protocol):
         """Return the content hashes of the pictures that occur in these documents and in no other document."""
 
     def thumbnail(self, picture: str) -> bytes | None:
-        """Return the JPEG of the picture with this content hash; None where there is none."""
+        """Return the JPEG of the picture with this content hash; None if there is none."""
 
     def original(self, document: str) -> bytes | None:
         """Return the original content of the record with this document id; None for files."""
@@ -307,7 +307,7 @@ class StoreMaintenance(Protocol):
         """Write all committed changes to the main files on disk, so that the next opening is fast."""
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Return the problems of the files, the most serious first. ``repair`` rebuilds data that needs no embedding."""
+        """Return the problems of the files, the most serious first. ``repair`` rebuilds what needs no embedding."""
 
     def vacuum(self) -> None:
         """Free the disk space of removed data."""

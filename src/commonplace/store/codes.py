@@ -163,7 +163,7 @@ def probe_radius_for(radii: Sequence[float], hits: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Binary codes ``bits`` (n, bytes). ``places`` (n,) are the places of their rows; None: the codes follow row order."""
+    """Binary codes ``bits`` (n, bytes). ``places`` (n,) are the places of their rows; None means row order."""
 
     bits: NDArray[np.uint8]
     places: NDArray[np.int32] | None = None

@@ -1,4 +1,4 @@
-"""One SQLite file, lent to threads: sessions for reading, transactions for writing, errors in the user's words."""
+"""Thread-safe access to one SQLite file: read sessions, write transactions, and errors that a user understands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from commonplace.store.schema import checksum, seal, sealed
 
 try:
     import fcntl
-except ImportError:  # Windows: files are locked, and handed to workers, as only Unix does
+except ImportError:  # Windows has no POSIX file locks and cannot pass open files to worker processes
     raise ImportError(
         f"Commonplace runs on Linux and macOS, not on {sys.platform}: it needs their file locks; on Windows use WSL"
     ) from None
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def abandoned(folder: Path) -> Iterator[Path]:
-    """Yield the files in ``folder`` (``NAME.PROCESS.part``) that a process was writing beside when it was killed."""
+    """Yield the unfinished files in ``folder`` (``NAME.PROCESS.part``) whose process no longer runs."""
     for path in folder.glob("*.part*"):
         match = re.search(r"\.(\d+)\.part(-\w+)?$", path.name)
         if match is not None:
@@ -51,21 +51,22 @@ def abandoned(folder: Path) -> Iterator[Path]:
                 pass
 
 
-WAIT = 30.0  # seconds for another process to finish what it is writing
+WAIT = 30.0  # seconds to wait for another process's write transaction
 
 SHARES = frozenset(
     """nfs nfs4 cifs smb3 smbfs ncpfs afs ceph lustre gpfs beegfs orangefs glusterfs davfs fuse.sshfs fuse.glusterfs
     fuse.ceph fuse.davfs fuse.davfs2 fuse.rclone fuse.s3fs fuse.gcsfuse fuse.juicefs""".split()  # noqa: SIM905
 )
-"""File systems that several machines may share. SQLite's log works for the processes of one machine alone."""
+"""File systems that several machines may share. SQLite's write-ahead log works only for processes of one machine."""
 
 MACHINE = "collection.machine"
 
 
 def one_machine(folder: Path) -> None:
-    """On a network share let only the machine use a collection that used it first. Raises CollectionError.
+    """Let only one machine use a collection on a network share: the first that opened it.
 
-    Elsewhere nothing is checked: a disk that is plugged into another machine is that machine's.
+    Local disks are not checked, because a disk may be moved to another machine. Raises CollectionError if another
+    machine uses the collection, or if files on the share cannot be locked.
     """
     share = file_system(folder)
     if share not in SHARES:
@@ -77,21 +78,21 @@ def one_machine(folder: Path) -> None:
         )
     note, mine = folder / MACHINE, machine()
     try:
-        with note.open("x", encoding="utf-8") as file:  # on a share too only one can make it
+        with note.open("x", encoding="utf-8") as file:  # even on a share only one machine can create the file
             file.write(mine)
     except FileExistsError:
         other = note.read_text(encoding="utf-8", errors="replace")
         if other != mine:
             raise CollectionError(
-                f"{folder} is on a network share ({share}) and is used from the machine {other[:100]}, and two would "
-                f"damage it: use it there or, where it is used there no more, delete {note}"
+                f"{folder} is on a network share ({share}) and in use by the machine {other[:100]}, and a second "
+                f"machine would damage it: use it there or, if that machine no longer uses it, delete {note}"
             ) from None
-    except OSError:  # not to be written to: it is read as it stands
+    except OSError:  # a read-only share: reading needs no lock
         return
 
 
 def file_system(path: Path) -> str:
-    """Return the type of the file system that holds a path; empty where the system does not say."""
+    """Return the type of the file system that contains a path; empty if the system does not provide it."""
     best: tuple[int, str] = (-1, "")
     with suppress(OSError):
         real = os.path.realpath(path)
@@ -104,7 +105,7 @@ def file_system(path: Path) -> str:
 
 
 def machine() -> str:
-    """Return this machine's name and what tells it from others of that name."""
+    """Return this machine's name and an id that distinguishes it from other machines of that name."""
     try:
         machine_id = Path("/etc/machine-id").read_text().strip()
     except OSError:
@@ -113,7 +114,7 @@ def machine() -> str:
 
 
 def full(folder: Path) -> bool:
-    """Return whether the disk that holds a folder has no room left: SQLite calls some of that an I/O error."""
+    """Return whether the disk of a folder is full. SQLite sometimes reports a full disk as an I/O error."""
     with suppress(OSError):
         return shutil.disk_usage(folder).free < 1 << 16
     return False
@@ -137,9 +138,9 @@ COMMIT_MARKER = "collection.commit"
 
 
 def write_commit_marker(folder: Path, lineage: str, generation: int) -> None:
-    """Write beside the database up to which generation it was committed.
+    """Write the last committed generation to the commit marker, a file next to the database.
 
-    By it a write-ahead log that was damaged or taken away is noticed.
+    The marker reveals a write-ahead log that was damaged or deleted.
     """
     text = f"{lineage} {generation}"
     with suppress(OSError):
@@ -151,7 +152,7 @@ def write_commit_marker(folder: Path, lineage: str, generation: int) -> None:
 
 
 def read_commit_marker(folder: Path) -> tuple[str, int]:
-    """Return the lineage and the last committed generation; an empty lineage and -1 where there is no marker."""
+    """Return the lineage and the last committed generation; an empty lineage and -1 if there is no valid marker."""
     with suppress(OSError, ValueError):
         lineage, generation, crc = (folder / COMMIT_MARKER).read_text(errors="replace").split()
         if crc == str(checksum(f"{lineage} {generation}")):
@@ -160,10 +161,10 @@ def read_commit_marker(folder: Path) -> tuple[str, int]:
 
 
 class Database:
-    """A SQLite file in WAL mode. Safe for threads, and many processes may read beside one writer.
+    """A SQLite file in WAL mode. Thread-safe; many processes may read while one writes.
 
-    A connection is lent for the length of a session and then kept for the next, so there are never more than threads
-    that search at once. A file that cannot be written to is opened for reading only.
+    A session borrows a connection and returns it for the next session. So there are never more connections than
+    concurrent threads. A file that is not writable is opened read-only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -177,7 +178,7 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[sqlite3.Connection]:
-        """Lend this thread a connection; a session inside a session is the same one. Raises CollectionError."""
+        """Lend this thread a connection. A nested session gets the same one. Raises CollectionError."""
         current: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         if current is not None:
             yield current
@@ -191,17 +192,20 @@ class Database:
                 self._give(connection)
         except sqlite3.Error as problem:
             raise self.explain(problem) from problem
-        except UnicodeDecodeError as problem:  # by the sqlite3 module, of a message that quotes a damaged name
+        except UnicodeDecodeError as problem:  # the sqlite3 module fails on a message that quotes a damaged name
             raise self.explain(sqlite3.DatabaseError("malformed")) from problem
 
     def all(self, question: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Return every row that ``question`` finds."""
+        """Return all rows of the SQL query ``question``."""
         with self.session() as connection:
             return connection.execute(question, values).fetchall()
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection in one reading transaction: what is read inside belongs together; inside another, that."""
+        """Lend a connection in one read transaction, for a consistent view. A nested call gets the outer transaction.
+
+        Raises CollectionError.
+        """
         with self.session() as connection:
             if connection.in_transaction:
                 yield connection
@@ -214,20 +218,20 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection in one writing transaction: whole or not at all."""
+        """Lend a connection in one atomic write transaction. Raises CollectionError if the file is not writable."""
         if not self.writable:
             raise CollectionError(f"{self.path.parent} cannot be written to: check its permissions")
         with self.session() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 new = not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
-                whole = new or sealed(connection)
+                intact = new or sealed(connection)
                 yield connection
-                if whole:  # what was damaged before stays recognisable
+                if intact:  # earlier damage must stay detectable
                     seal(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                with suppress(sqlite3.Error):  # on a full disk SQLite has rolled back already: keep the first error
+                with suppress(sqlite3.Error):  # on a full disk SQLite has already rolled back: keep the first error
                     connection.execute("ROLLBACK")
                 raise
 
@@ -258,7 +262,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = self._opened()
-        connection.text_factory = lambda text: text.decode("utf-8", "replace")  # a damaged text must not stop the rest
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")  # one damaged text must not stop a read
         return connection
 
     def _opened(self) -> sqlite3.Connection:
@@ -266,16 +270,16 @@ class Database:
             connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
             ((version,),) = connection.execute("PRAGMA user_version")
             if version or not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-                connection.execute("PRAGMA journal_mode = WAL")  # another program's database stays as it is
+                connection.execute("PRAGMA journal_mode = WAL")  # never changes another program's database
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA cache_size = -16384")  # KiB: the upper pages of a million rows' indexes
+            connection.execute("PRAGMA cache_size = -16384")  # KiB: fits the upper index pages of a million rows
             connection.execute(
                 "PRAGMA wal_autocheckpoint = 16384"
-            )  # pages: hot ones are moved once, not at each commit
+            )  # pages: a page that changes often is copied once, not at each commit
             return connection
-        for mode in ("mode=ro", "mode=ro&immutable=1"):  # without a place for WAL's own files only the second works
+        for mode in ("mode=ro", "mode=ro&immutable=1"):  # if the WAL files cannot be created, only the second works
             connection = sqlite3.connect(
                 f"{self.path.as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False
             )
@@ -288,34 +292,32 @@ class Database:
         raise last
 
     def explain(self, problem: sqlite3.Error) -> CollectionError:
-        """Return the error that says in the user's words why SQLite refused."""
+        """Return a CollectionError that explains an SQLite error to the user."""
         text, folder = str(problem), self.path.parent
         if "locking protocol" in text or ("locked" in text and not locks_work(folder)):
-            return CollectionError(
-                f"{folder} is in a place where files cannot be locked: keep the collection on a disk of this machine"
-            )
+            return CollectionError(f"files in {folder} cannot be locked: keep the collection on a disk of this machine")
         if "locked" in text:
             return CollectionError(f"{self._writer()} is writing to {folder}: try again when it has finished")
         if "readonly" in text or "read-only" in text:
             return CollectionError(f"{folder} cannot be written to: check its permissions")
         if "disk is full" in text or ("I/O error" in text and full(folder)):
-            return CollectionError(f"the disk that holds {folder} is full: make room and try again; nothing was lost")
+            return CollectionError(f"the disk of {folder} is full: free some space and try again; nothing was lost")
         if "not a database" in text or "malformed" in text:
             return CollectionError(
-                f"{self.path} is damaged or no collection ({text}): run `commonplace doctor --repair`, or restore a "
-                "backup"
+                f"{self.path} is damaged or not a collection ({text}): run `commonplace doctor --repair`, or restore "
+                "a backup"
             )
         if "I/O error" in text:
             return CollectionError(
-                f"{self.path} cannot be read or written ({text}): check the disk or, where it is a network share, keep "
-                "the collection on a disk of this machine; what was committed before is kept"
+                f"{self.path} cannot be read or written ({text}): check the disk; if it is a network share, keep "
+                "the collection on a disk of this machine. Committed changes are kept"
             )
         return CollectionError(f"{self.path} cannot be used ({text})")
 
     def _writer(self) -> str:
-        """Return in words which process holds the lock of writers: SQLite keeps it at byte 120 of its index file.
+        """Return a description of the process that holds SQLite's write lock, at byte 120 of the ``-shm`` file.
 
-        The file is not opened for that: closing it again would let go of this process's own locks.
+        This method does not open that file: closing it again would release this process's own locks.
         """
         with suppress(OSError, ValueError):
             state = os.stat(f"{self.path}-shm")

@@ -1,4 +1,4 @@
-"""Filters as the item keys that they allow, kept from one search to the next."""
+"""A cache of the item keys that each filter allows, kept between searches."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from commonplace.types import Filter
 
 __all__ = ["FilterCache"]
 
-KEPT = 64 << 20  # bytes of allowed keys, and what is derived from them, that are kept
+KEPT = 64 << 20  # maximum size in bytes of the cached keys and of the data derived from them
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a filter allowed at one moment: at a generation of a lineage, among items up to the key ``newest``, after
-    the line ``removed`` of the removal log."""
+    """The keys that a filter allowed at one generation of a lineage.
+
+    ``newest`` is the highest item key at that time; ``removed`` is the last line of the removal log.
+    """
 
     lineage: str
     generation: int
@@ -32,7 +34,7 @@ class _Entry:
 
 
 class FilterCache:
-    """The keys that filters allow in one collection. Safe for threads."""
+    """The item keys that filters allow in one collection. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,15 +42,15 @@ class FilterCache:
         self._entries: dict[Filter, _Entry] = {}  # the most recently used last
 
     def forget(self) -> None:
-        """Let go of all entries."""
+        """Drop all entries."""
         with self._lock:
             self._entries.clear()
 
     def of(self, where: Filter) -> Selection | None:
-        """Return the keys that a filter allows, None for all.
+        """Return the keys that a filter allows; None for all.
 
-        Keys are never used again, and what a filter asks of an item never changes. So the next time only newer keys
-        are looked up, and keys that were removed since are taken off.
+        Keys are never reused, and the filtered properties of an item never change. So a later call looks up only newer
+        keys, and takes away the keys that were removed since.
         """
         if not condition_of(where)[0]:
             return None
@@ -66,8 +68,8 @@ class FilterCache:
 
     @staticmethod
     def _followed(database: sqlite3.Connection, where: Filter, earlier: _Entry | None) -> _Entry:
-        """Return what a filter allows in this transaction, from what it allowed ``earlier`` in the same lineage."""
-        condition, values = condition_of(where, whole=True)
+        """Return the entry of a filter in this transaction, updated from an ``earlier`` entry of the same lineage."""
+        condition, values = condition_of(where, by_value=True)
         lineage, generation = now(database)
         removed = followed_to(database)
         (newest,) = database.execute("SELECT coalesce(max(key), 0) FROM items").fetchone()
@@ -77,7 +79,7 @@ class FilterCache:
             selection, last = earlier.selection.less(gone), earlier.newest
         if last < newest:
             rows = database.execute(
-                # By document and then its items, over indexes alone; the modality alone has an index of its own.
+                # Go from documents to their items, by indexes only. A filter by modality alone has its own index.
                 "SELECT i.key FROM items i WHERE i.modality = ? AND i.key > ?"
                 if condition == "i.modality = ?"
                 else "SELECT i.key FROM documents d CROSS JOIN items i ON i.document = d.key "

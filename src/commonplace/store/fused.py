@@ -1,4 +1,4 @@
-"""Early fusion: one vector an item from its text and image views."""
+"""Early fusion: one vector for each item, made of its text and image views."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from commonplace.store.vector_index import Settings, check_space, now
 __all__ = ["MODALITIES", "FusedIndex", "fuse"]
 
 MODALITIES = ("text", "image")
-SHRINK = 50  # vectors that the model's own mean counts as, beside a collection's
+SHRINK = 50  # weight of the model's mean against the collection's vectors, as a number of vectors
 
 Keys = NDArray[np.int64]
 Rows = NDArray[np.float32]
 
 
 class FusedIndex:
-    """The index of early-fused views: in memory, for the last ``alpha`` alone, built anew after a change.
+    """The index of early-fused views. It is in memory, for the last ``alpha`` only, and rebuilt after a change.
 
-    ``means`` (dim,) by modality are the model's document means.
+    ``means`` are the model's document means (dim,) by modality.
     """
 
     def __init__(self, settings: Settings, partitions: Partitions, means: Mapping[str, Rows]) -> None:
@@ -33,32 +33,34 @@ class FusedIndex:
         self._built: tuple[tuple[str, int, float | None], IndexView] | None = None
 
     def forget(self) -> None:
-        """Let go of the index."""
+        """Drop the index."""
         with self._lock:
             self._built = None
 
     def of(self, alpha: float | None) -> IndexView:
-        """Return the index of views that are fused with this weight of the text; None: concatenated."""
+        """Return the index for this text weight ``alpha`` (0 to 1); None for concatenated views."""
         with self._lock, self._settings.database.snapshot() as database:
             check_space(database, self._settings)
             wanted = (*now(database), alpha)
             if self._built is None or self._built[0] != wanted:
-                self._built = None  # before the next one is made: it is a copy of every vector
+                self._built = None  # free the memory first: an index is a copy of every vector
                 views = {modality: self._partitions.stored(modality) for modality in MODALITIES}
                 self._built = (wanted, IndexView(None, *fuse(views, self._means, alpha)))
             return self._built[1]
 
 
 def fuse(views: Mapping[str, tuple[Keys, Rows]], means: Mapping[str, Rows], alpha: float | None) -> tuple[Keys, Rows]:
-    """Return the item keys (n,) and one vector (n, dim) an item, to be compared with a query by inner product.
+    """Return item keys (n,) and one vector for each item (n, dim), for inner products with a query.
 
-    ``views`` are the keys (m,), sorted, and vectors (m, dim) of each of MODALITIES; ``means`` (dim,) by modality are
-    the model's document means. ``alpha`` in [0, 1] is the text's share, and the vectors are normalised. With None the
-    views count as concatenated: as the query stands beside itself then, each item's vector is the mean of its views.
+    ``views`` are the sorted keys (m,) and the vectors (m, dim) of each of MODALITIES. ``means`` are the model's
+    document means (dim,) by modality. ``alpha`` in [0, 1] is the weight of the text, and the vectors are normalised.
+
+    With None the views are concatenated. The query would then be concatenated with itself, which equals an inner
+    product with the mean of the item's views. So that mean is the item's vector.
     """
     by_modality = {}
     for modality, (keys, vectors) in views.items():
-        if modality in means:  # else the modality gap decides what is near
+        if modality in means:  # otherwise the modality gap decides the ranking
             vectors = vectors - _centre(vectors, means[modality])
         items, first = np.unique(keys, return_index=True)
         sums = np.add.reduceat(vectors, first) if len(items) else vectors
@@ -71,7 +73,7 @@ def fuse(views: Mapping[str, tuple[Keys, Rows]], means: Mapping[str, Rows], alph
         rows[modality][at] = vectors
         present[modality] = np.zeros((len(keys), 1), bool)
         present[modality][at] = True
-    # An absent view is no zero: the other stands in for it, so that an item is not punished for lacking one.
+    # The other view replaces an absent one, so that an item with one view is not penalised.
     text = np.where(present["text"], rows["text"], rows["image"])
     image = np.where(present["image"], rows["image"], rows["text"])
     if alpha is None:
@@ -81,5 +83,5 @@ def fuse(views: Mapping[str, tuple[Keys, Rows]], means: Mapping[str, Rows], alph
 
 
 def _centre(vectors: Rows, model_mean: Rows) -> Rows:
-    """Return the mean of vectors, shrunk by count toward the one that the model came with."""
+    """Return the mean of the vectors, shrunk toward the model's mean; the more vectors, the less shrinkage."""
     return np.asarray((vectors.sum(axis=0) + SHRINK * model_mean) / (len(vectors) + SHRINK), np.float32)

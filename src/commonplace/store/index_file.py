@@ -1,25 +1,25 @@
-"""One partition's prepared rows in one mapped file: a cache of what SQLite holds, every row with its checksum.
+"""The index file: one partition's prepared rows in a memory-mapped file. It is a cache of the SQLite data.
 
 ::
 
     8 bytes magic, uint32 length and CRC of the description, the description (JSON), zeros to HEAD
     keys       int64   (n,)        the item of each row, ascending
     sums       uint32  (n,)        checksum of the row, its offset and its key
-    code_sums  uint32  (n,)        the same of each code; only with codes
-    offsets    float32 (n,)        only where the partition has them
-    codes      uint8   (n, bytes)  the signs of the row less the centre; only with codes
-    places     int32   (n,)        the row of each code, which stand cell by cell; only with IVF cells
+    code_sums  uint32  (n,)        checksum of each code; only with codes
+    offsets    float32 (n,)        hubness offsets; only if the partition has them
+    codes      uint8   (n, bytes)  signs of the row minus the centre; only with codes
+    places     int32   (n,)        the row of each code, as codes are ordered by cell; only with IVF cells
     starts     int64   (cells + 1,)      where the codes of each cell begin
-    centroids  float32 (cells, dim)      what the rows of a cell are near to
-    scales     float32 (n,)        only with rows of int8: what they are to be multiplied by
+    centroids  float32 (cells, dim)      centroids of the cells
+    scales     float32 (n,)        factor of each row; only with int8 rows
     rows       float32, float16 or int8 (n, dim)
-    and for each direction of query that the codes serve badly:
-    projection     float32 (short, dim)  the map of queries to projected vectors
+    and for each direction of query whose recall by codes is too low:
+    projection     float32 (short, dim)  the matrix that projects queries
     projected_sums uint32  (n,)          checksum of the projected vector
     projected      float32 (n, short)    projected vectors; see ``commonplace.store.projection``
 
-A file is written under another name and renamed, so that a reader keeps what it has mapped. The only change in place is
-``IndexFile.erase()``, which leaves zeros where a removed item's row was.
+A file is written under another name and then renamed, so that readers keep the file that they have mapped. The only
+change in place is ``IndexFile.erase()``, which overwrites the rows of removed items with zeros.
 """
 
 from __future__ import annotations
@@ -44,34 +44,36 @@ from commonplace.store.codes import Cells, Codes, code_bytes, encode
 __all__ = ["KINDS", "Damaged", "IndexFile", "Info", "Measured", "rounded", "sums", "sync", "write"]
 
 MAGIC = b"CMNPLSN3"
-HEAD = 32768  # bytes before the first section: room for the description, whose centre has four bytes a dimension
+HEAD = 32768  # bytes before the first section: room for the description and its centre (four bytes per dimension)
 PAGE = 4096
-BLOCK = 16384  # rows that are read, checked or written at once
+BLOCK = 16384  # number of rows that are read, checked or written at once
 
 KINDS = {"int8": "i1", "float16": "<f2", "float32": "<f4"}
-"""What rows may be kept as, the smallest first."""
+"""The types that rows can be stored in, the smallest first."""
 
 Block = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]
 """Keys (n,), prepared rows (n, dim) and their offsets (n,) or None."""
 
 
 class Damaged(Exception):
-    """An index file does not hold what was written. Never leaves the store: the file is not used and built anew."""
+    """The content of an index file is damaged. Never leaves the store: the file is ignored and rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What an index file stands for.
+    """The description of an index file.
 
     ``lineage``, ``generation``, ``last`` (highest item key) and ``removed`` (last line of the removal log) are its
-    place in the collection's history. ``state`` names the ranking state that its rows were prepared under; ``several``
-    is the most rows of one item; ``kind`` is what rows are kept as, of ``KINDS``.
+    position in the collection's history. ``state`` is the ranking state that its rows were prepared under. ``several``
+    is the largest number of rows of one item. ``kind`` is the type of the rows, one of ``KINDS``.
 
-    Per direction of query (``same`` modality or ``other``): ``oversampling`` is the number of candidates for each hit
-    wanted, 0 where only a full scan was good enough; ``recall`` is the share of the exact ten best that this reached;
-    ``probe_radius`` (for ten hits and for a hundred) is there where only some IVF cells are read;
-    ``rescore_fraction`` is the share of the candidates that is scored exactly; ``projected`` is the length of the
-    projected vectors, where candidates come from those instead of codes.
+    The other fields are by direction of query, ``same`` modality or ``other``:
+
+    - ``oversampling``: candidates per wanted hit; 0 if only a full scan reached the target recall.
+    - ``recall``: the recall@10 (0 to 1) that was measured with it.
+    - ``probe_radius``: for ten hits and for a hundred; only if a part of the IVF cells is read.
+    - ``rescore_fraction``: the share of the candidates that is scored exactly.
+    - ``projected``: the length of the projected vectors, if candidates come from those instead of codes.
     """
 
     partition: str
@@ -96,10 +98,10 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How a new index file is to be searched: what ``Info`` keeps of it.
+    """The measured search parameters of a new index file; see ``Info`` for the fields that both have.
 
-    ``projections`` has the maps (dim, short) of queries and of rows for each direction that should get projected
-    vectors.
+    ``projections`` has two matrices (dim, short), for queries and for rows, for each direction that should get
+    projected vectors.
     """
 
     oversampling: dict[str, float]
@@ -110,12 +112,13 @@ class Measured:
 
 
 def sums(*columns: NDArray[Any]) -> NDArray[np.uint32]:
-    """Return a checksum (n,) over the rows of ``columns``: arrays (n, ...) of whole 32-bit words a row.
+    """Return a checksum (n,) for each row of ``columns``: arrays (n, ...) whose rows consist of 32-bit words.
 
-    Words times odd numbers, modulo 2**32: any change within one word shows, any other with a probability of
-    1 - 2**-32. One pass of NumPy, where a CRC would be a call a row.
+    The checksum is the sum of the words times odd numbers, modulo 2**32. It detects every change within one word, and
+    any other change with a probability of 1 - 2**-32. NumPy computes all rows at once; a CRC would need one call per
+    row.
     """
-    total: Any = np.uint32(0x9E3779B1)  # so that zeros have a checksum that is not zero
+    total: Any = np.uint32(0x9E3779B1)  # the checksum of zeros must not be zero
     width = 1
     for column in columns:
         each = int(np.prod(column.shape[1:])) * column.itemsize // 4
@@ -128,27 +131,27 @@ def sums(*columns: NDArray[Any]) -> NDArray[np.uint32]:
 
 
 def packed(rows: NDArray[np.float32], kind: str) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """Return rows (n, dim) as an index file of this kind keeps them, and their scales (n,) or None."""
+    """Return rows (n, dim) in the type ``kind``, as an index file stores them, and their scales (n,) or None."""
     if kind != "int8":
         return rows.astype(KINDS[kind]), None
-    scales = np.asarray(np.abs(rows).max(axis=1, initial=0) / np.float32(127), np.float32)  # of a row of NaN, NaN
-    whole = rows / np.where(scales > 0, scales, np.float32(1))[:, None]
-    return np.rint(np.nan_to_num(whole)).astype(np.int8), scales
+    scales = np.asarray(np.abs(rows).max(axis=1, initial=0) / np.float32(127), np.float32)  # NaN for a row of NaN
+    scaled = rows / np.where(scales > 0, scales, np.float32(1))[:, None]
+    return np.rint(np.nan_to_num(scaled)).astype(np.int8), scales
 
 
 def unpacked(rows: NDArray[Any], scales: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return the rows (n, dim) that ``packed`` made smaller, as float32."""
+    """Return the rows (n, dim) that ``packed`` converted, as float32."""
     array = np.asarray(rows, np.float32)
     return array if scales is None else array * scales[:, None]
 
 
 def rounded(rows: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
-    """Return rows (n, dim) as they are after they were kept as ``kind``."""
+    """Return rows (n, dim) as float32, rounded to the precision of the type ``kind``."""
     return rows if kind == "float32" else unpacked(*packed(rows, kind))
 
 
 def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], int]:
-    """Return where each section begins, its type and shape, and the length of the file."""
+    """Return the position, type and shape of each section, and the length of the file in bytes."""
     parts: list[tuple[str, Any, tuple[int, ...]]] = [("keys", "<i8", (info.rows,)), ("sums", "<u4", (info.rows,))]
     if info.code_bytes:
         parts.append(("code_sums", "<u4", (info.rows,)))
@@ -175,9 +178,10 @@ def _layout(info: Info) -> tuple[dict[str, tuple[int, Any, tuple[int, ...]]], in
 
 
 class IndexFile:
-    """A mapped index file. Raises Damaged where the file is not whole; a row is checked when it is used.
+    """A memory-mapped index file. Raises Damaged if the file is damaged.
 
-    ``keys``, ``offsets`` and ``codes`` are views of the file. Codes, cells and keys are checked here, at once.
+    ``keys``, ``offsets`` and ``codes`` are views of the file. Opening checks codes, cells and keys. A row is checked
+    when it is used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -203,11 +207,11 @@ class IndexFile:
         self._sums: NDArray[np.uint32] = sections["sums"]
         for name in sections:
             if _summed_whole(name) and _crc(sections[name]) != whole_sums.get(name):
-                raise Damaged(f"its {name} are not those that were written")
+                raise Damaged(f"the checksum of its {name} is wrong")
         self.codes: Codes | None = None
         if self.info.code_bytes:
             if (sums(sections["codes"]) != sections["code_sums"]).any():
-                raise Damaged("its codes are not those that were written")
+                raise Damaged("the checksum of its codes is wrong")
             cells = Cells(sections["centroids"], sections["starts"]) if self.info.cells else None
             self.codes = Codes(sections["codes"], sections.get("places"), cells)
 
@@ -220,12 +224,12 @@ class IndexFile:
         return len(self._map)
 
     def good(self, at: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return for each of these rows whether it is what was written."""
+        """Return for each of these rows (n,) whether its checksum is correct."""
         more = [] if self.offsets is None else [self.offsets[at]]
         return np.equal(sums(self.take(at), *more, self.keys[at]), self._sums[at])
 
     def bad(self) -> NDArray[np.int64]:
-        """Return the places of all rows that are not what was written; reads the whole file. Raises Damaged."""
+        """Return the places of all damaged rows; reads the whole file. Raises Damaged."""
         sums = []
         for way in self.info.projected:
             self.projected(way)
@@ -235,18 +239,21 @@ class IndexFile:
         return np.concatenate(sums) if sums else np.empty(0, np.int64)
 
     def projected(self, way: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the map (short, dim) of queries and the projected vectors (n, short) of a direction; checked once."""
+        """Return the projection (short, dim) of queries and the projected vectors (n, short) of a direction.
+
+        The first call checks them. Raises Damaged.
+        """
         rows = self._sections[f"projected {way}"]
         if way not in self._checked:
             expected = self._sections[f"projected_sums {way}"]
             for i in range(0, len(self), BLOCK):
                 if (sums(rows[i : i + BLOCK]) != expected[i : i + BLOCK]).any():
-                    raise Damaged("its projected vectors are not those that were written")
+                    raise Damaged("the checksum of its projected vectors is wrong")
             self._checked.add(way)
         return self._sections[f"projection {way}"], rows
 
     def take(self, at: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a copy of these rows (n, dim) that leaves no mapped pages behind."""
+        """Return a copy of these rows (n, dim) as float32, without keeping pages of the file in memory."""
         if len(at) > READ_ROWS:
             rows = self._rows[at]
             self.release()
@@ -254,26 +261,26 @@ class IndexFile:
         rows = np.empty((len(at), self.info.dim), self._rows.dtype)
         width = self.info.dim * rows.itemsize
         room = rows.data.cast("B") if len(at) else memoryview(b"")
-        starts = np.flatnonzero(np.diff(at, prepend=-2) != 1)  # of rows that stand one after another
+        starts = np.flatnonzero(np.diff(at, prepend=-2) != 1)  # of runs of consecutive rows
         ends = np.flatnonzero(np.diff(at, append=-2) != 1) + 1
         for i, j, row in zip(starts.tolist(), ends.tolist(), at[starts].tolist(), strict=True):
             wanted = (j - i) * width
             if os.preadv(self._file, (room[i * width : j * width],), self._place + row * width) != wanted:
-                raise Damaged("it was cut while it was read")
+                raise Damaged("it was truncated while it was read")
         return unpacked(rows, None if self._scales is None else self._scales[at])
 
     def part(self, start: int) -> NDArray[np.float32]:
-        """Return ``BLOCK`` rows from place ``start`` on, or those that are left: of float32 a view of the file."""
+        """Return up to ``BLOCK`` rows (n, dim) from place ``start`` on; a view of the file if they are float32."""
         end = start + BLOCK
         return unpacked(self._rows[start:end], None if self._scales is None else self._scales[start:end])
 
     @property
-    def whole(self) -> NDArray[np.float32] | None:
-        """All rows (n, dim) as a view of the file, where they are kept as float32."""
+    def float32_rows(self) -> NDArray[np.float32] | None:
+        """All rows (n, dim) as a view of the file, if they are stored as float32; else None."""
         return self._rows if self.info.kind == "float32" else None
 
     def release(self) -> None:
-        """Let go of the mapped rows' pages: they stay in the system's file cache, but are not this process's."""
+        """Release the pages of the mapped rows: they stay in the system's file cache, but not in this process."""
         start = self._place // mmap.PAGESIZE * mmap.PAGESIZE
         if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_DONTNEED, start, len(self._map) - start)
@@ -283,13 +290,13 @@ class IndexFile:
             os.close(self._file)
 
     def erase(self, at: NDArray[np.int64]) -> None:
-        """Put zeros, with their checksums, where these rows were: for items that the removal log names."""
+        """Overwrite these rows, of removed items, with zeros and the checksums of zeros."""
         layout, _ = _layout(self.info)
         zero = np.zeros((1, self.info.dim), np.float32)
         coded = at if self.codes is None else self.codes.where(at)
         with self.path.open("r+b") as file:
             if _identity(os.fstat(file.fileno())) != self.identity:
-                return  # another file has taken its name
+                return  # another file has replaced this one
 
             def put(name: str, row: int, value: NDArray[Any]) -> None:
                 os.pwrite(file.fileno(), value.tobytes(), layout[name][0] + row * value.nbytes)
@@ -317,7 +324,7 @@ class IndexFile:
 
 
 READ_ROWS = 4096
-"""So few rows are read and not mapped: a touch of a mapped row may map two megabytes around it."""
+"""Up to this number of rows are read instead of mapped: access to one mapped row may map two megabytes around it."""
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int, int]:
@@ -325,14 +332,14 @@ def _identity(stat: os.stat_result) -> tuple[int, int, int]:
 
 
 def identity(path: Path) -> tuple[int, int, int] | None:
-    """Return what tells this file from one that took its name later, or None where there is none."""
+    """Return an identity that differs from that of a later file of this name; None if there is no file."""
     with suppress(OSError):
         return _identity(path.stat())
     return None
 
 
 def _summed_whole(name: str) -> bool:
-    """Return whether a section has one checksum, in the description, and not one for each row."""
+    """Return whether a section has a single checksum in the description, instead of one for each row."""
     return name in ("keys", "places", "starts", "centroids") or name.startswith("projection ")
 
 
@@ -345,7 +352,7 @@ def _read_head(head: bytes) -> tuple[Info, NDArray[np.float32], dict[str, int]]:
         magic, length, crc = struct.unpack_from("<8sII", head)
         text = head[16 : 16 + length]
         if magic != MAGIC or len(text) != length or zlib.crc32(text) != crc:
-            raise Damaged("its description is not what was written")
+            raise Damaged("the checksum of its description is wrong")
         values = json.loads(text)
         whole_sums = values.pop("whole_sums")
         centre = np.frombuffer(base64.b64decode(values.pop("centre")), dtype="<f4")
@@ -363,11 +370,11 @@ def write(
     stop: Callable[[], bool],
     centroids: NDArray[np.float32] | None = None,
 ) -> bool:
-    """Write ``blocks`` (``info.rows`` rows, keys ascending) to a new file, measure, rename; False where stopped.
+    """Write ``blocks`` (``info.rows`` rows, ascending keys) to a new file, measure it, and rename it.
 
-    With a ``centre`` (dim,) every row gets its code; with ``centroids`` (cells, dim), too, these stand in cells.
-    ``measure`` is given the file before it takes its name; where it asks for projected vectors they are added, and it
-    is asked again.
+    With a ``centre`` (dim,) each row gets a binary code; with ``centroids`` (cells, dim) the codes are ordered by cell.
+    ``measure`` is called with the file before the rename. If it returns projections, projected vectors are added and
+    ``measure`` is called again. Returns False if ``stop`` ended the work.
     """
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     info = replace(
@@ -380,7 +387,7 @@ def write(
     try:
         with unfinished.open("w+b") as file:
             file.truncate(size)
-            # Codes that are to stand in cells wait behind the file's end until it is known where.
+            # Codes with cells are first stored behind the end of the file: their order by cell is known later.
             layout["waiting"] = (size, np.dtype("u1"), (info.rows, info.code_bytes))
             owners = np.empty(info.rows if cells else 0, np.uint16)
 
@@ -469,7 +476,7 @@ def write(
                     written.release()
                 describe(info)
                 measured = measure(IndexFile(unfinished))
-                if not any(measured.oversampling.get(way) for way in info.projected):  # they were of no use
+                if not any(measured.oversampling.get(way) for way in info.projected):  # they did not help
                     info = replace(info, projected={})
                     file.truncate(_layout(info)[1])
             info = replace(
@@ -491,7 +498,7 @@ def write(
 
 
 def sync(folder: Path) -> None:
-    """Make the names of a folder's files survive a loss of power."""
+    """Flush a folder to disk, so that the names of its files survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

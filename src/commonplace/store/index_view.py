@@ -1,4 +1,4 @@
-"""One partition at one moment: mapped rows with codes, rows in memory, and which of them were removed."""
+"""A view of one partition at one moment: the rows of its index file, rows in memory, and the removed items."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from commonplace.store.options import DEFAULT, StoreOptions
 __all__ = ["SCAN_SHARE", "IndexView", "RankedKeys", "Selection", "direction", "products", "top"]
 
 GATHER_SHARE = 0.1
-"""Share of allowed rows below which they are gathered and scored, above which all rows are scanned: equally fast."""
+"""Up to this share (0 to 1) of allowed rows, only those are scored; above it, a scan of all rows is as fast."""
 
 SCAN_SHARE = 1 / 8
-"""Share of the rows above which candidates are not worth picking: all rows are scanned."""
+"""Above this share (0 to 1) of candidates among the rows, a scan of all rows is used instead."""
 
 RESIDENT = 256 << 20
-"""Bytes of mapped rows that a scan may leave in this process's memory."""
+"""Maximum size in bytes of the mapped rows that a scan may leave in this process's memory."""
 
 
 class RankedKeys(NamedTuple):
-    """Item keys (n,), which stay inside of the local store, and raw scores (n,), best first."""
+    """Item keys (n,) and raw scores (n,), best first. The keys are internal to the local store."""
 
     keys: NDArray[np.int64]
     scores: NDArray[np.float32]
 
 
 class Selection:
-    """Item keys that a filter allows, ascending, and what was derived from them for an index file. Thread-safe."""
+    """The item keys that a filter allows, ascending, with cached data for one index file. Thread-safe."""
 
     def __init__(self, keys: NDArray[np.int64]) -> None:
         self.keys = keys
@@ -42,7 +42,7 @@ class Selection:
 
     @property
     def bytes(self) -> int:
-        """Bytes of memory that this holds."""
+        """Memory size of the selection in bytes."""
         derived = self._derived
         key_bytes = self.keys.nbytes
         if derived is not None:
@@ -53,16 +53,16 @@ class Selection:
         """Return this selection with higher keys added."""
         grown = Selection(np.concatenate([self.keys, keys]))
         if self._derived is not None and len(keys) and self._derived[0].info.last < keys[0]:
-            grown._derived = self._derived  # new keys are in no older index file
+            grown._derived = self._derived  # an older index file does not contain the new keys
         return grown
 
     def less(self, keys: NDArray[np.int64]) -> Selection:
         """Return this selection without these keys."""
         left = self.keys[~np.isin(self.keys, keys)] if len(keys) else self.keys
-        return self if len(left) == len(self.keys) else Selection(left)  # and what was derived stays
+        return self if len(left) == len(self.keys) else Selection(left)  # an unchanged selection keeps its cache
 
     def among(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the places in ``keys`` (ascending, with repetitions) of those that are allowed."""
+        """Return the places in ``keys`` (ascending, with repetitions) of the allowed keys."""
         if not len(self.keys) or not len(keys):
             return np.empty(0, np.int64)
         if len(self.keys) * 16 < len(keys):
@@ -74,7 +74,7 @@ class Selection:
         return np.flatnonzero(table[keys])
 
     def within(self, base: IndexFile, options: StoreOptions = DEFAULT) -> tuple[NDArray[np.int64], Codes | None]:
-        """Return the places of the allowed rows of ``base``, and a copy of their codes where these are many."""
+        """Return the places of the allowed rows of ``base``, and a copy of their codes if there are many."""
         derived = self._derived
         if derived is None or derived[0] is not base:
             at = self.among(base.keys)
@@ -85,14 +85,14 @@ class Selection:
 
 
 class IndexView:
-    """Inner-product search over rows that belong to items; an item scores as its best row.
+    """Inner-product search over rows that belong to items. An item's score is that of its best row.
 
-    ``base`` holds the rows of an index file; ``keys`` (n,), ``rows`` (n, dim) and ``offsets`` those in memory;
-    ``overflow`` streams further rows, which are too many for memory. ``gone`` are keys (ascending) of removed items.
-    ``several`` is the most rows that one item in memory has.
+    ``base`` has the rows of an index file. ``keys`` (n,), ``rows`` (n, dim) and ``offsets`` (n,) are rows in memory.
+    ``overflow`` streams further rows that do not fit into memory. ``gone`` are the keys (ascending) of removed items.
+    ``several`` is the largest number of rows of one item in memory.
 
-    Scores are exact: a row's inner product with the query less, in a cross-modal search, its offset. Without codes the
-    list is exact too; with codes the candidates reach the recall that was measured when the file was built.
+    Scores are exact: a row's inner product with the query, minus the row's offset in a cross-modal search. Without
+    codes the ranking is exact too. With codes it reaches the recall that was measured when the file was built.
     """
 
     def __init__(
@@ -113,17 +113,17 @@ class IndexView:
         self._samples: dict[int, Sample] = {}
         self._several = max(several, base.info.several if base is not None else 1)
         self.deleted = Selection(self.gone).among(base.keys) if base is not None else np.empty(0, np.int64)
-        """Places in ``base`` of the rows of removed items."""
+        """The places in ``base`` of the rows of removed items."""
 
     def __len__(self) -> int:
-        """Rows that can be found, without those of ``overflow``."""
+        """The number of searchable rows, without those of ``overflow``."""
         removed = len(Selection(self.gone).among(self.keys))
         return (0 if self.base is None else len(self.base) - len(self.deleted)) + len(self.keys) - removed
 
     def search(
         self, query: NDArray[np.float32], k: int, allowed: Selection | None, *, cross_modal: bool = False
     ) -> RankedKeys:
-        """Return the best ``k`` items for ``query`` (dim,), ties by key. Raises Damaged where the file is."""
+        """Return the best ``k`` items for ``query`` (dim,), ties by key. Raises Damaged if the file is damaged."""
         wanted = k * self._several
         parts = []
         if self.base is not None and len(self.base):
@@ -145,15 +145,15 @@ class IndexView:
     def score(
         self, query: NDArray[np.float32], keys: NDArray[np.int64], *, cross_modal: bool = False
     ) -> NDArray[np.float64]:
-        """Return the score (n,) of each item with these sorted keys, NaN where it has no row. Raises Damaged."""
+        """Return the scores (n,) of the items with these sorted keys; NaN for an item without rows. Raises Damaged."""
         best_scores = np.full(len(keys), -np.inf)
         for part_keys, rows, offsets in self._of(Selection(keys)):
             scores = products(rows, query) - (offsets if cross_modal and offsets is not None else 0)
-            np.fmax.at(best_scores, np.searchsorted(keys, part_keys), scores)  # which ignores the NaN of a damaged row
+            np.fmax.at(best_scores, np.searchsorted(keys, part_keys), scores)  # ignores the NaN of a damaged row
         return np.where(np.isfinite(best_scores), best_scores, np.nan)
 
     def gather(self, keys: NDArray[np.int64], dim: int) -> NDArray[np.float32]:
-        """Return one row (n, dim) of each item with these keys, zeros where it has none. Raises Damaged."""
+        """Return one row for each item with these keys (n, dim); zeros for an item without rows. Raises Damaged."""
         order = np.argsort(keys)
         ascending = keys[order]
         vectors = np.zeros((len(keys), dim), np.float32)
@@ -162,11 +162,11 @@ class IndexView:
         return vectors
 
     def _of(self, wanted: Selection) -> Iterator[Block]:
-        """Yield the rows of those of these items that are there, wherever they stand."""
+        """Yield the rows of these items from the index file, from memory and from the overflow."""
         if self.base is not None:
             at = np.setdiff1d(wanted.among(self.base.keys), self.deleted)
             if not self.base.good(at).all():
-                raise Damaged("a row is not what was written")
+                raise Damaged("the checksum of a row is wrong")
             offsets = None if self.base.offsets is None else self.base.offsets[at]
             yield self.base.keys[at], self.base.take(at), offsets
         gone = Selection(self.gone)
@@ -178,7 +178,7 @@ class IndexView:
             yield keys[at], rows[at], None if more is None else more[at]
 
     def sample(self, n: int) -> Sample:
-        """Return ``n`` evenly spaced rows of the index file and of memory, without removed and damaged ones."""
+        """Return about ``n`` evenly spaced rows of the index file and of memory, without removed and damaged rows."""
         if n not in self._samples:
             vectors, offsets = self._spaced(n)
             self._samples[n] = Sample(vectors, offsets, len(self) if len(vectors) else 0)
@@ -242,7 +242,7 @@ class IndexView:
                 base.release()
         else:
             candidates = candidates[~np.isin(candidates, self.deleted)] if len(self.deleted) else candidates
-            # In pieces: a filter may leave a tenth of a million rows.
+            # Work in pieces, because a filter may allow 100,000 rows.
             pieces = range(0, len(candidates), BLOCK)
             scores = np.concatenate(
                 [products(base.take(candidates[i : i + BLOCK]), query) for i in pieces] or [NO_SCORES]
@@ -252,13 +252,13 @@ class IndexView:
             best = top(scores, wanted)
             best, scores = candidates[best], scores[best]
         if not base.good(best).all():
-            raise Damaged("a row is not what was written")
+            raise Damaged("the checksum of a row is wrong")
         return base.keys[best], scores
 
     def _by_projection(
         self, base: IndexFile, way: str, query: NDArray[np.float32], count: int, at: NDArray[np.int64] | None
     ) -> NDArray[np.int64]:
-        """Return the places of the ``count`` best rows by their projected vectors, of these places or of all."""
+        """Return the places of the ``count`` best rows by projected vectors, among the places ``at`` (None: all)."""
         projection, projected = base.projected(way)
         scores = products(projected, projection @ query)
         if way == direction(True) and base.offsets is not None:
@@ -271,14 +271,14 @@ class IndexView:
     def _candidates(
         self, base: IndexFile, codes: Codes, query: NDArray[np.float32], wanted: int, count: int, way: str
     ) -> NDArray[np.int64] | None:
-        """Return the places of rows near the query by their codes; None where too many of those were removed."""
+        """Return the places of candidate rows by binary codes; None if too many of the candidates were removed."""
         slack = min(len(self.deleted), count)
-        radii = None if codes.cells is None else base.info.probe_radius.get(way)  # under a filter there are no cells
+        radii = None if codes.cells is None else base.info.probe_radius.get(way)  # filtered codes have no cells
         nearest = codes.nearest(query, base.centre, count + slack, radii, wanted, self._options)
         if slack:
             removed = np.isin(codes.rows(nearest), self.deleted)
             ahead = int(removed[np.cumsum(~removed) < 8 * wanted].sum())
-            if radii and ahead > wanted:  # many similar rows were removed: the hits lie behind them
+            if radii and ahead > wanted:  # many similar rows were removed, and the hits rank below them
                 further = radii if wanted + ahead <= MANY else None
                 nearest = codes.nearest(query, base.centre, count + slack, further, wanted + ahead, self._options)
                 removed = np.isin(codes.rows(nearest), self.deleted)
@@ -294,27 +294,27 @@ NO_SCORES = np.empty(0, np.float32)
 
 def products(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the inner products (n,) of rows (n, dim) with a query."""
-    # The channels of a search run side by side already: BLAS's own threads pay only for what exceeds the caches.
+    # The channels of a search run in parallel already: BLAS threads help only if the rows exceed the CPU caches.
     return np.einsum("ij,j->i", rows, query) if len(rows) <= BLOCK * 4 else rows @ query
 
 
 def _all_products(base: IndexFile, query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the inner products (n,) of all rows of an index file with a query."""
-    whole = base.whole
-    if whole is not None:
-        return products(whole, query)
+    rows = base.float32_rows
+    if rows is not None:
+        return products(rows, query)
     return np.concatenate([base.part(i) @ query for i in range(0, len(base), BLOCK)])
 
 
 def direction(cross_modal: bool) -> str:
-    """Return the name of a direction: queries of the ``same`` modality as the partition, or of the ``other``."""
+    """Return the name of a direction: queries of the ``same`` modality as the partition, or of ``other`` modality."""
     return "other" if cross_modal else "same"
 
 
 def top(scores: NDArray[np.float32], count: int, at: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-    """Return the places of the ``count`` highest scores and of all that equal the last of them; never NaN or -inf.
+    """Return the places of the ``count`` highest scores, plus all places that tie with the last of them.
 
-    With ``at`` only these places count.
+    Scores of NaN or -inf are left out. With ``at`` only these places are considered.
     """
     worst_first = -(scores if at is None else scores[at])  # NaN sorts last
     if count < len(worst_first):

@@ -1,4 +1,4 @@
-"""Item ids as the integer keys of the local store's rows, and back."""
+"""Conversion between item ids and the integer keys of the local store's rows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from commonplace.store.vector_index import now
 
 __all__ = ["ItemIds", "in_pieces", "is_text"]
 
-LONGEST = 500  # values in one IN (...) list: every SQLite takes so many
-REMEMBERED = 50_000  # ids in each of two dictionaries: about 10 MB
+LONGEST = 500  # values in one IN (...) list: every SQLite version accepts this number
+REMEMBERED = 50_000  # maximum number of ids in each of two dictionaries: about 10 MB
 
 
 class ItemIds:
-    """Looks ids up by key and keys by id, and remembers both. Safe for threads.
+    """Looks up ids by key and keys by id, and caches both. Thread-safe.
 
-    A key never gets another id within one lineage. An id gets another key when its document is added again, so
-    that keys are remembered for one generation only.
+    A key never gets another id within one lineage. An id gets a new key when its document is added again. So keys are
+    cached for one generation only.
     """
 
     def __init__(self, database: Database) -> None:
@@ -34,13 +34,13 @@ class ItemIds:
         self._keys: dict[str, int] = {}
 
     def forget(self) -> None:
-        """Let go of everything that is remembered."""
+        """Clear the cache."""
         with self._lock:
             self._lineage, self._generation = "", -1
             self._ids, self._keys = {}, {}
 
     def ids(self, keys: Sequence[int]) -> list[str | None]:
-        """Return the ids (n,) of the items with these keys; None for an item that is gone."""
+        """Return the ids (n,) of the items with these keys; None for a removed item."""
         ids, _ = self._remembered()
         missing = [key for key in keys if key not in ids]
         if missing:
@@ -48,7 +48,7 @@ class ItemIds:
         return [ids.get(key) for key in keys]
 
     def keys(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return the keys (n,) of the items with these ids; -1 for an item that is not there."""
+        """Return the keys (n,) of the items with these ids; -1 for an item that does not exist."""
         _, keys = self._remembered()
         missing = [id_ for id_ in ids if id_ not in keys and is_text(id_)]
         if missing:
@@ -56,7 +56,7 @@ class ItemIds:
         return np.fromiter((keys.get(id_, -1) for id_ in ids), np.int64, len(ids))
 
     def _remembered(self) -> tuple[dict[int, str], dict[str, int]]:
-        """Return both dictionaries as far as they hold for the collection as it stands now."""
+        """Return both dictionaries, without entries that are out of date."""
         with self._lock, self._database.snapshot() as database:
             lineage, generation = now(database)
             if lineage != self._lineage or len(self._ids) > REMEMBERED:
@@ -68,7 +68,7 @@ class ItemIds:
 
 
 def is_text(text: str) -> bool:
-    """Return whether SQLite can hold a text: one with lone surrogates it cannot, so that nothing has that id."""
+    """Return whether SQLite can store a text. It cannot store lone surrogates, so no id contains them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -79,7 +79,10 @@ def is_text(text: str) -> bool:
 def in_pieces(
     database: Database, statement: str, values: Sequence[object], before: tuple[object, ...] = ()
 ) -> list[tuple[Any, ...]]:
-    """Run a statement with one ``IN (%s)`` list over values in pieces; return all rows."""
+    """Run a statement with an ``IN (%s)`` list once for each piece of ``values``, and return all rows.
+
+    ``before`` are the parameters before the list.
+    """
     rows: list[tuple[Any, ...]] = []
     for start in range(0, len(values), LONGEST):
         piece = values[start : start + LONGEST]

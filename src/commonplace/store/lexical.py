@@ -1,4 +1,4 @@
-"""Full text by BM25: the best items, without scoring each of the many that hold nothing but a common word."""
+"""Full-text search by BM25. Items that contain only a common word are skipped where they cannot be in the list."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from commonplace.store.index_view import RankedKeys
 __all__ = ["search_lexical"]
 
 CEILING = 2.2
-"""What a word adds to an item's score is below this (k1 + 1) times its inverse document frequency."""
+"""A word adds less to an item's score than this constant (k1 + 1) times its inverse document frequency."""
 FIRST = 2048
-"""Items that are scored at once, rarest words first: a query costs as much as that again in counting."""
+"""Number of items that one step scores, rarest words first. Counting the phrases takes about as long as one step."""
 
 
 def search_lexical(
     database: sqlite3.Connection, phrases: Sequence[str], k: int, condition: str, values: tuple[Any, ...], total: int
 ) -> tuple[RankedKeys, float]:
-    """Return the ``k`` items with the highest BM25 score (k1 = 1.2, b = .75) for any of the FTS5 ``phrases``, and the
-    score of an item of average length that holds each of them once.
+    """Return the ``k`` best items by BM25 (k1 = 1.2, b = .75) for any of the FTS5 ``phrases``.
 
-    ``condition`` with its ``values`` is the SQL over items ``i`` and documents ``d`` that they must meet, or empty;
-    ``total`` is the number of items that have words. The list is exact, ties by key. Phrases are taken from the rarest
-    on. Once those that are left cannot lift an item without any of the earlier ones into the list, such items are
-    skipped (MaxScore, Turtle and Flood 1995).
+    Also returns the score of a full match: that of an item of average length that contains each phrase once.
+    ``condition`` with its ``values`` is an SQL filter over items ``i`` and documents ``d``, or empty. ``total`` is
+    the number of items that have words. The list is exact, with ties ordered by key.
+
+    Phrases are processed from the rarest to the most common. At some point the remaining phrases alone cannot lift an
+    item into the list. Items without any of the earlier phrases are then skipped (MaxScore, Turtle and Flood 1995).
     """
-    # Each phrase's number of items also stands in the scores, so that the database would count it in any case.
+    # BM25 needs each phrase's number of items, so the database counts it in any case.
     frequency = {
         phrase: int(database.execute("SELECT count(*) FROM lexicon WHERE lexicon MATCH ?", (phrase,)).fetchone()[0])
         for phrase in phrases
@@ -50,9 +51,9 @@ def search_lexical(
         best.sort()
         del best[k:]
 
-    def hopeless(some: Sequence[str]) -> bool:
-        """Return whether an item that holds only these phrases of the query cannot be in the list."""
-        most = CEILING * math.fsum(weight[phrase] for phrase in some) * (1 + 1e-9)
+    def hopeless(matched: Sequence[str]) -> bool:
+        """Return whether an item that contains only these phrases of the query cannot be in the list."""
+        most = CEILING * math.fsum(weight[phrase] for phrase in matched) * (1 + 1e-9)
         return len(best) == k and most < -best[-1][0]
 
     ordered = sorted((phrase for phrase in phrases if frequency[phrase]), key=lambda phrase: frequency[phrase])
@@ -63,7 +64,8 @@ def search_lexical(
             items += frequency[ordered[end]]
             end += 1
         before, current, rest = ordered[:begin], ordered[begin:end], ordered[end:]
-        # A phrase that stands twice in an expression counts twice: hence two, with and without the commoner phrases.
+        # FTS5 counts a phrase twice if it occurs twice in an expression. Hence two expressions: with and without the
+        # more common phrases.
         if rest:
             match(_both(current, rest) + _without(before))
         if not hopeless(current):

@@ -1,4 +1,4 @@
-"""The local store: SQLite is the truth, the index files a cache that can always be rebuilt from it."""
+"""The local store. SQLite holds all data; the index files are a cache that can always be rebuilt from it."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ from commonplace.types import Document, Filter, Item, ParsedDocument, Status, Vi
 __all__ = ["LocalStore"]
 
 MERGED = 100_000
-"""Items up to which a removal merges the word index at once, so that no removed word stays on disk. With more items
-that would take seconds, and ``vacuum`` does it."""
+"""Up to this number of items, a removal also merges the word index, so that no removed word stays on disk. With more
+items a merge takes seconds, and only ``vacuum`` does it."""
 
 
 class LocalStore(LocalSearch):
-    """One folder: ``collection.db`` (SQLite, WAL), and index files below ``index/`` that can always be made anew.
+    """A store in one folder: ``collection.db`` (SQLite, WAL), and index files below ``index/`` that can be rebuilt.
 
-    Safe for threads; many processes may read beside one writer. Indexes reach ``recall`` of the exact best ten,
-    measured with the space's own queries. ``options`` decide when index files are written and how they are searched.
+    Thread-safe; many processes may read while one writes. Indexes reach a recall@10 of ``recall`` (0 to 1), measured
+    with the queries of ``space``. ``options`` decide when index files are written and how they are searched.
 
-    Raises VersionError and ModelMismatch where the folder was made by a newer version or for another space.
+    Raises VersionError if the collection has another schema, ModelMismatch if it was made with another model, and
+    CollectionError if the folder cannot be used.
     """
 
     def __init__(
@@ -83,9 +84,10 @@ class LocalStore(LocalSearch):
     def add(
         self, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors], replaces: Sequence[str] = ()
     ) -> None:
-        """Put whole documents with their items' vectors, in one transaction; see ``commonplace.store.Store.add()``.
+        """Add complete documents with their items' vectors, in one transaction; see ``commonplace.store.Store.add()``.
 
-        Raises CollectionError, and stores nothing, where a vector has the wrong length or is not numbers.
+        Raises CollectionError, and stores nothing, if a vector has the wrong length or contains a value that is not a
+        finite number.
         """
         for rows in vectors:
             check_vectors(rows, parsed, self._settings.dim)
@@ -95,7 +97,7 @@ class LocalStore(LocalSearch):
             sweep(database, gone)
 
     def update(self, documents: Sequence[Document]) -> None:
-        """Update status, error and stamp of documents and keep their items; new documents are put without items."""
+        """Update status, error and stamp of documents and keep their items. New documents are added without items."""
         with transaction(self._settings) as database:
             for document in documents:
                 row = database.execute(f"SELECT {DOCUMENT} FROM documents d WHERE d.id = ?", (document.id,)).fetchone()
@@ -110,7 +112,7 @@ class LocalStore(LocalSearch):
                 )
 
     def remove(self, ids: Iterable[str]) -> int:
-        """Remove the documents with these ids and all that was theirs; return how many there were."""
+        """Remove the documents with these ids and everything that belongs to them; return the number removed."""
         with transaction(self._settings) as database:
             gone = delete(database, list(ids))
             sweep(database, gone)
@@ -122,7 +124,7 @@ class LocalStore(LocalSearch):
         return gone.documents
 
     def set_setting(self, name: str, value: str | None) -> None:
-        """Keep a text with the collection, for as long as it is searched with this model; None forgets it."""
+        """Store a text under a name. It is valid for as long as this model is in use; None deletes it."""
         with self._database.write() as database:
             check_space(database, self._settings)
             database.execute("DELETE FROM meta WHERE name = ?", (f"setting:{name}",))
@@ -130,18 +132,18 @@ class LocalStore(LocalSearch):
                 database.execute("INSERT INTO meta VALUES (?, ?)", (f"setting:{name}", value))
 
     def label(self, text: str, image: str, item: str, good: bool) -> None:
-        """Keep whether an item answers a query (words, path of a picture; empty where absent)."""
+        """Store whether an item answers a query (its words and the path of its picture; either may be empty)."""
         reading.put_label(self._database, text, image, item, good)
 
     # --- reading ---------------------------------------------------------------------------------------------
 
     def setting(self, name: str) -> str | None:
-        """Return what ``set_setting()`` kept with the collection under this name."""
+        """Return the text that ``set_setting()`` stored under this name; None if there is none."""
         rows = self._database.all("SELECT value FROM meta WHERE name = ?", (f"setting:{name}",))
         return str(rows[0][0]) if rows else None
 
     def labels(self) -> list[tuple[str, str, str, bool]]:
-        """Return what ``label()`` kept of items that are still there."""
+        """Return the labels of items that still exist: words, path of the picture, item id, whether it is relevant."""
         return reading.labels(self._database)
 
     def documents(
@@ -153,11 +155,11 @@ class LocalStore(LocalSearch):
         status: Status | None = None,
         where: Filter | None = None,
     ) -> Iterator[Document]:
-        """Yield documents by path that meet all of these conditions; see ``commonplace.store.Store.documents()``."""
+        """Yield the documents that meet all conditions, by path; see ``commonplace.store.Store.documents()``."""
         return reading.documents(self._database, ids, below, content_hash, status, where)
 
     def items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Return the items with these ids, by id; those that are gone or damaged are absent."""
+        """Return the items with these ids, by id. Removed and damaged items are absent."""
         keys = self._ids.keys(ids)
         items = reading.items_by_key(self._database, keys[keys >= 0].tolist())
         return {item.id: item for item in items.values()}
@@ -167,23 +169,23 @@ class LocalStore(LocalSearch):
         return reading.items_of(self._database, document)
 
     def pictures(self, ids: Iterable[str]) -> list[str]:
-        """Return the content hashes of the pictures that these documents show and no other document does."""
+        """Return the content hashes of the pictures that occur in these documents and in no other document."""
         return reading.pictures(self._database, ids)
 
     def thumbnail(self, picture: str) -> bytes | None:
-        """Return the JPEG of the picture with this content hash; None where there is none or it is damaged."""
+        """Return the JPEG of the picture with this content hash; None if it is absent or damaged."""
         return reading.thumbnail(self._database, picture)
 
     def original(self, document: str) -> bytes | None:
-        """Return the content of a record as it was given; None for a file, and for content that is damaged."""
+        """Return the original content of a record; None for a file, and if the content is damaged."""
         return reading.original(self._database, document)
 
     def metadata_types(self, keys: Iterable[str], *, without: str | None = None) -> dict[str, MetadataType]:
-        """Return the type of each of these keys that a document has, not counting the document ``without``."""
+        """Return the type of each of these metadata keys that is in use. The document ``without`` is not counted."""
         return reading.metadata_types(self._database, keys, without)
 
     def metadata_keys(self) -> dict[str, int]:
-        """Return how many documents state each key of metadata, the most frequent first."""
+        """Return the number of documents that have each metadata key, the most frequent key first."""
         return reading.metadata_keys(self._database)
 
     def views(self, ids: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -192,20 +194,20 @@ class LocalStore(LocalSearch):
         return reading.views_by_key(self._database, keys[keys >= 0].tolist())
 
     def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
-        """Return the vectors already held for these view hashes."""
+        """Return the vectors (dim,) that are already stored for these view hashes, by hash."""
         with self._database.snapshot() as database:
             check_space(database, self._settings)
             return reading.known_vectors(self._database, "vectors", self._settings.dim, partition, views)
 
     def counts(self, *names: str) -> dict[str, dict[str, int]]:
-        """Return how many documents (by status), items (by modality) and vectors (by partition) there are."""
+        """Return the number of documents (by status), items (by modality) and vectors (by partition)."""
         return reading.counts(self._database, names)
 
     def made_with(self) -> str:
-        """Return the name of the model whose vectors the collection is searched with."""
+        """Return the name of the collection's current model."""
         return str(self._database.all("SELECT value FROM meta WHERE name = 'space'")[0][0])
 
 
 def _at_most(database: sqlite3.Connection, table: str, most: int) -> bool:
-    """Return whether a table has at most so many rows, without counting them all."""
+    """Return whether a table has at most ``most`` rows, without counting all rows."""
     return database.execute(f"SELECT 1 FROM {table} LIMIT 1 OFFSET ?", (most,)).fetchone() is None

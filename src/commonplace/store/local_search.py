@@ -1,4 +1,4 @@
-"""How a local store is searched: by vector, by word, under filters."""
+"""Search in a local store: by vectors and by words, with filters."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["LocalSearch"]
 
 
 class LocalSearch:
-    """Searches over SQLite's full text and one vector index a partition; see ``commonplace.store.SearchStore``.
+    """Search by SQLite's full-text index and one vector index per partition; see ``commonplace.store.SearchStore``.
 
-    Indexes work with integer keys of items, which do not leave this class. Safe for threads.
+    The indexes use integer keys of items, which never leave this class. Thread-safe.
     """
 
     def __init__(self, settings: Settings, means: Mapping[str, NDArray[np.float32]]) -> None:
@@ -55,17 +55,17 @@ class LocalSearch:
         condition, values = condition_of(where)
         with self._database.snapshot() as database:
             total = self._rows_of("lexicon_docsize", "*")
-            ranked, full = search_lexical(database, phrases, k, condition, values, total)
-            return self._ranked(ranked, full)
+            ranked, full_match_score = search_lexical(database, phrases, k, condition, values, total)
+            return self._ranked(ranked, full_match_score)
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
-        """Return the ``k`` best items over one early-fused vector each; see ``commonplace.store.SearchStore``."""
+        """Return the ``k`` best items by early-fused vectors; see ``commonplace.store.SearchStore``."""
         return self._ranked(self._fused.of(alpha).search(query, k, self._filters.of(where)))
 
     def score(
         self, partition: str, query: NDArray[np.float32], ids: Sequence[str], *, cross_modal: bool = False
     ) -> NDArray[np.float64]:
-        """Return the scores (n,) that ``search()`` would give these items; NaN where an item has no such view."""
+        """Return the scores (n,) that ``search()`` would give these items; NaN if an item has no view there."""
         return self._scores(self._partitions[partition], query, ids, cross_modal)
 
     def score_fused(
@@ -75,7 +75,7 @@ class LocalSearch:
         return self._scores(self._fused.of(alpha), query, ids, False)
 
     def vectors(self, partition: str, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Return one vector (n, dim) for each item: of one of its views in the partition, zeros where it has none."""
+        """Return one vector for each item (n, dim), of one of its views in the partition; zeros if it has none."""
         keys = self._ids.keys(ids)
         each, place = np.unique(keys[keys >= 0], return_inverse=True)
         vectors = np.zeros((len(keys), self._settings.dim), np.float32)
@@ -83,7 +83,7 @@ class LocalSearch:
         return vectors
 
     def sample(self, partition: str, n: int) -> Sample:
-        """Return about ``n`` evenly spaced rows of a partition; read once for each state of the index."""
+        """Return about ``n`` evenly spaced rows of a partition. They are read once for each state of the index."""
         return self._partitions[partition].sample(n)
 
     def sample_fused(self, n: int, *, alpha: float | None) -> Sample:
@@ -91,35 +91,36 @@ class LocalSearch:
         return self._fused.of(alpha).sample(n)
 
     def count(self, where: Filter | None = None) -> int:
-        """Return how many items ``where`` allows (default: all)."""
+        """Return the number of items that ``where`` allows (default: all)."""
         allowed = self._filters.of(where or Filter())
         return self._rows_of("items", "key") if allowed is None else len(allowed.keys)
 
     def _forget(self) -> None:
-        """Let go of everything that was derived from the database."""
+        """Drop all data that was derived from the database."""
         self._filters.forget()
         self._ids.forget()
         self._fused.forget()
         self._partitions.forget()
 
-    def _ranked(self, ranked: RankedKeys, full: float = 1.0) -> RankedList:
-        """Return a list by id, without items that are gone meanwhile; equal scores in the order of their ids."""
+    def _ranked(self, ranked: RankedKeys, full_match_score: float = 1.0) -> RankedList:
+        """Return the ranked list with ids, without items removed meanwhile; equal scores are ordered by id."""
         ids = self._ids.ids(ranked.keys.tolist())
         scores = ranked.scores.tolist()
         rows = sorted((-score, id_) for id_, score in zip(ids, scores, strict=True) if id_ is not None)
-        return RankedList(tuple(id_ for _, id_ in rows), -np.array([score for score, _ in rows], np.float32), full)
+        scores = -np.array([score for score, _ in rows], np.float32)
+        return RankedList(tuple(id_ for _, id_ in rows), scores, full_match_score)
 
     def _scores(
         self, index: VectorIndex | IndexView, query: NDArray[np.float32], ids: Sequence[str], cross_modal: bool
     ) -> NDArray[np.float64]:
         keys = self._ids.keys(ids)
-        ascending, place = np.unique(keys[keys >= 0], return_inverse=True)  # as indexes take them
+        ascending, place = np.unique(keys[keys >= 0], return_inverse=True)  # indexes need sorted keys
         scores = np.full(len(keys), np.nan)
         scores[keys >= 0] = index.score(query, ascending, cross_modal=cross_modal)[place]
         return scores
 
     def _rows_of(self, table: str, column: str) -> int:
-        """Return how many rows a table has: counted once a generation, as a million takes milliseconds."""
+        """Return the number of rows of a table, counted once per generation: a million rows take milliseconds."""
         with self._lock, self._database.snapshot() as database:
             current = now(database)
             if self._counted.get(table, ("", 0, 0))[:2] != current:

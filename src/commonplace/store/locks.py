@@ -1,4 +1,4 @@
-"""Locks between processes: who writes an index file, who changes a collection as a whole."""
+"""Locks between processes: for writing an index file, and for maintenance of a whole collection."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["holder", "lock", "maintenance_lock"]
 
 @contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Hold the right to do what ``path`` stands for; yields False where another process or thread has it.
+    """Try to hold the lock of ``path``; yields False if another process or thread holds it.
 
-    Raises OSError where files cannot be locked.
+    Raises OSError if files cannot be locked.
     """
     import fcntl
 
@@ -38,9 +38,9 @@ def lock(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def maintenance_lock(folder: Path) -> Iterator[None]:
-    """Hold the right to change a whole collection in several transactions, or its history.
+    """Hold the lock for changes to a whole collection that take several transactions, or that change its history.
 
-    Migration, restore, repair and vacuum hold it. Raises CollectionError where another process has it.
+    Migration, restore, repair and vacuum hold it. Raises CollectionError if another process holds it.
     """
     path = folder / "maintenance"
     with ExitStack() as stack:
@@ -59,7 +59,7 @@ def maintenance_lock(folder: Path) -> Iterator[None]:
 
 
 def holder(path: Path) -> str:
-    """Return in words who holds, or held last, the lock of ``path``."""
+    """Return a description of the process that holds, or last held, the lock of ``path``."""
     with suppress(OSError):
         return path.with_suffix(".lock").read_text(errors="replace")[:200] or "another process"
     return "another process"

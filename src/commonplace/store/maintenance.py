@@ -1,4 +1,4 @@
-"""Maintenance of a local collection: damage, backups, unused room, compression, index files."""
+"""Maintenance of a local collection: damage, backups, unused disk space, compression, index files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["LocalMaintenance"]
 
 
 class LocalMaintenance:
-    """What only a local store needs done to its files; ``store.maintenance``.
+    """Maintenance of a local store's files; the ``maintenance`` attribute of a store.
 
-    What changes a collection in several transactions holds the maintenance lock: one process at a time. Searches go
-    on meanwhile. ``space`` and ``model`` are the name and the folder of the model; ``forget`` drops what the store
-    derived from its database.
+    Operations of several transactions hold the maintenance lock, so that only one process runs them at a time. Searches
+    continue meanwhile. ``space`` and ``model`` are the name and the folder of the model. ``forget`` drops the data that
+    the store derived from its database.
     """
 
     def __init__(
@@ -39,7 +39,10 @@ class LocalMaintenance:
         self._forget = forget
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Return what is wrong with the collection, the gravest first; ``repair`` rebuilds what is derived."""
+        """Return the problems of the collection, the most serious first. ``repair`` rebuilds derived data.
+
+        Raises CollectionError if the database cannot be read.
+        """
         if not repair:
             return Doctor(self._settings, repair=False).run()
         with maintenance_lock(self._folder):
@@ -50,21 +53,22 @@ class LocalMaintenance:
         return findings
 
     def backup(self, file: Path) -> int:
-        """Write the collection into one new file while others read and write; return its bytes.
+        """Write the collection into one new file and return its size in bytes; others may read and write meanwhile.
 
-        Raises CollectionError where the file exists or cannot be written.
+        Raises CollectionError if the file exists or cannot be written.
         """
         return backup(self._database, file)
 
     def restore(self, file: Path, *, replace: bool = False) -> None:
-        """Put the collection of a backup in this one's place, in one step and for every process.
+        """Replace this collection with a backup, in one step and for every process.
 
-        Raises CollectionError where the file is no whole backup, or where this collection holds documents and
-        ``replace`` is not given; ModelMismatch and VersionError as opening does.
+        Raises CollectionError if the file is not a complete backup, or if this collection contains documents and
+        ``replace`` is False. Raises ModelMismatch if the backup was made with another model, and VersionError if it has
+        another schema.
         """
         ((count,),) = self._database.all("SELECT count(*) FROM documents")
         if count and not replace:
-            raise CollectionError(f"the collection holds {count} documents: --replace puts the backup in their place")
+            raise CollectionError(f"the collection contains {count} documents: use --replace to replace them")
         if not self._database.writable:
             raise CollectionError(f"{self._folder} cannot be written to: check its permissions")
         fingerprint = self._settings.fingerprint or ""
@@ -76,10 +80,10 @@ class LocalMaintenance:
             self.checkpoint()
 
     def vacuum(self) -> None:
-        """Give back the room of what was removed: merge the word index, rewrite the file and the index files.
+        """Free the disk space of removed data: merge the word index, rewrite the database and the index files.
 
-        What belongs to no document is deleted, and the vectors of an earlier model: a migration cannot be undone
-        afterwards.
+        Data that belongs to no document is deleted. So are the vectors of an earlier model: a migration cannot be
+        undone afterwards.
         """
         with maintenance_lock(self._folder):
             with transaction(self._settings) as database:
@@ -92,11 +96,11 @@ class LocalMaintenance:
             self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def compress(self, recall: float | None) -> dict[str, Compression]:
-        """Search the smallest kind of row that reaches ``recall``, 0 to 1, of the ten best; None: rows as they are.
+        """Search with the smallest row type that reaches a recall@10 of ``recall`` (0 to 1); None turns it off.
 
-        Recall is measured on this collection, with the queries that the model brings. Returns the choice by partition,
-        of those with 50,000 rows or more: smaller ones gain nothing. A part of the ranking state: every process
-        follows. The vectors in the database stay as they are.
+        Recall is measured on this collection, with the queries that the model provides. Returns the choice by
+        partition. Partitions with fewer than 50,000 rows gain nothing and are left out. The choice is part of the
+        ranking state, so every process uses it. The vectors in the database do not change.
         """
         names = self._partitions.names()
         measured = {} if recall is None else {name: self._partitions[name].measure() for name in names}
@@ -110,24 +114,24 @@ class LocalMaintenance:
         return chosen
 
     def checkpoint(self) -> None:
-        """Move what was committed from SQLite's log into its file, and bring the index files in line with it."""
-        # First: while an index file is being written, the reading for it keeps SQLite from emptying its log.
+        """Move committed changes from SQLite's log into its main file, and update the index files."""
+        # Index files first: the read transaction of a running build keeps SQLite from emptying its log.
         self._partitions.flush()
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def status(self) -> dict[str, Any]:
-        """Return what each partition is searched with (``indexes``), and the other model if any (``shadow``)."""
+        """Return the state of each partition's index (``indexes``), and the other model if any (``shadow``)."""
         shadow = self.shadow()
         return {"indexes": self.indexes(), **({} if shadow is None else {"shadow": shadow})}
 
     def indexes(self) -> dict[str, dict[str, Any]]:
-        """Return what each partition is searched with: see ``VectorIndex.status()``."""
+        """Return the state of each partition's index; see ``VectorIndex.status()``."""
         return {name: self._partitions[name].status() for name in self._partitions.names()}
 
     def shadow(self) -> dict[str, Any] | None:
-        """Return model, fingerprint, vectors and bytes of the other model; None where there is none.
+        """Return name, fingerprint, number of vectors and bytes of the other model; None if there is none.
 
-        ``unfinished`` says that a migration to it was interrupted; else it is kept for an undo.
+        ``unfinished`` tells that a migration to it was interrupted; otherwise it is kept for an undo.
         """
         facts = dict(self._database.all("SELECT name, value FROM meta WHERE name LIKE 'shadow:%'"))
         if not facts:

@@ -1,4 +1,4 @@
-"""Measures how a new index file is to be searched, so that real queries reach the recall that is asked for."""
+"""Measures the search parameters of a new index file, so that real queries reach the target recall."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from commonplace.store.projection import projections
 __all__ = ["Measure"]
 
 OVERSAMPLING = (4, 8, 16, 32, 64, 128, 256, 512)
-"""Candidates for each hit wanted, tried until they reach the recall that is asked for."""
+"""Numbers of candidates per wanted hit, tried in this order until one reaches the target recall."""
 
 TEXT = "text"  # the partition that is searched with queries of many kinds
 
 MEASURED = 256
-"""Queries of each direction that recall is measured with."""
+"""Number of queries of each direction that recall is measured with."""
 
 
 def margin(target: float, least: float) -> float:
-    """Return how many times more candidates are taken than measured queries need: ``least`` up to a recall of .99.
+    """Return the safety factor on the number of candidates that the measured queries need.
 
-    Between recalls of .99 and .999 the measured queries needed half as many again, others four times as many.
+    It is ``least`` up to a recall of .99 and grows to four times ``least``. From a recall of .99 to .999, measured
+    queries needed 1.5 times as many candidates, and other queries four times as many.
     """
     return least * float(min(4.0, max(1.0, (0.01 / max(1 - target, 1e-9)) ** 0.6)))
 
 
 class Measure:
-    """Measures what candidates by codes, or else by projected vectors, hold of the exact ten best.
+    """Measures the recall@10 of candidates by codes or by projected vectors.
 
-    ``ask(cross_modal)`` returns queries (n, dim) of that direction, or None. A direction without queries gets no
-    oversampling: what was not measured is scanned. ``target`` is the recall wanted, 0 to 1.
+    ``ask(cross_modal)`` returns queries (n, dim) of that direction, or None. A direction without queries is not
+    measured and gets no oversampling, so searches scan all rows. ``target`` is the wanted recall, 0 to 1.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Measure:
         self._exact: dict[bool, tuple[NDArray[np.float32], NDArray[np.int64]] | None] = {}
 
     def __call__(self, base: IndexFile) -> Measured:
-        """Return the oversampling that reaches the target with a ``margin``, and the recall that it reaches."""
+        """Return the oversampling that reaches the target with a safety ``margin``, and the recall that it reaches."""
         measured = Measured({}, {})
         for cross_modal in (False, True):
             queries = self._queries(base, cross_modal) if base.codes is not None else None
@@ -68,7 +69,7 @@ class Measure:
         best: NDArray[np.int64],
         measured: Measured,
     ) -> None:
-        """Add what is measured of one direction, by queries (n, dim) and the places (n, k) of their best rows."""
+        """Add the measurements of one direction, from queries (n, dim) and the places (n, k) of their best rows."""
         way = direction(cross_modal)
         projected = way in base.info.projected
         options = self._options
@@ -77,7 +78,7 @@ class Measure:
         affordable = [factor for factor in OVERSAMPLING if hits * factor * more <= len(base) * SCAN_SHARE]
         count = min(math.ceil(10 * more * max(affordable, default=1)), len(base))
         candidates = self._candidates(base, queries, count, cross_modal)
-        # Candidates are scored exactly: a best row among them is found.
+        # Candidates are scored exactly, so a search returns every best row that is among them.
         ranks = [np.flatnonzero(np.isin(row, ten)) for row, ten in zip(candidates, best[:, :10], strict=True)]
 
         def reached(count: float) -> float:
@@ -91,8 +92,8 @@ class Measure:
                 self._measure_codes(base, way, queries, best, measured)
             return
         measured.oversampling[way], measured.recall[way] = 0, 1.0
-        # Projected vectors fit the queries that they are made from. Pictures are searched with captions or pictures;
-        # texts with queries of many kinds, and those unlike captions lose by it (.966 for .999).
+        # Projected vectors are fitted to queries. Pictures are searched with captions or pictures, so they are safe.
+        # Texts are searched with queries of many kinds, and queries unlike captions lose recall (.966 instead of .999).
         if (cross_modal or base.info.partition != TEXT) and not projected:
             measured.projections[way] = projections(base, queries if cross_modal else None)
 
@@ -104,7 +105,7 @@ class Measure:
         best: NDArray[np.int64],
         measured: Measured,
     ) -> None:
-        """Add the cheapest way to search the codes that still reaches the target: which cells, how many rescored."""
+        """Add the cheapest probe radius and rescore fraction with which the codes still reach the target."""
         assert base.codes is not None
         radii = self._probe_radii(base.codes, queries, best)
         fraction = self._options.rescore_fraction
@@ -113,7 +114,7 @@ class Measure:
                 return
             oversampling = measured.oversampling[way]
             recall = self._recall(base, base.codes, queries, best[:, :10], oversampling, radius, share)
-            # A hundred hits are sought within another radius.
+            # A hundred hits have another probe radius than ten.
             recall_of_many = self._recall(base, base.codes, queries[::4], best[::4], oversampling, radius, share)
             if min(recall, recall_of_many) >= self._target:
                 measured.rescore_fraction[way], measured.recall[way] = share, recall
@@ -124,7 +125,7 @@ class Measure:
     def _queries(self, base: IndexFile, cross_modal: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """Return queries (n, dim) and the places (n, k) of their exact best rows, computed once.
 
-        ``k`` is ten, or ``MANY`` where there are IVF cells.
+        ``k`` is ten, or ``MANY`` if there are IVF cells.
         """
         if cross_modal not in self._exact:
             vectors = self._ask(cross_modal)
@@ -138,9 +139,10 @@ class Measure:
         return self._exact[cross_modal]
 
     def _probe_radii(self, codes: Codes, queries: NDArray[np.float32], best: NDArray[np.int64]) -> list[float] | None:
-        """Return the probe radii that hold the ten best rows, and the ``MANY`` best; None without cells.
+        """Return the probe radii that cover the ten best rows and the ``MANY`` best rows; None without cells.
 
-        They may miss half of what the target allows: the rest is for queries of other kinds.
+        They use only half of the recall loss that the target allows. The other half is left for queries of other
+        kinds.
         """
         cells = codes.cells
         if cells is None:
@@ -165,7 +167,7 @@ class Measure:
         radii: list[float] | None,
         share: float,
     ) -> float:
-        """Return the share of the best rows (n, hits) that is among the candidates of a search for so many hits."""
+        """Return the share (0 to 1) of the best rows (n, hits) among the candidates of a search for ``hits`` hits."""
         hits = best.shape[1]
         count = math.ceil(hits * oversampling)
         shares = []
@@ -178,7 +180,7 @@ class Measure:
     def _candidates(
         self, base: IndexFile, queries: NDArray[np.float32], count: int, cross_modal: bool
     ) -> NDArray[np.int64]:
-        """Return the places (queries, count) of candidates, the likeliest first."""
+        """Return the places (queries, count) of candidates, the most likely first."""
         way = direction(cross_modal)
         if way not in base.info.projected:
             assert base.codes is not None
@@ -197,7 +199,7 @@ class Measure:
 def _exact(
     base: IndexFile, queries: NDArray[np.float32], k: int, cross_modal: bool, stop: Callable[[], bool]
 ) -> NDArray[np.int64]:
-    """Return the places (queries, k) of the exact best rows; incomplete where ``stop`` says so."""
+    """Return the places (queries, k) of the exact best rows; incomplete if ``stop`` ended the work."""
     best = np.empty((len(queries), 0), np.int64)
     best_scores = np.empty((len(queries), 0), np.float32)
     for i in range(0, len(base), BLOCK):

@@ -1,4 +1,4 @@
-"""Rows of a partition that are held in memory, beside those of its index file."""
+"""The rows of a partition that are in memory, in addition to those of its index file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["MemoryRows"]
 
 
 class MemoryRows:
-    """Rows held in memory, growing; what ``block()`` returned stays as it was.
+    """A growing block of rows in memory. Arrays that ``block()`` returned never change.
 
-    ``dim`` is the dimension of a row; room is made for ``most`` rows at the most, unless one block needs more.
+    ``dim`` is the dimension of a row. At most ``most`` rows are allocated, unless one block needs more.
     """
 
     def __init__(self, dim: int, most: int) -> None:
@@ -25,13 +25,13 @@ class MemoryRows:
         self._rows = np.empty((0, dim), np.float32)
         self._offsets: NDArray[np.float32] | None = None
         self.several = 1
-        """The most rows of one item."""
+        """The largest number of rows of one item."""
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, block: Block) -> None:
-        """Add rows, whose keys ascend from those that are here."""
+        """Add rows. Their keys must be sorted and not lower than the keys already added."""
         keys, rows, offsets = block
         end = self._count + len(keys)
         if end > len(self._keys):
@@ -46,13 +46,13 @@ class MemoryRows:
         self._rows[self._count : end] = rows
         if offsets is not None and self._offsets is not None:
             self._offsets[self._count : end] = offsets
-        # An item may have begun in the block before.
+        # An item may have begun in the previous block.
         recent = np.concatenate([self._keys[max(0, self._count - 64) : self._count], keys])
         self.several = max(self.several, int(np.unique(recent, return_counts=True)[1].max()))
         self._count = end
 
     def block(self) -> Block:
-        """Return the keys (n,), rows (n, dim) and offsets (n,) or None of all rows."""
+        """Return the keys (n,), the rows (n, dim), and the offsets (n,) or None."""
         offsets = None if self._offsets is None else self._offsets[: self._count]
         return self._keys[: self._count], self._rows[: self._count], offsets
 

@@ -1,4 +1,4 @@
-"""Changes the model of a collection: new vectors go to shadow tables, which then swap with those that are searched."""
+"""Changes the model of a collection. New vectors go to shadow tables, which then swap with the searched tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Migration", "MigrationBatch", "Shadow", "abort", "other"]
 class Shadow:
     """The other model of a collection: its name, fingerprint and folder (empty for the shipped model).
 
-    ``served`` says that the collection was searched with it once, and that its vectors are kept for an undo.
+    ``served`` tells that it was the collection's model before a migration, and that its vectors are kept for an undo.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class MigrationBatch:
-    """Vectors of items, with the ``keys`` of the items by id. With them all items up to key ``until`` are done."""
+    """A batch of item vectors, with the ``keys`` of the items by id. It completes all items up to the key ``until``."""
 
     until: int
     keys: Mapping[str, int]
@@ -46,11 +46,11 @@ class MigrationBatch:
 
 
 class Migration:
-    """A collection that is being changed to another model; made by ``of()``.
+    """A migration of a collection to another model; ``of()`` creates it.
 
-    Items are embedded in the order of their keys, and keys are never used again: an item with a higher key than the
-    last one done is still to do, whichever process added it. A removed item goes from both models' tables at once. A
-    crash leaves whole batches, and the vectors that are searched change in one transaction.
+    Items are embedded in the order of their keys, and keys are never reused. So every item with a higher key than the
+    last finished item is still to do, whichever process added it. Removing an item deletes it from both models' tables.
+    A crash leaves only complete batches, and the searched vectors change in one transaction.
     """
 
     def __init__(self, store: LocalStore, goal: Shadow, dim: int) -> None:
@@ -62,9 +62,9 @@ class Migration:
     @classmethod
     @contextmanager
     def of(cls, store: LocalStore, goal: Shadow, dim: int) -> Iterator[Migration]:
-        """Yield a migration to ``goal``, begun or resumed; the shadow vectors of any third model are deleted.
+        """Start or resume a migration to ``goal`` and yield it. Shadow vectors of any third model are deleted.
 
-        Raises CollectionError where another process holds the maintenance lock.
+        Raises CollectionError if another process holds the maintenance lock.
         """
         with maintenance_lock(store._folder):
             with store._database.write() as database:
@@ -78,19 +78,22 @@ class Migration:
 
     @property
     def done(self) -> bool:
-        """Whether the collection is searched with this model already."""
+        """Whether this is already the collection's current model."""
         with self._database.snapshot() as database:
             return current(database) == self._goal.fingerprint
 
     def progress(self) -> tuple[int, int]:
-        """Return how many items are embedded, and how many there are."""
+        """Return the number of embedded items and the total number of items."""
         with self._database.snapshot() as database:
             ((total,),) = database.execute("SELECT count(*) FROM items")
             ((done,),) = database.execute("SELECT count(*) FROM items WHERE key <= ?", (_last(database),))
         return done, total
 
     def waiting(self, count: int) -> list[tuple[int, Item | None]]:
-        """Return about ``count`` items that are still to do, by key, whole documents; None for a damaged item."""
+        """Return the next ``count`` items to embed, with their keys; None for a damaged item.
+
+        Documents are never split, so the list may be longer.
+        """
         with self._database.snapshot() as database:
             question = "SELECT key, document FROM items WHERE key > ? ORDER BY key LIMIT ?"
             rows = database.execute(question, (_last(database), count)).fetchall()
@@ -102,16 +105,19 @@ class Migration:
             return [(key, items.get(key)) for key in keys]
 
     def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
-        """Return the vectors of the new model that are stored already, by view hash."""
+        """Return the vectors (dim,) of the new model that are already stored, by view hash."""
         return known_vectors(self._database, "shadow_vectors", self._dim, partition, views)
 
     def put(self, batch: MigrationBatch) -> None:
-        """Commit one batch; items that were removed meanwhile are left out."""
+        """Commit one batch. Items that were removed meanwhile are left out. Raises CollectionError."""
         with self._database.write() as database:
             self._put(database, batch)
 
     def finish(self, embed: Callable[[list[tuple[int, Item | None]]], Iterable[MigrationBatch]]) -> bool:
-        """Embed the items that are left and swap, while no other process can write; False where too many are left."""
+        """Embed the last items and swap the models, while no other process can write.
+
+        Returns False, and does nothing, if more than ``StoreOptions.migration_tail`` items are left.
+        """
         with self._database.write() as database:
             rest = self.waiting(self._tail + 1)
             if len(rest) > self._tail:
@@ -123,9 +129,9 @@ class Migration:
 
     def _put(self, database: sqlite3.Connection, batch: MigrationBatch) -> None:
         goal = shadow(database)
-        if goal is None or goal.fingerprint != self._goal.fingerprint:  # by a program that takes no lock
+        if goal is None or goal.fingerprint != self._goal.fingerprint:  # by a program that ignores the lock
             raise CollectionError(
-                f"another process deleted the new vectors of {self._goal.name}: nothing that is searched has changed; "
+                f"another process deleted the new vectors of {self._goal.name}: searches still use the old model; "
                 "run `commonplace migrate` again"
             )
         present = {
@@ -136,8 +142,8 @@ class Migration:
         for rows in batch.vectors:
             if rows.vectors.shape != (len(rows.item_ids), self._dim) or not storable(rows.vectors).all():
                 raise CollectionError(
-                    f"the model {self._goal.name} gave vectors of shape {rows.vectors.shape} that are not numbers, or "
-                    f"not of {self._dim} dimensions: nothing has changed; try another model"
+                    f"the model {self._goal.name} returned vectors of shape {rows.vectors.shape} that are not finite "
+                    f"numbers or not of {self._dim} dimensions: nothing has changed; try another model"
                 )
             kept = [n for n, item in enumerate(rows.item_ids) if item in present]
             items, views = tuple(rows.item_ids[n] for n in kept), tuple(rows.views[n] for n in kept)
@@ -154,7 +160,7 @@ def abort(store: LocalStore) -> None:
 
 
 def current(database: sqlite3.Connection) -> str:
-    """Return the fingerprint of the model that the collection is searched with."""
+    """Return the fingerprint of the collection's current model."""
     row = database.execute("SELECT value FROM meta WHERE name = 'fingerprint'").fetchone()
     if row is None:
         raise sqlite3.DatabaseError("its settings are malformed")
@@ -162,13 +168,13 @@ def current(database: sqlite3.Connection) -> str:
 
 
 def other(store: LocalStore) -> Shadow | None:
-    """Return the other model of a collection: the one it is being migrated to, or was migrated from."""
+    """Return the other model of a collection: the target of an unfinished migration, or the previous model."""
     with store._database.snapshot() as database:
         return shadow(database)
 
 
 def shadow(database: sqlite3.Connection) -> Shadow | None:
-    """Return the other model of the collection."""
+    """Return the other model of the collection; None if there is none."""
     shadow = {name.removeprefix("shadow:"): value for name, value in _meta(database) if name.startswith("shadow:")}
     if not shadow:
         return None
@@ -178,7 +184,7 @@ def shadow(database: sqlite3.Connection) -> Shadow | None:
 
 
 def swap(database: sqlite3.Connection) -> None:
-    """Let the two models change places: vectors, names, and the settings that were fitted to either."""
+    """Swap the two models: their vectors, names, and the settings that were tuned for them."""
     meta = dict(_meta(database))
     current_rows = {n: v for n, v in meta.items() if n in ("space", "fingerprint", "model") or n.startswith("setting:")}
     shadow_rows = {n.removeprefix("shadow:"): v for n, v in meta.items() if n.startswith("shadow:")}
@@ -194,7 +200,7 @@ def swap(database: sqlite3.Connection) -> None:
         database.execute(f"ALTER TABLE {table} RENAME TO swapping")
         database.execute(f"ALTER TABLE shadow_{table} RENAME TO {table}")
         database.execute(f"ALTER TABLE swapping RENAME TO shadow_{table}")
-    # A new lineage: nothing that was derived from the other vectors may be used.
+    # Begin a new lineage, so that data derived from the old vectors is not used.
     _put(database, {"lineage": secrets.token_hex(10)})
     database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
 
@@ -208,7 +214,7 @@ def _meta(database: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _last(database: sqlite3.Connection) -> int:
-    """Return the key up to which all items are embedded with the other model."""
+    """Return the key of the last item that is embedded with the other model."""
     row = database.execute("SELECT value FROM meta WHERE name = 'shadow:last'").fetchone()
     return (number(row[0]) or 0) if row else 0
 

@@ -1,4 +1,4 @@
-"""The vector indexes of a local store, one a partition."""
+"""The vector indexes of a local store, one for each partition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REMOVED_KEPT = 100_000  # lines of the removal log
 
 
 class Partitions:
-    """The indexes by partition, made when they are first used. Safe for threads."""
+    """The indexes by partition, created at first use. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -31,7 +31,7 @@ class Partitions:
             return self._indexes[name]
 
     def names(self) -> list[str]:
-        """Return the partitions that hold anything, by one step into the index for each, not a walk along it."""
+        """Return the partitions that are not empty. The query takes one index lookup for each, not a full scan."""
         statement = (
             "WITH RECURSIVE p (name) AS (SELECT min(partition) FROM views UNION ALL "
             "SELECT (SELECT min(partition) FROM views WHERE partition > name) FROM p WHERE name IS NOT NULL) "
@@ -40,13 +40,13 @@ class Partitions:
         return [name for (name,) in self._settings.database.all(statement)]
 
     def forget(self) -> None:
-        """Let go of what the indexes hold: the next search maps their files again."""
+        """Drop the indexes' data from memory. The next search maps their files again."""
         with self._lock:
             for index in self._indexes.values():
                 index.forget()
 
     def close(self) -> None:
-        """Stop threads that write, and let go of the files."""
+        """Stop threads that write, and close the files."""
         with self._lock:
             indexes = list(self._indexes.values())
             self._indexes.clear()
@@ -54,7 +54,10 @@ class Partitions:
             index.close()
 
     def flush(self, *, always: bool = False) -> None:
-        """Write index files where they are worth it; shorten the removal log where every index has followed it."""
+        """Update the index files, and delete the lines of the removal log that every index file has followed.
+
+        ``always`` rewrites the files even after few changes.
+        """
         database, folder = self._settings.database, self._settings.folder
         names = self.names()
         for name in names:
@@ -70,13 +73,12 @@ class Partitions:
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('trimmed', ?)", (str(until),))
 
     def stored(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return item keys (n,) and vectors (n, dim) of a partition as the database holds them, by key, without
-        damaged ones."""
+        """Return item keys (n,) and stored vectors (n, dim) of a partition, ordered by key, without damaged vectors."""
         raw = replace(self._settings, prepare=lambda partition, vectors: (vectors, None))
         with self._settings.database.snapshot() as database:
             check_space(database, self._settings)
             pieces = [(keys, rows) for keys, rows, _ in blocks(database, name, 0, raw)]
         keys = np.concatenate([keys for keys, _ in pieces] or [np.empty(0, np.int64)])
         rows = np.concatenate([rows for _, rows in pieces] or [np.empty((0, self._settings.dim), np.float32)])
-        whole = ~np.isnan(rows).any(axis=1)
-        return (keys, rows) if whole.all() else (keys[whole], rows[whole])
+        intact = ~np.isnan(rows).any(axis=1)
+        return (keys, rows) if intact.all() else (keys[intact], rows[intact])

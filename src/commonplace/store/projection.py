@@ -1,4 +1,4 @@
-"""Projected vectors: rows in a quarter of the numbers, to take candidates from where codes serve badly."""
+"""Projected vectors: rows reduced to a quarter of the dimensions, for candidates where recall by codes is too low."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from commonplace.store.index_file import IndexFile
 __all__ = ["projections"]
 
 SAMPLE = 16_384
-"""Rows that the projections are made from."""
+"""Number of rows that the projections are computed from."""
 
 REDUCTION = 4
-"""Projected vectors have a quarter of the numbers; an eighth would need four times as many candidates."""
+"""Projected vectors have a quarter of the dimensions. With an eighth, four times as many candidates are needed."""
 
 RIDGE = 0.01
-"""Share of the queries' second moments that is taken to point anywhere: what few queries do not tell."""
+"""Ridge term: the share of the queries' second moments that is spread over all directions, as the queries are few."""
 
 
 def projections(
     base: IndexFile, queries: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return maps (dim, short) of queries and of rows whose products are nearest to the true inner products.
+    """Return two projections (dim, short), of queries and of rows, that preserve their inner products best.
 
-    Without ``queries`` the rows stand for them, as in a search of pictures by a picture: they are many more, so that
-    nothing is fitted to few.
+    Without ``queries`` the rows are used as queries, as in a search of pictures by a picture. Rows are more numerous
+    than queries, so the projections do not overfit.
 
-    Principal components keep what the rows differ in. What matters is what they differ in *for the queries*, and
-    queries in words lie in other directions than pictures do. With the second moments Q of the queries and the
-    covariance R of the rows, the best maps of a given length, in the mean square of the products, come from the
-    singular values of sqrt(Q) sqrt(R).
+    Principal components keep the directions in which the rows vary. But only directions that matter *to the queries*
+    are needed, and text queries lie in other directions than pictures. Let Q be the second moments of the queries and R
+    the covariance of the rows. The projections with the smallest mean squared error of the inner products follow from
+    the singular value decomposition of sqrt(Q) sqrt(R).
     """
     at = np.linspace(0, len(base) - 1, min(len(base), SAMPLE)).astype(np.int64)
     rows = np.asarray(base.take(at), np.float64)
@@ -50,7 +50,7 @@ def projections(
 
 
 def _root(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the square root of a symmetric positive matrix and that root's inverse."""
+    """Return the square root of a symmetric positive matrix and the inverse of that root."""
     values, vectors = np.linalg.eigh(matrix)
     root = np.sqrt(np.maximum(values, 1e-12))
     return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T

@@ -1,4 +1,4 @@
-"""Documents, items, pictures and labels as they are read from the tables."""
+"""Reads documents, items, pictures and labels from the tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 
 log = logging.getLogger("commonplace")
 
-PAGE = 1000  # documents that are read at once
+PAGE = 1000  # number of documents that are read at once
 LABELS = (
     "CREATE TABLE IF NOT EXISTS labels (text TEXT NOT NULL, image TEXT NOT NULL, item TEXT NOT NULL, "
     "good INTEGER NOT NULL, PRIMARY KEY (text, image, item))"
@@ -58,7 +58,7 @@ def documents(
     status: Status | None,
     where: Filter | None,
 ) -> Iterator[Document]:
-    """Yield the documents that meet all conditions, by path; see ``commonplace.store.Store.documents()``."""
+    """Yield the documents that meet all conditions, ordered by path; see ``commonplace.store.Store.documents()``."""
     conditions = list(_conditions(content_hash, status, where))
     if ids is not None:
         conditions.append(("d.id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)))
@@ -88,20 +88,20 @@ def _conditions(content_hash: str | None, status: Status | None, where: Filter |
         if where.modality:
             shows = "EXISTS (SELECT 1 FROM items i WHERE i.document = d.key AND i.modality = ?)"
             yield shows, (where.modality,)
-        condition, values = condition_of(replace(where, modality=None), whole=True)
+        condition, values = condition_of(replace(where, modality=None), by_value=True)
         if condition:
             yield condition, values
 
 
 def _page_by_page(database: Database, conditions: Sequence[Condition], few: bool) -> Iterator[Document]:
-    """Yield documents in the order of the index on paths; the plus keeps SQLite from walking it where ``few`` are
-    found by another."""
+    """Yield documents ordered by path. With ``few`` matches, which another index finds, a plus sign in the SQL keeps
+    SQLite from scanning the index on paths."""
     order = "+d.path, d.id" if few else "d.path, d.id"
     after: Condition | None = None
     while True:
         parts = [*conditions, *([after] if after else [])]
         clause = f"WHERE {' AND '.join(part for part, _ in parts)} " if parts else ""
-        values = tuple(value for _, some in parts for value in some)
+        values = tuple(value for _, part_values in parts for value in part_values)
         limit = "" if few else f" LIMIT {PAGE}"
         rows = database.all(f"SELECT {DOCUMENT} FROM documents d {clause}ORDER BY {order}{limit}", values)
         yield from map(document_of, rows)
@@ -111,7 +111,7 @@ def _page_by_page(database: Database, conditions: Sequence[Condition], few: bool
 
 
 def original(database: Database, document: str) -> bytes | None:
-    """Return the content of a record as it was given; None for a file, and for content that is damaged."""
+    """Return the original content of a record; None for a file, and if the content is damaged."""
     statement = (
         "SELECT o.media_type, o.data, o.checksum FROM originals o JOIN documents d ON d.key = o.document WHERE d.id = ?"
     )
@@ -123,7 +123,7 @@ def original(database: Database, document: str) -> bytes | None:
 
 
 def metadata_types(database: Database, keys: Iterable[str], without: str | None) -> dict[str, MetadataType]:
-    """Return the type of each of these keys that a document has, not counting the document ``without``."""
+    """Return the type of each of these metadata keys that is in use. The document ``without`` is not counted."""
     statement = (
         "SELECT m.type FROM metadata m WHERE m.key = ? AND m.document IS NOT "
         "(SELECT d.key FROM documents d WHERE d.id = ?) LIMIT 1"
@@ -134,13 +134,13 @@ def metadata_types(database: Database, keys: Iterable[str], without: str | None)
 
 
 def metadata_keys(database: Database) -> dict[str, int]:
-    """Return the metadata keys, in lower case, and how many documents have each, the most frequent first."""
+    """Return the number of documents that have each metadata key (in lower case), the most frequent key first."""
     statement = "SELECT key, count(DISTINCT document) FROM metadata GROUP BY key ORDER BY 2 DESC, 1"
     return {text_of(key): count for key, count in database.all(statement)}
 
 
 def counts(database: Database, names: Sequence[str] = ()) -> dict[str, dict[str, int]]:
-    """Return how many documents (by status), items (by modality) and vectors (by partition) there are."""
+    """Return the number of documents (by status), items (by modality) and vectors (by partition)."""
     statements = {
         "documents": "SELECT status, count(*) FROM documents GROUP BY status",
         "items": "SELECT modality, count(*) FROM items GROUP BY modality",
@@ -157,7 +157,7 @@ def counts(database: Database, names: Sequence[str] = ()) -> dict[str, dict[str,
 
 
 def items_by_key(database: Database, keys: Sequence[int]) -> dict[int, Item]:
-    """Return the items with these keys; those that are gone are absent, and so are damaged ones, which are logged."""
+    """Return the items with these keys. Removed items are absent. Damaged items are absent too, and logged."""
     damaged: set[object] = set()
     statement = "SELECT checksum, item, partition, view FROM views WHERE item IN (%s)"
     for expected, *view in in_pieces(database, statement, keys):
@@ -189,7 +189,7 @@ def items_of(database: Database, document: str) -> list[Item]:
 
 
 def views_by_key(database: Database, keys: Sequence[int]) -> dict[str, frozenset[str]]:
-    """Return by item id the partitions in which the items with these keys have a view; ``lexical`` for words."""
+    """Return by item id the partitions in which the items have a view; ``lexical`` if they have words."""
     statement = (
         "SELECT i.id, i.text <> '', group_concat(v.partition, char(31)) FROM items i "
         "LEFT JOIN views v ON v.item = i.key WHERE i.key IN (%s) GROUP BY i.key"
@@ -204,7 +204,7 @@ def views_by_key(database: Database, keys: Sequence[int]) -> dict[str, frozenset
 def known_vectors(
     database: Database, table: str, dim: int, partition: str, views: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the vectors (dim,) that a table holds for these view hashes, without damaged ones."""
+    """Return the vectors (dim,) that a table has for these view hashes, by hash, without damaged vectors."""
     statement = f"SELECT view, vector, checksum FROM {table} WHERE partition = ? AND view IN (%s)"
     rows = in_pieces(database, statement, views, (partition,))
     vectors, damaged = vectors_of([row[1] for row in rows], [row[2] for row in rows], dim)
@@ -216,7 +216,7 @@ def known_vectors(
 
 
 def pictures(database: Database, ids: Iterable[str]) -> list[str]:
-    """Return the content hashes of the pictures that these documents show and no other document does."""
+    """Return the content hashes of the pictures that occur in these documents and in no other document."""
     documents = set(ids)
     shows = "SELECT i.picture, d.id FROM items i JOIN documents d ON i.document = d.key WHERE i.picture IS NOT NULL"
     shown = {str(picture) for picture, _ in in_pieces(database, f"{shows} AND d.id IN (%s)", sorted(documents))}
@@ -225,7 +225,7 @@ def pictures(database: Database, ids: Iterable[str]) -> list[str]:
 
 
 def thumbnail(database: Database, picture: str) -> bytes | None:
-    """Return the JPEG of the picture with this content hash; None where there is none or it is damaged."""
+    """Return the JPEG of the picture with this content hash; None if it is absent or damaged."""
     statement = "SELECT checksum, thumbnail, width, height FROM pictures WHERE hash = ?"
     for expected, *values in database.all(statement, (picture,)):
         if checksum(*values) == expected:
@@ -238,14 +238,14 @@ def thumbnail(database: Database, picture: str) -> bytes | None:
 
 
 def put_label(database: Database, text: str, image: str, item: str, good: bool) -> None:
-    """Keep whether an item answers a query."""
+    """Store whether an item answers a query."""
     with database.write() as connection:
         connection.execute(LABELS)
         connection.execute("INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?)", (text, to_sql(image), item, int(good)))
 
 
 def labels(database: Database) -> list[tuple[str, str, str, bool]]:
-    """Return the labels of items that are still there."""
+    """Return the labels of items that still exist."""
     if not database.all("SELECT 1 FROM sqlite_master WHERE name = 'labels'"):
         return []
     rows = database.all(

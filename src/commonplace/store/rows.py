@@ -1,4 +1,4 @@
-"""Documents, items and filters as rows and conditions of SQL."""
+"""Conversion of documents, items and filters to SQL rows and conditions."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def row_of_item(item: Item, document: int) -> tuple[Any, ...]:
     return (*values, checksum(*values))
 
 
-def condition_of(where: Filter, *, whole: bool = False) -> tuple[str, tuple[Any, ...]]:
-    """Return the SQL condition over items ``i`` and documents ``d`` that says what ``where`` says.
+def condition_of(where: Filter, *, by_value: bool = False) -> tuple[str, tuple[Any, ...]]:
+    """Return a filter as an SQL condition over items ``i`` and documents ``d``, with its parameters.
 
-    ``whole`` is for a query over the whole collection: it reads metadata by the index of values, once. Otherwise
-    metadata is looked up for each document that the query comes to.
+    ``by_value`` suits a query over the whole collection: it reads the index of metadata values once. Otherwise the
+    query looks up the metadata of each document that it reads.
     """
     parts: list[str] = []
     values: list[Any] = []
@@ -91,7 +91,7 @@ def condition_of(where: Filter, *, whole: bool = False) -> tuple[str, tuple[Any,
         if date:
             conditions.append(Condition("date", "date", (((operator, padded(date)),),)))  # type: ignore[arg-type]
     for condition in conditions:
-        part, compared = _metadata_condition(condition, whole)
+        part, compared = _metadata_condition(condition, by_value)
         parts.append(part)
         values += compared
     return " AND ".join(parts), tuple(to_sql(value) if isinstance(value, str) else value for value in values)
@@ -114,13 +114,13 @@ def _path_condition(path: str) -> tuple[str, list[Any]]:
     return anywhere, [f"/{folder}"]
 
 
-def _metadata_condition(condition: Condition, whole: bool) -> tuple[str, list[Any]]:
+def _metadata_condition(condition: Condition, by_value: bool) -> tuple[str, list[Any]]:
     alternatives, values = [], []
     for comparisons in condition.alternatives:
         alternatives.append(" AND ".join(f"m.value {operator.upper()} ?" for operator, _ in comparisons))
         values += [value for _, value in comparisons]
     compared = f"m.key = ? AND m.type = ? AND ({' OR '.join(alternatives)})"
-    if whole:
+    if by_value:
         part = f"d.key IN (SELECT m.document FROM metadata m WHERE {compared})"
     else:
         part = f"EXISTS (SELECT 1 FROM metadata m WHERE m.document = d.key AND {compared})"
@@ -128,7 +128,7 @@ def _metadata_condition(condition: Condition, whole: bool) -> tuple[str, list[An
 
 
 def to_sql(path: str) -> str | bytes:
-    """Return a path as SQLite can hold it: one whose bytes are not UTF-8 becomes a blob."""
+    """Return a path in a form that SQLite can store: text, or a blob if its bytes are not UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -141,17 +141,17 @@ def from_sql(path: object) -> str:
 
 
 def text_of(value: object) -> str:
-    """Return a column of texts as text, whatever damage put there: the row's checksum tells."""
+    """Return the value of a text column as text. A damaged value is converted; the row's checksum reveals it."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value if isinstance(value, str) else str(value)
 
 
 def maybe(value: object) -> str | None:
-    """Return what ``text_of`` does, and None where there is nothing."""
+    """Return the value as ``text_of`` does; None for None."""
     return None if value is None else text_of(value)
 
 
 def printable(text: str | None) -> str | None:
-    """Return ``text`` without lone surrogates, which SQLite cannot hold."""
+    """Return ``text`` without lone surrogates, which SQLite cannot store."""
     return text and text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""The tables of a collection, and the checksum that each row carries."""
+"""The tables of a collection, and the checksums of their rows."""
 
 from __future__ import annotations
 
@@ -70,34 +70,34 @@ CREATE TABLE originals (  -- the content of documents that have no file, as it w
 SCHEMA += VECTORS.format("") + VECTORS.format("shadow_") + METADATA + ORIGINALS
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
-"""Full text over words that ``commonplace.text.index_words`` made; the text itself stands in items."""
+"""The full-text index over words from ``commonplace.text.index_words``. The text itself is in the table ``items``."""
 
 
 def checksum(*values: Any) -> int:
-    """Return the CRC of the values of a row, text, bytes, numbers and None, as SQLite gives them back."""
+    """Return the CRC of the values of a row as SQLite returns them: text, bytes, numbers and None."""
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
 
 
 def number(value: object) -> int | None:
-    """Return a number (0 or more) that ``meta`` holds as text; None where that is damaged."""
+    """Return a number (0 or more) that ``meta`` stores as text; None if it is damaged."""
     text = str(value)
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def metadata_rows(title: str | None, metadata: str) -> set[tuple[str, str, Any]]:
-    """Return the keys, types and values by which filters find a document; the title is one of them."""
-    typed = Metadata.from_json(metadata if isinstance(metadata, str) else "")  # a damaged row holds anything
+    """Return the keys, types and values by which filters find a document, including its title."""
+    typed = Metadata.from_json(metadata if isinstance(metadata, str) else "")  # a damaged row may contain anything
     rows = typed.without(["title"]).rows()
     return rows | {("title", "text", comparable("text", title))} if title and isinstance(title, str) else rows
 
 
 def original_checksum(media_type: object, data: object) -> int:
-    """Return the checksum of a row of ``originals``; -1 where damage left no bytes in it."""
+    """Return the checksum of a row of ``originals``; -1 if its data is damaged and not bytes."""
     return checksum(media_type, zlib.crc32(data)) if isinstance(data, bytes) else -1
 
 
 def fill(database: sqlite3.Connection) -> None:
-    """Make the table of metadata anew from the documents."""
+    """Rebuild the metadata table from the documents."""
     database.execute("DELETE FROM metadata")
     documents = database.execute("SELECT key, title, metadata FROM documents").fetchall()
     rows = ((key, *row) for key, title, metadata in documents for row in metadata_rows(title, metadata))
@@ -105,7 +105,7 @@ def fill(database: sqlite3.Connection) -> None:
 
 
 def unlike(database: sqlite3.Connection) -> Iterator[int]:
-    """Yield the keys of documents whose rows of metadata are not what the documents say."""
+    """Yield the keys of documents whose rows in the metadata table differ from the documents' own metadata."""
     held: dict[int, set[tuple[str, str, Any]]] = {}
     for document, *row in database.execute("SELECT document, key, type, value FROM metadata"):
         held.setdefault(document, set()).add((row[0], row[1], row[2]))
@@ -116,13 +116,13 @@ def unlike(database: sqlite3.Connection) -> Iterator[int]:
 
 
 def sealed(database: sqlite3.Connection) -> bool:
-    """Return whether ``meta`` is what was written; the counters that change with every transaction are left out."""
+    """Return whether the checksum of ``meta`` is correct. The checksum leaves out the generation."""
     rows = database.execute("SELECT value FROM meta WHERE name = 'seal'").fetchone()
     return rows is not None and rows[0] == _seal(database)
 
 
 def seal(database: sqlite3.Connection) -> None:
-    """Put the checksum of ``meta`` into it."""
+    """Store the checksum of ``meta`` in ``meta``."""
     database.execute("INSERT OR REPLACE INTO meta VALUES ('seal', ?)", (_seal(database),))
 
 

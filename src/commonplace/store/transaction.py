@@ -1,4 +1,4 @@
-"""The one way in which a collection's contents change."""
+"""The write transaction: every change to a collection's contents goes through it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["transaction"]
 
 @contextmanager
 def transaction(settings: Settings) -> Iterator[sqlite3.Connection]:
-    """Lend a connection in one writing transaction that counts the generation up.
+    """Lend a connection in one write transaction that increments the generation.
 
-    From the new generation every process learns that its indexes are out of date. Raises ModelMismatch where the
-    collection was migrated to another model since it was opened, CollectionError where it cannot be written.
+    The new generation tells every process that its indexes are out of date. Raises ModelMismatch if the collection was
+    migrated to another model since it was opened, and CollectionError if it cannot be written.
     """
     with settings.database.write() as database:
         check_space(database, settings)

@@ -1,4 +1,4 @@
-"""Keeps the index of one partition up to date with the database, and its file on disk worth mapping."""
+"""The vector index of one partition: follows the changes in the database, and rewrites its index file when needed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FOLDER = "index"  # below the collection's folder
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every partition of a store shares; see ``commonplace.store.LocalStore``."""
+    """The settings that all partitions of a store share; see ``commonplace.store.LocalStore``."""
 
     database: Database
     folder: Path
@@ -74,9 +74,9 @@ class _Position:
 
 
 class VectorIndex:
-    """The index of one partition: a mapped index file, rows added since in memory, items removed since by key.
+    """The index of one partition: a mapped index file, the rows added since, and the keys of items removed since.
 
-    Memory: at most ``StoreOptions.memory_rows`` rows; keys, codes and rows of the file are mapped. Safe for threads.
+    At most ``StoreOptions.memory_rows`` rows are in memory. Keys, codes and rows of the file are mapped. Thread-safe.
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -87,13 +87,13 @@ class VectorIndex:
         self._index: IndexView | None = None
         self._position = _Position("", -1, 0, 0)
         self._memory = MemoryRows(settings.dim, settings.options.memory_rows)
-        self._kind = "float32"  # what the rows are kept as, of all that this holds
-        self._more = False  # whether the database holds rows that are too many for memory
+        self._kind = "float32"  # the type of the rows
+        self._more = False  # whether the database has further rows that do not fit into memory
         self._builder: threading.Thread | None = None
         self._stopping = False
-        self._refused: tuple[int, int, int] | None = None  # a file that cannot be used, not to be tried again
+        self._refused: tuple[int, int, int] | None = None  # identity of an unusable file, which is not tried again
         self.problem = ""
-        """Why the index file that is there is not used, in words; empty where it is, or where there is none."""
+        """The reason why an existing index file is not used; otherwise empty."""
 
     # --- searching -------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class VectorIndex:
         return self._read(lambda index: index.score(query, keys, cross_modal=cross_modal))
 
     def gather(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a row (n, dim) of each of these items; see ``IndexView.gather()``."""
+        """Return one row for each of these items (n, dim); see ``IndexView.gather()``."""
         return self._read(lambda index: index.gather(keys, self._settings.dim))
 
     def sample(self, n: int) -> Sample:
@@ -118,13 +118,13 @@ class VectorIndex:
         return self._read(lambda index: index.sample(n))
 
     def _read(self, read: Callable[[IndexView], Result]) -> Result:
-        """Return what ``read`` gives for the index; a file that is damaged twice is not used any more."""
+        """Return the result of ``read`` on the index. After two failures the damaged file is not used any more."""
         for last in (False, True):
             index = self.index_view()
             try:
                 return read(index)
             except Damaged as problem:
-                # Rows that were erased meanwhile are no damage: the second time they are known to be removed.
+                # Rows that another process erased are not damage: the second attempt knows that they were removed.
                 if last:
                     self._refuse(str(problem))
                 else:
@@ -132,7 +132,7 @@ class VectorIndex:
         return read(self.index_view())
 
     def index_view(self) -> IndexView:
-        """Return the index as the collection stands now."""
+        """Return the index for the collection's current generation."""
         index = self._current()
         if self._due(index):
             self._build_in_background()
@@ -146,13 +146,13 @@ class VectorIndex:
                 try:
                     self._follow(database, *now)
                 except BaseException:
-                    self._index = None  # it was not brought up to date
+                    self._index = None  # the update is incomplete
                     raise
             assert self._index is not None
             return self._index
 
     def _follow(self, database: sqlite3.Connection, lineage: str, generation: int) -> None:
-        """Bring the index up to what this reading transaction sees."""
+        """Update the index to the state that this read transaction sees."""
         base = None if self._index is None else self._index.base
         trimmed = trimmed_to(database)
         kind = _kind(database, self.name)
@@ -200,7 +200,7 @@ class VectorIndex:
             yield from blocks(database, self.name, last, self._settings, kind=self._kind)
 
     def _map(self, lineage: str, generation: int, trimmed: int) -> IndexFile | None:
-        """Return the index file on disk where it is whole, and of this collection, ranking state and history."""
+        """Return the index file if it is intact and matches the collection, ranking state and history; else None."""
         present = identity(self.path)
         if present is None:
             self.problem = ""
@@ -210,11 +210,11 @@ class VectorIndex:
             base = IndexFile(self.path)
             info = base.info
             if (info.partition, info.dim) != (self.name, self._settings.dim):
-                raise Damaged("it is another partition's")
+                raise Damaged("it belongs to another partition")
             if (info.state, info.kind) != (self._settings.state, self._kind):
                 raise Damaged("it was made for another ranking state")
             if info.lineage != lineage or info.generation > generation or info.removed < trimmed:
-                raise Damaged("it stands for another history of the collection")
+                raise Damaged("it belongs to another history of the collection")
             self.problem = ""
             return base
         except (Damaged, OSError, ValueError) as problem:
@@ -222,22 +222,22 @@ class VectorIndex:
             return None
 
     def _refuse(self, why: str) -> None:
-        """Do not use the present file any more."""
+        """Stop using the present file."""
         with self._lock:
-            log.warning("the index file %s is damaged (%s): it is not used and will be built anew", self.path, why)
+            log.warning("the index file %s is damaged (%s): it is not used and will be rebuilt", self.path, why)
             self._refused, self.problem, self._index = identity(self.path), why, None
 
     # --- the index file --------------------------------------------------------------------------------------
 
     def _due(self, index: IndexView) -> bool:
-        """Return whether enough has changed since the index file was written that writing another is worth it."""
+        """Return whether enough has changed since the index file was written to write a new one."""
         options = self._settings.options
         behind = len(index.keys) + len(index.deleted)
         size = 0 if index.base is None else len(index.base)
         return index.overflow is not None or behind > max(options.build_after, min(size // 8, options.memory_rows // 2))
 
     def _build_in_background(self) -> None:
-        """Write an index file in a thread, where this process may write and no thread of it does."""
+        """Write an index file in a thread, unless one is running or the database is read-only."""
         with self._lock:
             busy = self._builder is not None and self._builder.is_alive()
             if busy or self._stopping or not self._settings.database.writable:
@@ -251,20 +251,23 @@ class VectorIndex:
         except Exception as problem:
             if not self._stopping:
                 log.warning(
-                    "the index file %s could not be written (%s): searches go on without it", self.path, problem
+                    "the index file %s could not be written (%s): searches continue without it", self.path, problem
                 )
 
     def build(self) -> bool:
-        """Write an index file of the partition as it is; False where another process writes it, or this one closes."""
+        """Write an index file of the partition's current rows.
+
+        Returns False if another process is writing it, or if this index is being closed.
+        """
         settings = self._settings
         with lock(self.path) as mine:
             if not mine:
                 return False
-            for left in self.path.parent.glob(f"{self.path.name}.*.part"):  # by a process that was killed
+            for left in self.path.parent.glob(f"{self.path.name}.*.part"):  # from a process that was killed
                 left.unlink(missing_ok=True)
             with settings.database.snapshot() as database:
                 lineage, generation = _now(database, settings)
-                rows = _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
+                rows = _number(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
                 kind = _kind(database, self.name)
                 source = _Source(database, self.name, settings, kind)
                 info = Info(
@@ -272,7 +275,7 @@ class VectorIndex:
                     settings.state,
                     lineage,
                     generation,
-                    last=_one(database, "SELECT coalesce(max(key), 0) FROM items"),
+                    last=_number(database, "SELECT coalesce(max(key), 0) FROM items"),
                     removed=followed_to(database),
                     rows=rows,
                     dim=settings.dim,
@@ -295,16 +298,16 @@ class VectorIndex:
         return self._settings.questions(self.name, cross_modal)
 
     def flush(self, *, always: bool = False) -> None:
-        """Bring the file in line with the database: erase removed rows, or write it anew where that is worth it.
+        """Update the file to the database: erase removed rows, or rewrite the file after many changes.
 
-        ``always`` writes it anew unless the partition is too small for one.
+        ``always`` rewrites it unless the partition is too small for an index file.
         """
         builder = self._builder
         if builder is not None:
             builder.join()
         index = self._current()
         if self._due(index) or (always and len(index) > self._settings.options.build_after):
-            self._build_quietly()  # what was committed is safe in any case
+            self._build_quietly()  # a failure is harmless: the database has all committed data
         elif index.base is not None and len(index.deleted):
             try:
                 with lock(self.path) as mine:
@@ -318,32 +321,32 @@ class VectorIndex:
                     self.path.unlink(missing_ok=True)
 
     def measure(self) -> dict[str, Compression]:
-        """Return the recall of each kind of row, the smallest kind first.
+        """Return the recall of each row type, the smallest type first.
 
-        Empty where there are no queries to measure with, or too few rows for compression to gain anything.
+        Empty if there are no queries to measure with, or too few rows to gain from compression.
         """
         queries_by_kind = {cross_modal: self._ask(cross_modal) for cross_modal in (False, True)}
         queries = {cross_modal: vectors for cross_modal, vectors in queries_by_kind.items() if vectors is not None}
         with self._settings.database.snapshot() as database:
             if (
-                _one(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
+                _number(database, "SELECT count(*) FROM views WHERE partition = ?", self.name)
                 < self._settings.options.codes_from
             ):
                 return {}
             return measure(blocks(database, self.name, 0, self._settings), queries)
 
     def followed(self) -> int | None:
-        """Return the line of the removal log up to which the index file has followed it; None without a file."""
+        """Return the last line of the removal log that the index file includes; None without a file."""
         base = self._current().base
         return None if base is None else base.info.removed
 
     def forget(self) -> None:
-        """Forget the index: the next search maps the file again."""
+        """Drop the index from memory. The next search maps the file again."""
         with self._lock:
             self._index = None
 
     def status(self) -> dict[str, Any]:
-        """Return type, rows, recall, bytes on disk and in memory, and the rows that are not in the index file yet."""
+        """Return the index's type, rows, recall, bytes on disk and in memory, and the rows not yet in the file."""
         index = self._current()
         base = index.base
         ways = [] if base is None else [way for way, factor in base.info.oversampling.items() if factor]
@@ -376,7 +379,7 @@ class VectorIndex:
         return status
 
     def close(self) -> None:
-        """Stop a thread that writes, and close the file."""
+        """Stop the thread that writes, if any, and close the file."""
         self._stopping = True
         builder = self._builder
         if builder is not None and builder is not threading.current_thread():
@@ -385,7 +388,7 @@ class VectorIndex:
 
 
 def _type(info: Info, way: str) -> str:
-    """Return in words where the candidates of a direction come from."""
+    """Return a description of the source of a direction's candidates."""
     if way in info.projected:
         return "projected vectors"
     return "binary codes in IVF cells" if way in info.probe_radius else "binary codes"
@@ -397,13 +400,13 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def stray(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the index files of partitions that are gone."""
+    """Return the index files of partitions that no longer exist."""
     mine = {file_of(folder, name) for name in names}
     return [path for path in (folder / FOLDER).glob("*.index") if path not in mine]
 
 
 class _Source:
-    """All rows of a partition from the database, in blocks of a known total."""
+    """Reads all rows of a partition from the database, in blocks."""
 
     def __init__(self, database: sqlite3.Connection, name: str, settings: Settings, kind: str) -> None:
         self._database, self._name, self._settings, self._kind = database, name, settings, kind
@@ -414,12 +417,12 @@ class _Source:
         return blocks(self._database, self._name, 0, self._settings, kind=self._kind)
 
     def centre(self) -> NDArray[np.float32]:
-        """Return the mean (dim,) of rows from eight places of the partition."""
+        """Return the mean (dim,) of rows sampled at eight places of the partition."""
         sample = _sample(self._database, self._name, self._settings, 8, 2048)
         return np.asarray(np.mean(sample, axis=0, dtype=np.float64), dtype=np.float32)
 
     def centroids(self, cells: int, stop: Callable[[], bool]) -> NDArray[np.float32] | None:
-        """Return centroids (cells, dim) of rows from all over the partition, or None where there are too few."""
+        """Return centroids (cells, dim) of rows sampled all over the partition; None if there are too few rows."""
         if not cells:
             return None
         sample = _sample(self._database, self._name, self._settings, cells, ROWS_PER_CENTROID, stop)
@@ -434,15 +437,17 @@ def _sample(
     each: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> NDArray[np.float32]:
-    """Return about ``each`` rows (n, dim) from each of so many places of a partition, without damaged ones; of no more
-    places than begun where ``stop`` says so."""
+    """Return a sample of rows (n, dim): about ``each`` rows at each of ``parts`` places, without damaged rows.
+
+    Sampling ends early if ``stop`` returns True.
+    """
     first, last = database.execute(
         "SELECT coalesce(min(item), 0), coalesce(max(item), 0) FROM views WHERE +partition = ?", (name,)
     ).fetchone()
     rows: list[NDArray[np.float32]] = [np.empty((0, settings.dim), np.float32)]
     done = -1
     for place in np.linspace(first - 1, last, parts, endpoint=False).astype(np.int64).tolist():
-        if place < done:  # a place among other partitions' items led further
+        if place < done:  # the previous block already reached beyond this place
             continue
         block = next(blocks(database, name, place, settings, size=each), None)
         if block is None or stop():
@@ -456,12 +461,12 @@ def _sample(
 def blocks(
     database: sqlite3.Connection, name: str, after: int, settings: Settings, size: int = BLOCK, kind: str = "float32"
 ) -> Iterator[Block]:
-    """Yield the prepared rows of items with keys over ``after``, by key, whole items together, about ``size`` at once,
-    as they are after they were kept as ``kind``.
+    """Yield the prepared rows of items with keys above ``after``, ordered by key, in blocks of about ``size`` rows.
 
-    A vector that is missing or is not what was stored becomes a row of NaN, which no search finds, and is logged.
+    All rows of an item are in the same block. They are rounded to the precision of the type ``kind``. A missing or
+    damaged vector is logged and becomes a row of NaN, which no search returns.
     """
-    # The plus keeps SQLite from an index by which it would have to sort.
+    # The plus keeps SQLite from using an index that would require sorting.
     cursor = database.execute(
         "SELECT v.item, w.vector, w.checksum FROM views v "
         "LEFT JOIN vectors w ON w.partition = v.partition AND w.view = v.view "
@@ -475,7 +480,7 @@ def blocks(
         if not kept:
             return
         end = len(kept)
-        if len(batch) == size:  # the last item may go on in the next piece
+        if len(batch) == size:  # the last item may continue in the next batch
             while end and kept[end - 1][0] == kept[-1][0]:
                 end -= 1
             if not end:
@@ -503,7 +508,7 @@ def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
 
 
 def now(database: sqlite3.Connection) -> tuple[str, int]:
-    """Return lineage and generation: which history of the collection this is, and how many changes it has seen."""
+    """Return lineage and generation: the id of the collection's history, and the number of changes in it."""
     values = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
     try:
         return str(values["lineage"]), int(values["generation"])
@@ -512,21 +517,21 @@ def now(database: sqlite3.Connection) -> tuple[str, int]:
 
 
 def trimmed_to(database: sqlite3.Connection, damaged: int = sys.maxsize) -> int:
-    """Return the last line that was cut off the removal log: an index that is further behind begins anew.
+    """Return the last deleted line of the removal log. An index that is further behind must be rebuilt.
 
-    Returns ``damaged`` where that number is damaged: then every index does.
+    Returns ``damaged`` if that number is damaged, so that every index is rebuilt.
     """
     trimmed = number(_meta(database, "trimmed") or "0")
     return damaged if trimmed is None else trimmed
 
 
 def followed_to(database: sqlite3.Connection) -> int:
-    """Return the last line that the removal log has had, cut off or not."""
-    return max(_one(database, "SELECT coalesce(max(key), 0) FROM removed"), trimmed_to(database, damaged=0))
+    """Return the number of the last line of the removal log, whether it was deleted or not."""
+    return max(_number(database, "SELECT coalesce(max(key), 0) FROM removed"), trimmed_to(database, damaged=0))
 
 
 def removed_since(database: sqlite3.Connection, line: int) -> NDArray[np.int64]:
-    """Return the lines (n, 2) of the removal log after ``line``: line and item key, without damaged ones."""
+    """Return the lines of the removal log after ``line`` as (n, 2): line number and item key, without damaged lines."""
     rows = database.execute(
         "SELECT key, item FROM removed WHERE key > ? AND typeof(item) = 'integer' ORDER BY key", (line,)
     )
@@ -534,7 +539,7 @@ def removed_since(database: sqlite3.Connection, line: int) -> NDArray[np.int64]:
 
 
 def check_space(database: sqlite3.Connection, settings: Settings) -> None:
-    """Raise ModelMismatch where the collection was migrated to another model since it was opened."""
+    """Raise ModelMismatch if the collection was migrated to another model since it was opened."""
     if settings.fingerprint is not None and _meta(database, "fingerprint") != settings.fingerprint:
         raise ModelMismatch(
             f"the collection at {settings.folder} was migrated to the model {_meta(database, 'space')} since it was "
@@ -552,5 +557,5 @@ def _kind(database: sqlite3.Connection, name: str) -> str:
     return "float32" if compression is None else compression.kind
 
 
-def _one(database: sqlite3.Connection, question: str, *values: Any) -> int:
+def _number(database: sqlite3.Connection, question: str, *values: Any) -> int:
     return int(database.execute(question, values).fetchone()[0])

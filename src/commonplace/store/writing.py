@@ -1,4 +1,4 @@
-"""Puts and deletes documents with their items, words, pictures and vectors, inside a transaction."""
+"""Adds and deletes documents with their items, words, pictures and vectors, inside a transaction."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ITEM = "i.key, i.checksum, i.id, i.document, i.modality, i.span, i.text, i.title
 
 @dataclass(slots=True)
 class Gone:
-    """What a deletion may have left without an owner: views (partition, view hash) and picture hashes."""
+    """Data that may be orphaned after a deletion: views (partition, view hash) and picture hashes."""
 
     documents: int = 0
     views: set[tuple[str, str]] = field(default_factory=set)
@@ -34,9 +34,9 @@ class Gone:
 def put(
     database: sqlite3.Connection, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors], gone: Gone
 ) -> None:
-    """Put documents that are not there, their items, words, pictures and vectors.
+    """Add new documents with their items, words, pictures and vectors.
 
-    What was deleted for it is added to ``gone``.
+    Views and pictures of items that had to be deleted first are added to ``gone``.
     """
     _delete_strays(database, parsed, gone)
     (last,) = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'").fetchone()
@@ -61,14 +61,14 @@ def put(
             if view is not None:
                 words.append((last, index_words(view)))
     database.executemany(
-        # A thumbnail that is there and differs is damaged: the new one takes its place.
+        # An existing thumbnail that differs is damaged, so the new one replaces it.
         "INSERT INTO pictures VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE SET thumbnail = excluded.thumbnail, "
         "width = excluded.width, height = excluded.height, checksum = excluded.checksum "
         "WHERE checksum IS NOT excluded.checksum OR thumbnail IS NOT excluded.thumbnail "
         "OR width IS NOT excluded.width OR height IS NOT excluded.height",
         pictures,
     )
-    # An item with such an id that is still there is damaged: it lost its document, which is put anew.
+    # A remaining item with one of these ids is damaged: it lost its document, which is being added again.
     ids = [(item[1],) for item in items]
     database.executemany("INSERT INTO removed (item) SELECT key FROM items WHERE id = ?", ids)
     database.executemany("DELETE FROM items WHERE id = ?", ids)
@@ -79,7 +79,7 @@ def put(
 
 
 def _delete_strays(database: sqlite3.Connection, parsed: Sequence[ParsedDocument], gone: Gone) -> None:
-    """Delete items with the ids of new ones: damage gave them to another document, or to none."""
+    """Delete old items that have the ids of new ones: damage moved them to another document, or to none."""
     ids = json.dumps([item.id for document in parsed for item in document.items])
     rows = database.execute(f"SELECT {ITEM} FROM items i WHERE i.id IN (SELECT value FROM json_each(?))", (ids,))
     _delete_items(database, rows.fetchall(), gone)
@@ -87,7 +87,7 @@ def _delete_strays(database: sqlite3.Connection, parsed: Sequence[ParsedDocument
 
 
 def put_document(database: sqlite3.Connection, document: Document) -> int:
-    """Put the row of a document and its rows of metadata; return its key."""
+    """Add the row of a document and its metadata rows; return its key."""
     values = row_of_document(document)
     names = f"{DOCUMENT.replace('d.', '')}, checksum"
     marks = ", ".join("?" * (len(values) + 1))
@@ -99,7 +99,7 @@ def put_document(database: sqlite3.Connection, document: Document) -> int:
 
 
 def delete(database: sqlite3.Connection, ids: Sequence[str]) -> Gone:
-    """Delete documents, their items and words; return what may now belong to nobody, for ``sweep``."""
+    """Delete documents, their items and words; return the data that may now be orphaned, for ``sweep``."""
     gone = Gone()
     for id_ in ids:
         rows = database.execute(
@@ -111,9 +111,9 @@ def delete(database: sqlite3.Connection, ids: Sequence[str]) -> Gone:
 
 
 def _delete_items(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], gone: Gone) -> None:
-    """Delete the words of items (columns ``ITEM``), and log their removal; their rows go with the document's.
+    """Delete the words of items (columns ``ITEM``) and log their removal. Their rows are deleted with the document.
 
-    The words of a damaged item stay, because FTS5 deletes only words that it is told: ``doctor`` rebuilds the index.
+    FTS5 needs the exact words to delete them. So the words of a damaged item stay, until ``doctor`` rebuilds the index.
     """
     for key, expected, *values in rows:
         text, title, picture = values[-3:]
@@ -130,7 +130,7 @@ def _delete_items(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]],
 
 
 def sweep(database: sqlite3.Connection, gone: Gone) -> None:
-    """Drop the vectors and pictures of deleted items that no other item refers to."""
+    """Delete the vectors and pictures of deleted items that no other item uses."""
     for shadow in ("", "shadow_"):
         database.executemany(
             f"DELETE FROM {shadow}vectors WHERE partition = ?1 AND view = ?2 AND NOT EXISTS "
@@ -144,7 +144,7 @@ def sweep(database: sqlite3.Connection, gone: Gone) -> None:
 
 
 def sweep_all(database: sqlite3.Connection) -> None:
-    """Drop what belongs to nothing: items of no document, views of no item, vectors and pictures of neither."""
+    """Delete all orphans: items without a document, views without an item, and unused vectors and pictures."""
     rows = database.execute(f"SELECT {ITEM} FROM items i WHERE i.document NOT IN (SELECT key FROM documents)")
     _delete_items(database, rows.fetchall(), Gone())
     database.execute("DELETE FROM items WHERE document NOT IN (SELECT key FROM documents)")
@@ -158,7 +158,7 @@ def sweep_all(database: sqlite3.Connection) -> None:
 
 
 def check_vectors(rows: ViewVectors, parsed: Sequence[ParsedDocument], dim: int) -> None:
-    """Raise CollectionError where vectors are not of ``dim`` dimensions, or no numbers that can be stored."""
+    """Raise CollectionError if vectors do not have ``dim`` dimensions, or have values that cannot be stored."""
     if rows.vectors.shape != (len(rows.item_ids), dim):
         raise CollectionError(
             f"vectors of shape {rows.vectors.shape} do not fit {len(rows.item_ids)} items of {dim} "
@@ -168,14 +168,14 @@ def check_vectors(rows: ViewVectors, parsed: Sequence[ParsedDocument], dim: int)
     bad = np.flatnonzero(~storable(rows.vectors))
     if len(bad):
         raise CollectionError(
-            f"the model gave vectors that are not numbers below {LARGEST:g} ({rows.partition}) for "
+            f"the model returned vectors ({rows.partition}) with values that are not numbers below {LARGEST:g} for "
             f"{_paths([rows.item_ids[row] for row in bad], parsed)}: nothing was stored; leave that file out, or "
             "try another model"
         )
 
 
 def _paths(ids: Sequence[str], parsed: Sequence[ParsedDocument]) -> str:
-    """Return the paths of the documents that these items belong to, three of them at most."""
+    """Return at most three paths of the documents of these items, and the number of further ones."""
     wanted = set(ids)
     paths = [document.document.path for document in parsed if any(item.id in wanted for item in document.items)]
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
