@@ -1,4 +1,4 @@
-"""The package is built as docs/explanation/design.md says: imports go downward, interfaces stay small, no torch."""
+"""The package follows docs/explanation/design.md: imports follow the layers, interfaces stay small, no torch."""
 
 from __future__ import annotations
 
@@ -74,18 +74,18 @@ MAY: dict[str, set[str]] = {
     },
 }
 TORCH = {"torch", "transformers", "sentence_transformers"}
-HEAVY = {"export": TORCH, "training": TORCH}  # packages that nothing imports at its head
+HEAVY = {"export": TORCH, "training": TORCH}  # packages that no module imports at its top level
 FORBIDDEN = {"torch", "transformers", "sentence_transformers", "onnxruntime", "tensorflow", "fitz"}
-LAZY = {"generation/local.py"}  # may import them inside a function: an extra that the user chose
+LAZY = {"generation/local.py"}  # may import them inside a function, because they are an optional extra
 MAX_METHODS = 25  # of a class, without special methods such as __len__
 MAX_PARAMETERS = 8  # of a function, without self
-# What is still larger, and how large it may be.
+# Exceptions that are still larger, with their maximum size.
 
 FILES = sorted(SOURCE.rglob("*.py"))
 by_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 
 
-def test_elsewhere_than_on_unix_one_line_says_so() -> None:
+def test_other_systems_than_unix_get_one_clear_error() -> None:
     code = "import sys; sys.modules['fcntl'] = None; sys.platform = 'win32'\nimport commonplace\ncommonplace.open"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]
@@ -116,7 +116,7 @@ def imports_at_head(path: Path) -> set[str]:
 
 
 @by_file
-def test_imports_go_downward(path: Path) -> None:
+def test_imports_follow_the_layers(path: Path) -> None:
     name = top(path)
     assert name in MAY, f"{name} is new: say in MAY what it may import"
     for imported in imports(path):
@@ -130,15 +130,15 @@ def test_imports_go_downward(path: Path) -> None:
 
 def functions(tree: ast.Module) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
     """Return each function with its name (``Class.method`` where it is one) and whether its first argument is self."""
-    found = []
+    result = []
     for node in ast.walk(tree):
         for child in ast.iter_child_nodes(node):
             if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 method = isinstance(node, ast.ClassDef)
                 static = any(isinstance(mark, ast.Name) and mark.id == "staticmethod" for mark in child.decorator_list)
                 name = f"{node.name}.{child.name}" if isinstance(node, ast.ClassDef) else child.name
-                found.append((name, child, method and not static))
-    return found
+                result.append((name, child, method and not static))
+    return result
 
 
 @by_file
@@ -212,7 +212,7 @@ def test_each_public_name_has_a_docstring(name: str) -> None:
                 assert inspect.getdoc(member), f"{name}.{attribute}"
 
 
-def test_only_who_opens_or_maintains_a_store_names_the_local_one() -> None:
+def test_only_opening_and_maintenance_code_names_the_local_store() -> None:
     named = {
         path.relative_to(SOURCE).as_posix()
         for path in SOURCE.rglob("*.py")

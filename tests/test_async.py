@@ -40,10 +40,10 @@ def test_every_method_is_there_with_its_signature_and_docstring() -> None:
             assert inspect.signature(made) == inspect.signature(method) and made.__doc__ == method.__doc__
 
 
-def test_results_are_those_of_the_collection(folder: Path) -> None:
+def test_results_equal_those_of_the_collection(folder: Path) -> None:
     async def use() -> tuple[Any, ...]:
         async with cp.AsyncCollection(folder / "kb") as kb:
-            found = await asyncio.gather(*(kb.search(f"room {number}", k=2) for number in range(20)))
+            result = await asyncio.gather(*(kb.search(f"room {number}", k=2) for number in range(20)))
             answer = await kb.ask("Which seal does pump 3 need?")
             parts = [part async for part in kb.stream("Which seal does pump 3 need?")]
             conversation = await kb.chat(k=3)
@@ -53,18 +53,18 @@ def test_results_are_those_of_the_collection(folder: Path) -> None:
             assert await kb.maintenance.doctor() == []
             with pytest.raises(cp.QueryError, match="did you mean"):
                 await kb.search("x", kk=3)  # type: ignore[call-overload]
-            return found, answer, parts, reply, again, ranking
+            return result, answer, parts, reply, again, ranking
 
-    found, answer, parts, reply, again, ranking = asyncio.run(use())
+    result, answer, parts, reply, again, ranking = asyncio.run(use())
     with cp.open(folder / "kb") as kb:
-        for number, hits in enumerate(found):
+        for number, hits in enumerate(result):
             assert [hit.dict() for hit in hits] == [hit.dict() for hit in kb.search(f"room {number}", k=2)]
         assert answer == kb.ask("Which seal does pump 3 need?") and ranking == kb.ranking
     assert isinstance(parts[0], cp.Hits) and parts[-1] == answer
     assert reply.blocks and isinstance(again[-1], cp.Answer) and again[-1].searched_as
 
 
-def test_a_closed_or_missing_collection_says_so(folder: Path, tmp_path: Path) -> None:
+def test_a_closed_or_missing_collection_raises_an_error(folder: Path, tmp_path: Path) -> None:
     async def use() -> None:
         kb = cp.AsyncCollection(cp.open(folder / "kb"))
         assert await kb.search("seal", k=1)
@@ -81,7 +81,7 @@ def test_a_closed_or_missing_collection_says_so(folder: Path, tmp_path: Path) ->
 
 
 class Slow:
-    """A generator that waits between its sentences, and says when it was closed."""
+    """A generator that waits between its sentences, and records when it was closed."""
 
     name = "slow"
     fallback = False
@@ -123,7 +123,7 @@ def test_cancellation_leaves_the_collection_usable(folder: Path) -> None:
     asyncio.run(use())
 
 
-def test_searches_go_on_while_documents_and_models_change(folder: Path, tmp_path: Path) -> None:
+def test_searches_work_while_documents_and_models_change(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     for number in range(6, 12):
         (tmp_path / "more" / f"{number}.txt").write_text(f"Pump {number} needs the blue seal of room {number}.")

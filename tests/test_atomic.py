@@ -1,4 +1,4 @@
-"""Files that a user asks for: whole or not at all, and never instead of something that is no file."""
+"""Output files are written atomically, and never replace anything other than a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError
 
 
-def test_a_file_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_only_by_a_complete_file(tmp_path: Path) -> None:
     place = tmp_path / "a.png"
     place.write_text("old")
     with pytest.raises(KeyError), atomic_write(place, "the page") as file:
@@ -23,7 +23,7 @@ def test_a_file_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
     assert place.read_text() == "new" and os.listdir(tmp_path) == ["a.png"]
 
 
-def test_what_is_no_file_stays(tmp_path: Path) -> None:
+def test_other_things_than_files_are_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "mine").write_text("mine")

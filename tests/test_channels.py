@@ -1,4 +1,4 @@
-"""Another modality is a reader, encoders and a few specs: here tones, which nothing in the library knows of."""
+"""Another modality needs only a reader, encoders and a few specs: here tones, which the library does not contain."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_no_file_of_the_library_names_the_modality() -> None:
         assert not re.search(r"\btones?\b", path.read_text(encoding="utf-8")), path
 
 
-def test_another_modality_is_indexed_and_found_in_words_and_by_itself(site: Path, files: Path, tmp_path: Path) -> None:
+def test_another_modality_is_indexed_and_found_by_words_and_by_content(site: Path, files: Path, tmp_path: Path) -> None:
     with cp.open(tmp_path / "kb", model=model()) as kb:
         report = kb.add(files, workers=1, progress=False)
         assert (report.added, report.failed) == (19, [])
@@ -141,7 +141,7 @@ def test_another_modality_is_indexed_and_found_in_words_and_by_itself(site: Path
 
 
 @pytest.mark.parametrize("early", [{"question": "slerp"}, {"views": "fused"}, {"views": "concat", "question": "sum"}])
-def test_early_fusion_leaves_the_other_modality_a_channel_of_its_own(
+def test_early_fusion_keeps_the_channel_of_another_modality(
     site: Path, files: Path, tmp_path: Path, early: dict[str, str]
 ) -> None:
     with cp.open(tmp_path / "kb", model=model()) as kb:
@@ -161,7 +161,7 @@ def test_a_migration_reads_the_files_again(site: Path, files: Path, tmp_path: Pa
         assert names(kb.search(cp.Query(others={"tone": tone(110.0)})))[0] == "drone"
 
 
-def test_the_encoder_of_a_plug_in_is_guarded_and_may_be_absent(site: Path, files: Path, tmp_path: Path) -> None:
+def test_the_encoder_of_a_plug_in_is_checked_and_may_be_absent(site: Path, files: Path, tmp_path: Path) -> None:
     with cp.open(tmp_path / "kb", model=model()) as kb:
         kb.add(files, workers=1, progress=False)
     install(site, "2")
@@ -169,7 +169,7 @@ def test_the_encoder_of_a_plug_in_is_guarded_and_may_be_absent(site: Path, files
         cp.open(tmp_path / "kb", model=model())
     (site / "toneplugin-1.0.dist-info" / "entry_points.txt").write_text("")
     forget()
-    with cp.open(tmp_path / "kb", model=model()) as kb:  # without the package: what is left is searched
+    with cp.open(tmp_path / "kb", model=model()) as kb:  # without the package the other channels are searched
         assert known_modalities() == ("text", "image", "video")
         assert "bell rings" in names(kb.search("bell"))
         assert any("no tone tower" in note for note in kb.search(cp.Query("bell", others={"tone": tone(1)})).notes)
@@ -178,7 +178,7 @@ def test_the_encoder_of_a_plug_in_is_guarded_and_may_be_absent(site: Path, files
                 refused()
 
 
-def test_what_does_not_fit_is_refused_in_one_line(site: Path) -> None:
+def test_plug_ins_that_do_not_fit_are_refused_in_one_line(site: Path) -> None:
     assert modality_of("text->tone") == "tone" and "tone" in known_modalities()
     wrong = {
         'ViewSpec("tone", "tone", "tone")': 'ViewSpec("tone", "tone", "absent")',
@@ -198,14 +198,14 @@ def test_what_does_not_fit_is_refused_in_one_line(site: Path) -> None:
         assert "\n" not in str(problem.value) and ": " in str(problem.value), new
 
 
-def test_a_plug_in_encoder_does_not_take_the_place_of_the_models(site: Path) -> None:
+def test_a_plug_in_encoder_does_not_replace_an_encoder_of_the_model(site: Path) -> None:
     (site / "toneplugin-1.0.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS.replace("tone-words", "text"))
     forget()
-    with pytest.raises(ModelError, match="encoder is called text"):
+    with pytest.raises(ModelError, match="encoder text has the name"):
         Space(model())
 
 
-def test_a_channel_is_named_after_the_part_that_asks() -> None:
+def test_a_channel_is_named_after_its_query_part() -> None:
     for name in ("tone", "image->tone", "->tone", "text->item"):
         with pytest.raises(ModelError, match="PART->VIEW"):
             ChannelSpec(name, "tone", "tone", "text")
@@ -226,9 +226,7 @@ def test_a_channel_is_named_after_the_part_that_asks() -> None:
         ({"text", "text_crossmodal", "image"}, True, ["text->text", "text->image", "image->text", "image->image"]),
     ],
 )
-def test_the_channels_of_a_space_are_those_between_its_views(
-    encoders: set[str], separate: bool, channels: list[str]
-) -> None:
+def test_the_channels_of_a_space_connect_its_views(encoders: set[str], separate: bool, channels: list[str]) -> None:
     specs = channels_of(encoders, separate_text=separate)
     assert [spec.name for spec in specs] == channels
     by_name = {spec.name: spec for spec in specs}
@@ -238,7 +236,7 @@ def test_the_channels_of_a_space_are_those_between_its_views(
         assert by_name["image->image"].view == "visual" and by_name["image->semantic"].beside == "text"
 
 
-def test_the_documented_modality_is_found_as_the_document_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_modality_works_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parent.parent / "docs" / "how-to" / "add-an-encoder.md").read_text(encoding="utf-8")
     page = page[page.index("## Add a modality") :]
     code, declared = (

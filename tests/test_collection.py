@@ -1,4 +1,4 @@
-"""The whole road on real files: add, change, move, remove, search three ways, ask."""
+"""A collection of real files from end to end: add, change, move, remove, search by words and pictures, ask."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def names(hits: list[cp.Hit]) -> list[str]:
     return [Path(hit.item.document.path).name for hit in hits]
 
 
-def test_words_find_the_passage_that_means_the_same(kb: cp.Collection) -> None:
+def test_words_find_a_passage_with_the_same_meaning(kb: cp.Collection) -> None:
     assert names(kb.search("which gasket colour does the northern water pump take", k=1)) == ["pumps.md"]
     assert names(kb.search("winter storm blocks street", k=1)) == ["weather.txt"]
 
 
-def test_chinese_is_found_by_its_words_and_says_so(kb: cp.Collection) -> None:
+def test_chinese_is_found_by_full_text_with_a_note(kb: cp.Collection) -> None:
     hits = kb.search("蓝色密封圈", k=3)
     assert names(hits)[0] == "zh.txt"
     assert hits.notes and "spelling" in hits.notes[0]
@@ -89,7 +89,7 @@ def test_chinese_is_found_by_its_words_and_says_so(kb: cp.Collection) -> None:
     assert not answer.abstained and "密封圈" in answer.blocks[0].text
 
 
-def test_what_a_text_owes_to_being_like_all_texts_is_taken_off_its_cosine(tmp_path: Path) -> None:
+def test_the_hubness_of_a_text_is_subtracted_from_its_cosine(tmp_path: Path) -> None:
     captions = ["A man is standing in front of a building.", "A llama in a tuxedo signs the surrender.", "Some people."]
     for n, caption in enumerate(captions):
         (tmp_path / f"{n}.txt").write_text(caption)
@@ -97,13 +97,13 @@ def test_what_a_text_owes_to_being_like_all_texts_is_taken_off_its_cosine(tmp_pa
         kb.add(*sorted(tmp_path.glob("*.txt")))
         asked = kb.space.encode_query(Query("a man in a suit before a house")).text
         hits = kb.search("a man in a suit before a house", k=3)
-        said = {hit.item.text: line for hit in hits for line in hit.breakdown if line.channel == "text->text"}
+        output = {hit.item.text: line for hit in hits for line in hit.breakdown if line.channel == "text->text"}
         rows = kb.space.embed(captions)
     taken = kb.space.text_hubness(rows)
     scores = rows @ asked - taken
     assert taken.max() > 0.02
-    assert np.allclose([said[caption].score for caption in captions], scores, atol=2e-3)  # rows are kept as float16
-    assert [said[caption].rank for caption in captions] == (np.argsort(np.argsort(-scores)) + 1).tolist()
+    assert np.allclose([output[caption].score for caption in captions], scores, atol=2e-3)  # rows are kept as float16
+    assert [output[caption].rank for caption in captions] == (np.argsort(np.argsort(-scores)) + 1).tolist()
 
 
 def test_a_picture_finds_itself_and_scores_stay_in_range(kb: cp.Collection, folder: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_picture_finds_itself_and_scores_stay_in_range(kb: cp.Collection, fold
     assert all(0 <= hit.score <= 1 for hit in hits)
 
 
-def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder: Path) -> None:
+def test_every_kind_of_query_has_breakdowns_that_add_up(kb: cp.Collection, folder: Path) -> None:
     picture = folder / "pictures" / "ball.png"
     for method in ("calibrated", "rrf"):
         for question in ("late", "sum", "slerp"):
@@ -129,8 +129,8 @@ def test_every_way_of_asking_gives_ledgers_that_add_up(kb: cp.Collection, folder
                 channels = {channel.channel for hit in hits for channel in hit.breakdown}
                 channels -= {"lexical", "match_density", "prior", "together", "image->semantic"}
                 asked = {"text", "image"} if question == "late" else {"both"}
-                found = {"text", "image"} if views == "separate" else {"item"}
-                assert channels == {f"{a}->{f}" for a in asked for f in found}
+                result = {"text", "image"} if views == "separate" else {"item"}
+                assert channels == {f"{a}->{f}" for a in asked for f in result}
 
 
 def test_filters_work_inside_the_search(kb: cp.Collection, folder: Path) -> None:
@@ -159,22 +159,22 @@ def test_results_are_the_same_every_time(kb: cp.Collection) -> None:
     json.dumps(first)
 
 
-def test_adding_again_reads_only_what_is_new(kb: cp.Collection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_again_reads_only_new_files(kb: cp.Collection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = kb.add(folder)
     assert (report.added, report.changed, report.unchanged) == (0, 0, 5)
-    ids = {one.path: one.id for one in kb.documents()}
+    ids = {document.path: document.id for document in kb.documents()}
     (folder / "weather.txt").write_text("The sun shone on the beach all day. Everybody swam.", encoding="utf-8")
     report = kb.add(folder)
     assert (report.added, report.changed, report.unchanged) == (0, 1, 4)
-    assert {one.path: one.id for one in kb.documents()} == ids
+    assert {document.path: document.id for document in kb.documents()} == ids
     assert names(kb.search("sunbathing", k=1)) == ["weather.txt"]
     assert "Snow" not in " ".join(hit.item.text or "" for hit in kb.search("snow on the mountains", k=20))
 
 
-def test_a_changed_picture_changes_the_page_that_shows_it(kb: cp.Collection, folder: Path) -> None:
+def test_a_changed_picture_changes_the_document_that_includes_it(kb: cp.Collection, folder: Path) -> None:
     draw(folder / "pictures" / "ball.png", "green", "rectangle")
     report = kb.add(folder)
-    assert report.changed == 2  # the picture, and the Markdown page it stands on
+    assert report.changed == 2  # the picture, and the Markdown page that includes it
 
 
 def test_moved_and_copied_files_are_not_encoded_again(
@@ -194,7 +194,7 @@ def test_moved_and_copied_files_are_not_encoded_again(
     report = kb.add(folder)
     assert (report.moved, report.added, report.failed) == (1, 1, [])
     assert encoded == []
-    paths = {Path(one.path).name for one in kb.documents()}
+    paths = {Path(document.path).name for document in kb.documents()}
     assert "renamed.txt" in paths and "weather.txt" not in paths and {"box.png", "copy.png"} <= paths
     assert names(kb.search("snow on the road", k=1)) == ["renamed.txt"]
 
@@ -202,7 +202,7 @@ def test_moved_and_copied_files_are_not_encoded_again(
 def test_remove_by_path_folder_and_id(kb: cp.Collection, folder: Path) -> None:
     assert kb.remove(folder / "weather.txt") == 1
     assert kb.remove(folder / "pictures") == 2
-    page = next(one for one in kb.documents() if one.path.endswith("pumps.md"))
+    page = next(document for document in kb.documents() if document.path.endswith("pumps.md"))
     assert kb.remove(page.id) == 1
     assert kb.search("snow pump ball", k=20) == []
     assert names(kb.search("水泵", k=20)) == ["zh.txt"]
@@ -216,7 +216,7 @@ def test_remove_by_path_folder_and_id(kb: cp.Collection, folder: Path) -> None:
 
 
 def test_only_our_own_crops_are_removed(tmp_path: Path, folder: Path) -> None:
-    """A collection may live in a folder that holds other things: they stay."""
+    """A collection may be in a folder with other files, which are not removed."""
     home = tmp_path / "home"
     for name in ("pictures", "crops"):
         (home / name).mkdir(parents=True)
@@ -224,7 +224,7 @@ def test_only_our_own_crops_are_removed(tmp_path: Path, folder: Path) -> None:
     with cp.open(home) as kb:
         kb.add(folder)
         (crop,) = {hit.image for hit in kb.search("red ball", k=20) if hit.image and "/crops/" in hit.image}
-        (folder / "pumps.md").write_text(PUMP, encoding="utf-8")  # shows no picture any more
+        (folder / "pumps.md").write_text(PUMP, encoding="utf-8")  # no longer includes a picture
         (folder / "pictures" / "ball.png").unlink()
         assert kb.add(folder).missing == 1
         assert Path(crop).exists()  # the missing picture file is still in the collection
@@ -234,10 +234,10 @@ def test_only_our_own_crops_are_removed(tmp_path: Path, folder: Path) -> None:
     assert (home / "pictures" / "holiday.jpg").exists() and (home / "crops" / "holiday.jpg").exists()
 
 
-def test_a_picture_written_out_goes_before_its_document(
+def test_the_crop_of_a_picture_is_removed_before_its_document(
     kb: cp.Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is killed after the removal was committed must not leave the picture behind."""
+    """A process that is killed after the commit of a removal must not leave the picture behind."""
     (shown,) = {hit.image for hit in kb.search("red ball", k=20) if hit.image and "/crops/" in hit.image}
     monkeypatch.setattr(kb._session.parts.crops, "prune", lambda: None)
     kb.remove(folder / "pumps.md")
@@ -262,7 +262,7 @@ def test_an_assigned_generator_outlives_an_add(kb: cp.Collection, folder: Path) 
     assert kb.generator.name == "extractive"
 
 
-def test_bad_files_are_rows_with_reasons_and_the_rest_goes_in(tmp_path: Path, folder: Path) -> None:
+def test_bad_files_are_listed_with_reasons_and_the_rest_is_added(tmp_path: Path, folder: Path) -> None:
     (folder / "empty.txt").write_bytes(b"")
     (folder / "truncated.jpg").write_bytes(_jpeg()[:400])
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing here")
@@ -275,8 +275,13 @@ def test_bad_files_are_rows_with_reasons_and_the_rest_goes_in(tmp_path: Path, fo
         assert {"empty.txt", "truncated.jpg", "broken.pdf", "binary.txt", "absent"} <= set(reasons)
         assert all("\n" not in reason and reason for reason in reasons.values())
         failed = kb.documents(failed=True)
-        assert {Path(one.path).name for one in failed} >= {"empty.txt", "truncated.jpg", "broken.pdf", "binary.txt"}
-        assert all(one.error and one.items == 0 for one in failed)
+        assert {Path(document.path).name for document in failed} >= {
+            "empty.txt",
+            "truncated.jpg",
+            "broken.pdf",
+            "binary.txt",
+        }
+        assert all(document.error and document.items == 0 for document in failed)
         again = kb.add(folder)
         assert (again.added, again.changed) == (0, 0)
         (folder / "empty.txt").write_text("no longer empty: the gauge reads nine bar")
@@ -284,7 +289,7 @@ def test_bad_files_are_rows_with_reasons_and_the_rest_goes_in(tmp_path: Path, fo
         assert names(kb.search("gauge", k=1)) == ["empty.txt"]
 
 
-def test_a_link_to_a_file_already_there_is_no_second_document(
+def test_a_link_to_an_added_file_is_not_a_second_document(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import commonplace.ingest as ingest
@@ -292,10 +297,10 @@ def test_a_link_to_a_file_already_there_is_no_second_document(
     walk = ingest.walk
 
     def swap(*arguments: object, **options: object) -> object:
-        found = walk(*arguments, **options)  # type: ignore[arg-type]
+        result = walk(*arguments, **options)  # type: ignore[arg-type]
         (folder / "weather.txt").unlink()
         (folder / "weather.txt").symlink_to("pumps.md")
-        return found
+        return result
 
     monkeypatch.setattr(ingest, "walk", swap)
     with cp.open(tmp_path / "kb") as kb:
@@ -303,14 +308,14 @@ def test_a_link_to_a_file_already_there_is_no_second_document(
         assert len(kb.documents()) == 4
 
 
-def test_files_of_unread_types_are_counted(tmp_path: Path, folder: Path) -> None:
+def test_files_of_unsupported_types_are_counted(tmp_path: Path, folder: Path) -> None:
     (folder / "a.exe").write_bytes(b"MZ")
     with cp.open(tmp_path / "kb") as kb:
         report = kb.add(folder)
-    assert report.skipped == {".exe": 1} and "1 of types that are not read (1 .exe)" in str(report)
+    assert report.skipped == {".exe": 1} and "1 of unsupported types (1 .exe)" in str(report)
 
 
-def test_a_file_that_breaks_keeps_what_was_read_before(kb: cp.Collection, folder: Path) -> None:
+def test_a_file_that_becomes_unreadable_keeps_its_earlier_content(kb: cp.Collection, folder: Path) -> None:
     (folder / "weather.txt").write_bytes(b"")
     report = kb.add(folder)
     assert [Path(path).name for path, _ in report.failed] == ["weather.txt"]
@@ -334,7 +339,7 @@ with cp.open(sys.argv[1]) as kb:
 """
 
 
-def test_a_file_that_kills_the_program_is_not_tried_for_ever(tmp_path: Path, tiny: Path, folder: Path) -> None:
+def test_a_file_that_crashes_the_process_is_not_retried_forever(tmp_path: Path, tiny: Path, folder: Path) -> None:
     (folder / "poison.txt").write_text("The gauge reads nine bar.")
     with cp.open(tmp_path / "kb", model=tiny):
         pass
@@ -349,7 +354,7 @@ def test_a_file_that_kills_the_program_is_not_tried_for_ever(tmp_path: Path, tin
     done = add()
     assert done.returncode == 0 and "crashed the process 3 times" in done.stdout and "poison.txt" in done.stdout
     with cp.open(tmp_path / "kb") as kb:
-        assert [Path(one.path).name for one in kb.documents(failed=True)] == ["poison.txt"]
+        assert [Path(document.path).name for document in kb.documents(failed=True)] == ["poison.txt"]
         assert kb.add(folder).unchanged == 6
         assert not list(kb.folder.glob("*.flight"))
     assert add("retry").returncode == -9  # asked for
@@ -366,7 +371,7 @@ def _jpeg() -> bytes:
     return out.getvalue()
 
 
-def test_wrong_questions_are_refused_with_what_to_do(kb: cp.Collection, folder: Path, tmp_path: Path) -> None:
+def test_invalid_queries_are_refused_with_advice(kb: cp.Collection, folder: Path, tmp_path: Path) -> None:
     wrong_values: list[dict[str, object]] = [
         {"text": " "}, {"text": None}, {"text": "x" * 30_000}, {"text": "x", "modality": "sound"},
         {"text": "x", "path": ""}, {"text": "x", "media_type": ""},
@@ -387,7 +392,7 @@ def test_wrong_questions_are_refused_with_what_to_do(kb: cp.Collection, folder: 
         kb.search(image=np.zeros((4, 4), np.uint8))
 
 
-def test_naughty_questions_break_nothing(kb: cp.Collection) -> None:
+def test_hostile_queries_break_nothing(kb: cp.Collection) -> None:
     for text in json.loads((data("blns") / "blns.json").read_text(encoding="utf-8")):
         if text.replace("\x00", " ").strip():
             kb.search(text, k=3)
@@ -395,24 +400,24 @@ def test_naughty_questions_break_nothing(kb: cp.Collection) -> None:
     kb.search("word " * 3000, k=3)
 
 
-def test_an_empty_collection_answers_that_it_is_empty(tmp_path: Path) -> None:
+def test_an_empty_collection_abstains(tmp_path: Path) -> None:
     with cp.open(tmp_path / "kb") as kb:
         assert kb.search("anything") == []
         answer = kb.ask("anything?")
         assert answer.abstained and "Nothing was found" in (answer.reason or "")
 
 
-def test_answers_quote_what_stands_at_their_span(kb: cp.Collection, folder: Path) -> None:
+def test_answers_quote_the_text_of_their_span(kb: cp.Collection, folder: Path) -> None:
     answer = kb.ask("Which pump needs the blue seal?")
     assert not answer.abstained
     assert any("north pump needs the blue seal" in block.text for block in answer.blocks)
     for block in answer.blocks:
         for number in block.citations:
-            one = answer.citation(number)
-            assert one.number == number
+            citation = answer.citation(number)
+            assert citation.number == number
             if block.kind == "text":
-                text = Path(one.hit.item.document.path).read_text(encoding="utf-8")
-                assert " ".join(text[one.span.start : one.span.end].split()) == one.quote
+                text = Path(citation.hit.item.document.path).read_text(encoding="utf-8")
+                assert " ".join(text[citation.span.start : citation.span.end].split()) == citation.quote
     assert "[1]" in answer.markdown()
     json.dumps(answer.dict())
 
@@ -426,7 +431,7 @@ def test_an_answer_can_be_a_picture(kb: cp.Collection) -> None:
     assert f"](<{shown}>)" in answer.markdown()
 
 
-def test_an_answer_says_and_shows_nothing_twice(kb: cp.Collection, folder: Path) -> None:
+def test_an_answer_repeats_no_text_and_no_picture(kb: cp.Collection, folder: Path) -> None:
     shutil.copy(folder / "weather.txt", folder / "copy.txt")
     shutil.copy(folder / "pumps.md", folder / "again.md")
     kb.add(folder)
@@ -435,7 +440,7 @@ def test_an_answer_says_and_shows_nothing_twice(kb: cp.Collection, folder: Path)
         assert blocks and len({block.text for block in blocks}) == len(blocks)
 
 
-def test_what_is_not_there_is_not_invented(kb: cp.Collection) -> None:
+def test_an_answer_invents_nothing(kb: cp.Collection) -> None:
     answer = kb.ask("Who won the chess championship in 1972?")
     assert answer.abstained and answer.reason and answer.blocks == () and answer.citations == ()
 
@@ -486,7 +491,7 @@ def test_real_photographs_are_found_by_caption(tmp_path: Path) -> None:
     assert right >= 24  # of 40; by chance 5
 
 
-def test_what_is_not_wanted_goes_down(kb: cp.Collection, folder: Path) -> None:
+def test_negative_queries_lower_matching_hits(kb: cp.Collection, folder: Path) -> None:
     plain = {hit.item.id: hit for hit in kb.search("pump", k=20)}
     less = {hit.item.id: hit for hit in kb.search("pump", negative="dry in August", k=20)}
     assert set(plain) == set(less)
@@ -495,19 +500,19 @@ def test_what_is_not_wanted_goes_down(kb: cp.Collection, folder: Path) -> None:
     assert any(channel.channel.startswith("not ") and channel.contribution < 0 for channel in less[south].breakdown)
     assert all(less[id_].score <= plain[id_].score for id_ in plain)
     ball = folder / "pictures" / "ball.png"
-    found = kb.search("a ball or a box", negative_image=ball, modality="image", k=5)  # two copies of the ball are one
+    hits = kb.search("a ball or a box", negative_image=ball, modality="image", k=5)  # two copies of the ball are one
     negative_weight = {
         names([hit])[0]: math.fsum(
             channel.contribution for channel in hit.breakdown if channel.channel.startswith("not ")
         )
-        for hit in found
+        for hit in hits
     }
-    near_duplicates = {names([hit])[0]: len(hit.near_duplicates) for hit in found}
-    (own,) = set(negative_weight) - {"box.png"}  # either of the two
-    assert negative_weight[own] < 2 * negative_weight["box.png"] < 0 and near_duplicates == {own: 1, "box.png": 0}
+    near_duplicates = {names([hit])[0]: len(hit.near_duplicates) for hit in hits}
+    (values,) = set(negative_weight) - {"box.png"}  # either of the two
+    assert negative_weight[values] < 2 * negative_weight["box.png"] < 0 and near_duplicates == {values: 1, "box.png": 0}
 
 
-def test_a_least_confidence_leaves_out_what_is_unlikely(kb: cp.Collection) -> None:
+def test_a_minimum_confidence_leaves_out_unlikely_hits(kb: cp.Collection) -> None:
     every = kb.search("Which seal does the north pump need?", k=20)
     assert 0 < every[-1].confidence < 0.1 < every[0].confidence
     some = kb.search("Which seal does the north pump need?", k=20, min_confidence=0.1)
@@ -519,7 +524,7 @@ def test_a_least_confidence_leaves_out_what_is_unlikely(kb: cp.Collection) -> No
             kb.search("pump", min_confidence=wrong)
 
 
-def test_one_item_and_one_modality_are_no_special_case(tmp_path: Path) -> None:
+def test_one_item_and_one_modality_work(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("The gauge reads nine bar.", encoding="utf-8")
     with cp.open(tmp_path / "kb") as kb:
         kb.add(tmp_path / "one.txt")
@@ -549,7 +554,7 @@ def test_vectors_that_are_not_numbers_are_refused_with_the_files_name(
         assert report.added == 2
         ((path, reason),) = report.failed
         assert path.endswith("cursed.txt") and "not numbers" in reason
-        failed = {Path(one.path).name: one.status for one in kb.documents()}
+        failed = {Path(document.path).name: document.status for document in kb.documents()}
         assert failed["cursed.txt"] == "failed" and not kb.store.counts()["documents"].keys() - {"ok", "failed"}
         assert {Path(hit.item.document.path).name for hit in kb.search("gauge")} == {"fine.txt", "also.txt"}
         with pytest.raises(ModelError, match="not numbers"):
@@ -557,7 +562,7 @@ def test_vectors_that_are_not_numbers_are_refused_with_the_files_name(
 
 
 @pytest.mark.parametrize("method", ["calibrated", "rrf"])
-def test_items_that_are_all_alike_and_filters_that_allow_nothing(tmp_path: Path, method: str) -> None:
+def test_identical_items_and_filters_that_allow_nothing(tmp_path: Path, method: str) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     for n in range(12):  # the same words and the same vector, twelve times: every score is equal
@@ -568,14 +573,14 @@ def test_items_that_are_all_alike_and_filters_that_allow_nothing(tmp_path: Path,
         hits = kb.search("gauge", k=20, ranking=ranking)
         assert len(hits) == 12 and len({hit.score for hit in hits}) == (12 if method == "rrf" else 1)
         assert all(0 <= hit.score <= 1 and math.isfinite(hit.confidence) for hit in hits)
-        (one,) = kb.search("gauge", k=20, ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
-        assert len(one.near_duplicates) == 11
+        (hit,) = kb.search("gauge", k=20, ranking=cp.Ranking(method=method))  # type: ignore[arg-type]
+        assert len(hit.near_duplicates) == 11
         for nothing in ({"modality": "image"}, {"path": "nowhere/*"}, {"media_type": "image/*"}):
             assert kb.search("gauge", ranking=ranking, **nothing) == []  # type: ignore[arg-type]
             assert kb.ask("gauge", ranking=ranking, **nothing).abstained  # type: ignore[arg-type]
 
 
-def test_a_ranking_is_kept_with_the_collection(kb: cp.Collection) -> None:
+def test_a_ranking_is_stored_with_the_collection(kb: cp.Collection) -> None:
     kb.ranking = cp.Ranking(method="rrf")
     with cp.open(kb.folder) as again:
         assert again.ranking.method == "rrf"
@@ -584,7 +589,7 @@ def test_a_ranking_is_kept_with_the_collection(kb: cp.Collection) -> None:
     assert kb.ranking == cp.Ranking()
 
 
-def test_filters_by_what_documents_say_of_themselves(tmp_path: Path) -> None:
+def test_filters_by_metadata_of_documents(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for name, author, date, language in (
@@ -611,7 +616,7 @@ def test_filters_by_what_documents_say_of_themselves(tmp_path: Path) -> None:
         assert found(where={"dated": "file"}, path="*.txt") == ["d.txt"]
         assert found(where={"author": "*"}, after="2025") == []
         answer = kb.ask("Which pump needs a seal?", where={"author": "bo ek"})
-        assert {Path(one.hit.item.document.path).name for one in answer.citations} == {"b.html"}
+        assert {Path(citation.hit.item.document.path).name for citation in answer.citations} == {"b.html"}
         (hit,) = kb.search("pump", where={"language": "DE"})
         assert hit.dict()["metadata"] == {
             "author": ["ANN LEE"], "created": "2024-05", "language": "de", "date": "2024-05", "dated": "created",
@@ -621,7 +626,7 @@ def test_filters_by_what_documents_say_of_themselves(tmp_path: Path) -> None:
             with pytest.raises(cp.QueryError, match=r"date|empty"):
                 kb.search("pump", **wrong)  # type: ignore[arg-type]
         assert found(after=2024) == ["b.html", "c.html"]
-        # What SQLite would stumble over, or Python, is said before it does.
+        # Values on which SQLite or Python would fail are refused first.
         for wrong, why in (({"where": {"author": 5}}, "no text"), ({"where": {"author": ["x", None]}}, "no text"),
                            ({"where": {"author": "x" * 60_000}}, "60,000 characters"), ({"where": ["author"]}, "keys"),
                            ({"where": {f"k{n}": "x" for n in range(1500)}}, "1500 keys"), ({"where": {5: ""}}, "empty"),
@@ -639,11 +644,11 @@ def test_filters_by_what_documents_say_of_themselves(tmp_path: Path) -> None:
         assert kb.search("pump", where={"author": "nobody"}).notes == ()
 
 
-def test_what_is_unchanged_is_read_again_where_that_is_asked_for(
+def test_unchanged_files_are_read_again_with_force(
     kb: cp.Collection, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For what an older version did not keep: nothing is embedded again."""
-    before = {item.id for one in kb.documents() for item in kb.items(one)}
+    """A forced reading adds content that an older version did not store; nothing is embedded again."""
+    before = {item.id for document in kb.documents() for item in kb.items(document)}
     assert kb.space.text is not None and kb.space.image is not None
 
     def never(*_: object) -> np.ndarray:
@@ -654,11 +659,11 @@ def test_what_is_unchanged_is_read_again_where_that_is_asked_for(
         patch.setattr(type(kb.space.image), "encode", never)
         report = kb.add(folder, force=True)
     assert report.changed == len(kb.documents()) and not report.unchanged
-    assert {item.id for one in kb.documents() for item in kb.items(one)} == before
+    assert {item.id for document in kb.documents() for item in kb.items(document)} == before
     assert kb.add(folder).unchanged == report.changed
 
 
-def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Path) -> None:
+def test_damaged_settings_are_reported_without_a_traceback(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "a.txt").write_text("The pump is in room 7.")
     with cp.open(tmp_path / "kb", model=tiny) as kb:
@@ -689,10 +694,12 @@ def test_damaged_notes_are_named_and_never_a_traceback(tmp_path: Path, tiny: Pat
 def test_a_crop_that_cannot_be_removed_keeps_its_document(tmp_path: Path, folder: Path, tiny: Path) -> None:
     with cp.open(tmp_path / "kb", model=tiny) as kb:
         kb.add(folder, workers=1, progress=False)
-        (picture,) = kb.store.pictures(one.id for one in kb.store.documents() if one.path.endswith("box.png"))
+        (picture,) = kb.store.pictures(
+            document.id for document in kb.store.documents() if document.path.endswith("box.png")
+        )
         (tmp_path / "kb" / "crops" / f"{picture}.jpg").mkdir(parents=True)
         with pytest.raises(CommonplaceError, match="check its permissions"):
             kb.remove(folder)
         assert len(list(kb.store.documents())) == 5
-        (tmp_path / "kb" / "gone").symlink_to(tmp_path / "nowhere")  # as what another process takes away
+        (tmp_path / "kb" / "gone").symlink_to(tmp_path / "nowhere")  # like a file that another process removes
         assert kb.status()["bytes"] > 0

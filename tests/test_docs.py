@@ -1,4 +1,4 @@
-"""What the documents say is true: their commands run, their Python runs, their links lead somewhere."""
+"""The documentation is correct: its commands and Python code run, and its links have existing targets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PULLED = {
 
 @pytest.fixture
 def models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A hub on this machine with the models that the documents pull, in small."""
+    """A hub on this machine with small versions of the models that the documents pull."""
     folder = tmp_path_factory.mktemp("hub")
     for kind, repo in PULLED.items():
         shutil.copytree(ROOT / "tests" / "encoders" / "tiny" / "models" / kind, folder / repo)
@@ -59,7 +59,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """The folder that the documents' examples speak of."""
+    """The folder of the documents' examples."""
     for name in ("papers", "photos/2019"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "papers" / "pumps.md").write_text("The north pump needs the blue seal.", encoding="utf-8")
@@ -135,7 +135,7 @@ def test_documented_python_runs(page: Path, place: Path) -> None:
         assert done.stdout.strip()  # each prints what it found
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_existing_targets() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").glob("*.md"),
                  *(ROOT / "benchmarks").rglob("*.md")]:  # fmt: skip
         text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -145,7 +145,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_the_generated_reference_is_up_to_date() -> None:
-    """Every command and flag, and every field of the JSON, stands in the reference as the program has it."""
+    """The reference lists every command, flag and JSON field of the program."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "reference.py"), "--check"], capture_output=True, text=True
     )
@@ -164,7 +164,7 @@ def test_every_page_is_in_the_site() -> None:
 
 
 def test_the_demo_answers_from_the_folder_it_is_given(tmp_path: Path) -> None:
-    """`make demo` is no canned result: another folder gives another answer."""
+    """`make demo` does not print a fixed result: another folder gives another answer."""
     assert (ROOT / "examples" / "demo.py").exists()
     outputs = []
     for fact in ("This is a note about the lighthouse keeper of Skerry.", "This is a note about a bakery in Lyon."):

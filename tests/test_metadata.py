@@ -1,4 +1,4 @@
-"""Typed metadata survives storage, and filters find what a look at each document finds."""
+"""Typed metadata is stored without loss, and filters agree with a check of each document."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ values = st.one_of(*scalars, *(st.lists(scalar, max_size=4) for scalar in scalar
         max_size=6,
     )
 )
-def test_metadata_comes_back_from_storage_as_it_was(given_: dict[str, Any]) -> None:
+def test_stored_metadata_is_returned_unchanged(given_: dict[str, Any]) -> None:
     if len({key.casefold() for key in given_}) < len(given_):
         with pytest.raises(ReadError, match="differ only in case"):
             Metadata(given_)
@@ -58,9 +58,9 @@ def test_metadata_comes_back_from_storage_as_it_was(given_: dict[str, Any]) -> N
 
 @settings(deadline=None, max_examples=100)
 @given(values, values)
-def test_equal_metadata_has_equal_hashes(one: Any, other: Any) -> None:
-    first, second = Metadata({"key": one}), Metadata({"key": other})
-    assert (first == second) == (one == other)
+def test_equal_metadata_has_equal_hashes(first_value: Any, second_value: Any) -> None:
+    first, second = Metadata({"key": first_value}), Metadata({"key": second_value})
+    assert (first == second) == (first_value == second_value)
     assert first != second or hash(first) == hash(second)
 
 
@@ -91,7 +91,7 @@ def test_equal_metadata_has_equal_hashes(one: Any, other: Any) -> None:
         (["a"], "give a mapping"),
     ],
 )
-def test_what_cannot_be_metadata_is_refused_in_one_line(given_: Any, why: str) -> None:
+def test_invalid_metadata_is_refused_in_one_line(given_: Any, why: str) -> None:
     with pytest.raises(ReadError, match=why) as error:
         Metadata(given_)
     assert len(str(error.value)) < 300 and "\n" not in str(error.value)
@@ -102,7 +102,7 @@ def test_scalars_of_numpy_are_values() -> None:
     assert metadata == {"n": 0.5, "i": [3], "b": True} and metadata["b"] is True and type(metadata["n"]) is float
 
 
-def test_what_files_state_has_fixed_types() -> None:
+def test_metadata_of_files_has_fixed_types() -> None:
     pairs = [("author", "Ann"), ("created", "2024-05"), ("language", "de"), ("date", "2024-05-31"), ("keyword", "2020")]
     metadata = Metadata.of_file(pairs)
     assert metadata == {
@@ -141,7 +141,7 @@ def test_a_period_holds_the_dates_that_begin_with_it(form: str, moment: dt.datet
     assert after.isoformat().startswith(text)
 
 
-# --- filters against a look at each document ----------------------------------------------------------------------
+# --- filters against a check of each document ---------------------------------------------------------------------
 
 KEYS = {"plant": "text", "year": "number", "seen": "date", "active": "boolean", "tags": "text", "nobody": "text"}
 some = {
@@ -180,7 +180,7 @@ def wheres(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def instant(value: Any) -> dt.datetime:
-    """Return the first moment of a date, in UTC where it has a zone."""
+    """Return the first moment of a date, in UTC if it has a time zone."""
     if isinstance(value, dt.datetime):
         return value.astimezone(dt.timezone.utc).replace(tzinfo=None) if value.tzinfo else value
     if isinstance(value, dt.date):
@@ -189,7 +189,7 @@ def instant(value: Any) -> dt.datetime:
 
 
 def last(value: Any) -> dt.datetime:
-    """Return the last moment of the year, month, day or minute that a date of a filter names."""
+    """Return the last moment of the year, month, day or minute of a filter's date."""
     first = instant(value)
     if isinstance(value, dt.datetime):
         return first
@@ -231,29 +231,32 @@ def meets(metadata: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
         if isinstance(wanted, dict):
             if not any(all(ordered(sign, value, than) for sign, than in wanted.items()) for value in held):
                 return False
-        elif not any(equal(one, value) for one in (wanted if isinstance(wanted, list) else [wanted]) for value in held):
+        elif not any(
+            equal(entry, value) for entry in (wanted if isinstance(wanted, list) else [wanted]) for value in held
+        ):
             return False
     return True
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(documents_(), min_size=1, max_size=6), st.lists(wheres(), min_size=1, max_size=4))
-def test_filters_find_what_a_look_at_each_document_finds(
+def test_filters_equal_a_check_of_each_document(
     tmp_path_factory: pytest.TempPathFactory, corpus: list[dict[str, Any]], filters: list[dict[str, Any]]
 ) -> None:
     store = open_store(tmp_path_factory.mktemp("store"))
     parsed = [reading(f"/{number}.txt", "pump") for number in range(len(corpus))]
-    for one, metadata in zip(parsed, corpus, strict=True):
-        put(store, replace(one, document=replace(one.document, metadata=Metadata(metadata))))
+    for entry, metadata in zip(parsed, corpus, strict=True):
+        put(store, replace(entry, document=replace(entry.document, metadata=Metadata(metadata))))
     for given_ in filters:
         types = store.metadata_types(given_)
         where = filter_of(None, None, None, None, None, given_, store.metadata_types)
-        expected = [one.document.path for one, metadata in zip(parsed, corpus, strict=True) if meets(metadata, given_)]
+        expected = [
+            entry.document.path for entry, metadata in zip(parsed, corpus, strict=True) if meets(metadata, given_)
+        ]
         assert [document.path for document in store.documents(where=where)] == expected, types
-        assert store.size(where) == len(expected)  # by the index of values
-        words = store.search_words("pump", 50, where)  # by the documents that hold the word
-        entries = store.entries(words.keys.tolist())
-        assert sorted(entries[int(key)].item.document.path for key in words.keys) == expected
+        assert store.count(where) == len(expected)  # by the index of values
+        ranked = store.items(store.search_text("pump", 50, where).ids)  # by the documents that hold the word
+        assert sorted(item.document.path for item in ranked.values()) == expected
     held = {key for metadata in corpus for key, value in metadata.items() if value != []}
     assert set(store.metadata_keys()) == held
     assert store.metadata_types(KEYS) == {key: KEYS[key] for key in held}
@@ -261,14 +264,14 @@ def test_filters_find_what_a_look_at_each_document_finds(
 
 
 def test_zones_brackets_and_case(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The cases that a draw of examples may miss."""
+    """Cases that random examples may miss."""
     store = open_store(tmp_path_factory.mktemp("store"))
     late = dt.datetime(2024, 6, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2)))  # in UTC still the 31st of May
     for number, metadata in enumerate(
         ({"seen": late, "plant": "a[b]c"}, {"seen": dt.date(2024, 6, 1), "plant": "abc"})
     ):
-        one = reading(f"/{number}.txt", "pump")
-        put(store, replace(one, document=replace(one.document, metadata=Metadata(metadata))))
+        cell = reading(f"/{number}.txt", "pump")
+        put(store, replace(cell, document=replace(cell.document, metadata=Metadata(metadata))))
 
     def found(**where: Any) -> list[str]:
         allowed = filter_of(None, None, None, None, None, where, store.metadata_types)
@@ -287,7 +290,7 @@ def test_equality_and_ranges_are_served_by_the_index(tmp_path_factory: pytest.Te
 
     store = open_store(tmp_path_factory.mktemp("store"))
     for where in ({"year": {">=": 2020, "<": 2025}}, {"plant": "north"}, {"seen": dt.date(2024, 5, 31)}):
-        condition, compared = condition_of(filter_of(None, None, None, None, None, where), whole=True)
+        condition, compared = condition_of(filter_of(None, None, None, None, None, where), by_value=True)
         plan = store._database.all(f"EXPLAIN QUERY PLAN SELECT d.key FROM documents d WHERE {condition}", compared)
         steps = " | ".join(row[3] for row in plan)
         bounds = "=? AND type=? AND value" + ("=?" if where == {"plant": "north"} else ">? AND value<?")
@@ -327,7 +330,7 @@ def known(keys_: Any) -> dict[str, Any]:
         ({"a": 1, "A": 1}, "twice"),
     ],
 )
-def test_filters_that_compare_what_cannot_be_compared_are_refused(where: Any, why: str) -> None:
+def test_filters_with_incomparable_values_are_refused(where: Any, why: str) -> None:
     with pytest.raises(QueryError, match=why) as error:
         filter_of(None, None, None, None, None, where, known)
     assert len(str(error.value)) < 300

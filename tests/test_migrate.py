@@ -1,4 +1,4 @@
-"""Another model: nothing is searched with it before all is embedded, nothing is mixed, and the way leads back."""
+"""Migration: the new model is used only after all items are embedded, vectors never mix, and undo works."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def whole(kb: cp.Collection) -> None:
-    """Every vector of the collection is what its own model makes of the item, and every view has one."""
+    """Check that every view has a vector, and that it is the vector of the collection's own model."""
     assert kb.maintenance.doctor() == []
     texts = {item: (text, title) for item, text, title in kb.store._database.all("SELECT key, text, title FROM items")}
     keys, vectors = kb.store._partitions.stored("text")
@@ -95,7 +95,7 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
         whole(kb)
         assert names(kb.search("a zeppelin landed", k=1, modality="text")) == ["late.txt"]
         for name, (keys, vectors) in old.items():
-            now = dict(zip(*(one.tolist() for one in kb.store._partitions.stored(name)), strict=True))
+            now = dict(zip(*(opened.tolist() for opened in kb.store._partitions.stored(name)), strict=True))
             for key, vector in zip(keys.tolist(), vectors.tolist(), strict=True):
                 assert key not in now or now[key] == vector
         assert kb.maintenance.migrate(undo=True).model == "tiny-0"  # and forth again
@@ -108,7 +108,7 @@ def test_migrate_and_undo(tmp_path: Path, folder: Path, tiny: Path) -> None:
         whole(kb)
 
 
-def test_pictures_whose_file_is_gone_come_from_thumbnails(
+def test_pictures_without_their_file_are_embedded_from_thumbnails(
     tmp_path: Path, folder: Path, tiny: Path, plain: Path, other: Path
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
@@ -125,7 +125,7 @@ def test_pictures_whose_file_is_gone_come_from_thumbnails(
         assert kb.search("north pump", k=1)
 
 
-def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
+def test_documents_added_and_removed_during_a_migration_are_correct(
     tmp_path: Path,
     folder: Path,
     tiny: Path,
@@ -146,7 +146,7 @@ def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
         step = next(steps)
         put(self, batch)  # type: ignore[arg-type]
         if step == 0:
-            assert [hit.item.id for hit in serving.search("pump 49", k=5)] == expected  # the old vectors serve
+            assert [hit.item.id for hit in serving.search("pump 49", k=5)] == expected  # searches use the old vectors
         if step in (0, 1, 2):
             (folder / f"late{step}.txt").write_text(f"A zeppelin {step} landed in the garden.", encoding="utf-8")
             (folder / "00.txt").write_text(f"Changed {step} times.", encoding="utf-8")
@@ -167,14 +167,14 @@ def test_what_is_added_and_removed_meanwhile_is_right_afterwards(
         writer.ranking = cp.Ranking(method="rrf")
     with cp.open(tmp_path / "kb") as kb:
         whole(kb)
-        assert len([one for one in kb.documents() if "late" in one.path]) == 3
+        assert len([document for document in kb.documents() if "late" in document.path]) == 3
         assert not kb.store._database.all(
             "SELECT 1 FROM shadow_vectors v WHERE NOT EXISTS "
             "(SELECT 1 FROM shadow_views w WHERE w.partition = v.partition AND w.view = v.view)"
         )
 
 
-def test_what_is_removed_leaves_no_vector_in_either_space(
+def test_removed_items_leave_no_vector_of_either_model(
     tmp_path: Path, folder: Path, tiny: Path, plain: Path, other: Path
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
@@ -185,7 +185,7 @@ def test_what_is_removed_leaves_no_vector_in_either_space(
             assert kb.store._database.all(f"SELECT count(*) FROM {table}")[0][0] == 0, table
 
 
-def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
+def test_an_unfinished_migration_is_resumed_discarded_or_replaced(
     tmp_path: Path,
     folder: Path,
     tiny: Path,
@@ -219,7 +219,7 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
         assert kb.status()["shadow"]["unfinished"] and names(kb.search("Snow fell on the mountains", k=1)) == [
             "weather.txt"
         ]
-        kb.maintenance.vacuum()  # keeps what is unfinished
+        kb.maintenance.vacuum()  # keeps the unfinished migration
         left[0] = 99
         report = kb.maintenance.migrate(tiny)
         assert 0 < report.items < total
@@ -232,7 +232,7 @@ def test_an_unfinished_migration_is_gone_on_with_dropped_or_replaced(
         whole(kb)
 
 
-def test_only_one_migrates_and_wrong_models_are_refused(
+def test_only_one_process_migrates_and_wrong_models_are_refused(
     tmp_path: Path, folder: Path, tiny: Path, plain: Path, other: Path
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
@@ -257,19 +257,20 @@ def test_only_one_migrates_and_wrong_models_are_refused(
         (damaged / "text.onnx").write_bytes(b"no model")
         with pytest.raises(cp.ModelError, match="damaged"):
             kb.maintenance.migrate(damaged)
-        mute = tmp_path / "mute"
-        shutil.copytree(tiny, mute)
-        spec = json.loads((mute / "bundle.json").read_text())
-        (mute / "bundle.json").write_text(json.dumps({**spec, "score_stats": {}}))
-        with pytest.raises(cp.ModelError, match="look like"):
-            kb.maintenance.migrate(mute)
+        unusable = tmp_path / "unusable"
+        shutil.copytree(tiny, unusable)
+        spec = json.loads((unusable / "bundle.json").read_text())
+        for statistics in ({"text->text": {}}, {"text->text": None}, ["text->text"]):
+            (unusable / "bundle.json").write_text(json.dumps({**spec, "score_stats": statistics}))
+            with pytest.raises(cp.ModelError, match=r"the calibration in bundle.json .* is damaged"):
+                kb.maintenance.migrate(unusable)
         assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
         kb.maintenance.migrate(tiny)
         with pytest.raises(cp.ModelMismatch, match="--model"):
             kb.maintenance.migrate(other, undo=True)
 
 
-def test_nobody_lets_go_of_what_is_being_migrated(
+def test_other_maintenance_waits_during_a_migration(
     tmp_path: Path, folder: Path, tiny: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
@@ -295,7 +296,7 @@ def test_nobody_lets_go_of_what_is_being_migrated(
         whole(kb)
 
 
-def test_a_program_that_takes_no_lock_breaks_nothing(
+def test_a_program_that_ignores_the_lock_breaks_nothing(
     tmp_path: Path, folder: Path, tiny: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
@@ -321,9 +322,9 @@ def test_a_program_that_takes_no_lock_breaks_nothing(
 def test_damaged_items_do_not_stop_a_migration(
     tmp_path: Path, folder: Path, tiny: Path, plain: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many items of a page are damaged, the next page lies behind them."""
+    """The next page begins after the last one, however many of its items are damaged."""
     monkeypatch.setattr(module, "PAGE", 2)
-    monkeypatch.setattr("commonplace.store.migration.FEW", 1)
+    monkeypatch.setitem(LocalStore.__init__.__kwdefaults__, "options", StoreOptions(migration_tail=1))
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
         with kb.store._database.write() as database:
@@ -333,7 +334,7 @@ def test_damaged_items_do_not_stop_a_migration(
         assert kb.space.name == "tiny-0"
 
 
-def test_notes_without_a_model_are_damage_and_no_traceback(tmp_path: Path, folder: Path, plain: Path) -> None:
+def test_settings_without_a_model_are_damage_without_a_traceback(tmp_path: Path, folder: Path, plain: Path) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
         kb.add(folder)
     connection = sqlite3.connect(tmp_path / "kb" / "collection.db", isolation_level=None)
@@ -348,7 +349,7 @@ def test_notes_without_a_model_are_damage_and_no_traceback(tmp_path: Path, folde
             attempt()
 
 
-def test_a_model_that_moved_is_asked_for_and_remembered(tmp_path: Path, folder: Path, tiny: Path) -> None:
+def test_the_new_folder_of_a_moved_model_is_stored(tmp_path: Path, folder: Path, tiny: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     shutil.copytree(tiny, here)
     with cp.open(tmp_path / "kb", model=here) as kb:
@@ -369,7 +370,7 @@ def test_a_model_that_moved_is_asked_for_and_remembered(tmp_path: Path, folder: 
     assert migrate(tmp_path / "kb", tiny, undo=True).model == "tiny-0"
 
 
-def test_vectors_that_are_no_numbers_change_nothing(
+def test_non_finite_vectors_change_nothing(
     tmp_path: Path,
     folder: Path,
     tiny: Path,
@@ -380,7 +381,7 @@ def test_vectors_that_are_no_numbers_change_nothing(
         kb.add(folder)
         with monkeypatch.context() as patch:
             patch.setattr("commonplace.encoders.TextTower.encode", lambda *_: np.full((len(_[1]), 24), np.nan, "f4"))
-            with pytest.raises(cp.CollectionError, match="not numbers"):
+            with pytest.raises(cp.CollectionError, match="not finite numbers"):
                 kb.maintenance.migrate(tiny)
         assert names(kb.search("Snow fell on the mountains", k=1)) == ["weather.txt"]
         kb.maintenance.migrate(tiny)
@@ -395,7 +396,7 @@ def test_vectors_that_are_no_numbers_change_nothing(
         "DELETE FROM shadow_vectors WHERE rowid = 2",
     ],
 )
-def test_damage_of_the_other_model_is_named_and_its_files_are_embedded_again(
+def test_damage_of_the_other_model_is_reported_and_repaired_by_add(
     tmp_path: Path, folder: Path, tiny: Path, plain: Path, damage: str
 ) -> None:
     with cp.open(tmp_path / "kb", model=plain) as kb:
@@ -426,8 +427,8 @@ print(module.migrate(Path(sys.argv[1]), sys.argv[2], workers=1, progress=False).
 """
 
 
-def test_killed_at_any_moment_it_goes_on(tmp_path: Path, folder: Path, tiny: Path, other: Path) -> None:
-    """Kill -9, again and again, at moments spread over a migration: one space or the other, whole, and no mixture."""
+def test_a_killed_migration_resumes(tmp_path: Path, folder: Path, tiny: Path, other: Path) -> None:
+    """After ``kill -9`` at any moment of a migration, the collection has all vectors of exactly one model."""
     for number in range(60):
         (folder / f"{number}.txt").write_text(f"Note {number} about pump {number * 7}.", encoding="utf-8")
     with cp.open(tmp_path / "kb", model=other) as kb:
@@ -444,21 +445,21 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, folder: Path, tiny: Pat
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
             time.sleep(wait * 3)
             os.kill(process.pid, signal.SIGKILL)
-            said = process.stdout.read()
+            output = process.stdout.read()
             process.wait()
             with cp.open(tmp_path / "kb") as seen:
                 model = fingerprints[seen.space.fingerprint]
-                assert model == goal or not said
+                assert model == goal or not output
                 whole(seen)
                 if model == goal:
-                    goal = next(one for one in (tiny, other) if one != goal)
+                    goal = next(model for model in (tiny, other) if model != goal)
         migrate(tmp_path / "kb", goal)
         with cp.open(tmp_path / "kb") as seen:
             assert seen.space.bundle.folder == goal
             whole(seen)
 
 
-def test_many_search_while_it_changes_over_and_none_gets_a_mixture(
+def test_searches_during_a_migration_never_mix_models(
     tmp_path: Path,
     folder: Path,
     tiny: Path,
@@ -475,10 +476,10 @@ def test_many_search_while_it_changes_over_and_none_gets_a_mixture(
         while not stop.is_set():
             try:
                 query = reader.space.embed(["The south pump runs dry"])[0]
-                found = reader.store.search("text", query, 3, cp.Filter())
+                ranked = reader.store.search("text", query, 3, cp.Filter())
                 seen.add(reader.space.name)
-                if len(found.ids) != 3 or (np.abs(found.scores) > 1.001).any():
-                    wrong.append(found)
+                if len(ranked.ids) != 3 or (np.abs(ranked.scores) > 1.001).any():
+                    wrong.append(ranked)
             except cp.ModelMismatch:
                 reader = cp.open(tmp_path / "kb")
 
@@ -498,7 +499,7 @@ def test_many_search_while_it_changes_over_and_none_gets_a_mixture(
 def test_on_the_command_line(tmp_path: Path, folder: Path, tiny: Path) -> None:
     run("add", str(folder), cwd=tmp_path)
     out = run("migrate", "--model", str(tiny), cwd=tmp_path).stdout
-    assert out.startswith("searched with tiny-0 now: ") and "items embedded" in out
+    assert out.startswith("migrated to tiny-0: ") and "items embedded" in out
     assert "kept for `migrate --undo`" in run("status", cwd=tmp_path).stdout
     assert "pumps.md" in run("search", "south pump", cwd=tmp_path).stdout
     assert "minilm-lite0" in run("migrate", "--undo", cwd=tmp_path).stdout

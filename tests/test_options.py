@@ -62,7 +62,7 @@ def test_wrong_options_are_named(kb: cp.Collection, options: dict[str, Any], mes
         kb.search("pump", **options)
     assert message in str(error.value) and "\n" not in str(error.value)
     if "nli" not in options:
-        for call in (kb.ask, kb.stream):  # a stream refuses them before it is iterated
+        for call in (kb.ask, kb.stream):  # a stream raises the error before it is iterated
             with pytest.raises(cp.QueryError):
                 call("pump", **options)
         with pytest.raises(cp.QueryError):

@@ -1,4 +1,4 @@
-"""The cited box is drawn where the words are, from the file while it is there and from the stored picture after."""
+"""The cited box is drawn around the words: on the page of the file, or on the stored picture if the file is missing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def kb(place: Path) -> cp.Collection:
     return collection
 
 
-def test_a_passage_is_framed_on_its_page(kb: cp.Collection) -> None:
+def test_the_box_of_a_passage_is_drawn_on_its_page(kb: cp.Collection) -> None:
     for words, page in (("north pump blue seal", 1), ("south pump brass valve", 2)):
         hit = kb.search(words, modality="text", k=1)[0]
         view = kb.page(hit)
@@ -50,7 +50,7 @@ def test_a_passage_is_framed_on_its_page(kb: cp.Collection) -> None:
         assert max(view.pixels.shape) == pytest.approx(1600, abs=2)
         assert framed(view) == pytest.approx(view.box, abs=0.012)
         inside = slice(*(round(edge * view.pixels.shape[0]) for edge in (view.box[1], view.box[3])))  # type: ignore[index]
-        assert view.pixels[inside].min() < 60  # the words stand in it
+        assert view.pixels[inside].min() < 60  # the box contains the words
     answer = kb.ask("Which seal does the north pump need?")
     assert framed(kb.page(answer.citations[0], side=400))
 
@@ -65,10 +65,10 @@ def test_a_moved_file_is_found_by_its_bytes_and_a_changed_one_is_not_drawn(kb: c
     file.unlink()
     assert kb.page(hit).note is None  # the copy is the same page
     copy.unlink()
-    with pytest.raises(cp.ReadError, match="gone, and the collection keeps no picture"):
+    with pytest.raises(cp.ReadError, match="missing, and the collection has no stored picture"):
         kb.page(hit)
     view = kb.page(figure)
-    assert view.note and "gone" in view.note and max(view.pixels.shape) <= 320 and view.box is None
+    assert view.note and "missing" in view.note and max(view.pixels.shape) <= 320 and view.box is None
     file.write_bytes(pdf(Page(lines=[(60, 700, 14, "Another page.")])))
     with pytest.raises(cp.ReadError, match="changed since: add it again"):
         kb.page(hit)
@@ -78,7 +78,7 @@ def test_a_moved_file_is_found_by_its_bytes_and_a_changed_one_is_not_drawn(kb: c
 
 
 @pytest.mark.skipif(not are_readable(), reason="needs the extra ocr")
-def test_words_of_a_scan_are_framed_in_the_stored_page_when_the_file_is_gone(tmp_path: Path) -> None:
+def test_words_of_a_scan_are_framed_in_the_stored_page_without_the_file(tmp_path: Path) -> None:
     scan = Image.new("RGB", (1200, 1600), "white")
     pen = ImageDraw.Draw(scan)
     for number in range(4):
@@ -99,12 +99,12 @@ def test_words_of_a_scan_are_framed_in_the_stored_page_when_the_file_is_gone(tmp
             assert framed(view) == pytest.approx(hit.item.span.box, abs=0.03)
 
 
-def test_what_has_no_page_says_so(kb: cp.Collection, place: Path) -> None:
+def test_an_item_without_a_page_raises_an_error(kb: cp.Collection, place: Path) -> None:
     (place / "in" / "notes.txt").write_text("Notes on the east pump.")
     (place / "in" / "all.zip").write_bytes(packed({"east.pdf": pdf(Page(lines=[(60, 700, 14, "East valve, iron.")]))}))
     (place / "in" / "photo.jpg").write_bytes(encoded(photo(), "JPEG"))
     kb.add(place / "in", ocr=False)
-    for name, why in (("notes.txt", "only pages of PDF"), ("all.zip", r"stands in east\.pdf")):
+    for name, why in (("notes.txt", "only pages of PDF"), ("all.zip", r"item is in east\.pdf")):
         with pytest.raises(cp.ReadError, match=why):
             kb.page(kb.search("east", path=name, k=1)[0])
     photograph = kb.page(kb.search("a photo", path="photo.jpg", k=1)[0])
@@ -123,7 +123,7 @@ def test_what_has_no_page_says_so(kb: cp.Collection, place: Path) -> None:
     assert (place / "mine.xbm").read_text() == "mine" and not (place / "a.pdf").exists()
 
 
-def test_show_prints_what_there_is_and_writes_the_page(kb: cp.Collection, place: Path) -> None:
+def test_show_prints_items_and_writes_the_page(kb: cp.Collection, place: Path) -> None:
     import json
 
     kb.close()
@@ -138,17 +138,17 @@ def test_show_prints_what_there_is_and_writes_the_page(kb: cp.Collection, place:
 
     shown = json.loads(run("in/pumps.pdf", "--json"))
     assert shown["document"]["metadata"]["dated"] == "file" and len(shown["items"]) == 3
-    id_ = next(one["id"] for one in shown["items"] if WORDS in (one["text"] or ""))
+    id_ = next(item["id"] for item in shown["items"] if WORDS in (item["text"] or ""))
     assert id_ in run("in/pumps.pdf") and "dated       file" in run("in")  # the one document below it
     out = run(id_, "--page", "out.png")
     assert WORDS in out.replace("\n            ", " ") and "no box" not in out
     assert max(Image.open(place / "out.png").size) == pytest.approx(1600, abs=2)
     assert "name an item of" in run("in/pumps.pdf", "--page", "b.png", ok=False)
-    own = place / "in" / "pumps.pdf"
-    before = own.read_bytes()
-    assert "is a document of the collection" in run(id_, "--page", own, ok=False) and own.read_bytes() == before
+    values = place / "in" / "pumps.pdf"
+    before = values.read_bytes()
+    assert "is a document of the collection" in run(id_, "--page", values, ok=False) and values.read_bytes() == before
     assert "see `commonplace list`" in run("nothing", ok=False)
-    figure = next(one["id"] for one in shown["items"] if one["modality"] == "image")
+    figure = next(item["id"] for item in shown["items"] if item["modality"] == "image")
     assert "no box" not in run(figure, "--page", "figure.png")
     (place / "in" / "photo.jpg").write_bytes(encoded(photo(), "JPEG"))
     with cp.open(place / "kb") as kb:

@@ -1,4 +1,4 @@
-"""What is read of files without a collection: by a program, and on the command line."""
+"""Reading files without a collection: from Python, and on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command prints as JSON keeps to the schemas in the package, and these refuse what does not."""
+"""The JSON output of the command conforms to the package's schemas, and the schemas refuse other values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REGISTRY = Registry().with_resources([(name, Resource.from_contents(schema)) for
 
 
 def check(name: str, value: Any) -> None:
-    """Raise ValidationError where a value is not what the schema of that name describes."""
+    """Raise ValidationError if a value does not conform to the schema of that name."""
     Draft202012Validator(SCHEMAS[f"{name}.json"], registry=REGISTRY).validate(value)
 
 
@@ -51,25 +51,25 @@ def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[A
     return call
 
 
-def test_the_schemas_are_schemas() -> None:
+def test_the_schemas_are_valid() -> None:
     assert SCHEMAS.keys() == {"hit.json", "search.json", "answer.json", "list.json", "read.json"}
     for schema in SCHEMAS.values():
         Draft202012Validator.check_schema(schema)
 
 
 def test_search(run: Callable[..., list[Any]], place: Path) -> None:
-    (found,) = run("search", "blue", "seal", "--image", place / "docs" / "ball.png", "--json")
-    check("search", found)
-    assert {hit["modality"] for hit in found["hits"]} == {"text", "image"}
-    for hit in found["hits"]:
+    (ranked,) = run("search", "blue", "seal", "--image", place / "docs" / "ball.png", "--json")
+    check("search", ranked)
+    assert {hit["modality"] for hit in ranked["hits"]} == {"text", "image"}
+    for hit in ranked["hits"]:
         odds = math.fsum(line["contribution"] for line in hit["breakdown"])
         assert 1 / (1 + math.exp(-odds)) == pytest.approx(hit["score"], abs=1e-12) and hit["score"] == hit["confidence"]
-    for harm in ({"span": {"page": 0}}, {"score": 1.5}, {"breakdown": []}, {"modality": "smell"}, {"path": None}):
-        wrong = copy.deepcopy(found)
+    for harm in ({"span": {"page": 0}}, {"score": 1.5}, {"breakdown": []}, {"modality": 3}, {"path": None}):
+        wrong = copy.deepcopy(ranked)
         wrong["hits"][0].update(harm)
         with pytest.raises(ValidationError):
             check("search", wrong)
-    wrong = copy.deepcopy(found)
+    wrong = copy.deepcopy(ranked)
     del wrong["hits"][0]["title"]
     with pytest.raises(ValidationError):
         check("search", wrong)

@@ -1,4 +1,4 @@
-"""Many threads search one collection, also while one adds to it: each gets what it would get alone."""
+"""Many threads search one collection, also during an ``add``: each gets the same results as a single thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = ("pump", "snow", "brass", "road", "seal", "winter", "valve", "bread", "d
 
 @pytest.fixture(autouse=True)
 def _often() -> Iterator[None]:
-    """Let threads take turns often, so that what can go wrong does."""
+    """Switch between threads often, so that race conditions show."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -44,19 +44,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 def told(hits: cp.Hits) -> list[tuple[Any, ...]]:
-    """All that a search says, with the picture that it shows."""
+    """Return all results of a search, with the paths of pictures."""
     return [(hit.item, hit.score, hit.confidence, hit.breakdown, hit.image, hit.near_duplicates) for hit in hits]
 
 
 def searches(folder: Path) -> list[dict[str, Any]]:
     picture = folder / "pictures" / "3.png"
-    found: list[dict[str, Any]] = [{"text": f"the {word}", "k": 5} for word in WORDS]
-    found += [{"image": picture}, {"text": "snow", "image": picture}, {"text": "seal", "negative": "pump"}]
-    return [*found, {"text": "road", "modality": "image"}, {"text": "road", "path": str(folder), "rerank": "maxsim"}]
+    result: list[dict[str, Any]] = [{"text": f"the {word}", "k": 5} for word in WORDS]
+    result += [{"image": picture}, {"text": "snow", "image": picture}, {"text": "seal", "negative": "pump"}]
+    return [*result, {"text": "road", "modality": "image"}, {"text": "road", "path": str(folder), "rerank": "maxsim"}]
 
 
 def at_once(work: Callable[[int], Any], count: int = THREADS) -> list[Any]:
-    """Return what ``work`` returns for each number, begun by all threads at one moment."""
+    """Run ``work`` for each number in all threads at the same time, and return the results."""
     begin = threading.Barrier(count)
 
     def run(number: int) -> Any:
@@ -67,26 +67,28 @@ def at_once(work: Callable[[int], Any], count: int = THREADS) -> list[Any]:
         return list(pool.map(run, range(count)))
 
 
-def test_threads_get_what_one_gets(tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_many_threads_get_the_results_of_one_thread(
+    tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = tiny_bundle(tmp_path / "model")
     with cp.open(tmp_path / "kb", model=model) as kb:
         kb.add(*sorted(folder.glob("*.md")), workers=1, progress=False)
         asked = searches(folder)
-        alone = [told(kb.search(**one)) for one in asked]
+        alone = [told(kb.search(**query)) for query in asked]
         assert all(alone) and any(hit[4] for hits in alone for hit in hits)
     for picture in (tmp_path / "kb" / "crops").iterdir():
         picture.unlink()
     with caplog.at_level(logging.WARNING), cp.open(tmp_path / "kb", model=model) as kb:  # nothing is loaded yet
-        found = at_once(lambda n: [told(kb.search(**one)) for one in asked[n % 4 :] + asked[: n % 4]])
-        for n, hits in enumerate(found):
+        results = at_once(lambda n: [told(kb.search(**query)) for query in asked[n % 4 :] + asked[: n % 4]])
+        for n, hits in enumerate(results):
             assert hits == alone[n % 4 :] + alone[: n % 4]
         encoders = at_once(lambda _: kb._searcher.cross_encoder(_cross(tmp_path)))
-        assert len({id(one) for one in encoders}) == 1
+        assert len({id(encoder) for encoder in encoders}) == 1
     assert not caplog.records
 
 
 def _cross(folder: Path) -> Path:
-    """A folder that looks like a cross-encoder; nothing of it is read before it is used."""
+    """A folder that looks like a cross-encoder. It is not read before it is used."""
     made = folder / "cross"
     made.mkdir(exist_ok=True)
     for name in ("model.onnx", "tokenizer.json"):
@@ -94,9 +96,7 @@ def _cross(folder: Path) -> Path:
     return made
 
 
-def test_a_search_beside_an_add_is_of_one_moment(
-    tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_search_during_an_add_is_consistent(tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = tiny_bundle(tmp_path / "model")
     more = [folder / f"{number}.md" for number in range(4, 10)]
     with caplog.at_level(logging.WARNING), cp.open(tmp_path / "kb", model=model) as kb:
@@ -121,20 +121,20 @@ def test_a_search_beside_an_add_is_of_one_moment(
             return rounds
 
         assert all(at_once(work)[1:])
-        after = [told(kb.search(**one)) for one in asked]
+        after = [told(kb.search(**query)) for query in asked]
     assert not caplog.records
     with cp.open(tmp_path / "kb", model=model) as kb:
-        assert [told(kb.search(**one)) for one in asked] == after
+        assert [told(kb.search(**query)) for query in asked] == after
 
 
-def test_two_collections_share_nothing_that_changes(tmp_path: Path, folder: Path) -> None:
-    """What one collection learns of its pictures, or is told to rank by, is not the other's."""
+def test_two_collections_share_no_mutable_state(tmp_path: Path, folder: Path) -> None:
+    """The learned statistics and the ranking of one collection do not affect the other."""
     model = tiny_bundle(tmp_path / "model")
-    with cp.open(tmp_path / "one", model=model) as one, cp.open(tmp_path / "two", model=model) as two:
-        for kb in (one, two):
+    with cp.open(tmp_path / "one", model=model) as first, cp.open(tmp_path / "two", model=model) as two:
+        for kb in (first, two):
             kb.add(*sorted(folder.glob("*.md")), workers=1, progress=False)
         asked = searches(folder)
         before = [[hit[:4] for hit in told(two.search(**query))] for query in asked]
-        one.ranking = cp.Ranking(method="rrf")
-        one.remove(folder / "3.md")
+        first.ranking = cp.Ranking(method="rrf")
+        first.remove(folder / "3.md")
         assert [[hit[:4] for hit in told(two.search(**query))] for query in asked] == before

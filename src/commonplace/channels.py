@@ -1,10 +1,10 @@
-"""Channels as data: what is embedded of an item, by which encoder, and which part of a query asks for it.
+"""Channels as data: which views of an item are embedded, by which encoder, and which part of a query searches them.
 
-Another package adds a modality (sounds, video frames) with a reader, encoders and a few specs, and no change here:
+Another package can add a modality (sound, video frames) without a change here. It needs these entry points:
 
-- a reader (entry point group ``commonplace.readers``) yields ``commonplace.readers.ContentBlock``;
-- ``commonplace.encoders``: the entry point's name is the encoder's, its object is called without arguments and returns
-  an ``commonplace.encoders.Encoder``;
+- ``commonplace.readers``: a reader that yields ``commonplace.readers.ContentBlock``;
+- ``commonplace.encoders``: the entry point's name is the name of the encoder. Its object is called without arguments
+  and returns a ``commonplace.encoders.Encoder``;
 - ``commonplace.channels``: each object is a ``ViewSpec``, a ``ChannelSpec``, or a sequence of these.
 """
 
@@ -46,20 +46,20 @@ Vector = NDArray[np.float32]
 VISUAL = "visual"
 CROSSMODAL = "text_crossmodal"
 BOTH = "both"
-"""The part of a query that is words and a picture composed into one vector."""
+"""The query part that combines words and a picture into one vector."""
 ITEM = "item"
-"""The view that is the text and the picture of an item fused into one vector."""
+"""The view that combines the text and the picture of an item into one vector."""
 IMAGE_TO_SEMANTIC = "image->semantic"
 TEXT_TO_TEXT = "text->text"
 JOINT = (TEXT, IMAGE)
-"""The modalities whose vectors early fusion may put together, in queries and in items."""
+"""The modalities that early fusion may combine, in queries and in items."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewSpec:
-    """What is embedded of an item: the partition ``name`` holds one vector for each item with content of ``modality``.
+    """A view of items. The partition ``name`` has one vector for each item with content of ``modality``.
 
-    ``encoder`` is the name of the encoder that makes the vector.
+    ``encoder`` is the name of the encoder of these vectors.
     """
 
     name: str
@@ -69,14 +69,16 @@ class ViewSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSpec:
-    """One way in which a part of a query asks for a view of items.
+    """A channel: one part of a query searches one view of items.
 
-    - ``name``: its name in score breakdowns, ``asked_by->...``; weights and measured curves go by it.
+    - ``name``: the name in score breakdowns, ``asked_by->...``. Weights and measured curves use it as a key.
     - ``view``: the partition that is searched.
-    - ``encoder``: the name of the encoder that turns the part of the query into a vector of that partition's space.
+    - ``encoder``: the name of the encoder that maps the part of the query into that partition's space.
     - ``asked_by``: the part of the query: ``text``, ``image``, or the modality of a plug-in.
     - ``cross_modal``: whether the partition's hubness corrections are subtracted.
-    - ``beside``: asked only where the query has this part as well; empty: always.
+    - ``beside``: the channel is used only if the query also has this part; empty means always.
+
+    Raises ModelError if the name is not of the form ``asked_by->view``.
     """
 
     name: str
@@ -89,24 +91,23 @@ class ChannelSpec:
     def __post_init__(self) -> None:
         part, arrow, view = self.name.partition("->")
         if part != self.asked_by or not arrow or not view or view == ITEM or not part or part == BOTH:
-            raise ModelError(f"the channel {self.name!r} asked by {self.asked_by!r} is misnamed: call it PART->VIEW")
+            raise ModelError(f"the channel {self.name!r} of the part {self.asked_by!r} is misnamed: call it PART->VIEW")
 
     @property
     def joint(self) -> bool:
-        """Whether early fusion may take its place: it is built in, between the words and pictures of one space."""
+        """Whether early fusion may replace this channel. Only built-in channels between words and pictures allow it."""
         return self.asked_by in JOINT and any(view.name == self.view for view in _VIEWS)
 
 
 @dataclass(frozen=True, slots=True)
 class QueryVectors:
-    """A query as vectors.
+    """The vectors of a query.
 
-    - ``by_encoder``: a unit vector (dim,) by the name of the encoder that made it. A part that the query lacks, or that
-      no encoder can read, has none.
-    - ``channels``: what the query asks, each channel with its vector; see ``commonplace.space.Space.channels()``.
-    - ``notes``: why a part of the query has no vector, in words.
-    - ``query_shortness``: how short a query in words alone reads, in [0, 1]; it was subtracted from the vector.
-    - ``separate_text``: words find texts in a space of their own, which holds no pictures.
+    - ``by_encoder``: unit vectors (dim,) by the name of their encoder. Missing and unreadable parts have no vector.
+    - ``channels``: the channels of the query, each with its vector; see ``commonplace.space.Space.channels()``.
+    - ``notes``: for each part without a vector, the reason.
+    - ``query_shortness``: the shortness, in [0, 1], of a query that has only words. It was subtracted from the vector.
+    - ``separate_text``: whether words and texts are compared in a separate space without pictures.
     """
 
     by_encoder: Mapping[str, Vector] = field(default_factory=dict)
@@ -117,17 +118,17 @@ class QueryVectors:
 
     @property
     def text(self) -> Vector | None:
-        """The words, as texts are compared with them; None without."""
+        """The vector of the words for comparison with texts; None without words."""
         return self.by_encoder.get(TEXT)
 
     @property
     def image(self) -> Vector | None:
-        """The picture, as texts are compared with it; None without."""
+        """The vector of the picture in the space of texts; None without a picture."""
         return self.by_encoder.get(IMAGE)
 
     @property
     def crossmodal_text(self) -> Vector | None:
-        """The words, as pictures are compared with them; None without."""
+        """The vector of the words for comparison with pictures; None without words."""
         return self.by_encoder.get(CROSSMODAL if self.separate_text else TEXT)
 
 
@@ -137,36 +138,37 @@ _VIEWS = (
     ViewSpec(CROSSMODAL, TEXT, CROSSMODAL),
     ViewSpec(VISUAL, IMAGE, VISUAL),
 )
-"""The views of the built-in modalities; a space has those whose encoder it has."""
+"""The views of the built-in modalities. A space has those views whose encoder it has."""
 
 
 def views_of(encoders: Container[str]) -> tuple[ViewSpec, ...]:
-    """Return the built-in views that these encoders (names) can make."""
+    """Return the built-in views of these encoders (names)."""
     return tuple(view for view in _VIEWS if view.encoder in encoders)
 
 
 def channels_of(encoders: Container[str], *, separate_text: bool) -> tuple[ChannelSpec, ...]:
-    """Return the built-in channels between the views that these encoders (names) make.
+    """Return the built-in channels between the views of these encoders (names).
 
-    Pictures are compared by how they look where an encoder tells; then a picture beside words is also compared by what
-    it shows. ``separate_text``: words and texts have a space of their own, and meet pictures by ``text_crossmodal``.
+    Pictures are compared by appearance if there is an encoder for it. In a query of words and a picture, the picture is
+    then also compared by content. ``separate_text`` tells that words and texts have a separate space, and are compared
+    with pictures through ``text_crossmodal``.
     """
     crossmodal = CROSSMODAL if separate_text else TEXT
-    looks = VISUAL if VISUAL in encoders else IMAGE
+    appearance = VISUAL if VISUAL in encoders else IMAGE
     specs = [
         ChannelSpec(TEXT_TO_TEXT, TEXT, TEXT, TEXT),
         ChannelSpec("text->image", IMAGE, crossmodal, TEXT, cross_modal=True),
         ChannelSpec("image->text", crossmodal, IMAGE, IMAGE, cross_modal=True),
-        ChannelSpec("image->image", looks, looks, IMAGE),
+        ChannelSpec("image->image", appearance, appearance, IMAGE),
     ]
-    if looks == VISUAL:
+    if appearance == VISUAL:
         specs.append(ChannelSpec(IMAGE_TO_SEMANTIC, IMAGE, IMAGE, IMAGE, beside=TEXT))
     views = {view.name for view in views_of(encoders)}
     return tuple(spec for spec in specs if spec.encoder in encoders and spec.view in views)
 
 
 def registered_specs() -> tuple[tuple[ViewSpec, ...], tuple[ChannelSpec, ...]]:
-    """Return the views and channels that installed packages add. Raises ModelError for an object of another type."""
+    """Return the views and channels of installed packages. Raises ModelError for an object of another type."""
     views: list[ViewSpec] = []
     channels: list[ChannelSpec] = []
     for name, plugin in _plugins("commonplace.channels").items():
@@ -176,19 +178,23 @@ def registered_specs() -> tuple[tuple[ViewSpec, ...], tuple[ChannelSpec, ...]]:
             elif isinstance(spec, ChannelSpec):
                 channels.append(spec)
             else:
-                raise ModelError(f"the plug-in {name} of commonplace.channels gives no spec ({spec!r:.60}): remove it")
+                raise ModelError(
+                    f"the plug-in {name} of commonplace.channels is not a ViewSpec or ChannelSpec ({spec!r:.60}): "
+                    "remove it"
+                )
     return tuple(views), tuple(channels)
 
 
 @cache
 def registered_encoders() -> Mapping[str, Any]:
-    """Return the encoders that installed packages add, by name, each made once. Raises ModelError where one fails."""
+    """Return the encoders of installed packages by name; each is created once. Raises ModelError if one fails."""
     encoders = {}
     for name, make in _plugins("commonplace.encoders").items():
         try:
             encoders[name] = make()
-        except Exception as problem:  # it is another package's code
-            raise ModelError(f"the plug-in encoder {name} cannot be made ({_reason(problem)}): remove it") from problem
+        except Exception as problem:  # the code of another package may raise anything
+            reason = _reason(problem)
+            raise ModelError(f"the plug-in encoder {name} cannot be created ({reason}): remove it") from problem
     return encoders
 
 
@@ -198,7 +204,7 @@ def _plugins(group: str) -> dict[str, Any]:
     for entry in entry_points(group=group):
         try:
             objects[entry.name] = entry.load()
-        except Exception as problem:  # it is another package's code
+        except Exception as problem:  # the code of another package may raise anything
             reason = _reason(problem)
             raise ModelError(f"the plug-in {entry.name} of {group} cannot be loaded ({reason}): remove it") from problem
     return objects
@@ -210,20 +216,20 @@ def _reason(problem: Exception) -> str:
 
 
 def forget_plugins() -> None:
-    """Look for installed plug-ins again at the next use."""
+    """Clear the cache of plug-ins, so that the next use looks for installed plug-ins again."""
     registered_encoders.cache_clear()
     _plugins.cache_clear()
 
 
 def known_modalities() -> tuple[str, ...]:
-    """Return the modalities that items can have: the built-in ones and those of plug-ins."""
+    """Return all modalities of items: the built-in ones and those of plug-ins."""
     views, channels = registered_specs()
     added = [view.modality for view in views] + [channel.asked_by for channel in channels]
     return tuple(dict.fromkeys([*MODALITIES, *added]))
 
 
 def modality_of(channel: str) -> str:
-    """Return the modality of the view that a channel asks for, by the channel's name."""
+    """Return the modality of the view that a channel searches, given the channel's name."""
     if channel == IMAGE_TO_SEMANTIC:
         return IMAGE
     views, channels = registered_specs()

@@ -1,4 +1,4 @@
-"""Pictures of a collection written out as files, to be shown."""
+"""Crops: pictures of a collection that are written to files, so that they can be shown."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _HASH = re.compile(r"[0-9a-f]{40}")
 
 
 class Crops:
-    """The folder ``crops`` of a collection: a picture that is no file of its own is written here when it is shown."""
+    """The folder ``crops`` of a collection. A picture without its own file is written here when it is first shown."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         self._folder = folder / "crops"
         self._store = store
 
     def show(self, item: Item) -> str | None:
-        """Return the path of a file that shows the item's picture: the document itself, or its crop written out."""
+        """Return the path of a file with the item's picture: the document itself, or its crop. None without one."""
         if item.picture is None:
             return None
         document = item.document
@@ -44,8 +44,8 @@ class Crops:
         return str(path.resolve())
 
     def _write(self, path: Path, content: bytes) -> bool:
-        """Write a whole file; return False, with a warning, where that fails."""
-        # Two threads may write out one picture at once.
+        """Write a file atomically; return False, with a warning, if that fails."""
+        # Two threads may write the same picture at once.
         part = path.with_suffix(f".{threading.get_ident()}.{os.getpid()}.part")
         for last in (False, True):
             try:
@@ -58,17 +58,17 @@ class Crops:
                 return True
             except OSError as problem:
                 if isinstance(problem, FileNotFoundError) and not last:
-                    continue  # an add tidied the empty folder away just then
-                log.warning("the picture %s could not be written out (%s)", path, problem.strerror)
+                    continue  # an `add` has just removed the empty folder
+                log.warning("the picture %s could not be written (%s)", path, problem.strerror)
                 with suppress(OSError):
                     part.unlink(missing_ok=True)
         return False
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Remove the crops of these documents' pictures; to be called before the documents are removed.
+        """Remove the crops of these documents' pictures. Call it before removing the documents.
 
-        Killed in between, the process leaves documents without crops, which are written again, and no crop of a
-        document that is gone.
+        If the process is killed in between, the crops are written again when needed, and no crop of a removed document
+        remains. Raises CollectionError if the folder is not writable.
         """
         try:
             for picture in self._store.pictures(ids):
@@ -79,28 +79,28 @@ class Crops:
             ) from problem
 
     def prune(self) -> None:
-        """Remove the crops that were written out to be shown and whose picture the collection no longer holds."""
+        """Remove the crops whose picture is no longer in the collection."""
         for file in self._folder.glob("*.jpg"):
             if _HASH.fullmatch(file.stem) and self._store.thumbnail(file.stem) is None:
                 file.unlink(missing_ok=True)
         for file in abandoned(self._folder):
             file.unlink(missing_ok=True)
-        with suppress(OSError):  # not there, or not empty
+        with suppress(OSError):  # the folder does not exist, or is not empty
             self._folder.rmdir()
 
     def check(self, *, repair: bool = False) -> list[Finding]:
-        """Return what is wrong with the files that were written out; ``repair`` removes those."""
+        """Return the damaged or outdated crops as a finding; ``repair`` removes them."""
         files = [file for file in self._folder.glob("*.jpg") if _HASH.fullmatch(file.stem)]
         wrong = [file for file in files if not _is(file, self._store.thumbnail(file.stem) or b"")]
         for file in wrong if repair else ():
             file.unlink(missing_ok=True)
-        what = "pictures written out that are not what the collection holds"
-        remedy = "written again when they are shown next"
+        what = "crops that differ from the pictures in the collection"
+        remedy = "rewritten when they are shown next"
         return [Finding(f"{what} ({wrong[0].name})", len(wrong), remedy, repair)] if wrong else []
 
 
 def _is(path: Path, content: bytes) -> bool:
-    """Return whether a file holds just this."""
+    """Return whether a file has exactly this content."""
     try:
         return path.read_bytes() == content
     except OSError:

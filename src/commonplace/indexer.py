@@ -1,4 +1,4 @@
-"""From files and records to committed documents: what an ``add`` does."""
+"""The indexer: reads, embeds and commits files and records for ``Collection.add()``."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ __all__ = ["Indexer", "Report", "canonical_path", "display_path", "document_id"]
 
 log = logging.getLogger("commonplace")
 
-OCR_SECONDS = 600.0  # for the words in the pictures of one file: some hundreds of pages
-LOOKED_UP = 500  # files or records whose documents are looked up at once
-WINDOW_BYTES = 64 * 1024**2  # of the records that wait for that
-EVERY = 30.0  # seconds between two lines that say how far it is
+OCR_SECONDS = 600.0  # time limit for OCR of one file: enough for some hundreds of pages
+LOOKED_UP = 500  # number of files or records whose documents are looked up at once
+WINDOW_BYTES = 64 * 1024**2  # maximum size of the records that wait to be looked up
+EVERY = 30.0  # seconds between two progress lines in the log
 NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --force"
 
-_KEPT = "; what was read of it before is kept"
+_KEPT = "; the earlier content is kept"
 
 
 @dataclass(slots=True)
 class Report:
-    """What an ``add`` did: how many documents it added, changed, moved, left alone, and which failed and why.
+    """The result of ``add``: numbers of added, changed, moved and unchanged documents, and the failures with reasons.
 
-    ``partial`` and ``failed`` name each file by its path and each record by its URI (else by its place in the call).
+    ``partial`` and ``failed`` are pairs of name and reason. The name is the path of a file, or the URI of a record (or
+    its position in the call if it has none).
     """
 
     added: int = 0
@@ -51,13 +52,13 @@ class Report:
     moved: int = 0
     unchanged: int = 0
     missing: int = 0
-    """Documents of the folders that were added whose file is gone; ``remove(missing=True)`` removes them."""
+    """Number of documents in the added folders whose file no longer exists; ``remove(missing=True)`` removes them."""
     partial: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
-    """How many files of which ending are of no type that is read."""
+    """Number of skipped files of unsupported types, by file ending."""
     notes: list[str] = field(default_factory=list)
-    """What was left out of all of them, and what would bring it in."""
+    """Content that was left out of all documents, each with the way to include it."""
 
     def __str__(self) -> str:
         counts = [(self.added, "added"), (self.changed, "changed"), (self.moved, "moved")]
@@ -66,14 +67,14 @@ class Report:
         parts = [f"{count} {name}" for count, name in counts if count]
         if self.skipped:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.skipped.items()))
-            parts.append(f"{sum(self.skipped.values())} of types that are not read ({kinds})")
+            parts.append(f"{sum(self.skipped.values())} of unsupported types ({kinds})")
         return ", ".join(parts) or "nothing to add"
 
 
 class Indexer:
-    """One ``add`` to the collection in ``folder``; see ``commonplace.Collection.add()`` for what it promises.
+    """Runs one ``add`` to the collection in ``folder``; see ``commonplace.Collection.add()`` for its guarantees.
 
-    ``retry_failed`` reads files again that failed before, ``force`` all files and records.
+    ``retry_failed`` also reads files that failed before. ``force`` reads all files and records again.
     """
 
     def __init__(
@@ -96,12 +97,11 @@ class Indexer:
         self._force = force
         self._journal = InFlightJournal(folder)
         self._checker = Checker(store.metadata_types)
-        self._suspects: list[
-            tuple[int, Source | RecordContent]
-        ] = []  # how often each was in flight when its process died
-        self._waiting = 0  # sources to be read, as far as they are known
+        # Sources that were in flight when a process died, each with the number of such deaths.
+        self._suspects: list[tuple[int, Source | RecordContent]] = []
+        self._waiting = 0  # number of sources to read that are known so far
         self._pictures = 0
-        self._error: Exception | None = None  # raised by an iterable of the caller's
+        self._error: Exception | None = None  # raised by an iterable of the caller
         self.report = Report()
 
     def run(
@@ -112,19 +112,21 @@ class Indexer:
         progress: bool | None = None,
         ocr: bool | None = None,
     ) -> Report:
-        """Read, embed and commit what is new or changed; return what was done.
+        """Read, embed and commit all new and changed sources; return the report.
 
-        ``sources`` are paths, records, and iterables of them. Raises SourceError where one of these raises an error.
+        ``sources`` are paths, records, and iterables of them. ``workers`` is the number of reader processes, 1 to 256.
+        Raises SourceError if an iterable raises an error. Raises QueryError for an invalid ``workers``, or for ``ocr``
+        without the extra ocr.
         """
         from commonplace.readers import ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
             raise QueryError(f"workers is {workers}: choose 1 to 256")
         if ocr and not are_readable():
-            raise QueryError("the extra for words in pictures is not here: install commonplace with the extra ocr")
+            raise QueryError("reading words in pictures needs the extra ocr: install commonplace with the extra ocr")
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
-        self._space.check()  # beside the reading of the first files
+        self._space.check()  # runs while the first files are read
         options = ReadOptions(*self._space.measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
         listed = list(sources)
         paths = [Path(source) for source in listed if isinstance(source, (str, os.PathLike))]
@@ -141,15 +143,15 @@ class Indexer:
         if self._error is not None:
             name = type(self._error).__name__
             raise SourceError(
-                f"what was being added raised {name} ({self._error}); what came before it is kept: {self.report}",
+                f"the sources raised {name} ({self._error}); everything before it was added: {self.report}",
                 self.report,
             ) from self._error
         return self.report
 
-    # --- what is to be read ----------------------------------------------------------------------------------
+    # --- selection of sources --------------------------------------------------------------------------------
 
     def _changed(self, paths: list[Path], others: list[Any], bar: _Progress) -> Iterator[Source | RecordContent]:
-        """Yield what is new or changed. What killed its process before is put aside, or given up."""
+        """Yield new and changed sources. Sources that crashed a process before are put aside, or recorded as failed."""
         from commonplace.ingest import ATTEMPTS
 
         for source in chain(self._changed_files(paths, bar), self._changed_elements(others, bar)):
@@ -174,16 +176,16 @@ class Indexer:
         bar.expect(len(files))
         changed: list[Source] = []
         for start in range(0, len(files), LOOKED_UP):
-            some = files[start : start + LOOKED_UP]
-            before = self._documents(document_id(file.path) for file in some)
-            changed += [file for file in some if self._force or not self._is_unchanged(file, before)]
+            window = files[start : start + LOOKED_UP]
+            before = self._documents(document_id(file.path) for file in window)
+            changed += [file for file in window if self._force or not self._is_unchanged(file, before)]
         self.report.unchanged += len(files) - len(changed)
         bar.step(len(files) - len(changed))
         self._waiting += len(changed)
         yield from changed
 
     def _changed_elements(self, others: list[Any], bar: _Progress) -> Iterator[Source | RecordContent]:
-        """Yield the changed files and records that iterables give, a bounded number of them at a time."""
+        """Yield the changed files and records of the caller's iterables, in windows of limited size."""
         paths: list[Path] = []
         contents: list[RecordContent] = []
         size = 0
@@ -212,7 +214,7 @@ class Indexer:
         yield from self._changed_records(contents, bar)
 
     def _elements(self, others: list[Any]) -> Iterator[Any]:
-        """Yield each element of what the caller gave; an error that an iterable raises ends it, and is kept."""
+        """Yield each element of the caller's sources. An error in an iterable ends the iteration and is stored."""
         try:
             for other in others:
                 yield from elements(other)
@@ -225,7 +227,7 @@ class Indexer:
         for content in contents:
             document = before.get(content.document.id)
             if document is not None and document.is_file:
-                self._fail(content.document.path, f"its id is that of the file {document.path}: give it another")
+                self._fail(content.document.path, f"its id belongs to the file {document.path}: use another id")
             elif document is not None and document.stamp == content.document.stamp and not self._force:
                 self.report.unchanged += 1
             else:
@@ -250,7 +252,7 @@ class Indexer:
         return {document.id: document for document in self._store.documents(ids=list(ids))}
 
     def _missing(self, paths: Iterable[Path]) -> int:
-        """Return how many documents at or below these paths have lost their file."""
+        """Return the number of documents at or below these paths whose file no longer exists."""
         documents = {
             document.id: document for path in paths for document in self._store.documents(below=display_path(path))
         }
@@ -262,10 +264,10 @@ class Indexer:
     def _read(
         self, sources: Iterator[Source | RecordContent], options: ReadOptions, workers: int | None, bar: _Progress
     ) -> None:
-        """Read the sources in worker processes and commit them; what ended its process before comes last, alone."""
+        """Read the sources in worker processes and commit them. Sources that crashed before come last, one by one."""
         from commonplace.ingest import Pool, ingest
 
-        first = next(sources, None)  # workers are started only where there is something to read
+        first = next(sources, None)  # start workers only if there is something to read
         if first is None and not self._suspects:
             return
         count = workers or min(threads(), max(1, self._waiting))
@@ -273,7 +275,7 @@ class Indexer:
         with Pool(options, count, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
             for batch in ingest(chain([first] if first is not None else [], sources), pool, bar.step):
                 self._commit(batch)
-            for _, source in sorted(self._suspects, key=lambda suspect: suspect[0]):  # the likely ones last
+            for _, source in sorted(self._suspects, key=lambda suspect: suspect[0]):  # the most likely culprits last
                 for batch in ingest([source], pool, bar.step):
                     self._commit(batch)
                 self._journal.end([_id_of(source)])
@@ -282,7 +284,7 @@ class Indexer:
         self._pictures += sum(len(parsed.pictures) for parsed in batch.parsed)
         ids = [parsed.document.id for parsed in batch.parsed]
         if ids:
-            self._space.check(wait=True)  # vectors of a damaged model are worse than a wait
+            self._space.check(wait=True)  # wait for the check, so that a damaged model stores no vectors
         self._journal.begin(ids)
         self._put(batch)
         self._journal.end(ids)
@@ -290,7 +292,7 @@ class Indexer:
     def _put(self, batch: Batch) -> None:
         """Encode and commit one batch."""
         gone: list[str] = []
-        # One document by two names (a link that appeared meanwhile) is one document.
+        # Two paths of one document (through a new link) give one document.
         batch.parsed = [self._with_one_type_per_key(parsed) for parsed in _by_id(batch.parsed).values()]
         vectors = self._encode(batch)
         before = self._documents(parsed.document.id for parsed in batch.parsed)
@@ -312,40 +314,40 @@ class Indexer:
         self._put_failures(batch.failures)
 
     def _encode(self, batch: Batch) -> list[ViewVectors]:
-        """Return the vectors of a batch; a document whose vectors are no numbers becomes a failure."""
+        """Return the vectors of a batch. A document with non-finite vectors becomes a failure."""
         from commonplace.ingest import RecordContent, Source
 
         vectors = self._space.encode(batch.parsed, self._store.known) if batch.parsed else []
         broken_items = {
             rows.item_ids[n] for rows in vectors for n in np.flatnonzero(~np.isfinite(rows.vectors).all(axis=1))
         }
-        if not broken_items:  # the model is whole
+        if not broken_items:
             return vectors
-        problem = ReadError("the model gave vectors that are not numbers for it: try another model")
-        whole = []
+        problem = ReadError("the model returned vectors with values that are not numbers for it: try another model")
+        intact = []
         for parsed in batch.parsed:
             document, path = parsed.document, Path(parsed.document.path)
             if not any(item.id in broken_items for item in parsed.items):
-                whole.append(parsed)
+                intact.append(parsed)
             else:
                 source = Source(path, path.parent) if document.is_file else RecordContent(document)
                 batch.failures.append((source, problem))
-        batch.parsed = whole
-        kept = {item.id for parsed in whole for item in parsed.items}
+        batch.parsed = intact
+        kept = {item.id for parsed in intact for item in parsed.items}
         return [_only(rows, kept) for rows in vectors]
 
     def _with_one_type_per_key(self, parsed: ParsedDocument) -> ParsedDocument:
-        """Return a document without the metadata that it states in another type than its key has in the collection."""
+        """Return a document without metadata values whose type differs from the key's type in the collection."""
         types = {key: type_ for key, type_ in parsed.document.metadata.types().items() if key not in FILE_KEYS}
         held = self._store.metadata_types(types, without=parsed.document.id) if types else {}
         others = [key for key, type_ in held.items() if types[key] != type_]
         if not others:
             return parsed
-        log.warning("%s: left out of its metadata, as of another type: %s", parsed.document.path, ", ".join(others))
+        log.warning("%s: metadata left out because of another type: %s", parsed.document.path, ", ".join(others))
         return replace(parsed, document=replace(parsed.document, metadata=parsed.document.metadata.without(others)))
 
     def _moved_from(self, document: Document) -> list[str]:
-        """Return the files with the same bytes that are gone: this file is one of them under a new name."""
+        """Return the ids of missing files with the same bytes: this file is one of them, moved."""
         if not document.is_file:
             return []
         return [
@@ -355,7 +357,7 @@ class Indexer:
         ]
 
     def _put_failures(self, failures: list[tuple[Source | RecordContent, ReadError]]) -> None:
-        """Report what could not be read; a file is noted in the collection, what was read of it before stays."""
+        """Report sources that could not be read. Files are recorded as failed; their earlier content is kept."""
         from commonplace.ingest import RecordContent
 
         before = self._documents(_id_of(source) for source, _ in failures)
@@ -377,7 +379,7 @@ class Indexer:
 
 
 def _failed_document(source: Source, reason: str, before: Document | None) -> Document:
-    """Return the row for a file that could not be read; an earlier good reading of it stays findable."""
+    """Return the document of a file that could not be read. Content that was read earlier stays searchable."""
     from commonplace.readers import media_type, stamp
 
     try:
@@ -402,9 +404,9 @@ def _failed_document(source: Source, reason: str, before: Document | None) -> Do
 
 
 class _Progress:
-    """How much is done: a bar on a terminal, elsewhere a line in the log ``commonplace.progress`` now and then.
+    """Shows progress: as a bar on a terminal, otherwise as lines in the log ``commonplace.progress``.
 
-    ``shown`` is whether there is a bar (None: where standard error is a terminal).
+    ``shown`` switches the bar on or off; None shows it if standard error is a terminal.
     """
 
     def __init__(self, shown: bool | None) -> None:
@@ -414,14 +416,14 @@ class _Progress:
         self._bar = tqdm(total=0, unit="file", disable=None if shown is None else not shown)
 
     def expect(self, count: int) -> None:
-        """Note that there are so many files and records more."""
+        """Add a number of files and records to the total."""
         self._total += count
         if not self._bar.disable:
             self._bar.total = self._total
             self._bar.refresh()
 
     def step(self, count: int = 1) -> None:
-        """Note that so many are done."""
+        """Add a number of finished files and records."""
         self._bar.update(count)
         self._done += count
         if self._bar.disable and monotonic() >= self._next and self._done < self._total:
@@ -436,22 +438,22 @@ class _Progress:
 
 
 def canonical_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path with every link resolved: what a document's id and URI are made from."""
+    """Return the path with all links resolved. A document's id and URI are derived from it."""
     return Path(os.path.realpath(os.path.expanduser(path)))
 
 
 def display_path(path: str | os.PathLike[str]) -> str:
-    """Return the absolute path as the user knows it, links and all: what a document shows."""
+    """Return the absolute path as the user wrote it, with unresolved links. It is the path that a document shows."""
     return os.path.abspath(os.path.expanduser(path))
 
 
 def document_id(path: Path) -> str:
-    """Return the id of the document that is made of the file at ``path``."""
+    """Return the id of the document of the file at ``path``."""
     return stable_id(canonical_path(path).as_uri())
 
 
 def _id_of(source: Source | RecordContent) -> str:
-    """Return the id of the document that a source becomes."""
+    """Return the id of the document of a source."""
     from commonplace.ingest import RecordContent
 
     return source.document.id if isinstance(source, RecordContent) else document_id(source.path)

@@ -1,4 +1,4 @@
-"""The page that a citation leads to, as a picture with the cited box drawn."""
+"""Page views: the page or picture that a citation refers to, with a line around the cited box."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from commonplace.types import Box, Item
 
 __all__ = ["PageView", "page_view"]
 
-_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_FULL: Box = (0.0, 0.0, 1.0, 1.0)
 _INK = (214, 39, 40)
-_CLEAR = 0.004  # of the longer side, between the line and what is cited
+_CLEAR = 0.004  # distance between the line and the box, as a share of the longer side
 
 
 _KINDS = {"": "PNG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -29,9 +29,10 @@ _KINDS = {"": "PNG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "W
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """A page or picture as RGB pixels (height, width, 3), a line around ``box`` (fractions of it; None: all of it).
+    """A page or picture as RGB pixels (height, width, 3), with a line around ``box``.
 
-    ``note`` says why it is not drawn from the file, where it is not.
+    ``box`` is in fractions of the page (0 to 1); None means the full page. ``note`` is the reason if the page was not
+    drawn from the file; otherwise None.
     """
 
     pixels: NDArray[np.uint8]
@@ -39,32 +40,37 @@ class PageView:
     note: str | None = None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as PNG, or as the ending (.png, .jpg, .jpeg, .webp) says; return the path.
+        """Save the page as a picture file and return its path. The ending is .png, .jpg, .jpeg or .webp.
 
-        A file of that name is replaced when all of the new one is written. Raises CommonplaceError where it cannot be.
+        An existing file is replaced only after the new one is completely written. Raises CommonplaceError if the file
+        cannot be written, or has another ending.
         """
         from PIL import Image
 
         place = Path(path)
         kind = _KINDS.get(place.suffix.lower())
         if kind is None:
-            raise CommonplaceError(f"{place} has no ending of a picture: use .png")
+            raise CommonplaceError(f"{place} does not have the ending of a picture file: use .png")
         with atomic_write(place, "the picture") as file:
             Image.fromarray(self.pixels).save(file, kind)
         return place
 
 
 def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> PageView:
-    """Return the page or picture that ``item`` stands on; see ``commonplace.Collection.page()``."""
+    """Return the page or picture that contains ``item``; see ``commonplace.Collection.page()``.
+
+    ``side`` is the length of the longer side in pixels. Raises ReadError if neither the file nor a stored picture can
+    be drawn.
+    """
     from commonplace.ingest import draw_page
 
     document, span = item.document, item.span
     is_picture = document.media_type.startswith("image/")
     why = "only pages of PDF files and pictures can be drawn"
     if span.member is not None:
-        why = f"it stands in {span.member}, inside of the file"
+        why = f"the item is in {span.member}, inside the file"
     elif is_picture or (document.media_type == "application/pdf" and span.page is not None):
-        why = "its file is gone"
+        why = "its file is missing"
         for source in _sources(item, store):
             try:
                 pixels, content = draw_page(source, None if is_picture else span.page, side, options)
@@ -76,12 +82,12 @@ def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> Page
             why = "its file has changed since: add it again"
     for jpeg, box in _kept(item, store):
         pixels = _decoded(jpeg)
-        return PageView(_framed(pixels, box), _part(box), f"the picture that the collection keeps: {why}")
-    raise ReadError(f"{document.path}: {why}, and the collection keeps no picture of it")
+        return PageView(_framed(pixels, box), _part(box), f"drawn from the stored picture: {why}")
+    raise ReadError(f"{document.path}: {why}, and the collection has no stored picture of it")
 
 
 def _sources(item: Item, store: Store) -> Iterator[Path | bytes]:
-    """Yield what may show the document now: the content of a record, the file at its place or under another name."""
+    """Yield possible sources of the document: the content of a record, its file, and other files with its content."""
     document = item.document
     if not document.is_file and (original := store.original(document.id)) is not None:
         yield original
@@ -93,7 +99,7 @@ def _sources(item: Item, store: Store) -> Iterator[Path | bytes]:
 
 
 def _kept(item: Item, store: Store) -> Iterator[tuple[bytes, Box | None]]:
-    """Yield the stored pictures that show the item, the closest first, with its box in them."""
+    """Yield the stored pictures that contain the item, its own picture first, with the item's box in each."""
     box = item.span.box
     place = (item.span.page, item.span.member)
     around = [item] if item.picture else []
@@ -103,30 +109,30 @@ def _kept(item: Item, store: Store) -> Iterator[tuple[bytes, Box | None]]:
         if other.picture and (other.span.page, other.span.member) == place and other != item
     ]
     for shown in around:
-        whole = shown.span.box or _WHOLE
-        inside = None if shown == item else _relative(box, whole) if box else None
+        outer = shown.span.box or _FULL
+        inside = None if shown == item else _relative(box, outer) if box else None
         jpeg = store.thumbnail(shown.picture or "") if shown == item or inside else None
         if jpeg is not None:
             yield jpeg, inside
 
 
-def _relative(box: Box, whole: Box) -> Box | None:
-    """Return ``box`` in fractions of the box ``whole`` that holds it; None where it does not."""
+def _relative(box: Box, outer: Box) -> Box | None:
+    """Return ``box`` in fractions of the box ``outer`` that contains it; None if it does not contain it."""
     near = 0.005
-    if box[0] < whole[0] - near or box[1] < whole[1] - near or box[2] > whole[2] + near or box[3] > whole[3] + near:
+    if box[0] < outer[0] - near or box[1] < outer[1] - near or box[2] > outer[2] + near or box[3] > outer[3] + near:
         return None
-    width, height = whole[2] - whole[0], whole[3] - whole[1]
+    width, height = outer[2] - outer[0], outer[3] - outer[1]
     if min(width, height) <= 0:
         return None
     edges = [
         min(1.0, max(0.0, (edge - start) / size))
-        for edge, start, size in zip(box, whole[:2] * 2, (width, height) * 2, strict=True)
+        for edge, start, size in zip(box, outer[:2] * 2, (width, height) * 2, strict=True)
     ]
     return edges[0], edges[1], edges[2], edges[3]
 
 
 def _part(box: Box | None) -> Box | None:
-    return None if box == _WHOLE else box
+    return None if box == _FULL else box
 
 
 def _decoded(jpeg: bytes) -> NDArray[np.uint8]:
@@ -136,7 +142,7 @@ def _decoded(jpeg: bytes) -> NDArray[np.uint8]:
 
 
 def _framed(pixels: NDArray[np.uint8], box: Box | None) -> NDArray[np.uint8]:
-    """Return the pixels with a line around ``box``, just outside of it."""
+    """Return the pixels with a line around ``box``, just outside the box."""
     if _part(box) is None:
         return pixels
     from PIL import Image, ImageDraw

@@ -1,7 +1,6 @@
-"""The words of Commonplace as frozen data: documents, items, spans, pictures, hits and answers.
+"""The data types of Commonplace, as frozen data classes: documents, items, spans, pictures, hits and answers.
 
-Arrays are NumPy, pictures are RGB ``uint8`` of shape
-(height, width, 3), vectors are float32 rows of unit length.
+Arrays are NumPy arrays. Pictures are RGB ``uint8`` (height, width, 3); vectors are float32 (dim,) of unit length.
 """
 
 from __future__ import annotations
@@ -57,22 +56,22 @@ __all__ = [
 TEXT, IMAGE = "text", "image"
 MODALITIES = (TEXT, IMAGE, "video")
 Modality = str
-"""What an item is: one of MODALITIES, or a modality that an installed package adds (``commonplace.channels``)."""
+"""The modality of an item: one of MODALITIES, or one that an installed package adds (``commonplace.channels``)."""
 Content = str | bytes | NDArray[Any]
-"""What an encoder reads of an item or of a query: a text, pixels, or what the reader of another modality gives."""
+"""The input of an encoder for an item or a query: a text, pixels, or the content from a plug-in's reader."""
 Status = Literal["ok", "partial", "failed"]
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom as fractions of the page or picture, each in [0, 1], origin at the top left."""
+"""Left, top, right, bottom as fractions of the page or picture, each in [0, 1]; the origin is at the top left."""
 
 
 def stable_id(*parts: object) -> str:
-    """Return 20 hexadecimal digits that depend on ``parts`` alone: the same on every machine and in every run."""
+    """Return a hash of ``parts``, 20 hexadecimal digits, that is the same on every machine and in every run."""
     text = "\x1f".join(str(part) for part in parts)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
 
 
 def content_hash(modality: str, content: Content) -> str:
-    """Return a hash that depends on a content and its modality alone."""
+    """Return a hash of a content and its modality, 20 hexadecimal digits."""
     if isinstance(content, np.ndarray):
         shape, data = f"{content.dtype} {content.shape}", np.ascontiguousarray(content).tobytes()
     else:
@@ -81,7 +80,7 @@ def content_hash(modality: str, content: Content) -> str:
 
 
 def text_view(text: str | None, title: str | None) -> str | None:
-    """Return what is embedded and indexed of a text under its headings; None where there is no text."""
+    """Return the text that is embedded and indexed: the headings (``title``) and the text; None without a text."""
     if not text:
         return None
     return f"{title}\n{text}" if title else text
@@ -89,12 +88,13 @@ def text_view(text: str | None, title: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where in its document an item stands; a field that does not apply is None.
+    """The position of an item in its document. A field that does not apply is None.
 
-    ``start`` and ``end`` count characters (Python string indices) of the document's decoded text or, where
-    ``page`` (from 1) is set, of that page's text; ``begin`` and ``finish`` are seconds of a video. ``member`` names
-    the file inside the document that all this counts in: of an archive, or attached to a mail. ``ocr_start`` is the
-    character of the item's text from which on nobody wrote it: it was read in pixels.
+    ``start`` and ``end`` are character offsets (Python string indices) in the document's decoded text. If ``page``
+    (from 1) is set, they are offsets in that page's text. ``box`` is the item's box on the page or picture. ``begin``
+    and ``finish`` are seconds of a video. ``member`` is the name of a file inside the document, such as a file of an
+    archive or a mail attachment; the other fields then refer to that file. ``ocr_start`` is the offset in the item's
+    text at which words read by OCR begin.
     """
 
     start: int | None = None
@@ -116,7 +116,7 @@ class Span:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Span:
-        """Return the span that ``dict()`` described."""
+        """Return the span from the result of ``dict()``."""
         fields = dict(values)
         if fields.get("box") is not None:
             left, top, right, bottom = fields["box"]
@@ -126,14 +126,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source: a file, or a record that was added from memory.
+    """A document: a file, or a record that was added from memory.
 
-    ``id`` of a file hashes its canonical URI, so an edit keeps it; ``id`` of a record is the user's. ``content_hash``
-    hashes the bytes. ``path`` is what to show: of a record its URI. ``status`` is ``ok``, ``partial`` (some of it
-    could not be read: ``error`` says what) or ``failed``.
-    ``stamp`` is the file system's word on the file and on those it shows (path, size, times), or a hash of the record,
-    by which an unchanged document is recognised without reading it. ``metadata`` is what the file says of itself, see
-    ``commonplace.readers.metadata``, and what the user gave with a record.
+    - ``id``: for a file the hash of its canonical URI, which an edit does not change; for a record the user's id.
+    - ``path``: the path to show; for a record its URI.
+    - ``content_hash``: the hash of the bytes.
+    - ``status``: ``ok``, ``partial`` (a part could not be read; ``error`` has the reason) or ``failed``.
+    - ``stamp``: path, size and times of the file and of the files that it includes, or a hash of the record. An
+      unchanged stamp means an unchanged document, without reading it.
+    - ``metadata``: the file's own metadata (see ``commonplace.readers.metadata``), or what the user gave with a record.
     """
 
     id: str
@@ -150,16 +151,16 @@ class Document:
 
     @property
     def is_file(self) -> bool:
-        """Whether the document is a file; a record is kept in the collection itself."""
+        """Whether the document is a file. Otherwise it is a record, which is stored in the collection."""
         return self.uri.startswith("file:")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The smallest thing that can be found and cited: a passage, a picture, a figure on a page.
+    """An item, the smallest unit of search and citation: a passage, a picture, a figure on a page.
 
-    ``text`` is the passage or, for a picture, its caption (None where nobody wrote one); ``title`` the headings
-    it stands under. ``picture`` names the pixels by their content hash, or is None.
+    ``text`` is the passage or, for a picture, its caption (None without one). ``title`` are the headings above it.
+    ``picture`` is the content hash of its pixels, or None.
     """
 
     id: str
@@ -172,12 +173,12 @@ class Item:
 
     @property
     def text_view(self) -> str | None:
-        """What the text tower reads of this item: its headings and its text; None where there is no text."""
+        """The text that is embedded: the item's headings and its text; None without a text."""
         return text_view(self.text, self.title)
 
 
 def captions(item: Item) -> tuple[str, str]:
-    """Return what somebody wrote about a picture, and what was read in it; each on one line, or empty."""
+    """Return a picture's caption, and the words read in it by OCR. Each is on one line, or empty."""
     text, at = item.text or "", item.span.ocr_start
     caption, words = (text, "") if at is None else (text[:at].removesuffix(". "), text[at:])
     return " ".join(caption.split()), " ".join(words.split())
@@ -185,7 +186,7 @@ def captions(item: Item) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Decoded pixels, upright, at reading size, with a JPEG to show and the size of the original in pixels."""
+    """A decoded picture, upright, with a JPEG thumbnail. ``width`` and ``height`` are the original size in pixels."""
 
     pixels: NDArray[np.uint8]  # (height, width, 3)
     thumbnail: bytes  # JPEG
@@ -195,7 +196,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The content of a record as it was given: the bytes of a file, or UTF-8 text."""
+    """The original content of a record: the bytes of a file, or UTF-8 text."""
 
     media_type: str
     data: bytes = field(repr=False)
@@ -203,10 +204,10 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """What a reader found in one file or record: the document, its items, the pictures by content hash, and the
-    contents of items of other modalities by item id.
+    """The result of reading a file or record: the document and its items.
 
-    ``original`` is the content of a record, to be kept with it; None for a file.
+    ``pictures`` are by content hash. ``contents`` are the contents of items of other modalities, by item id.
+    ``original`` is the content of a record, which is stored with it; None for a file.
     """
 
     document: Document
@@ -216,8 +217,10 @@ class ParsedDocument:
     original: Original | None = None
 
     def content(self, item: Item, modality: str) -> tuple[str, Content | None] | None:
-        """Return the hash of an item's content of a modality and the content itself, None where that is not at hand;
-        None where the item has no such content."""
+        """Return the hash of an item's content of a modality, and the content itself.
+
+        The content is None if only its hash is available. Returns None if the item has no content of this modality.
+        """
         if modality == TEXT:
             text = item.text_view
             return None if text is None else (stable_id(TEXT, text), text)
@@ -232,7 +235,7 @@ class ParsedDocument:
 class ViewVectors:
     """Vectors of one partition for the items of a batch: row ``i`` belongs to item ``item_ids[i]``.
 
-    ``views`` holds the content hash of each view, by which a copy reuses a vector instead of encoding again.
+    ``views`` are the content hashes of the views. Items with equal content share one vector through this hash.
     """
 
     partition: str
@@ -242,14 +245,15 @@ class ViewVectors:
 
 
 Comparison = tuple[Literal["=", "glob", "<", "<=", ">", ">="], str | int | float]
-"""An operator and the value to compare with, as ``commonplace.metadata.comparable`` makes it."""
+"""An operator and the value to compare with, in the form of ``commonplace.metadata.comparable``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a filter asks of one metadata key: a value for which all comparisons of one alternative are true.
+    """A condition of a filter on one metadata key.
 
-    ``key`` is in folded case; ``type`` is the type of the values that are compared.
+    A document meets it if one of its values satisfies all comparisons of at least one alternative. ``key`` is
+    case-folded. ``type`` is the type of the compared values.
     """
 
     key: str
@@ -259,13 +263,15 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What an item must be to be found; an empty field allows everything.
+    """A filter on items. An empty field allows everything.
 
-    ``modality`` is the item's own; ``path`` a glob over the document's path (``*`` crosses folders); without ``*``,
-    ``?`` or ``[`` it names a file, or everything below a folder: that one where it is absolute, else any of that
-    name. ``media_type`` is a glob such as ``image/*``. The document's date must not be earlier than ``after`` and must
-    be earlier than ``before``, both ISO 8601 or a beginning of it (``2024``, ``2024-05``). ``metadata`` holds one
-    condition a key; the document must meet all.
+    - ``modality``: the modality of the item.
+    - ``path``: a glob over the document's path, in which ``*`` also matches ``/``. Without ``*``, ``?`` or ``[`` it is
+      the name of a file, or of a folder with everything below. A relative path matches every folder of that name.
+    - ``media_type``: a glob such as ``image/*``.
+    - ``after``, ``before``: the document's date is not earlier than ``after``, and earlier than ``before``. Both are
+      ISO 8601 or a prefix of it (``2024``, ``2024-05``).
+    - ``metadata``: one condition for each key; the document must meet all of them.
     """
 
     modality: Modality | None = None
@@ -281,11 +287,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to search for: words, a picture, contents of other modalities (``others``, by modality), or several of
-    these.
+    """A query: words, a picture, contents of other modalities (``others``, by modality), or several of these.
 
-    A caller may give ``image`` as a path, the bytes of a picture file, a PIL image or RGB pixels (height, width, 3)
-    uint8; inside the library it is always pixels.
+    Callers may give ``image`` as a path, the bytes of a picture file, a PIL image, or RGB pixels (height, width, 3)
+    uint8. Inside the library it is always pixels.
     """
 
     text: str | None = None
@@ -294,19 +299,18 @@ class Query:
 
     @property
     def parts(self) -> dict[str, Content]:
-        """The parts that there are, by name."""
+        """The non-empty parts of the query, by name."""
         parts: dict[str, Content | None] = {TEXT: self.text or None, IMAGE: self.image, **self.others}
         return {name: content for name, content in parts.items() if content is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreComponent:
-    """One line of a hit's score breakdown: the channel's raw score and rank, its weight, and what it adds to the score.
+    """One line of a score breakdown: a channel's raw score, rank and weight, and its contribution to the score.
 
-    A rank counts from 1; 0 where the item was scored but is not on the channel's list, and for lines of the search as a
-    whole: ``prior`` (the odds of any item before it was looked at), ``match_density`` (much else matches as well),
-    ``modality_bias``, ``copy`` (it is the picture that was asked with), ``together`` (of words and a picture, both
-    must fit).
+    Ranks count from 1. The rank is 0 if the item was scored but is not on the channel's list. It is also 0 for the
+    general lines: ``prior`` (prior log-odds of any item), ``match_density`` (how many items match), ``modality_bias``,
+    ``near_duplicate`` (the item is the query picture), and ``together`` (words and picture must both match).
     """
 
     channel: str
@@ -328,18 +332,18 @@ class ScoreComponent:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An item with its score in [0, 1] and the score breakdown that made it.
+    """A search hit: an item with its score in [0, 1] and its score breakdown.
 
-    Under the default fusion the contributions are log-odds and sum to those of the score, which is the
-    ``confidence``: the probability that the item is relevant. Under the others they sum to the score itself.
-    ``near_duplicates`` are near-copies that were found as well and are shown as this one.
+    ``confidence`` is the probability that the item is relevant. With calibrated fusion (the default) it equals the
+    score, and the contributions of the breakdown add up to its log-odds. With ``rrf`` they add up to the score itself.
+    ``near_duplicates`` are further hits that are shown as this one.
     """
 
     item: Item
     score: float
     breakdown: tuple[ScoreComponent, ...]
     image: str | None = None
-    """Path of a picture file to show: the document itself, or the crop of a figure."""
+    """The path of a picture file to show: the document itself, or the crop of a figure."""
     confidence: float = 0.0
     near_duplicates: tuple[Item, ...] = ()
 
@@ -364,9 +368,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where a claim comes from: the hit it rests on, the words quoted, and the span they stand at.
+    """The source of a claim: the cited hit, the quoted words, and their span.
 
-    ``crop`` is the JPEG of a picture as the collection keeps it: text and picture outlive the file they came from.
+    ``crop`` is the stored JPEG of a picture. Quoted text and crop stay available if the file is deleted.
     """
 
     number: int  # the marker: from 1
@@ -377,7 +381,7 @@ class Citation:
 
     @property
     def place(self) -> str:
-        """The document and the place in it, for people: ``guide.pdf, page 3``."""
+        """The document and the position in it, in readable form: ``guide.pdf, page 3``."""
         parts = [self.hit.item.document.path]
         if self.span.member is not None:
             parts.append(self.span.member)
@@ -405,20 +409,20 @@ class Citation:
 
 
 Support = Literal["supported", "weak", "unsupported"]
-"""How well a sentence is borne out by what it cites; see ``commonplace.generation.grounding``."""
+"""How well the citations of a sentence support it; see ``commonplace.generation.grounding``."""
 
 
-_SHOWN = 200  # characters under a picture of what was read in it
+_SHOWN = 200  # maximum characters of OCR words under a picture
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A piece of an answer: a sentence, ``code`` line by line, or a picture with its description in ``text``;
-    ``citations`` are numbers.
+    """A block of an answer: a sentence, lines of ``code``, or a picture with its description in ``text``.
 
-    A sentence has its ``support``, and a ``reason`` where that is not full. A picture's ``origin`` says where its
-    description comes from: its ``caption``, the ``words`` read in it, a ``machine``, or only the ``name`` of its
-    file; ``image`` is the path of the file to show. ``starts_paragraph`` begins a paragraph.
+    ``citations`` are citation numbers. A sentence has its ``support``, and a ``reason`` if it is not fully supported.
+    ``origin`` is the source of a picture's description: its ``caption``, the ``words`` read in it, a ``machine``, or
+    only the ``name`` of its file. ``image`` is the path of the file to show. ``starts_paragraph`` tells that the block
+    begins a paragraph.
     """
 
     kind: Literal["text", "code", "image"]
@@ -432,7 +436,7 @@ class Block:
 
     @property
     def support_note(self) -> str:
-        """What a reader is told of a sentence that is not fully supported; empty where it is."""
+        """The note for a sentence that is not fully supported; otherwise empty."""
         if self.support not in ("weak", "unsupported"):
             return ""
         word = "weakly supported" if self.support == "weak" else "unsupported"
@@ -440,14 +444,15 @@ class Block:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines of the block, fit for a terminal: tabs as spaces, no control characters."""
+        """The lines of the block for a terminal: tabs become spaces, control characters are removed."""
         return tuple(printable(line.expandtabs(4)) for line in self.text.split("\n"))
 
     @property
     def shown(self) -> str:
-        """The words of the block; a description that nobody wrote for this picture says where it comes from.
+        """The text of the block for display. A picture's description that is not its caption names its origin.
 
-        Of words that were read in it the first 200 characters, to the end of a word; ``text`` holds them all.
+        Words that were read in the picture are shortened to 200 characters, at the end of a word. ``text`` has all of
+        them.
         """
         suffixes = {"machine": " (described by a machine)", "words": " (words read in the picture)"}
         text = self.text
@@ -459,11 +464,12 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Text and pictures in reading order with their citations; or, ``abstained``, the reason there is none.
+    """An answer: text and pictures in reading order with their citations; or an abstention with its reason.
 
-    ``confidence`` in [0, 1] is the best confidence among the hits that are cited, times the share of sentences that
-    are supported (a weak one counts half); 0 where it abstained. ``invalid_citations`` counts markers that named no
-    evidence and were removed. ``searched_as``: the words that were searched for, where these are not the question.
+    ``confidence`` in [0, 1] is the best confidence among the cited hits, times the share of supported sentences. A
+    weakly supported sentence counts as half. The confidence of an abstention is 0. ``invalid_citations`` is the number
+    of removed markers that did not refer to a passage. ``searched_as`` are the searched words, if they differ from the
+    question.
     """
 
     question: str
@@ -473,7 +479,7 @@ class Answer:
     abstained: bool = False
     reason: str | None = None
     notes: tuple[str, ...] = ()
-    """Which part of the question could not be searched, what went wrong, and why, in words."""
+    """Notes on parts of the question that could not be searched, and on problems, with reasons."""
     confidence: float = 0.0
     invalid_citations: int = 0
     generator: str = "extractive"
@@ -481,24 +487,24 @@ class Answer:
 
     @property
     def unsupported(self) -> tuple[Block, ...]:
-        """The sentences that nothing they cite bears out."""
+        """The sentences that their citations do not support."""
         return tuple(block for block in self.blocks if block.support == "unsupported")
 
     @property
     def related(self) -> tuple[Hit, ...]:
-        """The hits that were found but not cited, best first; where the answer abstained, the nearest ones."""
+        """The hits that are not cited, best first; if the answer abstained, the best hits of the search."""
         cited = {citation.hit.item.id for citation in self.citations}
         return tuple(hit for hit in self.hits if hit.item.id not in cited)
 
     def citation(self, number: int) -> Citation:
-        """Return the citation that the marker ``[number]`` stands for."""
+        """Return the citation of the marker ``[number]``."""
         return self.citations[number - 1]
 
     def markdown(self) -> str:
         """Return the answer as Markdown: sentences with [n] markers, pictures, and the sources.
 
-        The words of documents and of models are escaped, so that they show as they are and start no picture, tag or
-        labelled link (a viewer may still link a bare web address), and hold no control characters.
+        Text from documents and models is escaped: it cannot create a picture, tag or labelled link, and contains no
+        control characters. A viewer may still turn a bare web address into a link.
         """
         if self.abstained:
             return escape_markdown(self.reason or "")
@@ -524,10 +530,10 @@ class Answer:
         return "\n".join(lines).rstrip() + "\n"
 
     def html(self) -> str:
-        """Return the answer as one HTML page that needs nothing else and fetches nothing.
+        """Return the answer as one self-contained HTML page that loads nothing.
 
-        Every word is escaped; pictures are the stored crops, as data URLs; links lead to ``#source-N`` on the page
-        and nowhere else; a content security policy forbids scripts and loads, should anything have been overlooked.
+        All text is escaped. Pictures are the stored crops, as data URLs. Links lead only to ``#source-N`` on the page.
+        As a second protection, a content security policy forbids scripts and loading.
         """
         body = [f"<h1>{_html(self.question)}</h1>"]
         if self.abstained:
@@ -602,7 +608,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that the reader of an answer should know; ``restart`` takes back all that was said before it."""
+    """A note for the reader of an answer. ``restart`` withdraws everything that was streamed before it."""
 
     text: str
     restart: bool = False
@@ -622,7 +628,7 @@ figure{{margin:1rem 0}}img{{max-width:100%}}figcaption,li,.note{{color:#555;font
 
 
 def _html(text: str) -> str:
-    """Return ``text`` on one line as HTML shows it, good inside an attribute too."""
+    """Return ``text`` on one line, escaped for HTML text and attributes."""
     return _escaped(printable(" ".join(text.split())))
 
 
@@ -638,10 +644,10 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~<>&])")
 
 
 def escape_markdown(text: str) -> str:
-    """Return ``text`` on one line, so that Markdown shows its characters and obeys none of them."""
+    """Return ``text`` on one line, escaped so that Markdown shows its characters literally."""
     return _MARKDOWN.sub(r"\\\1", printable(" ".join(text.split())))
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with a space for each control character: a document must not drive a terminal."""
+    """Return ``text`` with a space for each control character, so that a document cannot control a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -1,4 +1,4 @@
-"""Words of texts in any script: for the lexical index, for queries, and for comparing texts."""
+"""Extraction of words from texts in any script: for the lexical index, for queries, and for comparing texts."""
 
 from commonplace.text.tokens import index_words, names, query_words, terms
 
