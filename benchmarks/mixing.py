@@ -110,7 +110,7 @@ def peers(bundle: Bundle, pairs: Pairs, kinds: NDArray[np.int64], queries: Rows,
     def local(kind: str) -> Floats:  # 2 cos - mean of the question's nearest - mean of the item's nearest questions
         cosines = queries @ rows[kind].T
         own_scores = np.sort(cosines[:, has[kind]], axis=1)[:, -NEIGHBOURS:].mean(1, keepdims=True)
-        bank = bundle.questions(role, other=False)
+        bank = bundle.questions(role, cross_modal=False)
         near = np.sort(rows[kind] @ bank.T, axis=1)[:, -NEIGHBOURS:].mean(1) if bank is not None else 0
         return np.asarray(2 * cosines - own_scores - near)
 

@@ -47,7 +47,7 @@ def main() -> None:
         else (f"{n:06d}", None, None, {"image": pictures[n], "visual": visual[n]})
         for n in range(count)
     ]
-    asked = [(words[n], texts[n] + 0.1 * rows(1)[0], None) for n in range(1, 2 * QUESTIONS, 2)]
+    asked = [(words[n], texts[n] + 0.1 * rows(1)[0], None) for n in range(1, min(count, 2 * QUESTIONS), 2)]
     times = []
     with world(space, documents, asked, []) as here:
 
@@ -67,9 +67,9 @@ def main() -> None:
             search(here.store, q, calibration, k=10, where=where, ranking=ranking)
             at.append(time.perf_counter())
             times.append([1000 * (b - a) for a, b in pairwise(at)])
-    found = np.quantile(np.array(times[QUESTIONS // 10 :]), [0.25, 0.5, 0.75], axis=0)  # the first warm up
+    found = np.quantile(np.array(times[len(asked) // 10 :]), [0.25, 0.5, 0.75], axis=0)  # the first warm up
     lines = [[step, *(f"{v:.1f}" for v in column)] for step, column in zip(STEPS, found.T, strict=True)]
-    text = f"Measured on {machine()}; {count:,} items, {QUESTIONS} questions in words; milliseconds.\n\n" + table(
+    text = f"Measured on {machine()}; {count:,} items, {len(asked)} questions in words; milliseconds.\n\n" + table(
         ["step", "first quartile", "median", "third quartile"], lines
     )
     keep("overhead", text, {line[0]: line[1:] for line in lines})

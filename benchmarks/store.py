@@ -644,7 +644,7 @@ def main() -> None:
     parser.add_argument("--baseline", help="interpreter with lancedb, pymilvus, milvus-lite, usearch")
     parser.add_argument("--most", type=int, default=1_000_000, help="the largest size that the others are filled with")
     parser.add_argument(
-        "--force", action="store_true", help="go on with the table that is kept: what it lacks is measured"
+        "--again", action="store_true", help="go on with the table that is kept: what it lacks is measured"
     )
     parser.add_argument("--beside", default="nothing", help="what else ran on the machine, for the table")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)

@@ -161,7 +161,7 @@ class Outcome:
 def outcomes(
     here: World, calibration: Calibration, rankings: Mapping[str, Ranking], k: int = 10
 ) -> dict[str, list[Outcome]]:
-    """Return every ranking's outcomes by question. Rankings that ask the same lists share them; of an channel that one
+    """Return every ranking's outcomes by question. Rankings that ask the same lists share them; of a channel that one
     leaves out, what it alone lists is left out as well."""
     found: dict[str, list[Outcome]] = {name: [] for name in rankings}
     where = Filter()

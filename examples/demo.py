@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import re
 import shutil
 import subprocess
 import sys
@@ -56,8 +57,10 @@ def main() -> None:
             print(title)
             for hit in hits:
                 words = " ".join((hit.item.text or "").split())[:70]
-                place = shown(hit.image or hit.item.document.path, folder)
+                place = shown(hit.item.document.path, folder)
                 print(printable(f"  {hit.score:.2f}  {hit.item.modality:5}  {place}  {words}"))
+                if hit.image and hit.image != hit.item.document.path:  # a picture inside a document
+                    print(printable(f"        picture: {hit.image}"))
             print()
             page.append(section(title, hits))
         asked = question(kb, own is not None)
@@ -77,7 +80,11 @@ def searches(kb: cp.Collection, own: bool) -> Iterator[tuple[str, cp.Hits]]:
     if own:
         words = both = subject(kb)
     yield f"search by words: {words}", kb.search(words, k=3)
-    pictures = [Path(one.path) for one in kb.documents() if one.media_type.startswith("image/") and one.items]
+    pictures = [
+        Path(document.path)
+        for document in kb.documents()
+        if document.media_type.startswith("image/") and document.items
+    ]
     if not pictures:  # a folder without pictures
         return
     picture = next((path for path in pictures if path.name == "rocket.jpg"), pictures[0])
@@ -88,10 +95,10 @@ def searches(kb: cp.Collection, own: bool) -> Iterator[tuple[str, cp.Hits]]:
 
 
 def subject(kb: cp.Collection) -> str:
-    """Return what the first document of a folder is about: its title, else its name."""
-    documents = [one for one in kb.documents() if one.items]
-    titled = [one.title for one in documents if one.title]
-    return (titled or [Path(one.path).stem.replace("_", " ") for one in documents] or ["anything"])[0]
+    """Return what the first document of a folder is about: its title without a number, else its name."""
+    documents = [document for document in kb.documents() if document.items]
+    titles = [re.sub(r"^[\d.]+\s+", "", document.title) for document in documents if document.title]
+    return (titles or [Path(document.path).stem.replace("_", " ") for document in documents] or ["anything"])[0]
 
 
 def question(kb: cp.Collection, own: bool) -> str:
@@ -99,8 +106,7 @@ def question(kb: cp.Collection, own: bool) -> str:
     if not own:
         return "How does the search treat a picture without a caption?"
     typed = input("Your question: ").strip() if sys.stdin.isatty() else ""
-    about = subject(kb)
-    return typed or (about if about.endswith("?") else f"What is {about}?")
+    return typed or subject(kb)
 
 
 def shown(path: str, folder: Path) -> str:
@@ -112,7 +118,8 @@ def make_library(work: Path) -> Path:
     """Fill a folder with the project's documents and with photographs out of packages; return it."""
     folder = work / "library"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", folder / "docs")
+    own_result = shutil.ignore_patterns("result.png")  # a picture of this demo's result would answer its question
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=own_result)
     photographs = work / "photographs"
     if not photographs.exists():
         fetch_photographs(photographs)
@@ -179,7 +186,7 @@ def answer_section(answer: cp.Answer) -> str:
             parts.append(f'<p><img src="{html.escape(source)}"><br>{html.escape(block.shown)}{marks}</p>')
         else:
             parts.append(f"{html.escape(block.text)}{marks} ")
-    names = [(one.place, one.hit.item.document.path) for one in answer.citations]
+    names = [(citation.place, citation.hit.item.document.path) for citation in answer.citations]
     sources = "".join(f"<li>{html.escape(place.replace(path, Path(path).name, 1))}</li>" for place, path in names)
     body = "".join(parts) or html.escape(answer.reason or "")
     return f'<h2>ask: {html.escape(answer.question)}</h2><div class="answer">{body}<ol>{sources}</ol></div>'

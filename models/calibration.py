@@ -55,12 +55,9 @@ def shares(questions: list[str], texts: list[str]) -> Floats:
         store = LocalStore(Path(folder), StoreSpace("none", "none", 1))
         store.add([_reading(i, text) for i, text in enumerate(texts)], [])
         found = np.zeros((len(questions), len(texts)))
-        row_of: dict[int, int] = {}
         for i, question in enumerate(questions):
-            ranked = store.search_words(question, len(texts), Filter())
-            new = [int(key) for key in ranked.keys if int(key) not in row_of]
-            row_of |= {key: int(entry.item.id) for key, entry in store.entries(new).items()}
-            found[i, [row_of[int(key)] for key in ranked.keys]] = ranked.scores / max(ranked.full, 1e-6)
+            ranked = store.search_text(question, len(texts), Filter())
+            found[i, [int(id_) for id_ in ranked.ids]] = ranked.scores / max(ranked.full_match_score, 1e-6)
         store.close()
     return np.minimum(found, 1.5)
 
