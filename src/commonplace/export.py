@@ -1,6 +1,6 @@
-"""From PyTorch to a bundle: any text, image or two-tower model that transformers or sentence-transformers can load.
+"""Export from PyTorch to a bundle: text, image and two-tower models that transformers or sentence-transformers loads.
 
-The only module of the package that needs torch (extra ``export``); only ``commonplace models export`` imports it.
+This module needs torch (extra ``export``). Only ``commonplace models export`` and fine-tuning import it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ try:
     from torch import Tensor, nn
 except ImportError as problem:
     raise ModelError(
-        f"exporting needs PyTorch and transformers ({problem.name} is not here): install commonplace with the "
+        f"exporting needs PyTorch and transformers ({problem.name} is not installed): install commonplace with the "
         "extra export"
     ) from problem
 
@@ -34,25 +34,25 @@ __all__ = ["Exported", "export", "write_graphs"]
 
 JOINT = ("clip", "chinese_clip", "siglip", "siglip2")
 TEXTS = ["a dog", "Which seal is blue?", "9 bar, two people", "雪地里的狗"]
-"""Short, because the library cuts what is over a model's limit, and a bundle reads it in windows."""
+"""Texts of the parity check. They are short: the library truncates long texts, while a bundle reads them in windows."""
 ENOUGH = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.97}
-"""Cosine with the library's own vectors below which an export is refused."""
+"""By precision: the least cosine with the library's own vectors. Below it, the export is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An export and its check: the lowest cosine of a bundle's vectors with the library's own, by tower."""
+    """An exported bundle and, by tower, the lowest cosine of its vectors with the library's own."""
 
     bundle: Bundle
     parity: dict[str, float]
 
 
 def export(model: str, target: Path, name: str, choice: Choice) -> Exported:
-    """Write the bundle ``target`` of a model's name or folder, and compare it with the library's own vectors.
+    """Export a model, given by name or folder, to the bundle ``target``, and compare its vectors with the library's.
 
-    ``choice.precision``: ``fp32``, ``fp16`` (weights only) or ``int8`` (weights only, of the large matrices). Weights
-    are read from safetensors, never from a pickle, and no code of the repository is run. Raises ModelError where the
-    model cannot be loaded or exported, or where the bundle's vectors are not near enough to the library's.
+    ``choice.precision`` is ``fp32``, ``fp16`` (weights only) or ``int8`` (weights of large matrices only). Weights are
+    read from safetensors, never from a pickle, and no code of the repository is run. Raises ModelError if the model
+    cannot be loaded or exported, or if the bundle's vectors differ too much from the library's.
     """
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
@@ -67,7 +67,7 @@ def export(model: str, target: Path, name: str, choice: Choice) -> Exported:
         if cosine < ENOUGH[choice.precision]:
             raise ModelError(
                 f"the {tower} tower of {name} differs from the original (cosine {cosine:.4f}, {choice.precision}): "
-                "export it with more precision"
+                "export it with a higher --precision"
             )
     return Exported(bundle, parity)
 
@@ -78,7 +78,7 @@ def _parity(reference: NDArray[np.float32], ours: NDArray[np.float32]) -> float:
 
 
 def _pictures() -> list[NDArray[np.uint8]]:
-    """Return pictures of three shapes, of the tower's size or not, smooth and noisy."""
+    """Return three pictures of different shapes, smooth and noisy."""
     draw = np.random.default_rng(0)
     ramp = np.linspace(0, 255, 320 * 240 * 3).astype(np.uint8).reshape(240, 320, 3)
     return [ramp, draw.integers(0, 255, (224, 224, 3), dtype=np.uint8), np.ascontiguousarray(ramp.transpose(1, 0, 2))]
@@ -88,7 +88,10 @@ def _pictures() -> list[NDArray[np.uint8]]:
 
 
 def write_graphs(model: str, folder: Path, precision: str = "fp32") -> dict[str, NDArray[np.float32]]:
-    """Write a model as hub repositories with ONNX hold it; return the library's own vectors of the check, by tower."""
+    """Write a model in the layout of a hub repository with ONNX. Return the library's vectors (n, dim) by tower.
+
+    Raises ModelError if the model cannot be loaded or exported.
+    """
     try:
         if _is_sentence_transformer(model):
             return _sentences(model, folder, precision)
@@ -117,7 +120,7 @@ def _is_sentence_transformer(model: str) -> bool:
 
 
 class _Tower(nn.Module):  # type: ignore[misc]
-    """One tower of a model as a graph: tensors in, the tensors named in ``outputs`` out."""
+    """One tower of a model as a module with one output tensor, for the ONNX exporter."""
 
     def __init__(self, net: Any, kind: str, joint: bool) -> None:
         super().__init__()
@@ -134,13 +137,13 @@ class _Tower(nn.Module):  # type: ignore[misc]
         if self.joint:
             return output if isinstance(output, Tensor) else output.pooler_output
         states = output.last_hidden_state
-        if states.ndim == 4:  # of a convolutional network: the mean over the picture
+        if states.ndim == 4:  # a convolutional network: return the mean over the picture
             pooled = getattr(output, "pooler_output", None)
-            # EfficientNet takes it by a window of 1,280 pixels, which runtimes refuse.
+            # EfficientNet pools with a window of 1,280 pixels, which runtimes refuse.
             if pooled is None or self.net.config.model_type == "efficientnet":
                 return states.mean((2, 3))
             return pooled.flatten(1)
-        return states  # a transformer's first token: its pooler is often untrained
+        return states  # of a transformer: the pooler is often untrained, so tokens are returned
 
 
 def _text(net: Any, model: str, folder: Path, precision: str, joint: bool) -> dict[str, NDArray[np.float32]]:
@@ -162,14 +165,14 @@ def _text(net: Any, model: str, folder: Path, precision: str, joint: bool) -> di
         tokens = tokenizer(text, return_tensors="pt", truncation=True, **padding)
         with torch.inference_mode():
             vectors = tower(*(tokens[name] for name in names))
-            if not joint:  # a plain model says nothing of pooling: its mean, as the conversion takes it
+            if not joint:  # a plain model has no pooling setting: the mean, as in the conversion
                 vectors = vectors.mean(dim=1)
         reference.append(vectors[0].numpy())
     return {"text": np.array(reference, np.float32)}
 
 
 def _image(net: Any, model: str, folder: Path, precision: str, joint: bool) -> dict[str, NDArray[np.float32]]:
-    # Pillow's resampling, which is what the bundle will do.
+    # Use Pillow's resampling, as the bundle does.
     processor = transformers.AutoImageProcessor.from_pretrained(model, trust_remote_code=False, backend="pil")
     processor.save_pretrained(folder)
     tower = _Tower(net, "image", joint)
@@ -193,33 +196,33 @@ def _pooled(output: Tensor) -> NDArray[np.float32]:
 
 
 def _sentences(model: str, folder: Path, precision: str) -> dict[str, NDArray[np.float32]]:
-    """Write a sentence-transformers model whole: with its pooling and whatever layers come after it."""
+    """Write a sentence-transformers model with its pooling and all later layers."""
     import sentence_transformers
 
     loading = {"attn_implementation": "eager", "dtype": torch.float32, "use_safetensors": True}
-    whole = sentence_transformers.SentenceTransformer(
+    transformer = sentence_transformers.SentenceTransformer(
         model, device="cpu", trust_remote_code=False, model_kwargs=loading
     ).eval()
     with tempfile.TemporaryDirectory() as saved:
-        whole.save(saved, create_model_card=False)
+        transformer.save(saved, create_model_card=False)
         for path in Path(saved).rglob("*.json"):
             target = folder / path.relative_to(saved)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
     more = [
         type(module).__name__
-        for module in whole
+        for module in transformer
         if type(module).__name__ not in ("Transformer", "Pooling", "Normalize")
     ]
 
     class Sentences(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.whole = whole
+            self.layers = transformer
 
         def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
             features = {"input_ids": ids, "attention_mask": mask}
-            for module in self.whole:
+            for module in self.layers:
                 features = module(features)
             return features["sentence_embedding" if more else "token_embeddings"]
 
@@ -230,7 +233,7 @@ def _sentences(model: str, folder: Path, precision: str) -> dict[str, NDArray[np
     _write(
         Sentences(), (ids, torch.ones_like(ids)), names, output, [axes] * 2, folder / "onnx" / "model.onnx", precision
     )
-    reference = whole.encode(TEXTS, prompt="", convert_to_numpy=True, normalize_embeddings=True)
+    reference = transformer.encode(TEXTS, prompt="", convert_to_numpy=True, normalize_embeddings=True)
     return {"text": np.asarray(reference, np.float32)}
 
 
@@ -246,7 +249,7 @@ def _write(
     file: Path,
     precision: str,
 ) -> None:
-    """Write a tower as ONNX with weights of ``precision`` and float32 arithmetic."""
+    """Write a tower as ONNX, with weights stored in ``precision`` and float32 arithmetic."""
     file.parent.mkdir(parents=True, exist_ok=True)
     tower.eval()
     shapes = tuple({axis: torch.export.Dim(name) for axis, name in axis_names.items()} for axis_names in axes)
@@ -255,28 +258,30 @@ def _write(
             tower, example, input_names=list(inputs), output_names=[output], dynamo=True, verbose=False,
             dynamic_shapes=shapes,
         )  # fmt: skip
-    except Exception as problem:  # the exporter raises whatever the model's own code does
+    except Exception as problem:  # the model's own code may raise anything
         reason = str(problem).strip().splitlines()[0][:200]
-        raise ModelError(f"{file.stem} cannot be exported ({type(problem).__name__}: {reason}): choose another") from (
-            problem
-        )
+        raise ModelError(
+            f"{file.stem} cannot be exported ({type(problem).__name__}: {reason}): choose another model"
+        ) from (problem)
     proto = program.model_proto
     del proto.graph.value_info[:]
     proto.doc_string, proto.producer_version = "", ""
     for node in proto.graph.node:
         node.doc_string = ""
-        del node.metadata_props[:]  # the exporter writes stack traces here, with this machine's paths
+        del node.metadata_props[:]  # the exporter writes stack traces with local paths here
     if precision != "fp32":
         _shrink(proto, precision)
     if proto.ByteSize() < 2**31 - 2**20:
         onnx.save(proto, str(file))
-    else:  # more than one file of its format holds
+    else:  # too large for one ONNX file
         onnx.save(proto, str(file), save_as_external_data=True, location=file.name + "_data")
 
 
 def _shrink(proto: Any, precision: str, least: int = 4096) -> None:
-    """Store every float32 weight of ``least`` numbers or more as float16, or as 8 bits with a scale a row; each is
-    widened once, when the graph is loaded."""
+    """Store each float32 weight with at least ``least`` values as float16, or as int8 with a scale for each row.
+
+    The runtime converts them to float32 once, when it loads the graph.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     widened = []

@@ -1,4 +1,4 @@
-"""What every encoder promises, whoever made it: a function that a test calls with the encoder and some of its views."""
+"""The contract of every encoder, as functions that a test calls with an encoder and some views."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from commonplace.errors import ModelError
 def check_encoder(make: Callable[[], Encoder], views: Sequence[Any], *, tolerance: float = 2e-2) -> None:
     """Check the contract of ``commonplace.encoders.Encoder`` on views that differ from each other.
 
-    ``make`` returns the encoder anew: a fingerprint must not depend on the object. ``tolerance`` is how far a cosine
-    between the same view, alone and in a batch, may lie below 1.
+    ``make`` returns a new encoder: a fingerprint must not depend on the object. ``tolerance``: how far the cosine of a
+    view's vectors, alone and in a batch, may be below 1.
     """
     encoder = make()
     assert isinstance(encoder, Encoder)
@@ -41,7 +41,7 @@ def check_encoder(make: Callable[[], Encoder], views: Sequence[Any], *, toleranc
 
 
 def check_failure(encoder: Encoder, views: Sequence[Any]) -> str:
-    """Check that an encoder that cannot encode says so in one line; return the line."""
+    """Check that an encoder that fails raises an error of one line; return the line."""
     with pytest.raises(ModelError) as problem:
         encoder.encode(views)
     text = str(problem.value)

@@ -1,4 +1,4 @@
-"""A hub on this machine: the endpoints that huggingface_hub asks, over folders, with faults to order."""
+"""A local hub: serves folders on the endpoints that huggingface_hub uses, with faults on request."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ COMMIT = "c0ffee" + "0" * 34
 
 @dataclass
 class Hub:
-    """What the server holds and how it fails. ``asked``: the requests, method and path."""
+    """The content of the server, its faults, and the requests that it received."""
 
     root: Path
-    extra: dict[str, bytes] = field(default_factory=dict)  # files by path that are listed as well
-    large: tuple[str, ...] = (".onnx",)  # endings of files that stand in large-file storage
-    tamper: str = ""  # the ending of a file of which another content is sent
-    cut: str = ""  # the ending of a file whose first answer breaks off halfway
+    extra: dict[str, bytes] = field(default_factory=dict)  # additional files by path
+    large: tuple[str, ...] = (".onnx",)  # endings of files in large-file storage
+    tamper: str = ""  # the ending of a file that is sent with changed content
+    cut: str = ""  # the ending of a file whose first answer stops halfway
     down: bool = False
     url: str = ""
-    asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, range
+    requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, range
 
     def files(self, repo: str) -> dict[str, bytes]:
         folder = self.root / repo
-        found = {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
-        return {**found, **self.extra}
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        return {**files, **self.extra}
 
 
 def entry(path: str, content: bytes, large: bool) -> dict[str, Any]:
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    found: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": blob}
+    row: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": blob}
     if large:
-        found["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
-    return found
+        row["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+    return row
 
 
 @contextmanager
 def hub(root: Path) -> Iterator[Hub]:
-    """Serve the repositories below ``root`` (owner/name) on a port of this machine's own."""
+    """Serve the repositories below ``root`` (owner/name) on a free local port."""
     state = Hub(root)
 
     class Handler(BaseHTTPRequestHandler):
@@ -68,17 +68,17 @@ def hub(root: Path) -> Iterator[Hub]:
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
-            state.asked.append((self.command, path, self.headers.get("Range", "")))
+            state.requests.append((self.command, path, self.headers.get("Range", "")))
             if state.down:
                 return self.answer(503, b"down")
-            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+)?", path):
-                return self.model(found.group(1), (found.group(2) or "/revision/main").rsplit("/", 1)[1])
-            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+", path):
-                files = state.files(found.group(1))
+            if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+)?", path):
+                return self.model(match.group(1), (match.group(2) or "/revision/main").rsplit("/", 1)[1])
+            if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+", path):
+                files = state.files(match.group(1))
                 rows = [entry(name, content, name.endswith(state.large)) for name, content in files.items()]
                 return self.answer(200, json.dumps(rows).encode(), Content_Type="application/json")
-            if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-                return self.file(*found.groups())
+            if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
+                return self.file(*match.groups())
             return self.answer(404, b"")
 
         def model(self, repo: str, revision: str) -> None:

@@ -1,4 +1,4 @@
-"""Bundles: what goes in comes out the same in any batch, nothing is cut, damage is named."""
+"""Bundles: vectors do not depend on the batch, no text is cut, and damage is reported with the file's name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_rows_are_unit_and_independent_of_the_batch(space: Space) -> None:
     assert cosines(together, backwards).min() > 0.999
 
 
-def test_meaning_is_nearer_than_words(space: Space) -> None:
+def test_similar_meaning_is_nearer_than_shared_words(space: Space) -> None:
     rows = space.embed(
         ["A puppy runs over the grass.", "A young dog is running on a lawn.", "The grass seed was sold."]
     )
@@ -88,13 +88,13 @@ def copy(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_shipped_bundle_is_whole_and_small() -> None:
+def test_the_shipped_bundle_is_complete_and_small() -> None:
     bundle = Bundle()
     bundle.verify()
     assert sum(path.stat().st_size for path in DEFAULT_BUNDLE.iterdir()) < 60e6
 
 
-def test_damage_is_named(copy: Path) -> None:
+def test_errors_name_the_damaged_file(copy: Path) -> None:
     before = Bundle(copy).fingerprint
     weights = bytearray((copy / "head.onnx").read_bytes())
     weights[len(weights) // 2] ^= 1
@@ -107,10 +107,10 @@ def test_damage_is_named(copy: Path) -> None:
     (copy / "text.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match="install the model again"):
         Bundle(copy).text.encode(["x"])
-    assert Bundle(copy).fingerprint == before  # of what bundle.json declares
+    assert Bundle(copy).fingerprint == before  # it depends on bundle.json, not on the files
 
 
-def test_a_bundle_of_the_future_or_none_is_refused(copy: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_a_newer_format_or_a_damaged_one_is_refused(copy: Path, tmp_path: Path) -> None:
     spec = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
     (copy / "bundle.json").write_text(json.dumps({**spec, "format": 99}))
     with pytest.raises(ModelError, match="upgrade"):
@@ -132,54 +132,54 @@ def test_preprocessing_is_part_of_the_fingerprint_and_ranking_state_is_not(copy:
     assert Bundle(copy).fingerprint != before
 
 
-def test_hubness_is_what_the_bank_says(space: Space) -> None:
+def test_hubness_is_the_weighted_mean_of_the_nearest_bank_vectors(space: Space) -> None:
     bias = space.bundle.spec["hubness"]
     rows = space.embed(["a dog on a beach", "x y z", "the tax return form"])
     with np.load(DEFAULT_BUNDLE / bias["file"]) as file:
         for kind, settings in bias["banks"].items():
             cosines = np.sort(rows @ file[kind].astype(np.float32).T, axis=1)[:, -settings["neighbours"] :]
-            found = space.offset(kind, rows)
-            assert found is not None and np.allclose(
-                found, settings["weight"] * np.maximum(cosines.mean(axis=1), settings["floor"]), atol=1e-6
+            offset = space.offset(kind, rows)
+            assert offset is not None and np.allclose(
+                offset, settings["weight"] * np.maximum(cosines.mean(axis=1), settings["floor"]), atol=1e-6
             )
     assert space.offset("sound", rows) is None and space.offset("visual", rows) is None
 
 
-def test_every_partition_has_questions_by_which_its_index_is_measured(space: Space, copy: Path) -> None:
+def test_every_partition_has_queries_to_measure_its_index(space: Space, copy: Path) -> None:
     for partition, other in (("text", False), ("text", True), ("image", False), ("image", True), ("visual", False)):
-        asked = space.questions(partition, other)
-        assert asked is not None and len(asked) >= 192
-        assert np.allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-3)
-    assert space.questions("visual", True) is None  # only looks ask for looks
+        queries = space.questions(partition, other)
+        assert queries is not None and len(queries) >= 192
+        assert np.allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-3)
+    assert space.questions("visual", True) is None  # visual vectors are queried only with visual vectors
     with np.load(copy / "bank.npz") as file:
         np.savez(copy / "bank.npz", image=file["image"], text=file["text"])
-    bundle = Bundle(copy)  # one made before there were any
+    bundle = Bundle(copy)  # a bundle without visual vectors
     assert bundle.questions("visual", False) is None and bundle.questions("text", False) is not None
 
 
-def test_ordinary_captions_owe_their_likeness_to_all_and_passages_owe_nothing(space: Space, copy: Path) -> None:
+def test_ordinary_captions_are_corrected_for_hubness_and_passages_are_not(space: Space, copy: Path) -> None:
     ordinary, telling = "A man is standing in front of a building.", "A llama in a tuxedo signs the surrender."
     rows = space.embed([ordinary, telling, "The tax return is due by the end of May; later filings are charged."])
-    found = space.text_hubness(rows)
-    assert found is not None and found[0] > found[1] + 0.02 and found[2] == 0
+    correction = space.text_hubness(rows)
+    assert correction is not None and correction[0] > correction[1] + 0.02 and correction[2] == 0
     settings = space.spec["calibration"]["text_hubness"]
     with np.load(DEFAULT_BUNDLE / space.bundle.spec["hubness"]["file"]) as file:
         bank = file["image"].astype(np.float32)[:: settings["step"]]
     near = np.sort(rows @ bank.T, axis=1)[:, -settings["neighbours"] :].mean(axis=1)
-    assert np.allclose(found, settings["weight"] * np.maximum(near - settings["floor"], 0), atol=1e-6)
+    assert np.allclose(correction, settings["weight"] * np.maximum(near - settings["floor"], 0), atol=1e-6)
     spec = json.loads((copy / "bundle.json").read_text())
     del spec["calibration"]["text_hubness"]
     (copy / "bundle.json").write_text(json.dumps(spec))
     assert Space(Bundle(copy)).text_hubness(rows) is None
 
 
-def test_short_questions_lose_what_all_short_texts_share(space: Space) -> None:
+def test_short_queries_lose_the_component_of_short_texts(space: Space) -> None:
     encode = space.bundle.text.encode
     words = encode(["dog", "bicycle", "snow", "crowd"], "query")
     headings = encode(["Cover", "Test", "Home", "Team", "Next steps"])
     passages = encode(["The committee met on the second of May and adopted the minutes without a vote."])
     less, query_shortness = space.bundle.without_shortness(words)
-    assert (words @ headings.T).mean() > (words @ passages.T).mean() + 0.1  # why it is done
+    assert (words @ headings.T).mean() > (words @ passages.T).mean() + 0.1  # the reason for the correction
     assert (less @ headings.T).mean() < (less @ passages.T).mean() + 0.03
     assert np.allclose(np.linalg.norm(less, axis=1), 1, atol=1e-5) and (query_shortness > 0.4).all()
     long = encode(["Which city lay closer to the border when the treaty was signed in the spring?"], "query")
@@ -187,13 +187,13 @@ def test_short_questions_lose_what_all_short_texts_share(space: Space) -> None:
     assert cosines(same, long).min() > 0.98 and none.max() < 0.2
 
 
-def test_letters_at_random_are_no_short_question(space: Space) -> None:
+def test_random_letters_are_no_short_query(space: Space) -> None:
     assert space.encode_query(Query("dog")).query_shortness > 0.4
     assert space.encode_query(Query("red bicycle")).query_shortness > 0.3
     assert space.encode_query(Query("gksslas qtqi ddkhljlla nmm")).query_shortness == 0
 
 
-def test_a_bundle_without_the_direction_asks_as_it_is_and_a_broken_one_is_refused(copy: Path) -> None:
+def test_queries_stay_without_a_shortness_direction_and_a_damaged_one_is_refused(copy: Path) -> None:
     rows = np.eye(2, Bundle(copy).dim, dtype=np.float32)
     spec = json.loads((copy / "bundle.json").read_text())
     for value in (None, [0.0] * 384, [1.0] * 3, "dog", [float("nan")] * 384):
@@ -205,14 +205,14 @@ def test_a_bundle_without_the_direction_asks_as_it_is_and_a_broken_one_is_refuse
                 Bundle(copy).without_shortness(rows)
 
 
-def test_tokens_are_what_the_text_vector_is_the_mean_of(space: Space) -> None:
+def test_the_mean_of_the_token_vectors_is_the_text_vector(space: Space) -> None:
     tower = space.bundle.text
     text = "The north pump needs a blue seal, Überdruck 3."
-    (one,) = tower.tokens([text])
-    words = [text[start:end] for start, end in one.spans]
+    (tokens,) = tower.tokens([text])
+    words = [text[start:end] for start, end in tokens.spans]
     assert words[:3] == ["The", "north", "pump"] and "".join(words) == text.replace(" ", "")
-    assert one.vectors.shape == (len(words), space.dim)
-    mean = one.vectors.mean(axis=0)  # the two special tokens are missing from it
+    assert tokens.vectors.shape == (len(words), space.dim)
+    mean = tokens.vectors.mean(axis=0)  # without the two special tokens
     assert float(mean @ tower.encode([text])[0]) / np.linalg.norm(mean) > 0.98
 
 

@@ -1,4 +1,4 @@
-"""A model's files are compared with their checksums once a process, and no search waits for it."""
+"""A model's files are compared with their checksums once in a process, and no search waits for that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.tiny import tiny_bundle
 
 
 class Gate:
-    """Real checksums, but none before it is open; counts those that were made."""
+    """Computes real checksums, but waits until it is opened; counts them."""
 
     def __init__(self) -> None:
         self.opened = threading.Event()
@@ -32,10 +32,10 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    found = Gate()
-    monkeypatch.setattr(checks, "sha256", found)
-    yield found
-    found.opened.set()
+    counted = Gate()
+    monkeypatch.setattr(checks, "sha256", counted)
+    yield counted
+    counted.opened.set()
 
 
 def flip(path: Path) -> None:
@@ -58,20 +58,20 @@ def model(tmp_path: Path) -> Path:
     return tiny_bundle(tmp_path / "model")
 
 
-def test_no_search_waits_and_all_collections_share_what_is_known(tmp_path: Path, model: Path, gate: Gate) -> None:
-    with cp.open(tmp_path / "one", model=model) as one, cp.open(tmp_path / "two", model=model) as two:
-        for kb in (one, two, one):
+def test_no_search_waits_and_all_collections_share_the_results(tmp_path: Path, model: Path, gate: Gate) -> None:
+    with cp.open(tmp_path / "one", model=model) as first, cp.open(tmp_path / "two", model=model) as second:
+        for kb in (first, second, first):
             assert kb.search("snow") == []  # the gate is shut
         gate.opened.set()
-        for kb in (one, two):
+        for kb in (first, second):
             assert kb.add(tmp_path / "snow.txt", workers=1, progress=False).added == 1
             assert kb.search("snow")
-        one.add(tmp_path / "pump.txt", workers=1, progress=False)
-        assert one.search("pump")
+        first.add(tmp_path / "pump.txt", workers=1, progress=False)
+        assert first.search("pump")
     assert gate.made == dict.fromkeys(("text.onnx", "image.onnx", "tokenizer.json"), 1)
 
 
-def test_the_next_search_and_the_next_add_name_what_is_damaged(tmp_path: Path, model: Path, gate: Gate) -> None:
+def test_the_next_search_and_the_next_add_name_the_damaged_file(tmp_path: Path, model: Path, gate: Gate) -> None:
     flip(model / "text.onnx")
     with cp.open(tmp_path / "kb", model=model) as kb:
         assert kb.search("snow") == []
@@ -81,7 +81,7 @@ def test_the_next_search_and_the_next_add_name_what_is_damaged(tmp_path: Path, m
             kb.search("snow")
         with pytest.raises(ModelError, match=r"text\.onnx is damaged"):
             kb.add(tmp_path / "snow.txt", workers=1, progress=False)
-        flip(model / "text.onnx")  # put right: another state of the file
+        flip(model / "text.onnx")  # repaired: a new state of the file
         assert kb.add(tmp_path / "snow.txt", workers=1, progress=False).added == 1
         assert kb.search("snow")
         (model / "text.onnx").rename(model / "away")
@@ -89,11 +89,11 @@ def test_the_next_search_and_the_next_add_name_what_is_damaged(tmp_path: Path, m
             kb.search("snow")
 
 
-def test_an_add_waits_and_commits_nothing_of_a_damaged_model(tmp_path: Path, model: Path, gate: Gate) -> None:
+def test_an_add_waits_and_commits_nothing_with_a_damaged_model(tmp_path: Path, model: Path, gate: Gate) -> None:
     flip(model / "text.onnx")
     threading.Timer(0.3, gate.opened.set).start()
     with cp.open(tmp_path / "kb", model=model) as kb:
-        for _ in range(4):  # it is not the file's fault, however often it is tried
+        for _ in range(4):  # the document is not counted as failed, however often it is tried
             with pytest.raises(ModelError, match="damaged"):
                 kb.add(tmp_path / "snow.txt", workers=1, progress=False)
         assert kb.documents() == []
@@ -101,22 +101,22 @@ def test_an_add_waits_and_commits_nothing_of_a_damaged_model(tmp_path: Path, mod
         assert kb.add(tmp_path / "snow.txt", workers=1, progress=False).added == 1
 
 
-def test_a_change_of_contents_or_of_the_checksum_is_another_question(tmp_path: Path) -> None:
+def test_a_change_of_contents_or_of_the_checksum_is_checked_again(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"one")
-    known = checks.FileChecks()
+    results = checks.FileChecks()
     right = checks.sha256(file)
-    known.check({file: right}, wait=True)
+    results.check({file: right}, wait=True)
     with pytest.raises(ModelError, match="damaged"):
-        known.check({file: "0" * 64}, wait=True)
-    known.check({file: right}, wait=True)
+        results.check({file: "0" * 64}, wait=True)
+    results.check({file: right}, wait=True)
     other = tmp_path / "b"
     other.write_bytes(b"two")
     os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
-    other.replace(file)  # of the same size and date
+    other.replace(file)  # same size and date
     with pytest.raises(ModelError, match="damaged"):
-        known.check({file: right}, wait=True)
+        results.check({file: right}, wait=True)
     file.unlink()
     file.mkdir()
     with pytest.raises(ModelError, match="missing"):
-        known.check({file: right})
+        results.check({file: right})

@@ -1,7 +1,7 @@
-"""Conversion: what a hub repository says is what the bundle does, down to the library's own vectors.
+"""Conversion: the bundle follows the settings of the hub repository, and its vectors equal the library's.
 
-The repositories in ``tiny/models`` were made by ``tiny/make.py``: transformers' own classes, random weights, exported
-in the hub's layouts, with the vectors that the library itself gives for the same texts and pictures.
+``tiny/make.py`` made the repositories in ``tiny/models`` from transformers' own classes, with random weights, exported
+in the hub's layouts. ``reference.npz`` holds the library's vectors of the same texts and pictures.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ KINDS = ["bert", "chinese_clip", "clip", "efficientnet", "one_file", "resnet", "
 CLOSE = 1e-4
 
 
-def own(kind: str) -> dict[str, np.ndarray]:
+def library_vectors(kind: str) -> dict[str, np.ndarray]:
     """Return the library's own vectors of a tiny model, unit rows, by role."""
     name = "clip" if kind == "one_file" else kind
     with np.load(TINY / "reference.npz") as file:
-        found = {key.split(".")[1]: file[key] for key in file.files if key.split(".")[0] == name}
-    return {role: rows / np.linalg.norm(rows, axis=1, keepdims=True) for role, rows in found.items()}
+        vectors = {key.split(".")[1]: file[key] for key in file.files if key.split(".")[0] == name}
+    return {role: rows / np.linalg.norm(rows, axis=1, keepdims=True) for role, rows in vectors.items()}
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Any:
-    """Return a function that copies a tiny repository, to be changed."""
+    """Return a function that copies a tiny repository, so that a test can change it."""
 
     def copy(kind: str) -> Path:
         shutil.copytree(TINY / kind, tmp_path / "repository" / kind)
@@ -51,18 +51,18 @@ def repository(tmp_path: Path) -> Any:
 
 def change(folder: Path, file: str, **values: Any) -> None:
     path = folder / file
-    said = json.loads(path.read_text(encoding="utf-8"))
-    said = {key: value for key, value in {**said, **values}.items() if value is not None}
-    path.write_text(json.dumps(said), encoding="utf-8")
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = {key: value for key, value in {**settings, **values}.items() if value is not None}
+    path.write_text(json.dumps(settings), encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("full_precision")
-def test_vectors_are_the_librarys_own(kind: str, tmp_path: Path) -> None:
+def test_vectors_equal_the_librarys(kind: str, tmp_path: Path) -> None:
     bundle = convert(TINY / kind, tmp_path / kind, kind, Choice())
-    expected = own(kind)
+    expected = library_vectors(kind)
     assert set(expected) <= {"query", "document", "image"} and expected
-    for rows in expected.values():  # every input tells: to be close to one is to be far from the others
+    for rows in expected.values():  # the inputs have distinct vectors: only the right one is close
         assert min(np.abs(rows[i] - rows[j]).max() for i in range(4) for j in range(i)) > 100 * CLOSE
     for role in {"query", "document"} & set(expected):
         assert bundle.text is not None
@@ -74,10 +74,10 @@ def test_vectors_are_the_librarys_own(kind: str, tmp_path: Path) -> None:
     assert (bundle.image is None) == ("image" not in expected)
     bundle.verify()
     assert bundle.dim == next(iter(expected.values())).shape[1]
-    assert [path.name for path in tmp_path.iterdir()] == [kind]  # nothing is left beside it
+    assert [path.name for path in tmp_path.iterdir()] == [kind]  # no temporary folder is left
 
 
-def test_what_a_repository_says_becomes_what_the_bundle_does(repository: Any, tmp_path: Path) -> None:
+def test_settings_of_the_repository_are_taken_over(repository: Any, tmp_path: Path) -> None:
     folder = repository("roberta")
     text = convert(folder, tmp_path / "a", "a", Choice()).spec["towers"]["text"]
     assert (text["pooling"], text["max_tokens"], text["pad_id"]) == ("cls", 64, 1)
@@ -85,7 +85,7 @@ def test_what_a_repository_says_becomes_what_the_bundle_does(repository: Any, tm
     for mode in ("mean", "max"):
         change(folder, "1_Pooling/config.json", pooling_mode=mode)
         assert convert(folder, tmp_path / "a", "a", Choice()).spec["towers"]["text"]["pooling"] == mode
-    # As older versions of the library wrote it.
+    # The format of older versions of the library.
     change(
         folder, "1_Pooling/config.json", pooling_mode=None, pooling_mode_lasttoken=True, pooling_mode_cls_token=False
     )
@@ -94,32 +94,32 @@ def test_what_a_repository_says_becomes_what_the_bundle_does(repository: Any, tm
     made = convert(folder, tmp_path / "a", "a", Choice(query="ask: ", document="read: "))
     assert made.spec["towers"]["text"]["max_tokens"] == 20
     assert made.spec["towers"]["text"]["prefix"] == {"query": "ask: ", "document": "read: "}
-    assert made.text is not None and made.text.room < 20  # the prefix takes its place
+    assert made.text is not None and made.text.room < 20  # the prefix takes some of the room
     siglip = convert(TINY / "siglip", tmp_path / "s", "s", Choice()).spec
     assert (siglip["towers"]["text"]["pad_to"], siglip["towers"]["text"]["inputs"]) == (64, {"ids": "input_ids"})
     assert (siglip["licence"], siglip["languages"]) == ("apache-2.0", ["multilingual"])
 
 
-def test_where_pooling_is_not_said_the_choice_decides_and_is_noted(tmp_path: Path) -> None:
+def test_without_a_pooling_setting_the_choice_decides_and_a_default_is_noted(tmp_path: Path) -> None:
     assert "mean" in convert(TINY / "bert", tmp_path / "a", "a", Choice()).spec["notes"][0]
     chosen = convert(TINY / "bert", tmp_path / "a", "a", Choice(pooling="cls")).spec
-    assert chosen["towers"]["text"]["pooling"] == "cls" and not any("pooled" in one for one in chosen["notes"])
+    assert chosen["towers"]["text"]["pooling"] == "cls" and not any("pooling" in note for note in chosen["notes"])
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip", "roberta"])
 @pytest.mark.usefixtures("full_precision")
 def test_a_text_over_the_limit_is_read_in_windows_to_its_end(kind: str, tmp_path: Path) -> None:
-    """CLIP reads 77 tokens, SigLIP 64: nothing crashes and nothing is cut silently."""
+    """CLIP reads 77 tokens, SigLIP 64: longer texts neither fail nor are cut."""
     tower = convert(TINY / kind, tmp_path / kind, kind, Choice()).text
     assert tower is not None
     filler = "the blue pump of the north " * 60
-    one, other, short = tower.encode([filler, filler + "abcdefgh snow dog", "the blue pump"])
-    assert np.isfinite([one, other, short]).all()
-    assert np.abs(one - other).max() > 1e-4  # the end was read
-    assert np.abs(tower.encode(["the blue pump"])[0] - short).max() < 1e-5  # whatever stands beside it
+    first, other, short = tower.encode([filler, filler + "abcdefgh snow dog", "the blue pump"])
+    assert np.isfinite([first, other, short]).all()
+    assert np.abs(first - other).max() > 1e-4  # the end was read
+    assert np.abs(tower.encode(["the blue pump"])[0] - short).max() < 1e-5  # whatever else is in the batch
 
 
-def test_chunks_are_as_long_as_the_tower_reads(tmp_path: Path) -> None:
+def test_chunks_fit_the_tower(tmp_path: Path) -> None:
     from commonplace.readers.chunks import Chunker
 
     tower = convert(TINY / "clip", tmp_path / "clip", "clip", Choice()).text
@@ -131,7 +131,7 @@ def test_chunks_are_as_long_as_the_tower_reads(tmp_path: Path) -> None:
         assert len(tower._windows(tower._tokenizer.encode(text[start:end]))) == 1
 
 
-def test_the_files_chosen_are_graphs_and_settings_and_nothing_else() -> None:
+def test_only_graphs_and_settings_are_chosen() -> None:
     names = ["onnx/text_model.onnx", "onnx/text_model_fp16.onnx", "onnx/vision_model.onnx", "onnx/model.onnx", "a.py",
              "onnx/vision_model.onnx_data", "onnx/vision_model_quantized.onnx", "config.json", "tokenizer.json",
              "pytorch_model.bin", "model.safetensors", "args.pickle", "README.md"]  # fmt: skip
@@ -150,14 +150,14 @@ def test_the_files_chosen_are_graphs_and_settings_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("kind", "file", "values", "words"),
     [
-        ("clip", "preprocessor_config.json", {"image_mean": [0.5]}, "three numbers"),
-        ("clip", "preprocessor_config.json", {"size": {"shortest_edge": -3}}, "no sense"),
-        ("clip", "preprocessor_config.json", {"resample": 17}, "resized by 17"),
+        ("clip", "preprocessor_config.json", {"image_mean": [0.5]}, "not three numbers"),
+        ("clip", "preprocessor_config.json", {"size": {"shortest_edge": -3}}, "picture size is -3"),
+        ("clip", "preprocessor_config.json", {"resample": 17}, "resized with 17"),
         ("roberta", "1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "weightedmean"),
         ("roberta", "sentence_bert_config.json", {"max_seq_length": 4}, "4 tokens"),
     ],
 )
-def test_settings_that_are_not_understood_are_refused(
+def test_unsupported_settings_are_refused(
     kind: str, file: str, values: dict[str, Any], words: str, repository: Any, tmp_path: Path
 ) -> None:
     folder = repository(kind)
@@ -165,7 +165,7 @@ def test_settings_that_are_not_understood_are_refused(
     with pytest.raises(ModelError, match=words) as caught:
         convert(folder, tmp_path / "made" / kind, kind, Choice())
     assert "\n" not in str(caught.value)
-    assert list((tmp_path / "made").iterdir()) == []  # half a bundle is none
+    assert list((tmp_path / "made").iterdir()) == []  # no incomplete bundle is left
 
 
 def test_damaged_and_missing_files_are_refused_by_name(repository: Any, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_damaged_and_missing_files_are_refused_by_name(repository: Any, tmp_path
     with pytest.raises(ModelError, match=r"no tokenizer\.json"):
         convert(folder, target, "clip", Choice())
     (folder / "tokenizer.json").write_text("[]")
-    with pytest.raises(ModelError, match="holds no settings"):
+    with pytest.raises(ModelError, match="is not a JSON object"):
         convert(folder, target, "clip", Choice())
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="is not a tokenizer"):
@@ -194,7 +194,7 @@ def test_damaged_and_missing_files_are_refused_by_name(repository: Any, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["repository"]
 
 
-def test_towers_of_different_lengths_are_no_joint_space(repository: Any, tmp_path: Path) -> None:
+def test_towers_with_different_dimensions_are_refused(repository: Any, tmp_path: Path) -> None:
     folder = repository("clip")
     shutil.copy(TINY / "resnet" / "onnx" / "model.onnx", folder / "onnx" / "vision_model.onnx")
     change(folder, "config.json", model_type="resnet")

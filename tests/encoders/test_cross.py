@@ -1,4 +1,4 @@
-"""A cross-encoder from a folder: one made here, whose logit is known, read through the real tokenizer and runtime."""
+"""A cross-encoder with known logits, built here and read through the real tokenizer and runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tokenizer(folder: Path) -> None:
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    made.enable_padding(length=100)  # as hub files often say; the cross-encoder pads by itself
+    made.enable_padding(length=100)  # hub files often have this setting; the cross-encoder pads by itself
     made.save(str(folder / "tokenizer.json"))
 
 
@@ -66,7 +66,7 @@ TEXTS = ["the seal", "seal " * 40, "pump", "the blue seal the seal", ""]
 
 def test_each_text_gets_the_logit_of_its_pair(folder: Path) -> None:
     encoder = CrossEncoder(folder)
-    scores = encoder.scores("seal pump", TEXTS)  # the question's own seal stands in the first text: not counted
+    scores = encoder.scores("seal pump", TEXTS)  # the word in the question, the first text, does not count
     assert scores.dtype == np.float32 and scores.tolist() == [1, 40, 0, 2, 0]
     assert encoder.scores("pump", TEXTS[::-1]).tolist() == [0, 2, 0, 40, 1]
     assert encoder.scores("pump", []).shape == (0,)
@@ -78,15 +78,15 @@ def test_a_model_without_token_types_and_in_the_hubs_folder(tmp_path: Path) -> N
     assert CrossEncoder(tmp_path).scores("seal", ["seal", "pump"]).tolist() == [2, 1]
 
 
-def test_a_pair_over_the_limit_loses_the_end_of_its_longer_half(folder: Path) -> None:
+def test_a_pair_over_the_limit_loses_the_end_of_its_longer_text(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 16}))
     encoder = CrossEncoder(folder)
     assert encoder.scores("pump pump", ["seal " * 40, "blue " * 40 + "seal"]).tolist() == [11, 0]  # 16 - 2 - 3
 
 
-def test_what_is_no_cross_encoder_is_refused_by_name(folder: Path) -> None:
+def test_errors_name_what_is_wrong_with_a_cross_encoder(folder: Path) -> None:
     model(folder / "model.onnx", logits=3)
-    with pytest.raises(ModelError, match="numbers for each pair"):
+    with pytest.raises(ModelError, match="values for each pair"):
         CrossEncoder(folder).scores("seal", ["pump"])
     model(folder / "model.onnx", mask="positions")
     with pytest.raises(ModelError, match="positions"):

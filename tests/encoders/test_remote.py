@@ -1,4 +1,4 @@
-"""A text tower behind a server: over real HTTP to a server on this machine that speaks OpenAI's embeddings API."""
+"""A text tower on a server: real HTTP to a local server with OpenAI's embeddings API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from commonplace.errors import ModelError
 
 @dataclass
 class Server:
-    """What the server does: ``dim``, the ``key`` it wants, statuses that it answers first; and what it was ``sent``."""
+    """The settings of the server (``dim``, required ``key``, first ``statuses``), and the texts that were ``sent``."""
 
     url: str = ""
     dim: int = 32
@@ -65,15 +65,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             self.do_POST()
 
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-            state.sent.append(asked.get("input", [self.path]))
+            request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+            state.sent.append(request.get("input", [self.path]))
             if state.key and self.headers.get("Authorization") != f"Bearer {state.key}":
                 return self.answer(401, b"{}")
             if state.statuses:
                 return self.answer(state.statuses.pop(0), b'{"error": "busy"}')
-            if self.path != "/v1/embeddings" or asked["model"] != "words":
+            if self.path != "/v1/embeddings" or request["model"] != "words":
                 return self.answer(404, b"{}")
-            rows = [{"index": i, "embedding": vector(text, state.dim)} for i, text in enumerate(asked["input"])]
+            rows = [{"index": i, "embedding": vector(text, state.dim)} for i, text in enumerate(request["input"])]
             return self.answer(200, state.body or json.dumps({"data": rows[::-1]}).encode())
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -94,7 +94,7 @@ def test_texts_are_sent_in_batches_and_come_back_in_order(server: Server) -> Non
     server.sent.clear()
     texts = [f"text number {n}" for n in range(150)]
     rows = tower.encode(texts)
-    assert [len(one) for one in server.sent] == [64, 64, 22]
+    assert [len(batch) for batch in server.sent] == [64, 64, 22]
     expected = np.array([vector(text, 32) for text in texts])
     assert np.allclose(rows, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
     long = tower.encode(["blue seal " * 2000])
@@ -102,7 +102,7 @@ def test_texts_are_sent_in_batches_and_come_back_in_order(server: Server) -> Non
     assert np.isfinite(long).all()
 
 
-def test_what_may_pass_is_tried_again_and_what_will_not_is_said(server: Server) -> None:
+def test_temporary_errors_are_retried_and_others_are_raised(server: Server) -> None:
     tower = pull_remote("words", server.url).text
     assert tower is not None
     server.statuses = [503, 429]
@@ -128,11 +128,13 @@ def test_what_may_pass_is_tried_again_and_what_will_not_is_said(server: Server) 
         with pytest.raises(ModelError, match=r"check the server|embeddings API"):
             tower.encode(["x"])
     server.body, server.dim = None, 48
-    with pytest.raises(ModelError, match="48 dimensions now, 32 when"):
+    with pytest.raises(ModelError, match="now gives 48 dimensions, but 32 when"):
         tower.encode(["x"])
 
 
-def test_a_wrong_key_no_server_and_no_address(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_wrong_key_no_server_and_a_wrong_address(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     server.key = "k-4711-xyz"
     with pytest.raises(ModelError, match=remote.KEY):
         pull_remote("words", server.url)
@@ -144,12 +146,12 @@ def test_a_wrong_key_no_server_and_no_address(server: Server, monkeypatch: pytes
     for url in ("ftp://x/y", "file:///etc/passwd", "x", "http://user:key@host/v1"):
         with pytest.raises(ModelError, match="address"):
             pull_remote("words", url, name="none")
-    with pytest.raises(ModelError, match="is taken"):
+    with pytest.raises(ModelError, match="is used"):
         pull_remote("words", server.url.replace("127.0.0.1", "localhost"))
     assert [path.name for path in (tmp_path / "home" / "models").iterdir()] == ["words"]
 
 
-def test_a_server_slower_than_patience_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_too_slow_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     tower = pull_remote("words", server.url).text
     assert tower is not None
     monkeypatch.setattr(remote, "RETRIES", 0)
@@ -173,10 +175,10 @@ def test_a_collection_is_searched_by_meaning_through_the_server(server: Server, 
     assert done.returncode == 0 and f"sent to {server.url}" in done.stderr
     assert isinstance(Bundle(find("words")).text, remote.RemoteText)
     assert run("--model", "words", "add", "a.txt").returncode == 0
-    found = json.loads(run("search", "blue seal", "--json").stdout)["hits"]
-    assert {channel["channel"] for channel in found[0]["breakdown"]} >= {"lexical", "text->text"}
+    hits = json.loads(run("search", "blue seal", "--json").stdout)["hits"]
+    assert {channel["channel"] for channel in hits[0]["breakdown"]} >= {"lexical", "text->text"}
     (tmp_path / "b.txt").write_text("The south pump needs the red seal.")
     with cp.open(tmp_path / "kb", model="words") as kb:
         kb.add(tmp_path / "a.txt", tmp_path / "b.txt", progress=False)
-        with pytest.raises(ModelError, match="single tokens"):
+        with pytest.raises(ModelError, match="no token vectors"):
             kb.search("blue seal", rerank="maxsim")

@@ -1,4 +1,4 @@
-"""The inference runtime keeps to itself: no network, nothing written outside its cache folder."""
+"""The inference runtime uses no network and writes only to its cache folder."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def run(home: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_encoding_calls_nobody_and_writes_only_its_cache(tmp_path: Path) -> None:
+def test_encoding_uses_no_network_and_writes_only_its_cache(tmp_path: Path) -> None:
     assert run(tmp_path) == "[] []"
     assert {path.name for path in tmp_path.iterdir()} == {".cache"}
     assert list((tmp_path / ".cache" / "commonplace" / "compiled").iterdir())
 
 
-def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
+def test_encoding_works_without_a_writable_home(tmp_path: Path) -> None:
     assert run(tmp_path, COMMONPLACE_CACHE="/proc/none") == "[] []"
     assert list(tmp_path.iterdir()) == []
 
@@ -52,22 +52,24 @@ PRECISION = "from commonplace.encoders import runtime; print(runtime._precision(
 
 
 def test_the_faster_precision_is_measured_once_and_kept(tmp_path: Path) -> None:
-    """What was measured stands: another word in its place is taken as it is, nonsense is measured again."""
+    """A stored precision is used without measuring; an unknown one is measured again."""
 
-    def said(**environment: str) -> str:
+    def precision(**environment: str) -> str:
         clean = {name: value for name, value in os.environ.items() if name != "COMMONPLACE_PRECISION"}
-        given = {**clean, "COMMONPLACE_CACHE": str(tmp_path), **environment}
-        done = subprocess.run([sys.executable, "-c", PRECISION], env=given, capture_output=True, text=True, check=True)
+        variables = {**clean, "COMMONPLACE_CACHE": str(tmp_path), **environment}
+        done = subprocess.run(
+            [sys.executable, "-c", PRECISION], env=variables, capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
-    first = said()
+    first = precision()
     files = list((tmp_path / "commonplace").glob("precision-*"))
-    if not files:  # this processor has no bfloat16: there is nothing to choose
+    if not files:  # this processor has no bfloat16, so nothing is measured
         assert first == "f32"
         return
     (kept,) = files
     assert kept.read_text() == first and first in ("bf16", "f32")
     kept.write_text("bf16")
-    assert said() == "bf16" and said(COMMONPLACE_PRECISION="f32") == "f32"
+    assert precision() == "bf16" and precision(COMMONPLACE_PRECISION="f32") == "f32"
     kept.write_text("fp8")
-    assert said() in ("bf16", "f32") and kept.read_text() != "fp8"
+    assert precision() in ("bf16", "f32") and kept.read_text() != "fp8"

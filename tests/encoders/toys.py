@@ -1,4 +1,4 @@
-"""Encoders that are plain Python objects, small enough to be understood: words and colours in one space."""
+"""Simple encoders as plain Python objects: words and colours in one space."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DIM = 64
 
 
 def place(word: str) -> np.ndarray:
-    """Return the vector of a word; the colours come first, each on an axis of its own."""
+    """Return the vector (DIM,) of a word; the first three axes are the colours."""
     if word in COLOURS:
         return np.array([*COLOURS[word], *[0.0] * (DIM - 3)])
     vector = np.random.default_rng(sum(n * byte for n, byte in enumerate(word.encode(), 7))).standard_normal(DIM)
@@ -22,7 +22,7 @@ def place(word: str) -> np.ndarray:
 
 
 class Words:
-    """A text is the sum of its words, by their spelling; no unit length, and doubles: both are put right."""
+    """Encodes a text as the sum of its words' vectors; float64, not of unit length: the wrapper must correct both."""
 
     dim = DIM
     max_tokens = 64
@@ -32,14 +32,14 @@ class Words:
 
     def encode(self, texts: Sequence[str], role: str = "document") -> np.ndarray:
         words = [re.findall(r"\w+", text.lower()) or ["nothing"] for text in texts]
-        return np.array([np.sum([place(word) for word in some], axis=0) for some in words])
+        return np.array([np.sum([place(word) for word in row], axis=0) for row in words])
 
     def can_encode(self, text: str) -> bool:
         return text.isascii()
 
 
 class Colours:
-    """A picture is its mean colour, on the axes where the words for colours lie."""
+    """Encodes a picture as its mean colour, on the axes of the colour words."""
 
     dim = DIM
     fingerprint = "toy-colours"
@@ -47,5 +47,5 @@ class Colours:
     def encode(self, pictures: Sequence[Any], role: str = "document") -> np.ndarray:
         means = np.array([picture.reshape(-1, 3).mean(axis=0) for picture in pictures]) / 255
         rest = np.zeros((len(means), DIM - 3))
-        rest[:, 0] = 0.05  # a black picture has a vector, too
+        rest[:, 0] = 0.05  # so that a black picture is not the zero vector
         return np.hstack([means, rest])

@@ -1,4 +1,4 @@
-"""Two small towers and the pairs that they learn from; features are kept for the session, never beside the user's."""
+"""Fixtures: two small towers, pairs to train them on, and a feature cache for the session only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small pictures that words describe: a shape of a colour on a ground, each with captions."""
+"""Small drawn pictures with captions: a coloured shape on a ground."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def scenes(folder: Path, count: int = 54) -> list[tuple[str, list[str]]]:
     """Draw up to 54 different pictures into ``folder``; return their file names and captions."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(0)
-    made = []
+    named = []
     for colour, shape, ground in list(itertools.product(COLOURS, SHAPES, GROUNDS))[:count]:
         image = Image.new("RGB", (64, 64), GROUNDS[ground])
         low, high = int(draw.integers(4, 16)), int(draw.integers(46, 60))
@@ -39,14 +39,14 @@ def scenes(folder: Path, count: int = 54) -> list[tuple[str, list[str]]]:
             pen.polygon([(low, high), (high, high), ((low + high) // 2, low)], fill=COLOURS[colour])
         name = f"{colour}-{shape}-{ground}.png"
         image.save(folder / name)
-        made.append(
+        named.append(
             (name, [f"a {colour} {shape} on {ground} ground", f"{shape} painted {colour} with {ground} behind it"])
         )
-    return made
+    return named
 
 
 def table(folder: Path, count: int = 54) -> Path:
-    """Write ``pairs.csv`` beside the pictures, a row a caption."""
+    """Write ``pairs.csv`` beside the pictures, one row for each caption."""
     made = scenes(folder / "pictures", count)
     with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -56,7 +56,7 @@ def table(folder: Path, count: int = 54) -> Path:
 
 
 def lines(folder: Path, count: int = 54) -> Path:
-    """Write ``pairs.jsonl`` beside the pictures, a line a picture."""
+    """Write ``pairs.jsonl`` beside the pictures, one line for each picture."""
     made = scenes(folder / "pictures", count)
     rows = [json.dumps({"file_name": f"pictures/{name}", "text": captions}) for name, captions in made]
     (folder / "pairs.jsonl").write_text("\n".join(rows), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A small training, in this process or in one that is killed: ``python -m tests.training.small FOLDER EPOCHS``."""
+"""A small training, here or in a process that a test kills: ``python -m tests.training.small FOLDER EPOCHS``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def material(model: JointModel, folder: Path, views: int = 2) -> Material:
     pixels = [load_picture(folder / "pictures" / name).pixels for name, _ in made]
     names = [f"{row:04x}" for row in range(len(made))]
     shown = model.pictures.freeze(
-        names, lambda row: [augmented(pixels[row], view, names[row]) for view in VIEWS[:views]], views, folder / "frozen"
+        names,
+        lambda row: [augmented(pixels[row], view, names[row]) for view in VIEWS[:views]],
+        views,
+        folder / "frozen",
     )
     captions = [caption for _, captions in made for caption in captions]
     return Material(shown, model.texts.freeze(captions, folder / "frozen"), np.repeat(np.arange(len(made)), 2))
@@ -35,7 +38,7 @@ def material(model: JointModel, folder: Path, views: int = 2) -> Material:
 
 def small(folder: Path, recipe: JointRecipe = RECIPE, run: str = "run") -> Trainer:
     """Return a trainer of a tiny CLIP with random weights on 54 drawn pictures; its checkpoints go to ``run``."""
-    torch.set_num_threads(1)  # sums of another number of threads differ in their last digit
+    torch.set_num_threads(1)  # with another number of threads, sums differ in their last digit
     bundle = folder / "clip"
     if not bundle.exists():
         convert(TINY / "clip", bundle, "clip", Choice())

@@ -1,4 +1,4 @@
-"""The commands of docs/how-to/train.md run, at small size, one after the other."""
+"""The commands of docs/how-to/train.md run one after the other, at small size."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ torch = pytest.importorskip("torch", reason="the extra train is not installed (m
 HEADS = ["--steps", "150", "--hidden", "64", "--views", "1", "--heads", "1"]
 TOWERS = ["--batch", "32", "--views", "1", "--generation-weight", ".1"]
 TINY = ["--model", "resnet", "--epochs", "40", "--learning-rate", ".03"]
-TWO = ["--epochs", "3", "--force"]  # too small to be better for sure
+TWO = ["--epochs", "3", "--force"]  # too small to be significantly better
 
 
 def quick(words: list[str]) -> list[str]:
-    """Return what makes a documented training small."""
+    """Return options that make a documented training small."""
     if words[:2] == ["train", "project"]:
         return HEADS
     if words[:2] == ["train", "finetune"]:

@@ -1,4 +1,4 @@
-"""The joint loop: the same gradients whatever the chunk, the same losses after a kill, and what goes wrong said."""
+"""The joint training loop: gradients do not depend on the chunk, a killed run continues, and errors are reported."""
 
 from __future__ import annotations
 
@@ -34,33 +34,34 @@ def gradients(place: Path, **changed: Any) -> tuple[dict[str, float], dict[str, 
     trainer = small(place, replace(RECIPE, **changed))
     trainer.model.eval()  # no dropout: its random numbers depend on the chunk
     losses = trainer.gradients(*next(trainer._batches(0)))
-    return losses, {n: one.grad.clone() for n, one in trainer.model.named_parameters() if one.grad is not None}
+    return losses, {n: weight.grad.clone() for n, weight in trainer.model.named_parameters() if weight.grad is not None}
 
 
 def test_cached_gradients_are_those_of_the_whole_batch(place: Path) -> None:
     whole, expected = gradients(place, chunk=16)
     for chunk in (1, 5, 8):
-        losses, found = gradients(place, chunk=chunk)
+        losses, cached = gradients(place, chunk=chunk)
         assert losses == pytest.approx(whole, rel=1e-5)
-        assert found.keys() == expected.keys()
-        for name, one in expected.items():
-            torch.testing.assert_close(found[name], one, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
+        assert cached.keys() == expected.keys()
+        for name, gradient in expected.items():
+            tolerance = 1e-5 * float(gradient.abs().max())
+            torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=tolerance)
     assert any("decoder" in name for name in expected)
     assert any("pictures.graph" in name for name in expected)
     assert any("texts.graph" in name for name in expected)
 
 
 def test_a_cached_batch_sees_the_same_dropout_twice(place: Path) -> None:
-    """In training mode the second pass must repeat the first: else the vectors' gradients belong to other vectors."""
+    """In training mode the second pass must repeat the first: else the gradients belong to other vectors."""
     trainer = small(place, replace(RECIPE, chunk=8, dropout=0.5, generation=0.0))
     trainer.model.train()
-    seen: list[Any] = []
+    passes: list[Any] = []
     vectors = trainer._vectors
-    trainer._vectors = lambda *rows: seen.append(vectors(*rows)) or seen[-1]  # type: ignore[method-assign, func-returns-value]
+    trainer._vectors = lambda *rows: passes.append(vectors(*rows)) or passes[-1]  # type: ignore[method-assign, func-returns-value]
     trainer.gradients(*next(trainer._batches(0)))
-    assert len(seen) == 4
-    torch.testing.assert_close(seen[0][0], seen[2][0].detach())
-    torch.testing.assert_close(seen[1][0], seen[3][0].detach())
+    assert len(passes) == 4
+    torch.testing.assert_close(passes[0][0], passes[2][0].detach())
+    torch.testing.assert_close(passes[1][0], passes[3][0].detach())
 
 
 def test_accumulated_batches_add_up(place: Path) -> None:
@@ -83,20 +84,20 @@ def test_both_losses_fall_and_are_reported(place: Path) -> None:
     trainer = small(place, replace(RECIPE, epochs=16, decoder_rate=3e-3), "falling")
     trainer.run()
     for name in ("contrast", "generation"):
-        first, last = (np.mean([one[name] for one in part]) for part in (trainer.losses[:3], trainer.losses[-3:]))
+        first, last = (np.mean([losses[name] for losses in part]) for part in (trainer.losses[:3], trainer.losses[-3:]))
         assert last < 0.85 * first
-    for one in trainer.losses:
-        assert one["loss"] == pytest.approx(one["contrast"] + 0.5 * one["generation"])
+    for losses in trainer.losses:
+        assert losses["loss"] == pytest.approx(losses["contrast"] + 0.5 * losses["generation"])
 
 
 def test_without_a_caption_loss_there_is_no_decoder(place: Path) -> None:
     trainer = small(place, replace(RECIPE, generation=0.0, epochs=1))
     trainer.run()
     assert trainer.model.decoder is None
-    assert {one["generation"] for one in trainer.losses} == {0.0}
+    assert {losses["generation"] for losses in trainer.losses} == {0.0}
 
 
-def test_a_killed_run_goes_on_to_the_same_losses(place: Path) -> None:
+def test_a_killed_run_continues_to_the_same_losses(place: Path) -> None:
     command = [sys.executable, "-m", "tests.training.small", str(place), "5"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -111,11 +112,11 @@ def test_a_killed_run_goes_on_to_the_same_losses(place: Path) -> None:
     assert 0 < rest.step < rest.total
     rest.run()
     assert rest.losses == whole.losses
-    for name, one in whole.weights().items():
-        assert torch.equal(rest.weights()[name], one)
+    for name, weight in whole.weights().items():
+        assert torch.equal(rest.weights()[name], weight)
 
 
-def test_a_checkpoint_within_an_epoch_goes_on_as_well(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_continues_from_a_checkpoint_within_an_epoch(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joint, "SAVED", 0.0)
 
     def stop(_: str) -> None:
@@ -129,23 +130,23 @@ def test_a_checkpoint_within_an_epoch_goes_on_as_well(place: Path, monkeypatch: 
     whole.run()
     rest = small(place, RECIPE, "within")
     assert rest.resume()
-    assert rest.step == 2  # the step that was broken off is done again
+    assert rest.step == 2  # the interrupted step runs again
     rest.run()
     assert rest.losses == whole.losses
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(place: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(place: Path) -> None:
     trainer = small(place, RECIPE, "broken")
     trainer.run(each=lambda epoch: epoch == 2)
     kept = trainer.step
     with torch.no_grad():
         next(iter(trainer.model.texts.graph.weights.values())).fill_(math.nan)
-    with pytest.raises(TrainingError, match=rf"not a number at step {kept + 1} of .*lower --learning-rate"):
+    with pytest.raises(TrainingError, match=rf"not finite at step {kept + 1} of .*lower --learning-rate"):
         trainer.run()
     again = small(place, RECIPE, "broken")
     assert again.resume()
     assert again.step == kept
-    assert all(torch.isfinite(one).all() for one in again.weights().values())
+    assert all(torch.isfinite(weight).all() for weight in again.weights().values())
 
 
 def test_too_little_memory_suggests_a_smaller_chunk(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,7 @@ def test_too_little_memory_suggests_a_smaller_chunk(place: Path, monkeypatch: py
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(trainer, "_vectors", full)
-    with pytest.raises(TrainingError, match="does not suffice for 16 pictures at once: try --chunk 8"):
+    with pytest.raises(TrainingError, match="out of memory with 16 pictures at once: try --chunk 8"):
         trainer.run()
 
 
@@ -168,7 +169,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(place: Path, monkeypatc
 
 def test_a_checkpoint_of_other_settings_or_damaged_is_refused(place: Path) -> None:
     small(place, replace(RECIPE, epochs=1), "other").run()
-    with pytest.raises(TrainingError, match=r"was made with learning_rate 0\.003: say the same"):
+    with pytest.raises(TrainingError, match=r"was made with learning_rate 0\.003: use the same"):
         small(place, replace(RECIPE, epochs=1, learning_rate=1e-4), "other").resume()
     path = place / "other" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
@@ -177,7 +178,7 @@ def test_a_checkpoint_of_other_settings_or_damaged_is_refused(place: Path) -> No
     assert not small(place, RECIPE, "nowhere").resume()
 
 
-def test_only_what_is_asked_for_is_trained(place: Path) -> None:
+def test_only_the_requested_layers_are_trained(place: Path) -> None:
     trainer = small(place, replace(RECIPE, text_layers=0, generation=0.0, epochs=1), "locked")
     before = trainer.encode(trainer.train)
     trainer.run()
@@ -191,13 +192,13 @@ def test_only_what_is_asked_for_is_trained(place: Path) -> None:
     assert np.abs(thin.encode(thin.train)[0] - before[0]).max() > 1e-3
 
 
-def test_the_same_words_are_no_wrong_answer() -> None:
+def test_identical_captions_are_no_negatives() -> None:
     torch.manual_seed(0)
     x, y = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=-1)
     y[1] = y[0]
     scale = torch.tensor(2.0)
     same = torch.from_numpy(joint._same(np.array([7, 7, 1, 2])))
-    counted, left_out = (joint.contrast(x, y, scale, one) for one in (torch.zeros_like(same), same))
+    counted, left_out = (joint.contrast(x, y, scale, mask) for mask in (torch.zeros_like(same), same))
     assert left_out < counted
     assert same.sum() == 2
 
@@ -211,7 +212,7 @@ def test_the_decoder_does_not_see_ahead() -> None:
     other = ids.clone()
     other[0, -1] = (ids[0, -1] + 1) % 50
     first = mask.clone()
-    first[0, -1] = 0  # the last token is not asked for
+    first[0, -1] = 0  # the last token does not count
     torch.testing.assert_close(decoder(ids, first, tokens), decoder(other, first, tokens))
     assert not torch.allclose(decoder(ids, mask, tokens), decoder(other, mask, tokens))
     assert not torch.allclose(decoder(ids, mask, tokens), decoder(ids, mask, [torch.randn(1, 9, 6)]))
@@ -225,7 +226,7 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[-1] < 0.01
 
 
-def test_sixteen_bits_train_too(place: Path) -> None:
+def test_mixed_precision_trains(place: Path) -> None:
     trainer = small(place, replace(RECIPE, mixed="bf16", epochs=1), "bf16")
     trainer.run()
-    assert all(math.isfinite(one["loss"]) for one in trainer.losses)
+    assert all(math.isfinite(losses["loss"]) for losses in trainer.losses)

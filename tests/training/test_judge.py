@@ -1,4 +1,4 @@
-"""The verdict on held-out pairs, and what scores are worth: against brute force. No torch."""
+"""The verdict on held-out pairs and the calibration of scores, compared with brute force. No torch."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ def world(seed: int, noise: float, pictures: int = 60) -> tuple[np.ndarray, np.n
     draw = np.random.default_rng(seed)
     shown = draw.normal(size=(pictures, 16))
     owner = np.sort(np.concatenate([np.arange(pictures), draw.integers(0, pictures, pictures)]))
-    told = shown[owner] + noise * np.random.default_rng(7).normal(size=(len(owner), 16))
-    return unit(told), unit(shown), owner
+    captions = shown[owner] + noise * np.random.default_rng(7).normal(size=(len(owner), 16))
+    return unit(captions), unit(shown), owner
 
 
 def test_recall_is_that_of_sorted_lists() -> None:
     texts, pictures, owner = world(0, 1.5)
     less, text_less = np.linspace(0, 0.2, 60, dtype=np.float32), np.linspace(0.1, 0, 120, dtype=np.float32)
-    found = judge(texts, pictures, owner, less, text_less)
-    for row, one in enumerate(owner):
+    judged = judge(texts, pictures, owner, less, text_less)
+    for row, picture in enumerate(owner):
         ranked = np.argsort(-(texts[row] @ pictures.T - less), kind="stable")
-        assert found.text_to_image[row].tolist() == [one in ranked[:k] for k in (1, 5, 10)]
+        assert judged.text_to_image[row].tolist() == [picture in ranked[:k] for k in (1, 5, 10)]
     for row in range(60):
         ranked = owner[np.argsort(-(texts @ pictures[row] - text_less), kind="stable")]
-        assert found.image_to_text[row].tolist() == [row in ranked[:k] for k in (1, 5, 10)]
+        assert judged.image_to_text[row].tolist() == [row in ranked[:k] for k in (1, 5, 10)]
 
 
-def test_a_model_that_says_the_same_of_all_finds_nothing() -> None:
+def test_a_model_with_equal_vectors_finds_nothing() -> None:
     texts, pictures, owner = world(0, 0.0)
     assert judge(np.tile(texts[:1], (120, 1)), np.tile(pictures[:1], (60, 1)), owner).mean == 0
     assert judge(texts, pictures, owner).mean == 1
 
 
 def test_scores_that_differ_by_rounding_alone_tie() -> None:
-    """Other instructions round otherwise: a model that says the same of all must find nothing on any processor."""
+    """Processors round differently: a model with equal vectors must find nothing on any of them."""
     owner, draw = np.arange(60), np.random.default_rng(0)
     same = unit(draw.normal(size=(1, 384)))
     steps = np.arange(60, dtype=np.float32)[:, None] * np.float32(2**-24)  # no row is off by more than rounding
     texts, pictures = np.tile(same, (60, 1)) * (1 - steps), np.tile(same, (60, 1)) * (1 - steps[::-1])
     assert len(np.unique(texts @ pictures.T)) > 30  # the scores do differ
     assert judge(texts, pictures, owner).mean == 0
-    apart = unit(pictures + 0.01 * unit(draw.normal(size=(60, 384))))  # less than a degree is enough to tell apart
+    apart = unit(pictures + 0.01 * unit(draw.normal(size=(60, 384))))  # less than a degree apart is enough
     assert judge(apart, apart, owner).mean == 1
 
 
@@ -59,11 +59,11 @@ def test_chance_is_what_random_rankings_reach() -> None:
     draw = np.random.default_rng(0)
     rounds = [judge(unit(draw.normal(size=(80, 8))), unit(draw.normal(size=(30, 8))), owner) for _ in range(400)]
     for way in ("text_to_image", "image_to_text"):
-        tried = np.mean([getattr(one, way).mean(0) for one in rounds], axis=0)
+        tried = np.mean([getattr(judged, way).mean(0) for judged in rounds], axis=0)
         assert getattr(chance(owner), way).mean(0) == pytest.approx(tried, abs=0.02)
 
 
-def test_the_verdict_knows_better_worse_and_not_sure() -> None:
+def test_the_verdict_is_better_worse_or_not_significant() -> None:
     good, bad, owner = world(0, 0.5), world(0, 2.5), world(0, 0.5)[2]
     first, last = judge(*bad[:2], owner), judge(*good[:2], owner)
     better, worse, even = (
@@ -77,12 +77,12 @@ def test_the_verdict_knows_better_worse_and_not_sure() -> None:
     assert better.table()[2].startswith("| a | ")
 
 
-def test_hubs_lose_where_that_helps_and_curves_rise() -> None:
+def test_hubness_is_corrected_where_that_helps_and_curves_rise() -> None:
     texts, pictures, owner = world(1, 1.2, 300)
     common = unit(np.ones((1, 16)))
-    asked = unit(texts + common)  # words have something in common, and the later a picture, the nearer it is to that
+    queries = unit(texts + common)  # all texts share a component, and later pictures have more of it
     drawn = unit(pictures + np.linspace(0, 1.5, 300)[:, None] * common)
-    chosen = hubness(asked, drawn, owner, bank(asked), bank(drawn))
+    chosen = hubness(queries, drawn, owner, bank(queries), bank(drawn))
     settings = chosen["banks"]["image"]
     assert settings["weight"] > 0 and settings["neighbours"] == 16
     background, chances, curves = evidence(texts, texts, pictures, owner, 0.0, 0.0)
@@ -96,7 +96,7 @@ def test_hubs_lose_where_that_helps_and_curves_rise() -> None:
     assert few["at"] == [0.0, 6.0] and few["log_odds"][1] > few["log_odds"][0]
 
 
-def test_features_are_made_once(csv_file: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_computed_once(csv_file: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs, bundle = read_pairs(csv_file), Bundle(tiny)
     first = picture_features(bundle, pairs, ("plain", "crop1"))
     words = text_vectors(bundle, pairs.captions)
@@ -116,7 +116,7 @@ def test_features_are_made_once(csv_file: Path, tiny: Path, monkeypatch: pytest.
     assert direct is not None and tower_key(bundle, "image") == tower_key(again, "image") != tower_key(bundle, "text")
 
 
-def test_a_picture_that_cannot_be_decoded_is_told_with_its_reason(csv_file: Path, tiny: Path, tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_decoded_is_listed_with_its_reason(csv_file: Path, tiny: Path, tmp_path: Path) -> None:
     pairs = read_pairs(csv_file)
     torn = tmp_path / "torn.png"
     torn.write_bytes(pairs.pictures[0].read_bytes()[:100])
@@ -127,19 +127,19 @@ def test_a_picture_that_cannot_be_decoded_is_told_with_its_reason(csv_file: Path
     assert np.isfinite(features[0, 0]).all() and np.isfinite(features[0, 2:]).all()
 
 
-def test_a_bundle_is_judged_as_it_searches(csv_file: Path, space) -> None:  # type: ignore[no-untyped-def]
+def test_a_bundle_is_judged_as_a_search_ranks(csv_file: Path, space) -> None:  # type: ignore[no-untyped-def]
     test = read_pairs(csv_file).part("test")
-    found = judge_bundle(space.bundle, test)
+    judged = judge_bundle(space.bundle, test)
     from commonplace.readers import load_picture
 
     shown = space.image.encode([load_picture(path).pixels for path in test.pictures])
-    asked, _ = space.bundle.without_shortness(space.text.encode(test.captions, "query"))
-    by_hand = judge(asked, shown, test.owner, space.offset("image", shown))
-    # features are kept in half precision: near ties may turn
-    assert np.abs(found.text_to_image - by_hand.text_to_image).mean() <= 0.1
+    queries, _ = space.bundle.without_shortness(space.text.encode(test.captions, "query"))
+    by_hand = judge(queries, shown, test.owner, space.offset("image", shown))
+    # features are cached in half precision: near ties may change order
+    assert np.abs(judged.text_to_image - by_hand.text_to_image).mean() <= 0.1
 
 
-def test_the_graph_is_the_sum_that_it_should_be(tmp_path: Path) -> None:
+def test_the_head_graph_equals_the_sum_of_its_members(tmp_path: Path) -> None:
     from commonplace.encoders.runtime import Graph
 
     draw = np.random.default_rng(0)
@@ -159,14 +159,14 @@ def test_the_graph_is_the_sum_that_it_should_be(tmp_path: Path) -> None:
         return x @ layer[0] + layer[1]
 
     hidden = np.maximum(apply(members[0]["wide"]), 0)  # type: ignore[arg-type]
-    one = hidden @ members[0]["narrow"][0] + members[0]["narrow"][1] + apply(members[0]["straight"])  # type: ignore
-    two = apply(members[1]["wide"])  # type: ignore[arg-type]
+    first = hidden @ members[0]["narrow"][0] + members[0]["narrow"][1] + apply(members[0]["straight"])  # type: ignore
+    second = apply(members[1]["wide"])  # type: ignore[arg-type]
     graph = Graph(tmp_path / "head.onnx", "embedding")
-    assert graph.map([{"features": x}])[0] == pytest.approx(unit(one) + unit(two), abs=2e-2)
+    assert graph.map([{"features": x}])[0] == pytest.approx(unit(first) + unit(second), abs=2e-2)
     assert graph.map([{"features": x}], output="visual")[0] == pytest.approx(x @ visual[0] + visual[1], abs=5e-2)
 
 
-def test_a_head_may_go_on_from_another(tmp_path: Path, space) -> None:  # type: ignore[no-untyped-def]
+def test_a_head_may_be_added_to_another(tmp_path: Path, space) -> None:  # type: ignore[no-untyped-def]
     head = space.bundle.spec["towers"]["image"]["head"]
     nothing = {"wide": (np.zeros((3192, 384), np.float32), np.zeros(384, np.float32)), "narrow": None, "straight": None}
     made = head_graph([nothing], 3192, 384, base=space.bundle.folder / head["file"], base_spec=head)
@@ -174,7 +174,7 @@ def test_a_head_may_go_on_from_another(tmp_path: Path, space) -> None:  # type: 
     from commonplace.encoders.runtime import Graph
 
     features = np.random.default_rng(0).random((4, 3192), np.float32)
-    known = space.image.project(features)
+    expected = space.image.project(features)
     graph = Graph(tmp_path / "head.onnx", "embedding")
-    assert unit(graph.map([{"features": features}])[0]) == pytest.approx(known["image"], abs=1e-2)
-    assert unit(graph.map([{"features": features}], output="visual")[0]) == pytest.approx(known["visual"], abs=1e-2)
+    assert unit(graph.map([{"features": features}])[0]) == pytest.approx(expected["image"], abs=1e-2)
+    assert unit(graph.map([{"features": features}], output="visual")[0]) == pytest.approx(expected["visual"], abs=1e-2)

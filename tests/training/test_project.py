@@ -1,4 +1,4 @@
-"""Projection heads: from a table of pictures to a search that finds them; what goes wrong is said in one line."""
+"""Projection heads: from a table of pictures to a search that finds them; errors are one line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FLAGS = ("--steps", "200", "--hidden", "128", "--views", "2", "--heads", "1")
 
 
 def toy(pictures: int = 200, seed: int = 0) -> Data:
-    """A linear world: captions are a noisy projection of features."""
+    """Return data in which captions are a noisy linear projection of features."""
     draw = torch.Generator().manual_seed(seed)
     x = torch.rand(2, pictures, 40, generator=draw)
     way = torch.randn(40, 16, generator=torch.Generator().manual_seed(9))
@@ -53,10 +53,10 @@ def toy(pictures: int = 200, seed: int = 0) -> Data:
 def recall(data: Data):  # type: ignore[no-untyped-def]
     def score(head, text_head) -> float:  # type: ignore[no-untyped-def]
         with torch.no_grad():
-            found = head(data.views[0], None if data.base is None else data.base[0])
-            told = data.captions if text_head is None else text_head(data.captions)
-        best = (told @ found.T).argmax(1)
-        return float((best == torch.arange(len(found)).repeat_interleave(2)).float().mean())
+            shown = head(data.views[0], None if data.base is None else data.base[0])
+            texts = data.captions if text_head is None else text_head(data.captions)
+        best = (texts @ shown.T).argmax(1)
+        return float((best == torch.arange(len(shown)).repeat_interleave(2)).float().mean())
 
     return score
 
@@ -76,7 +76,7 @@ def recall(data: Data):  # type: ignore[no-untyped-def]
     ],
     ids=["linear", "perceptron", "triplet", "sigmoid", "closed", "structure and text head"],
 )
-def test_every_recipe_learns_and_its_graph_says_the_same(recipe: HeadRecipe, tmp_path: Path) -> None:
+def test_every_recipe_learns_and_its_graph_gives_the_same_rows(recipe: HeadRecipe, tmp_path: Path) -> None:
     train, dev = toy(400), toy(100, seed=1)
     recipe = replace(recipe, steps=100, batch=100, input_dropout=0.0, dropout=0.1, mixup=0.2, learning_rate=1e-2)
     made = fit(recipe, train, 0, score=recall(dev))
@@ -86,22 +86,22 @@ def test_every_recipe_learns_and_its_graph_says_the_same(recipe: HeadRecipe, tmp
     (tmp_path / "head.onnx").write_bytes(head_graph([linear_maps(made.head)], 40, 16))
     rows = Graph(tmp_path / "head.onnx", "embedding").map([{"features": dev.views[0].numpy()}])[0]
     with torch.no_grad():
-        own = made.head(dev.views[0]).numpy()
-    assert (unit(rows) * own).sum(1).min() > 0.99
+        expected = made.head(dev.views[0]).numpy()
+    assert (unit(rows) * expected).sum(1).min() > 0.99
 
 
-def test_a_seed_is_a_seed() -> None:
+def test_the_same_seed_gives_the_same_head() -> None:
     heads = [fit(HeadRecipe(steps=20, hidden=8), toy(), seed).head for seed in (0, 0, 1)]
     assert torch.equal(heads[0].wide.weight, heads[1].wide.weight)
     assert not torch.equal(heads[0].wide.weight, heads[2].wide.weight)
 
 
-def test_closed_forms_find_the_way() -> None:
+def test_closed_forms_recover_the_projection() -> None:
     train, dev = toy(400), toy(100, seed=1)
     means = train.captions.view(400, 2, 16).mean(1)
     for weights, bias in (ridge(train.views[0], means, 0.1), canonical(train.views[0], means, 16, 1e-3)):
-        found = torch.nn.functional.normalize(dev.views[0] @ weights + bias, dim=-1)
-        best = (dev.captions @ found.T).argmax(1)
+        shown = torch.nn.functional.normalize(dev.views[0] @ weights + bias, dim=-1)
+        best = (dev.captions @ shown.T).argmax(1)
         assert (best == torch.arange(100).repeat_interleave(2)).float().mean() > 0.5
 
 
@@ -133,7 +133,7 @@ def test_equal_captions_are_no_negatives() -> None:
     assert float(infonce(z, y, equal, scale)) < float(infonce(z, y, None, scale))
 
 
-def test_what_is_no_number_stops_and_keeps_the_last_good_head() -> None:
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_best_head() -> None:
     with pytest.raises(TrainingError, match="lower --learning-rate"):
         fit(HeadRecipe(hidden=8, steps=50, learning_rate=1e30), toy(), 0)
     train, dev = toy(), toy(100, seed=1)
@@ -142,14 +142,14 @@ def test_what_is_no_number_stops_and_keeps_the_last_good_head() -> None:
     assert made.step == 0 and torch.isfinite(made.head(dev.views[0])).all() and made.score > 0.25
 
 
-def test_the_best_step_is_kept_and_a_stall_ends_it() -> None:
+def test_the_best_step_is_kept_and_training_stops_without_gain() -> None:
     scores = iter([0.1, 0.5, *[0.2] * 100])
     made = fit(HeadRecipe(hidden=8, steps=200, patience=3, checks=100), toy(), 0, score=lambda *_: next(scores))
     assert made.score == 0.5 and made.step == 4 and next(scores) == 0.2
     assert len(list(scores)) == 102 - 6 - 1  # two good ones, four that waited
 
 
-def test_memory_that_ends_suggests_a_smaller_step() -> None:
+def test_too_little_memory_suggests_a_smaller_batch() -> None:
     def score(*_: object) -> float:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -157,12 +157,12 @@ def test_memory_that_ends_suggests_a_smaller_step() -> None:
         fit(HeadRecipe(hidden=8, steps=20), toy(), 0, score=score)
 
 
-# --- the whole way --------------------------------------------------------------------------------------------
+# --- end to end -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def model(csv_file: Path, tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that was trained by the command, on MiniLM and the tiny image tower."""
+    """A model that the command trained on MiniLM and the tiny image tower."""
     folder = tmp_path_factory.mktemp("made") / "my-model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMMONPLACE_CACHE", str(cache))
@@ -170,7 +170,7 @@ def model(csv_file: Path, tiny: Path, cache: Path, tmp_path_factory: pytest.Temp
     return folder
 
 
-def test_a_table_becomes_a_model_that_finds(csv_file: Path, model: Path, tmp_path: Path) -> None:
+def test_a_model_trained_on_a_table_finds_its_pictures(csv_file: Path, model: Path, tmp_path: Path) -> None:
     with open_collection(tmp_path / "kb", model=model) as kb:
         kb.add(csv_file.parent / "pictures", progress=False)
         pairs = read_pairs(csv_file)
@@ -212,11 +212,11 @@ def test_a_better_model_is_not_replaced(
         "--epochs",
         "1",
     ]
-    worse = [one for one in worse if one not in ("--steps", "200")]
+    worse = [word for word in worse if word not in ("--steps", "200")]
     assert main(worse) == 1
     out, err = capsys.readouterr()
     assert "| before (my-model) |" in out and "| trained |" in out and "difference -" in out
-    assert err.count("\n") == 1 and "the model there stays; --force takes it all the same" in err
+    assert err.count("\n") == 1 and "the model there was kept; to keep the new one all the same, use --force" in err
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["my-model"]
     assert main([*worse, "--force"]) == 0
@@ -224,7 +224,7 @@ def test_a_better_model_is_not_replaced(
     assert [path.name for path in tmp_path.iterdir()] == ["my-model"]
 
 
-def test_it_goes_on_from_the_model_where_both_towers_are_its_own(csv_file: Path, tmp_path: Path) -> None:
+def test_the_head_is_added_to_the_model_if_both_towers_are_its_own(csv_file: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     made = project(
         csv_file, DEFAULT_BUNDLE, DEFAULT_BUNDLE, tmp_path / "more", recipe=SMALL, members=1, log_line=lines.append
@@ -232,9 +232,9 @@ def test_it_goes_on_from_the_model_where_both_towers_are_its_own(csv_file: Path,
     first, *_, last = made.verdict.rows.values()
     assert list(made.verdict.rows) == ["before (minilm-lite0)", "closed form", "trained"]
     assert last.mean > first.mean + 0.1 and lines[0].startswith("54 pictures with 108 captions")
-    # What it knew before is not forgotten: a picture of nothing that was trained on keeps its vector, nearly.
+    # A picture unlike the training data nearly keeps its vector.
     picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-    old, new = (Bundle(one).image.encode([picture])[0] for one in (DEFAULT_BUNDLE, made.folder))  # type: ignore[union-attr]
+    old, new = (Bundle(folder).image.encode([picture])[0] for folder in (DEFAULT_BUNDLE, made.folder))  # type: ignore[union-attr]
     assert float(old @ new) > 0.3
 
 
@@ -249,10 +249,10 @@ def test_texts_may_be_mapped_too(csv_file: Path, tiny: Path, tmp_path: Path, spa
     assert len(mapped.text.encode([])) == 0
 
 
-def test_two_files_of_one_name_stand_beside_each_other(csv_file: Path, tiny: Path, tmp_path: Path) -> None:
+def test_two_files_with_the_same_name_are_both_kept(csv_file: Path, tiny: Path, tmp_path: Path) -> None:
     other = shutil.copytree(tiny, tmp_path / "other")
     spec = json.loads((other / "bundle.json").read_text())
-    (other / "image.onnx").rename(other / "text.onnx")  # called as the text tower's is
+    (other / "image.onnx").rename(other / "text.onnx")  # the name of the text tower's file
     spec["towers"] = {"image": {**spec["towers"]["image"], "file": "text.onnx"}}
     spec["checksums"] = {"text.onnx": spec["checksums"]["image.onnx"]}
     (other / "bundle.json").write_text(json.dumps(spec))
@@ -269,9 +269,9 @@ def test_two_files_of_one_name_stand_beside_each_other(csv_file: Path, tiny: Pat
         (lambda f: (f / "image.onnx").write_bytes((f / "image.onnx").read_bytes()[:-9]), ModelError, "is damaged"),
         (lambda f: (f / "bundle.json").write_text((f / "bundle.json").read_text()[:200]), ModelError, "cannot be read"),
     ],
-    ids=["not there", "half there", "tampered with", "torn"],
+    ids=["absent", "incomplete", "altered", "truncated"],
 )
-def test_a_model_that_is_not_whole_is_refused(  # type: ignore[no-untyped-def]
+def test_a_damaged_model_is_refused(  # type: ignore[no-untyped-def]
     csv_file: Path, tiny: Path, tmp_path: Path, change, kind: type[CommonplaceError], message: str
 ) -> None:
     broken = shutil.copytree(tiny, tmp_path / "broken")
@@ -281,10 +281,10 @@ def test_a_model_that_is_not_whole_is_refused(  # type: ignore[no-untyped-def]
     assert not (tmp_path / "made").exists()
 
 
-def test_what_makes_no_sense_is_refused(csv_file: Path, tiny: Path, tmp_path: Path, model: Path) -> None:
+def test_wrong_arguments_are_refused(csv_file: Path, tiny: Path, tmp_path: Path, model: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
-    with pytest.raises(TrainingError, match="is there and no model"):
+    with pytest.raises(TrainingError, match="exists and is not a model"):
         project(csv_file, DEFAULT_BUNDLE, tiny, tmp_path / "full")
     with pytest.raises(TrainingError, match="two pictures a step"):
         project(csv_file, DEFAULT_BUNDLE, tiny, tmp_path / "made", recipe=HeadRecipe(batch=1))
@@ -292,5 +292,5 @@ def test_what_makes_no_sense_is_refused(csv_file: Path, tiny: Path, tmp_path: Pa
         project(csv_file, "nothing", tiny, tmp_path / "made")
     damaged = shutil.copytree(model, tmp_path / "damaged")
     (damaged / "head.onnx").write_bytes(b"")
-    with pytest.raises(TrainingError, match=r"the model to be beaten: .*head.onnx is damaged.*--force"):
+    with pytest.raises(TrainingError, match=r"the model to beat cannot be used: .*head.onnx is damaged.*--force"):
         project(csv_file, DEFAULT_BUNDLE, tiny, damaged)

@@ -1,4 +1,4 @@
-"""Encoders: views of one kind in, float32 rows of unit length out; and a cross-encoder, which reads pairs."""
+"""Encoders map views of one kind to float32 rows of unit length. A cross-encoder scores pairs of texts."""
 
 from commonplace.encoders.base import BaseModel, Encoder, Role, TextEncoder, Tokens
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle, ImageTower, TextTower

@@ -1,4 +1,4 @@
-"""What an encoder is, and what a model of several encoders knows of its scores."""
+"""The encoder protocol, and the base class of models: encoders that share one space, with their score correction."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from commonplace.errors import ModelError
 
 __all__ = ["LARGEST_DIM", "UNKNOWN_LIMIT", "BaseModel", "Encoder", "Role", "TextEncoder", "Tokens", "digest", "unit"]
 
-VISUAL = "visual"  # the view, and the bank, of how pictures look
+VISUAL = "visual"  # the name of the view, and of the bank, for visual similarity
 LARGEST_DIM = 65_536
 UNKNOWN_LIMIT = 0.2
-"""A text with a larger share of tokens that the encoder does not know has no vector: it would be noise."""
+"""The largest share of unknown tokens, in [0, 1], with which a text gets a vector; beyond it, the vector is noise."""
 
 Role = Literal["query", "document"]
 
@@ -32,22 +32,21 @@ def unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def digest(value: Any) -> str:
-    """Return 20 hexadecimal digits that depend on a JSON value alone."""
+    """Return the hash of a JSON value as 20 hexadecimal digits; it is the same in every process."""
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=10).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A text as an encoder sees it: a vector for each token, and the characters that the token stands for."""
+    """The tokens of a text: a vector for each, and its position in the text."""
 
     vectors: NDArray[np.float32]  # (tokens, dim), not of unit length
-    spans: NDArray[np.int64]  # (tokens, 2), start and end in the text
+    spans: NDArray[np.int64]  # (tokens, 2), start and end as character offsets in the text
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns views of one kind into vectors: texts (``str``), pictures (RGB ``uint8``, (height, width, 3)), or whatever
-    the reader of another modality gives.
+    """Encodes views of one kind: texts (``str``), pictures (RGB ``uint8``, (height, width, 3)), or another modality's.
 
     ``tests/encoders/contract.py`` checks an encoder: unit rows, float32, the same vector alone and in a batch.
     """
@@ -58,44 +57,44 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A text that changes whenever the vectors do. A collection refuses vectors of another fingerprint."""
+        """A printable text that changes whenever the vectors change. A collection accepts only its own fingerprint."""
 
     def encode(self, views: Sequence[Any], role: Role = "document") -> NDArray[np.float32]:
-        """Return one unit row for each view, shape (n, dim), float32. Raises ModelError, in one line.
+        """Return one unit row for each view, shape (n, dim), float32.
 
-        ``role``: whether the views are parts of queries, or of documents.
+        ``role``: whether the views are queries or documents. Raises ModelError, with a message of one line, if they
+        cannot be encoded.
         """
 
 
 class TextEncoder(Encoder, Protocol):
-    """An encoder of texts, with what it says of their tokens."""
+    """An encoder of texts that also gives information about their tokens."""
 
     @property
     def tokenizer_path(self) -> Path:
-        """The ``tokenizer.json`` (Hugging Face format) that texts are measured with before they are cut."""
+        """The ``tokenizer.json`` (Hugging Face format) that measures texts when they are divided into chunks."""
 
     @property
     def room(self) -> int:
-        """How many tokens a document's text may have, special tokens included, to be read in one piece."""
+        """The most tokens, special tokens included, of a document's text that is encoded in one piece."""
 
     def can_encode(self, text: str) -> bool:
-        """Return whether the encoder knows enough of the words in ``text``."""
+        """Return whether the encoder knows enough of the tokens in ``text`` to give it a meaningful vector."""
 
     def unknown_share(self, text: str) -> float:
         """Return the share of tokens in ``text`` that the encoder does not know, in [0, 1]."""
 
     def length(self, text: str) -> int:
-        """Return how many tokens ``text`` has, without special tokens."""
+        """Return the number of tokens in ``text``, without special tokens."""
 
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
-        """Return the vectors of each text's tokens. Raises ModelError where the encoder gives none."""
+        """Return the token vectors of each text. Raises ModelError if the encoder has no token vectors."""
 
 
 class BaseModel:
-    """Encoders that share one space, with what is known of their scores: what a bundle and Python encoders have in
-    common.
+    """Encoders that share one space, with the correction of their scores. ``Bundle`` and ``Model`` derive from it.
 
-    ``text`` and ``image`` are None where the model has no such encoder; ``spec`` is as in ``bundle.json``.
+    ``text`` and ``image`` are None if the model has no such encoder. ``spec`` has the form of ``bundle.json``.
     """
 
     name: str
@@ -106,44 +105,48 @@ class BaseModel:
 
     @property
     def encoders(self) -> dict[str, Encoder]:
-        """The encoders by name: ``text``, ``image`` and, where the model compares how pictures look, ``visual``."""
+        """The encoders by name: ``text``, ``image`` and, for visual similarity of pictures, ``visual``."""
         named: dict[str, Encoder | None] = {"text": self.text, "image": self.image}
         return {name: encoder for name, encoder in named.items() if encoder is not None}
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything between a view and its stored vector."""
+        """Hash of everything that determines the stored vector of a view."""
         raise NotImplementedError
 
     @property
     def place(self) -> str:
-        """What a collection keeps to find the model again."""
+        """The text that a collection stores to find the model again."""
         raise NotImplementedError
 
     def verify(self) -> None:
-        """Compare the model's files, if any, with their checksums. Raises ModelError that names the damaged one."""
+        """Compare the model's files, if any, with their checksums. Raises ModelError that names a damaged file."""
 
     def check(self, *, wait: bool = False) -> None:
-        """Do as ``verify()`` in a thread, once a process. Raises ModelError for a file that is known to be
-        damaged."""
+        """Run ``verify()`` in a thread, once in a process. Raises ModelError if a damaged file is already known.
+
+        ``wait``: wait for the result, so that every damaged file is found.
+        """
 
     def neutral(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """Return the vectors (n, dim) of neutral queries and of neutral texts; None where the model has none."""
+        """Return the vectors (n, dim) of neutral queries and of neutral texts; None if the model has none."""
         return None
 
     @property
     def banks(self) -> Mapping[str, NDArray[np.float32]]:
-        """Vectors (n, dim) of training data that hubness is measured against, by the view that they ask for."""
+        """Vectors (n, dim) of training data to measure hubness with, by the view that they are compared with."""
         return {}
 
     def hubness(self, view: str, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return the hubness correction of each vector (n, dim), to be subtracted from its cosine with a query of
-        another modality, shape (n,); None without a bank for the view, ``text`` or ``image``.
+        """Return the hubness correction of each vector (n, dim), shape (n,).
 
-        A picture that is near many captions is near every query in words, and the other way round. The correction is
+        It is to be subtracted from the vector's cosine with a query of the other modality. Return None if there is no
+        bank for ``view`` (``text`` or ``image``).
+
+        A picture that is near many captions is near every text query, and the same holds for texts. The correction is
         the mean of the ``neighbours`` highest cosines with a bank of the other modality, times ``weight``
-        (nearest-neighbour normalisation, Chowdhury et al. 2024). The mean counts as ``floor`` at least: otherwise what
-        is unlike everything in the bank, such as a diagram, would be raised above what belongs there.
+        (nearest-neighbour normalisation, Chowdhury et al. 2024). The mean is at least ``floor``. Without that limit,
+        an item unlike everything in the bank, such as a diagram, would be ranked above relevant items.
         """
         bank = self.banks.get(view)
         if bank is None or view == VISUAL:
@@ -153,11 +156,12 @@ class BaseModel:
         return np.asarray(settings["weight"] * near, dtype=np.float32)
 
     def text_hubness(self, texts: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return the hubness correction of each text (n, dim) for a query in words, shape (n,), or None.
+        """Return the hubness correction of each text (n, dim) for a text query, shape (n,); None without settings.
 
-        "A man is standing" is near every caption, and near every query that reads like one. This is ``hubness()`` of
-        texts among texts, but only what exceeds ``floor``: passages are unlike captions, and lose nothing. Its settings
-        are ``text_hubness`` of ``calibration`` in ``bundle.json``; every ``step``-th row of the captions is used.
+        "A man is standing" is near every caption, and near every query that is like a caption. The correction is that
+        of ``hubness()``, with texts on both sides, but only the part above ``floor`` counts. Passages are unlike
+        captions, so their correction is 0. The settings are ``text_hubness`` of ``calibration`` in ``bundle.json``;
+        every ``step``-th row of the bank is used.
         """
         settings = (self.spec.get("calibration") or {}).get("text_hubness")
         bank = self.banks.get("image")
@@ -167,13 +171,13 @@ class BaseModel:
         return np.asarray(settings["weight"] * np.maximum(near - settings["floor"], 0), dtype=np.float32)
 
     def without_shortness(self, queries: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return queries (n, dim) without the component that they owe to being short, as unit rows, and the length of
-        that component (n,), in [0, 1].
+        """Return queries (n, dim) without their shortness component, as unit rows, and its length (n,), in [0, 1].
 
-        Short texts lie near each other whatever they say. In the shipped model single words and unrelated headings have
-        a cosine of .22, single words and passages of 0. The component is that of the direction which single words
-        share (``query_shortness`` of ``bundle.json``); it is removed as common components of word vectors are (Mu and
-        Viswanath 2018). A sentence has next to none of it. Without such a direction, queries stay as they are.
+        Short texts are near each other, whatever their meaning. In the shipped model, single words and unrelated
+        headings have a cosine of .22, single words and passages of 0. The component lies along the common
+        direction of single words (``query_shortness`` of ``bundle.json``). It is removed like the common components of
+        word vectors (Mu and Viswanath 2018). In a sentence it is nearly 0. Without such a direction, the queries are
+        returned unchanged. Raises ModelError if the direction in ``bundle.json`` is not valid.
         """
         if self._short_direction is None:
             return queries, np.zeros(len(queries), np.float32)
@@ -190,28 +194,27 @@ class BaseModel:
         except (TypeError, ValueError):
             row = np.empty(0, np.float32)
         if row.shape != (self.dim,) or not np.isfinite(row).all() or not np.linalg.norm(row) > 0:
-            raise ModelError(f"query_shortness of the model {self.name} is no vector: install the model again")
+            raise ModelError(f"query_shortness of the model {self.name} is not a valid vector: install the model again")
         return row / np.float32(np.linalg.norm(row))
 
     @property
     def state(self) -> str:
-        """Hash of what ``hubness()`` depends on: indexes that hold its values are made anew when it changes."""
+        """Hash of what ``hubness()`` depends on: indexes that store its values are rebuilt when it changes."""
         return digest([None, None])
 
     def questions(self, view: str, cross_modal: bool) -> NDArray[np.float32] | None:
-        """Return vectors (n, dim) of training data that may ask for vectors of a view, or None; they measure the recall
-        of an index.
+        """Return vectors (n, dim) of training data to use as queries when an index's recall is measured, or None.
 
-        For ``text`` they are of captions, for ``image`` and ``visual`` of pictures; with ``cross_modal`` the other way
-        round.
+        They have the modality of the view: captions for ``text``, pictures for ``image`` and ``visual``. With
+        ``cross_modal`` they have the other modality.
         """
-        if view == VISUAL:  # only how a picture looks asks for how pictures look
+        if view == VISUAL:  # visual vectors are queried only with visual vectors
             return None if cross_modal else self.banks.get(VISUAL)
         return self.banks.get(view if cross_modal else {"text": "image", "image": "text"}.get(view, ""))
 
 
 def _mean_of_nearest(rows: NDArray[np.float32], bank: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:
-    """Return the mean of each row's (n, dim) highest inner products with a bank (m, dim), shape (n,)."""
+    """Return the mean of the ``neighbours`` highest inner products of each row (n, dim) with a bank (m, dim): (n,)."""
     means = [
         np.partition(rows[i : i + 4096] @ bank.T, -neighbours, axis=1)[:, -neighbours:].mean(axis=1)
         for i in range(0, len(rows), 4096)

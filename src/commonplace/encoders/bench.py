@@ -1,4 +1,4 @@
-"""How fast a bundle's towers are on this machine."""
+"""Measures the speed of a bundle's towers on this machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from commonplace.encoders.runtime import threads
 
 __all__ = ["speed"]
 
-SECONDS = 2.0  # a measurement goes on for at least this long
+SECONDS = 2.0  # least duration of a measurement
 PASSAGE = "The north pump runs at nine bar; its blue seal is changed every two years while the plant stands. "
 QUESTION = "Which pump needs the blue seal?"
 
 
 def speed(folder: Path) -> Iterator[str]:
-    """Yield a line for each thing measured: questions, full chunks and pictures a second, after a warm-up."""
+    """Yield lines with the queries, full chunks and pictures that are encoded in a second, after a warm-up."""
     bundle = Bundle(folder)
     yield f"{bundle.name}, {threads()} processors"
     if (text := bundle.text) is not None:

@@ -1,7 +1,7 @@
-"""A model bundle: a folder with ONNX towers and ``bundle.json``, which says how to feed them.
+"""A model bundle: a folder with ONNX towers and ``bundle.json``, which describes their inputs and outputs.
 
-Everything a tower needs to know stands in ``bundle.json`` (input and output names, pooling, prefixes, tokens,
-picture geometry, normalisation), so one code path serves every model.
+``bundle.json`` holds all settings of a tower (input and output names, pooling, prefixes, tokens, picture geometry,
+normalisation). So the same code runs every model.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ __all__ = ["DEFAULT_BUNDLE", "FORMAT", "Bundle", "ImageTower", "TextTower", "pad
 
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "bundles" / "minilm-lite0"
 FORMAT = 1
-BATCH_TOKENS = 8192  # padded tokens a batch: large enough to fill the cores, small enough to bound memory
+BATCH_TOKENS = 8192  # padded tokens in a batch: enough to use all cores, few enough to limit memory
 BATCH_PICTURES = 16
-BATCH_ROWS = 4096  # of features through a head
-LONGEST_SIDE = 20_000  # pixels of a picture before its centre is cut out
-LENGTH_STEP = 16  # lengths are rounded up to this, so that few different shapes are compiled
+BATCH_ROWS = 4096  # rows of features in one run of a head
+LONGEST_SIDE = 20_000  # largest side in pixels to which a picture is scaled before its centre is cropped
+LENGTH_STEP = 16  # lengths are rounded up to a multiple of this, so that few shapes are compiled
 
 
 def padded(
     rows: Sequence[Sequence[int]], pad: int, longest: int, *, least: int = 0, left: bool = False
 ) -> Iterator[tuple[list[int], NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield rows of token ids in batches of similar length: the rows' numbers, ids and mask, both (rows, width).
+    """Yield batches of rows of similar length: the rows' indices, then token ids and mask, both (rows, width).
 
-    The shortest come first. A width is a multiple of LENGTH_STEP, at least ``least``, and at most ``longest``, which no
-    row exceeds. Padding stands after the tokens, or before them where ``left``.
+    The shortest rows come first. A width is a multiple of LENGTH_STEP, from ``least`` to ``longest``; no row is longer
+    than ``longest``. Padding with the id ``pad`` follows the tokens, or precedes them with ``left``.
     """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     while order:
@@ -74,7 +74,7 @@ def padded(
 class TextTower:
     """Encodes texts. A text over the model's limit is read in windows, whose vectors are averaged: nothing is cut off.
 
-    ``spec`` is the tower's entry in ``bundle.json``, ``dim`` the length of its vectors, ``checksums`` are those of the
+    ``spec`` is the tower's entry in ``bundle.json``, ``dim`` the length of its vectors, and ``checksums`` those of the
     bundle's files.
     """
 
@@ -85,7 +85,7 @@ class TextTower:
         self.dim = dim
         self.max_tokens: int = spec["max_tokens"]
         if not isinstance(self.max_tokens, int) or self.max_tokens < 16:
-            raise ValueError(f"its max_tokens ({self.max_tokens!r}, a whole number from 16)")
+            raise ValueError(f"its max_tokens ({self.max_tokens!r}; it must be an integer of at least 16)")
         self.tokenizer_path = folder / spec["tokenizer"]
 
     @cached_property
@@ -113,17 +113,17 @@ class TextTower:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the tower's files and of how they are used."""
+        """Hash of the tower's files and settings."""
         return _fingerprint(self._spec, self.dim, self._checksums)
 
     @property
     def room(self) -> int:
-        """How many tokens a document's text may have, special tokens included, to be read in one window."""
+        """The most tokens, special tokens included, of a document's text that is encoded in one window."""
         prefix = self._spec["prefix"]["document"]
         return self.max_tokens - (len(self._tokenizer.encode(prefix, add_special_tokens=False).ids) if prefix else 0)
 
     def can_encode(self, text: str) -> bool:
-        """Return whether the model knows enough of the tokens in ``text`` to place it."""
+        """Return whether the share of unknown tokens in ``text`` is at most UNKNOWN_LIMIT."""
         return self.unknown_share(text) <= UNKNOWN_LIMIT
 
     def unknown_share(self, text: str) -> float:
@@ -132,7 +132,7 @@ class TextTower:
         return ids.count(self._spec["unknown_id"]) / len(ids) if ids else 0.0
 
     def length(self, text: str) -> int:
-        """Return how many tokens ``text`` has, without special tokens."""
+        """Return the number of tokens in ``text``, without special tokens."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> NDArray[np.float32]:
@@ -149,7 +149,7 @@ class TextTower:
         windows: list[list[int]] = []
         owners: list[int] = []
         for owner, encoding in enumerate(self._tokenizer.encode_batch([prefix + text for text in texts])):
-            ids = encoding.ids  # the library makes a new list each time it is asked
+            ids = encoding.ids  # the library builds a new list at each access
             for window in self._windows(encoding):
                 windows.append(_taken(ids, window))
                 owners.append(owner)
@@ -170,8 +170,8 @@ class TextTower:
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """Return the vectors of each text's own tokens, before pooling: no special tokens, no prefix.
 
-        A text over the model's limit is read in windows; their tokens follow each other. Raises ModelError where the
-        model gives no vectors of tokens.
+        The tokens of a text over the model's limit come from consecutive windows. Raises ModelError if the model has
+        no token vectors.
         """
         prefix = self._spec["prefix"][role]
         windows: list[list[int]] = []
@@ -193,9 +193,7 @@ class TextTower:
         for group, inputs, _ in self._batches(windows):
             (output,) = self._graph.map([inputs])
             if output.ndim != 3:
-                raise ModelError(
-                    f"the text tower in {self._folder} gives no vectors of single tokens: choose another reranker"
-                )
+                raise ModelError(f"the text tower in {self._folder} has no token vectors: choose another reranker")
             width = output.shape[1]
             for row, i in enumerate(group):
                 first = width - len(windows[i]) if self._pads_left else 0
@@ -207,7 +205,7 @@ class TextTower:
         ]
 
     def _windows(self, encoding: Any) -> list[list[int]]:
-        """Return the numbers of the tokens in each window; the special tokens at either end are in all of them."""
+        """Return the indices of the tokens in each window. The special tokens at both ends are in every window."""
         count = len(encoding.ids)
         if count <= self.max_tokens:
             return [list(range(count))]
@@ -218,7 +216,7 @@ class TextTower:
         return [[*before, *range(i, min(i + room, last)), *after] for i in range(first, last, room)]
 
     def _run(self, windows: list[list[int]]) -> NDArray[np.float32]:
-        """Run the windows in batches of similar length; return the pooled rows in the order given."""
+        """Run the windows in batches of similar length; return the pooled rows in the order of ``windows``."""
         batches = list(self._batches(windows))
         masks = iter([mask for _, _, mask in batches])
         inputs = [batch_inputs for _, batch_inputs, _ in batches]
@@ -231,7 +229,7 @@ class TextTower:
     def _batches(
         self, windows: list[list[int]]
     ) -> Iterator[tuple[list[int], dict[str, NDArray[Any]], NDArray[np.int64]]]:
-        """Yield the numbers of windows of similar length, the graph's inputs for them, and their mask."""
+        """Yield batches of windows of similar length: their indices, the graph's inputs, and the mask."""
         names = self._spec["inputs"]
         least = self._spec.get("pad_to", 0)
         for group, ids, mask in padded(
@@ -263,15 +261,15 @@ class TextTower:
             weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)
             return np.asarray(np.einsum("btd,bt->bd", output, weights, optimize=True), dtype=np.float32)
         raise ModelError(
-            f"the bundle asks for pooling {pooling!r}, which this version does not know: upgrade commonplace"
+            f"the bundle uses the pooling {pooling!r}, which this version does not support: upgrade commonplace"
         )
 
 
 class ImageTower:
     """Encodes pictures: RGB uint8 arrays (height, width, 3) of any size.
 
-    ``visual``: whether the head gives a second vector, by how a picture looks (``views()``). ``spec`` is the tower's
-    entry in ``bundle.json``, ``dim`` the length of its vectors, ``checksums`` are those of the bundle's files.
+    ``visual``: whether the head has a second output, for visual similarity (see ``views()``). ``spec`` is the tower's
+    entry in ``bundle.json``, ``dim`` the length of its vectors, and ``checksums`` those of the bundle's files.
     """
 
     def __init__(self, folder: Path, spec: dict[str, Any], dim: int, checksums: Mapping[str, str]) -> None:
@@ -294,11 +292,11 @@ class ImageTower:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the tower's files and of how they are used."""
+        """Hash of the tower's files and settings."""
         return _fingerprint(self._spec, self.dim, self._checksums)
 
     def normalise_inside(self, model: Any) -> Any:
-        """Let the graph take uint8 (batch, height, width, 3): scaling and layout cost less there than in NumPy."""
+        """Return the graph with an input uint8 (batch, height, width, 3): it normalises faster than NumPy."""
         ov = openvino()
         steps = ov.preprocess.PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
@@ -318,15 +316,18 @@ class ImageTower:
         return self.views(pictures)["image"]
 
     def views(self, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
-        """Return the unit rows (n, dim) of the pictures by view: ``image`` in the joint space and, where the bundle has
-        it, ``visual``, in which pictures are near that look alike, not those that words would call the same."""
+        """Return the unit rows (n, dim) of the pictures by view.
+
+        ``image`` is the vector in the joint space with texts. ``visual``, if the bundle has it, is the vector for
+        visual similarity: it compares how pictures look, not what they show.
+        """
         if not len(pictures):
             names = ("image", VISUAL) if self.visual else ("image",)
             return {name: np.empty((0, self.dim), np.float32) for name in names}
         return self.project(self.features(pictures))
 
     def project(self, features: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Return the rows by view, as ``views()``, of the tower's own features (n, features)."""
+        """Return the unit rows (n, dim) by view, as ``views()`` does, from the tower's features (n, features)."""
         if self._head is None:
             return {"image": unit(features)}
         head = self._spec["head"]
@@ -337,7 +338,7 @@ class ImageTower:
         return rows
 
     def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return the tower's own features before the projection head, shape (n, features)."""
+        """Return the tower's features before the projection head, shape (n, features), float32."""
         name = self._spec["input"]
         batches = [
             {name: np.stack([self.fit(picture) for picture in pictures[i : i + BATCH_PICTURES]])}
@@ -354,12 +355,15 @@ class ImageTower:
         if pooling == "mean":
             return np.asarray(output.mean(axis=1), dtype=np.float32)
         raise ModelError(
-            f"the bundle asks for pooling {pooling!r}, which this version does not know: upgrade commonplace"
+            f"the bundle uses the pooling {pooling!r}, which this version does not support: upgrade commonplace"
         )
 
     def fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the picture in the tower's size: squashed, or cropped or padded about its centre. With ``shortest``
-        the shorter side is scaled to ``edge`` pixels and the centre is cut out, as most towers were trained."""
+        """Return the picture in the tower's size (height, width, 3).
+
+        The setting ``geometry`` says how: ``squash``, ``crop`` or ``pad``, the last two around the centre; or
+        ``shortest``, which scales the shorter side to ``edge`` pixels and crops the centre, as for most towers.
+        """
         height, width = self._size
         edge = self._spec.get("edge")
         if picture.shape[:2] == (height, width) and edge in (None, min(height, width)):
@@ -379,15 +383,15 @@ class ImageTower:
             image = ImageOps.pad(image, (width, height), method, color=(127, 127, 127))
         else:
             raise ModelError(
-                f"the bundle asks for geometry {geometry!r}, which this version does not know: upgrade commonplace"
+                f"the bundle uses the geometry {geometry!r}, which this version does not support: upgrade commonplace"
             )
         return np.asarray(image)
 
 
 class VisualEncoder:
-    """The second output of an image tower as an encoder: how pictures look.
+    """The second output of an image tower as an encoder, for visual similarity.
 
-    What needs both outputs calls ``ImageTower.views()`` of ``tower`` once.
+    To get both outputs, call ``ImageTower.views()`` of ``tower`` once.
     """
 
     def __init__(self, tower: ImageTower) -> None:
@@ -401,7 +405,7 @@ class VisualEncoder:
 
 
 def _fingerprint(spec: dict[str, Any], dim: int, checksums: Mapping[str, str]) -> str:
-    """Return the hash of everything between a view and its vector: files, preprocessing, pooling, dimension."""
+    """Return the hash of everything that determines a vector: files, preprocessing, pooling, dimension."""
     names = [spec.get("file"), spec.get("tokenizer"), (spec.get("head") or {}).get("file")]
     return digest([spec, dim, [checksums.get(name) for name in names if name]])
 
@@ -411,13 +415,13 @@ def _taken(ids: list[int], numbers: list[int]) -> list[int]:
 
 
 def _shortest(image: Any, edge: int, size: tuple[int, int], method: Any) -> Any:
-    """Return the centre, of ``size`` (width, height), of a picture scaled to ``edge`` pixels on its shorter side; what
-    lies beyond the picture is black.
+    """Scale a picture to ``edge`` pixels on its shorter side and return its centre, of ``size`` (width, height).
 
-    Sizes are rounded as in the transformers library, so that vectors are those that the model was published with.
+    The area outside the picture is black. Sizes are rounded as in the transformers library, so that the vectors equal
+    those of the published model.
     """
     long = int(edge * max(image.size) / min(image.size))
-    if long > LONGEST_SIDE:  # a strip of pixels: do not enlarge what will be cut off
+    if long > LONGEST_SIDE:  # a very long strip: do not enlarge what will be cropped
         from PIL import ImageOps
 
         return ImageOps.fit(image, size, method)
@@ -427,9 +431,9 @@ def _shortest(image: Any, edge: int, size: tuple[int, int], method: Any) -> Any:
 
 
 class Bundle(BaseModel):
-    """A folder of towers described by ``bundle.json``; ``text`` or ``image`` is None where it has no such tower.
+    """A folder of towers with their description, ``bundle.json``; ``text`` or ``image`` is None if absent.
 
-    Raises ModelError where it is missing, damaged or too new.
+    Raises ModelError if the folder or ``bundle.json`` is missing, damaged, or of a newer format.
     """
 
     text: TextTower | None
@@ -445,7 +449,7 @@ class Bundle(BaseModel):
         except (OSError, ValueError, RecursionError) as problem:
             raise ModelError(f"{path} cannot be read ({problem}): install the model again") from problem
         if not isinstance(self.spec, dict):
-            raise ModelError(f"{path} describes no bundle: install the model again")
+            raise ModelError(f"{path} is not a bundle description: install the model again")
         if self.spec.get("format") != FORMAT:
             raise ModelError(
                 f"{path} has format {self.spec.get('format')}; this version reads {FORMAT}: upgrade commonplace"
@@ -453,7 +457,7 @@ class Bundle(BaseModel):
         try:
             self._describe()
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
-            raise ModelError(f"{path} lacks or misspells {problem}: install the model again") from problem
+            raise ModelError(f"{path} has a missing or wrong entry, {problem}: install the model again") from problem
 
     def _describe(self) -> None:
         self.name = str(self.spec["name"])
@@ -472,7 +476,7 @@ class Bundle(BaseModel):
             raise ValueError(f"the checksum of {', '.join(unsealed)}")
         for name in files:
             if Path(name).name != name:
-                raise ValueError(f"the file name {name!r} (a bundle's files stand beside its bundle.json)")
+                raise ValueError(f"the file name {name!r} (a bundle's files are beside its bundle.json)")
         checksums = self.spec["checksums"]
         self.text = self._text(towers["text"]) if "text" in towers else None
         self.image = ImageTower(self.folder, towers["image"], self.dim, checksums) if "image" in towers else None
@@ -486,7 +490,7 @@ class Bundle(BaseModel):
 
     @property
     def encoders(self) -> dict[str, Encoder]:
-        """The encoders by name: ``text``, ``image`` and, where the bundle compares how pictures look, ``visual``."""
+        """The encoders by name: ``text``, ``image`` and, for visual similarity of pictures, ``visual``."""
         encoders = super().encoders
         if self.image is not None and self.image.visual:
             encoders[VISUAL] = VisualEncoder(self.image)
@@ -494,12 +498,15 @@ class Bundle(BaseModel):
 
     @property
     def place(self) -> str:
-        """The bundle's folder; empty for the bundle that is shipped, wherever that is."""
+        """The bundle's absolute path; empty for the shipped bundle, whose path depends on the installation."""
         return "" if self.folder == DEFAULT_BUNDLE else os.path.abspath(self.folder)
 
     @cached_property
     def banks(self) -> dict[str, NDArray[np.float32]]:
-        """Vectors (n, dim) of training data that hubness is measured against, by the view that they ask for."""
+        """Vectors (n, dim) of training data to measure hubness with, by the view that they are compared with.
+
+        Raises ModelError if the file cannot be read.
+        """
         hubness = self.spec.get("hubness")
         if not hubness:
             return {}
@@ -512,7 +519,7 @@ class Bundle(BaseModel):
             raise ModelError(f"{path} cannot be read ({problem}): install the model again") from problem
 
     def neutral(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """Return the vectors (n, dim) of neutral queries and of neutral texts; None where the bundle has none."""
+        """Return the vectors (n, dim) of neutral queries and of neutral texts; None if the bundle has none."""
         name = self.spec.get("neutral")
         if self.text is None or not name:
             return None
@@ -522,19 +529,19 @@ class Bundle(BaseModel):
 
     @cached_property
     def state(self) -> str:
-        """Hash of what ``hubness()`` depends on: indexes that hold its values are made anew when it changes."""
+        """Hash of what ``hubness()`` depends on: indexes that store its values are rebuilt when it changes."""
         hubness = self.spec.get("hubness")
         return digest([hubness, self.spec["checksums"].get(hubness["file"]) if hubness else None])
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of everything between a view and its stored vector: files, preprocessing, pooling, dimension."""
+        """Hash of everything that determines a stored vector: files, preprocessing, pooling, dimension."""
         checksums = self.spec["checksums"]
         used = {name: checksums[name] for name in checksums if ".onnx" in name or name == "tokenizer.json"}
         return digest([used, self.spec["towers"], self.dim])
 
     def verify(self) -> None:
-        """Compare every file with its checksum. Raises ModelError that names the damaged one."""
+        """Compare every file with its checksum. Raises ModelError with the name of a damaged or missing file."""
         for name, expected in self.spec["checksums"].items():
             path = self.folder / name
             if not path.is_file():
@@ -543,8 +550,8 @@ class Bundle(BaseModel):
                 raise damaged(path)
 
     def check(self, *, wait: bool = False) -> None:
-        """Compare the files with their checksums in a thread, once a process for each state of a file.
+        """Compare the files with their checksums in a thread, once in a process for each state of a file.
 
-        Raises ModelError for a file that is missing or known to be damaged; with ``wait``, for any damaged file.
+        Raises ModelError if a file is missing or already known to be damaged; with ``wait``, for any damaged file.
         """
         FILES.check({self.folder / name: expected for name, expected in self.spec["checksums"].items()}, wait=wait)

@@ -1,4 +1,4 @@
-"""A model's files compared with their checksums: once for each state of a file, beside other work."""
+"""Compares a model's files with their checksums, in the background, once for each state of a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["FILES", "FileChecks", "damaged", "missing", "sha256"]
 
 
 def sha256(path: Path) -> str:
-    """Return the checksum of a file, read in pieces."""
+    """Return the SHA-256 of a file in hexadecimal."""
     checksum = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -26,37 +26,38 @@ def sha256(path: Path) -> str:
 
 
 def missing(path: Path) -> ModelError:
-    """Return the error that says that a file is not there."""
+    """Return the error for a file that is missing."""
     return ModelError(f"{path} is missing: install the model again")
 
 
 def damaged(path: Path) -> ModelError:
-    """Return the error that says that a file is not what its checksum says."""
+    """Return the error for a file that does not match its checksum."""
     return ModelError(f"{path} is damaged (its checksum differs): install the model again")
 
 
 class _State(NamedTuple):
-    """A file at one moment. Whoever writes to it, or puts another in its place, changes one of these."""
+    """The state of a file at one moment. Writing or replacing the file changes at least one of these fields."""
 
     path: str
     expected: str
     size: int
     changed: int  # nanoseconds
     inode: int
-    process: int  # after a fork the thread that was at work is not there
+    process: int  # after a fork, the child does not have the checking thread
 
 
 class FileChecks:
-    """Compares files with their checksums in a thread. Safe for threads; kept by the state of each file."""
+    """Compares files with their checksums in a thread, and keeps the result for each state of a file. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._right: dict[_State, Future[bool]] = {}
 
     def check(self, files: Mapping[Path, str], *, wait: bool = False) -> None:
-        """Raise ModelError where one of the files (with its SHA-256, hexadecimal) is missing or known to be damaged.
+        """Raise ModelError if one of the files is missing or already known to be damaged.
 
-        What is not known yet is looked at beside; ``wait`` waits for that.
+        ``files``: the SHA-256 in hexadecimal by path. New states of files are checked in a thread; with ``wait``, this
+        method waits for the result.
         """
         states = {path: _state(path, expected) for path, expected in files.items()}
         with self._lock:
@@ -74,7 +75,7 @@ class FileChecks:
 
 
 FILES = FileChecks()
-"""The checks of this process: all collections share them."""
+"""The checks of this process, shared by all collections."""
 
 
 def _state(path: Path, expected: str) -> _State:

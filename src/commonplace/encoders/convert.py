@@ -1,5 +1,7 @@
-"""Makes a bundle, once, of a folder laid out as a hub repository: everything that a tower needs to know is taken from
-the repository's own files, so that the runtime reads bundles and nothing else."""
+"""Converts a folder with the layout of a hub repository to a bundle.
+
+All settings of the towers are read from the repository's own files. So the runtime needs to read bundles only.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ from commonplace.errors import ModelError
 __all__ = ["PRECISIONS", "Choice", "convert", "graphs", "wanted"]
 
 PRECISIONS = {"fp32": ("",), "fp16": ("_fp16",), "int8": ("_quantized", "_int8", "_uint8")}
-"""Endings of a graph's name by precision, as hub repositories have them."""
-DATA = re.compile(r"(_data|\.data)(_\d{1,3})?")  # what follows a graph's name in those of the files with its weights
+"""By precision: the endings of a graph's file name in hub repositories."""
+DATA = re.compile(r"(_data|\.data)(_\d{1,3})?")  # the ending, after the graph's name, of a file with its weights
 SETTINGS = (
     "config.json",
     "tokenizer.json",
@@ -37,17 +39,17 @@ SETTINGS = (
     "1_Pooling/config.json",
     "README.md",
 )
-"""The files that are read beside the graphs. Nothing else is: no pickle, no code."""
-MOST_TOKENS = 512  # of a window: attention takes memory with its square
+"""The files that are read in addition to the graphs. Nothing else is read: no pickle, no code."""
+MOST_TOKENS = 512  # in a window: the memory for attention is quadratic in it
 LEAST_TOKENS = 16
-LARGEST_SETTING = 64 << 20  # bytes of a file of SETTINGS
+LARGEST_SETTING = 64 << 20  # most bytes of a file in SETTINGS
 
 TEXT = ("text_embeds", "text_embeddings", "l2norm_text_embeddings")
 IMAGE = ("image_embeds", "image_embeddings", "l2norm_image_embeddings")
 HIDDEN = ("last_hidden_state", "token_embeddings")
 POOLED = ("sentence_embedding", "pooler_output")
 JOINT = ("siglip", "siglip2", "siglip_text_model", "siglip_vision_model")
-"""Model types whose pooled output is the joint space: they have no projection after it."""
+"""Model types whose pooled output is already in the joint space: no projection follows."""
 FED = {"ids": "input_ids", "mask": "attention_mask", "types": "token_type_ids"}
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # Pillow's numbers
 
@@ -56,8 +58,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the user or a preset decides: the ``precision`` of the graphs, the ``pooling`` where the repository does
-    not say, and what stands before a ``query`` and a ``document`` (None: what the repository says)."""
+    """Settings from the user or a preset: the ``precision`` of the graphs (``fp32``, ``fp16`` or ``int8``); the
+    ``pooling`` if the repository names none; and the prefixes of a ``query`` and a ``document`` (None: the
+    repository's). ``source`` says where the model comes from."""
 
     precision: str = "fp32"
     pooling: str | None = None
@@ -67,9 +70,9 @@ class Choice:
 
 
 def graphs(names: Iterable[str], precision: str) -> dict[str, str]:
-    """Return the graph files by tower (``text``, ``image``, or ``both`` in one) among a repository's file names.
+    """Return the graph files among ``names`` by tower: ``text``, ``image``, or ``both`` in one file.
 
-    ``precision`` is the one to look for first; then float32, float16 and 8 bits.
+    ``precision`` is preferred; then float32, float16 and 8 bits.
     """
     files = set(names)
     order = [precision, *(other for other in PRECISIONS if other != precision)]
@@ -96,13 +99,13 @@ def graphs(names: Iterable[str], precision: str) -> dict[str, str]:
 
 
 def wanted(names: Iterable[str], precision: str) -> list[str]:
-    """Return the files that a conversion reads, of a repository's file names. Raises ModelError without a graph."""
+    """Return those of a repository's file names that a conversion reads. Raises ModelError if there is no graph."""
     files = set(names)
     chosen = graphs(files, precision)
     if not chosen:
         raise ModelError(
-            "it holds no ONNX towers (onnx/model.onnx, or onnx/text_model.onnx and onnx/vision_model.onnx): "
-            "make them with `commonplace models export`, or choose another model"
+            "it has no ONNX towers (onnx/model.onnx, or onnx/text_model.onnx and onnx/vision_model.onnx): "
+            "create them with `commonplace models export`, or choose another model"
         )
     data = sorted(name for graph in chosen.values() for name in files if _holds(name, graph))
     return [*chosen.values(), *data, *(name for name in SETTINGS if name in files)]
@@ -114,9 +117,10 @@ def _holds(name: str, graph: str) -> bool:
 
 
 def convert(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
-    """Write the bundle ``target`` from a repository's ``folder`` and return it; written beside and renamed.
+    """Write the bundle ``target`` from a repository's ``folder`` and return it.
 
-    An older bundle at ``target`` is replaced. Raises ModelError that says in one line what the repository lacks.
+    An older bundle at ``target`` is replaced, only when the new one is complete. Raises ModelError if the repository
+    lacks something or uses an unsupported setting, with a message of one line.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
@@ -131,16 +135,16 @@ def convert(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
         else:
             beside.rename(target)
     except OSError as problem:
-        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): make room, then again") from (
-            problem
-        )
+        raise ModelError(
+            f"the model cannot be written to {target} ({problem.strerror}): free some space, then run it again"
+        ) from (problem)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return Bundle(target)
 
 
 class _Conversion:
-    """One conversion: reads ``folder``, writes ``into``."""
+    """One conversion: reads the repository ``folder``, writes the bundle to ``into``."""
 
     def __init__(self, folder: Path, into: Path, name: str, choice: Choice) -> None:
         self.folder = folder
@@ -155,45 +159,47 @@ class _Conversion:
         names = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
         chosen = graphs(names, self.choice.precision)
         if not chosen:
-            wanted(names, self.choice.precision)  # says what is missing
+            wanted(names, self.choice.precision)  # raises the error that says what is missing
         towers: Json = {}
         for tower, file in chosen.items():
             inputs, outputs = self._ports(self.folder / file)
             for kind in ("text", "image") if tower == "both" else (tower,):
                 needed = "pixel_values" if kind == "image" else "input_ids"
                 if needed not in inputs and tower != "both":
-                    raise ModelError(f"{file} takes {', '.join(sorted(inputs))}, not {needed}: fetch it again")
+                    raise ModelError(f"{file} takes {', '.join(sorted(inputs))}, not {needed}: choose another model")
                 if needed in inputs:
                     make = self._image if kind == "image" else self._text
                     towers[kind] = make(file, inputs, outputs)
         if not towers:
             raise ModelError(
-                f"{', '.join(chosen.values())} take neither input_ids nor pixel_values: no tower is made so"
+                f"{', '.join(chosen.values())} take neither input_ids nor pixel_values: choose another model"
             )
         self._write(towers, chosen)
 
-    # --- what the files say ------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------------
 
     def _settings(self, name: str) -> Json:
-        """Return a JSON object of the repository; empty where there is no such file."""
+        """Return the JSON object in a file of the repository; an empty one if there is no such file."""
         path = self.folder / name
         try:
             if not path.is_file():
                 return {}
             if path.stat().st_size > LARGEST_SETTING:
-                raise ModelError(f"{path} is larger than any such file: choose another model")
+                raise ModelError(f"{path} is larger than {LARGEST_SETTING >> 20} MB: choose another model")
             settings = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as problem:
             raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
         if not isinstance(settings, dict):
-            raise ModelError(f"{path} holds no settings: fetch the model again")
+            raise ModelError(f"{path} is not a JSON object: fetch the model again")
         return settings
 
     def _ports(self, path: Path) -> tuple[set[str], dict[str, int]]:
-        """Return the names of a graph's inputs, and of its outputs with their number of dimensions."""
+        """Return the names of a graph's inputs, and those of its outputs with their rank (0: not known)."""
         with path.open("rb") as file:
-            if file.read(1) != b"\x08":  # an ONNX file states its version first; the runtime would try other formats
-                raise ModelError(f"the model file {path} cannot be read (it is no ONNX file): fetch it again")
+            if (
+                file.read(1) != b"\x08"
+            ):  # an ONNX file begins with its version; without this check, the runtime tries other formats
+                raise ModelError(f"the model file {path} cannot be read (it is not an ONNX file): fetch it again")
         try:
             model = openvino().Core().read_model(str(path))
         except RuntimeError as problem:
@@ -210,7 +216,9 @@ class _Conversion:
     def _text(self, file: str, inputs: set[str], outputs: Mapping[str, int]) -> Json:
         alone = "pixel_values" not in inputs
         if strange := sorted(inputs - set(FED.values()) - {"pixel_values"}):
-            raise ModelError(f"{file} wants {', '.join(strange)} as well, which no text tower is given: choose another")
+            raise ModelError(
+                f"{file} needs the inputs {', '.join(strange)}, which are not supported: choose another model"
+            )
         tokenizer, pad, unknown = self._tokenizer()
         output, pooling = self._text_output(file, outputs, alone)
         most = self._max_tokens(pad)
@@ -225,7 +233,7 @@ class _Conversion:
             "pad_id": pad,
             "unknown_id": unknown,
             "prefix": self._prefix(),
-            # SigLIP sees its padding: it reads the last of always as many tokens.
+            # SigLIP has no mask: it reads the last of a fixed number of tokens, padding included.
             **({"pad_to": most, "pad_side": self._pad_side()} if siglip else {}),
         }
 
@@ -241,8 +249,8 @@ class _Conversion:
             return "pooler_output", "none"
         if not alone or (self.folder / file).name.startswith("text_model"):
             raise ModelError(
-                f"{file} gives {', '.join(sorted(outputs))}, none of them in the joint space (text_embeds): "
-                "it was exported without its projection; choose another"
+                f"{file} gives {', '.join(sorted(outputs))}, none of them in the joint space (text_embeds): it was "
+                "exported without its projection, so choose another model"
             )
         modules = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in self._modules()]
         more = [module for module in modules if module not in ("Transformer", "Pooling", "Normalize")]
@@ -252,11 +260,11 @@ class _Conversion:
         if "sentence_embedding" in outputs:
             return "sentence_embedding", "none"
         if more:
-            raise ModelError(f"its text tower goes on after pooling ({', '.join(more)}), which ONNX lacks: export it")
+            raise ModelError(f"its ONNX graph lacks the layers after pooling ({', '.join(more)}): export the model")
         first = next(iter(outputs), "")
         if outputs.get(first) == 3:
             return first, self._pooling()
-        raise ModelError(f"{file} gives {', '.join(sorted(outputs))}: a text tower gives last_hidden_state")
+        raise ModelError(f"{file} gives {', '.join(sorted(outputs))}, not last_hidden_state: choose another model")
 
     def _modules(self) -> list[Json]:
         path = self.folder / "modules.json"
@@ -272,17 +280,15 @@ class _Conversion:
         flags = {key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token"): value
                  for key, value in pooling.items() if key.startswith("pooling_mode_")}  # fmt: skip
         chosen = [mode for mode, on in flags.items() if on is True]
-        if isinstance(pooling.get("pooling_mode"), str):  # as newer versions of the library write it
+        if isinstance(pooling.get("pooling_mode"), str):  # the format of newer versions of the library
             chosen = [pooling["pooling_mode"]]
         if chosen:
             if len(chosen) > 1 or chosen[0] not in names:
-                raise ModelError(
-                    f"its tokens are pooled by {' and '.join(chosen)}, which is not known here: choose another"
-                )
+                raise ModelError(f"its pooling is {' and '.join(chosen)}, which is not supported: choose another model")
             return names[chosen[0]]
         if self.choice.pooling is not None:
             return self.choice.pooling
-        self.notes.append("the repository does not say how tokens are pooled: their mean is taken (--pooling)")
+        self.notes.append("the repository does not name a pooling: the mean of the tokens is used (see --pooling)")
         return "mean"
 
     def _max_tokens(self, pad: int) -> int:
@@ -292,8 +298,8 @@ class _Conversion:
         if isinstance(positions, int) and any(
             kin in str(config.get("model_type", self.type)) for kin in ("roberta", "camembert", "mpnet")
         ):
-            positions -= pad + 1  # they count positions from the padding's number on
-        defaults = {"clip": 77, "siglip": 64, "siglip2": 64}  # the library leaves out what is its default
+            positions -= pad + 1  # they number positions from the padding id + 1 on
+        defaults = {"clip": 77, "siglip": 64, "siglip2": 64}  # the library does not write default values
         if positions is None:
             positions = defaults.get(self.type)
         stated = [
@@ -306,7 +312,7 @@ class _Conversion:
         )
         if most < LEAST_TOKENS:
             raise ModelError(
-                f"its text tower reads {most} tokens at most: {LEAST_TOKENS} are the least that are of use"
+                f"its text tower reads at most {most} tokens, {LEAST_TOKENS} are needed: choose another model"
             )
         return most
 
@@ -326,8 +332,11 @@ class _Conversion:
         }
 
     def _tokenizer(self) -> tuple[str, int, int | None]:
-        """Write ``tokenizer.json`` as the tower reads, uncut and unpadded; return its name, the padding's number and
-        that of unknown words, None where every word is known in pieces."""
+        """Write ``tokenizer.json`` without truncation and padding.
+
+        Return its file name, the id of padding, and the id of unknown tokens (None: the tokenizer has no unknown
+        tokens).
+        """
         from tokenizers import Tokenizer, normalizers
 
         path = self.folder / "tokenizer.json"
@@ -366,7 +375,7 @@ class _Conversion:
     def _image(self, file: str, inputs: set[str], outputs: Mapping[str, int]) -> Json:
         if strange := sorted(inputs - set(FED.values()) - {"pixel_values"}):
             raise ModelError(
-                f"{file} wants {', '.join(strange)} as well, which no image tower is given: choose another"
+                f"{file} needs the inputs {', '.join(strange)}, which are not supported: choose another model"
             )
         output, pooling = self._image_output(file, outputs, joint="input_ids" in inputs)
         return {
@@ -386,20 +395,20 @@ class _Conversion:
         if self.type in ("vit", "deit") and hidden is not None:
             return hidden, "cls"  # their pooler is often untrained
         if "pooler_output" in outputs and not joint and not clip:
-            return "pooler_output", "none"  # SigLIP's joint space; a convolutional network's features
+            return "pooler_output", "none"  # the joint space of SigLIP; the features of a convolutional network
         if hidden is not None and not joint and not clip and outputs[hidden] == 3:
             return hidden, "cls"
         raise ModelError(
-            f"{file} gives {', '.join(sorted(outputs))}: an image tower gives image_embeds, pooler_output or tokens"
+            f"{file} gives {', '.join(sorted(outputs))}, not image_embeds, pooler_output or tokens: choose another"
         )
 
     def _geometry(self) -> Json:
         """Return size, geometry, interpolation and normalisation, from ``preprocessor_config.json``."""
         config = self._settings("preprocessor_config.json")
         if not config:
-            whole = self._settings("processor_config.json")
-            inner = whole.get("image_processor")
-            config = inner if isinstance(inner, dict) else whole
+            processor = self._settings("processor_config.json")
+            inner = processor.get("image_processor")
+            config = inner if isinstance(inner, dict) else processor
         if not config:
             raise ModelError(f"there is no preprocessor_config.json in {self.folder}: choose a repository that has one")
         shape = config.get("size", self.config.get("image_size"))
@@ -408,7 +417,9 @@ class _Conversion:
         resample = config.get("resample", config.get("interpolation", 2 if "ViT" in kind else 3))
         interpolation = RESAMPLE.get(resample) if isinstance(resample, int) else str(resample).lower()
         if interpolation not in RESAMPLE.values():
-            raise ModelError(f"its pictures are resized by {resample!r}, which is not known here: choose another")
+            raise ModelError(
+                f"its pictures are resized with {resample!r}, which is not supported: choose another model"
+            )
         edge: int | None = None
         geometry = "squash"
         mode = config.get("resize_mode")  # jina-clip
@@ -417,14 +428,16 @@ class _Conversion:
             size = _square(crop if crop is not None else edge)
             geometry = "shortest"
             if "ConvNext" in kind or "crop_pct" in config:
-                # The shorter side is brought to more than the size, the centre cut out; from 384 on it is squashed.
+                # Below 384 pixels the shorter side is scaled to more than the size, then cropped; else squashed.
                 size = (edge, edge)
                 if edge < 384:
                     edge = int(edge / float(config.get("crop_pct") or 224 / 256))
                 else:
                     geometry, edge = "squash", None
             elif config.get("do_center_crop", True) is False:
-                raise ModelError("its pictures are not brought to one size, which is not known here: choose another")
+                raise ModelError(
+                    "its pictures are not scaled to one size, which is not supported: choose another model"
+                )
         elif mode == "longest":
             size, geometry = _square(shape), "pad"
         elif mode == "shortest":
@@ -435,8 +448,13 @@ class _Conversion:
             if crop is not None and config.get("do_center_crop") and _square(crop) != size:
                 inner_size = _square(crop)
                 if size[0] != size[1]:
-                    raise ModelError("its pictures are squashed and then cut, which is not known here: choose another")
-                raise ModelError(f"its pictures are squashed to {size} and cut to {inner_size}: choose another")
+                    raise ModelError(
+                        "its pictures are squashed and then cropped, which is not supported: choose another model"
+                    )
+                raise ModelError(
+                    f"its pictures are squashed to {size} and cropped to {inner_size}, which is not supported: choose "
+                    "another model"
+                )
         mean = config.get("image_mean", config.get("mean"))
         std = config.get("image_std", config.get("std"))
         means, stds = (
@@ -444,9 +462,9 @@ class _Conversion:
         )
         scale = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) is not False else 1.0
         if "EfficientNet" in kind:
-            if config.get("rescale_offset", False):  # to -1 ... instead of 0 ...
+            if config.get("rescale_offset", False):  # the scaled pixels start at -1 instead of 0
                 means = [mean + 1 for mean in means]
-            if config.get("include_top", True):  # divided by the deviations once more
+            if config.get("include_top", True):  # the library divides by the standard deviations a second time
                 stds = [std * again for std, again in zip(stds, _three(std), strict=True)]
         return {
             "size": list(size),
@@ -484,7 +502,9 @@ class _Conversion:
         dims = _probe(Bundle(self.into))
         if len(set(dims.values())) > 1:
             lengths = " and ".join(f"{dim} ({kind})" for kind, dim in dims.items())
-            raise ModelError(f"its towers give vectors of different lengths, {lengths}: they are no joint space")
+            raise ModelError(
+                f"its towers give vectors of different lengths, {lengths}, so there is no joint space: choose another"
+            )
         self._save({**spec, "dim": next(iter(dims.values()))})
 
     def _save(self, spec: Json) -> None:
@@ -493,7 +513,7 @@ class _Conversion:
 
 
 def _probe(bundle: Bundle) -> dict[str, int]:
-    """Run each tower once; return the lengths of their vectors. Raises ModelError where they are no vectors."""
+    """Run each tower once and return the lengths of their vectors. Raises ModelError if an output is not valid."""
     rows = {}
     if bundle.text is not None:
         rows["text"] = bundle.text.encode(["a probe", "a longer probe of the same tower"])
@@ -502,19 +522,17 @@ def _probe(bundle: Bundle) -> dict[str, int]:
         rows["image"] = bundle.image.encode([ramp])
     for kind, vectors in rows.items():
         if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all() or not np.any(vectors, axis=1).all():
-            raise ModelError(
-                f"its {kind} tower gives no vectors (shape {vectors.shape}, or no numbers): choose another"
-            )
+            raise ModelError(f"its {kind} tower gives no valid vectors (shape {vectors.shape}): choose another model")
     return {kind: vectors.shape[1] for kind, vectors in rows.items()}
 
 
 def _flat(name: str) -> str:
-    """Return a graph file's name in the bundle, where all files stand beside each other."""
+    """Return a graph file's name in the bundle, which has no subfolders."""
     return name.rsplit("/", 1)[-1]
 
 
 def _token(tokenizer: Any, setting: Any) -> int | None:
-    """Return the number of a special token, which settings name as a string or as an object."""
+    """Return the id of a special token, which settings name by a string or an object."""
     text = setting.get("content") if isinstance(setting, dict) else setting
     token_id = tokenizer.token_to_id(text) if isinstance(text, str) else None
     return token_id if isinstance(token_id, int) else None
@@ -522,12 +540,12 @@ def _token(tokenizer: Any, setting: Any) -> int | None:
 
 def _pixels(value: Any) -> int:
     if not isinstance(value, int) or not 8 <= value <= 4096:
-        raise ModelError(f"its pictures are to be {value!r} pixels wide, which makes no sense: fetch the model again")
+        raise ModelError(f"its picture size is {value!r}, not an integer from 8 to 4096: choose another model")
     return value
 
 
 def _square(value: Any) -> tuple[int, int]:
-    """Return (height, width) of a size as the settings write it."""
+    """Return (height, width) of a size in any form that the settings use. Raises ModelError for other values."""
     if isinstance(value, dict):
         return _pixels(value.get("height")), _pixels(value.get("width"))
     if isinstance(value, list) and len(value) == 2:
@@ -537,12 +555,12 @@ def _square(value: Any) -> tuple[int, int]:
 
 def _three(values: Any) -> list[float]:
     if not isinstance(values, list) or len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
-        raise ModelError(f"its pictures are normalised by {values!r}: three numbers are needed; fetch the model again")
+        raise ModelError(f"its pictures are normalised with {values!r}, not three numbers: choose another model")
     return [float(value) for value in values]
 
 
 def _card(path: Path) -> Json:
-    """Return ``license`` and ``language`` from the head of a model card."""
+    """Return ``license`` and ``language`` from the YAML header of a model card."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")[:20_000] if path.is_file() else ""
     except OSError:

@@ -22,17 +22,18 @@ MAX_TOKENS = 512
 
 
 class CrossEncoder:
-    """A reranker from a folder: ``model.onnx`` (or ``onnx/model.onnx``), ``tokenizer.json``, ``config.json`` if any.
+    """A reranker from a folder with ``model.onnx`` or ``onnx/model.onnx``, ``tokenizer.json``, maybe ``config.json``.
 
-    The graph takes ``input_ids``, ``attention_mask`` and, where it has such an input, ``token_type_ids`` (each int64,
-    (pairs, tokens)). Its first output is one logit for each pair (monoBERT, Nogueira and Cho 2019), (pairs,) or
-    (pairs, 1). A pair over the model's limit (``config.json``: ``max_position_embeddings``; at most 512 tokens) loses
-    the end of its longer half. Raises ModelError where the folder holds no such model.
+    The graph takes ``input_ids``, ``attention_mask`` and, if it has such an input, ``token_type_ids`` (each int64,
+    (pairs, tokens)). Its first output is one logit for each pair, (pairs,) or (pairs, 1) (monoBERT, Nogueira and Cho
+    2019). If a pair exceeds the model's limit, the end of its longer text is cut. The limit is
+    ``max_position_embeddings`` of ``config.json``, at most 512 tokens. Raises ModelError if the folder has no such
+    model.
     """
 
     name = "cross-encoder"
     depth = 30
-    share = 1.0  # it is trained to rank: the order of the first search does not count
+    share = 1.0  # it is trained to rank, so its scores alone decide the order
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -43,7 +44,7 @@ class CrossEncoder:
                 raise ModelError(f"there is no cross-encoder in {self.folder} (no {file.name}): check the name")
 
     def reads(self, text: str) -> bool:
-        """Return True: nothing is known of the model's tokenizer."""
+        """Return True: which words the model knows cannot be determined."""
         return True
 
     @cached_property
@@ -60,7 +61,7 @@ class CrossEncoder:
         positions = self._config.get("max_position_embeddings")
         if not isinstance(positions, int) or positions < 8:
             return MAX_TOKENS
-        # RoBERTa and models like it number positions from the id of the padding token on.
+        # RoBERTa and similar models number positions from the padding id + 1 on.
         roberta = "roberta" in str(self._config.get("model_type"))
         return min(positions - self._pad - 1 if roberta else positions, MAX_TOKENS)
 
@@ -88,32 +89,35 @@ class CrossEncoder:
         required = {"input_ids", "attention_mask"}
         if not required <= graph.inputs or graph.inputs - required - {"token_type_ids"}:
             raise ModelError(
-                f"{self._model} takes {', '.join(sorted(graph.inputs))}: a cross-encoder takes input_ids, "
-                "attention_mask and token_type_ids"
+                f"{self._model} takes {', '.join(sorted(graph.inputs))}: choose a cross-encoder, which takes "
+                "input_ids, attention_mask and token_type_ids"
             )
         return graph
 
     def scores(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return one logit for each text, shape (n,): the higher, the better it fits ``question``."""
+        """Return one logit for each text, shape (n,): higher means more relevant to ``question``.
+
+        Raises ModelError if the model has several outputs for a pair.
+        """
         logits = self._logits([(question, text) for text in texts])
         if len(logits) and logits.shape[1] != 1:
             raise ModelError(
-                f"{self._model} gives {logits.shape[1]} numbers for each pair: "
-                "choose a cross-encoder that ranks, which gives one"
+                f"{self._model} gives {logits.shape[1]} values for each pair: "
+                "choose a cross-encoder trained to rank, which gives one"
             )
         return logits.reshape(-1)
 
     def entailment(self, premise: str, claim: str) -> tuple[float, float]:
         """Return the probabilities that ``premise`` entails ``claim`` and that it contradicts it, each in [0, 1].
 
-        For a model trained on natural language inference: ``config.json`` names its labels (``id2label``). Raises
-        ModelError where no label is *entailment*; without *contradiction* that probability is 0.
+        The model must be trained on natural language inference, with its labels in ``config.json`` (``id2label``).
+        Raises ModelError if no label is *entailment*. Without a label *contradiction*, its probability is 0.
         """
         names = self._config.get("id2label")
         labels = {str(name).lower(): int(number) for number, name in names.items()} if isinstance(names, dict) else {}
         (logits,) = self._logits([(premise, claim)])
         if labels.get("entailment", len(logits)) >= len(logits):
-            raise ModelError(f"{self.folder} names no label entailment in config.json: choose a model trained on NLI")
+            raise ModelError(f"config.json in {self.folder} has no label entailment: choose a model trained on NLI")
         odds = np.exp(logits.astype(np.float64) - logits.max())
         probabilities = odds / odds.sum()
         contradiction = labels.get("contradiction")
@@ -134,7 +138,7 @@ class CrossEncoder:
             if not logits.size or logits.size % len(group):
                 raise ModelError(
                     f"{self._model} gives an output of shape {logits.shape} for {len(group)} pairs: "
-                    "choose a cross-encoder, which gives one number for each pair"
+                    "choose a cross-encoder, which gives one value for each pair"
                 )
             rows.update(zip(group, logits.reshape(len(group), -1), strict=True))
         return np.array([rows[i] for i in range(len(encodings))], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Fetches a model once, from a hub, a mirror of it (``HF_ENDPOINT``) or a folder, and keeps it as a bundle."""
+"""Fetches a model from a hub, a mirror of it (``HF_ENDPOINT``) or a folder, and stores it as a bundle."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def pull(
     query: str | None = None,
     document: str | None = None,
 ) -> Bundle:
-    """Make a bundle of a preset, a hub repository (``owner/name``) or a folder, and keep it under ``name``.
+    """Make a bundle from a preset, a hub repository (``owner/name``) or a folder, and store it under ``name``.
 
-    Only graphs and settings are fetched, by a list of names that are allowed; every file is compared with the
-    checksum that the hub states. What was fetched before a break-off is not fetched again. ``revision`` is a branch,
-    tag or commit; ``precision`` (``fp32``, ``fp16``, ``int8``), ``pooling``, and what stands before a ``query`` and a
-    ``document`` overrule the preset and the repository. Raises ModelError in one line.
+    Only graphs and settings are fetched, by a list of allowed names. Every file is compared with the checksum on the
+    hub. After an interruption, only missing files are fetched. ``revision`` is a branch, tag or commit. ``precision``
+    (``fp32``, ``fp16``, ``int8``), ``pooling``, and the prefixes of a ``query`` and a ``document`` override the preset
+    and the repository. Raises ModelError with a message of one line.
     """
     preset = PRESETS.get(what)
     choice = Choice(
@@ -59,16 +59,18 @@ def pull(
     repo = preset.repo if preset else what
     name = name or (what if preset else (folder.resolve().name if local else what.rsplit("/", 1)[-1]))
     if preset and repo is None:
-        raise ModelError(f"the model {what} is shipped: there is nothing to fetch")
+        raise ModelError(f"the model {what} is shipped with the package: use it without fetching")
     if not is_name(name) or name == DEFAULT_BUNDLE.name:
-        raise ModelError(f"a model cannot be called {name!r}: give it another name with --name")
+        raise ModelError(f"{name!r} is not a valid name for a model: give another one with --name")
     target = home() / name
     source: dict[str, str | None] = {"folder": str(folder.resolve())} if local else {"repo": repo}
     _not_anothers(target, name, source)
     if local:
         return _from_folder(folder, target, name, replace(choice, source=source))
     if repo is None or not _REPOSITORY.fullmatch(repo) or ".." in repo:
-        raise ModelError(f"there is no model {what!r}: `commonplace models` lists names; a repository is owner/name")
+        raise ModelError(
+            f"there is no model {what!r}: see `commonplace models` for names, or give a repository as owner/name"
+        )
     fetched, commit = _fetch(repo, revision, choice.precision)
     bundle = convert(fetched, target, name, replace(choice, source={"repo": repo, "revision": commit}))
     shutil.rmtree(fetched, ignore_errors=True)
@@ -76,13 +78,14 @@ def pull(
 
 
 def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "", document: str = "") -> Bundle:
-    """Make a bundle of a text model behind a server that speaks OpenAI's embeddings API, and keep it under ``name``.
+    """Make a bundle of a text model on a server with OpenAI's embeddings API, and store it under ``name``.
 
-    A few neutral texts are sent, to learn the vectors' length and what chance gives. Raises ModelError in one line.
+    A few neutral texts are sent, to determine the length of the vectors and the scores of unrelated texts. ``query``
+    and ``document`` are prefixes. Raises ModelError with a message of one line.
     """
     name = name or model.rsplit("/", 1)[-1].replace(":", "-")
     if not model or not is_name(name) or name == DEFAULT_BUNDLE.name:
-        raise ModelError(f"a model cannot be called {name!r}: give it another name with --name")
+        raise ModelError(f"{name!r} is not a valid name for a model: give another one with --name")
     where = checked(url)
     source: dict[str, str | None] = {"url": where, "model": model}
     _not_anothers(home() / name, name, source)
@@ -103,7 +106,7 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
             "licence": "that of the server's model",
             "languages": [],
             "towers": {"text": text},
-            "notes": [f"every text that is added or asked is sent to {where}"],
+            "notes": [f"every indexed text and every query is sent to {where}"],
             "source": source,
             "checksums": {"tokenizer.json": sha256(draft / "tokenizer.json")},
         }
@@ -115,28 +118,28 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
 
 @contextmanager
 def beside(target: Path, name: str) -> Iterator[Path]:
-    """Lend a folder that takes the place of ``target`` when all that was to be written stands in it.
+    """Provide a temporary folder that replaces ``target`` if the ``with`` block ends without an error.
 
-    Raises ModelError as ``replaceable``.
+    Raises ModelError if ``target`` cannot be replaced (see ``replaceable``) or written.
     """
     replaceable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
     except OSError as problem:
-        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): choose another place") from (
+        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): choose another folder") from (
             problem
         )
     old = draft.with_suffix(".old")
     try:
         yield draft
         if target.exists():
-            target.rename(old)  # a kill from here on leaves it beside
+            target.rename(old)  # after a kill, the old model remains under this name
         draft.rename(target)
     except OSError as problem:
-        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): make room, then again") from (
-            problem
-        )
+        raise ModelError(
+            f"the model cannot be written to {target} ({problem.strerror}): free some space, then run it again"
+        ) from (problem)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         if old.exists() and not target.exists():
@@ -145,10 +148,10 @@ def beside(target: Path, name: str) -> Iterator[Path]:
 
 
 def replaceable(target: Path) -> None:
-    """Raise ModelError unless ``target`` is absent, empty, or a model and nothing else: what replaces it removes it."""
+    """Raise ModelError unless ``target`` is absent, empty, or holds only a model: its content will be deleted."""
     try:
         if target.is_symlink():
-            raise ModelError(f"{target} is a link: name the folder itself")
+            raise ModelError(f"{target} is a symbolic link: give the folder itself")
         files = sorted(target.iterdir()) if target.exists() else []
     except OSError as problem:
         raise ModelError(f"{target} cannot hold a model ({problem.strerror}): choose another folder") from problem
@@ -160,18 +163,18 @@ def replaceable(target: Path) -> None:
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         bundle_files = set()
     if not bundle_files:
-        raise ModelError(f"{target} is there and no model: choose another folder")
+        raise ModelError(f"{target} exists and is not a model: choose another folder")
     if strange := [file.name for file in files if file.name not in bundle_files or not file.is_file()]:
         raise ModelError(
-            f"{target} holds {strange[0]!r}, which is no part of a model: choose another folder, or move it"
+            f"{target} holds {strange[0]!r}, which is not part of a model: choose another folder, or move it"
         )
 
 
 def remove(name: str) -> None:
-    """Remove a pulled model. Raises ModelError where there is none of that name."""
+    """Remove a pulled model. Raises ModelError if there is none of that name, or if it cannot be removed."""
     folder = home() / name
     if not is_name(name) or not (folder / "bundle.json").is_file():
-        raise ModelError(f"no model {name!r} was pulled: see `commonplace models`")
+        raise ModelError(f"there is no pulled model {name!r}: see `commonplace models`")
     try:
         shutil.rmtree(folder)
     except OSError as problem:
@@ -179,12 +182,12 @@ def remove(name: str) -> None:
 
 
 def _not_anothers(target: Path, name: str, expected_source: dict[str, str | None]) -> None:
-    """Refuse to replace a model that was pulled from elsewhere: collections may be made with it."""
+    """Refuse to replace a model from another source: collections may use it."""
     if (target / "bundle.json").is_file():
         had = source(target)
         if any(had.get(key) != value for key, value in expected_source.items()):
             origin = had.get("repo") or had.get("folder") or "elsewhere"
-            raise ModelError(f"the name {name} is taken by the model from {origin}: choose another with --name")
+            raise ModelError(f"the name {name} is used by the model from {origin}: choose another with --name")
 
 
 def _from_folder(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
@@ -203,7 +206,7 @@ def _from_folder(folder: Path, target: Path, name: str, choice: Choice) -> Bundl
 
 
 def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
-    """Fetch the files of a repository that a conversion reads; return their folder and the commit."""
+    """Fetch the files of a repository that a conversion reads. Return their folder and the commit."""
     try:
         import huggingface_hub
         from huggingface_hub.errors import (
@@ -223,7 +226,7 @@ def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
     try:
         commit = str(api.model_info(repo, revision=revision).sha)
         if not _BLOB.fullmatch(commit):
-            raise ModelError(f"the hub names no commit of {repo}: try again, or another mirror (HF_ENDPOINT)")
+            raise ModelError(f"the hub gives no commit of {repo}: try again, or use another mirror (HF_ENDPOINT)")
         files = {
             entry.path: entry for entry in api.list_repo_tree(repo, recursive=True, revision=commit) if _is_file(entry)
         }
@@ -238,27 +241,25 @@ def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
                 api.hf_hub_download(repo, path, revision=commit, local_dir=folder)
                 if not _same(folder / path, files[path]):
                     (folder / path).unlink(missing_ok=True)
-                    raise ModelError(
-                        f"{path} of {repo} is not what the hub says (its checksum differs): fetch it again"
-                    )
+                    raise ModelError(f"{path} of {repo} differs from the hub's checksum: fetch it again")
     except GatedRepoError as problem:
-        raise ModelError(
-            f"{repo} is given only to those who accept its terms: do so on its page, and set HF_TOKEN"
-        ) from (problem)
+        raise ModelError(f"{repo} requires that you accept its terms: do so on its page, and set HF_TOKEN") from (
+            problem
+        )
     except RevisionNotFoundError as problem:
-        raise ModelError(f"{repo} has no revision {revision!r}: check it") from problem
+        raise ModelError(f"{repo} has no revision {revision!r}: check its name") from problem
     except RepositoryNotFoundError as problem:
         raise ModelError(
-            f"there is no repository {repo} on the hub, or not for you: check the name (HF_TOKEN)"
+            f"there is no repository {repo} on the hub, or it is private: check the name, or set HF_TOKEN"
         ) from problem
     except EntryNotFoundError as problem:
-        raise ModelError(f"{repo} could not be fetched whole ({_first(problem)}): try again") from problem
+        raise ModelError(f"{repo} could not be fetched completely ({_first(problem)}): try again") from problem
     except ModelError:
         raise
-    except Exception as problem:  # the library lets its HTTP client's own errors through
+    except Exception as problem:  # the library also raises errors of its HTTP client
         raise ModelError(
-            f"{repo} could not be fetched ({_first(problem)}): check the network, or name a mirror with HF_ENDPOINT; "
-            "what was fetched is kept"
+            f"{repo} could not be fetched ({_first(problem)}): check the network, or set HF_ENDPOINT to a mirror; "
+            "fetched files are kept"
         ) from problem
     return folder, commit
 
@@ -273,15 +274,17 @@ def _first(problem: BaseException) -> str:
 
 
 def _check_names(repo: str, names: Iterable[str]) -> None:
-    """Refuse a repository in which a file's name leads elsewhere."""
+    """Raise ModelError if the path of a file leads outside the repository."""
     for name in names:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not name.isprintable():
-            raise ModelError(f"{repo} holds a file named {name!r}, which leads out of its folder: do not use it")
+            raise ModelError(
+                f"{repo} holds a file named {name!r}, which leads outside its folder: choose another model"
+            )
 
 
 def _same(path: Path, stated: Any) -> bool:
-    """Return whether a file is what the hub says: by SHA-256 where it is large, by git's checksum else."""
+    """Return whether a file matches its checksum on the hub: SHA-256 for large files, else git's SHA-1."""
     try:
         if not path.is_file() or path.is_symlink():
             return False

@@ -1,4 +1,4 @@
-"""Models by name: the presets, where pulled ones are kept, and what a name stands for."""
+"""Models by name: the presets, the folder of pulled models, and the search for a model."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A model worth knowing, by a short name.
+    """A recommended model with a short name.
 
-    ``repo`` is the hub repository it is pulled from, None for the one that is shipped. ``size`` is what is downloaded,
-    in MB, about; ``dim`` the length of its vectors. ``figures`` are published ones, of the model as its makers trained
-    it. The rest is what the repository's own files do not say: ``pooling``, and what stands before a ``query`` and a
-    ``document``.
+    ``repo`` is its hub repository, None for the shipped model. ``size`` is the approximate download in MB, ``dim`` the
+    length of its vectors. ``figures`` are published results of the original model. The repository's files do not give
+    the other settings: ``pooling``, and the prefixes of a ``query`` and a ``document``.
     """
 
     repo: str | None
@@ -103,12 +102,12 @@ PRESETS: dict[str, Preset] = {
         "Sentences that say the same in many languages; less for questions.",
     ),
 }  # fmt: skip
-"""Figures are published ones, of the model as its makers trained it, read in their papers or cards; none was measured
-here but those of the shipped model. Sizes are about."""
+"""The presets by name. Figures come from the papers or model cards of the original models; only those of the shipped
+model were measured here. Sizes are approximate."""
 
 
 def home() -> Path:
-    """Return the folder that pulled models are kept in: ``COMMONPLACE_HOME``, else the user's cache folder."""
+    """Return the folder of pulled models: in ``COMMONPLACE_HOME`` if it is set, else in the user's cache folder."""
     base = os.environ.get("COMMONPLACE_HOME")
     if base:
         return Path(base).expanduser() / "models"
@@ -117,15 +116,15 @@ def home() -> Path:
 
 
 def is_name(text: str) -> bool:
-    """Return whether ``text`` may name a pulled model: letters, digits, dots, dashes and underscores."""
+    """Return whether ``text`` is a valid name of a pulled model: letters, digits, dots, hyphens and underscores."""
     return bool(_NAME.fullmatch(text))
 
 
 def find(model: str | os.PathLike[str]) -> Path:
-    """Return the folder of the bundle that ``model`` names: a folder, the shipped bundle's name, a pulled model's
-    name, or the hub repository that one was pulled from.
+    """Return the folder of the bundle that ``model`` names.
 
-    Raises ModelError where there is none, with what to do.
+    ``model`` is a folder, the name of the shipped bundle or of a pulled model, or the hub repository that one was
+    pulled from. Raises ModelError, with advice, if there is no such bundle.
     """
     name = os.fspath(model)
     if not name:
@@ -141,7 +140,7 @@ def find(model: str | os.PathLike[str]) -> Path:
         if is_installed and ("/" not in name or source(home() / candidate).get("repo") == name):
             return home() / candidate
     if name in PRESETS or any(preset.repo == name for preset in PRESETS.values()):
-        raise ModelError(f"the model {name} is not here yet: fetch it with `commonplace models pull {name}`")
+        raise ModelError(f"the model {name} is not installed: fetch it with `commonplace models pull {name}`")
     if folder.is_dir() and list(folder.rglob("*.onnx")):
         raise ModelError(
             f"there is no model bundle at {folder} (no bundle.json): make one with `commonplace models pull {name}`"
@@ -149,12 +148,12 @@ def find(model: str | os.PathLike[str]) -> Path:
     if folder.is_absolute() or name.startswith("."):
         raise ModelError(f"there is no model bundle at {folder} (no bundle.json): check the name")
     raise ModelError(
-        f"there is no model {name!r} here: `commonplace models` lists names; a repository or folder is pulled first"
+        f"there is no model {name!r}: see `commonplace models` for names; pull a repository or folder first"
     )
 
 
 def source(folder: Path) -> dict[str, Any]:
-    """Return what a bundle says of where it was pulled from; empty where it says nothing readable."""
+    """Return the entry ``source`` of a bundle: where it was pulled from. Empty if it cannot be read."""
     try:
         spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -164,7 +163,7 @@ def source(folder: Path) -> dict[str, Any]:
 
 
 def installed() -> list[str]:
-    """Return the names of the models that were pulled, in order."""
+    """Return the names of the pulled models in alphabetical order."""
     try:
         return sorted(
             folder.name for folder in home().iterdir() if is_name(folder.name) and (folder / "bundle.json").is_file()

@@ -1,4 +1,4 @@
-"""A text tower behind a server that speaks OpenAI's embeddings API: OpenAI, vLLM, Ollama, text-embeddings-inference."""
+"""A text tower on a server with OpenAI's embeddings API: OpenAI, vLLM, Ollama, text-embeddings-inference."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from commonplace.errors import ModelError
 __all__ = ["KEY", "RemoteText", "checked"]
 
 KEY = "COMMONPLACE_EMBEDDINGS_API_KEY"
-BATCH = 64  # texts of a request
+BATCH = 64  # most texts in a request
 RETRIES = 3
-SECONDS = 60.0  # that a server may be silent
+SECONDS = 60.0  # timeout of a request
 WAIT = 0.5  # seconds before the first retry, doubled for each further one
 LONGEST_WAIT = 20.0
-LARGEST = 256 << 20  # bytes of an answer
+LARGEST = 256 << 20  # most bytes of an answer
 
 
 class RemoteText(TextTower):
-    """Encodes texts by ``POST url/embeddings``, in batches.
+    """Encodes texts with ``POST url/embeddings``, in batches.
 
-    Texts go to that address and nowhere else: redirects are not followed. A text over the limit is sent in windows,
-    measured by the tokenizer in the bundle, and the vectors are averaged. The key is read from
-    ``COMMONPLACE_EMBEDDINGS_API_KEY`` and never stored. ``dim`` is the length of the server's vectors; 0: unknown.
-    Raises ModelError: no server, a wrong key, vectors of another length.
+    Texts are sent to that address only: redirects are not followed. A text over the limit, measured with the bundle's
+    tokenizer, is sent in windows whose vectors are averaged. The key is read from ``COMMONPLACE_EMBEDDINGS_API_KEY``
+    and never stored. ``dim`` is the length of the server's vectors; 0: unknown. Raises ModelError if the server cannot
+    be reached, refuses the key, or gives vectors of another length.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class RemoteText(TextTower):
         self.model = str(spec["remote"]["model"])
 
     def unknown_share(self, text: str) -> float:
-        """Return 0: nothing is known of the server's tokenizer."""
+        """Return 0.0: the server's tokenizer is not known."""
         return 0.0
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> NDArray[np.float32]:
@@ -69,18 +69,18 @@ class RemoteText(TextTower):
         return unit(total)
 
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
-        """Raise ModelError: a server gives no vectors of single tokens."""
-        raise ModelError(f"{self.model} gives no vectors of single tokens: choose another reranker")
+        """Raise ModelError: a server gives no token vectors."""
+        raise ModelError(f"{self.model} has no token vectors: choose another reranker")
 
     def _windows_of(self, text: str) -> list[str]:
-        """Return the text in windows of ``max_tokens`` tokens at most."""
+        """Return the text divided into windows of at most ``max_tokens`` tokens."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         starts = [start for start, _ in encoding.offsets[:: self.max_tokens]]
         ends = [*starts[1:], len(text)]
         return [text[start:end] for start, end in zip(starts, ends, strict=True)] or [text]
 
     def _post(self, texts: list[str]) -> NDArray[np.float32]:
-        """Return the server's rows for a batch of texts; what may pass is tried again."""
+        """Return the server's rows for a batch of texts. After a temporary error, the request is repeated."""
         body = json.dumps({"model": self.model, "input": texts, "encoding_format": "float"}).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "commonplace"}
         if key := os.environ.get(KEY):
@@ -103,16 +103,16 @@ class RemoteText(TextTower):
             if attempt == RETRIES or wait > LONGEST_WAIT:
                 raise ModelError(reason)
             time.sleep(wait)
-        raise AssertionError  # the last try returned or raised
+        raise AssertionError  # the last attempt returned or raised
 
     def _refusal(self, problem: urllib.error.HTTPError) -> str:
-        """Return what an HTTP error means, and what to do about it."""
+        """Return the message for an HTTP error: what it means, and what to do."""
         if problem.code in (401, 403):
             return f"{self.url} refuses the key ({problem.code}): set {KEY}"
         if problem.code == 404:
             return f"there is no embedding model {self.model} at {self.url} (404): check both names"
         if 300 <= problem.code < 400:
-            return f"{self.url} redirects ({problem.code}), which is not followed: give the final address"
+            return f"{self.url} redirects ({problem.code}), and redirects are not followed: give the final address"
         try:
             body = " ".join(problem.read(500).decode("utf-8", "replace").split())[:200]
         except (OSError, HTTPException):
@@ -120,27 +120,27 @@ class RemoteText(TextTower):
         return f"{self.url} answers {problem.code} ({body}): check the server"
 
     def _rows(self, content: bytes, count: int) -> NDArray[np.float32]:
-        """Return the rows (count, dim) of an answer. Raises ModelError for an answer of another form."""
+        """Return the rows (count, dim) in an answer. Raises ModelError if the answer has another form."""
         try:
             entries = sorted(json.loads(content)["data"], key=lambda entry: int(entry["index"]))
             rows = np.array([entry["embedding"] for entry in entries], dtype=np.float32)
         except (ValueError, TypeError, KeyError, RecursionError) as problem:
             raise ModelError(
-                f"the answer of {self.url} is no list of embeddings ({type(problem).__name__}): check that it speaks "
+                f"the answer of {self.url} is not a list of embeddings ({type(problem).__name__}): check that it has "
                 "OpenAI's embeddings API"
             ) from problem
         if rows.ndim != 2 or len(rows) != count or not np.isfinite(rows).all():
             raise ModelError(f"{self.url} sent vectors of shape {rows.shape} for {count} texts: check the server")
         if self.dim and rows.shape[1] != self.dim:
             raise ModelError(
-                f"{self.model} at {self.url} gives {rows.shape[1]} dimensions now, {self.dim} when it was pulled: "
+                f"{self.model} at {self.url} now gives {rows.shape[1]} dimensions, but {self.dim} when it was pulled: "
                 "pull it again under another name, and migrate"
             )
         return rows
 
 
 def checked(url: str) -> str:
-    """Return the address without its last slash. Raises ModelError where it is no http or https address."""
+    """Return the address without its last slash. Raises ModelError if it is not an http or https address."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ModelError(f"the server's address is {url!r}: give an http or https URL such as http://localhost:8080/v1")
@@ -148,7 +148,7 @@ def checked(url: str) -> str:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: texts and key go to the address that was given."""
+    """Follows no redirects: texts and the key go to the given address only."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -158,7 +158,7 @@ _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def _retry_after(header: str | None, wait: float) -> float:
-    """Return the seconds that a server asks to wait; ``wait`` where it does not say."""
+    """Return the seconds to wait from the header ``Retry-After``; ``wait`` if it is absent or no number."""
     try:
         return max(float(header), 0.0) if header else wait
     except ValueError:

@@ -1,4 +1,4 @@
-"""The inference runtime: OpenVINO runs ONNX files, at the precision that is faster on this machine."""
+"""The inference runtime: OpenVINO runs ONNX files in the faster precision on this machine."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["Graph", "cache_folder", "openvino", "threads"]
 
 Value = TypeVar("Value")
 
-_first = threading.RLock()  # held by the thread that loads OpenVINO: others wait, and get the same
+_first = threading.RLock()  # held by the thread that loads OpenVINO; other threads wait for its result
 
 Inputs = dict[str, NDArray[Any]]
 
 
 def _once(make: Callable[[], Value]) -> Callable[[], Value]:
-    """Return a function that makes its value once, whichever thread asks first: ``cache`` alone may do it twice."""
+    """Return a function that computes its value once, also with several threads: ``cache`` alone may do it twice."""
     cached = cache(make)
 
     @wraps(make)
@@ -41,13 +41,15 @@ def _once(make: Callable[[], Value]) -> Callable[[], Value]:
 
 
 def cache_folder() -> Path | None:
-    """Return the folder for compiled models (``COMMONPLACE_CACHE``, else the user's cache); None where none can be
-    used."""
+    """Return the cache folder, in ``COMMONPLACE_CACHE`` or else the user's cache folder; None if it cannot be used.
+
+    It holds compiled models and features. A folder that other users can write to is not used.
+    """
     base = os.environ.get("COMMONPLACE_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(base).expanduser() / "commonplace"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A compiled model is code: never load one from a folder that somebody else can write to.
+        # A compiled model is code: never load one from a folder that another user can write to.
         state = folder.stat()
         if hasattr(os, "getuid") and (state.st_uid != os.getuid() or state.st_mode & 0o022):
             return None
@@ -66,7 +68,7 @@ def openvino() -> Any:
     """
     silenced = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
     if silenced:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the import system's word for "absent"
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # None makes the import system treat it as absent
     try:
         return importlib.import_module("openvino")
     finally:
@@ -84,7 +86,7 @@ def _core() -> Any:
 
 
 def _precision() -> str:
-    """Return the precision to compute in, ``bf16`` or ``f32``: the faster one, unless ``COMMONPLACE_PRECISION`` says.
+    """Return the precision to compute in, ``bf16`` or ``f32``: the faster one, unless ``COMMONPLACE_PRECISION`` is f32.
 
     The variable is read for each graph, so that a process may load one graph in full precision.
     """
@@ -95,8 +97,8 @@ def _precision() -> str:
 def _measured_precision() -> str:
     """Return the faster precision on this machine.
 
-    Not every processor with instructions for bfloat16 is faster with them. With AMX it is; with AVX-512 alone it is
-    faster on one machine and 50% slower on another. So it is measured once for each machine, in .2 seconds.
+    Instructions for bfloat16 do not always help. With AMX they are faster. With AVX-512 alone they are faster on one
+    machine and 50% slower on another. So the speed is measured once for each machine, in .2 seconds.
     """
     core = _core()
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -108,7 +110,7 @@ def _measured_precision() -> str:
         return precision
     precision = _faster(core)
     if file is not None:
-        with suppress(OSError):  # a full disk: measured again next time
+        with suppress(OSError):  # the disk is full: the next process measures again
             shadow = file.with_suffix(f".{os.getpid()}.part")
             shadow.write_text(precision)
             shadow.replace(file)
@@ -116,7 +118,7 @@ def _measured_precision() -> str:
 
 
 def _faster(core: Any) -> str:
-    """Return which precision is faster for matrix products of a tower's size; float32, which is exact, in a tie."""
+    """Return the faster precision for matrix products of a tower's size; ``f32`` if the gain is under 10%."""
     ops = importlib.import_module("openvino.opset13")
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(512, 384)).astype(np.float32)
@@ -129,7 +131,7 @@ def _faster(core: Any) -> str:
         for kind in ("bf16", "f32")
     }
     best = dict.fromkeys(runs, float("inf"))
-    for _ in range(6):  # in turns, and the shortest time of each, so that other programs disturb neither
+    for _ in range(6):  # alternate, and use the shortest time of each, to reduce the effect of other programs
         for kind, run in runs.items():
             start_time = time.perf_counter()
             run.infer([rows])
@@ -151,12 +153,12 @@ def _branch(model: Any, output: str | int) -> Any:
 
 
 class Graph:
-    """A compiled ONNX file: arrays by input name in, one float32 array out.
+    """A compiled ONNX file: maps arrays by input name to one float32 array.
 
-    ``output`` is a name or a number, from 0. With ``inputs`` (names) only the part of the graph between these and the
-    output is compiled: one file may hold both towers. ``prepare`` may edit the model before it is compiled. The
-    precision is the faster one on this machine, bfloat16 or float32; ``COMMONPLACE_PRECISION=f32`` asks for full
-    precision. Raises ModelError for a file that cannot be run.
+    ``output`` is the name or the index (from 0) of the output. With ``inputs`` (names), only the part of the graph from
+    these to the output is compiled, since one file may hold both towers. ``prepare`` may change the model before it is
+    compiled. The precision is the faster one on this machine, bfloat16 or float32; ``COMMONPLACE_PRECISION=f32``
+    selects float32. Raises ModelError if the file cannot be run.
     """
 
     def __init__(
@@ -191,9 +193,9 @@ class Graph:
         *,
         output: str | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Return ``reduce(output, inputs)`` for each batch, in order. The output is valid only during that call.
+        """Return ``reduce(output, inputs)`` for each batch, in order. The output array is valid only during that call.
 
-        ``output`` names another output of the graph than the one that was chosen first.
+        ``output`` is the name of another output of the graph (default: the one of the constructor).
         """
         port = self._port if output is None else self._compiled.output(output)
         request = self._compiled.create_infer_request()  # one for each call: threads cannot share a request
@@ -204,7 +206,7 @@ class Graph:
         return results
 
     def several(self, inputs: Inputs, outputs: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Return several outputs of one batch, by name."""
+        """Return the outputs named in ``outputs`` for one batch, in that order."""
         request = self._compiled.create_infer_request()
         request.infer(inputs, share_inputs=True)
         return [request.get_tensor(self._compiled.output(name)).data.copy() for name in outputs]

@@ -31,7 +31,9 @@ class Decoder(nn.Module):  # type: ignore[misc]
         self.rows = nn.Buffer(torch.from_numpy(rows), persistent=False)
         self.words = nn.Embedding(len(vocabulary), width)
         self.places = nn.Parameter(torch.zeros(longest, width))
-        self.projections = nn.ModuleList([nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width)) for size in channels])
+        self.projections = nn.ModuleList(
+            [nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width)) for size in channels]
+        )
         self.blocks = nn.ModuleList(
             [
                 nn.TransformerDecoderLayer(width, heads, 4 * width, 0.1, F.gelu, batch_first=True, norm_first=True)

@@ -22,7 +22,7 @@ from commonplace.training.pairs import Pairs
 __all__ = ["VIEWS", "Tick", "augmented", "picture_features", "text_vectors", "tower_key", "unreadable"]
 
 VIEWS = ("plain", "crop1", "crop0", "mirror")
-"""The picture unchanged; two random crops of at least half of its area, ``crop1`` also mirrored; the picture mirrored."""
+"""The whole picture; random crops of at least half of its area, ``crop1`` also mirrored; the whole picture mirrored."""
 PICTURES, TEXTS = 128, 2048  # inputs in one cache file: an interrupted run loses at most these
 
 Floats = NDArray[np.float32]
@@ -118,7 +118,7 @@ def _load(path: Path) -> NDArray[np.uint8] | None:
 
 
 def augmented(pixels: NDArray[np.uint8], view: str, digest: str) -> NDArray[np.uint8]:
-    """Return the picture (height, width, 3) in one of VIEWS. ``digest`` (hexadecimal) seeds the crop: it never varies."""
+    """Return the picture (height, width, 3) in one of VIEWS. ``digest`` (hexadecimal) seeds the crop."""
     if view.startswith("crop"):
         draw = np.random.default_rng([int(view[4:]), *bytes.fromhex(digest)])
         area, aspect = draw.uniform(0.5, 1.0), np.exp(draw.uniform(np.log(3 / 4), np.log(4 / 3)))

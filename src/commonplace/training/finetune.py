@@ -1,4 +1,4 @@
-"""Both towers fine-tuned: from pairs to a bundle that searches, if it is better than what it began with."""
+"""Fine-tuning of both towers on pairs. The result is a bundle, kept only if it is better than the model before it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from commonplace.encoders.hub import beside
 from commonplace.errors import ModelError, TrainingError
 from commonplace.readers import load_picture
 from commonplace.training.calibrate import BANK
-from commonplace.training.features import VIEWS, picture_features, seen, text_vectors, unreadable
+from commonplace.training.features import VIEWS, augmented, picture_features, text_vectors, unreadable
 from commonplace.training.heads import canonical
 from commonplace.training.joint import JointModel, JointRecipe, Material, Trainer
 from commonplace.training.judge import Verdict, compare, judge, judge_bundle
@@ -41,13 +41,13 @@ __all__ = ["Finetuned", "finetune"]
 
 Model_ = str | os.PathLike[str]
 PARITY = 0.99
-"""Cosine of a bundle's vectors with those of the training below which an export is refused: the runtime may round to
-bfloat16."""
+"""The least cosine between the vectors of the bundle and those of training; below it, the export is refused. The
+runtime may round to bfloat16, so they are not equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finetuned:
-    """What came of it: the bundle's folder, the verdict on the hold-out, the losses of every step."""
+    """The result of fine-tuning: the bundle's folder, the verdict on the test split, and the losses of every step."""
 
     folder: Path
     verdict: Verdict
@@ -66,15 +66,16 @@ def finetune(
 ) -> Finetuned:
     """Train the last layers of both towers together on pairs, and write a bundle to ``out``.
 
-    ``model`` is a model with both towers (default: the bundled one); ``text_model`` and ``image_model`` are of two, and
-    then canonical correlations of the pairs map the one's pictures into the other's space first. Each is a bundle's
-    name or folder, or whatever `commonplace models export` takes. The epoch that is best on dev counts. The bundle
-    takes its place only if held-out pairs are found better, by a paired test, than by the bundle in ``out``, or else by
-    the model it began with; or with ``force``. For ``options`` see
-    ``commonplace.training.options.FinetuneOptions``. Checkpoints stand in ``out``.training until then: ``resume``
-    goes on from the last, to the same result.
+    ``model`` is a model with both towers (default: the bundled one). Give ``text_model`` and ``image_model`` to join
+    two models instead: canonical correlations of the pairs first map the pictures into the space of the texts. Each
+    model is the name or folder of a bundle, or anything that `commonplace models export` accepts.
 
-    Raises TrainingError and ModelError in one line.
+    The weights of the epoch with the best dev score are kept. The bundle is written only if it retrieves held-out
+    pairs better, by a paired test, than the bundle in ``out``; if there is none, than the model that training started
+    from. ``force`` writes it in any case. For ``options`` see ``commonplace.training.options.FinetuneOptions``.
+    Checkpoints are kept in ``out``.training until the end. ``resume`` continues from the last one, to the same result.
+
+    Raises TrainingError or ModelError, each with a message of one line.
     """
     run = FinetuneSettings(**options)
     recipe = recipe or JointRecipe()
@@ -98,17 +99,17 @@ def finetune(
         towers = JointModel(begun, replace(recipe, generation=0.0), None)
         train, bad = _material(towers, pairs.part("train"), recipe.views, work, bar.update)
         dev, more = _material(towers, pairs.part("dev"), 1, work, bar.update)
-        test = _some(pairs, "test", TEST)
+        test = _sample(pairs, "test", TEST)
         lost = unreadable(test, picture_features(begun, test, tick=bar.update))
         if bad := {**bad, **more, **lost}:
             pairs = pairs.without(bad)
             for path, reason in list(bad.items())[:10]:
-                run.log_line(f"left out: {path.name}: {reason}")
+                run.log_line(f"skipped {path.name}: {reason}")
         trainer = Trainer(JointModel(begun, recipe, train.captions), recipe, train, work, run.device)
         best = _train(trainer, dev, run.resume, bar)
     count = trainable_parameters(trainer.model.texts) + trainable_parameters(trainer.model.pictures)
     run.log_line(
-        f"{count:,} numbers of the towers were trained; "
+        f"{count:,} parameters of the towers were trained; "
         f"the best epoch on dev is {best['epoch']} of {len(best['scores']) - 1}"
     )
     trainer.load_weights(best["weights"])
@@ -142,48 +143,48 @@ def finetune(
         for line in verdict.table():
             run.log_line(line)
         if not (verdict.better or run.force):
-            how = "worse than" if verdict.worse else "not surely better than"
+            how = "worse than" if verdict.worse else "not significantly better than"
             raise TrainingError(
-                f"what was trained is {how} {before.name} on {verdict.difference.count} held-out pictures "
-                f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): nothing was replaced; --resume "
-                f"--force takes it all the same"
+                f"the trained model is {how} {before.name} on {verdict.difference.count} held-out pictures "
+                f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): nothing was replaced; to keep it "
+                f"all the same, use --resume --force"
             )
     _clear(work)
     return Finetuned(folder, verdict, tuple(trainer.losses))
 
 
 def _check(recipe: JointRecipe) -> None:
-    whole = {"epochs": 1, "batch": 2, "chunk": 1, "accumulate": 1, "text_layers": 0, "image_layers": 0, "rank": 0,
+    minimum = {"epochs": 1, "batch": 2, "chunk": 1, "accumulate": 1, "text_layers": 0, "image_layers": 0, "rank": 0,
              "views": 1, "width": 4}  # fmt: skip
-    for name, least in whole.items():
+    for name, least in minimum.items():
         if getattr(recipe, name) < least:
-            raise TrainingError(f"--{name.replace('_', '-')} is {getattr(recipe, name)}: {least} is the least")
+            raise TrainingError(f"--{name.replace('_', '-')} is {getattr(recipe, name)}: it must be at least {least}")
     if not (0 < recipe.learning_rate < 1 and 0 < recipe.decoder_rate < 1):
-        raise TrainingError("a learning rate lies between 0 and 1")
+        raise TrainingError("a learning rate must lie between 0 and 1: check --learning-rate")
     if not (recipe.generation >= 0 and 0 <= recipe.dropout < 1 and recipe.mixup >= 0 and recipe.temperature > 0):
-        raise TrainingError("--generation-weight and mixup are 0 or more, dropout is below 1, a temperature above 0")
+        raise TrainingError("--generation-weight and mixup must be at least 0, dropout below 1, temperature above 0")
 
 
-# --- the folder of a training under way ----------------------------------------------------------------------------
+# --- the work folder --------------------------------------------------------------------------------------------------
 
 MARK = "training.json"
 OURS = ("checkpoint.pt", "checkpoint.part", "best.pt", "best.part", "frozen", "exported", "start", MARK)
 
 
 def _workplace(work: Path, pairs: Pairs, models: tuple[Model_ | None, ...], resume: bool) -> None:
-    """Make the folder of a training, or go back to it; what was kept of other pairs or models is not gone on from.
+    """Create the work folder of a training, or reuse it; remove what is left of a training on other pairs or models.
 
-    Raises TrainingError where something else stands there, or where ``resume`` would go on from another training.
+    Raises TrainingError if the folder holds anything else, or if ``resume`` finds a training on other pairs or models.
     """
     fingerprint = {"pairs": pairs.digest, "models": [None if model is None else os.fspath(model) for model in models]}
     mark = work / MARK
     try:
         saved = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
         if saved is None and os.path.lexists(work) and (not work.is_dir() or work.is_symlink() or any(work.iterdir())):
-            raise TrainingError(f"{work} is there and of no training: move it, or choose another --out")
+            raise TrainingError(f"{work} exists and is no training folder: move it, or choose another --out")
         if saved is not None and saved != fingerprint:
             if resume:
-                raise TrainingError(f"the training in {work} was of other pairs or models: leave --resume out")
+                raise TrainingError(f"the training in {work} used other pairs or models: run it without --resume")
             _clear(work)
         work.mkdir(parents=True, exist_ok=True)
         mark.write_text(json.dumps(fingerprint), encoding="utf-8")
@@ -192,7 +193,7 @@ def _workplace(work: Path, pairs: Pairs, models: tuple[Model_ | None, ...], resu
 
 
 def _clear(work: Path) -> None:
-    """Remove what a training left, and the folder where nothing else is in it."""
+    """Remove a training's files, then the folder if it is empty."""
     for name in OURS:
         if (work / name).is_dir() and not (work / name).is_symlink():
             shutil.rmtree(work / name, ignore_errors=True)
@@ -202,24 +203,24 @@ def _clear(work: Path) -> None:
         work.rmdir()
 
 
-# --- what it begins with ------------------------------------------------------------------------------------------
+# --- the start model -----------------------------------------------------------------------------------------------
 
 
 def _start(model: Model_ | None, text: Model_ | None, image: Model_ | None, pairs: Pairs, work: Path) -> Bundle:
-    """Return the bundle whose towers are trained."""
+    """Return the bundle whose towers will be trained. Raises TrainingError for a combination that is not possible."""
     if (text is None) != (image is None) or (model is not None and text is not None):
-        raise TrainingError("say one --model with both towers, or --text-model and --image-model")
+        raise TrainingError("give one --model with both towers, or both --text-model and --image-model")
     if text is None or image is None:
         bundle = _bundle(model or "minilm-lite0", work)
         if bundle.text is None or bundle.image is None:
             lacks = "text" if bundle.text is None else "image"
-            raise TrainingError(f"the model {bundle.name} has no {lacks} tower: say --text-model and --image-model")
+            raise TrainingError(f"the model {bundle.name} has no {lacks} tower: give --text-model and --image-model")
         return bundle
     return _joined(_bundle(text, work), _bundle(image, work), pairs, work / "start")
 
 
 def _bundle(model: Model_, work: Path) -> Bundle:
-    """Return a bundle by name or folder; what is none is exported first, once."""
+    """Return a bundle by name or folder. Any other model is exported to a bundle first, once."""
     name = os.fspath(model)
     try:
         loaded = Bundle(find(name))
@@ -240,7 +241,7 @@ def _bundle(model: Model_, work: Path) -> Bundle:
 
 
 def _joined(text: Bundle, image: Bundle, pairs: Pairs, folder: Path) -> Bundle:
-    """Return a bundle of two towers and a linear head by canonical correlations of the training pairs."""
+    """Return a bundle of both towers, with a linear head from canonical correlations of the training pairs."""
     if text.text is None or image.image is None:
         lacking, kind = (text, "text") if text.text is None else (image, "image")
         raise TrainingError(f"the model {lacking.name} has no {kind} tower: choose another for --{kind}-model")
@@ -273,11 +274,11 @@ def _joined(text: Bundle, image: Bundle, pairs: Pairs, folder: Path) -> Bundle:
 def _material(
     towers: JointModel, pairs: Pairs, views: int, work: Path, tick: Callable[[int], object]
 ) -> tuple[Material, dict[Path, str]]:
-    """Return what the frozen layers make of a split, and the pictures that cannot be decoded, with the reason."""
+    """Return the outputs of the frozen layers for a split, and the pictures that cannot be decoded, with the reason."""
 
     def load(row: int) -> list[NDArray[np.uint8]]:
         pixels = load_picture(pairs.pairs[row].picture).pixels
-        return [seen(pixels, view, pairs.pairs[row].digest) for view in VIEWS[:views]]
+        return [augmented(pixels, view, pairs.pairs[row].digest) for view in VIEWS[:views]]
 
     frozen = work / "frozen"
     shown = towers.pictures.freeze([pair.digest for pair in pairs.pairs], load, views, frozen, tick)
@@ -288,7 +289,7 @@ def _material(
 
 
 def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str, Any]:
-    """Train to the end; return the weights of the epoch that is best on dev (0: before any), and all scores."""
+    """Train to the end. Return the weights of the best epoch on dev (0: before training) and all scores."""
     path = trainer.folder / "best.pt"
 
     def score() -> float:
@@ -304,14 +305,14 @@ def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str,
         try:
             best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             best["scores"] = best["scores"][: trainer.step // trainer.steps_an_epoch + 1]
-        except Exception as problem:  # the library raises whatever the bytes lead it to
+        except Exception as problem:  # the library raises exceptions of any kind on damaged files
             raise TrainingError(
-                f"{path} cannot be read ({type(problem).__name__}): train without --resume"
+                f"{path} cannot be read ({type(problem).__name__}): run it without --resume"
             ) from problem
     else:
         (trainer.folder / "checkpoint.pt").unlink(missing_ok=True)
         best = {"epoch": 0, "scores": [score()], "weights": trainer.weights()}
-        keep()  # before any checkpoint: a training that is killed in its first epoch has both
+        keep()  # before the first checkpoint: a training killed in its first epoch can still resume
     bar.reset(trainer.total)
     bar.set_description("training")
     bar.update(trainer.step)
@@ -338,7 +339,7 @@ def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str,
 def _write(
     draft: Path, name: str, begun: Bundle, trainer: Trainer, pairs: Pairs, dev: Material, facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write everything but the figures into ``made``; return what its ``bundle.json`` says."""
+    """Write the bundle, without its test figures, into ``draft``; return the content of its ``bundle.json``."""
     towers = json.loads(json.dumps(begun.spec["towers"]))
     for file in begun.spec["checksums"]:
         if ".onnx" in file or file == towers["text"]["tokenizer"]:
@@ -347,7 +348,7 @@ def _write(
     spec: dict[str, Any] = {
         "name": name,
         "dim": begun.dim,
-        "description": f"{begun.name}, its last layers fine-tuned on {pairs.name}.",
+        "description": f"{begun.name} with its last layers fine-tuned on {pairs.name}.",
         "licence": begun.spec.get("licence", "not stated"),
         "languages": begun.spec.get("languages", []),
         "towers": towers,
@@ -358,15 +359,15 @@ def _write(
     _parity(Bundle(draft), trainer, pairs, dev)
     bundle = Bundle(draft)
     assert bundle.image is not None
-    train = _some(pairs, "train", BANK)
+    train = _sample(pairs, "train", BANK)
     held = pairs.rows("dev", DEV)
-    some = _some(pairs, "dev", DEV)
-    seen_dev = Held(pairs, held, text_vectors(bundle, some.captions), _views(bundle, some)["image"])
+    dev_pairs = _sample(pairs, "dev", DEV)
+    encoded_dev = Held(pairs, held, text_vectors(bundle, dev_pairs.captions), _views(bundle, dev_pairs)["image"])
     stated_spec = {} if trainer.recipe.text_layers else begun.spec
-    return measured(draft, spec, seen_dev, text_vectors(bundle, train.captions), _views(bundle, train), stated_spec)
+    return measured(draft, spec, encoded_dev, text_vectors(bundle, train.captions), _views(bundle, train), stated_spec)
 
 
-def _some(pairs: Pairs, split: Split, most: int) -> Pairs:
+def _sample(pairs: Pairs, split: Split, most: int) -> Pairs:
     return Pairs(pairs.name, tuple(pairs.pairs[i] for i in pairs.rows(split, most)))
 
 
@@ -376,16 +377,16 @@ def _views(bundle: Bundle, pairs: Pairs) -> dict[str, NDArray[np.float32]]:
 
 
 def _parity(bundle: Bundle, trainer: Trainer, pairs: Pairs, dev: Material) -> None:
-    """Compare the bundle's vectors of some of dev with the training's. Raises TrainingError where they differ."""
+    """Compare the vectors of the bundle with those of training on dev inputs. Raises TrainingError if they differ."""
     texts, shown = trainer.encode(dev)
-    some = pairs.part("dev")
-    count = min(32, len(some))
+    dev_pairs = pairs.part("dev")
+    count = min(32, len(dev_pairs))
     assert bundle.text is not None and bundle.image is not None
-    image_vectors = bundle.image.encode([load_picture(pair.picture).pixels for pair in some.pairs[:count]])
-    text_vectors_ = bundle.text.encode(some.captions[:count], "query")
+    image_vectors = bundle.image.encode([load_picture(pair.picture).pixels for pair in dev_pairs.pairs[:count]])
+    text_vectors_ = bundle.text.encode(dev_pairs.captions[:count], "query")
     for kind, ours, theirs in (("image", image_vectors, shown[:count]), ("text", text_vectors_, texts[:count])):
         cosine = float((ours * theirs).sum(1).min())
         if cosine < PARITY:
             raise TrainingError(
-                f"the {kind} tower as written differs from the trained one (cosine {cosine:.4f}): report it"
+                f"the written {kind} tower differs from the trained one (cosine {cosine:.4f}): please report this bug"
             )

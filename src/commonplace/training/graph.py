@@ -1,7 +1,7 @@
-"""An ONNX graph as a PyTorch module: what the runtime searches with is what is trained, and is written back.
+"""An ONNX graph as a PyTorch module: the graph that the runtime searches with is trained and written back.
 
-Every bundle, whoever made it, is towers as ONNX graphs; so one interpreter trains BERT, ViT, ResNet, CLIP, SigLIP
-and the bundled model alike, without their makers' code, and an export is the old graph with new numbers in it.
+The towers of every bundle are ONNX graphs. So one interpreter trains BERT, ViT, ResNet, CLIP, SigLIP and the bundled
+model, without the model's own code. An export is the old graph with new weights.
 """
 
 from __future__ import annotations
@@ -25,35 +25,38 @@ __all__ = ["TrainableGraph"]
 HEAVY = ("Conv", "Gemm", "MatMul")
 TRAINED = {"Conv": (1, 2), "Gemm": (0, 1, 2), "MatMul": (0, 1), "LayerNormalization": (1, 2),
            "BatchNormalization": (1, 2), "Add": (0, 1), "Mul": (0, 1), "Gather": (0,), "PRelu": (1,)}  # fmt: skip
-"""Which inputs of which operators hold weights, where they are constants."""
-CHOICES = ("TopK", "ArgMax")  # what was chosen is not trained through: a classifier stays what it was
-MASKED = -1e4  # a constant with numbers below is a mask
-LARGEST = 2**31 - 2**20  # bytes that one file of the format holds
-LARGE = 4096  # numbers from which a trained weight is stored in the file's own precision
+"""By operator: the positions of the inputs that are weights if they are constant."""
+CHOICES = ("TopK", "ArgMax")  # no gradient passes through a discrete choice, so a classifier before it is not trained
+MASKED = -1e4  # a constant with smaller values is an attention mask
+LARGEST = 2**31 - 2**20  # bytes that one ONNX file can hold
+LARGE = 4096  # a trained weight with at least this many values is stored in the file's own precision
 
 Attributes = dict[str, Any]
 
 
 class TrainableGraph(nn.Module):  # type: ignore[misc]
-    """An ONNX file that can be run from any of its values to any other, its last ``layers`` trainable.
+    """An ONNX file whose last ``layers`` are trainable. It can run from any of its values to any other.
 
-    A layer is a matrix or a convolution; a weight's depth is the longest chain of layers from it to ``output``, its
-    own among them: 1 for the last. A transformer's block is four layers, an inverted residual three. ``layers`` 0
-    freezes the graph. With ``rank`` a large matrix stays as it is and a product of two thin ones, of that rank, is
-    added to it (LoRA, Hu et al. 2021). ``dropout``: a trained layer does not see that share of its inputs meanwhile.
+    A layer is a matrix or a convolution. The depth of a weight is the number of layers on the longest path from it to
+    ``output``, its own included: 1 for the last. A transformer block has four layers, an inverted residual three.
+    ``layers`` = 0 freezes the graph. With ``rank`` > 0, large matrices stay frozen, and a product of two matrices of
+    that rank is added to each (LoRA, Hu et al. 2021). ``dropout``: the share of a trained layer's inputs that is set
+    to zero during training, in [0, 1).
 
-    Raises ModelError where the file cannot be read or holds an operator that is not known here.
+    Raises ModelError if the file cannot be read or holds an operator that is not supported.
     """
 
     def __init__(self, path: Path, output: str, layers: int, rank: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         try:
             self._proto = onnx.load(str(path))
-        except Exception as problem:  # protobuf's own kind
+        except Exception as problem:  # protobuf's own exception classes
             raise ModelError(f"the model file {path} cannot be read ({problem}): install the model again") from problem
         graph = self._proto.graph
         if strange := sorted({node.op_type for node in graph.node} - set(OPERATORS)):
-            raise ModelError(f"{path.name} holds {', '.join(strange)}, which cannot be trained: choose another model")
+            raise ModelError(
+                f"{path.name} uses operators that cannot be trained ({', '.join(strange)}): choose another"
+            )
         self._nodes = list(graph.node)
         self._attributes = [{a.name: helper.get_attribute_value(a) for a in node.attribute} for node in self._nodes]
         self._maker = {name: i for i, node in enumerate(self._nodes) for name in node.output}
@@ -66,7 +69,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
         if output not in self._maker:
             raise ModelError(f"{path.name} has no output {output}: install the model again")
         self.output, self.dropout = output, dropout
-        self.depth = self._depths(output)  # by node: heavy nodes on the longest way to the output, its own among them
+        self.depth = self._depths(output)  # by node: layers on the longest path to the output, its own included
         self._half = any(initializer.data_type == TensorProto.FLOAT16 for initializer in graph.initializer)
         self.weights = nn.ParameterDict()
         self.thin = nn.ModuleDict()
@@ -84,7 +87,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
     # --- reading -------------------------------------------------------------------------------------------------
 
     def _fold(self) -> None:
-        """Work out what depends on constants alone: weights kept in 8 or 16 bits become numbers to train."""
+        """Compute all values that depend on constants alone. So weights stored in 8 or 16 bits become float weights."""
         self._folded: set[int] = set()
         for i, node in enumerate(self._nodes):
             if node.op_type in ("Shape", "Range") and not all(name in self._constants for name in node.input):
@@ -96,7 +99,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
                 self._folded.add(i)
 
     def _depths(self, output: str) -> list[int]:
-        """Return each node's depth; -1 where the output does not depend on it, or by a choice only."""
+        """Return the depth of each node; -1 if the output does not depend on it, or only through a discrete choice."""
         depth = [-1] * len(self._nodes)
         reach = {output: 0}
         for i in reversed(range(len(self._nodes))):
@@ -114,7 +117,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
         return depth
 
     def _weights(self, layers: int) -> Iterable[tuple[int, str]]:
-        """Yield node and name of every constant that is trained."""
+        """Yield the node index and the name of each constant that is trained."""
         for i, node in enumerate(self._nodes):
             if not 0 <= self.depth[i] <= layers or not layers:
                 continue
@@ -125,7 +128,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
                     yield i, name
 
     def _untrained(self) -> list[bool]:
-        """Return for each node whether no trained weight is in what it gives."""
+        """Return for each node whether its output is independent of all trained weights."""
         moved = {name for name in self._constants if self._trained(name)}
         trainable = []
         for node in self._nodes:
@@ -135,9 +138,12 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
         return trainable
 
     def frontier(self, outputs: Sequence[str], deep: int = 0) -> list[str]:
-        """Return the values that frozen layers make and trained ones (or ``outputs``) start from: given those and the
-        inputs' shapes, the frozen layers need not run again. Those of a depth below ``deep`` count as trained."""
-        laden: set[str] = set()  # made by a layer
+        """Return the outputs of frozen layers that the trained layers, or ``outputs``, depend on.
+
+        With these values and the shapes of the inputs, the frozen layers need not run again. Nodes of a depth below
+        ``deep`` count as trained.
+        """
+        laden: set[str] = set()  # depends on a layer
         for node in self._nodes:
             heavy = node.op_type in HEAVY and any(name in self._constants for name in node.input)
             if heavy or any(name in laden for name in node.input):
@@ -160,7 +166,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
     # --- running -------------------------------------------------------------------------------------------------
 
     def forward(self, feeds: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
-        """Return the values named in ``outputs``, worked out from those ``given`` by name: inputs, or any others."""
+        """Return the values named in ``outputs``, computed from ``feeds``: inputs or intermediate values, by name."""
         values: dict[str, Tensor] = dict(feeds)
         for i in self._plan(frozenset(feeds), tuple(outputs)):
             node = self._nodes[i]
@@ -191,7 +197,7 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
                 if name in fed or name in self._constants or not name:
                     continue
                 if name not in self._maker:
-                    raise KeyError(f"{name} is neither given nor made by the graph")
+                    raise KeyError(f"{name} is neither an input nor computed by the graph")
                 if self._maker[name] not in needed:
                     needed.add(self._maker[name])
                     waiting += self._nodes[self._maker[name]].input
@@ -201,14 +207,13 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
     def _run(self, i: int, arguments: list[Tensor | None]) -> Sequence[Tensor]:
         away = next((tensor.device for tensor in arguments if tensor is not None and tensor.device.type != "cpu"), None)
         if away is not None and self._nodes[i].op_type not in ("Reshape", "Expand", "Slice", "Tile"):
-            arguments = [
-                None if tensor is None else tensor.to(away) for tensor in arguments
-            ]  # shapes are worked out on the processor
+            # Shapes are computed on the CPU, so a node may have inputs on both devices.
+            arguments = [None if tensor is None else tensor.to(away) for tensor in arguments]
         outputs = OPERATORS[self._nodes[i].op_type](self._attributes[i], *arguments)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def _apply(self, move: Callable[[Tensor], Tensor], recurse: bool = True) -> TrainableGraph:
-        """Move the constants with the weights (``to()``); shapes stay, they are worked out on the processor."""
+        """Move the constants together with the weights (``to()``). Shapes stay on the CPU, where they are computed."""
         for name, value in self._constants.items():
             if value.is_floating_point() or value.numel() > LARGE:
                 self._constants[name] = move(value)
@@ -218,16 +223,16 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
     # --- writing -------------------------------------------------------------------------------------------------
 
     def trained(self) -> dict[str, Tensor]:
-        """Return the trained weights as they are now, by their names in the file."""
+        """Return the current values of the trained weights, by their names in the file."""
         names = {_key(name): name for name in self._constants}
         values = {names[key]: weight.detach() for key, weight in self.weights.items()}
         return values | {names[key]: thin().detach() for key, thin in self.thin.items()}
 
     def save(self, path: Path, outputs: Sequence[str] | None = None, others: Sequence[TrainableGraph] = ()) -> None:
-        """Write the file again with the trained weights in it, all else as it was.
+        """Write the file to ``path`` with the trained weights; everything else stays the same.
 
-        ``outputs``: the file gives those values instead. ``others`` are graphs of the same file, whose trained weights
-        go in as well. Large trained weights are stored in 16 bits where the file held such.
+        ``outputs`` replaces the outputs of the file by these values. ``others`` are graphs of the same file, whose
+        trained weights are written too. If the file has float16 weights, large trained weights become float16.
         """
         proto = onnx.ModelProto()
         proto.CopyFrom(self._proto)
@@ -269,20 +274,20 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
 
 
 class Thin(nn.Module):  # type: ignore[misc]
-    """A frozen matrix (N, M) with a product of two thin ones added, (N, rank) and (rank, M); at first that is zero."""
+    """A frozen matrix (N, M) plus a trained product of (N, rank) and (rank, M), which is zero at the start (LoRA)."""
 
     def __init__(self, value: Tensor, rank: int) -> None:
         super().__init__()
-        self.whole = nn.Buffer(value)
+        self.frozen = nn.Buffer(value)
         self.down = nn.Parameter(torch.randn(rank, value.shape[1]) * value.shape[1] ** -0.5)
         self.up = nn.Parameter(torch.zeros(value.shape[0], rank))
 
     def forward(self) -> Tensor:
-        return self.whole + self.up @ self.down  # (N, M)
+        return self.frozen + self.up @ self.down  # (N, M)
 
 
 def _key(name: str) -> str:
-    return name.replace(".", "/")  # a module's parameters have no dots in their names
+    return name.replace(".", "/")  # PyTorch allows no dots in parameter names
 
 
 def _tensor(proto: Any) -> Tensor:
@@ -298,7 +303,7 @@ def _ints(value: Tensor | Sequence[int]) -> list[int]:
 
 
 def _axes(a: Attributes, axes: Tensor | None) -> list[int] | None:
-    """Return axes, which newer files give as an input and older ones as an attribute."""
+    """Return the axes: an input in newer files, an attribute in older ones."""
     if axes is not None:
         return _ints(axes)
     return _ints(a["axes"]) if "axes" in a else None
@@ -315,7 +320,7 @@ def _reduce(how: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _padded(a: Attributes, x: Tensor, fill: float) -> tuple[Tensor, list[int] | int]:
-    """Return ``x`` and the symmetric padding that is left to do."""
+    """Return ``x`` after any asymmetric padding, and the symmetric padding that the operator still has to apply."""
     if a.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         raise ModelError("its convolutions pad by themselves (auto_pad), which cannot be trained: choose another model")
     pads = _ints(a.get("pads", [0] * (2 * (x.ndim - 2))))
@@ -594,4 +599,4 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Unsqueeze": _unsqueeze,
     "Where": lambda a, condition, x, y: torch.where(condition, x, y),
 }  # fmt: skip
-"""What graphs of towers hold, as exported by transformers, optimum and `commonplace models export`."""
+"""The operators in tower graphs that transformers, optimum and `commonplace models export` write."""

@@ -1,6 +1,6 @@
-"""Projection heads: from a frozen tower's features to the joint space, and their training.
+"""Projection heads, which map a frozen tower's features to the joint space, and their training.
 
-The bundled model's own heads are trained by this code (`models/`).
+This code also trains the heads of the bundled model (`models/`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ try:
     from torch.nn import functional as F
 except ImportError as problem:
     raise TrainingError(
-        f"training needs PyTorch ({problem.name} is not here): install commonplace with the extra train"
+        f"training needs PyTorch ({problem.name} is not installed): install commonplace with the extra train"
     ) from problem
 
 __all__ = [
@@ -40,31 +40,31 @@ Loss = Literal["infonce", "triplet", "sigmoid"]
 class HeadRecipe:
     """Hyperparameters of one head; the defaults were chosen on Flickr8k's dev split (models/LADDER.md)."""
 
-    hidden: int = 1280  # 0: a linear map
+    hidden: int = 1280  # width of the hidden layer; 0: a linear map
     input_dropout: float = 0.5
     dropout: float = 0.5
-    epochs: int = 0  # 0: as many as make ``steps``
+    epochs: int = 0  # 0: as many as ``steps`` needs
     steps: int = 600
     batch: int = 1000  # pictures in a step
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     loss: Loss = "infonce"
-    temperature: float = 0.03  # at the start; learned
+    temperature: float = 0.03  # the initial value; it is learned
     learn_temperature: bool = True
-    margin: float = 0.2  # of the triplet loss, in cosine
+    margin: float = 0.2  # of the triplet loss, a difference of cosines
     mixup: float = 0.5  # Beta(mixup, mixup) of two pictures' features and of their captions; 0: none
-    blend: bool = True  # the target is a point between two captions of the picture, not one caption
-    views: int = 3  # plain, crops and mirrored: how many are drawn from
-    known: int = -1  # the first features, taken as they are; later ones are put on their scale; -1: all standardised
+    blend: bool = True  # the target is interpolated between two captions of the picture
+    views: int = 3  # how many of the views (plain, crops, mirrored) are used
+    known: int = -1  # so many first features stay unscaled, and the others get their scale; -1: all are standardised
     closed: bool = False  # start from canonical correlations instead of random weights
-    prototypes: int = 0  # extra pairs in a step
+    prototypes: int = 0  # pairs from ``Data.extra`` in each step
     structure: float = 0.0  # weight of the squared error between the pictures' cosines and their captions'
     text_head: bool = False  # train a linear map of the texts too; else the text tower's space stays as it is
-    patience: int = 8  # checks on dev without a gain before it stops
-    checks: int = 20  # on dev, in the whole of the training
+    patience: int = 8  # checks on dev without a gain before training stops
+    checks: int = 20  # checks on dev during the whole training
 
     def length(self, pictures: int) -> tuple[int, int, int]:
-        """Return the epochs, the steps in all, and the steps in an epoch of a training on so many pictures."""
+        """Return the epochs, the total steps, and the steps in an epoch, for training on ``pictures`` pictures."""
         batches = math.ceil(pictures / self.batch)
         epochs = self.epochs or math.ceil(self.steps / batches)
         return epochs, epochs * batches, batches
@@ -72,13 +72,13 @@ class HeadRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What heads learn from, all float32.
+    """The training data of heads; all values are float32.
 
-    ``views`` (V, N, F): features of N pictures seen in V ways. ``captions`` (M, D): unit rows of all captions, those of
-    picture i from ``first[i]`` on, ``count[i]`` of them. ``equal`` (M,): the same number for equal captions, which are
-    no negatives of each other; None where all differ. ``base`` (V, N, D): unit rows of a model that already places
-    these pictures among these captions; what is learned is added to them. ``extra``: features (P, F) with unit rows
-    (P, D), which ``HeadRecipe.prototypes`` draws from.
+    - ``views`` (V, N, F): features of N pictures in V views.
+    - ``captions`` (M, D): unit rows of all captions. Picture i has the ``count[i]`` rows from ``first[i]`` on.
+    - ``equal`` (M,): the same number for equal captions, which are not negatives of each other; None if all differ.
+    - ``base`` (V, N, D): unit rows that an existing model gives these pictures. The head's output is added to them.
+    - ``extra``: features (P, F) and unit rows (P, D) of additional pairs; see ``HeadRecipe.prototypes``.
     """
 
     views: Tensor
@@ -94,9 +94,9 @@ class Data:
         cls, pairs: Pairs, at: NDArray[np.int64], features: Floats, texts: Floats,
         base: Callable[[Floats], Floats] | None = None,
     ) -> Data:  # fmt: skip
-        """Return the pictures of rows ``at``, of the ``pairs``' features (V, N, F) and texts (C, D).
+        """Return the data of the pictures in rows ``at``; ``features`` (V, N, F) and ``texts`` (C, D) are of all pairs.
 
-        ``base`` makes of features (N, F) the unit rows that heads add to.
+        ``base`` maps features (N, F) to the unit rows (N, D) that the heads' output is added to.
         """
         views, rows = features[:, at], np.isin(pairs.owner, at)
         count = np.array([len(pairs.pairs[i].captions) for i in at])
@@ -113,7 +113,7 @@ class Data:
 
     @property
     def means(self) -> Tensor:
-        """The mean (N, D) of each picture's captions."""
+        """The mean of each picture's captions, shape (N, D)."""
         return torch.stack([rows.mean(0) for rows in self.captions.split(self.count.tolist())])
 
     def to(self, where: str) -> Data:
@@ -123,7 +123,7 @@ class Data:
 
 
 def dropout(x: Tensor, share: float, training: bool) -> Tensor:
-    """Drop ``share`` of the numbers, to the nearest 1/256: one random byte each, a fifth of F.dropout's time here."""
+    """Apply dropout with probability ``share``, rounded to 1/256. Takes a fifth of F.dropout's time here."""
     if not training or not share:
         return x
     draws = torch.randint(-(2**63), 2**63 - 1, ((x.numel() + 7) // 8,), device=x.device)
@@ -131,10 +131,11 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
 
 
 class Perceptron(nn.Module):  # type: ignore[misc]
-    """Features (B, F) in, unit rows (B, D) out: one hidden layer, or none.
+    """Maps features (B, F) to unit rows (B, D), with one hidden layer or none.
 
-    Features are taken less ``centre`` and times ``scale``. ``straight`` is a linear map beside the hidden layer, for a
-    start in closed form; ``base`` (B, D), rows of a model to go on from, is added to what is learned.
+    ``centre`` is subtracted from the features, and they are multiplied by ``scale``. ``straight`` is a linear map
+    parallel to the hidden layer, for a start in closed form. ``base`` (B, D), the rows of an existing model, is added
+    to the output before it is normalised.
     """
 
     def __init__(self, recipe: HeadRecipe, features: int, dim: int) -> None:
@@ -144,7 +145,7 @@ class Perceptron(nn.Module):  # type: ignore[misc]
         self.wide = nn.Linear(features, recipe.hidden or dim)
         self.narrow = nn.Linear(recipe.hidden, dim) if recipe.hidden else nn.Identity()
         self.straight: nn.Linear | None = None
-        self.temperature = recipe.temperature  # at the end of training
+        self.temperature = recipe.temperature  # after training: the learned value
 
     def forward(self, features: Tensor, base: Tensor | None = None) -> Tensor:
         inputs = dropout((features - self.centre) * self.scale, self.recipe.input_dropout, self.training)
@@ -156,18 +157,18 @@ class Perceptron(nn.Module):  # type: ignore[misc]
         return F.normalize(x if base is None else x + base, dim=-1)
 
     def standardise(self, features: Tensor) -> None:
-        """Choose ``centre`` and ``scale`` by ``features`` (N, F), as ``HeadRecipe.known`` says."""
+        """Set ``centre`` and ``scale`` from ``features`` (N, F), as ``HeadRecipe.known`` specifies."""
         components, mean, spread = self.recipe.known, features.mean(0), features.std(0) + 1e-3
         if components < 0:
             self.centre.copy_(mean)
-            self.scale.copy_(1 / (spread + 0.1 * spread.mean()))  # what hardly ever moves is not blown up
+            self.scale.copy_(1 / (spread + 0.1 * spread.mean()))  # a feature of small variance is not amplified
         elif components:
             self.centre[components:] = mean[components:]
             self.scale[components:] = spread[:components].mean() / spread[components:]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def begin(self, weights: Tensor | None, bias: Tensor | None) -> None:
-        """Start as the linear map ``weights`` (F, D) and ``bias`` (D,) of the features as given; None: as nothing."""
+        """Initialise to the linear map ``weights`` (F, D) and ``bias`` (D,) of the unscaled features; None: to zero."""
         last = self.wide if not self.recipe.hidden else self.narrow
         last.weight.zero_()
         last.bias.zero_()
@@ -183,7 +184,7 @@ class Perceptron(nn.Module):  # type: ignore[misc]
 
 
 def ridge(x: Tensor, y: Tensor, penalty: float = 300.0) -> tuple[Tensor, Tensor]:
-    """Return weights (F, D) and bias (D,) of least squares from features (N, F) to rows (N, D)."""
+    """Return weights (F, D) and bias (D,) of ridge regression from features ``x`` (N, F) to rows ``y`` (N, D)."""
     centre, target = x.mean(0), y.mean(0)
     x, y = x - centre, y - target
     weights = torch.linalg.solve(x.T @ x + penalty * torch.eye(x.shape[1]), x.T @ y)  # (F, D)
@@ -191,8 +192,11 @@ def ridge(x: Tensor, y: Tensor, penalty: float = 300.0) -> tuple[Tensor, Tensor]
 
 
 def canonical(x: Tensor, y: Tensor, dim: int = 128, penalty: float = 0.05) -> tuple[Tensor, Tensor]:
-    """Return weights (F, D) and bias (D,) of regularised canonical correlations (Hotelling 1936) of features (N, F)
-    with rows (N, D), mapped back to the space of the rows: texts stay where they are."""
+    """Return weights (F, D) and bias (D,) that map features ``x`` (N, F) into the space of the rows ``y`` (N, D).
+
+    The map is a regularised canonical correlation analysis (Hotelling 1936), followed by the way back to the space of
+    ``y``. So the texts stay unchanged.
+    """
     x, y = x.double(), y.double()
     centre, target = x.mean(0), y.mean(0)
     x, y = x - centre, y - target
@@ -202,12 +206,12 @@ def canonical(x: Tensor, y: Tensor, dim: int = 128, penalty: float = 0.05) -> tu
     white = solve(root_y, solve(root_x, x.T @ y / len(x), upper=False).T, upper=False).T  # (F, D)
     u, strength, v = torch.linalg.svd(white, full_matrices=False)
     into = solve(root_x.T, u[:, :dim], upper=True)  # features -> canonical variates
-    weights = into @ ((strength[:dim, None] * v[:dim]) @ root_y.T)  # their best guess of the row
+    weights = into @ ((strength[:dim, None] * v[:dim]) @ root_y.T)  # the prediction of the row
     return weights.float(), (target - centre @ weights).float()
 
 
 def closed_form(data: Data) -> Callable[[Floats], Floats]:
-    """Return what makes unit rows (N, D) of features (N, F) by canonical correlations alone."""
+    """Return a function that maps features (N, F) to unit rows (N, D) by canonical correlations alone."""
     weights, bias = canonical(data.views[0], data.means)
     return lambda features: np.asarray(F.normalize(torch.from_numpy(features) @ weights + bias, dim=-1).numpy())
 
@@ -216,7 +220,10 @@ def closed_form(data: Data) -> Callable[[Floats], Floats]:
 
 
 def infonce(z: Tensor, y: Tensor, equal: Tensor | None, scale: Tensor) -> Tensor:
-    """Contrast both ways (van den Oord et al. 2018; CLIP, Radford et al. 2021) of unit rows z, y (B, D)."""
+    """Return the symmetric InfoNCE loss of unit rows ``z``, ``y`` (B, D).
+
+    Source: van den Oord et al. 2018; CLIP, Radford et al. 2021. ``equal`` (B, B) masks pairs that are no negatives.
+    """
     logits = scale * z @ y.T  # (B, B)
     if equal is not None:
         logits = logits.masked_fill(equal, -torch.inf)
@@ -225,7 +232,7 @@ def infonce(z: Tensor, y: Tensor, equal: Tensor | None, scale: Tensor) -> Tensor
 
 
 def triplet(z: Tensor, y: Tensor, equal: Tensor | None, margin: float) -> Tensor:
-    """The hinge on the hardest negative of the step, both ways (VSE++, Faghri et al. 2018)."""
+    """Return the hinge loss on the hardest negative of the batch, in both directions (VSE++, Faghri et al. 2018)."""
     scores = z @ y.T  # (B, B)
     positives = scores.diag()
     off = torch.eye(len(z), dtype=torch.bool, device=z.device)
@@ -234,7 +241,7 @@ def triplet(z: Tensor, y: Tensor, equal: Tensor | None, margin: float) -> Tensor
 
 
 def sigmoid(z: Tensor, y: Tensor, equal: Tensor | None, scale: Tensor, bias: Tensor) -> Tensor:
-    """Every pair by itself, alike or not (SigLIP, Zhai et al. 2023)."""
+    """Return the loss that classifies each pair by itself as related or not (SigLIP, Zhai et al. 2023)."""
     logits = scale * z @ y.T + bias  # (B, B)
     signs = 2 * torch.eye(len(z), device=z.device) - 1
     each = -F.logsigmoid(signs * logits)
@@ -246,8 +253,11 @@ def sigmoid(z: Tensor, y: Tensor, equal: Tensor | None, scale: Tensor, bias: Ten
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A head in evaluation mode, the text head beside it (None: texts stay as they are), its best score on dev and the
-    step that reached it; ``broken`` says why training stopped before its end, where something went wrong."""
+    """The result of ``fit``: a head in evaluation mode and a text head (None: texts are not mapped).
+
+    ``score`` is the best score on dev, in [0, 1], and ``step`` the step that reached it. ``broken`` is the error that
+    stopped training early, or None.
+    """
 
     head: Perceptron
     text_head: Perceptron | None
@@ -262,12 +272,12 @@ def _device() -> str:
 
 
 def device_name() -> str:
-    """Return what trains: the GPU if there is one."""
+    """Return the name of the training device: the GPU if there is one, else "a CPU"."""
     return str(torch.cuda.get_device_name()) if _device() == "cuda" else "a CPU"
 
 
 def scorer(dev: Data) -> Callable[[Perceptron, Perceptron | None], float]:
-    """Return what tells how well a head (and a text head) ranks ``dev``: the mean recall, NaN where it is no number."""
+    """Return a function that scores a head (and a text head) by mean recall on ``dev``, [0, 1]; NaN if not finite."""
     owner, shown = np.repeat(np.arange(len(dev.count)), dev.count.numpy()), dev.to(_device())
 
     def score(head: Perceptron, text_head: Perceptron | None) -> float:
@@ -290,16 +300,17 @@ def fit(
     recipe: HeadRecipe, data: Data, seed: int, *, score: Callable[[Perceptron, Perceptron | None], float] | None = None,
     tick: Callable[[int], object] = lambda _: None,
 ) -> Fitted:  # fmt: skip
-    """Return a head trained on ``data``, on the GPU if there is one; with ``score`` (see ``scorer``) the best seen.
+    """Return a head trained on ``data``, on the GPU if there is one.
 
-    Raises TrainingError where memory ends, or where the loss is not a number before anything was learned.
+    With ``score`` (see ``scorer``), the head with the best score is kept. ``tick`` is called with the number of steps
+    done. Raises TrainingError if memory runs out, or if the loss is not finite before the first check on dev.
     """
     try:
         return _fit(recipe, data.to(_device()), seed, score, _device(), tick)
     except (MemoryError, torch.OutOfMemoryError) as problem:
         raise _no_memory(recipe) from problem
     except RuntimeError as problem:
-        if "memory" in str(problem).lower():  # PyTorch says so in many words
+        if "memory" in str(problem).lower():  # PyTorch has several messages for this
             raise _no_memory(recipe) from problem
         raise
 
@@ -319,7 +330,7 @@ def _fit(
     C = int(data.count.max()) if int(data.count.min()) == int(data.count.max()) else 1 << 30
     epochs, steps, batches = recipe.length(N)
     every = max(steps // recipe.checks, 1)
-    half = where == "cuda" or _multiplies_half()  # else it is slower
+    half = where == "cuda" or _multiplies_half()  # on other processors bfloat16 is slower
 
     torch.manual_seed(seed)
     head = Perceptron(recipe, Fs, data.captions.shape[1])
@@ -330,7 +341,7 @@ def _fit(
         head.begin(*canonical(data.views[0].cpu(), data.means.cpu()))
     text_head = _text_head(recipe, data.captions.shape[1])
     log_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)), requires_grad=recipe.learn_temperature)
-    bias = nn.Parameter(torch.tensor(-10.0))  # of the sigmoid loss: nearly all pairs are unlike
+    bias = nn.Parameter(torch.tensor(-10.0))  # of the sigmoid loss: nearly all pairs are unrelated
     towers = nn.ModuleList([head] if text_head is None else [head, text_head]).to(where)
     log_scale.data, bias.data = log_scale.data.to(where), bias.data.to(where)
     groups = [
@@ -341,7 +352,7 @@ def _fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, steps)
     step, best, best_step, state, broken, waited = 0, -math.inf, 0, copy.deepcopy(towers.state_dict()), None, 0
     if score is not None and (data.base is not None or recipe.closed):
-        best = score(head.eval(), text_head)  # what it starts from may be the best there is
+        best = score(head.eval(), text_head)  # the start may be better than any later step
 
     def draw(rows: Tensor) -> Tensor:  # one caption of each picture
         return data.first[rows] + torch.randint(C, (len(rows),), device=where) % data.count[rows]
@@ -360,7 +371,7 @@ def _fit(
             x, y = torch.cat([x, data.extra[0][which]]), torch.cat([y, data.extra[1][which]])
         if recipe.mixup:
             share = torch.distributions.Beta(recipe.mixup, recipe.mixup).sample((len(x), 1)).to(where)
-            share = torch.maximum(share, 1 - share)  # each is mostly itself, and is taken for that
+            share = torch.maximum(share, 1 - share)  # the larger share is its own, so the targets stay the same
             other = torch.randperm(len(x), device=where)
             x, y = torch.lerp(x[other], x, share), torch.lerp(y[other], y, share)
             base = None if base is None else torch.lerp(base[other], base, share)
@@ -379,7 +390,7 @@ def _fit(
         optimiser.zero_grad()
         loss.backward()
         if not torch.isfinite(loss):
-            broken = f"the loss was not a number at step {step + 1} of {steps}: try a lower --learning-rate"
+            broken = f"the loss was not finite at step {step + 1} of {steps}: try a lower --learning-rate"
             break
         optimiser.step()
         schedule.step()
@@ -388,7 +399,7 @@ def _fit(
         if score is not None and (step % every == 0 or step == steps):
             dev_score = score(head.eval(), text_head if text_head is None else text_head.eval())
             if not math.isfinite(dev_score):
-                broken = f"the head gave what is not a number at step {step} of {steps}: try a lower --learning-rate"
+                broken = f"the head's output was not finite at step {step} of {steps}: try a lower --learning-rate"
                 break
             waited = 0 if dev_score > best else waited + 1
             if dev_score > best:
@@ -406,7 +417,7 @@ def _fit(
 
 
 def _text_head(recipe: HeadRecipe, dim: int) -> Perceptron | None:
-    """Return a linear map of texts that starts as the identity."""
+    """Return a linear map of texts that is the identity at the start; None without ``HeadRecipe.text_head``."""
     if not recipe.text_head:
         return None
     head = Perceptron(replace(recipe, hidden=0, input_dropout=0.0, known=0), dim, dim)
@@ -415,8 +426,10 @@ def _text_head(recipe: HeadRecipe, dim: int) -> Perceptron | None:
 
 
 def linear_maps(head: Perceptron) -> dict[str, Any]:
-    """Return a head's maps as NumPy arrays, for features as they are: ``wide``, ``narrow``, ``straight`` (or None),
-    each a pair of weights (in, out) and bias (out,)."""
+    """Return a head's linear maps as NumPy arrays, for unscaled features.
+
+    The keys are ``wide``, ``narrow`` and ``straight``. Each value is weights (in, out) and bias (out,), or None.
+    """
 
     def folded(layer: nn.Linear) -> tuple[Any, Any]:
         weights = layer.weight.detach() * head.scale  # (out, in)

@@ -1,4 +1,4 @@
-"""Both towers of a bundle trained together on pictures and captions: to find each other, and to tell what is seen."""
+"""Joint training of both towers of a bundle on pictures and captions, with a contrastive and a caption loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from commonplace.encoders import Bundle
 from commonplace.errors import TrainingError
 
 try:
-    import onnx  # noqa: F401  (of the modules below)
+    import onnx  # noqa: F401  (the modules below need it)
     import torch
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -27,8 +27,8 @@ try:
     from torch.nn import functional as F
 except ImportError as problem:
     raise TrainingError(
-        f"fine-tuning needs PyTorch and accelerate ({problem.name} is not here): install commonplace with the extra "
-        "train"
+        f"fine-tuning needs PyTorch and accelerate ({problem.name} is not installed): install commonplace with the "
+        "extra train"
     ) from problem
 
 from commonplace.training.decoder import Decoder
@@ -37,7 +37,7 @@ from commonplace.training.towers import Captions, Pictures, Rows, Shown, Texts
 
 __all__ = ["JointModel", "JointRecipe", "Material", "Trainer"]
 
-SAVED = 300.0  # seconds between two checkpoints, beside those at the end of every epoch
+SAVED = 300.0  # seconds between two checkpoints; each epoch also ends with one
 
 Floats = NDArray[np.float32]
 Tick = Callable[[str], object]
@@ -45,33 +45,33 @@ Tick = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class JointRecipe:
-    """Hyperparameters."""
+    """Hyperparameters of fine-tuning."""
 
     epochs: int = 10
-    batch: int = 256  # pictures that are each other's wrong answers
+    batch: int = 256  # pictures in a batch: they are each other's negatives
     chunk: int = 256  # pictures in memory at once; the gradients are those of the whole batch (Gao et al. 2021)
     accumulate: int = 1  # batches in a step
-    text_layers: int = 4  # trained, from the last; 0: the tower stays as it is
-    image_layers: int = 4
-    rank: int = 0  # of LoRA; 0: the layers themselves are trained
-    views: int = 2  # a picture as it is, then cropped ones: how many are kept
+    text_layers: int = 4  # how many of the last layers are trained; 0: none
+    image_layers: int = 4  # the same for the image tower
+    rank: int = 0  # of LoRA; 0: all weights of the layers are trained
+    views: int = 2  # how many of the views (plain, then cropped) are used
     learning_rate: float = 5e-5  # of the towers and the head
     decoder_rate: float = 1e-3
-    weight_decay: float = 0.01  # of the decoder; the towers' is toward where they started (Li et al. 2018)
-    warmup: float = 0.1  # share of the steps
-    clip: float = 1.0  # length of the gradient
-    temperature: float = 0.05  # at the start; learned
+    weight_decay: float = 0.01  # the decoder decays toward 0, the towers toward their start (L2-SP, Li et al. 2018)
+    warmup: float = 0.1  # share of the steps with a rising learning rate
+    clip: float = 1.0  # largest norm of the gradient
+    temperature: float = 0.05  # the initial value; it is learned
     generation: float = 0.5  # weight of the caption loss; 0: no decoder
     width: int = 256  # of the decoder
     dropout: float = 0.5  # of the head's layers
     mixup: float = 0.5  # Beta(mixup, mixup) of two pictures' features and of their captions; 0: none
-    mixed: str = "no"  # bf16 or fp16: multiplications in 16 bits
+    mixed: str = "no"  # mixed precision: no, bf16 or fp16
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Material:
-    """One split as the frozen layers left it: ``owner[j]`` is the picture that caption ``j`` describes."""
+    """The frozen layers' outputs for one split. ``owner[j]`` is the row of the picture that caption ``j`` describes."""
 
     pictures: Shown
     captions: Captions
@@ -79,12 +79,12 @@ class Material:
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
-        """The pictures that have captions."""
+        """The rows of the pictures that have captions, in ascending order."""
         return np.unique(self.owner)
 
 
 class JointModel(nn.Module):  # type: ignore[misc]
-    """Both towers, the scale of their cosines and the decoder."""
+    """Both towers, the learned scale of their cosines (the inverse temperature), and the caption decoder."""
 
     def __init__(self, bundle: Bundle, recipe: JointRecipe, captions: Captions | None) -> None:
         super().__init__()
@@ -103,18 +103,18 @@ class JointModel(nn.Module):  # type: ignore[misc]
         return ids.to(device), mask.to(device), {name: value.to(device) for name, value in values.items()}
 
     def layers(self) -> dict[str, int]:
-        """How many layers of each tower are trained, by their names in the recipe."""
+        """Return how many layers of each tower are trained, by their names in the recipe."""
         return {"text_layers": self.texts.layers, "image_layers": self.pictures.layers}
 
     def save(self, folder: Path) -> None:
-        """Write the graphs with what was trained over those of their names in a bundle's ``folder``."""
+        """Write the graphs with their trained weights to a bundle's ``folder``, over the old graphs."""
         files: dict[str, list[TrainableGraph]] = {}
         for part in (self.texts, self.pictures):
             files.setdefault(part.file.name, []).append(part.graph)
             if part.head is not None:
                 files.setdefault(part.spec["head"]["file"], []).append(part.head)
         for name, graphs in files.items():
-            for old in folder.glob(f"{name}*"):  # weights that were kept beside it, too
+            for old in folder.glob(f"{name}*"):  # its external weights as well
                 old.unlink()
             graphs[0].save(folder / name, others=graphs[1:])
 
@@ -122,14 +122,14 @@ class JointModel(nn.Module):  # type: ignore[misc]
 def _channels(pictures: Pictures) -> list[int]:
     feeds = {pictures.spec["input"]: torch.zeros(2, *pictures.shape)}
     with torch.no_grad():
-        outputs = pictures.graph(feeds, pictures.seen)
+        outputs = pictures.graph(feeds, pictures.token_values)
     return [output.shape[1] if output.ndim == 4 else output.shape[2] for output in outputs]
 
 
 def contrast(x: Tensor, y: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """Return InfoNCE both ways of pictures and captions, unit rows (B, D) each.
+    """Return the symmetric InfoNCE loss of pictures ``x`` and captions ``y``, unit rows (B, D) each.
 
-    ``same`` (B, B): other pairs whose caption says the same, word for word: they are no wrong answers.
+    ``same`` (B, B) marks other pairs with an identical caption: they are not used as negatives.
     """
     logits = (scale.clamp(max=math.log(100)).exp() * x.float() @ y.float().T).masked_fill(same, float("-inf"))  # (B, B)
     target = torch.arange(len(x), device=x.device)
@@ -137,7 +137,10 @@ def contrast(x: Tensor, y: Tensor, scale: Tensor, same: Tensor) -> Tensor:
 
 
 class Trainer:
-    """Trains a model on ``train``; ``folder`` holds the checkpoints and the losses. One flat loop: ``run()``."""
+    """Trains a model on ``train`` (see ``run()``) and keeps checkpoints in ``folder``.
+
+    Raises TrainingError if there are several processes, or if the recipe trains no layer of the towers.
+    """
 
     def __init__(
         self, model: JointModel, recipe: JointRecipe, train: Material, folder: Path, device: str | None = None
@@ -149,12 +152,11 @@ class Trainer:
         self.numbers = _numbered(train)
         self.steps_an_epoch = max(1, len(self.of) // (min(recipe.batch, len(self.of)) * recipe.accumulate))
         self.total = recipe.epochs * self.steps_an_epoch
-        AcceleratorState._reset_state(
-            True
-        )  # it is the process's; a training before this one may have asked for another
+        # The state is global to the process: an earlier training may have set another precision.
+        AcceleratorState._reset_state(True)
         self.accelerator = Accelerator(mixed_precision=recipe.mixed, cpu=device == "cpu")
         if self.accelerator.num_processes > 1:
-            raise TrainingError("one process trains, on one device: start it without `accelerate launch`")
+            raise TrainingError("training uses one process and one device: start it without `accelerate launch`")
         self.device = self.accelerator.device
         self.model: JointModel = model.to(self.device)
         towers = [
@@ -164,7 +166,7 @@ class Trainer:
             if parameter.requires_grad
         ]
         if not towers:
-            raise TrainingError("nothing of the towers is trained: say --text-layers or --image-layers, 1 at least")
+            raise TrainingError("no layer of the towers is trained: set --text-layers or --image-layers to 1 or more")
         decoder = list(model.decoder.parameters()) if model.decoder is not None else []
         self.start = [parameter.detach().clone() for parameter in towers]
         self.towers = towers
@@ -180,10 +182,11 @@ class Trainer:
     # --- the loop --------------------------------------------------------------------------------------------------
 
     def run(self, tick: Tick = lambda _: None, each: Callable[[int], bool] = lambda _: False) -> None:
-        """Train from the step that was reached to the end. ``each(epoch)`` is called after every epoch, with the
-        checkpoint written; where it returns True, training stops.
+        """Train from the current step to the end.
 
-        Raises TrainingError where a loss is not a number, or the memory does not suffice; the last checkpoint stands.
+        ``each(epoch)`` is called after every epoch, when its checkpoint is written; training stops if it returns True.
+        ``tick`` is called after every step with a text of the losses. Raises TrainingError if a loss is not finite or
+        memory runs out; the last checkpoint is kept.
         """
         recipe, model = self.recipe, self.model
         drawn, order, saved = 0, list(self._batches(0)), time.monotonic()
@@ -207,8 +210,8 @@ class Trainer:
             mean_losses["loss"] = mean_losses["contrast"] + recipe.generation * mean_losses["generation"]
             if not math.isfinite(mean_losses["loss"]):
                 raise TrainingError(
-                    f"the loss is not a number at step {self.step + 1} of {self.total}: try a lower --learning-rate "
-                    f"(now {recipe.learning_rate:g}); the checkpoint before it is in {self.folder}"
+                    f"the loss is not finite at step {self.step + 1} of {self.total}: try a lower --learning-rate "
+                    f"(now {recipe.learning_rate:g}); the last checkpoint is in {self.folder}"
                 )
             nn.utils.clip_grad_norm_(
                 [parameter for group in self.optimiser.param_groups for parameter in group["params"]], recipe.clip
@@ -219,18 +222,19 @@ class Trainer:
             self.step += 1
             self.losses.append(mean_losses)
             tick(f"contrast {mean_losses['contrast']:.3f}, generation {mean_losses['generation']:.3f}")
-            whole = self.step % self.steps_an_epoch == 0
-            if whole or time.monotonic() - saved > SAVED:
+            epoch_ends = self.step % self.steps_an_epoch == 0
+            if epoch_ends or time.monotonic() - saved > SAVED:
                 self.save()
                 saved = time.monotonic()
-            if whole and each(self.step // self.steps_an_epoch):
+            if epoch_ends and each(self.step // self.steps_an_epoch):
                 return
 
     def gradients(self, pictures: Rows, captions: Rows, views: Rows) -> dict[str, float]:
-        """Add the gradients of one batch, in chunks, as if it were whole, and return its losses.
+        """Accumulate the gradients of one batch, computed in chunks, and return its losses by name.
 
-        First all vectors without gradients; then the contrastive loss and its gradient for each vector; then each
-        chunk once more, with the same random numbers, its vectors' gradients handed down (Gao et al. 2021).
+        With several chunks this is gradient caching (Gao et al. 2021), and the gradients are those of the whole batch:
+        first, all vectors are computed without gradients; then the contrastive loss and its gradient for each vector;
+        then each chunk runs again with the same random numbers, and its vectors' gradients are propagated back.
         """
         recipe, model, device = self.recipe, self.model, self.device
         B, share = len(pictures), 1 / recipe.accumulate
@@ -246,8 +250,8 @@ class Trainer:
                 first[0].append(u)
                 first[1].append(v)
             x, y = (torch.cat(rows).requires_grad_() for rows in first)  # (B, D)
-            whole = contrast(x, y, model.scale, same)
-            (whole * share).backward()
+            contrastive = contrast(x, y, model.scale, same)
+            (contrastive * share).backward()
         caption_loss = 0.0
         for at, part in enumerate(parts):
             if random:
@@ -257,26 +261,25 @@ class Trainer:
                 if random:
                     loss = (u * x.grad[part]).sum() + (v * y.grad[part]).sum()
                 else:
-                    whole = contrast(u, v, model.scale, same)
-                    loss = whole * share
+                    contrastive = contrast(u, v, model.scale, same)
+                    loss = contrastive * share
                 if model.decoder is not None:
-                    decoder_loss = model.decoder(ids, mask, tokens) * (
-                        len(ids) / B
-                    )  # so that chunks add up to the mean
+                    # Weighted, so that the chunks add up to the mean of the batch.
+                    decoder_loss = model.decoder(ids, mask, tokens) * (len(ids) / B)
                     loss = loss + recipe.generation * share * decoder_loss
                     caption_loss += float(decoder_loss.detach())
             self.accelerator.backward(loss)
-        return {"contrast": float(whole.detach()), "generation": caption_loss}
+        return {"contrast": float(contrastive.detach()), "generation": caption_loss}
 
     def _vectors(
         self, pictures: Rows, captions: Rows, views: Rows
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
-        """Return the vectors of some pictures and captions, and what the decoder needs of them."""
+        """Return the vectors (b, D) of pictures and captions, picture tokens, and the captions' ids and mask (b, T)."""
         model, mix = self.model, None
         if self.recipe.mixup and model.training:
             other = torch.randperm(len(pictures)).to(self.device)
             share = torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample((len(pictures), 1))
-            mix = other, torch.maximum(share, 1 - share).to(self.device)  # (b,), (b, 1): more of its own
+            mix = other, torch.maximum(share, 1 - share).to(self.device)  # (b,), (b, 1): the larger share is its own
         shown = {k: v.to(self.device) for k, v in self.train.pictures.batch(pictures, views).items()}
         x, tokens = model.pictures(shown, model.decoder is not None, mix)  # (b, D), (b, P, C) by value
         ids, mask, values = model.caption_inputs(self.train.captions, captions, self.device)  # (b, T)
@@ -284,7 +287,7 @@ class Trainer:
         return x, y if mix is None else F.normalize(torch.lerp(y[mix[0]], y, mix[1]), dim=-1), tokens, ids, mask
 
     def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield pictures, a caption of each, and the view it is seen in: the same for the same seed and epoch."""
+        """Yield the batches of an epoch: rows of pictures, a caption of each, and views. Only seed and epoch matter."""
         draw = np.random.default_rng([self.recipe.seed, epoch])
         order = draw.permutation(len(self.of))
         captions = np.array([self.of[row][draw.integers(len(self.of[row]))] for row in order])
@@ -295,7 +298,7 @@ class Trainer:
             yield self.train.rows[order[rows]], captions[rows], views[rows]
 
     def _pull(self, share: float) -> None:
-        """Pull the towers a little toward where they started."""
+        """Move the towers' weights toward their start by this share of the distance (L2-SP)."""
         with torch.no_grad():
             torch._foreach_lerp_(self.towers, self.start, share)
 
@@ -303,7 +306,7 @@ class Trainer:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def encode(self, material: Material, size: int = 256) -> tuple[Floats, Floats]:
-        """Return the unit rows of a split's captions, and of its pictures that have any."""
+        """Return the unit rows of a split's captions (C, D), and of its pictures that have captions (N, D)."""
         self.model.eval()
         texts, shown = [], []
         order = np.argsort([len(ids) for ids in material.captions.ids], kind="stable")
@@ -325,7 +328,7 @@ class Trainer:
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
     def weights(self) -> dict[str, Tensor]:
-        """Return a copy of what is trained, by name."""
+        """Return a copy of the trained parameters on the CPU, by name."""
         return {
             name: parameter.detach().cpu().clone()
             for name, parameter in self.model.named_parameters()
@@ -339,7 +342,7 @@ class Trainer:
                 parameters[name].copy_(value)
 
     def save(self) -> None:
-        """Write the checkpoint: beside, then renamed, so that a kill leaves the one before."""
+        """Write the checkpoint to a temporary file and rename it: after a kill, the previous one is intact."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "recipe": asdict(self.recipe), "step": self.step, "losses": self.losses, "weights": self.weights(),
@@ -355,26 +358,28 @@ class Trainer:
             beside.rename(self.folder / "checkpoint.pt")
         except OSError as problem:
             raise TrainingError(
-                f"the checkpoint cannot be written to {self.folder} ({problem.strerror}): make room, then --resume"
+                f"the checkpoint cannot be written to {self.folder} ({problem.strerror}): free space, then --resume"
             ) from problem
 
     def resume(self) -> bool:
-        """Go on from the checkpoint, where there is one; as if it had never stopped. Raises TrainingError where it is
-        damaged, or was made with other settings."""
+        """Load the checkpoint, so that training continues exactly where it stopped; return False if there is none.
+
+        Raises TrainingError if the checkpoint is damaged or was written with other settings.
+        """
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             recipe = state["recipe"]
-        except Exception as problem:  # the library raises whatever the bytes lead it to
+        except Exception as problem:  # the library raises exceptions of any kind on damaged files
             raise TrainingError(
                 f"the checkpoint {path} cannot be read ({type(problem).__name__}): remove it"
             ) from problem
         if other := sorted(name for name, value in asdict(self.recipe).items() if recipe.get(name) != value):
             differences = ", ".join(f"{name} {recipe.get(name)}" for name in other)
             raise TrainingError(
-                f"the checkpoint in {self.folder} was made with {differences}: say the same, or choose another --out"
+                f"the checkpoint in {self.folder} was made with {differences}: use the same, or choose another --out"
             )
         try:
             self.load_weights(state["weights"])
@@ -384,12 +389,12 @@ class Trainer:
             self.step, self.losses = state["step"], state["losses"]
             _restore(state["random"], self.device)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as problem:
-            raise TrainingError(f"the checkpoint {path} is of another model, or damaged: remove it") from problem
+            raise TrainingError(f"the checkpoint {path} belongs to another model or is damaged: remove it") from problem
         return True
 
 
 def schedule(step: int, total: int, warmup: float) -> float:
-    """Return the share of the learning rate: up in a line, then down along a cosine."""
+    """Return the factor of the learning rate at ``step``, in [0, 1]: linear warm-up, then cosine decay to 0."""
     rising = max(1, round(warmup * total))
     if step < rising:
         return (step + 1) / rising
@@ -409,14 +414,14 @@ def _memory(recipe: JointRecipe) -> Iterator[None]:
         ):
             smaller = max(1, min(recipe.chunk, recipe.batch) // 2)
             raise TrainingError(
-                f"the memory does not suffice for {min(recipe.chunk, recipe.batch)} pictures at once: "
-                f"try --chunk {smaller} (the result is the same), or fewer layers"
+                f"out of memory with {min(recipe.chunk, recipe.batch)} pictures at once: "
+                f"try --chunk {smaller} (the result is the same), or train fewer layers"
             ) from problem
         raise
 
 
 def _numbered(material: Material) -> NDArray[np.int64]:
-    """Return a number for each caption, the same for the same tokens."""
+    """Return a number for each caption (C,), equal for captions with equal tokens."""
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(ids.tobytes(), len(numbers)) for ids in material.captions.ids])
 

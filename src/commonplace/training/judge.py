@@ -1,4 +1,4 @@
-"""Whether a model finds held-out pictures by their captions better than another: recall both ways, a paired test."""
+"""Comparison of two models on held-out pairs: recall in both directions, and a paired significance test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from commonplace.training.pairs import Pairs
 __all__ = ["KS", "Judged", "Verdict", "chance", "compare", "judge", "judge_bundle"]
 
 KS = (1, 5, 10)
-SURE = 0.05  # p-value from which a difference counts
+SURE = 0.05  # a difference with a smaller p-value is significant
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.float64]
@@ -24,10 +24,11 @@ Rows = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """How a model ranks held-out pairs.
+    """The retrieval results of a model on held-out pairs.
 
-    ``text_to_image`` (captions, 3) says whether a caption finds its picture among the first 1, 5, 10, in [0, 1];
-    ``image_to_text`` (pictures, 3) whether a picture finds one of its captions; ``owner`` whose captions they are.
+    - ``text_to_image`` (captions, 3): recall of each caption's picture among the first 1, 5 and 10, in [0, 1].
+    - ``image_to_text`` (pictures, 3): whether one of the picture's captions is among the first 1, 5 and 10.
+    - ``owner`` (captions,): the row of each caption's picture.
     """
 
     text_to_image: Rows
@@ -36,15 +37,15 @@ class Judged:
 
     @property
     def recall(self) -> dict[str, list[float]]:
-        """R@1, R@5 and R@10 in percent, both ways."""
+        """R@1, R@5 and R@10 in percent, by direction."""
         ways = {"text->image": self.text_to_image, "image->text": self.image_to_text}
         return {way: [round(100 * float(value), 1) for value in ranks.mean(0)] for way, ranks in ways.items()}
 
     @property
     def pictures(self) -> Rows:
-        """One number a picture (pictures,): recall at 1, 5 and 10 averaged, of its captions and of itself, averaged.
+        """The mean recall of each picture, shape (pictures,): over 1, 5 and 10, and over both directions.
 
-        Captions of one picture are found or missed together, so the picture is what a paired test may count.
+        The results of one picture's captions are correlated. So the picture is the unit of the paired test.
         """
         totals = np.zeros(len(self.image_to_text))
         np.add.at(totals, self.owner, self.text_to_image.mean(1))
@@ -52,7 +53,7 @@ class Judged:
 
     @property
     def mean(self) -> float:
-        """The mean recall in [0, 1]: what is optimised on dev and tested on test."""
+        """The mean recall of all pictures, in [0, 1]: optimised on dev, reported on test."""
         return float(self.pictures.mean())
 
 
@@ -63,31 +64,32 @@ def judge(
     less: Floats | float = 0.0,
     text_less: Floats | float = 0.0,
 ) -> Judged:
-    """Return how captions (C, D) and pictures (N, D), unit rows, find each other; ``owner`` (C,): a caption's picture.
+    """Return the retrieval results of captions ``texts`` (C, D) and ``pictures`` (N, D), unit rows.
 
-    ``less`` (N,) is taken off what words reach with each picture, ``text_less`` (C,) off what a picture reaches with
-    each text. A tie counts against: what cannot be told apart was not found. Scores tie within their rounding.
+    ``owner`` (C,) is the row of each caption's picture. ``less`` (N,) is subtracted from the scores of the pictures
+    for a query in words, ``text_less`` (C,) from the scores of the texts for a picture. A tie counts as a miss, and
+    scores tie if they differ by no more than float32 rounding.
     """
     limit = rounding(texts.shape[1])
     scores = texts @ pictures.T  # (C, N)
     corrected = scores - less
     positives = corrected[np.arange(len(corrected)), owner]
-    before = (corrected >= positives[:, None] - limit).sum(1) - 1  # pictures before a caption's own
+    before = (corrected >= positives[:, None] - limit).sum(1) - 1  # pictures ranked before the caption's own picture
     by_picture = scores - (text_less[:, None] if isinstance(text_less, np.ndarray) else text_less)
     best = np.full(len(pictures), -np.inf, np.float32)
     np.maximum.at(best, owner, by_picture[np.arange(len(by_picture)), owner])
     mine = owner[:, None] == np.arange(len(pictures))
-    ahead = ((by_picture >= best - limit) & ~mine).sum(0)  # others' captions before a picture's best own
+    ahead = ((by_picture >= best - limit) & ~mine).sum(0)  # other captions ranked before a picture's own best
     return Judged(_within(before), _within(ahead), owner)
 
 
 def chance(owner: NDArray[np.int64]) -> Judged:
-    """Return what a model that knows nothing reaches on average: the share of the list that is looked at."""
+    """Return the expected results of a random ranking, for the captions of ``owner`` (C,)."""
     count = np.bincount(owner)
     pictures, captions = len(count), len(owner)
     chance_at_k = [min(k / pictures, 1.0) for k in KS]
 
-    # One less the chance that none of its own captions is among the k first, drawn without replacement.
+    # 1 - P(none of a picture's captions is among the first k), drawn without replacement.
     def hit_rate(caption_count: int, k: int) -> float:
         return 1 - float(
             np.prod([max(captions - caption_count - i, 0) / (captions - i) for i in range(min(k, captions))])
@@ -98,10 +100,10 @@ def chance(owner: NDArray[np.int64]) -> Judged:
 
 
 def judge_bundle(bundle: Bundle, pairs: Pairs, tick: Tick = lambda _: None) -> Judged:
-    """Return how a model ranks ``pairs`` as a search does: with its prefixes and what it takes off for hubness."""
+    """Return a model's retrieval results on ``pairs``, as a search ranks: with prefixes and hubness correction."""
     image = bundle.image
     features = picture_features(bundle, pairs, tick=tick)[0]
-    assert image is not None  # picture_features asked
+    assert image is not None  # picture_features checks this
     pictures = image.project(features)["image"]
     queries, read = (text_vectors(bundle, pairs.captions, role) for role in ("query", "document"))
     less, text_less = bundle.hubness("image", pictures), bundle.hubness("text", read)
@@ -112,7 +114,11 @@ def judge_bundle(bundle: Bundle, pairs: Pairs, tick: Tick = lambda _: None) -> J
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A model against the one before it, on the same held-out pairs: the mean difference in recall, its interval, p."""
+    """The comparison of a model with the one before it, on the same held-out pairs.
+
+    ``difference`` is the mean difference in recall, in [-1, 1], with its interval; ``p`` is in [0, 1]. ``rows`` are
+    the results of all models, by name.
+    """
 
     difference: Interval
     p: float
@@ -127,7 +133,7 @@ class Verdict:
         return self.difference.mean < 0 and self.p < SURE
 
     def table(self) -> list[str]:
-        """Return a Markdown table of all rows, and a line on the difference of the first and the last."""
+        """Return the lines of a Markdown table of all rows, and a line with the difference of the last and first."""
         lines = ["| held-out recall @1 / 5 / 10 | text->image | image->text | mean |", "|---|---|---|---|"]
         for name, judged in self.rows.items():
             cells = [" / ".join(f"{value:.1f}" for value in values) for values in judged.recall.values()]
@@ -147,7 +153,7 @@ class Verdict:
 
 
 def compare(rows: Mapping[str, Judged], seed: int = 0) -> Verdict:
-    """Return the verdict on the last of ``rows`` against the first, both judged on the same pairs.
+    """Return the verdict that compares the last of ``rows`` with the first, both on the same pairs.
 
     The test is a paired randomisation test over pictures (Smucker, Allan and Carterette 2007).
     """

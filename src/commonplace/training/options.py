@@ -11,30 +11,30 @@ __all__ = ["FinetuneOptions", "FinetuneSettings", "RunOptions", "RunSettings"]
 
 
 class RunOptions(TypedDict, total=False):
-    """The keywords of a training run; each may be left out."""
+    """The keyword arguments of a training run; all are optional."""
 
     pictures: str | os.PathLike[str] | None
-    """The folder that the paths of the pairs are relative to (default: that of the file)."""
+    """The folder that the pairs' paths are relative to (default: the folder of the file)."""
     start: str | os.PathLike[str] | None
-    """The model that must be beaten (default: the bundle in the folder of the result; else the model that the training
-    goes on from; else chance)."""
+    """The model that the new one must beat. Default: the bundle in the output folder; else the model that training
+    starts from; else a random ranking."""
     force: bool
-    """Take the new model even if it is not better."""
+    """Keep the new model even if it is not better."""
     log_line: Callable[[str], object]
-    """Gets lines on the way (default: they are dropped)."""
+    """Called with each line of progress (default: lines are dropped)."""
 
 
 class FinetuneOptions(RunOptions, total=False):
-    """The keywords of fine-tuning: those of every run, and two more."""
+    """The keyword arguments of fine-tuning: those of every run, and two more."""
 
     resume: bool
-    """Go on from the last checkpoint, to the same result."""
+    """Continue from the last checkpoint; the result is the same as without a break."""
     device: str | None
     """The device to train on (default: a GPU if there is one)."""
 
 
 def _drop(line: str) -> None:
-    """Take a line and do nothing."""
+    """Ignore a line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Pictures and their captions, from a table, JSON Lines, a folder or a hub dataset: checked, counted, divided."""
+"""Reads pictures and their captions from a table, JSON Lines, a folder or a hub dataset; checks and splits them."""
 
 from __future__ import annotations
 
@@ -42,18 +42,28 @@ CAPTION = (
     *("alt_text", "raw", "prompt"),
 )
 SIDECARS = (".txt", ".caption", ".captions")
-FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".parquet", ".zip", ".xlsx")  # no hub dataset's name
-LISTS = ("metadata.jsonl", "metadata.csv")  # as hub datasets that are folders of pictures have them
+FILES = (
+    ".csv",
+    ".tsv",
+    ".jsonl",
+    ".ndjson",
+    ".json",
+    ".txt",
+    ".parquet",
+    ".zip",
+    ".xlsx",
+)  # not a hub dataset
+LISTS = ("metadata.jsonl", "metadata.csv")  # the metadata files of hub datasets that are folders of pictures
 LEAST = 16
-"""Pictures below which nothing is learned and nothing can be measured."""
+"""The least number of pictures: with fewer, nothing can be learned or measured."""
 LARGEST = 1 << 30  # bytes of a table
 HELD = (0.1, 1000)
-"""The share of pictures held out as dev, and as test, where the source does not say; and how many at most."""
+"""The share of pictures held out for dev, and again for test, if the source has no split; and their largest number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A picture's file and what is said of it, once or more. ``digest`` is that of the file's bytes."""
+    """A picture's file and its captions, at least one. ``digest`` is the hash of the file's bytes (hexadecimal)."""
 
     picture: Path
     captions: tuple[str, ...]
@@ -63,7 +73,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """What could not be used: where it stands in the source, and why."""
+    """An entry that could not be used: its place in the source, and the reason."""
 
     where: str
     reason: str
@@ -71,10 +81,10 @@ class Bad:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures with captions, each picture once, and what was bad.
+    """Pictures with captions, each picture once, and the entries that could not be used (``bad``).
 
-    ``captions`` are those of all pictures, one after the other; ``owner[j]`` is the row of the picture that
-    ``captions[j]`` describes.
+    ``captions`` is the list of all pictures' captions; ``owner[j]`` is the row of the picture that ``captions[j]``
+    describes.
     """
 
     name: str
@@ -98,20 +108,20 @@ class Pairs:
 
     @property
     def digest(self) -> str:
-        """Hash of what is trained on: the pictures' bytes, the captions and the split."""
+        """Hash of the training data: the pictures' bytes, the captions and the splits."""
         return stable_id(*(part for pair in self.pairs for part in (pair.digest, pair.split, *pair.captions)))
 
     def part(self, split: Split) -> Pairs:
-        """Return one split; ``bad`` stays with the whole."""
+        """Return the pairs of one split, without ``bad``."""
         return Pairs(self.name, tuple(pair for pair in self.pairs if pair.split == split))
 
     def rows(self, split: Split, most: int = 2**62) -> NDArray[np.int64]:
-        """Return the rows of a split's pictures, evenly at most ``most`` of them."""
+        """Return the rows of a split's pictures: at most ``most``, evenly spaced."""
         at = np.flatnonzero([pair.split == split for pair in self.pairs])
         return np.asarray(at[np.unique(np.linspace(0, len(at) - 1, min(most, len(at))).astype(int))])
 
     def without(self, reasons: Mapping[Path, str]) -> Pairs:
-        """Return the pairs less those pictures that turned out to be bad later. Raises TrainingError as read_pairs."""
+        """Return the pairs without the pictures in ``reasons``, as ``bad``. Raises TrainingError if few are left."""
         usable = tuple(pair for pair in self.pairs if pair.picture not in reasons)
         cleaned = replace(
             self, pairs=usable, bad=(*self.bad, *(Bad(_short(path), why) for path, why in reasons.items()))
@@ -120,12 +130,12 @@ class Pairs:
         return cleaned
 
     def report(self, most: int = 10) -> list[str]:
-        """Return lines for a reader: the counts, then what was bad, the first ``most`` with their place and reason."""
+        """Return lines to show the user: the counts, then the first ``most`` unusable entries with place and reason."""
         counts = Counter(pair.split for pair in self.pairs)
         shares = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
         lines = [f"{len(self.pairs)} pictures with {len(self.captions)} captions ({shares})"]
         if self.bad:
-            lines.append(f"{len(self.bad)} left out:")
+            lines.append(f"{len(self.bad)} skipped:")
             lines += [f"  {printable(problem.where)}: {problem.reason}" for problem in self.bad[:most]]
             if len(self.bad) > most:
                 rest = Counter(problem.reason.split(" (")[0] for problem in self.bad[most:])
@@ -138,21 +148,25 @@ def read_pairs(
 ) -> Pairs:
     """Return the pairs of ``source``: a CSV or TSV table, JSON Lines, a folder, or the name of a hub dataset.
 
-    A table has a column for the picture's file (``image``, ``file_name``, ``path`` ...) and one or more for captions
-    (``caption``, ``text``, ``caption_1`` ...); ``split`` is optional. A picture may stand in several rows. In JSON
-    Lines a caption may be a list. Paths are relative to the source's folder, or to ``pictures``, and never lead out of
-    it. In a folder ``x.jpg`` has its captions in ``x.txt`` (or ``x.caption``), one a line; folders called ``train``,
-    ``dev`` and ``test`` are splits. Files of equal bytes are one picture. Where the source names no dev or test split,
-    or one split for all, a tenth of the pictures each is drawn, by ``seed`` and the pictures' bytes, not by their
-    order. A dataset's pictures are kept beside the pulled models; a local copy of a dataset (a folder with Parquet
-    files, or one that its library saved) needs no network.
+    - A table has a column for the picture's file (``image``, ``file_name``, ``path`` ...), one or more for captions
+      (``caption``, ``text``, ``caption_1`` ...), and optionally ``split``. A picture may have several rows.
+    - In JSON Lines, a caption may be a list.
+    - In a folder, the captions of ``x.jpg`` are the lines of ``x.txt`` (or ``x.caption``). Folders with the names
+      ``train``, ``dev`` and ``test`` are splits.
+    - The pictures of a hub dataset are stored beside the pulled models. A local copy (a folder with Parquet files, or
+      one that the library ``datasets`` saved) needs no network.
 
-    Raises TrainingError where there is no such source, no column for one of the two, or too little to learn from.
+    Paths are relative to the source's folder, or to ``pictures``, and must stay inside it. Files with equal bytes are
+    one picture. If the source has no dev or no test split, or a single split, a tenth of the pictures is drawn for
+    each. The draw depends on ``seed`` and the pictures' bytes, not on their order.
+
+    Raises TrainingError if there is no such source, if the column for pictures or captions is missing, or if there are
+    too few pairs.
     """
     name = os.fspath(source)
     path = Path(os.path.abspath(os.path.expanduser(name)))
     if not name:
-        raise TrainingError("no pairs are named: give a table, a JSON Lines file, a folder, or a hub dataset")
+        raise TrainingError("the source of the pairs is empty: give a table, JSON Lines, a folder, or a hub dataset")
     root = Path(os.path.abspath(os.path.expanduser(pictures))) if pictures is not None else None
     if root is not None and not root.is_dir():
         raise TrainingError(f"there is no folder {printable(str(root))}: check --pictures")
@@ -173,17 +187,20 @@ def read_pairs(
 def _check(pairs: Pairs) -> None:
     counts = Counter(pair.split for pair in pairs.pairs)
     if len(pairs) < LEAST:
-        first = f"; the first that was left out: {pairs.bad[0].where}: {pairs.bad[0].reason}" if pairs.bad else ""
+        first = f"; the first one skipped: {pairs.bad[0].where}: {pairs.bad[0].reason}" if pairs.bad else ""
         raise TrainingError(
-            f"{pairs.name} has {len(pairs)} usable pictures, {len(pairs.bad)} were left out; {LEAST} is the least to "
-            f"learn from{first}"
+            f"{pairs.name} has {len(pairs)} usable pictures ({len(pairs.bad)} entries were skipped): training needs at "
+            f"least {LEAST}{first}"
         )
     for split in ("train", "dev", "test"):
         if counts[split] < 2:
-            raise TrainingError(f"{pairs.name} has {counts[split]} pictures for {split}: check its column split")
+            raise TrainingError(
+                f"{pairs.name} has {counts[split]} pictures in the split {split}, at least 2 are needed: check the "
+                "column split"
+            )
     if len({caption.casefold() for caption in pairs.part("train").captions}) < 2:
         raise TrainingError(
-            f"all pictures of {pairs.name} have one and the same caption: nothing tells them apart; describe each"
+            f"all pictures of {pairs.name} have the same caption: give each picture a caption of its own"
         )
 
 
@@ -192,7 +209,7 @@ def _check(pairs: Pairs) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What one place of a source says: a picture's file or a ``problem``, its captions, and its split."""
+    """One entry of a source: a picture's file or a ``problem``, its captions, and its split."""
 
     where: str
     picture: object = None
@@ -205,7 +222,7 @@ def _rows(path: Path) -> Iterator[_Row]:
     ending = path.suffix.lower()
     if ending not in (".csv", ".tsv", ".jsonl", ".ndjson"):
         raise TrainingError(
-            f"{printable(str(path))} is no table of pairs: give .csv, .tsv or .jsonl, a folder, or a hub dataset"
+            f"{printable(str(path))} is not a table of pairs: give .csv, .tsv or .jsonl, a folder, or a hub dataset"
         )
     try:
         text, _ = decode(read_whole(path, LARGEST))
@@ -225,7 +242,7 @@ def _table(name: str, text: str, ending: str) -> Iterator[_Row]:
         try:
             cells = next(lines, None)
         except csv.Error as error:
-            yield _Row(f"{name} line {lines.line_num}", problem=f"is no row of the table ({error})")
+            yield _Row(f"{name} line {lines.line_num}", problem=f"is not a valid table row ({error})")
             continue
         if cells is None:
             return
@@ -234,7 +251,7 @@ def _table(name: str, text: str, ending: str) -> Iterator[_Row]:
         where = f"{name} line {lines.line_num}"
         if len(cells) != len(columns):
             yield _Row(
-                where, problem=f"has {len(cells)} cells where the head has {len(columns)}: quote what has commas"
+                where, problem=f"has {len(cells)} cells, the header has {len(columns)}: quote cells that hold commas"
             )
             continue
         cell_captions = [caption for at in captions for caption in _cell(cells[at])]
@@ -242,7 +259,7 @@ def _table(name: str, text: str, ending: str) -> Iterator[_Row]:
 
 
 def _cell(text: str) -> list[object]:
-    """Return a cell's captions: one, or those of a list in JSON."""
+    """Return a cell's captions: its text, or the elements of a JSON list."""
     if text.lstrip().startswith("["):
         try:
             fields = json.loads(text)
@@ -254,14 +271,14 @@ def _cell(text: str) -> list[object]:
 
 
 def _columns(name: str, columns: Sequence[str]) -> tuple[int, list[int], int | None]:
-    """Return which columns are the picture, the captions and the split."""
+    """Return the positions of the picture column, the caption columns and the split column (None: no such column)."""
     plain = [column.strip().casefold().replace(" ", "_") for column in columns]
     picture = next((plain.index(column) for column in PICTURE if column in plain), None)
     captions = [i for i, column in enumerate(plain) if re.sub(r"_?\d{1,2}$", "", column) in CAPTION and i != picture]
     if picture is None or not captions:
         lacking, names = ("picture", PICTURE[:5]) if picture is None else ("caption", CAPTION[:4])
         raise TrainingError(
-            f"{name} has no column for the {lacking} (it has {printable(', '.join(columns)[:200]) or 'none'}): call it "
+            f"{name} has no {lacking} column (its columns: {printable(', '.join(columns)[:200]) or 'none'}): name it "
             f"one of {', '.join(names)}"
         )
     return picture, captions, plain.index("split") if "split" in plain else None
@@ -276,16 +293,16 @@ def _lines(name: str, text: str) -> Iterator[_Row]:
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError):
-            yield _Row(where, problem="is no JSON")
+            yield _Row(where, problem="is not JSON")
             continue
         if not isinstance(fields, dict):
-            yield _Row(where, problem="is no JSON object")
+            yield _Row(where, problem="is not a JSON object")
             continue
         try:
             yield _fields(where, name, fields)
             has_pairs = True
         except TrainingError:
-            if not has_pairs:  # the first line tells how the file is made
+            if not has_pairs:  # no line was usable yet: the whole file lacks the column
                 raise
             yield _Row(where, problem="has no picture or no caption")
 
@@ -312,12 +329,12 @@ def _folder(folder: Path, root: Path | None) -> Iterator[_Row]:
         beside = [path.with_suffix(ending) for ending in SIDECARS] + [Path(f"{path}{ending}") for ending in SIDECARS]
         texts = [file for file in beside if file.is_file()]
         if not texts:
-            yield _Row(where, problem=f"has no caption beside it ({path.stem}.txt)")
+            yield _Row(where, problem=f"has no caption file beside it ({path.stem}.txt)")
             continue
         try:
             lines = [line for file in texts for line in decode(read_whole(file, 1 << 20))[0].splitlines()]
         except ReadError as problem:
-            yield _Row(where, problem=f"its caption: {problem}")
+            yield _Row(where, problem=f"its caption cannot be read: {problem}")
             continue
         first = Path(where).parts[0].casefold()
         yield _Row(where, path, [line for line in lines if line.strip()], SPLITS.get(first) if "/" in where else None)
@@ -332,29 +349,29 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _dataset(name: str, folder: Path | None, into: Path) -> Iterator[_Row]:
-    """Yield the rows of a dataset; pictures are written once to ``into``, under their hash."""
+    """Yield the rows of a dataset. Its pictures are written to ``into``, with their hash as file name."""
     try:
         import datasets
     except ImportError as problem:
         raise TrainingError(
-            f"there is no file or folder {printable(name)}; reading a hub dataset needs the library datasets: install "
+            f"there is no file or folder {printable(name)}, and hub datasets need the library datasets: install "
             "commonplace with the extra train"
         ) from problem
     try:
         saved = folder is not None and not next(folder.rglob("*.parquet"), None)
         dataset = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(str(folder or name))
-    except Exception as problem:  # the library lets its client's, its parsers' and its own errors through
+    except Exception as problem:  # the library raises errors of its client and its parsers, too
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
         raise TrainingError(
             f"there is no file, folder or hub dataset {printable(name)} that can be read ({printable(reason)}): check "
-            "the name and the network, or give a local copy's folder"
+            "the name and the network, or give the folder of a local copy"
         ) from problem
     parts = dict(dataset) if isinstance(dataset, datasets.DatasetDict) else {None: dataset}
     into.mkdir(parents=True, exist_ok=True)
     for split, rows in parts.items():
         shown = [column for column, kind in rows.features.items() if isinstance(kind, datasets.Image)]
         if not shown:
-            raise TrainingError(f"the dataset {printable(name)} has no column of pictures: choose another")
+            raise TrainingError(f"the dataset {printable(name)} has no picture column: choose another")
         rows = rows.cast_column(shown[0], datasets.Image(decode=False))
         for number, row in enumerate(rows):
             where = f"{name} {split or ''} row {number}".replace("  ", " ")
@@ -368,7 +385,7 @@ def _dataset(name: str, folder: Path | None, into: Path) -> Iterator[_Row]:
 
 
 def _kept(cell: Mapping[str, Any] | None, into: Path) -> Path | None:
-    """Return the file of a dataset's picture, written where it is not there yet."""
+    """Return the file of a dataset's picture, after writing it if necessary; None if there is no picture."""
     if not cell:
         return None
     data, path = cell.get("bytes"), cell.get("path")
@@ -396,11 +413,11 @@ class _Picture:
     path: Path
     captions: dict[str, None]  # in order, each once
     split: Split
-    said: bool  # whether the source names the split
+    has_split: bool  # whether the source names the split
 
 
 def _gather(name: str, rows: Iterable[_Row], root: Path) -> tuple[Pairs, set[str]]:
-    """Return the pairs of usable rows, all bad ones with their reasons, and the digests whose split was said."""
+    """Return the pairs, with the unusable rows and their reasons, and the digests whose split the source names."""
     pictures: dict[str, _Picture] = {}
     digests: dict[Path, str] = {}
     bad: list[Bad] = []
@@ -422,16 +439,16 @@ def _gather(name: str, rows: Iterable[_Row], root: Path) -> tuple[Pairs, set[str
             continue
         digest = digests[path]
         picture = pictures.setdefault(digest, _Picture(path, {}, split, stated))
-        if picture.split != split and stated and picture.said:
-            bad.append(Bad(row.where, f"the same picture stands in the split {picture.split} already"))
+        if picture.split != split and stated and picture.has_split:
+            bad.append(Bad(row.where, f"the same picture is already in the split {picture.split}"))
             continue
-        if stated and not picture.said:
-            picture.split, picture.said = split, True
+        if stated and not picture.has_split:
+            picture.split, picture.has_split = split, True
         picture.captions.update(dict.fromkeys(captions))
     pairs = tuple(
         Pair(picture.path, tuple(picture.captions), picture.split, digest) for digest, picture in pictures.items()
     )
-    named = {digest for digest, picture in pictures.items() if picture.said}
+    named = {digest for digest, picture in pictures.items() if picture.has_split}
     if len(named) == len(pairs) and len({pair.split for pair in pairs}) == 1:  # a dataset whose only split is "test"
         return Pairs(name, tuple(replace(pair, split="train") for pair in pairs), tuple(bad)), set()
     return Pairs(name, pairs, tuple(bad)), named
@@ -442,26 +459,26 @@ def _split(label: object) -> tuple[Split, bool]:
         return "train", False
     split = SPLITS.get(str(label).strip().casefold())
     if split is None:
-        raise ReadError(f"its split is {printable(str(label)[:40])!r}: train, dev or test")
+        raise ReadError(f"its split is {printable(str(label)[:40])!r}: use train, dev or test")
     return split, True
 
 
 def _inside(picture: object, root: Path) -> Path:
-    """Return a picture's file, which must lie in ``root``: a list from elsewhere names no other file of the user's."""
+    """Return a picture's file, which must lie in ``root``: a table from a stranger must not reach other files."""
     if not isinstance(picture, (str, Path)) or not str(picture).strip() or "\0" in str(picture):
         raise ReadError("names no picture")
     if "://" in str(picture):
-        raise ReadError("its picture is an address: fetch it first")
+        raise ReadError("its picture is a URL: download it first")
     relative = picture if isinstance(picture, Path) else Path(picture.strip().replace("\\", "/"))
     path = root / relative
     try:
         if not path.resolve().is_relative_to(root.resolve()):
-            raise ReadError("its picture lies outside of the folder of the pairs")
+            raise ReadError("its picture is outside the folder of the pairs")
         kind = media_type(path)
     except (OSError, RuntimeError) as problem:
-        raise ReadError("its picture's path leads nowhere") from problem
+        raise ReadError("the path of its picture cannot be resolved") from problem
     if kind is None or not kind.startswith("image/"):
-        raise ReadError("its picture is no picture that is read")
+        raise ReadError("its picture has a format that is not supported")
     return path
 
 
@@ -470,7 +487,7 @@ def _digest(path: Path) -> str:
 
 
 def _divide(gathered: tuple[Pairs, set[str]], seed: int) -> Pairs:
-    """Return the pairs with a dev and a test split: those of the source, or some of its pictures for training."""
+    """Return the pairs with a dev and a test split: those of the source, or drawn from its training pictures."""
     pairs, stated = gathered
     split = {pair.digest: pair.split for pair in pairs.pairs}
     share, most = HELD

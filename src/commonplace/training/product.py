@@ -1,4 +1,4 @@
-"""What training leaves behind: a bundle of the towers, a new head, its banks and curves, and its model card."""
+"""Writes the result of training: a bundle with the towers, a new head, its banks and curves, and a model card."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ __all__ = [
 OPSET, IR = 17, 8
 Floats = NDArray[np.float32]
 Maps = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]] | None]
-"""A head's linear maps by name, each weights (in, out) and bias (out,): ``wide``, ``narrow`` and ``straight``."""
+"""A head's linear maps by name (``wide``, ``narrow``, ``straight``): weights (in, out) and bias (out,), or None."""
 
 
 class _Graph:
-    """A growing list of nodes; weights are kept as float16 and widened once, when the graph is loaded."""
+    """A graph under construction. Matrices are stored as float16 and converted to float32 when the graph is loaded."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -75,11 +75,11 @@ def head_graph(
     on_features: bool = False,
     visual: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> bytes:
-    """Return an ONNX file: ``features`` (B, F) in, ``embedding`` (B, D) and, with ``visual``, ``visual`` out.
+    """Return an ONNX file that maps ``features`` (B, F) to ``embedding`` (B, D) and, with ``visual``, to ``visual``.
 
-    The ``members`` are heads whose unit rows are averaged. Each is added to the unit rows of a model to go on from:
-    those of the head in the file ``base``, which ``base_spec`` describes as ``bundle.json`` does, or, with
-    ``on_features``, the features themselves.
+    The ``members`` are heads whose unit rows are averaged. The output of each can be added to the unit rows of an
+    existing model: those of the head in the file ``base``, which ``base_spec`` describes as in ``bundle.json``, or,
+    with ``on_features``, the features themselves. ``visual`` is the linear map to the second output.
     """
     graph = _Graph()
     imports, version = [helper.make_opsetid("", OPSET)], IR
@@ -117,42 +117,44 @@ def head_graph(
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", widths[name]]) for name in outputs],
         graph.values,
     )
-    whole = helper.make_model(graph_proto, opset_imports=imports, ir_version=version)
-    onnx.checker.check_model(whole)
-    return bytes(whole.SerializeToString(deterministic=True))
+    model_proto = helper.make_model(graph_proto, opset_imports=imports, ir_version=version)
+    onnx.checker.check_model(model_proto)
+    return bytes(model_proto.SerializeToString(deterministic=True))
 
 
 def components(features: NDArray[np.float32], dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the map to the first principal components of features (N, F), at most ``dim``: weights and bias.
+    """Return the map to the first ``dim`` principal components of features (N, F): weights (F, dim) and bias (dim,).
 
-    Words have not reshaped them: pictures that look alike lie near each other.
+    There are fewer components if N is small. No captions took part in the map, so pictures that look alike are near
+    each other.
     """
     centre = features.mean(0)
-    some = features[:: max(len(features) // 4000, 1)] - centre
-    _, _, axes = np.linalg.svd(some, full_matrices=False)
-    axes = axes[: min(dim, len(some) - 1)]
-    axes = axes * np.where(axes.sum(1, keepdims=True) < 0, -1, 1)  # an axis has no sign of its own
+    sample = features[:: max(len(features) // 4000, 1)] - centre
+    _, _, axes = np.linalg.svd(sample, full_matrices=False)
+    axes = axes[: min(dim, len(sample) - 1)]
+    axes = axes * np.where(axes.sum(1, keepdims=True) < 0, -1, 1)  # the sign of an axis is arbitrary
     return axes.T.astype(np.float32), (-axes @ centre).astype(np.float32)
 
 
 def model_folder(out: str | os.PathLike[str]) -> Path:
-    """Return the folder that a model may be written to. Raises TrainingError where it may not."""
+    """Return the absolute path of the output folder. Raises TrainingError if no model can be written there."""
     folder = Path(out).expanduser().absolute()
     try:
         replaceable(folder)
     except ModelError as problem:
         raise TrainingError(f"{problem} (--out)") from problem
     if not folder.name or not folder.name.isprintable():
-        raise TrainingError(f"a model cannot be called {folder.name!r}: give another folder with --out")
+        raise TrainingError(f"{folder.name!r} is not a valid model name: choose another folder with --out")
     if not os.access(next(parent for parent in folder.parents if parent.exists()), os.W_OK):
-        raise TrainingError(f"{folder.parent} cannot be written to: give another folder with --out")
+        raise TrainingError(f"{folder.parent} is not writable: choose another folder with --out")
     return folder
 
 
 def copy_towers(into: Path, text: Bundle, image: Bundle) -> dict[str, Any]:
-    """Copy the files of a text and an image tower; return the section ``towers``, the image tower's without its head.
+    """Copy the files of a text and an image tower to ``into``; return the section ``towers`` of ``bundle.json``.
 
-    Where two different files have one name, the image tower's are called anew.
+    The head of the image tower is left out. If two different files have the same name, those of the image tower get
+    the prefix ``image-``.
     """
     towers = {"text": json.loads(json.dumps(text.spec["towers"]["text"]))}
     towers["image"] = {k: v for k, v in json.loads(json.dumps(image.spec["towers"]["image"])).items() if k != "head"}
@@ -175,7 +177,7 @@ def copy_towers(into: Path, text: Bundle, image: Bundle) -> dict[str, Any]:
 
 
 def _with_data(bundle: Bundle, file: str | None) -> list[str]:
-    """Return a file of a bundle and those that hold its weights."""
+    """Return the names of a bundle's file and of the files with its external weights."""
     if file is None:
         return []
     names = [name for name in bundle.spec["checksums"] if name == file or (".onnx" in file and name.startswith(file))]
@@ -183,7 +185,7 @@ def _with_data(bundle: Bundle, file: str | None) -> list[str]:
 
 
 def _rename_data(file: Path) -> None:
-    """Point a graph at its weights' files, whose names now begin with ``image-``."""
+    """Update a graph's references to its weight files, whose names now begin with ``image-``."""
     model = onnx.load(str(file), load_external_data=False)
     moved = [entry for value in model.graph.initializer for entry in value.external_data if entry.key == "location"]
     for entry in moved:
@@ -193,7 +195,7 @@ def _rename_data(file: Path) -> None:
 
 
 def save(folder: Path, spec: Mapping[str, Any]) -> None:
-    """Write ``bundle.json``."""
+    """Write ``spec`` to ``bundle.json`` in ``folder``."""
     text = json.dumps(spec, indent=1, ensure_ascii=False) + "\n"
     (folder / "bundle.json").write_text(text, encoding="utf-8")
 
@@ -206,12 +208,14 @@ def seal(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Held:
-    """Dev pictures (rows ``at`` of ``pairs``) as a model sees them: unit rows ``asked`` (C, D) of their captions as
-    questions, ``shown`` (N, D) of themselves."""
+    """The dev split, encoded: the pictures in rows ``at`` (N,) of ``pairs``.
+
+    ``queries`` (C, D) are the unit rows of their captions as queries, ``shown`` (N, D) those of the pictures.
+    """
 
     pairs: Pairs
     at: NDArray[np.int64]
-    asked: Floats
+    queries: Floats
     shown: Floats
 
 
@@ -223,10 +227,10 @@ def measured(
     views: Mapping[str, Floats],
     stated_spec: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return ``spec`` with what the scores of the bundle in ``made`` are worth, sealed; its banks are written.
+    """Return ``spec`` with the calibration of the bundle in ``draft`` and its checksums; write the banks to ``draft``.
 
-    ``asked`` are unit rows of training captions and ``views`` those of training pictures (``image`` and perhaps
-    ``visual``), ``known`` is the spec whose knowledge of texts stays true, or nothing.
+    ``queries`` (M, D) are unit rows of training captions, ``views`` those of training pictures (``image`` and
+    optionally ``visual``). ``stated_spec`` is the spec whose calibration of text search still holds, or empty.
     """
     shown = views["image"]
     described, _ = describe(Bundle(draft))
@@ -239,7 +243,7 @@ def measured(
     np.savez(draft / "bank.npz", **{name: rows.astype(np.float16) for name, rows in banks.items()})
     spec |= {name: described[name] for name in ("query_shortness",) if name in described}
     save(draft, seal(draft, spec))
-    questions, _ = Bundle(draft).without_shortness(held.asked)
+    questions, _ = Bundle(draft).without_shortness(held.queries)
     spec["hubness"] = hubness(questions, held.shown, owner, of_texts, of_pictures)
     save(draft, seal(draft, spec))
     bundle = Bundle(draft)
@@ -254,7 +258,7 @@ def measured(
     _keep_texts(spec, stated_spec)
     means = {"text": queries.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
     spec["means"] = {"query": means, "document": means}
-    note = f"scores of words with pictures were measured on {len(held.at)} held-out ones of {held.pairs.name}"
+    note = f"scores between text and pictures were measured on {len(held.at)} held-out pictures of {held.pairs.name}"
     spec["notes"] = [*spec["notes"], note]
     return seal(draft, spec)
 
@@ -271,11 +275,11 @@ def _keep_texts(spec: dict[str, Any], stated_spec: dict[str, Any]) -> None:
 
 
 def card(spec: Mapping[str, Any], table: Sequence[str]) -> str:
-    """Return the model card of a trained bundle, from its own ``bundle.json`` and the table of the hold-out."""
+    """Return the model card (Markdown) of a trained bundle, from its ``bundle.json`` and the table of test results."""
     training = spec["training"]
     shares = ", ".join(f"{count} {split}" for split, count in training["pictures"].items())
     recipe = ", ".join(f"{name} {value}" for name, value in training["recipe"].items())
-    bad = f"; {training['left_out']} could not be used" if training["left_out"] else ""
+    bad = f"; {training['left_out']} entries could not be used" if training["left_out"] else ""
     lines = [
         "---",
         f"license: {json.dumps(spec['licence'], ensure_ascii=False)}",
@@ -289,14 +293,14 @@ def card(spec: Mapping[str, Any], table: Sequence[str]) -> str:
         "",
         "## Licence",
         "",
-        f"{spec['licence']}. Terms of the pictures and captions that it was trained on may apply too: they are not "
-        "known here.",
+        f"{spec['licence']}. The licences of the training pictures and captions may apply too; Commonplace does not "
+        "know them.",
         "",
         "## Training data",
         "",
         f"`{training['data']}`: {shares} pictures, {training['captions']} captions{bad} (hash {training['digest']}, "
-        f"seed {training['seed']}). Test pictures were used for the table below and for nothing else; dev chose the "
-        "best step, the correction for hubs, and the curves that make probabilities of scores.",
+        f"seed {training['seed']}). The test pictures were used only for the table below. The dev split chose the "
+        "best step, the hubness correction, and the curves that turn scores into probabilities.",
         "",
         "## Quality",
         "",
@@ -304,7 +308,7 @@ def card(spec: Mapping[str, Any], table: Sequence[str]) -> str:
         "",
         f"{table[-1].capitalize()}.",
         "",
-        "Pictures of another kind than those trained on will be found worse.",
+        "Results are worse for pictures unlike the training pictures.",
         "",
         "## Recipe",
         "",

@@ -1,4 +1,4 @@
-"""Projection heads on frozen towers: from pairs to a bundle that searches, if it is better than what was there."""
+"""Training of projection heads on frozen towers. The result is a bundle, kept only if it beats the model before it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ __all__ = ["DEV", "TEST", "Project", "licence", "project", "to_be_beaten"]
 
 Floats = NDArray[np.float32]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
-DEV, TEST = 1000, 2000  # pictures of each that are judged, at most: ranking grows with their square
+DEV, TEST = 1000, 2000  # most pictures of a split that are evaluated: the cost of ranking is quadratic
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What came of a training: the bundle's folder, the verdict on the hold-out, and what went wrong on the way."""
+    """The result of a training: the bundle's folder, the verdict on the test split, and notes on problems."""
 
     folder: Path
     verdict: Verdict
@@ -65,25 +65,26 @@ def project(
 ) -> Project:
     """Train heads that map pictures of ``image_model`` into the space of ``text_model``; write a bundle to ``out``.
 
-    The towers stay as they are; with ``HeadRecipe.text_head`` texts are mapped too, by one head. Where both towers
-    are of one model, what is learned is added to what that model makes of a picture. ``members`` heads are averaged.
-    The bundle takes its place only if held-out pairs are found better, by a paired test, than by the model ``start``,
-    or with ``force``. For ``options`` see ``commonplace.training.options.RunOptions``.
+    The towers are not changed. With ``HeadRecipe.text_head``, one more head maps the texts. If both towers belong to
+    one model, the head's output is added to that model's vector of a picture. The outputs of ``members`` heads are
+    averaged; ``seed`` also draws the splits. The bundle is written only if it retrieves held-out pairs better, by a
+    paired test, than the model ``start``; ``force`` writes it in any case. For ``options`` see
+    ``commonplace.training.options.RunOptions``.
 
-    Raises TrainingError and ModelError in one line.
+    Raises TrainingError or ModelError, each with a message of one line.
     """
     run = RunSettings(**options)
     recipe = recipe or HeadRecipe()
     if members < 1 or recipe.batch < 2 or recipe.views < 1 or recipe.hidden < 0 or not recipe.learning_rate > 0:
         raise TrainingError(
-            "a recipe needs one head or more, two pictures a step, one view, and a learning rate over 0"
+            "a recipe needs at least one head, two pictures a step and one view, and a learning rate above 0"
         )
     folder = model_folder(out)
     text, image = _open(text_model, "text"), _open(image_model, "image")
     before = to_be_beaten(run.start, folder, run.force)
     if recipe.text_head and "head" in text.spec["towers"]["text"]:
-        raise TrainingError(f"the model {text.name} has a text head already: train without --text-head")
-    members = 1 if recipe.text_head else members  # a head and its text head fit each other, not others'
+        raise TrainingError(f"the model {text.name} already has a text head: train without --text-head")
+    members = 1 if recipe.text_head else members  # a text head fits only the head it was trained with
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=run.pictures, seed=seed)
     for line in pairs.report():
         run.log_line(line)
@@ -94,8 +95,7 @@ def project(
             good = np.array([path not in bad for path in pairs.pictures])
             pairs, features = pairs.without(bad), features[:, good]
             run.log_line(
-                f"{len(bad)} more left out: {next(iter(bad)).name}: {next(iter(bad.values()))}"
-                + " ..." * (len(bad) > 1)
+                f"{len(bad)} more skipped: {next(iter(bad)).name}: {next(iter(bad.values()))}" + " ..." * (len(bad) > 1)
             )
         texts = text_vectors(text, pairs.captions)
         bar.reset(members * recipe.length(len(pairs.part("train")))[1])
@@ -104,7 +104,7 @@ def project(
         data = Data.of(pairs, pairs.rows("train"), features, texts, base)
         dev = Data.of(pairs, pairs.rows("dev", DEV), features[:1], texts, base)
         heads = [fit(recipe, data, seed + i, score=scorer(dev), tick=bar.update) for i in range(members)]
-    notes = [f"head {i}: {head.broken}; the best before that was kept" for i, head in enumerate(heads) if head.broken]
+    notes = [f"head {i}: {head.broken}; its best state was kept" for i, head in enumerate(heads) if head.broken]
     facts = {
         "method": "projection heads on frozen towers",
         "data": pairs.name,
@@ -126,9 +126,7 @@ def project(
         held = pairs.rows("test", TEST)
         test = Pairs(pairs.name, tuple(pairs.pairs[i] for i in held))
         rows = (
-            {"background": chance(test.owner)}
-            if first is None
-            else {f"before ({first.name})": judge_bundle(first, test)}
+            {"chance": chance(test.owner)} if first is None else {f"before ({first.name})": judge_bundle(first, test)}
         )
         rows["closed form"] = judge(texts[np.isin(pairs.owner, held)], closed_form(data)(features[0, held]), test.owner)
         rows["trained"] = judge_bundle(Bundle(draft), test)
@@ -148,7 +146,7 @@ def _write(
     draft: Path, towers: tuple[Bundle, Bundle], base: Callable[[Floats], Floats] | None, heads: list[Fitted],
     pairs: Pairs, features: Floats, facts: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Write everything but the figures into ``draft``; return what its ``bundle.json`` says."""
+    """Write the bundle, without its test figures, into ``draft``; return the content of its ``bundle.json``."""
     text, image = towers
     draft_name = facts.pop("name")
     copied = copy_towers(draft, text, image)
@@ -168,7 +166,7 @@ def _write(
     spec: dict[str, Any] = {
         "name": draft_name,
         "dim": text.dim,
-        "description": f"{text.name} for text, {image.name} for pictures, and a head trained on {pairs.name} that maps "
+        "description": f"{text.name} for text, {image.name} for pictures; a head trained on {pairs.name} maps "
         "pictures into the text tower's space.",
         "licence": licence(text, image),
         "languages": text.spec.get("languages", []),
@@ -184,9 +182,10 @@ def _write(
     dev = pairs.rows("dev", DEV)
     of_dev, of_train = np.isin(pairs.owner, dev), np.isin(pairs.owner, np.flatnonzero(train))
     held = Held(pairs, dev, queries[of_dev], views["image"][dev])
-    # What is known of its texts stays true where they have no head.
-    spec["notes"] = text.spec.get("notes", []) if "remote" in copied["text"] else []  # to whom every text goes
+    # A note of a remote text tower says where all texts are sent, so it must stay.
+    spec["notes"] = text.spec.get("notes", []) if "remote" in copied["text"] else []
     train_views = {name: rows[train] for name, rows in views.items()}
+    # Without a text head, the calibration of text search still holds.
     return measured(draft, spec, held, queries[of_train], train_views, {} if "head" in copied["text"] else text.spec)
 
 
@@ -199,7 +198,10 @@ def _open(model: str | os.PathLike[str], kind: Literal["text", "image"]) -> Bund
 
 
 def to_be_beaten(start: str | os.PathLike[str] | None, folder: Path, force: bool) -> Bundle | None:
-    """Return the model that is to be beaten, if one is named or stands in ``folder``."""
+    """Return the model that the new one must beat: ``start``, else the bundle in ``folder``; None if there is neither.
+
+    Raises TrainingError if it cannot be read or lacks a tower.
+    """
     if start is None and not (folder / "bundle.json").is_file():
         return None
     try:
@@ -208,15 +210,19 @@ def to_be_beaten(start: str | os.PathLike[str] | None, folder: Path, force: bool
     except ModelError as problem:
         if start is None and force:
             return None
-        raise TrainingError(f"the model to be beaten: {problem}; or replace it unseen with --force") from problem
+        raise TrainingError(
+            f"the model to beat cannot be used: {problem}; or replace it without a comparison, with --force"
+        ) from problem
     if bundle.text is None or bundle.image is None:
-        raise TrainingError(f"the model {bundle.name} has not both towers: name another with --start")
+        raise TrainingError(f"the model {bundle.name} lacks a text or an image tower: choose another with --start")
     return bundle
 
 
 def _base(text: Bundle, image: Bundle) -> Callable[[Floats], Floats] | None:
-    """Return what places features in the text tower's space already: the image model's own way, where it has the same
-    text tower."""
+    """Return the image model's own map of features (N, F) to unit rows (N, D) of the joint space.
+
+    Return None unless both models have the same text tower.
+    """
     tower = image.image
     if tower is None or image.text is None or tower_key(text, "text") != tower_key(image, "text"):
         return None
@@ -224,6 +230,7 @@ def _base(text: Bundle, image: Bundle) -> Callable[[Floats], Floats] | None:
 
 
 def licence(text: Bundle, image: Bundle) -> str:
+    """Return the licence of a bundle made of two towers."""
     licences = [str(bundle.spec.get("licence", "not stated")) for bundle in (text, image)]
     return licences[0] if licences[0] == licences[1] else f"text tower: {licences[0]}; image tower: {licences[1]}"
 
@@ -233,9 +240,10 @@ def _facts(bundle: Bundle) -> dict[str, str]:
 
 
 def _refusal(verdict: Verdict, folder: Path, before: str) -> str:
-    how = "worse than" if verdict.worse else "not surely better than"
-    left = "the model there stays" if (folder / "bundle.json").is_file() else "nothing was written"
+    how = "worse than" if verdict.worse else "not significantly better than"
+    left = "the model there was kept" if (folder / "bundle.json").is_file() else "nothing was written"
     return (
-        f"what was trained is {how} {before} on {verdict.difference.count} held-out pictures "
-        f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): {left}; --force takes it all the same"
+        f"the trained model is {how} {before} on {verdict.difference.count} held-out pictures "
+        f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): {left}; to keep the new one all the "
+        "same, use --force"
     )

@@ -1,7 +1,7 @@
-"""A bundle's towers in PyTorch, the last layers of both trainable, and what their frozen layers make of the pairs.
+"""A bundle's towers in PyTorch with trainable last layers, and the cached outputs of their frozen layers.
 
-Frozen layers run once over every picture and caption, on the runtime that will serve the model, and what they make is
-kept on disk: training then costs only what is trained, on a processor as well.
+The frozen layers run once over every picture and caption, on the runtime that serves the model. Their outputs are
+stored on disk. So each training step runs the trained layers only, which is fast enough on a CPU.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from commonplace.training.graph import TrainableGraph
 __all__ = ["ALL", "Captions", "Pictures", "Rows", "Shown", "Texts", "trainable_parameters"]
 
 ALL = 1 << 16
-"""As many layers as any tower has."""
+"""More layers than any tower has: all layers."""
 BATCH_TEXTS, BATCH_PICTURES = 64, 16
-HALF = 65504.0  # the largest number of 16 bits
-GRID = 4  # parts of a map, each way, that the decoder looks at: more cost more than they tell
+HALF = 65504.0  # the largest float16 number
+GRID = 4  # the decoder sees a map as GRID x GRID parts: more cost time and gained nothing
 
 Tick = Callable[[int], object]
 Rows = Sequence[int] | NDArray[np.int64]
@@ -42,14 +42,18 @@ Rows = Sequence[int] | NDArray[np.int64]
 
 @dataclass
 class Captions:
-    """Captions as token ids, and what the frozen layers made of each token: (tokens, ...) by value, in 16 bits."""
+    """Captions as token ids, and the frozen layers' outputs for each token.
+
+    ``ids``: an array (tokens,) for each caption. ``starts`` (captions + 1,): the first row of each caption in
+    ``values``, which holds float16 arrays (all tokens, ...) by name.
+    """
 
     ids: list[NDArray[np.int64]]
     starts: NDArray[np.int64]
     values: dict[str, NDArray[np.float16]]
 
     def batch(self, rows: Rows, pad: int, least: int, left: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return ids and mask (rows, tokens) and the frozen layers' values (rows, tokens, ...), padded."""
+        """Return ids and mask (rows, tokens), and the frozen layers' outputs (rows, tokens, ...) by name, padded."""
         width = max(least, max(len(self.ids[row]) for row in rows))
         ids = np.full((len(rows), width), pad, np.int64)
         mask = np.zeros((len(rows), width), np.int64)
@@ -66,12 +70,15 @@ class Captions:
 
 
 class Texts(nn.Module):  # type: ignore[misc]
-    """The text tower, its last ``layers`` trainable: captions in, unit rows (B, D) out."""
+    """The text tower with its last ``layers`` trainable: maps captions to unit rows (B, D).
+
+    Raises TrainingError if the bundle has no text tower, or one on a server.
+    """
 
     def __init__(self, bundle: Bundle, layers: int, rank: int = 0) -> None:
         super().__init__()
         if not isinstance(bundle.text, TextTower):
-            raise TrainingError(f"the model {bundle.name} has no text tower here that could be trained: choose another")
+            raise TrainingError(f"the model {bundle.name} has no text tower that can be trained: choose another")
         self.tower, self.spec = bundle.text, bundle.spec["towers"]["text"]
         self.file = bundle.folder / self.spec["file"]
         self.digest = bundle.spec["checksums"][self.spec["file"]]
@@ -80,14 +87,16 @@ class Texts(nn.Module):  # type: ignore[misc]
         head = self.spec.get("head")
         self.head = TrainableGraph(bundle.folder / head["file"], head["output"], ALL if layers else 0) if head else None
         self.left = self.spec.get("pad_side") == "left"
-        self.least = int(self.spec.get("pad_to", 0))  # always as many tokens, all of them seen: nothing is kept
+        self.least = int(
+            self.spec.get("pad_to", 0)
+        )  # > 0: a fixed number of tokens, padding included; nothing is cached
         self.frontier = [] if self.least else _handed_on(self.graph, [self.graph.output], self._probe, 2)
 
     def _probe(self, batch: int) -> dict[str, Tensor]:
         ids = torch.ones(batch, 8 + batch, dtype=torch.int64)
-        return self._given(ids, ids)
+        return self._inputs(ids, ids)
 
-    def _given(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def _inputs(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         names, feeds = self.spec["inputs"], {}
         for kind, value in (("ids", ids), ("mask", mask), ("types", torch.zeros_like(ids))):
             if names.get(kind):
@@ -95,14 +104,14 @@ class Texts(nn.Module):  # type: ignore[misc]
         return feeds
 
     def forward(self, ids: Tensor, mask: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-        (states,) = self.graph({**self._given(ids, mask), **values}, [self.graph.output])  # (B, T, D), or (B, D)
+        (states,) = self.graph({**self._inputs(ids, mask), **values}, [self.graph.output])  # (B, T, D), or (B, D)
         x = F.normalize(pooled(states.float(), mask, self.spec["pooling"]), dim=-1)  # (B, D)
         if self.head is not None:
             (x,) = self.head({self.spec["head"]["input"]: x}, [self.head.output])
         return F.normalize(x.float(), dim=-1)
 
     def freeze(self, captions: Sequence[str], folder: Path, tick: Tick = lambda _: None) -> Captions:
-        """Return the captions with what the frozen layers make of them, kept in ``folder``."""
+        """Return the captions with the frozen layers' outputs, which are cached in ``folder``."""
         ids = [np.asarray(ids_, np.int64) for ids_ in self.tower.ids(captions, "query")]
         starts = np.cumsum([0, *map(len, ids)])
         if not self.frontier:
@@ -115,7 +124,7 @@ class Texts(nn.Module):  # type: ignore[misc]
             for first in range(0, len(ids), BATCH_TEXTS):
                 rows = order[first : first + BATCH_TEXTS]
                 tokens, mask, _ = Captions(ids, starts, {}).batch(rows, self.spec["pad_id"], self.least, self.left)
-                feeds = {k: v.numpy() for k, v in self._given(tokens, mask).items() if k in prefix.inputs}
+                feeds = {k: v.numpy() for k, v in self._inputs(tokens, mask).items() if k in prefix.inputs}
                 for at, output in enumerate(prefix.several(feeds, self.frontier)):
                     if at not in arrays:
                         shape = (int(starts[-1]), *output.shape[2:])
@@ -130,7 +139,7 @@ class Texts(nn.Module):  # type: ignore[misc]
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """Return one row a text (B, D) of its tokens' states (B, T, D), as the runtime pools them."""
+    """Return the pooled row of each text (B, D), from its tokens' states (B, T, D), as the runtime pools."""
     if pooling == "none":
         return states
     every = torch.arange(len(states), device=states.device)
@@ -149,14 +158,17 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 @dataclass
 class Shown:
-    """What the frozen layers made of pictures: (views, pictures, ...) by value, in 16 bits. ``bad``: the rows of those
-    that could not be decoded, with the reason."""
+    """The frozen layers' outputs for pictures: float16 arrays (views, pictures, ...) by name.
+
+    Without frozen layers these are the pixels, uint8. ``bad``: the rows of pictures that could not be decoded, with
+    the reason.
+    """
 
     values: dict[str, NDArray[Any]]
     bad: dict[int, str]
 
     def batch(self, rows: Rows, views: Rows) -> dict[str, Tensor]:
-        """Return the values (rows, ...) of pictures, each in one of its views."""
+        """Return the outputs (rows, ...) by name, of each row in the view of ``views``."""
         batch = {}
         for name, values in self.values.items():
             value = torch.from_numpy(np.stack([values[v, r] for v, r in zip(views, rows, strict=True)]))
@@ -165,11 +177,11 @@ class Shown:
 
 
 class Pictures(nn.Module):  # type: ignore[misc]
-    """The image tower, its last ``layers`` trainable, and its head: what was kept of pictures in; unit rows (B, D),
-    and tokens of the picture (B, P, C) by value, out.
+    """The image tower with its last ``layers`` trainable, and its head.
 
-    ``dropout`` is that of the head's layers. ``mix`` (other pictures, shares) puts each picture's features between its
-    own and another's (latent mixup).
+    It maps the cached outputs of the frozen layers to unit rows (B, D) and to the picture's tokens (B, P, C). The head
+    is trained with ``dropout``. In ``forward``, ``mix`` (other pictures, shares) interpolates each picture's features
+    with those of another (latent mixup). Raises TrainingError if the bundle has no image tower.
     """
 
     def __init__(self, bundle: Bundle, layers: int, rank: int = 0, dropout: float = 0.0) -> None:
@@ -185,13 +197,16 @@ class Pictures(nn.Module):  # type: ignore[misc]
         self.head = TrainableGraph(bundle.folder / head["file"], head["output"], ALL, dropout=dropout) if head else None
         height, width = self.spec["size"]
         self.shape = (3, height, width)
-        self.seen = self._tokens()
+        self.token_values = self._tokens()
         self.frontier = _handed_on(
-            self.graph, [self.graph.output, *self.seen], lambda B: {self.spec["input"]: torch.zeros(B, *self.shape)}, 1
+            self.graph,
+            [self.graph.output, *self.token_values],
+            lambda B: {self.spec["input"]: torch.zeros(B, *self.shape)},
+            1,
         )
 
     def _tokens(self) -> list[str]:
-        """Return the values that show a picture part by part: the last tokens, or the last maps, of the tower."""
+        """Return the names of the values that describe parts of the picture: the last tokens, or the last maps."""
         with torch.no_grad():
             names = list(dict.fromkeys(name for node in self.graph._nodes for name in node.output))
             plan = [n for n in names if n not in self.graph._constants and self.graph.depth[self.graph._maker[n]] >= 0]
@@ -203,9 +218,7 @@ class Pictures(nn.Module):  # type: ignore[misc]
         maps = [n for n, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1]
         last = [n for n in maps if self.graph.depth[self.graph._maker[n]] == 0 and not self._feeds(n, set(maps))]
         if not (last or maps):
-            raise TrainingError(
-                "the image tower has no map of its picture that a decoder could look at: choose another"
-            )
+            raise TrainingError("the image tower has no tokens or feature maps for the caption decoder: choose another")
         return last or maps[-1:]
 
     def _feeds(self, name: str, others: set[str]) -> bool:
@@ -217,12 +230,12 @@ class Pictures(nn.Module):  # type: ignore[misc]
         B = len(next(iter(values.values())))
         feeds = dict(values)
         pixels = feeds.get(self.spec["input"])
-        if pixels is None:  # only its shape is asked for
+        if pixels is None:  # only its shape is used
             feeds[self.spec["input"]] = next(iter(values.values())).new_empty(1).expand(B, *self.shape)
         else:
             mean, std = (pixels.new_tensor(self.spec[name], dtype=torch.float32) for name in ("mean", "std"))
             feeds[self.spec["input"]] = ((pixels.float() * self.spec["scale"] - mean) / std).permute(0, 3, 1, 2)
-        x, *stages = self.graph(feeds, [self.graph.output, *(self.seen if tokens else ())])
+        x, *stages = self.graph(feeds, [self.graph.output, *(self.token_values if tokens else ())])
         pooling = self.spec.get("pooling", "none")
         x = x.mean(1) if pooling == "mean" else x[:, 0] if pooling == "cls" else x.flatten(1)
         if mix is not None:
@@ -240,7 +253,7 @@ class Pictures(nn.Module):  # type: ignore[misc]
         folder: Path,
         tick: Tick = lambda _: None,
     ) -> Shown:
-        """Return what the frozen layers make of pictures, kept in ``folder`` under their ``names`` (digests).
+        """Return the frozen layers' outputs for pictures, which are cached in ``folder`` under ``names`` (digests).
 
         ``load(row)`` returns a picture's views (height, width, 3), or raises ReadError.
         """
@@ -281,7 +294,7 @@ class Pictures(nn.Module):  # type: ignore[misc]
 
 
 def _parts(value: Tensor) -> Tensor:
-    """Return tokens (B, P, C) of tokens, or of a map (B, C, H, W): the means of GRID x GRID parts at most."""
+    """Return tokens (B, P, C) unchanged, or a map (B, C, H, W) as tokens: the means of at most GRID x GRID parts."""
     if value.ndim == 3:
         return value
     height, width = (min(GRID, side) for side in value.shape[2:])
@@ -291,8 +304,11 @@ def _parts(value: Tensor) -> Tensor:
 def _handed_on(
     graph: TrainableGraph, outputs: Sequence[str], probe: Callable[[int], dict[str, Tensor]], free: int
 ) -> list[str]:
-    """Return the values nearest to the trained layers that can be kept apart for each picture (B, ...), or for each
-    token (B, T, ...): of a shape in which nothing but the first ``free`` sides varies. Empty where there are none."""
+    """Return the names of the values nearest to the trained layers that can be cached; empty if there are none.
+
+    A value can be cached for each picture (B, ...) or token (B, T, ...) if only the first ``free`` dimensions of its
+    shape vary.
+    """
     for deep in range(max(graph.depth) + 1):
         names = graph.frontier(outputs, deep)
         shapes = []
@@ -311,7 +327,7 @@ def _kept(
     folder: Path, kind: str, key: Sequence[str], graph: TrainableGraph, frontier: Sequence[str],
     make: Callable[[Path, Any], None], prepare: Callable[[Any], Any] | None = None,
 ) -> Path:  # fmt: skip
-    """Return the folder of what ``make`` wrote, once, with the graph's frozen layers; written beside and renamed."""
+    """Return the folder that ``make`` fills, once, with outputs of the frozen layers. It is renamed when complete."""
     digest = hashlib.blake2b(json.dumps([list(key), list(frontier)]).encode(), digest_size=8).hexdigest()
     place = folder / f"{kind}-{digest}"
     if place.exists():
@@ -325,10 +341,12 @@ def _kept(
                 graph.save(Path(lent) / "prefix.onnx", frontier)
                 prefix = Runtime(Path(lent) / "prefix.onnx", frontier[0], prepare=prepare)
             make(part, prefix)
-            if not place.exists():  # another process was as quick
+            if not place.exists():  # another process may have been faster
                 part.rename(place)
     except OSError as problem:
-        raise TrainingError(f"{folder} cannot be written ({problem.strerror}): make room, then again") from problem
+        raise TrainingError(
+            f"{folder} cannot be written ({problem.strerror}): free some space, then run it again"
+        ) from problem
     return place
 
 
@@ -337,5 +355,5 @@ def _arrays(place: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def trainable_parameters(module: nn.Module) -> int:
-    """Return how many numbers are trained."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

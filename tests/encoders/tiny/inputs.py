@@ -1,4 +1,4 @@
-"""What the tiny models are asked, by those who made them and by the tests."""
+"""The inputs of the tiny models, for the script that makes them and for the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEXTS = [
 
 
 def pictures() -> list[NDArray[np.uint8]]:
-    """Return pictures of several shapes, smooth and noisy, none of the towers' size but one."""
+    """Return pictures of several shapes, smooth and noisy; one has the towers' size."""
     draw = np.random.default_rng(7)
     ramp = np.linspace(0, 255, 61 * 83 * 3).astype(np.uint8).reshape(61, 83, 3)
     noise = draw.integers(0, 255, (32, 32, 3), dtype=np.uint8)

@@ -1,9 +1,9 @@
 """Makes the tiny models that the tests convert: `python -m tests.encoders.tiny.make FOLDER`, with torch, transformers
 and sentence-transformers (`make test-models` does it in an environment of its own).
 
-Each is of transformers' own configuration class, with random weights, saved as a hub repository holds it and exported
-to ONNX in the layout that the hub's ONNX repositories have. ``reference.npz`` holds the vectors that the library itself
-gives for tests.encoders.tiny.inputs. Random weights prove code, never quality.
+Each is of a configuration class of transformers, with random weights. It is saved in the layout of a hub repository,
+and exported to ONNX in the layout of the hub's ONNX repositories. ``reference.npz`` holds the library's own vectors of
+tests.encoders.tiny.inputs. Random weights can test code, not quality.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ VOCABULARY = 300
 
 
 def bpe(specials: list[str], first: str | None, last: str, lower: bool) -> Tokenizer:
-    """Byte-level BPE, as CLIP's and RoBERTa's."""
+    """Return a byte-level BPE tokenizer like those of CLIP and RoBERTa."""
     made = Tokenizer(models.BPE(unk_token=None))
     made.normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lower else [])])
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -92,24 +92,24 @@ def wordpiece() -> Tokenizer:
 
 
 def save(folder: Path, net: Any, tokenizer: Any = None, processor: Any = None, **card: str) -> None:
-    """Save as a hub repository holds it, with weights so large that every input tells in the vectors."""
+    """Save in the layout of a hub repository, with weights large enough that every input changes the vectors."""
     with torch.no_grad():
         for weight in net.parameters():
             if weight.ndim > 1:
                 weight.normal_(0, weight[0].numel() ** -0.5 * 2)
     net.eval().save_pretrained(folder)
-    for one in (tokenizer, processor):
-        if one is not None:
-            one.save_pretrained(folder)
+    for part in (tokenizer, processor):
+        if part is not None:
+            part.save_pretrained(folder)
     head = "".join(f"{name}: {value}\n" for name, value in card.items())
-    (folder / "README.md").write_text(f"---\n{head}---\n# tiny, random weights: proves code, never quality\n")
+    (folder / "README.md").write_text(f"---\n{head}---\n# tiny, random weights: tests code, not quality\n")
 
 
 def clip(folder: Path) -> None:
     """openai/clip-vit-base-patch32 in small."""
     made = bpe(["<|startoftext|>", "<|endoftext|>"], "<|startoftext|>", "<|endoftext|>", lower=True)
     end = made.token_to_id("<|endoftext|>")
-    # As published: the end is the highest number, padding is the end token.
+    # As published: the end token has the highest id, and is used for padding.
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=made, bos_token="<|startoftext|>", eos_token="<|endoftext|>", pad_token="<|endoftext|>",
         unk_token="<|endoftext|>", model_max_length=77,
@@ -122,7 +122,7 @@ def clip(folder: Path) -> None:
 
 
 def chinese_clip(folder: Path) -> None:
-    """OFA-Sys/chinese-clip-vit-base-patch16 in small: BERT for text."""
+    """OFA-Sys/chinese-clip-vit-base-patch16 in small, with BERT for text."""
     made = wordpiece()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=made,
@@ -139,7 +139,7 @@ def chinese_clip(folder: Path) -> None:
 
 
 def siglip(folder: Path) -> None:
-    """google/siglip2-base-patch16-224 in small: always 64 tokens, the last one read, no mask."""
+    """google/siglip2-base-patch16-224 in small: 64 tokens without a mask, and the last one is used."""
     made = bpe(["<pad>", "<eos>", "<bos>", "<unk>"], None, "<eos>", lower=True)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=made,
@@ -157,7 +157,7 @@ def siglip(folder: Path) -> None:
 
 
 def bert(folder: Path) -> None:
-    """A plain BERT, as the hub's ONNX conversions of it: no word about pooling."""
+    """A plain BERT, like its ONNX conversions on the hub: without a pooling setting."""
     made = wordpiece()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=made,
@@ -172,7 +172,7 @@ def bert(folder: Path) -> None:
 
 
 def roberta(folder: Path) -> None:
-    """A sentence-transformers repository over RoBERTa: the first token stands for the text, questions have a prompt."""
+    """A sentence-transformers repository with RoBERTa, pooling by the first token, and a prompt for queries."""
     made = bpe(["<s>", "<pad>", "</s>", "<unk>"], "<s>", "</s>", lower=False)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=made, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>", pad_token="<pad>",
@@ -210,7 +210,7 @@ def resnet(folder: Path) -> None:
 
 
 def enliven(net: Any, side: int) -> None:
-    """Give normalisations the statistics of noise: with random weights next to nothing would come through."""
+    """Set the statistics of batch normalisation from noise: with random weights, outputs would be near zero."""
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
@@ -220,7 +220,7 @@ def enliven(net: Any, side: int) -> None:
 
 
 def efficientnet(folder: Path) -> None:
-    """google/efficientnet-b0 in small, with the picture processor that its repository names."""
+    """google/efficientnet-b0 in small, with the image processor that its repository names."""
     config = EfficientNetConfig(
         image_size=32, width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128, depth_divisor=8,
         in_channels=[8, 8], out_channels=[8, 8], kernel_sizes=[3, 3], strides=[1, 2],
@@ -246,28 +246,28 @@ KINDS = {
 
 
 def own_vectors(folder: Path) -> dict[str, np.ndarray]:
-    """Return the vectors (n, dim) that the library itself gives, as its documentation says to ask for them."""
+    """Return the library's own vectors (n, dim) by role, computed as its documentation says."""
     path = str(folder)
     if (folder / "modules.json").exists():
         whole = SentenceTransformer(path, device="cpu")
         return {role: whole.encode(TEXTS, prompt_name=role) for role in ("query", "document")}
     net = transformers.AutoModel.from_pretrained(path).eval()
-    found = {}
+    vectors = {}
     with torch.inference_mode():
         if (folder / "tokenizer.json").exists():
             tokenizer = transformers.AutoTokenizer.from_pretrained(path)
             rows = []
-            for text in TEXTS:  # alone: padding must not matter
+            for text in TEXTS:  # one by one: padding must not matter
                 siglip = net.config.model_type == "siglip"
-                given = tokenizer(
+                feeds = tokenizer(
                     [text], padding="max_length" if siglip else False, return_tensors="pt", truncation=True
                 )
-                given = {name: given[name] for name in (["input_ids"] if siglip else ["input_ids", "attention_mask"])}
+                feeds = {name: feeds[name] for name in (["input_ids"] if siglip else ["input_ids", "attention_mask"])}
                 if hasattr(net, "get_text_features"):
-                    rows.append(net.get_text_features(**given).pooler_output[0])
+                    rows.append(net.get_text_features(**feeds).pooler_output[0])
                 else:
-                    rows.append(net(**given).last_hidden_state[0].mean(dim=0))
-            found["document"] = torch.stack(rows).numpy()
+                    rows.append(net(**feeds).last_hidden_state[0].mean(dim=0))
+            vectors["document"] = torch.stack(rows).numpy()
         if (folder / "preprocessor_config.json").exists():
             processor = transformers.AutoImageProcessor.from_pretrained(path, backend="pil")
             rows = []
@@ -279,12 +279,12 @@ def own_vectors(folder: Path) -> dict[str, np.ndarray]:
                     rows.append(net(pixels).last_hidden_state[0, 0])
                 else:
                     rows.append(net(pixels).pooler_output[0].flatten())
-            found["image"] = torch.stack(rows).numpy()
-    return found
+            vectors["image"] = torch.stack(rows).numpy()
+    return vectors
 
 
 def one_file(source: Path, folder: Path) -> None:
-    """Write the tiny CLIP once more in the layout of jinaai/jina-clip-v2: both towers in one graph."""
+    """Write the tiny CLIP again in the layout of jinaai/jina-clip-v2: both towers in one graph."""
     net = transformers.AutoModel.from_pretrained(str(source), attn_implementation="eager").eval()
 
     class Both(torch.nn.Module):
@@ -313,14 +313,14 @@ def one_file(source: Path, folder: Path) -> None:
     (folder / "onnx" / "model.onnx").write_bytes(proto.SerializeToString(deterministic=True))
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "README.md"):
         shutil.copy(source / name, folder)
-    said = json.loads((source / "preprocessor_config.json").read_text())
+    settings = json.loads((source / "preprocessor_config.json").read_text())
     jina = {
         "image_processor_type": "JinaCLIPImageProcessor",
         "interpolation": "bicubic",
         "resize_mode": "shortest",
         "size": 32,
-        "mean": said["image_mean"],
-        "std": said["image_std"],
+        "mean": settings["image_mean"],
+        "std": settings["image_std"],
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(jina))
 
