@@ -64,7 +64,7 @@ MAY: dict[str, set[str]] = {
     "training": {"encoders", "readers", "retrieval", "evaluation", "export"},
     "cli": {
         *("atomic", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export", "training"),
-        *("indexer", "opening", "options", "reading", "records"),
+        *("filters", "indexer", "opening", "options", "reading", "records"),
     },
     "__main__": {"cli"},
     "__init__": {

@@ -83,7 +83,7 @@ def test_words_find_a_passage_with_the_same_meaning(kb: cp.Collection) -> None:
 def test_chinese_is_found_by_full_text_with_a_note(kb: cp.Collection) -> None:
     hits = kb.search("蓝色密封圈", k=3)
     assert names(hits)[0] == "zh.txt"
-    assert hits.notes and "spelling" in hits.notes[0]
+    assert hits.notes and "full text only" in hits.notes[0]
     assert {channel.channel for hit in hits for channel in hit.breakdown if channel.rank} == {"lexical"}
     answer = kb.ask("北边的水泵需要什么")
     assert not answer.abstained and "密封圈" in answer.blocks[0].text
@@ -638,7 +638,7 @@ def test_filters_by_metadata_of_documents(tmp_path: Path) -> None:
         hits = kb.search("pump", where={"writer": "ann lee", "author": "nobody"})
         (note,) = hits.notes
         assert not hits and note == (
-            "no document states 'writer'; what documents state: date, dated, author, created, language"
+            "no document has the key 'writer'; the keys are: date, dated, author, created, language"
         )
         assert kb.ask("pump", where={"writer": "x"}).notes == (note,)
         assert kb.search("pump", where={"author": "nobody"}).notes == ()
