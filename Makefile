@@ -16,7 +16,12 @@ BIN := $(VENV)/bin
 
 DOCS_VENV := .venv-docs
 
-.PHONY: demo docs reference test test-avx2 test-llm test-models test-train kills soak fuzz clean
+# Half of the tests' time is spent waiting for other processes and for disks, so two at a time take half as long. The tests
+# of a file stay together: they share fixtures.
+JOBS ?= 2
+PARALLEL = -n $(JOBS) --dist loadfile
+
+.PHONY: demo docs reference test test-fast test-avx2 test-llm test-models test-train kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -25,7 +30,10 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 # The site; strict, so a broken link or a name without documentation is an error.
 docs: $(DOCS_VENV)/.done
@@ -54,7 +62,7 @@ test-avx2: export FAISS_SIMD_LEVEL = AVX2
 test-avx2: export COMMONPLACE_CACHE = $(CURDIR)/.cache-avx2
 test-avx2: $(VENV)/.dev
 	mkdir -p $(COMMONPLACE_CACHE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # Kills a process at 200 of its writes and damages every file, looks for what was lost or is wrong; an hour.
 kills: $(VENV)/.dev

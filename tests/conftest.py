@@ -16,6 +16,30 @@ from commonplace.space import Space
 ROOT = Path(__file__).parent.parent
 
 
+SLOW = {
+    *("encoders/test_convert", "encoders/test_hub", "evaluation/test_plots", "ingest/test_workers", "kills/test_kills"),
+    *("readers/test_chunks", "readers/test_hostile", "readers/test_ocr", "retrieval/test_heatmap", "store/test_lists"),
+    *(
+        "store/test_index_files",
+        "store/test_together",
+        "store/test_upkeep",
+        "test_cli",
+        "test_cli_upkeep",
+        "test_collection",
+    ),
+    *("encoders/test_encoder", "encoders/test_remote", "evaluation/test_runs", "generation/test_adversary"),
+    *("generation/test_conversation", "retrieval/test_background", "retrieval/test_diversify", "test_schemas"),
+    *("test_docs", "test_metadata", "test_migrate", "test_pages", "test_records", "test_threads"),
+}
+"""The files whose tests take more than some seconds; `make test-fast` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if str(item.path.relative_to(ROOT / "tests").with_suffix("")) in SLOW:
+            item.add_marker("slow")
+
+
 def data(name: str) -> Path:
     """Return a folder of the development data, or skip the test that asks for it."""
     base = Path(os.environ.get("COMMONPLACE_DATA") or ROOT.parent / "shared" / "data")

@@ -146,8 +146,8 @@ def test_a_bad_file_costs_only_itself(evil: Path) -> None:
     expected = {
         "segv": "the reader crashed on it (signal 11)",
         "exit": "the reader crashed on it (exit 3)",
-        "raise": "the reader failed on it (KeyError: 'oops')",
-        "quit": "the reader failed on it (SystemExit: 2)",
+        "raise": "the reader failed on it (KeyError: 'oops'; evil.py, line ",
+        "quit": "the reader failed on it (SystemExit: 2; evil.py, line ",
         "memory": "needed more than 2 GB of memory",
         "recurse": "its parts are nested too deeply",
         "hang": "took longer than 1 s",
@@ -323,7 +323,7 @@ def test_the_development_data_goes_through(name: str) -> None:
             if isinstance(result, ReadError):
                 refused += 1
                 assert str(result) and "\n" not in str(result)
-                assert "please report it" not in str(result) and "crashed" not in str(result), (source.path, result)
+                assert "report it" not in str(result) and "crashed" not in str(result), (source.path, result)
             else:
                 assert result.document.items == len(result.items) == len({item.id for item in result.items})
                 assert {item.picture for item in result.items if item.picture} == set(result.pictures)

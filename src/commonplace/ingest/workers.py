@@ -146,7 +146,7 @@ class _Worker:
             reason = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
             return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
         _log.error("a reader failed on %s: %s", _name(request), payload)
-        reason = f"the reader failed on it ({payload.splitlines()[0][:200]}); please report it"
+        reason = f"the reader failed on it ({payload.splitlines()[0][:300]}); report it to the reader's author"
         # Out of memory, libraries raise any error. An earlier file may have used up the memory, so this one is retried.
         return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
 

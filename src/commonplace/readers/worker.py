@@ -87,7 +87,9 @@ def _answer(request: Request, options: ReadOptions) -> Answer:
     except BaseException as error:
         import traceback
 
-        return "bug", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(last.filename)}, line {last.lineno}"
+        return "bug", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}; {place}\n{traceback.format_exc()}"
 
 
 def _serialise(answer: Answer) -> bytes:
