@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import math
@@ -703,3 +704,46 @@ def test_a_crop_that_cannot_be_removed_keeps_its_document(tmp_path: Path, folder
         assert len(list(kb.store.documents())) == 5
         (tmp_path / "kb" / "gone").symlink_to(tmp_path / "nowhere")  # like a file that another process removes
         assert kb.status()["bytes"] > 0
+
+
+def test_missing_files_are_counted_for_paths_in_a_list(folder: Path, tmp_path: Path) -> None:
+    with cp.open(tmp_path / "kb", model=tiny_bundle(tmp_path / "tiny")) as kb:
+        kb.add(folder)
+        (folder / "zh.txt").unlink()
+        assert kb.add(folder).missing == kb.add([folder]).missing == kb.add(iter([str(folder)])).missing == 1
+        assert kb.add([folder / "pumps.md"]).missing == 0
+
+
+@pytest.mark.parametrize("name", ["~\0x", "a\0b", "\ud800"])
+def test_a_path_that_no_file_can_have_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny = tiny_bundle(tmp_path / "tiny")
+    (tmp_path / "a").write_text("The gauge reads nine bar.", encoding="utf-8")
+
+    async def enter() -> None:
+        async with cp.AsyncCollection(name, model=tiny):
+            pass
+
+    with cp.open(tmp_path / "kb", model=tiny) as kb:
+        kb.add(cp.Record("The pump needs the blue seal.", id="pump"), "a")
+        assert name not in kb and kb.get(name) is None
+        calls = [
+            (cp.CollectionError, lambda: kb.find(name)),
+            (cp.CollectionError, lambda: kb.remove(name)),
+            (cp.CollectionError, lambda: kb.page(name)),
+            (cp.QueryError, lambda: kb.search("pump", path=name)),
+            (cp.ModelError, lambda: kb.search("pump", rerank=name)),
+            (cp.ReadError, lambda: kb.search(image=name)),
+            (cp.CollectionError, lambda: kb.maintenance.backup(name)),
+            (cp.CollectionError, lambda: kb.maintenance.restore(name, replace=True)),
+            (cp.CollectionError, lambda: cp.open(name, model=tiny)),
+            (cp.CollectionError, lambda: asyncio.run(enter())),
+            (cp.ModelError, lambda: cp.open(tmp_path / "other", model=name)),
+        ]
+        for expected, call in calls:
+            with pytest.raises(expected) as error:
+                call()
+            assert "\n" not in str(error.value) and "\0" not in str(error.value)
+        assert len(kb) == 2

@@ -356,3 +356,21 @@ def test_conditions_of_the_command_line_take_the_type_of_their_key() -> None:
             filter_(wrong)
     with pytest.raises(QueryError, match="twice"):
         filter_("year>1", "year>2")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**400, {">": 10**400}, {"<": -(10**6000)}, [1, 10**400], np.array(5), {">": np.array(5)}],
+    ids=["large", "above", "below", "list", "array", "above-array"],
+)
+def test_a_filter_with_a_value_that_cannot_be_compared_is_a_query_error(value: Any) -> None:
+    for types in ({"n": "number"}, {"n": "text"}, {}):
+        with pytest.raises(QueryError) as error:
+            filter_of(None, None, None, None, None, {"n": value}, lambda keys, types=types: types)  # type: ignore[misc]
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["~\0x", "a\0b"])
+def test_a_filter_on_a_path_that_no_file_can_have_is_a_query_error(path: str) -> None:
+    with pytest.raises(QueryError, match="zero character"):
+        filter_of(None, path, None, None, None, None)

@@ -178,7 +178,7 @@ def test_one_vector_index_is_searched_by_a_vector(kb: cp.Collection) -> None:
         ({"vector": "words", "channel": "text"}, "give 384 numbers"),
         ({"vector": [1.0] * 384, "channel": "smell"}, "choose from text, image"),
         ({"vector": [1.0] * 384}, "choose from text, image"),
-        ({"channel": "text"}, "shape"),
+        ({"channel": "text"}, "give vector"),
         ({"vector": [1.0] * 384, "channel": "text", "text": "pump"}, "takes no text"),
         ({"vector": [1.0] * 384, "channel": "text", "min_confidence": 0.5}, "k and filters only"),
     ],

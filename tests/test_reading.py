@@ -94,3 +94,18 @@ def test_headings_of_other_formats(folder: Path, capsys: pytest.CaptureFixture[s
     (folder / "page.html").write_text("<h1>Pumps</h1><p>One.</p><h2>Seals</h2><p>Two.</p><h1>Mills</h1><p>Three.</p>")
     assert main(["read", str(folder / "page.html"), "--markdown"]) == 0
     assert capsys.readouterr().out == "# Pumps\n\nOne.\n\n## Seals\n\nTwo.\n\n# Mills\n\nThree.\n"
+
+
+@pytest.mark.parametrize("name", ["~\0x", "a\0b", "\ud800"])
+def test_a_path_that_no_file_can_have_is_not_read(name: str) -> None:
+    with pytest.raises(cp.ReadError, match="is not valid") as error:
+        cp.read(name)
+    assert "reader failed" not in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(cp.ModelError, match="is not valid"):
+        cp.read(__file__, model=name)
+
+
+def test_a_folder_is_not_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", str(folder), str(folder / "page.md")]) == 1
+    shown = capsys.readouterr()
+    assert "give the files of the folder" in shown.err and "Valves" in shown.out

@@ -68,11 +68,19 @@ def remove(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool)
 
 
 def _named(parts: Parts, name: str | os.PathLike[str]) -> list[Document]:
-    """Return the documents with this id, path or URI, or below this folder.
+    """Return the document with this id; without one, those with this path or URI, or below this folder.
 
-    Raises CollectionError where there are none.
+    Raises CollectionError if there are none, and QueryError for what is no name.
     """
-    matches = [*parts.store.documents(ids=[str(name)]), *parts.store.documents(below=display_path(name))]
+    if not isinstance(name, str | os.PathLike):
+        raise QueryError(f"{name!r:.100} is no name of a document: give a path, a URI or an id")
+    if by_id := list(parts.store.documents(ids=[str(name)])):
+        return by_id
+    try:
+        path = display_path(name)
+    except QueryError:  # no file can have such a path
+        raise CollectionError(f"no document of this collection is {name!r:.200}: see `commonplace list`") from None
+    matches = list(parts.store.documents(below=path))
     matches += [document for document in parts.store.documents(below=str(name)) if document.path == str(name)]
     if not matches:
         raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
@@ -85,11 +93,15 @@ def contains(parts: Parts, name: object) -> bool:
         name = name.id
     if not isinstance(name, (str, os.PathLike)):
         return False
+    try:
+        path = display_path(name)
+    except QueryError:  # no file can have such a path, and no record such an id
+        return False
     by_id = parts.store.documents(ids=[str(name), document_id(Path(name))])
     if next(iter(by_id), None) is not None:
         return True
-    paths = {str(name), display_path(name)}
-    return any(document.path in paths for path in paths for document in parts.store.documents(below=path))
+    paths = {str(name), path}
+    return any(document.path in paths for below in paths for document in parts.store.documents(below=below))
 
 
 def describe(parts: Parts) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,27 +18,31 @@ Role: TypeAlias = Literal["query", "document"]
 
 
 def embed_texts(
-    space: Space, texts: Sequence[str], role: Role, channel: Literal["text", "image"]
+    space: Space, texts: Iterable[str], role: Role, channel: Literal["text", "image"]
 ) -> NDArray[np.float32]:
     """Return a unit row (n, dim) for each text; see ``commonplace.Collection.embed_texts()``."""
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise QueryError("texts must be a list of strings")
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise QueryError(f"texts is {texts!r:.100}: give a list of strings")
+    texts = list(texts)
+    if not all(isinstance(text, str) for text in texts):
+        raise QueryError("texts contains what is no string: give a list of strings")
     if role not in ("query", "document"):
         raise QueryError(f"role is {role!r:.100}: choose query or document")
     if channel not in ("text", "image"):
         raise QueryError(f"channel is {channel!r:.100}: choose text or image")
     if not len(texts):
         return np.empty((0, space.dim), np.float32)
-    rows = space.embed(texts, channel, role)
+    rows = space.embed([text.encode("utf-8", "replace").decode() for text in texts], channel, role)
     if rows is None:
         raise ModelError(f"the model {space.name} has no text tower: choose another to embed texts")
     return _finite(space, rows)
 
 
-def embed_images(space: Space, images: Sequence[Any]) -> NDArray[np.float32]:
+def embed_images(space: Space, images: Iterable[Any]) -> NDArray[np.float32]:
     """Return a unit row (n, dim) for each picture; see ``commonplace.Collection.embed_images()``."""
-    if isinstance(images, (str, bytes)):
-        raise QueryError("images must be a list of pictures")
+    if isinstance(images, str | bytes) or not isinstance(images, Iterable):
+        raise QueryError(f"images is {images!r:.100}: give a list of pictures")
+    images = list(images)
     if space.image is None:
         raise ModelError(f"the model {space.name} has no image tower: choose another to embed pictures")
     if not len(images):

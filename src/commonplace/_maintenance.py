@@ -45,7 +45,7 @@ class Maintenance:
         Raises CollectionError where the file exists or cannot be written.
         """
         with self._session.use() as parts:
-            return _local(parts).backup(canonical_path(file))
+            return _local(parts).backup(canonical_path(file, CollectionError))
 
     def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
         """Take over the contents of a backup.
@@ -54,8 +54,9 @@ class Maintenance:
         not set.
         """
         with self._session.use() as parts:
-            parts.crops.remove(document.id for document in parts.store.documents())
-            _local(parts).restore(canonical_path(file), replace=replace)
+            before = [document.id for document in parts.store.documents()]
+            _local(parts).restore(canonical_path(file, CollectionError), replace=replace)
+            parts.crops.remove(before)
             parts.crops.prune()
         self._session.refresh()
 

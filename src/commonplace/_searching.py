@@ -16,6 +16,7 @@ from commonplace.encoders import CrossEncoder
 from commonplace.errors import ModelError, QueryError
 from commonplace.images import rgb_pixels
 from commonplace.options import SearchRequest
+from commonplace.paths import expanded_path
 from commonplace.retrieval import EncodedQuery, LateInteraction, Ranking, Reranker, rerank, search
 from commonplace.types import Content, Hit, Query, ScoreComponent
 
@@ -42,6 +43,8 @@ def query_of(text: Any, image: Any = None) -> Query:
     others: Mapping[str, Content] = {}
     if isinstance(text, Query):
         text, image, others = text.text, text.image if image is None else image, text.others
+        if not isinstance(others, Mapping):
+            raise QueryError(f"others of the query is {others!r:.100}: give a mapping from modality to content")
     if text is not None and not isinstance(text, str):
         raise QueryError(f"the query is {text!r:.100}: give a string, a commonplace.Query, or a list of them")
     if len(text or "") > MAX_CHARACTERS:
@@ -133,7 +136,8 @@ class Searcher:
 
         See ``commonplace.Collection.search()``.
         """
-        if request != type(request)(k=request.k, where=request.where):
+        others = (request.ranking, request.rerank, request.negative, request.negative_image)
+        if request.min_confidence or any(option is not None for option in others):
             raise QueryError("a search by a vector takes k and filters only: leave out the other options")
         if channel not in parts.space.partitions:
             raise QueryError(f"channel is {channel!r:.100}: choose from {', '.join(parts.space.partitions)}")
@@ -149,7 +153,7 @@ class Searcher:
 
     def cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:
         """Return the cross-encoder in a folder, loaded once. Raises ModelError where there is none."""
-        folder = Path(os.path.abspath(os.path.expanduser(name)))
+        folder = Path(os.path.abspath(expanded_path(name, ModelError)))
         # Of two threads that come at once both get the same one; it reads its files when it is first used.
         return self._cross_encoders.get(folder) or self._cross_encoders.setdefault(folder, CrossEncoder(folder))
 
@@ -160,7 +164,7 @@ class Searcher:
             return name
         if name == LateInteraction.name:
             return LateInteraction(parts.space)
-        if not str(name) or not Path(os.path.expanduser(name)).is_dir():
+        if not str(name) or not Path(expanded_path(name, ModelError)).is_dir():
             raise ModelError(
                 f"there is no reranker {str(name)!r}: give {LateInteraction.name}, or a cross-encoder's folder"
             )
@@ -174,9 +178,11 @@ def stored_ranking(parts: Parts) -> Ranking:
 
 def _unit_vector(vector: Any, dim: int) -> NDArray[np.float32]:
     """Return a caller's vector in unit length. Raises QueryError for another shape, NaN, infinity or zero."""
+    if vector is None:
+        raise QueryError("a channel is searched with a vector: give vector, or leave out channel")
     try:
         row = np.asarray(vector, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise QueryError(f"the vector is {type(vector).__name__}: give {dim} numbers") from None
     if row.shape != (dim,):
         raise QueryError(f"the vector has shape {row.shape}: this collection's vectors have shape ({dim},)")

@@ -14,6 +14,7 @@ from commonplace.channels import known_modalities
 from commonplace.errors import QueryError
 from commonplace.indexer import display_path
 from commonplace.metadata import MetadataType, comparable, describe_type, period, plain, type_of
+from commonplace.paths import expanded_path
 from commonplace.types import Comparison, Condition, Filter, Modality
 
 __all__ = ["Types", "filter_of", "parse_where"]
@@ -48,16 +49,18 @@ def filter_of(
 
     Raises QueryError for what no document could be compared with.
     """
-    if modality is not None and modality not in (names := known_modalities()):
-        raise QueryError(f"modality is {modality!r}: choose {', '.join(names[:-1])} or {names[-1]}")
+    names = known_modalities()
+    if modality is not None and not (isinstance(modality, str) and modality in names):
+        raise QueryError(f"modality is {modality!r:.100}: choose {', '.join(names[:-1])} or {names[-1]}")
     if path == "" or media_type == "":
         raise QueryError("a filter is empty: leave it out, or say what it allows")
     for name, value in (("path", path), ("media_type", media_type)):
         if value is not None:
             _check_text(name, value)
     if path and not any(mark in path for mark in "*?["):
+        expanded = expanded_path(path, QueryError)
         # A name that exists here is that file or folder; any other is looked for anywhere in a path.
-        path = display_path(path) if os.path.lexists(os.path.expanduser(path)) else path.strip(os.sep)
+        path = display_path(path) if os.path.lexists(expanded) else path.strip(os.sep)
     return Filter(modality, path, media_type, _day(after), _day(before), _conditions(where, types))
 
 
@@ -73,6 +76,8 @@ def parse_where(written: Iterable[str]) -> dict[str, Any] | None:
         if parts is None:
             raise QueryError(f"--where {text} has no value: write KEY=VALUE, such as author=*hopper*, or year>=2020")
         key, operator, value = parts[1].strip().casefold(), parts[2], _Written(parts[3].strip())
+        if key.endswith("!") or value.startswith(("=", "<", ">")):
+            raise QueryError(f"--where {text} has no known operator: use =, <, <=, > or >=")
         comparisons = where.setdefault(key, {})
         if operator == "=":
             comparisons.setdefault("=", []).append(value)
@@ -124,7 +129,13 @@ def _by_operator(key: object, given: Any) -> dict[str, list[Any]]:
 
 def _values(given: Any) -> list[Any]:
     is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
-    return [plain(value) for value in given] if is_list else [plain(given)]
+    if not is_list:
+        return [plain(given)]
+    try:
+        return [plain(value) for value in given]
+    except Exception as problem:  # an iterable of the caller, or an array without dimensions
+        kind = type(given).__name__
+        raise QueryError(f"the filter has a value of type {kind} that cannot be listed: give a list") from problem
 
 
 def _condition(key: str, by_operator: Mapping[str, list[Any]], key_type: MetadataType | None) -> Condition:
@@ -182,11 +193,15 @@ def _typed(key: str, type_: MetadataType, value: Any) -> Any:
         return _date_text(key, value)
     if type_of(value) != type_:
         raise QueryError(
-            f"the key {key!r} holds {describe_type(type_)}, and the filter compares it with {value!r:.60}, no {type_}: "
-            f"give {_EXAMPLES[type_]}"
+            f"the key {key!r} holds {describe_type(type_)}, and the filter compares it with {_shown(value)}, "
+            f"no {type_}: give {_EXAMPLES[type_]}"
         )
     if type_ == "number":
-        if not math.isfinite(value):
+        try:
+            is_finite = math.isfinite(value)
+        except OverflowError:
+            raise QueryError(f"the filter on {key!r} has a number that is too large: give a smaller one") from None
+        if not is_finite:
             raise QueryError(f"the filter on {key!r} is {value}: give a number")
         return value if -(2**63) <= value < 2**63 else float(value)
     return value
@@ -210,6 +225,14 @@ def _read(key: str, type_: MetadataType, text: str) -> Any:
     raise QueryError(
         f"the key {key!r} holds {describe_type(type_)}, and {text:.60} is no {type_}: give {_EXAMPLES[type_]}"
     )
+
+
+def _shown(value: object) -> str:
+    """Return the beginning of ``repr(value)``, also of a number with too many digits for it."""
+    try:
+        return f"{value!r:.60}"
+    except Exception:  # __repr__ may be code of the caller
+        return f"a value of type {type(value).__name__}"
 
 
 def _date_text(key: str, value: str | date) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import QueryError, ReadError
+from commonplace.paths import checked_path
 
 __all__ = ["rgb_pixels"]
 
@@ -31,7 +32,7 @@ def rgb_pixels(image: Any) -> NDArray[np.uint8]:
     from commonplace.readers import load_picture
 
     if isinstance(image, (str, os.PathLike)):
-        path = Path(image)
+        path = Path(checked_path(image, ReadError))
         if not path.is_file():
             raise ReadError(f"there is no picture {path}: check the name")
         try:

@@ -15,11 +15,12 @@ import numpy as np
 
 from commonplace.crops import Crops
 from commonplace.encoders.runtime import threads
-from commonplace.errors import QueryError, ReadError, SourceError
-from commonplace.metadata import FILE_KEYS
+from commonplace.errors import CommonplaceError, QueryError, ReadError, SourceError
+from commonplace.metadata import FILE_KEYS, MetadataType, differing_types, explain_differing
+from commonplace.paths import checked_path, expanded_path
 from commonplace.records import Checker, elements, label
 from commonplace.space import Space
-from commonplace.store import Store
+from commonplace.store import MetadataTypeError, Store
 from commonplace.types import Document, ParsedDocument, ViewVectors, stable_id
 
 if TYPE_CHECKING:  # a search needs no readers
@@ -96,12 +97,13 @@ class Indexer:
         self._retry_failed = retry_failed
         self._force = force
         self._journal = InFlightJournal(folder)
-        self._checker = Checker(store.metadata_types)
+        self._checker = Checker()
         # Sources that were in flight when a process died, each with the number of such deaths.
         self._suspects: list[tuple[int, Source | RecordContent]] = []
         self._waiting = 0  # number of sources to read that are known so far
         self._pictures = 0
         self._error: Exception | None = None  # raised by an iterable of the caller
+        self._folders: dict[str, None] = {}  # the added paths that are no files, whose documents may be missing
         self.report = Report()
 
     def run(
@@ -129,7 +131,7 @@ class Indexer:
         self._space.check()  # runs while the first files are read
         options = ReadOptions(*self._space.measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
         listed = list(sources)
-        paths = [Path(source) for source in listed if isinstance(source, (str, os.PathLike))]
+        paths = self._paths(source for source in listed if isinstance(source, (str, os.PathLike)))
         others = [source for source in listed if not isinstance(source, (str, os.PathLike))]
         self._waiting = len(others)
         if self._retry_failed:
@@ -139,11 +141,10 @@ class Indexer:
         if self._pictures and not are_readable():
             self.report.notes.append(NO_OCR)
         self._crops.prune()
-        self.report.missing = self._missing(paths)
+        self.report.missing = self._missing()
         if self._error is not None:
-            name = type(self._error).__name__
             raise SourceError(
-                f"the sources raised {name} ({self._error}); everything before it was added: {self.report}",
+                f"the sources raised {_one_line(self._error)}; everything before it was added: {self.report}",
                 self.report,
             ) from self._error
         return self.report
@@ -165,9 +166,26 @@ class Indexer:
             else:
                 yield source
 
+    def _paths(self, names: Iterable[str | os.PathLike[str]]) -> list[Path]:
+        """Return the paths of the caller. Paths that no file can have are reported as failed."""
+        paths = []
+        for path in names:
+            try:
+                text = checked_path(path, ReadError)
+                if not text:
+                    raise ReadError("the path is empty: say which file or folder")
+                paths.append(Path(text))
+            except ReadError as problem:
+                name = (
+                    (path or "an empty path") if isinstance(path, str) else f"an object of type {type(path).__name__}"
+                )
+                self._fail(name, str(problem))
+        return paths
+
     def _changed_files(self, paths: list[Path], bar: _Progress) -> Iterator[Source]:
         from commonplace.ingest import walk
 
+        self._folders.update((display_path(path), None) for path in paths if not os.path.isfile(path))
         files, problems, skipped = walk(paths, exclude=self._folder)
         for ending, count in skipped.items():
             self.report.skipped[ending] = self.report.skipped.get(ending, 0) + count
@@ -178,8 +196,15 @@ class Indexer:
         for start in range(0, len(files), LOOKED_UP):
             window = files[start : start + LOOKED_UP]
             before = self._documents(document_id(file.path) for file in window)
-            changed += [file for file in window if self._force or not self._is_unchanged(file, before)]
-        self.report.unchanged += len(files) - len(changed)
+            for file in window:
+                document = before.get(document_id(file.path))
+                if document is not None and not document.is_file:
+                    reason = f"its id belongs to the record {document.path}: give the record another id"
+                    self._fail(str(file.path), reason)
+                elif self._force or not self._is_unchanged(file, document):
+                    changed.append(file)
+                else:
+                    self.report.unchanged += 1
         bar.step(len(files) - len(changed))
         self._waiting += len(changed)
         yield from changed
@@ -191,7 +216,7 @@ class Indexer:
         size = 0
         for number, element in enumerate(self._elements(others), start=1):
             if isinstance(element, (str, os.PathLike)):
-                paths.append(Path(element))
+                paths += self._paths([element])
             else:
                 bar.expect(1)
                 try:
@@ -236,10 +261,9 @@ class Indexer:
         self._waiting += len(changed)
         yield from changed
 
-    def _is_unchanged(self, source: Source, before: Mapping[str, Document]) -> bool:
+    def _is_unchanged(self, source: Source, document: Document | None) -> bool:
         from commonplace.readers import stamp, stamp_paths
 
-        document = before.get(document_id(source.path))
         if document is None or (self._retry_failed and document.status == "failed"):
             return False
         try:
@@ -251,11 +275,9 @@ class Indexer:
         """Return the documents of the collection with these ids."""
         return {document.id: document for document in self._store.documents(ids=list(ids))}
 
-    def _missing(self, paths: Iterable[Path]) -> int:
-        """Return the number of documents at or below these paths whose file no longer exists."""
-        documents = {
-            document.id: document for path in paths for document in self._store.documents(below=display_path(path))
-        }
+    def _missing(self) -> int:
+        """Return the number of documents at or below the added paths whose file no longer exists."""
+        documents = {document.id: document for path in self._folders for document in self._store.documents(below=path)}
         gone = (document.is_file and not os.path.lexists(document.path) for document in documents.values())
         return sum(gone)
 
@@ -291,27 +313,53 @@ class Indexer:
 
     def _put(self, batch: Batch) -> None:
         """Encode and commit one batch."""
-        gone: list[str] = []
-        # Two paths of one document (through a new link) give one document.
-        batch.parsed = [self._with_one_type_per_key(parsed) for parsed in _by_id(batch.parsed).values()]
+        batch.parsed = self._with_unique_ids(batch.parsed)
+        self._refuse_types_of_others(batch)
         vectors = self._encode(batch)
-        before = self._documents(parsed.document.id for parsed in batch.parsed)
-        for parsed in batch.parsed:
-            document = parsed.document
-            if document.id in before:
-                self.report.changed += 1
-            elif moved := self._moved_from(document):
-                gone += moved
-                self.report.moved += 1
-            else:
-                self.report.added += 1
-            if document.error:
-                self.report.partial.append((document.path, document.error))
-                log.warning("%s: partly read: %s", document.path, document.error)
-        if batch.parsed:
-            self._crops.remove([*gone, *(parsed.document.id for parsed in batch.parsed)])
-            self._store.add(batch.parsed, vectors, replaces=gone)
+        while batch.parsed:
+            self._refuse_types(batch)
+            if self._add(batch, vectors):
+                break
         self._put_failures(batch.failures)
+
+    def _with_unique_ids(self, documents: list[ParsedDocument]) -> list[ParsedDocument]:
+        """Return one document for each id: two paths of one file (through a new link) give one document.
+
+        If a file and a record of one call have the same id, the later one is reported as failed.
+        """
+        before = self._documents(parsed.document.id for parsed in documents)
+        unique: dict[str, ParsedDocument] = {}
+        for parsed in documents:
+            document = parsed.document
+            earlier = unique[document.id].document if document.id in unique else before.get(document.id)
+            if earlier is not None and earlier.is_file != document.is_file:
+                kind = "file" if earlier.is_file else "record"
+                self._fail(document.path, f"its id belongs to the {kind} {earlier.path}: give the record another id")
+            else:
+                unique[document.id] = parsed
+        return list(unique.values())
+
+    def _add(self, batch: Batch, vectors: list[ViewVectors]) -> bool:
+        """Commit the documents of a batch. Return False if one was refused instead, and nothing was committed."""
+        before = self._documents(parsed.document.id for parsed in batch.parsed)
+        new = [parsed.document for parsed in batch.parsed if parsed.document.id not in before]
+        moved = {document.id: earlier for document in new if (earlier := self._moved_from(document))}
+        gone = [id_ for earlier in moved.values() for id_ in earlier]
+        items = {item.id for parsed in batch.parsed for item in parsed.items}
+        self._crops.remove([*gone, *(parsed.document.id for parsed in batch.parsed)])
+        try:
+            self._store.add(batch.parsed, [_only(rows, items) for rows in vectors], replaces=gone)
+        except MetadataTypeError as conflict:  # another call has just given the key a type
+            self._refuse(batch, conflict.document, conflict.differing)
+            return False
+        self.report.changed += len(before)
+        self.report.moved += len(moved)
+        self.report.added += len(new) - len(moved)
+        for parsed in batch.parsed:
+            if parsed.document.error:
+                self.report.partial.append((parsed.document.path, parsed.document.error))
+                log.warning("%s: partly read: %s", parsed.document.path, parsed.document.error)
+        return True
 
     def _encode(self, batch: Batch) -> list[ViewVectors]:
         """Return the vectors of a batch. A document with non-finite vectors becomes a failure."""
@@ -336,15 +384,49 @@ class Indexer:
         kept = {item.id for parsed in intact for item in parsed.items}
         return [_only(rows, kept) for rows in vectors]
 
-    def _with_one_type_per_key(self, parsed: ParsedDocument) -> ParsedDocument:
-        """Return a document without metadata values whose type differs from the key's type in the collection."""
-        types = {key: type_ for key, type_ in parsed.document.metadata.types().items() if key not in FILE_KEYS}
-        held = self._store.metadata_types(types, without=parsed.document.id) if types else {}
-        others = [key for key, type_ in held.items() if types[key] != type_]
-        if not others:
-            return parsed
-        log.warning("%s: metadata left out because of another type: %s", parsed.document.path, ", ".join(others))
-        return replace(parsed, document=replace(parsed.document, metadata=parsed.document.metadata.without(others)))
+    def _refuse_types_of_others(self, batch: Batch) -> None:
+        """Refuse documents whose keys have another type in documents outside the batch, before they are encoded."""
+        used = self._used_types(batch)
+        for parsed in batch.parsed:
+            document = parsed.document
+            for id_, differing in differing_types([(document.id, document.metadata)], used):
+                self._refuse(batch, id_, differing)
+
+    def _refuse_types(self, batch: Batch) -> None:
+        """Refuse documents whose keys have another type in the collection or in an earlier document of the batch."""
+        is_checked = False
+        while not is_checked:
+            is_checked = True
+            documents = {parsed.document.id: parsed.document for parsed in batch.parsed}
+            metadata = [(id_, document.metadata) for id_, document in documents.items()]
+            for id_, differing in differing_types(metadata, self._used_types(batch)):
+                self._refuse(batch, id_, differing)
+                if documents[id_].is_file or self._documents([id_]):  # its other keys or its earlier version stay
+                    is_checked = False
+                    break
+
+    def _used_types(self, batch: Batch) -> dict[str, MetadataType]:
+        """Return the types that the keys of a batch have in documents that the batch does not replace."""
+        keys = {key for parsed in batch.parsed for key in parsed.document.metadata.types()} - FILE_KEYS.keys()
+        ids = [parsed.document.id for parsed in batch.parsed]
+        return self._store.metadata_types(sorted(keys), without=ids) if keys else {}
+
+    def _refuse(self, batch: Batch, id_: str, differing: Mapping[str, MetadataType]) -> None:
+        """Turn a record with keys of another type into a failure. A file loses these keys and is partly read."""
+        from commonplace.ingest import RecordContent
+
+        place, parsed = next((place, parsed) for place, parsed in enumerate(batch.parsed) if parsed.document.id == id_)
+        document = parsed.document
+        reason = explain_differing(document.metadata, differing)
+        if not document.is_file:
+            batch.failures.append((RecordContent(document), ReadError(reason)))
+            batch.parsed = [*batch.parsed[:place], *batch.parsed[place + 1 :]]
+            return
+        names = ", ".join(map(repr, sorted(differing)))
+        error = f"{document.error}; " if document.error else ""
+        error += f"the metadata under {names} is left out, because its type in the collection is another one"
+        document = replace(document, status="partial", error=error, metadata=document.metadata.without(differing))
+        batch.parsed = [*batch.parsed[:place], replace(parsed, document=document), *batch.parsed[place + 1 :]]
 
     def _moved_from(self, document: Document) -> list[str]:
         """Return the ids of missing files with the same bytes: this file is one of them, moved."""
@@ -437,14 +519,20 @@ class _Progress:
         self._bar.close()
 
 
-def canonical_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path with all links resolved. A document's id and URI are derived from it."""
-    return Path(os.path.realpath(os.path.expanduser(path)))
+def canonical_path(path: str | os.PathLike[str], error: type[CommonplaceError] = QueryError) -> Path:
+    """Return the path with all links resolved. A document's id and URI are derived from it.
+
+    Raises ``error`` for a path that no file can have.
+    """
+    return Path(os.path.realpath(expanded_path(path, error)))
 
 
-def display_path(path: str | os.PathLike[str]) -> str:
-    """Return the absolute path as the user wrote it, with unresolved links. It is the path that a document shows."""
-    return os.path.abspath(os.path.expanduser(path))
+def display_path(path: str | os.PathLike[str], error: type[CommonplaceError] = QueryError) -> str:
+    """Return the absolute path as the user wrote it, with unresolved links. It is the path that a document shows.
+
+    Raises ``error`` for a path that no file can have.
+    """
+    return os.path.abspath(expanded_path(path, error))
 
 
 def document_id(path: Path) -> str:
@@ -459,8 +547,13 @@ def _id_of(source: Source | RecordContent) -> str:
     return source.document.id if isinstance(source, RecordContent) else document_id(source.path)
 
 
-def _by_id(documents: Iterable[ParsedDocument]) -> dict[str, ParsedDocument]:
-    return {parsed.document.id: parsed for parsed in documents}
+def _one_line(error: Exception) -> str:
+    """Return the type and the message of an error of the caller's code."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # __str__ is code of the caller
+        message = ""
+    return f"{type(error).__name__} ({message:.500})"
 
 
 def _only(rows: ViewVectors, items: set[str]) -> ViewVectors:

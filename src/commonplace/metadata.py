@@ -28,6 +28,8 @@ __all__ = [
     "MetadataValue",
     "comparable",
     "describe_type",
+    "differing_types",
+    "explain_differing",
     "padded",
     "period",
     "plain",
@@ -188,9 +190,41 @@ class Metadata(Mapping[str, MetadataValue]):
         }
 
 
+def differing_types(
+    documents: Iterable[tuple[str, Metadata]], used: Mapping[str, MetadataType]
+) -> Iterator[tuple[str, dict[str, MetadataType]]]:
+    """Yield the id of each document that has keys of another type, and the type that these keys have.
+
+    ``used`` are the types that keys have so far. A document that is not yielded adds its own types to them. Keys in
+    ``FILE_KEYS`` are not checked.
+    """
+    used = dict(used)
+    for id_, metadata in documents:
+        types = {key: type_ for key, type_ in metadata.types().items() if key not in FILE_KEYS}
+        if differing := {key: used[key] for key, type_ in types.items() if used.get(key, type_) != type_}:
+            yield id_, differing
+        else:
+            used.update(types)
+
+
+def explain_differing(metadata: Metadata, differing: Mapping[str, MetadataType]) -> str:
+    """Return the reason why metadata cannot be stored, given the keys with another type, and the type they have."""
+    key = min(differing)
+    return (
+        f"its metadata has {describe_type(metadata.types()[key])} under {key!r}, and this key holds "
+        f"{describe_type(differing[key])} in the collection: give such a value, or use another key"
+    )
+
+
 def plain(value: object) -> object:
-    """Return a NumPy scalar as the Python value that it holds; anything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value
+    """Return a NumPy scalar as the Python value that it holds; anything else as it is.
+
+    NumPy returns times as whole numbers where Python has no such type; these stay as they are, and have no type here.
+    """
+    if isinstance(value, np.datetime64):
+        moment = value.item() if isinstance(value.item(), date) else value.astype("datetime64[us]").item()
+        return moment if isinstance(moment, date) else value
+    return value.item() if isinstance(value, np.generic) and not isinstance(value, np.timedelta64) else value
 
 
 def type_of(value: object) -> MetadataType | None:

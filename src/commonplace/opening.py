@@ -6,7 +6,7 @@ import os
 
 from commonplace.collection import Collection
 from commonplace.encoders import Model
-from commonplace.errors import ModelMismatch
+from commonplace.errors import CollectionError, ModelMismatch
 from commonplace.generation import Generator
 from commonplace.indexer import canonical_path
 from commonplace.migrate import model_for, store_for
@@ -33,7 +33,7 @@ def open_collection(
     model, VersionError where it was made by a newer version, ModelError where the model does not exist or its bundle
     cannot be read.
     """
-    path = canonical_path(folder)
+    path = canonical_path(folder, CollectionError)
     chosen = model_for(path, model)
     space = open_space(chosen)
     try:

@@ -31,6 +31,7 @@ def read(
     Raises ReadError with the reason where the file cannot be read, ModelError where there is no such model, and
     QueryError where ``ocr`` is wanted and not installed.
     """
+    path = display_path(path, ReadError)
     ((_, result),) = read_files([path], model=model, ocr=ocr)
     if isinstance(result, ReadError):
         raise ReadError(f"{path}: {result}") from result
@@ -45,18 +46,20 @@ def read_files(
 ) -> Iterator[tuple[str, ParsedDocument | ReadError]]:
     """Yield the absolute path of each file with what was read, or with the error, in the given order.
 
-    Several processes read ahead. Raises QueryError where ``ocr`` is wanted and not installed.
+    Several processes read ahead. Raises ReadError for a path that no file can have, and QueryError where ``ocr`` is
+    wanted and not installed.
     """
     from commonplace.ingest import Pool, Source
 
-    files = [Path(display_path(path)) for path in paths]
+    files = [Path(display_path(path, ReadError)) for path in paths]
     options = _read_options(model, ocr)
     memory = (5 if options.ocr_seconds else 2) * 1024**3
     workers = max(1, min(threads(), len(files)))
     with Pool(options, workers, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
         results = pool.read([Source(file, file.parent) for file in files])
         for file, (_, result) in zip(files, results, strict=True):
-            yield str(file), result
+            is_folder = isinstance(result, ReadError) and file.is_dir()
+            yield str(file), ReadError("it is a folder: give the files of the folder") if is_folder else result
 
 
 def _read_options(model: str | os.PathLike[str] | None, ocr: bool | None) -> ReadOptions:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from commonplace.errors import ReadError
-from commonplace.metadata import FILE_KEYS, Metadata, MetadataType, describe_type
+from commonplace.errors import CommonplaceError, ReadError
+from commonplace.metadata import FILE_KEYS, Metadata, explain_differing
+from commonplace.paths import checked_path
 from commonplace.types import Document, stable_id
 
 if TYPE_CHECKING:  # a search needs no readers
@@ -67,14 +68,9 @@ def elements(source: Any) -> Iterator[Any]:
 
 
 class Checker:
-    """Turns the records of one ``add`` into content to be read. ``types`` tells the type of a key in the collection.
+    """Turns the records of one ``add`` into content to be read."""
 
-    ``types(keys, without)`` does not count the document whose id is ``without``.
-    """
-
-    def __init__(self, types: Any) -> None:
-        self._types_of = types
-        self._types: dict[str, MetadataType] = {}
+    def __init__(self) -> None:
         self._ids: dict[str, str] = {}  # the stamp of each record so far
 
     def content(self, record: object) -> RecordContent | None:
@@ -84,46 +80,46 @@ class Checker:
         """
         if not isinstance(record, Record):
             raise ReadError(f"{_short(record)} is of type {type(record).__name__}: give a path or a Record")
-        data, text, name, is_picture = _content(record)
-        id_ = _id(record.id) if record.id is not None else _derived_id(record, data, text, name)
-        metadata = Metadata(record.metadata)
-        title = _line("title", record.title, MAX_TITLE)
-        uri = _uri(record.uri) or f"record:{id_}"
-        digest = _digest(data or b"", text or "", name, title or "", uri, metadata.to_json())
-        stamp = f"record:{digest}"
+        try:
+            content = _content_of(record)
+        except CommonplaceError:
+            raise
+        except Exception as problem:  # a record may hold objects of the caller, whose methods may raise anything
+            name = type(problem).__name__
+            raise ReadError(f"an object that it holds raised {name}: give plain values") from problem
+        id_, metadata, stamp = content.document.id, content.document.metadata, content.document.stamp
         if id_ in self._ids:
             if record.id is None and self._ids[id_] == stamp:
                 return None
             what = "its id was" if record.id is not None else "a record of the same content and without an id was"
             raise ReadError(f"{what} given before in this call: give each record an id of its own")
-        self._check_types(id_, metadata)
-        self._ids[id_] = stamp
-        from commonplace.readers import RecordContent
-
-        document = Document(id_, uri, uri, "", title=title, stamp=stamp, metadata=metadata)
-        return RecordContent(document, data, text, name, is_picture)
-
-    def _check_types(self, id_: str, metadata: Metadata) -> None:
-        """Raise ReadError where a key has another type in the collection, or in an earlier record."""
         types = metadata.types()
-        if new := types.keys() - self._types.keys() - FILE_KEYS.keys():
-            self._types.update(self._types_of(sorted(new), without=id_))
-        for key, type_ in types.items():
-            held = FILE_KEYS.get(key) or self._types.get(key, type_)
-            if held != type_:
-                raise ReadError(
-                    f"its metadata has {describe_type(type_)} under {key!r}, and this key holds {describe_type(held)} "
-                    "in the collection: give such a value, or use another key"
-                )
-        self._types.update(types)
+        if wrong := {key: FILE_KEYS[key] for key in types.keys() & FILE_KEYS.keys() if types[key] != FILE_KEYS[key]}:
+            raise ReadError(explain_differing(metadata, wrong))
+        self._ids[id_] = stamp
+        return content
 
 
 def label(record: object, number: int) -> str:
     """Return what to call a record in a report: its id or URI where it has a good one, else its place in the call."""
-    for name, value in (("id", getattr(record, "id", None)), ("uri", getattr(record, "uri", None))):
-        if isinstance(record, Record) and isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable():
+    for name, value in (("id", record.id), ("uri", record.uri)) if isinstance(record, Record) else ():
+        if isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable():
             return f"record:{value}" if name == "id" else value
     return f"record {number} of this call"
+
+
+def _content_of(record: Record) -> RecordContent:
+    """Return the content of a record without a comparison with other records. Raises ReadError if it is not valid."""
+    from commonplace.readers import RecordContent
+
+    data, text, name, is_picture = _content(record)
+    id_ = _id(record.id) if record.id is not None else _derived_id(record, data, text, name)
+    metadata = Metadata(record.metadata)
+    title = _line("title", record.title, MAX_TITLE)
+    uri = _uri(record.uri) or f"record:{id_}"
+    stamp = "record:" + _digest(data or b"", text or "", name, title or "", uri, metadata.to_json())
+    document = Document(id_, uri, uri, "", title=title, stamp=stamp, metadata=metadata)
+    return RecordContent(document, data, text, name, is_picture)
 
 
 def _content(record: Record) -> tuple[bytes | None, str | None, str, bool]:
@@ -166,9 +162,13 @@ def _picture(image: Any) -> bytes:
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
         try:
-            return read_whole(Path(image), MAX_BYTES)
+            path = checked_path(image, ReadError)
         except ReadError as problem:
-            raise ReadError(f"its image {image!s:.200}: {problem}") from None
+            raise ReadError(f"its image is no valid path: {problem}") from None
+        try:
+            return read_whole(Path(path), MAX_BYTES)
+        except ReadError as problem:
+            raise ReadError(f"its image {path:.200}: {problem}") from None
     from PIL import Image
 
     if isinstance(image, np.ndarray):
@@ -235,7 +235,10 @@ def _line(what: str, value: object, longest: int) -> str | None:
 
 
 def _check_characters(what: str, text: str) -> None:
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+    kinds = {unicodedata.category(character) for character in text}
+    if "Cs" in kinds:
+        raise ReadError(f"its {what} {text!r:.60} holds half of a surrogate pair, which is no character: leave it out")
+    if "Cc" in kinds:
         raise ReadError(f"its {what} {text!r:.60} holds control characters: leave them out")
 
 
@@ -250,5 +253,8 @@ def _digest(*parts: str | bytes) -> str:
 
 
 def _short(value: object) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except Exception:  # __repr__ is code of the caller
+        return "an element"
     return shown if len(shown) <= 60 else shown[:60] + "…"

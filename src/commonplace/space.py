@@ -22,6 +22,7 @@ from commonplace.channels import (
 )
 from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, PythonEncoder, Role, TextEncoder, find
 from commonplace.errors import ModelError
+from commonplace.paths import checked_path
 from commonplace.types import IMAGE, TEXT, Content, ParsedDocument, Query, ViewVectors, stable_id
 
 __all__ = ["QueryVectors", "Space", "name_of_model", "open_space", "query_shortness_of"]
@@ -345,7 +346,7 @@ def name_of_model(model: object) -> str:
             f"model is of type {type(model).__name__}: give a name, a folder, or encoders as "
             "commonplace.Model(text=..., image=...)"
         )
-    return os.fspath(model)
+    return checked_path(model, ModelError)
 
 
 def open_space(model: str | os.PathLike[str] | BaseModel) -> Space:

@@ -207,3 +207,11 @@ def test_what_is_not_read_is_counted_by_its_ending(tmp_path: Path) -> None:
 def test_what_a_browser_saved_beside_a_page_is_the_pages(tmp_path: Path) -> None:
     plant(tmp_path, "a.html", "a_files/spy.js", "a_files/dog.png", "b_files/x.txt")
     assert names(tmp_path) == ["a.html", "b_files/x.txt"]
+
+
+def test_paths_that_no_file_can_have_are_problems(tmp_path: Path) -> None:
+    plant(tmp_path, "a.txt")
+    files, problems, _ = walk(["\ud800", tmp_path, "a\0b", "absent"])
+    assert [source.path for source in files] == [tmp_path / "a.txt"]
+    reasons = " ".join(reason for _, reason in problems)
+    assert len(problems) == 3 and "surrogate" in reasons and "zero character" in reasons and "no such file" in reasons

@@ -201,8 +201,9 @@ class MemoryStore:
     def original(self, document: str) -> bytes | None:
         return self._state.originals.get(document)
 
-    def metadata_types(self, keys: Iterable[str], *, without: str | None = None) -> dict[str, MetadataType]:
-        documents = [document for document in self._state.documents.values() if document.id != without]
+    def metadata_types(self, keys: Iterable[str], *, without: Iterable[str] = ()) -> dict[str, MetadataType]:
+        left_out = set(without)
+        documents = [document for document in self._state.documents.values() if document.id not in left_out]
         types = {key: type_ for document in documents for key, type_, _ in document.metadata.rows()}
         return {key: types[key] for key in keys if key in types}
 

@@ -17,9 +17,9 @@ import pytest
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.metadata import Metadata
-from commonplace.store import StoreOptions
+from commonplace.store import MetadataTypeError, StoreOptions
 from commonplace.store.schema import checksum
-from commonplace.types import Document, Filter, stable_id
+from commonplace.types import Document, Filter, ParsedDocument, stable_id
 from tests.conftest import ROOT
 from tests.store import make
 from tests.store.make import DIM, items_at, put, rows, search, search_text, texts
@@ -289,6 +289,22 @@ def test_metadata_rows_that_differ_from_documents_are_rebuilt(tmp_path: Path, ha
     (finding,) = store.maintenance.doctor(repair=True)
     assert finding.repaired and store.maintenance.doctor() == []
     assert store._database.all("SELECT * FROM metadata") == before
+
+
+def test_a_key_of_two_types_is_refused_and_reported(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    documents = [
+        Document(str(value), f"record:{value}", f"record:{value}", "text/plain", metadata=Metadata({"w": value}))
+        for value in (5, 6, "text")
+    ]
+    store.add([ParsedDocument(document) for document in documents[:2]], [])
+    with pytest.raises(MetadataTypeError, match="text: its metadata has text under 'w'"):
+        store.add([ParsedDocument(documents[2])], [])
+    assert len(list(store.documents())) == 2 and store.maintenance.doctor() == []
+    store.add([ParsedDocument(documents[2])], [], replaces=["5", "6"])
+    store.update(documents[:1])  # without the check, as a store of an earlier version
+    (finding,) = store.maintenance.doctor()
+    assert finding.what.endswith("more than one type: w") and finding.count == 1 and "again" in finding.remedy
 
 
 def test_bad_vectors_are_refused_with_the_path_of_their_document(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from commonplace.encoders.bundle import DEFAULT_BUNDLE
 from commonplace.errors import ModelError
+from commonplace.paths import expanded_path
 
 __all__ = ["PRESETS", "Preset", "find", "home", "installed", "is_name"]
 
@@ -129,7 +130,7 @@ def find(model: str | os.PathLike[str]) -> Path:
     name = os.fspath(model)
     if not name:
         raise ModelError("the model's name is empty: see `commonplace models`")
-    folder = Path(name).expanduser()
+    folder = Path(expanded_path(name, ModelError))
     if (folder / "bundle.json").is_file():
         return folder
     if name == DEFAULT_BUNDLE.name:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pathspec import GitIgnoreSpec
 
+from commonplace.paths import path_problem
 from commonplace.readers.formats import is_offered, os_error_reason
 
 __all__ = ["Source", "Walk", "walk"]
@@ -78,7 +79,7 @@ def walk(paths: Iterable[str | Path], *, exclude: Path | None = None) -> Walk:
     skipped: Counter[str] = Counter()
     excluded = os.path.realpath(exclude) if exclude is not None else None
     for path in paths:
-        absolute = os.path.abspath(path) if "\0" not in str(path) else str(path)
+        absolute = os.path.abspath(path) if path_problem(str(path)) is None else str(path)
         try:
             state = os.stat(absolute)
         except (OSError, ValueError) as error:
@@ -94,7 +95,7 @@ def walk(paths: Iterable[str | Path], *, exclude: Path | None = None) -> Walk:
         else:
             problems[Path(absolute)] = "not a regular file or folder; add a file or a folder"
     order = sorted(files.values(), key=lambda entry: entry[1])
-    reasons = sorted(problems.items(), key=lambda problem: os.fsencode(problem[0]))
+    reasons = sorted(problems.items(), key=lambda problem: _order(str(problem[0])))
     return Walk([source for _, _, source in order], reasons, skipped)
 
 
@@ -182,6 +183,11 @@ def _spec(lines: list[str]) -> GitIgnoreSpec:
             continue
         good.append(line)
     return GitIgnoreSpec.from_lines(good)
+
+
+def _order(path: str) -> bytes:
+    """Return what to sort a path by, also a path that no file can have."""
+    return os.fsencode(path) if path_problem(path) is None else path.encode("utf-8", "surrogatepass")
 
 
 def _is_inside(path: str, folder: str) -> bool:

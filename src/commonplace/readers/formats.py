@@ -259,6 +259,8 @@ def os_error_reason(error: OSError | ValueError) -> str:
         errno.ENAMETOOLONG: "the name is too long for the file system; check the path",
         errno.ENXIO: "not a regular file; add a file or a folder",
     }
+    if isinstance(error, UnicodeError):
+        return "not a valid path (it contains half of a surrogate pair, which is no character); check the path"
     if isinstance(error, ValueError):
         return "not a valid path (it contains a zero character); check the path"
     return reasons.get(

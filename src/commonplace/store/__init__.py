@@ -3,6 +3,7 @@
 from commonplace.store.base import (
     Capabilities,
     Finding,
+    MetadataTypeError,
     RankedList,
     Sample,
     SearchStore,
@@ -20,6 +21,7 @@ __all__ = [
     "Capabilities",
     "Finding",
     "LocalStore",
+    "MetadataTypeError",
     "Migration",
     "MigrationBatch",
     "RankedList",

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.metadata import MetadataType
+from commonplace.errors import CollectionError
+from commonplace.metadata import Metadata, MetadataType, explain_differing
 from commonplace.types import Document, Filter, Item, ParsedDocument, Status, ViewVectors
 
 __all__ = [
     "Capabilities",
     "Finding",
+    "MetadataTypeError",
     "Offset",
     "Prepare",
     "Questions",
@@ -87,6 +89,17 @@ class Finding:
     count: int
     remedy: str
     repaired: bool = False
+
+
+class MetadataTypeError(CollectionError):
+    """A document has metadata keys that have another type in the collection, so nothing was stored.
+
+    ``document`` is the id of the document. ``differing`` are these keys with their type in the collection.
+    """
+
+    def __init__(self, document: str, metadata: Metadata, differing: dict[str, MetadataType]) -> None:
+        super().__init__(f"{document}: {explain_differing(metadata, differing)}; nothing was stored")
+        self.document, self.differing = document, differing
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +230,8 @@ class Store(SearchStore, Protocol):
 
         The same transaction removes earlier versions of the documents, and the documents with the ids ``replaces``.
         Raises CollectionError, and stores nothing, if a vector has the wrong length or contains a value that is not a
-        finite number.
+        finite number. Raises MetadataTypeError, and stores nothing, if a key would get a second type. A store that is
+        eventually consistent may leave out this check: then concurrent calls can give a key two types.
         """
 
     def update(self, documents: Sequence[Document]) -> None:
@@ -275,8 +289,8 @@ class Store(SearchStore, Protocol):
     def original(self, document: str) -> bytes | None:
         """Return the original content of the record with this document id; None for files."""
 
-    def metadata_types(self, keys: Iterable[str], *, without: str | None = None) -> dict[str, MetadataType]:
-        """Return the type of each of these metadata keys that is in use. The document ``without`` is not counted."""
+    def metadata_types(self, keys: Iterable[str], *, without: Iterable[str] = ()) -> dict[str, MetadataType]:
+        """Return the type of each of these metadata keys that is in use, without counting the documents ``without``."""
 
     def metadata_keys(self) -> dict[str, int]:
         """Return the number of documents that have each metadata key, ``title`` included; most frequent key first."""

@@ -243,10 +243,14 @@ class Database:
                 connection.close()
             self._idle.clear()
 
+    def check_open(self) -> None:
+        """Raise CollectionError after ``close()``."""
+        if self._closed:
+            raise CollectionError(f"the collection at {self.path.parent} was closed: open it again")
+
     def _take(self) -> sqlite3.Connection:
         with self._lock:
-            if self._closed:
-                raise CollectionError(f"the collection at {self.path.parent} was closed: open it again")
+            self.check_open()
             if self._process != os.getpid():  # a fork: a connection must not be used on both sides
                 self._process, self._idle = os.getpid(), []
             if self._idle:

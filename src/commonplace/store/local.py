@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
-from commonplace.metadata import MetadataType
+from commonplace.metadata import FILE_KEYS, MetadataType, differing_types
 from commonplace.store import reading
-from commonplace.store.base import Capabilities, StoreSpace
+from commonplace.store.base import Capabilities, MetadataTypeError, StoreSpace
 from commonplace.store.database import Database, one_machine
 from commonplace.store.local_search import LocalSearch
 from commonplace.store.maintenance import LocalMaintenance
@@ -87,12 +87,13 @@ class LocalStore(LocalSearch):
         """Add complete documents with their items' vectors, in one transaction; see ``commonplace.store.Store.add()``.
 
         Raises CollectionError, and stores nothing, if a vector has the wrong length or contains a value that is not a
-        finite number.
+        finite number. Raises MetadataTypeError, and stores nothing, if a metadata key would get a second type.
         """
         for rows in vectors:
             check_vectors(rows, parsed, self._settings.dim)
         with transaction(self._settings) as database:
             gone = delete(database, [*replaces, *(parsed_document.document.id for parsed_document in parsed)])
+            _check_metadata_types(database, [parsed_document.document for parsed_document in parsed])
             put(database, parsed, vectors, gone)
             sweep(database, gone)
 
@@ -180,8 +181,8 @@ class LocalStore(LocalSearch):
         """Return the original content of a record; None for a file, and if the content is damaged."""
         return reading.original(self._database, document)
 
-    def metadata_types(self, keys: Iterable[str], *, without: str | None = None) -> dict[str, MetadataType]:
-        """Return the type of each of these metadata keys that is in use. The document ``without`` is not counted."""
+    def metadata_types(self, keys: Iterable[str], *, without: Iterable[str] = ()) -> dict[str, MetadataType]:
+        """Return the type of each of these metadata keys that is in use, without counting the documents ``without``."""
         return reading.metadata_types(self._database, keys, without)
 
     def metadata_keys(self) -> dict[str, int]:
@@ -206,6 +207,15 @@ class LocalStore(LocalSearch):
     def made_with(self) -> str:
         """Return the name of the collection's current model."""
         return str(self._database.all("SELECT value FROM meta WHERE name = 'space'")[0][0])
+
+
+def _check_metadata_types(database: sqlite3.Connection, documents: Sequence[Document]) -> None:
+    """Raise MetadataTypeError for the first new document with a key of another type. Replaced documents are gone."""
+    keys = {key for document in documents for key in document.metadata.types()} - FILE_KEYS.keys()
+    used = reading.types_in_use(database, keys)
+    metadata = {document.id: document.metadata for document in documents}
+    for id_, differing in differing_types(metadata.items(), used):
+        raise MetadataTypeError(id_, metadata[id_], differing)
 
 
 def _at_most(database: sqlite3.Connection, table: str, most: int) -> bool:

@@ -41,8 +41,9 @@ class LocalMaintenance:
     def doctor(self, *, repair: bool = False) -> list[Finding]:
         """Return the problems of the collection, the most serious first. ``repair`` rebuilds derived data.
 
-        Raises CollectionError if the database cannot be read.
+        Raises CollectionError if the database cannot be read, or the store was closed.
         """
+        self._database.check_open()
         if not repair:
             return Doctor(self._settings, repair=False).run()
         with maintenance_lock(self._folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,7 @@ __all__ = [
     "pictures",
     "put_label",
     "thumbnail",
+    "types_in_use",
     "views_by_key",
 ]
 
@@ -61,7 +63,8 @@ def documents(
     """Yield the documents that meet all conditions, ordered by path; see ``commonplace.store.Store.documents()``."""
     conditions = list(_conditions(content_hash, status, where))
     if ids is not None:
-        conditions.append(("d.id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)))
+        usable = [id_ for id_ in ids if "\0" not in id_]  # SQLite cuts the values of JSON at a zero character
+        conditions.append(("d.id IN (SELECT value FROM json_each(?))", (json.dumps(usable),)))
     few = ids is not None or content_hash is not None
     if below is None:
         yield from _page_by_page(database, conditions, few)
@@ -122,14 +125,21 @@ def original(database: Database, document: str) -> bytes | None:
     return None
 
 
-def metadata_types(database: Database, keys: Iterable[str], without: str | None) -> dict[str, MetadataType]:
-    """Return the type of each of these metadata keys that is in use. The document ``without`` is not counted."""
-    statement = (
-        "SELECT m.type FROM metadata m WHERE m.key = ? AND m.document IS NOT "
-        "(SELECT d.key FROM documents d WHERE d.id = ?) LIMIT 1"
-    )
+def metadata_types(database: Database, keys: Iterable[str], without: Iterable[str]) -> dict[str, MetadataType]:
+    """Return the type of each of these metadata keys that is in use, without counting the documents ``without``."""
     with database.snapshot() as connection:
-        rows = {key: connection.execute(statement, (to_sql(key), without)).fetchone() for key in keys}
+        return types_in_use(connection, keys, without)
+
+
+def types_in_use(
+    connection: sqlite3.Connection, keys: Iterable[str], without: Iterable[str] = ()
+) -> dict[str, MetadataType]:
+    """Return the type of each of these metadata keys that is in use, without counting the documents ``without``."""
+    ids = json.dumps(list(without))
+    documents = connection.execute("SELECT key FROM documents WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    left_out = json.dumps([document for (document,) in documents])
+    statement = "SELECT type FROM metadata WHERE key = ? AND document NOT IN (SELECT value FROM json_each(?)) LIMIT 1"
+    rows = {key: connection.execute(statement, (to_sql(key), left_out)).fetchone() for key in keys}
     return {key: row[0] for key, row in rows.items() if row is not None and row[0] in TYPES}
 
 

@@ -12,7 +12,7 @@ from commonplace.errors import CollectionError
 from commonplace.store.base import Finding
 from commonplace.store.database import read_commit_marker
 from commonplace.store.index_file import Damaged, IndexFile
-from commonplace.store.rows import DOCUMENT, from_sql, maybe
+from commonplace.store.rows import DOCUMENT, from_sql, maybe, text_of
 from commonplace.store.schema import LEXICON, checksum, fill, number, original_checksum, seal, sealed, unlike
 from commonplace.store.vector_index import FOLDER, Settings
 from commonplace.store.vectors import damaged
@@ -215,6 +215,11 @@ class Doctor:
         if self._repair and different:
             fill(database)
             self._new_lineage(database)
+        if self._repair or not different:  # rows that differ from their documents would be reported twice
+            keys = "SELECT key FROM metadata GROUP BY key HAVING count(DISTINCT type) > 1 ORDER BY key"
+            mixed = [text_of(key) for (key,) in database.execute(keys)]
+            what = f"metadata keys whose values have more than one type: {', '.join(mixed[:3])}"
+            self._lost(what, len(mixed), "add the records with these keys again, with values of one type")
 
     def _originals(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT document, media_type, data, checksum FROM originals")

@@ -1,0 +1,39 @@
+"""Paths as a caller gives them, checked before they reach the file system."""
+
+from __future__ import annotations
+
+import os
+
+from commonplace.errors import CommonplaceError
+
+__all__ = ["checked_path", "expanded_path", "path_problem"]
+
+
+def checked_path(path: object, error: type[CommonplaceError]) -> str:
+    """Return a path as text. Raises ``error`` for an object that is no path, and for a path that no file can have."""
+    try:
+        text = os.fspath(path)  # type: ignore[call-overload]
+    except Exception as problem:  # __fspath__ is code of the caller
+        kind, name = type(path).__name__, type(problem).__name__
+        raise error(f"its path cannot be read ({kind} raised {name}): give a str or a pathlib.Path") from problem
+    if not isinstance(text, str):
+        raise error(f"its path is of type {type(text).__name__}: give a str or a pathlib.Path")
+    if problem_with_text := path_problem(text):
+        raise error(f"the path {text!r:.200} is not valid ({problem_with_text}): check the path")
+    return text
+
+
+def expanded_path(path: object, error: type[CommonplaceError]) -> str:
+    """Return a path as text, with ``~`` replaced by the home folder. Raises what ``checked_path`` raises."""
+    return os.path.expanduser(checked_path(path, error))
+
+
+def path_problem(path: str) -> str | None:
+    """Return why no file can have this path; None for a valid path."""
+    if "\0" in path:
+        return "it contains a zero character"
+    try:
+        os.fsencode(path)
+    except UnicodeError:
+        return "it contains half of a surrogate pair, which is no character"
+    return None
