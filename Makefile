@@ -9,7 +9,9 @@
 #   make test-models   conversion and export against PyTorch and transformers, in an environment of their own
 #   make test-train    training, with PyTorch, in the same environment
 #   make fuzz    10,000 broken files
+#   make test-ray   reading and embedding on a Ray cluster of two nodes (installs Ray; minutes)
 #   make test-llm  answers by a real vision-language model behind a real server (installs torch; minutes)
+#   make test-milvus  a real Milvus server, in a network namespace of its own, and Milvus Lite (Linux; minutes)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +23,7 @@ DOCS_VENV := .venv-docs
 JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadfile
 
-.PHONY: demo docs reference test test-fast test-avx2 test-llm test-models test-train kills soak fuzz clean
+.PHONY: demo docs reference test test-fast test-avx2 test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -87,6 +89,16 @@ $(MODELS)/.done: pyproject.toml
 	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0" --editable ".[dev,export,train]"
 	@touch $@
 
+# Two nodes on this machine, one of them killed; on 127.0.0.1. Without Ray, `make test` leaves these tests out.
+RAY := .venv-ray
+test-ray: $(RAY)/.done
+	COMMONPLACE_LONG=1 $(RAY)/bin/python -m pytest --timeout 900 tests/ingest/test_ray.py
+
+$(RAY)/.done: pyproject.toml
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,ray]"
+	@touch $@
+
 # Reads 10,000 broken files of every format, the same ones each time; ten minutes.
 fuzz: $(VENV)/.dev
 	COMMONPLACE_FUZZ=10000 $(BIN)/python -m pytest --timeout 7200 tests/readers/test_fuzz.py
@@ -102,6 +114,26 @@ test-llm: .venv-llm/.ready
 		"pytest>=8.3,<10" "pytest-timeout>=2.3,<3" "hypothesis>=6.120,<7" "onnx>=1.17,<2"
 	@touch $@
 
+# The server is the newest that a package index has. Its package pins others, so it has an environment of its own. It
+# listens on all interfaces: tests/milvus_server.py starts it where only the tests reach it. That needs root or user
+# namespaces; without them these tests are skipped, with the reason. COMMONPLACE_MILVUS=URI uses another server.
+MILVUS := .venv-milvus
+MILVUS_SERVER := .venv-milvus-server
+MILVUS_TESTS ?= tests/store/milvus tests/milvus
+test-milvus: export COMMONPLACE_MILVUS_SERVER = $(CURDIR)/$(MILVUS_SERVER)/bin/milvus-server
+test-milvus: $(MILVUS)/.done $(MILVUS_SERVER)/.done
+	$(MILVUS)/bin/python -m tests.milvus_server $(MILVUS)/bin/python -m pytest --timeout 900 -rs $(MILVUS_TESTS)
+
+$(MILVUS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(MILVUS)
+	$(MILVUS)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,milvus]"
+	@touch $@
+
+$(MILVUS_SERVER)/.done:
+	$(PYTHON) -m venv $(MILVUS_SERVER)
+	$(MILVUS_SERVER)/bin/python -m pip install --quiet --disable-pip-version-check "milvus==2.3.5"
+	@touch $@
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -114,4 +146,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) .venv-llm .venv-models .tiny-models .demo .site .cache-avx2
+	rm -rf $(VENV) $(DOCS_VENV) .venv-ray $(MILVUS) $(MILVUS_SERVER) .venv-llm .venv-models .tiny-models .demo .site .cache-avx2

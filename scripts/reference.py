@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from commonplace.cli import build_parser
+from commonplace.cli import COMMON, build_parser
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
@@ -55,7 +55,7 @@ def cli() -> str:
             for action in sub._actions
             if action.help != argparse.SUPPRESS and not isinstance(action, argparse._SubParsersAction)
         ]
-        known = {"--help"} if name == "commonplace" else {"--help", "--collection", "--model"}
+        known = {"--help"} if name == "commonplace" else {"--help", *COMMON}
         rows = [row(action) for action in actions if not known & set(action.option_strings)]
         if rows:
             lines += ["| argument | meaning |", "|---|---|", *rows, ""]

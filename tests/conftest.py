@@ -12,12 +12,22 @@ import pytest
 
 from commonplace.encoders import Bundle
 from commonplace.space import Space
+from tests.milvus_server import _session_server, milvus_server, milvus_uri
+
+__all__ = ["_session_server", "data", "liar", "milvus_server", "milvus_uri", "space"]
 
 ROOT = Path(__file__).parent.parent
 
 
 SLOW = {
-    *("encoders/test_convert", "encoders/test_hub", "evaluation/test_plots", "ingest/test_workers", "kills/test_kills"),
+    *(
+        "encoders/test_convert",
+        "encoders/test_hub",
+        "evaluation/test_plots",
+        "ingest/test_ray",
+        "ingest/test_workers",
+        "kills/test_kills",
+    ),
     *("readers/test_chunks", "readers/test_hostile", "readers/test_ocr", "retrieval/test_heatmap", "store/test_lists"),
     *(
         "store/test_index_files",
@@ -29,6 +39,9 @@ SLOW = {
     ),
     *("encoders/test_encoder", "encoders/test_remote", "evaluation/test_runs", "generation/test_adversary"),
     *("generation/test_conversation", "retrieval/test_background", "retrieval/test_diversify", "test_schemas"),
+    *("milvus/test_server", "milvus/test_contract", "milvus/test_together", "milvus/test_trouble"),
+    *("milvus/test_migration", "store/milvus/test_migration"),
+    *("test_copying", "store/milvus/test_opening", "store/milvus/test_contract"),
     *("test_docs", "test_metadata", "test_migrate", "test_pages", "test_records", "test_threads"),
 }
 """The files whose tests take more than some seconds; `make test-fast` leaves them out."""
@@ -79,6 +92,8 @@ def liar() -> Iterator[str]:
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the user's own settings out of the tests."""
     own = ("COMMONPLACE_COLLECTION", "COMMONPLACE_MODEL", "COMMONPLACE_LLM", "OPENAI_")
+    own += ("COMMONPLACE_MILVUS_TOKEN", "COMMONPLACE_MILVUS_TLS", "COMMONPLACE_MILVUS_CA", "COMMONPLACE_MILVUS_TIMEOUT")
+    own += ("COMMONPLACE_BLOBS",)
     for name in [name for name in os.environ if name.startswith(own)]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COMMONPLACE_OCR", "0")  # a second and more a worker; the tests that need it ask for it

@@ -25,7 +25,8 @@ EXTENDING = {
     "add-an-encoder.md",
     "add-a-store.md",
 }  # tests/readers, tests/test_channels.py, tests/store
-OWN_TESTS = {"evaluate.md", "train.md"}  # tests/evaluation/test_docs.py, tests/training/test_docs.py
+# tests/evaluation/test_docs.py, tests/training/test_docs.py, tests/ingest/test_ray.py
+OWN_TESTS = {"evaluate.md", "train.md", "ray.md"}
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("tutorial*.md"))] + [
     page for page in sorted((ROOT / "docs" / "how-to").glob("*.md")) if page.name not in EXTENDING | OWN_TESTS
 ]

@@ -160,7 +160,10 @@ def test_documents_added_and_removed_during_a_migration_are_correct(
     (folder / "last.txt").write_text("Too late for the old model.", encoding="utf-8")
     with pytest.raises(cp.ModelMismatch, match="open it again"):
         writer.add(folder)
-    for refused in (lambda: writer.store.known("text", ["x"]), lambda: writer.store._partitions.stored("text")):
+    for refused in (
+        lambda: writer.store.stored_vectors("text", ["x"]),
+        lambda: writer.store._partitions.stored("text"),
+    ):
         with pytest.raises(cp.ModelMismatch):
             refused()
     with pytest.raises(cp.ModelMismatch):

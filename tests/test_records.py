@@ -19,7 +19,7 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace import indexer
-from commonplace.indexer import Indexer
+from commonplace.committing import Committer
 from commonplace.metadata import Metadata
 from commonplace.readers import ReadOptions, read_content
 from commonplace.records import Checker
@@ -427,14 +427,14 @@ def test_a_file_loses_keys_of_another_type_and_the_report_names_them(
     """A reader of a plug-in may state any key, as text."""
     kb.add(cp.Record("a", id="a", metadata={"level": 5}))
     (tmp_path / "b.txt").write_text("The seal.")
-    put = Indexer._put
+    commit = Committer.commit
 
-    def with_level(self: Indexer, batch: Any) -> None:
+    def with_level(self: Committer, batch: Any) -> None:
         stated = Metadata.of_file([("level", "high"), ("phase", "two")])
         batch.parsed = [replace(one, document=replace(one.document, metadata=stated)) for one in batch.parsed]
-        put(self, batch)
+        commit(self, batch)
 
-    monkeypatch.setattr(Indexer, "_put", with_level)
+    monkeypatch.setattr(Committer, "commit", with_level)
     report = kb.add(tmp_path / "b.txt")
     ((path, reason),) = report.partial
     assert path == str(tmp_path / "b.txt") and "'level' is left out" in reason and report.added == 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from commonplace.collection import Collection
     from commonplace.encoders import Model
     from commonplace.errors import (
+        ClusterError,
         CollectionError,
         CommonplaceError,
         GeneratorError,
@@ -62,6 +63,7 @@ __all__ = [
     "Block",
     "ChatGenerator",
     "Citation",
+    "ClusterError",
     "Collection",
     "CollectionError",
     "CommonplaceError",
@@ -108,8 +110,8 @@ _NAMES = {
     "commonplace._searching": "Hits",
     "commonplace.collection": "Collection",
     "commonplace.encoders": "Model",
-    "commonplace.errors": "CollectionError CommonplaceError GeneratorError ModelError ModelMismatch QueryError "
-    "ReadError SourceError TrainingError VersionError",
+    "commonplace.errors": "ClusterError CollectionError CommonplaceError GeneratorError ModelError ModelMismatch "
+    "QueryError ReadError SourceError TrainingError VersionError",
     "commonplace.generation": "ChatGenerator Conversation Generator TransformersGenerator",
     "commonplace.indexer": "Report",
     "commonplace.options": "AskOptions SearchOptions",

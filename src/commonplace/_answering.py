@@ -23,6 +23,7 @@ from commonplace.generation import (
     wants_pictures,
 )
 from commonplace.options import AskRequest
+from commonplace.store import thumbnail_if_reached
 from commonplace.types import Answer, Block, Note, Query
 
 __all__ = ["AnswerPart", "stream_answer"]
@@ -55,9 +56,11 @@ def stream_answer(
             return
         yield hits
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
-        evidence = Request(query.text or "", encoded.vectors, hits, images, query.image, parts.store.thumbnail)
+        evidence = Request(
+            query.text or "", encoded.vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store)
+        )
         checker = GroundingChecker(
-            parts.space, parts.calibration, hits, images=partial(parts.store.known, "image"), nli=nli
+            parts.space, parts.calibration, hits, images=partial(parts.store.stored_vectors, "image"), nli=nli
         )
         writer = generator or parts.extractive
         for part in cite(generated(writer, parts.extractive, evidence), evidence, checker, by=writer.name):

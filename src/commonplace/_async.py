@@ -138,6 +138,7 @@ class AsyncMaintenance(_Threaded[Maintenance]):
 
     doctor = _awaitable(Maintenance.doctor, exclusive=True)
     backup = _awaitable(Maintenance.backup)
+    copy_to = _awaitable(Maintenance.copy_to)
     restore = _awaitable(Maintenance.restore, exclusive=True)
     vacuum = _awaitable(Maintenance.vacuum, exclusive=True)
     compress = _awaitable(Maintenance.compress, exclusive=True)
@@ -169,8 +170,8 @@ class AsyncCollection(_Threaded[Collection]):
             async for part in kb.stream("Which pump needs the blue seal?"):
                 ...
 
-    ``collection`` is a folder (with ``model`` and ``generator`` as for ``commonplace.open``; opened by the first
-    call) or an open collection. ``threads`` calls run at once. Searches run beside each other and beside one call that
+    ``collection`` is a folder or URL (with the options of ``commonplace.open``; opened by the first call) or an open
+    collection. ``threads`` calls run at once. Searches run beside each other and beside one call that
     writes. A cancelled call that has started goes on in its thread to the end, its result is dropped, and the
     collection stays usable. Errors are those of the methods, and CollectionError for a call after ``close()``.
     """
@@ -181,12 +182,16 @@ class AsyncCollection(_Threaded[Collection]):
         *,
         model: str | os.PathLike[str] | None = None,
         generator: Generator | None = None,
+        blobs: str | None = None,
+        token: str | None = None,
         threads: int = 8,
     ) -> None:
         super().__init__(_Threads(threads))
         self._opening = threading.Lock()
         self._collection = collection if isinstance(collection, Collection) else None
-        self._open = functools.partial(open_collection, cast(Any, collection), model=model, generator=generator)
+        self._open = functools.partial(
+            open_collection, cast(Any, collection), model=model, generator=generator, blobs=blobs, token=token
+        )
         self.maintenance = AsyncMaintenance(self._threads, self._target)
 
     def _target(self) -> Collection:

@@ -9,7 +9,8 @@ from typing import Any
 
 from commonplace._session import Parts, Session
 from commonplace.errors import CollectionError, QueryError
-from commonplace.indexer import Indexer, Report, display_path, document_id
+from commonplace.indexer import Indexer, Report
+from commonplace.paths import display_path, document_id
 from commonplace.retrieval.background import learn
 from commonplace.types import Document, Item, Query
 
@@ -55,6 +56,11 @@ def find(parts: Parts, name: str | os.PathLike[str]) -> Item | Document:
 
 def remove(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool) -> int:
     """Remove documents by name; see ``commonplace.Collection.remove()``."""
+    if missing and parts.store.capabilities.shared:
+        raise CollectionError(
+            f"{parts.name} may hold files of other machines, which are missing here: name the documents or folders to "
+            "remove"
+        )
     candidates = parts.store.documents() if missing else ()
     ids = [document.id for document in candidates if document.is_file and not os.path.lexists(document.path)]
     for name in names:
@@ -81,7 +87,8 @@ def _named(parts: Parts, name: str | os.PathLike[str]) -> list[Document]:
     except QueryError:  # no file can have such a path
         raise CollectionError(f"no document of this collection is {name!r:.200}: see `commonplace list`") from None
     matches = list(parts.store.documents(below=path))
-    matches += [document for document in parts.store.documents(below=str(name)) if document.path == str(name)]
+    named = parts.store.documents(below=str(name))
+    matches += [document for document in named if document.path == str(name) or document.is_remote]
     if not matches:
         raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
     return list({document.id: document for document in matches}.values())
@@ -106,7 +113,7 @@ def contains(parts: Parts, name: object) -> bool:
 
 def describe(parts: Parts) -> str:
     """Return what ``repr`` shows of a collection."""
-    start = f"<Collection {str(parts.folder)!r}, model {parts.space.name}"
+    start = f"<Collection {parts.name!r}, model {parts.space.name}"
     try:
         documents = sum(parts.store.counts("documents")["documents"].values())
         items = parts.store.count()

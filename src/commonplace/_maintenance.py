@@ -1,19 +1,21 @@
-"""Maintenance of a collection's files: check, back up, shrink, change the model."""
+"""Maintenance of a collection: check, back up, copy, shrink, change the model."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from commonplace._session import Parts, Session
+from commonplace.copying import Copied, copy
 from commonplace.encoders import Model
 from commonplace.errors import CollectionError, ModelError, QueryError
 from commonplace.indexer import canonical_path
-from commonplace.migrate import Migrated, migrate, model_for, store_for
+from commonplace.migrate import NO_FILES, Migrated, migrate
+from commonplace.places import FolderPlace, Place, model_for, place_of, store_for
 from commonplace.space import open_space
-from commonplace.store import Finding, StoreMaintenance
+from commonplace.store import FileMaintenance, Finding, Store, StoreMaintenance
 
 __all__ = ["Maintenance", "status"]
 
@@ -21,8 +23,8 @@ __all__ = ["Maintenance", "status"]
 class Maintenance:
     """Looks after the files of a collection: ``commonplace.Collection.maintenance``."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, place: Place[Store]) -> None:
+        self._session, self._place = session, place
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
         """Return what is wrong with the collection's files, the most serious first.
@@ -31,7 +33,7 @@ class Maintenance:
         leave damaged ones out, and the finding says how to get them back.
         """
         with self._session.use() as parts:
-            findings = _local(parts).doctor(repair=repair)
+            findings = _upkeep(parts).doctor(repair=repair)
             try:
                 parts.space.verify()
             except ModelError as problem:
@@ -45,7 +47,7 @@ class Maintenance:
         Raises CollectionError where the file exists or cannot be written.
         """
         with self._session.use() as parts:
-            return _local(parts).backup(canonical_path(file, CollectionError))
+            return _files(parts).backup(canonical_path(file, CollectionError))
 
     def restore(self, file: str | os.PathLike[str], *, replace: bool = False) -> None:
         """Take over the contents of a backup.
@@ -54,21 +56,25 @@ class Maintenance:
         not set.
         """
         with self._session.use() as parts:
+            files = _files(parts)
             before = [document.id for document in parts.store.documents()]
-            _local(parts).restore(canonical_path(file, CollectionError), replace=replace)
+            files.restore(canonical_path(file, CollectionError), replace=replace)
             parts.crops.remove(before)
             parts.crops.prune()
         self._session.refresh()
 
     def vacuum(self) -> int:
-        """Remove every trace of deleted documents and return the freed bytes.
+        """Remove every trace of deleted documents and return the bytes that were freed on this machine.
 
-        The vectors that ``migrate()`` kept for ``undo`` are removed too.
+        The vectors that ``migrate()`` kept for ``undo`` are removed too. Raises CollectionError while another process
+        is migrating.
         """
-        before = folder_size(self._session.folder)
         with self._session.use() as parts:
-            _local(parts).vacuum()
-        return before - folder_size(self._session.folder)
+            upkeep = _upkeep(parts)
+            folders = [path for path in upkeep.paths() if not {*path.parents} & {*upkeep.paths()}]
+            before = sum(map(folder_size, folders))
+            upkeep.vacuum()
+            return before - sum(map(folder_size, folders))
 
     def compress(self, recall: float | None = 0.99) -> dict[str, dict[str, Any]]:
         """Search smaller vectors: int8 instead of float16, where that keeps ``recall``, 0.5 to 1.
@@ -82,7 +88,7 @@ class Maintenance:
         if recall is not None and not 0.5 <= recall <= 1:
             raise QueryError(f"recall is {recall}: choose .5 to 1")
         with self._session.use() as parts:
-            choices = _local(parts).compress(recall)
+            choices = _upkeep(parts).compress(recall)
         return {
             name: {"type": choice.kind, "recall": choice.recall, "rows": choice.rows}
             for name, choice in choices.items()
@@ -99,34 +105,72 @@ class Maintenance:
         """Change the collection to another model (a bundle's folder or name; default: the shipped one), or ``undo``.
 
         Searches use the old vectors until the new ones are complete. After an interruption the next call continues.
-        Raises CollectionError for a store that is not kept in files here.
+        Raises CollectionError for a store that is neither in files here nor in Milvus.
         See ``commonplace.migrate.migrate`` for what is embedded from what, what is kept and what is raised.
         """
-        folder = self._session.folder
+        place = self._place
         with self._session.use() as parts:
-            _local(parts)
+            if isinstance(place, FolderPlace) and not parts.store.capabilities.files:
+                raise CollectionError(NO_FILES.format(parts.name))
         with self._session.changing():
-            report = migrate(folder, model, undo=undo, workers=workers, progress=progress)
-            space = open_space(model_for(folder, model if isinstance(model, Model) else None))
-            self._session.replace(store_for(folder, space), space)
+            report = migrate(place, model, undo=undo, workers=workers, progress=progress)
+            space = open_space(model_for(place, model if isinstance(model, Model) else None))
+            self._session.replace(store_for(place, space), space)
         return report
 
+    def copy_to(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        blobs: str | None = None,
+        token: str | None = None,
+        progress: bool | None = None,
+    ) -> Copied:
+        """Copy the collection to another folder or server, without embedding anything again; return what was copied.
 
-def _local(parts: Parts) -> StoreMaintenance:
-    """Return the upkeep of the store's files. Raises CollectionError for a store that has none here."""
+        ``target``, ``blobs`` and ``token`` are as for ``commonplace.open``. Documents that the target has already are
+        left alone, so that an interrupted copy continues, and its other documents are kept. Labels and the ranking are
+        copied too. ``progress`` shows a bar (default: where standard error is a terminal).
+
+        Raises CollectionError where the target cannot be used, ModelMismatch where it was made with another model.
+        """
+        place = place_of(target, blobs=blobs, token=token)
+        with self._session.use() as parts:
+            if place.name == parts.name:
+                raise CollectionError(f"{place.name} cannot be copied onto itself: give another target")
+            store = store_for(place, parts.space)
+            try:
+                return copy(parts.store, store, parts.space, progress=progress)
+            finally:
+                store.close()
+
+
+def _upkeep(parts: Parts) -> StoreMaintenance:
+    """Return the maintenance of the store. Raises CollectionError for a store that has none here."""
     if parts.store.maintenance is None:
-        raise CollectionError("this store is not kept in files here: look after it where it runs")
+        raise CollectionError(f"{parts.name} is not kept here: look after it where it runs")
     return parts.store.maintenance
 
 
+def _files(parts: Parts) -> FileMaintenance:
+    """Return the maintenance of the collection's files. Raises CollectionError if there are none here."""
+    if parts.store.maintenance is None or not parts.store.capabilities.files:
+        raise CollectionError(
+            f"{parts.name} is not kept in files here: look after it where it runs, or copy it to a folder with "
+            "`commonplace copy`"
+        )
+    return cast(FileMaintenance, parts.store.maintenance)
+
+
 def status(parts: Parts) -> dict[str, Any]:
-    """Return counts, model, size on disk in bytes and the indexes; see ``commonplace.Collection.status()``."""
+    """Return counts, model, size of a folder in bytes and the indexes; see ``commonplace.Collection.status()``."""
     space = parts.space
     upkeep = {} if parts.store.maintenance is None else parts.store.maintenance.status()
+    size = {"bytes": folder_size(parts.folder)} if parts.store.capabilities.files else {}
     return {
-        "collection": str(parts.folder),
+        "collection": parts.name,
         "model": {"name": space.name, "fingerprint": space.fingerprint, "dim": space.dim},
-        "bytes": folder_size(parts.folder),
+        **size,
         **parts.store.counts(),
         **upkeep,
     }

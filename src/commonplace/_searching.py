@@ -106,6 +106,9 @@ class Searcher:
             notes = (*notes, f"not reranked: {reranker.name} cannot read this query")
             reranker = None
         if (query.words or query.negative_text) and not parts.store.capabilities.lexical:
+            notes = tuple(
+                note.replace("they were searched by full text only", "they were not searched") for note in notes
+            )
             notes = (*notes, "no lexical search: this store cannot search words")
         ranking = request.ranking or stored_ranking(parts)
         if query.vectors.separate_text and (ranking.question, ranking.views) != ("late", "separate"):
@@ -129,7 +132,8 @@ class Searcher:
         if not hits and request.where.metadata:
             notes = (*notes, *_missing_keys(parts, (condition.key for condition in request.where.metadata)))
         kept = [hit for hit in hits[: request.k] if hit.confidence >= request.min_confidence]
-        return Hits((replace(hit, image=parts.crops.show(hit.item)) for hit in kept), notes)
+        images = parts.crops.show_all([hit.item for hit in kept])
+        return Hits((replace(hit, image=image) for hit, image in zip(kept, images, strict=True)), notes)
 
     def search_vector(self, parts: Parts, vector: Any, channel: str | None, request: SearchRequest) -> Hits:
         """Return the items of one vector index whose vectors have the highest cosine with ``vector``.

@@ -31,8 +31,9 @@ FINGERPRINT = "fingerprint"
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The parts of an open collection that belong together."""
+    """The parts of an open collection that belong together. ``name`` is its folder, or its URL without secrets."""
 
+    name: str
     folder: Path
     store: Store
     space: Space
@@ -42,19 +43,19 @@ class Parts:
     query_means: Mapping[str, NDArray[np.float32]]
 
     @classmethod
-    def of(cls, folder: Path, store: Store, space: Space) -> Parts:
+    def of(cls, name: str, folder: Path, store: Store, space: Space) -> Parts:
         """Derive all parts from a store and a space."""
         calibration = Calibration.from_bundle(learned(space, store))
         extractive = ExtractiveGenerator(space, calibration)
-        return cls(folder, store, space, Crops(folder, store), calibration, extractive, space.means("query"))
+        return cls(name, folder, store, space, Crops(folder, store), calibration, extractive, space.means("query"))
 
 
 def check_fingerprint(store: Store, space: Space) -> None:
-    """Raise ModelMismatch if a store without files here holds the vectors of another model.
+    """Raise ModelMismatch if a store that does not check its model holds the vectors of another one.
 
-    The local store makes this check itself. For another store the fingerprint is kept as a setting.
+    For such a store the fingerprint is kept as a setting.
     """
-    if store.maintenance is not None:
+    if store.capabilities.guards_model:
         return
     stored = store.setting(FINGERPRINT)
     if stored is None:
@@ -69,9 +70,9 @@ def check_fingerprint(store: Store, space: Space) -> None:
 class Session:
     """Holds the current ``Parts``, and replaces them all at once. Safe for several threads."""
 
-    def __init__(self, folder: Path, store: Store, space: Space) -> None:
+    def __init__(self, name: str, folder: Path, store: Store, space: Space) -> None:
         self.folder = folder
-        self.parts = Parts.of(folder, store, space)
+        self.parts = Parts.of(name, folder, store, space)
         self._lock = threading.Condition()
         self._changing = 0
         self._users: Counter[Store] = Counter()
@@ -124,11 +125,11 @@ class Session:
 
     def refresh(self) -> None:
         """Derive the parts anew, after the contents of the store have changed."""
-        self.parts = Parts.of(self.folder, self.parts.store, self.parts.space)
+        self.parts = Parts.of(self.parts.name, self.folder, self.parts.store, self.parts.space)
 
     def replace(self, store: Store, space: Space) -> None:
         """Go on with another store and space; the old store is closed as soon as nobody uses it."""
-        parts = Parts.of(self.folder, store, space)
+        parts = Parts.of(self.parts.name, self.folder, store, space)
         with self._lock:
             before, self.parts = self.parts.store, parts
             used = bool(self._users[before])

@@ -23,8 +23,9 @@ from commonplace.errors import QueryError
 from commonplace.filters import filter_of
 from commonplace.generation import Conversation, Generator, Rewriter
 from commonplace.indexer import Report
-from commonplace.options import AskRequest, SearchRequest
+from commonplace.options import AskOptions, AskRequest, SearchOptions, SearchRequest
 from commonplace.pages import PageView
+from commonplace.places import FolderPlace, Place
 from commonplace.records import Source
 from commonplace.retrieval import Calibration, ChannelScores, HeatMap, Ranking, candidates
 from commonplace.space import Space
@@ -34,8 +35,6 @@ from commonplace.types import Answer, Citation, Document, Filter, Hit, Item, Que
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from commonplace.options import AskOptions, SearchOptions
-
 __all__ = ["Collection"]
 
 
@@ -43,16 +42,17 @@ class Collection:
     """Documents and pictures, and the vector space they are searched in. A context manager.
 
     Made by ``commonplace.open``. Safe to search from several threads. ``maintenance`` checks, backs up, shrinks
-    and migrates its files: see ``commonplace.Maintenance``.
+    and migrates its files: see ``commonplace.Maintenance``. ``folder`` is its folder here, also if a server has it.
     """
 
-    def __init__(self, store: Store, space: Space, folder: Path, generator: Generator | None = None) -> None:
-        self.folder = folder
+    def __init__(self, store: Store, space: Space, home: Path | Place[Store], generator: Generator | None = None):
         check_fingerprint(store, space)
-        self._session = Session(folder, store, space)
+        place = FolderPlace(home) if isinstance(home, Path) else home
+        self.folder = place.folder
+        self._session = Session(place.name, place.folder, store, space)
         self._searcher = Searcher()
         self._generator = generator
-        self.maintenance = Maintenance(self._session)
+        self.maintenance = Maintenance(self._session, place)
 
     @property
     def store(self) -> Store:
@@ -100,30 +100,30 @@ class Collection:
         force: bool = False,
         progress: bool | None = None,
         ocr: bool | None = None,
+        ray: str | None = None,
     ) -> Report:
         """Add files, folders and records. What is unchanged is skipped, and a bad source never stops the others.
 
-        Each of ``sources`` is a path, a ``commonplace.Record``, or an iterable of these. An iterable is read in
-        batches, so a generator may give any number of them. A record replaces the document that has its id.
+        Each of ``sources`` is a path, a URL that fsspec reads, a ``commonplace.Record``, or an iterable of these, which
+        may be a generator of any length. A record replaces the document that has its id.
 
-        ``workers``: how many processes read files (default: one a processor). ``retry_failed`` reads files again that
-        failed before, ``force`` all of them (unchanged contents are not embedded again). ``progress`` shows a bar
-        (default: where standard error is a terminal). ``ocr`` reads the words in pictures (default: where the extra
-        ``ocr`` is installed and ``COMMONPLACE_OCR`` is not 0). Files and records that fail are in the report, with the
-        reason, and are logged as warnings. Whole documents are committed, many in a transaction: after an interruption
-        the next ``add`` continues with the rest.
+        ``workers``: how many processes read files (default: one a processor). ``ray``: the address of a Ray cluster,
+        whose machines read and embed. ``retry_failed`` reads files again that failed before, ``force`` all of them
+        (unchanged contents are not embedded again). ``progress`` shows a bar (default: on a terminal). ``ocr`` reads
+        words in pictures (default: with the extra ``ocr``, unless ``COMMONPLACE_OCR`` is 0). Failures are in the report
+        with the reason, and logged. Whole documents are committed: the next ``add`` goes on after an interruption.
 
-        Raises CollectionError where the collection cannot be written, SourceError (with the report of what was added)
-        where an iterable raises an error.
+        Raises CollectionError if the collection cannot be written, ClusterError if the Ray cluster cannot be used, and
+        SourceError (with the report of what was added) if an iterable raises an error.
         """
-        options = {"workers": workers, "progress": progress, "ocr": ocr}
+        options = {"workers": workers, "progress": progress, "ocr": ocr, "ray": ray}
         return add(self._session, sources, options, retry_failed=retry_failed, force=force)
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
         """Remove documents by path (a folder: everything below it) or id, with their items, vectors and pictures.
 
         ``missing`` removes those whose file is gone. Returns how many were removed. Raises CollectionError for a name
-        that matches none, and QueryError for an empty one.
+        that matches none, and for ``missing`` on a server. Raises QueryError for an empty name.
         """
         return remove(self._session.parts, names, missing)
 
@@ -312,7 +312,7 @@ class Collection:
         return contains(self._session.parts, name)
 
     def __repr__(self) -> str:
-        """Return the folder, the model, and how much the collection holds."""
+        """Return the folder or URL, the model, and how much the collection holds."""
         return describe(self._session.parts)
 
     def find(self, name: str | os.PathLike[str]) -> Item | Document:
@@ -345,5 +345,5 @@ class Collection:
         return heatmap_of(self._session.parts, self._searcher, hit, text)
 
     def status(self) -> dict[str, Any]:
-        """Return counts, model, size on disk in bytes and the indexes, as plain JSON values."""
+        """Return counts, model, size of a folder in bytes and the indexes, as plain JSON values."""
         return status(self._session.parts)

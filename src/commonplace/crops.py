@@ -6,18 +6,20 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
-from commonplace.store import Finding, Store, abandoned
+from commonplace.store import Finding, Store, abandoned, thumbnail_if_reached
 from commonplace.types import Item
 
 __all__ = ["Crops"]
 
 log = logging.getLogger("commonplace")
 
+READERS = 8  # pictures of a bucket that are read at once
 _HASH = re.compile(r"[0-9a-f]{40}")
 
 
@@ -36,12 +38,21 @@ class Crops:
         if document.is_file and document.media_type.startswith("image/") and os.path.exists(document.path):
             return str(document.path)
         path = self._folder / f"{item.picture}.jpg"
-        thumbnail = self._store.thumbnail(item.picture)
+        if not self._store.capabilities.files and path.is_file():
+            return str(path.resolve())  # a bucket takes some milliseconds for each picture
+        thumbnail = thumbnail_if_reached(self._store, item.picture)
         if thumbnail is None:
             return None
         if not _is(path, thumbnail) and not self._write(path, thumbnail):
             return None
         return str(path.resolve())
+
+    def show_all(self, items: Sequence[Item]) -> list[str | None]:
+        """Return what ``show()`` returns for each item. Pictures that are kept elsewhere are read at once."""
+        if self._store.capabilities.files or len(items) < 2:
+            return [self.show(item) for item in items]
+        with ThreadPoolExecutor(READERS, "commonplace-crops") as readers:
+            return list(readers.map(self.show, items))
 
     def _write(self, path: Path, content: bytes) -> bool:
         """Write a file atomically; return False, with a warning, if that fails."""
@@ -80,9 +91,11 @@ class Crops:
 
     def prune(self) -> None:
         """Remove the crops whose picture is no longer in the collection."""
-        for file in self._folder.glob("*.jpg"):
-            if _HASH.fullmatch(file.stem) and self._store.thumbnail(file.stem) is None:
-                file.unlink(missing_ok=True)
+        names = [file.stem for file in self._folder.glob("*.jpg") if _HASH.fullmatch(file.stem)]
+        existing = self._store.picture_sizes(names)  # in one call; a store may not know all sizes
+        for name in names:
+            if name not in existing and self._store.thumbnail(name) is None:
+                (self._folder / f"{name}.jpg").unlink(missing_ok=True)
         for file in abandoned(self._folder):
             file.unlink(missing_ok=True)
         with suppress(OSError):  # the folder does not exist, or is not empty

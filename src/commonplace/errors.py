@@ -9,6 +9,7 @@
     ├── ModelError           a model bundle is missing, damaged or of an unknown format
     ├── ReadError            a file or record cannot be read (in the report of an ``add``, which goes on)
     ├── SourceError          an iterable that was being added raised an error
+    ├── ClusterError         a Ray cluster cannot be reached, or has no machine that can work
     ├── QueryError           a question, filter or option makes no sense
     ├── GeneratorError       a language model or its server gave no answer that can be used
     └── TrainingError        a training run has nothing to learn from, broke off, or led to nothing better
@@ -19,6 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ClusterError",
     "CollectionError",
     "CommonplaceError",
     "GeneratorError",
@@ -65,6 +67,10 @@ class SourceError(CommonplaceError):
     def __init__(self, message: str, report: Any = None) -> None:
         super().__init__(message)
         self.report = report
+
+
+class ClusterError(CommonplaceError):
+    """A Ray cluster cannot be reached, or has no machine that can work."""
 
 
 class QueryError(CommonplaceError):

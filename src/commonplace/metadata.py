@@ -58,7 +58,7 @@ FILE_KEYS: Mapping[str, MetadataType] = {
 _ALWAYS_LISTS = {"author", "from", "keyword", "publisher", "subject", "to"}
 
 _NAMES = {"text": "text", "number": "numbers", "date": "dates", "boolean": "booleans (true or false)"}
-TYPES = tuple(_NAMES)
+TYPES: tuple[MetadataType, ...] = ("text", "number", "date", "boolean")
 
 
 def describe_type(type_: MetadataType) -> str:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commonplace.encoders import DEFAULT_BUNDLE, PLACE, BaseModel
+from commonplace.encoders import DEFAULT_BUNDLE, BaseModel
 from commonplace.encoders.runtime import threads
-from commonplace.errors import CollectionError, ModelError, ModelMismatch, QueryError, ReadError
+from commonplace.errors import CollectionError, ModelMismatch, QueryError, ReadError
+from commonplace.places import Place, models_of, place_of, space_of, store_for
 from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learn
-from commonplace.space import Space, name_of_model, open_space
-from commonplace.store import LocalStore, Migration, MigrationBatch, Shadow, StoreSpace, abort, model_of, other
+from commonplace.space import Space, open_space
+from commonplace.store import Keyed, MigrationBatch, ModelMigration, Shadow, Store, StoreSpace
 from commonplace.types import MODALITIES, Document, Item, ParsedDocument, Picture
 
 if TYPE_CHECKING:  # a search needs no readers
-    from commonplace.ingest import Pool, RecordContent, Source
+    from commonplace.ingest import AnySource, Pool
 
-__all__ = ["Migrated", "migrate", "model_for", "store_for"]
+__all__ = ["NO_FILES", "Migrated", "migrate"]
 
 log = logging.getLogger("commonplace")
 
-PLUGINS = "plugin_fingerprints"  # the setting that stores the fingerprint of each plug-in view's encoder
+NO_FILES = (
+    "{} is not kept in files here, so it is looked after where it runs: to change its model, add the documents to "
+    "another collection with --model"
+)
+"""The error for a collection, named by its URL, that cannot be migrated."""
 PAGE = 2048
 """Number of items that are read from the store at once. Within them, files are read while earlier ones are embedded."""
-
-Keyed = list[tuple[int, Item | None]]
-"""Items with their keys; None for a damaged item, which searches leave out, too."""
 
 
 @dataclass(slots=True)
@@ -59,85 +59,22 @@ class Migrated:
         return f"migrated to {self.model}: " + ", ".join(parts)
 
 
-def model_for(folder: Path, model: str | os.PathLike[str] | BaseModel | None) -> str | BaseModel:
-    """Return the model for opening a collection or a backup file.
-
-    It is ``model`` if given, otherwise the model that the collection was last used with (empty: the shipped one).
-    Raises ModelError if that model no longer exists, or consists of Python encoders.
-    """
-    if isinstance(model, BaseModel):
-        return model
-    if model is not None:
-        return name_of_model(model) or DEFAULT_BUNDLE.name
-    last = model_of(folder)
-    if last.startswith(PLACE):
-        raise ModelError(
-            f"the collection at {folder} was made with the Python encoders {last.removeprefix(PLACE)}: open it with "
-            "model=commonplace.Model(...)"
-        )
-    single = last and not last.startswith("text=")
-    if single and not os.path.isfile(os.path.join(last, "bundle.json")):  # also False for an invalid path
-        raise ModelError(
-            f"the model of the collection at {folder} is no longer in {last}: give its folder with --model, or "
-            "change to another model with `commonplace migrate`"
-        )
-    return last
-
-
-def store_for(folder: Path, space: Space) -> LocalStore:
-    """Open the store of a collection with a space. Raises CollectionError and its subclasses."""
-    store = LocalStore(
-        folder,
-        StoreSpace(
-            space.name,
-            space.fingerprint,
-            space.dim,
-            space.place,
-            offset=space.offset,
-            state=space.state,
-            means=space.means("document"),
-            questions=space.questions,
-        ),
-    )
-    try:
-        _check_plugins(store, space, folder)
-    except BaseException:
-        store.close()
-        raise
-    return store
-
-
-def _check_plugins(store: LocalStore, space: Space, folder: Path) -> None:
-    """Store the fingerprints of the encoders of installed packages.
-
-    Raises ModelMismatch if a stored view was made by another encoder.
-    """
-    kept = json.loads(store.setting(PLUGINS) or "{}")
-    for view, fingerprint in space.plugin_fingerprints.items():
-        if kept.get(view, fingerprint) != fingerprint:
-            raise ModelMismatch(
-                f"the {view} vectors of the collection at {folder} were made by the encoder {kept[view]}, but "
-                f"{fingerprint} is installed: install the former, or create a new collection"
-            )
-    if new := space.plugin_fingerprints.items() - kept.items():
-        with suppress(CollectionError):  # a read-only collection gets no vectors of these encoders either
-            store.set_setting(PLUGINS, json.dumps(kept | dict(new)))
-
-
 def migrate(
-    folder: Path,
+    collection: str | os.PathLike[str] | Place[Store],
     model: str | os.PathLike[str] | BaseModel | None = None,
     *,
     undo: bool = False,
     workers: int | None = None,
     progress: bool | None = None,
 ) -> Migrated:
-    """Migrate the collection in ``folder`` to another model (see ``open_space``; default: the shipped one).
+    """Migrate a collection (its folder or URL) to another model (see ``open_space``; default: the shipped one).
 
     All texts and pictures are embedded again: pictures from their file if it is unchanged, otherwise from the stored
     thumbnail. Until the migration is complete, searches use the old vectors. It includes items that other processes add
     meanwhile. After an interruption the next call resumes. A tuned ranking stays with the model that it was tuned for.
     The old model itself is not needed.
+
+    Whoever has the collection open with the old model gets ModelMismatch afterwards, and opens it again.
 
     The old vectors are kept until the next migration or ``vacuum``. ``undo`` returns to them, and embeds items that
     were added since. ``undo`` of an unfinished migration discards it.
@@ -148,17 +85,21 @@ def migrate(
     """
     if workers is not None and not 1 <= workers <= 256:
         raise QueryError(f"workers is {workers}: choose 1 to 256")
-    if not (folder / "collection.db").exists():
-        raise CollectionError(f"there is no collection in {folder}: create one with `commonplace add PATH`")
-    store = LocalStore(folder, StoreSpace("", None, 0))
+    place = place_of(collection) if isinstance(collection, str | os.PathLike) else collection
+    if not place.exists():
+        raise CollectionError(f"there is no collection in {place.name}: create one with `commonplace add PATH`")
+    store = place.open(StoreSpace("", None, 0))
     try:
-        earlier = other(store) if undo else None
+        models = models_of(store)
+        earlier = models.other() if undo else None
         if undo:
             if earlier is None:
-                raise CollectionError(f"the collection at {folder} has no earlier vectors: there is nothing to undo")
+                raise CollectionError(
+                    f"the collection at {place.name} has no earlier vectors: there is nothing to undo"
+                )
             if not earlier.served:
-                abort(store)
-                return Migrated(store.made_with())
+                models.abort()
+                return Migrated(models.made_with())
             if model is None and earlier.model:
                 model = earlier.model
         space = open_space("" if model is None else model)
@@ -172,21 +113,22 @@ def migrate(
             )
         report = Migrated(space.name)
         goal = Shadow(space.name, space.fingerprint, space.place)
-        with Migration.of(store, goal, space.dim) as migration:
+        with models.migration(goal, space_of(space), space.partitions_of) as migration:
             if not migration.done:
                 _run(migration, _Embedder(store, migration, space, report), workers, progress)
     finally:
         store.close()
-    store = store_for(folder, space)
+    store = store_for(place, space)
     try:
         learn(space, store)
-        store.maintenance.checkpoint()  # write the index files now, before the next search
+        if store.maintenance is not None:
+            store.maintenance.checkpoint()  # write the index files now, before the next search
     finally:
         store.close()
     return report
 
 
-def _run(migration: Migration, embedder: _Embedder, workers: int | None, progress: bool | None) -> None:
+def _run(migration: ModelMigration, embedder: _Embedder, workers: int | None, progress: bool | None) -> None:
     from tqdm import tqdm
 
     from commonplace.ingest import Pool
@@ -199,6 +141,7 @@ def _run(migration: Migration, embedder: _Embedder, workers: int | None, progres
         embedder.pool = pool
         while True:
             page = migration.waiting(PAGE)
+            bar.n, bar.total = migration.progress()  # others may have added items, and some may have vectors already
             for batch in embedder.batches(page):
                 migration.put(batch)
                 bar.update(len(batch.keys))
@@ -211,7 +154,7 @@ class _Embedder:
 
     pool: Pool
 
-    def __init__(self, store: LocalStore, migration: Migration, space: Space, report: Migrated) -> None:
+    def __init__(self, store: Store, migration: ModelMigration, space: Space, report: Migrated) -> None:
         self._store, self._migration, self.space, self._report = store, migration, space, report
         self._small: set[str] = set()
         self._lost: set[str] = set()
@@ -253,22 +196,24 @@ class _Embedder:
         if until and (keys or documents[-1][1] is None):
             yield self._embed(until, keys, batch)
 
-    def _source(self, document: Document) -> Source | RecordContent:
+    def _source(self, document: Document) -> AnySource:
         """Return the source of a document's pictures: its file, or the stored content of a record."""
-        from commonplace.ingest import RecordContent, Source
+        from commonplace.ingest import RecordContent, Source, source_of
 
         if document.is_file:
             return Source(Path(document.path), _root(document))
+        if document.is_remote:
+            return source_of(document)
         return RecordContent(document, self._store.original(document.id) or b"")
 
     def _embed(self, until: int, keys: dict[str, int], batch: list[ParsedDocument]) -> MigrationBatch:
         self._report.items += len(keys)
-        return MigrationBatch(until, keys, self.space.encode(batch, self._migration.known))
+        return MigrationBatch(until, keys, self.space.encode(batch, self._migration.stored_vectors))
 
     def _missing(self, rows: Keyed) -> set[str]:
         """Return the pictures of these items that have no vectors in the new space yet."""
         names = {item.picture for _, item in rows if item is not None and item.picture is not None}
-        held = [self._migration.known(partition, sorted(names)).keys() for partition in self.space.pictures]
+        held = [self._migration.stored_vectors(partition, sorted(names)).keys() for partition in self.space.pictures]
         return {name for name in names if any(name not in vectors for vectors in held)}
 
     def _pictures(self, result: ParsedDocument | ReadError | None, names: set[str]) -> dict[str, Picture]:

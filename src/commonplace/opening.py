@@ -6,22 +6,25 @@ import os
 
 from commonplace.collection import Collection
 from commonplace.encoders import Model
-from commonplace.errors import CollectionError, ModelMismatch
+from commonplace.errors import ModelMismatch
 from commonplace.generation import Generator
-from commonplace.indexer import canonical_path
-from commonplace.migrate import model_for, store_for
+from commonplace.places import model_for, place_of, store_for
 from commonplace.space import open_space
 
 __all__ = ["open_collection"]
 
 
 def open_collection(
-    folder: str | os.PathLike[str],
+    collection: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | Model | None = None,
     generator: Generator | None = None,
+    blobs: str | None = None,
+    token: str | None = None,
 ) -> Collection:
-    """Open the collection in ``folder``, which is created if it does not exist.
+    """Open a collection in a folder or in Milvus, which is created if it does not exist.
+
+    ``collection`` is a folder, ``milvus://HOST:19530/NAME``, or ``milvus-lite:///FOLDER/FILE.db``.
 
     ``model`` is a bundle's folder, the name of a model that was pulled, ``text=NAME,image=NAME`` (one model for texts
     and another for pictures), or encoders of your own (``commonplace.Model``). Default: the one that the
@@ -29,16 +32,20 @@ def open_collection(
 
     ``generator`` writes the answers (default: the extractive one, which quotes sentences and pictures).
 
-    Raises CollectionError where the folder cannot be used, ModelMismatch where the collection was made with another
-    model, VersionError where it was made by a newer version, ModelError where the model does not exist or its bundle
-    cannot be read.
+    ``blobs`` is where a collection in Milvus keeps pictures and originals: a folder, or a URL such as
+    ``s3://BUCKET/FOLDER``. It is remembered there. A Milvus Lite file has ``FILE.db.blobs`` beside it by default.
+    ``token`` is what the server asks for, ``USER:PASSWORD`` or an API key (default: COMMONPLACE_MILVUS_TOKEN).
+
+    Raises CollectionError where the collection cannot be used, ModelMismatch where it was made with another model,
+    VersionError where it was made by a newer version, ModelError where the model does not exist or its bundle cannot
+    be read.
     """
-    path = canonical_path(folder, CollectionError)
-    chosen = model_for(path, model)
-    space = open_space(chosen)
-    try:
-        return Collection(store_for(path, space), space, path, generator)
-    except ModelMismatch:
-        if model_for(path, model) == chosen:
-            raise
-    return open_collection(folder, model=model, generator=generator)  # it was migrated between the two look-ups
+    place = place_of(collection, blobs=blobs, token=token)
+    while True:
+        chosen = model_for(place, model)
+        space = open_space(chosen)
+        try:
+            return Collection(store_for(place, space), space, place, generator)
+        except ModelMismatch:
+            if model_for(place, model) == chosen:
+                raise  # else it was migrated between the two look-ups

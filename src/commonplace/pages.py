@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> Page
         why = f"the item is in {span.member}, inside the file"
     elif is_picture or (document.media_type == "application/pdf" and span.page is not None):
         why = "its file is missing"
-        for source in _sources(item, store):
+        for source in _sources(item, store, options.max_bytes):
             try:
                 pixels, content = draw_page(source, None if is_picture else span.page, side, options)
             except ReadError as problem:
@@ -86,11 +87,16 @@ def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> Page
     raise ReadError(f"{document.path}: {why}, and the collection has no stored picture of it")
 
 
-def _sources(item: Item, store: Store) -> Iterator[Path | bytes]:
+def _sources(item: Item, store: Store, max_bytes: int) -> Iterator[Path | bytes]:
     """Yield possible sources of the document: the content of a record, its file, and other files with its content."""
+    from commonplace.ingest import RemoteFile, fetch
+
     document = item.document
-    if not document.is_file and (original := store.original(document.id)) is not None:
+    if document.is_record and (original := store.original(document.id)) is not None:
         yield original
+    if document.is_remote:
+        with suppress(ReadError):  # other files may have its content
+            yield fetch(RemoteFile(document.path), max_bytes)
     same = store.documents(content_hash=document.content_hash) if document.content_hash else ()
     files = [other.path for other in (document, *same) if other.is_file]
     for path in dict.fromkeys(files):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from commonplace.errors import CommonplaceError
+from commonplace.errors import CommonplaceError, QueryError
+from commonplace.types import stable_id
 
-__all__ = ["checked_path", "expanded_path", "path_problem"]
+__all__ = ["canonical_path", "checked_path", "display_path", "document_id", "expanded_path", "path_problem"]
 
 
 def checked_path(path: object, error: type[CommonplaceError]) -> str:
@@ -37,3 +39,24 @@ def path_problem(path: str) -> str | None:
     except UnicodeError:
         return "it contains half of a surrogate pair, which is no character"
     return None
+
+
+def canonical_path(path: str | os.PathLike[str], error: type[CommonplaceError] = QueryError) -> Path:
+    """Return the path with all links resolved. A document's id and URI are derived from it.
+
+    Raises ``error`` for a path that no file can have.
+    """
+    return Path(os.path.realpath(expanded_path(path, error)))
+
+
+def display_path(path: str | os.PathLike[str], error: type[CommonplaceError] = QueryError) -> str:
+    """Return the absolute path as the user wrote it, with unresolved links. It is the path that a document shows.
+
+    Raises ``error`` for a path that no file can have.
+    """
+    return os.path.abspath(expanded_path(path, error))
+
+
+def document_id(path: Path) -> str:
+    """Return the id of the document of the file at ``path``."""
+    return stable_id(canonical_path(path).as_uri())

@@ -56,7 +56,7 @@ class Record:
 
 
 Source = str | os.PathLike[str] | Record
-"""What can be added: the path of a file or folder, or a record."""
+"""What can be added: the path or URL of a file or folder, or a record."""
 
 
 def elements(source: Any) -> Iterator[Any]:

@@ -23,7 +23,7 @@ from commonplace.channels import (
 from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, PythonEncoder, Role, TextEncoder, find
 from commonplace.errors import ModelError
 from commonplace.paths import checked_path
-from commonplace.types import IMAGE, TEXT, Content, ParsedDocument, Query, ViewVectors, stable_id
+from commonplace.types import IMAGE, TEXT, Content, Item, ParsedDocument, Query, ViewVectors, stable_id
 
 __all__ = ["QueryVectors", "Space", "name_of_model", "open_space", "query_shortness_of"]
 
@@ -201,6 +201,19 @@ class Space:
                 row_array = np.array([vectors[name] for name in names], np.float32)
                 view_vectors.append(ViewVectors(partition, items, names, row_array))
         return view_vectors
+
+    def partitions_of(self, item: Item) -> frozenset[str]:
+        """Return the partitions in which ``encode()`` makes a view of an item, if its content can be read."""
+        names = set()
+        for view in self.views:
+            if view.modality == TEXT:
+                text = item.text_view
+                has_view = text is not None and _can_encode(self.encoders[view.encoder], text)
+            else:
+                has_view = item.picture is not None if view.modality == IMAGE else item.modality == view.modality
+            if has_view:
+                names.add(view.name)
+        return frozenset(names)
 
     def embed(
         self, texts: Sequence[str], compared_with: Literal["text", "image"] = "text", role: Role = "document"

@@ -10,7 +10,7 @@ import hashlib
 import html
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from commonplace.metadata import Metadata, MetadataType
 __all__ = [
     "IMAGE",
     "MODALITIES",
+    "REMOTE",
     "TEXT",
     "Answer",
     "Block",
@@ -54,6 +55,8 @@ __all__ = [
 ]
 
 TEXT, IMAGE = "text", "image"
+REMOTE = "remote:"
+"""The beginning of the stamp of a file behind a URL."""
 MODALITIES = (TEXT, IMAGE, "video")
 Modality = str
 """The modality of an item: one of MODALITIES, or one that an installed package adds (``commonplace.channels``)."""
@@ -126,10 +129,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document: a file, or a record that was added from memory.
+    """A document: a file, a file behind a URL, or a record that was added from memory.
 
     - ``id``: for a file the hash of its canonical URI, which an edit does not change; for a record the user's id.
-    - ``path``: the path to show; for a record its URI.
+    - ``path``: the path to show; for a file behind a URL its URL, for a record its URI.
     - ``content_hash``: the hash of the bytes.
     - ``status``: ``ok``, ``partial`` (a part could not be read; ``error`` has the reason) or ``failed``.
     - ``stamp``: path, size and times of the file and of the files that it includes, or a hash of the record. An
@@ -151,8 +154,18 @@ class Document:
 
     @property
     def is_file(self) -> bool:
-        """Whether the document is a file. Otherwise it is a record, which is stored in the collection."""
+        """Whether the document is a file of this file system."""
         return self.uri.startswith("file:")
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the document is a file behind a URL, such as ``s3://bucket/report.pdf``."""
+        return self.stamp.startswith(REMOTE)
+
+    @property
+    def is_record(self) -> bool:
+        """Whether the document is a record, whose content is stored in the collection."""
+        return not self.is_file and not self.is_remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +255,12 @@ class ViewVectors:
     item_ids: tuple[str, ...]
     views: tuple[str, ...]
     vectors: NDArray[np.float32]  # (rows, dim), unit length
+
+    def only(self, items: Container[str]) -> ViewVectors:
+        """Return the rows of these items."""
+        kept = [row for row, item in enumerate(self.item_ids) if item in items]
+        item_ids, views = (tuple(names[row] for row in kept) for names in (self.item_ids, self.views))
+        return ViewVectors(self.partition, item_ids, views, self.vectors[kept])
 
 
 Comparison = tuple[Literal["=", "glob", "<", "<=", ">", ">="], str | int | float]

@@ -107,9 +107,11 @@ def test_a_broken_rule_costs_only_itself(tmp_path: Path) -> None:
 def test_the_collection_is_left_out(tmp_path: Path) -> None:
     plant(tmp_path, "a.txt", "notes/store.txt", "notes/sub/x.txt", "notes2/y.txt")
     (tmp_path / "link.txt").symlink_to("notes/store.txt")
-    assert names(tmp_path, exclude=tmp_path / "notes") == ["a.txt", "notes2/y.txt"]
-    files, problems, _ = walk([tmp_path / "notes" / "store.txt"], exclude=tmp_path / "notes")
+    assert names(tmp_path, exclude=[tmp_path / "notes"]) == ["a.txt", "notes2/y.txt"]
+    files, problems, _ = walk([tmp_path / "notes" / "store.txt"], exclude=[tmp_path / "notes"])
     assert files == [] and "the collection itself" in problems[0][1]
+    own = [tmp_path / "notes" / "sub", tmp_path / "notes2" / "y.txt", tmp_path / "a.txt"]  # files and folders
+    assert names(tmp_path, exclude=own) == ["notes/store.txt"]
 
 
 def test_links(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def put(kb: cp.Collection, name: str, count: int) -> None:
         texts = [f"{name} has the pump number {start + n} with seal {(start + n) * 7}" for n in range(10)]
         items = [Item(stable_id(path, n), document, "text", Span(n, n + 1), text) for n, text in enumerate(texts)]
         parsed.append(ParsedDocument(document, tuple(items)))
-    kb.store.add(parsed, kb.space.encode(parsed, kb.store.known))
+    kb.store.add(parsed, kb.space.encode(parsed, kb.store.stored_vectors))
     kb.store.maintenance.checkpoint()
 
 

@@ -120,7 +120,7 @@ class StoreContract:
         self.put(store, parsed("/a.txt", "kept words"))
         assert [document.path for document in store.documents()] == ["/a.txt"]
         assert self.texts(store, store.search("text", vector("text", "old words"), 5, Filter())) == ["kept words"]
-        assert set(store.known("text", [stable_id("text", text) for text in ("old words", "kept words")])) == {
+        assert set(store.stored_vectors("text", [stable_id("text", text) for text in ("old words", "kept words")])) == {
             stable_id("text", "kept words")
         }
         assert store.count() == 1
@@ -160,7 +160,7 @@ class StoreContract:
         self.settle(store)
         assert store.remove([stable_id("/a.txt")]) == 0
         views = {text: stable_id("text", text) for text in ("shared", "mine", "other")}
-        assert set(store.known("text", list(views.values()))) == {views["shared"]}
+        assert set(store.stored_vectors("text", list(views.values()))) == {views["shared"]}
         assert store.thumbnail("p") == b"jpeg of p" and store.thumbnail("c") is None
         assert store.count() == 2 and len(store.search("image", vector("q"), 9, Filter()).ids) == 1
         gone = [stable_id(stable_id("/a.txt"), 1)]
@@ -170,6 +170,41 @@ class StoreContract:
         store.add([], [])
         store.update([])
         assert store.remove([]) == 0 and store.count() == 0
+
+    def test_the_views_of_items_are_returned_as_they_were_added(self, store: Store) -> None:
+        document = parsed("/a.txt", "same words", picture="p").document
+        ids = [f"item-{n}" for n in range(3)]
+        items = tuple(Item(id_, document, "text", Span(n, n + 1), "same words") for n, id_ in enumerate(ids))
+        rows = [("item-2", "v2"), ("item-0", "v1"), ("item-0", "v2"), ("item-1", "v1")]
+        values = np.array([vector(view) for _, view in rows])
+        text = ViewVectors("text", tuple(id_ for id_, _ in rows), tuple(view for _, view in rows), values)
+        image = ViewVectors("image", ("item-1",), ("p",), vector("image", "p")[None])
+        store.add([ParsedDocument(document, items)], [text, image])
+        self.settle(store)
+        assert store.views_of([]) == [] == store.views_of(["gone", "\ud800"])
+        (first, second) = store.views_of(["item-1", "gone", "item-2", "item-0", "item-1"])
+        assert (first.partition, first.item_ids, first.views) == ("image", ("item-1",), ("p",))
+        assert (second.partition, second.item_ids) == ("text", ("item-0", "item-0", "item-1", "item-2"))
+        assert second.views == ("v1", "v2", "v1", "v2") and second.vectors.dtype == np.float32
+        assert second.vectors == pytest.approx(np.array([vector(view) for view in second.views]), abs=self.tolerance)
+        assert first.vectors == pytest.approx(vector("image", "p")[None], abs=self.tolerance)
+        (only,) = store.views_of(["item-2"])
+        assert (only.partition, only.item_ids, only.views) == ("text", ("item-2",), ("v2",))
+        store.remove([document.id])
+        self.settle(store)
+        assert store.views_of(ids) == []
+
+    def test_many_views_are_returned(self, store: Store) -> None:
+        self.put(store, *(parsed(f"/{n}.txt", f"words {n}") for n in range(1200)))
+        ids = sorted(stable_id(stable_id(f"/{n}.txt"), 0) for n in range(1200))
+        (rows,) = store.views_of(ids[::-1])
+        assert rows.item_ids == tuple(ids) and rows.vectors.shape == (1200, DIM)
+
+    def test_the_size_of_a_picture_is_kept_or_unknown(self, store: Store) -> None:
+        document = parsed("/a.jpg", picture="p")
+        self.put(store, replace(document, pictures={"p": Picture(PICTURE, b"jpeg of p", 640, 480)}))
+        assert store.picture_sizes(["p", "gone", "\ud800"]) in ({"p": (640, 480)}, {})
+        assert store.picture_sizes([]) == {}
 
     # --- documents -------------------------------------------------------------------------------------------
 
@@ -452,6 +487,7 @@ class StoreContract:
 
         def kept(store: Store) -> None:
             assert store.setting("ranking") == '{"k": 1}' and store.setting("other") is None
+            assert store.settings() == {"ranking": '{"k": 1}'}
             assert store.labels() == [("query", "", item, False)]
             assert [document.path for document in store.documents()] == ["/a.txt"]
 

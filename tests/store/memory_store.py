@@ -21,7 +21,7 @@ from commonplace.errors import CollectionError
 from commonplace.metadata import MetadataType, padded
 from commonplace.store import Capabilities, RankedList, Sample
 from commonplace.store.base import Offset
-from commonplace.types import Condition, Document, Filter, Item, ParsedDocument, Status, ViewVectors
+from commonplace.types import Condition, Document, Filter, Item, ParsedDocument, Picture, Status, ViewVectors
 
 __all__ = ["MemoryStore"]
 
@@ -32,7 +32,7 @@ class _State:
     items: dict[str, Item] = field(default_factory=dict)  # in the order in which they were added
     views: dict[str, dict[str, dict[str, NDArray[np.float32]]]] = field(default_factory=dict)
     """Vectors by partition, item and view."""
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    pictures: dict[str, Picture] = field(default_factory=dict)
     originals: dict[str, bytes] = field(default_factory=dict)  # contents of records, by document
     settings: dict[str, str] = field(default_factory=dict)
     labels: dict[tuple[str, str, str], bool] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class _State:
             for views in self.views.values():
                 views.pop(item.id, None)
         shown = {item.picture for item in self.items.values()}
-        self.pictures = {name: jpeg for name, jpeg in self.pictures.items() if name in shown}
+        self.pictures = {name: picture for name, picture in self.pictures.items() if name in shown}
         return 1
 
     def copy(self) -> _State:
@@ -57,7 +57,7 @@ class _State:
 class MemoryStore:
     """See ``commonplace.store.Store``. ``dim`` is the length of vectors, ``offset`` gives their hubness."""
 
-    capabilities = Capabilities(lexical=False, early_fusion=False, maintenance=False)
+    capabilities = Capabilities(lexical=False, early_fusion=False, maintenance=False, files=False, guards_model=False)
     maintenance = None
 
     def __init__(self, dim: int, offset: Offset = lambda partition, vectors: None) -> None:
@@ -97,7 +97,7 @@ class MemoryStore:
             for document in parsed:
                 state.documents[document.document.id] = document.document
                 state.items |= {item.id: item for item in document.items}
-                state.pictures |= {name: picture.thumbnail for name, picture in document.pictures.items()}
+                state.pictures |= document.pictures
                 if document.original is not None:
                     state.originals[document.document.id] = document.original.data
             for rows in vectors:
@@ -133,6 +133,9 @@ class MemoryStore:
 
     def setting(self, name: str) -> str | None:
         return self._state.settings.get(name)
+
+    def settings(self) -> dict[str, str]:
+        return dict(self._state.settings)
 
     def labels(self) -> list[tuple[str, str, str, bool]]:
         return [(*key, good) for key, good in self._state.labels.items() if key[2] in self._state.items]
@@ -173,7 +176,12 @@ class MemoryStore:
         return sorted(name for name in shown[True] - shown[False] if name is not None)
 
     def thumbnail(self, picture: str) -> bytes | None:
-        return self._state.pictures.get(picture)
+        kept = self._state.pictures.get(picture)
+        return None if kept is None else kept.thumbnail
+
+    def picture_sizes(self, pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
+        kept = self._state.pictures
+        return {name: (kept[name].width, kept[name].height) for name in pictures if name in kept}
 
     def metadata_keys(self) -> dict[str, int]:
         documents = self._state.documents.values()
@@ -191,7 +199,16 @@ class MemoryStore:
             if id_ in state.items
         }
 
-    def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+    def views_of(self, ids: Sequence[str]) -> list[ViewVectors]:
+        result = []
+        for partition, views in sorted(self._state.views.items()):
+            rows = [(id_, view) for id_ in sorted(set(ids)) for view in sorted(views.get(id_, {}))]
+            if rows:
+                items, hashes = zip(*rows, strict=True)
+                result.append(ViewVectors(partition, items, hashes, np.array([views[id_][view] for id_, view in rows])))
+        return result
+
+    def stored_vectors(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         held = {view: row for rows in self._state.views.get(partition, {}).values() for view, row in rows.items()}
         return {view: held[view] for view in views if view in held}
 

@@ -89,7 +89,7 @@ def test_a_changed_document_replaces_its_items(tmp_path: Path) -> None:
     assert len(list(store.documents())) == 1
     assert not len(store.search_text("old", 5, Filter()).ids)
     assert store.counts()["vectors"] == {"text": 1}
-    assert not store.known("text", [stable_id("text", "old words")])
+    assert not store.stored_vectors("text", [stable_id("text", "old words")])
 
 
 def test_remove_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_shared_vectors_and_pictures_stay_while_an_item_uses_them(tmp_path: Path
     put(store, reading("/a.txt", "same", picture="p"), reading("/copy.txt", "same", picture="p"))
     assert store._database.all("SELECT count(*) FROM vectors")[0][0] == 2  # one text, one picture
     store.remove([stable_id("/a.txt")])
-    assert store.thumbnail("p") and store.known("text", [stable_id("text", "same")])
+    assert store.thumbnail("p") and store.stored_vectors("text", [stable_id("text", "same")])
     store.remove([stable_id("/copy.txt")])
-    assert store.thumbnail("p") is None and not store.known("text", [stable_id("text", "same")])
+    assert store.thumbnail("p") is None and not store.stored_vectors("text", [stable_id("text", "same")])
 
 
 def test_a_failing_add_changes_nothing(tmp_path: Path) -> None:
@@ -409,3 +409,33 @@ def test_damage_found_while_reading_raises_a_collection_error(tmp_path: Path) ->
     file.write_bytes(pages)
     with pytest.raises(CollectionError, match="damaged"):
         list(open_store(tmp_path).documents())
+
+
+def test_damaged_views_vectors_and_pictures_are_not_handed_out(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put = [reading(f"/{n}.txt", f"words {n}", picture=f"picture {n}") for n in range(3)]
+    store.add(put, vectors(*put))
+    ids = [item.id for document in put for item in document.items]
+    broken = stable_id("text", "words 1")
+    with sqlite3.connect(tmp_path / "collection.db") as database:
+        database.execute("UPDATE vectors SET vector = zeroblob(16) WHERE view = ?", (broken,))
+        database.execute("UPDATE views SET view = 'x' WHERE view = ?", (stable_id("image", "picture 2"),))
+        database.execute("UPDATE pictures SET width = 3 WHERE hash = 'picture 0'")
+    views = {rows.partition: set(rows.views) for rows in store.views_of(ids)}
+    assert views == {
+        "text": {stable_id("text", f"words {n}") for n in (0, 2)},
+        "image": {stable_id("image", f"picture {n}") for n in (0, 1)},
+    }
+    assert store.picture_sizes([f"picture {n}" for n in range(3)]) == {"picture 1": (2, 2), "picture 2": (2, 2)}
+    store.close()
+
+
+def test_views_are_not_handed_out_after_a_migration(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    document = reading("/a.txt", "words")
+    store.add([document], vectors(document))
+    with sqlite3.connect(tmp_path / "collection.db") as database:
+        database.execute("UPDATE meta SET value = 'f2' WHERE name = 'fingerprint'")
+    with pytest.raises(ModelMismatch):
+        store.views_of([document.items[0].id])
+    store.close()

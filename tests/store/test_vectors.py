@@ -59,7 +59,7 @@ def test_stored_vectors_keep_the_recall_and_are_reused(tmp_path: Path) -> None:
         shared.append(len({*(keys - 1).tolist()} & {*np.argsort(-(values @ query))[:10].tolist()}) / 10)
     assert np.mean(shared) >= 0.995
     views = [view for (view,) in store._database.all("SELECT view FROM vectors")]
-    assert len(store.known("text", views)) == 3000
+    assert len(store.stored_vectors("text", views)) == 3000
     assert store.maintenance.doctor() == []
     store.close()
 

@@ -15,8 +15,12 @@ __all__ = ["build_parser", "main"]
 
 VERBS = (
     *("add", "search", "ask", "chat", "list", "show", "read", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "vacuum", "compress", "migrate", "models", "train"),
+    *("doctor", "backup", "restore", "copy", "vacuum", "compress", "migrate", "models", "train"),
 )
+
+
+COMMON = ("--collection", "--model", "--blobs", "--token")
+"""The options of every verb; each takes a value."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _with_verb(arguments: list[str]) -> list[str]:
     """Put ``search`` before a bare query: ``commonplace "red seal"``."""
     start = 0
-    while start < len(arguments) and arguments[start] in ("--collection", "--model"):
+    while start < len(arguments) and arguments[start] in COMMON:
         start += 2
     if start >= len(arguments) or arguments[start] in (*VERBS, "-h", "--help", "--version"):
         return arguments
-    if arguments[start].startswith(("--collection=", "--model=")):
+    if arguments[start].startswith(tuple(f"{flag}=" for flag in COMMON)):
         return [arguments[start], *_with_verb(arguments[start + 1 :])]
     return [*arguments[:start], "search", *arguments[start:]]
 
@@ -66,7 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--collection",
         metavar="DIR",
         default=argparse.SUPPRESS,
-        help="folder of the collection (default: COMMONPLACE_COLLECTION, else ./.commonplace)",
+        help="folder of the collection, or milvus://HOST:19530/NAME, or milvus-lite:///FOLDER/FILE.db (default: "
+        "COMMONPLACE_COLLECTION, else ./.commonplace)",
     )
     group.add_argument(
         "--model",
@@ -74,6 +79,20 @@ def build_parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help="a pulled model, a bundle's folder, or text=MODEL,image=MODEL (default: COMMONPLACE_MODEL, else "
         "the collection's own model, else the shipped model)",
+    )
+    group.add_argument(
+        "--blobs",
+        metavar="URL",
+        default=argparse.SUPPRESS,
+        help="where a collection in Milvus keeps pictures: s3://BUCKET/FOLDER or a folder (default: COMMONPLACE_BLOBS, "
+        "else what the collection remembers)",
+    )
+    group.add_argument(
+        "--token",
+        metavar="TOKEN",
+        default=argparse.SUPPRESS,
+        help="token of a Milvus server, or USER:PASSWORD; others see it in the list of processes: rather set "
+        "COMMONPLACE_MILVUS_TOKEN",
     )
     parser = argparse.ArgumentParser(
         prog="commonplace",

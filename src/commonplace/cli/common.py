@@ -5,18 +5,26 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from commonplace.types import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from commonplace.collection import Collection
     from commonplace.generation import Generator
     from commonplace.options import AskOptions, SearchOptions
+    from commonplace.places import Place
     from commonplace.retrieval import Ranking
+
+
+class ServerOptions(TypedDict):
+    """The options of a collection in a server."""
+
+    blobs: str | None
+    token: str | None
 
 
 def filter_options(parser: argparse.ArgumentParser) -> None:
@@ -91,13 +99,15 @@ def refuse_own_file(kb: Collection, path: str | None) -> None:
 
     if path is None:
         return
+    upkeep = kb.store.maintenance
     try:
         target = os.path.realpath(path)
-        inside = os.path.commonpath([target, os.path.realpath(kb.folder)]) == os.path.realpath(kb.folder)
+        kept = [os.path.realpath(place) for place in (kb.folder, *(upkeep.paths() if upkeep else ()))]
+        inside = any(os.path.commonpath([target, place]) == place for place in kept)
     except ValueError:
         return  # not a valid file name: writing will fail with the reason
     if inside:
-        raise QueryError(f"{path} is inside the collection's own folder: choose another folder")
+        raise QueryError(f"{path} belongs to the collection itself: choose another folder")
     if target in kb:
         raise QueryError(f"{path} is a document of the collection: choose another file")
 
@@ -160,8 +170,21 @@ def ranking_of(kb: Collection, options: argparse.Namespace) -> Ranking:
     return replace(kb.ranking, **{name: value for name, value in settings.items() if value is not None})
 
 
-def folder_of(options: argparse.Namespace) -> str:
+def collection_of(options: argparse.Namespace) -> str:
+    """Return the folder or URL of the collection, as the user gave it."""
     return getattr(options, "collection", None) or os.environ.get("COMMONPLACE_COLLECTION") or ".commonplace"
+
+
+def place_of(options: argparse.Namespace) -> Place[Any]:
+    """Return the place of the collection."""
+    from commonplace.places import place_of
+
+    return place_of(collection_of(options), **server_options(options))
+
+
+def server_options(options: argparse.Namespace) -> ServerOptions:
+    """Return the options of a collection in a server; None for those that were not given."""
+    return {"blobs": getattr(options, "blobs", None), "token": getattr(options, "token", None)}
 
 
 def model_of(options: argparse.Namespace) -> str | None:
@@ -174,29 +197,29 @@ def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None
 
     from commonplace.errors import CollectionError
     from commonplace.opening import open_collection
+    from commonplace.places import FolderPlace, model_for
 
-    folder, model = folder_of(options), model_of(options)
-    if not Path(os.path.expanduser(folder), "collection.db").exists():
+    place, model = place_of(options), model_of(options)
+    if not place.exists():
         if not make:
-            raise CollectionError(f"there is no collection in {folder}: create one with `commonplace add PATH`")
+            name = collection_of(options) if isinstance(place, FolderPlace) else place.name
+            raise CollectionError(f"there is no collection in {name}: create one with `commonplace add PATH`")
         if backup is not None and model is None:
-            from commonplace.migrate import model_for
+            model = str(model_for(FolderPlace(Path(os.path.expanduser(backup))), None))
+    folders = (place.folder, Path.cwd()) if isinstance(place, FolderPlace) else (Path.cwd(),)
+    generator = _generator(options, folders)
+    return open_collection(collection_of(options), model=model, generator=generator, **server_options(options))
 
-            model = str(model_for(Path(os.path.expanduser(backup)), None))
-    return open_collection(folder, model=model, generator=_generator(options, Path(os.path.expanduser(folder))))
 
-
-def _generator(options: argparse.Namespace, folder: Path) -> Generator | None:
+def _generator(options: argparse.Namespace, folders: Sequence[Path]) -> Generator | None:
     """Return the language model from flags, environment or configuration file, for a verb that answers."""
     if not hasattr(options, "llm_model"):
         return None
-    from pathlib import Path
-
     from commonplace.generation import GeneratorSettings
 
     names = ("base_url", "context", "max_tokens", "timeout", "fallback")
     flags = {"model": options.llm_model, **{name: getattr(options, name) for name in names}}
-    generator = GeneratorSettings.read(flags, os.environ, (folder, Path.cwd())).generator()
+    generator = GeneratorSettings.read(flags, os.environ, folders).generator()
     if generator is not None:
         print(f"note: {printable(generator.name)} writes the answers", file=sys.stderr)
     return generator

@@ -24,8 +24,16 @@ def verbs(verb: Any) -> None:
         "add files and folders; unchanged files are skipped",
         "commonplace add papers/ photos/",
     )
-    add.add_argument("paths", metavar="PATH", nargs="+")
+    add.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a file or folder, or its URL, such as s3://bucket/folder"
+    )
     add.add_argument("--workers", type=int, metavar="N", help="number of reader processes (default: one per processor)")
+    add.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="read and embed on the machines of a Ray cluster: HOST:PORT, auto (the cluster of this machine) or local; "
+        "--workers is then for each machine",
+    )
     add.add_argument("--retry-failed", action="store_true", help="also read files that failed before")
     add.add_argument(
         "--force",
@@ -79,6 +87,7 @@ def _add(options: argparse.Namespace) -> int:
             retry_failed=options.retry_failed,
             force=options.force,
             ocr=options.ocr,
+            ray=options.ray,
         )
     if options.json:
         print_json(_report(report))
@@ -200,17 +209,22 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         print_json(status)
         return 0
-    print(f"collection  {short(status['collection'])}  {size(status['bytes'])}")
+    print(f"collection  {short(status['collection'])}" + (f"  {size(status['bytes'])}" if "bytes" in status else ""))
     print(
         f"model       {status['model']['name']}  {status['model']['fingerprint']}  {status['model']['dim']} dimensions"
     )
     for name in ("documents", "items", "vectors"):
         print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
+    if "server" in status:
+        server = status["server"]
+        words = "" if server["words"] else ", no search by words (Milvus has it from version 2.4 on)"
+        blobs = f", pictures in {server['blobs']}" if server["blobs"] else ", no place for pictures (--blobs URL)"
+        print(f"{'server':10}  Milvus {server['version']}{words}{blobs}; commits are visible {server['visible']}")
     if "shadow" in status:
         other = status["shadow"]
         why = "unfinished: run `commonplace migrate` again" if other["unfinished"] else "kept for `migrate --undo`"
         print(f"{'shadow':10}  {other['vectors']} vectors of {other['model']}, {size(other['bytes'])}, {why}")
-    for name, index in status["indexes"].items():
+    for name, index in status.get("indexes", {}).items():
         print(f"{'index':10}  {name}: {_index_line(index)}")
     return 0
 
@@ -218,7 +232,8 @@ def _status(options: argparse.Namespace) -> int:
 def _index_line(index: dict[str, Any]) -> str:
     """Return type, size and recall of a vector index, and any deviation from the normal state."""
     recall = ", ".join(f"{value:.3f} ({kind} kind of query)" for kind, value in sorted(index["recall"].items()))
-    line = f"{index['type']}, {index['rows']} rows, recall@10 {recall}, {size(index['bytes'])}"
+    measured = f", recall@10 {recall}" if recall else ""
+    line = f"{index['type']}, {index['rows']} rows{measured}, {size(index['bytes'])}"
     if "compression" in index:
         line += f", rows of {index['compression']['type']}"
     if "stored" in index:

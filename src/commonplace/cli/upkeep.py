@@ -1,12 +1,12 @@
-"""Maintenance of the collection's files: ``doctor``, ``backup``, ``restore``, ``vacuum``, ``compress``, ``migrate``."""
+"""Maintenance of a collection: ``doctor``, ``backup``, ``restore``, ``copy``, ``vacuum``, ``compress``, ``migrate``."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import sys
 from typing import Any
 
-from commonplace.cli.common import folder_of, model_of, open_
+from commonplace.cli.common import model_of, open_, place_of, server_options
 from commonplace.cli.printing import print_json, short, size
 from commonplace.types import printable
 
@@ -23,6 +23,14 @@ def verbs(verb: Any) -> None:
     restore = verb("restore", _restore, "restore the contents of a backup", "commonplace restore kb.bak")
     restore.add_argument("file", metavar="FILE")
     restore.add_argument("--replace", action="store_true", help="replace the documents of the collection")
+    copy = verb(
+        "copy",
+        _copy,
+        "copy a collection to another folder or server without embedding again; run it again to continue",
+        "commonplace copy .commonplace milvus://localhost:19530/papers --blobs s3://bucket/blobs",
+    )
+    copy.add_argument("source", metavar="SOURCE", help="folder or URL of the collection")
+    copy.add_argument("target", metavar="TARGET", help="folder or URL, which is created if it does not exist")
     compress = verb("compress", _compress, "search smaller vectors if the recall stays high", "commonplace compress")
     compress.add_argument(
         "--recall", type=float, default=0.99, metavar="R", help="recall to keep, .5 to 1 (default: .99)"
@@ -75,6 +83,24 @@ def _restore(options: argparse.Namespace) -> int:
     return 0
 
 
+def _copy(options: argparse.Namespace) -> int:
+    from commonplace.places import is_address
+
+    server, to_server = server_options(options), is_address(options.target)
+    options.collection = options.source
+    options.blobs = None if to_server else server["blobs"]
+    options.token = None if to_server and not is_address(options.source) else server["token"]
+    with open_(options) as kb:
+        copied = (
+            kb.maintenance.copy_to(options.target, **server) if to_server else kb.maintenance.copy_to(options.target)
+        )
+    print(copied)
+    for name, rows in (("incomplete", copied.incomplete), ("failed", copied.failed)):
+        for path, reason in rows:
+            print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)
+    return 1 if copied.failed else 0
+
+
 def _compress(options: argparse.Namespace) -> int:
     with open_(options) as kb:
         choices = kb.maintenance.compress(None if options.off else options.recall)
@@ -98,10 +124,7 @@ def _vacuum(options: argparse.Namespace) -> int:
 
 
 def _migrate(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from commonplace.migrate import migrate
 
-    folder = Path(os.path.realpath(os.path.expanduser(folder_of(options))))
-    print(migrate(folder, model_of(options), undo=options.undo, workers=options.workers))
+    print(migrate(place_of(options), model_of(options), undo=options.undo, workers=options.workers))
     return 0

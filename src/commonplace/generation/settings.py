@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,15 +12,10 @@ from urllib.parse import urlsplit
 from commonplace.errors import GeneratorError
 from commonplace.generation.chat import ChatGenerator
 from commonplace.generation.model import ModelGenerator
+from commonplace.settings import FILE, SettingsTable
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+__all__ = ["GeneratorSettings"]
 
-__all__ = ["FILE", "GeneratorSettings"]
-
-FILE = "commonplace.toml"
 KEY = "COMMONPLACE_LLM_API_KEY"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EXTRACTIVE = ("", "none", "extractive")
@@ -59,15 +53,8 @@ class GeneratorSettings:
         Raises GeneratorError for a file that cannot be read, an unknown setting, a value of the wrong type, or a file
         that names a server on another machine.
         """
-        values: dict[str, Any] = {}
-        for folder in reversed(folders):
-            values |= _from_file(folder / FILE)
-        file_url = values.get("base_url")
-        for field in fields(cls):
-            name = "COMMONPLACE_LLM" + ("" if field.name == "model" else f"_{field.name.upper()}")
-            if (value := environment.get(name)) not in (None, ""):
-                values[field.name] = _converted(field.name, value, name)
-        values |= {name: value for name, value in flags.items() if value is not None}
+        values, from_files = _TABLE.read(flags, environment, folders)
+        file_url = from_files.get("base_url")
         user_url = flags.get("base_url") or environment.get("COMMONPLACE_LLM_BASE_URL")
         if file_url is not None and not user_url and urlsplit(file_url).hostname not in LOOPBACK:
             raise GeneratorError(
@@ -102,35 +89,11 @@ class GeneratorSettings:
         raise GeneratorError(f"the language model is {self.model!r}: choose openai:NAME, transformers:FOLDER or none")
 
 
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        if not path.is_file():
-            return {}
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("llm", {})
-    except (OSError, ValueError, RecursionError) as problem:
-        raise GeneratorError(f"{path} cannot be read ({problem}): correct it, or remove it") from problem
-    if not isinstance(table, dict):
-        raise GeneratorError(f"{path}: llm is not a table: write its settings below a line [llm]")
-    if "api_key" in table:
-        raise GeneratorError(
-            f"{path} holds an API key: remove it from the file, and set the environment variable {KEY} instead"
-        )
-    return {name: _converted(name, value, f"{path}: {name}") for name, value in table.items()}
-
-
-def _converted(name: str, value: Any, where: str) -> Any:
-    """Return the value of a setting in its type; raises GeneratorError for an unknown setting or a wrong type."""
-    kinds = {field.name: str(field.type).removesuffix(" | None") for field in fields(GeneratorSettings)}
-    kind = kinds.get(name)
-    if kind is None:
-        raise GeneratorError(f"{where} is not a setting: choose from {', '.join(kinds)}")
-    try:
-        if kind == "bool":
-            if isinstance(value, bool):
-                return value
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
-        if isinstance(value, bool):
-            raise ValueError
-        return {"str": str, "int": int, "float": float}[kind](value)
-    except (KeyError, TypeError, ValueError) as problem:
-        raise GeneratorError(f"{where} is {value!r}: it must be of the type {kind}") from problem
+_KINDS = {field.name: str(field.type).removesuffix(" | None") for field in fields(GeneratorSettings)}
+_TABLE = SettingsTable(
+    name="llm",
+    kinds=_KINDS,
+    variables={name: "COMMONPLACE_LLM" + ("" if name == "model" else f"_{name.upper()}") for name in _KINDS},
+    error=GeneratorError,
+    secrets={"api_key": ("an API key", KEY)},
+)

@@ -7,12 +7,35 @@ from dataclasses import dataclass, field, replace
 
 from commonplace.errors import ReadError
 from commonplace.ingest.journal import ATTEMPTS, InFlightJournal
+from commonplace.ingest.remote import RemoteFile, fetch, is_url, local_path, walk_urls
+from commonplace.ingest.sources import AnySource, id_of, name_of, source_batches, source_of
 from commonplace.ingest.walk import Source, walk
-from commonplace.ingest.workers import Pool, draw_page
+from commonplace.ingest.workers import Pool, draw_page, reader_pool
 from commonplace.readers import RecordContent
-from commonplace.types import Original, ParsedDocument
+from commonplace.types import Original, ParsedDocument, ViewVectors
 
-__all__ = ["ATTEMPTS", "Batch", "InFlightJournal", "Pool", "RecordContent", "Source", "draw_page", "ingest", "walk"]
+__all__ = [
+    "ATTEMPTS",
+    "AnySource",
+    "Batch",
+    "InFlightJournal",
+    "Pool",
+    "RecordContent",
+    "RemoteFile",
+    "Source",
+    "draw_page",
+    "fetch",
+    "id_of",
+    "ingest",
+    "is_url",
+    "local_path",
+    "name_of",
+    "reader_pool",
+    "source_batches",
+    "source_of",
+    "walk",
+    "walk_urls",
+]
 
 BATCH_ITEMS = 256
 BATCH_PICTURES = 64
@@ -22,10 +45,14 @@ BATCH_BYTES = 64 * 1024**2
 
 @dataclass(slots=True)
 class Batch:
-    """Whole documents to encode and commit together, and the files and records that could not be read."""
+    """Whole documents to encode and commit together, and the files and records that could not be read.
+
+    ``vectors`` are the vectors of the documents' items; None before they are computed.
+    """
 
     parsed: list[ParsedDocument] = field(default_factory=list)
-    failures: list[tuple[Source | RecordContent, ReadError]] = field(default_factory=list)
+    failures: list[tuple[AnySource, ReadError]] = field(default_factory=list)
+    vectors: list[ViewVectors] | None = None
 
     @property
     def full(self) -> bool:
@@ -37,9 +64,7 @@ class Batch:
         return is_full or len(self.failures) >= BATCH_ITEMS
 
 
-def ingest(
-    sources: Iterable[Source | RecordContent], pool: Pool, step: Callable[[], object] = lambda: None
-) -> Iterator[Batch]:
+def ingest(sources: Iterable[AnySource], pool: Pool, step: Callable[[], object] = lambda: None) -> Iterator[Batch]:
     """Yield batches across documents while the pool reads ahead; ``step`` is called once a file or record."""
     batch = Batch()
     for source, result in pool.read(sources):
@@ -55,7 +80,7 @@ def ingest(
         yield batch
 
 
-def _original(source: Source | RecordContent, parsed: ParsedDocument) -> Original | None:
+def _original(source: AnySource, parsed: ParsedDocument) -> Original | None:
     """Return what is kept of a record: its bytes, or its text in UTF-8."""
     if not isinstance(source, RecordContent):
         return None

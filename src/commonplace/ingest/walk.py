@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from pathspec import GitIgnoreSpec
 from commonplace.paths import path_problem
 from commonplace.readers.formats import is_offered, os_error_reason
 
-__all__ = ["Source", "Walk", "walk"]
+__all__ = ["Source", "Walk", "is_vendored", "walk"]
 
 _IGNORE_FILES = (".gitignore", ".commonplaceignore")  # rules of the later file win
 # Folders of third-party files that a tool installed. A virtual environment of any name is recognised by its
@@ -66,18 +66,18 @@ class Walk(NamedTuple):
     skipped: Counter[str]
 
 
-def walk(paths: Iterable[str | Path], *, exclude: Path | None = None) -> Walk:
+def walk(paths: Iterable[str | Path], *, exclude: Iterable[Path] = ()) -> Walk:
     """Return the files under ``paths``, sorted and each once, and what was left out.
 
     In a folder these are skipped: hidden and vendored files, the files of a saved web page, files excluded by a
-    ``.gitignore`` or ``.commonplaceignore`` inside it, and ``exclude`` (the collection's own folder). Links to files
-    are followed, links to folders are not. A file that is given directly is never skipped by its name. Pipes, devices
-    and sockets are never opened.
+    ``.gitignore`` or ``.commonplaceignore`` inside it, and ``exclude`` (the collection's own files and folders). Links
+    to files are followed, links to folders are not. A file that is given directly is never skipped by its name. Pipes,
+    devices and sockets are never opened.
     """
     files: dict[str, tuple[bool, bytes, Source]] = {}
     problems: dict[Path, str] = {}
     skipped: Counter[str] = Counter()
-    excluded = os.path.realpath(exclude) if exclude is not None else None
+    excluded = frozenset(os.path.realpath(path) for path in exclude)
     for path in paths:
         absolute = os.path.abspath(path) if path_problem(str(path)) is None else str(path)
         try:
@@ -85,7 +85,7 @@ def walk(paths: Iterable[str | Path], *, exclude: Path | None = None) -> Walk:
         except (OSError, ValueError) as error:
             problems[Path(absolute)] = _reason(absolute, error)
             continue
-        if excluded is not None and _is_inside(os.path.realpath(absolute), excluded):
+        if any(_is_inside(os.path.realpath(absolute), folder) for folder in excluded):
             problems[Path(absolute)] = "belongs to the collection itself; add other files"
         elif stat.S_ISDIR(state.st_mode):
             for file_path, real in _walk_folder(absolute, excluded, problems, skipped):
@@ -107,7 +107,7 @@ def _add_file(files: dict[str, tuple[bool, bytes, Source]], path: str, real: str
 
 
 def _walk_folder(
-    top: str, excluded: str | None, problems: dict[Path, str], skipped: Counter[str]
+    top: str, excluded: frozenset[str], problems: dict[Path, str], skipped: Counter[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield path and real path of each file below ``top``. It uses a stack, not recursion: trees may be deep."""
     stack: list[tuple[str, str, _Rules | None]] = [(top, os.path.realpath(top), None)]
@@ -133,7 +133,7 @@ def _walk_folder(
                         continue
                     if rules is not None and rules.ignore(entry.path + "/"):
                         continue
-                    if real_path != excluded:
+                    if real_path not in excluded:
                         stack.append((entry.path, real_path, rules))
                     continue
                 if rules is not None and rules.ignore(entry.path):
@@ -141,8 +141,10 @@ def _walk_folder(
                 if entry.is_symlink():
                     os.stat(entry.path)  # raises the reason for a broken link; is_file() would only return False
                     real_path = os.path.realpath(entry.path)
-                    if excluded is not None and _is_inside(real_path, excluded):
+                    if any(_is_inside(real_path, folder) for folder in excluded):
                         continue
+                if real_path in excluded:  # a collection that is one file
+                    continue
                 if entry.is_file():
                     if is_offered(Path(entry.path)):
                         yield entry.path, real_path
@@ -150,6 +152,11 @@ def _walk_folder(
                         skipped[Path(entry.name).suffix.lower() or "no ending"] += 1
             except OSError as error:
                 problems[Path(entry.path)] = _reason(entry.path, error)
+
+
+def is_vendored(parts: Sequence[str]) -> bool:
+    """Return whether a file is hidden, or in a hidden or vendored folder. ``parts`` are the names of its path."""
+    return any(part.startswith(".") for part in parts) or not _VENDORED.isdisjoint(parts[:-1])
 
 
 def _is_saved_with_a_page(name: str, siblings: set[str]) -> bool:

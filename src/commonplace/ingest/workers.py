@@ -28,12 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
-from commonplace.ingest.walk import Source
+from commonplace.ingest.remote import RemoteFile
+from commonplace.ingest.sources import AnySource
 from commonplace.readers import ReadOptions, RecordContent, read_content
 from commonplace.readers.worker import READY, Request
 from commonplace.types import ParsedDocument
 
-__all__ = ["Pool", "draw_page"]
+__all__ = ["Pool", "draw_page", "reader_pool"]
 
 _log = logging.getLogger(__name__)
 
@@ -196,11 +197,17 @@ def draw_page(
 class _Task:
     """A file or record to read and, once ``done`` is set, its outcome."""
 
-    source: Source | RecordContent
+    source: AnySource
     done: threading.Event = field(default_factory=threading.Event)
     outcome: _Outcome | None = None
     worker: _Worker | None = None
     abandoned: bool = False
+
+
+def reader_pool(options: ReadOptions, workers: int) -> Pool:
+    """Return a pool with the time and memory that reading needs: more of both with OCR."""
+    memory = (5 if options.ocr_seconds else 2) * 1024**3
+    return Pool(options, workers, timeout=60 + 1.5 * options.ocr_seconds, memory=memory)
 
 
 class Pool:
@@ -236,9 +243,7 @@ class Pool:
         # thread that started it.
         self._threads: list[threading.Thread] = []
 
-    def read(
-        self, sources: Iterable[Source | RecordContent]
-    ) -> Iterator[tuple[Source | RecordContent, ParsedDocument | ReadError]]:
+    def read(self, sources: Iterable[AnySource]) -> Iterator[tuple[AnySource, ParsedDocument | ReadError]]:
         """Yield each source with its parsed document, or with the error, in the order of ``sources``."""
         pending: deque[_Task] = deque()
         remaining = iter(sources)
@@ -279,7 +284,7 @@ class Pool:
     ) -> None:
         self.close()
 
-    def _submit(self, source: Source | RecordContent) -> _Task:
+    def _submit(self, source: AnySource) -> _Task:
         task = _Task(source)
         if isinstance(source, RecordContent) and source.data is None and len(source.text or "") <= SHORT:
             task.outcome = _read_here(source, self._options)
@@ -331,7 +336,7 @@ class Pool:
                     with self._changed:
                         task.worker = worker
                         abandoned = task.abandoned
-                    outcome = None if abandoned else worker.request(_request(task.source))
+                    outcome = None if abandoned else self._ask(worker, task.source)
                     if outcome is not None and not outcome.reusable:
                         worker.close()
                         worker = self._start()
@@ -350,6 +355,17 @@ class Pool:
         finally:
             if worker is not None:
                 worker.close()
+
+    def _ask(self, worker: _Worker, source: AnySource) -> _Outcome:
+        """Return what came of reading a source. A remote file is fetched here, in the thread of the worker."""
+        if isinstance(source, RemoteFile):
+            try:
+                source = source.content(self._options.max_bytes)
+            except ReadError as problem:
+                return _Outcome(problem)
+        if isinstance(source, RecordContent):
+            return worker.request(("content", source))
+        return worker.request(("read", source.path, source.root))
 
     def _take(self) -> _Task | None:
         with self._changed:
@@ -374,10 +390,6 @@ def _name(request: Request) -> str:
     if request[0] == "content":
         return request[1].document.path
     return "the content of a record" if isinstance(request[1], bytes) else str(request[1])
-
-
-def _request(source: Source | RecordContent) -> Request:
-    return ("content", source) if isinstance(source, RecordContent) else ("read", source.path, source.root)
 
 
 def _result_size(task: _Task) -> int:

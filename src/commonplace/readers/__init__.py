@@ -27,6 +27,7 @@ from commonplace.readers.formats import (
     SUFFIXES,
     format_of,
     is_offered,
+    is_offered_name,
     load_reader,
     media_type,
     read_whole,
@@ -72,6 +73,7 @@ __all__ = [
     "TextBlock",
     "are_readable",
     "is_offered",
+    "is_offered_name",
     "load_picture",
     "media_type",
     "page_of",
@@ -144,7 +146,7 @@ def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument
     if content.is_picture:
         parts = (_captioned(part, content.text, document.title) for part in parts)
     items = _items_of(document, file, parts)
-    stated = Metadata.of_file(normalise_metadata(file.metadata, None))
+    stated = Metadata.of_file(normalise_metadata(file.metadata, content.modified))
     if "date" in document.metadata:
         stated = stated.without(["dated"])
     document = replace(document, title=document.title or _clean(file.title), metadata=stated.merged(document.metadata))

@@ -18,6 +18,7 @@ __all__ = [
     "FORMATS",
     "SUFFIXES",
     "is_offered",
+    "is_offered_name",
     "load_reader",
     "looks_like_text",
     "media_type",
@@ -200,15 +201,18 @@ def _type_by_name(name: str) -> str | None:
 
 def is_offered(path: Path) -> bool:
     """Return whether a walk should offer this file: it has a supported suffix, or no suffix and supported content."""
-    kind = _type_by_name(path.name)
-    if kind is not None:
-        return format_of(kind) is not None
-    if path.suffix:
-        return False
+    if path.suffix or _type_by_name(path.name) is not None:
+        return is_offered_name(path.name)
     try:
         return media_type(path) is not None
     except (OSError, ReadError):
         return False
+
+
+def is_offered_name(name: str) -> bool:
+    """Return whether a file of this name has a supported suffix."""
+    kind = _type_by_name(name)
+    return kind is not None and format_of(kind) is not None
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -165,7 +165,8 @@ class RecordContent:
     """The content of a record, to be read like a file: ``data``, the bytes of a file, or else ``text``.
 
     ``document`` holds what the user gave: id, URI, title, metadata. Its media type is empty where ``data`` and
-    ``name`` decide it; ``is_picture`` refuses any but a picture, whose caption ``text`` is.
+    ``name`` decide it; ``is_picture`` refuses any but a picture, whose caption ``text`` is. ``modified`` is when the
+    content was modified, in seconds since 1970; None where it is not known.
     """
 
     document: Document
@@ -173,6 +174,7 @@ class RecordContent:
     text: str | None = field(default=None, repr=False)
     name: str = ""
     is_picture: bool = False
+    modified: float | None = None
 
 
 def _file_state(path: str) -> list[int]:

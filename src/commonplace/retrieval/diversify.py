@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.retrieval.fusion import Ranking
-from commonplace.store import Store
+from commonplace.store import Store, thumbnail_if_reached
 from commonplace.types import Item
 
 __all__ = ["COPY", "diversify", "near_duplicates_of", "overlap"]
@@ -93,7 +93,7 @@ class _Similarity:
         if picture is None:
             return None
         if picture not in self._small:
-            self._small[picture] = _shrink(self._store.thumbnail(picture))
+            self._small[picture] = _shrink(thumbnail_if_reached(self._store, picture))
         return self._small[picture]
 
     def highest(self, first: int, second: int) -> float:
@@ -108,7 +108,7 @@ def near_duplicates_of(store: Store, pixels: NDArray[np.uint8], ids: Sequence[st
     query = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
     copies = []
     for id_, item in store.items(ids).items():
-        stored = _shrink(store.thumbnail(item.picture)) if item.picture is not None else None
+        stored = _shrink(thumbnail_if_reached(store, item.picture)) if item.picture is not None else None
         if stored is not None and _same(query, stored):
             copies.append(id_)
     return copies

@@ -2,6 +2,7 @@
 
 from commonplace.store.base import (
     Capabilities,
+    FileMaintenance,
     Finding,
     MetadataTypeError,
     RankedList,
@@ -13,27 +14,44 @@ from commonplace.store.base import (
 )
 from commonplace.store.database import abandoned
 from commonplace.store.local import LocalStore
-from commonplace.store.migration import Migration, MigrationBatch, Shadow, abort, other
+from commonplace.store.migration import (
+    Keyed,
+    LocalModels,
+    Migration,
+    MigrationBatch,
+    ModelMigration,
+    Shadow,
+    StoreModels,
+    abort,
+    other,
+)
 from commonplace.store.opening import model_of
 from commonplace.store.options import StoreOptions
+from commonplace.store.thumbnails import thumbnail_if_reached
 
 __all__ = [
     "Capabilities",
+    "FileMaintenance",
     "Finding",
+    "Keyed",
+    "LocalModels",
     "LocalStore",
     "MetadataTypeError",
     "Migration",
     "MigrationBatch",
+    "ModelMigration",
     "RankedList",
     "Sample",
     "SearchStore",
     "Shadow",
     "Store",
     "StoreMaintenance",
+    "StoreModels",
     "StoreOptions",
     "StoreSpace",
     "abandoned",
     "abort",
     "model_of",
     "other",
+    "thumbnail_if_reached",
 ]

@@ -19,6 +19,7 @@ from commonplace.types import Document, Filter, Item, ParsedDocument, Status, Vi
 
 __all__ = [
     "Capabilities",
+    "FileMaintenance",
     "Finding",
     "MetadataTypeError",
     "Offset",
@@ -108,13 +109,20 @@ class Capabilities:
 
     ``lexical``: the store has full-text search (``search_text``). ``exact_scores``: scores are exact inner products
     with the stored vectors; otherwise they are approximate. ``early_fusion``: the store has ``search_fused``,
-    ``score_fused`` and ``sample_fused``. ``maintenance``: ``store.maintenance`` is not None.
+    ``score_fused`` and ``sample_fused``. ``maintenance``: ``store.maintenance`` is not None. ``files``: the store keeps
+    all its data in the collection's folder, so that a backup and a compression can be made there.
+    ``guards_model``: opening the store raises ModelMismatch for a model that did not make its vectors. ``shared``:
+    several machines add their files to it at once, so that a file that is missing here may exist elsewhere; the store's
+    attribute ``address`` has the ``url`` and ``token`` by which another machine opens it.
     """
 
     lexical: bool = True
     exact_scores: bool = True
     early_fusion: bool = True
     maintenance: bool = True
+    files: bool = True
+    guards_model: bool = True
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +224,7 @@ class Store(SearchStore, Protocol):
 
     @property
     def maintenance(self) -> StoreMaintenance | None:
-        """Maintenance of the store's files; None if a server maintains them."""
+        """Maintenance of the store; None if it is looked after elsewhere. A ``FileMaintenance`` if it has files."""
 
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""
@@ -255,6 +263,9 @@ class Store(SearchStore, Protocol):
     def setting(self, name: str) -> str | None:
         """Return the text that ``set_setting()`` stored under this name; None if there is none."""
 
+    def settings(self) -> dict[str, str]:
+        """Return all texts that ``set_setting()`` stored, by name."""
+
     def labels(self) -> list[tuple[str, str, str, bool]]:
         """Return the labels of items that still exist: words, path of the picture, item id, whether it is relevant."""
 
@@ -286,6 +297,12 @@ class Store(SearchStore, Protocol):
     def thumbnail(self, picture: str) -> bytes | None:
         """Return the JPEG of the picture with this content hash; None if there is none."""
 
+    def picture_sizes(self, pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return the original width and height of pictures in pixels, by content hash.
+
+        Removed pictures are absent, and those whose size the store does not keep.
+        """
+
     def original(self, document: str) -> bytes | None:
         """Return the original content of the record with this document id; None for files."""
 
@@ -301,7 +318,14 @@ class Store(SearchStore, Protocol):
         Removed items are absent.
         """
 
-    def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+    def views_of(self, ids: Sequence[str]) -> list[ViewVectors]:
+        """Return all views of the items with these ids: one entry for each partition that has a row, ordered by name.
+
+        Its vectors (rows, dim) are the ones that were added. Its rows are ordered by item id and view. Removed items
+        are absent, and views whose vector is damaged.
+        """
+
+    def stored_vectors(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         """Return the vectors (dim,) that are already stored for these view hashes, by hash."""
 
     def count(self, where: Filter | None = None) -> int:
@@ -315,28 +339,35 @@ class Store(SearchStore, Protocol):
 
 
 class StoreMaintenance(Protocol):
-    """Maintenance of a store whose files are on this machine."""
+    """Maintenance of what can be looked after from this machine."""
+
+    def paths(self) -> Sequence[Path]:
+        """Return the files and folders of this machine that belong to the store; nothing else is written there."""
 
     def checkpoint(self) -> None:
-        """Write all committed changes to the main files on disk, so that the next opening is fast."""
+        """Finish what commits left to do later, so that the next opening and the next search are fast."""
 
     def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Return the problems of the files, the most serious first. ``repair`` rebuilds what needs no embedding."""
+        """Return the problems of the store, the most serious first. ``repair`` rebuilds what needs no embedding."""
 
     def vacuum(self) -> None:
-        """Free the disk space of removed data."""
+        """Free the space of removed data, and of the vectors that a migration kept for an undo."""
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of each partition's index (``indexes``), and the other model if any (``shadow``)."""
 
     def compress(self, recall: float | None) -> dict[str, Any]:
-        """Search with the smallest kind of row that reaches ``recall`` (0 to 1); None turns compression off.
+        """Search with the smallest kind of row or index that reaches ``recall`` (0 to 1); None turns compression off.
 
         Returns the chosen kind by partition.
         """
+
+
+class FileMaintenance(StoreMaintenance, Protocol):
+    """Maintenance of a store with ``capabilities.files``: all its data is in a folder of this machine."""
 
     def backup(self, file: Path) -> int:
         """Write the collection into one new file while it is in use; return the file's size in bytes."""
 
     def restore(self, file: Path, *, replace: bool = False) -> None:
         """Replace this collection with a backup. ``replace`` is required if this collection contains documents."""
-
-    def status(self) -> dict[str, Any]:
-        """Return the state of each partition's index (``indexes``), and the other model if any (``shadow``)."""

@@ -12,7 +12,7 @@ from commonplace.store.index_view import IndexView
 from commonplace.store.partitions import Partitions
 from commonplace.store.vector_index import Settings, check_space, now
 
-__all__ = ["MODALITIES", "FusedIndex", "fuse"]
+__all__ = ["MODALITIES", "FusedIndex", "centre", "fuse"]
 
 MODALITIES = ("text", "image")
 SHRINK = 50  # weight of the model's mean against the collection's vectors, as a number of vectors
@@ -45,23 +45,29 @@ class FusedIndex:
             if self._built is None or self._built[0] != wanted:
                 self._built = None  # free the memory first: an index is a copy of every vector
                 views = {modality: self._partitions.stored(modality) for modality in MODALITIES}
-                self._built = (wanted, IndexView(None, *fuse(views, self._means, alpha)))
+                centres = {
+                    modality: centre(vectors, self._means[modality])
+                    for modality, (_, vectors) in views.items()
+                    if modality in self._means
+                }
+                self._built = (wanted, IndexView(None, *fuse(views, centres, alpha)))
             return self._built[1]
 
 
-def fuse(views: Mapping[str, tuple[Keys, Rows]], means: Mapping[str, Rows], alpha: float | None) -> tuple[Keys, Rows]:
+def fuse(views: Mapping[str, tuple[Keys, Rows]], centres: Mapping[str, Rows], alpha: float | None) -> tuple[Keys, Rows]:
     """Return item keys (n,) and one vector for each item (n, dim), for inner products with a query.
 
-    ``views`` are the sorted keys (m,) and the vectors (m, dim) of each of MODALITIES. ``means`` are the model's
-    document means (dim,) by modality. ``alpha`` in [0, 1] is the weight of the text, and the vectors are normalised.
+    ``views`` are the sorted keys (m,) and the vectors (m, dim) of each of MODALITIES. ``centres`` (dim,) by modality
+    are subtracted from the vectors; see ``centre()``. ``alpha`` in [0, 1] is the weight of the text, and the
+    vectors are normalised.
 
     With None the views are concatenated. The query would then be concatenated with itself, which equals an inner
     product with the mean of the item's views. So that mean is the item's vector.
     """
     by_modality = {}
     for modality, (keys, vectors) in views.items():
-        if modality in means:  # otherwise the modality gap decides the ranking
-            vectors = vectors - _centre(vectors, means[modality])
+        if modality in centres:  # otherwise the modality gap decides the ranking
+            vectors = vectors - centres[modality]
         items, first = np.unique(keys, return_index=True)
         sums = np.add.reduceat(vectors, first) if len(items) else vectors
         by_modality[modality] = (items, sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
@@ -82,6 +88,11 @@ def fuse(views: Mapping[str, tuple[Keys, Rows]], means: Mapping[str, Rows], alph
     return keys, np.asarray(both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _centre(vectors: Rows, model_mean: Rows) -> Rows:
-    """Return the mean of the vectors, shrunk toward the model's mean; the more vectors, the less shrinkage."""
-    return np.asarray((vectors.sum(axis=0) + SHRINK * model_mean) / (len(vectors) + SHRINK), np.float32)
+def centre(vectors: Rows, model_mean: Rows, total: int | None = None) -> Rows:
+    """Return the mean of the vectors (n, dim), shrunk toward the model's mean; the more vectors, the less shrinkage.
+
+    ``total`` is the number of all vectors, where ``vectors`` are a sample of them.
+    """
+    count = len(vectors) if total is None else total
+    summed = vectors.sum(axis=0) * (count / max(len(vectors), 1))
+    return np.asarray((summed + SHRINK * model_mean) / (count + SHRINK), np.float32)

@@ -143,6 +143,10 @@ class LocalStore(LocalSearch):
         rows = self._database.all("SELECT value FROM meta WHERE name = ?", (f"setting:{name}",))
         return str(rows[0][0]) if rows else None
 
+    def settings(self) -> dict[str, str]:
+        """Return all texts that ``set_setting()`` stored, by name."""
+        return reading.settings(self._database)
+
     def labels(self) -> list[tuple[str, str, str, bool]]:
         """Return the labels of items that still exist: words, path of the picture, item id, whether it is relevant."""
         return reading.labels(self._database)
@@ -177,6 +181,10 @@ class LocalStore(LocalSearch):
         """Return the JPEG of the picture with this content hash; None if it is absent or damaged."""
         return reading.thumbnail(self._database, picture)
 
+    def picture_sizes(self, pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return the original width and height of pictures in pixels, by content hash, without damaged pictures."""
+        return reading.picture_sizes(self._database, pictures)
+
     def original(self, document: str) -> bytes | None:
         """Return the original content of a record; None for a file, and if the content is damaged."""
         return reading.original(self._database, document)
@@ -194,7 +202,13 @@ class LocalStore(LocalSearch):
         keys = self._ids.keys(ids)
         return reading.views_by_key(self._database, keys[keys >= 0].tolist())
 
-    def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+    def views_of(self, ids: Sequence[str]) -> list[ViewVectors]:
+        """Return all intact views of items with their vectors; see ``commonplace.store.Store.views_of()``."""
+        with self._database.snapshot() as database:
+            check_space(database, self._settings)
+            return reading.views_of(self._database, self._settings.dim, ids)
+
+    def stored_vectors(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         """Return the vectors (dim,) that are already stored for these view hashes, by hash."""
         with self._database.snapshot() as database:
             check_space(database, self._settings)

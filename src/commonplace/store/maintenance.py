@@ -38,6 +38,10 @@ class LocalMaintenance:
         self._space, self._model = space, model
         self._forget = forget
 
+    def paths(self) -> tuple[Path, ...]:
+        """Return the collection's folder."""
+        return (self._folder,)
+
     def doctor(self, *, repair: bool = False) -> list[Finding]:
         """Return the problems of the collection, the most serious first. ``repair`` rebuilds derived data.
 

@@ -1,17 +1,19 @@
-"""Changes the model of a collection. New vectors go to shadow tables, which then swap with the searched tables."""
+"""Changes the model of a local store. New vectors go to shadow tables, which then swap with the searched tables."""
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
+from commonplace.store.base import StoreSpace
 from commonplace.store.local import LocalStore
 from commonplace.store.locks import maintenance_lock
 from commonplace.store.reading import items_by_key, known_vectors
@@ -20,7 +22,25 @@ from commonplace.store.schema import number
 from commonplace.store.vectors import clear_shadow, put_vectors, storable
 from commonplace.types import Item, ViewVectors
 
-__all__ = ["Migration", "MigrationBatch", "Shadow", "abort", "other"]
+__all__ = [
+    "Embed",
+    "Keyed",
+    "LocalModels",
+    "Migration",
+    "MigrationBatch",
+    "ModelMigration",
+    "Needs",
+    "Shadow",
+    "StoreModels",
+    "abort",
+    "check_batch",
+    "other",
+]
+
+Keyed = list[tuple[int, Item | None]]
+"""Items with their keys, which grow; None for a damaged item, which searches leave out, too."""
+Needs = Callable[[Item], frozenset[str]]
+"""Returns the partitions in which an item needs a view; see ``commonplace.space.Space.partitions_of``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +63,75 @@ class MigrationBatch:
     until: int
     keys: Mapping[str, int]
     vectors: Sequence[ViewVectors]
+
+
+Embed = Callable[[Keyed], Iterable[MigrationBatch]]
+"""Returns the vectors of items in batches that never split a document."""
+
+
+class ModelMigration(Protocol):
+    """A migration of a store to another model, which is the current one after ``finish()``."""
+
+    @property
+    def done(self) -> bool:
+        """Whether there is certainly nothing to do."""
+
+    def progress(self) -> tuple[int, int]:
+        """Return the number of embedded items and the total number of items."""
+
+    def waiting(self, count: int) -> Keyed:
+        """Return the next items to embed, about ``count``; fewer are the last ones. Documents are never split."""
+
+    def stored_vectors(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Return the vectors (dim,) of the new model that are already stored, by view hash."""
+
+    def put(self, batch: MigrationBatch) -> None:
+        """Store one batch of ``waiting()``, in its order. Raises CollectionError."""
+
+    def finish(self, embed: Embed) -> bool:
+        """Embed the last items and change the model. Returns False, and does nothing, if too many items are left."""
+
+
+class StoreModels(Protocol):
+    """The models of a store: the current one, another one, and the change from one to the other."""
+
+    def made_with(self) -> str:
+        """Return the name of the current model."""
+
+    def other(self) -> Shadow | None:
+        """Return the goal of an unfinished migration, or the model before the last one; None if there is neither."""
+
+    def abort(self) -> None:
+        """Delete the vectors of an unfinished migration. Raises CollectionError if another process is migrating."""
+
+    def migration(self, goal: Shadow, space: StoreSpace, needs: Needs) -> AbstractContextManager[ModelMigration]:
+        """Start or resume a migration. Vectors of any third model are deleted.
+
+        Raises CollectionError if another process is migrating.
+        """
+
+
+class LocalModels:
+    """The models of a local store; see ``StoreModels``."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+
+    def made_with(self) -> str:
+        """Return the name of the current model."""
+        return self._store.made_with()
+
+    def other(self) -> Shadow | None:
+        """Return the other model; None if there is none."""
+        return other(self._store)
+
+    def abort(self) -> None:
+        """Delete the vectors of an unfinished migration."""
+        abort(self._store)
+
+    def migration(self, goal: Shadow, space: StoreSpace, needs: Needs) -> AbstractContextManager[ModelMigration]:
+        """Start or resume a migration. Its items are found by their keys, so ``needs`` is not asked."""
+        return Migration.of(self._store, goal, space.dim)
 
 
 class Migration:
@@ -89,7 +178,7 @@ class Migration:
             ((done,),) = database.execute("SELECT count(*) FROM items WHERE key <= ?", (_last(database),))
         return done, total
 
-    def waiting(self, count: int) -> list[tuple[int, Item | None]]:
+    def waiting(self, count: int) -> Keyed:
         """Return the next ``count`` items to embed, with their keys; None for a damaged item.
 
         Documents are never split, so the list may be longer.
@@ -104,7 +193,7 @@ class Migration:
             items = items_by_key(self._database, keys)
             return [(key, items.get(key)) for key in keys]
 
-    def known(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+    def stored_vectors(self, partition: str, views: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
         """Return the vectors (dim,) of the new model that are already stored, by view hash."""
         return known_vectors(self._database, "shadow_vectors", self._dim, partition, views)
 
@@ -113,7 +202,7 @@ class Migration:
         with self._database.write() as database:
             self._put(database, batch)
 
-    def finish(self, embed: Callable[[list[tuple[int, Item | None]]], Iterable[MigrationBatch]]) -> bool:
+    def finish(self, embed: Embed) -> bool:
         """Embed the last items and swap the models, while no other process can write.
 
         Returns False, and does nothing, if more than ``StoreOptions.migration_tail`` items are left.
@@ -140,15 +229,20 @@ class Migration:
             if database.execute("SELECT 1 FROM items WHERE key = ?", (key,)).fetchone()
         }
         for rows in batch.vectors:
-            if rows.vectors.shape != (len(rows.item_ids), self._dim) or not storable(rows.vectors).all():
-                raise CollectionError(
-                    f"the model {self._goal.name} returned vectors of shape {rows.vectors.shape} that are not finite "
-                    f"numbers or not of {self._dim} dimensions: nothing has changed; try another model"
-                )
+            check_batch(self._goal, self._dim, rows)
             kept = [n for n, item in enumerate(rows.item_ids) if item in present]
             items, views = tuple(rows.item_ids[n] for n in kept), tuple(rows.views[n] for n in kept)
             put_vectors(database, ViewVectors(rows.partition, items, views, rows.vectors[kept]), batch.keys, "shadow_")
         _put(database, {"shadow:last": str(max(batch.until, _last(database)))})
+
+
+def check_batch(goal: Shadow, dim: int, rows: ViewVectors) -> None:
+    """Raise CollectionError if vectors of a new model cannot be stored."""
+    if rows.vectors.shape != (len(rows.item_ids), dim) or not storable(rows.vectors).all():
+        raise CollectionError(
+            f"the model {goal.name} returned vectors of shape {rows.vectors.shape} that are not finite numbers or not "
+            f"of {dim} dimensions: nothing has changed; try another model"
+        )
 
 
 def abort(store: LocalStore) -> None:

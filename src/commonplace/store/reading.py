@@ -19,7 +19,7 @@ from commonplace.store.item_ids import in_pieces, is_text
 from commonplace.store.rows import DOCUMENT, condition_of, document_of, from_sql, text_of, to_sql
 from commonplace.store.schema import checksum, original_checksum
 from commonplace.store.vectors import vectors_of
-from commonplace.types import Document, Filter, Item, Span, Status
+from commonplace.types import Document, Filter, Item, Span, Status, ViewVectors
 
 __all__ = [
     "counts",
@@ -31,11 +31,14 @@ __all__ = [
     "metadata_keys",
     "metadata_types",
     "original",
+    "picture_sizes",
     "pictures",
     "put_label",
+    "settings",
     "thumbnail",
     "types_in_use",
     "views_by_key",
+    "views_of",
 ]
 
 log = logging.getLogger("commonplace")
@@ -211,6 +214,26 @@ def views_by_key(database: Database, keys: Sequence[int]) -> dict[str, frozenset
     }
 
 
+def views_of(database: Database, dim: int, ids: Sequence[str]) -> list[ViewVectors]:
+    """Return all views of items with their vectors; see ``commonplace.store.Store.views_of()``."""
+    statement = (
+        "SELECT i.id, v.item, v.partition, v.view, v.checksum FROM items i JOIN views v ON v.item = i.key "
+        "WHERE i.id IN (%s)"
+    )
+    views: dict[str, list[tuple[str, str]]] = {}
+    for id_, *view, expected in in_pieces(database, statement, [id_ for id_ in dict.fromkeys(ids) if is_text(id_)]):
+        if checksum(*view) == expected:
+            views.setdefault(view[1], []).append((id_, view[2]))
+    result = []
+    for partition in sorted(views):
+        vectors = known_vectors(database, "vectors", dim, partition, sorted({view for _, view in views[partition]}))
+        rows = sorted(row for row in views[partition] if row[1] in vectors)
+        if rows:
+            items, hashes = zip(*rows, strict=True)
+            result.append(ViewVectors(partition, items, hashes, np.array([vectors[view] for view in hashes])))
+    return result
+
+
 def known_vectors(
     database: Database, table: str, dim: int, partition: str, views: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
@@ -244,7 +267,20 @@ def thumbnail(database: Database, picture: str) -> bytes | None:
     return None
 
 
-# --- labels --------------------------------------------------------------------------------------------------
+def picture_sizes(database: Database, pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return the original width and height of pictures in pixels, by content hash, without damaged pictures."""
+    statement = "SELECT hash, checksum, thumbnail, width, height FROM pictures WHERE hash IN (%s)"
+    rows = in_pieces(database, statement, [name for name in dict.fromkeys(pictures) if is_text(name)])
+    return {name: (values[1], values[2]) for name, expected, *values in rows if checksum(*values) == expected}
+
+
+# --- settings and labels ---------------------------------------------------------------------------------------
+
+
+def settings(database: Database) -> dict[str, str]:
+    """Return all settings by name."""
+    rows = database.all("SELECT substr(name, 9), value FROM meta WHERE name LIKE 'setting:%'")
+    return {text_of(name): text_of(value) for name, value in rows}
 
 
 def put_label(database: Database, text: str, image: str, item: str, good: bool) -> None:

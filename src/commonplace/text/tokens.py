@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["index_words", "names", "query_words", "terms"]
+__all__ = ["index_words", "is_unsegmented", "names", "query_words", "terms"]
 
 # Han (with extensions and compatibility forms), kana, Bopomofo, Thai, Lao, Myanmar, Khmer, Tibetan.
 _UNSEGMENTED = (
@@ -36,6 +36,11 @@ def index_words(text: str) -> str:
     """Return ``text`` as input of the lexical index: normalised (NFKC), with runs without spaces split into pairs."""
     text = unicodedata.normalize("NFKC", text).replace("\x00", " ")
     return _RUN.sub(lambda match: " " + " ".join(_pairs(match.group())) + " ", text)
+
+
+def is_unsegmented(word: str) -> bool:
+    """Return whether a word is a run, a pair or a character of a script without spaces."""
+    return _RUN.fullmatch(word) is not None
 
 
 def query_words(query: str) -> list[str]:
