@@ -47,6 +47,8 @@ class Layout:
         self.name = connection.address.name
         self.items = f"{self.name}__items"
         self._ready: set[str] = set()
+        self.new_rows: dict[str, int] = {}
+        """Numbers of rows that this process has written to collections of vectors, since they were sealed."""
         self._of_vectors: dict[str, tuple[float, dict[str, str]]] = {}
 
     def vectors(self, partition: str, fingerprint: str, dim: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.errors import CollectionError
 from commonplace.store.base import Finding, StoreSpace
 from commonplace.store.compression import Compression
 from commonplace.store.milvus.connection import Connection
@@ -26,6 +28,8 @@ __all__ = ["MEASURED", "MilvusMaintenance"]
 MEASURED = "milvus.recall"
 """The setting with the measured recall of each partition."""
 TARGET = 0.99
+MANY_NEW = 5_000  # rows of a partition that this process has written since
+SEAL_SECONDS = 120.0
 FEW = 20_000
 """Up to this number of rows, measuring would gain little."""
 GROWN = 1.5
@@ -67,6 +71,9 @@ class MilvusMaintenance:
         """Measure the recall of partitions that have grown by a half since the last measurement."""
         if self._connection.features.lite:  # its searches are exact
             return
+        for name in self._partitions().values():
+            if self._vectors.new_rows(name) >= MANY_NEW:
+                self._seal(name)
         measured = self.measured()
         changed = False
         for partition, name in self._partitions().items():
@@ -77,6 +84,15 @@ class MilvusMaintenance:
         if changed:
             self._settings.put(MEASURED, json.dumps(measured))
         self.use_measured()
+
+    def _seal(self, name: str) -> None:
+        """Let the server build the index of many new rows now. Until then it finds fewer of the best rows.
+
+        Servers limit how often this may be done, so it is done after an ``add``, and left to the server if refused.
+        """
+        with suppress(CollectionError):
+            self._connection.call("flush", name, timeout=SEAL_SECONDS)
+            self._vectors.sealed(name)
 
     def use_measured(self) -> None:
         """Search each partition's index as broadly as was measured to be enough."""

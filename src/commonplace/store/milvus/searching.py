@@ -36,6 +36,8 @@ VIEW_FIELDS = ("id", "item", "document", "generation", "view", "vector")
 SPARE = 8
 """Number of rows that are asked for beyond ``k``, for items with several views and rows of replaced documents."""
 MAX_HITS = MOST - SPARE
+FEW_ROWS = 1000
+"""Up to this number, the rows that a filter allows are scored here, and not searched in an index."""
 SAME_SEARCH = 1.0
 """Seconds within which a search of a partition and a reading of items may belong to one search."""
 STALE = 0.02
@@ -188,6 +190,24 @@ class VectorSearch:
         """Return the name of the collection with a partition's vectors; it may not exist."""
         return self._layout.vectors(partition, self._space.fingerprint or "", self._space.dim)
 
+    def _scored(self, name: str, query: Vector, expression: str, snapshot: Snapshot) -> list[Any]:
+        """Return all rows that meet an expression as hits with exact scores.
+
+        A server searches rows that it has not sealed yet by coarse lists, and so misses most of what a narrow filter
+        allows.
+        """
+        rows = self._connection.all(name, expression, [*FIELDS, "vector"], snapshot.since)
+        scores = np.array([row["vector"] for row in rows], np.float32).reshape(len(rows), len(query)) @ query
+        return [{"entity": row, "distance": score} for row, score in zip(rows, scores.tolist(), strict=True)]
+
+    def new_rows(self, name: str) -> int:
+        """Return the number of rows that this process has written to a collection since the server sealed them."""
+        return self._layout.new_rows.get(name, 0)
+
+    def sealed(self, name: str) -> None:
+        """Count the new rows of a collection from now on."""
+        self._layout.new_rows.pop(name, None)
+
     def kind(self, partition: str) -> IndexKind:
         """Return the kind of the index of a partition's vectors."""
         return self._layout.index_kind(self.collection(partition))
@@ -218,11 +238,16 @@ class VectorSearch:
         self._searched[partition] = monotonic()
         kind, chosen = self._layout.index_kind(name), breadth or self.breadths.get(partition)
 
+        extended = _extended(query, cross_modal)
+
         def ask(expression: str, limit: int, snapshot: Snapshot) -> list[Any]:
+            is_narrow = expression and kind.breadth
+            if is_narrow and self._samples.total(name, snapshot, expression) <= FEW_ROWS:
+                return self._scored(name, extended, expression, snapshot)
             return self._connection.search(
                 name,
                 "vector",
-                _extended(query, cross_modal),
+                extended,
                 expression=expression,
                 limit=limit,
                 parameters=kind.search_parameters(chosen, limit),

@@ -276,6 +276,7 @@ class Writer:
             )
         name = self._layout.vectors(rows.partition, space.fingerprint or "", space.dim)
         self._connection.upsert(name, view_rows, row_size)
+        self._layout.new_rows[name] = self._layout.new_rows.get(name, 0) + len(view_rows)
 
 
 def _generation() -> str:
