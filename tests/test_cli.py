@@ -140,7 +140,7 @@ def test_ask_with_a_language_model(place: Path, tmp_path: Path, liar: str) -> No
     assert "cannot be written" in run(*question, "--html", tmp_path / "no" / "a.html", cwd=place, ok=False).stderr
     for name, why in (
         ("papers/pumps.md", "is a document"),
-        (".commonplace/collection.db", "the collection's own folder"),
+        (".commonplace/collection.db", "belongs to the collection itself"),
     ):
         before = (place / name).read_bytes()
         assert why in run(*question, "--html", place / name, cwd=place, ok=False).stderr

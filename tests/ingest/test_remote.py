@@ -156,7 +156,6 @@ def test_bad_urls_fail_alone_in_one_line(memory: Any, kb: cp.Collection) -> None
         "zip://a.md::memory://b.zip": "chained URLs",
         "ftp://me:secret@127.0.0.1/a.md": "contains a password",
         "http://[::1/a.md": "chained URLs",
-        "http://[1/a.md": "check the URL",
     }
     report = kb.add(*urls, "memory://a.md")
     assert report.added == 1 and len(report.failed) == len(urls)
