@@ -35,8 +35,9 @@ import commonplace as cp
 from common import data, flickr8k, interval, keep, machine, table
 from commonplace.collection import Collection
 from commonplace.copying import copy
+from commonplace.places import space_of
 from commonplace.space import Space, open_space
-from commonplace.store import Store, StoreSpace
+from commonplace.store import Store
 from commonplace.types import Document, Filter, ParsedDocument, Picture
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -110,19 +111,6 @@ def taken(store: Store, document: Document) -> ParsedDocument:
 # --- collections ---------------------------------------------------------------------------------------------
 
 
-def store_space(space: Space) -> StoreSpace:
-    return StoreSpace(
-        space.name,
-        space.fingerprint,
-        space.dim,
-        space.place,
-        offset=space.offset,
-        state=space.state,
-        means=space.means("document"),
-        questions=space.questions,
-    )
-
-
 def milvus_store(url: str, space: Space, folder: Path, *, exact: bool = False) -> Store:
     from commonplace.store.milvus.address import MilvusAddress
     from commonplace.store.milvus.blobs import Blobs
@@ -130,7 +118,7 @@ def milvus_store(url: str, space: Space, folder: Path, *, exact: bool = False) -
 
     address = MilvusAddress.parse(url)
     address = type(address)(address.uri, address.name, address.tenant, timeout=120)
-    return MilvusStore(address, store_space(space), blobs=Blobs.open(f"file://{folder}/blobs"), exact=exact)
+    return MilvusStore(address, space_of(space), blobs=Blobs.open(f"file://{folder}/blobs"), exact=exact)
 
 
 def opened(url: str, space: Space, folder: Path, *, exact: bool = False) -> Collection:

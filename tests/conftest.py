@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -70,6 +71,14 @@ def data(name: str) -> Path:
     if not folder.exists():
         pytest.skip(f"the development data {name} is not here (COMMONPLACE_DATA)")
     return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled models of the tests apart from the user's: a bad one would outlive the run that made it."""
+    if not hasattr(config, "workerinput") and "COMMONPLACE_CACHE" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="commonplace-cache-")
+        os.environ["COMMONPLACE_CACHE"] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,6 @@ def test_vectors_equal_the_librarys(kind: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [kind]  # no temporary folder is left
 
 
-@pytest.mark.usefixtures("full_precision")  # in bfloat16 this random tower gives no numbers on some processors
 def test_settings_of_the_repository_are_taken_over(repository: Any, tmp_path: Path) -> None:
     folder = repository("roberta")
     text = convert(folder, tmp_path / "a", "a", Choice()).spec["towers"]["text"]

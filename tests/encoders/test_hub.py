@@ -179,12 +179,6 @@ def test_from_the_command_line_to_a_search(served: Hub, tmp_path: Path) -> None:
     assert "no model" in run(place, "--model", "clip", "search", "x").stderr
 
 
-@pytest.fixture(autouse=True)
-def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In bfloat16 the random RoBERTa gives no numbers on some processors."""
-    monkeypatch.setenv("COMMONPLACE_PRECISION", "f32")
-
-
 def test_a_model_with_one_tower_has_the_channels_of_that_tower(served: Hub, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("The north pump needs the blue seal.")
     Image.new("RGB", (64, 48), "red").save(tmp_path / "b.png")

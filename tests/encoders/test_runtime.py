@@ -7,6 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from commonplace.encoders.convert import Choice, convert
+from commonplace.encoders.runtime import _measured_precision
+
 CODE = """
 import sys
 reached = []
@@ -46,6 +52,24 @@ def test_encoding_uses_no_network_and_writes_only_its_cache(tmp_path: Path) -> N
 def test_encoding_works_without_a_writable_home(tmp_path: Path) -> None:
     assert run(tmp_path, COMMONPLACE_CACHE="/proc/none") == "[] []"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_compiled_model_of_one_precision_is_not_used_for_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO's cache does not tell them apart: on a processor with AMX the second one gave NaN or an error."""
+    monkeypatch.setenv("COMMONPLACE_CACHE", str(tmp_path))
+    folder = Path(__file__).parent / "tiny" / "models" / "roberta"
+    texts = ["a", "a b c d e f g h i", "long " * 30]
+    vectors = []
+    for number, precision in enumerate(("f32", "", "f32")):
+        monkeypatch.setenv("COMMONPLACE_PRECISION", precision)
+        tower = convert(folder, tmp_path / f"bundle{number}", "roberta", Choice()).text
+        vectors.append(tower.encode(texts))
+    assert np.array_equal(vectors[0], vectors[2])
+    assert np.allclose(vectors[0], vectors[1], atol=0.05)
+    compiled = {folder.name for folder in (tmp_path / "commonplace" / "compiled").iterdir()}
+    assert compiled == {"f32", _measured_precision()}
 
 
 PRECISION = "from commonplace.encoders import runtime; print(runtime._precision())"

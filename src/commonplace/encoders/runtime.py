@@ -78,11 +78,7 @@ def openvino() -> Any:
 
 @_once
 def _core() -> Any:
-    core = openvino().Core()
-    folder = cache_folder()
-    if folder is not None:
-        core.set_property({"CACHE_DIR": str(folder / "compiled")})
-    return core
+    return openvino().Core()
 
 
 def _precision() -> str:
@@ -170,7 +166,13 @@ class Graph:
         prepare: Callable[[Any], Any] | None = None,
     ) -> None:
         core = _core()
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _precision()}
+        precision = _precision()
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        folder = cache_folder()
+        if folder is not None:
+            # OpenVINO's key of a compiled model does not include the precision. A model that was compiled for float32
+            # and is loaded for bfloat16 fails or gives NaN (2026.0 to 2026.4), so each precision has its own folder.
+            settings["CACHE_DIR"] = str(folder / "compiled" / precision)
         try:
             model = core.read_model(str(path))
             names = {name for port in model.inputs for name in port.names}

@@ -129,6 +129,17 @@ def test_the_doctor_compares_the_blobs_with_the_items(tmp_path: Path) -> None:
     store.close()
 
 
+def test_the_doctor_finds_offsets_of_another_version_of_the_model(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    documents = [parsed("/a.txt", "words", picture="p")]
+    store.add(documents, vectors_of(documents))
+    assert store.maintenance.doctor() == []
+    store._vectors._space = replace(SPACE, state="another")
+    (outdated,) = store.maintenance.doctor(repair=True)
+    assert "another version" in outdated.what and "copy" in outdated.remedy and not outdated.repaired
+    store.close()
+
+
 def test_an_add_that_fails_leaves_nothing(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
     store._sweeper.blobs = None

@@ -48,7 +48,7 @@ class Features:
 
     ``lite``: Milvus Lite. ``sparse``: sparse vectors, needed for full-text search. ``infix_like``: LIKE with a pattern
     that begins with ``%``. ``inverted``: inverted indexes on scalar fields. ``timestamps``: writes return timestamps
-    that reads can wait for.
+    that reads can wait for. ``rabitq``: indexes of quantised vectors (IVF_RABITQ).
     """
 
     version: str
@@ -57,7 +57,6 @@ class Features:
     infix_like: bool
     inverted: bool
     timestamps: bool
-    int8_graph: bool
     rabitq: bool
 
 
@@ -74,7 +73,6 @@ def features_of(version: str) -> Features:
         infix_like=modern,
         inverted=modern,
         timestamps=not lite,
-        int8_graph=not lite and release >= (2, 5),
         rabitq=not lite and release >= (2, 6),
     )
 

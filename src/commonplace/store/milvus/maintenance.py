@@ -197,6 +197,10 @@ class MilvusMaintenance:
             what = "items of replaced or unfinished documents"
             remedy = "searches leave them out; they are deleted"
             findings.append(Finding(what, sum(unused.values()), remedy, repair))
+        outdated = [name for name in self._partitions().values() if self._vectors.is_outdated(name)]
+        if outdated:
+            what = "partitions whose hubness offsets are of another version of the model"
+            findings.append(Finding(what, len(outdated), "copy the collection to a new name: that computes them again"))
         lost, unused_pictures = self._sweeper.pictures()
         if unused_pictures:
             if repair:

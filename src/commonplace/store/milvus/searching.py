@@ -200,6 +200,10 @@ class VectorSearch:
         scores = np.array([row["vector"] for row in rows], np.float32).reshape(len(rows), len(query)) @ query
         return [{"entity": row, "distance": score} for row, score in zip(rows, scores.tolist(), strict=True)]
 
+    def is_outdated(self, name: str) -> bool:
+        """Return whether the hubness offsets of a collection were computed with another version of the model."""
+        return self._layout.state(name) != self._space.state
+
     def new_rows(self, name: str) -> int:
         """Return the number of rows that this process has written to a collection since the server sealed them."""
         return self._layout.new_rows.get(name, 0)
