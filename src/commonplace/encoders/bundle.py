@@ -28,6 +28,7 @@ from commonplace.encoders.base import (
     unit,
 )
 from commonplace.encoders.checks import FILES, damaged, missing, sha256
+from commonplace.encoders.packaged import packaged
 from commonplace.encoders.runtime import Graph, openvino
 from commonplace.errors import ModelError
 
@@ -498,8 +499,14 @@ class Bundle(BaseModel):
 
     @property
     def place(self) -> str:
-        """The bundle's absolute path; empty for the shipped bundle, whose path depends on the installation."""
-        return "" if self.folder == DEFAULT_BUNDLE else os.path.abspath(self.folder)
+        """The bundle's absolute path; its name if a Python package holds it; empty for the shipped bundle.
+
+        The paths of the last two depend on the installation.
+        """
+        if self.folder == DEFAULT_BUNDLE:
+            return ""
+        names = (name for name, folder in packaged().items() if folder == self.folder)
+        return next(names, os.path.abspath(self.folder))
 
     @cached_property
     def banks(self) -> dict[str, NDArray[np.float32]]:

