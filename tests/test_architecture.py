@@ -13,13 +13,13 @@ import pytest
 import commonplace
 
 SOURCE = Path(commonplace.__file__).parent
-BASE = {"types", "errors", "metadata", "paths", "settings", "text"}
+BASE = {"types", "errors", "i18n", "metadata", "paths", "settings", "text"}
 # What each module or package may import; it may always import itself and BASE.
 MAY: dict[str, set[str]] = {
     **{name: set() for name in BASE},
-    "types": {"metadata"},
-    "paths": {"errors", "types"},
-    "settings": {"errors"},
+    "types": {"i18n", "metadata"},
+    "paths": {"errors", "i18n", "types"},
+    "settings": {"errors", "i18n"},
     "committing": {"crops", "ingest", "readers", "space", "store"},
     "distributed": {"committing", "encoders", "ingest", "opening", "readers", "space", "store"},
     "atomic": set(),

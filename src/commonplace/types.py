@@ -10,6 +10,7 @@ import hashlib
 import html
 import os
 import re
+import unicodedata
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.i18n import _
 from commonplace.metadata import Metadata, MetadataType
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "Support",
     "ViewVectors",
     "captions",
+    "columns",
     "escape_markdown",
     "printable",
     "stable_id",
@@ -405,11 +408,11 @@ class Citation:
         if self.span.member is not None:
             parts.append(self.span.member)
         if self.span.page is not None:
-            parts.append(f"page {self.span.page}")
+            parts.append(_("page {page}").format(page=self.span.page))
         if self.span.box is not None and self.span.box != (0.0, 0.0, 1.0, 1.0):
-            parts.append("box " + " ".join(f"{edge:.2f}" for edge in self.span.box))
+            parts.append(_("box {edges}").format(edges=" ".join(f"{edge:.2f}" for edge in self.span.box)))
         if self.span.start is not None and self.span.end is not None:
-            parts.append(f"characters {self.span.start} to {self.span.end}")
+            parts.append(_("characters {start} to {end}").format(start=self.span.start, end=self.span.end))
         return ", ".join(parts)
 
     def dict(self) -> dict[str, Any]:
@@ -458,8 +461,8 @@ class Block:
         """The note for a sentence that is not fully supported; otherwise empty."""
         if self.support not in ("weak", "unsupported"):
             return ""
-        word = "weakly supported" if self.support == "weak" else "unsupported"
-        return f"({word}: {self.reason})" if self.reason else f"({word})"
+        word = _("weakly supported") if self.support == "weak" else _("unsupported")
+        return _("({word}: {reason})").format(word=word, reason=self.reason) if self.reason else f"({word})"
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -473,7 +476,7 @@ class Block:
         Words that were read in the picture are shortened to 200 characters, at the end of a word. ``text`` has all of
         them.
         """
-        suffixes = {"machine": " (described by a machine)", "words": " (words read in the picture)"}
+        suffixes = {"machine": _(" (described by a machine)"), "words": _(" (words read in the picture)")}
         text = self.text
         if self.origin == "words" and len(text) > _SHOWN:
             cut = text[: _SHOWN + 1]
@@ -592,8 +595,8 @@ class Answer:
                 + "</li>"
                 for citation in self.citations
             )
-            body.append(f"<h2>Sources</h2><ol>{sources}</ol>")
-        return _PAGE.format(body="\n".join(body))
+            body.append(f"<h2>{_('Sources')}</h2><ol>{sources}</ol>")
+        return _PAGE.format(title=_("Answer"), body="\n".join(body))
 
     def dict(self) -> dict[str, Any]:
         """Return the answer as the documented JSON object."""
@@ -634,7 +637,7 @@ class Note:
 
 
 _PAGE = """<!doctype html>
-<html><head><meta charset="utf-8"><title>Answer</title>
+<html><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <style>body{{font:1rem/1.6 sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}h1{{font-size:1.3rem}}
 pre{{overflow-x:auto;background:#f4f4f4}}
@@ -665,6 +668,11 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~<>&])")
 def escape_markdown(text: str) -> str:
     """Return ``text`` on one line, escaped so that Markdown shows its characters literally."""
     return _MARKDOWN.sub(r"\\\1", printable(" ".join(text.split())))
+
+
+def columns(text: str) -> int:
+    """Return the width of a text in terminal columns."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def printable(text: str) -> str:

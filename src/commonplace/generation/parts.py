@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import GeneratorError
+from commonplace.i18n import _
 from commonplace.space import QueryVectors
 from commonplace.types import Hit, Note
 
@@ -101,5 +102,10 @@ def generated(generator: Generator, replacement: Generator, request: Request) ->
     except GeneratorError as problem:
         if not generator.fallback:
             raise
-        yield Note(f"{generator.name} gave no answer, so this one is {replacement.name}: {problem}", restart=True)
+        yield Note(
+            _("{name} gave no answer, so this one is {replacement}: {problem}").format(
+                name=generator.name, replacement=replacement.name, problem=problem
+            ),
+            restart=True,
+        )
         yield from replacement.generate(request)

@@ -1,0 +1,1 @@
+"""The files of the model ``multilingual`` for Commonplace. There is no code here."""
