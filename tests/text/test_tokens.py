@@ -99,6 +99,8 @@ def _found(text: str, question: str) -> bool:
         ("lunch 🍕 at noon", "🍕?", True),
         ("a slice of pizza", "🍕", True),
         ("lunch 🍕 at noon", "🍺", False),
+        ("agreed 👍", "👍🏽", True),
+        ("thumbs up", "👍🏽", True),
     ],
 )
 def test_words_are_found(text: str, question: str, expected: bool) -> None:

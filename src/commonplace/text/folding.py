@@ -44,7 +44,7 @@ EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 
 _TABLE = _table()
 # A search for the few characters that change is faster than a look at each character.
-_CHANGED = re.compile(f"[{''.join(chr(point) for point in _TABLE if point < 0x10000)}\U00020000-\U0010ffff]+")
+_CHANGED = re.compile(f"[{''.join(chr(point) for point in _TABLE if point < 0x20000)}\U00020000-\U0010ffff]+")
 _REPEATS = re.compile("[々〻ゝヽゞヾ]")
 _SPACE = re.compile(r"\s+")
 

@@ -84,9 +84,9 @@ def query_words(query: str) -> list[str]:
     phrases = [f'"{pair}"' for run in runs for pair in _pairs(run)[:-1]]
     phrases += [f'"{run}"*' for run in runs if len(run) == 1 and run not in counted]
     phrases += [f'"{word}"' for word in (*joints, *numbers_in_digits(text))]
-    emojis = EMOJI.findall(query)
-    if emojis and not runs and {*words} == {*map(emoji_word, emojis)}:  # nothing else: a pizza is "slice of pizza"
-        words += [word for emoji in emojis for word in unicodedata.name(emoji, "").lower().split()]
+    emoji = {emoji_word(sign): sign for sign in EMOJI.findall(query)}
+    if not runs and emoji.keys() >= set(words):  # nothing else is asked: a pizza is "slice of pizza"
+        words += [part for word in words for part in unicodedata.name(emoji[word], "").lower().split()]
     content = [word for word in words if word.lower() not in STOP_WORDS]
     phrases += [f'"{word}"' for word in (content if content or phrases else words)]
     return list(dict.fromkeys(phrases))
