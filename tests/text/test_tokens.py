@@ -87,6 +87,8 @@ def _found(text: str, question: str) -> bool:
         ("서울에서 만났다", "서울은", True),
         ("서울대학교 도서관", "대학교", True),
         ("도서관은 월요일에 쉽니다", "서울", False),
+        ("물은 매일 갈아 주세요", "고양이의 물을", True),
+        ("水は毎日取り替えます", "猫の水を", True),
         ("밀봉 링을 교\n체한다", "교체", True),
         # scripts whose words have vowel signs; others that no model knows; stacked marks; emoji
         ("यह हिन्दी में लिखा है", "हिन्दी", True),

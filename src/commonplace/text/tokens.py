@@ -26,6 +26,11 @@ _SIGNS = "".join(
 _WORD = re.compile(f"([{UNSEGMENTED}]+)|(?:[^\\W_{UNSEGMENTED}]|[{_SIGNS}])+")
 _SPACED = re.compile(r"\w(?= )(?<!\w\w)(?: {1,4}\w(?!\w))+")
 """Characters with spaces between all of them, as in headings and forms: 目　录."""
+_LONE = re.compile(
+    "(?<![一-鿿])[一-鿿](?=[ぁ-ヿ])|(?<=[ぁ-ヿ])[一-鿿](?![一-鿿])"
+    "|(?<![가-힣])[가-힣](?=[은는이가을를의에로와과도만](?![가-힣]))"
+)
+"""Words of one character beside kana or a Korean particle: 猫 in 猫の, 물 in 물을. Their pairs depend on the particle."""
 
 
 def _pairs(run: str) -> list[str]:
@@ -82,7 +87,8 @@ def query_words(query: str) -> list[str]:
     runs, words, joints = _split(text)
     counted = {joint[-1] for joint in joints if joint[0].isdigit()}  # 月 of 3月 alone says nothing
     phrases = [f'"{pair}"' for run in runs for pair in _pairs(run)[:-1]]
-    phrases += [f'"{run}"*' for run in runs if len(run) == 1 and run not in counted]
+    single = [run for run in runs if len(run) == 1 and run not in counted]
+    phrases += [f'"{character}"*' for character in (*single, *_LONE.findall(text))]
     phrases += [f'"{word}"' for word in (*joints, *numbers_in_digits(text))]
     emoji = {emoji_word(sign): sign for sign in EMOJI.findall(query)}
     if not runs and emoji.keys() >= set(words):  # nothing else is asked: a pizza is "slice of pizza"
