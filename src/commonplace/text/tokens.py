@@ -30,7 +30,7 @@ _LONE = re.compile(
     "(?<![一-鿿])[一-鿿](?=[ぁ-ヿ])|(?<=[ぁ-ヿ])[一-鿿](?![一-鿿])"
     "|(?<![가-힣])[가-힣](?=[은는이가을를의에로와과도만](?![가-힣]))"
 )
-"""Words of one character beside kana or a Korean particle: 猫 in 猫の, 물 in 물을. Their pairs vary with the particle."""
+"""Words of one character beside kana or a Korean particle, with which their pairs change: 猫 in 猫の, 물 in 물을."""
 
 
 def _pairs(run: str) -> list[str]:
