@@ -133,6 +133,7 @@ def test_stop_words_are_left_out_unless_there_are_no_others() -> None:
         True,
     ]
     assert _content_tokens("how does it", spans[:2]).tolist() == [True, True]
+    assert _content_tokens("the Ångström 單位", np.array([(0, 3), (4, 12), (13, 15)])).tolist() == [False, True, True]
 
 
 def test_texts_without_words_are_no_match(space: Space) -> None:

@@ -437,6 +437,7 @@ class StoreContract:
         assert self.texts(store, ranked) == [texts[0], texts[2]]
         assert ranked.scores[0] > ranked.scores[1] > 0 and ranked.full_match_score > 0
         assert self.texts(store, store.search_text("密封", 5, Filter())) == [texts[3]]
+        assert self.texts(store, store.search_text("藍色的封\n圈在哪裡", 5, Filter())) == [texts[3]]
         assert self.texts(store, store.search_text("seal", 5, Filter(path="/2"))) == [texts[2]]
         assert store.search_text("zebra", 5, Filter()).ids == () == store.search_text("?!", 5, Filter()).ids
         assert len(store.search_text("seal", 1, Filter()).ids) == 1

@@ -134,7 +134,7 @@ def _content_tokens(query: str, spans: NDArray[np.int64]) -> NDArray[np.bool_]:
 
     ``spans`` (n, 2) are the tokens' character ranges.
     """
-    wanted = {phrase.strip('"*').lower() for phrase in query_words(query)}
-    words = [match.span() for match in _WORD.finditer(query) if match.group().lower() in wanted]
+    wanted = set(query_words(query))
+    words = [match.span() for match in _WORD.finditer(query) if not wanted.isdisjoint(query_words(match.group()))]
     inside = np.array([any(start < end and a <= start and end <= b for a, b in words) for start, end in spans], bool)
     return inside if inside.any() else np.ones(len(spans), dtype=bool)

@@ -1,7 +1,8 @@
 """The tokenizer. It splits scripts without spaces into overlapping pairs of characters (bigrams).
 
 SQLite's own tokenizers treat a run of Chinese characters as one word. On XQuAD-zh, the right passage is among the first
-ten for 99% of the questions with bigrams, for 93% with trigrams, and for 14% with SQLite's tokenizer.
+ten for 99% of the questions with bigrams, for 93% with trigrams, and for 14% with SQLite's tokenizer. Korean words are
+split, too: their first two characters find them with any particle, and so do the parts of a compound.
 """
 
 from __future__ import annotations
@@ -9,22 +10,27 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from commonplace.text.folding import EMOJI, RUN, UNSEGMENTED, emoji_word, fold
+from commonplace.text.numerals import numbers_in_digits
+from commonplace.text.stop_words import STOP_WORDS, without_question_words
+
 __all__ = ["index_words", "is_unsegmented", "names", "query_words", "terms"]
 
-# Han (with extensions and compatibility forms), kana, Bopomofo, Thai, Lao, Myanmar, Khmer, Tibetan.
-_UNSEGMENTED = (
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Vowel signs, which belong to words but not to Python's \w: those of Hindi, Tibetan and other Indic scripts.
+_SIGNS = "".join(
+    chr(point)
+    for first, last in ((0x900, 0x1000), (0x1700, 0x1AB0), (0x1B00, 0x1D00), (0xA800, 0xAC00))
+    for point in range(first, last)
+    if unicodedata.category(chr(point)) in ("Mn", "Mc")
 )
-_RUN = re.compile(f"[{_UNSEGMENTED}]+")
-_WORD = re.compile(f"[{_UNSEGMENTED}]+|[^\\W_{_UNSEGMENTED}]+")
-
-# English stop words of questions. They are kept if a query has no other words.
-_STOP = frozenset(
-    """a about an and are as at be been by can could did do does for from had has have he her his how i if in into
-    is it its me my of on or our she should so than that the their them then there these they this those to up us
-    was we were what when where which who whom whose why will with would you your""".split()  # noqa: SIM905
+_WORD = re.compile(f"([{UNSEGMENTED}]+)|(?:[^\\W_{UNSEGMENTED}]|[{_SIGNS}])+")
+_SPACED = re.compile(r"\w(?= )(?<!\w\w)(?: {1,4}\w(?!\w))+")
+"""Characters with spaces between all of them, as in headings and forms: 目　录."""
+_LONE = re.compile(
+    "(?<![一-鿿])[一-鿿](?=[ぁ-ヿ])|(?<=[ぁ-ヿ])[一-鿿](?![一-鿿])"
+    "|(?<![가-힣])[가-힣](?=[은는이가을를의에로와과도만](?![가-힣]))"
 )
+"""Words of one character beside kana or a Korean particle, with which their pairs change: 猫 in 猫の, 물 in 물을."""
 
 
 def _pairs(run: str) -> list[str]:
@@ -32,43 +38,83 @@ def _pairs(run: str) -> list[str]:
     return [run[i : i + 2] for i in range(len(run))]
 
 
+def _split(text: str) -> tuple[list[str], list[str], list[str]]:
+    """Return the runs without spaces, the other words, and their joints.
+
+    A joint is a word with the first character of the run that follows it: 3月 in *3 月 5 日*, C语 in C语言.
+    """
+    runs: list[str] = []
+    words: list[str] = []
+    joints: list[str] = []
+    end = -2  # of the last word
+    for match in _WORD.finditer(text):
+        if match[1] is None:
+            words.append(match[0])
+            end = match.end()
+            continue
+        runs.append(match[1])
+        start = match.start()
+        if start == end or (start == end + 1 and text[end] == " "):
+            joints.append(words[-1] + match[1][0])
+    return runs, words, joints
+
+
 def index_words(text: str) -> str:
-    """Return ``text`` as input of the lexical index: normalised (NFKC), with runs without spaces split into pairs."""
-    text = unicodedata.normalize("NFKC", text).replace("\x00", " ")
-    return _RUN.sub(lambda match: " " + " ".join(_pairs(match.group())) + " ", text)
+    """Return ``text`` as input of the lexical index: folded, with runs without spaces split into pairs."""
+    text = fold(text).replace("\x00", " ")
+    if text.isascii() or not RUN.search(text):
+        return text
+    text = _SPACED.sub(_unspaced, text)
+    runs, words, joints = _split(text)
+    return " ".join([*words, *joints, *numbers_in_digits(text), *(" ".join(_pairs(run)) for run in runs)])
+
+
+def _unspaced(match: re.Match[str]) -> str:
+    joined = match.group().replace(" ", "")
+    return joined if RUN.fullmatch(joined) else match.group()
 
 
 def is_unsegmented(word: str) -> bool:
     """Return whether a word is a run, a pair or a character of a script without spaces."""
-    return _RUN.fullmatch(word) is not None
+    return RUN.fullmatch(word) is not None
 
 
 def query_words(query: str) -> list[str]:
     """Return the FTS5 phrases of the content words of ``query``, each once. Joined by OR they match any of them."""
-    phrases: list[str] = []
-    plain: list[str] = []
-    for word in _WORD.findall(unicodedata.normalize("NFKC", query)):
-        if not _RUN.match(word):
-            plain.append(f'"{word}"')
-        elif len(word) == 1:
-            phrases.append(f'"{word}"*')
-        else:
-            phrases.extend(f'"{pair}"' for pair in _pairs(word)[:-1])
-    content = [word for word in plain if word.strip('"').lower() not in _STOP]
-    phrases.extend(content if content or phrases else plain)
+    text = fold(query)
+    rest = without_question_words(text)
+    text = rest if _WORD.search(rest) else text
+    runs, words, joints = _split(text)
+    counted = {joint[-1] for joint in joints if joint[0].isdigit()}  # 月 of 3月 alone says nothing
+    phrases = [f'"{pair}"' for run in runs for pair in _pairs(run)[:-1]]
+    single = [run for run in runs if len(run) == 1 and run not in counted]
+    phrases += [f'"{character}"*' for character in (*single, *_LONE.findall(text))]
+    phrases += [f'"{word}"' for word in (*joints, *numbers_in_digits(text))]
+    emoji = {emoji_word(sign): sign for sign in EMOJI.findall(query)}
+    if not runs and emoji.keys() >= set(words):  # nothing else is asked: a pizza is "slice of pizza"
+        words += [part for word in words for part in unicodedata.name(emoji[word], "").lower().split()]
+    content = [word for word in words if word.lower() not in STOP_WORDS]
+    phrases += [f'"{word}"' for word in (content if content or phrases else words)]
     return list(dict.fromkeys(phrases))
 
 
-_SENTENCE_START = re.compile(r"(?:^|[.!?:]\s+)[\"'(]*\w+")
-_NAME = re.compile(rf"[^\W{_UNSEGMENTED}_]*\d[^\W{_UNSEGMENTED}_]*|(?<!\w)[A-Z][^\W{_UNSEGMENTED}_]*")
+_STARTS = re.compile(r"(?:^|[.!?:]\s+)[\"'(]*\Z")
+"""Matches what stands before the first word of a sentence."""
 
 
 def names(query: str) -> frozenset[str]:
     """Return the specific terms of a query: numbers, codes, and capitalised words inside a sentence."""
-    inside = _SENTENCE_START.sub(lambda match: match.group() if any(map(str.isdigit, match.group())) else " ", query)
-    if not _NAME.search(inside):
-        return frozenset()
-    return terms(" ".join(_NAME.findall(unicodedata.normalize("NFKC", inside))))
+    text = fold(query)
+    specific = [
+        match[0]
+        for match in _WORD.finditer(text)
+        if match[1] is None
+        and (
+            any(map(str.isdigit, match[0]))
+            or ("A" <= match[0][0] <= "Z" and not _STARTS.search(text, 0, match.start()))
+        )
+    ]
+    return terms(" ".join(specific)) if specific else frozenset()
 
 
 def terms(text: str) -> frozenset[str]:
@@ -76,12 +122,11 @@ def terms(text: str) -> frozenset[str]:
 
     A stem is the first six letters of a word. That is crude, but equal for *retrieve* and *retrieval*.
     """
-    of_runs: set[str] = set()
-    plain: set[str] = set()
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
-        if _RUN.match(word):
-            of_runs.update(_pairs(word)[:-1] or [word])
-        else:
-            plain.add(word)
-    content = plain - _STOP
+    text = fold(text).lower()
+    runs, words, joints = _split(text)
+    of_runs = {pair for run in runs for pair in _pairs(run)[:-1] or [run]}
+    if runs:
+        of_runs.update(joints, numbers_in_digits(text))
+    plain = set(words)
+    content = plain - STOP_WORDS
     return frozenset(of_runs | {word[:6] for word in (content if content or of_runs else plain)})

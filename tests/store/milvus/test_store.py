@@ -71,6 +71,7 @@ def test_words_have_the_scores_of_the_local_store(tmp_path: Path, monkeypatch: p
         "圈",
         "密封",
         "密封圈 of the red valve",
+        "C-3 的圈在哪裡",
         "C-3",
         "x2 naive",
         "absent",
