@@ -23,6 +23,7 @@ from commonplace.channels import (
 from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, PythonEncoder, Role, TextEncoder, find
 from commonplace.errors import ModelError
 from commonplace.paths import checked_path
+from commonplace.text.language import language_of, normalised_tag, primary_tag
 from commonplace.types import IMAGE, TEXT, Content, Item, ParsedDocument, Query, ViewVectors, stable_id
 
 __all__ = ["QueryVectors", "Space", "name_of_model", "open_space", "query_shortness_of"]
@@ -145,6 +146,15 @@ class Space:
     def reads(self, text: str) -> bool:
         """Return whether the text encoder knows enough words of ``text`` to encode it."""
         return self.text is not None and self.text.can_encode(text)
+
+    def unknown_language(self, text: str) -> str | None:
+        """Return the language of ``text`` if it is none of those that the text model names; None where it is unsure."""
+        tags = [normalised_tag(str(tag)) for tag in (self.words or self.bundle).spec.get("languages") or ()]
+        languages = {primary_tag(tag) for tag in tags if tag}
+        if not tags or None in tags:
+            return None
+        language = language_of(text)
+        return None if language in languages else language
 
     # --- documents -------------------------------------------------------------------------------------------
 
@@ -435,6 +445,11 @@ def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray
             notes.append(
                 f"the model {space.name} does not know most of these words: they were searched by full text only "
                 "(for models for other languages, see `commonplace models`)"
+            )
+        elif language := space.unknown_language(str(parts[TEXT])):
+            notes.append(
+                f"the model {(space.words or space.bundle).name} was not made for this language ({language}): what is "
+                "found by meaning is uncertain"
             )
         if space.words is not None and CROSSMODAL not in vectors:
             notes.append(f"the model {space.bundle.name} cannot compare these words with pictures")
