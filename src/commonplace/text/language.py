@@ -26,11 +26,11 @@ __all__ = [
 ]
 
 SHARE = 0.2  # the least share of a document's letters that makes it a document in a language, too
-PIECE = 250  # characters that are looked at together
+PIECE = 200  # characters that are looked at together
 PIECES = 12  # the most pieces of a document
 EVERY = 1000  # characters of a document for each piece
 SAMPLE = 100  # the most characters by which the script of a text is told
-DOCUMENT_SAMPLE = 600  # and about how many those of a document
+DOCUMENT_SAMPLE = 300  # and about how many those of a document
 KANA = 0.1  # the least share of kana in Japanese, of kana and Han
 SURE = 300  # letters in other languages that contradict a declared one
 LEAST_LETTERS = 2  # of a script other than Han; a single letter is a symbol (π)
@@ -105,6 +105,9 @@ _SHORT_TAGS = dict(
 """Tags of three letters, tags that were replaced, and common mistakes, each with the tag that BCP 47 has."""
 
 
+_NO_LETTERS = {code: None for code in range(128) if not chr(code).isalpha()}
+
+
 class _Scripts(dict[str, str]):
     """The script of a character: "" for what is no letter, "Zzzz" for a letter of a script that has no name here."""
 
@@ -140,10 +143,8 @@ def script_of(text: str) -> str | None:
     """
     if len(text) > SAMPLE:
         text = text[:: -(-len(text) // SAMPLE)]
-    if text.isascii():
-        return "Latn" if any(map(str.isalpha, text)) else None
     weights = _script_weights(text)
-    return max(weights, key=weights.__getitem__) if weights else None
+    return max(weights, key=weights.__getitem__, default=None)
 
 
 def language_of(text: str) -> str | None:
@@ -220,6 +221,8 @@ def normalised_tag(tag: str) -> str | None:
 
 
 def _script_weights(text: str) -> Counter[str]:
+    if text.isascii():
+        return +Counter({"Latn": len(text.translate(_NO_LETTERS))})
     weights = Counter(map(_SCRIPT.__getitem__, text))
     del weights[""]
     han, kana, hangul = weights["Hani"], weights["Kana"], weights["Hang"]
