@@ -105,6 +105,12 @@ def test_a_note_names_a_language_that_the_model_was_not_made_for(collection: cp.
     assert collection.search("how do I clean the pump").notes == collection.search("pump").notes == ()
 
 
+@pytest.mark.parametrize("query", ["where is the 😀 of the pump", "what does ሰላም mean in this book"])
+def test_a_note_says_that_some_words_are_unknown(collection: cp.Collection, query: str) -> None:
+    (note,) = collection.search(query).notes
+    assert note.startswith("the model minilm-lite0 does not know some of these words")
+
+
 def test_a_text_is_encoded_if_its_script_is_that_of_a_language_of_the_model() -> None:
     tower = Bundle(DEFAULT_BUNDLE).text
     assert tower is not None

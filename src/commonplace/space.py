@@ -451,6 +451,9 @@ def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray
                 f"the model {(space.words or space.bundle).name} was not made for this language ({language}): what is "
                 "found by meaning is uncertain"
             )
+        elif space.text.unknown_share(str(parts[TEXT])):
+            model = (space.words or space.bundle).name
+            notes.append(f"the model {model} does not know some of these words: those were searched by full text only")
         if space.words is not None and CROSSMODAL not in vectors:
             notes.append(f"the model {space.bundle.name} cannot compare these words with pictures")
     for part in parts:

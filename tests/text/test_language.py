@@ -90,6 +90,7 @@ def test_a_document_in_several_languages_has_each_with_a_fifth_of_it_the_main_on
     assert languages_of([GERMAN * 20, SPANISH * 10]) == ("de", "es")
     assert languages_of([ENGLISH * 20, CHINESE]) == ("en",)
     assert languages_of([f"{ENGLISH}\n{CHINESE}\n" * 10]) == ("en", "zh")
+    assert languages_of(GERMAN.split()) == ("de",)  # cells of a table
     assert languages_of([]) == languages_of([""]) == ()
 
 

@@ -51,7 +51,7 @@ _RANGES: tuple[tuple[int, int, str], ...] = (
     (0xA720, 0xA7FF, "Latn"), (0xA960, 0xA97F, "Hang"), (0xAC00, 0xD7FF, "Hang"), (0xF900, 0xFAFF, "Hani"),
     (0xFB00, 0xFB06, "Latn"), (0xFB1D, 0xFB4F, "Hebr"), (0xFB50, 0xFDFF, "Arab"), (0xFE70, 0xFEFE, "Arab"),
     (0xFF21, 0xFF3A, "Latn"), (0xFF41, 0xFF5A, "Latn"), (0xFF66, 0xFF9F, "Kana"), (0x1D400, 0x1D6A5, "Latn"),
-    (0x1F00, 0x1FFF, "Grek"), (0x20000, 0x3FFFF, "Hani"),
+    (0x20000, 0x3FFFF, "Hani"),
 )  # fmt: skip
 _STARTS = [start for start, _, _ in _RANGES]
 _WEIGHTS = {"Hani": 3, "Kana": 2, "Hang": 2}
@@ -103,7 +103,6 @@ _SHORT_TAGS = dict(
     """.split()  # noqa: SIM905
 )
 """Tags of three letters, tags that were replaced, and common mistakes, each with the tag that BCP 47 has."""
-
 
 _NO_LETTERS = {code: None for code in range(128) if not chr(code).isalpha()}
 
@@ -248,7 +247,12 @@ def _pieces(texts: Sequence[str]) -> Iterable[str]:
         while at >= start + len(texts[position]):
             start += len(texts[position])
             position += 1
-        yield texts[position][at - start : at - start + PIECE]
+        piece = texts[position][at - start : at - start + PIECE]
+        following = position + 1
+        while len(piece) < PIECE and following < len(texts):  # captions and cells are short
+            piece += " " + texts[following][: PIECE - len(piece)]
+            following += 1
+        yield piece
 
 
 def _document_votes(texts: Sequence[str]) -> Counter[tuple[str, str]]:
