@@ -48,6 +48,21 @@ def flickr8k(split: str) -> Captioned:
     return Captioned([root / "images" / name for name in names], captions, owner)
 
 
+def chinese(split: str, per_picture: int = 5) -> Captioned:
+    """Return the sentences that people wrote in Chinese about the pictures of a split, ``per_picture`` of each.
+
+    A picture with fewer sentences repeats them.
+    """
+    pictures = flickr8k(split).paths
+    written: dict[str, list[str]] = {path.name: [] for path in pictures}
+    for line in (DATA / "flickr8k_cn" / "flickr8kzhc.caption.txt").read_text(encoding="utf-8").splitlines():
+        key, _, sentence = line.partition(" ")
+        if (name := key.partition("#")[0]) in written and sentence.strip():
+            written[name].append(sentence.strip())
+    sentences = [rows[i % len(rows)] for rows in written.values() for i in range(per_picture)]
+    return Captioned(pictures, sentences, [row for row in range(len(pictures)) for _ in range(per_picture)])
+
+
 def fashion() -> Captioned:
     """Return 2,500 product pictures with their titles."""
     rows = [json.loads(line) for line in (DATA / "fashion" / "products.jsonl").read_text().splitlines()]

@@ -19,7 +19,7 @@ from commonplace.metadata import FILE_KEYS, MetadataType, differing_types, expla
 from commonplace.paths import canonical_path, display_path, document_id
 from commonplace.space import Space
 from commonplace.store import MetadataTypeError, Store
-from commonplace.types import Document, ParsedDocument
+from commonplace.types import TEXT, Document, ParsedDocument
 
 if TYPE_CHECKING:  # a search needs no readers
     from collections.abc import Callable
@@ -117,6 +117,8 @@ class Committer:
         self.report = Report()
         self.pictures = 0
         """Number of pictures in all documents so far."""
+        self.unknown = 0
+        """Number of documents so far with texts that the model does not know, which have no vector."""
 
     def commit(self, batch: Batch) -> None:
         """Commit one batch, which is embedded first if it has no vectors yet."""
@@ -125,6 +127,7 @@ class Committer:
         self._refuse_types_of_others(batch)
         if batch.vectors is None:
             embed(batch, self._space, self._store.stored_vectors)
+        self.unknown += self._unknown_documents(batch)
         while batch.parsed:
             self._refuse_types(batch)
             if self._add(batch):
@@ -153,16 +156,24 @@ class Committer:
         self.report.failed.append((name, reason))
         log.warning("%s: %s", name, reason)
 
-    def include(self, report: Report, pictures: int) -> None:
+    def include(self, report: Report, pictures: int, unknown: int) -> None:
         """Add to this report what another process has committed to the same store."""
         self.report.added += report.added
         self.report.changed += report.changed
         self.report.moved += report.moved
         self.pictures += pictures
+        self.unknown += unknown
         for name, reason in report.partial:
             self._partly_read(name, reason)
         for name, reason in report.failed:
             self.fail(name, reason)
+
+    def _unknown_documents(self, batch: Batch) -> int:
+        """Return the number of documents in an embedded batch with texts that have no vector."""
+        if self._space.text is None:
+            return 0
+        embedded = {id_ for rows in batch.vectors or () if rows.partition == TEXT for id_ in rows.item_ids}
+        return sum(any(item.id not in embedded and item.text_view for item in parsed.items) for parsed in batch.parsed)
 
     def _partly_read(self, name: str, reason: str) -> None:
         self.report.partial.append((name, reason))

@@ -16,6 +16,7 @@ from commonplace.i18n import N_, _
 from commonplace.indexer import display_path
 from commonplace.metadata import MetadataType, comparable, describe_type, period, plain, type_of
 from commonplace.paths import expanded_path
+from commonplace.text.language import normalised_tag
 from commonplace.types import Comparison, Condition, Filter, Modality
 
 __all__ = ["Types", "filter_of", "parse_where"]
@@ -178,11 +179,20 @@ def _values(given: Any) -> list[Any]:
 def _condition(key: str, by_operator: Mapping[str, list[Any]], key_type: MetadataType | None) -> Condition:
     """Return the condition on one key; ``known`` is the type of its values in the collection, None without any."""
     type_ = key_type or _common_type(key, by_operator)
-    alternatives = [_equal(key, type_, value) for value in by_operator.get("=", ())] or [()]
+    values = by_operator.get("=", ())
+    if key == "language" and type_ == "text":
+        values = [tag for value in values for tag in _language_range(value)]
+    alternatives = [_equal(key, type_, value) for value in values] or [()]
     ranges = tuple(
         _range(key, type_, operator, by_operator[operator][0]) for operator in _RANGES if operator in by_operator
     )
     return Condition(key, type_, tuple(equal + ranges for equal, ranges in product(alternatives, [ranges])))
+
+
+def _language_range(value: Any) -> list[Any]:
+    """Return the patterns of a language tag and of its narrower tags: "zh" also allows "zh-CN" (RFC 4647)."""
+    tag = normalised_tag(value) if isinstance(value, str) else None
+    return [value] if tag is None else [tag, f"{tag}-*"]
 
 
 def _common_type(key: str, by_operator: Mapping[str, list[Any]]) -> MetadataType:

@@ -124,6 +124,13 @@ class Indexer:
                     self._read_with_ray(waiting, ray, options.ocr_seconds, workers, bar)
         if self._committer.pictures and not are_readable():
             self.report.notes.append(_(NO_OCR))
+        if self._committer.unknown:
+            self.report.notes.append(
+                _(
+                    "{count} of the documents hold texts that the model {model} does not know: these are found by full "
+                    "text only (for models for other languages, see `commonplace models`)"
+                ).format(count=self._committer.unknown, model=self._space.name)
+            )
         self._crops.prune()
         self.report.missing = self._missing()
         if self._error is not None:
@@ -336,7 +343,7 @@ class Indexer:
                 if isinstance(answer, ReadError):
                     self._committer.put_failures([(source, answer) for source in batch])
                 elif isinstance(answer, Written):
-                    self._committer.include(answer.report, answer.pictures)
+                    self._committer.include(answer.report, answer.pictures, answer.unknown)
                 else:
                     self._committer.commit(answer)
                 bar.step(len(batch))

@@ -24,6 +24,7 @@ from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, Pyt
 from commonplace.errors import ModelError
 from commonplace.i18n import _
 from commonplace.paths import checked_path
+from commonplace.text.language import language_of, normalised_tag, primary_tag
 from commonplace.types import IMAGE, TEXT, Content, Item, ParsedDocument, Query, ViewVectors, stable_id
 
 __all__ = ["QueryVectors", "Space", "name_of_model", "open_space", "query_shortness_of"]
@@ -151,6 +152,15 @@ class Space:
     def reads(self, text: str) -> bool:
         """Return whether the text encoder knows enough words of ``text`` to encode it."""
         return self.text is not None and self.text.can_encode(text)
+
+    def unknown_language(self, text: str) -> str | None:
+        """Return the language of ``text`` if it is none of those that the text model names; None where it is unsure."""
+        tags = [normalised_tag(str(tag)) for tag in (self.words or self.bundle).spec.get("languages") or ()]
+        languages = {primary_tag(tag) for tag in tags if tag}
+        if not tags or None in tags:
+            return None
+        language = language_of(text)
+        return None if language in languages else language
 
     # --- documents -------------------------------------------------------------------------------------------
 
@@ -464,6 +474,19 @@ def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray
                     "the model {name} does not know most of these words: they were searched by full text only "
                     "(for models for other languages, see `commonplace models`)"
                 ).format(name=space.name)
+            )
+        elif language := space.unknown_language(str(parts[TEXT])):
+            notes.append(
+                _(
+                    "the model {name} was not made for this language ({language}): what is found by meaning is uncertain"
+                ).format(name=(space.words or space.bundle).name, language=language)
+            )
+        elif space.text.unknown_share(str(parts[TEXT])):
+            model = (space.words or space.bundle).name
+            notes.append(
+                _("the model {name} does not know some of these words: those were searched by full text only").format(
+                    name=model
+                )
             )
         if space.words is not None and CROSSMODAL not in vectors:
             notes.append(_("the model {name} cannot compare these words with pictures").format(name=space.bundle.name))

@@ -38,6 +38,8 @@ def metadata_of(tmp_path: Path, options: ReadOptions) -> MetadataOf:
         metadata = {
             key: values if isinstance(values, list) else [values] for key, values in document.metadata.dict().items()
         }
+        if metadata.get("language") == ["en"]:  # no file here declares it: the text tells it
+            del metadata["language"]
         return {**metadata, **({"title": [document.title]} if document.title else {})}
 
     return read_metadata

@@ -53,10 +53,12 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What an actor has committed itself: the report, and the number of pictures."""
+    """What an actor has committed itself: the report, the number of pictures, and that of documents with texts that the
+    model does not know."""
 
     report: Report
     pictures: int
+    unknown: int
 
 
 def model_to_send(space: Space) -> str | BaseModel:
@@ -112,7 +114,7 @@ class IngestActor:
             for batch in ingest(present, self._pool):
                 committer.commit(batch)
             committer.put_failures(failures)
-            return Written(committer.report, committer.pictures)
+            return Written(committer.report, committer.pictures, committer.unknown)
         except CommonplaceError as error:
             return type(error)(f"{self._host}: {error}")
 

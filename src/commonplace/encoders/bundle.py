@@ -32,6 +32,7 @@ from commonplace.encoders.packaged import packaged
 from commonplace.encoders.runtime import Graph, openvino
 from commonplace.errors import ModelError
 from commonplace.i18n import _
+from commonplace.text.language import normalised_tag, script_of, scripts_of
 
 __all__ = ["DEFAULT_BUNDLE", "FORMAT", "Bundle", "ImageTower", "TextTower", "padded", "sha256"]
 
@@ -73,15 +74,29 @@ def padded(
         yield group, ids, mask
 
 
+def _scripts(languages: Sequence[str]) -> frozenset[str | None] | None:
+    """Return the scripts of a model's languages, and those of all texts: Latin, and no letters at all.
+
+    Return None if the model does not say which languages it knows ("multilingual" is no tag).
+    """
+    tags = [normalised_tag(language) for language in languages]
+    if not tags or None in tags:
+        return None
+    return frozenset({"Latn", None}).union(*(scripts_of(tag) for tag in tags if tag))
+
+
 class TextTower:
     """Encodes texts. A text over the model's limit is read in windows, whose vectors are averaged: nothing is cut off.
 
-    ``spec`` is the tower's entry in ``bundle.json``, ``dim`` the length of its vectors, and ``checksums`` those of the
-    bundle's files.
+    ``spec`` is the tower's entry in ``bundle.json``, ``dim`` the length of its vectors, ``checksums`` those of the
+    bundle's files, and ``languages`` the model's languages as BCP 47 tags (none: it does not say).
     """
 
-    def __init__(self, folder: Path, spec: dict[str, Any], dim: int, checksums: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, spec: dict[str, Any], dim: int, checksums: Mapping[str, str], languages: Sequence[str] = ()
+    ) -> None:
         self._folder = folder
+        self._scripts = _scripts(languages)
         self._spec = spec
         self._checksums = checksums
         self.dim = dim
@@ -131,7 +146,12 @@ class TextTower:
         return self.max_tokens - (len(self._tokenizer.encode(prefix, add_special_tokens=False).ids) if prefix else 0)
 
     def can_encode(self, text: str) -> bool:
-        """Return whether the share of unknown tokens in ``text`` is at most UNKNOWN_LIMIT."""
+        """Return whether ``text`` is in a script of the model's languages, with at most UNKNOWN_LIMIT unknown tokens.
+
+        A vocabulary often has the letters of more scripts than the model has learned.
+        """
+        if self._scripts is not None and script_of(text) not in self._scripts:
+            return False
         return self.unknown_share(text) <= UNKNOWN_LIMIT
 
     def unknown_share(self, text: str) -> float:
@@ -514,7 +534,7 @@ class Bundle(BaseModel):
 
     def _text(self, spec: dict[str, Any]) -> TextTower:
         if "remote" not in spec:
-            return TextTower(self.folder, spec, self.dim, self.spec["checksums"])
+            return TextTower(self.folder, spec, self.dim, self.spec["checksums"], self.spec.get("languages", ()))
         from commonplace.encoders.remote import RemoteText
 
         return RemoteText(self.folder, spec, self.dim, self.spec["checksums"])

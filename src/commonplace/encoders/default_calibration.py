@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.encoders.base import BaseModel
+from commonplace.encoders.base import BaseModel, unit
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
 from commonplace.errors import ModelError
 from commonplace.i18n import _
@@ -123,14 +123,17 @@ BRIEF = 0.2
 def query_shortness(bundle: BaseModel) -> list[float] | None:
     """Return the common direction of single words, a unit vector (dim,): ``query_shortness`` of ``bundle.json``.
 
-    It is the mean over the languages that the text tower supports. Return None without a text tower, or if single
-    words have no such direction.
+    It is the mean over the languages that the text tower supports, orthogonal to the mean of whole questions: what
+    all texts of a model have in common is not shortness. Return None without a text tower, or if single words have no
+    such direction.
     """
     if bundle.text is None:
         return None
     means = []
     for code in _pairs(bundle)[2] or ["en"]:
         mean = bundle.text.encode(WORDS[code].split(), "query").mean(axis=0)
+        whole = unit(bundle.text.encode([question for question, _ in PAIRS[code]], "query").mean(axis=0))
+        mean = mean - (mean @ whole) * whole
         length = float(np.linalg.norm(mean))  # also the words' mean cosine with it
         if length >= BRIEF:
             means.append(mean / length)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -108,7 +108,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
         document,
         title=_clean(file.title),
         stamp=render_stamp(file.watched),
-        metadata=Metadata.of_file(normalise_metadata(file.metadata, _modified_time(file))),
+        metadata=_stated(file, _modified_time(file), items[0]),
     )
     return _parsed(document, file, *items)
 
@@ -151,11 +151,16 @@ def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument
     if content.is_picture:
         parts = (_captioned(part, content.text, document.title) for part in parts)
     items = _items_of(document, file, parts)
-    stated = Metadata.of_file(normalise_metadata(file.metadata, content.modified))
+    stated = _stated(file, content.modified, items[0])
     if "date" in document.metadata:
         stated = stated.without(["dated"])
     document = replace(document, title=document.title or _clean(file.title), metadata=stated.merged(document.metadata))
     return _parsed(document, file, *items)
+
+
+def _stated(file: File, modified_at: float | None, items: Sequence[Item]) -> Metadata:
+    """Return what a file says of itself, in its metadata and by the language of its items' texts."""
+    return Metadata.of_file(normalise_metadata(file.metadata, modified_at, [item.text for item in items if item.text]))
 
 
 def _titled(content: RecordContent, data: bytes) -> Iterator[Part]:

@@ -1,7 +1,8 @@
 """Metadata that a file declares: authors, dates, language, place. None of it is trusted.
 
-Readers add these keys: ``author``, ``created``, ``modified``, ``language`` (a BCP 47 tag), ``keyword``, ``subject``,
-``publisher``, ``from``, ``to``, ``camera``, ``place`` (latitude, longitude in degrees).
+Readers add these keys: ``author``, ``created``, ``modified``, ``language`` (BCP 47 tags), ``keyword``, ``subject``,
+``publisher``, ``from``, ``to``, ``camera``, ``place`` (latitude, longitude in degrees). Every document with a text has
+``language``, if it is declared or the text tells it.
 
 Every document has ``date`` and ``dated``. ``date`` is the first available of ``created``, ``modified`` and the time
 at which the file was modified; ``dated`` says which of these it is. Dates are ISO 8601 in the author's local time, as
@@ -12,11 +13,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from typing import Any
 
+from commonplace.text.language import document_languages, normalised_tag
 from commonplace.types import printable
 
 __all__ = ["normalise_metadata", "parse_coordinates", "parse_date", "split_names"]
@@ -35,23 +37,26 @@ _SLASHED = re.compile(r"(\d\d?)/(\d\d?)/(\d{4})\b(.*)")
 _UNSET_CLOCKS = {f"{day}T00:00:00" for day in ("1601-01-01", "1899-12-30", "1904-01-01", "1970-01-01", "1980-01-01")}
 """Start dates of clocks that were never set."""
 _PLACEHOLDERS = {"anonymous", "unknown", "unspecified", "none", "null"}
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 
 
-def normalise_metadata(raw: Mapping[str, Iterable[object]], modified_at: float | None) -> tuple[tuple[str, str], ...]:
+def normalise_metadata(
+    raw: Mapping[str, Iterable[object]], modified_at: float | None, texts: Sequence[str] = ()
+) -> tuple[tuple[str, str], ...]:
     """Return declared metadata as sorted (key, value) pairs that can be stored.
 
     Keys, values and their numbers are limited. Values are printable and unique; dates and language tags are checked.
     ``modified_at`` (seconds since 1970) is when the file was modified; it is the date where the file declares none.
+    ``texts`` are the texts of the document: they tell the language where the file declares none that fits them.
     """
-    pairs: list[tuple[str, str]] = []
+    by_name: dict[str, list[str]] = {}
     for key, values in sorted(raw.items()):
         name = re.sub(r"[^a-z0-9]+", "-", key.casefold())[:_MAX_KEY].strip("-")
         normalise = _NORMALISERS.get(name, _clean_value)
         normalised = list(dict.fromkeys(filter(None, map(normalise, _bounded_values(values)))))
-        normalised = normalised[:1] if normalise is parse_date else normalised
-        pairs += [(name, value) for value in normalised if name and name not in ("title", "date", "dated")]
-    pairs = pairs[:_MAX_PAIRS]
+        if name and name not in ("title", "date", "dated"):
+            by_name.setdefault(name, []).extend(normalised[:1] if normalise is parse_date else normalised)
+    by_name["language"] = list(document_languages(by_name.get("language", ()), texts))
+    pairs = [(name, value) for name in sorted(by_name) for value in by_name[name]][:_MAX_PAIRS]
     dates = [(dict(pairs).get(key), key) for key in ("created", "modified")]
     with suppress(OverflowError, OSError, ValueError):
         dates.append(
@@ -79,10 +84,7 @@ def _clean_value(value: object) -> str | None:
 
 def _language_tag(value: object) -> str | None:
     tag = str(value).strip()
-    if not _LANGUAGE.fullmatch(tag) or len(tag) > _MAX_KEY or tag.lower()[:3] in ("und", "zxx", "mul", "x-n"):
-        return None
-    first, *rest = tag.replace("_", "-").split("-")
-    return "-".join([first.lower(), *(subtag.upper() if len(subtag) == 2 else subtag for subtag in rest)])
+    return normalised_tag(tag) if len(tag) <= _MAX_KEY else None
 
 
 def parse_date(value: object) -> str | None:
