@@ -66,10 +66,10 @@ class Report:
         ]
         parts = [part.format(count=count) for count, part in counts if count]
         if self.skipped:
-            kinds = ", ".join(f"{count} {_(kind)}" for kind, count in sorted(self.skipped.items()))
+            kinds = _(", ").join(f"{count} {_(kind)}" for kind, count in sorted(self.skipped.items()))
             skipped = _("{count} of unsupported types ({kinds})")
             parts.append(skipped.format(count=sum(self.skipped.values()), kinds=kinds))
-        return ", ".join(parts) or _("nothing to add")
+        return _(", ").join(parts) or _("nothing to add")
 
 
 def embed(
@@ -254,7 +254,7 @@ class Committer:
             batch.parsed = [*batch.parsed[:place], *batch.parsed[place + 1 :]]
             return
         names = ", ".join(map(repr, sorted(differing)))
-        error = f"{document.error}; " if document.error else ""
+        error = document.error + _("; ") if document.error else ""
         error += _("the metadata under {names} is left out, because its type in the collection is another one").format(
             names=names
         )

@@ -74,7 +74,7 @@ def _models(options: argparse.Namespace) -> int:
             print(fill(line, " " * 21))
     for name in installed_names:
         if name not in PRESETS:
-            print(f"{name:20} {_('pulled')}")
+            print(f"{name:20} " + _("pulled"))
     return 0
 
 
@@ -104,7 +104,10 @@ def _models_pull(options: argparse.Namespace) -> int:
             pooling=options.pooling,
             **prefixes,
         )
-    towers = _(" and ").join(kind for kind, tower in ((_("text"), bundle.text), (_("pictures"), bundle.image)) if tower)
+    if bundle.text is not None and bundle.image is not None:
+        towers = _("text and pictures")
+    else:
+        towers = _("text") if bundle.text is not None else _("pictures")
     for note in bundle.spec.get("notes", []):
         print(_("note: {note}").format(note=note), file=sys.stderr)
     print(

@@ -21,7 +21,7 @@ from commonplace.encoders.default_calibration import write
 from commonplace.encoders.presets import PRESETS, home, is_name, source
 from commonplace.encoders.remote import RemoteText, checked
 from commonplace.errors import ModelError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
 __all__ = ["beside", "pull", "pull_remote", "remove"]
 
@@ -136,7 +136,7 @@ def beside(target: Path, name: str) -> Iterator[Path]:
     except OSError as problem:
         raise ModelError(
             _("the model cannot be written to {target} ({reason}): choose another folder").format(
-                target=target, reason=problem.strerror
+                target=target, reason=system_reason(problem)
             )
         ) from (problem)
     old = draft.with_suffix(".old")
@@ -148,7 +148,7 @@ def beside(target: Path, name: str) -> Iterator[Path]:
     except OSError as problem:
         raise ModelError(
             _("the model cannot be written to {target} ({reason}): free some space, then run it again").format(
-                target=target, reason=problem.strerror
+                target=target, reason=system_reason(problem)
             )
         ) from (problem)
     finally:
@@ -167,7 +167,7 @@ def replaceable(target: Path) -> None:
     except OSError as problem:
         raise ModelError(
             _("{target} cannot hold a model ({reason}): choose another folder").format(
-                target=target, reason=problem.strerror
+                target=target, reason=system_reason(problem)
             )
         ) from problem
     if not files:
@@ -197,7 +197,7 @@ def remove(name: str) -> None:
     except OSError as problem:
         raise ModelError(
             _("{folder} cannot be removed ({reason}): check its permissions").format(
-                folder=folder, reason=problem.strerror
+                folder=folder, reason=system_reason(problem)
             )
         ) from problem
 

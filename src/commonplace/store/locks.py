@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
 __all__ = ["holder", "lock", "maintenance_lock"]
 
@@ -52,7 +52,7 @@ def maintenance_lock(folder: Path) -> Iterator[None]:
                 _(
                     "{folder} cannot be locked ({reason}): check its permissions, and that it is on a disk of "
                     "this machine"
-                ).format(folder=folder, reason=problem.strerror)
+                ).format(folder=folder, reason=system_reason(problem))
             ) from problem
         if not mine:
             raise CollectionError(
