@@ -182,13 +182,11 @@ class Committer:
             document = parsed.document
             earlier = unique[document.id].document if document.id in unique else before.get(document.id)
             if earlier is not None and earlier.is_record != document.is_record:
-                kind = "record" if earlier.is_record else "file"
-                self.fail(
-                    document.path,
-                    _("its id belongs to the {kind} {path}: give the record another id").format(
-                        kind=kind, path=earlier.path
-                    ),
-                )
+                if earlier.is_record:
+                    reason = _("its id belongs to the record {path}: give the record another id")
+                else:
+                    reason = _("its id belongs to the file {path}: give the record another id")
+                self.fail(document.path, reason.format(path=earlier.path))
             else:
                 unique[document.id] = parsed
         return list(unique.values())

@@ -62,7 +62,7 @@ def _ask(options: argparse.Namespace) -> int:
             print(_("note: {note}").format(note=printable(note)), file=sys.stderr)
         print_json(answer.dict())
     if options.html is not None:
-        with atomic_write(options.html, "the page") as file:
+        with atomic_write(options.html, _("the page")) as file:
             file.write(answer.html().encode("utf-8", "replace"))
         print(_("page: {html}").format(html=short(options.html)), file=sys.stderr)
     return 0

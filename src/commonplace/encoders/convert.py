@@ -559,7 +559,7 @@ class _Conversion:
         self._save(spec)
         dims = _probe(Bundle(self.into))
         if len(set(dims.values())) > 1:
-            lengths = " and ".join(f"{dim} ({kind})" for kind, dim in dims.items())
+            lengths = _(" and ").join(f"{dim} ({kind})" for kind, dim in dims.items())
             raise ModelError(
                 _(
                     "its towers give vectors of different lengths, {lengths}, so there is no joint space: choose "

@@ -113,7 +113,7 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
             "licence": "that of the server's model",
             "languages": [],
             "towers": {"text": text},
-            "notes": [f"every indexed text and every query is sent to {where}"],
+            "notes": [_("every indexed text and every query is sent to {where}").format(where=where)],
             "source": source,
             "checksums": {"tokenizer.json": sha256(draft / "tokenizer.json")},
         }

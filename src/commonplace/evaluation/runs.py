@@ -225,7 +225,7 @@ def evaluate(
     used_ranking = replace(ranking or collection.ranking, collapse=False)
     results = []
     bar = tqdm(
-        judge_queries(collection.store, labelled), unit="query", disable=None if progress is None else not progress
+        judge_queries(collection.store, labelled), unit=_("query"), disable=None if progress is None else not progress
     )
     for judged in bar:
         query = judged.query
