@@ -27,8 +27,10 @@ EXTENDING = {
 }  # tests/readers, tests/test_channels.py, tests/store
 # tests/evaluation/test_docs.py, tests/training/test_docs.py, tests/ingest/test_ray.py
 OWN_TESTS = {"evaluate.md", "train.md", "ray.md"}
+GUIDES = [page for page in sorted((ROOT / "docs" / "how-to").glob("*.md")) if not page.name.endswith(".zh.md")]
+"""The guides in English. Those in Chinese have the same commands and code, so these need not run twice."""
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("tutorial*.md"))] + [
-    page for page in sorted((ROOT / "docs" / "how-to").glob("*.md")) if page.name not in EXTENDING | OWN_TESTS
+    page for page in GUIDES if page.name not in EXTENDING | OWN_TESTS
 ]
 SERVER, MODEL = "http://localhost:8000/v1", "qwen3-vl"
 OURS = re.compile(r"^commonplace .+$", re.MULTILINE)
@@ -134,6 +136,25 @@ def test_documented_python_runs(page: Path, place: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip()  # each prints what it found
+
+
+def without_comments(code: str) -> str:
+    return re.sub(r"(^|\s+)# .*$", "", code, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_the_chinese_guide_has_the_commands_code_and_headings_of_the_english_one(page: Path) -> None:
+    chinese = page.with_suffix(".zh.md")
+    for language in ("sh", "python", "toml", "json"):
+        codes = [[without_comments(code) for code in blocks(guide, language)] for guide in (page, chinese)]
+        assert codes[0] == codes[1]
+    headings = [
+        re.findall(
+            r"^(#+) ", re.sub(r"```.*?```", "", guide.read_text(encoding="utf-8"), flags=re.DOTALL), re.MULTILINE
+        )
+        for guide in (page, chinese)
+    ]
+    assert headings[0] == headings[1]
 
 
 def test_links_have_existing_targets() -> None:

@@ -27,7 +27,7 @@ def heatmap_of(parts: Parts, searcher: Searcher, hit: Hit, text: str) -> HeatMap
         raise QueryError(_("no heat-map: the model {name} has no image tower").format(name=parts.space.name))
     vector = query.vectors.crossmodal_text
     if vector is None:
-        raise QueryError(_("no heat-map: {notes}").format(notes="; ".join(query.vectors.notes)))
+        raise QueryError(_("no heat-map: {notes}").format(notes=_("; ").join(query.vectors.notes)))
     words = query.words or ""
     return HeatMap.of(rgb_pixels(hit.image), words, vector[: parts.space.bundle.dim], parts.space.image.encode)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from commonplace.errors import CommonplaceError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
 __all__ = ["atomic_write"]
 
@@ -40,7 +40,7 @@ def atomic_write(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
         if not isinstance(problem, (OSError, ValueError)):
             raise
         shown = os.fspath(path).encode("utf-8", "replace").decode()[-200:]
-        why = getattr(problem, "strerror", None) or problem
+        why = system_reason(problem) if isinstance(problem, OSError) else problem
         raise CommonplaceError(
             _("{what} cannot be written to {shown} ({why}): choose another place").format(
                 what=what, shown=shown, why=why

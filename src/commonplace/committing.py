@@ -66,10 +66,10 @@ class Report:
         ]
         parts = [part.format(count=count) for count, part in counts if count]
         if self.skipped:
-            kinds = ", ".join(f"{count} {_(kind)}" for kind, count in sorted(self.skipped.items()))
+            kinds = _(", ").join(f"{count} {_(kind)}" for kind, count in sorted(self.skipped.items()))
             skipped = _("{count} of unsupported types ({kinds})")
             parts.append(skipped.format(count=sum(self.skipped.values()), kinds=kinds))
-        return ", ".join(parts) or _("nothing to add")
+        return _(", ").join(parts) or _("nothing to add")
 
 
 def embed(
@@ -193,13 +193,11 @@ class Committer:
             document = parsed.document
             earlier = unique[document.id].document if document.id in unique else before.get(document.id)
             if earlier is not None and earlier.is_record != document.is_record:
-                kind = "record" if earlier.is_record else "file"
-                self.fail(
-                    document.path,
-                    _("its id belongs to the {kind} {path}: give the record another id").format(
-                        kind=kind, path=earlier.path
-                    ),
-                )
+                if earlier.is_record:
+                    reason = _("its id belongs to the record {path}: give the record another id")
+                else:
+                    reason = _("its id belongs to the file {path}: give the record another id")
+                self.fail(document.path, reason.format(path=earlier.path))
             else:
                 unique[document.id] = parsed
         return list(unique.values())
@@ -265,7 +263,7 @@ class Committer:
             batch.parsed = [*batch.parsed[:place], *batch.parsed[place + 1 :]]
             return
         names = ", ".join(map(repr, sorted(differing)))
-        error = f"{document.error}; " if document.error else ""
+        error = document.error + _("; ") if document.error else ""
         error += _("the metadata under {names} is left out, because its type in the collection is another one").format(
             names=names
         )

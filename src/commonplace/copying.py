@@ -52,7 +52,7 @@ class Copied:
             (len(self.failed), _("{count} failed")),
         ]
         parts = [part.format(count=count) for count, part in counts if count]
-        return ", ".join(parts) or _("nothing to copy")
+        return _(", ").join(parts) or _("nothing to copy")
 
 
 def copy(source: Store, target: Store, space: Space, *, progress: bool | None = None) -> Copied:
@@ -218,5 +218,5 @@ def _missing_parts(parsed: ParsedDocument, lost: set[str]) -> str:
         (pictures, _("{count} pictures")),
         (vectors, _("{count} vectors of items")),
     )
-    parts = ", ".join(part.format(count=count) for count, part in counts if count)
+    parts = _(", ").join(part.format(count=count) for count, part in counts if count)
     return _("{parts} damaged in the source: add the document again").format(parts=parts) if parts else ""

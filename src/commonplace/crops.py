@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 from commonplace.store import Finding, Store, abandoned, thumbnail_if_reached
 from commonplace.types import Item
 
@@ -88,7 +88,7 @@ class Crops:
         except OSError as problem:
             raise CollectionError(
                 _("{folder} cannot be written to ({reason}): check its permissions").format(
-                    folder=self._folder, reason=problem.strerror
+                    folder=self._folder, reason=system_reason(problem)
                 )
             ) from problem
 

@@ -159,7 +159,7 @@ def _by_operator(key: object, given: Any) -> dict[str, list[Any]]:
             )
         )
     for text in (key, *(value for value in values if isinstance(value, str))):
-        _check_text(f"the filter on {key!r:.100}", text)
+        _check_text(_("the filter on {key!r:.100}").format(key=key), text)
     return by_operator
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gettext import NullTranslations
 
-__all__ = ["LANGUAGES", "N_", "_", "language", "ngettext"]
+__all__ = ["LANGUAGES", "N_", "_", "language", "ngettext", "system_reason"]
 
 #: The languages of the messages. The first is that of the source.
 LANGUAGES = ("en", "zh")
@@ -53,6 +53,34 @@ def ngettext(singular: str, plural: str, count: int, language_: str | None = Non
 def N_(message: str) -> str:
     """Return a message as it is: it is only marked for the catalogue, and translated where it is shown."""
     return message
+
+
+#: What operating systems say most often. What else they and other packages say is shown as it is.
+SYSTEM_REASONS = (
+    N_("No such file or directory"),
+    N_("Permission denied"),
+    N_("Operation not permitted"),
+    N_("File exists"),
+    N_("Not a directory"),
+    N_("Is a directory"),
+    N_("Directory not empty"),
+    N_("No space left on device"),
+    N_("Disk quota exceeded"),
+    N_("Read-only file system"),
+    N_("File name too long"),
+    N_("Too many levels of symbolic links"),
+    N_("Too many open files"),
+    N_("Input/output error"),
+    N_("Connection refused"),
+    N_("Connection reset by peer"),
+    N_("Network is unreachable"),
+    N_("No route to host"),
+)
+
+
+def system_reason(problem: OSError) -> str:
+    """Return what the operating system says about a problem, in the language of messages."""
+    return _(problem.strerror or str(problem))
 
 
 @lru_cache

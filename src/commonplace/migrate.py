@@ -61,7 +61,7 @@ class Migrated:
             )
         if self.lost:
             parts.append(_("{lost} pictures left out (neither file nor thumbnail)").format(lost=self.lost))
-        return _("migrated to {model}: ").format(model=self.model) + ", ".join(parts)
+        return _("migrated to {model}: ").format(model=self.model) + _(", ").join(parts)
 
 
 def migrate(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from commonplace.encoders import DEFAULT_BUNDLE, PLACE, BaseModel, find
 from commonplace.encoders.runtime import cache_folder
 from commonplace.errors import CollectionError, ModelError, ModelMismatch
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 from commonplace.paths import checked_path, expanded_path
 from commonplace.space import Space, name_of_model
 from commonplace.store import LocalModels, LocalStore, Store, StoreModels, StoreSpace, model_of
@@ -130,7 +130,7 @@ class MilvusPlace:
         except OSError as problem:
             raise CollectionError(
                 _("{folder} cannot be used ({reason}): set COMMONPLACE_CACHE to a folder of your own").format(
-                    folder=folder, reason=problem.strerror
+                    folder=folder, reason=system_reason(problem)
                 )
             ) from problem
         from commonplace.store.milvus.blobs import Blobs

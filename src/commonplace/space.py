@@ -478,7 +478,8 @@ def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray
         elif language := space.unknown_language(str(parts[TEXT])):
             notes.append(
                 _(
-                    "the model {name} was not made for this language ({language}): what is found by meaning is uncertain"
+                    "the model {name} was not made for this language ({language}): what is found by meaning is "
+                    "uncertain"
                 ).format(name=(space.words or space.bundle).name, language=language)
             )
         elif space.text.unknown_share(str(parts[TEXT])):

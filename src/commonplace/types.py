@@ -413,7 +413,7 @@ class Citation:
             parts.append(_("box {edges}").format(edges=" ".join(f"{edge:.2f}" for edge in self.span.box)))
         if self.span.start is not None and self.span.end is not None:
             parts.append(_("characters {start} to {end}").format(start=self.span.start, end=self.span.end))
-        return ", ".join(parts)
+        return _(", ").join(parts)
 
     def dict(self) -> dict[str, Any]:
         """Return the citation as plain JSON values."""
@@ -595,7 +595,7 @@ class Answer:
                 + "</li>"
                 for citation in self.citations
             )
-            body.append(f"<h2>{_('Sources')}</h2><ol>{sources}</ol>")
+            body.append("<h2>" + _("Sources") + f"</h2><ol>{sources}</ol>")
         return _PAGE.format(title=_("Answer"), body="\n".join(body))
 
     def dict(self) -> dict[str, Any]:

@@ -110,7 +110,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_('Without a verb, the command searches: commonplace "red seal"'),
         parents=[common],
     )
-    parser.add_argument("--version", action="version", version=f"commonplace {_version()}")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"commonplace {_version()}",
+        help=_("show program's version number and exit"),
+    )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     def verb(name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:

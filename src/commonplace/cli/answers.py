@@ -62,7 +62,7 @@ def _ask(options: argparse.Namespace) -> int:
             print(_("note: {note}").format(note=printable(note)), file=sys.stderr)
         print_json(answer.dict())
     if options.html is not None:
-        with atomic_write(options.html, "the page") as file:
+        with atomic_write(options.html, _("the page")) as file:
             file.write(answer.html().encode("utf-8", "replace"))
         print(_("page: {html}").format(html=short(options.html)), file=sys.stderr)
     return 0
@@ -145,7 +145,7 @@ def _block(block: Block) -> str:
         return "\n".join([*(f"    {line}".rstrip() for line in block.lines), marks.strip() + support_note])
     text = printable(block.shown) + marks + (f" {printable(block.support_note)}" if block.support_note else "")
     if block.kind == "image":
-        return f"[{_('picture')}] {text}\n          {short(block.image or '')}"
+        return _("[picture] {text}").format(text=text) + f"\n          {short(block.image or '')}"
     return fill(text)
 
 

@@ -114,7 +114,8 @@ def _add(options: argparse.Namespace) -> int:
             print(f"  {note}", file=sys.stderr)
         for name, rows in ((_("partly read"), report.partial), (_("failed"), report.failed)):
             for path, reason in rows:
-                print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)
+                line = _("{name}: {path}: {reason}").format(name=name, path=printable(path), reason=printable(reason))
+                print(f"  {line}", file=sys.stderr)
     done = report.added + report.changed + report.moved + report.unchanged
     return 0 if done or not report.failed else 1
 
@@ -178,7 +179,7 @@ def _show(options: argparse.Namespace) -> int:
         return 0
     print(short(document.path))
     if document.title:
-        print(f"{padded(_('title'))}  {printable(document.title)}")
+        print(padded(_("title")), printable(document.title), sep="  ")
     for line in metadata_lines(document):
         print(line)
     for shown in items:
@@ -263,7 +264,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _index_line(index: dict[str, Any]) -> str:
     """Return type, size and recall of a vector index, and any deviation from the normal state."""
-    recall = ", ".join(query_kind(value, kind) for kind, value in sorted(index["recall"].items()))
+    recall = _(", ").join(query_kind(value, kind) for kind, value in sorted(index["recall"].items()))
     measured = _(", recall@10 {recall}").format(recall=recall) if recall else ""
     line = _("{type}, {rows} rows{measured}, {bytes}").format(
         type=index_type(index["type"]), rows=index["rows"], measured=measured, bytes=size(index["bytes"])

@@ -107,7 +107,10 @@ def _models_pull(options: argparse.Namespace) -> int:
             pooling=options.pooling,
             **prefixes,
         )
-    towers = _(" and ").join(kind for kind, tower in ((_("text"), bundle.text), (_("pictures"), bundle.image)) if tower)
+    if bundle.text is not None and bundle.image is not None:
+        towers = _("text and pictures")
+    else:
+        towers = _("text") if bundle.text is not None else _("pictures")
     for note in bundle.spec.get("notes", []):
         print(_("note: {note}").format(note=note), file=sys.stderr)
     print(

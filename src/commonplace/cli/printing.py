@@ -61,7 +61,7 @@ def place(item: Item) -> str:
     parts = [printable(item.span.member)] if item.span.member is not None else []
     parts += [_("page {page}").format(page=item.span.page)] if item.span.page is not None else []
     parts += [printable(item.title)] if item.title else []
-    return ", ".join(parts)
+    return _(", ").join(parts)
 
 
 def metadata_lines(document: Document) -> list[str]:

@@ -84,7 +84,7 @@ def _outline(result: ParsedDocument) -> str:
     document = result.document
     lines = [f"{short(document.path)}  {document.media_type}, " + _("{count} items").format(count=len(result.items))]
     if document.title:
-        lines.append(f"{padded(_('title'))}  {printable(document.title)}")
+        lines.append(padded(_("title")) + "  " + printable(document.title))
     lines += metadata_lines(document)
     where = None
     for item in result.items:

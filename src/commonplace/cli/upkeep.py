@@ -65,7 +65,9 @@ def _doctor(options: argparse.Namespace) -> int:
     else:
         for finding in findings:
             state = _("repaired") if finding.repaired else _("damage")
-            print(f"{state}: {finding.count}  {printable(finding.what)}: {finding.remedy}")
+            line = _("{state}: {count}  {what}: {remedy}")
+            values = {"count": finding.count, "what": printable(finding.what), "remedy": finding.remedy}
+            print(line.format(state=state, **values))
         left = sum(not finding.repaired for finding in findings)
         print(
             _("no problems found")
@@ -104,7 +106,8 @@ def _copy(options: argparse.Namespace) -> int:
     print(copied)
     for name, rows in ((_("incomplete"), copied.incomplete), (_("failed"), copied.failed)):
         for path, reason in rows:
-            print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)
+            line = _("{name}: {path}: {reason}").format(name=name, path=printable(path), reason=printable(reason))
+            print(f"  {line}", file=sys.stderr)
     return 1 if copied.failed else 0
 
 
@@ -118,7 +121,7 @@ def _compress(options: argparse.Namespace) -> int:
         kinds = (query_kind(value, kind) for kind, value in sorted(choice["recall"].items()))
         print(
             _("{name:10}  {type}, recall {kinds}, measured on {rows} rows").format(
-                name=name, type=index_type(choice["type"]), kinds=", ".join(kinds), rows=choice["rows"]
+                name=name, type=index_type(choice["type"]), kinds=_(", ").join(kinds), rows=choice["rows"]
             )
         )
     if options.off:

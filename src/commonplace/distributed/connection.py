@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from commonplace.errors import ClusterError, QueryError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
 __all__ = ["check_address", "connected", "last_line"]
 
@@ -109,7 +109,7 @@ def _check_answers(address: str) -> None:
         reason = (
             _("no answer within {seconds:g} s").format(seconds=SECONDS)
             if isinstance(error, TimeoutError)
-            else error.strerror or str(error)
+            else system_reason(error)
         )
         raise ClusterError(
             _("the Ray cluster at {address} cannot be reached ({reason}): {hint}").format(

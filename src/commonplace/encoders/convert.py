@@ -20,7 +20,7 @@ from commonplace.encoders.bundle import FORMAT, Bundle, sha256
 from commonplace.encoders.default_calibration import write
 from commonplace.encoders.runtime import openvino
 from commonplace.errors import ModelError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
 __all__ = ["PRECISIONS", "Choice", "convert", "graphs", "wanted"]
 
@@ -140,7 +140,7 @@ def convert(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
     except OSError as problem:
         raise ModelError(
             _("the model cannot be written to {target} ({reason}): free some space, then run it again").format(
-                target=target, reason=problem.strerror
+                target=target, reason=system_reason(problem)
             )
         ) from (problem)
     finally:
@@ -559,7 +559,7 @@ class _Conversion:
         self._save(spec)
         dims = _probe(Bundle(self.into))
         if len(set(dims.values())) > 1:
-            lengths = " and ".join(f"{dim} ({kind})" for kind, dim in dims.items())
+            lengths = _(" and ").join(f"{dim} ({kind})" for kind, dim in dims.items())
             raise ModelError(
                 _(
                     "its towers give vectors of different lengths, {lengths}, so there is no joint space: choose "

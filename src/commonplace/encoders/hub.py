@@ -22,7 +22,7 @@ from commonplace.encoders.packaged import packaged
 from commonplace.encoders.presets import PRESETS, home, is_name, source
 from commonplace.encoders.remote import RemoteText, checked
 from commonplace.errors import ModelError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
 __all__ = ["beside", "pull", "pull_remote", "remove"]
 
@@ -116,7 +116,7 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
             "licence": "that of the server's model",
             "languages": [],
             "towers": {"text": text},
-            "notes": [f"every indexed text and every query is sent to {where}"],
+            "notes": [_("every indexed text and every query is sent to {where}").format(where=where)],
             "source": source,
             "checksums": {"tokenizer.json": sha256(draft / "tokenizer.json")},
         }
@@ -139,7 +139,7 @@ def beside(target: Path, name: str) -> Iterator[Path]:
     except OSError as problem:
         raise ModelError(
             _("the model cannot be written to {target} ({reason}): choose another folder").format(
-                target=target, reason=problem.strerror
+                target=target, reason=system_reason(problem)
             )
         ) from (problem)
     old = draft.with_suffix(".old")
@@ -151,7 +151,7 @@ def beside(target: Path, name: str) -> Iterator[Path]:
     except OSError as problem:
         raise ModelError(
             _("the model cannot be written to {target} ({reason}): free some space, then run it again").format(
-                target=target, reason=problem.strerror
+                target=target, reason=system_reason(problem)
             )
         ) from (problem)
     finally:
@@ -170,7 +170,7 @@ def replaceable(target: Path) -> None:
     except OSError as problem:
         raise ModelError(
             _("{target} cannot hold a model ({reason}): choose another folder").format(
-                target=target, reason=problem.strerror
+                target=target, reason=system_reason(problem)
             )
         ) from problem
     if not files:
@@ -200,7 +200,7 @@ def remove(name: str) -> None:
     except OSError as problem:
         raise ModelError(
             _("{folder} cannot be removed ({reason}): check its permissions").format(
-                folder=folder, reason=problem.strerror
+                folder=folder, reason=system_reason(problem)
             )
         ) from problem
 

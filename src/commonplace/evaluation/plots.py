@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CommonplaceError, QueryError
 from commonplace.evaluation.runs import Run
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 from commonplace.types import Query
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def plot(
         except OSError as problem:
             raise CommonplaceError(
                 _("the plots cannot be written to {target} ({reason}): choose another folder").format(
-                    target=target, reason=problem.strerror
+                    target=target, reason=system_reason(problem)
                 )
             ) from problem
     return paths

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commonplace.errors import QueryError, ReadError
-from commonplace.i18n import _, ngettext
+from commonplace.i18n import _, ngettext, system_reason
 from commonplace.types import Item, stable_id
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def load_queries(path: str | os.PathLike[str]) -> list[LabelledQuery]:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except OSError as problem:
         raise ReadError(
-            _("the queries {file} cannot be read ({reason}): check the name").format(file=file, reason=problem.strerror)
+            _("the queries {file} cannot be read ({reason}): check the name").format(
+                file=file, reason=system_reason(problem)
+            )
         ) from problem
     except UnicodeDecodeError as problem:
         raise ReadError(

@@ -24,7 +24,7 @@ from commonplace.evaluation.metrics import (
     ties_last,
 )
 from commonplace.evaluation.queries import DIRECTIONS, JudgedQuery, LabelledQuery, judge_queries, load_queries
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 from commonplace.options import MAX_HITS
 from commonplace.retrieval import Ranking
 from commonplace.types import Hit, ScoreComponent, columns
@@ -148,7 +148,9 @@ class Run:
             values = json.loads(file.read_text(encoding="utf-8"))
         except OSError as problem:
             raise ReadError(
-                _("the run {file} cannot be read ({reason}): check the name").format(file=file, reason=problem.strerror)
+                _("the run {file} cannot be read ({reason}): check the name").format(
+                    file=file, reason=system_reason(problem)
+                )
             ) from problem
         except (ValueError, RecursionError) as problem:
             raise ReadError(
@@ -223,7 +225,7 @@ def evaluate(
     used_ranking = replace(ranking or collection.ranking, collapse=False)
     results = []
     bar = tqdm(
-        judge_queries(collection.store, labelled), unit="query", disable=None if progress is None else not progress
+        judge_queries(collection.store, labelled), unit=_("query"), disable=None if progress is None else not progress
     )
     for judged in bar:
         query = judged.query

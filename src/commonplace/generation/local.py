@@ -101,7 +101,11 @@ class TransformersGenerator(ModelGenerator):
             ).to(self._device)
         except Exception as problem:  # a chat template raises any exception for messages that it does not accept
             kind = NoPictures if has_pictures else GeneratorError
-            raise kind(f"{self.name} cannot read the prompt ({problem}): choose another model") from problem
+            raise kind(
+                _("{name} cannot read the prompt ({problem}): choose another model").format(
+                    name=self.name, problem=problem
+                )
+            ) from problem
         length = int(inputs["input_ids"].shape[1])
         max_positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         if max_positions and length + max_tokens > max_positions:

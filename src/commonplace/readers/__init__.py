@@ -341,5 +341,5 @@ def _clean(text: str | None) -> str | None:
 def _summary(problems: list[str]) -> str | None:
     if not problems:
         return None
-    summary = "; ".join(" ".join(problem.split()) for problem in problems[:5])
+    summary = _("; ").join(" ".join(problem.split()) for problem in problems[:5])
     return summary + (_("; and {count} more").format(count=len(problems) - 5) if len(problems) > 5 else "")

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from commonplace.errors import ReadError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
 __all__ = [
     "FORMATS",
@@ -252,9 +252,7 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
                 )
             data = stream.read(size + 1)  # not max_bytes: read() allocates all that is requested
         except OSError as error:
-            raise ReadError(
-                _("cannot be read: {reason}; check the disk").format(reason=error.strerror or error)
-            ) from None
+            raise ReadError(_("cannot be read: {reason}; check the disk").format(reason=system_reason(error))) from None
     if len(data) != size:
         raise ReadError(_("changed while it was read; add it again"))
     if not data:
@@ -278,7 +276,7 @@ def os_error_reason(error: OSError | ValueError) -> str:
         return _("not a valid path (it contains a zero character); check the path")
     return reasons.get(
         error.errno or 0,
-        _("cannot be opened ({reason}); check the file and add it again").format(reason=error.strerror or error),
+        _("cannot be opened ({reason}); check the file and add it again").format(reason=system_reason(error)),
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 from commonplace.types import Box, printable
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class HeatMap:
         except OSError as problem:
             raise CommonplaceError(
                 _("the folder {place} cannot be created ({reason}): choose another for the heat-maps").format(
-                    place=place, reason=problem.strerror
+                    place=place, reason=system_reason(problem)
                 )
             ) from problem
         return self.save(place / f"{number:02d}-{safe}.png")

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError, ModelMismatch
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 from commonplace.store.database import WAIT, Database, abandoned, full
 from commonplace.store.index_file import sync
 from commonplace.store.opening import check_schema
@@ -64,7 +64,7 @@ def backup(database: Database, file: Path) -> int:
     except OSError as problem:
         raise CollectionError(
             _("the backup {file} cannot be written ({reason}): choose another place").format(
-                file=file, reason=problem.strerror
+                file=file, reason=system_reason(problem)
             )
         ) from None
     finally:
@@ -161,7 +161,7 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
     except OSError as problem:
         raise CollectionError(
             _("the backup cannot be copied to {folder} ({reason}): free some disk space and try again").format(
-                folder=folder, reason=problem.strerror
+                folder=folder, reason=system_reason(problem)
             )
         ) from None
     finally:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 from commonplace.metadata import FILE_KEYS, MetadataType, differing_types
 from commonplace.store import reading
 from commonplace.store.base import Capabilities, MetadataTypeError, StoreSpace
@@ -52,7 +52,7 @@ class LocalStore(LocalSearch):
         except OSError as problem:
             raise CollectionError(
                 _("the collection folder {folder} cannot be used ({reason}): choose another with --collection").format(
-                    folder=folder, reason=problem.strerror
+                    folder=folder, reason=system_reason(problem)
                 )
             ) from problem
         one_machine(folder)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
-__all__ = ["holder", "lock", "maintenance_lock"]
+__all__ = ["described", "holder", "lock", "maintenance_lock"]
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def maintenance_lock(folder: Path) -> Iterator[None]:
                 _(
                     "{folder} cannot be locked ({reason}): check its permissions, and that it is on a disk of "
                     "this machine"
-                ).format(folder=folder, reason=problem.strerror)
+                ).format(folder=folder, reason=system_reason(problem))
             ) from problem
         if not mine:
             raise CollectionError(
@@ -66,5 +67,13 @@ def maintenance_lock(folder: Path) -> Iterator[None]:
 def holder(path: Path) -> str:
     """Return a description of the process that holds, or last held, the lock of ``path``."""
     with suppress(OSError):
-        return path.with_suffix(".lock").read_text(errors="replace")[:200] or _("another process")
-    return _("another process")
+        return described(path.with_suffix(".lock").read_text(errors="replace")[:200])
+    return described("")
+
+
+def described(process: str) -> str:
+    """Return a process that another one recorded as ``process PID on HOST``, in the language of messages."""
+    recorded = re.fullmatch(r"process (\d+) on (.+)", process)
+    if recorded is None:
+        return process or _("another process")
+    return _("process {pid} on {host}").format(pid=recorded[1], host=recorded[2])

@@ -45,7 +45,7 @@ def ready(settings: Settings, space: str, model: str) -> None:
         raise CollectionError(
             _("there is no collection in {folder}: create one with `commonplace add PATH`").format(folder=folder)
         )
-    check_schema(f"the collection at {folder}", version)
+    check_schema(_("the collection at {folder}").format(folder=folder), version)
     meta = dict(file.all("SELECT name, value FROM meta"))
     if "fingerprint" not in meta:
         raise CollectionError(

@@ -320,8 +320,8 @@ def fit(
 
 def _no_memory(recipe: HeadRecipe) -> TrainingError:
     return TrainingError(
-        _("out of memory with {batch} pictures a step: try --batch {text}, or fewer --views").format(
-            batch=recipe.batch, text=max(recipe.batch // 2, 8)
+        _("out of memory with {batch} pictures a step: try --batch {smaller}, or fewer --views").format(
+            batch=recipe.batch, smaller=max(recipe.batch // 2, 8)
         )
     )
 

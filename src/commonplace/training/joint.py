@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
 from commonplace.errors import TrainingError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 
 try:
     import onnx  # noqa: F401  (the modules below need it)
@@ -368,7 +368,7 @@ class Trainer:
         except OSError as problem:
             raise TrainingError(
                 _("the checkpoint cannot be written to {folder} ({reason}): free space, then --resume").format(
-                    folder=self.folder, reason=problem.strerror
+                    folder=self.folder, reason=system_reason(problem)
                 )
             ) from problem
 

@@ -260,14 +260,15 @@ def _table(name: str, text: str, ending: str) -> Iterator[_Row]:
             cells = next(lines, None)
         except csv.Error as error:
             yield _Row(
-                f"{name} line {lines.line_num}", problem=_("is not a valid table row ({error})").format(error=error)
+                _("{name} line {number}").format(name=name, number=lines.line_num),
+                problem=_("is not a valid table row ({error})").format(error=error),
             )
             continue
         if cells is None:
             return
         if not any(cell.strip() for cell in cells):
             continue
-        where = _("{name} line {line_num}").format(name=name, line_num=lines.line_num)
+        where = _("{name} line {number}").format(name=name, number=lines.line_num)
         if len(cells) != len(columns):
             yield _Row(
                 where,

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from commonplace.encoders.bundle import Bundle, TextTower
 from commonplace.encoders.runtime import Graph as Runtime
 from commonplace.errors import ReadError, TrainingError
-from commonplace.i18n import _
+from commonplace.i18n import _, system_reason
 from commonplace.training.graph import TrainableGraph
 
 __all__ = ["ALL", "Captions", "Pictures", "Rows", "Shown", "Texts", "trainable_parameters"]
@@ -351,7 +351,7 @@ def _kept(
     except OSError as problem:
         raise TrainingError(
             _("{folder} cannot be written ({reason}): free some space, then run it again").format(
-                folder=folder, reason=problem.strerror
+                folder=folder, reason=system_reason(problem)
             )
         ) from problem
     return place

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from commonplace.errors import CollectionError
-from commonplace.i18n import N_, _
+from commonplace.i18n import N_, _, system_reason
 from commonplace.paths import expanded_path
 
 __all__ = ["BlobKind", "Blobs", "is_blob_name"]
@@ -205,7 +205,7 @@ class _Folder:
                 _(
                     "the blobs in {root} cannot be {done} ({reason}): check the folder and its "
                     "permissions, or choose another with --blobs"
-                ).format(root=self.root, done=_(done), reason=problem.strerror)
+                ).format(root=self.root, done=_(done), reason=system_reason(problem))
             ) from problem
 
 

@@ -11,6 +11,7 @@ from time import sleep, time
 
 from commonplace.errors import CollectionError
 from commonplace.i18n import _
+from commonplace.store.locks import described
 from commonplace.store.milvus.connection import Connection
 from commonplace.store.milvus.layout import Layout
 
@@ -80,7 +81,7 @@ class Lease:
         return (self._connection.now() >> 18) / 1000 or time()
 
     def _refusal(self, owner: str) -> CollectionError:
-        holder = owner.partition(",")[0] or _("another process")
+        holder = described(owner.partition(",")[0])
         return CollectionError(
             _(
                 "{holder} is migrating or vacuuming {url}: wait until it has finished; if it "
