@@ -20,6 +20,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -107,6 +108,7 @@ class Subject:
         self.label = Path(name).name
         self.folder = find(name)
         self.bundle = Bundle(self.folder)
+        remember(self.bundle.text)
         self._kept = work() / f"{self.bundle.fingerprint[:12]}-{code_version()}"
         self._open: dict[str, cp.Collection] = {}
         self._searched: dict[tuple[str, int, tuple[str, ...]], list[Found]] = {}
@@ -140,6 +142,18 @@ class Subject:
         for kb in self._open.values():
             kb.close()
         self._open.clear()
+
+
+def remember(tower: Any) -> None:
+    """Let a text tower encode each text once: several collections hold the same, and the same questions ask them."""
+    encode, rows = tower.encode, {}
+
+    def remembered(texts: Sequence[str], role: str = "document") -> NDArray[np.float32]:
+        new = list(dict.fromkeys(text for text in texts if (text, role) not in rows))
+        rows.update({(text, role): row for text, row in zip(new, encode(new, role), strict=True)})
+        return np.array([rows[text, role] for text in texts], np.float32).reshape(-1, tower.dim)
+
+    tower.encode = remembered
 
 
 def documents(results: Iterable[cp.Hits] | Iterable[list[cp.Hit]]) -> list[Found]:
@@ -620,95 +634,111 @@ def measure_trust(subjects: Sequence[Subject], half: Half) -> tuple[str, Values]
 
 # --- speed ---------------------------------------------------------------------------------------------------
 
-CHUNK, CHUNKS, TURNS = 256, 64, 5
-BASELINE = """
-import statistics, sys, time
-import torch
-from transformers import BertConfig, BertModel
+CHUNK, CHUNKS, TURNS = 256, 32, 3
+SETTINGS = {
+    "as shipped": {},
+    "f32": {"COMMONPLACE_PRECISION": "f32"},
+    "f32, AVX-512 VNNI at most": {"COMMONPLACE_PRECISION": "f32", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
+    "f32, AVX2 at most": {"COMMONPLACE_PRECISION": "f32", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+}
+"""Environments that a tower is timed in: the precision, and the instructions that the runtime may use."""
+PYTORCH = """
+import time, torch
 torch.set_grad_enabled(False)
-net = BertModel(BertConfig(vocab_size=30522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
-                           intermediate_size=1536)).eval()
-ids = torch.randint(1000, 30000, (16, {chunk}))
-mask = torch.ones_like(ids)
-net(input_ids=ids, attention_mask=mask)
-for _ in range({turns}):
-    start, used = time.perf_counter(), time.process_time()
-    net(input_ids=ids, attention_mask=mask)
-    print(16 / (time.perf_counter() - start), 16 / (time.process_time() - used))
+layer = torch.nn.TransformerEncoderLayer(384, 12, 1536, activation="gelu", batch_first=True)
+net = torch.nn.TransformerEncoder(layer, 6).eval()
+rows = torch.randn({count}, {width}, 384)
+net(rows)
+start, used = time.perf_counter(), time.process_time()
+net(rows)
+print({count} / (time.perf_counter() - start), {count} / (time.process_time() - used))
 """
-"""Sixteen chunks at once by MiniLM's shape with random weights, which cost the same time."""
+"""Chunks by PyTorch float32: MiniLM's layers with random weights, which cost the same time."""
 
 
 def chunks(bundle: Bundle, code: str) -> list[str]:
-    """Return texts of about CHUNK tokens of this model, special tokens included."""
+    """Return texts of about CHUNK tokens of this model, special tokens and prefix included."""
     text = " ".join(p["context"] for p in xquad(code))
-    shares = []
-    start, size = 0, 400
-    while len(shares) < CHUNKS:
+    room = CHUNK - 2 - (bundle.text.max_tokens - bundle.text.room)
+    texts: list[str] = []
+    start = 0
+    while len(texts) < CHUNKS:
         low, high = 1, 4000
         while high - low > 1:  # the most characters whose tokens fit
             size = (low + high) // 2
-            low, high = (size, high) if bundle.text.length(text[start : start + size]) <= CHUNK - 8 else (low, size)
-        shares.append(text[start : start + low])
-        start = start + low if start + 8000 < len(text) else 0
-    return shares
+            low, high = (size, high) if bundle.text.length(text[start : start + size]) <= room else (low, size)
+        texts.append(text[start : start + low])
+        start += low
+    return texts
 
 
-def timed(work_: Callable[[], object], count: int) -> tuple[float, float]:
-    """Return how many a second of wall time, and of processor time."""
-    start, used = time.perf_counter(), time.process_time()
-    work_()
-    return count / (time.perf_counter() - start), count / (time.process_time() - used)
+def time_tower(folder: str) -> None:
+    """Print, as JSON, the precision, and chunks and questions a second of wall and of processor time."""
+    bundle = Bundle(Path(folder))
+    speeds: dict[str, list[float]] = {}
+    for code in ("en", "zh"):
+        texts = chunks(bundle, code)
+        questions = questions_of(code, Half(True, 32))[0]
+        works: dict[str, tuple[int, Callable[[], object]]] = {
+            f"chunks, {code}": (len(texts), lambda texts=texts: bundle.text.encode(texts)),  # type: ignore[misc]
+            # One at a time, as people ask.
+            f"questions, {code}": (
+                len(questions),
+                lambda questions=questions: [bundle.text.encode([question], "query") for question in questions],  # type: ignore[misc]
+            ),
+        }
+        for what, (count, run) in works.items():
+            run()  # compiles all shapes
+            start, used = time.perf_counter(), time.process_time()
+            run()
+            speeds[what] = [count / (time.perf_counter() - start), count / (time.process_time() - used)]
+    print(json.dumps({"precision": bundle.text._graph.precision, "speeds": speeds}))
+
+
+def output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return the last line that a program prints. Compiled models are kept apart by environment."""
+    cache = work() / "compiled" / hashlib.sha256(json.dumps(environment).encode()).hexdigest()[:8]
+    cache.mkdir(parents=True, exist_ok=True)
+    everything = {**os.environ, "COMMONPLACE_CACHE": str(cache), **environment}
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=everything).stdout.splitlines()[
+        -1
+    ]
 
 
 def measure_speed(subjects: Sequence[Subject], half: Half, baseline: str | None = None) -> tuple[str, Values]:
-    """Measure the text towers in the faster precision of this machine and in float32, in turns."""
-    towers: list[tuple[str, str, Bundle, dict[str, list[str]]]] = []
-    for subject in subjects:
-        for precision in ("", "f32"):
-            os.environ["COMMONPLACE_PRECISION"] = precision
-            bundle = Bundle(subject.folder)
-            texts = {f"chunks, {code}": chunks(bundle, code) for code in ("en", "zh")}
-            texts |= {f"questions, {code}": questions_of(code, Half(True, 64))[0] for code in ("en", "zh")}
-            for what, rows in texts.items():
-                bundle.text.encode(rows, "query" if what.startswith("questions") else "document")  # compiles all shapes
-            towers.append((subject.label, "f32" if precision else bundle.text._graph.precision, bundle, texts))
-        del os.environ["COMMONPLACE_PRECISION"]
-    speeds: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    """Measure the text towers by precision and instructions, in turns; each turn is a process of its own."""
+    turns: dict[tuple[str, str, str], list[list[float]]] = {}
     reference: list[list[float]] = []
     for _ in range(TURNS):
-        for label, precision, bundle, texts in towers:
-            for what, rows in texts.items():
-                if what.startswith("chunks"):
-                    speed = timed(lambda tower=bundle.text, rows=rows: tower.encode(rows), len(rows))
-                else:  # one at a time, as people ask
-                    speed = timed(
-                        lambda tower=bundle.text, rows=rows: [tower.encode([row], "query") for row in rows], len(rows)
-                    )
-                speeds.setdefault((label, precision, what), []).append(speed)
+        for subject in subjects:
+            for setting, environment in SETTINGS.items():
+                command = [sys.executable, __file__, "--time", str(subject.folder)]
+                output = json.loads(output_of(command, environment))
+                name = setting if environment else f"{setting} ({output['precision'].strip('<>').split()[-1]})"
+                for what, speed in output["speeds"].items():
+                    turns.setdefault((subject.label, name, what), []).append(speed)
         if baseline is not None:
-            command = [baseline, "-c", BASELINE.format(chunk=CHUNK, turns=3)]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            reference += [[float(value) for value in line.split()] for line in output.splitlines()]
-    torch_speed = statistics.median(wall for wall, _ in reference) if reference else None
+            command = [baseline, "-c", PYTORCH.format(count=16, width=CHUNK)]
+            reference.append([float(value) for value in output_of(command, {}).split()])
+    pytorch = [statistics.median(column) for column in zip(*reference, strict=True)]
     lines, values = [], []
-    for (label, precision, what), turns in speeds.items():
-        wall, used = (statistics.median(column) for column in zip(*turns, strict=True))
-        ratio = wall / torch_speed if torch_speed and what.startswith("chunks") else None
-        lines.append([label, precision, what, f"{wall:.1f}", f"{used:.1f}", "" if ratio is None else f"{ratio:.1f}x"])
-        values.append(
-            {"model": label, "precision": precision, "what": what, "wall": wall, "processor": used, "ratio": ratio}
+    for (label, setting, what), speeds in turns.items():
+        wall, used = (statistics.median(column) for column in zip(*speeds, strict=True))
+        ratios = [own / other for own, other in zip((wall, used), pytorch, strict=False)] if "chunks" in what else []
+        lines.append(
+            [label, setting, what, f"{wall:.1f}", f"{used:.1f}", " / ".join(f"{ratio:.2f}x" for ratio in ratios)]
         )
+        values.append(
+            {"model": label, "setting": setting, "what": what, "wall": wall, "processor": used, "ratios": ratios}
+        )
+    head = ["model", "setting", "what", "a second", "a second of processor time", "against PyTorch, wall / processor"]
     text = (
         f"**Speed of the text towers**: chunks of {CHUNK} tokens, {CHUNKS} at once, and questions one at a time; medians of {TURNS} "
-        "turns. f32 is asked for; the other is what the machine is faster at."
-        + (f" PyTorch float32, MiniLM's shape: {torch_speed:.1f} chunks a second." if torch_speed else "")
-        + "\n\n"
-        + table(
-            ["model", "precision", "what", "a second", "a second of processor time", "PyTorch float32 MiniLM"], lines
-        )
+        "processes in turns. On a busy machine read processor time."
     )
-    return text, values  # type: ignore[return-value]
+    if pytorch:
+        text += f" PyTorch float32, MiniLM's layers alone: {pytorch[0]:.1f} chunks a second, {pytorch[1]:.1f} of processor time."
+    return f"{text}\n\n{table(head, lines)}", {"rows": values, "pytorch": pytorch}
 
 
 # --- the whole -----------------------------------------------------------------------------------------------
@@ -729,11 +759,13 @@ def main() -> None:
     parser.add_argument("--dev", action="store_true", help="the halves for choices; writes nothing")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--questions", type=int, help="of each kind, 0: all (default: 120 with --dev, else 300)")
-    parser.add_argument(
-        "--baseline", help="speed: interpreter with torch and transformers (benchmarks/requirements.txt)"
-    )
+    parser.add_argument("--baseline", help="speed: interpreter with torch, to compare with")
     parser.add_argument("--failures", action="store_true", help="folder: print what went wrong, question by question")
+    parser.add_argument("--time", metavar="FOLDER", help=argparse.SUPPRESS)  # what a process of *speed* does
     options = parser.parse_args()
+    if options.time:
+        time_tower(options.time)
+        return
     names = options.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"--only {','.join(unknown)}: choose from {', '.join(PARTS)}")
