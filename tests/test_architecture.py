@@ -13,7 +13,7 @@ import pytest
 import commonplace
 
 SOURCE = Path(commonplace.__file__).parent
-BASE = {"types", "errors", "metadata", "paths", "settings", "text"}
+BASE = {"types", "errors", "i18n", "metadata", "paths", "settings", "text"}
 # What each module or package may import; it may always import itself and BASE.
 MAY: dict[str, set[str]] = {
     **{name: set() for name in BASE},
