@@ -2,6 +2,7 @@
 #   make demo    a small library of real documents and photographs, searched and asked (DOCS=folder: your own)
 #   make test    lint, types, tests
 #   make test-fast   the tests of the inner loop: under a minute
+#   make messages   the catalogues of other languages, renewed from the sources
 #   make docs    the documentation as a site, in .site/
 #   make test-avx2   the tests with the instructions of a processor without AVX-512
 #   make kills   a longer check of the store: kills and damage, with a table
@@ -23,7 +24,7 @@ DOCS_VENV := .venv-docs
 JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadfile
 
-.PHONY: demo docs reference test test-fast test-avx2 test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
+.PHONY: demo docs reference messages test test-fast test-avx2 test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -45,6 +46,10 @@ docs: $(DOCS_VENV)/.done
 # Writes the generated pages of the reference.
 reference: $(VENV)/.dev
 	$(BIN)/python scripts/reference.py
+
+# Adds new messages to the catalogues, removes those that are gone, and compiles. Then translate what is empty, and again.
+messages: $(VENV)/.dev
+	$(BIN)/python scripts/messages.py
 
 $(DOCS_VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(DOCS_VENV)

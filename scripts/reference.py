@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from importlib import resources
@@ -16,6 +17,7 @@ from typing import Any
 
 from commonplace.cli import COMMON, build_parser
 
+os.environ["COMMONPLACE_LANG"] = "en"
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 

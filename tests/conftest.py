@@ -74,7 +74,11 @@ def data(name: str) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep compiled models of the tests apart from the user's: a bad one would outlive the run that made it."""
+    """Let messages be English, and keep compiled models of the tests apart from the user's.
+
+    A bad compiled model would outlive the run that made it.
+    """
+    os.environ["COMMONPLACE_LANG"] = "en"
     if not hasattr(config, "workerinput") and "COMMONPLACE_CACHE" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="commonplace-cache-")
         os.environ["COMMONPLACE_CACHE"] = folder.name

@@ -17,9 +17,9 @@ BASE = {"types", "errors", "i18n", "metadata", "paths", "settings", "text"}
 # What each module or package may import; it may always import itself and BASE.
 MAY: dict[str, set[str]] = {
     **{name: set() for name in BASE},
-    "types": {"metadata"},
-    "paths": {"errors", "types"},
-    "settings": {"errors"},
+    "types": {"i18n", "metadata"},
+    "paths": {"errors", "i18n", "types"},
+    "settings": {"errors", "i18n"},
     "committing": {"crops", "ingest", "readers", "space", "store"},
     "distributed": {"committing", "encoders", "ingest", "opening", "readers", "space", "store"},
     "atomic": set(),

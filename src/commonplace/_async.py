@@ -20,6 +20,7 @@ from commonplace._maintenance import Maintenance
 from commonplace.collection import Collection
 from commonplace.errors import CollectionError
 from commonplace.generation import Conversation, Generator
+from commonplace.i18n import _
 from commonplace.opening import open_collection
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class _Threads:
         try:
             future = self._pool.submit(contextvars.copy_context().run, function)
         except RuntimeError:
-            raise CollectionError("the collection is closed: open it again") from None
+            raise CollectionError(_("the collection is closed: open it again")) from None
         return await asyncio.wrap_future(future)
 
     def start(self, function: Callable[[], object]) -> None:

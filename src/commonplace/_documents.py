@@ -9,6 +9,7 @@ from typing import Any
 
 from commonplace._session import Parts, Session
 from commonplace.errors import CollectionError, QueryError
+from commonplace.i18n import _
 from commonplace.indexer import Indexer, Report
 from commonplace.paths import display_path, document_id
 from commonplace.retrieval.background import learn
@@ -37,9 +38,11 @@ def add(
 def label(parts: Parts, query: Query, item: str, good: bool, image: str | os.PathLike[str] | None) -> None:
     """Store whether an item answers a query; see ``commonplace.Collection.label``."""
     if query.text is None and image is None:
-        raise QueryError("the query is empty: say which query the item answers")
+        raise QueryError(_("the query is empty: say which query the item answers"))
     if item not in parts.store.items([item]):
-        raise QueryError(f"no item of this collection has the id {item}: take it from `search --json`")
+        raise QueryError(
+            _("no item of this collection has the id {item}: take it from `search --json`").format(item=item)
+        )
     parts.store.label(query.text or "", display_path(image) if image is not None else "", item, good)
 
 
@@ -50,7 +53,11 @@ def find(parts: Parts, name: str | os.PathLike[str]) -> Item | Document:
         return items[str(name)]
     documents = _named(parts, name)
     if len(documents) > 1:
-        raise CollectionError(f"{len(documents)} documents of this collection are below {name}: name one of them")
+        raise CollectionError(
+            _("{count} documents of this collection are below {name}: name one of them").format(
+                count=len(documents), name=name
+            )
+        )
     return documents[0]
 
 
@@ -58,14 +65,16 @@ def remove(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool)
     """Remove documents by name; see ``commonplace.Collection.remove()``."""
     if missing and parts.store.capabilities.shared:
         raise CollectionError(
-            f"{parts.name} may hold files of other machines, which are missing here: name the documents or folders to "
-            "remove"
+            _(
+                "{name} may hold files of other machines, which are missing here: name the documents or folders to "
+                "remove"
+            ).format(name=parts.name)
         )
     candidates = parts.store.documents() if missing else ()
     ids = [document.id for document in candidates if document.is_file and not os.path.lexists(document.path)]
     for name in names:
         if not str(name):
-            raise QueryError("a name to remove is empty: say which document or folder")
+            raise QueryError(_("a name to remove is empty: say which document or folder"))
         ids += [document.id for document in _named(parts, name)]
     parts.crops.remove(ids)
     count = parts.store.remove(dict.fromkeys(ids))
@@ -79,18 +88,20 @@ def _named(parts: Parts, name: str | os.PathLike[str]) -> list[Document]:
     Raises CollectionError if there are none, and QueryError for what is no name.
     """
     if not isinstance(name, str | os.PathLike):
-        raise QueryError(f"{name!r:.100} is no name of a document: give a path, a URI or an id")
+        raise QueryError(_("{name!r:.100} is no name of a document: give a path, a URI or an id").format(name=name))
     if by_id := list(parts.store.documents(ids=[str(name)])):
         return by_id
     try:
         path = display_path(name)
     except QueryError:  # no file can have such a path
-        raise CollectionError(f"no document of this collection is {name!r:.200}: see `commonplace list`") from None
+        raise CollectionError(
+            _("no document of this collection is {name!r:.200}: see `commonplace list`").format(name=name)
+        ) from None
     matches = list(parts.store.documents(below=path))
     named = parts.store.documents(below=str(name))
     matches += [document for document in named if document.path == str(name) or document.is_remote]
     if not matches:
-        raise CollectionError(f"no document of this collection is {name}: see `commonplace list`")
+        raise CollectionError(_("no document of this collection is {name}: see `commonplace list`").format(name=name))
     return list({document.id: document for document in matches}.values())
 
 

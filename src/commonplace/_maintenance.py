@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from commonplace._session import Parts, Session
 from commonplace.copying import Copied, copy
 from commonplace.encoders import Model
 from commonplace.errors import CollectionError, ModelError, QueryError
+from commonplace.i18n import _
 from commonplace.indexer import canonical_path
 from commonplace.migrate import NO_FILES, Migrated, migrate
 from commonplace.places import FolderPlace, Place, model_for, place_of, store_for
@@ -37,7 +39,7 @@ class Maintenance:
             try:
                 parts.space.verify()
             except ModelError as problem:
-                what, _, remedy = str(problem).rpartition(": ")
+                what, remedy = re.split(r": (?!.*: )|：(?!.*：)", str(problem), maxsplit=1)
                 findings.insert(0, Finding(what, 1, remedy))
             return [*findings, *parts.crops.check(repair=repair)]
 
@@ -86,7 +88,7 @@ class Maintenance:
         Raises QueryError for a recall out of range.
         """
         if recall is not None and not 0.5 <= recall <= 1:
-            raise QueryError(f"recall is {recall}: choose .5 to 1")
+            raise QueryError(_("recall is {recall}: choose .5 to 1").format(recall=recall))
         with self._session.use() as parts:
             choices = _upkeep(parts).compress(recall)
         return {
@@ -111,7 +113,7 @@ class Maintenance:
         place = self._place
         with self._session.use() as parts:
             if isinstance(place, FolderPlace) and not parts.store.capabilities.files:
-                raise CollectionError(NO_FILES.format(parts.name))
+                raise CollectionError(_(NO_FILES).format(name=parts.name))
         with self._session.changing():
             report = migrate(place, model, undo=undo, workers=workers, progress=progress)
             space = open_space(model_for(place, model if isinstance(model, Model) else None))
@@ -137,7 +139,9 @@ class Maintenance:
         place = place_of(target, blobs=blobs, token=token)
         with self._session.use() as parts:
             if place.name == parts.name:
-                raise CollectionError(f"{place.name} cannot be copied onto itself: give another target")
+                raise CollectionError(
+                    _("{name} cannot be copied onto itself: give another target").format(name=place.name)
+                )
             store = store_for(place, parts.space)
             try:
                 return copy(parts.store, store, parts.space, progress=progress)
@@ -148,7 +152,7 @@ class Maintenance:
 def _upkeep(parts: Parts) -> StoreMaintenance:
     """Return the maintenance of the store. Raises CollectionError for a store that has none here."""
     if parts.store.maintenance is None:
-        raise CollectionError(f"{parts.name} is not kept here: look after it where it runs")
+        raise CollectionError(_("{name} is not kept here: look after it where it runs").format(name=parts.name))
     return parts.store.maintenance
 
 
@@ -156,8 +160,10 @@ def _files(parts: Parts) -> FileMaintenance:
     """Return the maintenance of the collection's files. Raises CollectionError if there are none here."""
     if parts.store.maintenance is None or not parts.store.capabilities.files:
         raise CollectionError(
-            f"{parts.name} is not kept in files here: look after it where it runs, or copy it to a folder with "
-            "`commonplace copy`"
+            _(
+                "{name} is not kept in files here: look after it where it runs, or copy it to a folder with "
+                "`commonplace copy`"
+            ).format(name=parts.name)
         )
     return cast(FileMaintenance, parts.store.maintenance)
 
@@ -179,7 +185,7 @@ def status(parts: Parts) -> dict[str, Any]:
 def folder_size(folder: Path) -> int:
     """Return the bytes of all files below a folder; a file that disappears meanwhile counts nothing."""
     total = 0
-    for parent, _, names in os.walk(folder):
+    for parent, _folders, names in os.walk(folder):
         for name in names:
             with suppress(OSError):
                 total += os.stat(os.path.join(parent, name)).st_size

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from commonplace._session import Parts
 from commonplace.encoders import CrossEncoder
 from commonplace.errors import ModelError, QueryError
+from commonplace.i18n import _
 from commonplace.images import rgb_pixels
 from commonplace.options import SearchRequest
 from commonplace.paths import expanded_path
@@ -44,11 +45,21 @@ def query_of(text: Any, image: Any = None) -> Query:
     if isinstance(text, Query):
         text, image, others = text.text, text.image if image is None else image, text.others
         if not isinstance(others, Mapping):
-            raise QueryError(f"others of the query is {others!r:.100}: give a mapping from modality to content")
+            raise QueryError(
+                _("others of the query is {others!r:.100}: give a mapping from modality to content").format(
+                    others=others
+                )
+            )
     if text is not None and not isinstance(text, str):
-        raise QueryError(f"the query is {text!r:.100}: give a string, a commonplace.Query, or a list of them")
+        raise QueryError(
+            _("the query is {text!r:.100}: give a string, a commonplace.Query, or a list of them").format(text=text)
+        )
     if len(text or "") > MAX_CHARACTERS:
-        raise QueryError(f"the query is longer than {MAX_CHARACTERS:,} characters: shorten it")
+        raise QueryError(
+            _("the query is longer than {max_characters:,} characters: shorten it").format(
+                max_characters=MAX_CHARACTERS
+            )
+        )
     line = " ".join((text or "").encode("utf-8", "replace").decode().replace("\x00", " ").split())
     return Query(line or None, None if image is None else rgb_pixels(image), others)
 
@@ -58,7 +69,7 @@ def queries_of(queries: Any, image: Any = None) -> list[Query]:
     if not isinstance(queries, Iterable) or isinstance(queries, (bytes, Mapping)):
         return [query_of(queries, image)]  # says what it is
     if image is not None:
-        raise QueryError("a list of queries takes no image: give commonplace.Query(text, image) as elements")
+        raise QueryError(_("a list of queries takes no image: give commonplace.Query(text, image) as elements"))
     return [query_of(query) for query in queries]
 
 
@@ -79,7 +90,7 @@ class Searcher:
         """
         for query in queries:
             if not query.parts:
-                raise QueryError("the query is empty: give words, a picture, or both")
+                raise QueryError(_("the query is empty: give words, a picture, or both"))
         parts.space.check()  # in a thread: no search waits for the checksums of the model
         negative = query_of(request.negative, request.negative_image)
         vectors = parts.space.encode_queries(queries)
@@ -103,17 +114,19 @@ class Searcher:
         reranker = self._reranker(parts, request)
         notes = (*query.vectors.notes, *query.negative_vectors.notes)
         if reranker is not None and not (query.words and reranker.reads(query.words)):
-            notes = (*notes, f"not reranked: {reranker.name} cannot read this query")
+            notes = (*notes, _("not reranked: {name} cannot read this query").format(name=reranker.name))
             reranker = None
         if (query.words or query.negative_text) and not parts.store.capabilities.lexical:
             notes = tuple(
-                note.replace("they were searched by full text only", "they were not searched") for note in notes
+                note.replace(_("they were searched by full text only"), _("they were not searched")) for note in notes
             )
-            notes = (*notes, "no lexical search: this store cannot search words")
+            notes = (*notes, _("no lexical search: this store cannot search words"))
         ranking = request.ranking or stored_ranking(parts)
         if query.vectors.separate_text and (ranking.question, ranking.views) != ("late", "separate"):
             raise QueryError(
-                f"{parts.space.name} are two spaces: words and picture make no one vector; leave out question and views"
+                _("{name} are two spaces: words and picture make no one vector; leave out question and views").format(
+                    name=parts.space.name
+                )
             )
         depth = request.k if reranker is None else max(request.k, reranker.depth)
         ranked = search(parts.store, query, parts.calibration, k=depth, where=request.where, ranking=ranking)
@@ -142,9 +155,13 @@ class Searcher:
         """
         others = (request.ranking, request.rerank, request.negative, request.negative_image)
         if request.min_confidence or any(option is not None for option in others):
-            raise QueryError("a search by a vector takes k and filters only: leave out the other options")
+            raise QueryError(_("a search by a vector takes k and filters only: leave out the other options"))
         if channel not in parts.space.partitions:
-            raise QueryError(f"channel is {channel!r:.100}: choose from {', '.join(parts.space.partitions)}")
+            raise QueryError(
+                _("channel is {channel!r:.100}: choose from {partitions}").format(
+                    channel=channel, partitions=", ".join(parts.space.partitions)
+                )
+            )
         ranked = parts.store.search(channel, _unit_vector(vector, parts.space.dim), request.k, request.where)
         items = parts.store.items(ranked.ids)
         hits = []
@@ -170,7 +187,9 @@ class Searcher:
             return LateInteraction(parts.space)
         if not str(name) or not Path(expanded_path(name, ModelError)).is_dir():
             raise ModelError(
-                f"there is no reranker {str(name)!r}: give {LateInteraction.name}, or a cross-encoder's folder"
+                _("there is no reranker {name!r}: give {maxsim}, or a cross-encoder's folder").format(
+                    name=str(name), maxsim=LateInteraction.name
+                )
             )
         return self.cross_encoder(name)
 
@@ -183,16 +202,22 @@ def stored_ranking(parts: Parts) -> Ranking:
 def _unit_vector(vector: Any, dim: int) -> NDArray[np.float32]:
     """Return a caller's vector in unit length. Raises QueryError for another shape, NaN, infinity or zero."""
     if vector is None:
-        raise QueryError("a channel is searched with a vector: give vector, or leave out channel")
+        raise QueryError(_("a channel is searched with a vector: give vector, or leave out channel"))
     try:
         row = np.asarray(vector, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise QueryError(f"the vector is {type(vector).__name__}: give {dim} numbers") from None
+        raise QueryError(
+            _("the vector is {type}: give {dim} numbers").format(type=type(vector).__name__, dim=dim)
+        ) from None
     if row.shape != (dim,):
-        raise QueryError(f"the vector has shape {row.shape}: this collection's vectors have shape ({dim},)")
+        raise QueryError(
+            _("the vector has shape {shape}: this collection's vectors have shape ({dim},)").format(
+                shape=row.shape, dim=dim
+            )
+        )
     length = float(np.linalg.norm(row))
     if not np.isfinite(length) or length == 0:
-        raise QueryError("the vector is zero or holds values that are not finite: no direction can be searched")
+        raise QueryError(_("the vector is zero or holds values that are not finite: no direction can be searched"))
     return np.asarray(row / length, dtype=np.float32)
 
 
@@ -200,7 +225,9 @@ def _missing_keys(parts: Parts, keys: Iterable[str]) -> Iterator[str]:
     """Yield a note for each metadata key that no document has, with the keys that exist, the most common first."""
     existing = list(parts.store.metadata_keys())
     listed = ", ".join(existing[:MAX_KEYS])
-    listed += f" and {len(existing) - MAX_KEYS} more" if len(existing) > MAX_KEYS else ""
+    listed += _(" and {count} more").format(count=len(existing) - MAX_KEYS) if len(existing) > MAX_KEYS else ""
     for key in keys:
         if key not in existing:
-            yield f"no document has the key {key!r}; the keys are: {listed or 'none'}"
+            yield _("no document has the key {key!r}; the keys are: {listed}").format(
+                key=key, listed=listed or _("none")
+            )

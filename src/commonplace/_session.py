@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from commonplace.crops import Crops
 from commonplace.errors import ModelMismatch
 from commonplace.generation import ExtractiveGenerator
+from commonplace.i18n import _
 from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learned
 from commonplace.space import Space
@@ -62,8 +63,10 @@ def check_fingerprint(store: Store, space: Space) -> None:
         store.set_setting(FINGERPRINT, space.fingerprint)
     elif stored != space.fingerprint:
         raise ModelMismatch(
-            f"the store holds vectors of the model {stored}, not of {space.name} ({space.fingerprint}): open it with "
-            "that model, or add the documents to an empty store"
+            _(
+                "the store holds vectors of the model {stored}, not of {name} ({fingerprint}): open it with "
+                "that model, or add the documents to an empty store"
+            ).format(stored=stored, name=space.name, fingerprint=space.fingerprint)
         )
 
 

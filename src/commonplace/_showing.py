@@ -6,6 +6,7 @@ from commonplace._documents import find
 from commonplace._searching import Searcher, query_of
 from commonplace._session import Parts
 from commonplace.errors import CollectionError, QueryError
+from commonplace.i18n import _
 from commonplace.images import rgb_pixels
 from commonplace.options import SearchRequest
 from commonplace.pages import PageView, page_view
@@ -19,12 +20,14 @@ def heatmap_of(parts: Parts, searcher: Searcher, hit: Hit, text: str) -> HeatMap
     """Return the heat-map of words over a hit's picture; see ``commonplace.Collection.heatmap()``."""
     (query,) = searcher.encode(parts, [query_of(text)], SearchRequest())
     if hit.image is None:
-        raise QueryError(f"{hit.item.document.path} is shown by no picture: choose a hit that has an image")
+        raise QueryError(
+            _("{path} is shown by no picture: choose a hit that has an image").format(path=hit.item.document.path)
+        )
     if parts.space.image is None:
-        raise QueryError(f"no heat-map: the model {parts.space.name} has no image tower")
+        raise QueryError(_("no heat-map: the model {name} has no image tower").format(name=parts.space.name))
     vector = query.vectors.crossmodal_text
     if vector is None:
-        raise QueryError(f"no heat-map: {'; '.join(query.vectors.notes)}")
+        raise QueryError(_("no heat-map: {notes}").format(notes="; ".join(query.vectors.notes)))
     words = query.words or ""
     return HeatMap.of(rgb_pixels(hit.image), words, vector[: parts.space.bundle.dim], parts.space.image.encode)
 
@@ -32,12 +35,14 @@ def heatmap_of(parts: Parts, searcher: Searcher, hit: Hit, text: str) -> HeatMap
 def page_of(parts: Parts, cited: Hit | Citation | Item | str, side: int) -> PageView:
     """Return the page or picture that an item stands on; see ``commonplace.Collection.page()``."""
     if not 100 <= side <= 5000:
-        raise QueryError(f"side is {side}: choose 100 to 5000 pixels")
+        raise QueryError(_("side is {side}: choose 100 to 5000 pixels").format(side=side))
     target = find(parts, cited) if isinstance(cited, str) else cited
     target = target.hit if isinstance(target, Citation) else target
     item = target.item if isinstance(target, Hit) else target
     if not isinstance(item, Item):
-        raise CollectionError(f"no item of this collection is {cited}: see `commonplace show DOCUMENT`")
+        raise CollectionError(
+            _("no item of this collection is {cited}: see `commonplace show DOCUMENT`").format(cited=cited)
+        )
     from commonplace.readers import ReadOptions
 
     return page_view(item, parts.store, ReadOptions(*parts.space.measure), side)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from commonplace.errors import CommonplaceError
+from commonplace.i18n import _
 
 __all__ = ["atomic_write"]
 
@@ -27,7 +28,7 @@ def atomic_write(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
         with suppress(FileNotFoundError):
             mode = place.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-                raise ValueError("what stands there is no file")
+                raise ValueError(_("what stands there is no file"))
         part = place.with_name(f".{os.getpid()}.{place.name[-40:]}")
         with part.open("xb") as file:
             beside = part
@@ -40,4 +41,8 @@ def atomic_write(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
             raise
         shown = os.fspath(path).encode("utf-8", "replace").decode()[-200:]
         why = getattr(problem, "strerror", None) or problem
-        raise CommonplaceError(f"{what} cannot be written to {shown} ({why}): choose another place") from None
+        raise CommonplaceError(
+            _("{what} cannot be written to {shown} ({why}): choose another place").format(
+                what=what, shown=shown, why=why
+            )
+        ) from None

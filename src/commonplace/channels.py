@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 from commonplace.types import IMAGE, MODALITIES, TEXT
 
 __all__ = [
@@ -91,7 +92,11 @@ class ChannelSpec:
     def __post_init__(self) -> None:
         part, arrow, view = self.name.partition("->")
         if part != self.asked_by or not arrow or not view or view == ITEM or not part or part == BOTH:
-            raise ModelError(f"the channel {self.name!r} of the part {self.asked_by!r} is misnamed: call it PART->VIEW")
+            raise ModelError(
+                _("the channel {name!r} of the part {asked_by!r} is misnamed: call it PART->VIEW").format(
+                    name=self.name, asked_by=self.asked_by
+                )
+            )
 
     @property
     def joint(self) -> bool:
@@ -179,8 +184,10 @@ def registered_specs() -> tuple[tuple[ViewSpec, ...], tuple[ChannelSpec, ...]]:
                 channels.append(spec)
             else:
                 raise ModelError(
-                    f"the plug-in {name} of commonplace.channels is not a ViewSpec or ChannelSpec ({spec!r:.60}): "
-                    "remove it"
+                    _(
+                        "the plug-in {name} of commonplace.channels is not a ViewSpec or ChannelSpec ({spec!r:.60}): "
+                        "remove it"
+                    ).format(name=name, spec=spec)
                 )
     return tuple(views), tuple(channels)
 
@@ -194,7 +201,9 @@ def registered_encoders() -> Mapping[str, Any]:
             encoders[name] = make()
         except Exception as problem:  # the code of another package may raise anything
             reason = _reason(problem)
-            raise ModelError(f"the plug-in encoder {name} cannot be created ({reason}): remove it") from problem
+            raise ModelError(
+                _("the plug-in encoder {name} cannot be created ({reason}): remove it").format(name=name, reason=reason)
+            ) from problem
     return encoders
 
 
@@ -206,7 +215,11 @@ def _plugins(group: str) -> dict[str, Any]:
             objects[entry.name] = entry.load()
         except Exception as problem:  # the code of another package may raise anything
             reason = _reason(problem)
-            raise ModelError(f"the plug-in {entry.name} of {group} cannot be loaded ({reason}): remove it") from problem
+            raise ModelError(
+                _("the plug-in {name} of {group} cannot be loaded ({reason}): remove it").format(
+                    name=entry.name, group=group, reason=reason
+                )
+            ) from problem
     return objects
 
 

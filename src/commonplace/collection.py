@@ -22,6 +22,7 @@ from commonplace._showing import heatmap_of, page_of
 from commonplace.errors import QueryError
 from commonplace.filters import filter_of
 from commonplace.generation import Conversation, Generator, Rewriter
+from commonplace.i18n import _
 from commonplace.indexer import Report
 from commonplace.options import AskOptions, AskRequest, SearchOptions, SearchRequest
 from commonplace.pages import PageView
@@ -178,7 +179,7 @@ class Collection:
         request = SearchRequest.of(options, self.store.metadata_types)
         if vector is not None or channel is not None:
             if text is not None or image is not None:
-                raise QueryError("a search by a vector takes no text and no image")
+                raise QueryError(_("a search by a vector takes no text and no image"))
             return self._session.run(lambda parts: self._searcher.search_vector(parts, vector, channel, request))
         if text is None or isinstance(text, (str, Query)):
             query = query_of(text, image)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from commonplace.crops import Crops
 from commonplace.errors import ReadError
+from commonplace.i18n import N_, _
 from commonplace.metadata import FILE_KEYS, MetadataType, differing_types, explain_differing
 from commonplace.paths import canonical_path, display_path, document_id
 from commonplace.space import Space
@@ -29,7 +30,7 @@ __all__ = ["Committer", "Report", "documents_by_id", "embed"]
 
 log = logging.getLogger("commonplace")
 
-_KEPT = "; the earlier content is kept"
+_KEPT = N_("; the earlier content is kept")
 
 
 @dataclass(slots=True)
@@ -54,14 +55,21 @@ class Report:
     """Content that was left out of all documents, each with the way to include it."""
 
     def __str__(self) -> str:
-        counts = [(self.added, "added"), (self.changed, "changed"), (self.moved, "moved")]
-        counts += [(self.unchanged, "unchanged"), (len(self.partial), "partly read"), (len(self.failed), "failed")]
-        counts += [(self.missing, "missing")]
-        parts = [f"{count} {name}" for count, name in counts if count]
+        counts = [
+            (self.added, _("{count} added")),
+            (self.changed, _("{count} changed")),
+            (self.moved, _("{count} moved")),
+            (self.unchanged, _("{count} unchanged")),
+            (len(self.partial), _("{count} partly read")),
+            (len(self.failed), _("{count} failed")),
+            (self.missing, _("{count} missing")),
+        ]
+        parts = [part.format(count=count) for count, part in counts if count]
         if self.skipped:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.skipped.items()))
-            parts.append(f"{sum(self.skipped.values())} of unsupported types ({kinds})")
-        return ", ".join(parts) or "nothing to add"
+            kinds = ", ".join(f"{count} {_(kind)}" for kind, count in sorted(self.skipped.items()))
+            skipped = _("{count} of unsupported types ({kinds})")
+            parts.append(skipped.format(count=sum(self.skipped.values()), kinds=kinds))
+        return ", ".join(parts) or _("nothing to add")
 
 
 def embed(
@@ -79,7 +87,7 @@ def embed(
     }
     if not broken_items:
         return
-    problem = ReadError("the model returned vectors with values that are not numbers for it: try another model")
+    problem = ReadError(_("the model returned vectors with values that are not numbers for it: try another model"))
     intact = []
     for parsed in batch.parsed:
         if any(item.id in broken_items for item in parsed.items):
@@ -175,7 +183,12 @@ class Committer:
             earlier = unique[document.id].document if document.id in unique else before.get(document.id)
             if earlier is not None and earlier.is_record != document.is_record:
                 kind = "record" if earlier.is_record else "file"
-                self.fail(document.path, f"its id belongs to the {kind} {earlier.path}: give the record another id")
+                self.fail(
+                    document.path,
+                    _("its id belongs to the {kind} {path}: give the record another id").format(
+                        kind=kind, path=earlier.path
+                    ),
+                )
             else:
                 unique[document.id] = parsed
         return list(unique.values())
@@ -242,7 +255,9 @@ class Committer:
             return
         names = ", ".join(map(repr, sorted(differing)))
         error = f"{document.error}; " if document.error else ""
-        error += f"the metadata under {names} is left out, because its type in the collection is another one"
+        error += _("the metadata under {names} is left out, because its type in the collection is another one").format(
+            names=names
+        )
         document = replace(document, status="partial", error=error, metadata=document.metadata.without(differing))
         batch.parsed = [*batch.parsed[:place], replace(parsed, document=document), *batch.parsed[place + 1 :]]
 
@@ -267,7 +282,7 @@ def _failed_document(source: AnySource, reason: str, before: Document | None) ->
     assert isinstance(source, Source | RemoteFile)
     mark = source.stamp if isinstance(source, RemoteFile) else _stamp_of(source.path)
     if before is not None:
-        return replace(before, status="failed", error=reason + (_KEPT if before.items else ""), stamp=mark)
+        return replace(before, status="failed", error=reason + (_(_KEPT) if before.items else ""), stamp=mark)
     if isinstance(source, RemoteFile):
         document = source.document
     else:

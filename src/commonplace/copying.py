@@ -12,6 +12,7 @@ import numpy as np
 
 from commonplace._session import FINGERPRINT
 from commonplace.errors import ModelMismatch
+from commonplace.i18n import _
 from commonplace.places import PLUGINS
 from commonplace.retrieval.background import SETTING, learn
 from commonplace.space import Space
@@ -44,9 +45,14 @@ class Copied:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
     def __str__(self) -> str:
-        counts = [(self.documents, "copied"), (self.unchanged, "unchanged"), (len(self.incomplete), "incomplete")]
-        parts = [f"{count} {name}" for count, name in (*counts, (len(self.failed), "failed")) if count]
-        return ", ".join(parts) or "nothing to copy"
+        counts = [
+            (self.documents, _("{count} copied")),
+            (self.unchanged, _("{count} unchanged")),
+            (len(self.incomplete), _("{count} incomplete")),
+            (len(self.failed), _("{count} failed")),
+        ]
+        parts = [part.format(count=count) for count, part in counts if count]
+        return ", ".join(parts) or _("nothing to copy")
 
 
 def copy(source: Store, target: Store, space: Space, *, progress: bool | None = None) -> Copied:
@@ -81,8 +87,10 @@ def _copy_plugins(source: Store, target: Store) -> None:
     for view, fingerprint in wanted.items():
         if made_by.get(view, fingerprint) != fingerprint:
             raise ModelMismatch(
-                f"the {view} vectors were made by the encoder {fingerprint}, and those of the target by "
-                f"{made_by[view]}: copy into a new collection"
+                _(
+                    "the {view} vectors were made by the encoder {fingerprint}, and those of the target by "
+                    "{other}: copy into a new collection"
+                ).format(view=view, fingerprint=fingerprint, other=made_by[view])
             )
     if wanted.items() - made_by.items():
         target.set_setting(PLUGINS, json.dumps(made_by | wanted))
@@ -111,17 +119,17 @@ class _Copier:
         from tqdm import tqdm
 
         total = sum(self._source.counts("documents")["documents"].values())
-        bar = tqdm(total=total, unit="document", disable=None if progress is None else not progress)
+        bar = tqdm(total=total, unit=_("document"), disable=None if progress is None else not progress)
         documents, changed = self._source.documents(), list[str]()
         with bar, ThreadPoolExecutor(READERS, "commonplace-copy") as self._readers:
             self._step = bar.update
-            for _ in range(PASSES):
+            for _pass in range(PASSES):
                 changed = self._copy(documents)
                 documents = self._source.documents(ids=changed)
                 if not changed:
                     break
         for document in documents:
-            self._report.failed.append((document.path, "it changed while it was copied: copy again"))
+            self._report.failed.append((document.path, _("it changed while it was copied: copy again")))
         return self._report
 
     def _copy(self, documents: Iterator[Document]) -> list[str]:
@@ -205,6 +213,10 @@ def _missing_parts(parsed: ParsedDocument, lost: set[str]) -> str:
     items = max(parsed.document.items - len(parsed.items), 0)
     pictures = len({item.picture for item in parsed.items} - {None} - parsed.pictures.keys())
     vectors = sum(item.id in lost for item in parsed.items)
-    counts = ((items, "items"), (pictures, "pictures"), (vectors, "vectors of items"))
-    parts = [f"{count} {name}" for count, name in counts if count]
-    return f"{', '.join(parts)} damaged in the source: add the document again" if parts else ""
+    counts = (
+        (items, _("{count} items")),
+        (pictures, _("{count} pictures")),
+        (vectors, _("{count} vectors of items")),
+    )
+    parts = ", ".join(part.format(count=count) for count, part in counts if count)
+    return _("{parts} damaged in the source: add the document again").format(parts=parts) if parts else ""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.store import Finding, Store, abandoned, thumbnail_if_reached
 from commonplace.types import Item
 
@@ -86,7 +87,9 @@ class Crops:
                 (self._folder / f"{picture}.jpg").unlink(missing_ok=True)
         except OSError as problem:
             raise CollectionError(
-                f"{self._folder} cannot be written to ({problem.strerror}): check its permissions"
+                _("{folder} cannot be written to ({reason}): check its permissions").format(
+                    folder=self._folder, reason=problem.strerror
+                )
             ) from problem
 
     def prune(self) -> None:
@@ -107,8 +110,8 @@ class Crops:
         wrong = [file for file in files if not _is(file, self._store.thumbnail(file.stem) or b"")]
         for file in wrong if repair else ():
             file.unlink(missing_ok=True)
-        what = "crops that differ from the pictures in the collection"
-        remedy = "rewritten when they are shown next"
+        what = _("crops that differ from the pictures in the collection")
+        remedy = _("rewritten when they are shown next")
         return [Finding(f"{what} ({wrong[0].name})", len(wrong), remedy, repair)] if wrong else []
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from commonplace.encoders.bundle import Bundle
 from commonplace.encoders.convert import Choice, convert
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 try:
     import onnx
@@ -26,8 +27,10 @@ try:
     from torch import Tensor, nn
 except ImportError as problem:
     raise ModelError(
-        f"exporting needs PyTorch and transformers ({problem.name} is not installed): install commonplace with the "
-        "extra export"
+        _(
+            "exporting needs PyTorch and transformers ({name} is not installed): install commonplace with the "
+            "extra export"
+        ).format(name=problem.name)
     ) from problem
 
 __all__ = ["Exported", "export", "write_graphs"]
@@ -66,8 +69,10 @@ def export(model: str, target: Path, name: str, choice: Choice) -> Exported:
     for tower, cosine in parity.items():
         if cosine < ENOUGH[choice.precision]:
             raise ModelError(
-                f"the {tower} tower of {name} differs from the original (cosine {cosine:.4f}, {choice.precision}): "
-                "export it with a higher --precision"
+                _(
+                    "the {tower} tower of {name} differs from the original (cosine {cosine:.4f}, {precision}): "
+                    "export it with a higher --precision"
+                ).format(tower=tower, name=name, cosine=cosine, precision=choice.precision)
             )
     return Exported(bundle, parity)
 
@@ -101,7 +106,9 @@ def write_graphs(model: str, folder: Path, precision: str = "fp32") -> dict[str,
         ).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as problem:
         reason = str(problem).strip().splitlines()[0][:300]
-        raise ModelError(f"the model {model} cannot be loaded ({reason}): check the name") from problem
+        raise ModelError(
+            _("the model {model} cannot be loaded ({reason}): check the name").format(model=model, reason=reason)
+        ) from problem
     config.save_pretrained(folder)
     if config.model_type in JOINT:
         reference = _text(net, model, folder, precision, joint=True)
@@ -261,7 +268,9 @@ def _write(
     except Exception as problem:  # the model's own code may raise anything
         reason = str(problem).strip().splitlines()[0][:200]
         raise ModelError(
-            f"{file.stem} cannot be exported ({type(problem).__name__}: {reason}): choose another model"
+            _("{stem} cannot be exported ({type}: {reason}): choose another model").format(
+                stem=file.stem, type=type(problem).__name__, reason=reason
+            )
         ) from (problem)
     proto = program.model_proto
     del proto.graph.value_info[:]

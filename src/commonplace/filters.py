@@ -12,6 +12,7 @@ from typing import Any
 
 from commonplace.channels import known_modalities
 from commonplace.errors import QueryError
+from commonplace.i18n import N_, _
 from commonplace.indexer import display_path
 from commonplace.metadata import MetadataType, comparable, describe_type, period, plain, type_of
 from commonplace.paths import expanded_path
@@ -27,7 +28,7 @@ _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
 _WRITTEN = re.compile(r"([^<>=]*)(>=|<=|=|>|<)(.*)", re.DOTALL)
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _RANGES = (">", ">=", "<", "<=")
-_EXAMPLES = {"text": "text", "number": "a number", "date": "a date", "boolean": "true or false"}
+_EXAMPLES = {"text": N_("text"), "number": N_("a number"), "date": N_("a date"), "boolean": N_("true or false")}
 
 
 class _Written(str):
@@ -51,9 +52,13 @@ def filter_of(
     """
     names = known_modalities()
     if modality is not None and not (isinstance(modality, str) and modality in names):
-        raise QueryError(f"modality is {modality!r:.100}: choose {', '.join(names[:-1])} or {names[-1]}")
+        raise QueryError(
+            _("modality is {modality!r:.100}: choose {names} or {last}").format(
+                modality=modality, names=", ".join(names[:-1]), last=names[-1]
+            )
+        )
     if path == "" or media_type == "":
-        raise QueryError("a filter is empty: leave it out, or say what it allows")
+        raise QueryError(_("a filter is empty: leave it out, or say what it allows"))
     for name, value in (("path", path), ("media_type", media_type)):
         if value is not None:
             _check_text(name, value)
@@ -74,15 +79,19 @@ def parse_where(written: Iterable[str]) -> dict[str, Any] | None:
     for text in written:
         parts = _WRITTEN.fullmatch(text)
         if parts is None:
-            raise QueryError(f"--where {text} has no value: write KEY=VALUE, such as author=*hopper*, or year>=2020")
+            raise QueryError(
+                _("--where {text} has no value: write KEY=VALUE, such as author=*hopper*, or year>=2020").format(
+                    text=text
+                )
+            )
         key, operator, value = parts[1].strip().casefold(), parts[2], _Written(parts[3].strip())
         if key.endswith("!") or value.startswith(("=", "<", ">")):
-            raise QueryError(f"--where {text} has no known operator: use =, <, <=, > or >=")
+            raise QueryError(_("--where {text} has no known operator: use =, <, <=, > or >=").format(text=text))
         comparisons = where.setdefault(key, {})
         if operator == "=":
             comparisons.setdefault("=", []).append(value)
         elif operator in comparisons:
-            raise QueryError(f"--where has {key}{operator} twice: give it once")
+            raise QueryError(_("--where has {key}{operator} twice: give it once").format(key=key, operator=operator))
         else:
             comparisons[operator] = value
     return where or None
@@ -91,15 +100,23 @@ def parse_where(written: Iterable[str]) -> dict[str, Any] | None:
 def _conditions(where: Mapping[str, Any] | None, types: Types | None) -> tuple[Condition, ...]:
     """Return one condition for each key of ``where``, the keys in folded case and sorted."""
     if where is not None and not isinstance(where, Mapping):
-        raise QueryError(f"where is {where!r:.100}: give keys with their values, such as {{'author': '*hopper*'}}")
+        raise QueryError(
+            _("where is {where!r:.100}: give keys with their values, such as {{'author': '*hopper*'}}").format(
+                where=where
+            )
+        )
     comparisons: dict[str, dict[str, list[Any]]] = {}
     for key, value in (where or {}).items():
         by_operator = _by_operator(key, value)
         if key.casefold() in comparisons:
-            raise QueryError(f"the filter names {key!r:.100} twice, in different case: name it once")
+            raise QueryError(_("the filter names {key!r:.100} twice, in different case: name it once").format(key=key))
         comparisons[key.casefold()] = by_operator
     if len(comparisons) > MAX_KEYS:
-        raise QueryError(f"the filter names {len(comparisons)} keys: name {MAX_KEYS} at most")
+        raise QueryError(
+            _("the filter names {count} keys: name {max_keys} at most").format(
+                count=len(comparisons), max_keys=MAX_KEYS
+            )
+        )
     key_types = types(comparisons) if types is not None and comparisons else {}
     return tuple(_condition(key, by_operator, key_types.get(key)) for key, by_operator in sorted(comparisons.items()))
 
@@ -110,18 +127,36 @@ def _by_operator(key: object, given: Any) -> dict[str, list[Any]]:
         by_operator = {operator: _values(value) for operator, value in given.items()}
         for operator in by_operator:
             if operator not in ("=", *_RANGES):
-                raise QueryError(f"the filter on {key!r:.100} has the operator {operator!r:.40}: use =, <, <=, > or >=")
+                raise QueryError(
+                    _("the filter on {key!r:.100} has the operator {operator!r:.40}: use =, <, <=, > or >=").format(
+                        key=key, operator=operator
+                    )
+                )
             if operator != "=" and len(by_operator[operator]) > 1:
-                raise QueryError(f"the filter on {key!r:.100} has a list after {operator}: give one value")
+                raise QueryError(
+                    _("the filter on {key!r:.100} has a list after {operator}: give one value").format(
+                        key=key, operator=operator
+                    )
+                )
     else:
         by_operator = {"=": _values(given)}
     values = [value for some in by_operator.values() for value in some]
     if not key or not values or any(isinstance(value, str) and not value for value in values):
-        raise QueryError(f"the filter on {key or 'nothing'!r:.100} is empty: leave it out, or say what it allows")
+        raise QueryError(
+            _("the filter on {key!r:.100} is empty: leave it out, or say what it allows").format(
+                key=key or _("nothing")
+            )
+        )
     if not all(by_operator.values()):
-        raise QueryError(f"the filter on {key!r:.100} has an empty list: leave it out, or give a value")
+        raise QueryError(
+            _("the filter on {key!r:.100} has an empty list: leave it out, or give a value").format(key=key)
+        )
     if len(values) > MAX_VALUES:
-        raise QueryError(f"the filter on {key!r:.100} names {len(values)} values: name {MAX_VALUES} at most")
+        raise QueryError(
+            _("the filter on {key!r:.100} names {count} values: name {max_values} at most").format(
+                key=key, count=len(values), max_values=MAX_VALUES
+            )
+        )
     for text in (key, *(value for value in values if isinstance(value, str))):
         _check_text(f"the filter on {key!r:.100}", text)
     return by_operator
@@ -135,7 +170,9 @@ def _values(given: Any) -> list[Any]:
         return [plain(value) for value in given]
     except Exception as problem:  # an iterable of the caller, or an array without dimensions
         kind = type(given).__name__
-        raise QueryError(f"the filter has a value of type {kind} that cannot be listed: give a list") from problem
+        raise QueryError(
+            _("the filter has a value of type {kind} that cannot be listed: give a list").format(kind=kind)
+        ) from problem
 
 
 def _condition(key: str, by_operator: Mapping[str, list[Any]], key_type: MetadataType | None) -> Condition:
@@ -153,7 +190,9 @@ def _common_type(key: str, by_operator: Mapping[str, list[Any]]) -> MetadataType
     if types == {"text", "date"}:
         return "date"  # a date may be written as text
     if len(types) > 1 or None in types:
-        raise QueryError(f"the filter on {key!r:.100} must name text, numbers, dates or booleans, all of one type")
+        raise QueryError(
+            _("the filter on {key!r:.100} must name text, numbers, dates or booleans, all of one type").format(key=key)
+        )
     (type_,) = types
     assert type_ is not None
     return type_
@@ -176,7 +215,11 @@ def _equal(key: str, type_: MetadataType, value: Any) -> tuple[Comparison, ...]:
 def _range(key: str, type_: MetadataType, operator: Any, value: Any) -> Comparison:
     value = _typed(key, type_, value)
     if type_ == "boolean":
-        raise QueryError(f"the key {key!r} holds booleans: compare it with true or false, not with {operator}")
+        raise QueryError(
+            _("the key {key!r} holds booleans: compare it with true or false, not with {operator}").format(
+                key=key, operator=operator
+            )
+        )
     if type_ == "date":
         start, end = period(value)
         if end is not None and operator in (">", "<="):  # later than 2024 begins where 2024 ends
@@ -193,16 +236,19 @@ def _typed(key: str, type_: MetadataType, value: Any) -> Any:
         return _date_text(key, value)
     if type_of(value) != type_:
         raise QueryError(
-            f"the key {key!r} holds {describe_type(type_)}, and the filter compares it with {_shown(value)}, "
-            f"no {type_}: give {_EXAMPLES[type_]}"
+            _(
+                "the key {key!r} holds {type}, and the filter compares it with {value}, no {kind}: give {examples}"
+            ).format(key=key, type=describe_type(type_), value=_shown(value), kind=type_, examples=_(_EXAMPLES[type_]))
         )
     if type_ == "number":
         try:
             is_finite = math.isfinite(value)
         except OverflowError:
-            raise QueryError(f"the filter on {key!r} has a number that is too large: give a smaller one") from None
+            raise QueryError(
+                _("the filter on {key!r} has a number that is too large: give a smaller one").format(key=key)
+            ) from None
         if not is_finite:
-            raise QueryError(f"the filter on {key!r} is {value}: give a number")
+            raise QueryError(_("the filter on {key!r} is {value}: give a number").format(key=key, value=value))
         return value if -(2**63) <= value < 2**63 else float(value)
     return value
 
@@ -223,7 +269,9 @@ def _read(key: str, type_: MetadataType, text: str) -> Any:
         if math.isfinite(number):
             return number
     raise QueryError(
-        f"the key {key!r} holds {describe_type(type_)}, and {text:.60} is no {type_}: give {_EXAMPLES[type_]}"
+        _("the key {key!r} holds {type}, and {text:.60} is no {kind}: give {examples}").format(
+            key=key, type=describe_type(type_), text=text, kind=type_, examples=_(_EXAMPLES[type_])
+        )
     )
 
 
@@ -232,14 +280,14 @@ def _shown(value: object) -> str:
     try:
         return f"{value!r:.60}"
     except Exception:  # __repr__ may be code of the caller
-        return f"a value of type {type(value).__name__}"
+        return _("a value of type {type}").format(type=type(value).__name__)
 
 
 def _date_text(key: str, value: str | date) -> str:
     try:
         text = _day(value, seconds=False)
     except QueryError as problem:
-        raise QueryError(f"the key {key!r} holds dates: {problem}") from None
+        raise QueryError(_("the key {key!r} holds dates: {problem}").format(key=key, problem=problem)) from None
     assert text is not None
     return text
 
@@ -247,13 +295,17 @@ def _date_text(key: str, value: str | date) -> str:
 def _check_text(what: str, value: object) -> None:
     """Raise QueryError where a part of a filter is no text that a document could be compared with."""
     if not isinstance(value, str):
-        raise QueryError(f"{what} is {value!r:.100}, no text: write it in quotes")
+        raise QueryError(_("{what} is {value!r:.100}, no text: write it in quotes").format(what=what, value=value))
     if len(value) > MAX_TEXT:
-        raise QueryError(f"{what} has {len(value):,} characters: ask for {MAX_TEXT:,} at most")
+        raise QueryError(
+            _("{what} has {count:,} characters: ask for {max_text:,} at most").format(
+                what=what, count=len(value), max_text=MAX_TEXT
+            )
+        )
     try:
         os.fsencode(value)
     except UnicodeError:
-        raise QueryError(f"{what} holds what is no character: leave it out") from None
+        raise QueryError(_("{what} holds what is no character: leave it out").format(what=what)) from None
 
 
 def _day(when: str | date | None, *, seconds: bool = True) -> str | None:
@@ -268,5 +320,7 @@ def _day(when: str | date | None, *, seconds: bool = True) -> str | None:
             raise ValueError
         datetime.fromisoformat(text + "0001-01-01"[len(text) :])
     except ValueError:
-        raise QueryError(f"{text:.40} is no date: say a year (2024), a month (2024-05) or a day (2024-05-31)") from None
+        raise QueryError(
+            _("{text:.40} is no date: say a year (2024), a month (2024-05) or a day (2024-05-31)").format(text=text)
+        ) from None
     return text

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import QueryError, ReadError
+from commonplace.i18n import _
 from commonplace.paths import checked_path
 
 __all__ = ["rgb_pixels"]
@@ -25,8 +26,9 @@ def rgb_pixels(image: Any) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise QueryError(
-                f"the picture is an array of shape {image.shape} and type {image.dtype}: "
-                "give RGB uint8, (height, width, 3)"
+                _(
+                    "the picture is an array of shape {shape} and type {dtype}: give RGB uint8, (height, width, 3)"
+                ).format(shape=image.shape, dtype=image.dtype)
             )
         return image
     from commonplace.readers import load_picture
@@ -34,7 +36,7 @@ def rgb_pixels(image: Any) -> NDArray[np.uint8]:
     if isinstance(image, (str, os.PathLike)):
         path = Path(checked_path(image, ReadError))
         if not path.is_file():
-            raise ReadError(f"there is no picture {path}: check the name")
+            raise ReadError(_("there is no picture {path}: check the name").format(path=path))
         try:
             return load_picture(path, max_pixels=MAX_PIXELS).pixels
         except ReadError as problem:
@@ -42,5 +44,7 @@ def rgb_pixels(image: Any) -> NDArray[np.uint8]:
     if isinstance(image, (bytearray, memoryview)):
         image = bytes(image)
     if not isinstance(image, bytes) and not hasattr(image, "getexif"):
-        raise QueryError(f"{type(image).__name__} is no picture: give a path, bytes, a PIL image or an RGB array")
+        raise QueryError(
+            _("{type} is no picture: give a path, bytes, a PIL image or an RGB array").format(type=type(image).__name__)
+        )
     return load_picture(image, max_pixels=MAX_PIXELS).pixels

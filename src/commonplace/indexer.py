@@ -14,6 +14,7 @@ from commonplace.committing import Committer, Report, documents_by_id
 from commonplace.crops import Crops
 from commonplace.encoders.runtime import threads
 from commonplace.errors import QueryError, ReadError, SourceError
+from commonplace.i18n import N_, _
 from commonplace.paths import canonical_path, checked_path, display_path, document_id
 from commonplace.records import Checker, elements, label
 from commonplace.space import Space
@@ -33,7 +34,9 @@ LOOKED_UP = 500  # number of files or records whose documents are looked up at o
 WINDOW_BYTES = 64 * 1024**2  # maximum size of the records that wait to be looked up
 PIECES = 4  # number of batches for each machine of a cluster, if there are few sources
 EVERY = 30.0  # seconds between two progress lines in the log
-NO_OCR = "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --force"
+NO_OCR = N_(
+    "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --force"
+)
 
 
 class Indexer:
@@ -93,13 +96,13 @@ class Indexer:
         from commonplace.readers import ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
-            raise QueryError(f"workers is {workers}: choose 1 to 256")
+            raise QueryError(_("workers is {workers}: choose 1 to 256").format(workers=workers))
         if ray is not None:
             from commonplace.distributed import check_address
 
             check_address(ray)
         if ocr and not are_readable():
-            raise QueryError("reading words in pictures needs the extra ocr: install commonplace with the extra ocr")
+            raise QueryError(_("reading words in pictures needs the extra ocr: install commonplace with the extra ocr"))
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self._space.check()  # runs while the first files are read
@@ -120,12 +123,14 @@ class Indexer:
                 else:
                     self._read_with_ray(waiting, ray, options.ocr_seconds, workers, bar)
         if self._committer.pictures and not are_readable():
-            self.report.notes.append(NO_OCR)
+            self.report.notes.append(_(NO_OCR))
         self._crops.prune()
         self.report.missing = self._missing()
         if self._error is not None:
             raise SourceError(
-                f"the sources raised {_one_line(self._error)}; everything before it was added: {self.report}",
+                _("the sources raised {error}; everything before it was added: {report}").format(
+                    error=_one_line(self._error), report=self.report
+                ),
                 self.report,
             ) from self._error
         return self.report
@@ -139,7 +144,9 @@ class Indexer:
         for source in chain(self._changed_files(paths, bar), self._changed_elements(others, bar)):
             died = self._journal.counts.get(id_of(source), 0)
             if died >= ATTEMPTS:
-                problem = f"indexing it crashed the process {ATTEMPTS} times; split it, or use --retry-failed"
+                problem = _("indexing it crashed the process {attempts} times; split it, or use --retry-failed").format(
+                    attempts=ATTEMPTS
+                )
                 self._committer.put_failures([(source, ReadError(problem))])
                 self._journal.end([id_of(source)])
             elif died:
@@ -156,7 +163,7 @@ class Indexer:
             try:
                 text = checked_path(path, ReadError)
                 if not text:
-                    raise ReadError("the path is empty: say which file or folder")
+                    raise ReadError(_("the path is empty: say which file or folder"))
                 if isinstance(path, str) and is_url(text):
                     local = local_path(text)
                     paths.append(text if local is None else Path(local))
@@ -164,7 +171,9 @@ class Indexer:
                     paths.append(Path(text))
             except ReadError as problem:
                 name = (
-                    (path or "an empty path") if isinstance(path, str) else f"an object of type {type(path).__name__}"
+                    (path or _("an empty path"))
+                    if isinstance(path, str)
+                    else _("an object of type {type}").format(type=type(path).__name__)
                 )
                 self._fail(name, str(problem))
         return paths
@@ -197,7 +206,9 @@ class Indexer:
             for file in window:
                 document = before.get(id_of(file))
                 if document is not None and document.is_record:
-                    reason = f"its id belongs to the record {document.path}: give the record another id"
+                    reason = _("its id belongs to the record {path}: give the record another id").format(
+                        path=document.path
+                    )
                     self._fail(name_of(file), reason)
                 elif self._force or not self._is_unchanged(file, document):
                     changed.append(file)
@@ -250,7 +261,10 @@ class Indexer:
         for content in contents:
             document = before.get(content.document.id)
             if document is not None and not document.is_record:
-                self._fail(content.document.path, f"its id belongs to the file {document.path}: use another id")
+                self._fail(
+                    content.document.path,
+                    _("its id belongs to the file {path}: use another id").format(path=document.path),
+                )
             elif document is not None and document.stamp == content.document.stamp and not self._force:
                 self.report.unchanged += 1
             else:
@@ -347,7 +361,7 @@ class _Progress:
         from tqdm import tqdm
 
         self._total, self._done, self._next = 0, 0, monotonic() + EVERY
-        self._bar = tqdm(total=0, unit="file", disable=None if shown is None else not shown)
+        self._bar = tqdm(total=0, unit=_("file"), disable=None if shown is None else not shown)
 
     def expect(self, count: int) -> None:
         """Add a number of files and records to the total."""
@@ -362,7 +376,9 @@ class _Progress:
         self._done += count
         if self._bar.disable and monotonic() >= self._next and self._done < self._total:
             self._next = monotonic() + EVERY
-            logging.getLogger("commonplace.progress").info("%s of %s files", f"{self._done:,}", f"{self._total:,}")
+            logging.getLogger("commonplace.progress").info(
+                _("{done:,} of {total:,} files").format(done=self._done, total=self._total)
+            )
 
     def __enter__(self) -> _Progress:
         return self

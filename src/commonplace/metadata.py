@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from commonplace.errors import ReadError
+from commonplace.i18n import N_, _
 
 __all__ = [
     "FILE_KEYS",
@@ -57,13 +58,18 @@ FILE_KEYS: Mapping[str, MetadataType] = {
 """The keys that files state, whose types are fixed in every collection."""
 _ALWAYS_LISTS = {"author", "from", "keyword", "publisher", "subject", "to"}
 
-_NAMES = {"text": "text", "number": "numbers", "date": "dates", "boolean": "booleans (true or false)"}
+_NAMES = {
+    "text": N_("text"),
+    "number": N_("numbers"),
+    "date": N_("dates"),
+    "boolean": N_("booleans (true or false)"),
+}
 TYPES: tuple[MetadataType, ...] = ("text", "number", "date", "boolean")
 
 
 def describe_type(type_: MetadataType) -> str:
     """Return the plural name of a type for error messages."""
-    return _NAMES[type_]
+    return _(_NAMES[type_])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,9 @@ class Metadata(Mapping[str, MetadataValue]):
 
     def __init__(self, values: Mapping[str, object] | None = None) -> None:
         if values is not None and not isinstance(values, Mapping):
-            raise ReadError(f"its metadata is {type(values).__name__}: give a mapping of keys to values")
+            raise ReadError(
+                _("its metadata is {type}: give a mapping of keys to values").format(type=type(values).__name__)
+            )
         self._entries = {}
         if isinstance(values, Metadata):
             self._entries = dict(values._entries)
@@ -106,10 +114,18 @@ class Metadata(Mapping[str, MetadataValue]):
         for key, value in (values or {}).items():
             _check_key(key)
             if (other := folded.setdefault(key.casefold(), key)) != key:
-                raise ReadError(f"its metadata has the keys {other!r} and {key!r}, which differ only in case: keep one")
+                raise ReadError(
+                    _("its metadata has the keys {other!r} and {key!r}, which differ only in case: keep one").format(
+                        other=other, key=key
+                    )
+                )
             self._entries[key] = _entry(key, value)
         if len(self._entries) > MAX_KEYS:
-            raise ReadError(f"its metadata has {len(self._entries)} keys: give {MAX_KEYS} at most")
+            raise ReadError(
+                _("its metadata has {count} keys: give {max_keys} at most").format(
+                    count=len(self._entries), max_keys=MAX_KEYS
+                )
+            )
 
     def __getitem__(self, key: str) -> MetadataValue:
         return self._entries[key].python()
@@ -210,10 +226,10 @@ def differing_types(
 def explain_differing(metadata: Metadata, differing: Mapping[str, MetadataType]) -> str:
     """Return the reason why metadata cannot be stored, given the keys with another type, and the type they have."""
     key = min(differing)
-    return (
-        f"its metadata has {describe_type(metadata.types()[key])} under {key!r}, and this key holds "
-        f"{describe_type(differing[key])} in the collection: give such a value, or use another key"
-    )
+    return _(
+        "its metadata has {types} under {key!r}, and this key holds "
+        "{differing} in the collection: give such a value, or use another key"
+    ).format(types=describe_type(metadata.types()[key]), key=key, differing=describe_type(differing[key]))
 
 
 def plain(value: object) -> object:
@@ -308,15 +324,23 @@ def _is_stored_as(type_: MetadataType | None, value: Any) -> bool:
 
 def _check_key(key: object) -> None:
     if not isinstance(key, str):
-        raise ReadError(f"its metadata has the key {key!r:.100}, which is no text: give text")
+        raise ReadError(_("its metadata has the key {key!r:.100}, which is no text: give text").format(key=key))
     if not key.strip() or key != key.strip():
-        raise ReadError(f"its metadata has the key {key!r:.100}, which is empty or begins or ends with a space")
+        raise ReadError(
+            _("its metadata has the key {key!r:.100}, which is empty or begins or ends with a space").format(key=key)
+        )
     if len(key) > MAX_KEY:
-        raise ReadError(f"its metadata has a key of {len(key):,} characters ({key:.30}…): use {MAX_KEY} at most")
+        raise ReadError(
+            _("its metadata has a key of {count:,} characters ({key:.30}…): use {max_key} at most").format(
+                count=len(key), key=key, max_key=MAX_KEY
+            )
+        )
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in key):
-        raise ReadError(f"its metadata has the key {key!r}, which holds control characters: leave them out")
+        raise ReadError(
+            _("its metadata has the key {key!r}, which holds control characters: leave them out").format(key=key)
+        )
     if key.casefold() == "title":
-        raise ReadError("its metadata has the key 'title', which is kept for titles: give it as title")
+        raise ReadError(_("its metadata has the key 'title', which is kept for titles: give it as title"))
 
 
 def _entry(key: str, given: object) -> _Entry:
@@ -326,19 +350,26 @@ def _entry(key: str, given: object) -> _Entry:
     if isinstance(given, (set, frozenset)):
         values.sort(key=lambda value: (str(type_of(value)), str(value)))  # the same in every process
     if len(values) > MAX_VALUES:
-        raise ReadError(f"its metadata has {len(values):,} values under {key!r}: give {MAX_VALUES:,} at most")
+        raise ReadError(
+            _("its metadata has {count:,} values under {key!r}: give {max_values:,} at most").format(
+                count=len(values), key=key, max_values=MAX_VALUES
+            )
+        )
     values = [plain(value) for value in values]
     types = {type_of(value) for value in values}
     if None in types:
         value = next(value for value in values if type_of(value) is None)
         raise ReadError(
-            f"its metadata has under {key!r} a value of type {type(value).__name__}: give text, a number, a date, a "
-            "boolean, or a list of one of these; leave out a key without a value"
+            _(
+                "its metadata has under {key!r} a value of type {type}: give text, a number, a date, a "
+                "boolean, or a list of one of these; leave out a key without a value"
+            ).format(key=key, type=type(value).__name__)
         )
     if len(types) > 1:
         raise ReadError(
-            f"its metadata mixes {' and '.join(sorted(str(type_) for type_ in types))} under {key!r}: "
-            "give values of one type"
+            _("its metadata mixes {types} under {key!r}: give values of one type").format(
+                types=_(" and ").join(sorted(str(type_) for type_ in types)), key=key
+            )
         )
     stored = tuple(_stored(key, value) for value in values)
     if types == {"text"} and FILE_KEYS.get(key.casefold()) == "date" and all(map(_is_date, stored)):
@@ -361,21 +392,35 @@ def _stored(key: str, value: object) -> Stored:
         return value
     if isinstance(value, int):
         if not -INT64 <= value < INT64:
-            raise ReadError(f"its metadata has under {key!r} a whole number beyond 64 bits: give it as text")
+            raise ReadError(
+                _("its metadata has under {key!r} a whole number beyond 64 bits: give it as text").format(key=key)
+            )
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ReadError(f"its metadata has under {key!r} the number {value}: leave the key out, or give a number")
+            raise ReadError(
+                _("its metadata has under {key!r} the number {value}: leave the key out, or give a number").format(
+                    key=key, value=value
+                )
+            )
         return float(value)
     if isinstance(value, date):
         if value != value:  # pandas' NaT is a datetime
-            raise ReadError(f"its metadata has under {key!r} a date that is none: leave the key out, or give a date")
+            raise ReadError(
+                _("its metadata has under {key!r} a date that is none: leave the key out, or give a date").format(
+                    key=key
+                )
+            )
         return datetime.isoformat(value) if isinstance(value, datetime) else date.isoformat(value)
     text = str.__str__(value)  # the value of an Enum that is a str
     if len(text) > MAX_TEXT:
-        raise ReadError(f"its metadata has under {key!r} {len(text):,} characters: give {MAX_TEXT:,} at most")
+        raise ReadError(
+            _("its metadata has under {key!r} {count:,} characters: give {max_text:,} at most").format(
+                key=key, count=len(text), max_text=MAX_TEXT
+            )
+        )
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ReadError(f"its metadata has under {key!r} what is no character: leave it out")
+        raise ReadError(_("its metadata has under {key!r} what is no character: leave it out").format(key=key))
     return text
 
 

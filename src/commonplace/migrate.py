@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from commonplace.encoders import DEFAULT_BUNDLE, BaseModel
 from commonplace.encoders.runtime import threads
 from commonplace.errors import CollectionError, ModelMismatch, QueryError, ReadError
+from commonplace.i18n import N_, _
 from commonplace.places import Place, models_of, place_of, space_of, store_for
 from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learn
@@ -27,8 +28,8 @@ __all__ = ["NO_FILES", "Migrated", "migrate"]
 
 log = logging.getLogger("commonplace")
 
-NO_FILES = (
-    "{} is not kept in files here, so it is looked after where it runs: to change its model, add the documents to "
+NO_FILES = N_(
+    "{name} is not kept in files here, so it is looked after where it runs: to change its model, add the documents to "
     "another collection with --model"
 )
 """The error for a collection, named by its URL, that cannot be migrated."""
@@ -51,12 +52,16 @@ class Migrated:
     lost: int = 0
 
     def __str__(self) -> str:
-        parts = [f"{self.items} items embedded"]
+        parts = [_("{items} items embedded").format(items=self.items)]
         if self.thumbnails:
-            parts.append(f"{self.thumbnails} pictures from their thumbnails (files missing or changed)")
+            parts.append(
+                _("{thumbnails} pictures from their thumbnails (files missing or changed)").format(
+                    thumbnails=self.thumbnails
+                )
+            )
         if self.lost:
-            parts.append(f"{self.lost} pictures left out (neither file nor thumbnail)")
-        return f"migrated to {self.model}: " + ", ".join(parts)
+            parts.append(_("{lost} pictures left out (neither file nor thumbnail)").format(lost=self.lost))
+        return _("migrated to {model}: ").format(model=self.model) + ", ".join(parts)
 
 
 def migrate(
@@ -84,10 +89,12 @@ def migrate(
     Raises QueryError if ``workers`` is not 1 to 256.
     """
     if workers is not None and not 1 <= workers <= 256:
-        raise QueryError(f"workers is {workers}: choose 1 to 256")
+        raise QueryError(_("workers is {workers}: choose 1 to 256").format(workers=workers))
     place = place_of(collection) if isinstance(collection, str | os.PathLike) else collection
     if not place.exists():
-        raise CollectionError(f"there is no collection in {place.name}: create one with `commonplace add PATH`")
+        raise CollectionError(
+            _("there is no collection in {name}: create one with `commonplace add PATH`").format(name=place.name)
+        )
     store = place.open(StoreSpace("", None, 0))
     try:
         models = models_of(store)
@@ -95,7 +102,9 @@ def migrate(
         if undo:
             if earlier is None:
                 raise CollectionError(
-                    f"the collection at {place.name} has no earlier vectors: there is nothing to undo"
+                    _("the collection at {name} has no earlier vectors: there is nothing to undo").format(
+                        name=place.name
+                    )
                 )
             if not earlier.served:
                 models.abort()
@@ -107,9 +116,17 @@ def migrate(
         Calibration.from_bundle(space.spec)  # rejects a model with an invalid calibration
         if earlier is not None and space.fingerprint != earlier.fingerprint:
             raise ModelMismatch(
-                f"undo needs the earlier model {earlier.name} ({earlier.fingerprint}), but "
-                f"{space.place or DEFAULT_BUNDLE} contains {space.name} ({space.fingerprint}): give the folder of the "
-                "earlier model with --model"
+                _(
+                    "undo needs the earlier model {name} ({fingerprint}), but "
+                    "{place} contains {space_name} ({space_fingerprint}): give the folder of the "
+                    "earlier model with --model"
+                ).format(
+                    name=earlier.name,
+                    fingerprint=earlier.fingerprint,
+                    place=space.place or DEFAULT_BUNDLE,
+                    space_name=space.name,
+                    space_fingerprint=space.fingerprint,
+                )
             )
         report = Migrated(space.name)
         goal = Shadow(space.name, space.fingerprint, space.place)
@@ -136,7 +153,7 @@ def _run(migration: ModelMigration, embedder: _Embedder, workers: int | None, pr
 
     options = ReadOptions(*embedder.space.measure)
     done, total = migration.progress()
-    bar = tqdm(total=total, initial=done, unit="item", disable=None if progress is None else not progress)
+    bar = tqdm(total=total, initial=done, unit=_("item"), disable=None if progress is None else not progress)
     with bar, Pool(options, workers or threads()) as pool:
         embedder.pool = pool
         while True:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 from commonplace.encoders import CrossEncoder
 from commonplace.errors import QueryError
 from commonplace.filters import Types, filter_of
+from commonplace.i18n import _
 from commonplace.retrieval import Ranking, Reranker
 from commonplace.types import Filter, Modality
 
@@ -106,14 +107,18 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= MAX_HITS:
-            raise QueryError(f"k is {self.k!r:.100}: ask for 1 to {MAX_HITS:,} hits")
+            raise QueryError(_("k is {k!r:.100}: ask for 1 to {max_hits:,} hits").format(k=self.k, max_hits=MAX_HITS))
         least = self.min_confidence
         if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
-            raise QueryError(f"min_confidence is {least!r:.100}: it must be a number from 0 to 1")
+            raise QueryError(_("min_confidence is {least!r:.100}: it must be a number from 0 to 1").format(least=least))
         if self.ranking is not None and not isinstance(self.ranking, Ranking):
-            raise QueryError(f"ranking is {self.ranking!r:.100}: give a commonplace.Ranking")
+            raise QueryError(_("ranking is {ranking!r:.100}: give a commonplace.Ranking").format(ranking=self.ranking))
         if not (self.rerank is None or isinstance(self.rerank, (str, os.PathLike)) or hasattr(self.rerank, "scores")):
-            raise QueryError(f"rerank is {self.rerank!r:.100}: give a name, a folder or a commonplace.Reranker")
+            raise QueryError(
+                _("rerank is {rerank!r:.100}: give a name, a folder or a commonplace.Reranker").format(
+                    rerank=self.rerank
+                )
+            )
         _check_words("negative", self.negative)
 
 
@@ -130,17 +135,21 @@ class AskRequest(SearchRequest):
     def __post_init__(self) -> None:
         SearchRequest.__post_init__(self)
         if not (self.nli is None or isinstance(self.nli, (str, os.PathLike)) or hasattr(self.nli, "scores")):
-            raise QueryError(f"nli is {self.nli!r:.100}: give a cross-encoder or its folder")
+            raise QueryError(_("nli is {nli!r:.100}: give a cross-encoder or its folder").format(nli=self.nli))
         _check_words("searched_as", self.searched_as)
 
 
 def _check_words(name: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
-        raise QueryError(f"{name} is {value!r:.100}: give words, as a string")
+        raise QueryError(_("{name} is {value!r:.100}: give words, as a string").format(name=name, value=value))
 
 
 def _unknown(name: str, allowed: Sequence[str]) -> str:
     """Return what to say of an option that does not exist."""
     nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    remedy = f"did you mean {nearest[0]}?" if nearest else f"choose from {', '.join(allowed)}"
-    return f"there is no option {name!r:.100}: {remedy}"
+    remedy = (
+        _("did you mean {name}?").format(name=nearest[0])
+        if nearest
+        else _("choose from {allowed}").format(allowed=", ".join(allowed))
+    )
+    return _("there is no option {name!r:.100}: {remedy}").format(name=name, remedy=remedy)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError, ReadError
+from commonplace.i18n import _
 from commonplace.readers import ReadOptions
 from commonplace.store import Store
 from commonplace.types import Box, Item
@@ -51,8 +52,10 @@ class PageView:
         place = Path(path)
         kind = _KINDS.get(place.suffix.lower())
         if kind is None:
-            raise CommonplaceError(f"{place} does not have the ending of a picture file: use .png")
-        with atomic_write(place, "the picture") as file:
+            raise CommonplaceError(
+                _("{place} does not have the ending of a picture file: use .png").format(place=place)
+            )
+        with atomic_write(place, _("the picture")) as file:
             Image.fromarray(self.pixels).save(file, kind)
         return place
 
@@ -67,24 +70,26 @@ def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> Page
 
     document, span = item.document, item.span
     is_picture = document.media_type.startswith("image/")
-    why = "only pages of PDF files and pictures can be drawn"
+    why = _("only pages of PDF files and pictures can be drawn")
     if span.member is not None:
-        why = f"the item is in {span.member}, inside the file"
+        why = _("the item is in {member}, inside the file").format(member=span.member)
     elif is_picture or (document.media_type == "application/pdf" and span.page is not None):
-        why = "its file is missing"
+        why = _("its file is missing")
         for source in _sources(item, store, options.max_bytes):
             try:
                 pixels, content = draw_page(source, None if is_picture else span.page, side, options)
             except ReadError as problem:
-                why = f"its file cannot be drawn: {problem}"
+                why = _("its file cannot be drawn: {problem}").format(problem=problem)
                 continue
             if content == document.content_hash:
                 return PageView(_framed(pixels, span.box), _part(span.box))
-            why = "its file has changed since: add it again"
+            why = _("its file has changed since: add it again")
     for jpeg, box in _kept(item, store):
         pixels = _decoded(jpeg)
-        return PageView(_framed(pixels, box), _part(box), f"drawn from the stored picture: {why}")
-    raise ReadError(f"{document.path}: {why}, and the collection has no stored picture of it")
+        return PageView(_framed(pixels, box), _part(box), _("drawn from the stored picture: {why}").format(why=why))
+    raise ReadError(
+        _("{path}: {why}, and the collection has no stored picture of it").format(path=document.path, why=why)
+    )
 
 
 def _sources(item: Item, store: Store, max_bytes: int) -> Iterator[Path | bytes]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from commonplace.errors import CommonplaceError, QueryError
+from commonplace.i18n import _
 from commonplace.types import stable_id
 
 __all__ = ["canonical_path", "checked_path", "display_path", "document_id", "expanded_path", "path_problem"]
@@ -17,11 +18,19 @@ def checked_path(path: object, error: type[CommonplaceError]) -> str:
         text = os.fspath(path)  # type: ignore[call-overload]
     except Exception as problem:  # __fspath__ is code of the caller
         kind, name = type(path).__name__, type(problem).__name__
-        raise error(f"its path cannot be read ({kind} raised {name}): give a str or a pathlib.Path") from problem
+        raise error(
+            _("its path cannot be read ({kind} raised {name}): give a str or a pathlib.Path").format(
+                kind=kind, name=name
+            )
+        ) from problem
     if not isinstance(text, str):
-        raise error(f"its path is of type {type(text).__name__}: give a str or a pathlib.Path")
+        raise error(_("its path is of type {type}: give a str or a pathlib.Path").format(type=type(text).__name__))
     if problem_with_text := path_problem(text):
-        raise error(f"the path {text!r:.200} is not valid ({problem_with_text}): check the path")
+        raise error(
+            _("the path {text!r:.200} is not valid ({problem}): check the path").format(
+                text=text, problem=problem_with_text
+            )
+        )
     return text
 
 
@@ -33,11 +42,11 @@ def expanded_path(path: object, error: type[CommonplaceError]) -> str:
 def path_problem(path: str) -> str | None:
     """Return why no file can have this path; None for a valid path."""
     if "\0" in path:
-        return "it contains a zero character"
+        return _("it contains a zero character")
     try:
         os.fsencode(path)
     except UnicodeError:
-        return "it contains half of a surrogate pair, which is no character"
+        return _("it contains half of a surrogate pair, which is no character")
     return None
 
 

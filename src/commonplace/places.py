@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from commonplace.encoders import DEFAULT_BUNDLE, PLACE, BaseModel
 from commonplace.encoders.runtime import cache_folder
 from commonplace.errors import CollectionError, ModelError, ModelMismatch
+from commonplace.i18n import _
 from commonplace.paths import checked_path, expanded_path
 from commonplace.space import Space, name_of_model
 from commonplace.store import LocalModels, LocalStore, Store, StoreModels, StoreSpace, model_of
@@ -106,7 +107,7 @@ class MilvusPlace:
         """
         cache = cache_folder()
         if cache is None:
-            raise CollectionError("the cache folder cannot be used: set COMMONPLACE_CACHE to a folder of your own")
+            raise CollectionError(_("the cache folder cannot be used: set COMMONPLACE_CACHE to a folder of your own"))
         return cache / "collections" / stable_id(self.address.url)
 
     def exists(self) -> bool:
@@ -128,7 +129,9 @@ class MilvusPlace:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
             raise CollectionError(
-                f"{folder} cannot be used ({problem.strerror}): set COMMONPLACE_CACHE to a folder of your own"
+                _("{folder} cannot be used ({reason}): set COMMONPLACE_CACHE to a folder of your own").format(
+                    folder=folder, reason=problem.strerror
+                )
             ) from problem
         from commonplace.store.milvus.blobs import Blobs
 
@@ -148,9 +151,11 @@ def place_of(collection: str | os.PathLike[str], *, blobs: str | None = None, to
         settings = StoreSettings.read({"blobs": blobs, "token": token})
         return MilvusPlace(MilvusAddress.parse(text, settings), settings.blobs)
     if "://" in text:
-        raise CollectionError(f"{text!r:.200} is no URL of a collection: write milvus://HOST:19530/NAME, or a folder")
+        raise CollectionError(
+            _("{text!r:.200} is no URL of a collection: write milvus://HOST:19530/NAME, or a folder").format(text=text)
+        )
     if blobs is not None or token is not None:
-        raise CollectionError("a collection in a folder takes neither blobs nor token: give the URL of a server")
+        raise CollectionError(_("a collection in a folder takes neither blobs nor token: give the URL of a server"))
     return FolderPlace(Path(os.path.realpath(expanded_path(text, CollectionError))))
 
 
@@ -167,14 +172,18 @@ def model_for(place: Place[Store], model: str | os.PathLike[str] | BaseModel | N
     last = place.model()
     if last.startswith(PLACE):
         raise ModelError(
-            f"the collection at {place.name} was made with the Python encoders {last.removeprefix(PLACE)}: open it "
-            "with model=commonplace.Model(...)"
+            _(
+                "the collection at {name} was made with the Python encoders {place}: open it "
+                "with model=commonplace.Model(...)"
+            ).format(name=place.name, place=last.removeprefix(PLACE))
         )
     single = last and not last.startswith("text=")
     if single and not os.path.isfile(os.path.join(last, "bundle.json")):  # also False for an invalid path
         raise ModelError(
-            f"the model of the collection at {place.name} is no longer in {last}: give its folder with --model, or "
-            "change to another model with `commonplace migrate`"
+            _(
+                "the model of the collection at {name} is no longer in {place}: give its folder with --model, or "
+                "change to another model with `commonplace migrate`"
+            ).format(name=place.name, place=last)
         )
     return last
 
@@ -224,8 +233,10 @@ def _check_plugins(store: Store, space: Space, name: str) -> None:
     for view, fingerprint in space.plugin_fingerprints.items():
         if kept.get(view, fingerprint) != fingerprint:
             raise ModelMismatch(
-                f"the {view} vectors of the collection at {name} were made by the encoder {kept[view]}, but "
-                f"{fingerprint} is installed: install the former, or create a new collection"
+                _(
+                    "the {view} vectors of the collection at {name} were made by the encoder {other}, but "
+                    "{fingerprint} is installed: install the former, or create a new collection"
+                ).format(view=view, name=name, other=kept[view], fingerprint=fingerprint)
             )
     if new := space.plugin_fingerprints.items() - kept.items():
         with suppress(CollectionError):  # a read-only collection gets no vectors of these encoders either

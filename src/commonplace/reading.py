@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from commonplace.encoders.runtime import threads
 from commonplace.errors import QueryError, ReadError
+from commonplace.i18n import _
 from commonplace.indexer import OCR_SECONDS, display_path
 from commonplace.space import open_space
 from commonplace.types import ParsedDocument
@@ -57,16 +58,16 @@ def read_files(
     workers = max(1, min(threads(), len(files)))
     with Pool(options, workers, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
         results = pool.read([Source(file, file.parent) for file in files])
-        for file, (_, result) in zip(files, results, strict=True):
+        for file, (_source, result) in zip(files, results, strict=True):
             is_folder = isinstance(result, ReadError) and file.is_dir()
-            yield str(file), ReadError("it is a folder: give the files of the folder") if is_folder else result
+            yield str(file), ReadError(_("it is a folder: give the files of the folder")) if is_folder else result
 
 
 def _read_options(model: str | os.PathLike[str] | None, ocr: bool | None) -> ReadOptions:
     from commonplace.readers import ReadOptions, are_readable
 
     if ocr and not are_readable():
-        raise QueryError("the words in pictures cannot be read: install commonplace with the extra ocr")
+        raise QueryError(_("the words in pictures cannot be read: install commonplace with the extra ocr"))
     if ocr is None:
         ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
     return ReadOptions(*open_space(model or "").measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from commonplace.errors import CommonplaceError, ReadError
+from commonplace.i18n import _
 from commonplace.metadata import FILE_KEYS, Metadata, explain_differing
 from commonplace.paths import checked_path
 from commonplace.types import Document, stable_id
@@ -79,20 +80,26 @@ class Checker:
         Raises ReadError for a record that cannot be added.
         """
         if not isinstance(record, Record):
-            raise ReadError(f"{_short(record)} is of type {type(record).__name__}: give a path or a Record")
+            raise ReadError(
+                _("{record} is of type {type}: give a path or a Record").format(
+                    record=_short(record), type=type(record).__name__
+                )
+            )
         try:
             content = _content_of(record)
         except CommonplaceError:
             raise
         except Exception as problem:  # a record may hold objects of the caller, whose methods may raise anything
             name = type(problem).__name__
-            raise ReadError(f"an object that it holds raised {name}: give plain values") from problem
+            raise ReadError(
+                _("an object that it holds raised {name}: give plain values").format(name=name)
+            ) from problem
         id_, metadata, stamp = content.document.id, content.document.metadata, content.document.stamp
         if id_ in self._ids:
             if record.id is None and self._ids[id_] == stamp:
                 return None
-            what = "its id was" if record.id is not None else "a record of the same content and without an id was"
-            raise ReadError(f"{what} given before in this call: give each record an id of its own")
+            what = _("its id was") if record.id is not None else _("a record of the same content and without an id was")
+            raise ReadError(_("{what} given before in this call: give each record an id of its own").format(what=what))
         types = metadata.types()
         if wrong := {key: FILE_KEYS[key] for key in types.keys() & FILE_KEYS.keys() if types[key] != FILE_KEYS[key]}:
             raise ReadError(explain_differing(metadata, wrong))
@@ -105,7 +112,7 @@ def label(record: object, number: int) -> str:
     for name, value in (("id", record.id), ("uri", record.uri)) if isinstance(record, Record) else ():
         if isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable():
             return f"record:{value}" if name == "id" else value
-    return f"record {number} of this call"
+    return _("record {number} of this call").format(number=number)
 
 
 def _content_of(record: Record) -> RecordContent:
@@ -126,28 +133,32 @@ def _content(record: Record) -> tuple[bytes | None, str | None, str, bool]:
     """Return bytes, text, name and whether it is a picture; ReadError where the parts contradict each other."""
     text = record.text
     if text is not None and not isinstance(text, str):
-        raise ReadError(f"its text is of type {type(text).__name__}: give a str")
+        raise ReadError(_("its text is of type {type}: give a str").format(type=type(text).__name__))
     if record.image is not None and record.data is not None:
-        raise ReadError("it has both image and data: give one of them")
+        raise ReadError(_("it has both image and data: give one of them"))
     if record.data is not None and text is not None:
-        raise ReadError("it has both data and text: give one of them")
+        raise ReadError(_("it has both data and text: give one of them"))
     if record.data is None and record.name is not None:
-        raise ReadError("it has a name, which only data can have: give data, or give the name as title")
+        raise ReadError(_("it has a name, which only data can have: give data, or give the name as title"))
     if text is not None and len(text.encode("utf-8", "replace")) > MAX_TEXT:
         size = len(text.encode("utf-8", "replace")) / 1024**2
-        raise ReadError(f"its text has {size:.0f} MB, over the limit of {MAX_TEXT // 1024**2} MB: split it")
+        raise ReadError(
+            _("its text has {size:.0f} MB, over the limit of {max_text} MB: split it").format(
+                size=size, max_text=MAX_TEXT // 1024**2
+            )
+        )
     if record.image is not None:
         return _picture(record.image), text, "", True
     if record.data is not None:
         if not isinstance(record.data, (bytes, bytearray, memoryview)):
-            raise ReadError(f"its data is of type {type(record.data).__name__}: give bytes")
+            raise ReadError(_("its data is of type {type}: give bytes").format(type=type(record.data).__name__))
         if not len(record.data):
-            raise ReadError("its data is empty: there is nothing to read")
+            raise ReadError(_("its data is empty: there is nothing to read"))
         return bytes(record.data), None, _line("name", record.name, MAX_NAME) or "", False
     if text is None:
-        raise ReadError("it has no content: give text, image or data")
+        raise ReadError(_("it has no content: give text, image or data"))
     if not text.strip():
-        raise ReadError("its text is empty: there is nothing to find")
+        raise ReadError(_("its text is empty: there is nothing to find"))
     return None, text, "", False
 
 
@@ -158,47 +169,59 @@ def _picture(image: Any) -> bytes:
 
     if isinstance(image, (bytes, bytearray, memoryview)):
         if not len(image):
-            raise ReadError("its image is empty: there is nothing to see")
+            raise ReadError(_("its image is empty: there is nothing to see"))
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
         try:
             path = checked_path(image, ReadError)
         except ReadError as problem:
-            raise ReadError(f"its image is no valid path: {problem}") from None
+            raise ReadError(_("its image is no valid path: {problem}").format(problem=problem)) from None
         try:
             return read_whole(Path(path), MAX_BYTES)
         except ReadError as problem:
-            raise ReadError(f"its image {path:.200}: {problem}") from None
+            raise ReadError(_("its image {path:.200}: {problem}").format(path=path, problem=problem)) from None
     from PIL import Image
 
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ReadError(
-                f"its image is an array of shape {image.shape} and type {image.dtype}: give RGB uint8 of shape "
-                "(height, width, 3)"
+                _(
+                    "its image is an array of shape {shape} and type {dtype}: give RGB uint8 of shape "
+                    "(height, width, 3)"
+                ).format(shape=image.shape, dtype=image.dtype)
             )
         image = Image.fromarray(np.ascontiguousarray(image))
     if not isinstance(image, Image.Image):
-        raise ReadError(f"its image is of type {type(image).__name__}: give an RGB array, PIL image, path or bytes")
+        raise ReadError(
+            _("its image is of type {type}: give an RGB array, PIL image, path or bytes").format(
+                type=type(image).__name__
+            )
+        )
     if image.width * image.height > MAX_PIXELS:
-        raise ReadError(f"its image has more than {MAX_PIXELS / 1e6:.0f} megapixels: reduce it")
+        raise ReadError(
+            _("its image has more than {max_pixels:.0f} megapixels: reduce it").format(max_pixels=MAX_PIXELS / 1e6)
+        )
     buffer = io.BytesIO()
     try:
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
             image = image.convert("RGB")
         image.save(buffer, "PNG", compress_level=3, exif=image.getexif())
     except Exception as problem:  # Pillow raises nearly everything, as pixels may be read only now
-        raise ReadError(f"its image cannot be read ({' '.join(str(problem).split())[:120]})") from None
+        raise ReadError(
+            _("its image cannot be read ({problem})").format(problem=" ".join(str(problem).split())[:120])
+        ) from None
     return buffer.getvalue()
 
 
 def _id(value: object) -> str:
     if not isinstance(value, str):
-        raise ReadError(f"its id is {value!r:.60}: give text")
+        raise ReadError(_("its id is {value!r:.60}: give text").format(value=value))
     if not value.strip():
-        raise ReadError("its id is empty: leave it out, or give text")
+        raise ReadError(_("its id is empty: leave it out, or give text"))
     if len(value) > MAX_ID:
-        raise ReadError(f"its id has {len(value):,} characters: use {MAX_ID} at most")
+        raise ReadError(
+            _("its id has {count:,} characters: use {max_id} at most").format(count=len(value), max_id=MAX_ID)
+        )
     _check_characters("id", value)
     return value
 
@@ -216,9 +239,15 @@ def _uri(value: object) -> str | None:
     if uri is None:
         return None
     if not _SCHEME.match(uri) or any(character.isspace() for character in uri):
-        raise ReadError(f"its uri {uri!r:.60} is none: begin it with a scheme, such as https:, and leave out spaces")
+        raise ReadError(
+            _("its uri {uri!r:.60} is none: begin it with a scheme, such as https:, and leave out spaces").format(
+                uri=uri
+            )
+        )
     if uri.casefold().startswith("file:"):
-        raise ReadError(f"its uri {uri!r:.60} is of a file: add the file itself, or use another scheme")
+        raise ReadError(
+            _("its uri {uri!r:.60} is of a file: add the file itself, or use another scheme").format(uri=uri)
+        )
     return uri
 
 
@@ -227,9 +256,13 @@ def _line(what: str, value: object, longest: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ReadError(f"its {what} is of type {type(value).__name__}: give text")
+        raise ReadError(_("its {what} is of type {type}: give text").format(what=what, type=type(value).__name__))
     if len(value) > longest:
-        raise ReadError(f"its {what} has {len(value):,} characters: use {longest:,} at most")
+        raise ReadError(
+            _("its {what} has {count:,} characters: use {longest:,} at most").format(
+                what=what, count=len(value), longest=longest
+            )
+        )
     _check_characters(what, value)
     return value.strip() or None
 
@@ -237,9 +270,15 @@ def _line(what: str, value: object, longest: int) -> str | None:
 def _check_characters(what: str, text: str) -> None:
     kinds = {unicodedata.category(character) for character in text}
     if "Cs" in kinds:
-        raise ReadError(f"its {what} {text!r:.60} holds half of a surrogate pair, which is no character: leave it out")
+        raise ReadError(
+            _("its {what} {text!r:.60} holds half of a surrogate pair, which is no character: leave it out").format(
+                what=what, text=text
+            )
+        )
     if "Cc" in kinds:
-        raise ReadError(f"its {what} {text!r:.60} holds control characters: leave them out")
+        raise ReadError(
+            _("its {what} {text!r:.60} holds control characters: leave them out").format(what=what, text=text)
+        )
 
 
 def _digest(*parts: str | bytes) -> str:
@@ -256,5 +295,5 @@ def _short(value: object) -> str:
     try:
         shown = repr(value)
     except Exception:  # __repr__ is code of the caller
-        return "an element"
+        return _("an element")
     return shown if len(shown) <= 60 else shown[:60] + "…"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from commonplace.errors import CommonplaceError
+from commonplace.i18n import _
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,13 +60,22 @@ class SettingsTable:
                 return {}
             table = tomllib.loads(path.read_text(encoding="utf-8")).get(self.name, {})
         except (OSError, ValueError, RecursionError) as problem:
-            raise self.error(f"{path} cannot be read ({problem}): correct it, or remove it") from problem
+            raise self.error(
+                _("{path} cannot be read ({problem}): correct it, or remove it").format(path=path, problem=problem)
+            ) from problem
         if not isinstance(table, dict):
-            raise self.error(f"{path}: {self.name} is not a table: write its settings below a line [{self.name}]")
+            raise self.error(
+                _("{path}: {name} is not a table: write its settings below a line [{name}]").format(
+                    path=path, name=self.name
+                )
+            )
         for name, (what, variable) in self.secrets.items():
             if name in table:
                 raise self.error(
-                    f"{path} holds {what}: remove it from the file, and set the environment variable {variable} instead"
+                    _(
+                        "{path} holds {what}: remove it from the file, and set the environment variable "
+                        "{variable} instead"
+                    ).format(path=path, what=_(what), variable=variable)
                 )
         return {name: self._converted(name, value, f"{path}: {name}") for name, value in table.items()}
 
@@ -74,7 +84,9 @@ class SettingsTable:
         kind = self.kinds.get(name)
         if kind is None:
             names = [name for name in self.kinds if name not in self.secrets]
-            raise self.error(f"{where} is not a setting: choose from {', '.join(names)}")
+            raise self.error(
+                _("{where} is not a setting: choose from {names}").format(where=where, names=", ".join(names))
+            )
         try:
             if kind == "bool":
                 return value if isinstance(value, bool) else _BOOLEANS[str(value).lower()]
@@ -82,4 +94,8 @@ class SettingsTable:
                 raise ValueError
             return {"str": str, "int": int, "float": float}[kind](value)
         except (KeyError, TypeError, ValueError):
-            raise self.error(f"{where} is {value!r:.100}: it must be of the type {kind}") from None
+            raise self.error(
+                _("{where} is {value!r:.100}: it must be of the type {kind}").format(
+                    where=where, value=value, kind=kind
+                )
+            ) from None

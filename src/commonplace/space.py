@@ -22,6 +22,7 @@ from commonplace.channels import (
 )
 from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, PythonEncoder, Role, TextEncoder, find
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 from commonplace.paths import checked_path
 from commonplace.types import IMAGE, TEXT, Content, Item, ParsedDocument, Query, ViewVectors, stable_id
 
@@ -56,7 +57,11 @@ class Space:
         else:
             if self.text is None or self.image is None:
                 model, kind = (words, TEXT) if self.text is None else (bundle, IMAGE)
-                raise ModelError(f"the model {model.name} has no {kind} tower: choose another for {kind}=")
+                raise ModelError(
+                    _("the model {name} has no {kind} tower: choose another for {kind}=").format(
+                        name=model.name, kind=kind
+                    )
+                )
             encoders[TEXT] = self.text
             if bundle.text is not None:
                 encoders[CROSSMODAL] = bundle.text
@@ -67,7 +72,8 @@ class Space:
         self.views: tuple[ViewSpec, ...] = (*views_of(encoders), *added_views)
         self.specs: tuple[ChannelSpec, ...] = (*channels_of(encoders, separate_text=words is not None), *added_channels)
         added = {
-            name: PythonEncoder(plugin, f"plug-in encoder {name}") for name, plugin in registered_encoders().items()
+            name: PythonEncoder(plugin, _("plug-in encoder {name}").format(name=name))
+            for name, plugin in registered_encoders().items()
         }
         self.encoders: Mapping[str, Encoder] = {**added, **encoders}
         _check_plugins(self, added_views, added_channels)
@@ -280,7 +286,7 @@ class Space:
         finite number.
         """
         parts = [query.parts for query in queries]
-        vectors: list[Rows] = [{} for _ in queries]
+        vectors: list[Rows] = [{} for _query in queries]
         shortness = [0.0] * len(queries)
         for part in dict.fromkeys(name for named in parts for name in named):
             numbers = [n for n, named in enumerate(parts) if part in named]
@@ -294,8 +300,10 @@ class Space:
                         vectors[n][name] = row
         if not all(np.isfinite(vector).all() for named in vectors for vector in named.values()):
             raise ModelError(
-                f"the model {self.name} returned a vector with values that are not numbers for this query: try another "
-                "model"
+                _(
+                    "the model {name} returned a vector with values that are not numbers for this query: try another "
+                    "model"
+                ).format(name=self.name)
             )
         encoded: list[QueryVectors] = []
         for named, by_encoder, short in zip(parts, vectors, shortness, strict=True):
@@ -356,8 +364,9 @@ def name_of_model(model: object) -> str:
     """Return the name or folder of a model as a text. Raises ModelError for an object that is neither."""
     if not isinstance(model, str | os.PathLike):
         raise ModelError(
-            f"model is of type {type(model).__name__}: give a name, a folder, or encoders as "
-            "commonplace.Model(text=..., image=...)"
+            _(
+                "model is of type {type}: give a name, a folder, or encoders as commonplace.Model(text=..., image=...)"
+            ).format(type=type(model).__name__)
         )
     return checked_path(model, ModelError)
 
@@ -375,7 +384,9 @@ def open_space(model: str | os.PathLike[str] | BaseModel) -> Space:
         return Space(Bundle(find(name)))
     match = re.fullmatch(r"text=(?P<text>.+),image=(?P<image>.+)|image=(?P<first>.+),text=(?P<second>.+)", name)
     if match is None:
-        raise ModelError(f"the model {name!r} is not of the form text=MODEL,image=MODEL: name one model for each")
+        raise ModelError(
+            _("the model {name!r} is not of the form text=MODEL,image=MODEL: name one model for each").format(name=name)
+        )
     texts, pictures = match["text"] or match["second"], match["image"] or match["first"]
     return Space(Bundle(find(pictures)), Bundle(find(texts)))
 
@@ -395,33 +406,47 @@ def _check_plugins(space: Space, views: Sequence[ViewSpec], channels: Sequence[C
     """Raise ModelError if the specs of installed packages do not fit this space."""
     names = [view.name for view in space.views]
     for name in registered_encoders().keys() & {*space.bundle.encoders, CROSSMODAL}:
-        raise ModelError(f"the plug-in encoder {name} has the name of an encoder of the model: rename or remove it")
+        raise ModelError(
+            _("the plug-in encoder {name} has the name of an encoder of the model: rename or remove it").format(
+                name=name
+            )
+        )
     specs: list[ViewSpec | ChannelSpec] = [*views, *channels]
     for view in views:
         if names.count(view.name) > 1:
-            raise ModelError(f"two views have the name {view.name}: remove one of the packages that add them")
+            raise ModelError(
+                _("two views have the name {name}: remove one of the packages that add them").format(name=view.name)
+            )
     for spec in specs:
         encoder = space.encoders.get(spec.encoder)
         if encoder is None:
             raise ModelError(
-                f"the plug-in {spec.name} needs the encoder {spec.encoder}, which is not installed: install it, or "
-                "remove the plug-in"
+                _(
+                    "the plug-in {name} needs the encoder {encoder}, which is not installed: install it, or "
+                    "remove the plug-in"
+                ).format(name=spec.name, encoder=spec.encoder)
             )
         if encoder.dim > space.dim:
             raise ModelError(
-                f"the encoder {spec.encoder} returns {encoder.dim} dimensions, but vectors of {space.name} have "
-                f"{space.dim}: choose a model with more dimensions, or remove the plug-in"
+                _(
+                    "the encoder {encoder} returns {dim} dimensions, but vectors of {name} have "
+                    "{space_dim}: choose a model with more dimensions, or remove the plug-in"
+                ).format(encoder=spec.encoder, dim=encoder.dim, name=space.name, space_dim=space.dim)
             )
     parts: dict[str, str] = {}  # the query part of each encoder
     for channel in space.specs:
         if parts.setdefault(channel.encoder, channel.asked_by) != channel.asked_by:
             raise ModelError(
-                f"the encoder {channel.encoder} reads the parts {parts[channel.encoder]} and {channel.asked_by} of "
-                "queries: register it under two names"
+                _(
+                    "the encoder {encoder} reads the parts {parts} and {asked_by} of "
+                    "queries: register it under two names"
+                ).format(encoder=channel.encoder, parts=parts[channel.encoder], asked_by=channel.asked_by)
             )
         if channel.view not in names:
             raise ModelError(
-                f"the channel {channel.name} needs the view {channel.view}, which does not exist: remove the plug-in"
+                _("the channel {name} needs the view {view}, which does not exist: remove the plug-in").format(
+                    name=channel.name, view=channel.view
+                )
             )
 
 
@@ -430,18 +455,26 @@ def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray
     notes = []
     if TEXT in parts:
         if space.text is None:
-            notes.append(f"the model {space.name} cannot encode words: they were searched by full text only")
+            notes.append(
+                _("the model {name} cannot encode words: they were searched by full text only").format(name=space.name)
+            )
         elif TEXT not in vectors:
             notes.append(
-                f"the model {space.name} does not know most of these words: they were searched by full text only "
-                "(for models for other languages, see `commonplace models`)"
+                _(
+                    "the model {name} does not know most of these words: they were searched by full text only "
+                    "(for models for other languages, see `commonplace models`)"
+                ).format(name=space.name)
             )
         if space.words is not None and CROSSMODAL not in vectors:
-            notes.append(f"the model {space.bundle.name} cannot compare these words with pictures")
+            notes.append(_("the model {name} cannot compare these words with pictures").format(name=space.bundle.name))
     for part in parts:
         if part != TEXT and not any(spec.asked_by == part for spec in space.specs):
-            what = "picture" if part == IMAGE else part
-            notes.append(f"the model {space.name} has no {part} tower: the {what} was ignored")
+            what = _("picture") if part == IMAGE else part
+            notes.append(
+                _("the model {name} has no {part} tower: the {what} was ignored").format(
+                    name=space.name, part=part, what=what
+                )
+            )
     return tuple(notes)
 
 

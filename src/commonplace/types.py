@@ -10,6 +10,7 @@ import hashlib
 import html
 import os
 import re
+import unicodedata
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -49,6 +50,7 @@ __all__ = [
     "Support",
     "ViewVectors",
     "captions",
+    "columns",
     "escape_markdown",
     "printable",
     "stable_id",
@@ -495,10 +497,9 @@ class Block:
         """The note for a sentence that is not fully supported; otherwise empty."""
         if self.support not in ("weak", "unsupported"):
             return ""
-        level = N_("weakly supported") if self.support == "weak" else N_("unsupported")
-        level = _(level, self.question_language)
-        template = N_("({level}: {reason})") if self.reason else N_("({level})")
-        return _(template, self.question_language).format(level=level, reason=self.reason)
+        word = _(N_("weakly supported") if self.support == "weak" else N_("unsupported"), self.question_language)
+        template = N_("({word}: {reason})") if self.reason else N_("({word})")
+        return _(template, self.question_language).format(word=word, reason=self.reason)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -628,13 +629,14 @@ class Answer:
         close()
         body += [f'<p class="note">{_html(note)}</p>' for note in self.notes]
         if self.citations:
+            heading = _("Sources", self.language)
             sources = "".join(
                 f'<li id="source-{citation.number}" value="{citation.number}">{_html(citation.place)}'
                 + (f"<blockquote>{_html(citation.quote)}</blockquote>" if citation.quote else "")
                 + "</li>"
                 for citation in self.citations
             )
-            body.append(f"<h2>{_('Sources', self.language)}</h2><ol>{sources}</ol>")
+            body.append(f"<h2>{heading}</h2><ol>{sources}</ol>")
         language = f' lang="{_html(self.language)}"' if self.language else ""
         return _PAGE.format(language=language, title=_("Answer", self.language), body="\n".join(body))
 
@@ -709,6 +711,11 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~<>&])")
 def escape_markdown(text: str) -> str:
     """Return ``text`` on one line, escaped so that Markdown shows its characters literally."""
     return _MARKDOWN.sub(r"\\\1", printable(" ".join(text.split())))
+
+
+def columns(text: str) -> int:
+    """Return the width of a text in terminal columns."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def printable(text: str) -> str:

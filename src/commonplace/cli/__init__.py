@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from commonplace.cli import answers, documents, evaluation, models, read, search, train, upkeep
+from commonplace.cli.parser import Parser
+from commonplace.i18n import _
 from commonplace.types import printable
 
 __all__ = ["build_parser", "main"]
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"commonplace: {printable(str(problem))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("commonplace: interrupted; committed changes are kept; run it again to continue", file=sys.stderr)
+        print(_("commonplace: interrupted; committed changes are kept; run it again to continue"), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,40 +66,48 @@ def _with_verb(arguments: list[str]) -> list[str]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command, with a subparser for each verb."""
-    common = argparse.ArgumentParser(add_help=False)
-    group = common.add_argument_group("collection")
+    common = Parser(add_help=False)
+    group = common.add_argument_group(_("collection"))
     group.add_argument(
         "--collection",
         metavar="DIR",
         default=argparse.SUPPRESS,
-        help="folder of the collection, or milvus://HOST:19530/NAME, or milvus-lite:///FOLDER/FILE.db (default: "
-        "COMMONPLACE_COLLECTION, else ./.commonplace)",
+        help=_(
+            "folder of the collection, or milvus://HOST:19530/NAME, or milvus-lite:///FOLDER/FILE.db (default: "
+            "COMMONPLACE_COLLECTION, else ./.commonplace)"
+        ),
     )
     group.add_argument(
         "--model",
         metavar="MODEL",
         default=argparse.SUPPRESS,
-        help="a pulled model, a bundle's folder, or text=MODEL,image=MODEL (default: COMMONPLACE_MODEL, else "
-        "the collection's own model, else the shipped model)",
+        help=_(
+            "a pulled model, a bundle's folder, or text=MODEL,image=MODEL (default: COMMONPLACE_MODEL, else "
+            "the collection's own model, else the shipped model)"
+        ),
     )
     group.add_argument(
         "--blobs",
         metavar="URL",
         default=argparse.SUPPRESS,
-        help="where a collection in Milvus keeps pictures: s3://BUCKET/FOLDER or a folder (default: COMMONPLACE_BLOBS, "
-        "else what the collection remembers)",
+        help=_(
+            "where a collection in Milvus keeps pictures: s3://BUCKET/FOLDER or a folder (default: COMMONPLACE_BLOBS, "
+            "else what the collection remembers)"
+        ),
     )
     group.add_argument(
         "--token",
         metavar="TOKEN",
         default=argparse.SUPPRESS,
-        help="token of a Milvus server, or USER:PASSWORD; others see it in the list of processes: rather set "
-        "COMMONPLACE_MILVUS_TOKEN",
+        help=_(
+            "token of a Milvus server, or USER:PASSWORD; others see it in the list of processes: rather set "
+            "COMMONPLACE_MILVUS_TOKEN"
+        ),
     )
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="commonplace",
-        description="Search a folder of documents and pictures, and get answers from it.",
-        epilog='Without a verb, the command searches: commonplace "red seal"',
+        description=_("Search a folder of documents and pictures, and get answers from it."),
+        epilog=_('Without a verb, the command searches: commonplace "red seal"'),
         parents=[common],
     )
     parser.add_argument("--version", action="version", version=f"commonplace {_version()}")
@@ -107,10 +117,9 @@ def build_parser() -> argparse.ArgumentParser:
         command = verbs.add_parser(
             name,
             help=what,
-            description=what[0].upper() + what[1:] + ".",
-            epilog=f"example:\n  {example}",
+            description=_("{sentence}.").format(sentence=what[0].upper() + what[1:]),
+            epilog=_("example:\n  {example}").format(example=example),
             parents=[common],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(run=run)
         return command

@@ -17,6 +17,7 @@ from commonplace.cli.common import (
     refuse_own_file,
 )
 from commonplace.cli.printing import fill, print_json, short
+from commonplace.i18n import _
 from commonplace.types import printable
 
 if TYPE_CHECKING:
@@ -30,18 +31,21 @@ def verbs(verb: Any) -> None:
     ask = verb(
         "ask",
         _ask,
-        "answer a question with sentences and pictures, each with its source",
+        _("answer a question with sentences and pictures, each with its source"),
         'commonplace ask "Which pump needs the blue seal?"',
     )
     ask.add_argument("text", metavar="TEXT", nargs="+")
     query_options(ask)
     answer_options(ask)
-    ask.add_argument("--html", metavar="FILE", help="write the answer as one self-contained HTML page")
+    ask.add_argument("--html", metavar="FILE", help=_("write the answer as one self-contained HTML page"))
 
     chat = verb(
         "chat",
         _chat,
-        "ask related questions, one per line; `/image FILE` adds a picture to the next question, `/quit` ends the chat",
+        _(
+            "ask related questions, one per line; `/image FILE` adds a picture to the next question, `/quit` "
+            "ends the chat"
+        ),
         "commonplace chat",
     )
     filter_options(chat)
@@ -55,12 +59,12 @@ def _ask(options: argparse.Namespace) -> int:
         answer = _print_parts(parts, quiet=options.json)
     if options.json:
         for note in answer.notes:
-            print(f"note: {printable(note)}", file=sys.stderr)
+            print(_("note: {note}").format(note=printable(note)), file=sys.stderr)
         print_json(answer.dict())
     if options.html is not None:
         with atomic_write(options.html, "the page") as file:
             file.write(answer.html().encode("utf-8", "replace"))
-        print(f"page: {short(options.html)}", file=sys.stderr)
+        print(_("page: {html}").format(html=short(options.html)), file=sys.stderr)
     return 0
 
 
@@ -81,12 +85,16 @@ def _chat(options: argparse.Namespace) -> int:
             if text.startswith("/image "):
                 image = text.removeprefix("/image ").strip()
                 exists = os.path.isfile(os.path.expanduser(image))
-                state = "goes with the next question" if exists else "is no file: check the name"
-                print(f"note: {printable(image)} {state}", file=sys.stderr)
+                state = (
+                    _("note: {image} goes with the next question")
+                    if exists
+                    else _("note: {image} is no file: check the name")
+                )
+                print(state.format(image=printable(image)), file=sys.stderr)
                 image = image if exists else None
                 continue
             if text.startswith("/"):
-                print("note: commands are /image FILE (for the next question) and /quit", file=sys.stderr)
+                print(_("note: commands are /image FILE (for the next question) and /quit"), file=sys.stderr)
                 continue
             if not text:
                 continue
@@ -107,13 +115,16 @@ def _print_parts(parts: Iterator[Any], *, quiet: bool = False) -> Answer:
         if isinstance(part, Answer):
             if not quiet:
                 for note in part.notes:
-                    print(f"note: {printable(note)}", file=sys.stderr)
+                    print(_("note: {note}").format(note=printable(note)), file=sys.stderr)
                 if part.searched_as:
-                    print(f"note: searched for: {printable(part.searched_as)}", file=sys.stderr)
+                    print(
+                        _("note: searched for: {searched_as}").format(searched_as=printable(part.searched_as)),
+                        file=sys.stderr,
+                    )
                 print(part.reason or "" if part.abstained else "\n" + _sources(part), flush=True)
             return part
         if isinstance(part, Note) and part.restart and shown:
-            print("(the text above is withdrawn: see the note)", flush=True)
+            print(_("(the text above is withdrawn: see the note)"), flush=True)
         elif isinstance(part, Block) and not quiet:
             shown = True
             print(_block(part), flush=True)
@@ -134,7 +145,7 @@ def _block(block: Block) -> str:
         return "\n".join([*(f"    {line}".rstrip() for line in block.lines), marks.strip() + support_note])
     text = printable(block.shown) + marks + (f" {printable(block.support_note)}" if block.support_note else "")
     if block.kind == "image":
-        return f"[picture] {text}\n          {short(block.image or '')}"
+        return f"[{_('picture')}] {text}\n          {short(block.image or '')}"
     return fill(text)
 
 

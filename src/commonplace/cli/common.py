@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from commonplace.i18n import _
 from commonplace.types import printable
 
 if TYPE_CHECKING:
@@ -29,47 +30,49 @@ class ServerOptions(TypedDict):
 
 def filter_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that narrow a search."""
-    parser.add_argument("--modality", metavar="NAME", help="only this modality: text, image, ...")
+    parser.add_argument("--modality", metavar="NAME", help=_("only this modality: text, image, ..."))
     parser.add_argument(
-        "--path", metavar="GLOB", help="only documents below this folder, or whose path matches this pattern"
+        "--path", metavar="GLOB", help=_("only documents below this folder, or whose path matches this pattern")
     )
-    parser.add_argument("--media-type", metavar="GLOB", help="only documents of this type, such as image/*")
+    parser.add_argument("--media-type", metavar="GLOB", help=_("only documents of this type, such as image/*"))
     parser.add_argument(
         "--after",
         metavar="DATE",
-        help="only documents from this year, month or day (2024, 2024-05, 2024-05-31) or later",
+        help=_("only documents from this year, month or day (2024, 2024-05, 2024-05-31) or later"),
     )
-    parser.add_argument("--before", metavar="DATE", help="only documents from before this year, month or day")
+    parser.add_argument("--before", metavar="DATE", help=_("only documents from before this year, month or day"))
     parser.add_argument(
         "--where",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help='only documents with this metadata: author="*hopper*", "year>=2020"; repeat a key to allow either value',
+        help=_(
+            'only documents with this metadata: author="*hopper*", "year>=2020"; repeat a key to allow either value'
+        ),
     )
 
 
 def query_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a query: its picture, its filters, what to rank down, and how to rank."""
-    parser.add_argument("--image", metavar="FILE", help="a picture to search by, alone or together with the words")
+    parser.add_argument("--image", metavar="FILE", help=_("a picture to search by, alone or together with the words"))
     filter_options(parser)
-    parser.add_argument("--not", dest="negative", metavar="WORDS", help="rank down what is similar to these words")
+    parser.add_argument("--not", dest="negative", metavar="WORDS", help=_("rank down what is similar to these words"))
     parser.add_argument(
-        "--not-image", dest="negative_image", metavar="FILE", help="rank down what is similar to this picture"
+        "--not-image", dest="negative_image", metavar="FILE", help=_("rank down what is similar to this picture")
     )
     parser.add_argument(
         "--min-confidence",
         type=float,
         default=argparse.SUPPRESS,
         metavar="P",
-        help="leave out hits whose confidence is below this, 0 to 1 (default: 0)",
+        help=_("leave out hits whose confidence is below this, 0 to 1 (default: 0)"),
     )
     parser.add_argument(
         "--rerank",
         metavar="MODEL",
-        help="rerank the best passages with a slower model: maxsim (the shipped model) or a cross-encoder's folder",
+        help=_("rerank the best passages with a slower model: maxsim (the shipped model) or a cross-encoder's folder"),
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
 
 def search_options(options: argparse.Namespace) -> SearchOptions:
@@ -107,38 +110,38 @@ def refuse_own_file(kb: Collection, path: str | None) -> None:
     except ValueError:
         return  # not a valid file name: writing will fail with the reason
     if inside:
-        raise QueryError(f"{path} belongs to the collection itself: choose another folder")
+        raise QueryError(_("{path} belongs to the collection itself: choose another folder").format(path=path))
     if target in kb:
-        raise QueryError(f"{path} is a document of the collection: choose another file")
+        raise QueryError(_("{path} is a document of the collection: choose another file").format(path=path))
 
 
 def answer_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the language model and of checking an answer."""
-    answer = parser.add_argument_group("language model (also COMMONPLACE_LLM..., or [llm] in commonplace.toml)")
+    answer = parser.add_argument_group(_("language model (also COMMONPLACE_LLM..., or [llm] in commonplace.toml)"))
     answer.add_argument(
         "--llm",
         dest="llm_model",
         metavar="MODEL",
-        help="openai:NAME (any server that speaks OpenAI's chat API), transformers:FOLDER, or none (default: none)",
+        help=_("openai:NAME (any server that speaks OpenAI's chat API), transformers:FOLDER, or none (default: none)"),
     )
-    answer.add_argument("--base-url", metavar="URL", help="address of the server (default: OpenAI's)")
+    answer.add_argument("--base-url", metavar="URL", help=_("address of the server (default: OpenAI's)"))
     answer.add_argument(
-        "--context", type=int, metavar="N", help="size of the model's context in tokens (default: 8192)"
-    )
-    answer.add_argument(
-        "--max-tokens", type=int, metavar="N", help="maximum number of tokens of an answer (default: 700)"
+        "--context", type=int, metavar="N", help=_("size of the model's context in tokens (default: 8192)")
     )
     answer.add_argument(
-        "--timeout", type=float, metavar="S", help="seconds to wait for output of the server (default: 60)"
+        "--max-tokens", type=int, metavar="N", help=_("maximum number of tokens of an answer (default: 700)")
+    )
+    answer.add_argument(
+        "--timeout", type=float, metavar="S", help=_("seconds to wait for output of the server (default: 60)")
     )
     answer.add_argument(
         "--fallback",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="quote sentences of the documents if the model fails (default: yes)",
+        help=_("quote sentences of the documents if the model fails (default: yes)"),
     )
     answer.add_argument(
-        "--nli", metavar="DIR", help="a cross-encoder for natural language inference, for checking each sentence"
+        "--nli", metavar="DIR", help=_("a cross-encoder for natural language inference, for checking each sentence")
     )
 
 
@@ -147,17 +150,17 @@ def ranking_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fusion",
         choices=("calibrated", "rrf"),
-        help="fusion of the channels (default: stored by tune, else calibrated)",
+        help=_("fusion of the channels (default: stored by tune, else calibrated)"),
     )
     parser.add_argument(
         "--question",
         choices=("late", "sum", "slerp"),
-        help="search words and picture separately (late), or as one vector (default: late)",
+        help=_("search words and picture separately (late), or as one vector (default: late)"),
     )
     parser.add_argument(
         "--views",
         choices=("separate", "fused", "concat"),
-        help="search an item's text and picture as separate vectors, or as one vector (default: separate)",
+        help=_("search an item's text and picture as separate vectors, or as one vector (default: separate)"),
     )
 
 
@@ -203,7 +206,9 @@ def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None
     if not place.exists():
         if not make:
             name = collection_of(options) if isinstance(place, FolderPlace) else place.name
-            raise CollectionError(f"there is no collection in {name}: create one with `commonplace add PATH`")
+            raise CollectionError(
+                _("there is no collection in {name}: create one with `commonplace add PATH`").format(name=name)
+            )
         if backup is not None and model is None:
             model = str(model_for(FolderPlace(Path(os.path.expanduser(backup))), None))
     folders = (place.folder, Path.cwd()) if isinstance(place, FolderPlace) else (Path.cwd(),)
@@ -221,5 +226,5 @@ def _generator(options: argparse.Namespace, folders: Sequence[Path]) -> Generato
     flags = {"model": options.llm_model, **{name: getattr(options, name) for name in names}}
     generator = GeneratorSettings.read(flags, os.environ, folders).generator()
     if generator is not None:
-        print(f"note: {printable(generator.name)} writes the answers", file=sys.stderr)
+        print(_("note: {name} writes the answers").format(name=printable(generator.name)), file=sys.stderr)
     return generator

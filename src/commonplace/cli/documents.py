@@ -8,7 +8,18 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_, refuse_own_file
-from commonplace.cli.printing import fill, metadata_lines, place, print_json, short, size
+from commonplace.cli.printing import (
+    fill,
+    index_type,
+    metadata_lines,
+    padded,
+    place,
+    print_json,
+    query_kind,
+    short,
+    size,
+)
+from commonplace.i18n import _, ngettext
 from commonplace.types import printable
 
 if TYPE_CHECKING:
@@ -21,61 +32,67 @@ def verbs(verb: Any) -> None:
     add = verb(
         "add",
         _add,
-        "add files and folders; unchanged files are skipped",
+        _("add files and folders; unchanged files are skipped"),
         "commonplace add papers/ photos/",
     )
     add.add_argument(
-        "paths", metavar="PATH", nargs="+", help="a file or folder, or its URL, such as s3://bucket/folder"
+        "paths", metavar="PATH", nargs="+", help=_("a file or folder, or its URL, such as s3://bucket/folder")
     )
-    add.add_argument("--workers", type=int, metavar="N", help="number of reader processes (default: one per processor)")
+    add.add_argument(
+        "--workers", type=int, metavar="N", help=_("number of reader processes (default: one per processor)")
+    )
     add.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="read and embed on the machines of a Ray cluster: HOST:PORT, auto (the cluster of this machine) or local; "
-        "--workers is then for each machine",
+        help=_(
+            "read and embed on the machines of a Ray cluster: HOST:PORT, auto (the cluster of this machine) or local; "
+            "--workers is then for each machine"
+        ),
     )
-    add.add_argument("--retry-failed", action="store_true", help="also read files that failed before")
+    add.add_argument("--retry-failed", action="store_true", help=_("also read files that failed before"))
     add.add_argument(
         "--force",
         action="store_true",
-        help="read all files again, including unchanged ones; unchanged contents are not embedded again",
+        help=_("read all files again, including unchanged ones; unchanged contents are not embedded again"),
     )
     add.add_argument(
         "--ocr",
         action=argparse.BooleanOptionalAction,
-        help="read the words in pictures (default: if the extra ocr is installed)",
+        help=_("read the words in pictures (default: if the extra ocr is installed)"),
     )
-    add.add_argument("--json", action="store_true", help="print one JSON object")
+    add.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
-    list_ = verb("list", _list, "list the documents", "commonplace list --failed")
-    list_.add_argument("--failed", action="store_true", help="only documents that could not be read, with the reason")
-    list_.add_argument("--json", action="store_true", help="print one JSON object")
+    list_ = verb("list", _list, _("list the documents"), "commonplace list --failed")
+    list_.add_argument(
+        "--failed", action="store_true", help=_("only documents that could not be read, with the reason")
+    )
+    list_.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
     show = verb(
         "show",
         _show,
-        "show a document's metadata and items, or one item and its page",
+        _("show a document's metadata and items, or one item and its page"),
         "commonplace show papers/pumps.md",
     )
-    show.add_argument("name", metavar="NAME", help="a document's path or id, or an item's id (see search --json)")
+    show.add_argument("name", metavar="NAME", help=_("a document's path or id, or an item's id (see search --json)"))
     show.add_argument(
-        "--page", metavar="FILE", help="write the page or picture to this file, with the item's box drawn"
+        "--page", metavar="FILE", help=_("write the page or picture to this file, with the item's box drawn")
     )
-    show.add_argument("--json", action="store_true", help="print one JSON object")
+    show.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
     remove = verb(
         "remove",
         _remove,
-        "remove documents by path, folder or id, with their items and vectors",
+        _("remove documents by path, folder or id, with their items and vectors"),
         "commonplace remove photos/2019",
     )
     remove.add_argument("names", metavar="NAME", nargs="*")
-    remove.add_argument("--missing", action="store_true", help="remove the documents whose file no longer exists")
+    remove.add_argument("--missing", action="store_true", help=_("remove the documents whose file no longer exists"))
 
     status = verb(
-        "status", _status, "show the contents, the model and the indexes of the collection", "commonplace status"
+        "status", _status, _("show the contents, the model and the indexes of the collection"), "commonplace status"
     )
-    status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
 
 def _add(options: argparse.Namespace) -> int:
@@ -95,7 +112,7 @@ def _add(options: argparse.Namespace) -> int:
         print(report)
         for note in report.notes:
             print(f"  {note}", file=sys.stderr)
-        for name, rows in (("partly read", report.partial), ("failed", report.failed)):
+        for name, rows in ((_("partly read"), report.partial), (_("failed"), report.failed)):
             for path, reason in rows:
                 print(f"  {name}: {printable(path)}: {printable(reason)}", file=sys.stderr)
     done = report.added + report.changed + report.moved + report.unchanged
@@ -145,21 +162,23 @@ def _show(options: argparse.Namespace) -> int:
         document = result.document if isinstance(result, Item) else result
         if options.page is not None:
             if item is None:
-                raise QueryError(f"--page draws the page of an item: name an item of {document.path}")
+                raise QueryError(
+                    _("--page draws the page of an item: name an item of {path}").format(path=document.path)
+                )
             refuse_own_file(kb, options.page)
             view = kb.page(item)
-            print(f"page: {short(str(view.save(options.page)))}", file=sys.stderr)
+            print(_("page: {path}").format(path=short(str(view.save(options.page)))), file=sys.stderr)
             if view.box is None:
-                print("note: the item is the full page, so no box is drawn", file=sys.stderr)
+                print(_("note: the item is the full page, so no box is drawn"), file=sys.stderr)
             if view.note:
-                print(f"note: {printable(view.note)}", file=sys.stderr)
+                print(_("note: {note}").format(note=printable(view.note)), file=sys.stderr)
         items = [item] if item else kb.items(document)
     if options.json:
         print_json({"document": _document_values(document), "items": [_item_values(item) for item in items]})
         return 0
     print(short(document.path))
     if document.title:
-        print(f"{'title':10}  {printable(document.title)}")
+        print(f"{padded(_('title'))}  {printable(document.title)}")
     for line in metadata_lines(document):
         print(line)
     for shown in items:
@@ -196,10 +215,10 @@ def _remove(options: argparse.Namespace) -> int:
     from commonplace.errors import QueryError
 
     if not options.names and not options.missing:
-        raise QueryError("nothing to remove: give paths, folders, ids or --missing")
+        raise QueryError(_("nothing to remove: give paths, folders, ids or --missing"))
     with open_(options) as kb:
         count = kb.remove(*options.names, missing=options.missing)
-    print(f"removed {count} document{'' if count == 1 else 's'}")
+    print(ngettext("removed {count} document", "removed {count} documents", count).format(count=count))
     return 0
 
 
@@ -209,37 +228,52 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         print_json(status)
         return 0
-    print(f"collection  {short(status['collection'])}" + (f"  {size(status['bytes'])}" if "bytes" in status else ""))
-    print(
-        f"model       {status['model']['name']}  {status['model']['fingerprint']}  {status['model']['dim']} dimensions"
-    )
-    for name in ("documents", "items", "vectors"):
-        print(f"{name:10}  " + (", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or "none"))
+    space = status["model"]
+    rows = [
+        (_("collection"), short(status["collection"]) + (f"  {size(status['bytes'])}" if "bytes" in status else ""))
+    ]
+    rows += [
+        (_("model"), f"{space['name']}  {space['fingerprint']}  " + _("{dim} dimensions").format(dim=space["dim"]))
+    ]
+    for name, label in (("documents", _("documents")), ("items", _("items")), ("vectors", _("vectors"))):
+        rows += [(label, ", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or _("none"))]
     if "server" in status:
         server = status["server"]
-        words = "" if server["words"] else ", no search by words (Milvus has it from version 2.4 on)"
-        blobs = f", pictures in {server['blobs']}" if server["blobs"] else ", no place for pictures (--blobs URL)"
-        print(f"{'server':10}  Milvus {server['version']}{words}{blobs}; commits are visible {server['visible']}")
+        words = "" if server["words"] else _(", no search by words (Milvus has it from version 2.4 on)")
+        blobs = (
+            _(", pictures in {blobs}").format(blobs=server["blobs"])
+            if server["blobs"]
+            else _(", no place for pictures (--blobs URL)")
+        )
+        visible = _("; commits are visible {visible}").format(visible=_(server["visible"]))
+        rows += [(_("server"), f"Milvus {server['version']}{words}{blobs}{visible}")]
     if "shadow" in status:
         other = status["shadow"]
-        why = "unfinished: run `commonplace migrate` again" if other["unfinished"] else "kept for `migrate --undo`"
-        print(f"{'shadow':10}  {other['vectors']} vectors of {other['model']}, {size(other['bytes'])}, {why}")
-    for name, index in status.get("indexes", {}).items():
-        print(f"{'index':10}  {name}: {_index_line(index)}")
+        why = (
+            _("unfinished: run `commonplace migrate` again") if other["unfinished"] else _("kept for `migrate --undo`")
+        )
+        shadow = _("{vectors} vectors of {model}, {bytes}, {why}")
+        values = {"vectors": other["vectors"], "model": other["model"], "bytes": size(other["bytes"]), "why": why}
+        rows += [(_("shadow"), shadow.format(**values))]
+    rows += [(_("index"), f"{name}: {_index_line(index)}") for name, index in status.get("indexes", {}).items()]
+    for label, text in rows:
+        print(f"{padded(label)}  {text}")
     return 0
 
 
 def _index_line(index: dict[str, Any]) -> str:
     """Return type, size and recall of a vector index, and any deviation from the normal state."""
-    recall = ", ".join(f"{value:.3f} ({kind} kind of query)" for kind, value in sorted(index["recall"].items()))
-    measured = f", recall@10 {recall}" if recall else ""
-    line = f"{index['type']}, {index['rows']} rows{measured}, {size(index['bytes'])}"
+    recall = ", ".join(query_kind(value, kind) for kind, value in sorted(index["recall"].items()))
+    measured = _(", recall@10 {recall}").format(recall=recall) if recall else ""
+    line = _("{type}, {rows} rows{measured}, {bytes}").format(
+        type=index_type(index["type"]), rows=index["rows"], measured=measured, bytes=size(index["bytes"])
+    )
     if "compression" in index:
-        line += f", rows of {index['compression']['type']}"
+        line += _(", rows of {type}").format(type=index_type(index["compression"]["type"]))
     if "stored" in index:
-        line += f", stored as {index['stored']['type']}"
-        line += " in part: run `commonplace compress --drop-raw` again" if "unfinished" in index["stored"] else ""
+        line += _(", stored as {type}").format(type=index_type(index["stored"]["type"]))
+        line += _(" in part: run `commonplace compress --drop-raw` again") if "unfinished" in index["stored"] else ""
     changes = index["not_in_file"] + index["removed_since"]
     if index["file_rows"] and changes:
-        line += f", {changes} changes since the index file was written"
+        line += _(", {changes} changes since the index file was written").format(changes=changes)
     return line + (f"; {index['problem']}" if "problem" in index else "")

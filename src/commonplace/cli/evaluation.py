@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from commonplace.cli.common import open_, ranking_of, ranking_options, refuse_own_file
+from commonplace.i18n import _, ngettext
 
 
 def verbs(verb: Any) -> None:
@@ -13,38 +14,40 @@ def verbs(verb: Any) -> None:
     evaluate = verb(
         "eval",
         _eval,
-        "measure the ranking with labelled queries, and compare it with an earlier run",
+        _("measure the ranking with labelled queries, and compare it with an earlier run"),
         "commonplace eval questions.jsonl --json run.json --plots plots",
     )
-    evaluate.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, see docs/how-to/evaluate.md")
-    evaluate.add_argument("-k", type=int, default=10, metavar="N", help="hits that count of each query (default: 10)")
+    evaluate.add_argument("questions", metavar="QUESTIONS", help=_("JSON Lines file, see docs/how-to/evaluate.md"))
+    evaluate.add_argument(
+        "-k", type=int, default=10, metavar="N", help=_("hits that count of each query (default: 10)")
+    )
     ranking_options(evaluate)
-    evaluate.add_argument("--json", metavar="FILE", help="write the run to this file")
-    evaluate.add_argument("--compare", metavar="FILE", help="compare with the run in this file")
-    evaluate.add_argument("--plots", metavar="DIR", help="write plots of the run to this folder (needs matplotlib)")
+    evaluate.add_argument("--json", metavar="FILE", help=_("write the run to this file"))
+    evaluate.add_argument("--compare", metavar="FILE", help=_("compare with the run in this file"))
+    evaluate.add_argument("--plots", metavar="DIR", help=_("write plots of the run to this folder (needs matplotlib)"))
 
     label = verb(
         "label",
         _label,
-        "label whether a hit answers a query, for `commonplace tune`",
+        _("label whether a hit answers a query, for `commonplace tune`"),
         'commonplace label "blue seal" 3f2a9c… --good',
     )
-    label.add_argument("text", metavar="TEXT", help="the query")
-    label.add_argument("item", metavar="ITEM", help="id of the hit: see `search --json`")
-    label.add_argument("--image", metavar="FILE", help="the query's picture, if it has one")
+    label.add_argument("text", metavar="TEXT", help=_("the query"))
+    label.add_argument("item", metavar="ITEM", help=_("id of the hit: see `search --json`"))
+    label.add_argument("--image", metavar="FILE", help=_("the query's picture, if it has one"))
     verdict = label.add_mutually_exclusive_group(required=True)
-    verdict.add_argument("--good", action="store_true", help="the hit answers the query")
-    verdict.add_argument("--bad", action="store_true", help="the hit does not answer the query")
+    verdict.add_argument("--good", action="store_true", help=_("the hit answers the query"))
+    verdict.add_argument("--bad", action="store_true", help=_("the hit does not answer the query"))
 
     tune = verb(
         "tune",
         _tune,
-        "tune the ranking to this collection with labelled queries, and keep the new ranking if it is better",
+        _("tune the ranking to this collection with labelled queries, and keep the new ranking if it is better"),
         "commonplace tune questions.jsonl",
     )
-    tune.add_argument("questions", metavar="QUESTIONS", nargs="?", help="JSON Lines file (default: your labels)")
-    tune.add_argument("-k", type=int, default=10, metavar="N", help="hits that count of each query (default: 10)")
-    tune.add_argument("--reset", action="store_true", help="go back to the default ranking")
+    tune.add_argument("questions", metavar="QUESTIONS", nargs="?", help=_("JSON Lines file (default: your labels)"))
+    tune.add_argument("-k", type=int, default=10, metavar="N", help=_("hits that count of each query (default: 10)"))
+    tune.add_argument("--reset", action="store_true", help=_("go back to the default ranking"))
 
 
 def _eval(options: argparse.Namespace) -> int:
@@ -69,7 +72,7 @@ def _label(options: argparse.Namespace) -> int:
     with open_(options) as kb:
         kb.label(options.text, options.item, options.good, image=options.image)
         count = len(kb.labels())
-    print(f"{count} label{'' if count == 1 else 's'}")
+    print(ngettext("{count} label", "{count} labels", count).format(count=count))
     return 0
 
 
@@ -78,11 +81,11 @@ def _tune(options: argparse.Namespace) -> int:
     from commonplace.evaluation import feedback_queries, tune
 
     if options.reset and options.questions:
-        raise QueryError("a file of queries and --reset cannot be combined: give one of them")
+        raise QueryError(_("a file of queries and --reset cannot be combined: give one of them"))
     with open_(options) as kb:
         if options.reset:
             kb.ranking = None
-            print("the ranking was reset to the default")
+            print(_("the ranking was reset to the default"))
         else:
             print(tune(kb, options.questions or feedback_queries(kb), k=options.k))
     return 0

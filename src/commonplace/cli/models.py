@@ -4,42 +4,48 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.printing import fill, print_json, short
+from commonplace.cli.printing import fill, padded, print_json, short
+from commonplace.i18n import _
+
+if TYPE_CHECKING:
+    from commonplace.encoders.presets import Preset
 
 
 def verbs(verb: Any) -> None:
     """Add the verb with its subcommands to the command."""
     models = verb(
-        "models", _models, "list, fetch, convert, remove and measure models", "commonplace models pull siglip2-base"
+        "models", _models, _("list, fetch, convert, remove and measure models"), "commonplace models pull siglip2-base"
     )
-    models.add_argument("--json", action="store_true", help="print one JSON object")
+    models.add_argument("--json", action="store_true", help=_("print one JSON object"))
     what = models.add_subparsers(metavar="WHAT")
-    pull = what.add_parser("pull", help="fetch a model: a name from the list, a hub repository, or a folder")
+    pull = what.add_parser("pull", help=_("fetch a model: a name from the list, a hub repository, or a folder"))
     pull.set_defaults(run=_models_pull)
     pull.add_argument(
         "what",
         metavar="MODEL",
-        help="a name from the list, owner/name on the hub, a folder, or openai:NAME on a server",
+        help=_("a name from the list, owner/name on the hub, a folder, or openai:NAME on a server"),
     )
     pull.add_argument(
-        "--base-url", metavar="URL", help="address of the server of openai:NAME; every text is sent there"
+        "--base-url", metavar="URL", help=_("address of the server of openai:NAME; every text is sent there")
     )
-    pull.add_argument("--name", metavar="NAME", help="store the model under this name")
-    pull.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: the latest)")
+    pull.add_argument("--name", metavar="NAME", help=_("store the model under this name"))
+    pull.add_argument("--revision", metavar="REV", help=_("branch, tag or commit (default: the latest)"))
     _bundle_options(pull)
-    export = what.add_parser("export", help="convert a PyTorch model into a bundle (needs the extra export)")
+    export = what.add_parser("export", help=_("convert a PyTorch model into a bundle (needs the extra export)"))
     export.set_defaults(run=_models_export)
-    export.add_argument("what", metavar="MODEL", help="any model that transformers or sentence-transformers can load")
-    export.add_argument("folder", metavar="DIR", help="the bundle's folder, which is created")
+    export.add_argument(
+        "what", metavar="MODEL", help=_("any model that transformers or sentence-transformers can load")
+    )
+    export.add_argument("folder", metavar="DIR", help=_("the bundle's folder, which is created"))
     _bundle_options(export)
-    remove = what.add_parser("remove", help="remove a pulled model")
+    remove = what.add_parser("remove", help=_("remove a pulled model"))
     remove.set_defaults(run=_models_remove)
     remove.add_argument("name", metavar="NAME")
-    bench = what.add_parser("bench", help="measure the speed of a model on this machine")
+    bench = what.add_parser("bench", help=_("measure the speed of a model on this machine"))
     bench.set_defaults(run=_models_bench)
-    bench.add_argument("names", metavar="MODEL", nargs="*", help="models or folders (default: the shipped model)")
+    bench.add_argument("names", metavar="MODEL", nargs="*", help=_("models or folders (default: the shipped model)"))
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -54,15 +60,29 @@ def _models(options: argparse.Namespace) -> int:
         return 0
     for name, preset in PRESETS.items():
         state = (
-            "shipped" if preset.repo is None else "pulled" if name in installed_names else f"{preset.size} MB to fetch"
+            _("shipped")
+            if preset.repo is None
+            else _("pulled")
+            if name in installed_names
+            else _("{size} MB to fetch").format(size=preset.size)
         )
-        print(f"{name:20} {preset.what:18} {preset.dim:5} dimensions  {state}")
-        for line in (f"{preset.languages}; {preset.licence}. {preset.figures}", preset.good_for):
+        print(
+            f"{name:20} {padded(_(preset.what), 18)} "
+            + _("{dim:5} dimensions  {state}").format(dim=preset.dim, state=state)
+        )
+        for line in (_about(preset), _(preset.good_for)):
             print(fill(line, " " * 21))
     for name in installed_names:
         if name not in PRESETS:
-            print(f"{name:20} pulled")
+            print(f"{name:20} {_('pulled')}")
     return 0
+
+
+def _about(preset: Preset) -> str:
+    """Return the languages, the licence and the figures of a model on one line."""
+    return _("{languages}; {licence}. {figures}").format(
+        languages=_(preset.languages), licence=_(preset.licence), figures=_(preset.figures)
+    )
 
 
 def _models_pull(options: argparse.Namespace) -> int:
@@ -72,7 +92,7 @@ def _models_pull(options: argparse.Namespace) -> int:
     prefixes = {"query": options.query_prefix, "document": options.document_prefix}
     if options.what.startswith("openai:"):
         if not options.base_url:
-            raise ModelError("give the address of the server with --base-url: every text is sent there")
+            raise ModelError(_("give the address of the server with --base-url: every text is sent there"))
         present = {role: prefix or "" for role, prefix in prefixes.items()}
         bundle = pull_remote(options.what.removeprefix("openai:"), options.base_url, name=options.name, **present)
     else:
@@ -84,10 +104,14 @@ def _models_pull(options: argparse.Namespace) -> int:
             pooling=options.pooling,
             **prefixes,
         )
-    towers = " and ".join(kind for kind, tower in (("text", bundle.text), ("pictures", bundle.image)) if tower)
+    towers = _(" and ").join(kind for kind, tower in ((_("text"), bundle.text), (_("pictures"), bundle.image)) if tower)
     for note in bundle.spec.get("notes", []):
-        print(f"note: {note}", file=sys.stderr)
-    print(f"{bundle.name}: {towers}, {bundle.dim} dimensions; use it with --model {bundle.name}")
+        print(_("note: {note}").format(note=note), file=sys.stderr)
+    print(
+        _("{name}: {towers}, {dim} dimensions; use it with --model {name}").format(
+            name=bundle.name, towers=towers, dim=bundle.dim
+        )
+    )
     return 0
 
 
@@ -101,8 +125,8 @@ def _models_export(options: argparse.Namespace) -> int:
     choice = Choice(options.precision or "fp32", options.pooling, options.query_prefix, options.document_prefix)
     exported = export(options.what, folder, folder.name, choice)
     for tower, cosine in exported.parity.items():
-        print(f"{tower:5}  cosine with the original at least {cosine:.5f}")
-    print(f"wrote {short(str(folder))}; use it with --model {short(str(folder))}")
+        print(_("{tower:5}  cosine with the original at least {cosine:.5f}").format(tower=tower, cosine=cosine))
+    print(_("wrote {folder}; use it with --model {folder}").format(folder=short(str(folder))))
     return 0
 
 
@@ -110,7 +134,7 @@ def _models_remove(options: argparse.Namespace) -> int:
     from commonplace.encoders.hub import remove
 
     remove(options.name)
-    print(f"removed {options.name}")
+    print(_("removed {name}").format(name=options.name))
     return 0
 
 
@@ -126,12 +150,12 @@ def _models_bench(options: argparse.Namespace) -> int:
 
 def _bundle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--precision", choices=("fp32", "fp16", "int8"), help="precision of the weights (default: fp32)"
+        "--precision", choices=("fp32", "fp16", "int8"), help=_("precision of the weights (default: fp32)")
     )
     parser.add_argument(
         "--pooling",
         choices=("mean", "cls", "max", "last"),
-        help="pooling of a text's tokens, if the model does not define it",
+        help=_("pooling of a text's tokens, if the model does not define it"),
     )
-    parser.add_argument("--query-prefix", metavar="TEXT", help="text to put before each query")
-    parser.add_argument("--document-prefix", metavar="TEXT", help="text to put before each passage")
+    parser.add_argument("--query-prefix", metavar="TEXT", help=_("text to put before each query"))
+    parser.add_argument("--document-prefix", metavar="TEXT", help=_("text to put before each passage"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from commonplace.types import printable
+from commonplace.i18n import N_, _
+from commonplace.types import columns, printable
 
 if TYPE_CHECKING:
     from commonplace.types import Document, Item
@@ -19,9 +19,9 @@ def print_json(value: Any) -> None:
 
 
 _WIDE = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef"
+_OPENING, _CLOSING = "（《「『【", "，。、；：！？）》」』】…"  # these end no line, and these begin none
 
-
-_PIECE = re.compile(rf"\s+|[{_WIDE}]|[^\s{_WIDE}]{{1,80}}")
+_PIECE = re.compile(rf"\s+|[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}]{{1,80}})[{_CLOSING}]*")
 
 
 def fill(text: str, indent: str = "", width: int = 100) -> str:
@@ -35,9 +35,9 @@ def fill(text: str, indent: str = "", width: int = 100) -> str:
     return "\n".join(indent + row for row in [*lines, line.rstrip()] if row)
 
 
-def columns(text: str) -> int:
-    """Return the width of a text in terminal columns."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+def padded(text: str, width: int = 10) -> str:
+    """Return a text with spaces after it up to a width in terminal columns."""
+    return text + " " * (width - columns(text))
 
 
 def size(count: int) -> str:
@@ -59,7 +59,7 @@ def short(path: str) -> str:
 def place(item: Item) -> str:
     """Return the position of an item in its document: member, page, title."""
     parts = [printable(item.span.member)] if item.span.member is not None else []
-    parts += [f"page {item.span.page}"] if item.span.page is not None else []
+    parts += [_("page {page}").format(page=item.span.page)] if item.span.page is not None else []
     parts += [printable(item.title)] if item.title else []
     return ", ".join(parts)
 
@@ -72,3 +72,25 @@ def metadata_lines(document: Document) -> list[str]:
         texts = (item if isinstance(item, str) else json.dumps(item) for item in values)
         lines.append(f"{printable(key):10}  {printable('; '.join(texts))}")
     return lines
+
+
+_INDEX_TYPES = (
+    N_("exact"),
+    N_("rescored"),
+    N_("projected vectors"),
+    N_("binary codes"),
+    N_("binary codes in IVF cells"),
+)
+
+
+def index_type(text: str) -> str:
+    """Return the type of a vector index, as ``status`` has it, in the language of messages."""
+    pieces = re.split(r"( and |, )", text)
+    return "".join(_(piece) for piece in pieces)
+
+
+def query_kind(recall: float, kind: str) -> str:
+    """Return a measured recall and the kind of query that it was measured with, ``same`` or ``other``."""
+    if kind == "same":
+        return _("{recall:.3f} (same kind of query)").format(recall=recall)
+    return _("{recall:.3f} (other kind of query)").format(recall=recall)

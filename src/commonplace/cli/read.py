@@ -8,7 +8,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import model_of
-from commonplace.cli.printing import fill, metadata_lines, place, print_json, short
+from commonplace.cli.printing import fill, metadata_lines, padded, place, print_json, short
+from commonplace.i18n import _
 from commonplace.types import printable
 
 if TYPE_CHECKING:
@@ -21,18 +22,18 @@ def verbs(verb: Any) -> None:
     read = verb(
         "read",
         _read,
-        "show what is extracted from files, without adding them to a collection",
+        _("show what is extracted from files, without adding them to a collection"),
         "commonplace read papers/pumps.md --markdown",
     )
     read.add_argument("files", metavar="FILE", nargs="+")
     read.add_argument(
         "--ocr",
         action=argparse.BooleanOptionalAction,
-        help="read the words in pictures (default: if the extra ocr is installed)",
+        help=_("read the words in pictures (default: if the extra ocr is installed)"),
     )
     form = read.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object per file, each on its own line")
-    form.add_argument("--markdown", action="store_true", help="print headings and text in order, as Markdown")
+    form.add_argument("--json", action="store_true", help=_("print one JSON object per file, each on its own line"))
+    form.add_argument("--markdown", action="store_true", help=_("print headings and text in order, as Markdown"))
 
 
 def _read(options: argparse.Namespace) -> int:
@@ -50,7 +51,10 @@ def _read(options: argparse.Namespace) -> int:
             print("\n" * bool(number) + (_markdown(result) if options.markdown else _outline(result)))
         sys.stdout.flush()
         if not isinstance(result, ReadError) and result.document.error and not options.json:
-            print(f"note: {short(path)}: {printable(result.document.error)}", file=sys.stderr)
+            print(
+                _("note: {path}: {error}").format(path=short(path), error=printable(result.document.error)),
+                file=sys.stderr,
+            )
     return 1 if failed else 0
 
 
@@ -78,9 +82,9 @@ def _values(path: str, result: ParsedDocument | ReadError) -> dict[str, Any]:
 def _outline(result: ParsedDocument) -> str:
     """Return a file's metadata and the beginning of each item, for a terminal."""
     document = result.document
-    lines = [f"{short(document.path)}  {document.media_type}, {len(result.items)} items"]
+    lines = [f"{short(document.path)}  {document.media_type}, " + _("{count} items").format(count=len(result.items))]
     if document.title:
-        lines.append(f"{'title':10}  {printable(document.title)}")
+        lines.append(f"{padded(_('title'))}  {printable(document.title)}")
     lines += metadata_lines(document)
     where = None
     for item in result.items:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_, query_options, ranking_of, ranking_options, search_options
-from commonplace.cli.printing import fill, place, print_json, short
-from commonplace.types import printable
+from commonplace.cli.printing import fill, padded, place, print_json, short
+from commonplace.i18n import N_, _, ngettext
+from commonplace.types import columns, printable
 
 if TYPE_CHECKING:
     from commonplace.collection import Collection
@@ -23,21 +24,21 @@ def verbs(verb: Any) -> None:
     find = verb(
         "search",
         _search,
-        "find passages and pictures by words, by a picture, or by both",
+        _("find passages and pictures by words, by a picture, or by both"),
         'commonplace search "the same, but in snow" --image dog.jpg -k 5',
     )
-    find.add_argument("text", metavar="TEXT", nargs="*", help="the words to search for; quotes are not needed")
+    find.add_argument("text", metavar="TEXT", nargs="*", help=_("the words to search for; quotes are not needed"))
     query_options(find)
-    find.add_argument("-k", type=int, default=10, metavar="N", help="number of hits (default: 10)")
+    find.add_argument("-k", type=int, default=10, metavar="N", help=_("number of hits (default: 10)"))
     find.add_argument(
-        "--heatmap", metavar="DIR", help="write a heat-map of each picture hit to this folder: where the words match"
+        "--heatmap", metavar="DIR", help=_("write a heat-map of each picture hit to this folder: where the words match")
     )
-    find.add_argument("--explain", action="store_true", help="show the score breakdown of each hit")
+    find.add_argument("--explain", action="store_true", help=_("show the score breakdown of each hit"))
     find.add_argument(
         "--diversity",
         type=float,
         metavar="D",
-        help="0 to 1: penalty for similarity to better hits (default: 0, or stored by tune)",
+        help=_("0 to 1: penalty for similarity to better hits (default: 0, or stored by tune)"),
     )
     ranking_options(find)
 
@@ -52,12 +53,12 @@ def _search(options: argparse.Namespace) -> int:
         if options.heatmap:
             _heatmaps(kb, hits, text, options.heatmap)
         for note in hits.notes:
-            print(f"note: {printable(note)}", file=sys.stderr)
+            print(_("note: {note}").format(note=printable(note)), file=sys.stderr)
     if options.json:
         print_json({"hits": [hit.dict() for hit in hits]})
         return 0
     if not hits:
-        print("nothing found")
+        print(_("nothing found"))
     for number, hit in enumerate(hits, start=1):
         _print_hit(number, hit, options.explain, ranking.method)
     return 0
@@ -68,17 +69,20 @@ def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> No
     from commonplace.errors import QueryError, ReadError
 
     if not text:
-        raise QueryError("a heat-map needs words: add words to the query")
+        raise QueryError(_("a heat-map needs words: add words to the query"))
     if os.path.exists(folder) and not os.path.isdir(folder):  # fail before the search, not after it
-        raise QueryError(f"heat-maps need a folder, but {folder} is a file: choose another")
+        raise QueryError(_("heat-maps need a folder, but {folder} is a file: choose another").format(folder=folder))
     for number, hit in enumerate(hits, start=1):
         if hit.image:
             try:
                 heat = kb.heatmap(hit, text)
             except ReadError as problem:
-                print(f"note: no heat-map: {printable(str(problem))}", file=sys.stderr)
+                print(_("note: no heat-map: {problem}").format(problem=printable(str(problem))), file=sys.stderr)
             else:
-                print(f"heat-map: {short(str(heat.save_in(folder, number, hit.image)))}", file=sys.stderr)
+                print(
+                    _("heat-map: {path}").format(path=short(str(heat.save_in(folder, number, hit.image)))),
+                    file=sys.stderr,
+                )
 
 
 def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
@@ -88,50 +92,62 @@ def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
         line = textwrap.shorten(printable(" ".join(item.text.split())), 220, placeholder=" …")
         print(fill(line, " " * 18))
     if hit.image and hit.image != item.document.path:
-        print(f"{'':18}picture: {short(hit.image)}")
+        print(" " * 18 + _("picture: {image}").format(image=short(hit.image)))
     if hit.near_duplicates:
         names = ", ".join(dict.fromkeys(short(copy.document.path) for copy in hit.near_duplicates[:3]))
-        more = f" and {len(hit.near_duplicates) - 3} more" if len(hit.near_duplicates) > 3 else ""
+        more = _(" and {count} more").format(count=len(hit.near_duplicates) - 3) if len(hit.near_duplicates) > 3 else ""
         count = len(hit.near_duplicates)
-        print(f"{'':18}shown for {count} near-duplicate{'' if count == 1 else 's'}: {names}{more}")
+        print(
+            " " * 18
+            + ngettext(
+                "shown for {count} near-duplicate: {names}{more}",
+                "shown for {count} near-duplicates: {names}{more}",
+                count,
+            ).format(count=count, names=names, more=more)
+        )
     if explain:
         _print_breakdown(hit, method)
 
 
 _MEANINGS = {
-    "lexical": "words of its text",
-    "text->text": "meaning of its text",
-    "text->image": "content of its picture",
-    "image->image": "look of its picture",
-    "image->semantic": "scene in its picture",
-    "image->text": "its text, by your picture",
-    "text->item": "text and picture as one",
-    "image->item": "text and picture, by your picture",
-    "both->text": "its text, by words and picture",
-    "both->image": "its picture, by words and picture",
-    "both->item": "both as one, by words and picture",
-    "near_duplicate": "it is your picture",
-    "together": "words and picture must both fit",
-    "match_density": "how many items match",
-    "modality_bias": "your preference for its kind",
-    "prior": "prior odds",
-    "rerank:maxsim": "its words, read again",
+    "lexical": N_("words of its text"),
+    "text->text": N_("meaning of its text"),
+    "text->image": N_("content of its picture"),
+    "image->image": N_("look of its picture"),
+    "image->semantic": N_("scene in its picture"),
+    "image->text": N_("its text, by your picture"),
+    "text->item": N_("text and picture as one"),
+    "image->item": N_("text and picture, by your picture"),
+    "both->text": N_("its text, by words and picture"),
+    "both->image": N_("its picture, by words and picture"),
+    "both->item": N_("both as one, by words and picture"),
+    "near_duplicate": N_("it is your picture"),
+    "together": N_("words and picture must both fit"),
+    "match_density": N_("how many items match"),
+    "modality_bias": N_("your preference for its kind"),
+    "prior": N_("prior odds"),
+    "rerank:maxsim": N_("its words, read again"),
 }
 _GENERAL = ("near_duplicate", "match_density", "modality_bias", "prior", "together")  # lines without a raw score
 
 
 def _print_breakdown(hit: Hit, method: str) -> None:
     """Print the score breakdown: each channel's score, rank, weight and contribution."""
-    unit = "log-odds" if method == "calibrated" else "adds"
-    print(f"{'':18}{'channel':20}{'raw score':>10}{'rank':>7}{'weight':>8}{unit:>10}")
+    unit = _("log-odds") if method == "calibrated" else _("adds")
+    heads = ((_("raw score"), 10), (_("rank"), 7), (_("weight"), 8), (unit, 10))
+    print(" " * 18 + padded(_("channel"), 20) + "".join(" " * (width - columns(head)) + head for head, width in heads))
     for line in hit.breakdown:
-        meaning = _MEANINGS.get(line.channel.removeprefix("not "), "")
+        known = _MEANINGS.get(line.channel.removeprefix("not "))
+        meaning = _(known) if known else ""
         general = line.rank == 0 and line.channel in _GENERAL
         cells = f"{'':25}" if general else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
         print(f"{'':18}{line.channel:20}{cells}{line.contribution:+10.2f}  {meaning}".rstrip())
     total = sum(line.contribution for line in hit.breakdown)
-    result = f"{total:+.2f}, a probability of {hit.score:.0%}" if method == "calibrated" else f"{total:.3f}"
-    print(f"{'':18}sum {result}")
+    if method == "calibrated":
+        result = _("sum {total:+.2f}, a probability of {score:.0%}").format(total=total, score=hit.score)
+    else:
+        result = _("sum {total:.3f}").format(total=total)
+    print(" " * 18 + result)
 
 
 def _place(hit: Hit) -> str:

@@ -13,6 +13,7 @@ from commonplace import __version__
 from commonplace.committing import Committer, Report, embed
 from commonplace.encoders import PLACE, BaseModel
 from commonplace.errors import CommonplaceError, QueryError, ReadError
+from commonplace.i18n import _
 from commonplace.ingest import AnySource, Batch, Pool, Source, ingest, reader_pool
 from commonplace.readers import ReadOptions, are_readable
 from commonplace.space import Space, open_space
@@ -81,7 +82,9 @@ class IngestActor:
         except CommonplaceError as error:
             return type(error)(f"{self._host}: {error}")
         if spec.ocr_seconds and not are_readable():
-            return QueryError(f"{self._host} lacks the extra ocr: install it on every machine, or use --no-ocr")
+            return QueryError(
+                _("{host} lacks the extra ocr: install it on every machine, or use --no-ocr").format(host=self._host)
+            )
         self._pool = reader_pool(ReadOptions(*self._space.measure, ocr_seconds=spec.ocr_seconds), workers)
         return Started(self._host, __version__, self._space.fingerprint, self._space.plugin_fingerprints)
 
@@ -97,7 +100,9 @@ class IngestActor:
     def ingest(self, sources: Sequence[AnySource]) -> Batch | Written | CommonplaceError:
         """Read and embed sources. Return the documents and their vectors, or what was committed from here."""
         absent = [source for source in sources if isinstance(source, Source) and not os.path.lexists(source.path)]
-        reason = f"is not on the machine {self._host}: keep it where every machine sees it, or give a URL"
+        reason = _("is not on the machine {host}: keep it where every machine sees it, or give a URL").format(
+            host=self._host
+        )
         failures: list[tuple[AnySource, ReadError]] = [(source, ReadError(reason)) for source in absent]
         present = [source for source in sources if source not in absent]
         try:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from commonplace.errors import ClusterError, QueryError
+from commonplace.i18n import _
 
 __all__ = ["check_address", "connected", "last_line"]
 
@@ -48,7 +49,7 @@ def connected(address: str) -> Iterator[Any]:
         try:
             import ray
         except ImportError:
-            raise QueryError("ray=ADDRESS needs Ray: install commonplace with the extra ray") from None
+            raise QueryError(_("ray=ADDRESS needs Ray: install commonplace with the extra ray")) from None
         is_ours = not ray.is_initialized()
         if is_ours:
             _connect(ray, _cluster_here() if address == AUTO else address)
@@ -75,7 +76,9 @@ def _host_and_port(address: object) -> tuple[str, int]:
     """Return host and port of an address. Raises QueryError for what is no address."""
     match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if match is None or int(match["port"]) > 65535:
-        raise QueryError(f"the Ray address {address!r:.100} is not valid: give HOST:PORT, auto or local")
+        raise QueryError(
+            _("the Ray address {address!r:.100} is not valid: give HOST:PORT, auto or local").format(address=address)
+        )
     return match["host"].strip("[]"), int(match["port"])
 
 
@@ -89,13 +92,13 @@ def _cluster_here() -> str:
     try:
         return str(get_ray_address_from_environment(AUTO, None))
     except ConnectionError:
-        raise ClusterError("no Ray cluster runs on this machine: give its address, or run `ray start`") from None
+        raise ClusterError(_("no Ray cluster runs on this machine: give its address, or run `ray start`")) from None
 
 
 def _check_answers(address: str) -> None:
     """Raise ClusterError if nothing answers there in time: Ray itself would try for ten minutes."""
     host, port = _host_and_port(address)
-    hint = "check the address, and that `ray start` runs there"
+    hint = _("check the address, and that `ray start` runs there")
     try:
         with socket.create_connection((host, port), timeout=SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
@@ -103,10 +106,18 @@ def _check_answers(address: str) -> None:
             connection.sendall(_HELLO)
             frame = connection.makefile("rb").read(_FRAME)
     except OSError as error:
-        reason = f"no answer within {SECONDS:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
-        raise ClusterError(f"the Ray cluster at {address} cannot be reached ({reason}): {hint}") from None
+        reason = (
+            _("no answer within {seconds:g} s").format(seconds=SECONDS)
+            if isinstance(error, TimeoutError)
+            else error.strerror or str(error)
+        )
+        raise ClusterError(
+            _("the Ray cluster at {address} cannot be reached ({reason}): {hint}").format(
+                address=address, reason=reason, hint=hint
+            )
+        ) from None
     if len(frame) < _FRAME or frame[3] != _SETTINGS:
-        raise ClusterError(f"what answers at {address} is no Ray cluster: {hint}")
+        raise ClusterError(_("what answers at {address} is no Ray cluster: {hint}").format(address=address, hint=hint))
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -121,10 +132,16 @@ def _connect(ray: Any, address: str) -> None:
         text = " ".join(str(error).split())[:400]
         if "ersion mismatch" in text:
             raise ClusterError(
-                f"the Ray cluster at {address} runs other versions ({text}): install the same ones on every machine"
+                _(
+                    "the Ray cluster at {address} runs other versions ({text}): install the same ones on every machine"
+                ).format(address=address, text=text)
             ) from None
-        hint = "see `ray status`" if address != LOCAL else "see the folder /tmp/ray"
-        raise ClusterError(f"no connection to the Ray cluster at {address} ({text}): {hint}") from None
+        hint = _("see `ray status`") if address != LOCAL else _("see the folder /tmp/ray")
+        raise ClusterError(
+            _("no connection to the Ray cluster at {address} ({text}): {hint}").format(
+                address=address, text=text, hint=hint
+            )
+        ) from None
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from commonplace import __version__
 from commonplace.distributed.actor import ActorSpec, IngestActor, Started, Written
 from commonplace.distributed.connection import connected, last_line
 from commonplace.errors import ClusterError, CommonplaceError, ModelError, ModelMismatch, ReadError
+from commonplace.i18n import _
 from commonplace.ingest import AnySource, Batch
 from commonplace.space import Space
 
@@ -96,8 +97,9 @@ class ActorPool:
             self.__exit__()
             if isinstance(error, TypeError | AttributeError):  # what pickling raises
                 raise ModelError(
-                    f"the encoders of {self._space.name} cannot be sent to another machine ({last_line(error)}): make "
-                    "them picklable"
+                    _("the encoders of {name} cannot be sent to another machine ({error}): make them picklable").format(
+                        name=self._space.name, error=last_line(error)
+                    )
                 ) from None
             raise
         return self
@@ -174,8 +176,10 @@ class ActorPool:
             self._deadline = monotonic() + START_SECONDS
         elif monotonic() > self._deadline:
             raise ClusterError(
-                f"no machine of the Ray cluster at {self._address} had {self._spec.workers or 'all its'} processors "
-                f"free within {START_SECONDS:g} s: wait for other work, or take fewer of each with --workers"
+                _(
+                    "no machine of the Ray cluster at {address} had {workers} processors "
+                    "free within {start_seconds:g} s: wait for other work, or take fewer of each with --workers"
+                ).format(address=self._address, workers=self._spec.workers or _("all its"), start_seconds=START_SECONDS)
             )
 
     def _end_start(self, actor: _Actor) -> None:
@@ -197,14 +201,18 @@ class ActorPool:
     def _check(self, started: Started) -> None:
         if started.version != __version__:
             raise ClusterError(
-                f"{started.host} has Commonplace {started.version}, and this machine has {__version__}: install the "
-                "same version on every machine"
+                _(
+                    "{host} has Commonplace {version}, and this machine has {here}: install the "
+                    "same version on every machine"
+                ).format(host=started.host, version=started.version, here=__version__)
             )
         expected = (self._space.fingerprint, self._space.plugin_fingerprints)
         if (started.fingerprint, started.plugins) != expected:
             raise ModelMismatch(
-                f"{started.host} has another model than {self._space.name} ({self._space.fingerprint}), or other "
-                "encoders of installed packages: install the same ones on every machine"
+                _(
+                    "{host} has another model than {name} ({fingerprint}), or other "
+                    "encoders of installed packages: install the same ones on every machine"
+                ).format(host=started.host, name=self._space.name, fingerprint=self._space.fingerprint)
             )
 
     def _end_task(self, actor: _Actor, ref: Any) -> Iterator[tuple[list[AnySource], Answer]]:
@@ -236,9 +244,9 @@ class ActorPool:
             deaths = [DEATHS - 1 if len(part) > 1 else 0 for part in parts]
             self._suspects.extend(_Task(*part, is_suspect=True) for part in zip(parts, deaths, strict=True))
         else:
-            problem = (
-                f"reading or embedding it ended {DEATHS} workers of the Ray cluster; split it, or use --retry-failed"
-            )
+            problem = _(
+                "reading or embedding it ended {deaths} workers of the Ray cluster; split it, or use --retry-failed"
+            ).format(deaths=DEATHS)
             yield task.sources, ReadError(problem)
 
     def _hire(self) -> None:
@@ -261,8 +269,10 @@ class ActorPool:
             self._actors.append(_Actor(handle, name, handle.start.remote(self._sent, count)))
         if not self._actors and self._reason:
             raise ClusterError(
-                f"no worker can start on the Ray cluster at {self._address} ({self._reason}): install the same version "
-                "of Commonplace on every machine"
+                _(
+                    "no worker can start on the Ray cluster at {address} ({reason}): install the same version "
+                    "of Commonplace on every machine"
+                ).format(address=self._address, reason=self._reason)
             )
 
     def _retire(self, actor: _Actor) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["LARGEST_DIM", "UNKNOWN_LIMIT", "BaseModel", "Encoder", "Role", "TextEncoder", "Tokens", "digest", "unit"]
 
@@ -194,7 +195,11 @@ class BaseModel:
         except (TypeError, ValueError):
             row = np.empty(0, np.float32)
         if row.shape != (self.dim,) or not np.isfinite(row).all() or not np.linalg.norm(row) > 0:
-            raise ModelError(f"query_shortness of the model {self.name} is not a valid vector: install the model again")
+            raise ModelError(
+                _("query_shortness of the model {name} is not a valid vector: install the model again").format(
+                    name=self.name
+                )
+            )
         return row / np.float32(np.linalg.norm(row))
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 
 from commonplace.encoders.bundle import Bundle
 from commonplace.encoders.runtime import threads
+from commonplace.i18n import _
 
 __all__ = ["speed"]
 
@@ -21,14 +22,17 @@ QUESTION = "Which pump needs the blue seal?"
 def speed(folder: Path) -> Iterator[str]:
     """Yield lines with the queries, full chunks and pictures that are encoded in a second, after a warm-up."""
     bundle = Bundle(folder)
-    yield f"{bundle.name}, {threads()} processors"
+    yield _("{name}, {count} processors").format(name=bundle.name, count=threads())
     if (text := bundle.text) is not None:
         chunk = (PASSAGE * 40)[: min(text.room, 256) * 4]
-        yield f"  questions   {_rate(lambda n: text.encode([QUESTION] * n, 'query'), 32):8.1f} a second"
-        yield f"  passages    {_rate(lambda n: text.encode([chunk] * n), 8):8.1f} a second ({len(chunk)} characters)"
+        rate = _rate(lambda n: text.encode([QUESTION] * n, "query"), 32)
+        yield _("  questions   {rate:8.1f} a second").format(rate=rate)
+        rate = _rate(lambda n: text.encode([chunk] * n), 8)
+        yield _("  passages    {rate:8.1f} a second ({count} characters)").format(rate=rate, count=len(chunk))
     if (image := bundle.image) is not None:
         picture = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-        yield f"  pictures    {_rate(lambda n: image.encode([picture] * n), 16):8.1f} a second (640 x 480)"
+        rate = _rate(lambda n: image.encode([picture] * n), 16)
+        yield _("  pictures    {rate:8.1f} a second (640 x 480)").format(rate=rate)
 
 
 def _rate(work: Callable[[int], object], batch: int) -> float:

@@ -30,6 +30,7 @@ from commonplace.encoders.base import (
 from commonplace.encoders.checks import FILES, damaged, missing, sha256
 from commonplace.encoders.runtime import Graph, openvino
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["DEFAULT_BUNDLE", "FORMAT", "Bundle", "ImageTower", "TextTower", "padded", "sha256"]
 
@@ -85,7 +86,11 @@ class TextTower:
         self.dim = dim
         self.max_tokens: int = spec["max_tokens"]
         if not isinstance(self.max_tokens, int) or self.max_tokens < 16:
-            raise ValueError(f"its max_tokens ({self.max_tokens!r}; it must be an integer of at least 16)")
+            raise ValueError(
+                _("its max_tokens ({max_tokens!r}; it must be an integer of at least 16)").format(
+                    max_tokens=self.max_tokens
+                )
+            )
         self.tokenizer_path = folder / spec["tokenizer"]
 
     @cached_property
@@ -96,7 +101,9 @@ class TextTower:
             tokenizer = Tokenizer.from_file(str(self.tokenizer_path))
         except Exception as problem:  # the library raises bare Exception
             raise ModelError(
-                f"{self.tokenizer_path} is not a tokenizer ({problem}): install the model again"
+                _("{tokenizer_path} is not a tokenizer ({problem}): install the model again").format(
+                    tokenizer_path=self.tokenizer_path, problem=problem
+                )
             ) from problem
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -180,7 +187,7 @@ class TextTower:
         spans: list[list[tuple[int, int]]] = []
         for encoding in self._tokenizer.encode_batch([prefix + text for text in texts]):
             is_word = np.array(encoding.special_tokens_mask, dtype=bool) == 0
-            is_word &= np.array([start >= len(prefix) for start, _ in encoding.offsets], dtype=bool)
+            is_word &= np.array([start >= len(prefix) for start, _end in encoding.offsets], dtype=bool)
             numbers = self._windows(encoding)
             ids = encoding.ids
             windows += [_taken(ids, window) for window in numbers]
@@ -190,17 +197,21 @@ class TextTower:
             own_offsets = (offsets[i] for window in numbers for i in window if is_word[i])
             spans.append([(start - len(prefix), end - len(prefix)) for start, end in own_offsets])
         rows: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(windows)
-        for group, inputs, _ in self._batches(windows):
+        for group, inputs, _mask in self._batches(windows):
             (output,) = self._graph.map([inputs])
             if output.ndim != 3:
-                raise ModelError(f"the text tower in {self._folder} has no token vectors: choose another reranker")
+                raise ModelError(
+                    _("the text tower in {folder} has no token vectors: choose another reranker").format(
+                        folder=self._folder
+                    )
+                )
             width = output.shape[1]
             for row, i in enumerate(group):
                 first = width - len(windows[i]) if self._pads_left else 0
                 rows[i] = output[row, first : first + len(windows[i])][is_own[i]]
         in_order = iter(rows)
         return [
-            Tokens(np.concatenate([next(in_order) for _ in range(count)]), np.array(ends, np.int64).reshape(-1, 2))
+            Tokens(np.concatenate([next(in_order) for _chunk in range(count)]), np.array(ends, np.int64).reshape(-1, 2))
             for count, ends in zip(counts, spans, strict=True)
         ]
 
@@ -222,7 +233,7 @@ class TextTower:
         inputs = [batch_inputs for _, batch_inputs, _ in batches]
         outputs = self._graph.map(inputs, lambda output, _: self._pool(output, next(masks)))
         pooled = np.empty((len(windows), outputs[0].shape[1] if outputs else 0), dtype=np.float32)
-        for (group, _, _), rows in zip(batches, outputs, strict=True):
+        for (group, _inputs, _mask), rows in zip(batches, outputs, strict=True):
             pooled[group] = rows
         return pooled
 
@@ -261,7 +272,9 @@ class TextTower:
             weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)
             return np.asarray(np.einsum("btd,bt->bd", output, weights, optimize=True), dtype=np.float32)
         raise ModelError(
-            f"the bundle uses the pooling {pooling!r}, which this version does not support: upgrade commonplace"
+            _(
+                "the bundle uses the pooling {pooling!r}, which this version does not support: upgrade commonplace"
+            ).format(pooling=pooling)
         )
 
 
@@ -355,7 +368,9 @@ class ImageTower:
         if pooling == "mean":
             return np.asarray(output.mean(axis=1), dtype=np.float32)
         raise ModelError(
-            f"the bundle uses the pooling {pooling!r}, which this version does not support: upgrade commonplace"
+            _(
+                "the bundle uses the pooling {pooling!r}, which this version does not support: upgrade commonplace"
+            ).format(pooling=pooling)
         )
 
     def fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -383,7 +398,10 @@ class ImageTower:
             image = ImageOps.pad(image, (width, height), method, color=(127, 127, 127))
         else:
             raise ModelError(
-                f"the bundle uses the geometry {geometry!r}, which this version does not support: upgrade commonplace"
+                _(
+                    "the bundle uses the geometry {geometry!r}, which this version does not support: upgrade "
+                    "commonplace"
+                ).format(geometry=geometry)
             )
         return np.asarray(image)
 
@@ -445,38 +463,50 @@ class Bundle(BaseModel):
         try:
             self.spec = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ModelError(f"there is no model bundle at {self.folder} (no bundle.json): check the name") from None
+            raise ModelError(
+                _("there is no model bundle at {folder} (no bundle.json): check the name").format(folder=self.folder)
+            ) from None
         except (OSError, ValueError, RecursionError) as problem:
-            raise ModelError(f"{path} cannot be read ({problem}): install the model again") from problem
+            raise ModelError(
+                _("{path} cannot be read ({problem}): install the model again").format(path=path, problem=problem)
+            ) from problem
         if not isinstance(self.spec, dict):
-            raise ModelError(f"{path} is not a bundle description: install the model again")
+            raise ModelError(_("{path} is not a bundle description: install the model again").format(path=path))
         if self.spec.get("format") != FORMAT:
             raise ModelError(
-                f"{path} has format {self.spec.get('format')}; this version reads {FORMAT}: upgrade commonplace"
+                _("{path} has format {format}; this version reads {known}: upgrade commonplace").format(
+                    path=path, format=self.spec.get("format"), known=FORMAT
+                )
             )
         try:
             self._describe()
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
-            raise ModelError(f"{path} has a missing or wrong entry, {problem}: install the model again") from problem
+            raise ModelError(
+                _("{path} has a missing or wrong entry, {problem}: install the model again").format(
+                    path=path, problem=problem
+                )
+            ) from problem
 
     def _describe(self) -> None:
         self.name = str(self.spec["name"])
         self.dim = int(self.spec["dim"])
         if not self.name.isprintable() or not 1 <= self.dim <= LARGEST_DIM:
-            raise ValueError(f"its name or dimension ({self.name!r}, {self.dim})")
+            raise ValueError(_("its name or dimension ({name!r}, {dim})").format(name=self.name, dim=self.dim))
         towers = self.spec["towers"]
         if not towers:
-            raise ValueError("its towers")
+            raise ValueError(_("its towers"))
         files = list(self.spec["checksums"])
         for tower in towers.values():
             files += [tower[kind] for kind in ("file", "tokenizer") if kind in tower]
             files += [tower["head"]["file"]] if tower.get("head") else []
         files += [self.spec["hubness"]["file"]] if self.spec.get("hubness") else []
         if unsealed := sorted(set(files) - set(self.spec["checksums"])):
-            raise ValueError(f"the checksum of {', '.join(unsealed)}")
+            raise ValueError(_("the checksum of {names}").format(names=", ".join(unsealed)))
         for name in files:
             if Path(name).name != name:
-                raise ValueError(f"the file name {name!r} (a bundle's files are beside its bundle.json)")
+                raise ValueError(
+                    _("the file name {name!r} (a bundle's files are beside its bundle.json)").format(name=name)
+                )
         checksums = self.spec["checksums"]
         self.text = self._text(towers["text"]) if "text" in towers else None
         self.image = ImageTower(self.folder, towers["image"], self.dim, checksums) if "image" in towers else None
@@ -516,7 +546,9 @@ class Bundle(BaseModel):
                 names = [name for name in (*hubness["banks"], VISUAL) if name != VISUAL or name in file]
                 return {name: np.asarray(file[name], dtype=np.float32) for name in names}
         except (OSError, ValueError, KeyError) as problem:
-            raise ModelError(f"{path} cannot be read ({problem}): install the model again") from problem
+            raise ModelError(
+                _("{path} cannot be read ({problem}): install the model again").format(path=path, problem=problem)
+            ) from problem
 
     def neutral(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Return the vectors (n, dim) of neutral queries and of neutral texts; None if the bundle has none."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["FILES", "FileChecks", "damaged", "missing", "sha256"]
 
@@ -27,12 +28,12 @@ def sha256(path: Path) -> str:
 
 def missing(path: Path) -> ModelError:
     """Return the error for a file that is missing."""
-    return ModelError(f"{path} is missing: install the model again")
+    return ModelError(_("{path} is missing: install the model again").format(path=path))
 
 
 def damaged(path: Path) -> ModelError:
     """Return the error for a file that does not match its checksum."""
-    return ModelError(f"{path} is damaged (its checksum differs): install the model again")
+    return ModelError(_("{path} is damaged (its checksum differs): install the model again").format(path=path))
 
 
 class _State(NamedTuple):

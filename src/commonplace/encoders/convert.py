@@ -20,6 +20,7 @@ from commonplace.encoders.bundle import FORMAT, Bundle, sha256
 from commonplace.encoders.default_calibration import write
 from commonplace.encoders.runtime import openvino
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["PRECISIONS", "Choice", "convert", "graphs", "wanted"]
 
@@ -104,8 +105,10 @@ def wanted(names: Iterable[str], precision: str) -> list[str]:
     chosen = graphs(files, precision)
     if not chosen:
         raise ModelError(
-            "it has no ONNX towers (onnx/model.onnx, or onnx/text_model.onnx and onnx/vision_model.onnx): "
-            "create them with `commonplace models export`, or choose another model"
+            _(
+                "it has no ONNX towers (onnx/model.onnx, or onnx/text_model.onnx and onnx/vision_model.onnx): "
+                "create them with `commonplace models export`, or choose another model"
+            )
         )
     data = sorted(name for graph in chosen.values() for name in files if _holds(name, graph))
     return [*chosen.values(), *data, *(name for name in SETTINGS if name in files)]
@@ -136,7 +139,9 @@ def convert(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
             beside.rename(target)
     except OSError as problem:
         raise ModelError(
-            f"the model cannot be written to {target} ({problem.strerror}): free some space, then run it again"
+            _("the model cannot be written to {target} ({reason}): free some space, then run it again").format(
+                target=target, reason=problem.strerror
+            )
         ) from (problem)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -166,13 +171,19 @@ class _Conversion:
             for kind in ("text", "image") if tower == "both" else (tower,):
                 needed = "pixel_values" if kind == "image" else "input_ids"
                 if needed not in inputs and tower != "both":
-                    raise ModelError(f"{file} takes {', '.join(sorted(inputs))}, not {needed}: choose another model")
+                    raise ModelError(
+                        _("{file} takes {inputs}, not {needed}: choose another model").format(
+                            file=file, inputs=", ".join(sorted(inputs)), needed=needed
+                        )
+                    )
                 if needed in inputs:
                     make = self._image if kind == "image" else self._text
                     towers[kind] = make(file, inputs, outputs)
         if not towers:
             raise ModelError(
-                f"{', '.join(chosen.values())} take neither input_ids nor pixel_values: choose another model"
+                _("{chosen} take neither input_ids nor pixel_values: choose another model").format(
+                    chosen=", ".join(chosen.values())
+                )
             )
         self._write(towers, chosen)
 
@@ -185,12 +196,18 @@ class _Conversion:
             if not path.is_file():
                 return {}
             if path.stat().st_size > LARGEST_SETTING:
-                raise ModelError(f"{path} is larger than {LARGEST_SETTING >> 20} MB: choose another model")
+                raise ModelError(
+                    _("{path} is larger than {size} MB: choose another model").format(
+                        path=path, size=LARGEST_SETTING >> 20
+                    )
+                )
             settings = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as problem:
-            raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
+            raise ModelError(
+                _("{path} cannot be read ({problem}): fetch the model again").format(path=path, problem=problem)
+            ) from problem
         if not isinstance(settings, dict):
-            raise ModelError(f"{path} is not a JSON object: fetch the model again")
+            raise ModelError(_("{path} is not a JSON object: fetch the model again").format(path=path))
         return settings
 
     def _ports(self, path: Path) -> tuple[set[str], dict[str, int]]:
@@ -199,12 +216,16 @@ class _Conversion:
             if (
                 file.read(1) != b"\x08"
             ):  # an ONNX file begins with its version; without this check, the runtime tries other formats
-                raise ModelError(f"the model file {path} cannot be read (it is not an ONNX file): fetch it again")
+                raise ModelError(
+                    _("the model file {path} cannot be read (it is not an ONNX file): fetch it again").format(path=path)
+                )
         try:
             model = openvino().Core().read_model(str(path))
         except RuntimeError as problem:
             reason = str(problem).strip().splitlines()[-1]
-            raise ModelError(f"the model file {path} cannot be read ({reason}): fetch it again") from problem
+            raise ModelError(
+                _("the model file {path} cannot be read ({reason}): fetch it again").format(path=path, reason=reason)
+            ) from problem
         inputs = {name for port in model.inputs for name in port.names}
         ranks = {
             name: port.get_partial_shape().rank.get_length() if port.get_partial_shape().rank.is_static else 0
@@ -217,7 +238,9 @@ class _Conversion:
         alone = "pixel_values" not in inputs
         if strange := sorted(inputs - set(FED.values()) - {"pixel_values"}):
             raise ModelError(
-                f"{file} needs the inputs {', '.join(strange)}, which are not supported: choose another model"
+                _("{file} needs the inputs {names}, which are not supported: choose another model").format(
+                    file=file, names=", ".join(strange)
+                )
             )
         tokenizer, pad, unknown = self._tokenizer()
         output, pooling = self._text_output(file, outputs, alone)
@@ -249,8 +272,10 @@ class _Conversion:
             return "pooler_output", "none"
         if not alone or (self.folder / file).name.startswith("text_model"):
             raise ModelError(
-                f"{file} gives {', '.join(sorted(outputs))}, none of them in the joint space (text_embeds): it was "
-                "exported without its projection, so choose another model"
+                _(
+                    "{file} gives {outputs}, none of them in the joint space (text_embeds): it was "
+                    "exported without its projection, so choose another model"
+                ).format(file=file, outputs=", ".join(sorted(outputs)))
             )
         modules = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in self._modules()]
         more = [module for module in modules if module not in ("Transformer", "Pooling", "Normalize")]
@@ -260,18 +285,28 @@ class _Conversion:
         if "sentence_embedding" in outputs:
             return "sentence_embedding", "none"
         if more:
-            raise ModelError(f"its ONNX graph lacks the layers after pooling ({', '.join(more)}): export the model")
+            raise ModelError(
+                _("its ONNX graph lacks the layers after pooling ({more}): export the model").format(
+                    more=", ".join(more)
+                )
+            )
         first = next(iter(outputs), "")
         if outputs.get(first) == 3:
             return first, self._pooling()
-        raise ModelError(f"{file} gives {', '.join(sorted(outputs))}, not last_hidden_state: choose another model")
+        raise ModelError(
+            _("{file} gives {outputs}, not last_hidden_state: choose another model").format(
+                file=file, outputs=", ".join(sorted(outputs))
+            )
+        )
 
     def _modules(self) -> list[Json]:
         path = self.folder / "modules.json"
         try:
             modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
         except (OSError, ValueError, RecursionError) as problem:
-            raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
+            raise ModelError(
+                _("{path} cannot be read ({problem}): fetch the model again").format(path=path, problem=problem)
+            ) from problem
         return [module for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
 
     def _pooling(self) -> str:
@@ -284,11 +319,15 @@ class _Conversion:
             chosen = [pooling["pooling_mode"]]
         if chosen:
             if len(chosen) > 1 or chosen[0] not in names:
-                raise ModelError(f"its pooling is {' and '.join(chosen)}, which is not supported: choose another model")
+                raise ModelError(
+                    _("its pooling is {chosen}, which is not supported: choose another model").format(
+                        chosen=_(" and ").join(chosen)
+                    )
+                )
             return names[chosen[0]]
         if self.choice.pooling is not None:
             return self.choice.pooling
-        self.notes.append("the repository does not name a pooling: the mean of the tokens is used (see --pooling)")
+        self.notes.append(_("the repository does not name a pooling: the mean of the tokens is used (see --pooling)"))
         return "mean"
 
     def _max_tokens(self, pad: int) -> int:
@@ -312,7 +351,9 @@ class _Conversion:
         )
         if most < LEAST_TOKENS:
             raise ModelError(
-                f"its text tower reads at most {most} tokens, {LEAST_TOKENS} are needed: choose another model"
+                _("its text tower reads at most {most} tokens, {least_tokens} are needed: choose another model").format(
+                    most=most, least_tokens=LEAST_TOKENS
+                )
             )
         return most
 
@@ -341,12 +382,16 @@ class _Conversion:
 
         path = self.folder / "tokenizer.json"
         if not path.is_file():
-            raise ModelError(f"there is no tokenizer.json in {self.folder}: choose a repository that has one")
+            raise ModelError(
+                _("there is no tokenizer.json in {folder}: choose a repository that has one").format(folder=self.folder)
+            )
         raw = self._settings("tokenizer.json")
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as problem:  # the library raises bare Exception
-            raise ModelError(f"{path} is not a tokenizer ({problem}): fetch the model again") from problem
+            raise ModelError(
+                _("{path} is not a tokenizer ({problem}): fetch the model again").format(path=path, problem=problem)
+            ) from problem
         tokenizer_config = self._settings("tokenizer_config.json")
         pad = _token(tokenizer, tokenizer_config.get("pad_token"))
         if pad is None and isinstance(raw.get("padding"), dict):
@@ -375,7 +420,9 @@ class _Conversion:
     def _image(self, file: str, inputs: set[str], outputs: Mapping[str, int]) -> Json:
         if strange := sorted(inputs - set(FED.values()) - {"pixel_values"}):
             raise ModelError(
-                f"{file} needs the inputs {', '.join(strange)}, which are not supported: choose another model"
+                _("{file} needs the inputs {names}, which are not supported: choose another model").format(
+                    file=file, names=", ".join(strange)
+                )
             )
         output, pooling = self._image_output(file, outputs, joint="input_ids" in inputs)
         return {
@@ -399,7 +446,9 @@ class _Conversion:
         if hidden is not None and not joint and not clip and outputs[hidden] == 3:
             return hidden, "cls"
         raise ModelError(
-            f"{file} gives {', '.join(sorted(outputs))}, not image_embeds, pooler_output or tokens: choose another"
+            _("{file} gives {outputs}, not image_embeds, pooler_output or tokens: choose another").format(
+                file=file, outputs=", ".join(sorted(outputs))
+            )
         )
 
     def _geometry(self) -> Json:
@@ -410,7 +459,11 @@ class _Conversion:
             inner = processor.get("image_processor")
             config = inner if isinstance(inner, dict) else processor
         if not config:
-            raise ModelError(f"there is no preprocessor_config.json in {self.folder}: choose a repository that has one")
+            raise ModelError(
+                _("there is no preprocessor_config.json in {folder}: choose a repository that has one").format(
+                    folder=self.folder
+                )
+            )
         shape = config.get("size", self.config.get("image_size"))
         crop = config.get("crop_size")
         kind = str(config.get("image_processor_type", config.get("feature_extractor_type", "")))
@@ -418,7 +471,9 @@ class _Conversion:
         interpolation = RESAMPLE.get(resample) if isinstance(resample, int) else str(resample).lower()
         if interpolation not in RESAMPLE.values():
             raise ModelError(
-                f"its pictures are resized with {resample!r}, which is not supported: choose another model"
+                _("its pictures are resized with {resample!r}, which is not supported: choose another model").format(
+                    resample=resample
+                )
             )
         edge: int | None = None
         geometry = "squash"
@@ -436,7 +491,7 @@ class _Conversion:
                     geometry, edge = "squash", None
             elif config.get("do_center_crop", True) is False:
                 raise ModelError(
-                    "its pictures are not scaled to one size, which is not supported: choose another model"
+                    _("its pictures are not scaled to one size, which is not supported: choose another model")
                 )
         elif mode == "longest":
             size, geometry = _square(shape), "pad"
@@ -449,11 +504,14 @@ class _Conversion:
                 inner_size = _square(crop)
                 if size[0] != size[1]:
                     raise ModelError(
-                        "its pictures are squashed and then cropped, which is not supported: choose another model"
+                        _("its pictures are squashed and then cropped, which is not supported: choose another model")
                     )
                 raise ModelError(
-                    f"its pictures are squashed to {size} and cropped to {inner_size}, which is not supported: choose "
-                    "another model"
+                    _(
+                        "its pictures are squashed to {size} and cropped to {inner_size}, which is not "
+                        "supported: choose "
+                        "another model"
+                    ).format(size=size, inner_size=inner_size)
                 )
         mean = config.get("image_mean", config.get("mean"))
         std = config.get("image_std", config.get("std"))
@@ -503,7 +561,10 @@ class _Conversion:
         if len(set(dims.values())) > 1:
             lengths = " and ".join(f"{dim} ({kind})" for kind, dim in dims.items())
             raise ModelError(
-                f"its towers give vectors of different lengths, {lengths}, so there is no joint space: choose another"
+                _(
+                    "its towers give vectors of different lengths, {lengths}, so there is no joint space: choose "
+                    "another"
+                ).format(lengths=lengths)
             )
         self._save({**spec, "dim": next(iter(dims.values()))})
 
@@ -522,7 +583,11 @@ def _probe(bundle: Bundle) -> dict[str, int]:
         rows["image"] = bundle.image.encode([ramp])
     for kind, vectors in rows.items():
         if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all() or not np.any(vectors, axis=1).all():
-            raise ModelError(f"its {kind} tower gives no valid vectors (shape {vectors.shape}): choose another model")
+            raise ModelError(
+                _("its {kind} tower gives no valid vectors (shape {shape}): choose another model").format(
+                    kind=kind, shape=vectors.shape
+                )
+            )
     return {kind: vectors.shape[1] for kind, vectors in rows.items()}
 
 
@@ -540,7 +605,9 @@ def _token(tokenizer: Any, setting: Any) -> int | None:
 
 def _pixels(value: Any) -> int:
     if not isinstance(value, int) or not 8 <= value <= 4096:
-        raise ModelError(f"its picture size is {value!r}, not an integer from 8 to 4096: choose another model")
+        raise ModelError(
+            _("its picture size is {value!r}, not an integer from 8 to 4096: choose another model").format(value=value)
+        )
     return value
 
 
@@ -555,7 +622,11 @@ def _square(value: Any) -> tuple[int, int]:
 
 def _three(values: Any) -> list[float]:
     if not isinstance(values, list) or len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
-        raise ModelError(f"its pictures are normalised with {values!r}, not three numbers: choose another model")
+        raise ModelError(
+            _("its pictures are normalised with {values!r}, not three numbers: choose another model").format(
+                values=values
+            )
+        )
     return [float(value) for value in values]
 
 

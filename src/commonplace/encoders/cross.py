@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from commonplace.encoders.bundle import padded
 from commonplace.encoders.runtime import Graph
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["CrossEncoder"]
 
@@ -41,7 +42,11 @@ class CrossEncoder:
         self._model = next((file for file in files if file.is_file()), files[0])
         for file in (self._model, self.folder / "tokenizer.json"):
             if not file.is_file():
-                raise ModelError(f"there is no cross-encoder in {self.folder} (no {file.name}): check the name")
+                raise ModelError(
+                    _("there is no cross-encoder in {folder} (no {name}): check the name").format(
+                        folder=self.folder, name=file.name
+                    )
+                )
 
     def reads(self, text: str) -> bool:
         """Return True: which words the model knows cannot be determined."""
@@ -53,7 +58,9 @@ class CrossEncoder:
         try:
             config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except (OSError, ValueError, RecursionError) as problem:
-            raise ModelError(f"{path} cannot be read ({problem}): fetch the model again") from problem
+            raise ModelError(
+                _("{path} cannot be read ({problem}): fetch the model again").format(path=path, problem=problem)
+            ) from problem
         return config if isinstance(config, dict) else {}
 
     @cached_property
@@ -80,7 +87,9 @@ class CrossEncoder:
             tokenizer.no_padding()
             tokenizer.enable_truncation(self._limit, strategy="longest_first")
         except Exception as problem:  # the library raises bare Exception
-            raise ModelError(f"{path} is not a tokenizer ({problem}): fetch the model again") from problem
+            raise ModelError(
+                _("{path} is not a tokenizer ({problem}): fetch the model again").format(path=path, problem=problem)
+            ) from problem
         return tokenizer
 
     @cached_property
@@ -89,8 +98,10 @@ class CrossEncoder:
         required = {"input_ids", "attention_mask"}
         if not required <= graph.inputs or graph.inputs - required - {"token_type_ids"}:
             raise ModelError(
-                f"{self._model} takes {', '.join(sorted(graph.inputs))}: choose a cross-encoder, which takes "
-                "input_ids, attention_mask and token_type_ids"
+                _(
+                    "{model} takes {inputs}: choose a cross-encoder, which takes "
+                    "input_ids, attention_mask and token_type_ids"
+                ).format(model=self._model, inputs=", ".join(sorted(graph.inputs)))
             )
         return graph
 
@@ -102,8 +113,10 @@ class CrossEncoder:
         logits = self._logits([(question, text) for text in texts])
         if len(logits) and logits.shape[1] != 1:
             raise ModelError(
-                f"{self._model} gives {logits.shape[1]} values for each pair: "
-                "choose a cross-encoder trained to rank, which gives one"
+                _(
+                    "{model} gives {shape} values for each pair: "
+                    "choose a cross-encoder trained to rank, which gives one"
+                ).format(model=self._model, shape=logits.shape[1])
             )
         return logits.reshape(-1)
 
@@ -117,7 +130,11 @@ class CrossEncoder:
         labels = {str(name).lower(): int(number) for number, name in names.items()} if isinstance(names, dict) else {}
         (logits,) = self._logits([(premise, claim)])
         if labels.get("entailment", len(logits)) >= len(logits):
-            raise ModelError(f"config.json in {self.folder} has no label entailment: choose a model trained on NLI")
+            raise ModelError(
+                _("config.json in {folder} has no label entailment: choose a model trained on NLI").format(
+                    folder=self.folder
+                )
+            )
         odds = np.exp(logits.astype(np.float64) - logits.max())
         probabilities = odds / odds.sum()
         contradiction = labels.get("contradiction")
@@ -137,8 +154,10 @@ class CrossEncoder:
             (logits,) = self._graph.map([inputs])
             if not logits.size or logits.size % len(group):
                 raise ModelError(
-                    f"{self._model} gives an output of shape {logits.shape} for {len(group)} pairs: "
-                    "choose a cross-encoder, which gives one value for each pair"
+                    _(
+                        "{model} gives an output of shape {shape} for {count} pairs: "
+                        "choose a cross-encoder, which gives one value for each pair"
+                    ).format(model=self._model, shape=logits.shape, count=len(group))
                 )
             rows.update(zip(group, logits.reshape(len(group), -1), strict=True))
         return np.array([rows[i] for i in range(len(encodings))], dtype=np.float32)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from commonplace.encoders.base import BaseModel
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["BANK", "describe", "drawn", "line", "moments", "query_shortness", "spread"]
 
@@ -162,7 +163,7 @@ def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.fl
     if (tower := bundle.text) is not None:
         queries, read, languages = _pairs(bundle)
         if not languages:
-            notes.append("its text tower does not separate related from unrelated texts: its scores mean little")
+            notes.append(_("its text tower does not separate related from unrelated texts: its scores mean little"))
             languages = ["en"]
         questions = np.concatenate([queries[language] for language in languages])
         texts = np.concatenate([read[language] for language in languages])
@@ -170,7 +171,9 @@ def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.fl
             np.float64
         )
         if _is_constant(texts):
-            raise ModelError(f"the text encoder of {bundle.name} returns one vector for all texts: correct it")
+            raise ModelError(
+                _("the text encoder of {name} returns one vector for all texts: correct it").format(name=bundle.name)
+            )
         # Texts in different languages are unrelated too, but their scores are distributed differently.
         other = np.concatenate([_unequal(queries[language] @ read[language].T) for language in languages])
         background["text->text"] = spread(other) | {"related": moments(related)}
@@ -182,14 +185,21 @@ def describe(bundle: BaseModel) -> tuple[dict[str, Any], dict[str, NDArray[np.fl
     if (image := bundle.image) is not None:
         shown = image.encode(drawn())
         if _is_constant(shown):
-            raise ModelError(f"the image encoder of {bundle.name} returns one vector for all pictures: correct it")
+            raise ModelError(
+                _("the image encoder of {name} returns one vector for all pictures: correct it").format(
+                    name=bundle.name
+                )
+            )
         visual = bundle.encoders["visual"].encode(drawn()) if "visual" in bundle.encoders else shown
         background["image->image"] = estimated(_unequal(visual @ visual.T))
         if texts is not None:
             background["text->image"] = estimated((arrays["image"].astype(np.float32) @ shown.T).ravel())
             background["image->text"] = estimated((shown @ texts.T).ravel())
     notes.append(
-        "confidences are estimates: this model was not measured on labelled data (`commonplace tune` learns from yours)"
+        _(
+            "confidences are estimates: this model was not measured on labelled data (`commonplace tune` learns "
+            "from yours)"
+        )
     )
     # Channels without a tower are never searched. Their placeholders are never used.
     for channel in ("text->text", "text->image", "image->text", "image->image"):
@@ -246,7 +256,7 @@ def line(related: Floats, unrelated: Floats) -> tuple[float, float]:
     weight = np.concatenate([weight, p * PRIOR_WEIGHT / 17, (1 - p) * PRIOR_WEIGHT / 17])
     weights = np.array(PRIOR_LINE)
     design = np.stack([np.ones_like(x), x], axis=1)
-    for _ in range(50):  # Newton's method
+    for _step in range(50):  # Newton's method
         p = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
         gradient = design.T @ (weight * (y - p))
         hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)

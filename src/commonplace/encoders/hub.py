@@ -21,6 +21,7 @@ from commonplace.encoders.default_calibration import write
 from commonplace.encoders.presets import PRESETS, home, is_name, source
 from commonplace.encoders.remote import RemoteText, checked
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["beside", "pull", "pull_remote", "remove"]
 
@@ -53,15 +54,19 @@ def pull(
         document if document is not None else (preset.document if preset else None),
     )
     if choice.precision not in PRECISIONS:
-        raise ModelError(f"the precision is {choice.precision!r}: choose one of {', '.join(PRECISIONS)}")
+        raise ModelError(
+            _("the precision is {precision!r}: choose one of {precisions}").format(
+                precision=choice.precision, precisions=", ".join(PRECISIONS)
+            )
+        )
     folder = Path(what).expanduser()
     local = bool(what) and folder.is_dir() and preset is None
     repo = preset.repo if preset else what
     name = name or (what if preset else (folder.resolve().name if local else what.rsplit("/", 1)[-1]))
     if preset and repo is None:
-        raise ModelError(f"the model {what} is shipped with the package: use it without fetching")
+        raise ModelError(_("the model {what} is shipped with the package: use it without fetching").format(what=what))
     if not is_name(name) or name == DEFAULT_BUNDLE.name:
-        raise ModelError(f"{name!r} is not a valid name for a model: give another one with --name")
+        raise ModelError(_("{name!r} is not a valid name for a model: give another one with --name").format(name=name))
     target = home() / name
     source: dict[str, str | None] = {"folder": str(folder.resolve())} if local else {"repo": repo}
     _not_anothers(target, name, source)
@@ -69,7 +74,9 @@ def pull(
         return _from_folder(folder, target, name, replace(choice, source=source))
     if repo is None or not _REPOSITORY.fullmatch(repo) or ".." in repo:
         raise ModelError(
-            f"there is no model {what!r}: see `commonplace models` for names, or give a repository as owner/name"
+            _(
+                "there is no model {what!r}: see `commonplace models` for names, or give a repository as owner/name"
+            ).format(what=what)
         )
     fetched, commit = _fetch(repo, revision, choice.precision)
     bundle = convert(fetched, target, name, replace(choice, source={"repo": repo, "revision": commit}))
@@ -85,7 +92,7 @@ def pull_remote(model: str, url: str, *, name: str | None = None, query: str = "
     """
     name = name or model.rsplit("/", 1)[-1].replace(":", "-")
     if not model or not is_name(name) or name == DEFAULT_BUNDLE.name:
-        raise ModelError(f"{name!r} is not a valid name for a model: give another one with --name")
+        raise ModelError(_("{name!r} is not a valid name for a model: give another one with --name").format(name=name))
     where = checked(url)
     source: dict[str, str | None] = {"url": where, "model": model}
     _not_anothers(home() / name, name, source)
@@ -127,9 +134,11 @@ def beside(target: Path, name: str) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target.parent))
     except OSError as problem:
-        raise ModelError(f"the model cannot be written to {target} ({problem.strerror}): choose another folder") from (
-            problem
-        )
+        raise ModelError(
+            _("the model cannot be written to {target} ({reason}): choose another folder").format(
+                target=target, reason=problem.strerror
+            )
+        ) from (problem)
     old = draft.with_suffix(".old")
     try:
         yield draft
@@ -138,7 +147,9 @@ def beside(target: Path, name: str) -> Iterator[Path]:
         draft.rename(target)
     except OSError as problem:
         raise ModelError(
-            f"the model cannot be written to {target} ({problem.strerror}): free some space, then run it again"
+            _("the model cannot be written to {target} ({reason}): free some space, then run it again").format(
+                target=target, reason=problem.strerror
+            )
         ) from (problem)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -151,10 +162,14 @@ def replaceable(target: Path) -> None:
     """Raise ModelError unless ``target`` is absent, empty, or holds only a model: its content will be deleted."""
     try:
         if target.is_symlink():
-            raise ModelError(f"{target} is a symbolic link: give the folder itself")
+            raise ModelError(_("{target} is a symbolic link: give the folder itself").format(target=target))
         files = sorted(target.iterdir()) if target.exists() else []
     except OSError as problem:
-        raise ModelError(f"{target} cannot hold a model ({problem.strerror}): choose another folder") from problem
+        raise ModelError(
+            _("{target} cannot hold a model ({reason}): choose another folder").format(
+                target=target, reason=problem.strerror
+            )
+        ) from problem
     if not files:
         return
     try:
@@ -163,10 +178,12 @@ def replaceable(target: Path) -> None:
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         bundle_files = set()
     if not bundle_files:
-        raise ModelError(f"{target} exists and is not a model: choose another folder")
+        raise ModelError(_("{target} exists and is not a model: choose another folder").format(target=target))
     if strange := [file.name for file in files if file.name not in bundle_files or not file.is_file()]:
         raise ModelError(
-            f"{target} holds {strange[0]!r}, which is not part of a model: choose another folder, or move it"
+            _("{target} holds {names!r}, which is not part of a model: choose another folder, or move it").format(
+                target=target, names=strange[0]
+            )
         )
 
 
@@ -174,11 +191,15 @@ def remove(name: str) -> None:
     """Remove a pulled model. Raises ModelError if there is none of that name, or if it cannot be removed."""
     folder = home() / name
     if not is_name(name) or not (folder / "bundle.json").is_file():
-        raise ModelError(f"there is no pulled model {name!r}: see `commonplace models`")
+        raise ModelError(_("there is no pulled model {name!r}: see `commonplace models`").format(name=name))
     try:
         shutil.rmtree(folder)
     except OSError as problem:
-        raise ModelError(f"{folder} cannot be removed ({problem.strerror}): check its permissions") from problem
+        raise ModelError(
+            _("{folder} cannot be removed ({reason}): check its permissions").format(
+                folder=folder, reason=problem.strerror
+            )
+        ) from problem
 
 
 def _not_anothers(target: Path, name: str, expected_source: dict[str, str | None]) -> None:
@@ -187,7 +208,11 @@ def _not_anothers(target: Path, name: str, expected_source: dict[str, str | None
         had = source(target)
         if any(had.get(key) != value for key, value in expected_source.items()):
             origin = had.get("repo") or had.get("folder") or "elsewhere"
-            raise ModelError(f"the name {name} is used by the model from {origin}: choose another with --name")
+            raise ModelError(
+                _("the name {name} is used by the model from {origin}: choose another with --name").format(
+                    name=name, origin=origin
+                )
+            )
 
 
 def _from_folder(folder: Path, target: Path, name: str, choice: Choice) -> Bundle:
@@ -218,7 +243,7 @@ def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
         from huggingface_hub.utils import disable_progress_bars
     except ImportError as problem:
         raise ModelError(
-            "fetching a model needs the library huggingface_hub: install commonplace with the extra models"
+            _("fetching a model needs the library huggingface_hub: install commonplace with the extra models")
         ) from problem
     if not sys.stderr.isatty():
         disable_progress_bars()
@@ -226,7 +251,9 @@ def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
     try:
         commit = str(api.model_info(repo, revision=revision).sha)
         if not _BLOB.fullmatch(commit):
-            raise ModelError(f"the hub gives no commit of {repo}: try again, or use another mirror (HF_ENDPOINT)")
+            raise ModelError(
+                _("the hub gives no commit of {repo}: try again, or use another mirror (HF_ENDPOINT)").format(repo=repo)
+            )
         files = {
             entry.path: entry for entry in api.list_repo_tree(repo, recursive=True, revision=commit) if _is_file(entry)
         }
@@ -234,32 +261,46 @@ def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
         try:
             chosen = wanted(files, precision)
         except ModelError as problem:
-            raise ModelError(f"{repo} cannot be used: {problem}") from None
+            raise ModelError(_("{repo} cannot be used: {problem}").format(repo=repo, problem=problem)) from None
         folder = home() / ".fetched" / f"{repo.replace('/', '--')}-{commit[:12]}"
         for path in chosen:
             if not _same(folder / path, files[path]):
                 api.hf_hub_download(repo, path, revision=commit, local_dir=folder)
                 if not _same(folder / path, files[path]):
                     (folder / path).unlink(missing_ok=True)
-                    raise ModelError(f"{path} of {repo} differs from the hub's checksum: fetch it again")
+                    raise ModelError(
+                        _("{path} of {repo} differs from the hub's checksum: fetch it again").format(
+                            path=path, repo=repo
+                        )
+                    )
     except GatedRepoError as problem:
-        raise ModelError(f"{repo} requires that you accept its terms: do so on its page, and set HF_TOKEN") from (
-            problem
-        )
+        raise ModelError(
+            _("{repo} requires that you accept its terms: do so on its page, and set HF_TOKEN").format(repo=repo)
+        ) from (problem)
     except RevisionNotFoundError as problem:
-        raise ModelError(f"{repo} has no revision {revision!r}: check its name") from problem
+        raise ModelError(
+            _("{repo} has no revision {revision!r}: check its name").format(repo=repo, revision=revision)
+        ) from problem
     except RepositoryNotFoundError as problem:
         raise ModelError(
-            f"there is no repository {repo} on the hub, or it is private: check the name, or set HF_TOKEN"
+            _("there is no repository {repo} on the hub, or it is private: check the name, or set HF_TOKEN").format(
+                repo=repo
+            )
         ) from problem
     except EntryNotFoundError as problem:
-        raise ModelError(f"{repo} could not be fetched completely ({_first(problem)}): try again") from problem
+        raise ModelError(
+            _("{repo} could not be fetched completely ({problem}): try again").format(
+                repo=repo, problem=_first(problem)
+            )
+        ) from problem
     except ModelError:
         raise
     except Exception as problem:  # the library also raises errors of its HTTP client
         raise ModelError(
-            f"{repo} could not be fetched ({_first(problem)}): check the network, or set HF_ENDPOINT to a mirror; "
-            "fetched files are kept"
+            _(
+                "{repo} could not be fetched ({problem}): check the network, or set HF_ENDPOINT to a mirror; "
+                "fetched files are kept"
+            ).format(repo=repo, problem=_first(problem))
         ) from problem
     return folder, commit
 
@@ -279,7 +320,9 @@ def _check_names(repo: str, names: Iterable[str]) -> None:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not name.isprintable():
             raise ModelError(
-                f"{repo} holds a file named {name!r}, which leads outside its folder: choose another model"
+                _("{repo} holds a file named {name!r}, which leads outside its folder: choose another model").format(
+                    repo=repo, name=name
+                )
             )
 
 

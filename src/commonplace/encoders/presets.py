@@ -11,6 +11,7 @@ from typing import Any
 
 from commonplace.encoders.bundle import DEFAULT_BUNDLE
 from commonplace.errors import ModelError
+from commonplace.i18n import N_, _
 from commonplace.paths import expanded_path
 
 __all__ = ["PRESETS", "Preset", "find", "home", "installed", "is_name"]
@@ -43,64 +44,69 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "minilm-lite0": Preset(
-        None, "text and pictures", 58, 384, "English", "Apache-2.0",
-        "Flickr8k test, text->image R@1/5/10 32.1/63.3/74.8 (measured here).",
-        "Everyday photographs and English text on a laptop: the one that is shipped.",
+        None, N_("text and pictures"), 58, 384, N_("English"), "Apache-2.0",
+        N_("Flickr8k test, text->image R@1/5/10 32.1/63.3/74.8 (measured here)."),
+        N_("Everyday photographs and English text on a laptop: the one that is shipped."),
     ),
     "clip-b32": Preset(
-        "Xenova/clip-vit-base-patch32", "text and pictures", 606, 512, "English", "MIT (code of the original)",
-        "Flickr30k text->image R@1 58.8, COCO 30.4, Flickr8k R@5 80.5.",
-        "The well-known baseline; texts of 77 tokens at most, so chunks are short.",
+        "Xenova/clip-vit-base-patch32", N_("text and pictures"), 606, 512, N_("English"),
+        N_("MIT (code of the original)"),
+        N_("Flickr30k text->image R@1 58.8, COCO 30.4, Flickr8k R@5 80.5."),
+        N_("The well-known baseline; texts of 77 tokens at most, so chunks are short."),
     ),
     "clip-b16": Preset(
-        "Xenova/clip-vit-base-patch16", "text and pictures", 599, 512, "English", "MIT (code of the original)",
-        "See its card.", "As clip-b32 with four times as many patches: smaller things are seen, slower.",
+        "Xenova/clip-vit-base-patch16", N_("text and pictures"), 599, 512, N_("English"),
+        N_("MIT (code of the original)"),
+        N_("See its card."), N_("As clip-b32 with four times as many patches: smaller things are seen, slower."),
     ),
     "clip-l14": Preset(
-        "Xenova/clip-vit-large-patch14", "text and pictures", 1710, 768, "English", "MIT (code of the original)",
-        "See its card.", "The largest of the first CLIP models; wants a server.",
+        "Xenova/clip-vit-large-patch14", N_("text and pictures"), 1710, 768, N_("English"),
+        N_("MIT (code of the original)"),
+        N_("See its card."), N_("The largest of the first CLIP models; wants a server."),
     ),
     "siglip-b16": Preset(
-        "Xenova/siglip-base-patch16-224", "text and pictures", 813, 768, "English", "Apache-2.0",
-        "Flickr30k text->image R@1/5/10 74.7/92.3/95.6, COCO 47.8.",
-        "Much better pictures than CLIP at the same cost; texts of 64 tokens.",
+        "Xenova/siglip-base-patch16-224", N_("text and pictures"), 813, 768, N_("English"), "Apache-2.0",
+        N_("Flickr30k text->image R@1/5/10 74.7/92.3/95.6, COCO 47.8."),
+        N_("Much better pictures than CLIP at the same cost; texts of 64 tokens."),
     ),
     "siglip2-base": Preset(
-        "onnx-community/siglip2-base-patch16-224-ONNX", "text and pictures", 1500, 768,
-        "many, Chinese among them", "Apache-2.0", "COCO text->image R@1 52.1, image->text 68.9.",
-        "The best general choice for photographs in any language, where a gigabyte and a half is no matter.",
+        "onnx-community/siglip2-base-patch16-224-ONNX", N_("text and pictures"), 1500, 768,
+        N_("many, Chinese among them"), "Apache-2.0", N_("COCO text->image R@1 52.1, image->text 68.9."),
+        N_("The best general choice for photographs in any language, where a gigabyte and a half is no matter."),
     ),
     "jina-clip-v2": Preset(
-        "jinaai/jina-clip-v2", "text and pictures", 3500, 1024, "89, Chinese among them",
-        "CC-BY-NC-4.0: not for commercial use", "See its card.",
-        "Long texts and pictures of 512 pixels in one space; large and slow without a GPU.",
+        "jinaai/jina-clip-v2", N_("text and pictures"), 3500, 1024, N_("89, Chinese among them"),
+        N_("CC-BY-NC-4.0: not for commercial use"), N_("See its card."),
+        N_("Long texts and pictures of 512 pixels in one space; large and slow without a GPU."),
     ),
     "chinese-clip-b16": Preset(
-        "Xenova/chinese-clip-vit-base-patch16", "text and pictures", 755, 512, "Chinese", "Apache-2.0",
-        "See its card; its largest sister reaches R@1 71.2 on Flickr30K-CN.", "Photographs asked for in Chinese.",
+        "Xenova/chinese-clip-vit-base-patch16", N_("text and pictures"), 755, 512, N_("Chinese"), "Apache-2.0",
+        N_("See its card; its largest sister reaches R@1 71.2 on Flickr30K-CN."),
+        N_("Photographs asked for in Chinese."),
     ),
     "bge-small-zh": Preset(
-        "Xenova/bge-small-zh-v1.5", "text", 96, 512, "Chinese", "MIT", "See its card.",
-        "Chinese text on a laptop; with pictures: --model text=bge-small-zh,image=chinese-clip-b16.",
+        "Xenova/bge-small-zh-v1.5", N_("text"), 96, 512, N_("Chinese"), "MIT", N_("See its card."),
+        N_("Chinese text on a laptop; with pictures: --model text=bge-small-zh,image=chinese-clip-b16."),
         pooling="cls", query="为这个句子生成表示以用于检索相关文章：",
     ),
     "bge-small-en": Preset(
-        "BAAI/bge-small-en-v1.5", "text", 134, 384, "English", "MIT", "See its card.",
-        "English passages, better than the shipped text tower at twice its size.",
+        "BAAI/bge-small-en-v1.5", N_("text"), 134, 384, N_("English"), "MIT", N_("See its card."),
+        N_("English passages, better than the shipped text tower at twice its size."),
         pooling="cls", query="Represent this sentence for searching relevant passages: ",
     ),
     "e5-small": Preset(
-        "intfloat/multilingual-e5-small", "text", 471, 384, "about 100, Chinese among them", "MIT", "See its card.",
-        "Text in many languages on a laptop.", pooling="mean", query="query: ", document="passage: ",
+        "intfloat/multilingual-e5-small", N_("text"), 471, 384, N_("about 100, Chinese among them"), "MIT",
+        N_("See its card."),
+        N_("Text in many languages on a laptop."), pooling="mean", query="query: ", document="passage: ",
     ),
     "bge-m3": Preset(
-        "BAAI/bge-m3", "text", 2270, 1024, "more than 100, Chinese among them", "MIT", "See its card.",
-        "The strongest texts in many languages; wants a server.", pooling="cls",
+        "BAAI/bge-m3", N_("text"), 2270, 1024, N_("more than 100, Chinese among them"), "MIT", N_("See its card."),
+        N_("The strongest texts in many languages; wants a server."), pooling="cls",
     ),
     "minilm-multilingual": Preset(
-        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", "text", 471, 384,
-        "about 50, Chinese among them", "Apache-2.0", "See its card.",
-        "Sentences that say the same in many languages; less for questions.",
+        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", N_("text"), 471, 384,
+        N_("about 50, Chinese among them"), "Apache-2.0", N_("See its card."),
+        N_("Sentences that say the same in many languages; less for questions."),
     ),
 }  # fmt: skip
 """The presets by name. Figures come from the papers or model cards of the original models; only those of the shipped
@@ -129,7 +135,7 @@ def find(model: str | os.PathLike[str]) -> Path:
     """
     name = os.fspath(model)
     if not name:
-        raise ModelError("the model's name is empty: see `commonplace models`")
+        raise ModelError(_("the model's name is empty: see `commonplace models`"))
     folder = Path(expanded_path(name, ModelError))
     if (folder / "bundle.json").is_file():
         return folder
@@ -141,15 +147,23 @@ def find(model: str | os.PathLike[str]) -> Path:
         if is_installed and ("/" not in name or source(home() / candidate).get("repo") == name):
             return home() / candidate
     if name in PRESETS or any(preset.repo == name for preset in PRESETS.values()):
-        raise ModelError(f"the model {name} is not installed: fetch it with `commonplace models pull {name}`")
+        raise ModelError(
+            _("the model {name} is not installed: fetch it with `commonplace models pull {name}`").format(name=name)
+        )
     if folder.is_dir() and list(folder.rglob("*.onnx")):
         raise ModelError(
-            f"there is no model bundle at {folder} (no bundle.json): make one with `commonplace models pull {name}`"
+            _(
+                "there is no model bundle at {folder} (no bundle.json): make one with `commonplace models pull {name}`"
+            ).format(folder=folder, name=name)
         )
     if folder.is_absolute() or name.startswith("."):
-        raise ModelError(f"there is no model bundle at {folder} (no bundle.json): check the name")
+        raise ModelError(
+            _("there is no model bundle at {folder} (no bundle.json): check the name").format(folder=folder)
+        )
     raise ModelError(
-        f"there is no model {name!r}: see `commonplace models` for names; pull a repository or folder first"
+        _("there is no model {name!r}: see `commonplace models` for names; pull a repository or folder first").format(
+            name=name
+        )
     )
 
 

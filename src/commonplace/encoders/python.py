@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from commonplace.encoders.base import LARGEST_DIM, BaseModel, Encoder, Role, TextEncoder, Tokens, digest, unit
 from commonplace.encoders.bundle import DEFAULT_BUNDLE, Bundle
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["PLACE", "Model", "PythonEncoder"]
 
@@ -44,17 +45,23 @@ class Model(BaseModel):
 
     def __init__(self, *, text: Encoder | None = None, image: Encoder | None = None, name: str = "python") -> None:
         if text is None and image is None:
-            raise ModelError("a model needs an encoder: give text=, image=, or both")
+            raise ModelError(_("a model needs an encoder: give text=, image=, or both"))
         if not name or not name.isprintable():
-            raise ModelError(f"{name!r} is not a valid name for a model: give a printable name")
+            raise ModelError(_("{name!r} is not a valid name for a model: give a printable name").format(name=name))
         self.name = name
-        self.text: TextEncoder | None = None if text is None else PythonEncoder(text, f"text encoder of {name}")
-        self.image: Encoder | None = None if image is None else PythonEncoder(image, f"image encoder of {name}")
+        self.text: TextEncoder | None = (
+            None if text is None else PythonEncoder(text, _("text encoder of {name}").format(name=name))
+        )
+        self.image: Encoder | None = (
+            None if image is None else PythonEncoder(image, _("image encoder of {name}").format(name=name))
+        )
         dims = {encoder.dim for encoder in self.encoders.values()}
         if len(dims) > 1:
             raise ModelError(
-                f"the encoders of {name} give {' and '.join(map(str, sorted(dims)))} dimensions: texts are compared "
-                "with pictures, so give encoders of one space"
+                _(
+                    "the encoders of {name} give {dims} dimensions: texts are compared "
+                    "with pictures, so give encoders of one space"
+                ).format(name=name, dims=_(" and ").join(map(str, sorted(dims))))
             )
         (self.dim,) = dims
 
@@ -102,12 +109,16 @@ class PythonEncoder:
             self.fingerprint = str(encoder.fingerprint)
         except (AttributeError, TypeError, ValueError) as problem:
             raise ModelError(
-                f"the {label} lacks dim or fingerprint ({_reason(problem)}): see commonplace.encoders.Encoder"
+                _("the {label} lacks dim or fingerprint ({problem}): see commonplace.encoders.Encoder").format(
+                    label=label, problem=_reason(problem)
+                )
             ) from problem
         if not callable(getattr(encoder, "encode", None)) or not self.fingerprint or not 1 <= self.dim <= LARGEST_DIM:
             raise ModelError(
-                f"the {label} is not an encoder: it needs encode(views, role), a fingerprint, and a dim of 1 to "
-                f"{LARGEST_DIM:,}"
+                _(
+                    "the {label} is not an encoder: it needs encode(views, role), a fingerprint, and a dim of 1 to "
+                    "{largest_dim:,}"
+                ).format(label=label, largest_dim=LARGEST_DIM)
             )
 
     def encode(self, views: Sequence[Any], role: Role = "document") -> NDArray[np.float32]:
@@ -120,11 +131,15 @@ class PythonEncoder:
         try:
             rows = np.asarray(self._encoder.encode(views, role), np.float32)
         except Exception as problem:  # the user's code may raise anything
-            raise ModelError(f"the {self._label} failed ({_reason(problem)}): correct it") from problem
+            raise ModelError(
+                _("the {label} failed ({problem}): correct it").format(label=self._label, problem=_reason(problem))
+            ) from problem
         if rows.shape != (len(views), self.dim):
             raise ModelError(
-                f"the {self._label} gave an array of shape {rows.shape} for {len(views)} views: it must return one row "
-                f"of {self.dim} dimensions for each view"
+                _(
+                    "the {label} gave an array of shape {shape} for {count} views: it must return one row "
+                    "of {dim} dimensions for each view"
+                ).format(label=self._label, shape=rows.shape, count=len(views), dim=self.dim)
             )
         return unit(rows)
 
@@ -154,7 +169,7 @@ class PythonEncoder:
 
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """Raise ModelError: the object has no token vectors."""
-        raise ModelError(f"the {self._label} has no token vectors: choose another reranker")
+        raise ModelError(_("the {label} has no token vectors: choose another reranker").format(label=self._label))
 
 
 @cache

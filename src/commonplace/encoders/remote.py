@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from commonplace.encoders.base import Role, Tokens, unit
 from commonplace.encoders.bundle import TextTower
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["KEY", "RemoteText", "checked"]
 
@@ -70,7 +71,7 @@ class RemoteText(TextTower):
 
     def tokens(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """Raise ModelError: a server gives no token vectors."""
-        raise ModelError(f"{self.model} has no token vectors: choose another reranker")
+        raise ModelError(_("{model} has no token vectors: choose another reranker").format(model=self.model))
 
     def _windows_of(self, text: str) -> list[str]:
         """Return the text divided into windows of at most ``max_tokens`` tokens."""
@@ -99,7 +100,9 @@ class RemoteText(TextTower):
                 wait = _retry_after(problem.headers.get("Retry-After"), wait)
             except (OSError, HTTPException) as problem:
                 cause = getattr(problem, "reason", problem)
-                reason = f"no answer from {self.url} ({cause}): start the server, or check the address and the network"
+                reason = _(
+                    "no answer from {url} ({cause}): start the server, or check the address and the network"
+                ).format(url=self.url, cause=cause)
             if attempt == RETRIES or wait > LONGEST_WAIT:
                 raise ModelError(reason)
             time.sleep(wait)
@@ -108,16 +111,20 @@ class RemoteText(TextTower):
     def _refusal(self, problem: urllib.error.HTTPError) -> str:
         """Return the message for an HTTP error: what it means, and what to do."""
         if problem.code in (401, 403):
-            return f"{self.url} refuses the key ({problem.code}): set {KEY}"
+            return _("{url} refuses the key ({code}): set {key}").format(url=self.url, code=problem.code, key=KEY)
         if problem.code == 404:
-            return f"there is no embedding model {self.model} at {self.url} (404): check both names"
+            return _("there is no embedding model {model} at {url} (404): check both names").format(
+                model=self.model, url=self.url
+            )
         if 300 <= problem.code < 400:
-            return f"{self.url} redirects ({problem.code}), and redirects are not followed: give the final address"
+            return _("{url} redirects ({code}), and redirects are not followed: give the final address").format(
+                url=self.url, code=problem.code
+            )
         try:
             body = " ".join(problem.read(500).decode("utf-8", "replace").split())[:200]
         except (OSError, HTTPException):
             body = ""
-        return f"{self.url} answers {problem.code} ({body}): check the server"
+        return _("{url} answers {code} ({body}): check the server").format(url=self.url, code=problem.code, body=body)
 
     def _rows(self, content: bytes, count: int) -> NDArray[np.float32]:
         """Return the rows (count, dim) in an answer. Raises ModelError if the answer has another form."""
@@ -126,15 +133,23 @@ class RemoteText(TextTower):
             rows = np.array([entry["embedding"] for entry in entries], dtype=np.float32)
         except (ValueError, TypeError, KeyError, RecursionError) as problem:
             raise ModelError(
-                f"the answer of {self.url} is not a list of embeddings ({type(problem).__name__}): check that it has "
-                "OpenAI's embeddings API"
+                _(
+                    "the answer of {url} is not a list of embeddings ({type}): check that it has "
+                    "OpenAI's embeddings API"
+                ).format(url=self.url, type=type(problem).__name__)
             ) from problem
         if rows.ndim != 2 or len(rows) != count or not np.isfinite(rows).all():
-            raise ModelError(f"{self.url} sent vectors of shape {rows.shape} for {count} texts: check the server")
+            raise ModelError(
+                _("{url} sent vectors of shape {shape} for {count} texts: check the server").format(
+                    url=self.url, shape=rows.shape, count=count
+                )
+            )
         if self.dim and rows.shape[1] != self.dim:
             raise ModelError(
-                f"{self.model} at {self.url} now gives {rows.shape[1]} dimensions, but {self.dim} when it was pulled: "
-                "pull it again under another name, and migrate"
+                _(
+                    "{model} at {url} now gives {shape} dimensions, but {dim} when it was pulled: "
+                    "pull it again under another name, and migrate"
+                ).format(model=self.model, url=self.url, shape=rows.shape[1], dim=self.dim)
             )
         return rows
 
@@ -143,7 +158,11 @@ def checked(url: str) -> str:
     """Return the address without its last slash. Raises ModelError if it is not an http or https address."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ModelError(f"the server's address is {url!r}: give an http or https URL such as http://localhost:8080/v1")
+        raise ModelError(
+            _("the server's address is {url!r}: give an http or https URL such as http://localhost:8080/v1").format(
+                url=url
+            )
+        )
     return url.rstrip("/")
 
 

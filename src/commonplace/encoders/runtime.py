@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["Graph", "cache_folder", "openvino", "threads"]
 
@@ -127,7 +128,7 @@ def _faster(core: Any) -> str:
         for kind in ("bf16", "f32")
     }
     best = dict.fromkeys(runs, float("inf"))
-    for _ in range(6):  # alternate, and use the shortest time of each, to reduce the effect of other programs
+    for _round in range(6):  # alternate, and use the shortest time of each, to reduce the effect of other programs
         for kind, run in runs.items():
             start_time = time.perf_counter()
             run.infer([rows])
@@ -184,7 +185,11 @@ class Graph:
             self._port = self._compiled.output(output)
         except RuntimeError as problem:
             reason = str(problem).strip().splitlines()[-1]
-            raise ModelError(f"the model file {path} cannot be run ({reason}): install the model again") from problem
+            raise ModelError(
+                _("the model file {path} cannot be run ({reason}): install the model again").format(
+                    path=path, reason=reason
+                )
+            ) from problem
         self.inputs = frozenset(name for port in self._compiled.inputs for name in port.names)
         self.precision = str(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from commonplace.errors import QueryError
+from commonplace.i18n import _
 
 __all__ = [
     "Interval",
@@ -59,7 +60,7 @@ def ndcg(
     """
     _check(ranked, grades, k)
     if gains not in ("linear", "exponential"):
-        raise QueryError(f"gains is {gains!r}: choose linear or exponential")
+        raise QueryError(_("gains is {gains!r}: choose linear or exponential").format(gains=gains))
     best = max(grades.values())
 
     def gain(grade: float) -> float:
@@ -143,13 +144,13 @@ def ties_last(
 
 def _check(ranked: Sequence[str], grades: Mapping[str, float], k: int) -> None:
     if k < 1:
-        raise QueryError(f"k is {k}: ask for at least one hit")
+        raise QueryError(_("k is {k}: ask for at least one hit").format(k=k))
     if not grades:
-        raise QueryError("nothing is relevant: a query needs at least one relevant item")
+        raise QueryError(_("nothing is relevant: a query needs at least one relevant item"))
     if not all(grade > 0 and math.isfinite(grade) for grade in grades.values()):
-        raise QueryError("a grade is no finite number above 0: leave out what is not relevant")
+        raise QueryError(_("a grade is no finite number above 0: leave out what is not relevant"))
     if len(set(ranked)) < len(ranked):
-        raise QueryError("a ranked list holds an id twice: each may stand in it once")
+        raise QueryError(_("a ranked list holds an id twice: each may stand in it once"))
 
 
 # --- uncertainty ------------------------------------------------------------------------------------------------
@@ -179,9 +180,9 @@ def bootstrap(values: ArrayLike, *, confidence: float = 0.95, rounds: int = ROUN
     """
     numbers = _finite(values)
     if not 0 < confidence < 1:
-        raise QueryError(f"confidence is {confidence}: it must be between 0 and 1")
+        raise QueryError(_("confidence is {confidence}: it must be between 0 and 1").format(confidence=confidence))
     if rounds < 100:
-        raise QueryError(f"rounds is {rounds}: a bootstrap needs at least 100")
+        raise QueryError(_("rounds is {rounds}: a bootstrap needs at least 100").format(rounds=rounds))
     count = len(numbers)
     mean = math.fsum(numbers) / count
     if count < 2:
@@ -207,7 +208,7 @@ def randomisation_test(differences: ArrayLike, *, rounds: int = ROUNDS, seed: in
     """
     numbers = _finite(differences)
     if rounds < 100:
-        raise QueryError(f"rounds is {rounds}: the test needs at least 100")
+        raise QueryError(_("rounds is {rounds}: the test needs at least 100").format(rounds=rounds))
     count = len(numbers)
     limit = abs(numbers.sum()) - 1e-9 * np.abs(numbers).sum()  # sums of the same numbers differ in their last digits
     if count < 63 and 2**count <= rounds:
@@ -225,7 +226,7 @@ def randomisation_test(differences: ArrayLike, *, rounds: int = ROUNDS, seed: in
 def _finite(values: ArrayLike) -> NDArray[np.float64]:
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or not len(numbers):
-        raise QueryError("there are no values: give one number per query")
+        raise QueryError(_("there are no values: give one number per query"))
     if not np.isfinite(numbers).all():
-        raise QueryError("a value is not a finite number: leave out queries that have none")
+        raise QueryError(_("a value is not a finite number: leave out queries that have none"))
     return numbers

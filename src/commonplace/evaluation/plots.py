@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CommonplaceError, QueryError
 from commonplace.evaluation.runs import Run
+from commonplace.i18n import _
 from commonplace.types import Query
 
 if TYPE_CHECKING:
@@ -53,15 +54,15 @@ def plot(
     a ``sample`` < 1, or a collection with another model; ReadError if the picture of a query is gone.
     """
     if format not in ("svg", "png"):
-        raise QueryError(f"format is {format!r}: choose svg or png")
+        raise QueryError(_("format is {format!r}: choose svg or png").format(format=format))
     if sample < 1:
-        raise QueryError(f"sample is {sample}: draw at least one vector")
+        raise QueryError(_("sample is {sample}: draw at least one vector").format(sample=sample))
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as problem:
         raise CommonplaceError(
-            "plots need matplotlib, which is not installed: install commonplace with the extra eval"
+            _("plots need matplotlib, which is not installed: install commonplace with the extra eval")
         ) from problem
     target = Path(folder)
     paths = []
@@ -82,7 +83,9 @@ def plot(
                     paths.append(path)
         except OSError as problem:
             raise CommonplaceError(
-                f"the plots cannot be written to {target} ({problem.strerror}): choose another folder"
+                _("the plots cannot be written to {target} ({reason}): choose another folder").format(
+                    target=target, reason=problem.strerror
+                )
             ) from problem
     return paths
 
@@ -181,8 +184,15 @@ def _histogram(axes: Any, groups: Sequence[Sequence[float]], limits: tuple[float
 def _space(figure_of: Any, run: Run, collection: Collection, sample: int, seed: int) -> Any:
     if collection.space.fingerprint != run.model["fingerprint"]:
         raise QueryError(
-            f"the run was made with the model {run.model['name']} ({run.model['fingerprint']}), the collection with "
-            f"{collection.space.name} ({collection.space.fingerprint}): draw it with the collection of the run"
+            _(
+                "the run was made with the model {name} ({fingerprint}), the collection with "
+                "{space_name} ({space_fingerprint}): draw it with the collection of the run"
+            ).format(
+                name=run.model["name"],
+                fingerprint=run.model["fingerprint"],
+                space_name=collection.space.name,
+                space_fingerprint=collection.space.fingerprint,
+            )
         )
     groups = sample_vectors(run, collection, sample, seed)
     if sum(map(len, groups.values())) < 3:
@@ -243,7 +253,9 @@ def _pixels(path: str) -> NDArray[np.uint8]:
     from commonplace.readers import load_picture
 
     if not os.path.isfile(path):
-        raise ReadError(f"the picture of a query, {path}, is gone: make the run again with `commonplace eval`")
+        raise ReadError(
+            _("the picture of a query, {path}, is gone: make the run again with `commonplace eval`").format(path=path)
+        )
     try:
         return load_picture(Path(path)).pixels
     except ReadError as problem:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commonplace.errors import QueryError, ReadError
+from commonplace.i18n import _, ngettext
 from commonplace.types import Item, stable_id
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class LabelledQuery:
     @property
     def place(self) -> str:
         """The name of the query in messages: ``line 3``, or its id if it was not read from a file."""
-        return f"line {self.line}" if self.line else f"query {self.id!r}"
+        return _("line {line}").format(line=self.line) if self.line else _("query {id!r}").format(id=self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,15 @@ def load_queries(path: str | os.PathLike[str]) -> list[LabelledQuery]:
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except OSError as problem:
-        raise ReadError(f"the queries {file} cannot be read ({problem.strerror}): check the name") from problem
+        raise ReadError(
+            _("the queries {file} cannot be read ({reason}): check the name").format(file=file, reason=problem.strerror)
+        ) from problem
     except UnicodeDecodeError as problem:
-        raise ReadError(f"the queries {file} are not UTF-8 text (byte {problem.start}): save them as UTF-8") from None
+        raise ReadError(
+            _("the queries {file} are not UTF-8 text (byte {start}): save them as UTF-8").format(
+                file=file, start=problem.start
+            )
+        ) from None
     folder = Path(os.path.abspath(file)).parent
     queries: dict[str, LabelledQuery] = {}
     for number, line in enumerate(lines, start=1):
@@ -90,15 +97,18 @@ def load_queries(path: str | os.PathLike[str]) -> list[LabelledQuery]:
         try:
             query = _parse_line(line, folder, number)
         except QueryError as problem:
-            raise QueryError(f"{file.name}, line {number}: {problem}") from None
+            raise QueryError(
+                _("{name}, line {number}: {problem}").format(name=file.name, number=number, problem=problem)
+            ) from None
         if query.id in queries:
             raise QueryError(
-                f"{file.name}, line {number}: the query {query.id!r} is already in line "
-                f"{queries[query.id].line}: give each query its own id"
+                _(
+                    "{name}, line {number}: the query {id!r} is already in line {line}: give each query its own id"
+                ).format(name=file.name, number=number, id=query.id, line=queries[query.id].line)
             )
         queries[query.id] = query
     if not queries:
-        raise QueryError(f"{file.name} holds no queries: write one JSON object per line")
+        raise QueryError(_("{name} holds no queries: write one JSON object per line").format(name=file.name))
     return list(queries.values())
 
 
@@ -106,27 +116,33 @@ def _parse_line(line: str, folder: Path, number: int) -> LabelledQuery:
     try:
         values = json.loads(line, object_pairs_hook=_unique_names)
     except ValueError as problem:
-        raise QueryError(f"this is not JSON ({problem}): write one object, {{...}}") from None
+        raise QueryError(_("this is not JSON ({problem}): write one object, {{...}}").format(problem=problem)) from None
     except RecursionError:
-        raise QueryError("this is not JSON (nested too deeply): write one object, {...}") from None
+        raise QueryError(_("this is not JSON (nested too deeply): write one object, {...}")) from None
     if not isinstance(values, dict):
-        raise QueryError("this is no JSON object: write one, {...}")
+        raise QueryError(_("this is no JSON object: write one, {...}"))
     unknown = [repr(name) for name in values if name not in FIELDS]
     if unknown:
-        raise QueryError(f"unknown field {', '.join(unknown)}: use {', '.join(FIELDS)}")
+        raise QueryError(
+            _("unknown field {unknown}: use {fields}").format(unknown=", ".join(unknown), fields=", ".join(FIELDS))
+        )
     for name in ("id", "text", "image", "direction"):
         if values.get(name) is not None and not isinstance(values[name], str):
-            raise QueryError(f"{name!r} is no string: put it in quotation marks")
+            raise QueryError(_("{name!r} is no string: put it in quotation marks").format(name=name))
     text = " ".join((values.get("text") or "").split()) or None
     image = values.get("image") or None
     if text is None and image is None:
-        raise QueryError("the query is empty: give 'text', 'image' or both")
+        raise QueryError(_("the query is empty: give 'text', 'image' or both"))
     picture = folder / os.path.expanduser(image) if image else None
     if picture is not None and not os.path.isfile(picture):
-        raise QueryError(f"there is no picture {image}: check the name")
+        raise QueryError(_("there is no picture {image}: check the name").format(image=image))
     direction = values.get("direction")
     if direction is not None and direction not in DIRECTIONS:
-        raise QueryError(f"'direction' is {direction!r}: choose one of {', '.join(DIRECTIONS)}, or leave it out")
+        raise QueryError(
+            _("'direction' is {direction!r}: choose one of {directions}, or leave it out").format(
+                direction=direction, directions=", ".join(DIRECTIONS)
+            )
+        )
     name = values.get("id") or stable_id("query", text, image)
     return LabelledQuery(name, _relevant(values.get("relevant")), text, picture, direction, folder, number)
 
@@ -135,19 +151,25 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object; raises ValueError if a name occurs twice, because one of its values would be lost."""
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
+        names = [name for name, _value in pairs]
+        raise ValueError(
+            _("{names!r} occurs twice").format(names=next(name for name in names if names.count(name) > 1))
+        )
     return values
 
 
 def _relevant(values: Any) -> dict[str, float]:
     if not isinstance(values, dict) or not values:
-        raise QueryError("nothing is relevant: give 'relevant' as {LABEL: grade, ...} with at least one label")
+        raise QueryError(_("nothing is relevant: give 'relevant' as {LABEL: grade, ...} with at least one label"))
     for label, grade in values.items():
         if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not 0 < grade < math.inf:
-            raise QueryError(f"the grade of {label!r} is {grade!r}: give a finite number above 0")
+            raise QueryError(
+                _("the grade of {label!r} is {grade!r}: give a finite number above 0").format(label=label, grade=grade)
+            )
         if grade > LARGEST:
-            raise QueryError(f"the grade of {label!r} is over {LARGEST:g}: give a smaller one")
+            raise QueryError(
+                _("the grade of {label!r} is over {largest:g}: give a smaller one").format(label=label, largest=LARGEST)
+            )
     return {label: float(grade) for label, grade in values.items()}
 
 
@@ -177,10 +199,15 @@ def judge_queries(store: Store, queries: Sequence[LabelledQuery]) -> list[Judged
             modalities = {labels.modality(item) for item in grades}
             judged.append(JudgedQuery(query, grades, query.direction or _direction(query, modalities), best_modalities))
     if unknown:
-        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        more = _(" and {count} more").format(count=len(unknown) - SHOWN) if len(unknown) > SHOWN else ""
         raise QueryError(
-            f"{len(unknown)} label{'s match' if len(unknown) > 1 else ' matches'} nothing in this collection: "
-            f"{', '.join(unknown[:SHOWN])}{more}; add those files, or correct the labels"
+            ngettext(
+                "{count} label matches nothing in this collection: "
+                "{unknown}{more}; add those files, or correct the labels",
+                "{count} labels match nothing in this collection: "
+                "{unknown}{more}; add those files, or correct the labels",
+                len(unknown),
+            ).format(count=len(unknown), unknown=", ".join(unknown[:SHOWN]), more=more)
         )
     return judged
 

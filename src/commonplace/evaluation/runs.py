@@ -24,9 +24,10 @@ from commonplace.evaluation.metrics import (
     ties_last,
 )
 from commonplace.evaluation.queries import DIRECTIONS, JudgedQuery, LabelledQuery, judge_queries, load_queries
+from commonplace.i18n import _
 from commonplace.options import MAX_HITS
 from commonplace.retrieval import Ranking
-from commonplace.types import Hit, ScoreComponent
+from commonplace.types import Hit, ScoreComponent, columns
 
 if TYPE_CHECKING:
     from commonplace.collection import Collection
@@ -118,7 +119,7 @@ class Run:
         """Return the summary as a Markdown table that also reads well as plain text: ``mean [low, high]``."""
         summary = self.summary(confidence=confidence, rounds=rounds, seed=seed)
         rows = [["", *summary]]
-        rows.append(["queries", *(str(_count(self.results, direction)) for direction in summary)])
+        rows.append([_("queries"), *(str(_count(self.results, direction)) for direction in summary)])
         for measure in self.measures:
             rows.append([measure, *(_cell(intervals.get(measure)) for intervals in summary.values())])
         return _markdown(rows)
@@ -136,7 +137,7 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run as JSON; an existing file is replaced. Raises CommonplaceError if that fails."""
         text = json.dumps(self.dict(), indent=1, allow_nan=False) + "\n"
-        with atomic_write(path, "the run") as file:
+        with atomic_write(path, _("the run")) as file:
             file.write(text.encode("ascii"))
 
     @classmethod
@@ -146,20 +147,28 @@ class Run:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
         except OSError as problem:
-            raise ReadError(f"the run {file} cannot be read ({problem.strerror}): check the name") from problem
+            raise ReadError(
+                _("the run {file} cannot be read ({reason}): check the name").format(file=file, reason=problem.strerror)
+            ) from problem
         except (ValueError, RecursionError) as problem:
-            raise ReadError(f"{file} is no run: make one with `commonplace eval FILE --json {file}`") from problem
+            raise ReadError(
+                _("{file} is no run: make one with `commonplace eval FILE --json {file}`").format(file=file)
+            ) from problem
         if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
             raise ReadError(
-                f"the run {file} was written by a newer version of Commonplace: upgrade, or make the run again"
+                _(
+                    "the run {file} was written by a newer version of Commonplace: upgrade, or make the run again"
+                ).format(file=file)
             )
         try:
             results = tuple(_result(row) for row in values["results"])
             if not results:
-                raise ValueError("no results")
+                raise ValueError(_("no results"))
             return cls(int(values["k"]), values["model"], values["collection"], values["ranking"], results)
         except (TypeError, KeyError, ValueError, AttributeError) as problem:
-            raise ReadError(f"{file} is no run: make one with `commonplace eval FILE --json {file}`") from problem
+            raise ReadError(
+                _("{file} is no run: make one with `commonplace eval FILE --json {file}`").format(file=file)
+            ) from problem
 
 
 def _result(values: Mapping[str, Any]) -> Result:
@@ -192,21 +201,25 @@ def evaluate(
     from tqdm import tqdm
 
     if k < 1:
-        raise QueryError(f"k is {k}: ask for at least one hit")
+        raise QueryError(_("k is {k}: ask for at least one hit").format(k=k))
     if isinstance(queries, (str, os.PathLike)):
         labelled = load_queries(queries)
         if queries in collection:
             raise QueryError(
-                f"{queries} is itself in the collection, so searches would find its lines: remove it with "
-                "`commonplace remove`, and keep it elsewhere"
+                _(
+                    "{queries} is itself in the collection, so searches would find its lines: remove it with "
+                    "`commonplace remove`, and keep it elsewhere"
+                ).format(queries=queries)
             )
     else:
         labelled = list(queries)
     if not labelled:
-        raise QueryError("there are no queries: give at least one")
+        raise QueryError(_("there are no queries: give at least one"))
     repeated = len(labelled) - len({query.id for query in labelled})
     if repeated:
-        raise QueryError(f"{repeated} of the queries have the id of another: give each query its own id")
+        raise QueryError(
+            _("{repeated} of the queries have the id of another: give each query its own id").format(repeated=repeated)
+        )
     used_ranking = replace(ranking or collection.ranking, collapse=False)
     results = []
     bar = tqdm(
@@ -284,7 +297,7 @@ class Comparison:
 
     def table(self) -> str:
         """Return the rows as a Markdown table; the change is the mean after minus the mean before."""
-        rows = [["", "measure", "queries", "before", "after", "change", "p"]]
+        rows = [["", _("measure"), _("queries"), _("before"), _("after"), _("change"), "p"]]
         for (direction, measure), difference in self.rows.items():
             means = [
                 str(difference.change.count),
@@ -293,7 +306,7 @@ class Comparison:
                 _cell(difference.change, sign=True),
             ]
             rows.append([direction, measure, *means, f"{difference.p:.4f}"])
-        return "\n".join([_markdown(rows), *(f"\nnote: {note}" for note in self.notes)])
+        return "\n".join([_markdown(rows), *("\n" + _("note: {note}").format(note=note) for note in self.notes)])
 
     def dict(self) -> dict[str, Any]:
         """Return the comparison as plain JSON values."""
@@ -311,14 +324,16 @@ def compare(before: Run, after: Run, *, confidence: float = 0.95, rounds: int = 
     earlier_results = {result.id: result for result in before.results}
     pairs = [(earlier_results[result.id], result) for result in after.results if result.id in earlier_results]
     if not pairs:
-        raise QueryError("the two runs share no query: compare runs over the same file of queries")
+        raise QueryError(_("the two runs share no query: compare runs over the same file of queries"))
     for earlier_result, later_result in pairs:
         if _words_and_picture(earlier_result) != _words_and_picture(later_result):
             raise QueryError(
-                f"the id {later_result.id!r} is a different query in each run: compare runs over the same file"
+                _("the id {id!r} is a different query in each run: compare runs over the same file").format(
+                    id=later_result.id
+                )
             )
     rows: dict[Row, Difference] = {}
-    for direction in _table_directions([later_result for _, later_result in pairs]):
+    for direction in _table_directions([later_result for _earlier, later_result in pairs]):
         for measure in after.measures:
             values = [
                 (before_value, after_value)
@@ -330,8 +345,8 @@ def compare(before: Run, after: Run, *, confidence: float = 0.95, rounds: int = 
             if values:
                 changes = [after_value - before_value for before_value, after_value in values]
                 rows[direction, measure] = Difference(
-                    sum(before_value for before_value, _ in values) / len(values),
-                    sum(after_value for _, after_value in values) / len(values),
+                    sum(before_value for before_value, _after in values) / len(values),
+                    sum(after_value for _before, after_value in values) / len(values),
                     bootstrap(changes, confidence=confidence, rounds=rounds, seed=seed),
                     randomisation_test(changes, rounds=rounds, seed=seed),
                 )
@@ -344,14 +359,20 @@ def _words_and_picture(result: Result) -> tuple[str | None, str | None]:
 
 
 def _notes(before: Run, after: Run, pairs: Sequence[tuple[Result, Result]]) -> Iterable[str]:
-    for run, name in ((before, "earlier"), (after, "later")):
+    for run, name in ((before, _("earlier")), (after, _("later"))):
         if len(run.results) > len(pairs):
-            yield f"{len(run.results) - len(pairs)} queries are in the {name} run only, and are left out"
+            yield _("{count} queries are in the {name} run only, and are left out").format(
+                count=len(run.results) - len(pairs), name=name
+            )
     if before.k != after.k:
-        yield f"one run is measured at k = {before.k}, the other at {after.k}: only common measures are compared"
+        yield _("one run is measured at k = {k}, the other at {other_k}: only common measures are compared").format(
+            k=before.k, other_k=after.k
+        )
     relabelled = sum(earlier_result.relevant != later_result.relevant for earlier_result, later_result in pairs)
     if relabelled:
-        yield f"{relabelled} queries have different relevant items in the two runs: labels or documents were changed"
+        yield _(
+            "{relabelled} queries have different relevant items in the two runs: labels or documents were changed"
+        ).format(relabelled=relabelled)
 
 
 # --- tables --------------------------------------------------------------------------------------------------
@@ -383,9 +404,10 @@ def _cell(interval: Interval | None, *, sign: bool = False) -> str:
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(columns(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+        "| " + " | ".join(cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)

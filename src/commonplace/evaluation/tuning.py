@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from commonplace.errors import QueryError
 from commonplace.evaluation.metrics import bootstrap, ndcg, randomisation_test, ties_last
 from commonplace.evaluation.queries import JudgedQuery, LabelledQuery, judge_queries, load_queries
+from commonplace.i18n import _, ngettext
 from commonplace.retrieval import LEXICAL, METHODS, Calibration, ChannelScores, Ranking, fuse
 from commonplace.types import stable_id
 
@@ -59,13 +60,15 @@ class Tuning:
     broken: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        change = f"nDCG@{self.k} {self.before:.3f} -> {self.after:.3f} on {self.queries} queries held out in turn"
-        change += f" (change {self.low:+.3f} to {self.high:+.3f}, p = {self.p:.3f})"
+        change = _("nDCG@{k} {before:.3f} -> {after:.3f} on {queries} queries held out in turn").format(
+            k=self.k, before=self.before, after=self.after, queries=self.queries
+        )
+        change += _(" (change {low:+.3f} to {high:+.3f}, p = {p:.3f})").format(low=self.low, high=self.high, p=self.p)
         if self.broken:
-            change += f"; left out because no other channel agrees: {', '.join(self.broken)}"
+            change += _("; left out because no other channel agrees: {broken}").format(broken=", ".join(self.broken))
         if self.kept:
-            return f"{change}: kept {self.ranking.json()}"
-        return f"{change}: not significantly better, so the ranking stays as it was"
+            return _("{change}: kept {ranking}").format(change=change, ranking=self.ranking.json())
+        return _("{change}: not significantly better, so the ranking stays as it was").format(change=change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,17 @@ def tune(
     """
     queries = load_queries(labels) if isinstance(labels, (str, os.PathLike)) else list(labels)
     if len(queries) < FEWEST:
-        count = "1 labelled query is" if len(queries) == 1 else f"{len(queries)} labelled queries are"
-        raise QueryError(f"{count} too few for tuning: label at least {FEWEST}")
+        raise QueryError(
+            ngettext(
+                "{count} labelled query is too few for tuning: label at least {fewest}",
+                "{count} labelled queries are too few for tuning: label at least {fewest}",
+                len(queries),
+            ).format(count=len(queries), fewest=FEWEST)
+        )
     if not 2 <= folds <= len(queries):
-        raise QueryError(f"folds is {folds}: choose 2 to {len(queries)}, the number of queries")
+        raise QueryError(
+            _("folds is {folds}: choose 2 to {count}, the number of queries").format(folds=folds, count=len(queries))
+        )
     judged_queries = judge_queries(collection.store, queries)
     cases = [candidates_of(collection, judged) for judged in _bar(judged_queries, progress)]
     tuning = choose_ranking(cases, k=k, folds=folds, seed=seed)
@@ -174,7 +184,9 @@ def _p_value(differences: NDArray[np.float64]) -> float:
 def _bar(judged_queries: Sequence[JudgedQuery], progress: bool | None) -> Iterable[JudgedQuery]:
     from tqdm import tqdm
 
-    bar: Iterable[JudgedQuery] = tqdm(judged_queries, unit="query", disable=None if progress is None else not progress)
+    bar: Iterable[JudgedQuery] = tqdm(
+        judged_queries, unit=_("query"), disable=None if progress is None else not progress
+    )
     return bar
 
 
@@ -223,7 +235,7 @@ def _coordinate_ascent(cases: Sequence[QueryCandidates], start: Ranking, k: int)
         lambda ranking: [replace(ranking, modality_bias={"image": bias}) for bias in image_biases],
     ]
     best_value = value_of(best)
-    for _ in range(SWEEPS):
+    for _sweep in range(SWEEPS):
         before = best
         for step in steps:
             for ranking in step(best):

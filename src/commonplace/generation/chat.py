@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.model import ContextTooSmall, ModelGenerator, NoPictures
+from commonplace.i18n import _
 from commonplace.types import Note, printable
 
 __all__ = ["ChatGenerator"]
@@ -53,12 +54,14 @@ class ChatGenerator(ModelGenerator):
         parts = urlsplit(url)
         if not model or parts.scheme not in ("http", "https") or not parts.hostname:
             raise GeneratorError(
-                f"the server is {url!r} and the model {model!r}: the server must be an http or https "
-                "URL, and the model must have a name"
+                _(
+                    "the server is {url!r} and the model {model!r}: the server must be an http or https "
+                    "URL, and the model must have a name"
+                ).format(url=url, model=model)
             )
         if not timeout > 0 or not deadline > 0 or retries < 0:
             raise GeneratorError(
-                "a limit is too small: timeout and deadline must be above 0 seconds, and retries at least 0"
+                _("a limit is too small: timeout and deadline must be above 0 seconds, and retries at least 0")
             )
         host = parts.hostname + (f":{parts.port}" if parts.port else "")
         super().__init__(f"{model} at {host}", **common)
@@ -77,8 +80,10 @@ class ChatGenerator(ModelGenerator):
             import openai
         except ImportError as problem:
             raise GeneratorError(
-                "the openai client is not installed: install commonplace with the extra chat, or ask without a "
-                "language model"
+                _(
+                    "the openai client is not installed: install commonplace with the extra chat, or ask without a "
+                    "language model"
+                )
             ) from problem
         return openai
 
@@ -94,7 +99,9 @@ class ChatGenerator(ModelGenerator):
                     yield piece
                 if started:
                     return
-                raise _TransientError(f"{self.name} sent an empty answer: ask again, or choose another model")
+                raise _TransientError(
+                    _("{name} sent an empty answer: ask again, or choose another model").format(name=self.name)
+                )
             except _TransientError as problem:
                 wait = problem.wait if problem.wait is not None else FIRST_WAIT * 2**retries * random.uniform(0.75, 1)
                 late = time.monotonic() + wait >= deadline
@@ -135,13 +142,21 @@ class ChatGenerator(ModelGenerator):
                             yield str(text).encode("utf-8", "replace").decode()
                         finished = finished or choice.finish_reason is not None
                         if choice.finish_reason == "length":
-                            yield Note(f"{self.name} was cut off after {max_tokens} tokens: allow more (max_tokens)")
+                            yield Note(
+                                _("{name} was cut off after {max_tokens} tokens: allow more (max_tokens)").format(
+                                    name=self.name, max_tokens=max_tokens
+                                )
+                            )
                         elif choice.finish_reason == "content_filter":
                             yield Note(
-                                f"the server's content filter cut off the answer of {self.name}: ask in other words"
+                                _(
+                                    "the server's content filter cut off the answer of {name}: ask in other words"
+                                ).format(name=self.name)
                             )
                 if not finished:
-                    raise _TransientError(f"the answer of {self.name} broke off: ask again, or check the server")
+                    raise _TransientError(
+                        _("the answer of {name} broke off: ask again, or check the server").format(name=self.name)
+                    )
             except openai.APIError as problem:
                 raise self._translated(problem, has_pictures) from problem
             except (httpx2.HTTPError, _LimitExceeded) as problem:
@@ -151,13 +166,14 @@ class ChatGenerator(ModelGenerator):
                 *(ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, openai.OpenAIError),
             ) as problem:
                 raise _TransientError(
-                    f"{self.name} sent an invalid answer ({type(problem).__name__}): check that {self.base_url} has "
-                    "OpenAI's chat API"
+                    _("{name} sent an invalid answer ({type}): check that {base_url} has OpenAI's chat API").format(
+                        name=self.name, type=type(problem).__name__, base_url=self.base_url
+                    )
                 ) from problem
 
     def _start(self, client: Any, messages: Sequence[dict[str, Any]], max_tokens: int) -> Any:
         """Open the stream. If the model rejects max_tokens or temperature, adapt the request and remember that."""
-        for _ in range(3):
+        for _attempt in range(3):
             settings = {**self._settings, self._max_tokens_name: max_tokens}
             try:
                 return client.chat.completions.create(
@@ -171,7 +187,11 @@ class ChatGenerator(ModelGenerator):
                     self._settings = {}
                 else:
                     raise
-        raise GeneratorError(f"{self.name} accepts neither max_tokens nor max_completion_tokens: choose another server")
+        raise GeneratorError(
+            _("{name} accepts neither max_tokens nor max_completion_tokens: choose another server").format(
+                name=self.name
+            )
+        )
 
     def _translated(self, problem: Exception, has_pictures: bool) -> GeneratorError:
         """Return the error for a problem of the client; a _TransientError if a retry may help."""
@@ -181,40 +201,81 @@ class ChatGenerator(ModelGenerator):
         status = getattr(problem, "status_code", None)
         server_message = self._server_message(problem)
         if isinstance(problem, _LimitExceeded):
-            return GeneratorError(f"{self.name} was not done after {self.deadline:g} seconds: {problem}")
+            return GeneratorError(
+                _("{name} was not done after {deadline:g} seconds: {problem}").format(
+                    name=self.name, deadline=self.deadline, problem=problem
+                )
+            )
         if isinstance(problem, (openai.APITimeoutError, httpx2.TimeoutException)):
             return _TransientError(
-                f"{self.name} was silent for {self.timeout:g} seconds: allow more (timeout), or ask again"
+                _("{name} was silent for {timeout:g} seconds: allow more (timeout), or ask again").format(
+                    name=self.name, timeout=self.timeout
+                )
             )
         if isinstance(problem, (openai.APIConnectionError, httpx2.HTTPError)):
             cause = problem.__cause__ or problem
             if isinstance(cause, _LimitExceeded):
-                return GeneratorError(f"{self.name} was not done after {self.deadline:g} seconds: {cause}")
+                return GeneratorError(
+                    _("{name} was not done after {deadline:g} seconds: {cause}").format(
+                        name=self.name, deadline=self.deadline, cause=cause
+                    )
+                )
             if isinstance(cause, (httpx2.ConnectError, httpx2.UnsupportedProtocol)):
-                return _TransientError(f"no server answers at {self.base_url}: start it, or check the address")
-            return _TransientError(f"the answer of {self.name} broke off: ask again, or check the server")
+                return _TransientError(
+                    _("no server answers at {base_url}: start it, or check the address").format(base_url=self.base_url)
+                )
+            return _TransientError(
+                _("the answer of {name} broke off: ask again, or check the server").format(name=self.name)
+            )
         if status in (401, 403):
-            return GeneratorError(f"{self.name} refuses the API key ({status}): set COMMONPLACE_LLM_API_KEY")
+            return GeneratorError(
+                _("{name} refuses the API key ({status}): set COMMONPLACE_LLM_API_KEY").format(
+                    name=self.name, status=status
+                )
+            )
         if status == 404:
             return GeneratorError(
-                f"there is no {self.model} at {self.base_url} (404): check both names{server_message}"
+                _("there is no {model} at {base_url} (404): check both names{server_message}").format(
+                    model=self.model, base_url=self.base_url, server_message=server_message
+                )
             )
         if status in (400, 413, 422, 500) and _CONTEXT.search(server_message):
-            return ContextTooSmall(f"the prompt is too long for {self.name}{server_message}")
+            return ContextTooSmall(
+                _("the prompt is too long for {name}{server_message}").format(
+                    name=self.name, server_message=server_message
+                )
+            )
         if has_pictures and status in (400, 415, 422, 500, 501):
-            return NoPictures(f"{self.name} accepts no pictures ({status}): set vision = false{server_message}")
+            return NoPictures(
+                _("{name} accepts no pictures ({status}): set vision = false{server_message}").format(
+                    name=self.name, status=status, server_message=server_message
+                )
+            )
         if status == 429:
             return _TransientError(
-                f"{self.name} has reached a rate limit (429): try later, or check your quota{server_message}",
+                _("{name} has reached a rate limit (429): try later, or check your quota{server_message}").format(
+                    name=self.name, server_message=server_message
+                ),
                 _retry_after(problem),
             )
         if status in (408, 409) or (status or 0) >= 500:
             return _TransientError(
-                f"{self.name} failed ({status}): try again, or check the server{server_message}", _retry_after(problem)
+                _("{name} failed ({status}): try again, or check the server{server_message}").format(
+                    name=self.name, status=status, server_message=server_message
+                ),
+                _retry_after(problem),
             )
         if status is not None:
-            return GeneratorError(f"{self.name} refuses the request ({status}): check its settings{server_message}")
-        return _TransientError(f"{self.name} broke off: check the server{server_message}")
+            return GeneratorError(
+                _("{name} refuses the request ({status}): check its settings{server_message}").format(
+                    name=self.name, status=status, server_message=server_message
+                )
+            )
+        return _TransientError(
+            _("{name} broke off: check the server{server_message}").format(
+                name=self.name, server_message=server_message
+            )
+        )
 
     def _server_message(self, problem: Exception) -> str:
         """Return the message of the server, at most 200 characters on one line, without the API key."""
@@ -224,7 +285,7 @@ class ChatGenerator(ModelGenerator):
         if self._key != "none":
             text = text.replace(self._key, "(key)")
         text = " ".join(printable(text).split())
-        return f"; it says: {text[:200]}" if text else ""
+        return _("; it says: {text}").format(text=text[:200]) if text else ""
 
 
 class _TransientError(GeneratorError):
@@ -252,7 +313,7 @@ def _limit_response(response: Any, deadline: float, max_bytes: int) -> None:
     import httpx2
 
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise _LimitExceeded("it sent a compressed answer, which was not requested: check the server")
+        raise _LimitExceeded(_("it sent a compressed answer, which was not requested: check the server"))
     inner = response.stream
 
     class Bounded(httpx2.SyncByteStream):
@@ -261,9 +322,9 @@ def _limit_response(response: Any, deadline: float, max_bytes: int) -> None:
             for piece in inner:
                 size += len(piece)
                 if time.monotonic() > deadline:
-                    raise _LimitExceeded("it was stopped; allow more (deadline), or choose a faster model")
+                    raise _LimitExceeded(_("it was stopped; allow more (deadline), or choose a faster model"))
                 if size > max_bytes:
-                    raise _LimitExceeded("it sent far more than an answer and was stopped; check the server")
+                    raise _LimitExceeded(_("it sent far more than an answer and was stopped; check the server"))
                 yield piece
 
         def close(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.model import ContextTooSmall, ModelGenerator, NoPictures
+from commonplace.i18n import _
 from commonplace.types import Note
 
 __all__ = ["TransformersGenerator"]
@@ -33,7 +34,11 @@ class TransformersGenerator(ModelGenerator):
     ) -> None:
         self.folder = Path(folder).expanduser()
         if not (self.folder / "config.json").is_file():
-            raise GeneratorError(f"there is no model in {self.folder} (no config.json): check the name of the folder")
+            raise GeneratorError(
+                _("there is no model in {folder} (no config.json): check the name of the folder").format(
+                    folder=self.folder
+                )
+            )
         super().__init__(self.folder.name, **common)
         self.device = device
         self.deadline = deadline
@@ -47,8 +52,10 @@ class TransformersGenerator(ModelGenerator):
             from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
         except ImportError as problem:
             raise GeneratorError(
-                "transformers is not installed: install commonplace with the extra transformers, "
-                "or ask without a language model"
+                _(
+                    "transformers is not installed: install commonplace with the extra transformers, "
+                    "or ask without a language model"
+                )
             ) from problem
         options = {"local_files_only": True, "trust_remote_code": False}
         transformers.logging.set_verbosity_error()
@@ -63,7 +70,9 @@ class TransformersGenerator(ModelGenerator):
                 self.vision = False
         except Exception as problem:  # a damaged file raises any exception of the library for its format
             raise GeneratorError(
-                f"the model in {self.folder} cannot be loaded ({problem}): download it again"
+                _("the model in {folder} cannot be loaded ({problem}): download it again").format(
+                    folder=self.folder, problem=problem
+                )
             ) from problem
         return processor, model.to(self._device).eval()
 
@@ -81,7 +90,7 @@ class TransformersGenerator(ModelGenerator):
 
         has_pictures = any(not isinstance(message["content"], str) for message in messages)
         if has_pictures and self.vision is False:
-            raise NoPictures(f"{self.name} accepts no pictures: set vision = false")
+            raise NoPictures(_("{name} accepts no pictures: set vision = false").format(name=self.name))
         try:
             inputs = processor.apply_chat_template(
                 [_message(message) for message in messages] if self.vision is not False else list(messages),
@@ -97,7 +106,9 @@ class TransformersGenerator(ModelGenerator):
         max_positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         if max_positions and length + max_tokens > max_positions:
             raise ContextTooSmall(
-                f"the prompt is too long for {self.name}; it says: {length} tokens, at most {max_positions}"
+                _("the prompt is too long for {name}; it says: {length} tokens, at most {max_positions}").format(
+                    name=self.name, length=length, max_positions=max_positions
+                )
             )
         cancelled = threading.Event()
         deadline = time.monotonic() + self.deadline
@@ -157,11 +168,16 @@ class TransformersGenerator(ModelGenerator):
                 cancelled.set()
                 worker.join()
         if failure:
-            raise GeneratorError(f"{self.name} failed ({failure[0]}): try again, or choose another model")
+            raise GeneratorError(
+                _("{name} failed ({failure}): try again, or choose another model").format(
+                    name=self.name, failure=failure[0]
+                )
+            )
         if time.monotonic() > deadline:
             raise GeneratorError(
-                f"{self.name} was not done after {self.deadline:g} seconds: allow more (deadline), "
-                "or choose a faster model"
+                _(
+                    "{name} was not done after {deadline:g} seconds: allow more (deadline), or choose a faster model"
+                ).format(name=self.name, deadline=self.deadline)
             )
 
 

@@ -54,8 +54,10 @@ class ModelGenerator(ABC):
     ) -> None:
         if not 0 < max_tokens < context:
             raise GeneratorError(
-                f"max_tokens is {max_tokens} and context is {context}: choose max_tokens above 0 and below context, "
-                "so that there is room for evidence"
+                _(
+                    "max_tokens is {max_tokens} and context is {context}: choose max_tokens above 0 and below context, "
+                    "so that there is room for evidence"
+                ).format(max_tokens=max_tokens, context=context)
             )
         self.name = name
         self.fallback = fallback
@@ -91,8 +93,9 @@ class ModelGenerator(ABC):
             try:
                 if prompt.hits < len(request.hits):
                     yield Note(
-                        f"{prompt.hits} of {len(request.hits)} pieces of evidence were read: the context of "
-                        f"{self.name} holds no more"
+                        _("{hits} of {count} pieces of evidence were read: the context of {name} holds no more").format(
+                            hits=prompt.hits, count=len(request.hits), name=self.name
+                        )
                     )
                 with closing(self._parts(prompt.messages, prompt.hits, request)) as parts:
                     yield from parts
@@ -101,12 +104,17 @@ class ModelGenerator(ABC):
                 if not prompt.pictures:
                     raise
                 self.vision = False
-                yield Note(f"{self.name} accepts no pictures: it read their captions instead", restart=False)
+                yield Note(
+                    _("{name} accepts no pictures: it read their captions instead").format(name=self.name),
+                    restart=False,
+                )
             except ContextTooSmall as problem:
                 if prompt.hits == 1:
                     raise GeneratorError(
-                        f"the context of {self.name} is too small for one piece of evidence: give the model a larger "
-                        "context, or choose another model"
+                        _(
+                            "the context of {name} is too small for one piece of evidence: give the model a larger "
+                            "context, or choose another model"
+                        ).format(name=self.name)
                     ) from problem
                 most_hits = prompt.hits // 2
 
@@ -121,7 +129,9 @@ class ModelGenerator(ABC):
         lines = [line.strip(" \"'“”") for line in neutralize(without_thoughts(text)).splitlines() if line.strip()]
         if not lines or len(lines[0]) > LONGEST_REWRITE:
             raise GeneratorError(
-                f"{self.name} wrote no question to search for: ask without it, or choose another model"
+                _("{name} wrote no question to search for: ask without it, or choose another model").format(
+                    name=self.name
+                )
             )
         return lines[0]
 
@@ -148,9 +158,11 @@ class ModelGenerator(ABC):
                     repeats += isinstance(part, Statement) and part.text in sentences
                     yield from self._with_pictures(part, request, sentences, shown)
                 if written > limit:
-                    stopped = f"{self.name} wrote more than {self.max_tokens} tokens and was stopped"
+                    stopped = _("{name} wrote more than {max_tokens} tokens and was stopped").format(
+                        name=self.name, max_tokens=self.max_tokens
+                    )
                 elif repeats >= REPEATS or (written - checked > LOOP_STEP and is_looping(tail)):
-                    stopped = f"{self.name} repeated itself and was stopped"
+                    stopped = _("{name} repeated itself and was stopped").format(name=self.name)
                 if written - checked > LOOP_STEP:
                     checked = written
                 if stopped:
@@ -161,7 +173,7 @@ class ModelGenerator(ABC):
         if stopped:
             yield Note(stopped)
         if not written or (not sentences and not parser.abstained and not stopped):
-            raise GeneratorError(f"{self.name} wrote nothing: ask again, or choose another model")
+            raise GeneratorError(_("{name} wrote nothing: ask again, or choose another model").format(name=self.name))
 
     @staticmethod
     def _with_pictures(

@@ -108,6 +108,6 @@ def generated(generator: Generator, replacement: Generator, request: Request) ->
     except GeneratorError as problem:
         if not generator.fallback:
             raise
-        note = _("{generator} gave no answer, so this one is {replacement}: {problem}", request.language)
-        yield Note(note.format(generator=generator.name, replacement=replacement.name, problem=problem), restart=True)
+        note = _("{name} gave no answer, so this one is {replacement}: {problem}", request.language)
+        yield Note(note.format(name=generator.name, replacement=replacement.name, problem=problem), restart=True)
         yield from replacement.generate(request)

@@ -18,6 +18,7 @@ from typing import Any
 
 from commonplace.errors import GeneratorError, ReadError
 from commonplace.generation.parts import Request
+from commonplace.i18n import _
 from commonplace.readers import load_picture, stamp, stamp_paths
 from commonplace.types import Hit, Item, captions
 
@@ -83,8 +84,10 @@ def build_prompt(request: Request, *, budget: int, most_pictures: int, most_hits
         hits += 1
     if not hits:
         raise GeneratorError(
-            f"a context of {budget} tokens is too small for one piece of evidence: allow a larger one (context), "
-            "or choose a model with a larger one"
+            _(
+                "a context of {budget} tokens is too small for one piece of evidence: allow a larger one (context), "
+                "or choose a model with a larger one"
+            ).format(budget=budget)
         )
     content = [*parts, *query_parts, _text(question_text)]
     user_content: Any = content if pictures or query_parts else "\n\n".join(part["text"] for part in content)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from commonplace.errors import GeneratorError
 from commonplace.generation.chat import ChatGenerator
 from commonplace.generation.model import ModelGenerator
+from commonplace.i18n import N_, _
 from commonplace.settings import FILE, SettingsTable
 
 __all__ = ["GeneratorSettings"]
@@ -58,8 +59,10 @@ class GeneratorSettings:
         user_url = flags.get("base_url") or environment.get("COMMONPLACE_LLM_BASE_URL")
         if file_url is not None and not user_url and urlsplit(file_url).hostname not in LOOPBACK:
             raise GeneratorError(
-                f"a {FILE} here names the server {file_url!r}, which is not on this machine: confirm it with "
-                "--base-url or COMMONPLACE_LLM_BASE_URL, or remove it from the file"
+                _(
+                    "a {file} here names the server {file_url!r}, which is not on this machine: confirm it with "
+                    "--base-url or COMMONPLACE_LLM_BASE_URL, or remove it from the file"
+                ).format(file=FILE, file_url=file_url)
             )
         return replace(cls(), **values)
 
@@ -71,7 +74,7 @@ class GeneratorSettings:
         """
         if (self.model or "") in EXTRACTIVE:
             return None
-        kind, _, name = (self.model or "").partition(":")
+        kind, _colon, name = (self.model or "").partition(":")
         options = {
             field.name: value
             for field in fields(self)
@@ -86,7 +89,11 @@ class GeneratorSettings:
             for server_option in ("timeout", "retries", "temperature"):  # settings of servers only
                 options.pop(server_option, None)
             return TransformersGenerator(name, **options)
-        raise GeneratorError(f"the language model is {self.model!r}: choose openai:NAME, transformers:FOLDER or none")
+        raise GeneratorError(
+            _("the language model is {model!r}: choose openai:NAME, transformers:FOLDER or none").format(
+                model=self.model
+            )
+        )
 
 
 _KINDS = {field.name: str(field.type).removesuffix(" | None") for field in fields(GeneratorSettings)}
@@ -95,5 +102,5 @@ _TABLE = SettingsTable(
     kinds=_KINDS,
     variables={name: "COMMONPLACE_LLM" + ("" if name == "model" else f"_{name.upper()}") for name in _KINDS},
     error=GeneratorError,
-    secrets={"api_key": ("an API key", KEY)},
+    secrets={"api_key": (N_("an API key"), KEY)},
 )

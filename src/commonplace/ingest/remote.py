@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from commonplace.errors import ReadError
-from commonplace.ingest.walk import is_vendored
+from commonplace.i18n import N_, _
+from commonplace.ingest.walk import NO_ENDING, is_vendored
 from commonplace.readers import RecordContent, is_offered_name
 from commonplace.types import REMOTE, Document, stable_id
 
@@ -117,13 +118,13 @@ def fetch(file: RemoteFile, max_bytes: int) -> bytes:
             with system.open(path, "rb") as stream:
                 data = bytes(stream.read(max_bytes + 1))
     except Exception as error:  # file systems of many packages raise anything
-        raise ReadError(_reason(error, "fetched")) from None
+        raise ReadError(_reason(error, N_("fetched"))) from None
     if len(data) > max_bytes:
         raise ReadError(_too_large(len(data), max_bytes))
     if file.size is not None and len(data) != file.size:
-        raise ReadError("changed while it was read; add it again")
+        raise ReadError(_("changed while it was read; add it again"))
     if not data:
-        raise ReadError("is empty, so there is nothing to read; add another file")
+        raise ReadError(_("is empty, so there is nothing to read; add another file"))
     return data
 
 
@@ -132,21 +133,23 @@ def _open(url: str) -> tuple[AbstractFileSystem, str]:
     match = _URL.match(url)
     scheme = match[1] if match else ""
     if "::" in url:
-        raise ReadError("chained URLs (with ::) are not supported; give the URL of one file or folder")
+        raise ReadError(_("chained URLs (with ::) are not supported; give the URL of one file or folder"))
     if _password(url):
-        raise ReadError("the URL contains a password, which the document would show; give it in the environment")
+        raise ReadError(_("the URL contains a password, which the document would show; give it in the environment"))
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise ReadError("a URL needs fsspec: install commonplace with the extra milvus or ray") from None
+        raise ReadError(_("a URL needs fsspec: install commonplace with the extra milvus or ray")) from None
     try:
         system, path = url_to_fs(url)
     except ImportError as error:
         raise ReadError(
-            f"{scheme}:// needs another package ({_one_line(error)}); install it and add it again"
+            _("{scheme}:// needs another package ({error}); install it and add it again").format(
+                scheme=scheme, error=_one_line(error)
+            )
         ) from None
     except Exception as error:  # also ValueError for an unknown scheme, and what packages raise without credentials
-        raise ReadError(_reason(error, "opened")) from None
+        raise ReadError(_reason(error, N_("opened"))) from None
     return system, str(path)
 
 
@@ -162,7 +165,7 @@ def _listed(url: str, system: AbstractFileSystem, path: str, skipped: Counter[st
     except ReadError:
         raise
     except Exception as error:  # file systems of many packages raise anything
-        raise ReadError(_reason(error, "listed")) from None
+        raise ReadError(_reason(error, N_("listed"))) from None
     for place, entry in below.items():
         inside = place[len(path.rstrip("/")) :].lstrip("/")
         if is_vendored(inside.split("/")):
@@ -171,7 +174,7 @@ def _listed(url: str, system: AbstractFileSystem, path: str, skipped: Counter[st
             yield _file(f"{url}{inside}" if url.endswith("/") else f"{url}/{inside}", entry)
         else:
             name = inside.rpartition("/")[2]
-            skipped[f".{name.rpartition('.')[2].lower()}" if "." in name else "no ending"] += 1
+            skipped[f".{name.rpartition('.')[2].lower()}" if "." in name else NO_ENDING] += 1
 
 
 def _file(url: str, info: Mapping[str, Any]) -> RemoteFile:
@@ -204,15 +207,17 @@ def _without_password(url: str) -> str:
 
 
 def _too_large(size: int, limit: int) -> str:
-    return f"{size / 2**20:.0f} MB, over the limit of {limit / 2**20:.0f} MB; split it"
+    return _("{size:.0f} MB, over the limit of {limit:.0f} MB; split it").format(size=size / 2**20, limit=limit / 2**20)
 
 
 def _reason(error: Exception, verb: str) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such file or folder; check the URL"
+        return _("no such file or folder; check the URL")
     if isinstance(error, PermissionError):
-        return "permission denied; check the credentials in the environment"
-    return f"cannot be {verb} ({type(error).__name__}: {_one_line(error)}); check the URL and the credentials"
+        return _("permission denied; check the credentials in the environment")
+    return _("cannot be {verb} ({type}: {error}); check the URL and the credentials").format(
+        verb=_(verb), type=type(error).__name__, error=_one_line(error)
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -12,10 +12,15 @@ from typing import NamedTuple
 
 from pathspec import GitIgnoreSpec
 
+from commonplace.i18n import N_, _
 from commonplace.paths import path_problem
 from commonplace.readers.formats import is_offered, os_error_reason
 
-__all__ = ["Source", "Walk", "is_vendored", "walk"]
+__all__ = ["NO_ENDING", "Source", "Walk", "is_vendored", "walk"]
+
+NO_ENDING = N_("no ending")
+"""The name of the files without an ending, among those that are skipped."""
+
 
 _IGNORE_FILES = (".gitignore", ".commonplaceignore")  # rules of the later file win
 # Folders of third-party files that a tool installed. A virtual environment of any name is recognised by its
@@ -86,17 +91,17 @@ def walk(paths: Iterable[str | Path], *, exclude: Iterable[Path] = ()) -> Walk:
             problems[Path(absolute)] = _reason(absolute, error)
             continue
         if any(_is_inside(os.path.realpath(absolute), folder) for folder in excluded):
-            problems[Path(absolute)] = "belongs to the collection itself; add other files"
+            problems[Path(absolute)] = _("belongs to the collection itself; add other files")
         elif stat.S_ISDIR(state.st_mode):
             for file_path, real in _walk_folder(absolute, excluded, problems, skipped):
                 _add_file(files, file_path, real, absolute)
         elif stat.S_ISREG(state.st_mode):
             _add_file(files, absolute, os.path.realpath(absolute), os.path.dirname(absolute))
         else:
-            problems[Path(absolute)] = "not a regular file or folder; add a file or a folder"
+            problems[Path(absolute)] = _("not a regular file or folder; add a file or a folder")
     order = sorted(files.values(), key=lambda entry: entry[1])
     reasons = sorted(problems.items(), key=lambda problem: _order(str(problem[0])))
-    return Walk([source for _, _, source in order], reasons, skipped)
+    return Walk([source for _key, _place, source in order], reasons, skipped)
 
 
 def _add_file(files: dict[str, tuple[bool, bytes, Source]], path: str, real: str, root: str) -> None:
@@ -149,7 +154,7 @@ def _walk_folder(
                     if is_offered(Path(entry.path)):
                         yield entry.path, real_path
                     else:
-                        skipped[Path(entry.name).suffix.lower() or "no ending"] += 1
+                        skipped[Path(entry.name).suffix.lower() or NO_ENDING] += 1
             except OSError as error:
                 problems[Path(entry.path)] = _reason(entry.path, error)
 
@@ -203,5 +208,5 @@ def _is_inside(path: str, folder: str) -> bool:
 
 def _reason(path: str, error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError) and os.path.islink(path):
-        return "a broken link; remove or repair it"
+        return _("a broken link; remove or repair it")
     return os_error_reason(error)

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.ingest.remote import RemoteFile
 from commonplace.ingest.sources import AnySource
 from commonplace.readers import ReadOptions, RecordContent, read_content
@@ -135,8 +136,8 @@ class _Worker:
             code = self._process.wait()
             if code == -signal.SIGALRM:
                 return self._late()
-            cause = f"signal {-code}" if code < 0 else f"exit {code}"
-            reason = f"the reader crashed on it ({cause}); it may be damaged: save a new copy"
+            cause = _("signal {code}").format(code=-code) if code < 0 else _("exit {code}").format(code=code)
+            reason = _("the reader crashed on it ({cause}); it may be damaged: save a new copy").format(cause=cause)
             return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
         kind, payload = pickle.loads(answer)
         if kind == "done":
@@ -144,15 +145,17 @@ class _Worker:
         if kind == "refused":
             return _Outcome(ReadError(payload))
         if kind == "memory":
-            reason = f"needed more than {self._memory / 2**30:.3g} GB of memory; split the file"
+            reason = _("needed more than {memory:.3g} GB of memory; split the file").format(memory=self._memory / 2**30)
             return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
         _log.error("a reader failed on %s: %s", _name(request), payload)
-        reason = f"the reader failed on it ({payload.splitlines()[0][:300]}); report it to the reader's author"
+        reason = _("the reader failed on it ({payload}); report it to the reader's author").format(
+            payload=payload.splitlines()[0][:300]
+        )
         # Out of memory, libraries raise any error. An earlier file may have used up the memory, so this one is retried.
         return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
 
     def _late(self) -> _Outcome:
-        reason = f"took longer than {self._timeout:g} s; split the file"
+        reason = _("took longer than {timeout:g} s; split the file").format(timeout=self._timeout)
         return _Outcome(ReadError(reason), reusable=False)
 
     def kill(self) -> None:
@@ -389,7 +392,7 @@ def _name(request: Request) -> str:
     """Return what a request is about, for the log."""
     if request[0] == "content":
         return request[1].document.path
-    return "the content of a record" if isinstance(request[1], bytes) else str(request[1])
+    return _("the content of a record") if isinstance(request[1], bytes) else str(request[1])
 
 
 def _result_size(task: _Task) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.metadata import Metadata
 from commonplace.readers.chunks import Chunker, shared_chunker
 from commonplace.readers.formats import (
@@ -102,7 +103,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     document = Document(stable_id(uri), uri, str(absolute), file.media_type)
     items = _items_of(document, file, load_reader(reader)(file))
     if stamp(file.watched) != render_stamp(file.watched):
-        raise ReadError("changed while it was read; add it again")
+        raise ReadError(_("changed while it was read; add it again"))
     document = replace(
         document,
         title=_clean(file.title),
@@ -128,15 +129,19 @@ def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument
         data = content.data
         kind = document.media_type or sniff(data[:HEAD], content.name) or ""
         if not data:
-            raise ReadError("is empty: there is nothing to read")
+            raise ReadError(_("is empty: there is nothing to read"))
         if len(data) > options.max_bytes:
             size = len(data) / 2**20
-            raise ReadError(f"{size:.0f} MB, over the limit of {options.max_bytes / 2**20:.0f} MB; split it")
+            raise ReadError(
+                _("{size:.0f} MB, over the limit of {max_bytes:.0f} MB; split it").format(
+                    size=size, max_bytes=options.max_bytes / 2**20
+                )
+            )
     if content.is_picture and not kind.startswith("image/"):
-        raise ReadError("its image is no picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it")
+        raise ReadError(_("its image is no picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it"))
     reader = format_of(kind)
     if reader is None:
-        raise ReadError("no type of file that is read (text, web, office, mail, PDF and pictures are); convert it")
+        raise ReadError(_("no type of file that is read (text, web, office, mail, PDF and pictures are); convert it"))
     quota = Quota(options.max_bytes, deadline=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
     # A depth of one: there are no files beside it, and its path is only a name.
     path = Path(os.path.basename(content.name) or "record")
@@ -174,9 +179,11 @@ def _items_of(document: Document, file: File, parts: Iterable[Part]) -> _Items:
     try:
         items = _items(document, file, parts, chunker)
     except RecursionError:
-        raise ReadError("its parts are nested too deeply; save a simpler copy and add it again") from None
+        raise ReadError(_("its parts are nested too deeply; save a simpler copy and add it again")) from None
     if not items[0]:
-        file.problems.append("it has no text and no picture large enough to search; check that this is the right file")
+        file.problems.append(
+            _("it has no text and no picture large enough to search; check that this is the right file")
+        )
     return items
 
 
@@ -232,7 +239,7 @@ def _open(path: Path, root: Path, options: ReadOptions) -> File:
     kind = sniff(data[:HEAD], path.name)
     if kind is None or format_of(kind) is None:
         raise ReadError(
-            "its file type is not supported (text, web, office, mail, PDF and picture files are); convert it"
+            _("its file type is not supported (text, web, office, mail, PDF and picture files are); convert it")
         )
     return replace(watched, data=data, media_type=kind)
 
@@ -294,7 +301,9 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
     items.sort(key=reading_position)
     if dropped:
         file.problems.append(
-            f"{dropped} pictures over the limit of {file.options.max_pictures} were left out; split it"
+            _("{dropped} pictures over the limit of {max_pictures} were left out; split it").format(
+                dropped=dropped, max_pictures=file.options.max_pictures
+            )
         )
     return items, pictures, contents
 
@@ -328,4 +337,4 @@ def _summary(problems: list[str]) -> str | None:
     if not problems:
         return None
     summary = "; ".join(" ".join(problem.split()) for problem in problems[:5])
-    return summary + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+    return summary + (_("; and {count} more").format(count=len(problems) - 5) if len(problems) > 5 else "")

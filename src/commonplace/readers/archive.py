@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.formats import HEAD, format_of, load_reader, sniff
 from commonplace.readers.parts import File, ImageBlock, Part
 from commonplace.readers.zipxml import Package, UnpackLimitError
@@ -26,12 +27,18 @@ def read_zip(file: File) -> Iterator[Part]:
     names = sorted(name for name in package.names if not _is_hidden(name))
     if len(names) > _MAX_MEMBERS:
         file.problems.append(
-            f"only {_MAX_MEMBERS:,} of its {len(names):,} files were read; unpack it and add the folder"
+            _("only {max_members:,} of its {count:,} files were read; unpack it and add the folder").format(
+                max_members=_MAX_MEMBERS, count=len(names)
+            )
         )
     for number, name in enumerate(names[:_MAX_MEMBERS]):
         if file.quota.time_is_up:
             unread = len(names[:_MAX_MEMBERS]) - number
-            file.problems.append(f"time ran out before {unread} of its files were read; unpack it and add the folder")
+            file.problems.append(
+                _("time ran out before {unread} of its files were read; unpack it and add the folder").format(
+                    unread=unread
+                )
+            )
             return
         try:
             data = package.read(name)
@@ -58,7 +65,11 @@ def read_inside(file: File, name: str, data: bytes) -> Iterator[Part]:
     if kind is None or reader is None or not data:
         return
     if file.depth >= _MAX_DEPTH:
-        file.problems.append(f"{name}: nested inside {_MAX_DEPTH} other files; unpack it and add the folder")
+        file.problems.append(
+            _("{name}: nested inside {max_depth} other files; unpack it and add the folder").format(
+                name=name, max_depth=_MAX_DEPTH
+            )
+        )
         return
     inner = File(file.path / "inside", file.root, data, kind, file.options, depth=file.depth + 1, quota=file.quota)
     try:
@@ -73,5 +84,5 @@ def read_inside(file: File, name: str, data: bytes) -> Iterator[Part]:
     except ReadError as error:
         file.problems.append(f"{name}: {error}")
     except RecursionError:
-        file.problems.append(f"{name}: its parts are nested too deeply; save a simpler copy")
+        file.problems.append(_("{name}: its parts are nested too deeply; save a simpler copy").format(name=name))
     file.problems += [f"{name}: {problem}" for problem in inner.problems]

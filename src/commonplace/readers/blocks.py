@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.chunks import shared_chunker
 from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, bounding_box
@@ -236,7 +237,7 @@ class _Layout:
                 max_pixels=options.max_pixels,
             )
         except ReadError as error:
-            self._file.problems.append(f"picture {encoded.name}: {error}")
+            self._file.problems.append(_("picture {name}: {error}").format(name=encoded.name, error=error))
             return
         if max(picture.width, picture.height) < ICON:
             return

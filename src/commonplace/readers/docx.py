@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.blocks import EncodedPicture, Heading, LayoutBlock, Paragraph, Table, lay_out
 from commonplace.readers.parts import File, Part
 from commonplace.readers.zipxml import Package, attribute, local_name, read_core_metadata
@@ -31,7 +32,7 @@ def embedded_picture(file: File, package: Package, name: str, description: str) 
     try:
         yield EncodedPicture(package.read(name), description, name.rpartition("/")[2])
     except ReadError as error:
-        file.problems.append(f"picture {name}: {error}")
+        file.problems.append(_("picture {name}: {error}").format(name=name, error=error))
 
 
 class _Body:

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterator
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.blocks import LayoutBlock, lay_out
 from commonplace.readers.html import Fetch, decode_data_url, decode_html, html_blocks
 from commonplace.readers.parts import File, Part
@@ -22,13 +23,13 @@ def read_epub(file: File) -> Iterator[Part]:
     locks = package.optional("META-INF/encryption.xml")
     for element in locks.iter() if locks is not None else ():
         if local_name(element) == "EncryptionMethod" and attribute(element, "Algorithm") not in _FONTS:
-            raise ReadError("encrypted by DRM, so it cannot be read; add a copy without DRM")
+            raise ReadError(_("encrypted by DRM, so it cannot be read; add a copy without DRM"))
     container = package.xml("META-INF/container.xml")
     package_path = next(
         (attribute(element, "full-path") for element in container.iter() if local_name(element) == "rootfile"), None
     )
     if not package_path:
-        raise ReadError("a damaged book without a package file; save a new copy and add it again")
+        raise ReadError(_("a damaged book without a package file; save a new copy and add it again"))
     root = package.xml(package_path)
     read_core_metadata(file, root, subject=("keyword", ""), date=("created", ""))
     for element in root.iter():
@@ -60,10 +61,12 @@ def _chapters(file: File, package: Package, chapters: list[str]) -> Iterator[Lay
             file.problems.append(f"{name}: {problem}")
         yield from html_blocks(file, text, _fetch(package, posixpath.dirname(name)), full_page=True)
     if unreadable and unreadable == len(chapters):
-        raise ReadError("a damaged book: no chapter can be read; save a new copy and add it again")
+        raise ReadError(_("a damaged book: no chapter can be read; save a new copy and add it again"))
     if unreadable:
         file.problems.append(
-            f"{unreadable} of {len(chapters)} chapters cannot be read; save a new copy and add it again"
+            _("{unreadable} of {count} chapters cannot be read; save a new copy and add it again").format(
+                unreadable=unreadable, count=len(chapters)
+            )
         )
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 
 __all__ = [
     "FORMATS",
@@ -180,7 +181,9 @@ def load_reader(entry: EntryPoint) -> Any:
     except Exception as problem:  # the code of another package may raise anything
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
         raise ReadError(
-            f"the plug-in {entry.name} of {_GROUP} ({entry.value}) cannot be loaded ({reason}); correct or remove it"
+            _("the plug-in {name} of {group} ({value}) cannot be loaded ({reason}); correct or remove it").format(
+                name=entry.name, group=_GROUP, value=entry.value, reason=reason
+            )
         ) from problem
 
 
@@ -228,7 +231,7 @@ def open_regular(path: Path) -> BinaryIO:
         raise ReadError(os_error_reason(error)) from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise ReadError("not a regular file; add a file or a folder")
+        raise ReadError(_("not a regular file; add a file or a folder"))
     return os.fdopen(handle, "rb")
 
 
@@ -242,33 +245,40 @@ def read_whole(path: Path, max_bytes: int) -> bytes:
         try:
             size = os.fstat(stream.fileno()).st_size
             if size > max_bytes:
-                raise ReadError(f"{size / 2**20:.0f} MB, over the limit of {max_bytes / 2**20:.0f} MB; split it")
+                raise ReadError(
+                    _("{size:.0f} MB, over the limit of {max_bytes:.0f} MB; split it").format(
+                        size=size / 2**20, max_bytes=max_bytes / 2**20
+                    )
+                )
             data = stream.read(size + 1)  # not max_bytes: read() allocates all that is requested
         except OSError as error:
-            raise ReadError(f"cannot be read: {error.strerror or error}; check the disk") from None
+            raise ReadError(
+                _("cannot be read: {reason}; check the disk").format(reason=error.strerror or error)
+            ) from None
     if len(data) != size:
-        raise ReadError("changed while it was read; add it again")
+        raise ReadError(_("changed while it was read; add it again"))
     if not data:
-        raise ReadError("is empty, so there is nothing to read; add another file")
+        raise ReadError(_("is empty, so there is nothing to read; add another file"))
     return data
 
 
 def os_error_reason(error: OSError | ValueError) -> str:
     """Return one line that says what failed in the file system and what to do."""
     reasons = {
-        errno.ENOENT: "no such file or folder; check the path",
-        errno.EACCES: "permission denied; make it readable and add it again",
-        errno.EPERM: "permission denied; make it readable and add it again",
-        errno.ELOOP: "a circular link; remove or repair the link",
-        errno.ENAMETOOLONG: "the name is too long for the file system; check the path",
-        errno.ENXIO: "not a regular file; add a file or a folder",
+        errno.ENOENT: _("no such file or folder; check the path"),
+        errno.EACCES: _("permission denied; make it readable and add it again"),
+        errno.EPERM: _("permission denied; make it readable and add it again"),
+        errno.ELOOP: _("a circular link; remove or repair the link"),
+        errno.ENAMETOOLONG: _("the name is too long for the file system; check the path"),
+        errno.ENXIO: _("not a regular file; add a file or a folder"),
     }
     if isinstance(error, UnicodeError):
-        return "not a valid path (it contains half of a surrogate pair, which is no character); check the path"
+        return _("not a valid path (it contains half of a surrogate pair, which is no character); check the path")
     if isinstance(error, ValueError):
-        return "not a valid path (it contains a zero character); check the path"
+        return _("not a valid path (it contains a zero character); check the path")
     return reasons.get(
-        error.errno or 0, f"cannot be opened ({error.strerror or error}); check the file and add it again"
+        error.errno or 0,
+        _("cannot be opened ({reason}); check the file and add it again").format(reason=error.strerror or error),
     )
 
 

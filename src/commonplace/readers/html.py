@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.blocks import EncodedPicture, Heading, LayoutBlock, Paragraph, Table, clean_alt_text, lay_out
 from commonplace.readers.formats import read_whole
 from commonplace.readers.markdown import local_picture
@@ -141,7 +142,7 @@ def on_disk(file: File) -> Fetch:
         try:
             return read_whole(path, file.options.max_bytes) if path is not None else None
         except ReadError as error:
-            file.problems.append(f"picture {target}: {error}")
+            file.problems.append(_("picture {target}: {error}").format(target=target, error=error))
             return None
 
     return fetch
@@ -154,7 +155,7 @@ def html_blocks(file: File, text: str, fetch: Fetch, *, full_page: bool = False)
     if "xhtml" in text[:1000].lower() or text.startswith("<?xml"):
         text = _EMPTY_ELEMENT.sub(r"<\1\2></\1>", text)  # an HTML parser would leave an empty XML element open
     if text.count("<") > _MAX_PARSED_NESTING and _depth(text) > _MAX_PARSED_NESTING:
-        raise ReadError("its elements are nested too deeply; save a simpler copy and add it again")
+        raise ReadError(_("its elements are nested too deeply; save a simpler copy and add it again"))
     page = LexborHTMLParser(text)
     _set_title(file, page)
     if not full_page:

@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.archive import read_inside
 from commonplace.readers.blocks import LayoutBlock, Paragraph, lay_out
 from commonplace.readers.formats import HEAD, utf16
@@ -58,7 +59,7 @@ def read_mail(file: File) -> Iterator[Part]:
         message = email.message_from_bytes(data, policy=_BoundedHeaderPolicy())
         mail = _parse_message(file, message)
     except (ValueError, LookupError, TypeError, AttributeError, IndexError, KeyError):
-        raise ReadError("a damaged mail that cannot be parsed; save a new copy and add it again") from None
+        raise ReadError(_("a damaged mail that cannot be parsed; save a new copy and add it again")) from None
     yield from _parts(file, mail)
 
 
@@ -71,15 +72,19 @@ def _parse_message(file: File, message: Any) -> _ParsedMail:
     if _header(message, "Snapshot-Content-Location"):
         mail.is_saved_page, mail.header_lines = True, []
     if not header_lines and not mail.subject:
-        raise ReadError("not a mail, in spite of its name; rename the file to match its content")
+        raise ReadError(_("not a mail, in spite of its name; rename the file to match its content"))
     for number, mime_part in enumerate(_leaf_parts(message)):
         if number >= _MAX_PARTS:
-            file.problems.append(f"only the first {_MAX_PARTS} parts of the mail were read; save the rest as files")
+            file.problems.append(
+                _("only the first {max_parts} parts of the mail were read; save the rest as files").format(
+                    max_parts=_MAX_PARTS
+                )
+            )
             break
         kind = mime_part.get_content_type()
         name = _filename(mime_part)
         if kind in _ENCRYPTED:
-            file.problems.append("encrypted, so it cannot be read; save a decrypted copy and add it again")
+            file.problems.append(_("encrypted, so it cannot be read; save a decrypted copy and add it again"))
             break
         if kind == "message/rfc822":
             inner = mime_part.get_payload()
@@ -165,9 +170,9 @@ def read_msg(file: File) -> Iterator[Part]:
     except MemoryError:
         raise
     except Exception:  # oxmsg raises any kind of error on damaged files
-        raise ReadError("a damaged or protected Outlook file; save a new copy and add it again") from None
+        raise ReadError(_("a damaged or protected Outlook file; save a new copy and add it again")) from None
     if not (mail.header_lines or mail.subject or mail.plain_text):
-        raise ReadError("protected or not a mail, so it cannot be read; save a copy as .eml and add it again")
+        raise ReadError(_("protected or not a mail, so it cannot be read; save a copy as .eml and add it again"))
     yield from _parts(file, mail)
 
 
@@ -184,7 +189,7 @@ def _parts(file: File, mail: _ParsedMail) -> Iterator[Part]:
         if data in used_pictures:
             continue  # the page shows it already
         if file.quota.time_is_up:
-            file.problems.append("time ran out before all attachments were read; save them as files and add those")
+            file.problems.append(_("time ran out before all attachments were read; save them as files and add those"))
             return
         file.quota.bytes -= len(data)
         yield from read_inside(file, name, data)

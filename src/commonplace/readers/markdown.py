@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.blocks import CAPTION, ICON, clean_alt_text
 from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
@@ -252,7 +253,7 @@ def _figure(
             max_bytes=options.max_bytes,
         )
     except ReadError as error:
-        file.problems.append(f"picture {reference.target}: {error}")
+        file.problems.append(_("picture {target}: {error}").format(target=reference.target, error=error))
         return
     if max(picture.width, picture.height) >= ICON:
         block = ImageBlock(picture, Span(reference.start, reference.end), reference.description or None, title)
@@ -277,7 +278,9 @@ def local_picture(file: File, target: str) -> Path | None:
         path = (base / name.lstrip("/")).resolve()
         if not path.is_relative_to(root):
             file.problems.append(
-                f"picture {target}: outside the folder that was added; add a folder that contains both"
+                _("picture {target}: outside the folder that was added; add a folder that contains both").format(
+                    target=target
+                )
             )
             return None
         file.watch(path)

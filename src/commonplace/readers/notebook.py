@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.markdown import markdown_parts
 from commonplace.readers.parts import File, Part
 from commonplace.readers.text import decode
@@ -37,7 +38,7 @@ def read_notebook(file: File) -> Iterator[Part]:
             pages.append(page)
             pictures.update(cell_pictures)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ReadError("a damaged notebook: its cells cannot be read; save a new copy and add it again") from None
+        raise ReadError(_("a damaged notebook: its cells cannot be read; save a new copy and add it again")) from None
     yield from markdown_parts(file, "\n\n".join(filter(None, pages)), pictures)
 
 

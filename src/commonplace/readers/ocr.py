@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.i18n import N_, _
 from commonplace.readers.order import reading_order
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, bounding_box
 from commonplace.types import Box
@@ -24,7 +25,7 @@ __all__ = ["OcrResult", "are_readable", "recognise", "with_ocr"]
 
 SIDE = 1600  # pixels; the longer side of the picture given to OCR
 
-_OUT_OF_TIME = "time ran out before OCR had read all pictures; split it"
+_OUT_OF_TIME = N_("time ran out before OCR had read all pictures; split it")
 _MIN_EQUAL_NEIGHBOURS = 0.35  # share of equal neighbouring pixels: above it the picture is a drawing or screenshot
 _TEXT_CHECK_SIDE = 480  # pixels; the longer side at which a photograph is checked for text first
 _MIN_LINE_SCORE = 0.6  # minimum score of a line; others are dropped
@@ -105,8 +106,8 @@ def recognise(
     if not file.options.ocr_seconds:
         return None
     if quota.ocr_seconds <= 0:
-        if _OUT_OF_TIME not in file.problems:
-            file.problems.append(_OUT_OF_TIME)
+        if _(_OUT_OF_TIME) not in file.problems:
+            file.problems.append(_(_OUT_OF_TIME))
         return None
     start = monotonic()
     try:

@@ -19,6 +19,7 @@ import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.metadata import split_names
 from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, bounding_box
@@ -58,11 +59,13 @@ def page_pixels(data: bytes, number: int, side: int) -> NDArray[np.uint8]:
     """
     with _open_document(data) as document:
         if not 1 <= number <= len(document):
-            raise ReadError(f"has no page {number}, so the file has changed; add it again")
+            raise ReadError(_("has no page {number}, so the file has changed; add it again").format(number=number))
         try:
             return render_pixels(document[number - 1], _FULL_PAGE, side)
         except pypdfium2.PdfiumError:
-            raise ReadError(f"page {number} cannot be rendered; save or print a new copy and add it again") from None
+            raise ReadError(
+                _("page {number} cannot be rendered; save or print a new copy and add it again").format(number=number)
+            ) from None
 
 
 def _open_document(data: bytes) -> Any:
@@ -74,8 +77,8 @@ def _open_document(data: bytes) -> Any:
         return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
-            raise ReadError("protected by a password; remove the password and add it again") from None
-        raise ReadError("a damaged PDF that cannot be opened; save or print a new copy and add it again") from None
+            raise ReadError(_("protected by a password; remove the password and add it again")) from None
+        raise ReadError(_("a damaged PDF that cannot be opened; save or print a new copy and add it again")) from None
 
 
 def read_pdf(file: File) -> Iterator[Part]:
@@ -96,11 +99,13 @@ def read_pdf(file: File) -> Iterator[Part]:
             except Exception:  # one damaged page must not cost the others
                 unreadable.append(index + 1)
         if count == 0 or len(unreadable) == count:
-            raise ReadError("a damaged PDF: no page can be read; save or print a new copy and add it again")
+            raise ReadError(_("a damaged PDF: no page can be read; save or print a new copy and add it again"))
         if unreadable:
-            page_list = ", ".join(map(str, unreadable[:10])) + (" and more" if len(unreadable) > 10 else "")
+            page_list = ", ".join(map(str, unreadable[:10])) + (_(" and more") if len(unreadable) > 10 else "")
             file.problems.append(
-                f"{len(unreadable)} of {count} pages cannot be read (page {page_list}); save or print a new copy"
+                _("{count} of {total} pages cannot be read (page {page_list}); save or print a new copy").format(
+                    count=len(unreadable), total=count, page_list=page_list
+                )
             )
 
 

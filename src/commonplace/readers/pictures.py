@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.formats import HEAD, read_whole, sniff
 from commonplace.readers.metadata import parse_coordinates, parse_date
 from commonplace.readers.ocr import with_ocr
@@ -133,18 +134,20 @@ def _load(
         raise
     except Exception as error:  # Pillow's decoders raise many kinds of errors on damaged bytes
         detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise ReadError(f"a damaged or truncated picture ({detail}); save a new copy and add it again") from None
+        raise ReadError(
+            _("a damaged or truncated picture ({detail}); save a new copy and add it again").format(detail=detail)
+        ) from None
 
 
 def _open(data: bytes, max_pixels: int) -> Image:
     if not data:
-        raise ReadError("is empty, so there is nothing to read; add another file")
+        raise ReadError(_("is empty, so there is nothing to read; add another file"))
     kind = sniff(data[:HEAD], "")
     if kind not in _PLUGINS:
-        raise ReadError("not a picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it")
+        raise ReadError(_("not a picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it"))
     if kind == "image/webp":
         _check_size(*_webp_size(data), max_pixels)  # its decoder allocates the full canvas on opening
-    module, _, name = _PLUGINS[kind].partition(":")
+    module, _colon, name = _PLUGINS[kind].partition(":")
     image: Image = getattr(importlib.import_module(f"PIL.{module}"), name)(io.BytesIO(data))
     return image
 
@@ -152,11 +155,13 @@ def _open(data: bytes, max_pixels: int) -> Image:
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ReadError(
-            f"a picture of {width} x {height} pixels is over the limit of {max_pixels / 1e6:.0f} megapixels; "
-            "reduce it and add it again"
+            _(
+                "a picture of {width} x {height} pixels is over the limit of {max_pixels:.0f} megapixels; "
+                "reduce it and add it again"
+            ).format(width=width, height=height, max_pixels=max_pixels / 1e6)
         )
     if width < 1 or height < 1:
-        raise ReadError("a picture without pixels; save a new copy and add it again")
+        raise ReadError(_("a picture without pixels; save a new copy and add it again"))
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.blocks import EncodedPicture, LayoutBlock, Paragraph, Table, lay_out
 from commonplace.readers.docx import embedded_picture
 from commonplace.readers.parts import File, Part
@@ -64,11 +65,12 @@ def read_pptx(file: File) -> Iterator[Part]:
             blocks, title = [Paragraph(title)], None
         yield from lay_out(file, blocks, page=page, title=title)
     if slides and len(unreadable) == len(slides):
-        raise ReadError("a damaged presentation: no slide can be read; save a new copy and add it again")
+        raise ReadError(_("a damaged presentation: no slide can be read; save a new copy and add it again"))
     if unreadable:
         file.problems.append(
-            f"{len(unreadable)} of {len(slides)} slides cannot be read ({', '.join(map(str, unreadable[:10]))}); "
-            "save a new copy and add it again"
+            _("{count} of {total} slides cannot be read ({unreadable}); save a new copy and add it again").format(
+                count=len(unreadable), total=len(slides), unreadable=", ".join(map(str, unreadable[:10]))
+            )
         )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.blocks import EncodedPicture, LayoutBlock, Paragraph, Table, lay_out
 from commonplace.readers.metadata import split_names
 from commonplace.readers.parts import File, Part
@@ -41,7 +42,7 @@ def read_rtf(file: File) -> Iterator[Part]:
     try:
         text = rtf_to_text(file.data.decode("cp1252", "replace"), encoding="cp1252", errors="replace")  # type: ignore[no-untyped-call]
     except (ValueError, LookupError, TypeError, IndexError, KeyError, OverflowError):
-        raise ReadError("a damaged RTF file; save a new copy and add it again") from None
+        raise ReadError(_("a damaged RTF file; save a new copy and add it again")) from None
     yield from lay_out(file, _blocks(file, text))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.blocks import Heading, LayoutBlock, Paragraph, Table, lay_out
 from commonplace.readers.docx import embedded_picture
 from commonplace.readers.parts import File, Part
@@ -47,12 +48,16 @@ def read_csv(file: File) -> Iterator[Part]:
             too_wide = too_wide or len(row) > _MAX_COLUMNS
             rows.append(row[:_MAX_COLUMNS])
             if len(rows) > _MAX_ROWS:
-                file.problems.append(f"only the first {_MAX_ROWS:,} rows were read; split it")
+                file.problems.append(
+                    _("only the first {max_rows:,} rows were read; split it").format(max_rows=_MAX_ROWS)
+                )
                 break
     except csv.Error as error:
-        raise ReadError(f"cannot be read as a table ({error}); save a new copy as CSV") from None
+        raise ReadError(_("cannot be read as a table ({error}); save a new copy as CSV").format(error=error)) from None
     if too_wide:
-        file.problems.append(f"only the first {_MAX_COLUMNS:,} columns were read; split it")
+        file.problems.append(
+            _("only the first {max_columns:,} columns were read; split it").format(max_columns=_MAX_COLUMNS)
+        )
     yield from lay_out(file, _tables(rows))
 
 
@@ -86,7 +91,7 @@ def read_workbook(file: File) -> Iterator[Part]:
         for name in package.names:  # calamine unpacks by itself, so its quota is checked here
             file.quota.bytes -= package.size(name)
         if file.quota.bytes < 0:
-            raise ReadError("larger than the limit on unpacked data; save its sheets one by one")
+            raise ReadError(_("larger than the limit on unpacked data; save its sheets one by one"))
         read_core_metadata(file, package.optional("docProps/core.xml"))
         if file.title is None and not file.metadata:  # an ODS
             read_core_metadata(file, package.optional("meta.xml"), date=("modified", ""))
@@ -94,12 +99,14 @@ def read_workbook(file: File) -> Iterator[Part]:
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.data))
     except PasswordError:
-        raise ReadError("protected by a password; remove the password and add it again") from None
+        raise ReadError(_("protected by a password; remove the password and add it again")) from None
     except (CalamineError, OSError, ValueError) as error:
         if b"E\0n\0c\0r\0y\0p\0t\0" in file.data:
-            raise ReadError("protected by a password; remove the password and add it again") from None
+            raise ReadError(_("protected by a password; remove the password and add it again")) from None
         detail = " ".join(str(error).split())[:100]
-        raise ReadError(f"a workbook that cannot be opened ({detail}); save a new copy and add it again") from None
+        raise ReadError(
+            _("a workbook that cannot be opened ({detail}); save a new copy and add it again").format(detail=detail)
+        ) from None
     yield from lay_out(file, _sheets(file, package, book, pictures))
 
 
@@ -124,7 +131,10 @@ def _sheets(
     for name in book.sheet_names:
         if package is not None and name in members and _spans_too_many_cells(file, package, members[name]):
             file.problems.append(
-                f"sheet {name} was skipped because it has cells far away from its table; delete these and add it again"
+                _(
+                    "sheet {name} was skipped because it has cells far away from its table; delete these and add "
+                    "it again"
+                ).format(name=name)
             )
             continue
         try:
@@ -134,7 +144,11 @@ def _sheets(
             unreadable.append(name)
             continue
         if sheet.height > _MAX_ROWS:
-            file.problems.append(f"only the first {_MAX_ROWS:,} rows of sheet {name} were read; split it")
+            file.problems.append(
+                _("only the first {max_rows:,} rows of sheet {name} were read; split it").format(
+                    max_rows=_MAX_ROWS, name=name
+                )
+            )
         yield Heading(name)
         yield from _tables(rows)
         for member, description in pictures.get(name, []):
@@ -142,8 +156,9 @@ def _sheets(
                 yield from embedded_picture(file, package, member, description)
     if unreadable:
         file.problems.append(
-            f"{len(unreadable)} of {len(book.sheet_names)} sheets cannot be read ({', '.join(unreadable[:5])}); "
-            "save a new copy and add it again"
+            _("{count} of {total} sheets cannot be read ({unreadable}); save a new copy and add it again").format(
+                count=len(unreadable), total=len(book.sheet_names), unreadable=", ".join(unreadable[:5])
+            )
         )
 
 

@@ -6,6 +6,7 @@ import codecs
 from collections.abc import Iterator
 
 from commonplace.errors import ReadError
+from commonplace.i18n import N_, _
 from commonplace.readers.formats import HEAD, utf16
 from commonplace.readers.parts import File, Part, TextBlock
 
@@ -19,7 +20,7 @@ _BOMS = (  # longer marks first: a UTF-32 mark begins with a UTF-16 mark
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_NOT_TEXT = "binary data, in spite of its text file name; rename the file to match its content"
+_NOT_TEXT = N_("binary data, in spite of its text file name; rename the file to match its content")
 
 
 def read_text(file: File) -> Iterator[Part]:
@@ -42,7 +43,7 @@ def decode(data: bytes) -> tuple[str, str | None]:
     sample = text[:_SAMPLE]
     odd = sum(character < " " and character not in "\t\n\r\f\v\b\x1b" for character in sample)
     if odd > 0.02 * len(sample):
-        raise ReadError(_NOT_TEXT)
+        raise ReadError(_(_NOT_TEXT))
     return text.replace("\0", "\ufffd"), problem
 
 
@@ -66,7 +67,9 @@ def _decode(data: bytes) -> tuple[str, str | None]:
     invalid = text.count("\ufffd")
     # A log with a few broken characters is still UTF-8: another encoding would spoil all the valid ones.
     if len(text) - len(text.encode("ascii", "ignore")) > 10 * invalid:
-        return text, f"{invalid} characters are not valid UTF-8 and were replaced by U+FFFD; save it as UTF-8"
+        return text, _("{invalid} characters are not valid UTF-8 and were replaced by U+FFFD; save it as UTF-8").format(
+            invalid=invalid
+        )
     return _decode_leniently(data, "cp1252" if _is_western(data[:_SAMPLE]) else _guess_encoding(data))
 
 
@@ -76,7 +79,9 @@ def _decode_leniently(data: bytes, encoding: str) -> tuple[str, str | None]:
     except UnicodeDecodeError:
         text = data.decode(encoding, "replace")
         bad = text.count(chr(0xFFFD))
-        return text, f"{bad} characters are not valid {encoding} and were replaced by U+FFFD; save it as UTF-8"
+        return text, _(
+            "{bad} characters are not valid {encoding} and were replaced by U+FFFD; save it as UTF-8"
+        ).format(bad=bad, encoding=encoding)
 
 
 def _is_western(data: bytes) -> bool:
@@ -111,5 +116,5 @@ def _guess_encoding(data: bytes) -> str:
         sample = sample[: sample.rfind(b"\n") + 1] or sample
     best = from_bytes(sample).best()
     if best is None:
-        raise ReadError("neither text in a known encoding nor a supported format; save it as UTF-8")
+        raise ReadError(_("neither text in a known encoding nor a supported format; save it as UTF-8"))
     return best.encoding

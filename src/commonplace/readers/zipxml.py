@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element, ParseError
 
 from commonplace.errors import ReadError
+from commonplace.i18n import _
 from commonplace.readers.metadata import split_names
 from commonplace.readers.parts import File
 
@@ -34,11 +35,13 @@ class Package:
     def __init__(self, file: File) -> None:
         self._file = file
         if file.data.startswith(_OLE):
-            raise ReadError("protected by a password, or of an older format; save a new copy without a password")
+            raise ReadError(_("protected by a password, or of an older format; save a new copy without a password"))
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(file.data))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError):
-            raise ReadError("a damaged file whose parts cannot be listed; save a new copy and add it again") from None
+            raise ReadError(
+                _("a damaged file whose parts cannot be listed; save a new copy and add it again")
+            ) from None
         self._members = {
             member.filename: member for member in self._zip.infolist() if member.filename and not member.is_dir()
         }
@@ -61,23 +64,31 @@ class Package:
         """
         member = self._members.get(name)
         if member is None:
-            raise ReadError(f"a damaged file without its part {name}; save a new copy and add it again")
+            raise ReadError(
+                _("a damaged file without its part {name}; save a new copy and add it again").format(name=name)
+            )
         if member.flag_bits & 0x1:
-            raise ReadError("protected by a password; remove the password and add it again")
+            raise ReadError(_("protected by a password; remove the password and add it again"))
         quota = self._file.quota
         quota.files -= 1
         limit = min(quota.bytes, self._file.options.max_bytes)
         if member.file_size > 1_000_000 and member.file_size > _MAX_RATIO * max(1, member.compress_size):
-            raise ReadError(f"{name} unpacks to over {_MAX_RATIO} times its size; unpack it yourself if you trust it")
+            raise ReadError(
+                _("{name} unpacks to over {max_ratio} times its size; unpack it yourself if you trust it").format(
+                    name=name, max_ratio=_MAX_RATIO
+                )
+            )
         if quota.files < 0 or member.file_size > limit:
-            raise UnpackLimitError("larger than the limit on unpacked data; unpack it and add the folder")
+            raise UnpackLimitError(_("larger than the limit on unpacked data; unpack it and add the folder"))
         try:
             with self._zip.open(member) as stream:
                 data = stream.read(member.file_size + 1)  # the declared size may be wrong
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, OSError, EOFError):
-            raise ReadError(f"{name} in it is damaged; save a new copy and add it again") from None
+            raise ReadError(_("{name} in it is damaged; save a new copy and add it again").format(name=name)) from None
         if len(data) > member.file_size:
-            raise ReadError(f"{name} in it is larger than declared; save a new copy and add it again")
+            raise ReadError(
+                _("{name} in it is larger than declared; save a new copy and add it again").format(name=name)
+            )
         quota.bytes -= len(data)
         return data
 
@@ -121,10 +132,14 @@ def parse_xml(data: bytes, name: str) -> Element:
         root: Any = fromstring(data)
     except DefusedXmlException:
         raise ReadError(
-            f"{name} declares XML entities, which are not safe to read; save a new copy without them"
+            _("{name} declares XML entities, which are not safe to read; save a new copy without them").format(
+                name=name
+            )
         ) from None
     except (ParseError, ValueError, LookupError):
-        raise ReadError(f"{name} is damaged: not well-formed XML; save a new copy and add it again") from None
+        raise ReadError(
+            _("{name} is damaged: not well-formed XML; save a new copy and add it again").format(name=name)
+        ) from None
     result: Element = root
     return result
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from commonplace.channels import BOTH, IMAGE_TO_SEMANTIC, ITEM
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 from commonplace.store import RankedList
 from commonplace.types import TEXT
 
@@ -134,8 +135,10 @@ class Calibration:
             return cls._from_spec(spec)
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise ModelError(
-                f"the calibration in bundle.json of the model {spec.get('name')} is damaged ({problem!r}): pull or "
-                "export the model again"
+                _(
+                    "the calibration in bundle.json of the model {name} is damaged ({problem!r}): pull or "
+                    "export the model again"
+                ).format(name=spec.get("name"), problem=problem)
             ) from None
 
     @classmethod

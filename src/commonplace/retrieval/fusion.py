@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from commonplace.channels import BOTH, ITEM, known_modalities, modality_of
 from commonplace.errors import QueryError
+from commonplace.i18n import _
 from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.store import RankedList
 from commonplace.types import TEXT, ScoreComponent
@@ -80,12 +81,16 @@ class Ranking:
             _between(name, getattr(self, name), low, high)
         for name, low, high in (("rrf_k", 0, 1_000_000), ("depth", 1, 10_000)):
             if not isinstance(getattr(self, name), int) or not low <= getattr(self, name) <= high:
-                raise QueryError(f"{name} is {getattr(self, name)}: it must be a whole number, {low} to {high}")
+                raise QueryError(
+                    _("{name} is {value}: it must be a whole number, {low} to {high}").format(
+                        name=name, value=getattr(self, name), low=low, high=high
+                    )
+                )
         for channel, weight in self.weights.items():
-            _between(f"the weight of {channel}", weight, 0, 1e6)
+            _between(_("the weight of {channel}").format(channel=channel), weight, 0, 1e6)
         for modality, bias in self.modality_bias.items():
             _one_of("modality_bias", modality, known_modalities())
-            _between(f"the modality_bias of {modality}", bias, -100, 100)
+            _between(_("the modality_bias of {modality}").format(modality=modality), bias, -100, 100)
 
     def json(self) -> str:
         """Return the ranking as a JSON object of the values that differ from the default."""
@@ -99,7 +104,9 @@ class Ranking:
         try:
             return cls(**json.loads(text or "{}"))
         except (AttributeError, RecursionError, TypeError, ValueError) as problem:
-            raise QueryError(f"the stored ranking cannot be used ({problem}): tune again, or reset it") from problem
+            raise QueryError(
+                _("the stored ranking cannot be used ({problem}): tune again, or reset it").format(problem=problem)
+            ) from problem
 
     def weight(self, channel: str) -> float:
         """Return the weight of ``channel``."""
@@ -108,12 +115,18 @@ class Ranking:
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise QueryError(f"{name} is {value!r}: choose one of {', '.join(allowed)}")
+        raise QueryError(
+            _("{name} is {value!r}: choose one of {allowed}").format(name=name, value=value, allowed=", ".join(allowed))
+        )
 
 
 def _between(name: str, value: Any, low: float, high: float) -> None:
     if not isinstance(value, (int, float)) or not low <= value <= high:
-        raise QueryError(f"{name} is {value}: it must be a number from {low:g} to {high:g}")
+        raise QueryError(
+            _("{name} is {value}: it must be a number from {low:g} to {high:g}").format(
+                name=name, value=value, low=low, high=high
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from commonplace.atomic import atomic_write
 from commonplace.errors import CommonplaceError
+from commonplace.i18n import _
 from commonplace.types import Box, printable
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ class HeatMap:
         """
         file = Path(path)
         kind = "JPEG" if file.suffix.lower() in (".jpg", ".jpeg") else "PNG"
-        with atomic_write(file, "the heat-map") as stream:
+        with atomic_write(file, _("the heat-map")) as stream:
             self.draw().save(stream, kind)
         return file
 
@@ -224,7 +225,9 @@ class HeatMap:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise CommonplaceError(
-                f"the folder {place} cannot be created ({problem.strerror}): choose another for the heat-maps"
+                _("the folder {place} cannot be created ({reason}): choose another for the heat-maps").format(
+                    place=place, reason=problem.strerror
+                )
             ) from problem
         return self.save(place / f"{number:02d}-{safe}.png")
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 from commonplace.space import Space
 from commonplace.text import query_words
 from commonplace.types import Hit, ScoreComponent
@@ -62,7 +63,9 @@ def rerank(reranker: Reranker, query: str, hits: Sequence[Hit]) -> list[Hit]:
     scores = np.asarray(reranker.scores(query, [hit.item.text_view or "" for hit in passages]), dtype=np.float64)
     if scores.shape != (len(passages),) or not np.isfinite(scores).all():
         raise ModelError(
-            f"the reranker {reranker.name} did not return a number for each of {len(passages)} passages: choose another"
+            _("the reranker {name} did not return a number for each of {count} passages: choose another").format(
+                name=reranker.name, count=len(passages)
+            )
         )
     totals = [math.fsum(component.contribution for component in hit.breakdown) for hit in passages]
     blend = reranker.share * _standard(scores) + (1 - reranker.share) * _standard(np.array(totals))
@@ -107,7 +110,9 @@ class LateInteraction:
         """Return for each text (n,) the mean cosine of the query's tokens with their best matches."""
         tower = self._space.text
         if tower is None:
-            raise ModelError(f"the model {self._space.name} cannot encode text: choose another reranker")
+            raise ModelError(
+                _("the model {name} cannot encode text: choose another reranker").format(name=self._space.name)
+            )
         (encoded,) = tower.tokens([query], "query")
         passages = [passage.vectors for passage in tower.tokens(texts)]
         tokens = _unit(encoded.vectors[_content_tokens(query, encoded.spans)])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from commonplace.channels import BOTH, ITEM, JOINT, TEXT_TO_TEXT, ChannelSpec
 from commonplace.errors import QueryError
+from commonplace.i18n import _
 from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.retrieval.diversify import MIN_SIMILARITY, diversify, near_duplicates_of
 from commonplace.retrieval.fusion import NEGATIVE, ChannelScores, Fused, Ranking, fuse
@@ -131,7 +132,7 @@ def candidates(
     view of it. Raises QueryError if the ranking needs a feature that the store lacks.
     """
     if ranking.views != "separate" and not store.capabilities.early_fusion:
-        raise QueryError("this store cannot fuse the views of an item early: leave out views")
+        raise QueryError(_("this store cannot fuse the views of an item early: leave out views"))
     channels = _channels(_Measured(store), query, where, ranking, max(ranking.depth, k))
     channels = {
         name: channel

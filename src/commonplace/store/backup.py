@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError, ModelMismatch
+from commonplace.i18n import _
 from commonplace.store.database import WAIT, Database, abandoned, full
 from commonplace.store.index_file import sync
 from commonplace.store.opening import check_schema
@@ -29,9 +30,9 @@ def backup(database: Database, file: Path) -> int:
     Other processes may read and write meanwhile. Raises CollectionError if the file exists or cannot be written.
     """
     if os.path.lexists(file):
-        raise CollectionError(f"{file} exists already: name a new file for the backup")
+        raise CollectionError(_("{file} exists already: name a new file for the backup").format(file=file))
     if not file.parent.is_dir():
-        raise CollectionError(f"there is no folder {file.parent}: create it first")
+        raise CollectionError(_("there is no folder {parent}: create it first").format(parent=file.parent))
     for left in abandoned(file.parent):
         if re.fullmatch(rf"{re.escape(file.name)}\.[0-9a-f]{{16}}\.\d+\.part(-journal)?", left.name):
             left.unlink(missing_ok=True)
@@ -41,22 +42,30 @@ def backup(database: Database, file: Path) -> int:
             try:
                 connection.execute("VACUUM INTO ?", (str(unfinished),))
             except UnicodeEncodeError:
-                raise CollectionError(f"{file} is not valid UTF-8: choose another name for the backup") from None
+                raise CollectionError(
+                    _("{file} is not valid UTF-8: choose another name for the backup").format(file=file)
+                ) from None
             except sqlite3.OperationalError as problem:
                 if not any(word in str(problem) for word in ("full", "unable to open", "I/O", "readonly")):
                     raise
-                why = "the disk is full" if full(file.parent) or "full" in str(problem) else str(problem)
-                raise CollectionError(f"the backup {file} cannot be written ({why}): choose another place") from None
+                why = _("the disk is full") if full(file.parent) or "full" in str(problem) else str(problem)
+                raise CollectionError(
+                    _("the backup {file} cannot be written ({why}): choose another place").format(file=file, why=why)
+                ) from None
         with unfinished.open("rb+") as written:
             os.fsync(written.fileno())
             size = os.fstat(written.fileno()).st_size
         _rename(unfinished, file)
         return size
     except FileExistsError:
-        raise CollectionError(f"another process has just created {file}: name a new file for the backup") from None
+        raise CollectionError(
+            _("another process has just created {file}: name a new file for the backup").format(file=file)
+        ) from None
     except OSError as problem:
         raise CollectionError(
-            f"the backup {file} cannot be written ({problem.strerror}): choose another place"
+            _("the backup {file} cannot be written ({reason}): choose another place").format(
+                file=file, reason=problem.strerror
+            )
         ) from None
     finally:
         for left in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
@@ -99,9 +108,11 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
     another model, and VersionError if it has another schema.
     """
     if not file.is_file():
-        raise CollectionError(f"there is no backup {file}: check the name")
+        raise CollectionError(_("there is no backup {file}: check the name").format(file=file))
     if Path(f"{file}-wal").exists():
-        raise CollectionError(f"{file} is a collection in use, not a backup: make one with `commonplace backup FILE`")
+        raise CollectionError(
+            _("{file} is a collection in use, not a backup: make one with `commonplace backup FILE`").format(file=file)
+        )
     copy = folder / f"restore.{os.getpid()}.part"
     try:
         shutil.copyfile(file, copy)
@@ -112,15 +123,27 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
                 integrity = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             except sqlite3.DatabaseError as problem:
                 raise CollectionError(
-                    f"{file} is not a backup of a collection, or it is damaged ({problem}): use another file"
+                    _("{file} is not a backup of a collection, or it is damaged ({problem}): use another file").format(
+                        file=file, problem=problem
+                    )
                 ) from problem
             check_schema(str(file), version)
             if integrity != "ok":
-                raise CollectionError(f"{file} is damaged ({integrity}): use an older backup")
+                raise CollectionError(
+                    _("{file} is damaged ({integrity}): use an older backup").format(file=file, integrity=integrity)
+                )
             if meta.get("fingerprint") != fingerprint:
                 raise ModelMismatch(
-                    f"{file} was made with the model {meta.get('space')} ({meta.get('fingerprint')}), not {space} "
-                    f"({fingerprint}): restore it with that model"
+                    _(
+                        "{file} was made with the model {space} ({fingerprint}), not {other} "
+                        "({other_fingerprint}): restore it with that model"
+                    ).format(
+                        file=file,
+                        space=meta.get("space"),
+                        fingerprint=meta.get("fingerprint"),
+                        other=space,
+                        other_fingerprint=fingerprint,
+                    )
                 )
             # Item keys are assigned again after a restore, so data derived from the old history must not be used.
             was_sealed = sealed(connection)
@@ -130,12 +153,16 @@ def restored(file: Path, folder: Path, space: str, fingerprint: str) -> Iterator
                     seal(connection)
             except sqlite3.Error as problem:
                 raise CollectionError(
-                    f"the backup cannot be copied to {folder} ({problem}): free some disk space and try again"
+                    _("the backup cannot be copied to {folder} ({problem}): free some disk space and try again").format(
+                        folder=folder, problem=problem
+                    )
                 ) from None
             yield connection
     except OSError as problem:
         raise CollectionError(
-            f"the backup cannot be copied to {folder} ({problem.strerror}): free some disk space and try again"
+            _("the backup cannot be copied to {folder} ({reason}): free some disk space and try again").format(
+                folder=folder, reason=problem.strerror
+            )
         ) from None
     finally:
         for left in (copy, copy.with_name(f"{copy.name}-journal")):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.metadata import Metadata, MetadataType, explain_differing
 from commonplace.types import Document, Filter, Item, ParsedDocument, Status, ViewVectors
 
@@ -99,7 +100,11 @@ class MetadataTypeError(CollectionError):
     """
 
     def __init__(self, document: str, metadata: Metadata, differing: dict[str, MetadataType]) -> None:
-        super().__init__(f"{document}: {explain_differing(metadata, differing)}; nothing was stored")
+        super().__init__(
+            _("{document}: {reason}; nothing was stored").format(
+                document=document, reason=explain_differing(metadata, differing)
+            )
+        )
         self.document, self.differing = document, differing
 
 

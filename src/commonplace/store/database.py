@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.store.schema import checksum, seal, sealed
 
 try:
     import fcntl
 except ImportError:  # Windows has no POSIX file locks and cannot pass open files to worker processes
     raise ImportError(
-        f"Commonplace runs on Linux and macOS, not on {sys.platform}: it needs their file locks; on Windows use WSL"
+        _(
+            "Commonplace runs on Linux and macOS, not on {platform}: it needs their file locks; on Windows use WSL"
+        ).format(platform=sys.platform)
     ) from None
 
 __all__ = [
@@ -73,8 +76,11 @@ def one_machine(folder: Path) -> None:
         return
     if not locks_work(folder):
         raise CollectionError(
-            f"{folder} is on a network share ({share}) where files cannot be locked: keep the collection on a disk of "
-            "this machine"
+            _(
+                "{folder} is on a network share ({share}) where files cannot be locked: keep the collection on a "
+                "disk of "
+                "this machine"
+            ).format(folder=folder, share=share)
         )
     note, mine = folder / MACHINE, machine()
     try:
@@ -84,8 +90,10 @@ def one_machine(folder: Path) -> None:
         other = note.read_text(encoding="utf-8", errors="replace")
         if other != mine:
             raise CollectionError(
-                f"{folder} is on a network share ({share}) and in use by the machine {other[:100]}, and a second "
-                f"machine would damage it: use it there or, if that machine no longer uses it, delete {note}"
+                _(
+                    "{folder} is on a network share ({share}) and in use by the machine {other}, and a second "
+                    "machine would damage it: use it there or, if that machine no longer uses it, delete {note}"
+                ).format(folder=folder, share=share, other=other[:100], note=note)
             ) from None
     except OSError:  # a read-only share: reading needs no lock
         return
@@ -220,7 +228,9 @@ class Database:
     def write(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection in one atomic write transaction. Raises CollectionError if the file is not writable."""
         if not self.writable:
-            raise CollectionError(f"{self.path.parent} cannot be written to: check its permissions")
+            raise CollectionError(
+                _("{parent} cannot be written to: check its permissions").format(parent=self.path.parent)
+            )
         with self.session() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -246,7 +256,9 @@ class Database:
     def check_open(self) -> None:
         """Raise CollectionError after ``close()``."""
         if self._closed:
-            raise CollectionError(f"the collection at {self.path.parent} was closed: open it again")
+            raise CollectionError(
+                _("the collection at {parent} was closed: open it again").format(parent=self.path.parent)
+            )
 
     def _take(self) -> sqlite3.Connection:
         with self._lock:
@@ -299,24 +311,38 @@ class Database:
         """Return a CollectionError that explains an SQLite error to the user."""
         text, folder = str(problem), self.path.parent
         if "locking protocol" in text or ("locked" in text and not locks_work(folder)):
-            return CollectionError(f"files in {folder} cannot be locked: keep the collection on a disk of this machine")
+            return CollectionError(
+                _("files in {folder} cannot be locked: keep the collection on a disk of this machine").format(
+                    folder=folder
+                )
+            )
         if "locked" in text:
-            return CollectionError(f"{self._writer()} is writing to {folder}: try again when it has finished")
+            return CollectionError(
+                _("{writer} is writing to {folder}: try again when it has finished").format(
+                    writer=self._writer(), folder=folder
+                )
+            )
         if "readonly" in text or "read-only" in text:
-            return CollectionError(f"{folder} cannot be written to: check its permissions")
+            return CollectionError(_("{folder} cannot be written to: check its permissions").format(folder=folder))
         if "disk is full" in text or ("I/O error" in text and full(folder)):
-            return CollectionError(f"the disk of {folder} is full: free some space and try again; nothing was lost")
+            return CollectionError(
+                _("the disk of {folder} is full: free some space and try again; nothing was lost").format(folder=folder)
+            )
         if "not a database" in text or "malformed" in text:
             return CollectionError(
-                f"{self.path} is damaged or not a collection ({text}): run `commonplace doctor --repair`, or restore "
-                "a backup"
+                _(
+                    "{path} is damaged or not a collection ({text}): run `commonplace doctor --repair`, or restore "
+                    "a backup"
+                ).format(path=self.path, text=text)
             )
         if "I/O error" in text:
             return CollectionError(
-                f"{self.path} cannot be read or written ({text}): check the disk; if it is a network share, keep "
-                "the collection on a disk of this machine. Committed changes are kept"
+                _(
+                    "{path} cannot be read or written ({text}): check the disk; if it is a network share, keep "
+                    "the collection on a disk of this machine. Committed changes are kept"
+                ).format(path=self.path, text=text)
             )
-        return CollectionError(f"{self.path} cannot be used ({text})")
+        return CollectionError(_("{path} cannot be used ({text})").format(path=self.path, text=text))
 
     def _writer(self) -> str:
         """Return a description of the process that holds SQLite's write lock, at byte 120 of the ``-shm`` file.
@@ -329,5 +355,5 @@ class Database:
             for line in Path("/proc/locks").read_text().splitlines():
                 words = line.replace("->", "").split()
                 if words[3:4] == ["WRITE"] and words[5] == place and int(words[6]) <= 120 <= int(words[7]):
-                    return f"process {words[4]} on {socket.gethostname()}"
-        return "another process"
+                    return _("process {pid} on {host}").format(pid=words[4], host=socket.gethostname())
+        return _("another process")

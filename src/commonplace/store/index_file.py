@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.i18n import _
 from commonplace.store.codes import Cells, Codes, code_bytes, encode
 
 __all__ = ["KINDS", "Damaged", "IndexFile", "Info", "Measured", "rounded", "sums", "sync", "write"]
@@ -191,7 +192,7 @@ class IndexFile:
             self.info, self.centre, whole_sums = _read_head(file.read(HEAD))
             layout, size = _layout(self.info)
             if os.fstat(file.fileno()).st_size != size:
-                raise Damaged("its length is wrong")
+                raise Damaged(_("its length is wrong"))
             self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
             self._file = os.dup(file.fileno())
         self._place = layout["rows"][0]
@@ -207,11 +208,11 @@ class IndexFile:
         self._sums: NDArray[np.uint32] = sections["sums"]
         for name in sections:
             if _summed_whole(name) and _crc(sections[name]) != whole_sums.get(name):
-                raise Damaged(f"the checksum of its {name} is wrong")
+                raise Damaged(_("the checksum of its {name} is wrong").format(name=name))
         self.codes: Codes | None = None
         if self.info.code_bytes:
             if (sums(sections["codes"]) != sections["code_sums"]).any():
-                raise Damaged("the checksum of its codes is wrong")
+                raise Damaged(_("the checksum of its codes is wrong"))
             cells = Cells(sections["centroids"], sections["starts"]) if self.info.cells else None
             self.codes = Codes(sections["codes"], sections.get("places"), cells)
 
@@ -248,7 +249,7 @@ class IndexFile:
             expected = self._sections[f"projected_sums {way}"]
             for i in range(0, len(self), BLOCK):
                 if (sums(rows[i : i + BLOCK]) != expected[i : i + BLOCK]).any():
-                    raise Damaged("the checksum of its projected vectors is wrong")
+                    raise Damaged(_("the checksum of its projected vectors is wrong"))
             self._checked.add(way)
         return self._sections[f"projection {way}"], rows
 
@@ -266,7 +267,7 @@ class IndexFile:
         for i, j, row in zip(starts.tolist(), ends.tolist(), at[starts].tolist(), strict=True):
             wanted = (j - i) * width
             if os.preadv(self._file, (room[i * width : j * width],), self._place + row * width) != wanted:
-                raise Damaged("it was truncated while it was read")
+                raise Damaged(_("it was truncated while it was read"))
         return unpacked(rows, None if self._scales is None else self._scales[at])
 
     def part(self, start: int) -> NDArray[np.float32]:
@@ -352,13 +353,13 @@ def _read_head(head: bytes) -> tuple[Info, NDArray[np.float32], dict[str, int]]:
         magic, length, crc = struct.unpack_from("<8sII", head)
         text = head[16 : 16 + length]
         if magic != MAGIC or len(text) != length or zlib.crc32(text) != crc:
-            raise Damaged("the checksum of its description is wrong")
+            raise Damaged(_("the checksum of its description is wrong"))
         values = json.loads(text)
         whole_sums = values.pop("whole_sums")
         centre = np.frombuffer(base64.b64decode(values.pop("centre")), dtype="<f4")
         return Info(**values), centre, dict(whole_sums)
     except (struct.error, ValueError, TypeError, KeyError) as problem:
-        raise Damaged("its description cannot be read") from problem
+        raise Damaged(_("its description cannot be read")) from problem
 
 
 def write(
@@ -431,7 +432,7 @@ def write(
                     several, last = max(several, run), int(key)
                 row += len(keys)
             if row != info.rows:
-                raise Damaged(f"there are {row} rows where {info.rows} were counted")
+                raise Damaged(_("there are {row} rows where {rows} were counted").format(row=row, rows=info.rows))
 
             if cells is not None:
                 places = np.argsort(owners, kind="stable").astype(np.int32)
@@ -455,7 +456,7 @@ def write(
                 values = {**asdict(info), **header}
                 text = json.dumps(values).encode()
                 if len(text) > HEAD - 16:
-                    raise Damaged("its description is too long")
+                    raise Damaged(_("its description is too long"))
                 head = struct.pack("<8sII", MAGIC, len(text), zlib.crc32(text)) + text
                 os.pwrite(file.fileno(), head.ljust(HEAD, b"\0"), 0)
 

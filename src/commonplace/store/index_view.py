@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.i18n import _
 from commonplace.store.base import Sample
 from commonplace.store.codes import MANY, Codes
 from commonplace.store.index_file import BLOCK, Block, Damaged, IndexFile
@@ -157,7 +158,7 @@ class IndexView:
         order = np.argsort(keys)
         ascending = keys[order]
         vectors = np.zeros((len(keys), dim), np.float32)
-        for part_keys, rows, _ in self._of(Selection(ascending)):
+        for part_keys, rows, _sums in self._of(Selection(ascending)):
             vectors[order[np.searchsorted(ascending, part_keys)]] = np.nan_to_num(rows)
         return vectors
 
@@ -166,7 +167,7 @@ class IndexView:
         if self.base is not None:
             at = np.setdiff1d(wanted.among(self.base.keys), self.deleted)
             if not self.base.good(at).all():
-                raise Damaged("the checksum of a row is wrong")
+                raise Damaged(_("the checksum of a row is wrong"))
             offsets = None if self.base.offsets is None else self.base.offsets[at]
             yield self.base.keys[at], self.base.take(at), offsets
         gone = Selection(self.gone)
@@ -252,7 +253,7 @@ class IndexView:
             best = top(scores, wanted)
             best, scores = candidates[best], scores[best]
         if not base.good(best).all():
-            raise Damaged("the checksum of a row is wrong")
+            raise Damaged(_("the checksum of a row is wrong"))
         return base.keys[best], scores
 
     def _by_projection(

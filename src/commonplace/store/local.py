@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.metadata import FILE_KEYS, MetadataType, differing_types
 from commonplace.store import reading
 from commonplace.store.base import Capabilities, MetadataTypeError, StoreSpace
@@ -50,7 +51,9 @@ class LocalStore(LocalSearch):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise CollectionError(
-                f"the collection folder {folder} cannot be used ({problem.strerror}): choose another with --collection"
+                _("the collection folder {folder} cannot be used ({reason}): choose another with --collection").format(
+                    folder=folder, reason=problem.strerror
+                )
             ) from problem
         one_machine(folder)
         offset = space.offset

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 
 __all__ = ["holder", "lock", "maintenance_lock"]
 
@@ -48,12 +49,16 @@ def maintenance_lock(folder: Path) -> Iterator[None]:
             mine = stack.enter_context(lock(path))
         except OSError as problem:
             raise CollectionError(
-                f"{folder} cannot be locked ({problem.strerror}): check its permissions, and that it is on a disk of "
-                "this machine"
+                _(
+                    "{folder} cannot be locked ({reason}): check its permissions, and that it is on a disk of "
+                    "this machine"
+                ).format(folder=folder, reason=problem.strerror)
             ) from problem
         if not mine:
             raise CollectionError(
-                f"{holder(path)} is migrating, restoring, vacuuming or repairing {folder}: wait until it has finished"
+                _(
+                    "{holder} is migrating, restoring, vacuuming or repairing {folder}: wait until it has finished"
+                ).format(holder=holder(path), folder=folder)
             )
         yield
 
@@ -61,5 +66,5 @@ def maintenance_lock(folder: Path) -> Iterator[None]:
 def holder(path: Path) -> str:
     """Return a description of the process that holds, or last held, the lock of ``path``."""
     with suppress(OSError):
-        return path.with_suffix(".lock").read_text(errors="replace")[:200] or "another process"
-    return "another process"
+        return path.with_suffix(".lock").read_text(errors="replace")[:200] or _("another process")
+    return _("another process")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.store.backup import backup, copy_into, restored
 from commonplace.store.base import Finding
 from commonplace.store.compression import Compression, choose, compression_of, set_compression
@@ -73,9 +74,11 @@ class LocalMaintenance:
         """
         ((count,),) = self._database.all("SELECT count(*) FROM documents")
         if count and not replace:
-            raise CollectionError(f"the collection contains {count} documents: use --replace to replace them")
+            raise CollectionError(
+                _("the collection contains {count} documents: use --replace to replace them").format(count=count)
+            )
         if not self._database.writable:
-            raise CollectionError(f"{self._folder} cannot be written to: check its permissions")
+            raise CollectionError(_("{folder} cannot be written to: check its permissions").format(folder=self._folder))
         fingerprint = self._settings.fingerprint or ""
         with maintenance_lock(self._folder):
             with restored(file, self._folder, self._space, fingerprint) as source, self._database.session() as target:

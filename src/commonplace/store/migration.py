@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.store.base import StoreSpace
 from commonplace.store.local import LocalStore
 from commonplace.store.locks import maintenance_lock
@@ -220,8 +221,10 @@ class Migration:
         goal = shadow(database)
         if goal is None or goal.fingerprint != self._goal.fingerprint:  # by a program that ignores the lock
             raise CollectionError(
-                f"another process deleted the new vectors of {self._goal.name}: searches still use the old model; "
-                "run `commonplace migrate` again"
+                _(
+                    "another process deleted the new vectors of {name}: searches still use the old model; "
+                    "run `commonplace migrate` again"
+                ).format(name=self._goal.name)
             )
         present = {
             item
@@ -240,8 +243,10 @@ def check_batch(goal: Shadow, dim: int, rows: ViewVectors) -> None:
     """Raise CollectionError if vectors of a new model cannot be stored."""
     if rows.vectors.shape != (len(rows.item_ids), dim) or not storable(rows.vectors).all():
         raise CollectionError(
-            f"the model {goal.name} returned vectors of shape {rows.vectors.shape} that are not finite numbers or not "
-            f"of {dim} dimensions: nothing has changed; try another model"
+            _(
+                "the model {name} returned vectors of shape {shape} that are not finite numbers or not "
+                "of {dim} dimensions: nothing has changed; try another model"
+            ).format(name=goal.name, shape=rows.vectors.shape, dim=dim)
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from commonplace.errors import CollectionError, ModelMismatch, VersionError
+from commonplace.i18n import _
 from commonplace.store.database import COMMIT_MARKER, Database, read_commit_marker
 from commonplace.store.rows import from_sql, to_sql
 from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION
@@ -32,20 +33,26 @@ def ready(settings: Settings, space: str, model: str) -> None:
     version = _version(file)
     if version == 0 and read_commit_marker(folder) != ("", -1) and not (version := _version(file)):
         raise CollectionError(
-            f"{folder} contained a collection, but its {file.path.name} is missing or empty: put it back, or "
-            f"delete {folder / COMMIT_MARKER} and restore a backup"
+            _(
+                "{folder} contained a collection, but its {name} is missing or empty: put it back, or "
+                "delete {marker} and restore a backup"
+            ).format(folder=folder, name=file.path.name, marker=folder / COMMIT_MARKER)
         )
     if version == 0 and fingerprint is not None:
         _create_tables(file, {"space": space, "fingerprint": fingerprint, "model": to_sql(model)})
         version = _version(file)
     if version == 0:
-        raise CollectionError(f"there is no collection in {folder}: create one with `commonplace add PATH`")
+        raise CollectionError(
+            _("there is no collection in {folder}: create one with `commonplace add PATH`").format(folder=folder)
+        )
     check_schema(f"the collection at {folder}", version)
     meta = dict(file.all("SELECT name, value FROM meta"))
     if "fingerprint" not in meta:
         raise CollectionError(
-            f"the settings of the collection at {folder} are damaged (the name of its model is missing): restore a "
-            "backup to a new folder with `commonplace --collection NEW restore FILE`"
+            _(
+                "the settings of the collection at {folder} are damaged (the name of its model is missing): restore a "
+                "backup to a new folder with `commonplace --collection NEW restore FILE`"
+            ).format(folder=folder)
         )
     if fingerprint is not None and meta.get("fingerprint") != fingerprint:
         raise ModelMismatch(_mismatch(folder, meta, space, fingerprint, model))
@@ -59,14 +66,18 @@ def ready(settings: Settings, space: str, model: str) -> None:
 def _mismatch(folder: Path, meta: Mapping[str, Any], space: str, fingerprint: str, model: str) -> str:
     """Return the message for a collection that was made with another model, or with another version of it."""
     name = meta.get("space")
-    other = f"the model {name} ({meta.get('fingerprint')}), not {space} ({fingerprint})"
+    other = _("the model {name} ({fingerprint}), not {space} ({other_fingerprint})").format(
+        name=name, fingerprint=meta.get("fingerprint"), space=space, other_fingerprint=fingerprint
+    )
     python = from_sql(meta.get("model", "")).startswith("python:")
     if name == space:
-        remedy = "the model has changed: open it with the earlier version"
+        remedy = _("the model has changed: open it with the earlier version")
     else:
-        remedy = "open it with its Python encoders" if python else f"open it with --model {name}"
+        remedy = _("open it with its Python encoders") if python else _("open it with --model {name}").format(name=name)
     change = "commonplace.migrate.migrate(folder, model)" if model.startswith("python:") else "commonplace migrate"
-    return f"the collection at {folder} was made with {other}: {remedy}, or change its model with `{change}`"
+    return _("the collection at {folder} was made with {other}: {remedy}, or change its model with `{change}`").format(
+        folder=folder, other=other, remedy=remedy, change=change
+    )
 
 
 def _create_tables(file: Database, values: Mapping[str, str | bytes]) -> None:
@@ -85,15 +96,19 @@ def check_schema(what: str, version: int) -> None:
     """Raise VersionError if a database has another schema; ``what`` names the database in the message."""
     if version != SCHEMA_VERSION:
         raise VersionError(
-            f"{what} has schema {version}, and this Commonplace reads schema {SCHEMA_VERSION} only: use the version "
-            "that made it, or add your files to a new collection"
+            _(
+                "{what} has schema {version}, and this Commonplace reads schema {schema_version} only: use the version "
+                "that made it, or add your files to a new collection"
+            ).format(what=what, version=version, schema_version=SCHEMA_VERSION)
         )
 
 
 def _version(file: Database) -> int:
     ((version,),) = file.all("PRAGMA user_version")
     if version == 0 and file.all("SELECT 1 FROM sqlite_master LIMIT 1"):
-        raise CollectionError(f"{file.path} is another program's database: choose another folder with --collection")
+        raise CollectionError(
+            _("{path} is another program's database: choose another folder with --collection").format(path=file.path)
+        )
     return int(version)
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import N_, _
 from commonplace.store.base import Finding
 from commonplace.store.database import read_commit_marker
 from commonplace.store.index_file import Damaged, IndexFile
@@ -21,9 +22,12 @@ from commonplace.types import text_view
 
 __all__ = ["Doctor"]
 
-RESTORE = "restore a backup with `commonplace restore FILE --replace`"
-READ_AGAIN = f"{RESTORE}, or read the files again with `commonplace add --force FILE`"
-SWEEP = "`commonplace vacuum` removes them"
+RESTORE = N_("restore a backup with `commonplace restore FILE --replace`")
+READ_AGAIN = N_(
+    "restore a backup with `commonplace restore FILE --replace`, or read the files again with `commonplace add --force "
+    "FILE`"
+)
+SWEEP = N_("`commonplace vacuum` removes them")
 BATCH = 10_000  # number of vectors that are checked at once
 
 
@@ -74,12 +78,12 @@ class Doctor:
     def _lost(self, what: str, count: int, remedy: str = READ_AGAIN) -> None:
         """Report damage that cannot be repaired from the collection itself."""
         if count:
-            self.findings.append(Finding(what, count, remedy))
+            self.findings.append(Finding(what, count, _(remedy)))
 
     def _derived(self, what: str, count: int) -> None:
         """Report damage of derived data, which ``repair`` rebuilds."""
         if count:
-            remedy = "rebuilt" if self._repair else "rebuild it with `commonplace doctor --repair`"
+            remedy = _("rebuilt") if self._repair else _("rebuild it with `commonplace doctor --repair`")
             self.findings.append(Finding(what, count, remedy, self._repair))
 
     # --- the database ----------------------------------------------------------------------------------------
@@ -100,36 +104,46 @@ class Doctor:
             if self._repair:
                 self._database.all("REINDEX")
             if not self._repair or not problems():
-                self._derived(f"the database's own indexes: {lines[0]}", len(lines))
+                self._derived(_("the database's own indexes: {problem}").format(problem=lines[0]), len(lines))
                 return True
-        self._lost(f"the database file {self._database.path}: {lines[0]}", len(lines), RESTORE)
+        self._lost(
+            _("the database file {path}: {problem}").format(path=self._database.path, problem=lines[0]),
+            len(lines),
+            RESTORE,
+        )
         return False
 
     def _collection(self, database: sqlite3.Connection) -> None:
         """Check the data of the collection as a whole: model, ranking, generation, lost commits."""
         if not sealed(database):
-            remedy = f"check them with `commonplace status`, and repeat `tune` if you used it; or {RESTORE}"
-            self._lost("the settings of the collection (model, ranking) are damaged", 1, remedy)
+            remedy = _("check them with `commonplace status`, and repeat `tune` if you used it; or {restore}").format(
+                restore=_(RESTORE)
+            )
+            self._lost(_("the settings of the collection (model, ranking) are damaged"), 1, remedy)
             if self._repair:  # accept the present values from now on
                 seal(database)
         (generation,) = database.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
         if number(generation) is None:
-            self._derived("the generation number of the collection is damaged", 1)
+            self._derived(_("the generation number of the collection is damaged"), 1)
             if self._repair:
                 generation = read_commit_marker(self._settings.folder)[1] + 1
                 database.execute("UPDATE meta SET value = ? WHERE name = 'generation'", (str(generation),))
                 self._new_lineage(database)
         lost = database.execute("SELECT value FROM meta WHERE name = 'lost'").fetchone()
         if lost:
-            what = "committed changes are lost, because collection.db-wal was damaged or deleted"
-            self._lost(what, number(lost[0]) or 1, f"add your files again with `commonplace add`; or {RESTORE}")
+            what = _("committed changes are lost, because collection.db-wal was damaged or deleted")
+            self._lost(
+                what,
+                number(lost[0]) or 1,
+                _("add your files again with `commonplace add`; or {restore}").format(restore=_(RESTORE)),
+            )
             if self._repair:  # report the loss only once
                 database.execute("DELETE FROM meta WHERE name = 'lost'")
 
     def _removal_log(self, database: sqlite3.Connection) -> None:
         wrong = "FROM removed WHERE item IN (SELECT key FROM items) OR typeof(item) <> 'integer'"
         count = _count(database, wrong)
-        self._derived("the removal log contains existing items or invalid keys", count)
+        self._derived(_("the removal log contains existing items or invalid keys"), count)
         if self._repair and count:
             database.execute(f"DELETE {wrong}")
             self._new_lineage(database)
@@ -143,12 +157,12 @@ class Doctor:
         columns = DOCUMENT.replace("d.", "")
         rows = database.execute(f"SELECT key, checksum, {columns} FROM documents")
         bad = [key for key, expected, *values in rows if checksum(*values) != expected]
-        self._lost(f"documents whose row is damaged: {self._paths(database, bad)}", len(bad))
+        self._lost(_("documents whose row is damaged: {paths}").format(paths=self._paths(database, bad)), len(bad))
 
     def _items(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT checksum, id, document, modality, span, text, title, picture FROM items")
         owners = [values[1] for expected, *values in rows if checksum(*values) != expected]
-        what = f"damaged items in {self._paths(database, owners)}: searches leave them out"
+        what = _("damaged items in {paths}: searches leave them out").format(paths=self._paths(database, owners))
         self._lost(what, len(owners))
 
     def _views(self, database: sqlite3.Connection) -> None:
@@ -164,16 +178,20 @@ class Doctor:
                 "NOT EXISTS (SELECT 1 FROM views v WHERE v.item = i.key AND v.partition = p.name)"
             ).fetchall()
             where = self._paths(database, [*owners, *(document for (document,) in lacking)])
-            what = f"damaged views of {where}: searches leave their items out"
-            self._lost(what, len(owners), f"{READ_AGAIN}; then run `commonplace vacuum`")
+            what = _("damaged views of {where}: searches leave their items out").format(where=where)
+            self._lost(
+                what, len(owners), _("{read_again}; then run `commonplace vacuum`").format(read_again=_(READ_AGAIN))
+            )
 
     def _vectors(self, database: sqlite3.Connection) -> None:
         bad = self._bad_vectors(database, "", self._settings.dim)
         owners = [owner for view in bad for owner in _owners(database, "", view)]
-        what = f"damaged vectors (wrong length, checksum or values) of {self._paths(database, owners)}"
+        what = _("damaged vectors (wrong length, checksum or values) of {paths}").format(
+            paths=self._paths(database, owners)
+        )
         self._lost(what, len(bad))
         owners = [owner for view in _without_vector(database, "") for owner in _owners(database, "", view)]
-        self._lost(f"views without their vector, of {self._paths(database, owners)}", len(owners))
+        self._lost(_("views without their vector, of {paths}").format(paths=self._paths(database, owners)), len(owners))
 
     def _bad_vectors(self, database: sqlite3.Connection, shadow: str, dim: int) -> list[tuple[str, str]]:
         """Return partition and view hash of the damaged vectors. With ``dim`` 0 the vectors may have any dimension."""
@@ -189,43 +207,53 @@ class Doctor:
         strange = [view[1:] for expected, *view in rows if checksum(*view) != expected]
         bad = {*self._bad_vectors(database, "shadow_", 0), *_without_vector(database, "shadow_"), *map(tuple, strange)}
         owners = [owner for view in bad for owner in _owners(database, "shadow_", view)]
-        what = f"damaged or missing vectors of the other model, of {self._paths(database, owners)}"
-        self._lost(what, len(bad), f"{READ_AGAIN}; `commonplace vacuum` deletes an earlier model's vectors")
+        what = _("damaged or missing vectors of the other model, of {paths}").format(
+            paths=self._paths(database, owners)
+        )
+        self._lost(
+            what,
+            len(bad),
+            _("{read_again}; `commonplace vacuum` deletes an earlier model's vectors").format(read_again=_(READ_AGAIN)),
+        )
 
     def _thumbnails(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT hash, checksum, thumbnail, width, height FROM pictures")
         bad = [hash_ for hash_, expected, *values in rows if checksum(*values) != expected]
         owners = [row[0] for hash_ in bad for row in database.execute(_SHOWING, (hash_,))]
-        self._lost(f"damaged thumbnails of {self._paths(database, owners)}", len(bad))
+        self._lost(_("damaged thumbnails of {paths}").format(paths=self._paths(database, owners)), len(bad))
         rows = database.execute(
             "SELECT document FROM items WHERE picture IS NOT NULL AND picture NOT IN (SELECT hash FROM pictures)"
         )
         owners = [document for (document,) in rows]
-        self._lost(f"pictures without their thumbnail, in {self._paths(database, owners)}", len(owners))
+        self._lost(
+            _("pictures without their thumbnail, in {paths}").format(paths=self._paths(database, owners)), len(owners)
+        )
 
     def _orphans(self, database: sqlite3.Connection) -> None:
         """Report orphaned rows: they take up disk space, and no search returns them."""
-        self._lost("items without their document", _count(database, "FROM items i WHERE " + _NO_DOCUMENT), SWEEP)
-        self._lost("vectors that no item uses", _count(database, "FROM vectors w WHERE " + _NO_VIEW), SWEEP)
-        self._lost("thumbnails that no item uses", _count(database, "FROM pictures p WHERE " + _NO_ITEM), SWEEP)
+        self._lost(_("items without their document"), _count(database, "FROM items i WHERE " + _NO_DOCUMENT), SWEEP)
+        self._lost(_("vectors that no item uses"), _count(database, "FROM vectors w WHERE " + _NO_VIEW), SWEEP)
+        self._lost(_("thumbnails that no item uses"), _count(database, "FROM pictures p WHERE " + _NO_ITEM), SWEEP)
 
     def _metadata(self, database: sqlite3.Connection) -> None:
         different = len(list(unlike(database)))
-        self._derived("documents that filters do not match by their metadata", different)
+        self._derived(_("documents that filters do not match by their metadata"), different)
         if self._repair and different:
             fill(database)
             self._new_lineage(database)
         if self._repair or not different:  # rows that differ from their documents would be reported twice
             keys = "SELECT key FROM metadata GROUP BY key HAVING count(DISTINCT type) > 1 ORDER BY key"
             mixed = [text_of(key) for (key,) in database.execute(keys)]
-            what = f"metadata keys whose values have more than one type: {', '.join(mixed[:3])}"
-            self._lost(what, len(mixed), "add the records with these keys again, with values of one type")
+            what = _("metadata keys whose values have more than one type: {mixed}").format(mixed=", ".join(mixed[:3]))
+            self._lost(what, len(mixed), _("add the records with these keys again, with values of one type"))
 
     def _originals(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT document, media_type, data, checksum FROM originals")
         bad = [key for key, media_type, data, expected in rows if original_checksum(media_type, data) != expected]
-        what = f"damaged contents of the records {self._paths(database, bad)}"
-        self._lost(what, len(bad), f"{RESTORE}, or add the records again with `force=True`")
+        what = _("damaged contents of the records {paths}").format(paths=self._paths(database, bad))
+        self._lost(
+            what, len(bad), _("{restore}, or add the records again with `force=True`").format(restore=_(RESTORE))
+        )
 
     def _words(self, database: sqlite3.Connection) -> None:
         """Index all words again in a temporary table, and compare every word, position and length."""
@@ -240,7 +268,7 @@ class Doctor:
                 database.execute("DROP TABLE lexicon")
                 database.execute(LEXICON.format("lexicon"))
                 _fill_words(database, "lexicon")
-            self._derived("the word index differs from the words of the items", 1)
+            self._derived(_("the word index differs from the words of the items"), 1)
         finally:
             database.execute("DROP TABLE IF EXISTS temp.fresh")
 
@@ -252,8 +280,8 @@ class Doctor:
             row = database.execute("SELECT path FROM documents WHERE key = ?", (key,)).fetchone()
             if row is not None:
                 paths.append(from_sql(row[0]))
-        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-        return ", ".join(paths) + more or "no document"
+        more = _(" and {count} more").format(count=len(keys) - 3) if len(keys) > 3 else ""
+        return ", ".join(paths) + more or _("no document")
 
     # --- the index files -------------------------------------------------------------------------------------
 
@@ -262,7 +290,9 @@ class Doctor:
             problem, count = self._problem_of(path)
             if problem and self._repair:
                 path.unlink(missing_ok=True)
-            self._derived(f"the index file {path}: {problem}", count if problem else 0)
+            self._derived(
+                _("the index file {path}: {problem}").format(path=path, problem=problem), count if problem else 0
+            )
 
     def _problem_of(self, path: Path) -> tuple[str, int]:
         """Return the problem of an index file (empty if there is none), and how often it occurs."""
@@ -275,10 +305,10 @@ class Doctor:
         live = {key for (key,) in self._database.all(question, (file.info.partition, file.info.last))}
         wrong = sum(key in live for key in file.keys[bad].tolist())
         if wrong:
-            return "rows are damaged", wrong
+            return _("rows are damaged"), wrong
         lineage = self._database.all("SELECT value FROM meta WHERE name = 'lineage'")[0][0]
         missing = len(live - set(file.keys.tolist())) if lineage == file.info.lineage else 0
-        return ("rows are missing", missing) if missing else ("", 0)
+        return (_("rows are missing"), missing) if missing else ("", 0)
 
 
 _NO_DOCUMENT = "NOT EXISTS (SELECT 1 FROM documents d WHERE d.key = i.document)"

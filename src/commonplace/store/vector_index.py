@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import ModelMismatch
+from commonplace.i18n import _
 from commonplace.store.base import Prepare, Questions, Sample
 from commonplace.store.codes import ROWS_PER_CENTROID, cells_for, train
 from commonplace.store.compression import Compression, compression_of, measure
@@ -210,11 +211,11 @@ class VectorIndex:
             base = IndexFile(self.path)
             info = base.info
             if (info.partition, info.dim) != (self.name, self._settings.dim):
-                raise Damaged("it belongs to another partition")
+                raise Damaged(_("it belongs to another partition"))
             if (info.state, info.kind) != (self._settings.state, self._kind):
-                raise Damaged("it was made for another ranking state")
+                raise Damaged(_("it was made for another ranking state"))
             if info.lineage != lineage or info.generation > generation or info.removed < trimmed:
-                raise Damaged("it belongs to another history of the collection")
+                raise Damaged(_("it belongs to another history of the collection"))
             self.problem = ""
             return base
         except (Damaged, OSError, ValueError) as problem:
@@ -373,7 +374,7 @@ class VectorIndex:
                 "rows_since": len(index) - compression.rows,
             }
         if self._more:
-            status["not_in_memory"] = "more rows are streamed from the database: run `commonplace vacuum`"
+            status["not_in_memory"] = _("more rows are streamed from the database: run `commonplace vacuum`")
         if self.problem:
             status["problem"] = self.problem
         return status
@@ -542,8 +543,9 @@ def check_space(database: sqlite3.Connection, settings: Settings) -> None:
     """Raise ModelMismatch if the collection was migrated to another model since it was opened."""
     if settings.fingerprint is not None and _meta(database, "fingerprint") != settings.fingerprint:
         raise ModelMismatch(
-            f"the collection at {settings.folder} was migrated to the model {_meta(database, 'space')} since it was "
-            "opened: open it again"
+            _("the collection at {folder} was migrated to the model {model} since it was opened: open it again").format(
+                folder=settings.folder, model=_meta(database, "space")
+            )
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.store.rows import DOCUMENT, maybe, row_of_document, row_of_item
 from commonplace.store.schema import checksum, metadata_rows, original_checksum
 from commonplace.store.vectors import LARGEST, put_vectors, storable
@@ -161,16 +162,22 @@ def check_vectors(rows: ViewVectors, parsed: Sequence[ParsedDocument], dim: int)
     """Raise CollectionError if vectors do not have ``dim`` dimensions, or have values that cannot be stored."""
     if rows.vectors.shape != (len(rows.item_ids), dim):
         raise CollectionError(
-            f"vectors of shape {rows.vectors.shape} do not fit {len(rows.item_ids)} items of {dim} "
-            f"dimensions ({_paths(rows.item_ids, parsed)}): the model is not the one that the collection was "
-            "made with; nothing was stored"
+            _(
+                "vectors of shape {shape} do not fit {count} items of {dim} "
+                "dimensions ({paths}): the model is not the one that the collection was "
+                "made with; nothing was stored"
+            ).format(shape=rows.vectors.shape, count=len(rows.item_ids), dim=dim, paths=_paths(rows.item_ids, parsed))
         )
     bad = np.flatnonzero(~storable(rows.vectors))
     if len(bad):
         raise CollectionError(
-            f"the model returned vectors ({rows.partition}) with values that are not numbers below {LARGEST:g} for "
-            f"{_paths([rows.item_ids[row] for row in bad], parsed)}: nothing was stored; leave that file out, or "
-            "try another model"
+            _(
+                "the model returned vectors ({partition}) with values that are not numbers below {largest:g} for "
+                "{paths}: nothing was stored; leave that file out, or "
+                "try another model"
+            ).format(
+                partition=rows.partition, largest=LARGEST, paths=_paths([rows.item_ids[row] for row in bad], parsed)
+            )
         )
 
 
@@ -178,5 +185,5 @@ def _paths(ids: Sequence[str], parsed: Sequence[ParsedDocument]) -> str:
     """Return at most three paths of the documents of these items, and the number of further ones."""
     wanted = set(ids)
     paths = [document.document.path for document in parsed if any(item.id in wanted for item in document.items)]
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(paths[:3]) + more or "no document of this batch"
+    more = _(" and {count} more").format(count=len(paths) - 3) if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + more or _("no document of this batch")

@@ -16,6 +16,7 @@ from commonplace.encoders import Bundle
 from commonplace.encoders.base import Role
 from commonplace.encoders.runtime import cache_folder, threads
 from commonplace.errors import ModelError, ReadError
+from commonplace.i18n import _
 from commonplace.readers import load_picture
 from commonplace.training.pairs import Pairs
 
@@ -98,7 +99,7 @@ def unreadable(pairs: Pairs, features: Floats) -> dict[Path, str]:
     for pair in (pairs.pairs[i] for i in bad):
         try:
             load_picture(pair.picture)
-            reasons[pair.picture] = "the image tower gives values that are not finite"
+            reasons[pair.picture] = _("the image tower gives values that are not finite")
         except ReadError as problem:
             reasons[pair.picture] = str(problem)
     return reasons
@@ -106,7 +107,11 @@ def unreadable(pairs: Pairs, features: Floats) -> dict[Path, str]:
 
 def _has(bundle: Bundle, kind: str) -> Bundle:
     if getattr(bundle, kind) is None:
-        raise ModelError(f"the model {bundle.name} has no {kind} tower: choose another for --{kind}-model")
+        raise ModelError(
+            _("the model {name} has no {kind} tower: choose another for --{kind}-model").format(
+                name=bundle.name, kind=kind
+            )
+        )
     return bundle
 
 

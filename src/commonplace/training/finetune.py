@@ -21,6 +21,7 @@ from tqdm import tqdm
 from commonplace.encoders import Bundle, find
 from commonplace.encoders.hub import beside
 from commonplace.errors import ModelError, TrainingError
+from commonplace.i18n import _
 from commonplace.readers import load_picture
 from commonplace.training.calibrate import BANK
 from commonplace.training.features import VIEWS, augmented, picture_features, text_vectors, unreadable
@@ -95,7 +96,7 @@ def finetune(
             _clear(work)
         raise
     recipe = replace(recipe, views=min(recipe.views, len(VIEWS)))
-    with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
+    with tqdm(total=len(pairs), desc=_("pictures"), unit="", disable=None) as bar:
         towers = JointModel(begun, replace(recipe, generation=0.0), None)
         train, bad = _material(towers, pairs.part("train"), recipe.views, work, bar.update)
         dev, more = _material(towers, pairs.part("dev"), 1, work, bar.update)
@@ -104,13 +105,14 @@ def finetune(
         if bad := {**bad, **more, **lost}:
             pairs = pairs.without(bad)
             for path, reason in list(bad.items())[:10]:
-                run.log_line(f"skipped {path.name}: {reason}")
+                run.log_line(_("skipped {name}: {reason}").format(name=path.name, reason=reason))
         trainer = Trainer(JointModel(begun, recipe, train.captions), recipe, train, work, run.device)
         best = _train(trainer, dev, run.resume, bar)
     count = trainable_parameters(trainer.model.texts) + trainable_parameters(trainer.model.pictures)
     run.log_line(
-        f"{count:,} parameters of the towers were trained; "
-        f"the best epoch on dev is {best['epoch']} of {len(best['scores']) - 1}"
+        _("{count:,} parameters of the towers were trained; the best epoch on dev is {epoch} of {total}").format(
+            count=count, epoch=best["epoch"], total=len(best["scores"]) - 1
+        )
     )
     trainer.load_weights(best["weights"])
     facts = {
@@ -139,15 +141,23 @@ def finetune(
         )
         spec["quality"] = {"test": verdict.dict()}
         save(draft, spec)
-        (draft / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
+        (draft / "README.md").write_text(card(spec, verdict.table("en")), encoding="utf-8")
         for line in verdict.table():
             run.log_line(line)
         if not (verdict.better or run.force):
-            how = "worse than" if verdict.worse else "not significantly better than"
+            how = _("worse than") if verdict.worse else _("not significantly better than")
             raise TrainingError(
-                f"the trained model is {how} {before.name} on {verdict.difference.count} held-out pictures "
-                f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): nothing was replaced; to keep it "
-                f"all the same, use --resume --force"
+                _(
+                    "the trained model is {how} {name} on {count} held-out pictures "
+                    "({mean:+.1f} points, p = {p:.2f}): nothing was replaced; to keep it "
+                    "all the same, use --resume --force"
+                ).format(
+                    how=how,
+                    name=before.name,
+                    count=verdict.difference.count,
+                    mean=100 * verdict.difference.mean,
+                    p=verdict.p,
+                )
             )
     _clear(work)
     return Finetuned(folder, verdict, tuple(trainer.losses))
@@ -158,11 +168,15 @@ def _check(recipe: JointRecipe) -> None:
              "views": 1, "width": 4}  # fmt: skip
     for name, least in minimum.items():
         if getattr(recipe, name) < least:
-            raise TrainingError(f"--{name.replace('_', '-')} is {getattr(recipe, name)}: it must be at least {least}")
+            raise TrainingError(
+                _("--{name} is {value}: it must be at least {least}").format(
+                    name=name.replace("_", "-"), value=getattr(recipe, name), least=least
+                )
+            )
     if not (0 < recipe.learning_rate < 1 and 0 < recipe.decoder_rate < 1):
-        raise TrainingError("a learning rate must lie between 0 and 1: check --learning-rate")
+        raise TrainingError(_("a learning rate must lie between 0 and 1: check --learning-rate"))
     if not (recipe.generation >= 0 and 0 <= recipe.dropout < 1 and recipe.mixup >= 0 and recipe.temperature > 0):
-        raise TrainingError("--generation-weight and mixup must be at least 0, dropout below 1, temperature above 0")
+        raise TrainingError(_("--generation-weight and mixup must be at least 0, dropout below 1, temperature above 0"))
 
 
 # --- the work folder --------------------------------------------------------------------------------------------------
@@ -181,15 +195,21 @@ def _workplace(work: Path, pairs: Pairs, models: tuple[Model_ | None, ...], resu
     try:
         saved = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
         if saved is None and os.path.lexists(work) and (not work.is_dir() or work.is_symlink() or any(work.iterdir())):
-            raise TrainingError(f"{work} exists and is no training folder: move it, or choose another --out")
+            raise TrainingError(
+                _("{work} exists and is no training folder: move it, or choose another --out").format(work=work)
+            )
         if saved is not None and saved != fingerprint:
             if resume:
-                raise TrainingError(f"the training in {work} used other pairs or models: run it without --resume")
+                raise TrainingError(
+                    _("the training in {work} used other pairs or models: run it without --resume").format(work=work)
+                )
             _clear(work)
         work.mkdir(parents=True, exist_ok=True)
         mark.write_text(json.dumps(fingerprint), encoding="utf-8")
     except (OSError, ValueError) as problem:
-        raise TrainingError(f"{work} cannot be used ({problem}): choose another --out") from problem
+        raise TrainingError(
+            _("{work} cannot be used ({problem}): choose another --out").format(work=work, problem=problem)
+        ) from problem
 
 
 def _clear(work: Path) -> None:
@@ -209,12 +229,16 @@ def _clear(work: Path) -> None:
 def _start(model: Model_ | None, text: Model_ | None, image: Model_ | None, pairs: Pairs, work: Path) -> Bundle:
     """Return the bundle whose towers will be trained. Raises TrainingError for a combination that is not possible."""
     if (text is None) != (image is None) or (model is not None and text is not None):
-        raise TrainingError("give one --model with both towers, or both --text-model and --image-model")
+        raise TrainingError(_("give one --model with both towers, or both --text-model and --image-model"))
     if text is None or image is None:
         bundle = _bundle(model or "minilm-lite0", work)
         if bundle.text is None or bundle.image is None:
             lacks = "text" if bundle.text is None else "image"
-            raise TrainingError(f"the model {bundle.name} has no {lacks} tower: give --text-model and --image-model")
+            raise TrainingError(
+                _("the model {name} has no {lacks} tower: give --text-model and --image-model").format(
+                    name=bundle.name, lacks=lacks
+                )
+            )
         return bundle
     return _joined(_bundle(text, work), _bundle(image, work), pairs, work / "start")
 
@@ -244,7 +268,11 @@ def _joined(text: Bundle, image: Bundle, pairs: Pairs, folder: Path) -> Bundle:
     """Return a bundle of both towers, with a linear head from canonical correlations of the training pairs."""
     if text.text is None or image.image is None:
         lacking, kind = (text, "text") if text.text is None else (image, "image")
-        raise TrainingError(f"the model {lacking.name} has no {kind} tower: choose another for --{kind}-model")
+        raise TrainingError(
+            _("the model {name} has no {kind} tower: choose another for --{kind}-model").format(
+                name=lacking.name, kind=kind
+            )
+        )
     if (folder / "bundle.json").is_file():
         return Bundle(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -307,7 +335,9 @@ def _train(trainer: Trainer, dev: Material, resume: bool, bar: Any) -> dict[str,
             best["scores"] = best["scores"][: trainer.step // trainer.steps_an_epoch + 1]
         except Exception as problem:  # the library raises exceptions of any kind on damaged files
             raise TrainingError(
-                f"{path} cannot be read ({type(problem).__name__}): run it without --resume"
+                _("{path} cannot be read ({type}): run it without --resume").format(
+                    path=path, type=type(problem).__name__
+                )
             ) from problem
     else:
         (trainer.folder / "checkpoint.pt").unlink(missing_ok=True)
@@ -388,5 +418,8 @@ def _parity(bundle: Bundle, trainer: Trainer, pairs: Pairs, dev: Material) -> No
         cosine = float((ours * theirs).sum(1).min())
         if cosine < PARITY:
             raise TrainingError(
-                f"the written {kind} tower differs from the trained one (cosine {cosine:.4f}): please report this bug"
+                _(
+                    "the written {kind} tower differs from the trained one (cosine {cosine:.4f}): please report "
+                    "this bug"
+                ).format(kind=kind, cosine=cosine)
             )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from commonplace.errors import ModelError
+from commonplace.i18n import _
 
 __all__ = ["TrainableGraph"]
 
@@ -51,11 +52,17 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
         try:
             self._proto = onnx.load(str(path))
         except Exception as problem:  # protobuf's own exception classes
-            raise ModelError(f"the model file {path} cannot be read ({problem}): install the model again") from problem
+            raise ModelError(
+                _("the model file {path} cannot be read ({problem}): install the model again").format(
+                    path=path, problem=problem
+                )
+            ) from problem
         graph = self._proto.graph
         if strange := sorted({node.op_type for node in graph.node} - set(OPERATORS)):
             raise ModelError(
-                f"{path.name} uses operators that cannot be trained ({', '.join(strange)}): choose another"
+                _("{name} uses operators that cannot be trained ({names}): choose another").format(
+                    name=path.name, names=", ".join(strange)
+                )
             )
         self._nodes = list(graph.node)
         self._attributes = [{a.name: helper.get_attribute_value(a) for a in node.attribute} for node in self._nodes]
@@ -67,7 +74,9 @@ class TrainableGraph(nn.Module):  # type: ignore[misc]
         self._plans: dict[tuple[frozenset[str], tuple[str, ...]], list[int]] = {}
         self.inputs = [port.name for port in graph.input if port.name not in self._constants]
         if output not in self._maker:
-            raise ModelError(f"{path.name} has no output {output}: install the model again")
+            raise ModelError(
+                _("{name} has no output {output}: install the model again").format(name=path.name, output=output)
+            )
         self.output, self.dropout = output, dropout
         self.depth = self._depths(output)  # by node: layers on the longest path to the output, its own included
         self._half = any(initializer.data_type == TensorProto.FLOAT16 for initializer in graph.initializer)
@@ -322,7 +331,9 @@ def _reduce(how: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def _padded(a: Attributes, x: Tensor, fill: float) -> tuple[Tensor, list[int] | int]:
     """Return ``x`` after any asymmetric padding, and the symmetric padding that the operator still has to apply."""
     if a.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise ModelError("its convolutions pad by themselves (auto_pad), which cannot be trained: choose another model")
+        raise ModelError(
+            _("its convolutions pad by themselves (auto_pad), which cannot be trained: choose another model")
+        )
     pads = _ints(a.get("pads", [0] * (2 * (x.ndim - 2))))
     half = len(pads) // 2
     if pads[:half] == pads[half:]:
@@ -475,7 +486,7 @@ def _dequantize(a: Attributes, x: Tensor, scale: Tensor, zero: Tensor | None = N
 
 def _cumsum(a: Attributes, x: Tensor, axis: Tensor) -> Tensor:
     if a.get("exclusive") or a.get("reverse"):
-        raise ModelError("its graph sums backwards (CumSum), which cannot be trained: choose another model")
+        raise ModelError(_("its graph sums backwards (CumSum), which cannot be trained: choose another model"))
     return x.cumsum(int(axis))
 
 

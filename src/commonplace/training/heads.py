@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import TrainingError
+from commonplace.i18n import _
 from commonplace.training.judge import judge
 from commonplace.training.pairs import Pairs
 
@@ -24,7 +25,9 @@ try:
     from torch.nn import functional as F
 except ImportError as problem:
     raise TrainingError(
-        f"training needs PyTorch ({problem.name} is not installed): install commonplace with the extra train"
+        _("training needs PyTorch ({name} is not installed): install commonplace with the extra train").format(
+            name=problem.name
+        )
     ) from problem
 
 __all__ = [
@@ -317,7 +320,9 @@ def fit(
 
 def _no_memory(recipe: HeadRecipe) -> TrainingError:
     return TrainingError(
-        f"out of memory with {recipe.batch} pictures a step: try --batch {max(recipe.batch // 2, 8)}, or fewer --views"
+        _("out of memory with {batch} pictures a step: try --batch {text}, or fewer --views").format(
+            batch=recipe.batch, text=max(recipe.batch // 2, 8)
+        )
     )
 
 
@@ -357,7 +362,7 @@ def _fit(
     def draw(rows: Tensor) -> Tensor:  # one caption of each picture
         return data.first[rows] + torch.randint(C, (len(rows),), device=where) % data.count[rows]
 
-    for rows in (rows.to(where) for _ in range(epochs) for rows in torch.randperm(N).chunk(batches)):
+    for rows in (rows.to(where) for _epoch in range(epochs) for rows in torch.randperm(N).chunk(batches)):
         towers.train()
         view, caption = torch.randint(V, (len(rows),), device=where), draw(rows)
         x = data.views[view, rows]  # (B, F)
@@ -390,7 +395,9 @@ def _fit(
         optimiser.zero_grad()
         loss.backward()
         if not torch.isfinite(loss):
-            broken = f"the loss was not finite at step {step + 1} of {steps}: try a lower --learning-rate"
+            broken = _("the loss was not finite at step {step} of {steps}: try a lower --learning-rate").format(
+                step=step + 1, steps=steps
+            )
             break
         optimiser.step()
         schedule.step()
@@ -399,7 +406,9 @@ def _fit(
         if score is not None and (step % every == 0 or step == steps):
             dev_score = score(head.eval(), text_head if text_head is None else text_head.eval())
             if not math.isfinite(dev_score):
-                broken = f"the head's output was not finite at step {step} of {steps}: try a lower --learning-rate"
+                broken = _(
+                    "the head's output was not finite at step {step} of {steps}: try a lower --learning-rate"
+                ).format(step=step, steps=steps)
                 break
             waited = 0 if dev_score > best else waited + 1
             if dev_score > best:

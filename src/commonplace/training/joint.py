@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
 from commonplace.errors import TrainingError
+from commonplace.i18n import _
 
 try:
     import onnx  # noqa: F401  (the modules below need it)
@@ -27,8 +28,10 @@ try:
     from torch.nn import functional as F
 except ImportError as problem:
     raise TrainingError(
-        f"fine-tuning needs PyTorch and accelerate ({problem.name} is not installed): install commonplace with the "
-        "extra train"
+        _(
+            "fine-tuning needs PyTorch and accelerate ({name} is not installed): install commonplace with the "
+            "extra train"
+        ).format(name=problem.name)
     ) from problem
 
 from commonplace.training.decoder import Decoder
@@ -156,7 +159,7 @@ class Trainer:
         AcceleratorState._reset_state(True)
         self.accelerator = Accelerator(mixed_precision=recipe.mixed, cpu=device == "cpu")
         if self.accelerator.num_processes > 1:
-            raise TrainingError("training uses one process and one device: start it without `accelerate launch`")
+            raise TrainingError(_("training uses one process and one device: start it without `accelerate launch`"))
         self.device = self.accelerator.device
         self.model: JointModel = model.to(self.device)
         towers = [
@@ -166,7 +169,9 @@ class Trainer:
             if parameter.requires_grad
         ]
         if not towers:
-            raise TrainingError("no layer of the towers is trained: set --text-layers or --image-layers to 1 or more")
+            raise TrainingError(
+                _("no layer of the towers is trained: set --text-layers or --image-layers to 1 or more")
+            )
         decoder = list(model.decoder.parameters()) if model.decoder is not None else []
         self.start = [parameter.detach().clone() for parameter in towers]
         self.towers = towers
@@ -210,8 +215,12 @@ class Trainer:
             mean_losses["loss"] = mean_losses["contrast"] + recipe.generation * mean_losses["generation"]
             if not math.isfinite(mean_losses["loss"]):
                 raise TrainingError(
-                    f"the loss is not finite at step {self.step + 1} of {self.total}: try a lower --learning-rate "
-                    f"(now {recipe.learning_rate:g}); the last checkpoint is in {self.folder}"
+                    _(
+                        "the loss is not finite at step {step} of {total}: try a lower --learning-rate "
+                        "(now {learning_rate:g}); the last checkpoint is in {folder}"
+                    ).format(
+                        step=self.step + 1, total=self.total, learning_rate=recipe.learning_rate, folder=self.folder
+                    )
                 )
             nn.utils.clip_grad_norm_(
                 [parameter for group in self.optimiser.param_groups for parameter in group["params"]], recipe.clip
@@ -358,7 +367,9 @@ class Trainer:
             beside.rename(self.folder / "checkpoint.pt")
         except OSError as problem:
             raise TrainingError(
-                f"the checkpoint cannot be written to {self.folder} ({problem.strerror}): free space, then --resume"
+                _("the checkpoint cannot be written to {folder} ({reason}): free space, then --resume").format(
+                    folder=self.folder, reason=problem.strerror
+                )
             ) from problem
 
     def resume(self) -> bool:
@@ -374,12 +385,16 @@ class Trainer:
             recipe = state["recipe"]
         except Exception as problem:  # the library raises exceptions of any kind on damaged files
             raise TrainingError(
-                f"the checkpoint {path} cannot be read ({type(problem).__name__}): remove it"
+                _("the checkpoint {path} cannot be read ({type}): remove it").format(
+                    path=path, type=type(problem).__name__
+                )
             ) from problem
         if other := sorted(name for name, value in asdict(self.recipe).items() if recipe.get(name) != value):
             differences = ", ".join(f"{name} {recipe.get(name)}" for name in other)
             raise TrainingError(
-                f"the checkpoint in {self.folder} was made with {differences}: use the same, or choose another --out"
+                _(
+                    "the checkpoint in {folder} was made with {differences}: use the same, or choose another --out"
+                ).format(folder=self.folder, differences=differences)
             )
         try:
             self.load_weights(state["weights"])
@@ -389,7 +404,9 @@ class Trainer:
             self.step, self.losses = state["step"], state["losses"]
             _restore(state["random"], self.device)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as problem:
-            raise TrainingError(f"the checkpoint {path} belongs to another model or is damaged: remove it") from problem
+            raise TrainingError(
+                _("the checkpoint {path} belongs to another model or is damaged: remove it").format(path=path)
+            ) from problem
         return True
 
 
@@ -414,8 +431,10 @@ def _memory(recipe: JointRecipe) -> Iterator[None]:
         ):
             smaller = max(1, min(recipe.chunk, recipe.batch) // 2)
             raise TrainingError(
-                f"out of memory with {min(recipe.chunk, recipe.batch)} pictures at once: "
-                f"try --chunk {smaller} (the result is the same), or train fewer layers"
+                _(
+                    "out of memory with {batch} pictures at once: "
+                    "try --chunk {smaller} (the result is the same), or train fewer layers"
+                ).format(batch=min(recipe.chunk, recipe.batch), smaller=smaller)
             ) from problem
         raise
 

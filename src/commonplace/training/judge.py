@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from commonplace.encoders import Bundle
 from commonplace.evaluation import Interval, bootstrap, randomisation_test, rounding
+from commonplace.i18n import _
 from commonplace.training.features import Tick, picture_features, text_vectors
 from commonplace.training.pairs import Pairs
 
@@ -132,17 +133,23 @@ class Verdict:
     def worse(self) -> bool:
         return self.difference.mean < 0 and self.p < SURE
 
-    def table(self) -> list[str]:
-        """Return the lines of a Markdown table of all rows, and a line with the difference of the last and first."""
-        lines = ["| held-out recall @1 / 5 / 10 | text->image | image->text | mean |", "|---|---|---|---|"]
+    def table(self, language: str | None = None) -> list[str]:
+        """Return the lines of a Markdown table of all rows, and a line with the difference of the last and first.
+
+        It is in the language of messages, or in ``language``.
+        """
+        mean = _("mean", language)
+        head = _("held-out recall @1 / 5 / 10", language)
+        lines = [f"| {head} | text->image | image->text | {mean} |", "|---|---|---|---|"]
         for name, judged in self.rows.items():
             cells = [" / ".join(f"{value:.1f}" for value in values) for values in judged.recall.values()]
             lines.append(f"| {name} | {' | '.join(cells)} | {100 * judged.mean:.1f} |")
         limits = (self.difference.low, self.difference.high)
         low, high = ("?" if limit is None else f"{100 * limit:+.1f}" for limit in limits)
         lines.append(
-            f"difference {100 * self.difference.mean:+.1f} (95%: {low} to {high}), p = {self.p:.4f}, "
-            f"{self.difference.count} pictures"
+            _("difference {mean:+.1f} (95%: {low} to {high}), p = {p:.4f}, {count} pictures", language).format(
+                mean=100 * self.difference.mean, low=low, high=high, p=self.p, count=self.difference.count
+            )
         )
         return lines
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from commonplace.encoders.presets import home
 from commonplace.errors import ReadError, TrainingError
+from commonplace.i18n import _
 from commonplace.readers import SUFFIXES, media_type
 from commonplace.readers.formats import read_whole
 from commonplace.readers.text import decode
@@ -133,13 +134,18 @@ class Pairs:
         """Return lines to show the user: the counts, then the first ``most`` unusable entries with place and reason."""
         counts = Counter(pair.split for pair in self.pairs)
         shares = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
-        lines = [f"{len(self.pairs)} pictures with {len(self.captions)} captions ({shares})"]
+        lines = [
+            _("{count} pictures with {total} captions ({shares})").format(
+                count=len(self.pairs), total=len(self.captions), shares=shares
+            )
+        ]
         if self.bad:
-            lines.append(f"{len(self.bad)} skipped:")
+            lines.append(_("{count} skipped:").format(count=len(self.bad)))
             lines += [f"  {printable(problem.where)}: {problem.reason}" for problem in self.bad[:most]]
             if len(self.bad) > most:
-                rest = Counter(problem.reason.split(" (")[0] for problem in self.bad[most:])
-                lines.append("  and " + ", ".join(f"{count} x {reason}" for reason, count in rest.most_common(5)))
+                rest = Counter(re.split(r" \(|（", problem.reason)[0] for problem in self.bad[most:])
+                reasons = ", ".join(f"{count} x {reason}" for reason, count in rest.most_common(5))
+                lines.append(_("  and {reasons}").format(reasons=reasons))
         return lines
 
 
@@ -166,17 +172,17 @@ def read_pairs(
     name = os.fspath(source)
     path = Path(os.path.abspath(os.path.expanduser(name)))
     if not name:
-        raise TrainingError("the source of the pairs is empty: give a table, JSON Lines, a folder, or a hub dataset")
+        raise TrainingError(_("the source of the pairs is empty: give a table, JSON Lines, a folder, or a hub dataset"))
     root = Path(os.path.abspath(os.path.expanduser(pictures))) if pictures is not None else None
     if root is not None and not root.is_dir():
-        raise TrainingError(f"there is no folder {printable(str(root))}: check --pictures")
+        raise TrainingError(_("there is no folder {root}: check --pictures").format(root=printable(str(root))))
     if path.is_dir() and not _is_dataset(path):
         rows, root = _folder(path, root), root or path
     elif path.exists() and not path.is_dir():
         rows, root = _rows(path), root or path.parent
     else:
         if not path.is_dir() and (path.suffix.lower() in FILES or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name)):
-            raise TrainingError(f"there is no file or folder {printable(name)}: check the path")
+            raise TrainingError(_("there is no file or folder {name}: check the path").format(name=printable(name)))
         root = home().parent / "datasets" / stable_id(path.resolve() if path.is_dir() else name)
         rows = _dataset(name, path if path.is_dir() else None, root)
     divided = _divide(_gather(path.name if path.exists() else name, rows, root), seed)
@@ -187,20 +193,29 @@ def read_pairs(
 def _check(pairs: Pairs) -> None:
     counts = Counter(pair.split for pair in pairs.pairs)
     if len(pairs) < LEAST:
-        first = f"; the first one skipped: {pairs.bad[0].where}: {pairs.bad[0].reason}" if pairs.bad else ""
+        first = (
+            _("; the first one skipped: {where}: {reason}").format(where=pairs.bad[0].where, reason=pairs.bad[0].reason)
+            if pairs.bad
+            else ""
+        )
         raise TrainingError(
-            f"{pairs.name} has {len(pairs)} usable pictures ({len(pairs.bad)} entries were skipped): training needs at "
-            f"least {LEAST}{first}"
+            _(
+                "{name} has {count} usable pictures ({skipped} entries were skipped): training needs at "
+                "least {least}{first}"
+            ).format(name=pairs.name, count=len(pairs), skipped=len(pairs.bad), least=LEAST, first=first)
         )
     for split in ("train", "dev", "test"):
         if counts[split] < 2:
             raise TrainingError(
-                f"{pairs.name} has {counts[split]} pictures in the split {split}, at least 2 are needed: check the "
-                "column split"
+                _(
+                    "{name} has {counts} pictures in the split {split}, at least 2 are needed: check the column split"
+                ).format(name=pairs.name, counts=counts[split], split=split)
             )
     if len({caption.casefold() for caption in pairs.part("train").captions}) < 2:
         raise TrainingError(
-            f"all pictures of {pairs.name} have the same caption: give each picture a caption of its own"
+            _("all pictures of {name} have the same caption: give each picture a caption of its own").format(
+                name=pairs.name
+            )
         )
 
 
@@ -222,10 +237,12 @@ def _rows(path: Path) -> Iterator[_Row]:
     ending = path.suffix.lower()
     if ending not in (".csv", ".tsv", ".jsonl", ".ndjson"):
         raise TrainingError(
-            f"{printable(str(path))} is not a table of pairs: give .csv, .tsv or .jsonl, a folder, or a hub dataset"
+            _("{path} is not a table of pairs: give .csv, .tsv or .jsonl, a folder, or a hub dataset").format(
+                path=printable(str(path))
+            )
         )
     try:
-        text, _ = decode(read_whole(path, LARGEST))
+        text, _problem = decode(read_whole(path, LARGEST))
     except ReadError as problem:
         raise TrainingError(f"{printable(str(path))}: {problem}") from None
     yield from _lines(path.name, text) if ending in (".jsonl", ".ndjson") else _table(path.name, text, ending)
@@ -242,16 +259,21 @@ def _table(name: str, text: str, ending: str) -> Iterator[_Row]:
         try:
             cells = next(lines, None)
         except csv.Error as error:
-            yield _Row(f"{name} line {lines.line_num}", problem=f"is not a valid table row ({error})")
+            yield _Row(
+                f"{name} line {lines.line_num}", problem=_("is not a valid table row ({error})").format(error=error)
+            )
             continue
         if cells is None:
             return
         if not any(cell.strip() for cell in cells):
             continue
-        where = f"{name} line {lines.line_num}"
+        where = _("{name} line {line_num}").format(name=name, line_num=lines.line_num)
         if len(cells) != len(columns):
             yield _Row(
-                where, problem=f"has {len(cells)} cells, the header has {len(columns)}: quote cells that hold commas"
+                where,
+                problem=_("has {count} cells, the header has {header}: quote cells that hold commas").format(
+                    count=len(cells), header=len(columns)
+                ),
             )
             continue
         cell_captions = [caption for at in captions for caption in _cell(cells[at])]
@@ -278,8 +300,12 @@ def _columns(name: str, columns: Sequence[str]) -> tuple[int, list[int], int | N
     if picture is None or not captions:
         lacking, names = ("picture", PICTURE[:5]) if picture is None else ("caption", CAPTION[:4])
         raise TrainingError(
-            f"{name} has no {lacking} column (its columns: {printable(', '.join(columns)[:200]) or 'none'}): name it "
-            f"one of {', '.join(names)}"
+            _("{name} has no {lacking} column (its columns: {columns}): name it one of {names}").format(
+                name=name,
+                lacking=lacking,
+                columns=printable(", ".join(columns)[:200]) or _("none"),
+                names=", ".join(names),
+            )
         )
     return picture, captions, plain.index("split") if "split" in plain else None
 
@@ -287,16 +313,16 @@ def _columns(name: str, columns: Sequence[str]) -> tuple[int, list[int], int | N
 def _lines(name: str, text: str) -> Iterator[_Row]:
     has_pairs = False
     for number, line in enumerate(text.split("\n"), start=1):
-        where = f"{name} line {number}"
+        where = _("{name} line {number}").format(name=name, number=number)
         if not line.strip():
             continue
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError):
-            yield _Row(where, problem="is not JSON")
+            yield _Row(where, problem=_("is not JSON"))
             continue
         if not isinstance(fields, dict):
-            yield _Row(where, problem="is not a JSON object")
+            yield _Row(where, problem=_("is not a JSON object"))
             continue
         try:
             yield _fields(where, name, fields)
@@ -304,7 +330,7 @@ def _lines(name: str, text: str) -> Iterator[_Row]:
         except TrainingError:
             if not has_pairs:  # no line was usable yet: the whole file lacks the column
                 raise
-            yield _Row(where, problem="has no picture or no caption")
+            yield _Row(where, problem=_("has no picture or no caption"))
 
 
 def _fields(where: str, name: str, fields: Mapping[str, Any]) -> _Row:
@@ -329,12 +355,12 @@ def _folder(folder: Path, root: Path | None) -> Iterator[_Row]:
         beside = [path.with_suffix(ending) for ending in SIDECARS] + [Path(f"{path}{ending}") for ending in SIDECARS]
         texts = [file for file in beside if file.is_file()]
         if not texts:
-            yield _Row(where, problem=f"has no caption file beside it ({path.stem}.txt)")
+            yield _Row(where, problem=_("has no caption file beside it ({stem}.txt)").format(stem=path.stem))
             continue
         try:
             lines = [line for file in texts for line in decode(read_whole(file, 1 << 20))[0].splitlines()]
         except ReadError as problem:
-            yield _Row(where, problem=f"its caption cannot be read: {problem}")
+            yield _Row(where, problem=_("its caption cannot be read: {problem}").format(problem=problem))
             continue
         first = Path(where).parts[0].casefold()
         yield _Row(where, path, [line for line in lines if line.strip()], SPLITS.get(first) if "/" in where else None)
@@ -354,8 +380,10 @@ def _dataset(name: str, folder: Path | None, into: Path) -> Iterator[_Row]:
         import datasets
     except ImportError as problem:
         raise TrainingError(
-            f"there is no file or folder {printable(name)}, and hub datasets need the library datasets: install "
-            "commonplace with the extra train"
+            _(
+                "there is no file or folder {name}, and hub datasets need the library datasets: install "
+                "commonplace with the extra train"
+            ).format(name=printable(name))
         ) from problem
     try:
         saved = folder is not None and not next(folder.rglob("*.parquet"), None)
@@ -363,22 +391,28 @@ def _dataset(name: str, folder: Path | None, into: Path) -> Iterator[_Row]:
     except Exception as problem:  # the library raises errors of its client and its parsers, too
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
         raise TrainingError(
-            f"there is no file, folder or hub dataset {printable(name)} that can be read ({printable(reason)}): check "
-            "the name and the network, or give the folder of a local copy"
+            _(
+                "there is no file, folder or hub dataset {name} that can be read ({reason}): check "
+                "the name and the network, or give the folder of a local copy"
+            ).format(name=printable(name), reason=printable(reason))
         ) from problem
     parts = dict(dataset) if isinstance(dataset, datasets.DatasetDict) else {None: dataset}
     into.mkdir(parents=True, exist_ok=True)
     for split, rows in parts.items():
         shown = [column for column, kind in rows.features.items() if isinstance(kind, datasets.Image)]
         if not shown:
-            raise TrainingError(f"the dataset {printable(name)} has no picture column: choose another")
+            raise TrainingError(
+                _("the dataset {name} has no picture column: choose another").format(name=printable(name))
+            )
         rows = rows.cast_column(shown[0], datasets.Image(decode=False))
         for number, row in enumerate(rows):
-            where = f"{name} {split or ''} row {number}".replace("  ", " ")
+            where = (
+                _("{name} {split} row {number}").format(name=name, split=split or "", number=number).replace("  ", " ")
+            )
             cell = row.pop(shown[0])
             picture = _kept(cell, into)
             if picture is None:
-                yield _Row(where, problem="has no picture")
+                yield _Row(where, problem=_("has no picture"))
                 continue
             fields = {"image": picture} | {"split": split} | {k: v for k, v in row.items() if k not in PICTURE}
             yield _fields(where, name, fields)
@@ -430,7 +464,7 @@ def _gather(name: str, rows: Iterable[_Row], root: Path) -> tuple[Pairs, set[str
                 " ".join(caption.split()) for caption in row.captions if isinstance(caption, str) and caption.strip()
             ]
             if not captions:
-                raise ReadError("its caption is empty" if row.captions else "has no caption")
+                raise ReadError(_("its caption is empty") if row.captions else _("has no caption"))
             path = _inside(row.picture, root)
             if path not in digests:
                 digests[path] = _digest(path)
@@ -440,7 +474,9 @@ def _gather(name: str, rows: Iterable[_Row], root: Path) -> tuple[Pairs, set[str
         digest = digests[path]
         picture = pictures.setdefault(digest, _Picture(path, {}, split, stated))
         if picture.split != split and stated and picture.has_split:
-            bad.append(Bad(row.where, f"the same picture is already in the split {picture.split}"))
+            bad.append(
+                Bad(row.where, _("the same picture is already in the split {split}").format(split=picture.split))
+            )
             continue
         if stated and not picture.has_split:
             picture.split, picture.has_split = split, True
@@ -459,26 +495,26 @@ def _split(label: object) -> tuple[Split, bool]:
         return "train", False
     split = SPLITS.get(str(label).strip().casefold())
     if split is None:
-        raise ReadError(f"its split is {printable(str(label)[:40])!r}: use train, dev or test")
+        raise ReadError(_("its split is {label!r}: use train, dev or test").format(label=printable(str(label)[:40])))
     return split, True
 
 
 def _inside(picture: object, root: Path) -> Path:
     """Return a picture's file, which must lie in ``root``: a table from a stranger must not reach other files."""
     if not isinstance(picture, (str, Path)) or not str(picture).strip() or "\0" in str(picture):
-        raise ReadError("names no picture")
+        raise ReadError(_("names no picture"))
     if "://" in str(picture):
-        raise ReadError("its picture is a URL: download it first")
+        raise ReadError(_("its picture is a URL: download it first"))
     relative = picture if isinstance(picture, Path) else Path(picture.strip().replace("\\", "/"))
     path = root / relative
     try:
         if not path.resolve().is_relative_to(root.resolve()):
-            raise ReadError("its picture is outside the folder of the pairs")
+            raise ReadError(_("its picture is outside the folder of the pairs"))
         kind = media_type(path)
     except (OSError, RuntimeError) as problem:
-        raise ReadError("the path of its picture cannot be resolved") from problem
+        raise ReadError(_("the path of its picture cannot be resolved")) from problem
     if kind is None or not kind.startswith("image/"):
-        raise ReadError("its picture has a format that is not supported")
+        raise ReadError(_("its picture has a format that is not supported"))
     return path
 
 

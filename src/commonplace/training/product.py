@@ -19,6 +19,7 @@ from commonplace.encoders.bundle import FORMAT, sha256
 from commonplace.encoders.default_calibration import describe
 from commonplace.encoders.hub import replaceable
 from commonplace.errors import ModelError, TrainingError
+from commonplace.i18n import _
 from commonplace.training.calibrate import LOOKS, bank, evidence, hubness
 from commonplace.training.features import text_vectors
 from commonplace.training.pairs import Pairs
@@ -27,7 +28,7 @@ try:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 except ImportError as problem:
-    raise TrainingError("training needs the library onnx: install commonplace with the extra train") from problem
+    raise TrainingError(_("training needs the library onnx: install commonplace with the extra train")) from problem
 
 __all__ = [
     *("Held", "Maps", "card", "components", "copy_towers", "head_graph", "measured", "model_folder", "save", "seal"),
@@ -142,11 +143,15 @@ def model_folder(out: str | os.PathLike[str]) -> Path:
     try:
         replaceable(folder)
     except ModelError as problem:
-        raise TrainingError(f"{problem} (--out)") from problem
+        raise TrainingError(_("{problem} (--out)").format(problem=problem)) from problem
     if not folder.name or not folder.name.isprintable():
-        raise TrainingError(f"{folder.name!r} is not a valid model name: choose another folder with --out")
+        raise TrainingError(
+            _("{name!r} is not a valid model name: choose another folder with --out").format(name=folder.name)
+        )
     if not os.access(next(parent for parent in folder.parents if parent.exists()), os.W_OK):
-        raise TrainingError(f"{folder.parent} is not writable: choose another folder with --out")
+        raise TrainingError(
+            _("{parent} is not writable: choose another folder with --out").format(parent=folder.parent)
+        )
     return folder
 
 
@@ -233,7 +238,7 @@ def measured(
     optionally ``visual``). ``stated_spec`` is the spec whose calibration of text search still holds, or empty.
     """
     shown = views["image"]
-    described, _ = describe(Bundle(draft))
+    described, _report = describe(Bundle(draft))
     of_dev = np.isin(held.pairs.owner, held.at)
     owner = np.searchsorted(held.at, held.pairs.owner[of_dev])
     of_texts, of_pictures = bank(queries), bank(shown)
@@ -243,7 +248,7 @@ def measured(
     np.savez(draft / "bank.npz", **{name: rows.astype(np.float16) for name, rows in banks.items()})
     spec |= {name: described[name] for name in ("query_shortness",) if name in described}
     save(draft, seal(draft, spec))
-    questions, _ = Bundle(draft).without_shortness(held.queries)
+    questions, _corrected = Bundle(draft).without_shortness(held.queries)
     spec["hubness"] = hubness(questions, held.shown, owner, of_texts, of_pictures)
     save(draft, seal(draft, spec))
     bundle = Bundle(draft)
@@ -258,7 +263,9 @@ def measured(
     _keep_texts(spec, stated_spec)
     means = {"text": queries.mean(0).round(5).tolist(), "image": shown.mean(0).round(5).tolist()}
     spec["means"] = {"query": means, "document": means}
-    note = f"scores between text and pictures were measured on {len(held.at)} held-out pictures of {held.pairs.name}"
+    note = _("scores between text and pictures were measured on {count} held-out pictures of {name}").format(
+        count=len(held.at), name=held.pairs.name
+    )
     spec["notes"] = [*spec["notes"], note]
     return seal(draft, spec)
 

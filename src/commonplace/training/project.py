@@ -16,6 +16,7 @@ from tqdm import tqdm
 from commonplace.encoders import Bundle, find
 from commonplace.encoders.hub import beside
 from commonplace.errors import ModelError, TrainingError
+from commonplace.i18n import _
 from commonplace.training.features import VIEWS, picture_features, text_vectors, tower_key, unreadable
 from commonplace.training.heads import Data, Fitted, HeadRecipe, closed_form, device_name, fit, linear_maps, scorer
 from commonplace.training.judge import Verdict, chance, compare, judge, judge_bundle
@@ -77,34 +78,43 @@ def project(
     recipe = recipe or HeadRecipe()
     if members < 1 or recipe.batch < 2 or recipe.views < 1 or recipe.hidden < 0 or not recipe.learning_rate > 0:
         raise TrainingError(
-            "a recipe needs at least one head, two pictures a step and one view, and a learning rate above 0"
+            _("a recipe needs at least one head, two pictures a step and one view, and a learning rate above 0")
         )
     folder = model_folder(out)
     text, image = _open(text_model, "text"), _open(image_model, "image")
     before = to_be_beaten(run.start, folder, run.force)
     if recipe.text_head and "head" in text.spec["towers"]["text"]:
-        raise TrainingError(f"the model {text.name} already has a text head: train without --text-head")
+        raise TrainingError(
+            _("the model {name} already has a text head: train without --text-head").format(name=text.name)
+        )
     members = 1 if recipe.text_head else members  # a text head fits only the head it was trained with
     pairs = source if isinstance(source, Pairs) else read_pairs(source, pictures=run.pictures, seed=seed)
     for line in pairs.report():
         run.log_line(line)
     started = time.monotonic()
-    with tqdm(total=len(pairs), desc="pictures", unit="", disable=None) as bar:
+    with tqdm(total=len(pairs), desc=_("pictures"), unit="", disable=None) as bar:
         features = picture_features(image, pairs, VIEWS[: recipe.views], bar.update)
         if bad := unreadable(pairs, features):
             good = np.array([path not in bad for path in pairs.pictures])
             pairs, features = pairs.without(bad), features[:, good]
             run.log_line(
-                f"{len(bad)} more skipped: {next(iter(bad)).name}: {next(iter(bad.values()))}" + " ..." * (len(bad) > 1)
+                _("{count} more skipped: {name}: {bad}").format(
+                    count=len(bad), name=next(iter(bad)).name, bad=next(iter(bad.values()))
+                )
+                + " ..." * (len(bad) > 1)
             )
         texts = text_vectors(text, pairs.captions)
         bar.reset(members * recipe.length(len(pairs.part("train")))[1])
-        bar.set_description("training")
+        bar.set_description(_("training"))
         base = _base(text, image)
         data = Data.of(pairs, pairs.rows("train"), features, texts, base)
         dev = Data.of(pairs, pairs.rows("dev", DEV), features[:1], texts, base)
         heads = [fit(recipe, data, seed + i, score=scorer(dev), tick=bar.update) for i in range(members)]
-    notes = [f"head {i}: {head.broken}; its best state was kept" for i, head in enumerate(heads) if head.broken]
+    notes = [
+        _("head {number}: {broken}; its best state was kept").format(number=i, broken=head.broken)
+        for i, head in enumerate(heads)
+        if head.broken
+    ]
     facts = {
         "method": "projection heads on frozen towers",
         "data": pairs.name,
@@ -134,7 +144,7 @@ def project(
         spec["quality"] = {"test": verdict.dict()}
         spec["notes"] += notes
         save(draft, spec)
-        (draft / "README.md").write_text(card(spec, verdict.table()), encoding="utf-8")
+        (draft / "README.md").write_text(card(spec, verdict.table("en")), encoding="utf-8")
         for line in verdict.table():
             run.log_line(line)
         if not (verdict.better or run.force):
@@ -192,7 +202,11 @@ def _write(
 def _open(model: str | os.PathLike[str], kind: Literal["text", "image"]) -> Bundle:
     bundle = Bundle(find(model))
     if getattr(bundle, kind) is None:
-        raise ModelError(f"the model {bundle.name} has no {kind} tower: choose another for --{kind}-model")
+        raise ModelError(
+            _("the model {name} has no {kind} tower: choose another for --{kind}-model").format(
+                name=bundle.name, kind=kind
+            )
+        )
     bundle.verify()
     return bundle
 
@@ -211,10 +225,14 @@ def to_be_beaten(start: str | os.PathLike[str] | None, folder: Path, force: bool
         if start is None and force:
             return None
         raise TrainingError(
-            f"the model to beat cannot be used: {problem}; or replace it without a comparison, with --force"
+            _("the model to beat cannot be used: {problem}; or replace it without a comparison, with --force").format(
+                problem=problem
+            )
         ) from problem
     if bundle.text is None or bundle.image is None:
-        raise TrainingError(f"the model {bundle.name} lacks a text or an image tower: choose another with --start")
+        raise TrainingError(
+            _("the model {name} lacks a text or an image tower: choose another with --start").format(name=bundle.name)
+        )
     return bundle
 
 
@@ -240,10 +258,17 @@ def _facts(bundle: Bundle) -> dict[str, str]:
 
 
 def _refusal(verdict: Verdict, folder: Path, before: str) -> str:
-    how = "worse than" if verdict.worse else "not significantly better than"
-    left = "the model there was kept" if (folder / "bundle.json").is_file() else "nothing was written"
-    return (
-        f"the trained model is {how} {before} on {verdict.difference.count} held-out pictures "
-        f"({100 * verdict.difference.mean:+.1f} points, p = {verdict.p:.2f}): {left}; to keep the new one all the "
+    how = _("worse than") if verdict.worse else _("not significantly better than")
+    left = _("the model there was kept") if (folder / "bundle.json").is_file() else _("nothing was written")
+    return _(
+        "the trained model is {how} {before} on {count} held-out pictures "
+        "({mean:+.1f} points, p = {p:.2f}): {left}; to keep the new one all the "
         "same, use --force"
+    ).format(
+        how=how,
+        before=before,
+        count=verdict.difference.count,
+        mean=100 * verdict.difference.mean,
+        p=verdict.p,
+        left=left,
     )

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from commonplace.encoders.bundle import Bundle, TextTower
 from commonplace.encoders.runtime import Graph as Runtime
 from commonplace.errors import ReadError, TrainingError
+from commonplace.i18n import _
 from commonplace.training.graph import TrainableGraph
 
 __all__ = ["ALL", "Captions", "Pictures", "Rows", "Shown", "Texts", "trainable_parameters"]
@@ -78,7 +79,9 @@ class Texts(nn.Module):  # type: ignore[misc]
     def __init__(self, bundle: Bundle, layers: int, rank: int = 0) -> None:
         super().__init__()
         if not isinstance(bundle.text, TextTower):
-            raise TrainingError(f"the model {bundle.name} has no text tower that can be trained: choose another")
+            raise TrainingError(
+                _("the model {name} has no text tower that can be trained: choose another").format(name=bundle.name)
+            )
         self.tower, self.spec = bundle.text, bundle.spec["towers"]["text"]
         self.file = bundle.folder / self.spec["file"]
         self.digest = bundle.spec["checksums"][self.spec["file"]]
@@ -187,7 +190,7 @@ class Pictures(nn.Module):  # type: ignore[misc]
     def __init__(self, bundle: Bundle, layers: int, rank: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         if bundle.image is None:
-            raise TrainingError(f"the model {bundle.name} has no image tower: choose another")
+            raise TrainingError(_("the model {name} has no image tower: choose another").format(name=bundle.name))
         self.tower, self.spec = bundle.image, bundle.spec["towers"]["image"]
         self.file = bundle.folder / self.spec["file"]
         self.digest = bundle.spec["checksums"][self.spec["file"]]
@@ -218,7 +221,9 @@ class Pictures(nn.Module):  # type: ignore[misc]
         maps = [n for n, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1]
         last = [n for n in maps if self.graph.depth[self.graph._maker[n]] == 0 and not self._feeds(n, set(maps))]
         if not (last or maps):
-            raise TrainingError("the image tower has no tokens or feature maps for the caption decoder: choose another")
+            raise TrainingError(
+                _("the image tower has no tokens or feature maps for the caption decoder: choose another")
+            )
         return last or maps[-1:]
 
     def _feeds(self, name: str, others: set[str]) -> bool:
@@ -345,7 +350,9 @@ def _kept(
                 part.rename(place)
     except OSError as problem:
         raise TrainingError(
-            f"{folder} cannot be written ({problem.strerror}): free some space, then run it again"
+            _("{folder} cannot be written ({reason}): free some space, then run it again").format(
+                folder=folder, reason=problem.strerror
+            )
         ) from problem
     return place
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import N_, _
 from commonplace.paths import expanded_path
 from commonplace.store.milvus.settings import StoreSettings
 
@@ -19,7 +20,7 @@ DEFAULT_NAME = "commonplace"  # of a collection in a Milvus Lite file
 _SCHEME = re.compile(rf"({SERVER}|{LITE}):", re.IGNORECASE)
 _NAME = re.compile(r"(?!.*__)[A-Za-z_][A-Za-z0-9_]{0,63}")  # two underscores separate the parts of longer names
 _TENANT = re.compile(r"[A-Za-z0-9_]{1,64}")
-_FORMS = "write milvus://HOST:19530/NAME or milvus-lite:///FOLDER/FILE.db"
+_FORMS = N_("write milvus://HOST:19530/NAME or milvus-lite:///FOLDER/FILE.db")
 
 
 def is_address(text: object) -> bool:
@@ -72,15 +73,19 @@ class MilvusAddress:
             parts = urlsplit(url)
             port = parts.port or PORT
         except ValueError:
-            raise CollectionError(f"{shown!r:.200} has no valid host and port: {_FORMS}") from None
+            raise CollectionError(
+                _("{shown!r:.200} has no valid host and port: {forms}").format(shown=shown, forms=_(_FORMS))
+            ) from None
         if parts.fragment:
-            raise CollectionError(f"{shown!r:.200} has a part after #: {_FORMS}")
+            raise CollectionError(_("{shown!r:.200} has a part after #: {forms}").format(shown=shown, forms=_(_FORMS)))
         if parts.scheme == LITE:
             return _lite(parts, settings)
         host, name = parts.hostname, parts.path.removeprefix("/").removesuffix("/")
         if not host or not name:
-            missing = "host" if not host else "name of a collection"
-            raise CollectionError(f"{shown!r:.200} has no {missing}: {_FORMS}")
+            missing = _("host") if not host else _("name of a collection")
+            raise CollectionError(
+                _("{shown!r:.200} has no {missing}: {forms}").format(shown=shown, missing=missing, forms=_(_FORMS))
+            )
         scheme = "https" if settings.tls or settings.ca else "http"
         return cls(
             f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}",
@@ -94,12 +99,15 @@ class MilvusAddress:
 
 def _refuse_secrets(url: str) -> None:
     """Raise CollectionError, which shows nothing of the URL, if it may contain a secret."""
-    start, _, query = url.partition("?")
+    start, _mark, query = url.partition("?")
     names = {part.partition("=")[0].lower() for part in query.split("&")}
     if ("@" in start and not url.lower().startswith(f"{LITE}:")) or names & {"token", "password", "user", "api_key"}:
         raise CollectionError(
-            "the URL of a Milvus collection contains a user, a password or a token, which would be shown and logged: "
-            "set COMMONPLACE_MILVUS_TOKEN to USER:PASSWORD or the token instead"
+            _(
+                "the URL of a Milvus collection contains a user, a password or a token, which would be shown and "
+                "logged: "
+                "set COMMONPLACE_MILVUS_TOKEN to USER:PASSWORD or the token instead"
+            )
         )
 
 
@@ -108,12 +116,16 @@ def _lite(parts: SplitResult, settings: StoreSettings) -> MilvusAddress:
     path = unquote(parts.path, errors="surrogateescape")
     if parts.netloc:
         raise CollectionError(
-            f"the URL of a Milvus Lite file names the host {parts.netloc!r:.100}, but the file is on this machine: "
-            f"write {LITE}:///FOLDER/FILE.db, with three slashes"
+            _(
+                "the URL of a Milvus Lite file names the host {netloc!r:.100}, but the file is on this machine: "
+                "write {lite}:///FOLDER/FILE.db, with three slashes"
+            ).format(netloc=parts.netloc, lite=LITE)
         )
     path = path.removeprefix("/") if path.startswith("/~") else path
     if not path.endswith(".db"):
-        raise CollectionError(f"{path!r:.200} is no path of a Milvus Lite file: choose a name that ends in .db")
+        raise CollectionError(
+            _("{path!r:.200} is no path of a Milvus Lite file: choose a name that ends in .db").format(path=path)
+        )
     file = os.path.realpath(expanded_path(path, CollectionError))
     name = _options(parts, "name").get("name", DEFAULT_NAME)
     return MilvusAddress(file, _name(name), timeout=settings.timeout)
@@ -122,10 +134,12 @@ def _lite(parts: SplitResult, settings: StoreSettings) -> MilvusAddress:
 def _options(parts: SplitResult, known_option: str) -> dict[str, str]:
     """Return the options after the question mark of a URL."""
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    for key, _ in pairs:
+    for key, _value in pairs:
         if key != known_option or len(pairs) > 1:
             raise CollectionError(
-                f"{key!r:.100} is not an option of this URL: only one ?{known_option}=… may follow it"
+                _("{key!r:.100} is not an option of this URL: only one ?{known_option}=… may follow it").format(
+                    key=key, known_option=known_option
+                )
             )
     return dict(pairs)
 
@@ -133,13 +147,18 @@ def _options(parts: SplitResult, known_option: str) -> dict[str, str]:
 def _name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise CollectionError(
-            f"the name of the collection is {name!r:.100}: choose a letter and at most 63 letters, digits and single "
-            "underscores"
+            _(
+                "the name of the collection is {name!r:.100}: choose a letter and at most 63 letters, digits and "
+                "single "
+                "underscores"
+            ).format(name=name)
         )
     return name
 
 
 def _tenant(tenant: str | None) -> str | None:
     if tenant is not None and not _TENANT.fullmatch(tenant):
-        raise CollectionError(f"the tenant is {tenant!r:.100}: choose at most 64 letters, digits and underscores")
+        raise CollectionError(
+            _("the tenant is {tenant!r:.100}: choose at most 64 letters, digits and underscores").format(tenant=tenant)
+        )
     return tenant

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import N_, _
 from commonplace.paths import expanded_path
 
 __all__ = ["BlobKind", "Blobs", "is_blob_name"]
@@ -54,14 +55,14 @@ class Blobs:
         needs is not installed.
         """
         if not url:
-            raise CollectionError("the URL of the blobs is empty: give file:///FOLDER or s3://BUCKET/FOLDER")
+            raise CollectionError(_("the URL of the blobs is empty: give file:///FOLDER or s3://BUCKET/FOLDER"))
         parts = _split(url)
         if parts.scheme not in ("", "file", "local"):
             shown, secrets = _without_secrets(parts)
             _check_protocol(parts.scheme)
             return cls(shown, _Bucket(url.rstrip("/"), shown, secrets, timeout))
         if parts.netloc not in ("", "localhost"):
-            raise CollectionError("the URL of the blobs names a host, but files are on this machine: file:///FOLDER")
+            raise CollectionError(_("the URL of the blobs names a host, but files are on this machine: file:///FOLDER"))
         path = unquote(parts.path, errors="surrogateescape") if parts.scheme else url
         folder = Path(os.path.realpath(expanded_path(path, CollectionError)))
         return cls("file://" + quote(os.fsencode(folder)), _Folder(folder))
@@ -69,7 +70,9 @@ class Blobs:
     def below(self, folder: str) -> Blobs:
         """Return the blobs in a folder below these, so that several collections do not share any."""
         if not _NAME.fullmatch(folder):
-            raise CollectionError(f"{folder!r:.100} is no name of a folder of blobs: choose letters and digits")
+            raise CollectionError(
+                _("{folder!r:.100} is no name of a folder of blobs: choose letters and digits").format(folder=folder)
+            )
         return Blobs(f"{self.url}/{folder}", self._files.below(folder))
 
     def mark(self) -> None:
@@ -147,7 +150,7 @@ class _Folder:
         if self.read(path) == data:
             return
         part = target.with_name(_part_of(target.name))
-        with self._errors("written to"):
+        with self._errors(N_("written to")):
             is_new = not target.parent.is_dir()
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -164,26 +167,26 @@ class _Folder:
                 _sync(folder)
 
     def read(self, path: str) -> bytes | None:
-        with self._errors("read"), suppress(FileNotFoundError, NotADirectoryError):
+        with self._errors(N_("read")), suppress(FileNotFoundError, NotADirectoryError):
             return (self.root / path).read_bytes()
         return None
 
     def exists(self, path: str) -> bool:
-        with self._errors("read"):
+        with self._errors(N_("read")):
             return (self.root / path).is_file()
 
     def delete(self, path: str) -> None:
-        with self._errors("written to"):
+        with self._errors(N_("written to")):
             (self.root / path).unlink(missing_ok=True)
 
     def list(self, folder: str) -> Iterator[str]:
-        with self._errors("read"):
+        with self._errors(N_("read")):
             for _, _, names in os.walk(self.root / folder, onerror=_raise_unless_missing):
                 yield from names
 
     def sweep(self) -> int:
         count = 0
-        with self._errors("written to"):
+        with self._errors(N_("written to")):
             for parent, _, names in os.walk(self.root, onerror=_raise_unless_missing):
                 for path in (Path(parent, name) for name in names if _PART.fullmatch(name)):
                     with suppress(FileNotFoundError):
@@ -199,8 +202,10 @@ class _Folder:
             yield
         except OSError as problem:
             raise CollectionError(
-                f"the blobs in {self.root} cannot be {done} ({problem.strerror}): check the folder and its "
-                "permissions, or choose another with --blobs"
+                _(
+                    "the blobs in {root} cannot be {done} ({reason}): check the folder and its "
+                    "permissions, or choose another with --blobs"
+                ).format(root=self.root, done=_(done), reason=problem.strerror)
             ) from problem
 
 
@@ -235,9 +240,9 @@ class _Bucket:
 
     def write(self, path: str, data: bytes) -> None:
         if self._appears_complete:
-            self._call(lambda: self._system.pipe_file(f"{self._root}/{path}", data), "written to")
+            self._call(lambda: self._system.pipe_file(f"{self._root}/{path}", data), N_("written to"))
         elif self.read(path) != data:
-            self._call(lambda: self._replace(f"{self._root}/{path}", data), "written to")
+            self._call(lambda: self._replace(f"{self._root}/{path}", data), N_("written to"))
 
     def _replace(self, target: str, data: bytes) -> None:
         """Write a file under a temporary name and rename it. Some servers rename only to a free name."""
@@ -258,17 +263,19 @@ class _Bucket:
             self._system.mv(part, target)
 
     def read(self, path: str) -> bytes | None:
-        return self._call(lambda: _unless_missing(lambda: self._system.cat_file(f"{self._root}/{path}")), "read")
+        return self._call(lambda: _unless_missing(lambda: self._system.cat_file(f"{self._root}/{path}")), N_("read"))
 
     def exists(self, path: str) -> bool:
-        return self._call(lambda: bool(self._system.exists(f"{self._root}/{path}")), "read")
+        return self._call(lambda: bool(self._system.exists(f"{self._root}/{path}")), N_("read"))
 
     def delete(self, path: str) -> None:
         if self._appears_complete or self.exists(path):
-            self._call(lambda: _unless_missing(lambda: self._system.rm_file(f"{self._root}/{path}")), "written to")
+            self._call(lambda: _unless_missing(lambda: self._system.rm_file(f"{self._root}/{path}")), N_("written to"))
 
     def list(self, folder: str) -> Iterator[str]:
-        paths = self._call(lambda: _unless_missing(lambda: list(self._system.find(f"{self._root}/{folder}"))), "read")
+        paths = self._call(
+            lambda: _unless_missing(lambda: list(self._system.find(f"{self._root}/{folder}"))), N_("read")
+        )
         yield from (str(path).rpartition("/")[2] for path in paths or ())
 
     def sweep(self) -> int:
@@ -298,8 +305,9 @@ class _Bucket:
 
     def _silence(self) -> CollectionError:
         return CollectionError(
-            f"the blobs at {self._shown} did not answer within {self._timeout:g} seconds: check that the server can be "
-            "reached"
+            _(
+                "the blobs at {shown} did not answer within {timeout:g} seconds: check that the server can be reached"
+            ).format(shown=self._shown, timeout=self._timeout)
         )
 
     def _explained(self, problem: BaseException, done: str) -> CollectionError:
@@ -310,8 +318,10 @@ class _Bucket:
         for secret in self._secrets:
             reason = reason.replace(secret, "…")
         return CollectionError(
-            f"the blobs at {self._shown} cannot be {done} ({reason[:300]}): check that the place exists, that the "
-            "server can be reached, and your credentials"
+            _(
+                "the blobs at {shown} cannot be {done} ({reason}): check that the place exists, that the "
+                "server can be reached, and your credentials"
+            ).format(shown=self._shown, done=_(done), reason=reason[:300])
         )
 
 
@@ -321,15 +331,21 @@ def _check_protocol(protocol: str) -> None:
         from fsspec.registry import known_implementations, registry
     except ImportError:
         raise CollectionError(
-            "blobs in a bucket need the extra milvus: install commonplace with the extra milvus"
+            _("blobs in a bucket need the extra milvus: install commonplace with the extra milvus")
         ) from None
     if protocol not in known_implementations and protocol not in registry:
         raise CollectionError(
-            f"the protocol {protocol}:// of the blobs is not known: give file:///FOLDER or s3://BUCKET/FOLDER"
+            _("the protocol {protocol}:// of the blobs is not known: give file:///FOLDER or s3://BUCKET/FOLDER").format(
+                protocol=protocol
+            )
         )
     package = known_implementations.get(protocol, {"class": "fsspec"})["class"].partition(".")[0]
     if find_spec(package) is None:
-        raise CollectionError(f"blobs at {protocol}:// need the package {package}: run `pip install {package}`")
+        raise CollectionError(
+            _("blobs at {protocol}:// need the package {package}: run `pip install {package}`").format(
+                protocol=protocol, package=package
+            )
+        )
 
 
 def _file_system(url: str) -> tuple[Any, str]:
@@ -349,7 +365,7 @@ def _split(url: str) -> SplitResult:
         valid = False
     if not valid:
         raise CollectionError(
-            "the URL of the blobs is not valid: give file:///FOLDER or s3://BUCKET/FOLDER, without options"
+            _("the URL of the blobs is not valid: give file:///FOLDER or s3://BUCKET/FOLDER, without options")
         )
     return parts
 
@@ -365,14 +381,18 @@ def _path(kind: str, name: str) -> str:
     """Return the path of a blob below the root. Raises CollectionError for a name that is no content hash."""
     if not _NAME.fullmatch(name):
         raise CollectionError(
-            f"{name!r:.100} is no name of a blob: the collection is damaged; run `commonplace doctor`"
+            _("{name!r:.100} is no name of a blob: the collection is damaged; run `commonplace doctor`").format(
+                name=name
+            )
         )
     return f"{kind}/{name[:2]}/{name}{_ending(kind)}"
 
 
 def _ending(kind: str) -> str:
     if kind not in ENDINGS:
-        raise CollectionError(f"{kind!r:.100} is no kind of blob: choose from {', '.join(ENDINGS)}")
+        raise CollectionError(
+            _("{kind!r:.100} is no kind of blob: choose from {endings}").format(kind=kind, endings=", ".join(ENDINGS))
+        )
     return ENDINGS[kind]
 
 

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.store.milvus.expressions import split_any_of
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def client_class() -> Any:
             import dotenv
         except ImportError:
             raise CollectionError(
-                "a Milvus collection needs the extra milvus: install commonplace with the extra milvus"
+                _("a Milvus collection needs the extra milvus: install commonplace with the extra milvus")
             ) from None
         original = dotenv.load_dotenv
         dotenv.load_dotenv = lambda *_, **__: False
@@ -96,7 +97,7 @@ def client_class() -> Any:
             from pymilvus import MilvusClient
         except ImportError:
             raise CollectionError(
-                "a Milvus collection needs the extra milvus: install commonplace with the extra milvus"
+                _("a Milvus collection needs the extra milvus: install commonplace with the extra milvus")
             ) from None
         finally:
             dotenv.load_dotenv = original
@@ -130,7 +131,9 @@ class Connection:
                 if address.ca:
                     if not os.path.isfile(address.ca):
                         raise CollectionError(
-                            f"the file of certificates {address.ca} does not exist: check COMMONPLACE_MILVUS_CA"
+                            _("the file of certificates {ca} does not exist: check COMMONPLACE_MILVUS_CA").format(
+                                ca=address.ca
+                            )
                         )
                     options["server_pem_path"] = address.ca
                 self._client = client_class()(**options)
@@ -139,7 +142,7 @@ class Connection:
     def check_open(self) -> None:
         """Raise CollectionError if the connection is closed."""
         if self._closed:
-            raise CollectionError(f"the collection {self.address.url} is closed: open it again")
+            raise CollectionError(_("the collection {url} is closed: open it again").format(url=self.address.url))
 
     def call(self, method: str, *values: Any, timeout: float | None = None, **options: Any) -> Any:
         """Call a method of the client and return its result; see ``run``."""
@@ -172,23 +175,36 @@ class Connection:
         lowered = reason.casefold()
         if _LATE.search(lowered):
             return CollectionError(
-                f"the Milvus server of {url} did not answer within {limit:g} s: check that it runs, or raise "
-                "COMMONPLACE_MILVUS_TIMEOUT"
+                _(
+                    "the Milvus server of {url} did not answer within {limit:g} s: check that it runs, or raise "
+                    "COMMONPLACE_MILVUS_TIMEOUT"
+                ).format(url=url, limit=limit)
             )
         if _REFUSED.search(lowered):
             return CollectionError(
-                f"the Milvus server of {url} refused the token: check COMMONPLACE_MILVUS_TOKEN and the user's rights"
+                _(
+                    "the Milvus server of {url} refused the token: check COMMONPLACE_MILVUS_TOKEN and the user's rights"
+                ).format(url=url)
             )
         if self.address.is_lite and _IN_USE.search(lowered):
             return CollectionError(
-                f"{url} is open in another process: one process at a time can use a Milvus Lite file; close the other, "
-                "or use a Milvus server"
+                _(
+                    "{url} is open in another process: one process at a time can use a Milvus Lite file; close "
+                    "the other, "
+                    "or use a Milvus server"
+                ).format(url=url)
             )
         if "unimplemented" in lowered:
-            return CollectionError(f"what answers at {url} is no Milvus server: check the host and port")
+            return CollectionError(
+                _("what answers at {url} is no Milvus server: check the host and port").format(url=url)
+            )
         if _TRANSIENT.search(reason) or "connect" in lowered:
-            return CollectionError(f"no Milvus server answers at {url}: check that it runs, the host and port, and TLS")
-        return CollectionError(f"the Milvus server of {url} refused a request: {reason:.300}")
+            return CollectionError(
+                _("no Milvus server answers at {url}: check that it runs, the host and port, and TLS").format(url=url)
+            )
+        return CollectionError(
+            _("the Milvus server of {url} refused a request: {reason:.300}").format(url=url, reason=reason)
+        )
 
     # --- writing ---------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from time import sleep, time
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.store.milvus.connection import Connection
 from commonplace.store.milvus.layout import Layout
 
@@ -79,10 +80,12 @@ class Lease:
         return (self._connection.now() >> 18) / 1000 or time()
 
     def _refusal(self, owner: str) -> CollectionError:
-        holder = owner.partition(",")[0] or "another process"
+        holder = owner.partition(",")[0] or _("another process")
         return CollectionError(
-            f"{holder} is migrating or vacuuming {self._connection.address.url}: wait until it has finished; if it "
-            f"was killed, wait {LASTS:g} s"
+            _(
+                "{holder} is migrating or vacuuming {url}: wait until it has finished; if it "
+                "was killed, wait {lasts:g} s"
+            ).format(holder=holder, url=self._connection.address.url, lasts=LASTS)
         )
 
 

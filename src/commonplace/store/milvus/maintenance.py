@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import N_, _
 from commonplace.store.base import Finding, StoreSpace
 from commonplace.store.compression import Compression
 from commonplace.store.milvus.connection import Connection
@@ -188,27 +189,29 @@ class MilvusMaintenance:
             count = sum(len(intent.touched) for intent in cut_off)
             if repair:
                 self._sweeper.clean_up(cut_off)
-            what = f"documents whose writing was cut off in {len(cut_off)} calls"
-            findings.append(Finding(what, count, "their unfinished rows are deleted; add the files again", repair))
+            what = _("documents whose writing was cut off in {count} calls").format(count=len(cut_off))
+            findings.append(Finding(what, count, _("their unfinished rows are deleted; add the files again"), repair))
         unused = self._sweeper.unused()
         if unused:
             if repair:
                 self._sweeper.sweep(sorted(unused))
-            what = "items of replaced or unfinished documents"
-            remedy = "searches leave them out; they are deleted"
+            what = _("items of replaced or unfinished documents")
+            remedy = _("searches leave them out; they are deleted")
             findings.append(Finding(what, sum(unused.values()), remedy, repair))
         outdated = [name for name in self._partitions().values() if self._vectors.is_outdated(name)]
         if outdated:
-            what = "partitions whose hubness offsets are of another version of the model"
-            findings.append(Finding(what, len(outdated), "copy the collection to a new name: that computes them again"))
+            what = _("partitions whose hubness offsets are of another version of the model")
+            findings.append(
+                Finding(what, len(outdated), _("copy the collection to a new name: that computes them again"))
+            )
         lost, unused_pictures = self._sweeper.pictures()
         if unused_pictures:
             if repair:
                 self._sweeper.delete_pictures(unused_pictures)
-            what, remedy = "pictures in the blob store that no document shows", "they are deleted"
+            what, remedy = _("pictures in the blob store that no document shows"), _("they are deleted")
             findings.append(Finding(what, len(unused_pictures), remedy, repair))
         if lost:
-            what, remedy = "pictures that are missing from the blob store", "add their files with --force"
+            what, remedy = _("pictures that are missing from the blob store"), _("add their files with --force")
             findings.append(Finding(what, len(lost), remedy))
         return findings
 
@@ -245,7 +248,7 @@ class MilvusMaintenance:
         server = {
             "version": features.version,
             "words": features.sparse,
-            "visible": "at once" if features.lite else "at once; a search waits for commits younger than 0.4 s",
+            "visible": N_("at once") if features.lite else N_("at once; a search waits for commits younger than 0.4 s"),
             "blobs": self._sweeper.blobs.url if self._sweeper.blobs is not None else None,
         }
         other = self._shadow()

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 
 from commonplace.errors import ModelMismatch, VersionError
+from commonplace.i18n import _
 from commonplace.store.base import StoreSpace
 from commonplace.store.migration import Shadow
 from commonplace.store.milvus.address import MilvusAddress
@@ -44,15 +45,26 @@ def check_model(address: MilvusAddress, space: StoreSpace, properties: Mapping[s
     """Raise ModelMismatch or VersionError if a collection with these properties cannot be used with a space."""
     if properties.get("schema") != SCHEMA:
         raise VersionError(
-            f"{address.url} is no Milvus collection of this version of commonplace: use another name, or update"
+            _("{url} is no Milvus collection of this version of commonplace: use another name, or update").format(
+                url=address.url
+            )
         )
     facts = facts_of(properties, address.tenant)
     if space.fingerprint is not None and facts["fingerprint"] != space.fingerprint:
         python = space.model.startswith("python:")
         change = "commonplace.migrate.migrate(URL, model)" if python else "commonplace migrate"
         raise ModelMismatch(
-            f"the collection {address.url} was made with the model {facts['model']} ({facts['fingerprint']}), not with "
-            f"{space.name} ({space.fingerprint}): open it with that model, or change its model with `{change}`"
+            _(
+                "the collection {url} was made with the model {model} ({fingerprint}), not with "
+                "{name} ({space_fingerprint}): open it with that model, or change its model with `{change}`"
+            ).format(
+                url=address.url,
+                model=facts["model"],
+                fingerprint=facts["fingerprint"],
+                name=space.name,
+                space_fingerprint=space.fingerprint,
+                change=change,
+            )
         )
 
 
@@ -61,8 +73,9 @@ def check_current(address: MilvusAddress, space: StoreSpace, properties: Mapping
     facts = facts_of(properties, address.tenant)
     if space.fingerprint is not None and facts["fingerprint"] != space.fingerprint:
         raise ModelMismatch(
-            f"the collection {address.url} was migrated to the model {facts['model']} since it was opened: open it "
-            "again"
+            _("the collection {url} was migrated to the model {model} since it was opened: open it again").format(
+                url=address.url, model=facts["model"]
+            )
         )
 
 

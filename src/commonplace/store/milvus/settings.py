@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import N_, _
 from commonplace.settings import FILE, SettingsTable
 
 __all__ = ["StoreSettings"]
@@ -55,14 +56,25 @@ class StoreSettings:
         settings = replace(cls(), **values)
         for name in ("token", "blobs"):
             if not isinstance(getattr(settings, name), str | None):
-                raise CollectionError(f"{name} is of the type {type(getattr(settings, name)).__name__}: give a string")
+                raise CollectionError(
+                    _("{name} is of the type {type}: give a string").format(
+                        name=name, type=type(getattr(settings, name)).__name__
+                    )
+                )
         if not 0 < settings.timeout <= LONGEST or math.isnan(settings.timeout):
-            raise CollectionError(f"timeout is {settings.timeout}: choose more than 0 and at most {LONGEST:g} seconds")
+            raise CollectionError(
+                _("timeout is {timeout}: choose more than 0 and at most {longest:g} seconds").format(
+                    timeout=settings.timeout, longest=LONGEST
+                )
+            )
         confirmed = flags.get("blobs") or environment.get(BLOBS)
         if not confirmed and urlsplit(from_files.get("blobs", "")).scheme not in ("", "file"):
             raise CollectionError(
-                f"a {FILE} here names blobs that are not files on this machine: confirm them with --blobs or {BLOBS}, "
-                "or remove them from the file"
+                _(
+                    "a {file} here names blobs that are not files on this machine: confirm them with --blobs or "
+                    "{blobs}, "
+                    "or remove them from the file"
+                ).format(file=FILE, blobs=BLOBS)
             )
         return settings
 
@@ -73,5 +85,5 @@ _TABLE = SettingsTable(
     kinds=_KINDS,
     variables={name: BLOBS if name == "blobs" else f"COMMONPLACE_MILVUS_{name.upper()}" for name in _KINDS},
     error=CollectionError,
-    secrets={"token": ("a token", TOKEN)},
+    secrets={"token": (N_("a token"), TOKEN)},
 )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.metadata import FILE_KEYS, differing_types
 from commonplace.store.base import Capabilities, MetadataTypeError, StoreSpace
 from commonplace.store.milvus.address import MilvusAddress
@@ -76,9 +77,11 @@ class MilvusStore(MilvusReads, MilvusSearch):
         properties = self._layout.properties()
         if properties.get("tenants", "no") != ("yes" if self.address.tenant else "no"):
             raise CollectionError(
-                f"{self.address.url} is divided among tenants: add ?tenant=NAME"
+                _("{url} is divided among tenants: add ?tenant=NAME").format(url=self.address.url)
                 if not self.address.tenant
-                else f"{self.address.url} is not divided among tenants: leave out ?tenant, or use another name"
+                else _("{url} is not divided among tenants: leave out ?tenant, or use another name").format(
+                    url=self.address.url
+                )
             )
         check_model(self.address, space, properties)
         if blobs is not None:

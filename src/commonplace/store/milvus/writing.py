@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from commonplace.errors import CollectionError
+from commonplace.i18n import _
 from commonplace.store.base import StoreSpace
 from commonplace.store.milvus import sweeping
 from commonplace.store.milvus.connection import Connection
@@ -124,7 +125,7 @@ class Writer:
         """Raise CollectionError if this process stood still for so long that another may have removed its rows."""
         is_late = time() - intent.at > sweeping.LEASE / 2
         if is_late and self._records.body("intent", intent.generation, self._connection.now()) is None:
-            raise CollectionError("this process was stopped for too long while it wrote: add the documents again")
+            raise CollectionError(_("this process was stopped for too long while it wrote: add the documents again"))
 
     def _commit(self, stored: Sequence[StoredDocument], intent: Intent) -> None:
         """Write the documents, which makes their new rows valid, delete what is removed, and tell other processes."""
@@ -157,8 +158,10 @@ class Writer:
         """Raise CollectionError if documents have pictures or contents, and there is no place for them."""
         if self._sweeper.blobs is None and any(document.pictures or document.original for document in parsed):
             raise CollectionError(
-                f"the collection {self._connection.address.url} has no place for pictures and contents of records: "
-                "give one with --blobs URL, such as s3://bucket/folder or file:///shared/folder; nothing was stored"
+                _(
+                    "the collection {url} has no place for pictures and contents of records: "
+                    "give one with --blobs URL, such as s3://bucket/folder or file:///shared/folder; nothing was stored"
+                ).format(url=self._connection.address.url)
             )
 
     def _put_blobs(self, parsed: Iterable[ParsedDocument]) -> None:
