@@ -96,8 +96,11 @@ class ExtractiveGenerator:
             for before, sentence in zip([None, *sentences], sentences, strict=False)
         ]
         sentence_vectors = self._embed(views, [sentence.text for sentence in sentences], vectors)
-        similarity = self._similarity(sentence_vectors, vectors)
-        scores, answers = _scored(question, sentences, [terms(view) for view in views], passages, hits, similarity)
+        foreign_hits = {n: _is_foreign(question, hit) for n, hit in passages}
+        foreign = np.array([foreign_hits[sentence.hit] for sentence in sentences])
+        similarity = self._similarity(sentence_vectors, vectors, foreign)
+        view_terms = [terms(view) for view in views]
+        scores, answers = _scored(question, sentences, view_terms, passages, hits, similarity, foreign)
         if similarity is not None:
             answers &= similarity >= min_similarity
         scores = scores * [_kind_factor(sentence, hits[sentence.hit], asks_how) for sentence in sentences]
@@ -109,14 +112,19 @@ class ExtractiveGenerator:
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
 
     def _similarity(
-        self, sentence_vectors: NDArray[np.float32] | None, vectors: QueryVectors
+        self, sentence_vectors: NDArray[np.float32] | None, vectors: QueryVectors, foreign: NDArray[np.bool_]
     ) -> NDArray[np.float64] | None:
-        """Return the similarity (n,) of sentences to the question, calibrated; None without vectors."""
+        """Return the similarity (n,) of sentences to the question, calibrated; None without vectors.
+
+        ``foreign`` (n,): which sentences are in another language than the question.
+        """
         query_vector = vectors.text if vectors.text is not None else vectors.image
         if sentence_vectors is None or query_vector is None:
             return None
         channel = "text->text" if vectors.text is not None else "image->text"
-        return self._calibration.nearness(channel, sentence_vectors @ query_vector)
+        cosines = sentence_vectors @ query_vector
+        across = self._calibration.nearness(channel, cosines, across_languages=True)
+        return np.where(foreign, across, self._calibration.nearness(channel, cosines))
 
     def _embed(self, views: Sequence[str], texts: Sequence[str], vectors: QueryVectors) -> NDArray[np.float32] | None:
         """Return a unit vector (n, dim) for each sentence, to compare with the query; None if no tower reads them.
@@ -176,19 +184,18 @@ def _scored(
     passages: Sequence[tuple[int, Hit]],
     hits: Sequence[Hit],
     similarity: NDArray[np.float64] | None,
+    foreign: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the score (n,) of each sentence, and whether (n,) it counts as an answer.
 
-    A passage in another language than the question has no words in common with it: there its similarity stands for the
-    share of words.
+    A passage in another language than the question (``foreign``) has no words in common with it: there the similarity
+    stands for the share of words.
     """
     question_terms, named = terms(question), names(question)
     passage_terms = {n: hit_terms(hit) for n, hit in passages}
     passage_scores = np.array([hits[sentence.hit].score for sentence in sentences])
     has_name = np.array([not named or bool(named & passage_terms[sentence.hit]) for sentence in sentences])
     if similarity is not None:
-        foreign_hits = {n: _is_foreign(question, hit) for n, hit in passages}
-        foreign = np.array([foreign_hits[sentence.hit] for sentence in sentences])
         shares = np.array([term_share(question_terms, own_terms) for own_terms in sentence_terms])
         passage_shares = np.array([term_share(question_terms, passage_terms[sentence.hit]) for sentence in sentences])
         shares, passage_shares = np.where(foreign, similarity, shares), np.where(foreign, similarity, passage_shares)

@@ -285,7 +285,13 @@ class GroundingChecker:
             max((float(vector @ sentence_vector) for vector in vectors if vector is not None), default=-1.0)
             for vectors in zip(bare, titled, strict=True)
         ]
-        return self._calibration.nearness("text->text", np.array(cosines, np.float32))
+        cosines_array = np.array(cosines, np.float32)
+        across = np.array([not same_language(sentence, self._text_of(window.hit)) for window in windows])
+        return np.where(
+            across,
+            self._calibration.nearness("text->text", cosines_array, across_languages=True),
+            self._calibration.nearness("text->text", cosines_array),
+        )
 
     def _embed(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
         missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from commonplace.generation.parts import Abstention, ShownImage, Statement
 from commonplace.generation.prompt import NO_ANSWER
+from commonplace.generation.sentences import segment
 from commonplace.i18n import N_, _
 
 __all__ = ["SentenceParser", "is_looping", "without_thoughts"]
@@ -98,11 +99,9 @@ class SentenceParser:
     @staticmethod
     def _split(text: str) -> list[str]:
         """Return the sentences of a text, each with its markers before its end."""
-        import sentencex
-
         text = _MARKER.sub(_encoded, text)
         text = _MARKER_AFTER_STOP.sub(lambda match: match[2].strip() + match[1] + " ", text)
-        return [sentence for sentence in sentencex.segment("en", text) if sentence.strip()]
+        return [sentence for sentence in segment(text) if sentence.strip()]
 
     def _sentence(self, sentence: str) -> Iterator[Statement | ShownImage | Abstention]:
         numbers = [int(n) for match in _ENCODED.finditer(sentence) for n in (match[1] or "").split(",") if n]

@@ -81,7 +81,7 @@ _NUMERAL = re.compile(
 )
 _PERCENT = re.compile(r"(百|千)分之\s*(\d+(?:\.\d+)?)|(?<![\d.])(\d(?:\.\d+)?)成(?![为為立功员員本交长長果就])")
 _SCALED = re.compile(
-    r"(\d+(?:\.\d+)?)\s*([十百千]?[万萬亿億兆]|[百千](?=[多余餘]?[个個名人元美公万米吨]))[多余餘]?(?:(\d+)([千百])?(?!\d))?"
+    r"(\d+(?:\.\d+)?)\s*([十百千]?[万萬亿億兆]|[百千](?=[多余餘]?[个個名人元美公万吨]))[多余餘]?(?:(\d+)([千百])?(?!\d))?"
 )
 # 星期1: the numeral is a digit by then.
 _WEEKDAY = re.compile(r"(?:星期|礼拜|禮拜|(?<![\d一])[周週])([一二三四五六日天1-6])(?![\d个個天期年])")
@@ -90,6 +90,10 @@ _DECADE = re.compile(r"(\d{1,2})\s*世[纪紀]\s*(\d0)\s*年代")
 
 def _numeral(match: re.Match[str]) -> str:
     number, counted = match["number"], match["counted"]
+    tail = match.string[match.end("number") : match.end("number") + 1]
+    unit = ""
+    if len(number) > 1 and number[-1] == "千" and tail and tail in "克瓦":  # 五千克 is 5 kg
+        number, unit, counted = number[:-1], "千", "千克"
     lone = len(number) == 1
     before = match.string[: match.start("number")]
     after_percent = before.endswith("分之")
@@ -108,7 +112,7 @@ def _numeral(match: re.Match[str]) -> str:
     value = _value(number)
     if value is None or (value == "1" and match["ordinal"]):  # 第一, like "first", is rarely a number to check
         return match.group()
-    return f"{match['ordinal'] or ''}{value}"
+    return f"{match['ordinal'] or ''}{value}{unit}"
 
 
 def _value(number: str) -> str | None:
@@ -311,11 +315,16 @@ def measures(text: str) -> frozenset[tuple[str, str]]:
     """
     return frozenset(
         (_without_zeros(match["number"]), _UNIT_OF[(match["latin"] or match["han"]).casefold()])
-        for match in _MEASURE.finditer(_SMALL.sub(lambda match: str(_ONES[match[0].casefold()]), in_digits(text)))
+        for match in _MEASURE.finditer(_SMALL.sub(_small, in_digits(text)))
     )
 
 
-_SMALL = re.compile(rf"\b(?:{'|'.join(_ONES)})(?=[ -])\b", re.IGNORECASE)
+_SMALL = re.compile(rf"\b(?:{'|'.join([*_ONES, *_TIES])})(?=[ -])", re.IGNORECASE)
+
+
+def _small(match: re.Match[str]) -> str:
+    word = match.group().casefold()
+    return str(_ONES.get(word) or _TIES[word])
 
 
 def _without_zeros(number: str) -> str:
