@@ -58,14 +58,14 @@ def cranfield() -> tuple[list[str], list[str]]:
     return records("cran.all.1400"), records("cran.qry")
 
 
-def collection(work: Path, name: str, texts: Sequence[str]) -> cp.Collection:
+def collection(work: Path, name: str, texts: Sequence[str], model: str | None) -> cp.Collection:
     if (work / f"{name}.kb").exists():
-        return cp.open(work / f"{name}.kb")
+        return cp.open(work / f"{name}.kb", model=model)
     folder = work / name
     folder.mkdir()
     for n, text in enumerate(texts):
         (folder / f"{n:04}.txt").write_text(text or "-", encoding="utf-8")
-    kb = cp.open(work / f"{name}.kb")
+    kb = cp.open(work / f"{name}.kb", model=model)
     print(name, kb.add(folder, progress=False), flush=True)
     return kb
 
@@ -102,6 +102,19 @@ def chinese(kb: cp.Collection, work: Path, half: int, most: int | None) -> dict[
     everyday = (LABELS / "everyday-zh.txt").read_text(encoding="utf-8").split("\n")[:-1]
     off = [kb.ask(question).abstained for question in everyday[half::2]]
     return {**spans(kb, questions), "removed": removed, "everyday": off}
+
+
+def questions_about(
+    asked_in: Sequence[dict[str, Any]], held: Sequence[dict[str, Any]], half: int, most: int | None
+) -> list[dict[str, Any]]:
+    """Return the questions of every other paragraph in one language, each with its answers in another."""
+    pairs = [
+        {"question": question["question"], "answers": answer["answers"]}
+        for n, (paragraph, other) in enumerate(zip(asked_in, held, strict=True))
+        if n % 2 == half
+        for question, answer in zip(paragraph["qas"], other["qas"], strict=True)
+    ]
+    return random.Random(1).sample(pairs, min(most or len(pairs), len(pairs)))
 
 
 def resolves(answer: cp.Answer) -> bool:
@@ -237,6 +250,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("dev", "test"), default="test", help="dev: print only, keep nothing")
     parser.add_argument("--questions", type=int, help="of each kind at most (default: all)")
     parser.add_argument("--only", help="measure this part alone and keep it in the folder of --work")
+    parser.add_argument("--model", help="the model of the collections (default: the shipped one)")
     parser.add_argument("--work", type=Path, help="keep collections and figures here, and use those that are there")
     options = parser.parse_args()
     split, most = options.split, options.questions
@@ -256,7 +270,7 @@ def main() -> None:
         if not file.exists():
             if options.only not in (None, name):
                 return None
-            with collection(work, kb_name, texts) as kb:
+            with collection(work, kb_name, texts, options.model) as kb:
                 file.write_text(json.dumps(run(kb)))
             print(name, flush=True)
         return json.loads(file.read_text())
@@ -273,6 +287,15 @@ def main() -> None:
         off_there = part("off-there", "cranfield", abstracts, lambda kb: [kb.ask(q).abstained for q in mixed])
         texts = [paragraph["context"] for paragraph in translated]
         zh = part("chinese", "xquad-zh", texts, lambda kb: chinese(kb, work, odd, most))
+        across = {}
+        for name, file, asked_in, held in (
+            ("zh to en", "xquad", translated, english),
+            ("en to zh", "xquad-zh", english, translated),
+            ("zh to zh", "xquad-zh", translated, translated),
+        ):
+            asked = questions_about(asked_in, held, odd, most)
+            contexts = [paragraph["context"] for paragraph in held]
+            across[name] = part(name.replace(" ", "-"), file, contexts, lambda kb, asked=asked: spans(kb, asked))
         pictures = part("pictures", "xquad", passages, lambda _: shown(work, split, most))
         howto = part("howto", "xquad", passages, lambda _: commands(work, odd))
         nowhere = (LABELS / "absent.txt").read_text(encoding="utf-8").splitlines()[odd::2]

@@ -60,7 +60,12 @@ def stream_answer(
             query.text or "", encoded.vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store)
         )
         checker = GroundingChecker(
-            parts.space, parts.calibration, hits, images=partial(parts.store.stored_vectors, "image"), nli=nli
+            parts.space,
+            parts.calibration,
+            hits,
+            images=partial(parts.store.stored_vectors, "image"),
+            nli=nli,
+            language=evidence.language,
         )
         writer = generator or parts.extractive
         for part in cite(generated(writer, parts.extractive, evidence), evidence, checker, by=writer.name):

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.i18n import _
+from commonplace.i18n import N_, _
 from commonplace.metadata import Metadata, MetadataType
 
 __all__ = [
@@ -392,7 +392,9 @@ class Hit:
 class Citation:
     """The source of a claim: the cited hit, the quoted words, and their span.
 
-    ``crop`` is the stored JPEG of a picture. Quoted text and crop stay available if the file is deleted.
+    ``crop`` is the stored JPEG of a picture. Quoted text and crop stay available if the file is deleted. ``language``
+    is the language of the quote (BCP 47) if the question is in another one. ``question_language`` is that of the
+    question: ``place`` is written in it.
     """
 
     number: int  # the marker: from 1
@@ -400,20 +402,28 @@ class Citation:
     quote: str | None
     span: Span
     crop: bytes | None = field(default=None, repr=False)
+    language: str | None = None
+    question_language: str | None = None
 
     @property
     def place(self) -> str:
-        """The document and the position in it, in readable form: ``guide.pdf, page 3``."""
+        """The document, the position in it and the language if it is another: ``guide.pdf, page 3, in Chinese``."""
+        asked_in = self.question_language
         parts = [self.hit.item.document.path]
         if self.span.member is not None:
             parts.append(self.span.member)
         if self.span.page is not None:
-            parts.append(_("page {page}").format(page=self.span.page))
+            parts.append(_("page {page}", asked_in).format(page=self.span.page))
         if self.span.box is not None and self.span.box != (0.0, 0.0, 1.0, 1.0):
-            parts.append(_("box {edges}").format(edges=" ".join(f"{edge:.2f}" for edge in self.span.box)))
+            edges = " ".join(f"{edge:.2f}" for edge in self.span.box)
+            parts.append(_("box {edges}", asked_in).format(edges=edges))
         if self.span.start is not None and self.span.end is not None:
-            parts.append(_("characters {start} to {end}").format(start=self.span.start, end=self.span.end))
-        return _(", ").join(parts)
+            characters = _("characters {start} to {end}", asked_in)
+            parts.append(characters.format(start=self.span.start, end=self.span.end))
+        if self.language is not None:
+            name = _(_LANGUAGE_NAMES.get(self.language, self.language), asked_in)
+            parts.append(_("in {language}", asked_in).format(language=name))
+        return _(", ", asked_in).join(parts)
 
     def dict(self) -> dict[str, Any]:
         """Return the citation as plain JSON values."""
@@ -425,9 +435,34 @@ class Citation:
             "modality": self.hit.item.modality,
             "span": self.span.dict(),
             "quote": self.quote,
+            "language": self.language,
             "image": self.hit.image,
             "score": self.hit.score,
         }
+
+
+_LANGUAGE_NAMES = {
+    "ar": N_("Arabic"),
+    "de": N_("German"),
+    "el": N_("Greek"),
+    "en": N_("English"),
+    "es": N_("Spanish"),
+    "fr": N_("French"),
+    "he": N_("Hebrew"),
+    "hi": N_("Hindi"),
+    "it": N_("Italian"),
+    "ja": N_("Japanese"),
+    "ko": N_("Korean"),
+    "nl": N_("Dutch"),
+    "pl": N_("Polish"),
+    "pt": N_("Portuguese"),
+    "ru": N_("Russian"),
+    "th": N_("Thai"),
+    "tr": N_("Turkish"),
+    "uk": N_("Ukrainian"),
+    "vi": N_("Vietnamese"),
+    "zh": N_("Chinese"),
+}
 
 
 Support = Literal["supported", "weak", "unsupported"]
@@ -444,7 +479,7 @@ class Block:
     ``citations`` are citation numbers. A sentence has its ``support``, and a ``reason`` if it is not fully supported.
     ``origin`` is the source of a picture's description: its ``caption``, the ``words`` read in it, a ``machine``, or
     only the ``name`` of its file. ``image`` is the path of the file to show. ``starts_paragraph`` tells that the block
-    begins a paragraph.
+    begins a paragraph. ``question_language`` is the language of the question (BCP 47): notes are written in it.
     """
 
     kind: Literal["text", "code", "image"]
@@ -455,14 +490,16 @@ class Block:
     origin: Literal["caption", "words", "machine", "name"] | None = None
     starts_paragraph: bool = False
     image: str | None = None
+    question_language: str | None = None
 
     @property
     def support_note(self) -> str:
         """The note for a sentence that is not fully supported; otherwise empty."""
         if self.support not in ("weak", "unsupported"):
             return ""
-        word = _("weakly supported") if self.support == "weak" else _("unsupported")
-        return _("({word}: {reason})").format(word=word, reason=self.reason) if self.reason else f"({word})"
+        word = _(N_("weakly supported") if self.support == "weak" else N_("unsupported"), self.question_language)
+        template = N_("({word}: {reason})") if self.reason else N_("({word})")
+        return _(template, self.question_language).format(word=word, reason=self.reason)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -476,12 +513,13 @@ class Block:
         Words that were read in the picture are shortened to 200 characters, at the end of a word. ``text`` has all of
         them.
         """
-        suffixes = {"machine": _(" (described by a machine)"), "words": _(" (words read in the picture)")}
+        suffixes = {"machine": N_(" (described by a machine)"), "words": N_(" (words read in the picture)")}
         text = self.text
         if self.origin == "words" and len(text) > _SHOWN:
             cut = text[: _SHOWN + 1]
             text = (cut.rpartition(" ")[0] or cut[:_SHOWN]).rstrip() + " …"
-        return text + suffixes.get(self.origin or "", "")
+        suffix = suffixes.get(self.origin or "")
+        return text + _(suffix, self.question_language) if suffix else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,7 +529,8 @@ class Answer:
     ``confidence`` in [0, 1] is the best confidence among the cited hits, times the share of supported sentences. A
     weakly supported sentence counts as half. The confidence of an abstention is 0. ``invalid_citations`` is the number
     of removed markers that did not refer to a passage. ``searched_as`` are the searched words, if they differ from the
-    question.
+    question. ``language`` is that of the question (BCP 47), in which reasons and notes on sentences are written; None
+    if the question does not tell.
     """
 
     question: str
@@ -506,6 +545,7 @@ class Answer:
     invalid_citations: int = 0
     generator: str = "extractive"
     searched_as: str | None = None
+    language: str | None = None
 
     @property
     def unsupported(self) -> tuple[Block, ...]:
@@ -589,20 +629,23 @@ class Answer:
         close()
         body += [f'<p class="note">{_html(note)}</p>' for note in self.notes]
         if self.citations:
+            heading = _("Sources", self.language)
             sources = "".join(
                 f'<li id="source-{citation.number}" value="{citation.number}">{_html(citation.place)}'
                 + (f"<blockquote>{_html(citation.quote)}</blockquote>" if citation.quote else "")
                 + "</li>"
                 for citation in self.citations
             )
-            body.append("<h2>" + _("Sources") + f"</h2><ol>{sources}</ol>")
-        return _PAGE.format(title=_("Answer"), body="\n".join(body))
+            body.append(f"<h2>{heading}</h2><ol>{sources}</ol>")
+        language = f' lang="{_html(self.language)}"' if self.language else ""
+        return _PAGE.format(language=language, title=_("Answer", self.language), body="\n".join(body))
 
     def dict(self) -> dict[str, Any]:
         """Return the answer as the documented JSON object."""
         return {
             "question": self.question,
             "searched_as": self.searched_as,
+            "language": self.language,
             "abstained": self.abstained,
             "reason": self.reason,
             "notes": list(self.notes),
@@ -637,7 +680,7 @@ class Note:
 
 
 _PAGE = """<!doctype html>
-<html><head><meta charset="utf-8"><title>{title}</title>
+<html{language}><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <style>body{{font:1rem/1.6 sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}h1{{font-size:1.3rem}}
 pre{{overflow-x:auto;background:#f4f4f4}}

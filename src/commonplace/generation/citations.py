@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
+from commonplace.i18n import N_, _
+from commonplace.text import language_of, same_language
 from commonplace.types import Answer, Block, Citation, Hit, Note, Span, captions
 
 __all__ = ["cite", "description"]
 
-WROTE_NOTHING = "The language model wrote nothing that could be shown: ask again, or in other words."
+WROTE_NOTHING = N_("The language model wrote nothing that could be shown: ask again, or in other words.")
 SUPPORT_SHARES = {"supported": 1.0, "weak": 0.5}  # how much of a sentence counts towards an answer's confidence
 
 
@@ -35,7 +37,10 @@ class _Citations:
         item = hit.item
         if n not in self._by_hit:
             crop = self._request.crop(item.picture) if item.picture is not None else None
-            self._by_hit[n] = Citation(len(self._by_hit) + 1, hit, item.text, item.span, crop)
+            language = self._request.language
+            self._by_hit[n] = Citation(
+                len(self._by_hit) + 1, hit, item.text, item.span, crop, question_language=language
+            )
         if bounds is not None and item.text is not None:
             previous = self._bounds.get(n, bounds)
             start, end = self._bounds[n] = min(bounds[0], previous[0]), max(bounds[1], previous[1])
@@ -44,7 +49,13 @@ class _Citations:
 
     @property
     def citations(self) -> tuple[Citation, ...]:
-        return tuple(self._by_hit.values())
+        question = self._request.question
+        return tuple(
+            citation
+            if citation.quote is None or same_language(question, citation.quote)
+            else replace(citation, language=language_of(citation.quote))
+            for citation in self._by_hit.values()
+        )
 
     @property
     def confidence(self) -> float:
@@ -84,6 +95,7 @@ class _Draft:
             self._shown.add(hit.item.picture)
             text, origin = description(hit, part.text)
             block = Block("image", text, (self._citations.number(part.hit),), origin=origin, image=hit.image)
+        block = replace(block, question_language=self._request.language)
         self.blocks.append(block)
         return block
 
@@ -104,7 +116,7 @@ class _Draft:
     def answer(self) -> Answer:
         """Return the whole answer. Its confidence is that of the best cited hit, times the share of support."""
         if not self.blocks:
-            return self.abstention(WROTE_NOTHING)
+            return self.abstention(_(WROTE_NOTHING, self._request.language))
         shares = [SUPPORT_SHARES.get(block.support or "", 0.0) for block in self.blocks if block.kind == "text"]
         confidence = self._citations.confidence * (sum(shares) / len(shares) if shares else 1.0)
         return self._answer(blocks=tuple(self.blocks), citations=self._citations.citations, confidence=confidence)
@@ -120,6 +132,7 @@ class _Draft:
             notes=tuple(self.notes),
             invalid_citations=self.invalid_citations,
             generator=self.generator,
+            language=self._request.language,
             **values,
         )
 

@@ -1,11 +1,16 @@
-"""What a text claims: its words, its facts (numbers, dates and names), its negations and its clauses."""
+"""What a text claims: its words, its facts (numbers, dates and names), its negations and its clauses.
+
+All of them are read from the text with its numbers and dates in one spelling (``commonplace.text.in_digits``), so that
+三月五日, *5 March* and 2024-03-05 state the same facts.
+"""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+
+from commonplace.text import in_digits
 
 __all__ = [
     "NUMBER_WORDS",
@@ -14,6 +19,7 @@ __all__ = [
     "clauses",
     "content_words",
     "facts",
+    "is_name",
     "negations",
     "spellings",
     "words",
@@ -25,7 +31,7 @@ _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?|\w", re.UN
 @lru_cache(maxsize=4096)
 def words(text: str) -> tuple[str, ...]:
     """Return the words and numbers of a text in order, case-folded; each Han or kana character is a word."""
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = in_digits(text).casefold()
     text = re.sub(r"([\u3040-\u30ff\u3400-\u9fff])", r" \1 ", text)
     return tuple(_without_separators(token) for token in _TOKEN.findall(text))
 
@@ -41,6 +47,7 @@ _UNITS = """zero one two three four five six seven eight nine ten eleven twelve 
     seventeen eighteen nineteen""".split()  # noqa: SIM905
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()  # noqa: SIM905
+_TWO = frozenset("both pair couple twice double 双 雙 两 兩".split())  # noqa: SIM905
 NUMBER_WORDS = {
     **{name: str(n) for n, name in enumerate(_UNITS)},
     **{name: str(10 * n) for n, name in enumerate(_TENS, 2)},
@@ -50,12 +57,23 @@ NUMBER_WORDS = {
     "million": "1000000",
     "billion": "1000000000",
     "dozen": "12",
+    **dict.fromkeys(_TWO, "2"),
     **{name: str(n) for n, name in enumerate("一二三四五六七八九十", 1)},
 }
 _MONTH = """january february march april may june july august september october november
     december""".split()  # noqa: SIM905
 _MONTHS = {name: full for full in _MONTH for name in (full, full[:3])}
-_DATE = re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b")
+_WEEKDAYS = frozenset("monday tuesday wednesday thursday friday saturday sunday".split())  # noqa: SIM905
+_HAN = r"\u3005\u3007\u3040-\u30ff\u3400-\u9fff"
+_MAY = re.compile(
+    rf"\d\s*May\b|\bMay\s*\d|[{_HAN}]\s*May\b|\bMay\s*[{_HAN}]|\b(?:in|of|since|until|by|last|next|this) May\b"
+)
+_TIME = re.compile(r"(?<![\d:])(2[0-4]|1\d|0?\d):([0-5]\d)(?![\d:])")
+_OCLOCK = re.compile(r"(?<![\d.:])(1[01]|[1-9])\s*(?:o['’]clock|[点點時时])")
+_DAY = re.compile(rf"(?<!\d)\d{{1,2}} ({'|'.join(_MONTH)})", re.IGNORECASE)
+_SLASHED = re.compile(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(?:\d{4}|\d\d)(?![\d/])")
+_TRANSLITERATED = re.compile(rf"[{_HAN}]{{1,8}}(?:[·•‧・][{_HAN}]{{1,8}})+")
+_NOT_COUNTED = _TWO | {"one", "second", "first", "一"}
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<![\w'’])[A-Z][\w'’.&-]*[\w]|(?<![\w'’])[A-Z](?![\w'’])")
@@ -74,22 +92,17 @@ _STARTERS = frozenset(
 def facts(text: str) -> frozenset[str]:
     """Return the numbers, dates and names in a text, each in one spelling.
 
-    Numbers lose their thousands separators, and number words (one, third, dozen) become digits. Months get their full
-    names. A date such as 2020-03-01 becomes its year, month and day. Names are capitalised words, except the common
-    words that begin sentences. The first word of a sentence is a name only if its spelling is unusual: all capitals,
-    a capital inside, or digits. Codes (M6, 0x8037) are facts.
+    Numbers lose their thousands separators, and number words (one, third, dozen, 十四) become digits. Months get their
+    full names. A date such as 2020-03-01 becomes its year, month and day, a time of day its hour and minute. Names are
+    capitalised words, except the common words that begin sentences. The first word of a sentence is a name only if its
+    spelling is unusual: all capitals, a capital inside, or digits. Codes (M6, 0x8037) are facts. In Chinese, only names
+    with a middle dot (罗本·哈罗) show that they are names.
     """
-    text = unicodedata.normalize("NFKC", text)
-    values: set[str] = set()
-
-    def add_date(match: re.Match[str]) -> str:
-        year, month, day = (int(part) for part in match.groups())
-        if not 1 <= month <= 12:
-            return match.group()
-        values.update((str(year), _MONTH[month - 1], str(day)))
-        return " "
-
-    text = _DATE.sub(add_date, text)
+    text = in_digits(text)
+    values: set[str] = set(_TRANSLITERATED.findall(text))
+    for match in _TIME.finditer(text):
+        values.update(str(int(part)) for part in match.groups() if part != "00")
+    text = _TIME.sub(" ", text)
     text = _ORDINAL.sub(r"\1", text)
     for code in _CODE.findall(text):
         values.add(code.casefold())
@@ -99,7 +112,7 @@ def facts(text: str) -> frozenset[str]:
     for match in _NAME.finditer(text):
         values.update(_name_facts(text, match))
     for word in re.findall(r"[^\W\d_]+", text):
-        if word.casefold() in NUMBER_WORDS and word.casefold() not in ("one", "second", "first", "一"):
+        if word.casefold() in NUMBER_WORDS and word.casefold() not in _NOT_COUNTED:
             values.add(NUMBER_WORDS[word.casefold()])
     return frozenset(values)
 
@@ -109,15 +122,20 @@ def _name_facts(text: str, match: re.Match[str]) -> set[str]:
     word = match.group().rstrip(".'’")
     word = re.sub(r"['’]s$", "", word)
     lower = word.casefold()
-    if lower in _MONTHS and (lower != "may" or re.search(rf"\d\s*{word}|{word}\s*\d", text)):
+    if lower in _MONTHS and (lower != "may" or _MAY.search(text)):
         return {_MONTHS[lower]}
     if lower in NUMBER_WORDS:
-        return {NUMBER_WORDS[lower]}
+        return set() if lower in _TWO else {NUMBER_WORDS[lower]}
     if lower in _STARTERS or _may_only_open(text, match.start(), word):
         return set()
     # The name in "Chinese-style" is Chinese.
     parts = [part for part in re.split(r"[-&.]", word) if part and not part[0].islower()]
     return {_stem(part.casefold()) for part in parts}
+
+
+def is_name(fact: str) -> bool:
+    """Return whether a fact is a name: no number, code, month or weekday."""
+    return not any(map(str.isdigit, fact)) and fact not in _MONTH and fact not in _WEEKDAYS
 
 
 def _plain_number(number: str) -> str:
@@ -142,9 +160,18 @@ def _may_only_open(text: str, at: int, word: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def spellings(text: str) -> frozenset[str]:
-    """Return every word of a text in each spelling that ``facts`` could give it."""
+    """Return every word of a text in each spelling that ``facts`` could give it.
+
+    An hour of the afternoon has both numbers, 15 and 3. A month has its number, too.
+    """
     tokens = words(text)
-    variants = set(tokens)
+    plain = in_digits(text)
+    variants = set(tokens) | set(_TRANSLITERATED.findall(plain))
+    for hour, _minute in _TIME.findall(plain):
+        variants |= {str(int(hour)), str(int(hour) % 12 or 12)}
+    variants |= {str(int(hour) + 12) for hour in _OCLOCK.findall(plain)}
+    variants |= {str(_MONTH.index(month.casefold()) + 1) for month in _DAY.findall(plain)}
+    variants |= {_MONTH[int(n) - 1] for match in _SLASHED.findall(plain) for n in match if 1 <= int(n) <= 12}
     variants |= {NUMBER_WORDS[token] for token in tokens if token in NUMBER_WORDS}
     variants |= {_MONTHS[token] for token in tokens if token in _MONTHS}
     variants |= {_plain_number(token) for token in tokens if token[0].isdigit()}
@@ -163,9 +190,17 @@ _NEGATION = re.compile(
 )
 
 
+_NO_NEGATION = re.compile(
+    "不[锈鏽]|不[同过過仅僅但断斷少久管论論]|不得不|非[常洲]|除非|莫[非斯]|[无無][线線数數论論疑]|未[来來]|[别別][的人墅]"
+    "|[特分区區级級性个個类類告识識鉴派国國差道][别別]"
+)
+"""Chinese words with a character of a negation that negate nothing."""
+
+
 def negations(text: str) -> list[str]:
     """Return the words that negate something in a text: *not*, *never*, *without*, 不, 没 and similar words."""
-    return [match.group().casefold() for match in _NEGATION.finditer(text.replace("no longer", "not"))]
+    text = _NO_NEGATION.sub(" ", text.replace("no longer", "not"))
+    return [match.group().casefold() for match in _NEGATION.finditer(text)]
 
 
 _CLAUSE = re.compile(r"[,;:—–，；：、]|\b(?:and|but|while|whereas|although|though|because|which|who)\b", re.IGNORECASE)

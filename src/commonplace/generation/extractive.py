@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from commonplace.generation.intent import (
     attribute,
     content_words,
-    is_chinese,
     wants_listing,
     wants_pictures,
     wants_sources,
@@ -25,9 +24,10 @@ from commonplace.generation.relevance import (
     term_share,
 )
 from commonplace.generation.sentences import Sentence, listing, quotable
+from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
-from commonplace.text import names, terms
+from commonplace.text import names, same_language, terms
 from commonplace.types import Hit, text_view
 
 __all__ = ["ExtractiveGenerator"]
@@ -50,18 +50,14 @@ LISTING_FACTOR = 1.3  # score of a sentence with a listing, if the question asks
 LOW_QUALITY_FACTOR = 0.8  # score of OCR text, and of a table row if the question asks how to do something
 MAX_GAP = 3  # characters between two passages that the chunker separated
 
-NOTHING_FOUND = "Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`)."
-NOTHING_NEAR = (
+NOTHING_FOUND = N_("Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`).")
+NOTHING_NEAR = N_(
     "Nothing in this collection answers the question: no result is similar enough to it. Ask in other words, or add "
     "documents."
 )
-NOT_READ = (
+NOT_READ = N_(
     "The model does not know the words of this question, so it cannot search for pictures by what they show: ask in "
     "English, or make a collection with a model that knows them, such as siglip2-base (`commonplace models`)."
-)
-NOT_READ_ZH = (
-    "当前模型不认识这个问题的文字，无法按画面查找图片："
-    "请用英文提问，或用能读中文的模型新建文档库，如 siglip2-base（见 `commonplace models`）。"
 )
 
 
@@ -79,12 +75,12 @@ class ExtractiveGenerator:
         """Yield sentences and pictures from the ranked hits, or an abstention with the reason."""
         hits = request.hits
         if not hits:
-            yield Abstention(_unreadable(request) or NOTHING_FOUND)
+            yield Abstention(_(_unreadable(request) or NOTHING_FOUND, request.language))
             return
         statements = self._statements(request.question, request.vectors, hits)
         images = [ShownImage(n) for n in request.relevant_images]
         if not statements and not images:
-            yield Abstention(_unreadable(request) or NOTHING_NEAR)
+            yield Abstention(_(_unreadable(request) or NOTHING_NEAR, request.language))
             return
         yield from _in_order(statements, images, hits, images_first=wants_pictures(request.question))
 
@@ -100,27 +96,35 @@ class ExtractiveGenerator:
             for before, sentence in zip([None, *sentences], sentences, strict=False)
         ]
         sentence_vectors = self._embed(views, [sentence.text for sentence in sentences], vectors)
-        similarity = self._similarity(sentence_vectors, vectors)
-        scores, answers = _scored(question, sentences, [terms(view) for view in views], passages, hits, similarity)
+        foreign_hits = {n: _is_foreign(question, hit) for n, hit in passages}
+        foreign = np.array([foreign_hits[sentence.hit] for sentence in sentences])
+        similarity = self._similarity(sentence_vectors, vectors, foreign)
+        view_terms = [terms(view) for view in views]
+        scores, answers = _scored(question, sentences, view_terms, passages, hits, similarity, foreign)
         if similarity is not None:
             answers &= similarity >= min_similarity
         scores = scores * [_kind_factor(sentence, hits[sentence.hit], asks_how) for sentence in sentences]
         chosen = _choose(np.where(answers, scores, 0.0), sentence_vectors)
         if similarity is not None and vectors.text is not None and not asks_how and (wanted := attribute(question)):
             quoted_hits = {sentences[i].hit for i in chosen}
-            if not any(wanted & hit_terms(hits[n]) for n in quoted_hits):
+            if not any(wanted & hit_terms(hits[n]) or _is_foreign(question, hits[n]) for n in quoted_hits):
                 chosen = [i for i in chosen if similarity[i] >= MIN_SIMILARITY_ATTRIBUTE]
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
 
     def _similarity(
-        self, sentence_vectors: NDArray[np.float32] | None, vectors: QueryVectors
+        self, sentence_vectors: NDArray[np.float32] | None, vectors: QueryVectors, foreign: NDArray[np.bool_]
     ) -> NDArray[np.float64] | None:
-        """Return the similarity (n,) of sentences to the question, calibrated; None without vectors."""
+        """Return the similarity (n,) of sentences to the question, calibrated; None without vectors.
+
+        ``foreign`` (n,): which sentences are in another language than the question.
+        """
         query_vector = vectors.text if vectors.text is not None else vectors.image
         if sentence_vectors is None or query_vector is None:
             return None
         channel = "text->text" if vectors.text is not None else "image->text"
-        return self._calibration.nearness(channel, sentence_vectors @ query_vector)
+        cosines = sentence_vectors @ query_vector
+        across = self._calibration.nearness(channel, cosines, across_languages=True)
+        return np.where(foreign, across, self._calibration.nearness(channel, cosines))
 
     def _embed(self, views: Sequence[str], texts: Sequence[str], vectors: QueryVectors) -> NDArray[np.float32] | None:
         """Return a unit vector (n, dim) for each sentence, to compare with the query; None if no tower reads them.
@@ -141,9 +145,7 @@ class ExtractiveGenerator:
 
 def _unreadable(request: Request) -> str | None:
     """Return why a question for pictures found none, if the model does not know its words."""
-    if request.vectors.text is not None or not wants_pictures(request.question):
-        return None
-    return f"{NOT_READ} {NOT_READ_ZH}" if is_chinese(request.question) else NOT_READ
+    return NOT_READ if request.vectors.text is None and wants_pictures(request.question) else None
 
 
 # --- sentences ----------------------------------------------------------------------------------------------------
@@ -182,16 +184,23 @@ def _scored(
     passages: Sequence[tuple[int, Hit]],
     hits: Sequence[Hit],
     similarity: NDArray[np.float64] | None,
+    foreign: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the score (n,) of each sentence, and whether (n,) it counts as an answer."""
+    """Return the score (n,) of each sentence, and whether (n,) it counts as an answer.
+
+    A passage in another language than the question (``foreign``) has no words in common with it: there the similarity
+    stands for the share of words.
+    """
     question_terms, named = terms(question), names(question)
     passage_terms = {n: hit_terms(hit) for n, hit in passages}
     passage_scores = np.array([hits[sentence.hit].score for sentence in sentences])
     has_name = np.array([not named or bool(named & passage_terms[sentence.hit]) for sentence in sentences])
     if similarity is not None:
         shares = np.array([term_share(question_terms, own_terms) for own_terms in sentence_terms])
-        scores = (similarity + shares + passage_scores) / 3
         passage_shares = np.array([term_share(question_terms, passage_terms[sentence.hit]) for sentence in sentences])
+        shares, passage_shares = np.where(foreign, similarity, shares), np.where(foreign, similarity, passage_shares)
+        has_name |= foreign
+        scores = (similarity + shares + passage_scores) / 3
         threshold = np.where(has_name, MIN_SIMILARITY, MIN_SIMILARITY_UNNAMED)
         answers = (similarity + PASSAGE_WEIGHT * passage_shares >= threshold) | (shares >= 0.99)
     else:
@@ -202,6 +211,10 @@ def _scored(
         # Nothing is similar to a code such as 0x80370102 or M6: a passage contains it or does not.
         answers &= np.array([bool(codes & passage_terms[sentence.hit]) for sentence in sentences])
     return scores, answers
+
+
+def _is_foreign(question: str, hit: Hit) -> bool:
+    return not same_language(question, hit.item.text_view or "")
 
 
 def _with_code(sentence: Sentence, hits: Sequence[Hit]) -> str:

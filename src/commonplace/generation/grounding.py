@@ -3,11 +3,15 @@
 There are three levels. *Supported*: the evidence says it, and every number, date and name of the sentence occurs in
 the evidence together with the same words. *Weak*: the evidence says something similar, but some detail differs.
 *Unsupported*: everything else.
+
+A sentence and a source in two languages have no words in common. Then meaning stands for the words, and what has the
+same spelling in both is compared: numbers, dates, measures, codes and names in the same script.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,19 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import CrossEncoder
-from commonplace.generation.claims import REFERS_BACK, clauses, facts, negations, spellings, words
+from commonplace.generation.claims import REFERS_BACK, clauses, facts, is_name, negations, spellings, words
 from commonplace.generation.contradictions import (
     NEGATED,
     changed_word,
+    opposite_meaning,
     opposite_words,
     overlapping_clauses,
     words_in_order,
 )
 from commonplace.generation.prompt_injection import has_instructions
 from commonplace.generation.sentences import split, verbatim
+from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import Space
-from commonplace.text import terms
+from commonplace.text import in_digits, measures, same_language, terms
 from commonplace.types import Hit, Support
 
 __all__ = ["GroundingChecker", "GroundingVerdict"]
@@ -40,7 +46,10 @@ COPY_SHARE = 0.7  # share of a sentence's words, in the order of the source, fro
 WINDOWS_EMBEDDED = 10  # windows of the evidence whose vectors are compared: those that share most words
 TRACED_HITS = 3  # hits that may be the source of a sentence without a marker: those that share most words
 CONTRADICTED = 0.5  # probability of contradiction, by an NLI model, from which nothing is supported
-INSTRUCTIONS = "its source contains instructions to a language model"
+MISPLACED_MARGIN = 0.1  # by how much nearer, without numbers, another place must be for a number to be misplaced
+FOREIGN_WINDOWS = 40  # windows in another language whose vectors are compared
+INSTRUCTIONS = N_("its source contains instructions to a language model")
+OTHER_SCRIPT = N_("{names}: its source writes this in another script, so only the meaning was compared")
 
 ImageRows = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 """Returns the stored image vectors (dim,) by the pictures' content hashes."""
@@ -62,12 +71,16 @@ class GroundingVerdict:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """One sentence of the evidence (``single``), or two neighbours, with its terms and its facts."""
+    """One sentence of the evidence (``single``), or two neighbours, with its terms and its facts.
+
+    ``text`` has its numbers and dates in one spelling (``in_digits``); ``written`` is the text as it stands.
+    """
 
     hit: int
     start: int
     end: int
     text: str
+    written: str
     title: str
     single: bool
     terms: frozenset[str]
@@ -83,9 +96,10 @@ class GroundingChecker:
 
     The score is the mean of two numbers: the similarity to the best window (a sentence or two neighbours, by the text
     tower's cosine on the scale of ``Calibration.nearness()``), and the share of the sentence's content words that
-    the evidence contains. An NLI model is a cross-encoder with the labels *entailment* and *contradiction*; with one,
-    the score is the mean of the above and the probability of entailment. A high score alone is not enough: see the
-    rules in ``check()``.
+    the evidence contains. If the best window is in another language, the score is the similarity alone. An NLI model
+    is a cross-encoder with the labels *entailment* and *contradiction*; with one, the score is the mean of the above
+    and the probability of entailment. A high score alone is not enough: see the
+    rules in ``check()``. Reasons are written in ``language``, that of the question.
     """
 
     def __init__(
@@ -96,7 +110,9 @@ class GroundingChecker:
         *,
         images: ImageRows | None = None,
         nli: CrossEncoder | None = None,
+        language: str | None = None,
     ) -> None:
+        self._language = language
         self._space = space
         self._calibration = calibration
         self._hits = hits
@@ -117,66 +133,91 @@ class GroundingChecker:
         - if it is an edited copy, the edit changed no content word, negation or order of words;
         - negations and opposites agree with those of the sentence that it matches;
         - its source contains no instructions to a language model.
+
+        If the best match is in another language, the same holds for the meaning of the words. A name that the source
+        writes in another script cannot be compared, so such a sentence is weak at best.
         """
         if not cited:
-            return GroundingVerdict("unsupported", 0.0, "it cites no source", {})
+            return GroundingVerdict("unsupported", 0.0, _("it cites no source", self._language), {})
         windows = [window for n in dict.fromkeys(cited) for window in self._windows_of(n)]
         tainted = self._tainted(cited)
         sentence_words = words(sentence)
         for n in dict.fromkeys(cited):
             if sentence_words and (span := self._quoted_span(sentence_words, n)):
                 level: Support = "weak" if tainted else "supported"
-                return GroundingVerdict(level, 1.0, INSTRUCTIONS if tainted else None, {n: span})
+                return GroundingVerdict(level, 1.0, self._instructions if tainted else None, {n: span})
         if not windows or not sentence_words:
             by_image = self._check_images(sentence, cited)
-            return by_image or GroundingVerdict("unsupported", 0.0, "its source has no text to check", {})
-        sentence_terms = terms(sentence)
-        similarity, window_scores = self._window_scores(sentence, windows)
+            no_text = _("its source has no text to check", self._language)
+            return by_image or GroundingVerdict("unsupported", 0.0, no_text, {})
+        foreign = np.array([not same_language(sentence, self._text_of(window.hit)) for window in windows])
+        similarity, window_scores = self._window_scores(sentence, windows, foreign)
         best = int(window_scores.argmax())
+        plain = in_digits(sentence)
+        sentence_terms = terms(plain)
         # A sentence may combine what several windows say, one clause from each.
         covered = frozenset().union(
-            *(sentence_terms & _source_of(clause, windows)[1].terms for clause in clauses(sentence))
+            *(sentence_terms & _source_of(clause, windows)[1].terms for clause in clauses(plain))
         )
         score = float((similarity[best] + _share(sentence_terms, covered | windows[best].terms)) / 2)
+        if foreign[best]:
+            score = float(similarity[best])
         spans = self._spans(windows, window_scores)
-        reason = None
+        reason: str | None = None
         if self._nli is not None:
-            entailed, contradicted = self._nli.entailment(windows[best].text, sentence)
+            entailed, contradicted = self._nli.entailment(windows[best].written, sentence)
             score = (score + entailed) / 2
             if contradicted >= CONTRADICTED:
-                reason = "its source contradicts it"
-        reason = reason or self._difference(sentence, windows, window_scores)
+                reason = _("its source contradicts it", self._language)
+        difference = self._difference_in_meaning if foreign[best] else self._difference
+        reason = reason or difference(plain, windows, window_scores)
         if tainted:
-            reason = reason or INSTRUCTIONS
+            reason = reason or self._instructions
         if score >= SUPPORTED and reason is None:
             return GroundingVerdict("supported", score, None, spans)
         if by_image := self._check_images(sentence, cited):
             return by_image
         if score >= WEAK:
-            return GroundingVerdict("weak", score, reason or "its source says something similar, but not this", spans)
-        return GroundingVerdict("unsupported", score, "its source does not say this", {})
+            reason = reason or _("its source says something similar, but not this", self._language)
+            return GroundingVerdict("weak", score, reason, spans)
+        return GroundingVerdict("unsupported", score, _("its source does not say this", self._language), {})
 
     def check_quote(self, cited: Sequence[int]) -> tuple[Support, str | None]:
         """Return the level, and the reason if any, of text that Commonplace itself copied from the ``cited`` hits."""
-        return ("weak", INSTRUCTIONS) if self._tainted(cited) else ("supported", None)
+        return ("weak", self._instructions) if self._tainted(cited) else ("supported", None)
 
     def find_source(self, sentence: str) -> tuple[int, GroundingVerdict] | None:
         """Return the hit that supports a sentence without a marker, and its verdict; None if no hit supports it."""
         sentence_terms = terms(sentence)
-        likely = sorted(
-            range(len(self._hits)),
-            key=lambda n: -_share(sentence_terms, terms(self._hits[n].item.text_view or "")),
-        )
+        shares = {
+            n: _share(sentence_terms, terms(hit.item.text_view or ""))
+            if same_language(sentence, self._text_of(n))
+            else self._nearest(sentence, n)
+            for n, hit in enumerate(self._hits)
+        }
+        likely = sorted(shares, key=lambda n: -shares[n])
         for n in likely[:TRACED_HITS]:
             verdict = self.check(sentence, [n])
             if verdict.level == "supported" and verdict.spans:
                 return n, verdict
         return None
 
+    @property
+    def _instructions(self) -> str:
+        return _(INSTRUCTIONS, self._language)
+
     def _tainted(self, cited: Sequence[int]) -> bool:
         return any(has_instructions(self._hits[n].item.text_view or "") for n in cited)
 
     # --- reading the evidence --------------------------------------------------------------------------------
+
+    def _text_of(self, n: int) -> str:
+        return self._hits[n].item.text_view or ""
+
+    def _nearest(self, sentence: str, n: int) -> float:
+        """Return the similarity of a sentence to the nearest window of a hit; 0 if there is none."""
+        windows = self._windows_of(n)
+        return float(self._similarity(sentence, windows).max()) if windows else 0.0
 
     def _windows_of(self, n: int) -> list[_Window]:
         """Return the sentences of a hit and pairs of neighbours; its whole text if it has no sentences."""
@@ -202,9 +243,9 @@ class GroundingChecker:
             quotes = verbatim(n, self._hits[n].item)
             self._quotes[n] = [(quote.start, quote.end, words(quote.text)) for quote in quotes]
         quotable = self._quotes[n]
-        for i, (start, _, _) in enumerate(quotable):
+        for i, (start, _end, _words) in enumerate(quotable):
             joined: tuple[str, ...] = ()
-            for _, end, quote_words in quotable[i:]:
+            for _start, end, quote_words in quotable[i:]:
                 joined += quote_words
                 if joined == sentence_words:
                     return start, end
@@ -213,19 +254,29 @@ class GroundingChecker:
         return None
 
     def _window_scores(
-        self, sentence: str, windows: Sequence[_Window]
+        self, sentence: str, windows: Sequence[_Window], foreign: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the similarity (n,) of each window to the sentence, and its score (n,): with the share of words."""
-        sentence_terms = terms(sentence)
+        """Return the similarity (n,) of each window to the sentence, and its score (n,).
+
+        The score is the mean of the similarity and of the share of words, or the similarity alone for a window in
+        another language (``foreign``).
+        """
+        sentence_terms = terms(in_digits(sentence))
         shares = np.array([_share(sentence_terms, window.terms) for window in windows])
-        likely = np.argsort(-shares, kind="stable")[:WINDOWS_EMBEDDED]
+        likely = np.argsort(-shares, kind="stable")
+        likely = np.concatenate(
+            [likely[~foreign[likely]][:WINDOWS_EMBEDDED], likely[foreign[likely]][:FOREIGN_WINDOWS]]
+        )
         similarity = np.zeros(len(windows))
         similarity[likely] = self._similarity(sentence, [windows[i] for i in likely])
-        return similarity, (similarity + shares) / 2
+        return similarity, np.where(foreign, similarity, (similarity + shares) / 2)
 
     def _similarity(self, sentence: str, windows: Sequence[_Window]) -> NDArray[np.float64]:
         """Return the similarity (n,) of a sentence to windows, with or without headings; 0 if it has no vector."""
-        views = [(window.text, f"{window.title}\n{window.text}" if window.title else window.text) for window in windows]
+        views = [
+            (window.written, f"{window.title}\n{window.written}" if window.title else window.written)
+            for window in windows
+        ]
         sentence_vector = self._embed([sentence])[0]
         if sentence_vector is None:
             return np.zeros(len(windows))
@@ -234,7 +285,13 @@ class GroundingChecker:
             max((float(vector @ sentence_vector) for vector in vectors if vector is not None), default=-1.0)
             for vectors in zip(bare, titled, strict=True)
         ]
-        return self._calibration.nearness("text->text", np.array(cosines, np.float32))
+        cosines_array = np.array(cosines, np.float32)
+        across = np.array([not same_language(sentence, self._text_of(window.hit)) for window in windows])
+        return np.where(
+            across,
+            self._calibration.nearness("text->text", cosines_array, across_languages=True),
+            self._calibration.nearness("text->text", cosines_array),
+        )
 
     def _embed(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
         missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
@@ -263,7 +320,8 @@ class GroundingChecker:
             return None
         if similarity >= IMAGE_SUPPORTED:
             return GroundingVerdict("supported", similarity, None, {})
-        return GroundingVerdict("weak", similarity, "only the pixels of the picture support it", {})
+        reason = _("only the pixels of the picture support it", self._language)
+        return GroundingVerdict("weak", similarity, reason, {})
 
     # --- the rules -------------------------------------------------------------------------------------------
 
@@ -272,7 +330,7 @@ class GroundingChecker:
         evidence_spellings = frozenset().union(*(window.spellings for window in windows))
         for fact in sorted(facts(sentence)):
             if fact not in evidence_spellings and not any(fact in window.facts for window in windows):
-                return f"{fact} is not in its source"
+                return self._absent(fact)
         single = [i for i, window in enumerate(windows) if window.single]
         match = windows[max(single, key=lambda i: window_scores[i])]
         sentence_words = words(sentence)
@@ -280,19 +338,89 @@ class GroundingChecker:
         copied = max(single, key=lambda i: shared_words[i])
         if shared_words[copied] >= COPY_SHARE * len(sentence_words):
             match = windows[copied]
-            if reason := changed_word(sentence, match.text):
+            if reason := changed_word(sentence, match.text, self._language):
                 return reason
         elif bool(negations(sentence)) != bool(negations(overlapping_clauses(sentence, match.text))):
-            return NEGATED
-        if reason := opposite_words(sentence, match.text):
+            return _(NEGATED, self._language)
+        if reason := opposite_words(sentence, match.text, self._language):
             return reason
         for clause in clauses(sentence):
-            missing, _ = _source_of(clause, windows)
+            missing, _source = _source_of(clause, windows)
             if missing:
-                return f"its source says {sorted(missing)[0]} of something else"
-            if reason := _misplaced_fact(clause, windows, facts(sentence)):
-                return reason
+                return self._of_something_else(sorted(missing)[0])
+            if misplaced := _misplaced_fact(clause, windows, facts(sentence)):
+                return self._of_something_else(misplaced)
         return None
+
+    def _difference_in_meaning(
+        self, sentence: str, windows: Sequence[_Window], window_scores: NDArray[np.float64]
+    ) -> str | None:
+        """Return what the sentence says that evidence in another language does not, as a reason; None if nothing."""
+        evidence_facts = frozenset().union(*(window.facts | window.spellings for window in windows))
+        match = windows[int(window_scores.argmax())]
+        same_script = _is_latin(sentence) == _is_latin(match.text)
+        absent = sorted(facts(sentence) - evidence_facts)
+        for fact in absent:
+            if same_script or not is_name(fact):
+                return self._absent(fact)
+        evidence_measures = frozenset().union(*(measures(window.text) for window in windows))
+        for number, unit in sorted(measures(sentence) - evidence_measures):
+            if any(number == other for other, _unit in evidence_measures):
+                return self._of_something_else(f"{number} {unit}")
+        part = match.text
+        if len(parts := clauses(match.text)) > 1 and negations(match.text):  # a *not* in another clause is unrelated
+            part = parts[int(self._cosines(sentence, parts).argmax())]
+        if bool(negations(sentence)) != bool(negations(part)):
+            return _(NEGATED, self._language)
+        if reason := opposite_meaning(sentence, match.text, self._language):
+            return reason
+        checked = facts(sentence) - frozenset(absent)
+        if checked and (misplaced := self._misplaced_in_meaning(sentence, checked, windows)):
+            return self._of_something_else(misplaced)
+        if absent:
+            return _(OTHER_SCRIPT, self._language).format(names=", ".join(absent))
+        return None
+
+    def _misplaced_in_meaning(self, sentence: str, checked: frozenset[str], windows: Sequence[_Window]) -> str | None:
+        """Return a fact of the sentence that its source states of something else; None if there is none.
+
+        Without their numbers, the sentence must not be nearer to a place with another number than to each place with
+        its own. A place is a clause or a sentence of the source.
+        """
+        places = list(
+            {
+                text: (facts(text) | spellings(text), facts(text))
+                for window in windows
+                if window.single
+                for text in ([window.text] if len(clauses(window.text)) == 1 else [window.text, *clauses(window.text)])
+            }.items()
+        )
+        if len(places) < 2:
+            return None
+        cosines = self._cosines(_masked(sentence), [_masked(text) for text, _facts in places])
+        for fact in sorted(fact for fact in checked if fact[0].isdigit()):
+            with_fact = [cosine for cosine, (_text, (has, _own)) in zip(cosines, places, strict=True) if fact in has]
+            with_rival = [
+                cosine
+                for cosine, (_text, (has, own)) in zip(cosines, places, strict=True)
+                if fact not in has and any(other[0].isdigit() and other not in checked for other in own)
+            ]
+            if with_fact and with_rival and max(with_rival) > max(with_fact) + MISPLACED_MARGIN:
+                return fact
+        return None
+
+    def _cosines(self, sentence: str, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the cosine (n,) of each text with a sentence; -1 without a vector."""
+        sentence_vector, *vectors = self._embed([sentence, *texts])
+        if sentence_vector is None:
+            return np.full(len(texts), -1.0)
+        return np.array([-1.0 if vector is None else float(vector @ sentence_vector) for vector in vectors])
+
+    def _absent(self, fact: str) -> str:
+        return _("{fact} is not in its source", self._language).format(fact=fact)
+
+    def _of_something_else(self, fact: str) -> str:
+        return _("its source says {fact} of something else", self._language).format(fact=fact)
 
     @staticmethod
     def _spans(windows: Sequence[_Window], window_scores: NDArray[np.float64]) -> dict[int, tuple[int, int]]:
@@ -310,8 +438,23 @@ def _share(wanted: frozenset[str], present: frozenset[str]) -> float:
     return len(wanted & present) / len(wanted) if wanted else 0.0
 
 
-def _window(hit: int, start: int, end: int, text: str, title: str, single: bool) -> _Window:
-    return _Window(hit, start, end, text, title, single, terms(f"{title} {text}"), facts(f"{title}. {text}"))
+def _window(hit: int, start: int, end: int, written: str, title: str, single: bool) -> _Window:
+    text = in_digits(written)
+    return _Window(hit, start, end, text, written, title, single, terms(f"{title} {text}"), facts(f"{title}. {text}"))
+
+
+def _is_latin(text: str) -> bool:
+    """Return whether most letters of a text are Latin."""
+    letters = [c for c in text if c.isalpha()]
+    return 2 * sum(c < "\u0250" for c in letters) > len(letters)
+
+
+def _masked(text: str) -> str:
+    """Return a text with an ellipsis for each of its numbers."""
+    return _DIGITS.sub("…", text)
+
+
+_DIGITS = re.compile(r"\d+(?:[.:]\d+)*")
 
 
 def _source_of(clause: str, windows: Sequence[_Window]) -> tuple[frozenset[str], _Window]:
@@ -330,7 +473,7 @@ def _source_of(clause: str, windows: Sequence[_Window]) -> tuple[frozenset[str],
 
 
 def _misplaced_fact(clause: str, windows: Sequence[_Window], sentence_facts: frozenset[str]) -> str | None:
-    """Return the reason if the evidence states a fact of a clause about something else; None otherwise.
+    """Return a fact of a clause that the evidence states about something else; None if there is none.
 
     The clause's other words must not fit a place with another fact of the same kind (a number, a name) better than
     every place with this fact. If they do, the sentence moved the fact from one thing to another.
@@ -353,5 +496,5 @@ def _misplaced_fact(clause: str, windows: Sequence[_Window], sentence_facts: fro
             and any(other[0].isdigit() == numeric and other not in sentence_facts for other in place_facts)
         ]
         if with_fact and with_rival and max(with_rival) > max(with_fact) + (0 if numeric else 1):
-            return f"its source says {fact} of something else"
+            return fact
     return None

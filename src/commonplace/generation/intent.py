@@ -21,9 +21,21 @@ _POLITE = r"^\W*(?:(?:please|can|could|would|will|you|i|i['’]d|want|like|love|
 _SHOW = re.compile(
     rf"{_POLITE}(?:show|see|display|find me)\b"
     r"|\b(?:picture|photo|photograph|image|drawing|diagram|figure|chart|screenshot)s? (?:of|with|that|where|showing)\b"
-    r"|what (?:does|do|did) .{1,80} look like|[图圖照相]片|图像|圖像|截图|截圖"
-    r"|[给給让讓]我[看找]|我想看|看看|展示|长什么样|長什麼樣",
+    r"|what (?:does|do|did) .{1,80} look like",
     re.IGNORECASE,
+)
+_PICTURE_ZH = (
+    r"(?:[照图圖相]片|图像|圖像|影像|截[图圖]|插[图圖]|[画畫]面|[写寫]真"
+    r"|(?<=的)(?:示意|[结結][构構]|流程|平面|[电電]路|接[线線]|效果)?[图圖](?![书書表]))"
+)
+_SHOW_ZH = re.compile(
+    rf"{_PICTURE_ZH}|[长長](?:什[么麼]|啥|怎[么麼]|何)[样樣]|(?:是|[长長]成)(?:什[么麼]|啥|怎[么麼])[样樣]子?的?\W*$"
+)
+_LET_SEE_ZH = re.compile(
+    r"[给給让讓][我咱][看瞧找]|我想看|想看看|看看|看一[看下]|展示|[来來發发][我]?[一几幾两兩]?[张張幅]|^\W*[请請]?[显顯]示"
+)
+_QUESTION_WORD_ZH = re.compile(
+    r"什[么麼啥]|怎|如何|哪|[谁誰]|[几幾](?![张張幅])|多[少大长長高远遠久快重]|[为為]何|是否|是不是"
 )
 _OF = r"(?:(?:a|an|the|some|any|all|your) )?(?:picture|photo|photograph|image)s? (?:of|with|that|where|showing)\b"
 _WORDS_OF_SHOW = re.compile(
@@ -33,20 +45,20 @@ _WORDS_OF_SHOW = re.compile(
 )
 
 _WORDS_OF_SHOW_ZH = re.compile(
-    r"^\W*(?:[请請]|麻[烦煩]|能不能|能否|可以|可不可以|我想|想|你|[帮幫给給让讓]我|看一下|看看|看|[显顯]示|展示|找出|找"
-    r"|有没有|有沒有|一下|所有|[一几幾两兩](?:些|[张張幅只隻条條头頭匹个個位辆輛座朵棵群]))*"
-    r"(?P<what>.*?)的?(?:[照图圖相]片|图像|圖像|截图|截圖|[长長]什[么麼][样樣]|是什[么麼][样樣]子?)?(?:[吗嗎呢吧])?\W*$",
+    r"^\W*(?:[请請]|麻[烦煩]|能不能|能否|可以|可不可以|我想|想|要|你|[帮幫给給让讓][我咱]|看一[看下]|看看|看|[显顯]示|展示|找出|找|搜索?"
+    r"|[来來發发]我?|有没有|有沒有|有(?:什[么麼]|哪些)?|一下|所有|[一几幾两兩](?:些|[张張幅])|一[只隻条條头頭匹个個位辆輛座朵棵群])*(?:[张張幅])?"
+    rf"(?P<what>.*?)的?(?:{_PICTURE_ZH}|[长長](?:什[么麼]|啥|怎[么麼])[样樣]|[长長]?是?(?:什[么麼]|啥)[样樣]子?的?)?(?:[吗嗎呢吧])?\W*$",
     re.DOTALL,
 )
 _LISTING = re.compile(
     r"\bhow (?:do|to|can|could|should|would|does|is|are)\b(?! (?:many|much|long|old|far|often|big)\b)"
     r"|\b(?:commands?|install(?:ing|ation)?|run|scripts?|code|snippets?|syntax|examples?|configur\w+|set ?up|usage)\b"
-    r"|如何|怎么|怎样|命令|代码|安装|运行|配置|设置|示例|用法|语法",
+    r"|如何|怎[么麼](?![样樣了会會])|怎[样樣才]|命令|代[码碼]|指令|脚本|腳本|安[装裝]|[运運]行|配置|[设設][置定]|示例|用法|[语語]法|步[骤驟]|教程",
     re.IGNORECASE,
 )
 _SOURCES = re.compile(
     r"\b(?:cit(?:e[sd]?|ing|ations?)|references?|bibliograph\w*|doi|isbn|arxiv|papers?|articles?|authors?|publications?"
-    r"|publish(?:ed|ers?)?|wrote)\b|文献|文獻|论文|論文|作者|引用|出版",
+    r"|publish(?:ed|ers?)?|wrote)\b|文献|文獻|论文|論文|作者|引用|出版|[谁誰][写寫]|[发發]表",
     re.IGNORECASE,
 )
 
@@ -57,8 +69,14 @@ def wants_listing(question: str) -> bool:
 
 
 def wants_pictures(question: str) -> bool:
-    """Return whether a question asks for pictures: *show me*, *a photo of*, *what does it look like*."""
-    return _SHOW.search(question) is not None
+    """Return whether a question asks for pictures: *show me*, *a photo of*, *what does it look like*, 给我看, ….的照片.
+
+    帮我看看 with a question word after it (会议是哪天) asks for words.
+    """
+    if _SHOW.search(question) or _SHOW_ZH.search(question):
+        return True
+    see = _LET_SEE_ZH.search(question)
+    return see is not None and not _QUESTION_WORD_ZH.search(question, see.end())
 
 
 def subject(question: str) -> str:
@@ -81,14 +99,27 @@ _GENERIC = re.compile(
 )
 
 
-def attribute(question: str) -> frozenset[str]:
-    """Return the term of what *what is the ... of* or *how many ...* asks for: GDP in *what is the GDP of Fresno*.
+_ATTRIBUTE_ZH = re.compile(
+    r"的(?P<of>[^的是在有，,、？?\s]{1,10})(?:都|分别)?(?:[是为為有叫]|等于|等於)(?:多少|什[么麼]|[几幾]|[谁誰]|哪)"
+    r"|有(?:多少|[几幾])(?:[个個家所座名位棵株条條种種本台臺辆輛只隻张張间間件项項层層]|万|萬)?(?P<many>[^的是在有，,、？?\s\W]{1,8})"
+)
+_GENERIC_ZH = re.compile(
+    r".*(?:名字|名称|名稱|全名|姓名|[数數]量|人[数數]|年份|日期|[时時][间間]|地[点點方]|[类類]型|[种種][类類]|部分|原因|目的|[结結]果|例子|意思|[含定][义義]"
+    r"|作用|方法|方式|看法|[区區][别別]|[关關][系係]|特[点點征徵]|[结結][论論]|角色|影[响響]|名|人|者|[称稱]呼|[别別][称稱名]|[种種]|次|年|天|[个個]|部|章)[吗嗎呢]?"
+)
 
-    The set is empty if there is none, or if it is a general word such as *name*, which an answer need not repeat.
+
+def attribute(question: str) -> frozenset[str]:
+    """Return the terms of what *what is the ... of* or *how many ...* asks for: GDP in *what is the GDP of Fresno*.
+
+    The same for Fresno的GDP是多少 and Fresno有多少家医院. The set is empty if there is none, or if it is a general word
+    such as *name*, which an answer need not repeat.
     """
-    match = _ATTRIBUTE.search(question)
+    match, generic = _ATTRIBUTE.search(question), _GENERIC
+    if match is None:
+        match, generic = _ATTRIBUTE_ZH.search(question), _GENERIC_ZH
     word = match and (match["of"] or match["many"])
-    return terms(word) if word and not _GENERIC.fullmatch(word) else frozenset()
+    return terms(word) if word and not generic.fullmatch(word) else frozenset()
 
 
 def wants_sources(question: str) -> bool:

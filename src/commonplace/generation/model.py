@@ -80,7 +80,7 @@ class ModelGenerator(ABC):
         half the evidence, down to one piece. Raises GeneratorError if there is no answer.
         """
         if not request.hits:
-            yield Abstention(NOTHING_FOUND)
+            yield Abstention(_(NOTHING_FOUND, request.language))
             return
         shown = set(request.relevant_images) if wants_pictures(request.question) else set()
         yield from (ShownImage(n) for n in request.relevant_images if n in shown)
@@ -136,7 +136,7 @@ class ModelGenerator(ABC):
         return lines[0]
 
     def _parts(self, messages: Sequence[dict[str, Any]], kept: int, request: Request) -> Generator[Part, None, None]:
-        parser = SentenceParser(kept)
+        parser = SentenceParser(kept, request.language)
         sentences: set[str] = set()
         shown: set[str | None] = set()
         if wants_pictures(request.question):

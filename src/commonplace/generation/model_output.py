@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from commonplace.generation.parts import Abstention, ShownImage, Statement
 from commonplace.generation.prompt import NO_ANSWER
+from commonplace.generation.sentences import segment
+from commonplace.i18n import N_, _
 
 __all__ = ["SentenceParser", "is_looping", "without_thoughts"]
 
-NO_ANSWER_FOUND = "The language model found no answer in the evidence."
+NO_ANSWER_FOUND = N_("The language model found no answer in the evidence.")
 LOOP_CHARS, LOOP_TIMES = 200, 4  # characters that a loop has at least, in all, and how often its text repeats
 LONGEST_RANGE = 20  # citations in a range such as [1-5]; a longer range counts as its two ends
 
@@ -34,11 +36,13 @@ class SentenceParser:
 
     Markers may stand before or after the full stop, in square or Chinese brackets, several in one bracket. A marker
     with a number outside 1 to ``count`` is removed and counted as invalid. Markdown is removed, and so is the text
-    between ``<think>`` and ``</think>``. A line ``Picture [n]: ...`` describes a picture.
+    between ``<think>`` and ``</think>``. A line ``Picture [n]: ...`` describes a picture. ``language`` is that of the
+    question, in which an abstention gives its reason.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, language: str | None = None) -> None:
         self._count = count
+        self._language = language
         self._text = ""
         self._starts_paragraph = False
         self._thinking = False
@@ -95,11 +99,9 @@ class SentenceParser:
     @staticmethod
     def _split(text: str) -> list[str]:
         """Return the sentences of a text, each with its markers before its end."""
-        import sentencex
-
         text = _MARKER.sub(_encoded, text)
         text = _MARKER_AFTER_STOP.sub(lambda match: match[2].strip() + match[1] + " ", text)
-        return [sentence for sentence in sentencex.segment("en", text) if sentence.strip()]
+        return [sentence for sentence in segment(text) if sentence.strip()]
 
     def _sentence(self, sentence: str) -> Iterator[Statement | ShownImage | Abstention]:
         numbers = [int(n) for match in _ENCODED.finditer(sentence) for n in (match[1] or "").split(",") if n]
@@ -108,7 +110,7 @@ class SentenceParser:
             return
         if text.upper().startswith(NO_ANSWER):
             self.abstained = True
-            yield Abstention(NO_ANSWER_FOUND)
+            yield Abstention(_(NO_ANSWER_FOUND, self._language))
             return
         cited = tuple(dict.fromkeys(n - 1 for n in numbers if 1 <= n <= self._count))
         invalid_citations = sum(not 1 <= n <= self._count for n in numbers)

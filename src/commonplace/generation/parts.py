@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from commonplace.errors import GeneratorError
 from commonplace.i18n import _
 from commonplace.space import QueryVectors
+from commonplace.text import language_of
 from commonplace.types import Hit, Note
 
 __all__ = ["Abstention", "Generator", "Part", "Request", "ShownImage", "Statement", "generated"]
@@ -36,6 +37,11 @@ class Request:
     relevant_images: Sequence[int] = ()
     picture: NDArray[np.uint8] | None = None
     crop: Callable[[str], bytes | None] = _no_crop
+
+    @property
+    def language(self) -> str | None:
+        """The language of the question (BCP 47), in which reasons and notes are written; None if it does not tell."""
+        return language_of(self.question)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +108,6 @@ def generated(generator: Generator, replacement: Generator, request: Request) ->
     except GeneratorError as problem:
         if not generator.fallback:
             raise
-        yield Note(
-            _("{name} gave no answer, so this one is {replacement}: {problem}").format(
-                name=generator.name, replacement=replacement.name, problem=problem
-            ),
-            restart=True,
-        )
+        note = _("{name} gave no answer, so this one is {replacement}: {problem}", request.language)
+        yield Note(note.format(name=generator.name, replacement=replacement.name, problem=problem), restart=True)
         yield from replacement.generate(request)

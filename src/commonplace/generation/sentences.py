@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from commonplace.types import Item
 
-__all__ = ["Sentence", "listing", "quotable", "split", "verbatim"]
+__all__ = ["Sentence", "listing", "quotable", "segment", "split", "verbatim"]
 
 LONGEST = 600  # characters of a sentence; a longer one is a table or a listing
 LINES = 40  # lines of a listing; a longer one is a program to read, not a command to type
 ENTRIES = 3  # lines that look like entries of a bibliography, from which the whole passage counts as one
+HEADING_SHARE = 0.6  # share of the longest line of its paragraph below which a Chinese line may be a heading
 PROSE = 6  # words of a last line without a full stop, from which it counts as an unfinished sentence
 
 
@@ -31,6 +32,30 @@ class Sentence:
     text: str
     listing: tuple[int, int] | None = None
     paragraph: int = 0
+
+
+def segment(text: str) -> list[str]:
+    """Return the sentences of a text in any script, each with its white space; joined they are the text.
+
+    A quotation in Japanese or Chinese does not end the sentence around it (「はい。」と言った), nor does the stop of a
+    Latin abbreviation before a Chinese character (U.S.的).
+    """
+    import sentencex
+
+    sentences: list[str] = []
+    for sentence in sentencex.segment("en", text):
+        if sentences and _CONTINUES.search(sentences[-1] + "\0" + sentence):
+            sentences[-1] += sentence
+        else:
+            sentences.append(sentence)
+    return sentences
+
+
+_EAST_ASIAN = "\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_CONTINUES = re.compile(
+    rf"[」』”’][\0](?:[、，,的]|[とはがのをにで]|って)|(?:^|[^a-z])[A-Za-z][a-z]?\.[\0][{_EAST_ASIAN}A-Z]"
+)
+"""Matches two sentences, with a zero character between them, that are one."""
 
 
 def split(hit: int, item: Item) -> list[Sentence]:
@@ -90,8 +115,6 @@ def listing(text: str, span: tuple[int, int]) -> str:
 
 def _all_sentences(hit: int, item: Item) -> Iterator[Sentence]:
     """Yield all text between full stops or line ends, with Markdown markup removed."""
-    import sentencex
-
     text = item.text or ""
     for start, end in _fenced(item):
         text = text[:start] + _blank(text[start:end]) + text[end:]
@@ -101,15 +124,39 @@ def _all_sentences(hit: int, item: Item) -> Iterator[Sentence]:
     if markdown:
         text = _MARKUP.sub(lambda match: _hide_markup(match.group(), match.group("label") or match.group("code")), text)
     for paragraph in _PARAGRAPH.finditer(text):
-        position = paragraph.start()
-        for sentence in sentencex.segment("en", paragraph.group()):
-            start = text.index(sentence, position)
-            position = start + len(sentence)
-            start += len(sentence) - len(sentence.lstrip(_SPACE))
-            end = start + len(sentence.strip(_SPACE))
-            plain = " ".join(text[start:end].replace(_JOINER, "").split()).replace(" ;", ";")
-            if 2 <= len(plain) <= LONGEST and any(c.isalnum() for c in plain):
-                yield Sentence(hit, start, end, plain, paragraph=paragraph.start())
+        for first, part in _lines_apart(paragraph):
+            position = first
+            for sentence in segment(part):
+                start = text.index(sentence, position)
+                position = start + len(sentence)
+                start += len(sentence) - len(sentence.lstrip(_SPACE))
+                end = start + len(sentence.strip(_SPACE))
+                unwrapped = _WRAPPED.sub("", text[start:end].replace(_JOINER, ""))
+                plain = " ".join(unwrapped.split()).replace(" ;", ";")
+                if 2 <= len(plain) <= LONGEST and any(c.isalnum() for c in plain):
+                    yield Sentence(hit, start, end, plain, paragraph=first)
+
+
+def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
+    """Yield the parts of a paragraph, each with its offset: a heading in Chinese or Japanese is a line of its own.
+
+    It is much shorter than the longest line and has no punctuation at its end. Lines of other scripts are wrapped.
+    """
+    start, lines = 0, paragraph.group().splitlines(keepends=True)
+    longest = max(len(line) for line in lines)
+    end = 0
+    for line in lines[:-1]:
+        end += len(line)
+        bare = line.rstrip()
+        if _ENDS_HAN.search(bare) and len(bare) < HEADING_SHARE * longest:
+            yield paragraph.start() + start, paragraph.group()[start:end]
+            start = end
+    yield paragraph.start() + start, paragraph.group()[start:]
+
+
+_ENDS_HAN = re.compile(rf"[{_EAST_ASIAN}]$")
+_WRAPPED = re.compile(rf"(?<=[{_EAST_ASIAN}，。、；：！？])[ \t]*\n[ \t]*(?=[{_EAST_ASIAN}])")
+"""Matches a line break inside a Chinese or Japanese sentence, where no space belongs."""
 
 
 def _without_marks(sentence: Sentence) -> Sentence:
@@ -126,6 +173,12 @@ _FOOTNOTES = re.compile(
 )
 _QUOTES = re.compile(r"^[rRbBuUfF]?(?:\"{3}|'{3})|(?:\"{3}|'{3})$")
 
+
+_ITEM_ZH = (
+    r"(?:[•·●○■□◆◇▪※]|\d{1,2}[、．]|[一二三四五六七八九十]{1,3}[、．.]|[（(](?:[一二三四五六七八九十]{1,3}|\d{1,2})[）)]|[①-⑳]"
+    r"|第[一二三四五六七八九十百零〇\d]{1,5}[章节節条條款部])"
+)
+"""The beginning of a numbered item or heading in Chinese and Japanese."""
 
 # --- fragments and bibliographies ---------------------------------------------------------------------------------
 
@@ -165,10 +218,16 @@ def _is_fragment(sentence: Sentence, item: Item) -> bool:
     is_cut = not table_row and not text[sentence.end :].strip() and sentence.text[-1] not in _ENDS
     # The last line of a page, or of a passage of full length, is complete only if it ends with a full stop.
     may_be_cut = item.span.page is not None or len(text) >= 600
-    list_item = re.match(r"[ \t]*(?:[-*+•]|\d+[.)])[ \t]", line)
+    list_item = re.match(rf"[ \t]*(?:(?:[-*+•]|\d+[.)])[ \t]|{_ITEM_ZH})", line)
     return is_cut and (
-        sentence.text[-1] in ",，、-–" or (may_be_cut and not list_item and len(sentence.text.split()) >= PROSE)
+        sentence.text[-1] in ",，、-–" or (may_be_cut and not list_item and _word_count(sentence.text) >= PROSE)
     )
+
+
+def _word_count(text: str) -> int:
+    """Return the number of words of a text; two Chinese or Japanese characters count as one."""
+    characters = sum("\u3040" <= c <= "\u9fff" for c in text)
+    return len(text.split()) + max(characters - 1, 0) // 2
 
 
 _ENDS = ".!?:。！？：…\"'”’)）」』】]"
@@ -253,7 +312,7 @@ _MARKUP = re.compile(
     r"|^[ \t]*(?:#{1,6}|>|[-*+]|\d+[.)])[ \t]+(?:\[(?:[xX ]|![^\]\n]*)\])?",
     re.MULTILINE,
 )
-_PARAGRAPH = re.compile(r"\S[^\n]*(?:\n(?!\s*(?:[-*+#>|;]|\d+[.)]|\n))[^\n]+)*")
+_PARAGRAPH = re.compile(rf"\S[^\n]*(?:\n(?!\s*(?:[-*+#>|;]|\d+[.)]|{_ITEM_ZH}|\n))[^\n]+)*")
 
 
 def _blank(text: str) -> str:

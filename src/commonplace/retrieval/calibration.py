@@ -20,6 +20,8 @@ __all__ = ["LEXICAL", "SEMANTIC", "Calibration", "Curve", "ScoreStats", "z_score
 LEXICAL = "lexical"
 SEMANTIC = IMAGE_TO_SEMANTIC
 """The channel that compares the content of pictures in the joint space; ``image->image`` compares their appearance."""
+ACROSS_LANGUAGES = "across languages"
+"""Follows the name of a channel in the statistics of pairs in two languages."""
 SHRINK = 100
 """Weight of the model's own background against a collection's statistics, as a number of rows. A folder of ten pictures
 alone is too small to estimate the background."""
@@ -200,13 +202,17 @@ class Calibration:
         """Return BM25 scores (n,) as shares of a full match, in [0, 1.5]."""
         return np.minimum(np.asarray(scores, np.float64) / max(ranked.full_match_score, 1e-6), 1.5)
 
-    def nearness(self, channel: str, cosines: NDArray[np.float32]) -> Floats:
+    def nearness(self, channel: str, cosines: NDArray[np.float32], *, across_languages: bool = False) -> Floats:
         """Return values in [0, 1] for the cosines (n,) of a single channel, by a logistic curve.
 
         The value is one half midway between the 99th percentile of unrelated pairs and the mean of related pairs. The
         scale is two thirds of the standard deviation of related pairs, so that good matches remain distinguishable.
+        With ``across_languages`` the pairs are texts in two languages, if the model was measured on such pairs.
         """
-        stats = self.score_stats.get(self._name(channel), UNMEASURED)
+        name = self._name(channel)
+        stats = self.score_stats.get(name, UNMEASURED)
+        if across_languages:
+            stats = self.score_stats.get(f"{name} {ACROSS_LANGUAGES}", stats)
         middle = (stats.background_p99 + stats.related_mean) / 2
         return np.asarray(
             1 / (1 + np.exp((middle - cosines.astype(np.float64)) / (stats.related_std / 1.5))), np.float64
