@@ -639,7 +639,7 @@ def test_filters_by_metadata_of_documents(tmp_path: Path) -> None:
         hits = kb.search("pump", where={"writer": "ann lee", "author": "nobody"})
         (note,) = hits.notes
         assert not hits and note == (
-            "no document has the key 'writer'; the keys are: date, dated, author, created, language"
+            "no document has the key 'writer'; the keys are: date, dated, language, author, created"
         )
         assert kb.ask("pump", where={"writer": "x"}).notes == (note,)
         assert kb.search("pump", where={"author": "nobody"}).notes == ()

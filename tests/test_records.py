@@ -73,14 +73,17 @@ def test_a_record_is_found_by_its_id_and_its_metadata_is_typed(kb: cp.Collection
     record = cp.Record("Pump 3 needs the blue seal.", id="pump-3", title="Pumps", metadata=metadata)
     assert str(kb.add(record)) == "1 added"
     document = kb.get("pump-3")
-    assert document is not None and document.id == "pump-3" and document.metadata == metadata
+    assert document is not None and document.id == "pump-3"
+    assert document.metadata == {**metadata, "language": "en"}
     assert (document.path, document.uri, document.title, document.media_type) == (
         "record:pump-3", "record:pump-3", "Pumps", "text/plain",
     )  # fmt: skip
     (hit,) = kb.search("blue seal", where={"plant": "NORTH", "year": {">=": 2020, "<": 2025}, "tags": ["z", "a"]})
     assert hit.item.document == document and hit.item.text == "Pump 3 needs the blue seal."
     assert hit.item.title == "Pumps"
-    assert hit.dict()["metadata"] == {**metadata, "seen": "2024-05-31", "at": "2024-05-31T09:30:00"}
+    assert hit.dict()["metadata"] == {
+        **metadata, "seen": "2024-05-31", "at": "2024-05-31T09:30:00", "language": "en",
+    }  # fmt: skip
     assert kb.store.original("pump-3") == b"Pump 3 needs the blue seal."
     assert not kb.search("blue seal", where={"year": {"<": 2021}}).notes
     assert kb.get("pump-4") is None
@@ -95,7 +98,7 @@ def test_the_same_record_is_unchanged_and_another_of_its_id_replaces_it(kb: cp.C
     assert add(metadata={"n": 1.5}) == add(metadata={"n": 1.5}, title="Seals") == add(uri="x:seal") == "1 changed"
     assert add("The seal is red.") == "1 changed"
     assert [item.text for item in kb.items(kb.get("seal"))] == ["The seal is red."]  # type: ignore[arg-type]
-    assert len(kb) == originals(kb) == 1 and kb.get("seal").metadata == {}  # type: ignore[union-attr]
+    assert len(kb) == originals(kb) == 1 and kb.get("seal").metadata.keys() == {"language"}  # type: ignore[union-attr]
     assert str(kb.add(cp.Record("The seal is red.", id="seal"), force=True)) == "1 changed"
     assert not kb.store.search_text("blue", 5, cp.Filter()).ids
 
@@ -180,7 +183,7 @@ def test_the_bytes_of_a_file_are_read_like_the_file(kb: cp.Collection) -> None:
     assert hit.item.document.title == "Manual"
     assert hit.item.document.metadata == {
         "created": dt.date(2024, 5, 31), "date": dt.date(2024, 5, 31), "dated": "created", "plant": "north",
-        "author": "me",
+        "author": "me", "language": "en",
     }  # fmt: skip
     view = kb.page(hit, side=400)
     assert view.note is None and view.box == hit.item.span.box and view.pixels.shape[0] == 400
