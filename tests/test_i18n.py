@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -174,7 +175,7 @@ def test_english_reads_no_catalogue() -> None:
 
 def english(text: str) -> list[str]:
     """Return what looks like English sentences: three words in a row, outside of commands, options, names and paths."""
-    text = re.sub(r"`[^`]*`", "", text)  # commands
+    text = re.sub(r"`[^`]*`|pip install \S+", "", text)  # commands
     text = re.sub(r"^ *commonplace .*$", "", text, flags=re.MULTILINE)  # examples
     text = re.sub(r"^用法：.*?(?=\n\n|\ncommonplace|\Z)", "", text, flags=re.DOTALL)
     text = re.sub(r"\{[^}\n]*\}|\[[^\]\n]*\]|--[\w-]+|\S*[/\\=._:]\S*", "", text)  # choices, options, paths, URLs
@@ -204,6 +205,13 @@ def test_help_is_chinese(words: list[str], capsys: pytest.CaptureFixture[str], m
     shown = capsys.readouterr().out
     assert shown.startswith("用法：") and not english(shown), english(shown)
     assert max(columns(line) for line in shown.splitlines() if not line.startswith("  commonplace ")) <= 100
+
+
+def test_help_is_shown_where_the_terminal_has_no_chinese() -> None:
+    command = [sys.executable, "-m", "commonplace", "list", "--help"]
+    variables = {**os.environ, "COMMONPLACE_LANG": "zh", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0 and "--failed" in done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")

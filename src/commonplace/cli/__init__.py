@@ -27,11 +27,11 @@ COMMON = ("--collection", "--model", "--blobs", "--token")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 success, 1 error (one line on standard error), 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # for bytes in file names, and Chinese help
+            stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
     options = parser.parse_args(_with_verb(list(sys.argv[1:] if arguments is None else arguments)))
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # file names may contain bytes that are not valid text
-            stream.reconfigure(errors="backslashreplace")
     import logging
 
     from commonplace.errors import CommonplaceError
