@@ -29,7 +29,7 @@ def recalls(ranks: list[int | None]) -> dict[str, tuple[float, float, float]]:
     }
 
 
-def flickr(work: Path, limit: int | None) -> dict[str, dict[str, tuple[float, float, float]]]:
+def flickr(work: Path, limit: int | None, model: str | None) -> dict[str, dict[str, tuple[float, float, float]]]:
     """Return recall by direction on the 1,000 test pictures: each caption is a question, and each picture."""
     test = flickr8k("test")
     photographs, captions = work / "photographs", work / "captions"
@@ -40,7 +40,7 @@ def flickr(work: Path, limit: int | None) -> dict[str, dict[str, tuple[float, fl
         for n, text in enumerate(texts):
             (captions / f"{Path(name).stem}#{n}.txt").write_text(text, encoding="utf-8")
     recall_of: dict[str, dict[str, tuple[float, float, float]]] = {}
-    with cp.open(work / "kb-photographs") as kb:
+    with cp.open(work / "kb-photographs", model=model) as kb:
         print("photographs:", kb.add(photographs))
         ranks: list[int | None] = []
         for name, texts in list(test.items())[:limit]:
@@ -48,7 +48,7 @@ def flickr(work: Path, limit: int | None) -> dict[str, dict[str, tuple[float, fl
                 names = [Path(hit.item.document.path).name for hit in kb.search(text, k=max(KS))]
                 ranks.append(names.index(name) if name in names else None)
         recall_of["text->image"] = recalls(ranks)
-    with cp.open(work / "kb-captions") as kb:
+    with cp.open(work / "kb-captions", model=model) as kb:
         print("captions:", kb.add(captions))
         ranks = []
         for name in list(test)[:limit]:
@@ -59,7 +59,7 @@ def flickr(work: Path, limit: int | None) -> dict[str, dict[str, tuple[float, fl
     return recall_of
 
 
-def cranfield(work: Path) -> dict[str, list[float]]:
+def cranfield(work: Path, model: str | None) -> dict[str, list[float]]:
     """Return nDCG@10 for each of the 225 questions, by way of ranking. Gains: 4 for a complete answer to 1."""
     folder = data("cranfield")
     abstracts = work / "cranfield"
@@ -81,7 +81,7 @@ def cranfield(work: Path) -> dict[str, list[float]]:
         "fused, rrf": cp.Ranking(method="rrf"),
     }
     scores: dict[str, list[float]] = {name: [] for name in ways}
-    with cp.open(work / "kb-cranfield") as kb:
+    with cp.open(work / "kb-cranfield", model=model) as kb:
         print("cranfield:", kb.add(abstracts))
         for number, question in enumerate(questions, start=1):  # the judgments number by order
             for name, ranking in ways.items():
@@ -95,10 +95,11 @@ def main() -> None:
     """Measure, print and keep the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, help="only the first N pictures' questions (for a quick look)")
+    parser.add_argument("--model", help="the model (default: the shipped one); its table has its name")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        recall = flickr(Path(folder), options.questions)
-        text = cranfield(Path(folder))
+        recall = flickr(Path(folder), options.questions, options.model)
+        text = cranfield(Path(folder), options.model)
     rows = [
         [way, *(f"{mean:.1f} ({low:.1f} to {high:.1f})" for mean, low, high in values.values())]
         for way, values in recall.items()
@@ -119,7 +120,7 @@ def main() -> None:
     if options.questions:
         print("\n\n".join(parts))
     else:
-        keep("quality", "\n\n".join(parts), values)
+        keep(f"quality_{options.model}" if options.model else "quality", "\n\n".join(parts), values)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ headings of a manual, and words that stand alone in anybody's files. Directions 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from dataclasses import replace
@@ -13,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from common import data, flickr8k, keep, machine, table
-from commonplace.encoders import Bundle
+from commonplace.encoders import DEFAULT_BUNDLE, Bundle, find
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
 from trust import OBJECTS
@@ -37,8 +38,11 @@ ELSEWHERE = (
 
 
 def main() -> None:
-    bundle = Bundle()
-    plain = Bundle()
+    """Measure, print and keep the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="the model (default: the shipped one); its table has its name")
+    model = parser.parse_args().model
+    bundle, plain = (Bundle(find(model) if model else DEFAULT_BUNDLE) for _ in range(2))
     plain.spec.pop("query_shortness", None)
     calibration = Calibration.from_bundle(bundle.spec)
     ways = {
@@ -112,7 +116,7 @@ def main() -> None:
             "names, the table says that it is not there.",
         ]
     )  # fmt: skip
-    keep("short", text, values)
+    keep(f"short_{model}" if model else "short", text, values)
 
 
 if __name__ == "__main__":
