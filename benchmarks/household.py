@@ -30,7 +30,7 @@ Question = dict[str, Any]
 @cache
 def texts(code: str) -> dict[str, str]:
     """Return the documents in a language, by name."""
-    parts = re.split(r"^%%% (\S+)\n", (FOLDER / f"{code}.md").read_text(encoding="utf-8"), flags=re.M)[1:]
+    parts = re.split(r"^%%% (\S+)\n", (FOLDER / f"{code}.txt").read_text(encoding="utf-8"), flags=re.M)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
