@@ -63,7 +63,8 @@ def says(answer: cp.Answer, groups: Sequence[Sequence[str]]) -> bool:
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
 
     def has(word: str) -> bool:
-        return re.search(rf"(?<!\d){re.escape(word)}" + (r"(?!\d)" if word[-1].isdigit() else ""), text) is not None
+        before, after = (r"(?<!\d)" if word[0].isdigit() else ""), (r"(?!\d)" if word[-1].isdigit() else "")
+        return re.search(before + re.escape(word) + after, text) is not None
 
     return all(any(has(word) for word in group) for group in groups)
 
