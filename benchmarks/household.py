@@ -30,7 +30,7 @@ Question = dict[str, Any]
 @cache
 def texts(code: str) -> dict[str, str]:
     """Return the documents in a language, by name."""
-    parts = re.split(r"^%%% (\S+)\n", (FOLDER / f"{code}.md").read_text(encoding="utf-8"), flags=re.M)[1:]
+    parts = re.split(r"^%%% (\S+)\n", (FOLDER / f"{code}.txt").read_text(encoding="utf-8"), flags=re.M)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -63,7 +63,8 @@ def says(answer: cp.Answer, groups: Sequence[Sequence[str]]) -> bool:
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
 
     def has(word: str) -> bool:
-        return re.search(rf"(?<!\d){re.escape(word)}" + (r"(?!\d)" if word[-1].isdigit() else ""), text) is not None
+        before, after = (r"(?<!\d)" if word[0].isdigit() else ""), (r"(?!\d)" if word[-1].isdigit() else "")
+        return re.search(before + re.escape(word) + after, text) is not None
 
     return all(any(has(word) for word in group) for group in groups)
 

@@ -122,6 +122,10 @@ class Subject:
                 with tempfile.TemporaryDirectory(dir=self._kept) as shadow:  # an interrupted one is never used
                     with cp.open(Path(shadow) / "new", model=self.bundle) as kb:
                         print(f"{self.label}, {name}:", kb.add(records(), progress=False, ocr=False), flush=True)
+                        if kb.documents(failed=True):  # a reader's time may be up on a busy machine
+                            kb.add(records(), progress=False, ocr=False, retry_failed=True)
+                        if failed := kb.documents(failed=True):
+                            raise SystemExit(f"{name}: {len(failed)} documents could not be added; {failed[0]}")
                     if not place.exists():
                         (Path(shadow) / "new").rename(place)
             self._open[name] = cp.open(place, model=self.bundle)
