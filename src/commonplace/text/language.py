@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
-__all__ = ["language_of", "same_language"]
+__all__ = ["language_of", "script_of"]
 
-_SCRIPTS = (
-    ("ja", re.compile("[\u3040-\u30ff]")),
-    ("ko", re.compile("[\u1100-\u11ff\uac00-\ud7af]")),
-    ("zh", re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")),
-    ("ru", re.compile("[\u0400-\u04ff]")),
-    ("el", re.compile("[\u0370-\u03ff]")),
-    ("ar", re.compile("[\u0600-\u06ff]")),
-    ("he", re.compile("[\u0590-\u05ff]")),
-    ("th", re.compile("[\u0e00-\u0e7f]")),
-    ("hi", re.compile("[\u0900-\u097f]")),
-)
-_LATIN = re.compile("[A-Za-z\u00c0-\u024f]+")
-_ENGLISH = frozenset(
-    """the of and to in is was are were a an that it on for with as by at from this which who what how when where why do
-    does did have has can many much not be there""".split()  # noqa: SIM905
-)
+_SCRIPTS = {
+    "Jpan": re.compile("[\u3040-\u30ff]"),
+    "Kore": re.compile("[\u1100-\u11ff\uac00-\ud7af]"),
+    "Hani": re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]"),
+    "Cyrl": re.compile("[\u0400-\u04ff]"),
+    "Arab": re.compile("[\u0600-\u06ff]"),
+    "Latn": re.compile("[A-Za-z\u00c0-\u024f]"),
+}
+_LANGUAGES = {"Jpan": "ja", "Kore": "ko", "Hani": "zh"}
+_ENGLISH = re.compile(r"\b(?:the|of|and|is|was|are|were|what|who|how|when|where|which|do|does|did|has|have)\b", re.I)
 LETTERS_PER_CHARACTER = 3  # letters that say as much as one Chinese character
 
 
-@lru_cache(maxsize=4096)
+def script_of(text: str) -> str | None:
+    """Return the script of most of a text (ISO 15924); None where it has no letters."""
+    counts = {script: len(pattern.findall(text)) for script, pattern in _SCRIPTS.items()}
+    if counts["Jpan"] and counts["Jpan"] >= 0.1 * counts["Hani"]:
+        counts["Jpan"] += counts.pop("Hani")
+    weights = {
+        script: count * (LETTERS_PER_CHARACTER if script in _LANGUAGES else 1) for script, count in counts.items()
+    }
+    script = max(weights, key=lambda name: weights[name])
+    return script if weights[script] else None
+
+
 def language_of(text: str) -> str | None:
     """Return the language of most of a text as a BCP 47 primary tag; None where the text does not tell."""
-    counts = {tag: len(pattern.findall(text)) for tag, pattern in _SCRIPTS}
-    if counts["ja"] >= 0.1 * counts["zh"]:
-        counts["ja"] += counts.pop("zh") if counts["ja"] else 0
-    tag = max(counts, key=lambda name: counts[name])
-    words = _LATIN.findall(text)
-    letters = sum(map(len, words))
-    if counts[tag] * LETTERS_PER_CHARACTER > letters:
-        return tag
-    common = sum(word.lower() in _ENGLISH for word in words)
-    return "en" if common >= 2 or (common and len(words) <= 8) else None
-
-
-def same_language(text: str, other: str) -> bool:
-    """Return whether two texts may have words in common: not if their scripts or their languages differ."""
-    languages = {language_of(text), language_of(other)}
-    if None not in languages:
-        return len(languages) == 1
-    return len(languages) == 1 or not languages & {tag for tag, _ in _SCRIPTS}
+    script = script_of(text)
+    if script == "Latn":
+        return "en" if _ENGLISH.search(text) else None
+    return _LANGUAGES.get(script or "")
