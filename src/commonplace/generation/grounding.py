@@ -149,8 +149,8 @@ class GroundingChecker:
                 return GroundingVerdict(level, 1.0, self._instructions if tainted else None, {n: span})
         if not windows or not sentence_words:
             by_image = self._check_images(sentence, cited)
-            reason = _("its source has no text to check", self._language)
-            return by_image or GroundingVerdict("unsupported", 0.0, reason, {})
+            no_text = _("its source has no text to check", self._language)
+            return by_image or GroundingVerdict("unsupported", 0.0, no_text, {})
         foreign = np.array([not same_language(sentence, self._text_of(window.hit)) for window in windows])
         similarity, window_scores = self._window_scores(sentence, windows, foreign)
         best = int(window_scores.argmax())
