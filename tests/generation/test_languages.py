@@ -18,10 +18,11 @@ from commonplace.generation.claims import facts, negations, spellings
 from commonplace.generation.contradictions import opposite_meaning, opposite_words
 from commonplace.generation.conversation import depends, rewrite_by_rule
 from commonplace.generation.intent import attribute, wants_listing
+from commonplace.generation.relevance import same_language
 from commonplace.generation.sentences import segment, split
 from commonplace.retrieval import Calibration
 from commonplace.space import Space, open_space
-from commonplace.text import language_of, same_language
+from commonplace.text import language_of
 from tests.generation.conftest import hit
 
 MULTILINGUAL = Path(cp.__file__).parent / "bundles" / "multilingual"

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
+from commonplace.generation.relevance import same_language
 from commonplace.i18n import N_, _
-from commonplace.text import language_of, same_language
+from commonplace.text import language_of
 from commonplace.types import Answer, Block, Citation, Hit, Note, Span, captions
 
 __all__ = ["cite", "description"]

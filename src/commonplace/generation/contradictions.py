@@ -91,10 +91,10 @@ def opposite_words(sentence: str, source: str, language: str | None = None) -> s
     ``language`` is that of the reason, here and below.
     """
     sentence_words, source_words = set(words(sentence)), set(words(source))
-    for pairs, here, there in ((_OPPOSITES, sentence_words, source_words), (_OPPOSITES_ZH, sentence, source)):
+    for pairs, ours, theirs in ((_OPPOSITES, sentence_words, source_words), (_OPPOSITES_ZH, sentence, source)):
         for pair in pairs:
             for word, opposite in (pair, pair[::-1]):
-                if word in here and word not in there and opposite in there and opposite not in here:
+                if word in ours and word not in theirs and opposite in theirs and opposite not in ours:
                     return _(SAYS_OTHER, language).format(word=word, opposite=opposite)
     return None
 

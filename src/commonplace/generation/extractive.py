@@ -21,13 +21,14 @@ from commonplace.generation.relevance import (
     has_enough_words,
     hit_terms,
     rarity_shares,
+    same_language,
     term_share,
 )
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
-from commonplace.text import names, same_language, terms
+from commonplace.text import names, terms
 from commonplace.types import Hit, text_view
 
 __all__ = ["ExtractiveGenerator"]
@@ -39,6 +40,8 @@ DIVERSITY = 0.3
 RELATIVE_SCORE = 0.75  # a further sentence needs this share of the best sentence's score
 RELATIVE_SCORE_LEXICAL = 0.6  # the same without vectors: words alone identify the right sentence less surely
 MIN_SIMILARITY_UNNAMED = 0.7  # MIN_SIMILARITY if the passage lacks the question's names: a look-alike, as a rule
+MIN_SIMILARITY_FOREIGN = 0.58
+"""MIN_SIMILARITY in another language than the question's, where no words in common tell a look-alike apart."""
 MIN_SIMILARITY_ATTRIBUTE = 0.85  # and if no quoted passage has the attribute: GDP in "the GDP of Fresno"
 PASSAGE_WEIGHT = 0.2  # what the share of the question's words in the whole passage adds to a sentence's similarity
 MIN_CONFIDENCE = 0.03  # confidence of a passage below which its sentences are not read, if there are text vectors
@@ -198,10 +201,10 @@ def _scored(
     if similarity is not None:
         shares = np.array([term_share(question_terms, own_terms) for own_terms in sentence_terms])
         passage_shares = np.array([term_share(question_terms, passage_terms[sentence.hit]) for sentence in sentences])
-        shares, passage_shares = np.where(foreign, similarity, shares), np.where(foreign, similarity, passage_shares)
-        has_name |= foreign
+        shares, passage_shares = np.where(foreign, similarity, shares), np.where(foreign, 0.0, passage_shares)
         scores = (similarity + shares + passage_scores) / 3
         threshold = np.where(has_name, MIN_SIMILARITY, MIN_SIMILARITY_UNNAMED)
+        threshold = np.where(foreign, MIN_SIMILARITY_FOREIGN, threshold)
         answers = (similarity + PASSAGE_WEIGHT * passage_shares >= threshold) | (shares >= 0.99)
     else:
         shares = rarity_shares(question_terms, sentence_terms, [sentence.hit for sentence in sentences])

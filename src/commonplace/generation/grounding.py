@@ -29,11 +29,12 @@ from commonplace.generation.contradictions import (
     words_in_order,
 )
 from commonplace.generation.prompt_injection import has_instructions
+from commonplace.generation.relevance import same_language
 from commonplace.generation.sentences import split, verbatim
 from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import Space
-from commonplace.text import in_digits, measures, same_language, terms
+from commonplace.text import in_digits, measures, terms
 from commonplace.types import Hit, Support
 
 __all__ = ["GroundingChecker", "GroundingVerdict"]
@@ -399,11 +400,11 @@ class GroundingChecker:
             return None
         cosines = self._cosines(_masked(sentence), [_masked(text) for text, _facts in places])
         for fact in sorted(fact for fact in checked if fact[0].isdigit()):
-            with_fact = [cosine for cosine, (_text, (has, _own)) in zip(cosines, places, strict=True) if fact in has]
+            with_fact = [cosine for cosine, (_text, (has, _stated)) in zip(cosines, places, strict=True) if fact in has]
             with_rival = [
                 cosine
-                for cosine, (_text, (has, own)) in zip(cosines, places, strict=True)
-                if fact not in has and any(other[0].isdigit() and other not in checked for other in own)
+                for cosine, (_text, (has, stated)) in zip(cosines, places, strict=True)
+                if fact not in has and any(other[0].isdigit() and other not in checked for other in stated)
             ]
             if with_fact and with_rival and max(with_rival) > max(with_fact) + MISPLACED_MARGIN:
                 return fact

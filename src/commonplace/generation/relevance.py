@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.intent import content_words
 from commonplace.retrieval import Calibration
-from commonplace.text import terms
+from commonplace.text import language_of, script_of, terms
 from commonplace.types import Hit
 
-__all__ = ["has_enough_words", "hit_terms", "rarity_shares", "relevant_images", "term_share"]
+__all__ = ["has_enough_words", "hit_terms", "rarity_shares", "relevant_images", "same_language", "term_share"]
 
 PICTURES = 3  # pictures of an answer
 MIN_SIMILARITY = 0.5  # similarity to the question below which nothing counts as an answer
@@ -48,6 +49,16 @@ def relevant_images(
         if similar or (not cosines and has_enough_words(question_words, hit)):
             hit_of_picture[hit.item.picture] = n
     return tuple(hit_of_picture.values())[:PICTURES]
+
+
+@lru_cache(maxsize=4096)
+def same_language(text: str, other: str) -> bool:
+    """Return whether two texts may have words in common: not if their scripts or their languages differ."""
+    scripts = script_of(text), script_of(other)
+    if None in scripts:
+        return True
+    languages = language_of(text), language_of(other)
+    return scripts[0] == scripts[1] and (None in languages or languages[0] == languages[1])
 
 
 def hit_terms(hit: Hit) -> frozenset[str]:

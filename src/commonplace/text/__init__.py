@@ -1,6 +1,6 @@
 """Extraction of words from texts in any script: for the lexical index, for queries, and for comparing texts."""
 
-from commonplace.text.language import language_of, same_language
+from commonplace.text.language import language_of, script_of
 from commonplace.text.numbers import in_digits, measures
 from commonplace.text.tokens import index_words, is_unsegmented, names, query_words, terms
 
@@ -12,6 +12,6 @@ __all__ = [
     "measures",
     "names",
     "query_words",
-    "same_language",
+    "script_of",
     "terms",
 ]

@@ -11,7 +11,6 @@ import unicodedata
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 
 from commonplace.text import letters
 
@@ -21,7 +20,6 @@ __all__ = [
     "languages_of",
     "normalised_tag",
     "primary_tag",
-    "same_language",
     "script_of",
     "script_shares",
     "scripts_of",
@@ -152,16 +150,6 @@ def language_of(text: str) -> str | None:
     """Return the language of most of ``text``; None where it does not tell."""
     votes = _by_language(_votes([text]))
     return max(votes, key=votes.__getitem__, default=None) or None
-
-
-@lru_cache(maxsize=4096)
-def same_language(text: str, other: str) -> bool:
-    """Return whether two texts may have words in common: not if their scripts differ, or their languages surely do."""
-    scripts = script_of(text), script_of(other)
-    if scripts[0] != scripts[1]:
-        return set(scripts) == {"Hani", "Jpan"}  # both write Han
-    languages = language_of(text), language_of(other)
-    return None in languages or languages[0] == languages[1]
 
 
 def languages_of(texts: Sequence[str]) -> tuple[str, ...]:

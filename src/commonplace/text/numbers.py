@@ -117,15 +117,15 @@ def _numeral(match: re.Match[str]) -> str:
 
 def _value(number: str) -> str | None:
     """Return the digits of a Chinese numeral; None if it is none, such as 三四 (three or four) or 千万."""
-    whole, _, fraction = number.partition("点")
+    integer, _point, fraction = number.partition("点")
     decimals = "." + "".join(str(_DIGITS[c]) for c in fraction) if fraction else ""
-    if all(c in _DIGITS for c in whole):  # digits one by one, as in years
-        by_one = len(whole) >= 3 or len(whole) == 1 or "〇" in whole or "零" in whole
-        return "".join(str(_DIGITS[c]) for c in whole) + decimals if by_one else None
+    if all(c in _DIGITS for c in integer):  # digits one by one, as in years
+        by_one = len(integer) >= 3 or len(integer) == 1 or "〇" in integer or "零" in integer
+        return "".join(str(_DIGITS[c]) for c in integer) + decimals if by_one else None
     total = section = digit = 0
     unit = 0  # the last multiplier: 三千五 is 3500
     was_digit = False
-    for c in whole:
+    for c in integer:
         if c in _DIGITS:
             if was_digit and _DIGITS[c]:
                 return None
