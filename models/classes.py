@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-import data
-from features import Floats, text_vectors, unit
+from features import Floats, unit
 
 TEMPLATES = ["a photo of a {}", "{}", "a picture of a {}", "there is a {} in the photo"]
+CHINESE_TEMPLATES = ["一张{}的照片", "{}", "{}的图片", "照片里有{}"]
 
 
-def class_vectors(bundle: Path, names: int = 3) -> Floats:
-    """Return unit rows (1000, D): each class's first ``names`` names in several phrases, the first counting double."""
-    known, _ = data.class_names()
-    texts = [template.format(name) for every in known for name in every[:names] for template in TEMPLATES]
-    vectors = iter(text_vectors(bundle, texts).reshape(-1, len(TEMPLATES), 384).sum(1))
-    rows = [sum(next(vectors) * (1.0 if i == 0 else 0.5) for i in range(len(every[:names]))) for every in known]
-    return unit(np.array(rows))
+def class_vectors(
+    encode: Callable[[list[str]], Floats], known: Sequence[Sequence[str]], templates: Sequence[str] = TEMPLATES
+) -> Floats:  # fmt: skip
+    """Return unit rows (1000, D): each class's first three names in several phrases, the first counting double.
+
+    ``known`` are the names of each class; ``encode`` returns unit rows of texts.
+    """
+    names = [every[:3] for every in known]
+    texts = [template.format(name) for every in names for name in every for template in templates]
+    vectors = iter(encode(texts).reshape(-1, len(templates), 384).sum(1))
+    return unit(np.array([sum(next(vectors) * (0.5 if i else 1.0) for i in range(len(every))) for every in names]))
 
 
 def prototypes(features: Tensor, classifier: nn.Linear, strength: float = 1.0) -> Tensor:

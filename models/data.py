@@ -48,19 +48,18 @@ def flickr8k(split: str) -> Captioned:
     return Captioned([root / "images" / name for name in names], captions, owner)
 
 
-def chinese(split: str, per_picture: int = 5) -> Captioned:
-    """Return the sentences that people wrote in Chinese about the pictures of a split, ``per_picture`` of each.
-
-    A picture with fewer sentences repeats them.
-    """
-    pictures = flickr8k(split).paths
-    written: dict[str, list[str]] = {path.name: [] for path in pictures}
-    for line in (DATA / "flickr8k_cn" / "flickr8kzhc.caption.txt").read_text(encoding="utf-8").splitlines():
-        key, _, sentence = line.partition(" ")
-        if (name := key.partition("#")[0]) in written and sentence.strip():
-            written[name].append(sentence.strip())
-    sentences = [rows[i % len(rows)] for rows in written.values() for i in range(per_picture)]
-    return Captioned(pictures, sentences, [row for row in range(len(pictures)) for _ in range(per_picture)])
+def flickr8k_cn(split: str, kind: str = "zhc") -> Captioned:
+    """Return the same pictures with Chinese sentences, five each: written by people (``zhc``), or machine translations
+    of the English ones by two services (``zhg``, ``zhb``: not of the split ``test``)."""
+    paths = flickr8k(split).paths
+    sentences: dict[str, list[str]] = {path.name: [] for path in paths}
+    for line in (DATA / "flickr8k_cn" / f"flickr8k{kind}.caption.txt").read_text(encoding="utf-8").splitlines():
+        key, sentence = line.split(" ", 1)
+        name = key.split("#", 1)[0]
+        if name in sentences:
+            sentences[name].append(sentence.strip())
+    captions = [sentence for path in paths for sentence in sentences[path.name]]
+    return Captioned(paths, captions, [row for row, path in enumerate(paths) for _ in sentences[path.name]])
 
 
 def fashion() -> Captioned:
@@ -155,3 +154,9 @@ def class_names() -> tuple[list[list[str]], list[str]]:
     synsets = (info / "imagenet_synsets.txt").read_text().split()
     names = [[name.strip().replace("_", " ") for name in lemmas[s].split(",")] for s in synsets]
     return names, [definitions[s] for s in synsets]
+
+
+def chinese_class_names() -> list[list[str]]:
+    """Return one or two Chinese names of each of the 1,000 classes, in the same order."""
+    lines = (Path(__file__).parent / "classes.zh.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split("/") for line in lines]

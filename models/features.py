@@ -61,8 +61,8 @@ def encode_texts(
     model: Callable[[list[NDArray[np.int64]]], Floats], tokens: Tokenizer, texts: Sequence[str],
     max_tokens: int = MAX_TOKENS, batch: int = 64,
 ) -> Floats:  # fmt: skip
-    """Return unit rows (N, 384); ``model`` turns [ids, mask], both (B, T), into states (B, T, 384)."""
-    end = tokens.token_to_id("[SEP]")
+    """Return the means over the tokens (N, 384); ``model`` turns [ids, mask], both (B, T), into states (B, T, 384)."""
+    end = tokens.encode("").ids[-1]
     encoded = [
         e.ids if len(e.ids) <= max_tokens else [*e.ids[: max_tokens - 1], end] for e in tokens.encode_batch(texts)
     ]
@@ -77,17 +77,25 @@ def encode_texts(
             mask[row, : len(encoded[i])] = 1
         states = model([ids, mask])  # (B, T, 384)
         rows[at] = (states * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
-    return unit(rows)
+    return rows
+
+
+def text_means(
+    folder: Path, texts: Sequence[str], precision: str = "f32", max_tokens: int = MAX_TOKENS, prefix: str = ""
+) -> Floats:  # fmt: skip
+    """Return rows (N, 384), not of unit length, from the text tower in ``folder``; ``prefix`` goes before each text."""
+
+    def make() -> Floats:
+        model = compiled(folder / "text.onnx", precision)
+        tokens = tokenizer(folder / "tokenizer.json")
+        return encode_texts(lambda x: model(x)[0], tokens, [prefix + text for text in texts], max_tokens)
+
+    return cached("means", [folder.name, precision, max_tokens, prefix, *texts], make)
 
 
 def text_vectors(bundle: Path, texts: Sequence[str], precision: str = "f32", max_tokens: int = MAX_TOKENS) -> Floats:
     """Return unit rows (N, 384) from the bundle's text tower."""
-
-    def make() -> Floats:
-        model = compiled(bundle / "text.onnx", precision)
-        return encode_texts(lambda x: model(x)[0], tokenizer(bundle / "tokenizer.json"), texts, max_tokens)
-
-    return cached("text", [precision, max_tokens, *texts], make)
+    return unit(text_means(bundle, texts, precision, max_tokens))
 
 
 # ---------------------------------------------------------------- pictures

@@ -98,7 +98,7 @@ class Material:
         self.splits = {split: data.flickr8k(split) for split in ("dev", "test")}
         self.fashion, self.grocery = data.fashion(), data.grocery()
         self.classifier = classifier.eval().requires_grad_(False)
-        self.class_vectors = tensor(classes.class_vectors(BUNDLE))
+        self.class_vectors = tensor(classes.class_vectors(self.texts, data.class_names()[0]))
         # After the train split, part of dev: only what is shipped trains on it, once every choice has been made.
         dev = self.splits["dev"]
         more = Captioned(dev.paths[: -data.HELD], dev.captions[: -5 * data.HELD], dev.owner[: -5 * data.HELD])

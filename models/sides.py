@@ -55,7 +55,7 @@ def published(texts: list[str], max_tokens: int = 256) -> Floats:
             with torch.inference_mode():
                 return model(*map(torch.from_numpy, inputs)).numpy()
 
-        return encode_texts(states, tokenizer(BUNDLE / "tokenizer.json"), texts, max_tokens)
+        return unit(encode_texts(states, tokenizer(BUNDLE / "tokenizer.json"), texts, max_tokens))
 
     return cached("published", [max_tokens, *texts], make)
 

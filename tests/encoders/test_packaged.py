@@ -40,7 +40,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_packaged_model_is_found_by_name_and_remembered(site: Path, tmp_path: Path) -> None:
-    assert packaged() == {"small": site / "small_model"} and find("small") == site / "small_model"
+    assert packaged()["small"] == find("small") == site / "small_model"
+    assert not {"lost", "empty"} & set(packaged())
     (tmp_path / "a.txt").write_text("The north pump needs the blue seal.")
     with cp.open(tmp_path / "kb", model="small") as kb:
         kb.add(tmp_path / "a.txt", progress=False)

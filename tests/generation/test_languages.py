@@ -13,6 +13,7 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.cli.answers import render
+from commonplace.encoders.packaged import packaged
 from commonplace.generation import GroundingChecker, subject, wants_pictures
 from commonplace.generation.claims import facts, negations, spellings
 from commonplace.generation.contradictions import opposite_meaning, opposite_words
@@ -25,8 +26,8 @@ from commonplace.space import Space, open_space
 from commonplace.text import language_of
 from tests.generation.conftest import hit
 
-MULTILINGUAL = Path(cp.__file__).parent / "bundles" / "multilingual"
-multilingual = pytest.mark.skipif(not MULTILINGUAL.exists(), reason="the multilingual bundle is not installed")
+MULTILINGUAL = "multilingual"
+multilingual = pytest.mark.skipif(MULTILINGUAL not in packaged(), reason="needs packages/multilingual")
 
 # --- what a question asks for -------------------------------------------------------------------------------------
 
@@ -204,7 +205,7 @@ def test_an_abstention_and_a_page_are_in_the_questions_language(kb: cp.Collectio
     english = kb.ask("How do I bake a chocolate cake?")
     assert english.abstained and "collection" in (english.reason or "")
     page = kb.ask("磨坊是谁建造的？").html()
-    assert 'lang="zh"' in page and "来源" in page and "Sources" not in page
+    assert 'lang="zh"' in page and "出处" in page and "Sources" not in page
 
 
 def test_the_reason_of_a_weak_sentence_is_in_the_questions_language(space: Space, calibration: Calibration) -> None:
@@ -214,7 +215,7 @@ def test_the_reason_of_a_weak_sentence_is_in_the_questions_language(space: Space
         reason = checker.check(lie, [0]).reason
         assert reason and "来源" in reason
     block = cp.Block("text", "x", (1,), "weak", "来源没有这样说", question_language="zh")
-    assert block.support_note == "（依据不足：来源没有这样说）"
+    assert block.support_note == "（依据较弱：来源没有这样说）"
 
 
 def test_a_numeral_is_checked_in_any_spelling(space: Space, calibration: Calibration) -> None:
@@ -229,7 +230,7 @@ def test_a_numeral_is_checked_in_any_spelling(space: Space, calibration: Calibra
 
 @pytest.fixture(scope="module")
 def wide(folder: Path) -> Iterator[cp.Collection]:
-    with cp.open(folder / "wide", model=str(MULTILINGUAL)) as kb:
+    with cp.open(folder / "wide", model=MULTILINGUAL) as kb:
         kb.add([folder / name for name in DOCUMENTS], progress=False)
         yield kb
 
@@ -282,7 +283,7 @@ CHINESE = "北边的水泵需要蓝色的密封圈，工作压力为9巴。南�
     ],
 )
 def test_a_sentence_is_checked_by_a_source_in_another_language(sentence: str, source: str, is_true: bool) -> None:
-    space = open_space(str(MULTILINGUAL))
+    space = open_space(MULTILINGUAL)
     checker = GroundingChecker(space, Calibration.from_bundle(space.bundle.spec), [hit(0, source)], language="zh")
     verdict = checker.check(sentence, [0])
     assert (verdict.level == "supported") is is_true, verdict
@@ -290,7 +291,7 @@ def test_a_sentence_is_checked_by_a_source_in_another_language(sentence: str, so
 
 @multilingual
 def test_a_name_in_another_script_is_weak_not_wrong() -> None:
-    space = open_space(str(MULTILINGUAL))
+    space = open_space(MULTILINGUAL)
     source = [hit(0, "罗本·哈罗于1893年建造了这座磨坊。")]
     checker = GroundingChecker(space, Calibration.from_bundle(space.bundle.spec), source, language="en")
     verdict = checker.check("Reuben Harrow built the mill in 1893.", [0])
@@ -303,7 +304,7 @@ def test_a_name_in_another_script_is_weak_not_wrong() -> None:
 def test_pictures_are_shown_for_a_chinese_question(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
     (tmp_path / "a.md").write_text("![一只红色的皮球](red.png)\n\n园子里有树。", encoding="utf-8")
-    with cp.open(tmp_path / "kb", model=str(MULTILINGUAL)) as kb:
+    with cp.open(tmp_path / "kb", model=MULTILINGUAL) as kb:
         kb.add(tmp_path / "a.md", progress=False)
         answer = kb.ask("给我看红色皮球的照片")
         assert answer.blocks and answer.blocks[0].kind == "image"

@@ -192,7 +192,7 @@ def _scored(
     """Return the score (n,) of each sentence, and whether (n,) it counts as an answer.
 
     A passage in another language than the question (``foreign``) has no words in common with it: there the similarity
-    stands for the share of words.
+    stands for the share of a sentence's words, and the confidence of the passage for that of its words.
     """
     question_terms, named = terms(question), names(question)
     passage_terms = {n: hit_terms(hit) for n, hit in passages}
@@ -201,7 +201,9 @@ def _scored(
     if similarity is not None:
         shares = np.array([term_share(question_terms, own_terms) for own_terms in sentence_terms])
         passage_shares = np.array([term_share(question_terms, passage_terms[sentence.hit]) for sentence in sentences])
-        shares, passage_shares = np.where(foreign, similarity, shares), np.where(foreign, 0.0, passage_shares)
+        confidences = np.array([hits[sentence.hit].confidence for sentence in sentences])
+        shares = np.where(foreign, similarity, shares)
+        passage_shares = np.where(foreign, confidences, passage_shares)
         scores = (similarity + shares + passage_scores) / 3
         threshold = np.where(has_name, MIN_SIMILARITY, MIN_SIMILARITY_UNNAMED)
         threshold = np.where(foreign, MIN_SIMILARITY_FOREIGN, threshold)
