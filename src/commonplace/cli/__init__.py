@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from commonplace.cli import answers, documents, evaluation, models, read, search, train, upkeep
-from commonplace.cli.parser import Parser
+from commonplace.cli.parser import CommandParser
 from commonplace.i18n import _
 from commonplace.types import printable
 
@@ -66,7 +66,7 @@ def _with_verb(arguments: list[str]) -> list[str]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command, with a subparser for each verb."""
-    common = Parser(add_help=False)
+    common = CommandParser(add_help=False)
     group = common.add_argument_group(_("collection"))
     group.add_argument(
         "--collection",
@@ -104,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
             "COMMONPLACE_MILVUS_TOKEN"
         ),
     )
-    parser = Parser(
+    parser = CommandParser(
         prog="commonplace",
         description=_("Search a folder of documents and pictures, and get answers from it."),
         epilog=_('Without a verb, the command searches: commonplace "red seal"'),

@@ -9,7 +9,7 @@ from commonplace.cli.printing import fill
 from commonplace.i18n import N_, _, ngettext
 from commonplace.types import columns
 
-__all__ = ["Parser"]
+__all__ = ["CommandParser"]
 
 #: What argparse says to users, of all supported versions of Python. What it says to programmers is not translated.
 ARGPARSE_MESSAGES = (
@@ -47,7 +47,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return "\n".join(fill(line, indent, width) if columns(line) > max(len(line), width) else line for line in lines)
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """An ``ArgumentParser`` that finds its words in the catalogue of Commonplace."""
 
     def __init__(self, **settings: Any) -> None:

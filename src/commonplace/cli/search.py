@@ -137,8 +137,8 @@ def _print_breakdown(hit: Hit, method: str) -> None:
     heads = ((_("raw score"), 10), (_("rank"), 7), (_("weight"), 8), (unit, 10))
     print(" " * 18 + padded(_("channel"), 20) + "".join(" " * (width - columns(head)) + head for head, width in heads))
     for line in hit.breakdown:
-        known = _MEANINGS.get(line.channel.removeprefix("not "))
-        meaning = _(known) if known else ""
+        description = _MEANINGS.get(line.channel.removeprefix("not "))
+        meaning = _(description) if description else ""
         general = line.rank == 0 and line.channel in _GENERAL
         cells = f"{'':25}" if general else f"{line.score:10.3f}{line.rank or '-':>7}{line.weight:8.2f}"
         print(f"{'':18}{line.channel:20}{cells}{line.contribution:+10.2f}  {meaning}".rstrip())

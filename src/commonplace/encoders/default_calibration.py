@@ -132,8 +132,8 @@ def query_shortness(bundle: BaseModel) -> list[float] | None:
     means = []
     for code in _pairs(bundle)[2] or ["en"]:
         mean = bundle.text.encode(WORDS[code].split(), "query").mean(axis=0)
-        whole = unit(bundle.text.encode([question for question, _ in PAIRS[code]], "query").mean(axis=0))
-        mean = mean - (mean @ whole) * whole
+        question = unit(bundle.text.encode([words for words, _ in PAIRS[code]], "query").mean(axis=0))
+        mean = mean - (mean @ question) * question
         length = float(np.linalg.norm(mean))  # also the words' mean cosine with it
         if length >= BRIEF:
             means.append(mean / length)
