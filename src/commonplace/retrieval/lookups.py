@@ -60,8 +60,7 @@ def lookup(
     """
     units = query_units(query)
     in_text, in_path = np.zeros((len(ids), len(units))), np.zeros((len(ids), len(units)))
-    is_name = np.zeros(len(ids), bool)
-    telling = np.array([by_path.idf.get(unit, 0.0) >= MIN_RARITY for unit in units])  # not in every path
+    named = np.zeros(len(ids), np.int64)  # number of words of the file's name, if the query is that name
     listed, represented, asked_for = set(by_words.ids), set(by_path.ids), Written(query)
     for n, id_ in enumerate(ids):
         if (item := items.get(id_)) is None:
@@ -70,20 +69,26 @@ def lookup(
             text = Written(item.text_view)
             in_text[n] = [text.share(unit) for unit in units]
         if id_ in represented:
-            path = Written(path_words(item.document.path))
-            in_path[n] = np.where(telling, [path.share(unit) for unit in units], 0.0)
-            is_name[n] = asked_for.share(f'"{PurePosixPath(item.document.path).stem}"') == 1.0
+            path = PurePosixPath(item.document.path)
+            words, in_name = Written(path_words(item.document.path)), Written(path_words(path.name))
+            in_path[n] = [words.share(unit) for unit in units]
+            if asked_for.share(f'"{path.stem}"') == 1.0 and all(in_name.share(unit) == 1.0 for unit in units):
+                named[n] = len(Written(path.stem))
     rarity = np.array([by_words.idf.get(unit, 0.0) for unit in units])
     path_rarity = np.array([by_path.idf.get(unit, 0.0) for unit in units])
-    rarity = np.where(in_path.any(0), np.minimum(rarity, path_rarity) if by_words.idf else path_rarity, rarity)
-    if (total := float(rarity.sum())) < MIN_RARITY:
-        return Lookup(np.zeros(len(ids)), np.ones(len(ids)))
-    coverage = np.maximum(in_text, in_path) @ rarity / total
-    is_name &= coverage >= 1 - TIE
-    if is_name.any():
-        coverage = np.where(is_name, coverage, NOT_THE_NAME * coverage)
-    rivals = np.array([float((coverage >= value - TIE).sum()) for value in coverage])
+    with_paths = np.where(in_path.any(0), np.minimum(rarity, path_rarity) if by_words.idf else path_rarity, rarity)
+    by_text, by_both = _covered(in_text, rarity), _covered(np.maximum(in_text, in_path), with_paths)
+    coverage = np.maximum(by_text, by_both)
+    if named.any():  # of report.txt and report-final.txt the longer name that is all in the query
+        coverage = np.where(named == named.max(), 1.0, NOT_THE_NAME * coverage)
     quoted = bool(quotations(query))
-    all_meant = (in_path @ rarity > in_text @ rarity + TIE) | quoted
-    literal = quoted or any(map(str.isdigit, "".join(units)))
+    all_meant = (by_both > by_text + TIE) | (named > 0) | quoted
+    rivals = np.array([float((coverage >= value - TIE).sum()) for value in coverage])
+    literal = quoted or any(" " in unit or any(map(str.isdigit, unit)) for unit in units)
     return Lookup(coverage, np.where(all_meant, 1.0, rivals), literal)
+
+
+def _covered(shares: Floats, rarity: Floats) -> Floats:
+    """Return the share (n,) of a query's rarity that items with these shares (n, units) of its words contain."""
+    total = float(rarity.sum())
+    return shares @ rarity / total if total >= MIN_RARITY else np.zeros(len(shares))

@@ -28,6 +28,8 @@ __all__ = ["EncodedQuery", "RankedItem", "candidates", "compose", "search"]
 Vector = NDArray[np.float32]
 COPIES = 20
 """Number of the most similar pictures that are compared with the query's own picture by pixels."""
+LOOKED_AT = 40
+"""Number of the best items by words, and of the best paths, in which a query is looked up as written."""
 SAMPLE = 2048
 """Number of sampled rows that the background scores of a query are estimated from."""
 
@@ -151,7 +153,7 @@ def candidates(
         return [], {}
     looked_up = query.words if LEXICAL in channels else None
     with ThreadPoolExecutor(max_workers=len(channels) + 1) as pool:
-        paths = pool.submit(_by_path, store, looked_up, max(ranking.depth, k), where)
+        paths = pool.submit(_by_path, store, looked_up, where)
         futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}
         lists = {name: future.result() for name, future in futures.items()}
         by_path = paths.result()
@@ -161,14 +163,19 @@ def candidates(
     views_of = [views[id_] for id_ in ids]
     scored = {name: _scored(channel, lists[name], ids, views_of) for name, channel in channels.items()}
     if looked_up:
-        items = store.items(sorted({*lists[LEXICAL].ids, *by_path.ids}))
-        finds = lookup(looked_up, lists[LEXICAL], by_path, ids, items)
+        by_words = _first(lists[LEXICAL], LOOKED_AT)
+        items = store.items(sorted({*by_words.ids, *by_path.ids}))
+        finds = lookup(looked_up, by_words, by_path, ids, items)
         scored[LEXICAL] = replace(scored[LEXICAL], lookup=finds)
     return ids, scored
 
 
-def _by_path(store: Store, words: str | None, k: int, where: Filter) -> RankedList:
-    return store.search_paths(words, k, where) if words and store.capabilities.paths else RankedList()
+def _by_path(store: Store, words: str | None, where: Filter) -> RankedList:
+    return store.search_paths(words, LOOKED_AT, where) if words and store.capabilities.paths else RankedList()
+
+
+def _first(ranked: RankedList, k: int) -> RankedList:
+    return replace(ranked, ids=ranked.ids[:k], scores=ranked.scores[:k])
 
 
 def _scored(

@@ -20,6 +20,10 @@ class Written:
         self._plain = _plain(text)
         self._words = f" {' '.join(tokens(self._plain))} "
 
+    def __len__(self) -> int:
+        """Return the number of words."""
+        return self._words.count(" ") - 1
+
     def share(self, phrase: str) -> float:
         """Return 1 if the text contains the FTS5 ``phrase`` as written, less if in another form, otherwise 0."""
         word = _plain(phrase.rstrip("*").strip('"'))
