@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common import data, flickr8k
 from commonplace.encoders import Bundle
 from commonplace.readers import load_picture
-from commonplace.retrieval import Calibration, ChannelScores, EncodedQuery, Ranking, candidates
+from commonplace.retrieval import Calibration, EncodedQuery, Ranking, candidates
 from commonplace.space import Space, query_shortness_of
 from commonplace.store import LocalStore, StoreSpace
 from commonplace.types import Document, Filter, Item, ParsedDocument, Picture, Span, ViewVectors
@@ -179,10 +179,7 @@ def outcomes(
             if not len(listed):
                 found[name].append(Outcome([], []))
                 continue
-            own = {
-                channel: ChannelScores(one.ranked, one.scores[listed], one.ranks[listed])
-                for channel, one in channels.items()
-            }
+            own = {channel: scores.of(listed) for channel, scores in channels.items()}
             for_query = calibration.for_query(question.vectors.query_shortness, size)
             order, confidence = fused_order(own, ranking, for_query, size)
             best = np.argsort(-order, kind="stable")[:k]  # ids are sorted: ties by id

@@ -54,10 +54,14 @@ def stream_answer(
                 raise
             yield from stream_answer(session, searcher, generator, query, request)  # by the new model
             return
+        question = query.text or ""
+        if hits.respelled is not None:
+            question = hits.respelled
+            (encoded,) = searcher.encode(parts, [Query(question)], request)
         yield hits
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
         evidence = Request(
-            query.text or "", encoded.vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store)
+            question, encoded.vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store)
         )
         checker = GroundingChecker(
             parts.space,
@@ -86,4 +90,4 @@ def _only_pictures(request: AskRequest) -> AskRequest:
 def _pictures_first(hits: Hits, pictures: Hits, k: int) -> Hits:
     """Return ``k`` hits with the pictures first: they were asked for, even where passages score higher."""
     ids = {hit.item.id for hit in pictures}
-    return Hits([*pictures, *(hit for hit in hits if hit.item.id not in ids)][:k], hits.notes)
+    return Hits([*pictures, *(hit for hit in hits if hit.item.id not in ids)][:k], hits.notes, hits.respelled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,21 +20,28 @@ from commonplace.images import rgb_pixels
 from commonplace.options import SearchRequest
 from commonplace.paths import expanded_path
 from commonplace.retrieval import EncodedQuery, LateInteraction, Ranking, Reranker, rerank, search
-from commonplace.types import Content, Hit, Query, ScoreComponent
+from commonplace.text.stop_words import STOP_WORDS
+from commonplace.types import TEXT, Content, Hit, Query, ScoreComponent
 
 __all__ = ["RANKING", "Hits", "Searcher", "queries_of", "query_of", "stored_ranking"]
 
 RANKING = "ranking"  # the setting that holds how this collection is searched
 MAX_CHARACTERS = 20_000  # of a query
+FITS = 0.5  # confidence of the best hit below which the spelling of words that no text contains is mended
+CAUTION = 0.7  # factor for the confidence of what the mended words find: the word may be right, and absent
+_LONG_WORD = re.compile(r"(?<![\w-])[^\W\d_]{5,}(?![\w-])")  # shorter words resemble too many others
 MAX_KEYS = 20  # metadata keys that a note lists
 
 
 class Hits(list[Hit]):
-    """Hits, best first. ``notes`` says in words which part of the query could not be searched, and why."""
+    """Hits, best first. ``notes`` says in words which part of the query could not be searched, and why.
 
-    def __init__(self, hits: Iterable[Hit] = (), notes: Sequence[str] = ()) -> None:
+    ``respelled`` are the words that were searched for, if the spelling of the query was mended; otherwise None.
+    """
+
+    def __init__(self, hits: Iterable[Hit] = (), notes: Sequence[str] = (), respelled: str | None = None) -> None:
         super().__init__(hits)
-        self.notes = tuple(notes)
+        self.notes, self.respelled = tuple(notes), respelled
 
 
 def query_of(text: Any, image: Any = None) -> Query:
@@ -130,6 +138,18 @@ class Searcher:
             )
         depth = request.k if reranker is None else max(request.k, reranker.depth)
         ranked = search(parts.store, query, parts.calibration, k=depth, where=request.where, ranking=ranking)
+        respelled = None
+        if max((result.confidence for result in ranked), default=0.0) < FITS and (mended := _respelled(parts, query)):
+            (mended_query,) = self.encode(parts, [Query(mended)], request)
+            others = search(parts.store, mended_query, parts.calibration, k=depth, where=request.where, ranking=ranking)
+            if others and (not ranked or CAUTION * others[0].confidence > ranked[0].confidence):
+                notes = (
+                    *notes,
+                    _("no text contains {words!r}: searched for {respelled!r} instead").format(
+                        words=query.words, respelled=mended
+                    ),
+                )
+                query, ranked, respelled = mended_query, others, mended
         hits = [
             Hit(
                 result.item,
@@ -146,7 +166,7 @@ class Searcher:
             notes = (*notes, *_missing_keys(parts, (condition.key for condition in request.where.metadata)))
         kept = [hit for hit in hits[: request.k] if hit.confidence >= request.min_confidence]
         images = parts.crops.show_all([hit.item for hit in kept])
-        return Hits((replace(hit, image=image) for hit, image in zip(kept, images, strict=True)), notes)
+        return Hits((replace(hit, image=image) for hit, image in zip(kept, images, strict=True)), notes, respelled)
 
     def search_vector(self, parts: Parts, vector: Any, channel: str | None, request: SearchRequest) -> Hits:
         """Return the items of one vector index whose vectors have the highest cosine with ``vector``.
@@ -192,6 +212,15 @@ class Searcher:
                 )
             )
         return self.cross_encoder(name)
+
+
+def _respelled(parts: Parts, query: EncodedQuery) -> str | None:
+    """Return the words of a query without a picture in the spelling of the collection; None if no word is mended."""
+    if not query.words or not parts.store.capabilities.spelling or query.vectors.by_encoder.keys() - {TEXT}:
+        return None
+    words = {word.lower() for word in _LONG_WORD.findall(query.words)}
+    mended = parts.store.respell(sorted(words - STOP_WORDS)) if words else {}
+    return _LONG_WORD.sub(lambda match: mended.get(match[0].lower(), match[0]), query.words) if mended else None
 
 
 def stored_ranking(parts: Parts) -> Ranking:

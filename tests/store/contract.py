@@ -445,6 +445,44 @@ class StoreContract:
         self.settle(store)
         assert self.texts(store, store.search_text("seal", 5, Filter())) == [texts[0]]
 
+    def test_phrases_have_their_rarity(self, store: Store) -> None:
+        if not store.capabilities.lexical:
+            pytest.skip("this store cannot search words")
+        texts = ["valve E-1042 leaks", "valve E-7 and pump 1042", "the valve", "snow", "rain", "hail"]
+        self.put(store, *(parsed(f"/{n}/{n}.txt", text) for n, text in enumerate(texts)))
+        ranked = store.search_text("valve E-1042", 5, Filter())
+        assert self.texts(store, ranked)[0] == texts[0]
+        assert set(ranked.idf) == {'"valve"', '"E"', '"1042"', '"E 1042"'}
+        assert 0 < ranked.idf['"valve"'] < ranked.idf['"1042"'] <= ranked.idf['"E 1042"']
+
+    def test_documents_are_searched_by_their_path(self, store: Store) -> None:
+        if not store.capabilities.paths:
+            pytest.skip("this store cannot search paths")
+        paths = ["/letters/landlord-2024.txt", "/letters/Bank_Statement7.pdf", "/notes/garden.md", "/notes/密封圈.txt"]
+        self.put(store, *(parsed(path, f"text {n}") for n, path in enumerate(paths)))
+
+        def paths_of(query: str, where: Filter = Filter()) -> list[str]:  # noqa: B008
+            ranked = store.search_paths(query, 5, where)
+            items = store.items(ranked.ids)
+            return [items[id_].document.path for id_ in ranked.ids]
+
+        assert paths_of("landlord-2024.txt")[0] == paths[0]
+        assert paths_of("my bank statement 7") == [paths[1]]
+        assert paths_of("密封圈") == [paths[3]]
+        assert sorted(paths_of("letters")) == sorted(paths[:2])
+        assert paths_of("letters", Filter(path="/notes")) == []
+        assert paths_of("zebra") == [] == paths_of("?!")
+        store.remove([stable_id(paths[0])])
+        self.settle(store)
+        assert paths_of("landlord") == []
+
+    def test_words_that_occur_nowhere_are_respelled(self, store: Store) -> None:
+        if not store.capabilities.spelling:
+            pytest.skip("this store cannot mend the spelling of words")
+        self.put(store, parsed("/a.txt", "Networking in Zürich, сеть и насос, 密封圈"))
+        mended = store.respell(["netwroking", "networking", "zurrich", "насосс", "quaternion"])
+        assert mended == {"netwroking": "networking", "zurrich": "zurich", "насосс": "насос"}
+
     # --- early fusion ----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("alpha", [0.3, None])

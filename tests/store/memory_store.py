@@ -57,7 +57,15 @@ class _State:
 class MemoryStore:
     """See ``commonplace.store.Store``. ``dim`` is the length of vectors, ``offset`` gives their hubness."""
 
-    capabilities = Capabilities(lexical=False, early_fusion=False, maintenance=False, files=False, guards_model=False)
+    capabilities = Capabilities(
+        lexical=False,
+        paths=False,
+        spelling=False,
+        early_fusion=False,
+        maintenance=False,
+        files=False,
+        guards_model=False,
+    )
     maintenance = None
 
     def __init__(self, dim: int, offset: Offset = lambda partition, vectors: None) -> None:
@@ -274,6 +282,12 @@ class MemoryStore:
 
     def search_text(self, text: str, k: int, where: Filter) -> RankedList:
         raise NotImplementedError("capabilities.lexical is False")
+
+    def search_paths(self, text: str, k: int, where: Filter) -> RankedList:
+        raise NotImplementedError("capabilities.paths is False")
+
+    def respell(self, words: Sequence[str]) -> dict[str, str]:
+        raise NotImplementedError("capabilities.spelling is False")
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
         raise NotImplementedError("capabilities.early_fusion is False")

@@ -122,13 +122,21 @@ _MEANINGS = {
     "both->image": N_("its picture, by words and picture"),
     "both->item": N_("both as one, by words and picture"),
     "near_duplicate": N_("it is your picture"),
+    "as_written": N_("its words stand there as written"),
     "together": N_("words and picture must both fit"),
     "match_density": N_("how many items match"),
     "modality_bias": N_("your preference for its kind"),
     "prior": N_("prior odds"),
     "rerank:maxsim": N_("its words, read again"),
 }
-_GENERAL = ("near_duplicate", "match_density", "modality_bias", "prior", "together")  # lines without a raw score
+_GENERAL = (
+    "near_duplicate",
+    "as_written",
+    "match_density",
+    "modality_bias",
+    "prior",
+    "together",
+)  # lines without a raw score
 
 
 def _print_breakdown(hit: Hit, method: str) -> None:

@@ -43,8 +43,8 @@ MIN_SIMILARITY_UNNAMED = 0.7  # MIN_SIMILARITY if the passage lacks the question
 MIN_SIMILARITY_FOREIGN = 0.68
 """MIN_SIMILARITY in another language than the question's, where no words in common tell a look-alike apart.
 
-On XQuAD dev, across English and Chinese, .68 is silent for 90% of the questions whose passage is missing (.58: 75%), and
-gives the answer's words in 58% of the others (.58: 64%)."""
+On XQuAD dev, across English and Chinese, .68 is silent for 90% of the questions whose passage is missing (.58: 75%),
+and gives the answer's words in 58% of the others (.58: 64%)."""
 MIN_SIMILARITY_ATTRIBUTE = 0.85  # and if no quoted passage has the attribute: GDP in "the GDP of Fresno"
 PASSAGE_WEIGHT = 0.2  # what the share of the question's words in the whole passage adds to a sentence's similarity
 MIN_CONFIDENCE = 0.03  # confidence of a passage below which its sentences are not read, if there are text vectors

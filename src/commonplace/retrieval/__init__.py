@@ -3,6 +3,7 @@
 from commonplace.retrieval.calibration import LEXICAL, SEMANTIC, Calibration, Curve, ScoreStats, z_score
 from commonplace.retrieval.fusion import METHODS, ChannelScores, Fused, Ranking, fuse
 from commonplace.retrieval.heatmap import HeatMap, locate, occlusion
+from commonplace.retrieval.lookups import Lookup, lookup
 from commonplace.retrieval.rerank import LateInteraction, Reranker, rerank
 from commonplace.retrieval.search import EncodedQuery, RankedItem, candidates, compose, search
 
@@ -17,6 +18,7 @@ __all__ = [
     "Fused",
     "HeatMap",
     "LateInteraction",
+    "Lookup",
     "RankedItem",
     "Ranking",
     "Reranker",
@@ -25,6 +27,7 @@ __all__ = [
     "compose",
     "fuse",
     "locate",
+    "lookup",
     "occlusion",
     "rerank",
     "search",

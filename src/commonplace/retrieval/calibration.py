@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -116,6 +117,9 @@ class Calibration:
     - ``short_query``: thresholds for generic queries; see ``for_query()``. From the first value of query shortness a
       query is partly generic, from the second one fully. The third number is the share of all items that are relevant
       to a generic query.
+    - ``lookup``: the probability that a query whose words an item contains all as written looks up that item; the
+      share of its words, by rarity, at which the odds are even; and the number of such items above which a lookup is
+      less likely.
     - ``part_prior``: for a query of several parts (words and a picture), the share of all items that fit one part.
     """
 
@@ -125,6 +129,7 @@ class Calibration:
     match_density: float = 0.5
     expected_relevant: float = 1.0
     short_query: tuple[float, float, float] = (0.15, 0.45, 0.02)
+    lookup: tuple[float, float, float] = (0.95, 0.8, 10.0)
     part_prior: float = 0.1
 
     @classmethod
@@ -167,6 +172,8 @@ class Calibration:
             settings["joint"] = tuple(calibration["joint"][name] for name in ("words", "meaning", "base"))
         if "short_query" in calibration:
             settings["short_query"] = tuple(calibration["short_query"][name] for name in ("from", "to", "share"))
+        if "lookup" in calibration:
+            settings["lookup"] = tuple(calibration["lookup"][name] for name in ("full", "even", "few"))
         return cls(score_stats, curves, **settings)
 
     def for_query(self, query_shortness: float, items: int) -> Calibration:
@@ -184,6 +191,15 @@ class Calibration:
             match_density=self.match_density * (1 - generic),
             expected_relevant=self.expected_relevant + generic * share * items,
         )
+
+    def lookup_probability(self, coverage: float, rivals: float) -> float:
+        """Return the probability of a lookup from the best item's coverage of the query and the number of its rivals.
+
+        Its log-odds are linear in the coverage.
+        """
+        full, even, few = self.lookup
+        log_odds = math.log(full / (1 - full)) * (coverage - even) / (1 - even)
+        return min(1.0, few / rivals) / (1 + math.exp(-log_odds))
 
     def log_odds(self, channel: str, ranked: RankedList, scores: NDArray[Any] | None = None) -> Floats:
         """Return the log-odds (n,) of the ``scores`` (n,) of a channel (default: the scores of ``ranked``).

@@ -15,6 +15,7 @@ from commonplace.channels import BOTH, ITEM, known_modalities, modality_of
 from commonplace.errors import QueryError
 from commonplace.i18n import _
 from commonplace.retrieval.calibration import LEXICAL, Calibration
+from commonplace.retrieval.lookups import Lookup
 from commonplace.store import RankedList
 from commonplace.types import TEXT, ScoreComponent
 
@@ -134,12 +135,19 @@ class ChannelScores:
     """The scores and ranks of a channel for all candidates (n,).
 
     ``scores`` are raw scores; NaN if an item has no such view. ``ranks`` are the ranks in the channel's list
-    ``ranked``, from 1; 0 if the item is not listed.
+    ``ranked``, from 1; 0 if the item is not listed. ``lookup``, of the lexical channel: what the query finds
+    as written.
     """
 
     ranked: RankedList
     scores: Floats
     ranks: NDArray[np.int64]
+    lookup: Lookup | None = None
+
+    def of(self, chosen: NDArray[np.int64]) -> ChannelScores:
+        """Return the scores of the candidates at these indices (m,)."""
+        lookup = self.lookup and self.lookup.of(chosen)
+        return ChannelScores(self.ranked, self.scores[chosen], self.ranks[chosen], lookup)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +305,31 @@ def _add_log_odds(
         contributions["together"] = _all_of(part_odds) - sum(part_odds)
     else:
         contributions["prior"] = np.full(n, math.log(calibration.expected_relevant) - math.log(items + 1))
+        lexical = channels.get(LEXICAL)
+        if lexical is not None and lexical.lookup is not None and ranking.weight(LEXICAL) > 0:
+            contributions["as_written"] = _as_written(lexical.lookup, lines.total, calibration)
     return lines
+
+
+def _as_written(lookup: Lookup, log_odds: Floats, calibration: Calibration) -> Floats:
+    """Return what a lookup adds to the ``log_odds`` (n,) of relevance of the candidates.
+
+    The query looks up what is written with the probability L, otherwise it is meant by its meaning. In the first case
+    an item that contains all of it is relevant, or one of its ``rivals`` is, and no other item. So the probability of
+    relevance is L * share + (1 - L) * p, with the probability p by meaning. The better the meaning finds an item that
+    does not contain the words, the less likely is a lookup, unless the query is literal.
+    """
+    best = lookup.best()
+    if not best.any():
+        return np.zeros(len(log_odds))
+    rivals = float(lookup.rivals[best].max())
+    by_meaning = 0.0 if lookup.literal else float(_sigmoid(log_odds[~best]).max(initial=0.0))
+    likely = calibration.lookup_probability(float(lookup.coverage.max()), rivals) * (1 - by_meaning)
+    share = np.where(best, np.minimum(1.0, calibration.expected_relevant / lookup.rivals), 0.0)
+    with np.errstate(divide="ignore"):
+        yes = np.logaddexp(np.log(likely * share), math.log1p(-likely) - np.logaddexp(0, -log_odds))
+        no = np.logaddexp(np.log(likely * (1 - share)), math.log1p(-likely) - np.logaddexp(0, log_odds))
+    return np.asarray(yes - no - log_odds, np.float64)
 
 
 def _add_part(

@@ -18,6 +18,7 @@ from commonplace.i18n import _
 from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.retrieval.diversify import MIN_SIMILARITY, diversify, near_duplicates_of
 from commonplace.retrieval.fusion import NEGATIVE, ChannelScores, Fused, Ranking, fuse
+from commonplace.retrieval.lookups import lookup
 from commonplace.space import QueryVectors
 from commonplace.store import RankedList, Sample, SearchStore, Store
 from commonplace.types import IMAGE, TEXT, Filter, Item, ScoreComponent
@@ -27,6 +28,8 @@ __all__ = ["EncodedQuery", "RankedItem", "candidates", "compose", "search"]
 Vector = NDArray[np.float32]
 COPIES = 20
 """Number of the most similar pictures that are compared with the query's own picture by pixels."""
+LOOKED_AT = 40
+"""Number of the best items by words, and of the best paths, in which a query is looked up as written."""
 SAMPLE = 2048
 """Number of sampled rows that the background scores of a query are estimated from."""
 
@@ -103,6 +106,12 @@ class _Measured:
     def search_text(self, text: str, k: int, where: Filter) -> RankedList:
         return self._store.search_text(text, k, where)
 
+    def search_paths(self, text: str, k: int, where: Filter) -> RankedList:
+        return self._store.search_paths(text, k, where)
+
+    def respell(self, words: Sequence[str]) -> dict[str, str]:
+        return self._store.respell(words)
+
     def score_fused(self, query: Vector, ids: Sequence[str], *, alpha: float | None) -> NDArray[np.float64]:
         return self._store.score_fused(query, ids, alpha=alpha)
 
@@ -142,14 +151,31 @@ def candidates(
     wanted = [name for name in channels if not name.startswith(NEGATIVE)]
     if not wanted:
         return [], {}
-    with ThreadPoolExecutor(max_workers=len(channels)) as pool:
+    looked_up = query.words if LEXICAL in channels else None
+    with ThreadPoolExecutor(max_workers=len(channels) + 1) as pool:
+        paths = pool.submit(_by_path, store, looked_up, where)
         futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}
         lists = {name: future.result() for name, future in futures.items()}
-    listed = sorted({id_ for name in wanted for id_ in lists[name].ids})
+        by_path = paths.result()
+    listed = sorted({id_ for name in wanted for id_ in lists[name].ids} | set(by_path.ids))
     views = store.views(listed)  # leaves out items that were removed meanwhile
     ids = [id_ for id_ in listed if id_ in views]
     views_of = [views[id_] for id_ in ids]
-    return ids, {name: _scored(channel, lists[name], ids, views_of) for name, channel in channels.items()}
+    scored = {name: _scored(channel, lists[name], ids, views_of) for name, channel in channels.items()}
+    if looked_up:
+        by_words = _first(lists[LEXICAL], LOOKED_AT)
+        items = store.items(sorted({*by_words.ids, *by_path.ids}))
+        finds = lookup(looked_up, by_words, by_path, ids, items)
+        scored[LEXICAL] = replace(scored[LEXICAL], lookup=finds)
+    return ids, scored
+
+
+def _by_path(store: Store, words: str | None, where: Filter) -> RankedList:
+    return store.search_paths(words, LOOKED_AT, where) if words and store.capabilities.paths else RankedList()
+
+
+def _first(ranked: RankedList, k: int) -> RankedList:
+    return replace(ranked, ids=ranked.ids[:k], scores=ranked.scores[:k])
 
 
 def _scored(

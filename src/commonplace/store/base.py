@@ -112,7 +112,8 @@ class MetadataTypeError(CollectionError):
 class Capabilities:
     """The optional features of a store.
 
-    ``lexical``: the store has full-text search (``search_text``). ``exact_scores``: scores are exact inner products
+    ``lexical``: the store has full-text search (``search_text``). ``paths``: it has
+    ``search_paths``. ``spelling``: it has ``respell``. ``exact_scores``: scores are exact inner products
     with the stored vectors; otherwise they are approximate. ``early_fusion``: the store has ``search_fused``,
     ``score_fused`` and ``sample_fused``. ``maintenance``: ``store.maintenance`` is not None. ``files``: the store keeps
     all its data in the collection's folder, so that a backup and a compression can be made there.
@@ -123,6 +124,8 @@ class Capabilities:
 
     lexical: bool = True
     exact_scores: bool = True
+    paths: bool = True
+    spelling: bool = True
     early_fusion: bool = True
     maintenance: bool = True
     files: bool = True
@@ -135,7 +138,8 @@ class RankedList:
     """A ranked list: item ids and raw scores (n,), best first. Equal scores are ordered by id; no item occurs twice.
 
     ``full_match_score`` is the raw score of a full match. For cosines it is 1. For words it is the BM25 score of an
-    item of average length that contains each word of the query once.
+    item of average length that contains each word of the query once. ``idf`` is then the inverse document frequency of
+    each phrase of ``commonplace.text.query_words``, in nats. Stores set it for words only.
 
     Stores leave the other fields unset, and retrieval fills them in from a ``Sample``. ``count`` is the number of rows
     in the partition. ``mean`` and ``std`` are the mean and standard deviation of the query's scores over the sample.
@@ -147,6 +151,7 @@ class RankedList:
     count: int = 0
     mean: float = 0.0
     std: float = 0.0
+    idf: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,18 @@ class SearchStore(Protocol):
         """Return the ``k`` items with the highest BM25 score for any word of ``text``.
 
         Requires ``capabilities.lexical``.
+        """
+
+    def search_paths(self, text: str, k: int, where: Filter) -> RankedList:
+        """Return the ``k`` documents whose path has the highest BM25 score for any word of ``text``.
+
+        Each is represented by the first of its items that ``where`` allows. Requires ``capabilities.paths``.
+        """
+
+    def respell(self, words: Sequence[str]) -> dict[str, str]:
+        """Return for words in lower case that occur in no item a word that does, and differs in one letter.
+
+        Words that occur, and those that resemble none, are absent. Requires ``capabilities.spelling``.
         """
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:

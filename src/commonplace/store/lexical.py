@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from string import ascii_lowercase
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.index_view import RankedKeys
 
-__all__ = ["search_lexical"]
+__all__ = ["LexicalMatches", "merge_words", "respell", "search_lexical", "search_paths"]
 
 CEILING = 2.2
 """A word adds less to an item's score than this constant (k1 + 1) times its inverse document frequency."""
@@ -20,28 +23,67 @@ FIRST = 2048
 """Number of items that one step scores, rarest words first. Counting the phrases takes about as long as one step."""
 
 
+class LexicalMatches(NamedTuple):
+    """The best rows by BM25, and the inverse document frequency of each phrase."""
+
+    ranked: RankedKeys
+    idf: Mapping[str, float]
+
+
 def search_lexical(
     database: sqlite3.Connection, phrases: Sequence[str], k: int, condition: str, values: tuple[Any, ...], total: int
-) -> tuple[RankedKeys, float]:
+) -> LexicalMatches:
     """Return the ``k`` best items by BM25 (k1 = 1.2, b = .75) for any of the FTS5 ``phrases``.
 
-    Also returns the score of a full match: that of an item of average length that contains each phrase once.
     ``condition`` with its ``values`` is an SQL filter over items ``i`` and documents ``d``, or empty. ``total`` is
     the number of items that have words. The list is exact, with ties ordered by key.
 
     Phrases are processed from the rarest to the most common. At some point the remaining phrases alone cannot lift an
     item into the list. Items without any of the earlier phrases are then skipped (MaxScore, Turtle and Flood 1995).
     """
+    join = f"JOIN items i ON i.key = w.rowid JOIN documents d ON d.key = i.document WHERE {condition} AND"
+    return _search(database, "lexicon", phrases, k, join if condition else "WHERE", values, total)
+
+
+def search_paths(
+    database: sqlite3.Connection, phrases: Sequence[str], k: int, condition: str, values: tuple[Any, ...], total: int
+) -> LexicalMatches:
+    """Return the ``k`` best documents by BM25 of their paths, as the first item of each that the filter allows.
+
+    The arguments are those of ``search_lexical()``; ``total`` is the number of documents.
+    """
+    first = f"SELECT min(i.key) FROM items i WHERE i.document = d.key{condition and ' AND '}{condition}"
+    join = f"JOIN documents d ON d.key = w.rowid WHERE ({first}) IS NOT NULL AND"
+    (keys, scores), idf = _search(database, "paths", phrases, k, join, values, total)
+    statement = f"SELECT ({first}) FROM documents d WHERE d.key = ?"
+    items = [database.execute(statement, (*values, key)).fetchone()[0] for key in keys.tolist()]
+    return LexicalMatches(RankedKeys(np.array(items, dtype=np.int64), scores), idf)
+
+
+def merge_words(database: sqlite3.Connection) -> None:
+    """Merge the segments of the full-text indexes, which keep deleted words on disk until then."""
+    for table in ("lexicon", "paths"):
+        database.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
+
+
+def _search(
+    database: sqlite3.Connection,
+    table: str,
+    phrases: Sequence[str],
+    k: int,
+    join: str,
+    values: tuple[Any, ...],
+    total: int,
+) -> LexicalMatches:
+    """Return the best ``k`` rows of a full-text ``table``; ``join`` and ``values`` filter its rows ``w``."""
     # BM25 needs each phrase's number of items, so the database counts it in any case.
     frequency = {
-        phrase: int(database.execute("SELECT count(*) FROM lexicon WHERE lexicon MATCH ?", (phrase,)).fetchone()[0])
+        phrase: int(database.execute(f"SELECT count(*) FROM {table} WHERE {table} MATCH ?", (phrase,)).fetchone()[0])
         for phrase in phrases
     }
     weight = {phrase: max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6) for phrase, count in frequency.items()}
-    join = f"JOIN items i ON i.key = w.rowid JOIN documents d ON d.key = i.document WHERE {condition} AND"
     statement = (
-        f"SELECT w.rowid, bm25(lexicon) AS score FROM lexicon w {join if condition else 'WHERE'} lexicon MATCH ? "
-        "ORDER BY score, w.rowid LIMIT ?"
+        f"SELECT w.rowid, bm25({table}) AS score FROM {table} w {join} {table} MATCH ? ORDER BY score, w.rowid LIMIT ?"
     )
     best: list[tuple[float, int]] = []
 
@@ -73,7 +115,44 @@ def search_lexical(
         begin = end
     keys = np.array([key for _, key in best], dtype=np.int64)
     scores: NDArray[np.float32] = np.array([-score for score, _ in best], dtype=np.float32)
-    return RankedKeys(keys, scores), math.fsum(weight.values())
+    return LexicalMatches(RankedKeys(keys, scores), weight)
+
+
+def respell(database: sqlite3.Connection, words: Iterable[str]) -> dict[str, str]:
+    """Return words of the index in place of ``words`` that it lacks; see ``commonplace.store.SearchStore.respell()``.
+
+    Every spelling at distance one is looked up, some hundreds for a word, so a large vocabulary costs no more.
+    """
+    statement = """SELECT value, (SELECT count(*) FROM lexicon WHERE lexicon MATCH value) FROM json_each(?)
+        WHERE EXISTS (SELECT 1 FROM lexicon WHERE lexicon MATCH value)"""
+    mended = {}
+    for word in words:
+        if database.execute("SELECT 1 FROM lexicon WHERE lexicon MATCH ? LIMIT 1", (f'"{word}"',)).fetchone():
+            continue
+        spellings = json.dumps([f'"{spelling}"' for spelling in _spellings(word)])
+        rows = database.execute(statement, (spellings,)).fetchall()
+        if rows:
+            counts = {spelling.strip('"'): count for spelling, count in rows}
+            mended[word] = max(counts, key=partial(_likelihood, word, counts))
+    return mended
+
+
+def _likelihood(word: str, counts: Mapping[str, int], spelling: str) -> tuple[bool, bool, int, str]:
+    """Return a sort key: first the same letters in another order, then the same first letter, then common words."""
+    return sorted(word) == sorted(spelling), word[0] == spelling[0], counts[spelling], spelling
+
+
+def _spellings(word: str) -> set[str]:
+    """Return the words at a Damerau-Levenshtein distance of one: a letter added, left out, changed, or two swapped."""
+    # The letters of other alphabets that fit in one byte with the word's own, such as the Cyrillic ones.
+    letters = set(ascii_lowercase) if word.isascii() else set(word) | {chr(ord(max(word)) & ~63 | n) for n in range(64)}
+    letters = {letter for letter in letters if letter.isalpha() and letter == letter.lower()}
+    cuts = [(word[:n], word[n:]) for n in range(len(word) + 1)]
+    swapped = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+    without = {a + b[1:] for a, b in cuts if b}
+    changed = {a + letter + b[1:] for a, b in cuts if b for letter in letters}
+    longer = {a + letter + b for a, b in cuts for letter in letters}
+    return (swapped | without | changed | longer) - {word}
 
 
 def _any(phrases: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from commonplace.metadata import FILE_KEYS, MetadataType, differing_types
 from commonplace.store import reading
 from commonplace.store.base import Capabilities, MetadataTypeError, StoreSpace
 from commonplace.store.database import Database, one_machine
+from commonplace.store.lexical import merge_words
 from commonplace.store.local_search import LocalSearch
 from commonplace.store.maintenance import LocalMaintenance
 from commonplace.store.opening import ready
@@ -122,7 +123,7 @@ class LocalStore(LocalSearch):
             sweep(database, gone)
             # The word index keeps deleted words on disk until its segments are merged.
             if gone.documents and _at_most(database, "items", MERGED):
-                database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+                merge_words(database)
         if gone.documents:
             self.maintenance.checkpoint()
         return gone.documents

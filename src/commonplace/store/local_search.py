@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from commonplace.store.filter_cache import FilterCache
 from commonplace.store.fused import FusedIndex
 from commonplace.store.index_view import IndexView, RankedKeys
 from commonplace.store.item_ids import ItemIds
-from commonplace.store.lexical import search_lexical
+from commonplace.store.lexical import LexicalMatches, respell, search_lexical, search_paths
 from commonplace.store.partitions import Partitions
 from commonplace.store.rows import condition_of
 from commonplace.store.vector_index import Settings, VectorIndex, now
@@ -55,8 +57,22 @@ class LocalSearch:
         condition, values = condition_of(where)
         with self._database.snapshot() as database:
             total = self._rows_of("lexicon_docsize", "*")
-            ranked, full_match_score = search_lexical(database, phrases, k, condition, values, total)
-            return self._ranked(ranked, full_match_score)
+            return self._with_idf(search_lexical(database, phrases, k, condition, values, total))
+
+    def search_paths(self, text: str, k: int, where: Filter) -> RankedList:
+        """Return the first item of each of the ``k`` documents whose path has the highest BM25 score for ``text``."""
+        phrases = query_words(text)
+        if not phrases:
+            return RankedList()
+        condition, values = condition_of(where)
+        with self._database.snapshot() as database:
+            total = self._rows_of("documents", "*")
+            return self._with_idf(search_paths(database, phrases, k, condition, values, total))
+
+    def respell(self, words: Sequence[str]) -> dict[str, str]:
+        """Return words that occur, in place of words that do not; see ``commonplace.store.SearchStore.respell()``."""
+        with self._database.snapshot() as database:
+            return respell(database, words)
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
         """Return the ``k`` best items by early-fused vectors; see ``commonplace.store.SearchStore``."""
@@ -109,6 +125,9 @@ class LocalSearch:
         rows = sorted((-score, id_) for id_, score in zip(ids, scores, strict=True) if id_ is not None)
         scores = -np.array([score for score, _ in rows], np.float32)
         return RankedList(tuple(id_ for _, id_ in rows), scores, full_match_score)
+
+    def _with_idf(self, matches: LexicalMatches) -> RankedList:
+        return replace(self._ranked(matches.ranked, math.fsum(matches.idf.values())), idf=matches.idf)
 
     def _scores(
         self, index: VectorIndex | IndexView, query: NDArray[np.float32], ids: Sequence[str], cross_modal: bool

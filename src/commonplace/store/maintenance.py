@@ -11,6 +11,7 @@ from commonplace.i18n import _
 from commonplace.store.backup import backup, copy_into, restored
 from commonplace.store.base import Finding
 from commonplace.store.compression import Compression, choose, compression_of, set_compression
+from commonplace.store.lexical import merge_words
 from commonplace.store.locks import maintenance_lock
 from commonplace.store.opening import ready
 from commonplace.store.partitions import Partitions
@@ -98,7 +99,7 @@ class LocalMaintenance:
                 if database.execute("SELECT 1 FROM meta WHERE name = 'shadow:served'").fetchone():
                     clear_shadow(database)
                 sweep_all(database)
-                database.execute("INSERT INTO lexicon (lexicon) VALUES ('optimize')")
+                merge_words(database)
             self._database.all("VACUUM")
             self._partitions.flush(always=True)
             self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")

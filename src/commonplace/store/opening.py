@@ -15,7 +15,7 @@ from commonplace.errors import CollectionError, ModelMismatch, VersionError
 from commonplace.i18n import _
 from commonplace.store.database import COMMIT_MARKER, Database, read_commit_marker
 from commonplace.store.rows import from_sql, to_sql
-from commonplace.store.schema import LEXICON, SCHEMA, SCHEMA_VERSION
+from commonplace.store.schema import LEXICON, PATHS, SCHEMA, SCHEMA_VERSION
 from commonplace.store.vector_index import Settings, check_space, now
 
 __all__ = ["check_schema", "model_of", "ready"]
@@ -87,6 +87,7 @@ def _create_tables(file: Database, values: Mapping[str, str | bytes]) -> None:
             for statement in SCHEMA.strip().split(";\n"):
                 database.execute(statement)
             database.execute(LEXICON.format("lexicon"))
+            database.execute(PATHS.format("paths"))
             rows = {**values, "generation": "0", "lineage": secrets.token_hex(10)}
             database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

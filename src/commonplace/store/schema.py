@@ -11,6 +11,7 @@ from commonplace.metadata import Metadata, comparable
 
 __all__ = [
     "LEXICON",
+    "PATHS",
     "SCHEMA",
     "SCHEMA_VERSION",
     "checksum",
@@ -23,7 +24,7 @@ __all__ = [
     "unlike",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -71,6 +72,10 @@ SCHEMA += VECTORS.format("") + VECTORS.format("shadow_") + METADATA + ORIGINALS
 LEXICON = """CREATE VIRTUAL TABLE {} USING fts5 (
     words, content='', tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
 """The full-text index over words from ``commonplace.text.index_words``. The text itself is in the table ``items``."""
+
+PATHS = """CREATE VIRTUAL TABLE {} USING fts5 (
+    words, tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
+"""The full-text index over the paths of documents, as words from ``commonplace.text.path_words``."""
 
 
 def checksum(*values: Any) -> int:

@@ -13,11 +13,11 @@ from commonplace.i18n import N_, _
 from commonplace.store.base import Finding
 from commonplace.store.database import read_commit_marker
 from commonplace.store.index_file import Damaged, IndexFile
-from commonplace.store.rows import DOCUMENT, from_sql, maybe, text_of
-from commonplace.store.schema import LEXICON, checksum, fill, number, original_checksum, seal, sealed, unlike
+from commonplace.store.rows import DOCUMENT, from_sql, maybe, printable, text_of
+from commonplace.store.schema import LEXICON, PATHS, checksum, fill, number, original_checksum, seal, sealed, unlike
 from commonplace.store.vector_index import FOLDER, Settings
 from commonplace.store.vectors import damaged
-from commonplace.text import index_words
+from commonplace.text import index_words, path_words
 from commonplace.types import text_view
 
 __all__ = ["Doctor"]
@@ -62,6 +62,7 @@ class Doctor:
             self._orphans(database)
             self._metadata(database)
             self._words(database)
+            self._path_index(database)
         self._index_files()
         return self.findings
 
@@ -271,6 +272,20 @@ class Doctor:
             self._derived(_("the word index differs from the words of the items"), 1)
         finally:
             database.execute("DROP TABLE IF EXISTS temp.fresh")
+
+    def _path_index(self, database: sqlite3.Connection) -> None:
+        """Compare the words of each path with the index over them, and let SQLite check that index."""
+        rows = database.execute("SELECT key, path FROM documents ORDER BY key")
+        fresh = [(key, path_words(printable(from_sql(path)) or "")) for key, path in rows]
+        with suppress(sqlite3.DatabaseError):
+            database.execute("INSERT INTO paths (paths, rank) VALUES ('integrity-check', 1)")
+            if database.execute("SELECT rowid, words FROM paths ORDER BY rowid").fetchall() == fresh:
+                return
+        if self._repair:
+            database.execute("DROP TABLE paths")
+            database.execute(PATHS.format("paths"))
+            database.executemany("INSERT INTO paths (rowid, words) VALUES (?, ?)", fresh)
+        self._derived(_("the word index differs from the paths of the documents"), 1)
 
     def _paths(self, database: sqlite3.Connection, documents: Iterable[object]) -> str:
         """Return at most three paths of the documents with these keys, and the number of further ones."""

@@ -12,10 +12,10 @@ import numpy as np
 
 from commonplace.errors import CollectionError
 from commonplace.i18n import _
-from commonplace.store.rows import DOCUMENT, maybe, row_of_document, row_of_item
+from commonplace.store.rows import DOCUMENT, maybe, printable, row_of_document, row_of_item
 from commonplace.store.schema import checksum, metadata_rows, original_checksum
 from commonplace.store.vectors import LARGEST, put_vectors, storable
-from commonplace.text import index_words
+from commonplace.text import index_words, path_words
 from commonplace.types import Document, ParsedDocument, ViewVectors, text_view
 
 __all__ = ["check_vectors", "delete", "put", "put_document", "sweep", "sweep_all"]
@@ -96,6 +96,9 @@ def put_document(database: sqlite3.Connection, document: Document) -> int:
     key = int(database.execute(f"INSERT INTO documents ({names}) VALUES ({marks})", row).lastrowid or 0)
     rows = ((key, *metadata) for metadata in metadata_rows(values[5], values[10]))
     database.executemany("INSERT INTO metadata VALUES (?, ?, ?, ?)", rows)
+    database.execute(
+        "INSERT INTO paths (rowid, words) VALUES (?, ?)", (key, path_words(printable(document.path) or ""))
+    )
     return key
 
 
@@ -107,6 +110,7 @@ def delete(database: sqlite3.Connection, ids: Sequence[str]) -> Gone:
             f"SELECT {ITEM} FROM items i JOIN documents d ON i.document = d.key WHERE d.id = ?", (id_,)
         ).fetchall()
         _delete_items(database, rows, gone)
+        database.execute("DELETE FROM paths WHERE rowid IN (SELECT key FROM documents WHERE id = ?)", (id_,))
         gone.documents += database.execute("DELETE FROM documents WHERE id = ?", (id_,)).rowcount
     return gone
 

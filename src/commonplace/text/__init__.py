@@ -2,16 +2,30 @@
 
 from commonplace.text.language import language_of, script_of
 from commonplace.text.numbers import in_digits, measures
-from commonplace.text.tokens import index_words, is_unsegmented, names, query_words, terms
+from commonplace.text.tokens import (
+    index_words,
+    is_unsegmented,
+    names,
+    path_words,
+    query_units,
+    query_words,
+    quotations,
+    terms,
+)
+from commonplace.text.written import Written
 
 __all__ = [
+    "Written",
     "in_digits",
     "index_words",
     "is_unsegmented",
     "language_of",
     "measures",
     "names",
+    "path_words",
+    "query_units",
     "query_words",
+    "quotations",
     "script_of",
     "terms",
 ]

@@ -14,7 +14,17 @@ from commonplace.text.folding import EMOJI, RUN, UNSEGMENTED, emoji_word, fold
 from commonplace.text.numerals import numbers_in_digits
 from commonplace.text.stop_words import STOP_WORDS, without_question_words
 
-__all__ = ["index_words", "is_unsegmented", "names", "query_words", "terms"]
+__all__ = [
+    "index_words",
+    "is_unsegmented",
+    "names",
+    "path_words",
+    "query_units",
+    "query_words",
+    "quotations",
+    "terms",
+    "tokens",
+]
 
 # Vowel signs, which belong to words but not to Python's \w: those of Hindi, Tibetan and other Indic scripts.
 _SIGNS = "".join(
@@ -24,6 +34,12 @@ _SIGNS = "".join(
     if unicodedata.category(chr(point)) in ("Mn", "Mc")
 )
 _WORD = re.compile(f"([{UNSEGMENTED}]+)|(?:[^\\W_{UNSEGMENTED}]|[{_SIGNS}])+")
+_REQUESTS = frozenset(
+    """about anything called concerning details document documents everything file files find folder get give info
+    information look mention mentioned mentions named open page please regarding said say says search show something
+    tell""".split()  # noqa: SIM905
+)
+"""Words with which people ask for something that is written somewhere. They need not stand beside it."""
 _SPACED = re.compile(r"\w(?= )(?<!\w\w)(?: {1,4}\w(?!\w))+")
 """Characters with spaces between all of them, as in headings and forms: 目　录."""
 _LONE = re.compile(
@@ -31,6 +47,15 @@ _LONE = re.compile(
     "|(?<![가-힣])[가-힣](?=[은는이가을를의에로와과도만](?![가-힣]))"
 )
 """Words of one character beside kana or a Korean particle, with which their pairs change: 猫 in 猫の, 물 in 물을."""
+
+
+_CODE = re.compile(r"[^\W_](?:[\w'’]|[-./\\:@+#](?=\w))*[^\W_]")
+"""A word with the signs inside it. It is a code if it has a digit and a sign, or a sign that words do not have."""
+_SIGN = re.compile(r"[./\\:@+#_]|\d.*-|-.*\d")
+_QUOTED = re.compile('["“”„«»「『]([^"“”„«»「」『』]{1,200})["“”«»」』]')
+_TOKEN = re.compile(f"(?:[^\\W_]|[{_SIGNS}])+")
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+"""The words of a name without spaces: Report and 2024 in Report2024."""
 
 
 def _pairs(run: str) -> list[str]:
@@ -79,8 +104,52 @@ def is_unsegmented(word: str) -> bool:
     return RUN.fullmatch(word) is not None
 
 
+def tokens(text: str) -> list[str]:
+    """Return the runs of letters and digits of ``text``, as the lexical index splits it."""
+    return _TOKEN.findall(text)
+
+
+def path_words(path: str) -> str:
+    """Return a path as input of the lexical index: its words, then the parts of words such as *MyReport2024*."""
+    parts = [part for word in _WORD.finditer(path) for part in _PARTS.findall(word[0]) if part != word[0]]
+    return " ".join([index_words(path), *parts])
+
+
+def quotations(query: str) -> list[str]:
+    """Return what stands between quotation marks in ``query``."""
+    return [quoted for quoted in _QUOTED.findall(fold(query)) if _WORD.search(quoted)]
+
+
 def query_words(query: str) -> list[str]:
-    """Return the FTS5 phrases of the content words of ``query``, each once. Joined by OR they match any of them."""
+    """Return the FTS5 phrases of the content words of ``query``, each once. Joined by OR they match any of them.
+
+    A code (*E-1042*, *2024-03-05*, *notes.txt*) and a quotation are phrases in addition to their words: an item that
+    contains all of it has a higher score than one that contains a part.
+    """
+    return list(dict.fromkeys([*_single_words(query), *_phrases(query)]))
+
+
+def query_units(query: str) -> list[str]:
+    """Return the phrases of ``query_words()`` that an item contains if the query looks it up.
+
+    These are all but the parts of longer ones, and words that only ask, such as *find*.
+    """
+    longer = _phrases(query)
+    parts = {f'"{word}"' for phrase in longer for word in tokens(phrase)}
+    units = [*(phrase for phrase in _single_words(query) if phrase not in parts), *longer]
+    return [unit for unit in units if unit.strip('"').lower() not in _REQUESTS] or units
+
+
+def _phrases(query: str) -> list[str]:
+    """Return the FTS5 phrases of several words in ``query``, quotations and codes, in scripts with spaces."""
+    text = fold(query)
+    texts = [*quotations(text), *(match[0] for match in _CODE.finditer(text) if _SIGN.search(match[0]))]
+    words = [tokens(text) for text in texts if not RUN.search(text)]
+    return list(dict.fromkeys(f'"{" ".join(phrase)}"' for phrase in words if len(phrase) > 1))
+
+
+def _single_words(query: str) -> list[str]:
+    """Return the FTS5 phrases of the content words of ``query``."""
     text = fold(query)
     rest = without_question_words(text)
     text = rest if _WORD.search(rest) else text

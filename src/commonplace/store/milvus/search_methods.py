@@ -35,6 +35,14 @@ class MilvusSearch:
         """Return the ``k`` items with the highest BM25 score for any word of ``text``."""
         return self._words.search(text, k, where)
 
+    def search_paths(self, text: str, k: int, where: Filter) -> RankedList:
+        """Milvus has no index over paths: ``capabilities.paths`` is False."""
+        raise NotImplementedError("capabilities.paths is False")
+
+    def respell(self, words: Sequence[str]) -> dict[str, str]:
+        """Milvus keeps hashes of words, not the words: ``capabilities.spelling`` is False."""
+        raise NotImplementedError("capabilities.spelling is False")
+
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
         """Return the ``k`` best items by early fusion; see ``commonplace.store.SearchStore.search_fused``."""
         return self._fused.search(query, k, where, alpha)

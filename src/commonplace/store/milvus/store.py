@@ -65,7 +65,12 @@ class MilvusStore(MilvusReads, MilvusSearch):
             raise
         features = self._connection.features
         self.capabilities = Capabilities(
-            lexical=features.sparse, files=False, guards_model=True, shared=not address.is_lite
+            paths=False,
+            spelling=False,
+            lexical=features.sparse,
+            files=False,
+            guards_model=True,
+            shared=not address.is_lite,
         )
 
     def _open(self, blobs: Blobs | None) -> None:

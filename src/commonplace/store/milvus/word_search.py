@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,8 @@ class WordSearch:
 
     def search(self, text: str, k: int, where: Filter) -> RankedList:
         """Return the best ``k`` items by BM25; see ``commonplace.store.SearchStore.search_text``."""
-        phrases = self._splitter.query(text)
+        split = self._splitter.query(text)
+        phrases = list(split.values())
         if not phrases:
             return RankedList()
         snapshot = self._snapshots.fresh()
@@ -70,9 +71,10 @@ class WordSearch:
         matching = self._matching(phrases, texts, snapshot)
         weighted = [(phrase, bm25_weight(texts.total, matching[phrase])) for phrase in phrases]
         full_match_score = sum(weight for _, weight in weighted)
+        idf = {phrase: weight for phrase, (_, weight) in zip(split, weighted, strict=True)}
         present = [pair for pair in weighted if matching[pair[0]]]
         if not present:
-            return RankedList(full_match_score=full_match_score)
+            return RankedList(full_match_score=full_match_score, idf=idf)
 
         def ask(expression: str, limit: int, snapshot: Snapshot) -> list[Any]:
             fields = [*FIELDS, "length", "words"]
@@ -80,7 +82,8 @@ class WordSearch:
             return [_rescored(hit, present, texts.mean_length) for hit in hits]
 
         rows = self._filtered.best(ask, min(2 * k + 20, MAX_HITS), where, snapshot)
-        return ranked_list([row for row in rows if row[1] > 0], k, full_match_score)
+        ranked = ranked_list([row for row in rows if row[1] > 0], k, full_match_score)
+        return replace(ranked, idf=idf)
 
     def _hits(
         self, query: dict[int, float], expression: str, limit: int, fields: Sequence[str], snapshot: Snapshot

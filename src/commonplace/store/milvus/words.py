@@ -72,15 +72,15 @@ class WordSplitter:
             texts.append(IndexedWords(kept, sum(tokens.values())))
         return texts
 
-    def query(self, text: str) -> list[QueryTerm]:
-        """Return the phrases of a query. Two words with one stem are two equal phrases, as in SQLite."""
+    def query(self, text: str) -> dict[str, QueryTerm]:
+        """Return the phrases of a query, by FTS5 phrase. Two words with one stem are equal phrases, as in SQLite."""
         phrases = query_words(text)
         texts = [phrase.rstrip("*").strip('"') for phrase in phrases]
-        split = (
-            QueryTerm(tuple(term_of(token, prefix=phrase.endswith("*")) for token in tokens))
+        split = {
+            phrase: QueryTerm(tuple(term_of(token, prefix=phrase.endswith("*")) for token in tokens))
             for phrase, tokens in zip(phrases, self._tokens(texts), strict=True)
-        )
-        return [phrase for phrase in split if phrase.terms]
+        }
+        return {phrase: term for phrase, term in split.items() if term.terms}
 
     def _tokens(self, texts: Sequence[str]) -> list[Counter[str]]:
         """Return the tokens of each text, with the number of times that each occurs."""

@@ -1,0 +1,94 @@
+"""Lookups: which items contain the words of a query as written, in their text or in the path of their document.
+
+A query is either about something, and then items match by meaning, or it looks up what is written somewhere: a name, a
+number, a code, a file. Of the second kind a rare word is evidence by itself, whatever the vectors say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.store import RankedList
+from commonplace.text import Written, path_words, query_units, quotations
+from commonplace.types import Item
+
+__all__ = ["Lookup", "lookup"]
+
+MIN_RARITY = 0.7
+"""Rarity, in nats, that the words of a query must have together. Words that are in half of all items find none."""
+NOT_THE_NAME = 0.9  # factor for the coverage of other items if the query is the name of a file
+TIE = 1e-6
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a query finds as written: ``coverage`` (n,), the share in [0, 1] of its words that each candidate contains.
+
+    Each word, code or quotation counts by its rarity. ``rivals`` (n,) is the number of candidates that contain as much
+    and of which one is meant. It is 1 if all of them are: the files in a folder, the passages with a quotation.
+    ``literal``: the query has a number, a code or a quotation, which vectors know nothing of.
+    """
+
+    coverage: Floats
+    rivals: Floats
+    literal: bool = False
+
+    def of(self, chosen: NDArray[np.int64]) -> Lookup:
+        """Return the lookup of the candidates at these indices (m,)."""
+        return Lookup(self.coverage[chosen], self.rivals[chosen], self.literal)
+
+    def best(self) -> NDArray[np.bool_]:
+        """Return which candidates (n,) contain the most of the query; none if no candidate contains any of it."""
+        most = self.coverage.max(initial=0.0)
+        return np.asarray((self.coverage >= most - TIE) & (self.coverage > 0), bool)
+
+
+def lookup(
+    query: str, by_words: RankedList, by_path: RankedList, ids: Sequence[str], items: Mapping[str, Item]
+) -> Lookup:
+    """Look up ``query`` in the candidates ``ids`` (n,).
+
+    ``by_words`` and ``by_path`` are the ranked lists of a search in texts and in paths; only what they list is looked
+    at, as given in ``items``. A path counts for the item that represents its document on the list ``by_path``.
+    """
+    units = query_units(query)
+    in_text, in_path = np.zeros((len(ids), len(units))), np.zeros((len(ids), len(units)))
+    named = np.zeros(len(ids), np.int64)  # number of words of the file's name, if the query is that name
+    listed, represented, asked_for = set(by_words.ids), set(by_path.ids), Written(query)
+    for n, id_ in enumerate(ids):
+        if (item := items.get(id_)) is None:
+            continue
+        if id_ in listed and item.text_view:
+            text = Written(item.text_view)
+            in_text[n] = [text.share(unit) for unit in units]
+        if id_ in represented:
+            path = PurePosixPath(item.document.path)
+            words, in_name = Written(path_words(item.document.path)), Written(path_words(path.name))
+            in_path[n] = [words.share(unit) for unit in units]
+            if asked_for.share(f'"{path.stem}"') == 1.0 and all(in_name.share(unit) == 1.0 for unit in units):
+                named[n] = len(Written(path.stem))
+    rarity = np.array([by_words.idf.get(unit, 0.0) for unit in units])
+    path_rarity = np.array([by_path.idf.get(unit, 0.0) for unit in units])
+    with_paths = np.where(in_path.any(0), np.minimum(rarity, path_rarity) if by_words.idf else path_rarity, rarity)
+    by_text, by_both = _covered(in_text, rarity), _covered(np.maximum(in_text, in_path), with_paths)
+    coverage = np.maximum(by_text, by_both)
+    if named.any():  # of report.txt and report-final.txt the longer name that is all in the query
+        coverage = np.where(named == named.max(), 1.0, NOT_THE_NAME * coverage)
+    quoted = bool(quotations(query))
+    all_meant = (by_both > by_text + TIE) | (named > 0) | quoted
+    rivals = np.array([float((coverage >= value - TIE).sum()) for value in coverage])
+    literal = quoted or any(" " in unit or any(map(str.isdigit, unit)) for unit in units)
+    return Lookup(coverage, np.where(all_meant, 1.0, rivals), literal)
+
+
+def _covered(shares: Floats, rarity: Floats) -> Floats:
+    """Return the share (n,) of a query's rarity that items with these shares (n, units) of its words contain."""
+    total = float(rarity.sum())
+    return shares @ rarity / total if total >= MIN_RARITY else np.zeros(len(shares))

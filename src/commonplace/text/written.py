@@ -1,0 +1,50 @@
+"""What stands in a text as it is written: the words, codes and quotations of a query, found as wholes."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from commonplace.text.folding import fold
+from commonplace.text.tokens import is_unsegmented, tokens
+
+__all__ = ["Written"]
+
+INFLECTED = 0.8  # how much a word counts that stands there in another form, such as *Normans* for *Norman*
+MIN_STEM, MAX_ENDING = 4, 3  # letters that two forms of a word share at least, and by which they differ at most
+
+
+class Written:
+    """A text in which the phrases of ``query_units()`` are looked up."""
+
+    def __init__(self, text: str) -> None:
+        self._plain = _plain(text)
+        self._words = f" {' '.join(tokens(self._plain))} "
+
+    def __len__(self) -> int:
+        """Return the number of words."""
+        return self._words.count(" ") - 1
+
+    def share(self, phrase: str) -> float:
+        """Return 1 if the text contains the FTS5 ``phrase`` as written, less if in another form, otherwise 0."""
+        word = _plain(phrase.rstrip("*").strip('"'))
+        if phrase.endswith("*") or is_unsegmented(word):
+            return float(word in self._plain)
+        words = " ".join(tokens(word))
+        if f" {words} " in self._words:
+            return 1.0
+        stem = words[: max(MIN_STEM, len(words) - MAX_ENDING)]
+        start = self._words.find(f" {stem}") if words.isalpha() and len(words) > MIN_STEM else -1
+        while start >= 0:
+            end = self._words.find(" ", start + 1)
+            if end - start - 1 <= len(words) + MAX_ENDING:
+                return INFLECTED
+            start = self._words.find(f" {stem}", end)
+        return 0.0
+
+
+def _plain(text: str) -> str:
+    """Return a text folded, in lower case and without accents."""
+    text = fold(text).lower()
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
