@@ -21,7 +21,7 @@ from commonplace.options import SearchRequest
 from commonplace.paths import expanded_path
 from commonplace.retrieval import EncodedQuery, LateInteraction, Ranking, Reranker, rerank, search
 from commonplace.text.stop_words import STOP_WORDS
-from commonplace.types import TEXT, Content, Hit, Query, ScoreComponent
+from commonplace.types import Content, Hit, Query, ScoreComponent
 
 __all__ = ["RANKING", "Hits", "Searcher", "queries_of", "query_of", "stored_ranking"]
 
@@ -216,7 +216,7 @@ class Searcher:
 
 def _respelled(parts: Parts, query: EncodedQuery) -> str | None:
     """Return the words of a query without a picture in the spelling of the collection; None if no word is mended."""
-    if not query.words or not parts.store.capabilities.spelling or query.vectors.by_encoder.keys() - {TEXT}:
+    if not query.words or not query.words_only or not parts.store.capabilities.spelling:
         return None
     words = {word.lower() for word in _LONG_WORD.findall(query.words)}
     mended = parts.store.respell(sorted(words - STOP_WORDS)) if words else {}

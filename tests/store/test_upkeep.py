@@ -42,7 +42,7 @@ def content(file: Path) -> list[object]:
     connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
     result = [(name, connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall()) for name in names
-             if name != "lexicon"]  # fmt: skip
+             if name not in ("lexicon", "paths")]  # fmt: skip
     connection.close()
     return [*result]
 
@@ -88,6 +88,8 @@ DAMAGE: dict[str, tuple[str, str, str]] = {
     "removal log": ("INSERT INTO removed (item) VALUES (25)", "the removal log", "doctor"),
     "model": ("UPDATE meta SET value = 'lie' WHERE name = 'space'", "the settings of the collection", "doctor"),
     "lost word": ("DELETE FROM lexicon_docsize WHERE id = 7", "word index", "doctor"),
+    "other path": ("UPDATE paths SET words = 'lie' WHERE rowid = 3", "word index", "doctor"),
+    "lost path": ("DELETE FROM paths_docsize WHERE id = 3", "word index", "doctor"),
     "other words": ("INSERT INTO lexicon (rowid, words) VALUES (7, 'lie')", "word index", "doctor"),
 }
 STORED = ("documents", "items", "views", "vectors", "pictures", "shadow_views", "shadow_vectors")

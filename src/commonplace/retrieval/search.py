@@ -52,6 +52,11 @@ class EncodedQuery:
     text_hubness: Callable[[Vector], Vector | None] = lambda _: None
     picture: NDArray[np.uint8] | None = None
 
+    @property
+    def words_only(self) -> bool:
+        """Whether the query consists of words, without a picture or another part."""
+        return bool(self.words) and all(spec.asked_by == TEXT for spec, _ in self.vectors.channels)
+
 
 @dataclass(frozen=True, slots=True)
 class RankedItem:
@@ -151,7 +156,7 @@ def candidates(
     wanted = [name for name in channels if not name.startswith(NEGATIVE)]
     if not wanted:
         return [], {}
-    looked_up = query.words if LEXICAL in channels else None
+    looked_up = query.words if LEXICAL in channels and query.words_only else None
     with ThreadPoolExecutor(max_workers=len(channels) + 1) as pool:
         paths = pool.submit(_by_path, store, looked_up, where)
         futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,7 +62,6 @@ class Doctor:
             self._orphans(database)
             self._metadata(database)
             self._words(database)
-            self._path_index(database)
         self._index_files()
         return self.findings
 
@@ -257,35 +256,40 @@ class Doctor:
         )
 
     def _words(self, database: sqlite3.Connection) -> None:
+        self._full_text(
+            database, "lexicon", LEXICON, _words_of_items, _("the word index differs from the words of the items")
+        )
+        self._full_text(
+            database, "paths", PATHS, _words_of_paths, _("the word index differs from the paths of the documents")
+        )
+
+    def _full_text(
+        self,
+        database: sqlite3.Connection,
+        table: str,
+        definition: str,
+        words_of: Callable[[sqlite3.Connection], Iterator[tuple[int, str]]],
+        what: str,
+    ) -> None:
         """Index all words again in a temporary table, and compare every word, position and length."""
+
+        def fill_words(name: str) -> None:
+            database.executemany(f"INSERT INTO {name} (rowid, words) VALUES (?, ?)", words_of(database))
+
         database.execute("DROP TABLE IF EXISTS temp.fresh")
-        database.execute(LEXICON.format("temp.fresh"))
+        database.execute(definition.format("temp.fresh"))
         try:
-            _fill_words(database, "temp.fresh")
+            fill_words("temp.fresh")
             with suppress(sqlite3.DatabaseError):
-                if _fingerprint(database, "main", "lexicon") == _fingerprint(database, "temp", "fresh"):
+                if _fingerprint(database, "main", table) == _fingerprint(database, "temp", "fresh"):
                     return
             if self._repair:
-                database.execute("DROP TABLE lexicon")
-                database.execute(LEXICON.format("lexicon"))
-                _fill_words(database, "lexicon")
-            self._derived(_("the word index differs from the words of the items"), 1)
+                database.execute(f"DROP TABLE {table}")
+                database.execute(definition.format(table))
+                fill_words(table)
+            self._derived(what, 1)
         finally:
             database.execute("DROP TABLE IF EXISTS temp.fresh")
-
-    def _path_index(self, database: sqlite3.Connection) -> None:
-        """Compare the words of each path with the index over them, and let SQLite check that index."""
-        rows = database.execute("SELECT key, path FROM documents ORDER BY key")
-        fresh = [(key, path_words(printable(from_sql(path)) or "")) for key, path in rows]
-        with suppress(sqlite3.DatabaseError):
-            database.execute("INSERT INTO paths (paths, rank) VALUES ('integrity-check', 1)")
-            if database.execute("SELECT rowid, words FROM paths ORDER BY rowid").fetchall() == fresh:
-                return
-        if self._repair:
-            database.execute("DROP TABLE paths")
-            database.execute(PATHS.format("paths"))
-            database.executemany("INSERT INTO paths (rowid, words) VALUES (?, ?)", fresh)
-        self._derived(_("the word index differs from the paths of the documents"), 1)
 
     def _paths(self, database: sqlite3.Connection, documents: Iterable[object]) -> str:
         """Return at most three paths of the documents with these keys, and the number of further ones."""
@@ -352,14 +356,16 @@ def _owners(database: sqlite3.Connection, shadow: str, view: tuple[str, str]) ->
     return [document for (document,) in database.execute(question, view)]
 
 
-def _fill_words(database: sqlite3.Connection, table: str) -> None:
-    def words() -> Iterator[tuple[int, str]]:
-        for key, text, title in database.execute("SELECT key, text, title FROM items ORDER BY key"):
-            view = text_view(maybe(text), maybe(title))
-            if view is not None:
-                yield key, index_words(view)
+def _words_of_items(database: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+    for key, text, title in database.execute("SELECT key, text, title FROM items ORDER BY key"):
+        view = text_view(maybe(text), maybe(title))
+        if view is not None:
+            yield key, index_words(view)
 
-    database.executemany(f"INSERT INTO {table} (rowid, words) VALUES (?, ?)", words())
+
+def _words_of_paths(database: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+    for key, path in database.execute("SELECT key, path FROM documents ORDER BY key"):
+        yield key, path_words(printable(from_sql(path)) or "")
 
 
 def _fingerprint(database: sqlite3.Connection, schema: str, table: str) -> list[object]:
