@@ -110,22 +110,31 @@ def has(text: str, word: str) -> bool:
 def sentences(answer: cp.Answer) -> int:
     """Return the number of sentences, rows and items of an answer; code and pictures do not count."""
     lines = [line for block in answer.blocks if block.kind == "text" for line in block.text.split("\n") if line.strip()]
-    end = r"(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bNr)(?<=[.!?])\s+(?=[A-ZÄÖÜ\"“])|(?<=[。！？])(?=.)"
+    end = r"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bDr\.)(?<!\bNr\.)(?<=[.!?])\s+(?=[A-ZÄÖÜ\"“])|(?<=[。！？])(?=.)"
     return sum(len(re.split(end, line.strip())) for line in lines)
+
+
+def _answer_and_hits(
+    kb: cp.Collection, words: str | None, image: Path | None, before: Sequence[str]
+) -> tuple[cp.Answer, Sequence[cp.Hit]]:
+    """Return the answer and what the search shows; of a follow-up what its answer was written from."""
+    if before:
+        talk = kb.chat()
+        for earlier in before:
+            talk.ask(earlier)
+        answer = talk.ask(words or "")
+        return answer, answer.hits
+    return kb.ask(words, image=image), kb.search(words, image=image, k=10)
 
 
 def asked(kb: cp.Collection, home: Path, row: Question) -> Outcome:
     """Ask one question and return what happened; outcomes that do not apply to it are absent."""
     words, image = row["question"] or None, home / row["image"] if "image" in row else None
     name: Callable[[cp.Document], str] = lambda document: Path(document.path).relative_to(home).as_posix()  # noqa: E731
-    if "before" in row:
-        talk = kb.chat()
-        for earlier in row["before"]:
-            talk.ask(earlier)
-        answer = talk.ask(row["question"])
-        hits: Sequence[cp.Hit] = answer.hits
-    else:
-        hits, answer = kb.search(words, image=image, k=10), kb.ask(words, image=image)
+    try:
+        answer, hits = _answer_and_hits(kb, words, image, row.get("before", ()))
+    except cp.CommonplaceError as error:  # what cannot be asked is a failure like any other
+        answer, hits = cp.Answer(words or "", (), (), (), abstained=True, reason=str(error)), ()
     silent = answer.abstained or not answer.blocks
     said = normalized(" ".join(block.text for block in answer.blocks))
     cited = {name(item.document) for c in answer.citations for item in (c.hit.item, *c.hit.near_duplicates)}
