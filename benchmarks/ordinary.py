@@ -110,22 +110,31 @@ def has(text: str, word: str) -> bool:
 def sentences(answer: cp.Answer) -> int:
     """Return the number of sentences, rows and items of an answer; code and pictures do not count."""
     lines = [line for block in answer.blocks if block.kind == "text" for line in block.text.split("\n") if line.strip()]
-    end = r"(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bNr)(?<=[.!?])\s+(?=[A-ZÄÖÜ\"“])|(?<=[。！？])(?=.)"
+    end = r"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bDr\.)(?<!\bNr\.)(?<=[.!?])\s+(?=[A-ZÄÖÜ\"“])|(?<=[。！？])(?=.)"
     return sum(len(re.split(end, line.strip())) for line in lines)
+
+
+def _answer_and_hits(
+    kb: cp.Collection, words: str | None, image: Path | None, before: Sequence[str]
+) -> tuple[cp.Answer, Sequence[cp.Hit]]:
+    """Return the answer and what the search shows; of a follow-up what its answer was written from."""
+    if before:
+        talk = kb.chat()
+        for earlier in before:
+            talk.ask(earlier)
+        answer = talk.ask(words or "")
+        return answer, answer.hits
+    return kb.ask(words, image=image), kb.search(words, image=image, k=10)
 
 
 def asked(kb: cp.Collection, home: Path, row: Question) -> Outcome:
     """Ask one question and return what happened; outcomes that do not apply to it are absent."""
     words, image = row["question"] or None, home / row["image"] if "image" in row else None
     name: Callable[[cp.Document], str] = lambda document: Path(document.path).relative_to(home).as_posix()  # noqa: E731
-    if "before" in row:
-        talk = kb.chat()
-        for earlier in row["before"]:
-            talk.ask(earlier)
-        answer = talk.ask(row["question"])
-        hits: Sequence[cp.Hit] = answer.hits
-    else:
-        hits, answer = kb.search(words, image=image, k=10), kb.ask(words, image=image)
+    try:
+        answer, hits = _answer_and_hits(kb, words, image, row.get("before", ()))
+    except cp.CommonplaceError as error:  # what cannot be asked is a failure like any other
+        answer, hits = cp.Answer(words or "", (), (), (), abstained=True, reason=str(error)), ()
     silent = answer.abstained or not answer.blocks
     said = normalized(" ".join(block.text for block in answer.blocks))
     cited = {name(item.document) for c in answer.citations for item in (c.hit.item, *c.hit.near_duplicates)}
@@ -135,10 +144,10 @@ def asked(kb: cp.Collection, home: Path, row: Question) -> Outcome:
     if row.get("absent"):
         outcome["abstained"] = silent or (not wrong and any(has(said, word) for word in row.get("may", ())))
         return outcome
-    own = row.get("image")  # the picture that is asked with is no hit, where it is not what is asked for
-    shown = [{name(item.document) for item in (hit.item, *hit.near_duplicates)} for hit in hits]
-    shown = [names for names in shown if own in row["files"] or names != {own}][:FIRST]
-    outcome["found"] = bool(set(row["files"]) & set().union(*shown))
+    query_image = row.get("image")  # no hit, where it is not what is asked for
+    hit_paths = [{name(item.document) for item in (hit.item, *hit.near_duplicates)} for hit in hits]
+    hit_paths = [paths for paths in hit_paths if query_image in row["files"] or paths != {query_image}][:FIRST]
+    outcome["found"] = bool(set(row["files"]) & set().union(*hit_paths))
     of_file = set(row["files"]) <= cited if row.get("every") else bool(set(row["files"]) & cited)
     outcome["right"] = not silent and of_file and all(any(has(said, w) for w in g) for g in row.get("must", ()))
     outcome["silent"] = silent
@@ -184,7 +193,7 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, float, float, f
     return shares
 
 
-def shown(name: str, group: Sequence[Outcome], whole: bool) -> list[object]:
+def table_row(name: str, group: Sequence[Outcome], whole: bool) -> list[object]:
     """Return a line of the table; with intervals where it is ``whole``."""
     line: list[object] = [name, len(group)]
     shares = figures(group)
@@ -207,10 +216,10 @@ def grouped(outcomes: Sequence[Outcome], key: str) -> dict[str, list[Outcome]]:
 def report_of(outcomes: Sequence[Outcome], seconds: float) -> str:
     """Return the tables."""
     head = ["", "questions", *(f"{title}, %" for title in MEASURES.values())]
-    lines = [shown("all", outcomes, True)]
-    lines += [shown(name, group, True) for name, group in grouped(outcomes, "folder").items()]
-    languages = [shown(name, group, True) for name, group in grouped(outcomes, "language").items()]
-    kinds = [shown(name, group, False) for name, group in sorted(grouped(outcomes, "kind").items())]
+    lines = [table_row("all", outcomes, True)]
+    lines += [table_row(name, group, True) for name, group in grouped(outcomes, "folder").items()]
+    languages = [table_row(name, group, True) for name, group in grouped(outcomes, "language").items()]
+    kinds = [table_row(name, group, False) for name, group in sorted(grouped(outcomes, "kind").items())]
     return f"Measured on {machine()}, {seconds:.0f} s. Intervals are 95% bootstrap over questions.\n\n" + "\n\n".join(
         table(head, rows) for rows in (lines, languages, kinds)
     )
