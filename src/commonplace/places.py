@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from commonplace.encoders import DEFAULT_BUNDLE, PLACE, BaseModel, find
+from commonplace.encoders.presets import is_name
 from commonplace.encoders.runtime import cache_folder
 from commonplace.errors import CollectionError, ModelError, ModelMismatch
 from commonplace.i18n import _, system_reason
@@ -178,7 +179,7 @@ def model_for(place: Place[Store], model: str | os.PathLike[str] | BaseModel | N
             ).format(name=place.name, place=last.removeprefix(PLACE))
         )
     single = last and not last.startswith("text=")
-    if single and not os.path.isabs(last):
+    if single and is_name(last):
         find(last)  # the name of a model that a Python package holds: says which package is missing
     elif single and not os.path.isfile(os.path.join(last, "bundle.json")):  # also False for an invalid path
         raise ModelError(

@@ -151,7 +151,7 @@ def find(model: str | os.PathLike[str]) -> Path:
     if not name:
         raise ModelError(_("the model's name is empty: see `commonplace models`"))
     folder = Path(expanded_path(name, ModelError))
-    if (folder / "bundle.json").is_file():
+    if os.path.isfile(folder / "bundle.json"):  # also False for a name that is too long for a file
         return folder
     if name == DEFAULT_BUNDLE.name:
         return DEFAULT_BUNDLE
@@ -170,7 +170,7 @@ def find(model: str | os.PathLike[str]) -> Path:
         raise ModelError(
             _("the model {name} is not installed: fetch it with `commonplace models pull {name}`").format(name=name)
         )
-    if folder.is_dir() and list(folder.rglob("*.onnx")):
+    if os.path.isdir(folder) and list(folder.rglob("*.onnx")):
         raise ModelError(
             _(
                 "there is no model bundle at {folder} (no bundle.json): make one with `commonplace models pull {name}`"

@@ -19,7 +19,7 @@ UNSEGMENTED = (
 forms), kana, Bopomofo, Thai, Lao, Myanmar and Khmer. Hangul is one of them, because its particles follow a word
 without a space: 서울에서 is *in Seoul*."""
 
-# Deleted: accents that no composed letter holds, vowel points of Hebrew and Arabic, invisible characters, skin tones.
+# Deleted: accents that no composed letter holds, vowel points of Hebrew and Arabic, invisible characters, skin colours.
 _DELETED = (
     *((0x0300, 0x036F), (0x0483, 0x0489), (0x0591, 0x05BD), (0x05BF, 0x05BF), (0x05C1, 0x05C2), (0x05C4, 0x05C5)),
     *((0x0610, 0x061A), (0x0640, 0x0640), (0x064B, 0x065F), (0x0670, 0x0670), (0x06D6, 0x06DC), (0x135D, 0x135F)),

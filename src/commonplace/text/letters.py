@@ -43,7 +43,7 @@ WORDS = {
 }
 """The words of each script that several languages share."""
 
-# As the counted texts were: Romanian comma letters with a cedilla, Persian yeh as Arabic, Vietnamese tones as one.
+# As the counted texts were: Romanian comma letters with a cedilla, Persian yeh as Arabic, Vietnamese marks as one.
 _FOLDED = str.maketrans(
     {"ș": "ş", "ț": "ţ", "ی": "ي", "\u0307": None, **dict.fromkeys("\u200c’'-", " ")}
     | dict.fromkeys(map(chr, range(0x1EA0, 0x1F00)), "ể")
