@@ -111,6 +111,8 @@ def measure(kb: cp.Collection, options: argparse.Namespace) -> None:
     lines, values = [], []
 
     def line(what: str, ask: Sequence[tuple[str, Callable[[Hit], bool]]], abstain: bool = False) -> None:
+        if not ask:
+            return
         places = []
         for question, right in ask:
             hits = kb.search(question, k=10)
