@@ -204,7 +204,7 @@ def test_an_abstention_and_a_page_are_in_the_questions_language(kb: cp.Collectio
     english = kb.ask("How do I bake a chocolate cake?")
     assert english.abstained and "collection" in (english.reason or "")
     page = kb.ask("磨坊是谁建造的？").html()
-    assert 'lang="zh"' in page and "来源" in page and "Sources" not in page
+    assert 'lang="zh"' in page and "出处" in page and "Sources" not in page
 
 
 def test_the_reason_of_a_weak_sentence_is_in_the_questions_language(space: Space, calibration: Calibration) -> None:
@@ -212,9 +212,9 @@ def test_the_reason_of_a_weak_sentence_is_in_the_questions_language(space: Space
     checker = GroundingChecker(space, calibration, source, language="zh")
     for lie in ("北边的水泵需要红色的密封圈，压力为9巴。", "北边的水泵需要蓝色的密封圈，压力为12巴。"):
         reason = checker.check(lie, [0]).reason
-        assert reason and "来源" in reason
-    block = cp.Block("text", "x", (1,), "weak", "来源没有这样说", question_language="zh")
-    assert block.support_note == "（依据不足：来源没有这样说）"
+        assert reason and "出处" in reason
+    block = cp.Block("text", "x", (1,), "weak", "出处没有这样说", question_language="zh")
+    assert block.support_note == "（依据较弱：出处没有这样说）"
 
 
 def test_a_numeral_is_checked_in_any_spelling(space: Space, calibration: Calibration) -> None:
