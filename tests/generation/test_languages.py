@@ -213,9 +213,9 @@ def test_the_reason_of_a_weak_sentence_is_in_the_questions_language(space: Space
     checker = GroundingChecker(space, calibration, source, language="zh")
     for lie in ("北边的水泵需要红色的密封圈，压力为9巴。", "北边的水泵需要蓝色的密封圈，压力为12巴。"):
         reason = checker.check(lie, [0]).reason
-        assert reason and "来源" in reason
-    block = cp.Block("text", "x", (1,), "weak", "来源没有这样说", question_language="zh")
-    assert block.support_note == "（依据较弱：来源没有这样说）"
+        assert reason and "出处" in reason
+    block = cp.Block("text", "x", (1,), "weak", "出处没有这样说", question_language="zh")
+    assert block.support_note == "（依据较弱：出处没有这样说）"
 
 
 def test_a_numeral_is_checked_in_any_spelling(space: Space, calibration: Calibration) -> None:
