@@ -19,9 +19,9 @@ BIN := $(VENV)/bin
 
 DOCS_VENV := .venv-docs
 
-# Half of the tests' time is spent waiting for other processes and for disks, so two at a time take half as long. The tests
+# Much of the tests' time is spent waiting for other processes and for disks, so three at a time suit two cores. The tests
 # of a file stay together: they share fixtures.
-JOBS ?= 2
+JOBS ?= 3
 PARALLEL = -n $(JOBS) --dist loadfile
 
 .PHONY: demo docs reference messages test test-fast test-avx2 test-llm test-models test-train test-milvus test-ray kills soak fuzz clean

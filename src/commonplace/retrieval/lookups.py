@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store import RankedList
-from commonplace.text import Written, path_words, query_units, quotations
+from commonplace.text import WrittenWords, path_words, query_units, quotations
 from commonplace.types import Item
 
 __all__ = ["Lookup", "lookup"]
@@ -61,19 +61,19 @@ def lookup(
     units = query_units(query)
     in_text, in_path = np.zeros((len(ids), len(units))), np.zeros((len(ids), len(units)))
     named = np.zeros(len(ids), np.int64)  # number of words of the file's name, if the query is that name
-    listed, represented, asked_for = set(by_words.ids), set(by_path.ids), Written(query)
+    listed, represented, asked_for = set(by_words.ids), set(by_path.ids), WrittenWords(query)
     for n, id_ in enumerate(ids):
         if (item := items.get(id_)) is None:
             continue
         if id_ in listed and item.text_view:
-            text = Written(item.text_view)
+            text = WrittenWords(item.text_view)
             in_text[n] = [text.share(unit) for unit in units]
         if id_ in represented:
             path = PurePosixPath(item.document.path)
-            words, in_name = Written(path_words(item.document.path)), Written(path_words(path.name))
+            words, in_name = WrittenWords(path_words(item.document.path)), WrittenWords(path_words(path.name))
             in_path[n] = [words.share(unit) for unit in units]
             if asked_for.share(f'"{path.stem}"') == 1.0 and all(in_name.share(unit) == 1.0 for unit in units):
-                named[n] = len(Written(path.stem))
+                named[n] = len(WrittenWords(path.stem))
     rarity = np.array([by_words.idf.get(unit, 0.0) for unit in units])
     path_rarity = np.array([by_path.idf.get(unit, 0.0) for unit in units])
     with_paths = np.where(in_path.any(0), np.minimum(rarity, path_rarity) if by_words.idf else path_rarity, rarity)

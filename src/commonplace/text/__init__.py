@@ -12,10 +12,10 @@ from commonplace.text.tokens import (
     quotations,
     terms,
 )
-from commonplace.text.written import Written
+from commonplace.text.written import WrittenWords
 
 __all__ = [
-    "Written",
+    "WrittenWords",
     "in_digits",
     "index_words",
     "is_unsegmented",

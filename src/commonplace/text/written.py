@@ -7,13 +7,13 @@ import unicodedata
 from commonplace.text.folding import fold
 from commonplace.text.tokens import is_unsegmented, tokens
 
-__all__ = ["Written"]
+__all__ = ["WrittenWords"]
 
 INFLECTED = 0.8  # how much a word counts that stands there in another form, such as *Normans* for *Norman*
 MIN_STEM, MAX_ENDING = 4, 3  # letters that two forms of a word share at least, and by which they differ at most
 
 
-class Written:
+class WrittenWords:
     """A text in which the phrases of ``query_units()`` are looked up."""
 
     def __init__(self, text: str) -> None:
