@@ -267,7 +267,7 @@ def sided(
         values[name] = {label: recall(ranks) for label, ranks in ranks_of.items()}
         lines.append(
             [
-                name.replace("-", " -> ") if name in BARS else name,
+                name if "->" in name else name.replace("-", " -> "),
                 len(next(iter(ranks_of.values()))),
                 "" if bar is None else f"R@{key} {bar:g}",
                 *(cell(values[name][label], key) for label in shown),
@@ -696,7 +696,8 @@ def time_tower(folder: str) -> None:
             start, used = time.perf_counter(), time.process_time()
             run()
             speeds[what] = [count / (time.perf_counter() - start), count / (time.process_time() - used)]
-    print(json.dumps({"precision": bundle.text._graph.precision, "speeds": speeds}))
+    precision = bundle.text._graph.precision.split("'")[1]  # <Type: 'bfloat16'>
+    print(json.dumps({"precision": precision, "speeds": speeds}))
 
 
 def output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -718,7 +719,7 @@ def measure_speed(subjects: Sequence[Subject], half: Half, baseline: str | None 
             for setting, environment in SETTINGS.items():
                 command = [sys.executable, __file__, "--time", str(subject.folder)]
                 output = json.loads(output_of(command, environment))
-                name = setting if environment else f"{setting} ({output['precision'].strip('<>').split()[-1]})"
+                name = setting if environment else f"{setting} ({output['precision']})"
                 for what, speed in output["speeds"].items():
                     turns.setdefault((subject.label, name, what), []).append(speed)
         if baseline is not None:
