@@ -18,9 +18,6 @@ import argparse
 import hashlib
 import json
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -33,6 +30,7 @@ from numpy.typing import NDArray
 
 import commonplace as cp
 import household
+import tower_speed
 from answers import xquad
 from common import RESULTS, ROOT, data, flickr8k, keep, machine, table
 from commonplace.encoders import Bundle, find
@@ -636,114 +634,9 @@ def measure_trust(subjects: Sequence[Subject], half: Half) -> tuple[str, Values]
     return "\n\n".join(parts), values
 
 
-# --- speed ---------------------------------------------------------------------------------------------------
-
-CHUNK, CHUNKS, TURNS = 256, 32, 3
-SETTINGS = {
-    "as shipped": {},
-    "f32": {"COMMONPLACE_PRECISION": "f32"},
-    "f32, AVX-512 VNNI at most": {"COMMONPLACE_PRECISION": "f32", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
-    "f32, AVX2 at most": {"COMMONPLACE_PRECISION": "f32", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-}
-"""Environments that a tower is timed in: the precision, and the instructions that the runtime may use."""
-PYTORCH = """
-import time, torch
-torch.set_grad_enabled(False)
-layer = torch.nn.TransformerEncoderLayer(384, 12, 1536, activation="gelu", batch_first=True)
-net = torch.nn.TransformerEncoder(layer, 6).eval()
-rows = torch.randn({count}, {width}, 384)
-net(rows)
-start, used = time.perf_counter(), time.process_time()
-net(rows)
-print({count} / (time.perf_counter() - start), {count} / (time.process_time() - used))
-"""
-"""Chunks by PyTorch float32: MiniLM's layers with random weights, which cost the same time."""
-
-
-def chunks(bundle: Bundle, code: str) -> list[str]:
-    """Return texts of about CHUNK tokens of this model, special tokens and prefix included."""
-    text = " ".join(p["context"] for p in xquad(code))
-    room = CHUNK - 2 - (bundle.text.max_tokens - bundle.text.room)
-    texts: list[str] = []
-    start = 0
-    while len(texts) < CHUNKS:
-        low, high = 1, 4000
-        while high - low > 1:  # the most characters whose tokens fit
-            size = (low + high) // 2
-            low, high = (size, high) if bundle.text.length(text[start : start + size]) <= room else (low, size)
-        texts.append(text[start : start + low])
-        start += low
-    return texts
-
-
-def time_tower(folder: str) -> None:
-    """Print, as JSON, the precision, and chunks and questions a second of wall and of processor time."""
-    bundle = Bundle(Path(folder))
-    speeds: dict[str, list[float]] = {}
-    for code in ("en", "zh"):
-        texts = chunks(bundle, code)
-        questions = questions_of(code, Half(True, 32))[0]
-        works: dict[str, tuple[int, Callable[[], object]]] = {
-            f"chunks, {code}": (len(texts), lambda texts=texts: bundle.text.encode(texts)),  # type: ignore[misc]
-            # One at a time, as people ask.
-            f"questions, {code}": (
-                len(questions),
-                lambda questions=questions: [bundle.text.encode([question], "query") for question in questions],  # type: ignore[misc]
-            ),
-        }
-        for what, (count, run) in works.items():
-            run()  # compiles all shapes
-            start, used = time.perf_counter(), time.process_time()
-            run()
-            speeds[what] = [count / (time.perf_counter() - start), count / (time.process_time() - used)]
-    precision = bundle.text._graph.precision.split("'")[1]  # <Type: 'bfloat16'>
-    print(json.dumps({"precision": precision, "speeds": speeds}))
-
-
-def output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return the last line that a program prints. Compiled models are kept apart by environment."""
-    cache = work() / "compiled" / hashlib.sha256(json.dumps(environment).encode()).hexdigest()[:8]
-    cache.mkdir(parents=True, exist_ok=True)
-    everything = {**os.environ, "COMMONPLACE_CACHE": str(cache), **environment}
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=everything).stdout.splitlines()[
-        -1
-    ]
-
-
 def measure_speed(subjects: Sequence[Subject], half: Half, baseline: str | None = None) -> tuple[str, Values]:
-    """Measure the text towers by precision and instructions, in turns; each turn is a process of its own."""
-    turns: dict[tuple[str, str, str], list[list[float]]] = {}
-    reference: list[list[float]] = []
-    for _ in range(TURNS):
-        for subject in subjects:
-            for setting, environment in SETTINGS.items():
-                command = [sys.executable, __file__, "--time", str(subject.folder)]
-                output = json.loads(output_of(command, environment))
-                name = setting if environment else f"{setting} ({output['precision']})"
-                for what, speed in output["speeds"].items():
-                    turns.setdefault((subject.label, name, what), []).append(speed)
-        if baseline is not None:
-            command = [baseline, "-c", PYTORCH.format(count=16, width=CHUNK)]
-            reference.append([float(value) for value in output_of(command, {}).split()])
-    pytorch = [statistics.median(column) for column in zip(*reference, strict=True)]
-    lines, values = [], []
-    for (label, setting, what), speeds in turns.items():
-        wall, used = (statistics.median(column) for column in zip(*speeds, strict=True))
-        ratios = [own / other for own, other in zip((wall, used), pytorch, strict=False)] if "chunks" in what else []
-        lines.append(
-            [label, setting, what, f"{wall:.1f}", f"{used:.1f}", " / ".join(f"{ratio:.2f}x" for ratio in ratios)]
-        )
-        values.append(
-            {"model": label, "setting": setting, "what": what, "wall": wall, "processor": used, "ratios": ratios}
-        )
-    head = ["model", "setting", "what", "a second", "a second of processor time", "against PyTorch, wall / processor"]
-    text = (
-        f"**Speed of the text towers**: chunks of {CHUNK} tokens, {CHUNKS} at once, and questions one at a time; medians of {TURNS} "
-        "processes in turns. On a busy machine read processor time."
-    )
-    if pytorch:
-        text += f" PyTorch float32, MiniLM's layers alone: {pytorch[0]:.1f} chunks a second, {pytorch[1]:.1f} of processor time."
-    return f"{text}\n\n{table(head, lines)}", {"rows": values, "pytorch": pytorch}
+    """Measure the text towers; see tower_speed.py."""
+    return tower_speed.measure({subject.label: subject.folder for subject in subjects}, work(), baseline)
 
 
 # --- the whole -----------------------------------------------------------------------------------------------
@@ -766,11 +659,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, help="of each kind, 0: all (default: 120 with --dev, else 300)")
     parser.add_argument("--baseline", help="speed: interpreter with torch, to compare with")
     parser.add_argument("--failures", action="store_true", help="folder: print what went wrong, question by question")
-    parser.add_argument("--time", metavar="FOLDER", help=argparse.SUPPRESS)  # what a process of *speed* does
     options = parser.parse_args()
-    if options.time:
-        time_tower(options.time)
-        return
     names = options.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"--only {','.join(unknown)}: choose from {', '.join(PARTS)}")

@@ -101,9 +101,10 @@ class Searcher:
                 raise QueryError(_("the query is empty: give words, a picture, or both"))
         parts.space.check()  # in a thread: no search waits for the checksums of the model
         negative = query_of(request.negative, request.negative_image)
-        vectors = parts.space.encode_queries(queries)
+        full_text = parts.store.capabilities.lexical
+        vectors = parts.space.encode_queries(queries, full_text=full_text)
         # Not in the same batch: padding changes the last digits, and a negative query must not change the others.
-        (negative_vectors,) = parts.space.encode_queries([negative])
+        (negative_vectors,) = parts.space.encode_queries([negative], full_text=full_text)
         return [
             EncodedQuery(
                 query.text,
@@ -125,9 +126,6 @@ class Searcher:
             notes = (*notes, _("not reranked: {name} cannot read this query").format(name=reranker.name))
             reranker = None
         if (query.words or query.negative_text) and not parts.store.capabilities.lexical:
-            notes = tuple(
-                note.replace(_("they were searched by full text only"), _("they were not searched")) for note in notes
-            )
             notes = (*notes, _("no lexical search: this store cannot search words"))
         ranking = request.ranking or stored_ranking(parts)
         if query.vectors.separate_text and (ranking.question, ranking.views) != ("late", "separate"):

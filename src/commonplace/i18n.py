@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gettext import NullTranslations
 
-__all__ = ["LANGUAGES", "N_", "_", "language", "ngettext", "system_reason"]
+__all__ = ["LANGUAGES", "N_", "_", "language", "language_name", "ngettext", "system_reason"]
 
 #: The languages of the messages. The first is that of the source.
 LANGUAGES = ("en", "zh")
@@ -90,3 +90,32 @@ def _catalogue(name: str) -> NullTranslations:
 
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "locale")
     return translation("commonplace", folder, [name], fallback=True)
+
+
+_LANGUAGE_NAMES = {
+    "ar": N_("Arabic"),
+    "de": N_("German"),
+    "el": N_("Greek"),
+    "en": N_("English"),
+    "es": N_("Spanish"),
+    "fr": N_("French"),
+    "he": N_("Hebrew"),
+    "hi": N_("Hindi"),
+    "it": N_("Italian"),
+    "ja": N_("Japanese"),
+    "ko": N_("Korean"),
+    "nl": N_("Dutch"),
+    "pl": N_("Polish"),
+    "pt": N_("Portuguese"),
+    "ru": N_("Russian"),
+    "th": N_("Thai"),
+    "tr": N_("Turkish"),
+    "uk": N_("Ukrainian"),
+    "vi": N_("Vietnamese"),
+    "zh": N_("Chinese"),
+}
+
+
+def language_name(tag: str, language_: str | None = None) -> str:
+    """Return the name of the language with a BCP 47 primary tag, as ``_`` does; the tag itself if it has none here."""
+    return _(_LANGUAGE_NAMES.get(tag, tag), language_)

@@ -289,9 +289,10 @@ class Space:
         """Return the vectors of one query; see ``encode_queries()``."""
         return self.encode_queries([query])[0]
 
-    def encode_queries(self, queries: Sequence[Query]) -> list[QueryVectors]:
+    def encode_queries(self, queries: Sequence[Query], *, full_text: bool = True) -> list[QueryVectors]:
         """Return the vectors of each query. A part that no encoder can read is left out, with a note.
 
+        ``full_text``: whether words without a vector are searched by full text; the notes say it.
         Each encoder encodes all queries in one batch. Raises ModelError if a vector contains a value that is not a
         finite number.
         """
@@ -319,7 +320,7 @@ class Space:
         for named, by_encoder, short in zip(parts, vectors, shortness, strict=True):
             # Together with another part, words modify that part, so they are not a generic short query.
             alone = not any(spec.asked_by in named for spec in self.specs if spec.asked_by != TEXT)
-            notes = _notes(self, named, by_encoder)
+            notes = _notes(self, named, by_encoder, full_text)
             encoded.append(self.query_vectors(by_encoder, notes=notes, query_shortness=short if alone else 0.0))
         return encoded
 
@@ -460,20 +461,23 @@ def _check_plugins(space: Space, views: Sequence[ViewSpec], channels: Sequence[C
             )
 
 
-def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray[np.float32]]) -> tuple[str, ...]:
+def _notes(
+    space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray[np.float32]], full_text: bool
+) -> tuple[str, ...]:
     """Return a note for each part of a query that has no vector, with the reason."""
     notes = []
+    searched = _("they were searched by full text only") if full_text else _("they were not searched")
     if TEXT in parts:
         if space.text is None:
             notes.append(
-                _("the model {name} cannot encode words: they were searched by full text only").format(name=space.name)
+                _("the model {name} cannot encode words: {searched}").format(name=space.name, searched=searched)
             )
         elif TEXT not in vectors:
             notes.append(
                 _(
-                    "the model {name} does not know most of these words: they were searched by full text only "
+                    "the model {name} does not know most of these words: {searched} "
                     "(for models for other languages, see `commonplace models`)"
-                ).format(name=space.name)
+                ).format(name=space.name, searched=searched)
             )
         elif language := space.unknown_language(str(parts[TEXT])):
             notes.append(
@@ -485,8 +489,8 @@ def _notes(space: Space, parts: Mapping[str, Any], vectors: Mapping[str, NDArray
         elif space.text.unknown_share(str(parts[TEXT])):
             model = (space.words or space.bundle).name
             notes.append(
-                _("the model {name} does not know some of these words: those were searched by full text only").format(
-                    name=model
+                _("the model {name} does not know some of these words: {searched}").format(
+                    name=model, searched=searched
                 )
             )
         if space.words is not None and CROSSMODAL not in vectors:

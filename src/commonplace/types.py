@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.i18n import N_, _
+from commonplace.i18n import N_, _, language_name
 from commonplace.metadata import Metadata, MetadataType
 
 __all__ = [
@@ -422,8 +422,7 @@ class Citation:
             characters = _("characters {start} to {end}", asked_in)
             parts.append(characters.format(start=self.span.start, end=self.span.end))
         if self.language is not None:
-            name = _(_LANGUAGE_NAMES.get(self.language, self.language), asked_in)
-            parts.append(_("in {language}", asked_in).format(language=name))
+            parts.append(_("in {language}", asked_in).format(language=language_name(self.language, asked_in)))
         return _(", ", asked_in).join(parts)
 
     def dict(self) -> dict[str, Any]:
@@ -440,30 +439,6 @@ class Citation:
             "image": self.hit.image,
             "score": self.hit.score,
         }
-
-
-_LANGUAGE_NAMES = {
-    "ar": N_("Arabic"),
-    "de": N_("German"),
-    "el": N_("Greek"),
-    "en": N_("English"),
-    "es": N_("Spanish"),
-    "fr": N_("French"),
-    "he": N_("Hebrew"),
-    "hi": N_("Hindi"),
-    "it": N_("Italian"),
-    "ja": N_("Japanese"),
-    "ko": N_("Korean"),
-    "nl": N_("Dutch"),
-    "pl": N_("Polish"),
-    "pt": N_("Portuguese"),
-    "ru": N_("Russian"),
-    "th": N_("Thai"),
-    "tr": N_("Turkish"),
-    "uk": N_("Ukrainian"),
-    "vi": N_("Vietnamese"),
-    "zh": N_("Chinese"),
-}
 
 
 Support = Literal["supported", "weak", "unsupported"]

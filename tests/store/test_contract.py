@@ -83,6 +83,8 @@ def test_a_collection_without_full_text_searches_and_notes_what_is_missing(
         hits = collection.search("which pump has no water?")
         assert Path(hits[0].item.document.path).name == "pump.txt" and 0 < hits[0].confidence <= 1
         assert hits.notes == ("no lexical search: this store cannot search words",)
+        unknown, _missing = collection.search("насос гудит ночью").notes  # in letters that the model does not know
+        assert unknown.split(": ")[1].startswith("they were not searched")
         assert {component.channel for component in hits[0].breakdown} >= {"text->text"}
         assert all(component.channel != "lexical" for hit in hits for component in hit.breakdown)
         picture = collection.search(image=notes / "red.png", k=1)

@@ -156,12 +156,13 @@ def candidates(
     wanted = [name for name in channels if not name.startswith(NEGATIVE)]
     if not wanted:
         return [], {}
-    looked_up = query.words if LEXICAL in channels and query.words_only else None
+    looked_up = (query.words or "") if LEXICAL in channels and query.words_only else ""
+    by_paths = bool(looked_up) and store.capabilities.paths
     with ThreadPoolExecutor(max_workers=len(channels) + 1) as pool:
-        paths = pool.submit(_by_path, store, looked_up, where)
+        paths = pool.submit(store.search_paths, looked_up, LOOKED_AT, where) if by_paths else None
         futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}
         lists = {name: future.result() for name, future in futures.items()}
-        by_path = paths.result()
+        by_path = RankedList() if paths is None else paths.result()
     listed = sorted({id_ for name in wanted for id_ in lists[name].ids} | set(by_path.ids))
     views = store.views(listed)  # leaves out items that were removed meanwhile
     ids = [id_ for id_ in listed if id_ in views]
@@ -173,10 +174,6 @@ def candidates(
         finds = lookup(looked_up, by_words, by_path, ids, items)
         scored[LEXICAL] = replace(scored[LEXICAL], lookup=finds)
     return ids, scored
-
-
-def _by_path(store: Store, words: str | None, where: Filter) -> RankedList:
-    return store.search_paths(words, LOOKED_AT, where) if words and store.capabilities.paths else RankedList()
 
 
 def _first(ranked: RankedList, k: int) -> RankedList:

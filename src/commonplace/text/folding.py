@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 from pathlib import Path
 
 __all__ = ["EMOJI", "RUN", "UNSEGMENTED", "emoji_word", "fold"]
@@ -29,12 +30,18 @@ _DELETED = (
 )
 
 
-def _table() -> dict[int, str | None]:
+@cache
+def _table() -> tuple[re.Pattern[str], dict[int, str | None]]:
+    """Return what each character is replaced with, and a pattern of these; read when the first such text comes.
+
+    A search for the few characters that change is faster than a look at each character.
+    """
     table: dict[int, str | None] = {}
     for line in Path(__file__).with_name("variants.txt").read_text(encoding="utf-8").splitlines():
         table.update((ord(variant), line[0]) for variant in line[1:])
     table.update((point, None) for first, last in _DELETED for point in range(first, last + 1))
-    return table
+    changed = "".join(chr(point) for point in table if point < 0x20000)
+    return re.compile(f"[{changed}\U00020000-\U0010ffff]+"), table
 
 
 RUN = re.compile(f"[{UNSEGMENTED}]+")
@@ -42,9 +49,6 @@ RUN = re.compile(f"[{UNSEGMENTED}]+")
 EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 """A character that is an emoji, or drawn like one."""
 
-_TABLE = _table()
-# A search for the few characters that change is faster than a look at each character.
-_CHANGED = re.compile(f"[{''.join(chr(point) for point in _TABLE if point < 0x20000)}\U00020000-\U0010ffff]+")
 _REPEATS = re.compile("[々〻ゝヽゞヾ]")
 _SPACE = re.compile(r"\s+")
 
@@ -63,7 +67,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text
     text = unicodedata.normalize("NFKC", text)
-    text = _CHANGED.sub(lambda match: match.group().translate(_TABLE), text)
+    changed, table = _table()
+    text = changed.sub(lambda match: match.group().translate(table), text)
     text = EMOJI.sub(lambda match: f" {emoji_word(match.group())} ", text)
     return _SPACE.sub(_join, _REPEATS.sub(_repeat, text)) if RUN.search(text) else text
 

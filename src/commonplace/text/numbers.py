@@ -11,6 +11,8 @@ import unicodedata
 from decimal import Decimal
 from functools import lru_cache
 
+from commonplace.text.numerals import DIGITS, MYRIADS, TIMES, value_of
+
 __all__ = ["MONTHS", "WEEKDAYS", "in_digits", "measures"]
 
 MONTHS = (
@@ -58,18 +60,9 @@ _EAST_ASIAN = re.compile(f"[{_HAN}]")
 _BORDER = re.compile(f"(?<=[{_HAN}])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[{_HAN}])")
 _SEPARATORS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))(?<![\d.,]\d{4},)")
 
-_DIGITS = {
-    **{c: n for n, c in enumerate("〇一二三四五六七八九")},
-    **{c: n for n, c in enumerate("零壹贰叁肆伍陆柒捌玖")},
-    **dict.fromkeys("両两兩貳", 2),
-    "參": 3,
-    "陸": 6,
-    "○": 0,
-}
-_TENS = {"十": 10, "百": 100, "千": 1000, "拾": 10, "佰": 100, "仟": 1000}
-_MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "兆": 10**12}
-_SIMPLE = "".join(_DIGITS)
-_CHARACTERS = _SIMPLE + "".join(_TENS) + "".join(_MYRIADS)
+_SIMPLIFIED = str.maketrans("両兩貳參陸○萬億", "两两贰叁陆〇万亿")
+_SIMPLE = "".join(DIGITS) + "両兩貳參陸○"
+_CHARACTERS = _SIMPLE + "".join(TIMES) + "".join(MYRIADS) + "萬億"
 _COUNTED = (
     r"(?:个|個|只|隻|条|條|张|張|本|台|臺|件|位|名|人|次|种|種|项|項|家|座|棵|株|辆|輛|层|層|间|間|枚|颗|顆|匹|头|頭|岁|歲|年|月|日|号|號|天|周|週"
     r"|点|點|时|時|分|秒|小时|小時|钟|鐘|元|块|塊|角|美元|欧元|英镑|公斤|千克|克|吨|噸|斤|米|公里|厘米|毫米|升|毫升|度|瓦|伏|巴|倍|成|届|屆|章"
@@ -101,7 +94,7 @@ def _numeral(match: re.Match[str]) -> str:
         match["ordinal"] or after_percent or (counted and (number != "一" or counted in "月日号號点點时時"))
     ):
         return match.group()
-    if number[0] in _MYRIADS or number[0] in "百千佰仟":
+    if number[0] in "万萬亿億兆百千佰仟":
         return match.group()
     if (
         counted == "分"
@@ -117,31 +110,11 @@ def _numeral(match: re.Match[str]) -> str:
 
 def _value(number: str) -> str | None:
     """Return the digits of a Chinese numeral; None if it is none, such as 三四 (three or four) or 千万."""
-    integer, _point, fraction = number.partition("点")
-    decimals = "." + "".join(str(_DIGITS[c]) for c in fraction) if fraction else ""
-    if all(c in _DIGITS for c in integer):  # digits one by one, as in years
-        by_one = len(integer) >= 3 or len(integer) == 1 or "〇" in integer or "零" in integer
-        return "".join(str(_DIGITS[c]) for c in integer) + decimals if by_one else None
-    total = section = digit = 0
-    unit = 0  # the last multiplier: 三千五 is 3500
-    was_digit = False
-    for c in integer:
-        if c in _DIGITS:
-            if was_digit and _DIGITS[c]:
-                return None
-            digit, was_digit = _DIGITS[c], _DIGITS[c] > 0
-            unit = unit if _DIGITS[c] else 10
-        elif c in _TENS:
-            section += (digit if was_digit else 1) * _TENS[c]
-            digit, was_digit, unit = 0, False, _TENS[c]
-        else:
-            total = (
-                (total + section + digit) * _MYRIADS[c]
-                if _MYRIADS[c] > total
-                else total + (section + digit) * _MYRIADS[c]
-            )
-            section, digit, was_digit, unit = 0, 0, False, _MYRIADS[c]
-    return f"{total + section + digit * (unit // 10 if unit > 10 else 1)}{decimals}"
+    integer, _point, fraction = number.translate(_SIMPLIFIED).partition("点")
+    value = value_of(integer)
+    if value is None or not fraction:
+        return value
+    return f"{value}.{''.join(str(DIGITS[c]) for c in fraction)}"
 
 
 def _percent(match: re.Match[str]) -> str:
@@ -153,10 +126,10 @@ def _percent(match: re.Match[str]) -> str:
 def _scaled(match: re.Match[str]) -> str:
     scale = 1
     for c in match[2]:
-        scale *= _TENS.get(c) or _MYRIADS[c]
+        scale *= TIMES.get(c) or MYRIADS[c.translate(_SIMPLIFIED)]
     rest = 0
     if match[3]:  # 1万2千, 1亿3000
-        rest = int(match[3]) * (_TENS[match[4]] if match[4] else 1)
+        rest = int(match[3]) * (TIMES[match[4]] if match[4] else 1)
     return _product(match[1], scale) if not rest else str(int(Decimal(match[1]) * scale) + rest)
 
 
