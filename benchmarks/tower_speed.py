@@ -21,11 +21,13 @@ from common import table
 from commonplace.encoders import Bundle
 
 CHUNK, CHUNKS, QUESTIONS, TURNS = 256, 32, 32, 3
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 SETTINGS = {
     "as shipped": {},
+    "bf16": {"COMMONPLACE_PRECISION": "bf16"},
     "f32": {"COMMONPLACE_PRECISION": "f32"},
-    "f32, AVX-512 VNNI at most": {"COMMONPLACE_PRECISION": "f32", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
-    "f32, AVX2 at most": {"COMMONPLACE_PRECISION": "f32", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "f32 i8, AVX-512 VNNI at most": {"COMMONPLACE_PRECISION": "f32 i8", "OV_CPU_MAX_ISA": "AVX512_CORE_VNNI"},
+    "f32, AVX2 at most": {"COMMONPLACE_PRECISION": "f32", **AVX2},
 }
 """Environments that a tower is timed in: the precision, and the instructions that the runtime may use."""
 PYTORCH = """
@@ -78,8 +80,7 @@ def time_tower(folder: str) -> None:
             start, used = time.perf_counter(), time.process_time()
             run()
             speeds[what] = [count / (time.perf_counter() - start), count / (time.process_time() - used)]
-    precision = bundle.text._graph.precision.split("'")[1]  # <Type: 'bfloat16'>
-    print(json.dumps({"precision": precision, "speeds": speeds}))
+    print(json.dumps({"precision": bundle.text._graph.precision, "speeds": speeds}))
 
 
 def output_of(command: Sequence[str], environment: Mapping[str, str], work: Path) -> str:
@@ -98,7 +99,7 @@ def measure(folders: Mapping[str, Path], work: Path, baseline: str | None) -> tu
     Each turn is a process of its own. ``baseline`` is an interpreter with PyTorch.
     """
     turns: dict[tuple[str, str, str], list[list[float]]] = {}
-    reference: list[list[float]] = []
+    references: dict[bool, list[list[float]]] = {False: [], True: []}  # by whether it is held to AVX2
     for _ in range(TURNS):
         for label, folder in folders.items():
             for setting, environment in SETTINGS.items():
@@ -109,12 +110,16 @@ def measure(folders: Mapping[str, Path], work: Path, baseline: str | None) -> tu
                     turns.setdefault((label, name, what), []).append(speed)
         if baseline is not None:
             command = [baseline, "-c", PYTORCH.format(count=16, width=CHUNK)]
-            reference.append([float(value) for value in output_of(command, {}, work).split()])
-    pytorch = [statistics.median(column) for column in zip(*reference, strict=True)]
+            for held, rows in references.items():
+                rows.append([float(value) for value in output_of(command, AVX2 if held else {}, work).split()])
+    pytorch = {
+        held: [statistics.median(column) for column in zip(*rows, strict=True)] for held, rows in references.items()
+    }
     lines, values = [], []
     for (label, setting, what), speeds in turns.items():
         wall, used = (statistics.median(column) for column in zip(*speeds, strict=True))
-        ratios = [own / other for own, other in zip((wall, used), pytorch, strict=False)] if "chunks" in what else []
+        others = pytorch["AVX2" in setting] if "chunks" in what else []
+        ratios = [own / other for own, other in zip((wall, used), others, strict=False)]
         lines.append(
             [label, setting, what, f"{wall:.1f}", f"{used:.1f}", " / ".join(f"{ratio:.2f}x" for ratio in ratios)]
         )
@@ -126,10 +131,12 @@ def measure(folders: Mapping[str, Path], work: Path, baseline: str | None) -> tu
         f"**Speed of the text towers**: chunks of {CHUNK} tokens, {CHUNKS} at once, and questions one at a time; medians "
         f"of {TURNS} processes in turns. On a busy machine read processor time."
     )
-    if pytorch:
-        wall, used = pytorch
-        text += f" PyTorch float32, MiniLM's layers alone: {wall:.1f} chunks a second, {used:.1f} of processor time."
-    return f"{text}\n\n{table(head, lines)}", {"rows": values, "pytorch": pytorch}
+    if pytorch[False]:
+        text += " PyTorch float32, MiniLM's layers alone: {:.1f} chunks a second, {:.1f} of processor time".format(
+            *pytorch[False]
+        )
+        text += "; held to AVX2: {:.1f}, {:.1f}.".format(*pytorch[True])
+    return f"{text}\n\n{table(head, lines)}", {"rows": values, "pytorch": pytorch[False], "avx2": pytorch[True]}
 
 
 if __name__ == "__main__":

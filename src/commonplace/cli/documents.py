@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_, refuse_own_file
@@ -96,8 +98,7 @@ def verbs(verb: Any) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
-    _log_progress(options)
-    with open_(options, make=True) as kb:
+    with _progress_lines(options), open_(options, make=True) as kb:
         report = kb.add(
             *options.paths,
             workers=options.workers,
@@ -120,15 +121,23 @@ def _add(options: argparse.Namespace) -> int:
     return 0 if done or not report.failed else 1
 
 
-def _log_progress(options: argparse.Namespace) -> None:
+@contextmanager
+def _progress_lines(options: argparse.Namespace) -> Iterator[None]:
     """Print the library's progress log if no bar is shown, because standard error is a file or a pipe."""
     if sys.stderr.isatty() or options.json:
+        yield
         return
     import logging
 
-    log = logging.getLogger("commonplace.progress")
+    log, lines = logging.getLogger("commonplace.progress"), logging.StreamHandler(sys.stderr)
+    level = log.level
     log.setLevel(logging.INFO)
-    log.addHandler(logging.StreamHandler(sys.stderr))
+    log.addHandler(lines)
+    try:
+        yield
+    finally:  # the next command of this process has another standard error
+        log.removeHandler(lines)
+        log.setLevel(level)
 
 
 def _report(report: Report) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.encoders.integers import GROUP, linear, with_integer_weights
 from commonplace.errors import ModelError
 from commonplace.i18n import _
 
@@ -82,30 +83,35 @@ def _core() -> Any:
     return openvino().Core()
 
 
-def _precision() -> str:
-    """Return the precision to compute in, ``bf16`` or ``f32``: the faster one, unless ``COMMONPLACE_PRECISION`` is f32.
+FULL, INTEGERS = "f32", "i8"
+PRECISIONS = (FULL, "bf16", f"{FULL} {INTEGERS}", f"bf16 {INTEGERS}")
 
-    The variable is read for each graph, so that a process may load one graph in full precision.
+
+def _precision() -> str:
+    """Return the precision to compute in: the fastest one, unless ``COMMONPLACE_PRECISION`` names one of PRECISIONS.
+
+    With ``i8``, weights that a file stores in 4 bits are multiplied as 8-bit integers. The variable is read for each
+    graph, so that a process may load one graph in full precision.
     """
-    return "f32" if os.environ.get("COMMONPLACE_PRECISION") == "f32" else _measured_precision()
+    wanted = os.environ.get("COMMONPLACE_PRECISION")
+    return wanted if wanted in PRECISIONS else _measured_precision()
 
 
 @cache
 def _measured_precision() -> str:
-    """Return the faster precision on this machine.
+    """Return the fastest precision on this machine.
 
     Instructions for bfloat16 do not always help. With AMX they are faster. With AVX-512 alone they are faster on one
-    machine and 50% slower on another. So the speed is measured once for each machine, in .2 seconds.
+    machine and 50% slower on another. Integers help with VNNI. So the speed is measured once for each machine, in .3
+    seconds.
     """
     core = _core()
-    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        return "f32"
     folder = cache_folder()
-    machine = [core.get_property("CPU", "FULL_DEVICE_NAME"), openvino().__version__, str(threads())]
+    machine = [core.get_property("CPU", "FULL_DEVICE_NAME"), openvino().__version__, str(threads()), PRECISIONS]
     file = None if folder is None else folder / f"precision-{hashlib.sha256(repr(machine).encode()).hexdigest()[:16]}"
-    if file is not None and file.is_file() and (precision := file.read_text(errors="replace")) in ("bf16", "f32"):
+    if file is not None and file.is_file() and (precision := file.read_text(errors="replace")) in PRECISIONS:
         return precision
-    precision = _faster(core)
+    precision = _fastest(core)
     if file is not None:
         with suppress(OSError):  # the disk is full: the next process measures again
             shadow = file.with_suffix(f".{os.getpid()}.part")
@@ -114,26 +120,41 @@ def _measured_precision() -> str:
     return precision
 
 
-def _faster(core: Any) -> str:
-    """Return the faster precision for matrix products of a tower's size; ``f32`` if the gain is under 10%."""
+def _fastest(core: Any) -> str:
+    """Return the fastest precision for linear maps of a tower's size; the next one must gain over 10%."""
     ops = importlib.import_module("openvino.opset13")
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(512, 384)).astype(np.float32)
-    wide, narrow = (ops.constant(draw.normal(size=shape).astype(np.float32)) for shape in ((384, 1536), (1536, 384)))
-    start = ops.parameter(list(rows.shape), np.float32)
-    end = ops.matmul(ops.relu(ops.matmul(start, wide, False, False)), narrow, False, False)
-    model = openvino().Model([end], [start])
-    runs = {
-        kind: core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": kind}).create_infer_request()
-        for kind in ("bf16", "f32")
-    }
+    wide, narrow = (draw.normal(size=shape).astype(np.float32) for shape in ((1536, 384), (384, 1536)))
+    capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    runs = {}
+    for precision in PRECISIONS:
+        if "bf16" in precision and not capable:
+            continue
+        start = ops.parameter(list(rows.shape), np.float32)
+        product = linear if INTEGERS in precision else lambda x, weights: ops.matmul(x, weights, False, True)
+        model = openvino().Model([product(ops.relu(product(start, wide)), narrow)], [start])
+        with suppress(RuntimeError):  # OpenVINO may offer integers and have no code for this processor
+            run = core.compile_model(model, "CPU", _settings(precision)).create_infer_request()
+            run.infer([rows])
+            runs[precision] = run
     best = dict.fromkeys(runs, float("inf"))
     for _round in range(6):  # alternate, and use the shortest time of each, to reduce the effect of other programs
-        for kind, run in runs.items():
+        for precision, run in runs.items():
             start_time = time.perf_counter()
             run.infer([rows])
-            best[kind] = min(best[kind], time.perf_counter() - start_time)
-    return "bf16" if best["bf16"] < 0.9 * best["f32"] else "f32"
+            best[precision] = min(best[precision], time.perf_counter() - start_time)
+    chosen = "bf16" if best.get("bf16", float("inf")) < 0.9 * best[FULL] else FULL
+    integers = f"{chosen} {INTEGERS}"
+    return integers if best.get(integers, float("inf")) < 0.9 * best[chosen] else chosen
+
+
+def _settings(precision: str) -> dict[str, str]:
+    """Return OpenVINO's settings for a precision."""
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision.split()[0]}
+    if INTEGERS in precision:
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(GROUP)
+    return settings
 
 
 def _branch(model: Any, output: str | int) -> Any:
@@ -154,8 +175,9 @@ class Graph:
 
     ``output`` is the name or the index (from 0) of the output. With ``inputs`` (names), only the part of the graph from
     these to the output is compiled, since one file may hold both towers. ``prepare`` may change the model before it is
-    compiled. The precision is the faster one on this machine, bfloat16 or float32; ``COMMONPLACE_PRECISION=f32``
-    selects float32. Raises ModelError if the file cannot be run.
+    compiled. The precision is the fastest one on this machine: bfloat16 or float32, and 8-bit integers for linear maps
+    whose weights the file stores in 4 bits. ``COMMONPLACE_PRECISION=f32`` selects float32. Raises ModelError if the
+    file cannot be run.
     """
 
     def __init__(
@@ -168,12 +190,12 @@ class Graph:
     ) -> None:
         core = _core()
         precision = _precision()
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        settings = _settings(precision)
         folder = cache_folder()
         if folder is not None:
             # OpenVINO's key of a compiled model does not include the precision. A model that was compiled for float32
             # and is loaded for bfloat16 fails or gives NaN (2026.0 to 2026.4), so each precision has its own folder.
-            settings["CACHE_DIR"] = str(folder / "compiled" / precision)
+            settings["CACHE_DIR"] = str(folder / "compiled" / precision.replace(" ", "-"))
         try:
             model = core.read_model(str(path))
             names = {name for port in model.inputs for name in port.names}
@@ -181,6 +203,8 @@ class Graph:
                 model = _branch(model, output)
             if prepare is not None:
                 model = prepare(model)
+            if INTEGERS in precision:
+                model = with_integer_weights(model)
             self._compiled = core.compile_model(model, "CPU", settings)
             self._port = self._compiled.output(output)
         except RuntimeError as problem:
@@ -191,7 +215,7 @@ class Graph:
                 )
             ) from problem
         self.inputs = frozenset(name for port in self._compiled.inputs for name in port.names)
-        self.precision = str(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
+        self.precision = precision
 
     def map(
         self,
