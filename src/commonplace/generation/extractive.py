@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.generation.answer_kinds import answer_kind, defines, is_yes_no, subject_defined
 from commonplace.generation.intent import (
-    attribute,
     content_words,
     wants_listing,
     wants_pictures,
@@ -16,41 +17,31 @@ from commonplace.generation.intent import (
 )
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
 from commonplace.generation.prompt_injection import has_instructions
-from commonplace.generation.relevance import (
-    MIN_SIMILARITY,
-    has_enough_words,
-    hit_terms,
-    rarity_shares,
-    same_language,
-    term_share,
-)
+from commonplace.generation.relevance import has_enough_words, hit_terms, same_language
+from commonplace.generation.selection import FEATURES, WEIGHTS, WEIGHTS_WORDS, Candidate, features, probabilities
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
-from commonplace.text import names, terms
+from commonplace.text import names
 from commonplace.types import Hit, text_view
 
 __all__ = ["ExtractiveGenerator"]
 
-SENTENCES = 3  # sentences of an answer
+SENTENCES = 2  # sentences of an answer
 PASSAGES = 8  # passages whose sentences are read
 DIVERSITY = 0.3
 """The share of a sentence's score that similarity to the chosen sentences takes away (Carbonell and Goldstein 1998)."""
-RELATIVE_SCORE = 0.75  # a further sentence needs this share of the best sentence's score
-RELATIVE_SCORE_LEXICAL = 0.6  # the same without vectors: words alone identify the right sentence less surely
-MIN_SIMILARITY_UNNAMED = 0.7  # MIN_SIMILARITY if the passage lacks the question's names: a look-alike, as a rule
+MIN_PROBABILITY = 0.2  # of answering, below which a sentence is not quoted
+RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
+RELATIVE_PROBABILITY_WORDS = 0.6  # the same without vectors: words alone identify the right sentence less surely
+LOOKED_UP = 0.5  # probability of a sentence with all words of a query that is no question: a name, a code
+TIE = 1e-6
 MIN_SIMILARITY_FOREIGN = 0.68
-"""MIN_SIMILARITY in another language than the question's, where no words in common tell a look-alike apart.
+"""The least similarity in another language than the question's, where no words in common tell a look-alike apart.
 
 On XQuAD dev, across English and Chinese, .68 is silent for 90% of the questions whose passage is missing (.58: 75%),
 and gives the answer's words in 58% of the others (.58: 64%)."""
-MIN_SIMILARITY_ATTRIBUTE = 0.85  # and if no quoted passage has the attribute: GDP in "the GDP of Fresno"
-PASSAGE_WEIGHT = 0.2  # what the share of the question's words in the whole passage adds to a sentence's similarity
-MIN_CONFIDENCE = 0.03  # confidence of a passage below which its sentences are not read, if there are text vectors
-FALLBACK_PASSAGES, FALLBACK_SIMILARITY = 3, 0.75
-"""If no passage has that confidence: how many are read, and the similarity that a sentence needs. In a collection
-about a single subject no passage stands out."""
 LISTING_CHARS = 200  # characters of a listing that are scored together with its sentence
 LISTING_FACTOR = 1.3  # score of a sentence with a listing, if the question asks how to do something
 LOW_QUALITY_FACTOR = 0.8  # score of OCR text, and of a table row if the question asks how to do something
@@ -65,6 +56,17 @@ NOT_READ = N_(
     "The model does not know the words of this question, so it cannot search for pictures by what they show: ask in "
     "English, or make a collection with a model that knows them, such as siglip2-base (`commonplace models`)."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The sentences that could be quoted, their unit vectors (n, dim) or None, their features (n, d), and how likely
+    each of them answers (n,)."""
+
+    candidates: Sequence[Candidate]
+    vectors: NDArray[np.float32] | None
+    features: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
 
 class ExtractiveGenerator:
@@ -91,11 +93,21 @@ class ExtractiveGenerator:
         yield from _in_order(statements, images, hits, images_first=wants_pictures(request.question))
 
     def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
-        passages, min_similarity = _passages(question, vectors, hits)
         asks_how = wants_listing(question)
-        sentences = _candidates(question, passages, hits, asks_how)
-        if not sentences:
+        described = self.describe(question, vectors, hits)
+        if described is None:
             return []
+        sentences = [candidate.sentence for candidate in described.candidates]
+        likely = described.probabilities * [_kind_factor(one, hits[one.hit], asks_how) for one in sentences]
+        chosen = _choose(likely, described, question)
+        return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
+
+    def describe(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> Described | None:
+        """Return what could be quoted from the hits, and how likely each sentence answers; None if nothing can be."""
+        passages = _passages(question, vectors, hits)
+        sentences = _candidates(question, passages, hits, wants_listing(question))
+        if not sentences:
+            return None
         # A sentence is read under its headings: "It is 9 bar" answers nothing without "North pump > Pressure".
         views = [
             text_view(_lead(sentence, before) + _with_code(sentence, hits), hits[sentence.hit].item.title) or ""
@@ -105,17 +117,19 @@ class ExtractiveGenerator:
         foreign_hits = {n: _is_foreign(question, hit) for n, hit in passages}
         foreign = np.array([foreign_hits[sentence.hit] for sentence in sentences])
         similarity = self._similarity(sentence_vectors, vectors, foreign)
-        view_terms = [terms(view) for view in views]
-        scores, answers = _scored(question, sentences, view_terms, passages, hits, similarity, foreign)
+        candidates = [
+            Candidate(sentence, f"{view}\n{_beside(sentences, i)}")
+            for i, (sentence, view) in enumerate(zip(sentences, views, strict=True))
+        ]
+        matrix = features(question, candidates, hits, similarity)
+        likely = probabilities(matrix, WEIGHTS_WORDS if similarity is None else WEIGHTS)
         if similarity is not None:
-            answers &= similarity >= min_similarity
-        scores = scores * [_kind_factor(sentence, hits[sentence.hit], asks_how) for sentence in sentences]
-        chosen = _choose(np.where(answers, scores, 0.0), sentence_vectors)
-        if similarity is not None and vectors.text is not None and not asks_how and (wanted := attribute(question)):
-            quoted_hits = {sentences[i].hit for i in chosen}
-            if not any(wanted & hit_terms(hits[n]) or _is_foreign(question, hits[n]) for n in quoted_hits):
-                chosen = [i for i in chosen if similarity[i] >= MIN_SIMILARITY_ATTRIBUTE]
-        return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
+            across = np.where(
+                similarity >= MIN_SIMILARITY_FOREIGN, MIN_PROBABILITY + (1 - MIN_PROBABILITY) * similarity, 0
+            )
+            likely = np.where(foreign, across, likely)
+        likely = _ruled(question, sentences, matrix, likely, hits)
+        return Described(candidates, sentence_vectors, matrix, likely)
 
     def _similarity(
         self, sentence_vectors: NDArray[np.float32] | None, vectors: QueryVectors, foreign: NDArray[np.bool_]
@@ -157,15 +171,24 @@ def _unreadable(request: Request) -> str | None:
 # --- sentences ----------------------------------------------------------------------------------------------------
 
 
-def _passages(question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> tuple[list[tuple[int, Hit]], float]:
-    """Return the passages to read, with their numbers, and the similarity that their sentences need at least."""
+def _passages(question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[tuple[int, Hit]]:
+    """Return the passages to read, with their numbers."""
     passages = [(n, hit) for n, hit in enumerate(hits) if hit.item.modality == "text"][:PASSAGES]
     if vectors.text is None and vectors.image is None:
-        return [(n, hit) for n, hit in passages if has_enough_words(content_words(question), hit)], 0.0
-    if vectors.text is not None and not vectors.notes:
-        confident = [(n, hit) for n, hit in passages if hit.confidence >= MIN_CONFIDENCE]
-        return (confident, 0.0) if confident else (passages[:FALLBACK_PASSAGES], FALLBACK_SIMILARITY)
-    return passages, 0.0
+        return [(n, hit) for n, hit in passages if has_enough_words(content_words(question), hit)]
+    return passages
+
+
+def _beside(sentences: Sequence[Sentence], i: int) -> str:
+    """Return the sentences before and after number ``i`` in its passage; of a table's row, none."""
+    own = sentences[i]
+    if own.row is not None:
+        return ""
+    return "\n".join(
+        sentences[n].text
+        for n in (i - 1, i + 1)
+        if 0 <= n < len(sentences) and sentences[n].hit == own.hit and sentences[n].row is None
+    )
 
 
 def _candidates(
@@ -183,42 +206,34 @@ def _candidates(
     return list({sentence.text: sentence for sentence in sentences}.values())
 
 
-def _scored(
+def _ruled(
     question: str,
     sentences: Sequence[Sentence],
-    sentence_terms: Sequence[frozenset[str]],
-    passages: Sequence[tuple[int, Hit]],
+    matrix: NDArray[np.float64],
+    likely: NDArray[np.float64],
     hits: Sequence[Hit],
-    similarity: NDArray[np.float64] | None,
-    foreign: NDArray[np.bool_],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the score (n,) of each sentence, and whether (n,) it counts as an answer.
+) -> NDArray[np.float64]:
+    """Return the probabilities (n,) after what is known without learning.
 
-    A passage in another language than the question (``foreign``) has no words in common with it: there the similarity
-    stands for the share of a sentence's words, and the confidence of the passage for that of its words.
+    Nothing is similar to a code such as 0x80370102 or M6: a passage contains it or does not. If a sentence defines what
+    is to be defined, no other one answers. A query that is no question asks for what contains it.
     """
-    question_terms, named = terms(question), names(question)
-    passage_terms = {n: hit_terms(hit) for n, hit in passages}
-    passage_scores = np.array([hits[sentence.hit].score for sentence in sentences])
-    has_name = np.array([not named or bool(named & passage_terms[sentence.hit]) for sentence in sentences])
-    if similarity is not None:
-        shares = np.array([term_share(question_terms, own_terms) for own_terms in sentence_terms])
-        passage_shares = np.array([term_share(question_terms, passage_terms[sentence.hit]) for sentence in sentences])
-        confidences = np.array([hits[sentence.hit].confidence for sentence in sentences])
-        shares = np.where(foreign, similarity, shares)
-        passage_shares = np.where(foreign, confidences, passage_shares)
-        scores = (similarity + shares + passage_scores) / 3
-        threshold = np.where(has_name, MIN_SIMILARITY, MIN_SIMILARITY_UNNAMED)
-        threshold = np.where(foreign, MIN_SIMILARITY_FOREIGN, threshold)
-        answers = (similarity + PASSAGE_WEIGHT * passage_shares >= threshold) | (shares >= 0.99)
-    else:
-        shares = rarity_shares(question_terms, sentence_terms, [sentence.hit for sentence in sentences])
-        scores = (shares + passage_scores) / 2
-        answers = (shares > 0) & has_name
-    if codes := {name for name in named if any(c.isdigit() for c in name) and not name.isdigit()}:
-        # Nothing is similar to a code such as 0x80370102 or M6: a passage contains it or does not.
-        answers &= np.array([bool(codes & passage_terms[sentence.hit]) for sentence in sentences])
-    return scores, answers
+    if codes := {name for name in names(question) if any(c.isdigit() for c in name) and not name.isdigit()}:
+        has_code = {n: bool(codes & hit_terms(hits[n])) for n in {sentence.hit for sentence in sentences}}
+        likely = np.where([has_code[sentence.hit] for sentence in sentences], likely, 0)
+    defining = matrix[:, FEATURES.index("defines the subject")] > 0
+    if defining.any():
+        likely = np.where(defining, np.maximum(likely, MIN_PROBABILITY), 0)
+    elif not _asks(question):
+        whole = matrix[:, FEATURES.index("has all words")] > 0
+        likely = np.where(whole, np.maximum(likely, LOOKED_UP), likely)
+    return likely
+
+
+def _asks(question: str) -> bool:
+    """Return whether a query is a question, and not only the words to look for."""
+    asks = answer_kind(question) is not None or subject_defined(question) is not None
+    return asks or is_yes_no(question) or "?" in question or "？" in question
 
 
 def _is_foreign(question: str, hit: Hit) -> bool:
@@ -278,19 +293,37 @@ def _next_listing(sentence: Sentence, hits: Sequence[Hit]) -> tuple[int, tuple[i
 # --- choice and order ---------------------------------------------------------------------------------------------
 
 
-def _choose(scores: NDArray[np.float64], vectors: NDArray[np.float32] | None) -> list[int]:
-    """Return the indices of the best sentences that differ, best first (maximal marginal relevance)."""
+def _choose(likely: NDArray[np.float64], described: Described, question: str) -> list[int]:
+    """Return the indices of the likeliest sentences that differ, best first (maximal marginal relevance).
+
+    Of a table, only the rows count that contain as many of the question's words as the best one. A definition stands
+    alone.
+    """
+    by_words = described.vectors is None
+    least, relative = (0.0, RELATIVE_PROBABILITY_WORDS) if by_words else (MIN_PROBABILITY, RELATIVE_PROBABILITY)
+    best = int(likely.argmax())
+    if likely[best] <= 0 or likely[best] < least:
+        return []
+    sentences = [candidate.sentence for candidate in described.candidates]
+    if defines(question, sentences[best].text):
+        return [best]
     chosen: list[int] = []
-    remaining = scores.copy()
-    minimum = (RELATIVE_SCORE if vectors is not None else RELATIVE_SCORE_LEXICAL) * float(scores.max())
+    remaining = likely.copy()
+    words = described.features[:, FEATURES.index("words in it")]
+    for i, sentence in enumerate(sentences):
+        if sentence.row is not None and (sentences[best].row is None or words[i] < words[best] - TIE):
+            remaining[i] = 0 if i != best else remaining[i]
+    if sentences[best].row is not None:
+        remaining = np.where([sentence.row is not None for sentence in sentences], remaining, 0)
+    minimum = max(least, relative * float(likely[best]))
     while len(chosen) < SENTENCES:
         i = int(remaining.argmax())
-        if remaining[i] <= 0 or scores[i] < minimum:
+        if remaining[i] <= 0 or likely[i] < minimum:
             break
         chosen.append(i)
         remaining[i] = 0
-        if vectors is not None:
-            penalised = scores * (1 - DIVERSITY * np.maximum(vectors @ vectors[i], 0) ** 2)
+        if described.vectors is not None:
+            penalised = likely * (1 - DIVERSITY * np.maximum(described.vectors @ described.vectors[i], 0) ** 2)
             remaining = np.where(remaining > 0, np.minimum(remaining, penalised), 0)
     return chosen
 

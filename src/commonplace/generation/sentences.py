@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from commonplace.generation.tables import Row, rows_of
 from commonplace.types import Item
 
 __all__ = ["Sentence", "listing", "quotable", "segment", "split", "verbatim"]
@@ -23,7 +24,7 @@ class Sentence:
 
     ``listing`` holds the characters (start, end) of the fenced code that belongs to its paragraph. Code that belongs
     to no paragraph is a sentence by itself: its ``text`` is the code, and its offsets are those of the listing.
-    ``paragraph`` is the offset at which its paragraph begins.
+    ``paragraph`` is the offset at which its paragraph begins. Of a table's row, ``row`` is that row.
     """
 
     hit: int
@@ -32,6 +33,7 @@ class Sentence:
     text: str
     listing: tuple[int, int] | None = None
     paragraph: int = 0
+    row: Row | None = None
 
 
 def segment(text: str) -> list[str]:
@@ -54,8 +56,9 @@ def segment(text: str) -> list[str]:
 _EAST_ASIAN = "\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _CONTINUES = re.compile(
     rf"[」』”’][\0](?:[、，,的]|[とはがのをにで]|って)|(?:^|[^a-z])[A-Za-z][a-z]?\.[\0][{_EAST_ASIAN}A-Z]"
+    r"|\b\d{1,2}\.\s*[\0]\s*(?:[a-zäöüß]|Jan|Feb|März|Apr|Mai|Jun|Jul|Aug|Sept|Okt|Nov|Dez|[A-ZÄÖÜ]\w*(?:klasse|tag)\b)"
 )
-"""Matches two sentences, with a zero character between them, that are one."""
+"""Matches two sentences, with a zero character between them, that are one: also at the point of a German ordinal."""
 
 
 def split(hit: int, item: Item) -> list[Sentence]:
@@ -119,11 +122,17 @@ def _all_sentences(hit: int, item: Item) -> Iterator[Sentence]:
     for start, end in _fenced(item):
         text = text[:start] + _blank(text[start:end]) + text[end:]
     markdown = item.document.media_type == "text/markdown"
+    rows = {}
     if markdown or _RULE.search(text):  # readers write the tables of other formats as Markdown
-        text = _ROW.sub(_cells, text)
+        rows = {row.start: row for row in rows_of(text)}
+        text = _ROW.sub(_marked_row, text)
     if markdown:
         text = _MARKUP.sub(lambda match: _hide_markup(match.group(), match.group("label") or match.group("code")), text)
     for paragraph in _PARAGRAPH.finditer(text):
+        if paragraph.group().startswith(_ROW_MARK):
+            if (row := rows.get(paragraph.start())) is not None:
+                yield Sentence(hit, row.start, row.end, _plain_row(row, markdown), paragraph=row.start, row=row)
+            continue
         for first, part in _lines_apart(paragraph):
             position = first
             for sentence in segment(part):
@@ -202,20 +211,19 @@ def _is_bibliography(item: Item) -> bool:
 
 def _is_fragment(sentence: Sentence, item: Item) -> bool:
     """Return whether a sentence is a heading, the header row of a table, or cut off by the edge of its passage."""
+    if sentence.row is not None:
+        return False
     text = item.text or ""
     begin = text.rfind("\n", 0, sentence.start) + 1
-    line, _, rest = text[begin:].partition("\n")
+    line = text[begin:].partition("\n")[0]
     if item.document.media_type == "text/markdown" and re.match(r"[ \t]*#{1,6}[ \t]", line):
-        return True
-    if _RULE.match(rest.partition("\n")[0]) and line.lstrip().startswith("|"):
         return True
     if sentence.text.casefold() in [part.casefold() for part in (item.title or "").split(" > ")]:
         return True
-    table_row = line.lstrip().startswith("|")
     continues = not text[: sentence.start].strip() and (bool(item.span.start) or (item.span.page or 1) > 1)
-    if continues and not table_row and (sentence.text[0].islower() or sentence.text[0] in ",;)，。；、）"):
+    if continues and (sentence.text[0].islower() or sentence.text[0] in ",;)，。；、）"):
         return True
-    is_cut = not table_row and not text[sentence.end :].strip() and sentence.text[-1] not in _ENDS
+    is_cut = not text[sentence.end :].strip() and sentence.text[-1] not in _ENDS
     # The last line of a page, or of a passage of full length, is complete only if it ends with a full stop.
     may_be_cut = item.span.page is not None or len(text) >= 600
     list_item = re.match(rf"[ \t]*(?:(?:[-*+•]|\d+[.)])[ \t]|{_ITEM_ZH})", line)
@@ -296,6 +304,7 @@ def _has_no_words(text: str) -> bool:
 
 # --- Markdown -----------------------------------------------------------------------------------------------------
 
+_ROW_MARK = "\ufdd0"  # a code point that is no character
 _JOINER = "\u2060"  # a word joiner: it ends no word and no sentence, so that offsets stay right
 _SPACE = f" \t\r\n;{_JOINER}"
 _FENCE = re.compile(r"^[ \t>]*(```|~~~)(?s:.*?)(?:^[ \t>]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE)
@@ -312,7 +321,7 @@ _MARKUP = re.compile(
     r"|^[ \t]*(?:#{1,6}|>|[-*+]|\d+[.)])[ \t]+(?:\[(?:[xX ]|![^\]\n]*)\])?",
     re.MULTILINE,
 )
-_PARAGRAPH = re.compile(rf"\S[^\n]*(?:\n(?!\s*(?:[-*+#>|;]|\d+[.)]|{_ITEM_ZH}|\n))[^\n]+)*")
+_PARAGRAPH = re.compile(rf"\S[^\n]*(?:\n(?!\s*(?:[-*+#>|;{_ROW_MARK}]|\d+[.)]|{_ITEM_ZH}|\n))[^\n]+)*")
 
 
 def _blank(text: str) -> str:
@@ -320,11 +329,17 @@ def _blank(text: str) -> str:
     return "".join(c if c == "\n" else " " for c in text)
 
 
-def _cells(row: re.Match[str]) -> str:
-    """Return a table row with semicolons between its cells; a row of rules becomes blank."""
-    if not any(c.isalnum() for c in row.group()):
-        return _blank(row.group())
-    return row.group().replace("|", ";")
+def _marked_row(row: re.Match[str]) -> str:
+    """Return a table row of the same length that begins with a mark instead of its first bar."""
+    return row.group().replace("|", _ROW_MARK, 1)
+
+
+def _plain_row(row: Row, markdown: bool) -> str:
+    """Return a row as text, without the markup of its cells."""
+    if not markdown:
+        return row.text
+    cells = (_MARKUP.sub(lambda match: match.group("label") or match.group("code") or "", cell) for cell in row.cells)
+    return replace(row, cells=tuple(" ".join(cell.split()) for cell in cells)).text
 
 
 def _hide_markup(markup: str, words: str | None) -> str:

@@ -1,0 +1,164 @@
+"""The kind of answer that a question asks for, such as a date or a person, and whether a text contains one."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Literal
+
+from commonplace.generation.intent import wants_listing
+
+__all__ = ["AnswerKind", "answer_kind", "contains", "defines", "is_yes_no", "subject_defined"]
+
+AnswerKind = Literal["date", "duration", "amount", "person", "place", "code", "time"]
+
+_MONTHS = (
+    r"jan(?:uary|uar)?|feb(?:ruary|ruar)?|mar(?:ch)?|märz|apr(?:il)?|may|mai|june?|juni|july?|juli|aug(?:ust)?"
+    r"|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?|janvier|février|mars|avril|juin|juillet|août"
+)
+_WEEKDAYS = (
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?|montags?|dienstags?|mittwochs?|donnerstags?|freitags?|samstags?"
+    r"|sonntags?|sonnabends?"
+)
+_DIGITS_ZH = "〇零一二三四五六七八九十百两\\d"
+_DATE = re.compile(
+    rf"(?<!\d)(?:1\d|20)\d\d(?!\d)|\b(?:{_MONTHS})\b|\b(?:{_WEEKDAYS})\b|\b\d{{1,2}}[./]\d{{1,2}}[./]"
+    r"|\b(?:today|tomorrow|yesterday|daily|weekly|monthly|yearly|every|each|spring|summer|autumn|winter|easter|christmas)\b"
+    r"|\b(?:heute|morgen|gestern|täglich|jede[nrs]?|frühling|sommer|herbst|weihnachten|ostern)\b"
+    rf"|[{_DIGITS_ZH}]+[ ]?(?:年|月|日|号|號|世[纪紀])|[星礼禮]期[一二三四五六日天]|周[一二三四五六日末]|每[天周月年]|[春夏秋冬][天季]|世纪"
+    r"|\b\d{1,2}(?:st|nd|rd|th) century|\b(?:century|BC|AD|Jahrhundert)\b",
+    re.IGNORECASE,
+)
+_TIME = re.compile(
+    r"\b\d{1,2}[:.]\d\d\b|\b\d{1,2} ?(?:am|pm|o['’]clock|uhr)\b|noon|midnight|[点點][半整钟鐘]?|mittags?", re.I
+)
+_NUMBER_WORDS = (
+    r"\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen"
+    r"|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundreds?|thousands?|millions?"
+    r"|billions?|dozens?|half|twice|once|free|kein\w*|eine?[nrms]?|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf"
+    r"|halbe?|hundert|tausend|millionen)\b|[一二三四五六七八九十百千万萬亿億两兩半]|免费|没有"
+)
+_AMOUNT = re.compile(rf"\d|{_NUMBER_WORDS}", re.IGNORECASE)
+_DURATION = re.compile(
+    r"\b(?:seconds?|minutes?|mins?|hours?|days?|weeks?|months?|years?|centur\w+|decades?|forever|nights?|secs?|hrs?)\b"
+    r"|\b(?:sekunden?|minuten?|stunden?|tagen?|tage?s?|wochen?|monate?n?|jahre?n?)\b|[秒分时時天日周週月年]|小时|星期",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"[A-Za-z]*\d[\dA-Za-z./-]{2,}|\d[\d \-/.]{2,}\d|\d{3}|[\w.+-]+@[\w-]+\.\w")
+_CAPITAL = r"[A-ZÀ-ÖØ-ÞŁŚŻČŠŽ]"
+_PERSON = re.compile(
+    rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|^{_CAPITAL}[\w'’-]+ {_CAPITAL}|[\u4e00-\u9fff]{{2}}|\b(?:Mrs?|Ms|Dr|Herr|Frau)\b"
+)
+_PLACE = re.compile(
+    rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|\b(?:in|at|on|under|behind|near|above|below|from|to|beside|next|between|bei|im|am"
+    r"|auf|unter|hinter|neben|aus|nach)\b|[\u4e00-\u9fff]{2}",
+)
+_PRESENT: dict[AnswerKind, re.Pattern[str]] = {
+    "date": _DATE,
+    "time": re.compile(f"{_TIME.pattern}|{_DATE.pattern}", re.IGNORECASE),
+    "duration": _DURATION,
+    "amount": _AMOUNT,
+    "person": _PERSON,
+    "place": _PLACE,
+    "code": _CODE,
+}
+
+_ASKED: list[tuple[AnswerKind, str]] = [
+    (
+        "code",
+        r"\b(?:passwords?|passphrase|pin\b|pin code|(?:phone|telephone|serial|account|customer|policy|extension|registration|tax|licen[cs]e"
+        r"|order|invoice|part|article|room|flight|mobile|fax|insurance|model) (?:number|no\b)|extension|iban|e-?mail(?: address)?"
+        r"|codes?\b|telefon\w*|kundennummer|kontonummer|passwort|vertragsnummer)|[密口]码|密碼|号码|號碼|电话|電話|编号|編號|序列号|[账帐]号",
+    ),
+    (
+        "duration",
+        r"\bhow long\b(?! is the| are the)|\bwie lange\b|多久|多[长長][时時][间間]|几(?:天|年|个?小时|分钟|个月|周)(?!是)",
+    ),
+    ("time", r"\b(?:at )?what time\b|\bum wie ?viel uhr\b|[几幾][点點](?:[钟鐘])?(?!是)"),
+    (
+        "date",
+        r"\bwhen\b|\bwhen['’]s\b|\b(?:what|which) (?:date|day|year|month|weekday)\b|\b(?:since|until|till|by) when\b"
+        r"|\b(?:date|birthday|deadline)\b(?= of|\?|$)|\b(?:seit |bis )?wann\b|[geb]*geburtstag|welche[smn]? (?:tag|jahr|datum)"
+        r"|什[么麼][时時]候|何[时時]|哪[一]?[天年日]|[几幾]月|[几幾][号號]|哪个月|日期|生日",
+    ),
+    (
+        "amount",
+        r"\bhow (?:much|many|old|tall|high|far|deep|wide|heavy|big|large|fast|often)\b|\bwie ?viele?\b|\bwie (?:alt|hoch|weit|tief|breit|schwer|gro[sß]+|teuer|oft)\b"
+        r"|\bwhat (?:does|did|do|is|was|are|were|['’]s) .{0,60}\b(?:cost|price|fee|rent|deposit|weigh|temperature|percentage|population|distance|speed|pressure|amount)s?\b"
+        r"|\b(?:price|cost|fee) (?:of|for)\b|\bwhat percent\w*|多少|[几幾](?=[个個只隻名位本棵张張台臺辆輛次口层層公米岁歲块塊])|多[高大远遠深重宽]|价格|价钱|費用|费用",
+    ),
+    (
+        "person",
+        r"\bwh(?:o|om|ose|o['’]s)\b|\bwer\b|\bwem\b|\bwen\b|\bwessen\b|[谁誰]|哪[个個位](?:人|老[师師]|同[学學])|何人",
+    ),
+    (
+        "place",
+        r"\bwhere\b|\b(?:in )?(?:which|what) (?:city|town|country|place|room|street|state|county|village)\b|\bwo(?:hin|her)?\b|哪[里裡儿兒]|在哪|何[处處地]|什么地方",
+    ),
+]
+_ASKS = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _ASKED]
+_WHO_IS = re.compile(r"^\W*(?:who(?:['’]s| is| was)|wer (?:ist|war))\b|是[谁誰]\W*$", re.IGNORECASE)
+_YES_NO = re.compile(
+    r"^\W*(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|has|have|had|am|will|would|isn['’]t|aren['’]t|don['’]t)\b(?! you (?:tell|show|explain|give|list))"
+    r"|^\W*(?:ist|sind|war|waren|darf|dürfen|kann|können|hat|haben|gibt|muss|müssen|soll)\b|[吗嗎]\W*$|是否|是不是|能不能|可不可以|有没有|有沒有",
+    re.IGNORECASE,
+)
+_DEFINITION = re.compile(
+    r"^\W*(?:(?:please |can you |could you )?(?:explain|define|describe|tell me about)\b(?: to me)?(?: what)?|what(?:['’]s| is| are| was| were| exactly is)(?! (?:the|my|our|his|her|your|their)\b.* (?:of|for|in|on|at|to)\b)"
+    r"|who(?:['’]s| is| was| are| were)|was (?:ist|sind|bedeutet)|wer (?:ist|war)|what does(?= .*\b(?:mean|stand for)\b))\s+(?P<subject>.+?)"
+    r"(?: (?:mean|stand for|is|are))?\W*$|^\W*(?:[什么啥]*[叫是]?)?(?P<zh>.{1,20}?)(?:是什[么麼](?:意思|东西)?|是[谁誰]|指的?是什[么麼])\W*$",
+    re.IGNORECASE,
+)
+_ARTICLES = re.compile(r"^(?:an?|the|this|that|counts as|ein[e]?|d[eria][erst]?)\s+", re.IGNORECASE)
+_COPULA = re.compile(
+    r"^[^.;:!?]{0,40}?(?:\([^)]*\))?,?\s*(?:is|are|was|were|means|stands for|refers to|denotes|arises|ist|sind|war|bedeutet|heißt|[—–:-]|，?(?:是|指|为|即|意[为指]))",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=1024)
+def answer_kind(question: str) -> AnswerKind | None:
+    """Return the kind of answer that a question asks for; None if its words do not tell."""
+    if wants_listing(question):
+        return None
+    found = [(match.start(), kind) for kind, pattern in _ASKS if (match := pattern.search(question)) is not None]
+    codes = [kind for _, kind in found if kind == "code"]
+    if codes and not any(kind in ("date", "person", "place") for _, kind in found):
+        return "code"
+    others = [(at, kind) for at, kind in found if kind != "code"]
+    return min(others)[1] if others else None
+
+
+def contains(kind: AnswerKind, text: str) -> bool:
+    """Return whether a text contains an answer of this kind; where that cannot be told, true."""
+    return _PRESENT[kind].search(text) is not None
+
+
+def is_yes_no(question: str) -> bool:
+    """Return whether a question is answered by yes or no."""
+    return _YES_NO.search(question) is not None and not question.lstrip().startswith(('"', "“", "„", "「"))
+
+
+def subject_defined(question: str) -> str | None:
+    """Return what a question wants defined: WSL in *What is WSL?*; None for another question."""
+    match = _DEFINITION.match(question)
+    if match is None:
+        return None
+    words = _ARTICLES.sub("", (match["subject"] or match["zh"] or "").strip())
+    return words if 0 < len(words) <= 60 and len(words.split()) <= 6 else None
+
+
+def defines(question: str, text: str) -> bool:
+    """Return whether a text begins as the definition of what the question asks about: *WSL is a feature of ...*."""
+    wanted = subject_defined(question)
+    if wanted is None:
+        return False
+    start = _ARTICLES.sub("", text.lstrip("\"'“*_ "))
+    lowered, name = start.casefold(), wanted.casefold()
+    # "What is a vault in Quillon?" is defined by "A vault is ...".
+    heads = [name, *[name.split(word)[0].strip() for word in (" in ", " of ", " for ") if word in name]]
+    for head in heads:
+        stem = head[:-1] if len(head) > 4 and head.endswith("s") else head
+        if head and (at := lowered.find(stem)) in range(24) and _COPULA.match(start[at + len(stem) :]):
+            return True
+    return False

@@ -1,0 +1,191 @@
+"""The choice of an answer's sentences: how likely each candidate answers the question, by a learned table.
+
+A candidate is described by its similarity to the question, the question's words in it and around it, and whether it
+contains the kind of answer that is asked for. The weights are those of a logistic regression (benchmarks/selection.py).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonplace.generation.answer_kinds import answer_kind, contains, defines, is_yes_no, subject_defined
+from commonplace.generation.intent import content_words
+from commonplace.generation.relevance import hit_terms
+from commonplace.generation.sentences import Sentence
+from commonplace.text import names, path_words, terms
+from commonplace.types import Hit
+
+__all__ = ["FEATURES", "Candidate", "features", "probabilities"]
+
+Floats = NDArray[np.float64]
+ALL_WORDS = 0.99  # share of the question's words, by rarity, that counts as all of them
+
+FEATURES = (
+    "bias",
+    "similarity",
+    "similarity below the best",
+    "words in it",
+    "words around it",
+    "words in its passage",
+    "rarest word missing around it",
+    "names missing around it",
+    "names missing in its passage",
+    "has the kind of answer",
+    "lacks the kind of answer",
+    "confidence of the passage",
+    "is a row",
+    "row with the words",
+    "is short",
+    "says nothing new",
+    "defines the subject",
+    "asked for a definition, defines nothing",
+    "words below the best",
+    "is a form of letters",
+    "has all words",
+)
+"""What describes a candidate, in the order of the columns of ``features``."""
+
+
+# fmt: off
+WEIGHTS = np.array([
+    -3.91, 0.71, -1.73, 3.60, 0.81, -0.74, 1.15, -0.99, -0.75, 0.28, -1.06, 1.65,
+    0.40, 0.08, -0.27, 0.05, 0.08, -0.44, -3.03, -0.39, -0.40,
+])
+"""The weight of each feature, where candidates have a similarity."""
+WEIGHTS_WORDS = np.array([
+    -1.72, 0.00, 0.00, 4.94, -0.69, -1.25, 0.79, -0.43, -0.81, -0.13, -1.84, 1.89,
+    0.22, 0.24, -0.12, 0.00, 0.00, -0.78, -3.55, 0.00, 0.74,
+])
+"""The same without similarity: only the order of the candidates counts."""
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence with the text around it: its headings, the sentences beside it, the names of its columns."""
+
+    sentence: Sentence
+    around: str
+
+
+def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit], similarity: Floats | None) -> Floats:
+    """Return what describes each candidate, (n, len(FEATURES)). ``similarity`` (n,) is calibrated, in [0, 1]."""
+    wanted = content_words(question) - _ASKING
+    wanted = wanted or content_words(question)
+    named = names(question) & wanted
+    kind = answer_kind(question) if not is_yes_no(question) else None
+    own = [terms(candidate.sentence.text) for candidate in candidates]
+    around = [terms(candidate.around) | words for candidate, words in zip(candidates, own, strict=True)]
+    passages = {
+        n: hit_terms(hits[n]) | terms(path_words(PurePath(hits[n].item.document.path).name))
+        for n in {candidate.sentence.hit for candidate in candidates}
+    }
+    passage = [passages[candidate.sentence.hit] | words for candidate, words in zip(candidates, around, strict=True)]
+    weight = _rarities(wanted, candidates, around)
+    total = math.fsum(weight.values()) or 1.0
+    heaviest = max(weight.values(), default=1.0)
+
+    def share(words: frozenset[str]) -> float:
+        return math.fsum(weight[word] for word in _shared(wanted, words)) / total
+
+    defined = subject_defined(question) is not None
+    best = float(similarity.max()) if similarity is not None and len(similarity) else 0.0
+    coverage = [share(words) for words in around]
+    most = max(coverage, default=0.0)
+    rows = []
+    for i, candidate in enumerate(candidates):
+        sentence = candidate.sentence
+        hit = hits[sentence.hit]
+        near = 0.0 if similarity is None else float(similarity[i])
+        missing = [weight[word] for word in wanted - _shared(wanted, around[i])]
+        in_it = share(own[i])
+        has_kind = kind is not None and contains(kind, sentence.text)
+        confidence = min(max(hit.confidence, 1e-4), 1 - 1e-4)
+        says_definition = defines(question, sentence.text)
+        is_row = sentence.row is not None
+        rows.append(
+            (
+                1.0,
+                near,
+                0.0 if similarity is None else best - near,
+                in_it,
+                coverage[i],
+                share(passage[i]),
+                max(missing, default=0.0) / heaviest,
+                len(named - _shared(named, around[i])) / len(named) if named else 0.0,
+                len(named - _shared(named, passage[i])) / len(named) if named else 0.0,
+                float(has_kind),
+                float(kind is not None and not has_kind),
+                math.log(confidence / (1 - confidence)) / 5,
+                float(is_row),
+                float(is_row) * coverage[i],
+                float(len(own[i]) < 4),
+                float(len(own[i] - wanted) < 2),
+                float(says_definition),
+                float(defined and not says_definition),
+                most - coverage[i],
+                float(_is_letter_form(sentence.text)),
+                float(in_it >= ALL_WORDS),
+            )
+        )
+    return np.array(rows, np.float64).reshape(len(candidates), len(FEATURES))
+
+
+def _rarities(
+    wanted: frozenset[str], candidates: Sequence[Candidate], around: Sequence[frozenset[str]]
+) -> dict[str, float]:
+    """Return the rarity of each wanted word among the candidates, in nats.
+
+    The name of a column counts once for its table: *Born* above a hundred rows is as rare as in one sentence.
+    """
+    frequency: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
+    for candidate, words in zip(candidates, around, strict=True):
+        row = candidate.sentence.row
+        found = words & wanted
+        if row is not None:
+            table = candidate.sentence.hit, row.table
+            if table in seen:
+                found = found & terms(" ".join(row.cells))
+            seen.add(table)
+        frequency.update(found)
+    return {word: math.log(1 + len(candidates) / (frequency[word] + 0.5)) for word in wanted}
+
+
+_ASKING = terms(
+    "die der das den dem ein eine einen einem ist sind war hat haben wird werden wann wer wen wem was wo wie viel viele "
+    "welche welcher welches bis seit für mit von vom zum zur bei auf aus nach im in und oder nicht unser unsere wir ich "
+    "many much long often please tell explain describe list show give does mean get got"
+)
+"""Words of a question that name nothing: an answer need not contain them."""
+
+
+def _shared(wanted: frozenset[str], present: frozenset[str]) -> frozenset[str]:
+    """Return the wanted words that are present; a single Chinese character is present in any pair with it."""
+    single = {word for word in wanted - present if len(word) == 1 and word >= "\u2e80"}
+    return wanted & present | {word for word in single if any(word in other for other in present)}
+
+
+_FORM = re.compile(
+    r"(?:(?:from|to|cc|subject|date|sent|von|an|betreff|datum|kunde|for|发件人|收件人|主题)\s?[:：]|dear\b|hello\b|hi\b"
+    r"|(?:sehr )?geehrte|liebe[rs]?\b|mit freundlichen|kind regards|best regards|yours|regards|thanks|thank you|您好|此致)",
+    re.IGNORECASE,
+)
+
+
+def _is_letter_form(text: str) -> bool:
+    """Return whether a sentence is an address line, a greeting or the head of a letter: those answer nothing."""
+    return _FORM.match(text) is not None or text.lstrip().startswith(">")
+
+
+def probabilities(described: Floats, weights: Floats) -> Floats:
+    """Return the probability (n,) that each candidate answers, for its features (n, d) and ``weights`` (d,)."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(described @ weights, -30, 30))), np.float64)
