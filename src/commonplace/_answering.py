@@ -20,11 +20,13 @@ from commonplace.generation import (
     generated,
     relevant_images,
     subject,
+    wants_outline,
     wants_pictures,
+    wants_summary,
 )
 from commonplace.options import AskRequest
-from commonplace.store import thumbnail_if_reached
-from commonplace.types import Answer, Block, Note, Query
+from commonplace.store import Store, thumbnail_if_reached
+from commonplace.types import Answer, Block, Hit, Note, Query
 
 __all__ = ["AnswerPart", "stream_answer"]
 
@@ -59,6 +61,8 @@ def stream_answer(
             question = hits.respelled
             (encoded,) = searcher.encode(parts, [Query(question)], request)
         yield hits
+        if wants_outline(question):
+            hits = _with_whole_sections(parts.store, hits, whole=wants_summary(question))
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
         evidence = Request(
             question, encoded.vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store)
@@ -76,6 +80,28 @@ def stream_answer(
             if isinstance(part, Answer):
                 part = replace(part, notes=(*hits.notes, *part.notes), searched_as=request.searched_as)
             yield part
+
+
+SECTION_HITS = 4  # text hits whose whole section is read, if the question asks for steps, a list or a summary
+SECTION_PASSAGES = 16  # passages that are read in addition
+SECTION_ITEMS = 2_000  # items of a document above which its passages are not listed
+
+
+def _with_whole_sections(store: Store, hits: Hits, *, whole: bool) -> Hits:
+    """Return the hits, then the other passages under the headings of the best ones; of documents if ``whole``.
+
+    Steps and lists go on across the edges of passages. Such a passage has the score of the hit that it belongs to.
+    """
+    added: list[Hit] = []
+    seen = {hit.item.id for hit in hits}
+    best = [hit for hit in hits if hit.item.modality == "text" and hit.item.document.items <= SECTION_ITEMS]
+    for hit in best[: 2 if whole else SECTION_HITS]:
+        for item in store.items_of(hit.item.document.id):
+            beside = item.title == hit.item.title and item.span.member == hit.item.span.member
+            if item.modality == "text" and item.id not in seen and (whole or beside):
+                seen.add(item.id)
+                added.append(replace(hit, item=item, image=None, near_duplicates=()))
+    return Hits([*hits, *added[:SECTION_PASSAGES]], hits.notes, hits.respelled)
 
 
 def _subject(words: str | None, show: bool) -> str | None:

@@ -112,7 +112,8 @@ class _Draft:
             cited, verdict = (traced[0],), traced[1]
         verdict = verdict or self._checker.check(part.text, cited)
         numbers = tuple(self._citations.number(n, bounds or verdict.spans.get(n)) for n in cited)
-        return Block("text", part.text, numbers, verdict.level, verdict.reason, starts_paragraph=part.starts_paragraph)
+        text = f"{part.mark} {part.text}" if part.mark else part.text
+        return Block("text", text, numbers, verdict.level, verdict.reason, starts_paragraph=part.starts_paragraph)
 
     def answer(self) -> Answer:
         """Return the whole answer. Its confidence is that of the best cited hit, times the share of support."""

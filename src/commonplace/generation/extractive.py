@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.answer_kinds import answer_kind, defines, is_yes_no, subject_defined
+from commonplace.generation.dates import Day, agree, dates
 from commonplace.generation.intent import (
     content_words,
     wants_listing,
     wants_pictures,
     wants_sources,
 )
+from commonplace.generation.outlines import outline
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
 from commonplace.generation.prompt_injection import has_instructions
 from commonplace.generation.relevance import has_enough_words, hit_terms, same_language
@@ -93,6 +95,8 @@ class ExtractiveGenerator:
         yield from _in_order(statements, images, hits, images_first=wants_pictures(request.question))
 
     def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
+        if (whole := outline(question, hits)) is not None:
+            return whole
         asks_how = wants_listing(question)
         described = self.describe(question, vectors, hits)
         if described is None:
@@ -221,6 +225,11 @@ def _ruled(
     if codes := {name for name in names(question) if any(c.isdigit() for c in name) and not name.isdigit()}:
         has_code = {n: bool(codes & hit_terms(hits[n])) for n in {sentence.hit for sentence in sentences}}
         likely = np.where([has_code[sentence.hit] for sentence in sentences], likely, 0)
+    if asked := dates(question):  # another day is another fact
+        of_day = {n: _is_of_day(asked, hits[n]) for n in {sentence.hit for sentence in sentences}}
+        own = [any(agree(one, said) for one in asked for said in dates(sentence.text)) for sentence in sentences]
+        if not any(own):
+            likely = np.where([of_day[sentence.hit] for sentence in sentences], likely, 0)
     defining = matrix[:, FEATURES.index("defines the subject")] > 0
     if defining.any():
         likely = np.where(defining, np.maximum(likely, MIN_PROBABILITY), 0)
@@ -228,6 +237,12 @@ def _ruled(
         whole = matrix[:, FEATURES.index("has all words")] > 0
         likely = np.where(whole, np.maximum(likely, LOOKED_UP), likely)
     return likely
+
+
+def _is_of_day(asked: frozenset[Day], hit: Hit) -> bool:
+    """Return whether a passage, its headings, or its document's name or date, names a day that is asked for."""
+    written = f"{hit.item.text_view}\n{hit.item.document.path}\n{hit.item.document.metadata.dict().get('date', '')}"
+    return any(agree(one, said) for one in asked for said in dates(written))
 
 
 def _asks(question: str) -> bool:

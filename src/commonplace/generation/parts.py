@@ -49,6 +49,7 @@ class Statement:
     """A sentence that cites the hits numbered ``hits`` (from 0).
 
     A quoted sentence has one hit; ``start`` and ``end`` are its characters in the text of that hit.
+    ``mark`` is that of a list's item, such as ``1.``, and stands before the text; it is not checked.
     ``invalid_citations`` counts its markers with the number of no hit. ``starts_paragraph``: whether a paragraph
     begins with it. ``code``: whether it is a listing, with its line breaks.
     """
@@ -60,6 +61,7 @@ class Statement:
     invalid_citations: int = 0
     starts_paragraph: bool = False
     code: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from commonplace.generation.sentences import Sentence
 from commonplace.text import names, path_words, terms
 from commonplace.types import Hit
 
-__all__ = ["FEATURES", "Candidate", "features", "probabilities"]
+__all__ = ["FEATURES", "Candidate", "features", "probabilities", "wanted_words"]
 
 Floats = NDArray[np.float64]
 ALL_WORDS = 0.99  # share of the question's words, by rarity, that counts as all of them
@@ -78,8 +78,7 @@ class Candidate:
 
 def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit], similarity: Floats | None) -> Floats:
     """Return what describes each candidate, (n, len(FEATURES)). ``similarity`` (n,) is calibrated, in [0, 1]."""
-    wanted = content_words(question) - _ASKING
-    wanted = wanted or content_words(question)
+    wanted = wanted_words(question)
     named = names(question) & wanted
     kind = answer_kind(question) if not is_yes_no(question) else None
     own = [terms(candidate.sentence.text) for candidate in candidates]
@@ -139,6 +138,12 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
     return np.array(rows, np.float64).reshape(len(candidates), len(FEATURES))
 
 
+def wanted_words(question: str) -> frozenset[str]:
+    """Return the terms of a question that its answer is about: without words that only ask."""
+    words = content_words(question)
+    return words - _ASKING or words
+
+
 def _rarities(
     wanted: frozenset[str], candidates: Sequence[Candidate], around: Sequence[frozenset[str]]
 ) -> dict[str, float]:
@@ -163,7 +168,7 @@ def _rarities(
 _ASKING = terms(
     "die der das den dem ein eine einen einem ist sind war hat haben wird werden wann wer wen wem was wo wie viel viele "
     "welche welcher welches bis seit für mit von vom zum zur bei auf aus nach im in und oder nicht unser unsere wir ich "
-    "many much long often please tell explain describe list show give does mean get got"
+    "many much long often please tell explain describe list show give does mean get got all every name step steps"
 )
 """Words of a question that name nothing: an answer need not contain them."""
 

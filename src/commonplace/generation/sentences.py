@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from commonplace.generation.tables import Row, rows_of
 from commonplace.types import Item
 
-__all__ = ["Sentence", "listing", "quotable", "segment", "split", "verbatim"]
+__all__ = ["Sentence", "listing", "passage_parts", "quotable", "segment", "split", "verbatim"]
 
 LONGEST = 600  # characters of a sentence; a longer one is a table or a listing
 LINES = 40  # lines of a listing; a longer one is a program to read, not a command to type
@@ -89,6 +89,21 @@ def quotable(hit: int, item: Item, *, listings: bool = False, references: bool =
     if listings:
         sentences = _with_listings(hit, item, sentences)
     return [_without_marks(sentence) for sentence in sentences if _is_complete(sentence, item, listings)]
+
+
+def passage_parts(hit: int, item: Item) -> list[tuple[int, list[Sentence]]]:
+    """Return the paragraphs and list items of a passage in order: where each begins, and its sentences.
+
+    Headings and sentences that the edge of the passage cuts off are left out. Fenced code belongs to the sentence
+    before it. The rows of tables are no paragraphs.
+    """
+    sentences = [
+        sentence for sentence in _all_sentences(hit, item) if sentence.row is None and not _is_fragment(sentence, item)
+    ]
+    parts: dict[int, list[Sentence]] = {}
+    for sentence in sorted(_with_listings(hit, item, sentences), key=lambda sentence: sentence.start):
+        parts.setdefault(sentence.paragraph or sentence.start, []).append(_without_marks(sentence))
+    return list(parts.items())
 
 
 def _is_complete(sentence: Sentence, item: Item, listings: bool) -> bool:
