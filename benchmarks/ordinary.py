@@ -111,7 +111,7 @@ def sentences(answer: cp.Answer) -> int:
     """Return the number of sentences, rows and items of an answer; code and pictures do not count."""
     lines = [line for block in answer.blocks if block.kind == "text" for line in block.text.split("\n") if line.strip()]
     end = r"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bDr\.)(?<!\bNr\.)(?<=[.!?])\s+(?=[A-ZÄÖÜ\"“])|(?<=[。！？])(?=.)"
-    return sum(len(re.split(end, line.strip())) for line in lines)
+    return sum(len(re.split(end, re.sub(r"^(?:\d{1,2}\.|-) ", "", line.strip()))) for line in lines)
 
 
 def _answer_and_hits(

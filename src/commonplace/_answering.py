@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import PurePath
 from typing import TypeAlias
 
 from commonplace._searching import Hits, Searcher, query_of
@@ -20,12 +21,15 @@ from commonplace.generation import (
     generated,
     relevant_images,
     subject,
+    wanted_words,
+    wants_list,
     wants_outline,
     wants_pictures,
     wants_summary,
 )
 from commonplace.options import AskRequest
 from commonplace.store import Store, thumbnail_if_reached
+from commonplace.text import path_words, terms
 from commonplace.types import Answer, Block, Hit, Note, Query
 
 __all__ = ["AnswerPart", "stream_answer"]
@@ -63,6 +67,7 @@ def stream_answer(
         yield hits
         if wants_outline(question):
             hits = _with_whole_sections(parts.store, hits, whole=wants_summary(question))
+            hits = _with_folder(parts.store, question, hits) if wants_list(question) else hits
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
         evidence = Request(
             question, encoded.vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store)
@@ -84,6 +89,7 @@ def stream_answer(
 
 SECTION_HITS = 4  # text hits whose whole section is read, if the question asks for steps, a list or a summary
 SECTION_PASSAGES = 16  # passages that are read in addition
+FOLDER_DOCUMENTS = 20  # documents of a folder that are listed
 SECTION_ITEMS = 2_000  # items of a document above which its passages are not listed
 
 
@@ -102,6 +108,22 @@ def _with_whole_sections(store: Store, hits: Hits, *, whole: bool) -> Hits:
                 seen.add(item.id)
                 added.append(replace(hit, item=item, image=None, near_duplicates=()))
     return Hits([*hits, *added[:SECTION_PASSAGES]], hits.notes, hits.respelled)
+
+
+def _with_folder(store: Store, question: str, hits: Hits) -> Hits:
+    """Return the hits, then the first passage of each other document in the folder that the question names."""
+    wanted = wanted_words(question)
+    folders = {str(PurePath(hit.item.document.path).parent) for hit in hits if hit.item.document.is_file}
+    named = [folder for folder in folders if wanted <= terms(path_words(PurePath(folder).name))]
+    if not named or not wanted:
+        return hits
+    added: list[Hit] = []
+    seen = {hit.item.document.id for hit in hits}
+    model = next(hit for hit in hits if str(PurePath(hit.item.document.path).parent) == named[0])
+    for document in store.documents(below=named[0]):
+        if len(added) < FOLDER_DOCUMENTS and document.id not in seen and (items := store.items_of(document.id)):
+            added.append(replace(model, item=items[0], image=None, near_duplicates=()))
+    return Hits([*hits, *added], hits.notes, hits.respelled)
 
 
 def _subject(words: str | None, show: bool) -> str | None:

@@ -5,12 +5,13 @@ from commonplace.generation.citations import cite, description
 from commonplace.generation.conversation import Conversation, Rewriter, Turn, rewrite_by_rule
 from commonplace.generation.extractive import ExtractiveGenerator
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
-from commonplace.generation.intent import subject, wants_pictures, wants_summary
+from commonplace.generation.intent import subject, wants_list, wants_pictures, wants_summary
 from commonplace.generation.local import TransformersGenerator
 from commonplace.generation.model import ModelGenerator
 from commonplace.generation.outlines import wants_outline
 from commonplace.generation.parts import Abstention, Generator, Part, Request, ShownImage, Statement, generated
 from commonplace.generation.relevance import PICTURES, relevant_images
+from commonplace.generation.selection import wanted_words
 from commonplace.generation.settings import GeneratorSettings
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "relevant_images",
     "rewrite_by_rule",
     "subject",
+    "wanted_words",
+    "wants_list",
     "wants_outline",
     "wants_pictures",
     "wants_summary",

@@ -8,7 +8,7 @@ from typing import Literal
 
 from commonplace.generation.intent import wants_listing
 
-__all__ = ["AnswerKind", "answer_kind", "contains", "defines", "is_yes_no", "subject_defined"]
+__all__ = ["AnswerKind", "answer_kind", "contains", "defines", "is_yes_no", "says_relation", "subject_defined"]
 
 AnswerKind = Literal["date", "duration", "amount", "person", "place", "code", "time"]
 
@@ -44,7 +44,11 @@ _DURATION = re.compile(
     r"|\b(?:sekunden?|minuten?|stunden?|tagen?|tage?s?|wochen?|monate?n?|jahre?n?)\b|[秒分时時天日周週月年]|小时|星期",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"[A-Za-z]*\d[\dA-Za-z./-]{2,}|\d[\d \-/.]{2,}\d|\d{3}|[\w.+-]+@[\w-]+\.\w")
+_CODE = re.compile(
+    r"(?!(?:19|20)\d\d(?!\d))(?<!\d)(?:[A-Za-z]*\d[\dA-Za-z./-]{2,}|\d[\d \-/.]{2,}\d|\d{2,})|[\w.+-]+@[\w-]+\.\w"
+    r"|(?:pass\w*|pin|code|key|密码|口令)\W{1,3}\S{4}",
+    re.IGNORECASE,
+)
 _CAPITAL = r"[A-ZÀ-ÖØ-ÞŁŚŻČŠŽ]"
 _PERSON = re.compile(
     rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|^{_CAPITAL}[\w'’-]+ {_CAPITAL}|[\u4e00-\u9fff]{{2}}|\b(?:Mrs?|Ms|Dr|Herr|Frau)\b"
@@ -162,3 +166,32 @@ def defines(question: str, text: str) -> bool:
         if head and (at := lowered.find(stem)) in range(24) and _COPULA.match(start[at + len(stem) :]):
             return True
     return False
+
+
+_RELATIONS = [
+    (re.compile(asks, re.IGNORECASE), re.compile(says, re.IGNORECASE))
+    for asks, says in (
+        (
+            r"\bborn\b|\bbirthday\b|\bdate of birth\b|\bgeburtstag\b|\bgeboren\b|出生|生日|诞生",
+            r"\bborn\b|\bbirth|\bb\. |\bgeb\w*|geburt|\*\s?\d|出生|生日|诞生|生于|大寿|\bturn(?:s|ed) \d",
+        ),
+        (
+            r"\b(?:die|died|death|dead)\b|\bgestorben\b|\bstarb\b|[去逝]世|死",
+            r"\b(?:die[ds]?|death|dead|killed|buried|late)\b|†|gestorben|starb|\btod|[去逝]世|死|亡|卒",
+        ),
+        (
+            r"\bmarr(?:y|ied|iage)\b|\bwedding\b|\bheirat\w*|\bhochzeit\b|结婚|婚礼",
+            r"\bmarr|\bwed(?:ding|s)?\b|\bwife\b|\bhusband\b|\bbride|heirat|hochzeit|婚|娶|嫁",
+        ),
+        (
+            r"\b(?:earns?|salary|wages?)\b|\bgehalt\b|\bverdien\w*|工资|薪",
+            r"\b(?:earn|salar|wage|paid|pay)|gehalt|verdien|lohn|工资|薪|收入",
+        ),
+    )
+]
+"""What a question may ask of a person, and the words of which a sentence that says it has one."""
+
+
+def says_relation(question: str, text: str) -> bool:
+    """Return whether a text has a word for what a question asks of a person, such as *born*; else any text has."""
+    return all(says.search(text) for asks, says in _RELATIONS if asks.search(question))

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from commonplace.text import in_digits
 
-__all__ = ["Day", "agree", "dates"]
+__all__ = ["Day", "agree", "dates", "without_dates"]
 
 Day = tuple[int | None, int, int | None]
 """Year, month, day; the year or the day may be missing."""
@@ -64,6 +64,13 @@ def dates(text: str) -> frozenset[Day]:
                 found.add((year, month, day))
         rest = form.sub(lambda match: " " * len(match.group()), rest)
     return frozenset(found)
+
+
+def without_dates(text: str) -> str:
+    """Return a text without the dates that ``dates()`` finds in it."""
+    for form in _FORMS:
+        text = form.sub(lambda match: " " if dates(match.group()) else match.group(), text)
+    return text
 
 
 def agree(asked: Day, said: Day) -> bool:

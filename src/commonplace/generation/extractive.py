@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.generation.answer_kinds import answer_kind, defines, is_yes_no, subject_defined
-from commonplace.generation.dates import Day, agree, dates
+from commonplace.generation.answer_kinds import answer_kind, defines, is_yes_no, says_relation, subject_defined
+from commonplace.generation.dates import Day, agree, dates, without_dates
 from commonplace.generation.intent import (
     content_words,
     wants_listing,
@@ -38,6 +40,8 @@ MIN_PROBABILITY = 0.2  # of answering, below which a sentence is not quoted
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
 RELATIVE_PROBABILITY_WORDS = 0.6  # the same without vectors: words alone identify the right sentence less surely
 LOOKED_UP = 0.5  # probability of a sentence with all words of a query that is no question: a name, a code
+LEAST_SUBJECT = 0.7  # share of the question's words around a number or a code that is asked for
+LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
 TIE = 1e-6
 MIN_SIMILARITY_FOREIGN = 0.68
 """The least similarity in another language than the question's, where no words in common tell a look-alike apart.
@@ -132,7 +136,7 @@ class ExtractiveGenerator:
                 similarity >= MIN_SIMILARITY_FOREIGN, MIN_PROBABILITY + (1 - MIN_PROBABILITY) * similarity, 0
             )
             likely = np.where(foreign, across, likely)
-        likely = _ruled(question, sentences, matrix, likely, hits)
+        likely = _ruled(question, candidates, matrix, likely, hits)
         return Described(candidates, sentence_vectors, matrix, likely)
 
     def _similarity(
@@ -212,7 +216,7 @@ def _candidates(
 
 def _ruled(
     question: str,
-    sentences: Sequence[Sentence],
+    candidates: Sequence[Candidate],
     matrix: NDArray[np.float64],
     likely: NDArray[np.float64],
     hits: Sequence[Hit],
@@ -222,9 +226,21 @@ def _ruled(
     Nothing is similar to a code such as 0x80370102 or M6: a passage contains it or does not. If a sentence defines what
     is to be defined, no other one answers. A query that is no question asks for what contains it.
     """
+    sentences = [candidate.sentence for candidate in candidates]
     if codes := {name for name in names(question) if any(c.isdigit() for c in name) and not name.isdigit()}:
         has_code = {n: bool(codes & hit_terms(hits[n])) for n in {sentence.hit for sentence in sentences}}
         likely = np.where([has_code[sentence.hit] for sentence in sentences], likely, 0)
+    said = [candidate.around + "\n" + candidate.sentence.text for candidate in candidates]
+    likely = np.where([says_relation(question, text) for text in said], likely, 0)
+    if years := frozenset(_YEAR.findall(without_dates(question))):
+        of_year = np.array([bool(years & set(_YEAR.findall(text))) for text in said])
+        if not of_year.any():
+            of_hit = {n: bool(years & set(_YEAR.findall(_written(hits[n])))) for n in {one.hit for one in sentences}}
+            of_year = np.array([of_hit[sentence.hit] for sentence in sentences])
+        likely = np.where(of_year, likely, 0)
+    if answer_kind(question) == "code":  # the number of another thing is worse than none
+        likely = np.where(matrix[:, FEATURES.index("words around it")] >= LEAST_SUBJECT, likely, 0)
+    likely = np.where(matrix[:, FEATURES.index("is a form of letters")] > 0, LETTER_FORM * likely, likely)
     if asked := dates(question):  # another day is another fact
         of_day = {n: _is_of_day(asked, hits[n]) for n in {sentence.hit for sentence in sentences}}
         own = [any(agree(one, said) for one in asked for said in dates(sentence.text)) for sentence in sentences]
@@ -241,8 +257,16 @@ def _ruled(
 
 def _is_of_day(asked: frozenset[Day], hit: Hit) -> bool:
     """Return whether a passage, its headings, or its document's name or date, names a day that is asked for."""
-    written = f"{hit.item.text_view}\n{hit.item.document.path}\n{hit.item.document.metadata.dict().get('date', '')}"
-    return any(agree(one, said) for one in asked for said in dates(written))
+    return any(agree(one, said) for one in asked for said in dates(_written(hit)))
+
+
+def _written(hit: Hit) -> str:
+    """Return a passage with its headings, and with the name and the date of its document."""
+    path, date = hit.item.document.path, hit.item.document.metadata.dict().get("date", "")
+    return f"{hit.item.text_view}\n{PurePath(path).parent.name}/{PurePath(path).name}\n{date}"
+
+
+_YEAR = re.compile(r"(?<![\d-])(?:19|20)\d\d(?!\d)")
 
 
 def _asks(question: str) -> bool:

@@ -12,17 +12,18 @@ from commonplace.generation.sections import Entry, Section, SectionFit, fits, se
 from commonplace.generation.selection import wanted_words
 from commonplace.generation.sentences import listing
 from commonplace.generation.tables import Row
-from commonplace.text import path_words, terms
+from commonplace.text import path_words, quotations, terms
 from commonplace.types import Hit
 
 __all__ = ["outline", "wants_outline"]
 
 MOST_ENTRIES = 20  # entries of a list; the rest is counted
 MOST_SENTENCES = 8  # sentences of a summary, and of a procedure without a list
-LEAST_WHOLE = 0.5  # share of the question's words, by rarity, that a section must have
+LEAST_WHOLE = 0.6  # share of the question's words, by rarity, that a section must have
 LEAST_HEADING = 0.6  # share in its heading from which a list answers a question that does not ask how
 LEAST_ROWS = 0.7  # share of the question's words that a table must account for
-LEAST_CONFIDENCE = 0.02
+CONFIDENCE_SHARE, LEAST_WORDS = 0.5, 0.2
+"""How much of the confidence counts as words, where a section says the same in others, and the words that it needs."""
 
 
 def wants_outline(question: str) -> bool:
@@ -33,7 +34,7 @@ def wants_outline(question: str) -> bool:
 def outline(question: str, hits: Sequence[Hit]) -> list[Statement] | None:
     """Return the answer to a question that asks for steps, a list or a summary; None if the hits have none."""
     wanted = wanted_words(question)
-    if not wanted:
+    if not wanted or quotations(question):
         return None
     found = sections(hits)
     if wants_summary(question):
@@ -54,13 +55,19 @@ def outline(question: str, hits: Sequence[Hit]) -> list[Statement] | None:
                 return list(_of_entries(listed, hits))
             if prose := _prose(fit.section, wanted):
                 return list(_of_entries(prose, hits))
-        elif not wants_steps(question) and fit.section.ordered and fit.heading >= LEAST_HEADING and _answers(fit):
+        elif (
+            not wants_steps(question)
+            and fit.section.ordered
+            and len(wanted) > 1
+            and fit.heading >= LEAST_HEADING
+            and _answers(fit)
+        ):
             return list(_of_entries(listed, hits))
     return None
 
 
 def _answers(fit: SectionFit) -> bool:
-    return fit.whole >= LEAST_WHOLE and fit.confidence >= LEAST_CONFIDENCE
+    return fit.whole + CONFIDENCE_SHARE * fit.confidence >= LEAST_WHOLE and fit.whole >= LEAST_WORDS
 
 
 def _of_entries(entries: Sequence[Entry], hits: Sequence[Hit]) -> Iterator[Statement]:
@@ -105,10 +112,16 @@ def _rows(wanted: frozenset[str], found: Sequence[Section]) -> list[tuple[int, R
         if share < LEAST_ROWS or share <= best[0]:
             continue
         rows = [pair for pair, words in zip(section.rows, in_cells, strict=True) if values <= words]
-        exact = [pair for pair in rows if any(terms(cell) and terms(cell) <= values for cell in pair[1].cells)]
+        exact = [pair for pair in rows if any(_begins_with(cell, values) for cell in pair[1].cells)]
         if rows:
             best = share, exact or rows
     return best[1] or None
+
+
+def _begins_with(cell: str, values: frozenset[str]) -> bool:
+    """Return whether a cell begins with one of the values: *open, reminded* with *open*, but not *half open*."""
+    first = cell.split(maxsplit=1)[:1]
+    return bool(first) and bool(terms(first[0]) & values)
 
 
 def _documents(wanted: frozenset[str], hits: Sequence[Hit]) -> list[Statement] | None:
@@ -143,8 +156,9 @@ def _summary(
         said = dates(f"{names}\n{head}")
         if asked and not any(agree(one, other) for one in asked for other in said):
             continue
-        scores[document] = len(named & wanted) / len(wanted) + 0.1 * max(
-            hits[section.hits[0]].confidence for section in own
+        in_name = bool(asked) and any(agree(one, other) for one in asked for other in dates(names))
+        scores[document] = (
+            in_name + len(named & wanted) / len(wanted) + 0.1 * max(hits[section.hits[0]].confidence for section in own)
         )
     if not scores or max(scores.values()) < LEAST_WHOLE:
         return None

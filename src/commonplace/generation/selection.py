@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.answer_kinds import answer_kind, contains, defines, is_yes_no, subject_defined
+from commonplace.generation.dates import without_dates
 from commonplace.generation.intent import content_words
 from commonplace.generation.relevance import hit_terms
 from commonplace.generation.sentences import Sentence
@@ -139,9 +140,12 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
 
 
 def wanted_words(question: str) -> frozenset[str]:
-    """Return the terms of a question that its answer is about: without words that only ask."""
+    """Return the terms of a question that its answer is about: without words that only ask, and without dates.
+
+    Dates are compared as dates: 4 March 2026 and 2026-03-04 have no word in common.
+    """
     words = content_words(question)
-    return words - _ASKING or words
+    return (content_words(rest) if (rest := without_dates(question)).strip(" ?？") else words) - _ASKING or words
 
 
 def _rarities(

@@ -102,7 +102,7 @@ def passage_parts(hit: int, item: Item) -> list[tuple[int, list[Sentence]]]:
     ]
     parts: dict[int, list[Sentence]] = {}
     for sentence in sorted(_with_listings(hit, item, sentences), key=lambda sentence: sentence.start):
-        parts.setdefault(sentence.paragraph or sentence.start, []).append(_without_marks(sentence))
+        parts.setdefault(sentence.paragraph, []).append(_without_marks(sentence))
     return list(parts.items())
 
 
@@ -300,7 +300,7 @@ def _with_listings(hit: int, item: Item, sentences: list[Sentence]) -> list[Sent
         ]
         owner = next((i for i in (*before[-1:], *after[:1]) if result[i].listing is None), None)
         if owner is None:
-            result.append(Sentence(hit, *span, " ".join(code.split())[:LONGEST], span))
+            result.append(Sentence(hit, *span, " ".join(code.split())[:LONGEST], span, span[0]))
             continue
         paragraph = result[owner].paragraph
         result = [

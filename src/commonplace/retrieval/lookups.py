@@ -22,6 +22,7 @@ __all__ = ["Lookup", "lookup"]
 MIN_RARITY = 0.7
 """Rarity, in nats, that the words of a query must have together. Words that are in half of all items find none."""
 NOT_THE_NAME = 0.9  # factor for the coverage of other items if the query is the name of a file
+CODE_ALONE = 0.95  # coverage of an item that contains the query's codes, whatever else the query says
 TIE = 1e-6
 
 Floats = NDArray[np.float64]
@@ -81,11 +82,20 @@ def lookup(
     coverage = np.maximum(by_text, by_both)
     if named.any():  # of report.txt and report-final.txt the longer name that is all in the query
         coverage = np.where(named == named.max(), 1.0, NOT_THE_NAME * coverage)
+    codes = np.array([rarity[i] > 0 and _is_code(unit) for i, unit in enumerate(units)], bool)
+    if codes.any():  # "what do we charge for DO-055 now": the code identifies, other words only say what is asked of it
+        coverage = np.maximum(coverage, CODE_ALONE * _covered(in_text[:, codes], rarity[codes]))
     quoted = bool(quotations(query))
     all_meant = (by_both > by_text + TIE) | (named > 0) | quoted
     rivals = np.array([float((coverage >= value - TIE).sum()) for value in coverage])
     literal = quoted or any(" " in unit or any(map(str.isdigit, unit)) for unit in units)
     return Lookup(coverage, np.where(all_meant, 1.0, rivals), literal)
+
+
+def _is_code(unit: str) -> bool:
+    """Return whether a unit is a code such as DO-055, OX21 or 0x80370102: letters or signs, and digits."""
+    word = unit.rstrip("*").strip('"')
+    return any(map(str.isdigit, word)) and not word.isdigit()
 
 
 def _covered(shares: Floats, rarity: Floats) -> Floats:

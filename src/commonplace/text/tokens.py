@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache, lru_cache
+from typing import Any
 
 from commonplace.text.folding import EMOJI, RUN, UNSEGMENTED, emoji_word, fold
 from commonplace.text.numerals import numbers_in_digits
@@ -25,6 +27,8 @@ __all__ = [
     "terms",
     "tokens",
 ]
+
+STEM = 6  # letters of a word that are compared
 
 # Vowel signs, which belong to words but not to Python's \w: those of Hindi, Tibetan and other Indic scripts.
 _SIGNS = "".join(
@@ -189,7 +193,8 @@ def names(query: str) -> frozenset[str]:
 def terms(text: str) -> frozenset[str]:
     """Return the content words of ``text`` for comparing texts: pairs in scripts without spaces, otherwise stems.
 
-    A stem is the first six letters of a word. That is crude, but equal for *retrieve* and *retrieval*.
+    A stem is that of the Snowball stemmer for English (Porter 2001), cut to six letters: equal for *invite* and
+    *invitation*, *oil* and *oiled*, and in other languages for words with the same beginning.
     """
     text = fold(text).lower()
     runs, words, joints = _split(text)
@@ -198,4 +203,16 @@ def terms(text: str) -> frozenset[str]:
         of_runs.update(joints, numbers_in_digits(text))
     plain = set(words)
     content = plain - STOP_WORDS
-    return frozenset(of_runs | {word[:6] for word in (content if content or of_runs else plain)})
+    return frozenset(of_runs | {_stem(word) for word in (content if content or of_runs else plain)})
+
+
+@lru_cache(maxsize=65_536)
+def _stem(word: str) -> str:
+    return str(_stemmer().stemWord(word))[:STEM] if word.isascii() and word.isalpha() else word[:STEM]
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
