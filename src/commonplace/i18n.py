@@ -37,14 +37,14 @@ def language() -> str:
 
 
 def _(message: str, language_: str | None = None) -> str:
-    """Return a message in the language of messages, or in ``language_``: its translation, else itself."""
-    chosen = language_ or language()
+    """Return a message in ``language_`` if there is a catalogue of it, else in the language of messages."""
+    chosen = language_ if language_ in LANGUAGES else language()
     return message if chosen == LANGUAGES[0] else _catalogue(chosen).gettext(message)
 
 
 def ngettext(singular: str, plural: str, count: int, language_: str | None = None) -> str:
-    """Return a message about ``count`` things in the language of messages, or in ``language_``."""
-    chosen = language_ or language()
+    """Return a message about ``count`` things in ``language_``, or else in the language of messages."""
+    chosen = language_ if language_ in LANGUAGES else language()
     if chosen == LANGUAGES[0]:
         return singular if count == 1 else plural
     return _catalogue(chosen).ngettext(singular, plural, count)

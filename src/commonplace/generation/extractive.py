@@ -21,6 +21,7 @@ from commonplace.generation.intent import (
 from commonplace.generation.outlines import outline
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
 from commonplace.generation.prompt_injection import has_instructions
+from commonplace.generation.question_parts import question_parts
 from commonplace.generation.relevance import has_enough_words, hit_terms, same_language
 from commonplace.generation.selection import FEATURES, WEIGHTS, WEIGHTS_WORDS, Candidate, features, probabilities
 from commonplace.generation.sentences import Sentence, listing, quotable
@@ -28,7 +29,7 @@ from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
 from commonplace.text import names
-from commonplace.types import Hit, text_view
+from commonplace.types import Hit, Query, text_view
 
 __all__ = ["ExtractiveGenerator"]
 
@@ -40,7 +41,7 @@ MIN_PROBABILITY = 0.2  # of answering, below which a sentence is not quoted
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
 RELATIVE_PROBABILITY_WORDS = 0.6  # the same without vectors: words alone identify the right sentence less surely
 LOOKED_UP = 0.5  # probability of a sentence with all words of a query that is no question: a name, a code
-LEAST_SUBJECT = 0.7  # share of the question's words around a number or a code that is asked for
+LEAST_SUBJECT = 0.6  # share of the question's words around a number or a code that is asked for
 LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
 TIE = 1e-6
 MIN_SIMILARITY_FOREIGN = 0.68
@@ -60,7 +61,7 @@ NOTHING_NEAR = N_(
 )
 NOT_READ = N_(
     "The model does not know the words of this question, so it cannot search for pictures by what they show: ask in "
-    "English, or make a collection with a model that knows them, such as siglip2-base (`commonplace models`)."
+    "English, or make a collection with a model that knows them, such as multilingual (`commonplace models`)."
 )
 
 
@@ -101,13 +102,24 @@ class ExtractiveGenerator:
     def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
         if (whole := outline(question, hits)) is not None:
             return whole
+        parts = question_parts(question)
+        if len(parts) == 1:
+            return self._best(question, vectors, hits)
+        encoded = self._space.encode_queries([Query(part) for part in parts])
+        of_parts = [self._best(part, own, hits, most=1) for part, own in zip(parts, encoded, strict=True)]
+        return list(dict.fromkeys(statement for statements in of_parts for statement in statements))
+
+    def _best(
+        self, question: str, vectors: QueryVectors, hits: Sequence[Hit], most: int = SENTENCES
+    ) -> list[Statement]:
+        """Return the ``most`` likely sentences that answer a question about one thing."""
         asks_how = wants_listing(question)
         described = self.describe(question, vectors, hits)
         if described is None:
             return []
         sentences = [candidate.sentence for candidate in described.candidates]
         likely = described.probabilities * [_kind_factor(one, hits[one.hit], asks_how) for one in sentences]
-        chosen = _choose(likely, described, question)
+        chosen = _choose(likely, described, question, most)
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
 
     def describe(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> Described | None:
@@ -332,7 +344,7 @@ def _next_listing(sentence: Sentence, hits: Sequence[Hit]) -> tuple[int, tuple[i
 # --- choice and order ---------------------------------------------------------------------------------------------
 
 
-def _choose(likely: NDArray[np.float64], described: Described, question: str) -> list[int]:
+def _choose(likely: NDArray[np.float64], described: Described, question: str, most: int) -> list[int]:
     """Return the indices of the likeliest sentences that differ, best first (maximal marginal relevance).
 
     Of a table, only the rows count that contain as many of the question's words as the best one. A definition stands
@@ -355,7 +367,7 @@ def _choose(likely: NDArray[np.float64], described: Described, question: str) ->
     if sentences[best].row is not None:
         remaining = np.where([sentence.row is not None for sentence in sentences], remaining, 0)
     minimum = max(least, relative * float(likely[best]))
-    while len(chosen) < SENTENCES:
+    while len(chosen) < most:
         i = int(remaining.argmax())
         if remaining[i] <= 0 or likely[i] < minimum:
             break

@@ -21,7 +21,7 @@ MOST_ENTRIES = 20  # entries of a list; the rest is counted
 MOST_SENTENCES = 8  # sentences of a summary, and of a procedure without a list
 LEAST_WHOLE = 0.6  # share of the question's words, by rarity, that a section must have
 LEAST_HEADING = 0.6  # share in its heading from which a list answers a question that does not ask how
-LEAST_ROWS = 0.7  # share of the question's words that a table must account for
+LEAST_ROWS = 0.6  # share of the question's words that a table must account for
 CONFIDENCE_SHARE, LEAST_WORDS = 0.5, 0.2
 """How much of the confidence counts as words, where a section says the same in others, and the words that it needs."""
 

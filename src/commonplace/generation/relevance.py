@@ -20,6 +20,7 @@ __all__ = ["has_enough_words", "hit_terms", "rarity_shares", "relevant_images", 
 PICTURES = 3  # pictures of an answer
 MIN_SIMILARITY = 0.5  # similarity to the question below which nothing counts as an answer
 MIN_SIMILARITY_SHOW = 0.3  # the same for a picture, if the question asks for pictures
+MIN_CONFIDENCE_SHOW = 0.5  # confidence that is enough for it, too: cosines say little among a handful of pictures
 MIN_SIMILARITY_IMAGES_ONLY = 0.4  # the same if only pictures were found: "a dog" in a folder of photographs
 NEIGHBOUR_WEIGHT = 0.5  # weight of a word in the sentence before or after, without vectors
 TERM_SHARE_WEIGHT, MIN_LEXICAL_EVIDENCE = 12.0, 1.75
@@ -46,7 +47,8 @@ def relevant_images(
         cosines = {line.channel: np.array([line.score], np.float32) for line in components}
         similar = any(calibration.nearness(channel, cosine)[0] >= threshold for channel, cosine in cosines.items())
         # Without a cosine, the caption is in a script that the tower cannot read.
-        if similar or (not cosines and has_enough_words(question_words, hit)):
+        shown = show and bool(cosines) and hit.confidence >= MIN_CONFIDENCE_SHOW
+        if similar or shown or (not cosines and has_enough_words(question_words, hit)):
             hit_of_picture[hit.item.picture] = n
     return tuple(hit_of_picture.values())[:PICTURES]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ LONGEST = 600  # characters of a sentence; a longer one is a table or a listing
 LINES = 40  # lines of a listing; a longer one is a program to read, not a command to type
 ENTRIES = 3  # lines that look like entries of a bibliography, from which the whole passage counts as one
 HEADING_SHARE = 0.6  # share of the longest line of its paragraph below which a Chinese line may be a heading
+SHORT_LINE = 45  # characters of the lines that may stand each for itself
 PROSE = 6  # words of a last line without a full stop, from which it counts as an unfinished sentence
 
 
@@ -100,9 +102,17 @@ def passage_parts(hit: int, item: Item) -> list[tuple[int, list[Sentence]]]:
     sentences = [
         sentence for sentence in _all_sentences(hit, item) if sentence.row is None and not _is_fragment(sentence, item)
     ]
+    text = item.text or ""
     parts: dict[int, list[Sentence]] = {}
+    begin, paragraph = -1, -1
     for sentence in sorted(_with_listings(hit, item, sentences), key=lambda sentence: sentence.start):
-        parts.setdefault(sentence.paragraph, []).append(_without_marks(sentence))
+        line = text.rfind("\n", 0, sentence.start) + 1
+        if _LIST_ITEM.match(text, line):
+            begin = line
+        elif sentence.paragraph != paragraph or "\n\n" in text[begin : sentence.start]:
+            begin = sentence.start
+        paragraph = sentence.paragraph
+        parts.setdefault(begin, []).append(_without_marks(sentence))
     return list(parts.items())
 
 
@@ -162,22 +172,29 @@ def _all_sentences(hit: int, item: Item) -> Iterator[Sentence]:
 
 
 def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
-    """Yield the parts of a paragraph, each with its offset: a heading in Chinese or Japanese is a line of its own.
+    """Yield the parts of a paragraph, each with its offset: some lines are not wrapped, but lines of their own.
 
-    It is much shorter than the longest line and has no punctuation at its end. Lines of other scripts are wrapped.
+    They are the lines of a form (*Phone: 555 0147*), if there are two; the lines of a verse or of a list without marks,
+    of which none ends like a sentence; and a heading in Chinese or Japanese. A heading is much shorter than the longest
+    line and has no punctuation at its end.
     """
     start, lines = 0, paragraph.group().splitlines(keepends=True)
     longest = max(len(line) for line in lines)
+    is_form = sum(_LABEL.match(line) is not None for line in lines) > 1
+    apart = len(lines) > 2 and longest <= SHORT_LINE and not any(_ENDS_LINE.search(line.rstrip()) for line in lines)
     end = 0
-    for line in lines[:-1]:
+    for line, following in itertools.pairwise(lines):
         end += len(line)
         bare = line.rstrip()
-        if _ENDS_HAN.search(bare) and len(bare) < HEADING_SHARE * longest:
+        heading = _ENDS_HAN.search(bare) and len(bare) < HEADING_SHARE * longest
+        if heading or apart or (is_form and (_LABEL.match(following) or _LABEL.match(line))):
             yield paragraph.start() + start, paragraph.group()[start:end]
             start = end
     yield paragraph.start() + start, paragraph.group()[start:]
 
 
+_LABEL = re.compile(r"[ \t]*[^\s:：][^:：\n]{0,24}?\s?[:：](?!//)\s*\S")
+_ENDS_LINE = re.compile(r"[.,;!?。，；！？、…-]$")
 _ENDS_HAN = re.compile(rf"[{_EAST_ASIAN}]$")
 _WRAPPED = re.compile(rf"(?<=[{_EAST_ASIAN}，。、；：！？])[ \t]*\n[ \t]*(?=[{_EAST_ASIAN}])")
 """Matches a line break inside a Chinese or Japanese sentence, where no space belongs."""
@@ -203,6 +220,7 @@ _ITEM_ZH = (
     r"|第[一二三四五六七八九十百零〇\d]{1,5}[章节節条條款部])"
 )
 """The beginning of a numbered item or heading in Chinese and Japanese."""
+_LIST_ITEM = re.compile(rf"[ \t]*(?:(?:[-*+•]|\d+[.)])[ \t]|{_ITEM_ZH})")
 
 # --- fragments and bibliographies ---------------------------------------------------------------------------------
 
@@ -241,7 +259,7 @@ def _is_fragment(sentence: Sentence, item: Item) -> bool:
     is_cut = not text[sentence.end :].strip() and sentence.text[-1] not in _ENDS
     # The last line of a page, or of a passage of full length, is complete only if it ends with a full stop.
     may_be_cut = item.span.page is not None or len(text) >= 600
-    list_item = re.match(rf"[ \t]*(?:(?:[-*+•]|\d+[.)])[ \t]|{_ITEM_ZH})", line)
+    list_item = _LIST_ITEM.match(line)
     return is_cut and (
         sentence.text[-1] in ",，、-–" or (may_be_cut and not list_item and _word_count(sentence.text) >= PROSE)
     )
