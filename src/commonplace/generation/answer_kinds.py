@@ -52,6 +52,7 @@ _CODE = re.compile(
 _CAPITAL = r"[A-ZÀ-ÖØ-ÞŁŚŻČŠŽ]"
 _PERSON = re.compile(
     rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|^{_CAPITAL}[\w'’-]+ {_CAPITAL}|[\u4e00-\u9fff]{{2}}|\b(?:Mrs?|Ms|Dr|Herr|Frau)\b"
+    r"|\b(?:the|our|my|an?|by|der|die|vom) [a-zäöü-]*(?:[a-z]er|or|lord|ant|ist|man|woman|ess|ian|ee|ent|in|team|firm|company|board)s?\b"
 )
 _PLACE = re.compile(
     rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|\b(?:in|at|on|under|behind|near|above|below|from|to|beside|next|between|bei|im|am"
@@ -115,7 +116,7 @@ _DEFINITION = re.compile(
 )
 _ARTICLES = re.compile(r"^(?:an?|the|this|that|counts as|ein[e]?|d[eria][erst]?)\s+", re.IGNORECASE)
 _COPULA = re.compile(
-    r"^[^.;:!?]{0,40}?(?:\([^)]*\))?,?\s*(?:is|are|was|were|means|stands for|refers to|denotes|arises|ist|sind|war|bedeutet|heißt|[—–:-]|，?(?:是|指|为|即|意[为指]))",
+    r"^[^.;:!?]{0,40}?(?:\([^)]*\))?,?\s*(?:is|are|was|were|means|stands for|refers to|denotes|arises|ist|sind|war|bedeutet|heißt|[—–]|:\s|\s-\s|，?(?:是|指|为|即|意[为指]))",
     re.IGNORECASE,
 )
 

@@ -22,13 +22,12 @@ from commonplace.generation.outlines import outline
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
 from commonplace.generation.prompt_injection import has_instructions
 from commonplace.generation.question_parts import question_parts
-from commonplace.generation.relevance import has_enough_words, hit_terms, same_language
+from commonplace.generation.relevance import has_enough_words, same_language
 from commonplace.generation.selection import FEATURES, WEIGHTS, WEIGHTS_WORDS, Candidate, features, probabilities
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
-from commonplace.text import names
 from commonplace.types import Hit, Query, text_view
 
 __all__ = ["ExtractiveGenerator"]
@@ -239,8 +238,10 @@ def _ruled(
     is to be defined, no other one answers. A query that is no question asks for what contains it.
     """
     sentences = [candidate.sentence for candidate in candidates]
-    if codes := {name for name in names(question) if any(c.isdigit() for c in name) and not name.isdigit()}:
-        has_code = {n: bool(codes & hit_terms(hits[n])) for n in {sentence.hit for sentence in sentences}}
+    if codes := _codes(question):
+        with_code = [sentence.row is not None and codes <= _codes(sentence.text) for sentence in sentences]
+        likely = np.where(with_code, np.maximum(likely, LOOKED_UP), likely)
+        has_code = {n: bool(codes & _codes(_written(hits[n]))) for n in {sentence.hit for sentence in sentences}}
         likely = np.where([has_code[sentence.hit] for sentence in sentences], likely, 0)
     said = [candidate.around + "\n" + candidate.sentence.text for candidate in candidates]
     likely = np.where([says_relation(question, text) for text in said], likely, 0)
@@ -256,8 +257,9 @@ def _ruled(
     if asked := dates(question):  # another day is another fact
         of_day = {n: _is_of_day(asked, hits[n]) for n in {sentence.hit for sentence in sentences}}
         own = [any(agree(one, said) for one in asked for said in dates(sentence.text)) for sentence in sentences]
-        if not any(own):
-            likely = np.where([of_day[sentence.hit] for sentence in sentences], likely, 0)
+        of_that_day = np.array(own) if any(own) else np.array([of_day[sentence.hit] for sentence in sentences])
+        of_rows = np.array([sentence.row is not None for sentence in sentences])
+        likely = np.where(of_that_day | (any(own) & ~of_rows), likely, 0)
     defining = matrix[:, FEATURES.index("defines the subject")] > 0
     if defining.any():
         likely = np.where(defining, np.maximum(likely, MIN_PROBABILITY), 0)
@@ -265,6 +267,14 @@ def _ruled(
         whole = matrix[:, FEATURES.index("has all words")] > 0
         likely = np.where(whole, np.maximum(likely, LOOKED_UP), likely)
     return likely
+
+
+_CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*)")
+
+
+def _codes(text: str) -> frozenset[str]:
+    """Return the codes of a text, such as DO-055 and 0x80370102, in small letters and without their signs."""
+    return frozenset(re.sub(r"[\W_]", "", code).lower() for code in _CODE.findall(text))
 
 
 def _is_of_day(asked: frozenset[Day], hit: Hit) -> bool:
