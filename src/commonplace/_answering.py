@@ -66,7 +66,7 @@ def stream_answer(
             (encoded,) = searcher.encode(parts, [Query(question)], request)
         yield hits
         if wants_outline(question):
-            hits = _with_whole_sections(parts.store, hits, whole=wants_summary(question))
+            hits = _with_whole_sections(parts.store, hits, documents=wants_summary(question))
             hits = _with_folder(parts.store, question, hits) if wants_list(question) else hits
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
         evidence = Request(
@@ -93,19 +93,19 @@ FOLDER_DOCUMENTS = 20  # documents of a folder that are listed
 SECTION_ITEMS = 2_000  # items of a document above which its passages are not listed
 
 
-def _with_whole_sections(store: Store, hits: Hits, *, whole: bool) -> Hits:
-    """Return the hits, then the other passages under the headings of the best ones; of documents if ``whole``.
+def _with_whole_sections(store: Store, hits: Hits, *, documents: bool) -> Hits:
+    """Return the hits, then the other passages under the headings of the best ones; of documents with ``documents``.
 
     Steps and lists go on across the edges of passages. Such a passage has the score of the hit that it belongs to.
     """
     added: list[Hit] = []
-    seen = {hit.item.id for hit in hits}
+    known_ids = {hit.item.id for hit in hits}
     best = [hit for hit in hits if hit.item.modality == "text" and hit.item.document.items <= SECTION_ITEMS]
-    for hit in best[: 2 if whole else SECTION_HITS]:
+    for hit in best[: 2 if documents else SECTION_HITS]:
         for item in store.items_of(hit.item.document.id):
             beside = item.title == hit.item.title and item.span.member == hit.item.span.member
-            if item.modality == "text" and item.id not in seen and (whole or beside):
-                seen.add(item.id)
+            if item.modality == "text" and item.id not in known_ids and (documents or beside):
+                known_ids.add(item.id)
                 added.append(replace(hit, item=item, image=None, near_duplicates=()))
     return Hits([*hits, *added[:SECTION_PASSAGES]], hits.notes, hits.respelled)
 
@@ -118,10 +118,10 @@ def _with_folder(store: Store, question: str, hits: Hits) -> Hits:
     if not named or not wanted:
         return hits
     added: list[Hit] = []
-    seen = {hit.item.document.id for hit in hits}
+    known_ids = {hit.item.document.id for hit in hits}
     model = next(hit for hit in hits if str(PurePath(hit.item.document.path).parent) == named[0])
     for document in store.documents(below=named[0]):
-        if len(added) < FOLDER_DOCUMENTS and document.id not in seen and (items := store.items_of(document.id)):
+        if len(added) < FOLDER_DOCUMENTS and document.id not in known_ids and (items := store.items_of(document.id)):
             added.append(replace(model, item=items[0], image=None, near_duplicates=()))
     return Hits([*hits, *added], hits.notes, hits.respelled)
 

@@ -243,7 +243,7 @@ def test_inline_code_stays_and_markup_is_removed() -> None:
         "The template is Vec<String> and x < y.",
         "Bold end.",
         "part; weight",
-        "bolt M6; 12 g",
+        "part: bolt M6; weight: 12 g",
     ]
 
 

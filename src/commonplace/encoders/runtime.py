@@ -170,6 +170,16 @@ def _branch(model: Any, output: str | int) -> Any:
     return openvino().Model([port.get_node()], inputs)
 
 
+def _compiled(core: Any, model: Any, settings: dict[str, str]) -> Any:
+    """Return the compiled model; without the cache if that fails: several processes may fill it at once, or a disk."""
+    try:
+        return core.compile_model(model, "CPU", settings)
+    except RuntimeError:
+        if "CACHE_DIR" not in settings:
+            raise
+        return core.compile_model(model, "CPU", {name: settings[name] for name in settings if name != "CACHE_DIR"})
+
+
 class Graph:
     """A compiled ONNX file: maps arrays by input name to one float32 array.
 
@@ -205,7 +215,7 @@ class Graph:
                 model = prepare(model)
             if INTEGERS in precision:
                 model = with_integer_weights(model)
-            self._compiled = core.compile_model(model, "CPU", settings)
+            self._compiled = _compiled(core, model, settings)
             self._port = self._compiled.output(output)
         except RuntimeError as problem:
             reason = str(problem).strip().splitlines()[-1]

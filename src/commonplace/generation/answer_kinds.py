@@ -38,7 +38,7 @@ _NUMBER_WORDS = (
     r"|billions?|dozens?|half|twice|once|free|kein\w*|eine?[nrms]?|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf"
     r"|halbe?|hundert|tausend|millionen)\b|[一二三四五六七八九十百千万萬亿億两兩半]|免费|没有"
 )
-_AMOUNT = re.compile(rf"\d|{_NUMBER_WORDS}", re.IGNORECASE)
+_AMOUNT = re.compile(rf"(?<!\d)(?!(?:1[5-9]|20)\d\d(?:年|\b))\d|{_NUMBER_WORDS}", re.IGNORECASE)
 _DURATION = re.compile(
     r"\b(?:seconds?|minutes?|mins?|hours?|days?|weeks?|months?|years?|centur\w+|decades?|forever|nights?|secs?|hrs?)\b"
     r"|\b(?:sekunden?|minuten?|stunden?|tagen?|tage?s?|wochen?|monate?n?|jahre?n?)\b|[秒分时時天日周週月年]|小时|星期",
@@ -126,11 +126,11 @@ def answer_kind(question: str) -> AnswerKind | None:
     """Return the kind of answer that a question asks for; None if its words do not tell."""
     if wants_listing(question):
         return None
-    found = [(match.start(), kind) for kind, pattern in _ASKS if (match := pattern.search(question)) is not None]
-    codes = [kind for _, kind in found if kind == "code"]
-    if codes and not any(kind in ("date", "person", "place") for _, kind in found):
+    matches = [(match.start(), kind) for kind, pattern in _ASKS if (match := pattern.search(question)) is not None]
+    codes = [kind for _, kind in matches if kind == "code"]
+    if codes and not any(kind in ("date", "person", "place") for _, kind in matches):
         return "code"
-    others = [(at, kind) for at, kind in found if kind != "code"]
+    others = [(at, kind) for at, kind in matches if kind != "code"]
     return min(others)[1] if others else None
 
 

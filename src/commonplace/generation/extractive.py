@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.generation.answer_kinds import answer_kind, defines, is_yes_no, says_relation, subject_defined
-from commonplace.generation.dates import Day, agree, dates, without_dates
+from commonplace.generation.answer_kinds import defines
 from commonplace.generation.intent import (
     content_words,
     wants_listing,
@@ -23,6 +21,7 @@ from commonplace.generation.parts import Abstention, Part, Request, ShownImage, 
 from commonplace.generation.prompt_injection import has_instructions
 from commonplace.generation.question_parts import question_parts
 from commonplace.generation.relevance import has_enough_words, same_language
+from commonplace.generation.rules import after_rules
 from commonplace.generation.selection import FEATURES, WEIGHTS, WEIGHTS_WORDS, Candidate, features, probabilities
 from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.i18n import N_, _
@@ -32,16 +31,15 @@ from commonplace.types import Hit, Query, text_view
 
 __all__ = ["ExtractiveGenerator"]
 
+CONFIDENCE_FOREIGN = 0.2  # what the confidence of a passage in another language adds to a sentence's similarity
 SENTENCES = 2  # sentences of an answer
+SENTENCES_WORDS = 3  # the same without vectors
 PASSAGES = 8  # passages whose sentences are read
 DIVERSITY = 0.3
 """The share of a sentence's score that similarity to the chosen sentences takes away (Carbonell and Goldstein 1998)."""
 MIN_PROBABILITY = 0.2  # of answering, below which a sentence is not quoted
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
-RELATIVE_PROBABILITY_WORDS = 0.6  # the same without vectors: words alone identify the right sentence less surely
-LOOKED_UP = 0.5  # probability of a sentence with all words of a query that is no question: a name, a code
-LEAST_SUBJECT = 0.6  # share of the question's words around a number or a code that is asked for
-LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
+RELATIVE_PROBABILITY_WORDS = 0.3  # the same without vectors: words alone identify the right sentence less surely
 TIE = 1e-6
 MIN_SIMILARITY_FOREIGN = 0.68
 """The least similarity in another language than the question's, where no words in common tell a look-alike apart.
@@ -99,14 +97,16 @@ class ExtractiveGenerator:
         yield from _in_order(statements, images, hits, images_first=wants_pictures(request.question))
 
     def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
-        if (whole := outline(question, hits)) is not None:
-            return whole
+        if (statements := outline(question, hits)) is not None:
+            return statements
         parts = question_parts(question)
         if len(parts) == 1:
             return self._best(question, vectors, hits)
         encoded = self._space.encode_queries([Query(part) for part in parts])
-        of_parts = [self._best(part, own, hits, most=1) for part, own in zip(parts, encoded, strict=True)]
-        return list(dict.fromkeys(statement for statements in of_parts for statement in statements))
+        of_parts = [
+            self._best(part, part_vectors, hits, most=1) for part, part_vectors in zip(parts, encoded, strict=True)
+        ]
+        return list(dict.fromkeys(itertools.chain.from_iterable(of_parts)))
 
     def _best(
         self, question: str, vectors: QueryVectors, hits: Sequence[Hit], most: int = SENTENCES
@@ -117,7 +117,9 @@ class ExtractiveGenerator:
         if described is None:
             return []
         sentences = [candidate.sentence for candidate in described.candidates]
-        likely = described.probabilities * [_kind_factor(one, hits[one.hit], asks_how) for one in sentences]
+        likely = described.probabilities * [
+            _kind_factor(sentence, hits[sentence.hit], asks_how) for sentence in sentences
+        ]
         chosen = _choose(likely, described, question, most)
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
 
@@ -143,11 +145,11 @@ class ExtractiveGenerator:
         matrix = features(question, candidates, hits, similarity)
         likely = probabilities(matrix, WEIGHTS_WORDS if similarity is None else WEIGHTS)
         if similarity is not None:
-            across = np.where(
-                similarity >= MIN_SIMILARITY_FOREIGN, MIN_PROBABILITY + (1 - MIN_PROBABILITY) * similarity, 0
-            )
-            likely = np.where(foreign, across, likely)
-        likely = _ruled(question, candidates, matrix, likely, hits)
+            confidences = np.array([hits[sentence.hit].confidence for sentence in sentences])
+            near = similarity + CONFIDENCE_FOREIGN * confidences >= MIN_SIMILARITY_FOREIGN
+            across = MIN_PROBABILITY + (1 - MIN_PROBABILITY) * (2 * similarity + confidences) / 3
+            likely = np.where(foreign, np.where(near, across, 0), likely)
+        likely = after_rules(question, candidates, matrix, likely, hits, foreign)
         return Described(candidates, sentence_vectors, matrix, likely)
 
     def _similarity(
@@ -200,13 +202,13 @@ def _passages(question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list
 
 def _beside(sentences: Sequence[Sentence], i: int) -> str:
     """Return the sentences before and after number ``i`` in its passage; of a table's row, none."""
-    own = sentences[i]
-    if own.row is not None:
+    sentence = sentences[i]
+    if sentence.row is not None:
         return ""
     return "\n".join(
         sentences[n].text
         for n in (i - 1, i + 1)
-        if 0 <= n < len(sentences) and sentences[n].hit == own.hit and sentences[n].row is None
+        if 0 <= n < len(sentences) and sentences[n].hit == sentence.hit and sentences[n].row is None
     )
 
 
@@ -223,78 +225,6 @@ def _candidates(
     if not has_instructions(question):
         sentences = [sentence for sentence in sentences if not has_instructions(_with_code(sentence, hits))]
     return list({sentence.text: sentence for sentence in sentences}.values())
-
-
-def _ruled(
-    question: str,
-    candidates: Sequence[Candidate],
-    matrix: NDArray[np.float64],
-    likely: NDArray[np.float64],
-    hits: Sequence[Hit],
-) -> NDArray[np.float64]:
-    """Return the probabilities (n,) after what is known without learning.
-
-    Nothing is similar to a code such as 0x80370102 or M6: a passage contains it or does not. If a sentence defines what
-    is to be defined, no other one answers. A query that is no question asks for what contains it.
-    """
-    sentences = [candidate.sentence for candidate in candidates]
-    if codes := _codes(question):
-        with_code = [sentence.row is not None and codes <= _codes(sentence.text) for sentence in sentences]
-        likely = np.where(with_code, np.maximum(likely, LOOKED_UP), likely)
-        has_code = {n: bool(codes & _codes(_written(hits[n]))) for n in {sentence.hit for sentence in sentences}}
-        likely = np.where([has_code[sentence.hit] for sentence in sentences], likely, 0)
-    said = [candidate.around + "\n" + candidate.sentence.text for candidate in candidates]
-    likely = np.where([says_relation(question, text) for text in said], likely, 0)
-    if years := frozenset(_YEAR.findall(without_dates(question))):
-        of_year = np.array([bool(years & set(_YEAR.findall(text))) for text in said])
-        if not of_year.any():
-            of_hit = {n: bool(years & set(_YEAR.findall(_written(hits[n])))) for n in {one.hit for one in sentences}}
-            of_year = np.array([of_hit[sentence.hit] for sentence in sentences])
-        likely = np.where(of_year, likely, 0)
-    if answer_kind(question) == "code":  # the number of another thing is worse than none
-        likely = np.where(matrix[:, FEATURES.index("words around it")] >= LEAST_SUBJECT, likely, 0)
-    likely = np.where(matrix[:, FEATURES.index("is a form of letters")] > 0, LETTER_FORM * likely, likely)
-    if asked := dates(question):  # another day is another fact
-        of_day = {n: _is_of_day(asked, hits[n]) for n in {sentence.hit for sentence in sentences}}
-        own = [any(agree(one, said) for one in asked for said in dates(sentence.text)) for sentence in sentences]
-        of_that_day = np.array(own) if any(own) else np.array([of_day[sentence.hit] for sentence in sentences])
-        of_rows = np.array([sentence.row is not None for sentence in sentences])
-        likely = np.where(of_that_day | (any(own) & ~of_rows), likely, 0)
-    defining = matrix[:, FEATURES.index("defines the subject")] > 0
-    if defining.any():
-        likely = np.where(defining, np.maximum(likely, MIN_PROBABILITY), 0)
-    elif not _asks(question):
-        whole = matrix[:, FEATURES.index("has all words")] > 0
-        likely = np.where(whole, np.maximum(likely, LOOKED_UP), likely)
-    return likely
-
-
-_CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*)")
-
-
-def _codes(text: str) -> frozenset[str]:
-    """Return the codes of a text, such as DO-055 and 0x80370102, in small letters and without their signs."""
-    return frozenset(re.sub(r"[\W_]", "", code).lower() for code in _CODE.findall(text))
-
-
-def _is_of_day(asked: frozenset[Day], hit: Hit) -> bool:
-    """Return whether a passage, its headings, or its document's name or date, names a day that is asked for."""
-    return any(agree(one, said) for one in asked for said in dates(_written(hit)))
-
-
-def _written(hit: Hit) -> str:
-    """Return a passage with its headings, and with the name and the date of its document."""
-    path, date = hit.item.document.path, hit.item.document.metadata.dict().get("date", "")
-    return f"{hit.item.text_view}\n{PurePath(path).parent.name}/{PurePath(path).name}\n{date}"
-
-
-_YEAR = re.compile(r"(?<![\d-])(?:19|20)\d\d(?!\d)")
-
-
-def _asks(question: str) -> bool:
-    """Return whether a query is a question, and not only the words to look for."""
-    asks = answer_kind(question) is not None or subject_defined(question) is not None
-    return asks or is_yes_no(question) or "?" in question or "？" in question
 
 
 def _is_foreign(question: str, hit: Hit) -> bool:
@@ -377,6 +307,7 @@ def _choose(likely: NDArray[np.float64], described: Described, question: str, mo
     if sentences[best].row is not None:
         remaining = np.where([sentence.row is not None for sentence in sentences], remaining, 0)
     minimum = max(least, relative * float(likely[best]))
+    most = max(most, SENTENCES_WORDS) if by_words else most
     while len(chosen) < most:
         i = int(remaining.argmax())
         if remaining[i] <= 0 or likely[i] < minimum:

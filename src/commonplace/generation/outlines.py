@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
-from commonplace.generation.dates import agree, dates
 from commonplace.generation.intent import wants_list, wants_listing, wants_steps, wants_summary
 from commonplace.generation.parts import Statement
 from commonplace.generation.sections import Entry, Section, SectionFit, fits, sections
@@ -13,6 +12,7 @@ from commonplace.generation.selection import wanted_words
 from commonplace.generation.sentences import listing
 from commonplace.generation.tables import Row
 from commonplace.text import path_words, quotations, terms
+from commonplace.text.dates import agree, dates
 from commonplace.types import Hit
 
 __all__ = ["outline", "wants_outline"]
@@ -36,12 +36,12 @@ def outline(question: str, hits: Sequence[Hit]) -> list[Statement] | None:
     wanted = wanted_words(question)
     if not wanted or quotations(question):
         return None
-    found = sections(hits)
+    all_sections = sections(hits)
     if wants_summary(question):
-        return _summary(question, wanted, found, hits)
-    ranked = fits(wanted, found, hits)
+        return _summary(question, wanted, all_sections, hits)
+    ranked = fits(wanted, all_sections, hits)
     if wants_list(question) and not wants_steps(question):
-        rows = _rows(wanted, found)
+        rows = _rows(wanted, all_sections)
         entries = next((fit for fit in ranked if _answers(fit) and len(fit.section.listed) > 1), None)
         if entries is not None and (rows is None or entries.heading >= LEAST_HEADING):
             return list(_of_entries(entries.section.listed, hits))
@@ -67,7 +67,7 @@ def outline(question: str, hits: Sequence[Hit]) -> list[Statement] | None:
 
 
 def _answers(fit: SectionFit) -> bool:
-    return fit.whole + CONFIDENCE_SHARE * fit.confidence >= LEAST_WHOLE and fit.whole >= LEAST_WORDS
+    return fit.all_words + CONFIDENCE_SHARE * fit.confidence >= LEAST_WHOLE and fit.all_words >= LEAST_WORDS
 
 
 def _of_entries(entries: Sequence[Entry], hits: Sequence[Hit]) -> Iterator[Statement]:
@@ -92,16 +92,16 @@ def _prose(section: Section, wanted: frozenset[str]) -> list[Entry]:
     best = max(range(len(entries)), key=lambda i: len(terms(entries[i].text) & wanted), default=0)
     chosen: list[Entry] = []
     for entry in entries[best:]:
-        if sum(len(one.sentences) for one in (*chosen, entry)) > MOST_SENTENCES:
+        if sum(len(part.sentences) for part in (*chosen, entry)) > MOST_SENTENCES:
             break
         chosen.append(entry)
     return chosen or entries[best : best + 1]
 
 
-def _rows(wanted: frozenset[str], found: Sequence[Section]) -> list[tuple[int, Row]] | None:
+def _rows(wanted: frozenset[str], all_sections: Sequence[Section]) -> list[tuple[int, Row]] | None:
     """Return the rows of the table that has the question's words: some name the table, others stand in its cells."""
     best: tuple[float, list[tuple[int, Row]]] = (0.0, [])
-    for section in found:
+    for section in all_sections:
         if not section.rows:
             continue
         names = terms(" ".join((section.title, path_words(section.name), *section.rows[0][1].columns)))
@@ -142,35 +142,41 @@ def _documents(wanted: frozenset[str], hits: Sequence[Hit]) -> list[Statement] |
 
 
 def _summary(
-    question: str, wanted: frozenset[str], found: Sequence[Section], hits: Sequence[Hit]
+    question: str, wanted: frozenset[str], all_sections: Sequence[Section], hits: Sequence[Hit]
 ) -> list[Statement] | None:
     """Return the first sentences of each section of the document that the question names by title, kind and date."""
-    asked = dates(question)
-    documents = list(dict.fromkeys(hits[section.hits[0]].item.document.id for section in found))
+    days = dates(question)
+    documents = list(dict.fromkeys(hits[section.hits[0]].item.document.id for section in all_sections))
     scores = {}
     for document in documents:
-        own = [section for section in found if hits[section.hits[0]].item.document.id == document]
-        names = "\n".join(section.title for section in own) + "\n" + hits[own[0].hits[0]].item.document.path
-        head = own[0].text[:300]
+        of_document = [section for section in all_sections if hits[section.hits[0]].item.document.id == document]
+        names = (
+            "\n".join(section.title for section in of_document) + "\n" + hits[of_document[0].hits[0]].item.document.path
+        )
+        head = of_document[0].text[:300]
         named = terms(f"{path_words(names)}\n{head}")
-        said = dates(f"{names}\n{head}")
-        if asked and not any(agree(one, other) for one in asked for other in said):
+        named_days = dates(f"{names}\n{head}")
+        if days and not any(agree(day, other) for day in days for other in named_days):
             continue
-        in_name = bool(asked) and any(agree(one, other) for one in asked for other in dates(names))
+        in_name = bool(days) and any(agree(day, other) for day in days for other in dates(names))
         scores[document] = (
-            in_name + len(named & wanted) / len(wanted) + 0.1 * max(hits[section.hits[0]].confidence for section in own)
+            in_name
+            + len(named & wanted) / len(wanted)
+            + 0.1 * max(hits[section.hits[0]].confidence for section in of_document)
         )
     if not scores or max(scores.values()) < LEAST_WHOLE:
         return None
     chosen = max(scores, key=lambda document: scores[document])
-    own = [section for section in found if hits[section.hits[0]].item.document.id == chosen]
-    own.sort(
+    of_document = [section for section in all_sections if hits[section.hits[0]].item.document.id == chosen]
+    of_document.sort(
         key=lambda section: (hits[section.hits[0]].item.span.page or 0, hits[section.hits[0]].item.span.start or 0)
     )
-    entries = [entry for section in own for entry in section.entries]
+    entries = [entry for section in of_document for entry in section.entries]
     if sum(len(entry.sentences) for entry in entries) > MOST_SENTENCES:
-        each = max(1, MOST_SENTENCES // max(len(own), 1))
+        each = max(1, MOST_SENTENCES // max(len(of_document), 1))
         entries = [
-            Entry(entry.hit, entry.mark, entry.sentences[:1]) for section in own for entry in section.entries[:each]
+            Entry(entry.hit, entry.mark, entry.sentences[:1])
+            for section in of_document
+            for entry in section.entries[:each]
         ]
     return list(_of_entries(entries[:MOST_SENTENCES], hits)) or None

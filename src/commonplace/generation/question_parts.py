@@ -19,18 +19,18 @@ _REFERS = re.compile(
     re.IGNORECASE,
 )
 _OR = re.compile(
-    r"^(?P<one>.*?)\s*(?:,?\s+(?:or|versus|vs\.?|oder|compared (?:with|to)|in comparison (?:with|to)|rather than)\s+|还是|還是)"
-    r"(?P<other>[^,?？]{1,80}?)\W*$",
+    r"^(?P<first>.*?)\s*(?:,?\s+(?:or|versus|vs\.?|oder|compared (?:with|to)|in comparison (?:with|to)|rather than)\s+|还是|還是)"
+    r"(?P<second>[^,?？]{1,80}?)\W*$",
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(
-    r"(?P<before>.*?)\b(?:between|zwischen)\s+(?P<one>.+?)\s+(?:and|und)\s+(?P<other>[^?？]+?)\W*$", re.IGNORECASE
+    r"(?P<before>.*?)\b(?:between|zwischen)\s+(?P<first>.+?)\s+(?:and|und)\s+(?P<second>[^?？]+?)\W*$", re.IGNORECASE
 )
 _COMPARE = re.compile(
-    r"^\W*(?:please )?compare\s+(?P<one>.+?)\s+(?:and|with|to)\s+(?P<other>[^?？]+?)\W*$", re.IGNORECASE
+    r"^\W*(?:please )?compare\s+(?P<first>.+?)\s+(?:and|with|to)\s+(?P<second>[^?？]+?)\W*$", re.IGNORECASE
 )
 _BOTH_ZH = re.compile(
-    r"^\W*(?:比[较較]一?下?)?(?P<one>.{1,20}?)(?:和|与|與|跟|比)(?P<other>.{1,20}?)的?(?P<what>(?:哪|[谁誰]|有什[么麼]|的?[区區][别別]|相比|差).*)$"
+    r"^\W*(?:比[较較]一?下?)?(?P<first>.{1,20}?)(?:和|与|與|跟|比)(?P<second>.{1,20}?)的?(?P<what>(?:哪|[谁誰]|有什[么麼]|的?[区區][别別]|相比|差).*)$"
 )
 MOST = 3  # parts of a question
 
@@ -68,16 +68,16 @@ def _sides(question: str) -> list[str]:
     """Return the two questions of a comparison; none if the question compares nothing."""
     if match := _BETWEEN.match(question) or _COMPARE.match(question):
         before = match.groupdict().get("before") or ""
-        return [f"{before}{match['one']}", f"{before}{match['other']}"]
+        return [f"{before}{match['first']}", f"{before}{match['second']}"]
     if match := _BOTH_ZH.match(question):
-        return [f"{match['one']}{match['what']}", f"{match['other']}{match['what']}"]
+        return [f"{match['first']}{match['what']}", f"{match['second']}{match['what']}"]
     match = _OR.match(question)
-    if match is None or not re.search(r"\S\s+\S|[\u4e00-\u9fff]{3}", match["one"]):
+    if match is None or not re.search(r"\S\s+\S|[\u4e00-\u9fff]{3}", match["first"]):
         return []
-    one, other = match["one"], match["other"]
-    before, comma, last = one.rpartition(",")
+    first, second = match["first"], match["second"]
+    before, comma, last = first.rpartition(",")
     if comma:
-        return [f"{before}, {last.strip()}", f"{before}, {other}"]
-    words = one.split(" ")
-    count = len(other.split(" "))
-    return [one, " ".join([*words[: max(len(words) - count, 1)], other])]
+        return [f"{before}, {last.strip()}", f"{before}, {second}"]
+    words = first.split(" ")
+    count = len(second.split(" "))
+    return [first, " ".join([*words[: max(len(words) - count, 1)], second])]

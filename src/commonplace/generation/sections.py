@@ -68,22 +68,22 @@ class SectionFit:
 
     section: Section
     heading: float
-    whole: float
+    all_words: float
     confidence: float
 
     @property
     def score(self) -> float:
-        return self.heading + self.whole + self.confidence
+        return self.heading + self.all_words + self.confidence
 
 
 def sections(hits: Sequence[Hit]) -> list[Section]:
     """Return the sections that the text hits belong to, in the order of their best hit."""
     groups: dict[tuple[str, str | None, str], list[int]] = {}
     for n, hit in enumerate(hits):
-        if hit.item.modality == "text":
+        if hit.item.modality == "text" and hit.item.span.ocr_start is None:
             key = (hit.item.document.id, hit.item.span.member, hit.item.title or "")
             groups.setdefault(key, []).append(n)
-    found = []
+    result = []
     for numbers in groups.values():
         numbers.sort(key=lambda n: (hits[n].item.span.page or 0, hits[n].item.span.start or 0))
         item = hits[numbers[0]].item
@@ -94,8 +94,8 @@ def sections(hits: Sequence[Hit]) -> list[Section]:
             rows += [(n, row) for row in rows_of(hits[n].item.text or "")]
         text = "\n".join(hits[n].item.text or "" for n in numbers)
         name = PurePath(item.document.path).name
-        found.append(Section(tuple(numbers), item.title or "", name, tuple(entries), tuple(rows), text))
-    return found
+        result.append(Section(tuple(numbers), item.title or "", name, tuple(entries), tuple(rows), text))
+    return result
 
 
 def fits(wanted: frozenset[str], among: Sequence[Section], hits: Sequence[Hit]) -> list[SectionFit]:
@@ -108,16 +108,16 @@ def fits(wanted: frozenset[str], among: Sequence[Section], hits: Sequence[Hit]) 
     def share(words: frozenset[str]) -> float:
         return math.fsum(weight[word] for word in wanted & words) / total
 
-    found = [
-        SectionFit(section, share(heading), share(whole), max(hits[n].confidence for n in section.hits))
-        for section, heading, whole in zip(among, headings, wholes, strict=True)
+    result = [
+        SectionFit(section, share(heading), share(words), max(hits[n].confidence for n in section.hits))
+        for section, heading, words in zip(among, headings, wholes, strict=True)
     ]
-    return sorted(found, key=lambda fit: -fit.score)
+    return sorted(result, key=lambda fit: -fit.score)
 
 
 def _entries(n: int, hit: Hit) -> list[Entry]:
     text = hit.item.text or ""
-    found: list[Entry] = []
+    result: list[Entry] = []
     for paragraph, sentences in passage_parts(n, hit.item):
         line = text[text.rfind("\n", 0, paragraph) + 1 :].partition("\n")[0]
         ordered = _ORDERED.match(line)
@@ -132,5 +132,5 @@ def _entries(n: int, hit: Hit) -> list[Entry]:
             if match is not None and match.end() < len(sentences[0].text):
                 sentences = [replace(sentences[0], text=sentences[0].text[match.end() :]), *sentences[1:]]
         if sentences:
-            found.append(Entry(n, mark, tuple(sentences)))
-    return found
+            result.append(Entry(n, mark, tuple(sentences)))
+    return result

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.answer_kinds import answer_kind, contains, defines, is_yes_no, subject_defined
-from commonplace.generation.dates import without_dates
 from commonplace.generation.intent import content_words
 from commonplace.generation.relevance import hit_terms
 from commonplace.generation.sentences import Sentence
 from commonplace.text import names, path_words, terms
+from commonplace.text.dates import without_dates
 from commonplace.types import Hit
 
 __all__ = ["FEATURES", "Candidate", "features", "probabilities", "wanted_words"]
@@ -57,13 +57,13 @@ FEATURES = (
 
 # fmt: off
 WEIGHTS = np.array([
-    -3.91, 0.71, -1.73, 3.60, 0.81, -0.74, 1.15, -0.99, -0.75, 0.28, -1.06, 1.65,
-    0.40, 0.08, -0.27, 0.05, 0.08, -0.44, -3.03, -0.39, -0.40,
+    -4.52, 0.49, -1.79, 3.87, 1.03, -0.11, 1.41, -1.08, -0.73, 0.22, -1.25, 1.42,
+    -0.11, 0.67, -0.15, 0.09, 0.60, -0.70, -2.43, -0.21, -0.52,
 ])
 """The weight of each feature, where candidates have a similarity."""
 WEIGHTS_WORDS = np.array([
-    -1.72, 0.00, 0.00, 4.94, -0.69, -1.25, 0.79, -0.43, -0.81, -0.13, -1.84, 1.89,
-    0.22, 0.24, -0.12, 0.00, 0.00, -0.78, -3.55, 0.00, 0.74,
+    -2.41, 0.00, 0.00, 4.95, -0.39, -0.53, 0.86, -0.54, -0.36, -0.14, -1.83, 1.19,
+    0.16, 0.21, -0.11, 0.00, 0.00, -0.74, -3.52, 0.00, 0.70,
 ])
 """The same without similarity: only the order of the candidates counts."""
 # fmt: on
@@ -82,8 +82,8 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
     wanted = wanted_words(question)
     named = names(question) & wanted
     kind = answer_kind(question) if not is_yes_no(question) else None
-    own = [terms(candidate.sentence.text) for candidate in candidates]
-    around = [terms(candidate.around) | words for candidate, words in zip(candidates, own, strict=True)]
+    in_sentence = [terms(candidate.sentence.text) for candidate in candidates]
+    around = [terms(candidate.around) | words for candidate, words in zip(candidates, in_sentence, strict=True)]
     passages = {
         n: hit_terms(hits[n]) | terms(path_words(PurePath(hits[n].item.document.path).name))
         for n in {candidate.sentence.hit for candidate in candidates}
@@ -106,7 +106,7 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
         hit = hits[sentence.hit]
         near = 0.0 if similarity is None else float(similarity[i])
         missing = [weight[word] for word in wanted - _shared(wanted, around[i])]
-        in_it = share(own[i])
+        in_it = share(in_sentence[i])
         has_kind = kind is not None and contains(kind, sentence.text)
         confidence = min(max(hit.confidence, 1e-4), 1 - 1e-4)
         says_definition = defines(question, sentence.text)
@@ -127,8 +127,8 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
                 math.log(confidence / (1 - confidence)) / 5,
                 float(is_row),
                 float(is_row) * coverage[i],
-                float(len(own[i]) < 4),
-                float(len(own[i] - wanted) < 2),
+                float(len(in_sentence[i]) < 4),
+                float(len(in_sentence[i] - wanted) < 2),
                 float(says_definition),
                 float(defined and not says_definition),
                 most - coverage[i],
@@ -156,16 +156,16 @@ def _rarities(
     The name of a column counts once for its table: *Born* above a hundred rows is as rare as in one sentence.
     """
     frequency: Counter[str] = Counter()
-    seen: set[tuple[int, int]] = set()
+    tables: set[tuple[int, int]] = set()
     for candidate, words in zip(candidates, around, strict=True):
         row = candidate.sentence.row
-        found = words & wanted
+        present = words & wanted
         if row is not None:
             table = candidate.sentence.hit, row.table
-            if table in seen:
-                found = found & terms(" ".join(row.cells))
-            seen.add(table)
-        frequency.update(found)
+            if table in tables:
+                present = present & terms(" ".join(row.cells))
+            tables.add(table)
+        frequency.update(present)
     return {word: math.log(1 + len(candidates) / (frequency[word] + 0.5)) for word in wanted}
 
 

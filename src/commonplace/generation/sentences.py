@@ -155,8 +155,12 @@ def _all_sentences(hit: int, item: Item) -> Iterator[Sentence]:
         text = _MARKUP.sub(lambda match: _hide_markup(match.group(), match.group("label") or match.group("code")), text)
     for paragraph in _PARAGRAPH.finditer(text):
         if paragraph.group().startswith(_ROW_MARK):
-            if (row := rows.get(paragraph.start())) is not None:
-                yield Sentence(hit, row.start, row.end, _plain_row(row, markdown), paragraph=row.start, row=row)
+            at, row = paragraph.start(), rows.get(paragraph.start())
+            if row is not None:
+                yield Sentence(hit, row.start, row.end, _plain_row(row, markdown), paragraph=at, row=row)
+            elif any(map(str.isalnum, paragraph.group())):  # the names of the columns
+                names = "; ".join(cell for cell in map(str.strip, paragraph.group()[1:].split("|")) if cell)
+                yield Sentence(hit, at, at + len(paragraph.group().rstrip()), names, paragraph=at)
             continue
         for first, part in _lines_apart(paragraph):
             position = first
@@ -249,6 +253,8 @@ def _is_fragment(sentence: Sentence, item: Item) -> bool:
     text = item.text or ""
     begin = text.rfind("\n", 0, sentence.start) + 1
     line = text[begin:].partition("\n")[0]
+    if line.lstrip().startswith("|"):  # the names of a table's columns
+        return True
     if item.document.media_type == "text/markdown" and re.match(r"[ \t]*#{1,6}[ \t]", line):
         return True
     if sentence.text.casefold() in [part.casefold() for part in (item.title or "").split(" > ")]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from commonplace.store import RankedList
 from commonplace.text import WrittenWords, path_words, query_units, quotations
+from commonplace.text.dates import dates, spellings
 from commonplace.types import Item
 
 __all__ = ["Lookup", "lookup"]
@@ -60,6 +61,7 @@ def lookup(
     at, as given in ``items``. A path counts for the item that represents its document on the list ``by_path``.
     """
     units = query_units(query)
+    spelled = {f'"{spelling}"' for day in dates(query) for spelling in spellings(day)}
     in_text, in_path = np.zeros((len(ids), len(units))), np.zeros((len(ids), len(units)))
     named = np.zeros(len(ids), np.int64)  # number of words of the file's name, if the query is that name
     listed, represented, asked_for = set(by_words.ids), set(by_path.ids), WrittenWords(query)
@@ -82,9 +84,13 @@ def lookup(
     coverage = np.maximum(by_text, by_both)
     if named.any():  # of report.txt and report-final.txt the longer name that is all in the query
         coverage = np.where(named == named.max(), 1.0, NOT_THE_NAME * coverage)
-    codes = np.array([rarity[i] > 0 and _is_code(unit) for i, unit in enumerate(units)], bool)
+    written = np.maximum(in_text, in_path)
+    codes = np.array([with_paths[i] > 0 and _is_code(unit) for i, unit in enumerate(units)], bool)
     if codes.any():  # "what do we charge for DO-055 now": the code identifies, other words only say what is asked of it
-        coverage = np.maximum(coverage, CODE_ALONE * _covered(in_text[:, codes], rarity[codes]))
+        days = np.array([unit in spelled for unit in units], bool) & codes
+        if days.any():  # one day in several spellings
+            written[:, days] = written[:, days].max(axis=1, keepdims=True)
+        coverage = np.maximum(coverage, CODE_ALONE * _covered(written[:, codes], with_paths[codes]))
     quoted = bool(quotations(query))
     all_meant = (by_both > by_text + TIE) | (named > 0) | quoted
     rivals = np.array([float((coverage >= value - TIE).sum()) for value in coverage])

@@ -12,6 +12,7 @@ import unicodedata
 from functools import cache, lru_cache
 from typing import Any
 
+from commonplace.text.dates import dates, spellings
 from commonplace.text.folding import EMOJI, RUN, UNSEGMENTED, emoji_word, fold
 from commonplace.text.numerals import numbers_in_digits
 from commonplace.text.stop_words import STOP_WORDS, without_question_words
@@ -145,9 +146,13 @@ def query_units(query: str) -> list[str]:
 
 
 def _phrases(query: str) -> list[str]:
-    """Return the FTS5 phrases of several words in ``query``, quotations and codes, in scripts with spaces."""
+    """Return the FTS5 phrases of several words in ``query``, in scripts with spaces: quotations, codes, and days.
+
+    A day is a phrase in each of its spellings: 8 April 2026 finds 2026-04-08.
+    """
     text = fold(query)
     texts = [*quotations(text), *(match[0] for match in _CODE.finditer(text) if _SIGN.search(match[0]))]
+    texts += [spelling for day in sorted(dates(text), key=str) for spelling in spellings(day)]
     words = [tokens(text) for text in texts if not RUN.search(text)]
     return list(dict.fromkeys(f'"{" ".join(phrase)}"' for phrase in words if len(phrase) > 1))
 

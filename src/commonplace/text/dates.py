@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from commonplace.text import in_digits
+from commonplace.text.numbers import in_digits
 
-__all__ = ["Day", "agree", "dates", "without_dates"]
+__all__ = ["Day", "agree", "dates", "spellings", "without_dates"]
 
 Day = tuple[int | None, int, int | None]
 """Year, month, day; the year or the day may be missing."""
@@ -52,7 +52,7 @@ _FORMS = [
 @lru_cache(maxsize=4096)
 def dates(text: str) -> frozenset[Day]:
     """Return the days and months that a text names. A month alone, without day and year, is none."""
-    found: set[Day] = set()
+    days: set[Day] = set()
     rest = in_digits(text) if not text.isascii() else text
     for form in _FORMS:
         for match in form.finditer(rest):
@@ -61,9 +61,9 @@ def dates(text: str) -> frozenset[Day]:
             day = int(parts["day"]) if parts.get("day") else None
             year = int(parts["year"]) if parts.get("year") else None
             if 1 <= month <= 12 and (day is None or 1 <= day <= 31) and (year or day):
-                found.add((year, month, day))
+                days.add((year, month, day))
         rest = form.sub(lambda match: " " * len(match.group()), rest)
-    return frozenset(found)
+    return frozenset(days)
 
 
 def without_dates(text: str) -> str:
@@ -73,6 +73,16 @@ def without_dates(text: str) -> str:
     return text
 
 
-def agree(asked: Day, said: Day) -> bool:
+def spellings(day: Day) -> list[str]:
+    """Return how a day with its year is written in names of files and in texts, as words without signs."""
+    year, month, number = day
+    if year is None or number is None:
+        return []
+    name = next(name for name, value in _MONTHS.items() if value == month)
+    plain = [f"{year} {month:02} {number:02}", f"{number:02} {month:02} {year}"]
+    return [*plain, f"{number} {name} {year}", f"{name} {number} {year}"]
+
+
+def agree(day: Day, other: Day) -> bool:
     """Return whether a date in a text may be the date that is asked for: what both name is the same."""
-    return all(one is None or other is None or one == other for one, other in zip(asked, said, strict=True))
+    return all(a is None or b is None or a == b for a, b in zip(day, other, strict=True))
