@@ -145,7 +145,9 @@ def _block(block: Block) -> str:
         return "\n".join([*(f"    {line}".rstrip() for line in block.lines), marks.strip() + support_note])
     text = printable(block.shown) + marks + (f" {printable(block.support_note)}" if block.support_note else "")
     if block.kind == "image":
-        return _("[picture] {text}").format(text=text) + f"\n          {short(block.image or '')}"
+        return (
+            _("[picture] {text}", block.question_language).format(text=text) + f"\n          {short(block.image or '')}"
+        )
     return fill(text)
 
 

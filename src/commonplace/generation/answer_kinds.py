@@ -25,7 +25,9 @@ _DATE = re.compile(
     rf"(?<!\d)(?:1\d|20)\d\d(?!\d)|\b(?:{_MONTHS})\b|\b(?:{_WEEKDAYS})\b|\b\d{{1,2}}[./]\d{{1,2}}[./]"
     r"|\b(?:today|tomorrow|yesterday|daily|weekly|monthly|yearly|every|each|spring|summer|autumn|winter|easter|christmas)\b"
     r"|\b(?:heute|morgen|gestern|täglich|jede[nrs]?|frühling|sommer|herbst|weihnachten|ostern)\b"
-    rf"|[{_DIGITS_ZH}]+[ ]?(?:年|月|日|号|號|世[纪紀])|[星礼禮]期[一二三四五六日天]|周[一二三四五六日末]|每[天周月年]|[春夏秋冬][天季]|世纪"
+    rf"|[{_DIGITS_ZH}]+[ ]?(?:年|月|日|号|號|世[纪紀])|[星礼禮]期[一二三四五六日天]|周[一二三四五六日末]|每[天周月年]"
+    rf"|[春夏秋冬][天季]"
+    rf"|世纪"
     r"|\b\d{1,2}(?:st|nd|rd|th) century|\b(?:century|BC|AD|Jahrhundert)\b",
     re.IGNORECASE,
 )
@@ -51,11 +53,14 @@ _CODE = re.compile(
 )
 _CAPITAL = r"[A-ZÀ-ÖØ-ÞŁŚŻČŠŽ]"
 _PERSON = re.compile(
-    rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|^{_CAPITAL}[\w'’-]+ {_CAPITAL}|[\u4e00-\u9fff]{{2}}|\b(?:Mrs?|Ms|Dr|Herr|Frau)\b"
-    r"|\b(?:the|our|my|an?|by|der|die|vom) [a-zäöü-]*(?:[a-z]er|or|lord|ant|ist|man|woman|ess|ian|ee|ent|in|team|firm|company|board)s?\b"
+    rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|^{_CAPITAL}[\w'’-]+ {_CAPITAL}|[\u4e00-\u9fff]{{2}}"
+    rf"|\b(?:Mrs?|Ms|Dr|Herr|Frau)\b"
+    r"|\b(?:the|our|my|an?|by|der|die|vom) [a-zäöü-]*(?:[a-z]er|or|lord|ant|ist|man|woman|ess|ian|ee"
+    r"|ent|in|team|firm|company|board)s?\b"
 )
 _PLACE = re.compile(
-    rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|\b(?:in|at|on|under|behind|near|above|below|from|to|beside|next|between|bei|im|am"
+    rf"(?<![.!?] )(?<!^){_CAPITAL}[\w'’-]+|\b(?:in|at|on|under|behind|near|above|below|from|to|beside"
+    rf"|next|between|bei|im|am"
     r"|auf|unter|hinter|neben|aus|nach)\b|[\u4e00-\u9fff]{2}",
 )
 _PRESENT: dict[AnswerKind, re.Pattern[str]] = {
@@ -71,26 +76,34 @@ _PRESENT: dict[AnswerKind, re.Pattern[str]] = {
 _ASKED: list[tuple[AnswerKind, str]] = [
     (
         "code",
-        r"\b(?:passwords?|passphrase|pin\b|pin code|(?:phone|telephone|serial|account|customer|policy|extension|registration|tax|licen[cs]e"
-        r"|order|invoice|part|article|room|flight|mobile|fax|insurance|model) (?:number|no\b)|extension|iban|e-?mail(?: address)?"
+        r"\b(?:passwords?|passphrase|pin\b|pin code|(?:phone|telephone|serial|account|customer|policy"
+        r"|extension|registration|tax|licen[cs]e"
+        r"|order|invoice|part|article|room|flight|mobile|fax|insurance|model) (?:number|no\b)|extension"
+        r"|iban|e-?mail(?: address)?"
         r"|codes?\b|telefon\w*|kundennummer|kontonummer|passwort|vertragsnummer)|[密口]码|密碼|号码|號碼|电话|電話|编号|編號|序列号|[账帐]号",
     ),
     (
         "duration",
-        r"\bhow long\b(?! is the| are the)|\bwie lange\b|多久|多[长長][时時][间間]|几(?:天|年|个?小时|分钟|个月|周)(?!是)",
+        r"\bhow long\b(?! is the| are the)|\bwie lange\b|多久|多[长長][时時][间間]|几(?:天|年|个?小时|分钟|个月"
+        r"|周)(?!是)",
     ),
     ("time", r"\b(?:at )?what time\b|\bum wie ?viel uhr\b|[几幾][点點](?:[钟鐘])?(?!是)"),
     (
         "date",
         r"\bwhen\b|\bwhen['’]s\b|\b(?:what|which) (?:date|day|year|month|weekday)\b|\b(?:since|until|till|by) when\b"
-        r"|\b(?:date|birthday|deadline)\b(?= of|\?|$)|\b(?:seit |bis )?wann\b|[geb]*geburtstag|welche[smn]? (?:tag|jahr|datum)"
+        r"|\b(?:date|birthday|deadline)\b(?= of|\?|$)|\b(?:seit |bis )?wann\b|[geb]*geburtstag"
+        r"|welche[smn]? (?:tag|jahr|datum)"
         r"|什[么麼][时時]候|何[时時]|哪[一]?[天年日]|[几幾]月|[几幾][号號]|哪个月|日期|生日",
     ),
     (
         "amount",
-        r"\bhow (?:much|many|old|tall|high|far|deep|wide|heavy|big|large|fast|often)\b|\bwie ?viele?\b|\bwie (?:alt|hoch|weit|tief|breit|schwer|gro[sß]+|teuer|oft)\b"
-        r"|\bwhat (?:does|did|do|is|was|are|were|['’]s) .{0,60}\b(?:cost|price|fee|rent|deposit|weigh|temperature|percentage|population|distance|speed|pressure|amount)s?\b"
-        r"|\b(?:price|cost|fee) (?:of|for)\b|\bwhat percent\w*|多少|[几幾](?=[个個只隻名位本棵张張台臺辆輛次口层層公米岁歲块塊])|多[高大远遠深重宽]|价格|价钱|費用|费用",
+        r"\bhow (?:much|many|old|tall|high|far|deep|wide|heavy|big|large|fast|often)\b|\bwie ?viele?\b"
+        r"|\bwie (?:alt|hoch|weit|tief|breit|schwer|gro[sß]+|teuer|oft)\b"
+        r"|\bwhat (?:does|did|do|is|was|are|were|['’]s) .{0,60}\b(?:cost|price|fee|rent|deposit|weigh"
+        r"|temperature|percentage|population|distance|speed|pressure|amount)s?\b"
+        r"|\b(?:price|cost|fee) (?:of|for)\b|\bwhat percent\w*|多少"
+        r"|[几幾](?=[个個只隻名位本棵张張台臺辆輛次口层層公米岁歲块塊])"
+        r"|多[高大远遠深重宽]|价格|价钱|費用|费用",
     ),
     (
         "person",
@@ -98,25 +111,32 @@ _ASKED: list[tuple[AnswerKind, str]] = [
     ),
     (
         "place",
-        r"\bwhere\b|\b(?:in )?(?:which|what) (?:city|town|country|place|room|street|state|county|village)\b|\bwo(?:hin|her)?\b|哪[里裡儿兒]|在哪|何[处處地]|什么地方",
+        r"\bwhere\b|\b(?:in )?(?:which|what) (?:city|town|country|place|room|street|state|county"
+        r"|village)\b|\bwo(?:hin|her)?\b|哪[里裡儿兒]|在哪|何[处處地]|什么地方",
     ),
 ]
 _ASKS = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _ASKED]
 _WHO_IS = re.compile(r"^\W*(?:who(?:['’]s| is| was)|wer (?:ist|war))\b|是[谁誰]\W*$", re.IGNORECASE)
 _YES_NO = re.compile(
-    r"^\W*(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|has|have|had|am|will|would|isn['’]t|aren['’]t|don['’]t)\b(?! you (?:tell|show|explain|give|list))"
+    r"^\W*(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|has|have|had|am|will|would"
+    r"|isn['’]t|aren['’]t|don['’]t)\b(?! you (?:tell|show|explain|give|list))"
     r"|^\W*(?:ist|sind|war|waren|darf|dürfen|kann|können|hat|haben|gibt|muss|müssen|soll)\b|[吗嗎]\W*$|是否|是不是|能不能|可不可以|有没有|有沒有",
     re.IGNORECASE,
 )
 _DEFINITION = re.compile(
-    r"^\W*(?:(?:please |can you |could you )?(?:explain|define|describe|tell me about)\b(?: to me)?(?: what)?|what(?:['’]s| is| are| was| were| exactly is)(?! (?:the|my|our|his|her|your|their)\b.* (?:of|for|in|on|at|to)\b)"
-    r"|who(?:['’]s| is| was| are| were)|was (?:ist|sind|bedeutet)|wer (?:ist|war)|what does(?= .*\b(?:mean|stand for)\b))\s+(?P<subject>.+?)"
-    r"(?: (?:mean|stand for|is|are))?\W*$|^\W*(?:[什么啥]*[叫是]?)?(?P<zh>.{1,20}?)(?:是什[么麼](?:意思|东西)?|是[谁誰]|指的?是什[么麼])\W*$",
+    r"^\W*(?:(?:please |can you |could you )?(?:explain|define|describe"
+    r"|tell me about)\b(?: to me)?(?: what)?|what(?:['’]s| is| are| was| were| exactly is)(?! (?:the"
+    r"|my|our|his|her|your|their)\b.* (?:of|for|in|on|at|to)\b)"
+    r"|who(?:['’]s| is| was| are| were)|was (?:ist|sind|bedeutet)|wer (?:ist|war)"
+    r"|what does(?= .*\b(?:mean|stand for)\b))\s+(?P<subject>.+?)"
+    r"(?: (?:mean|stand for|is|are))?\W*$|^\W*(?:[什么啥]*[叫是]?)?(?P<zh>.{1,20}?)(?:是什[么麼](?:意思|东西)?"
+    r"|是[谁誰]|指的?是什[么麼])\W*$",
     re.IGNORECASE,
 )
-_ARTICLES = re.compile(r"^(?:an?|the|this|that|counts as|ein[e]?|d[eria][erst]?)\s+", re.IGNORECASE)
+_ARTICLES = re.compile(r"^(?:(?:an?|the|this|that|counts as|ein[e]?|d[eria][erst]?)\s+)+", re.IGNORECASE)
 _COPULA = re.compile(
-    r"^[^.;:!?]{0,40}?(?:\([^)]*\))?,?\s*(?:is|are|was|were|means|stands for|refers to|denotes|arises|ist|sind|war|bedeutet|heißt|[—–]|:\s|\s-\s|，?(?:是|指|为|即|意[为指]))",
+    r"^[^.;:!?]{0,40}?(?:\([^)]*\))?,?\s*(?:is|are|was|were|means|stands for|refers to|denotes|arises"
+    r"|ist|sind|war|bedeutet|heißt|[—–]|:\s|\s-\s|，?(?:是|指|为|即|意[为指]))",
     re.IGNORECASE,
 )
 

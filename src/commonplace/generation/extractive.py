@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +40,7 @@ PASSAGES = 8  # passages whose sentences are read
 DIVERSITY = 0.3
 """The share of a sentence's score that similarity to the chosen sentences takes away (Carbonell and Goldstein 1998)."""
 MIN_PROBABILITY = 0.2  # of answering, below which a sentence is not quoted
+MIN_PROBABILITY_PART = 0.1  # the same for a part of a question
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
 RELATIVE_PROBABILITY_WORDS = 0.3  # the same without vectors: words alone identify the right sentence less surely
 TIE = 1e-6
@@ -104,14 +107,21 @@ class ExtractiveGenerator:
             return self._best(question, vectors, hits)
         encoded = self._space.encode_queries([Query(part) for part in parts])
         of_parts = [
-            self._best(part, part_vectors, hits, most=1) for part, part_vectors in zip(parts, encoded, strict=True)
+            self._best(part, part_vectors, hits, most=1, least=MIN_PROBABILITY_PART)
+            for part, part_vectors in zip(parts, encoded, strict=True)
         ]
         return list(dict.fromkeys(itertools.chain.from_iterable(of_parts)))
 
     def _best(
-        self, question: str, vectors: QueryVectors, hits: Sequence[Hit], most: int = SENTENCES
+        self,
+        question: str,
+        vectors: QueryVectors,
+        hits: Sequence[Hit],
+        *,
+        most: int = SENTENCES,
+        least: float = MIN_PROBABILITY,
     ) -> list[Statement]:
-        """Return the ``most`` likely sentences that answer a question about one thing."""
+        """Return the likeliest sentences that answer a question about one thing, at most ``most``."""
         asks_how = wants_listing(question)
         described = self.describe(question, vectors, hits)
         if described is None:
@@ -120,7 +130,8 @@ class ExtractiveGenerator:
         likely = described.probabilities * [
             _kind_factor(sentence, hits[sentence.hit], asks_how) for sentence in sentences
         ]
-        chosen = _choose(likely, described, question, most)
+        likely = np.where(_outdated(sentences, likely, hits), 0, likely)
+        chosen = _choose(likely, described, question, most, least)
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
 
     def describe(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> Described | None:
@@ -284,14 +295,40 @@ def _next_listing(sentence: Sentence, hits: Sequence[Hit]) -> tuple[int, tuple[i
 # --- choice and order ---------------------------------------------------------------------------------------------
 
 
-def _choose(likely: NDArray[np.float64], described: Described, question: str, most: int) -> list[int]:
+def _outdated(sentences: Sequence[Sentence], likely: NDArray[np.float64], hits: Sequence[Hit]) -> NDArray[np.bool_]:
+    """Return which (n,) are rows of an older list: another file of a later year, by its name, has that row.
+
+    A row is the same if its columns and its first cell are. Only rows that are as likely count.
+    """
+    years = []
+    for sentence in sentences:
+        found_years = _YEAR.findall(PurePath(hits[sentence.hit].item.document.path).name)
+        years.append(int(max(found_years)) if sentence.row is not None and found_years else 0)
+    newest: dict[tuple[tuple[str, ...], str], int] = {}
+    for i, sentence in enumerate(sentences):
+        if sentence.row is not None and years[i] and likely[i] >= RELATIVE_PROBABILITY * likely.max():
+            key = sentence.row.columns, sentence.row.cells[0]
+            newest[key] = max(newest.get(key, 0), years[i])
+    return np.array(
+        [
+            sentence.row is not None and 0 < years[i] < newest.get((sentence.row.columns, sentence.row.cells[0]), 0)
+            for i, sentence in enumerate(sentences)
+        ],
+        bool,
+    )
+
+
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+
+
+def _choose(likely: NDArray[np.float64], described: Described, question: str, most: int, least: float) -> list[int]:
     """Return the indices of the likeliest sentences that differ, best first (maximal marginal relevance).
 
     Of a table, only the rows count that contain as many of the question's words as the best one. A definition stands
     alone.
     """
     by_words = described.vectors is None
-    least, relative = (0.0, RELATIVE_PROBABILITY_WORDS) if by_words else (MIN_PROBABILITY, RELATIVE_PROBABILITY)
+    least, relative = (0.0, RELATIVE_PROBABILITY_WORDS) if by_words else (least, RELATIVE_PROBABILITY)
     best = int(likely.argmax())
     if likely[best] <= 0 or likely[best] < least:
         return []

@@ -68,19 +68,24 @@ _SOURCES = re.compile(
 
 _STEPS = re.compile(
     r"\bhow (?:do|to|can|could|should|would|does)\b(?! (?:many|much|long|old|far|often|big)\b)"
-    r"|\bhow (?:is|are) (?!the\b.{0,30}\?$)|\bstep(?:s| by step)\b|\binstructions?\b|\b(?:wie|womit) (?:kann|könn\w+|soll\w*|mache?|muss|geht)\b"
+    r"|\bhow (?:is|are) (?!the\b.{0,30}\?$)|\bstep(?:s| by step)\b|\binstructions?\b|\b(?:wie"
+    r"|womit) (?:kann|könn\w+|soll\w*|mache?|muss|geht)\b"
     r"|如何|怎[么麼](?![样樣了会會])|怎[样樣才]|步[骤驟]|教程",
     re.IGNORECASE,
 )
 _LIST = re.compile(
-    r"^\W*(?:please )?(?:list|name|enumerate|give me)\b(?: me)?(?: all| every| the)?|\bwhich (?:of )?(?:the |my |our )?\w+s\b(?! (?:is|was|has|does)\b)"
-    r"|\bwhat (?:do|does|should|must|shall|can|are|were) .{0,40}\b(?:bring|pack|need|buy|take|wear|prepare|include|contain)\b"
-    r"|\bwhat(?:['’]s| is) (?:new|included|needed|left|missing|in)\b|\bwhat are (?:all |the )|\bwho (?:are|were|all)\b|\ball (?:the )?\w+s\b"
+    r"^\W*(?:please )?(?:list|name|enumerate|give me)\b(?: me)?(?: all| every| the)?"
+    r"|\bwhich (?:of )?(?:the |my |our )?\w+s\b(?! (?:is|was|has|does)\b)"
+    r"|\bwhat (?:do|does|should|must|shall|can|are|were) .{0,40}\b(?:bring|pack|need|buy|take|wear"
+    r"|prepare|include|contain)\b"
+    r"|\bwhat(?:['’]s| is) (?:new|included|needed|left|missing|in)\b|\bwhat are (?:all |the )"
+    r"|\bwho (?:are|were|all)\b|\ball (?:the )?\w+s\b"
     r"|哪些|列出|列一下|都有[什谁誰哪]|有什[么麼]|^\W*(?:liste|nenne|zähle)\b|\bwelche \w+(?:en|er|e|s)\b",
     re.IGNORECASE,
 )
 _SUMMARY = re.compile(
-    r"\bsummar(?:y|i[sz]e\w*)\b|\boverview of\b|\bmain points\b|\bkey points\b|\bwhat (?:is|was) .{1,80} about\W*$|\bgist of\b"
+    r"\bsummar(?:y|i[sz]e\w*)\b|\boverview of\b|\bmain points\b|\bkey points\b|\bwhat (?:is"
+    r"|was) .{1,80} about\W*$|\bgist of\b"
     r"|\bzusammenfass\w*|\bfasse?\b.*\bzusammen\b|总结|總結|概括|摘要|概述|主要[内內]容|大意",
     re.IGNORECASE,
 )

@@ -8,7 +8,10 @@ from commonplace.text import names, terms
 
 __all__ = ["question_parts"]
 
-_ASKS = r"(?:what|who|whom|whose|when|where|which|how|why|is|are|was|were|does|do|did|can|wann|wer|wo|wie|was|warum|welche[rsnm]?)\b"
+_ASKS = (
+    r"(?:what|who|whom|whose|when|where|which|how|why|is|are|was|were|does|do|did|can|"
+    r"wann|wer|wo|wie|was|warum|welche[rsnm]?)\b"
+)
 _SEVERAL = re.compile(
     rf"\s*(?:[?？;；]\s*(?=\S)|,?\s+(?:and|und)\s+(?={_ASKS})|[，,]?\s*(?:以及|还有|另外|并且|和|，|,)(?=[^，,？?]*(?:什么|谁|哪|几|多少|怎)))",
     re.IGNORECASE,
@@ -19,7 +22,8 @@ _REFERS = re.compile(
     re.IGNORECASE,
 )
 _OR = re.compile(
-    r"^(?P<first>.*?)\s*(?:,?\s+(?:or|versus|vs\.?|oder|compared (?:with|to)|in comparison (?:with|to)|rather than)\s+|还是|還是)"
+    r"^(?P<first>.*?)\s*(?:,?\s+(?:or|versus|vs\.?|oder|compared (?:with|to)|in comparison (?:with"
+    r"|to)|rather than)\s+|还是|還是)"
     r"(?P<second>[^,?？]{1,80}?)\W*$",
     re.IGNORECASE,
 )

@@ -22,14 +22,14 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 LOOKED_UP = 0.5
-"""The least probability of a sentence with all words of a query that is no question (a name, a phrase), and of a table's
-row with the code that is asked for."""
+"""The least probability of a sentence with all words of a query that is no question (a name, a phrase), and of a row
+with the code that is asked for."""
 DEFINITION = 0.5  # the least probability of a sentence that defines what is to be defined
 LEAST_SUBJECT = 0.6  # share of the question's words around a number or a code that is asked for
 MIN_SIMILARITY_ATTRIBUTE = 0.85  # if the passage lacks what is asked of a thing: the GDP, in "the GDP of Fresno"
 LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
 OF_THE_DAY = 5.0  # factor of the odds of a passage, or of a document, of the day that is asked for
-_CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*)")
+_CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*|[A-Za-z]+_\w+)")
 _YEAR = re.compile(r"(?<![\d-])(?:19|20)\d\d(?!\d)")
 
 
@@ -38,8 +38,7 @@ def after_rules(
 ) -> Floats:
     """Return the probabilities (n,) of the candidates, ``likely`` before, with the features ``matrix`` (n, d).
 
-    A code, a day, a year or a relation (*born*) of the question must stand there, whatever the similarity is: a sentence
-    about another one is wrong. If a sentence defines what is to be defined, no other one answers. A query that is no
+    A code, a day, a year or a relation (*born*) of the question must stand there, whatever the similarity is. If a sentence defines what is to be defined, no other one answers. A query that is no
     question asks for what contains it. ``foreign`` (n,): which candidates are in another language.
     """
     written = {n: _written(hits[n]) for n in {candidate.sentence.hit for candidate in candidates}}
@@ -81,7 +80,7 @@ def _by_code(question: str, candidates: Sequence[Candidate], likely: Floats, wri
 
 
 def _codes(text: str) -> frozenset[str]:
-    """Return the codes of a text, such as DO-055 and 0x80370102, in small letters and without their signs."""
+    """Return the codes of a text, such as DO-055, 0x80370102 and max_peers, in small letters, without their signs."""
     return frozenset(re.sub(r"[\W_]", "", code).lower() for code in _CODE.findall(text))
 
 

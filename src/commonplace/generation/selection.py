@@ -170,9 +170,9 @@ def _rarities(
 
 
 _ASKING = terms(
-    "die der das den dem ein eine einen einem ist sind war hat haben wird werden wann wer wen wem was wo wie viel viele "
-    "welche welcher welches bis seit für mit von vom zum zur bei auf aus nach im in und oder nicht unser unsere wir ich "
-    "many much long often please tell explain describe list show give does mean get got all every name step steps"
+    "die der das den dem ein eine einen einem ist sind war hat haben wird werden wann wer wen wem was wo wie viel "
+    "viele welche welcher welches bis seit für mit von vom zum zur bei auf aus nach im in und oder nicht "
+    "unser unsere wir ich many much long often please tell explain describe list show give does mean get got all every name step steps"
 )
 """Words of a question that name nothing: an answer need not contain them."""
 
@@ -185,7 +185,8 @@ def _shared(wanted: frozenset[str], present: frozenset[str]) -> frozenset[str]:
 
 _FORM = re.compile(
     r"(?:(?:from|to|cc|subject|date|sent|von|an|betreff|datum|kunde|for|发件人|收件人|主题)\s?[:：]|dear\b|hello\b|hi\b"
-    r"|(?:sehr )?geehrte|liebe[rs]?\b|mit freundlichen|kind regards|best regards|yours|regards|thanks|thank you|您好|此致)",
+    r"|(?:sehr )?geehrte|liebe[rs]?\b|mit freundlichen|kind regards|best regards|yours|regards|thanks"
+    r"|thank you|您好|此致)",
     re.IGNORECASE,
 )
 
