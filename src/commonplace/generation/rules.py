@@ -38,8 +38,9 @@ def after_rules(
 ) -> Floats:
     """Return the probabilities (n,) of the candidates, ``likely`` before, with the features ``matrix`` (n, d).
 
-    A code, a day, a year or a relation (*born*) of the question must stand there, whatever the similarity is. If a sentence defines what is to be defined, no other one answers. A query that is no
-    question asks for what contains it. ``foreign`` (n,): which candidates are in another language.
+    A code, a day, a year or a relation (*born*) of the question must stand there, whatever the similarity is. If a
+    sentence defines what is to be defined, no other one answers. A query that is no question asks for what contains
+    it. ``foreign`` (n,): which candidates are in another language.
     """
     written = {n: _written(hits[n]) for n in {candidate.sentence.hit for candidate in candidates}}
     contexts = [f"{candidate.around}\n{candidate.sentence.text}" for candidate in candidates]

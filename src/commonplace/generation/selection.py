@@ -172,7 +172,8 @@ def _rarities(
 _ASKING = terms(
     "die der das den dem ein eine einen einem ist sind war hat haben wird werden wann wer wen wem was wo wie viel "
     "viele welche welcher welches bis seit für mit von vom zum zur bei auf aus nach im in und oder nicht "
-    "unser unsere wir ich many much long often please tell explain describe list show give does mean get got all every name step steps"
+    "unser unsere wir ich many much long often please tell explain describe "
+    "list show give does mean get got all every name step steps"
 )
 """Words of a question that name nothing: an answer need not contain them."""
 
