@@ -38,8 +38,8 @@ def answer(model: str, body: dict[str, Any]) -> Iterator[str]:
     first = sentences.get(1, ["Nothing."])[0]
     bare = first.rstrip(".")
     if "rewrite" in body["messages"][0]["content"]:
-        yield "Which seal does the south pump need?"
-    elif model in ("honest", "slow", "busy", "no-vision", "small-context", "new-api"):
+        yield "Which seal does the south pump need?" if model != "honest-no-rewrite" else "word " * 120
+    elif model in ("honest", "honest-no-rewrite", "slow", "busy", "no-vision", "small-context", "new-api"):
         yield from (first + " [1]").replace(" ", " \0").split("\0")
     elif model == "slow-lines":
         for n in range(4):
