@@ -19,6 +19,7 @@ from typing import Any
 EVIDENCE = re.compile(r'<evidence number="(\d+)"[^\n]*>\n(.*?)\n</evidence>', re.DOTALL)
 ASKED: list[dict[str, Any]] = []
 BUSY: dict[str, int] = {}
+PAGE = "<!doctype html><html><body>Welcome</body></html>"
 
 
 def text_of(body: dict[str, Any]) -> str:
@@ -117,6 +118,10 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, model: str, body: dict[str, Any]) -> None:
         if self.headers.get("Authorization") == "Bearer wrong":
             return self._error(401, "Incorrect API key provided: wrong.")
+        if not self.path.startswith("/v1/"):
+            return self._page(404, "404 page not found", "text/plain") if model != "site" else self._page(200, PAGE)
+        if model == "login-page":
+            return self._page(200, PAGE)
         if model == "absent":
             return self._error(404, "The model `absent` does not exist")
         if model.startswith("429") or model == "busy":
@@ -183,6 +188,13 @@ class Handler(BaseHTTPRequestHandler):
         self._piece(None)
         self._send("data: [DONE]\n\n")
         return None
+
+    def _page(self, status: int, text: str, media_type: str = "text/html; charset=utf-8") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
 
     def _piece(self, text: str | None) -> None:
         delta = {} if text is None else {"content": text}

@@ -25,6 +25,7 @@ __all__ = [
     "is_name",
     "negations",
     "spellings",
+    "without_count",
     "words",
 ]
 
@@ -54,6 +55,19 @@ _LINK = re.compile(r"!?\[([^\]\n]{0,200})\]\([^)\n]{0,500}\)")
 def claim(text: str) -> str:
     """Return what a text claims, on one line, without Markdown: bullets, numbers of list items, emphasis, links."""
     return " ".join(_MARKDOWN.sub("", _LINK.sub(r"\1", text)).split())
+
+
+_COUNT = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|both|[2-9]|1\d|20)\b"
+    r"(?= (?:\w+ ){0,2}\w+s\b| (?:who|that|which|of|are|were)\b|:)"
+    r"|[两兩二三四五六七八九十\d]{1,2}(?=[个個种種项項条條步位点點份类類])",
+    re.IGNORECASE,
+)
+
+
+def without_count(lead: str) -> str:
+    """Return the line before a list without how many entries the list has: it counts them, no source has to."""
+    return " ".join(_COUNT.sub(" ", lead).split())
 
 
 # --- facts -------------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def opposite_words(sentence: str, source: str, language: str | None = None) -> R
         for pair in pairs:
             for word, opposite in (pair, pair[::-1]):
                 if word in ours and word not in theirs and opposite in theirs and opposite not in ours:
-                    return reason("other word", language, word=word, opposite=opposite)
+                    return reason("opposite", language, word=word, opposite=opposite)
     return None
 
 
@@ -102,7 +102,7 @@ def opposite_meaning(sentence: str, source: str, language: str | None = None) ->
         for side, other in (pair, pair[::-1]):
             word, opposite = side.search(sentence), other.search(source)
             if word and opposite and not side.search(source) and not other.search(sentence):
-                return reason("other word", language, word=word.group(), opposite=opposite.group())
+                return reason("opposite", language, word=word.group(), opposite=opposite.group())
     return None
 
 
@@ -131,7 +131,7 @@ def changed_word(sentence: str, source: str, language: str | None = None) -> Rea
             continue
         if kind == "replace" and old_content:
             if not all(_same_word(word, old_content, sentence_facts) for word in new_content):
-                return reason("other word", language, word=_joined(new), opposite=_joined(old))
+                return _replaced(new_content, old_content, sentence, source, language)
         elif not set(old) & PRONOUNS:
             for word in new_content:
                 if word in sentence_facts or word in source_words or not terms(word) & terms(source):
@@ -139,8 +139,23 @@ def changed_word(sentence: str, source: str, language: str | None = None) -> Rea
     return None
 
 
-def _joined(parts: Sequence[str]) -> str:
-    """Return words as a text: Chinese characters without spaces."""
+def _replaced(new: Sequence[str], old: Sequence[str], sentence: str, source: str, language: str | None) -> Reason:
+    """Return the reason for words of the source that a sentence replaced by others."""
+    if all(word[0].isdigit() for word in new):  # a number for a number, whatever stands around it
+        old = [word for word in old if word[0].isdigit()] or old
+    values = {"word": _as_written(new, sentence), "opposite": _as_written(old, source)}
+    if facts(sentence) & set(new):
+        return reason("other fact", language, **values)
+    opposites = {frozenset(pair) for pair in _OPPOSITES}
+    opposite = any(frozenset((ours, theirs)) in opposites for ours in new for theirs in old)
+    return reason("opposite" if opposite else "other word", language, **values)
+
+
+def _as_written(parts: Sequence[str], text: str) -> str:
+    """Return words as a text has them, with its capitals; Chinese characters without spaces."""
+    match = re.search(r"\W{1,3}".join(map(re.escape, parts)), text, re.IGNORECASE)
+    if match:
+        return match.group()
     return re.sub(r"(?<=[\u3040-\u30ff\u3400-\u9fff]) (?=[\u3040-\u30ff\u3400-\u9fff])", "", " ".join(parts))
 
 

@@ -28,6 +28,7 @@ from commonplace.generation.claims import (
     is_name,
     negations,
     spellings,
+    without_count,
     words,
 )
 from commonplace.generation.contradictions import (
@@ -212,7 +213,7 @@ class GroundingChecker:
 
         It claims nothing by itself, but its numbers, dates and names must occur in what it leads to.
         """
-        plain = in_digits(lead)
+        plain = in_digits(without_count(lead))
         windows = [window for n in dict.fromkeys(cited) for window in self._windows_of(n)]
         documented = documented_facts(plain, [self._hits[n].item.document for n in cited])
         deviation = self._absent(plain, windows, documented) if windows else None
@@ -384,7 +385,7 @@ class GroundingChecker:
         if shared_words[copied] >= COPY_SHARE * len(sentence_words):
             match = windows[copied]
             changed = changed_word(sentence, match.text, self._language)
-            if changed and (absent is None or (changed.cause == "other word" and absent.cause == "absent")):
+            if changed and (absent is None or (changed.cause == "other fact" and absent.cause == "absent")):
                 return changed
         elif absent is None and bool(negations(sentence)) != bool(negations(overlapping_clauses(sentence, match.text))):
             return reason("negated" if window_scores[best] >= NEAR_ENOUGH else "similar", self._language)

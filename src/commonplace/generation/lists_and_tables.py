@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from commonplace.generation.claims import claim, words
+from commonplace.generation.claims import claim, facts, without_count, words
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
 from commonplace.generation.parts import Cell, Statement
 from commonplace.generation.reasons import DIFFERENCES, Cause, reason
@@ -20,6 +20,22 @@ from commonplace.types import Hit, Support
 __all__ = ["StatementChecker"]
 
 _ORDER: tuple[Support, ...] = ("unsupported", "weak", "supported")
+_NOTHING_SAID = frozenset(
+    (
+        "n/a",
+        "na",
+        "unknown",
+        "not stated",
+        "not given",
+        "not specified",
+        "not mentioned",
+        "未知",
+        "未说明",
+        "未提及",
+        "未注明",
+    )
+)
+"""Cells that say that the evidence says nothing."""
 REASONS = 2  # cells of a row whose reasons are reasons
 
 
@@ -79,7 +95,7 @@ class StatementChecker:
         alone = self._checker.check(sentence, cited)
         if not context:
             return alone
-        together = self._checker.check(f"{context.rstrip(':： ')} {sentence}", cited)
+        together = self._checker.check(f"{without_count(context).rstrip(':： ')} {sentence}", cited)
         if together.cause in DIFFERENCES and alone.level == "supported":
             return replace(together, level="weak", spans=alone.spans or together.spans)
         return together if _rank(together) > _rank(alone) else alone
@@ -109,7 +125,7 @@ class StatementChecker:
         verdicts = []
         for cell in cells:
             text = claim(cell.text)
-            if _has_words(text):
+            if _has_words(text) and text.casefold() not in _NOTHING_SAID:
                 alone = text == label and len(cells) > 1
                 verdicts.append(
                     (cell.column, self._cell(text, "" if alone else label, cell.column, cell.hits or cited))
@@ -127,16 +143,16 @@ class StatementChecker:
         """Return the verdict on a cell of the row that begins with ``label``; on the label itself if that is empty."""
         if label and (verdict := self._in_table(text, label, column, cited)) is not None:
             return verdict
-        if not label:  # what the row is about must be named in the evidence, the other cells say what is true of it
-            of_source = frozenset().union(*(terms(self._hits[n].item.text_view or "") for n in cited))
-            if terms(text) <= of_source:
-                return GroundingVerdict("supported", 1.0, None, {})
-        claims = [f"{label}: {text}", f"{label} {column} {text}", f"{column}: {text}"] if label else [text]
+        if not label:  # what the row is about: the other cells say what is true of it
+            return self._checker.check_lead(text, cited) or GroundingVerdict("supported", 1.0, None, {})
+        # Where the columns have names of things (North pump), the row is an attribute of theirs, else it is the thing.
+        thing = column if facts(f"of {column}") and not facts(f"of {label}") else label
+        claims = [f"{thing}: {text}", *([f"{label} {column} {text}"] if column else [])]
         verdicts = [self._checker.check(each, cited) for each in claims]
-        first = verdicts[0]
-        if first.cause in DIFFERENCES:  # it is of something else, whatever its column says
-            return first if first.level != "supported" else verdicts[1]
-        return max(verdicts[:2], key=_rank) if label else first
+        for verdict in verdicts:
+            if verdict.cause in DIFFERENCES:
+                return verdict
+        return max(verdicts, key=_rank)
 
     def _in_table(self, text: str, label: str, column: str, cited: Sequence[int]) -> GroundingVerdict | None:
         """Return the verdict by the rows of the evidence that name ``label``; None if they do not decide."""

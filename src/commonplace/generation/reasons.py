@@ -24,6 +24,8 @@ Cause = Literal[
     "date",
     "negated",
     "other word",
+    "other fact",
+    "opposite",
     "added",
     "apart",
     "something else",
@@ -37,7 +39,17 @@ Cause = Literal[
 """What a check found; each has a text of its own."""
 
 DIFFERENCES: frozenset[Cause] = frozenset(
-    ("absent", "date", "negated", "other word", "something else", "other column", "other cell", "contradicted")
+    (
+        "absent",
+        "date",
+        "negated",
+        "other fact",
+        "opposite",
+        "something else",
+        "other column",
+        "other cell",
+        "contradicted",
+    )
 )
 """Causes for which the source says something else, not merely less."""
 
@@ -54,7 +66,7 @@ _TEXTS: Mapping[Cause, str] = {
     "absent": N_("{fact} is not in its source"),
     "date": N_("its source has another date than {date}"),
     "negated": N_("its source negates what it affirms, or affirms what it negates"),
-    "other word": N_("it says {word} where its source says {opposite}"),
+    **dict.fromkeys(("other word", "other fact", "opposite"), N_("it says {word} where its source says {opposite}")),
     "added": N_("its source does not say {word} there"),
     "apart": N_("its source says {fact}, but not together with the rest"),
     "something else": N_("its source says {fact} of something else"),
