@@ -58,8 +58,8 @@ def claim(text: str) -> str:
 
 
 _COUNT = re.compile(
-    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|both|[2-9]|1\d|20)\b"
-    r"(?= (?:\w+ ){0,2}\w+s\b| (?:who|that|which|of|are|were)\b|:)"
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|both)\b"
+    r"|\b(?:[2-9]|1\d|20)\b(?= (?:\w+ ){0,2}\w+s\b| (?:who|that|which|of|are|were)\b|:)"
     r"|[两兩二三四五六七八九十\d]{1,2}(?=[个個种種项項条條步位点點份类類])",
     re.IGNORECASE,
 )

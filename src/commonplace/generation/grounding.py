@@ -42,7 +42,7 @@ from commonplace.generation.prompt_injection import has_instructions
 from commonplace.generation.provenance import documented_facts, named_in
 from commonplace.generation.reasons import Cause, Reason, reason
 from commonplace.generation.relevance import same_language
-from commonplace.generation.sentences import split, verbatim
+from commonplace.generation.sentences import verbatim
 from commonplace.retrieval import Calibration
 from commonplace.space import Space
 from commonplace.text import in_digits, measures, terms
@@ -264,7 +264,9 @@ class GroundingChecker:
         if n not in self._windows:
             item = self._hits[n].item
             text, title = item.text or "", item.title or ""
-            spans = [(sentence.start, sentence.end, sentence.text) for sentence in split(n, item)]
+            # A line that introduces a list says something; a question does not.
+            sentences = [sentence for sentence in verbatim(n, item) if sentence.text[-1] not in "?？"]
+            spans = [(sentence.start, sentence.end, sentence.text) for sentence in sentences]
             if not spans and any(c.isalnum() for c in text):
                 spans = [(0, len(text), " ".join(text.split()))]
             single = [_window(n, *span, title, True) for span in spans]

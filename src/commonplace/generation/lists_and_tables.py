@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from commonplace.generation.claims import claim, facts, without_count, words
+from commonplace.generation.claims import claim, without_count, words
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
 from commonplace.generation.parts import Cell, Statement
 from commonplace.generation.reasons import DIFFERENCES, Cause, reason
@@ -36,6 +36,13 @@ _NOTHING_SAID = frozenset(
     )
 )
 """Cells that say that the evidence says nothing."""
+_ATTRIBUTES = frozenset(
+    (
+        *("", "feature", "property", "aspect", "attribute", "criterion", "characteristic"),
+        *("特性", "特征", "项目", "属性", "方面", "指标", "参数"),
+    )
+)
+"""Names of a first column whose rows are attributes of the things that the other columns name."""
 REASONS = 2  # cells of a row whose reasons are reasons
 
 
@@ -121,15 +128,15 @@ class StatementChecker:
 
     def _row(self, cells: Sequence[Cell], cited: Sequence[int]) -> GroundingVerdict:
         """Return the verdict on a row: that of its worst cell, with the name of the column before its reason."""
-        label = next((claim(cell.text) for cell in cells if _has_words(cell.text)), "")
+        first = next((n for n, cell in enumerate(cells) if _has_words(cell.text)), 0)
+        transposed = cells[0].column.casefold() in _ATTRIBUTES and any(cell.column for cell in cells)
         verdicts = []
-        for cell in cells:
+        for n, cell in enumerate(cells):
             text = claim(cell.text)
             if _has_words(text) and text.casefold() not in _NOTHING_SAID:
-                alone = text == label and len(cells) > 1
-                verdicts.append(
-                    (cell.column, self._cell(text, "" if alone else label, cell.column, cell.hits or cited))
-                )
+                label = claim(cells[first].text) if n != first or len(cells) == 1 else ""
+                verdict = self._cell(text, label, cell.column, cell.hits or cited, transposed=transposed)
+                verdicts.append((cell.column, verdict))
         if not verdicts:
             return self._by_cause("supported", "no words")
         wrong = [(column, verdict) for column, verdict in verdicts if verdict.level != "supported"]
@@ -139,15 +146,24 @@ class StatementChecker:
         reasons = "; ".join(dict.fromkeys(texts[:REASONS])) or None
         return GroundingVerdict(worst.level, worst.score, reasons, spans, worst.cause)
 
-    def _cell(self, text: str, label: str, column: str, cited: Sequence[int]) -> GroundingVerdict:
-        """Return the verdict on a cell of the row that begins with ``label``; on the label itself if that is empty."""
+    def _names(self, name: str, cited: Sequence[int]) -> bool:
+        """Return whether the evidence has all words of a name."""
+        of_source = frozenset().union(*(terms(self._hits[n].item.text_view or "") for n in cited))
+        return bool(terms(name)) and terms(name) <= of_source
+
+    def _cell(self, text: str, label: str, column: str, cited: Sequence[int], *, transposed: bool) -> GroundingVerdict:
+        """Return the verdict on a cell of the row that begins with ``label``; on the label itself if that is empty.
+
+        In a ``transposed`` table the columns are things (*North pump*), and the rows are what is compared (*Pressure*).
+        """
         if label and (verdict := self._in_table(text, label, column, cited)) is not None:
             return verdict
-        if not label:  # what the row is about: the other cells say what is true of it
+        if not label:  # the other cells say what is true of it
             return self._checker.check_lead(text, cited) or GroundingVerdict("supported", 1.0, None, {})
-        # Where the columns have names of things (North pump), the row is an attribute of theirs, else it is the thing.
-        thing = column if facts(f"of {column}") and not facts(f"of {label}") else label
-        claims = [f"{thing}: {text}", *([f"{label} {column} {text}"] if column else [])]
+        thing = column if transposed or (self._names(column, cited) and not self._names(label, cited)) else label
+        # A capital that only begins a cell makes no name.
+        kind = column if thing == column else column[:1].lower() + column[1:]
+        claims = [f"{thing}: {text}", *([f"{label} {kind} {text}"] if column else [])]
         verdicts = [self._checker.check(each, cited) for each in claims]
         for verdict in verdicts:
             if verdict.cause in DIFFERENCES:
