@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 NO_ANSWER = "NO ANSWER"
-MIN_CONFIDENCE = 0.01  # confidence from which a passage is evidence (benchmarks/prompts.py)
+MIN_CONFIDENCE = 0.003  # confidence from which a passage is evidence (benchmarks/prompts.py)
 MIN_CONFIDENCE_PICTURE = 0.1  # and a picture that is not relevant by its own score
 LEAST_PASSAGES = 4  # passages that are evidence whatever their confidence
 TURNS = 3  # earlier turns of a conversation in a prompt
