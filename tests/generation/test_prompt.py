@@ -136,15 +136,15 @@ def test_the_prompt_has_titles_headings_and_dates() -> None:
 def test_what_cannot_answer_is_left_out() -> None:
     """The numbers in the prompt have no gaps, and the stated minimum stays whatever the confidence."""
     passages = [
-        replace(hit(n, f"Passage {n}."), confidence=c) for n, c in enumerate((0.9, 0.4, 0.012, 0.002, 0.001, 0.0))
+        replace(hit(n, f"Passage {n}."), confidence=c) for n, c in enumerate((0.9, 0.4, 0.012, 0.005, 0.004, 0.0))
     ]
     pictures = [replace(hit(n, None, picture=f"p{n}"), confidence=0.02) for n in range(6, 17)]
     sure = replace(hit(17, "a red ball", picture="p17"), confidence=0.3)
     mixed = request([*passages[:2], *pictures, sure, *passages[2:]], relevant_images=(4,))
-    assert evidence(mixed) == (0, 1, 4, 13, 14, 15)
+    assert evidence(mixed) == (0, 1, 4, 13, 14, 15, 16)
     prompt = build_prompt(mixed, **ROOM)
-    assert prompt.hits == (0, 1, 4, 13, 14, 15) and prompt.dropped == 0
-    assert [number for number, *_ in FENCED.findall(words(prompt))] == ["1", "2", "3", "4", "5", "6"]
+    assert prompt.hits == (0, 1, 4, 13, 14, 15, 16) and prompt.dropped == 0
+    assert [number for number, *_ in FENCED.findall(words(prompt))] == [str(n) for n in range(1, 8)]
     assert evidence(request([replace(hit, confidence=0.0) for hit in passages])) == (0, 1, 2, 3)
     assert evidence(request(pictures)) == (0, 1, 2, 3) and evidence(request(pictures, relevant_images=(7,))) == (7,)
 
