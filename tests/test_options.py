@@ -93,7 +93,11 @@ def test_the_docstring_of_search_lists_every_option() -> None:
     for name in cp.SearchOptions.__annotations__:
         assert f"  {name}" in text or f", {name} " in text, name
     assert "**options" in str(inspect.signature(cp.Collection.search))
-    assert set(cp.AskOptions.__annotations__) - set(cp.SearchOptions.__annotations__) == {"nli", "searched_as"}
+    assert set(cp.AskOptions.__annotations__) - set(cp.SearchOptions.__annotations__) == {
+        "history",
+        "nli",
+        "searched_as",
+    }
 
 
 def test_many_queries_are_encoded_in_one_batch(kb: cp.Collection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,14 @@ def stream_answer(
             hits = _with_folder(parts.store, question, hits) if wants_list(question) else hits
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
         evidence = Request(
-            question, encoded.vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store)
+            question,
+            encoded.vectors,
+            hits,
+            images,
+            query.image,
+            partial(thumbnail_if_reached, parts.store),
+            request.searched_as,
+            tuple(request.history),
         )
         checker = GroundingChecker(
             parts.space,

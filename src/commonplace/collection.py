@@ -193,7 +193,7 @@ class Collection:
         Options: all those of ``search()`` (``k``, default 12, is how many hits the answer is written from), and
 
           nli          a cross-encoder for natural language inference, or its folder: helps to check each sentence
-          searched_as  the words to search for in place of ``text``
+          searched_as  the words to search for; ``history``: earlier (question, answer) pairs, for a language model
 
         Raises what ``search()`` raises, and GeneratorError where the generator fails and the extractive answer may
         not take its place.

@@ -70,12 +70,14 @@ class SearchOptions(TypedDict, total=False):
 
 
 class AskOptions(SearchOptions, total=False):
-    """The keywords of an answer: those of a search, and two more."""
+    """The keywords of an answer: those of a search, and three more."""
 
     nli: str | os.PathLike[str] | CrossEncoder | None
     """A cross-encoder for natural language inference, or its folder. It helps to check each sentence."""
     searched_as: str | None
     """The words to search for in place of the question, such as a follow-up question written out in full."""
+    history: Sequence[tuple[str, str]]
+    """Earlier questions of a conversation with their answers, oldest first. A language model reads the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class AskRequest(SearchRequest):
     k: int = 12
     nli: str | os.PathLike[str] | CrossEncoder | None = None
     searched_as: str | None = None
+    history: Sequence[tuple[str, str]] = ()
 
     allowed: ClassVar[tuple[str, ...]] = tuple(AskOptions.__annotations__)
 
@@ -137,6 +140,13 @@ class AskRequest(SearchRequest):
         if not (self.nli is None or isinstance(self.nli, (str, os.PathLike)) or hasattr(self.nli, "scores")):
             raise QueryError(_("nli is {nli!r:.100}: give a cross-encoder or its folder").format(nli=self.nli))
         _check_words("searched_as", self.searched_as)
+        pairs = isinstance(self.history, (list, tuple)) and all(map(_is_turn, self.history))
+        if not pairs:
+            raise QueryError(_("history must hold pairs of a question and its answer, both as strings"))
+
+
+def _is_turn(turn: object) -> bool:
+    return isinstance(turn, (list, tuple)) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
 
 
 def _check_words(name: str, value: object) -> None:

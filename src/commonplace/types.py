@@ -19,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace._answer_markup import PAGE, html_row, markdown_row, with_tables
 from commonplace.i18n import N_, _, language_name
 from commonplace.metadata import Metadata, MetadataType
 
@@ -450,15 +451,17 @@ _SHOWN = 200  # maximum characters of OCR words under a picture
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of an answer: a sentence, lines of ``code``, or a picture with its description in ``text``.
+    """A block of an answer: a sentence, lines of ``code``, a table's ``row`` as Markdown, or a picture with its
+    description in ``text``. A row with a second line, a rule, holds the names of the columns.
 
-    ``citations`` are citation numbers. A sentence has its ``support``, and a ``reason`` if it is not fully supported.
+    ``citations`` are citation numbers. ``support`` is None for pictures and for what only leads to the next block, such
+    as the line before a list; ``reason`` is set if the support is not full.
     ``origin`` is the source of a picture's description: its ``caption``, the ``words`` read in it, a ``machine``, or
     only the ``name`` of its file. ``image`` is the path of the file to show. ``starts_paragraph`` tells that the block
     begins a paragraph. ``question_language`` is the language of the question (BCP 47): notes are written in it.
     """
 
-    kind: Literal["text", "code", "image"]
+    kind: Literal["text", "code", "row", "image"]
     text: str
     citations: tuple[int, ...]
     support: Support | None = None
@@ -553,16 +556,21 @@ class Answer:
             if text and (block.starts_paragraph or block.kind != "text"):
                 lines += [" ".join(text), ""]
                 text = []
+            if block.kind != "row" and lines and lines[-1].startswith("|"):
+                lines.append("")
             support_note = f" *{escape_markdown(block.support_note)}*" if block.support_note else ""
             if block.kind == "text":
                 text.append(escape_markdown(block.text) + marks + support_note)
+                continue
+            if block.kind == "row":
+                lines.append(markdown_row(block.text, marks + support_note, escape_markdown))
                 continue
             if block.kind == "code":
                 fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
                 lines += [fence, *block.lines, fence, marks.strip() + support_note, ""]
                 continue
             lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(block.image or ''))}>){marks}", ""]
-        if text:
+        if text or (lines and lines[-1]):
             lines += [" ".join(text), ""]
         lines += [f"[{citation.number}] {escape_markdown(citation.place)}  " for citation in self.citations]
         return "\n".join(lines).rstrip() + "\n"
@@ -588,6 +596,9 @@ class Answer:
             support_note = f' <em class="doubt">{_html(block.support_note)}</em>' if block.support_note else ""
             if block.starts_paragraph or block.kind != "text":
                 close()
+            if block.kind == "row":
+                body.append(html_row(block.text, marks + support_note, _html, block.support or "said"))
+                continue
             if block.kind == "code":
                 code = "\n".join(map(_escaped, block.lines))
                 body.append(
@@ -614,7 +625,7 @@ class Answer:
             )
             body.append(f"<h2>{heading}</h2><ol>{sources}</ol>")
         language = f' lang="{_html(self.language)}"' if self.language else ""
-        return _PAGE.format(language=language, title=_("Answer", self.language), body="\n".join(body))
+        return PAGE.format(language=language, title=_("Answer", self.language), body="\n".join(with_tables(body)))
 
     def dict(self) -> dict[str, Any]:
         """Return the answer as the documented JSON object."""
@@ -653,19 +664,6 @@ class Note:
 
     text: str
     restart: bool = False
-
-
-_PAGE = """<!doctype html>
-<html{language}><head><meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<style>body{{font:1rem/1.6 sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}h1{{font-size:1.3rem}}
-pre{{overflow-x:auto;background:#f4f4f4}}
-figure{{margin:1rem 0}}img{{max-width:100%}}figcaption,li,.note{{color:#555;font-size:.9rem}}
-.weak{{background:#fff6d6}}.unsupported{{background:#ffe0e0}}blockquote{{margin:.2rem 0 .6rem 1rem}}</style>
-</head><body>
-{body}
-</body></html>
-"""
 
 
 def _html(text: str) -> str:

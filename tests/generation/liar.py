@@ -14,11 +14,14 @@ import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 EVIDENCE = re.compile(r'<evidence number="(\d+)"[^\n]*>\n(.*?)\n</evidence>', re.DOTALL)
 ASKED: list[dict[str, Any]] = []
+TRANSCRIPTS = json.loads((Path(__file__).parent / "transcripts.json").read_text(encoding="utf-8"))
 BUSY: dict[str, int] = {}
+PAGE = "<!doctype html><html><body>Welcome</body></html>"
 
 
 def text_of(body: dict[str, Any]) -> str:
@@ -31,6 +34,22 @@ def pictures_of(body: dict[str, Any]) -> int:
     return 0 if isinstance(content, str) else sum(part["type"] == "image_url" for part in content)
 
 
+def recorded(prompt: str) -> str:
+    """Return the recorded answer to the question of a prompt, with the numbers that its evidence has there."""
+    question = prompt.rpartition("Question: ")[2].split("\n")[0]
+    fence = r'<evidence number="(\d+)"[^\n]* path="([^"]*)"[^\n]*>\n(.*?)\n</evidence>'
+    passages = re.findall(fence, prompt, re.DOTALL)
+
+    def number(marker: re.Match[str]) -> str:
+        for n, path, text in passages:
+            if path.endswith(marker[1]) and marker[2] in text:
+                return f"[{n}]"
+        return "[99]"  # the prompt lacks the passage
+
+    written = next(row["written"] for row in TRANSCRIPTS if row["question"] == question)
+    return re.sub(r"[\[【]([^\[\]:【】\n]+\.\w+): ([^\]】]+)[\]】]", number, written)
+
+
 def answer(model: str, body: dict[str, Any]) -> Iterator[str]:
     """Yield what the model writes."""
     evidence = {int(number): text for number, text in EVIDENCE.findall(text_of(body))}
@@ -38,9 +57,11 @@ def answer(model: str, body: dict[str, Any]) -> Iterator[str]:
     first = sentences.get(1, ["Nothing."])[0]
     bare = first.rstrip(".")
     if "rewrite" in body["messages"][0]["content"]:
-        yield "Which seal does the south pump need?"
-    elif model in ("honest", "slow", "busy", "no-vision", "small-context", "new-api"):
+        yield "Which seal does the south pump need?" if model != "honest-no-rewrite" else "word " * 120
+    elif model in ("honest", "honest-no-rewrite", "slow", "busy", "no-vision", "small-context", "new-api"):
         yield from (first + " [1]").replace(" ", " \0").split("\0")
+    elif model == "recorded":
+        yield from re.split(r"(?<= )", recorded(text_of(body)))
     elif model == "slow-lines":
         for n in range(4):
             yield f"{first} [1] Number {n} is made up. [1]\n"
@@ -117,6 +138,10 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, model: str, body: dict[str, Any]) -> None:
         if self.headers.get("Authorization") == "Bearer wrong":
             return self._error(401, "Incorrect API key provided: wrong.")
+        if not self.path.startswith("/v1/"):
+            return self._page(404, "404 page not found", "text/plain") if model != "site" else self._page(200, PAGE)
+        if model == "login-page":
+            return self._page(200, PAGE)
         if model == "absent":
             return self._error(404, "The model `absent` does not exist")
         if model.startswith("429") or model == "busy":
@@ -183,6 +208,13 @@ class Handler(BaseHTTPRequestHandler):
         self._piece(None)
         self._send("data: [DONE]\n\n")
         return None
+
+    def _page(self, status: int, text: str, media_type: str = "text/html; charset=utf-8") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
 
     def _piece(self, text: str | None) -> None:
         delta = {} if text is None else {"content": text}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from commonplace.errors import GeneratorError
-from commonplace.generation import ChatGenerator
+from commonplace.generation import ChatGenerator, TransformersGenerator
 from tests.generation.conftest import PASSAGES, Ask, hit
 
 
@@ -147,8 +149,36 @@ def test_no_server(ask: Ask) -> None:
         ask("honest", base_url="http://127.0.0.1:9/v1", retries=0)
 
 
-def test_a_busy_server_is_asked_again(ask: Ask) -> None:
-    assert supported(ask("busy"))
+def test_a_busy_server_is_asked_again_and_the_answer_says_so(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    answer = ask("busy")
+    assert supported(answer)
+    (note,) = answer.notes
+    assert "again (retry 1 of 2)" in note and "429" in note and "retry 1 of 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "why"),
+    [
+        ("site", "", r"web page instead of an answer: .* ends in /v1, try http://127\.0\.0\.1:\d+/v1$"),
+        ("honest", "", r"no chat API at .* \(404\): .* ends in /v1, try http://127\.0\.0\.1:\d+/v1$"),
+        ("honest", "/api/", r"try http://127\.0\.0\.1:\d+/api/v1$"),
+        ("login-page", "/v1", "web page instead of an answer: check the address, and whether a proxy"),
+        ("absent", "/v1", "there is no absent"),
+    ],
+)
+def test_a_wrong_address_is_named_with_what_to_do(ask: Ask, liar: str, model: str, path: str, why: str) -> None:
+    with pytest.raises(GeneratorError, match=why):
+        ask(model, base_url=liar.removesuffix("/v1") + path)
+
+
+@pytest.mark.parametrize("package", ["openai", "transformers"])
+def test_a_missing_client_is_said_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, package: str) -> None:
+    """When the generator is made, before a collection is opened or searched."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(GeneratorError, match=f"{package}.* is not installed"):
+        ChatGenerator("x") if package == "openai" else TransformersGenerator(tmp_path)
 
 
 def test_a_silent_a_slow_and_a_flooding_server_time_out(ask: Ask) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.generation.conversation import depends, rewrite_by_rule
+from tests.generation.test_adversary import requests_to
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,34 @@ def test_a_conversation_by_the_model(tmp_path: Path, docs: Path, liar: str) -> N
         talk.ask("Which seal does the north pump need?")
         answer = talk.ask("And the other one?")
         assert answer.searched_as == "Which seal does the south pump need?" and "brass" in answer.blocks[0].text
+        prompt = requests_to(liar)[-1]["messages"][1]["content"]
+        assert prompt.endswith("Question: And the other one?\nIn full: Which seal does the south pump need?")
+        assert (
+            "<turn>\nQ: Which seal does the north pump need?\nA: The north pump needs the blue seal.\n</turn>" in prompt
+        )
+        kb.ask("Who built the mill in 1893?")
+        assert "<turn>" not in requests_to(liar)[-1]["messages"][1]["content"]
+
+
+def test_what_was_not_supported_is_not_built_on(tmp_path: Path, docs: Path, liar: str) -> None:
+    with cp.open(tmp_path / "kb", generator=cp.ChatGenerator("invents", base_url=liar)) as kb:
+        kb.add(docs)
+        talk = kb.chat()
+        assert talk.ask("Which seal does the north pump need?").unsupported
+        talk.ask("Who built the mill in 1893?")
+        prompt = requests_to(liar)[-1]["messages"][1]["content"]
+        assert "A: The north pump needs the blue seal." in prompt and "Port Ellery" not in prompt
+
+
+def test_a_model_that_cannot_rewrite_is_named(tmp_path: Path, docs: Path, liar: str) -> None:
+    """The rule takes its place, and the answer says so, though the model wrote the answer itself."""
+    with cp.open(tmp_path / "kb", generator=cp.ChatGenerator("honest-no-rewrite", base_url=liar)) as kb:
+        kb.add(docs)
+        talk = kb.chat()
+        talk.ask("Which seal does the north pump need?")
+        answer = talk.ask("What about the south pump?")
+        assert answer.generator.startswith("honest") and answer.searched_as == "What about the south pump? (seal, need)"
+        assert "by a rule instead of the model" in answer.notes[0] and "no question" in answer.notes[0]
 
 
 def test_the_rule_replaces_a_model_that_fails(tmp_path: Path, docs: Path) -> None:

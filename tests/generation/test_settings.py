@@ -47,6 +47,42 @@ def test_a_key_goes_where_it_belongs() -> None:
     assert key(theirs, None) == "of-openai" and key(theirs, "http://localhost/v1") == "none"
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("", "http://127.0.0.1:11434/v1"),
+        ("gpu", "http://gpu:11434/v1"),
+        (":1234", "http://127.0.0.1:1234/v1"),
+        (" '0.0.0.0:8080' ", "http://127.0.0.1:8080/v1"),
+        ("https://gpu.example", "https://gpu.example:443/v1"),
+        ("http://gpu:1/behind/", "http://gpu:1/behind/v1"),
+        ("::1", "http://[::1]:11434/v1"),
+        ("[::]:99", "http://[::1]:99/v1"),
+    ],
+)
+def test_ollama_is_reached_where_its_own_client_reaches_it(host: str, url: str) -> None:
+    generator = GeneratorSettings("ollama:qwen3-vl:8b").generator({"OLLAMA_HOST": host, "OPENAI_API_KEY": "secret"})
+    assert isinstance(generator, ChatGenerator) and generator.model == "qwen3-vl:8b"
+    assert generator.base_url == url and generator._key == "none"
+    assert ChatGenerator.ollama("x", host=host).base_url == url
+
+
+def test_ollama_has_the_context_that_it_runs_with() -> None:
+    """Ollama cuts a longer prompt without a word."""
+    settings = GeneratorSettings("ollama:x")
+    contexts = [
+        settings.generator({}),
+        settings.generator({"OLLAMA_CONTEXT_LENGTH": "32768"}),
+        GeneratorSettings("ollama:x", context=9000).generator({"OLLAMA_CONTEXT_LENGTH": "32768"}),
+        GeneratorSettings("openai:x").generator({"OLLAMA_CONTEXT_LENGTH": "32768"}),
+        ChatGenerator.ollama("x"),
+    ]
+    assert [generator.context for generator in contexts if generator] == [4096, 32768, 9000, 8192, 4096]
+    assert GeneratorSettings("ollama:x", "http://there/v1").generator({"OLLAMA_HOST": "here"}).base_url == (
+        "http://there/v1"
+    )
+
+
 def test_a_file_cannot_name_a_remote_server(tmp_path: Path) -> None:
     """A file may come with a collection; its author must not receive the key, the questions and the evidence."""
     text = '[llm]\nmodel = "openai:x"\nbase_url = "https://elsewhere.example/v1"\n'

@@ -143,6 +143,9 @@ def _block(block: Block) -> str:
     if block.kind == "code":
         support_note = f" {printable(block.support_note)}" if block.support_note else ""
         return "\n".join([*(f"    {line}".rstrip() for line in block.lines), marks.strip() + support_note])
+    if block.kind == "row":  # in one line each, so that the columns stay visible
+        note = marks + (f" {printable(block.support_note)}" if block.support_note else "")
+        return "\n".join([block.lines[0] + note, *block.lines[1:]])
     text = printable(block.shown) + marks + (f" {printable(block.support_note)}" if block.support_note else "")
     if block.kind == "image":
         return (

@@ -122,7 +122,10 @@ def answer_options(parser: argparse.ArgumentParser) -> None:
         "--llm",
         dest="llm_model",
         metavar="MODEL",
-        help=_("openai:NAME (any server that speaks OpenAI's chat API), transformers:FOLDER, or none (default: none)"),
+        help=_(
+            "openai:NAME (any server that speaks OpenAI's chat API), ollama:NAME, transformers:FOLDER, or none "
+            "(default: none)"
+        ),
     )
     answer.add_argument("--base-url", metavar="URL", help=_("address of the server (default: OpenAI's)"))
     answer.add_argument(

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import random
 import re
 import time
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.model import ContextTooSmall, ModelGenerator, NoPictures
-from commonplace.i18n import _
+from commonplace.i18n import N_, _
 from commonplace.types import Note, printable
 
-__all__ = ["ChatGenerator"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
+__all__ = ["ChatGenerator", "ollama_url"]
+
+log = logging.getLogger("commonplace")
 OPENAI = "https://api.openai.com/v1"
+OLLAMA_PORT = 11434
+OLLAMA_CONTEXT = 4096
+"""Tokens of a model's context in Ollama on a machine with less than 24 GiB of graphics memory. Ollama cuts a longer
+prompt without a word, so nothing larger may be assumed."""
 CONNECT = 5.0  # seconds to reach a server
 FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each further one
 LONGEST_WAIT = 20.0  # the most seconds that a server may ask to wait before a retry
@@ -35,7 +45,7 @@ class ChatGenerator(ModelGenerator):
     seconds that the server may send nothing, ``deadline`` the number that a whole answer may take. A request that
     fails before the first word is sent again, up to ``retries`` times, with growing pauses. ``temperature`` 0 gives
     the most reproducible answers. Further keywords: see ``ModelGenerator``. Raises GeneratorError for settings
-    out of range, and on first use if the client is not installed (extra ``chat``).
+    out of range, and if the client is not installed (extra ``chat``): before anything is searched.
     """
 
     def __init__(
@@ -63,6 +73,8 @@ class ChatGenerator(ModelGenerator):
             raise GeneratorError(
                 _("a limit is too small: timeout and deadline must be above 0 seconds, and retries at least 0")
             )
+        if importlib.util.find_spec("openai") is None:
+            raise GeneratorError(_(NO_CLIENT))
         host = parts.hostname + (f":{parts.port}" if parts.port else "")
         super().__init__(f"{model} at {host}", **common)
         self.model = model
@@ -79,13 +91,18 @@ class ChatGenerator(ModelGenerator):
         try:
             import openai
         except ImportError as problem:
-            raise GeneratorError(
-                _(
-                    "the openai client is not installed: install commonplace with the extra chat, or ask without a "
-                    "language model"
-                )
-            ) from problem
+            raise GeneratorError(_(NO_CLIENT)) from problem
         return openai
+
+    @classmethod
+    def ollama(cls, model: str, *, host: str | None = None, context: int | None = None, **settings: Any) -> Self:
+        """Return a generator with ``model`` of the Ollama on this machine, or at ``host``.
+
+        ``host`` is written as in OLLAMA_HOST: a host, a port (``:11434``), both, or a URL. ``context`` is the model's
+        context as Ollama runs it (default: 4096 tokens, see OLLAMA_CONTEXT_LENGTH). Further keywords and errors as for
+        ``ChatGenerator``.
+        """
+        return cls(model, base_url=ollama_url(host or ""), context=context or OLLAMA_CONTEXT, **settings)
 
     def write(self, messages: Sequence[dict[str, Any]], max_tokens: int) -> Generator[str | Note, None, None]:
         """Yield what the model writes; see ``ModelGenerator.write()``."""
@@ -95,7 +112,7 @@ class ChatGenerator(ModelGenerator):
             started = False
             try:
                 for piece in self._request(messages, max_tokens, deadline):
-                    started = True
+                    started = started or isinstance(piece, str)
                     yield piece
                 if started:
                     return
@@ -108,6 +125,12 @@ class ChatGenerator(ModelGenerator):
                 if started or retries >= self.retries or late or wait > LONGEST_WAIT:
                     raise GeneratorError(str(problem)) from problem
                 retries += 1
+                log.warning("%s; retry %d of %d in %.1f s", problem, retries, self.retries, wait)
+                yield Note(
+                    _("asked {name} again (retry {retry} of {retries}): {problem}").format(
+                        name=self.name, retry=retries, retries=self.retries, problem=problem
+                    )
+                )
                 time.sleep(wait)
 
     def _request(self, messages: Sequence[dict[str, Any]], max_tokens: int, deadline: float) -> Iterator[str | Note]:
@@ -133,6 +156,8 @@ class ChatGenerator(ModelGenerator):
         ):
             try:
                 with self._start(client, messages, max_tokens) as stream:
+                    if "html" in stream.response.headers.get("content-type", "").lower():
+                        raise self._web_page()
                     for chunk in stream:
                         choice = chunk.choices[0] if chunk.choices else None
                         if choice is None:
@@ -157,6 +182,10 @@ class ChatGenerator(ModelGenerator):
                     raise _TransientError(
                         _("the answer of {name} broke off: ask again, or check the server").format(name=self.name)
                     )
+            except openai.APIStatusError as problem:
+                if "html" in problem.response.headers.get("content-type", "").lower() and problem.status_code < 500:
+                    raise self._web_page() from problem
+                raise self._translated(problem, has_pictures) from problem
             except openai.APIError as problem:
                 raise self._translated(problem, has_pictures) from problem
             except (httpx2.HTTPError, _LimitExceeded) as problem:
@@ -233,6 +262,13 @@ class ChatGenerator(ModelGenerator):
                     name=self.name, status=status
                 )
             )
+        body = getattr(problem, "body", None)
+        if status == 404 and self._lacks_v1 and not (isinstance(body, dict) and body.get("message")):
+            return GeneratorError(
+                _("there is no chat API at {base_url} (404): its address usually ends in /v1, try {corrected}").format(
+                    base_url=self.base_url, corrected=self._with_v1
+                )
+            )
         if status == 404:
             return GeneratorError(
                 _("there is no {model} at {base_url} (404): check both names{server_message}").format(
@@ -277,6 +313,31 @@ class ChatGenerator(ModelGenerator):
             )
         )
 
+    def _web_page(self) -> GeneratorError:
+        """Return the error for a server that sends a web page: its address is that of a site, not of the API."""
+        if self._lacks_v1:
+            return GeneratorError(
+                _(
+                    "{base_url} sends a web page instead of an answer: the address of a chat API usually ends in /v1, "
+                    "try {corrected}"
+                ).format(base_url=self.base_url, corrected=self._with_v1)
+            )
+        return GeneratorError(
+            _(
+                "{base_url} sends a web page instead of an answer: check the address, and whether a proxy or a login "
+                "page stands before the server"
+            ).format(base_url=self.base_url)
+        )
+
+    @property
+    def _lacks_v1(self) -> bool:
+        return re.search(r"/v\d+\w*(?:/|$)", urlsplit(self.base_url).path) is None
+
+    @property
+    def _with_v1(self) -> str:
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/v1"
+
     def _server_message(self, problem: Exception) -> str:
         """Return the message of the server, at most 200 characters on one line, without the API key."""
         body = getattr(problem, "body", None)
@@ -286,6 +347,30 @@ class ChatGenerator(ModelGenerator):
             text = text.replace(self._key, "(key)")
         text = " ".join(printable(text).split())
         return _("; it says: {text}").format(text=text[:200]) if text else ""
+
+
+NO_CLIENT = N_(
+    "the openai client is not installed: install commonplace with the extra chat, or ask without a language model"
+)
+
+
+def ollama_url(host: str) -> str:
+    """Return the address of Ollama's OpenAI-compatible API for a value of OLLAMA_HOST; empty stands for the default.
+
+    As Ollama's own client reads it: the port is 11434, or that of the scheme if one is given; a server that listens on
+    all addresses (0.0.0.0) is reached on this machine.
+    """
+    scheme, separator, rest = host.strip().strip("\"'").rpartition("://")
+    place, _slash, path = rest.partition("/")
+    port = {"http": 80, "https": 443}.get(scheme, OLLAMA_PORT) if separator else OLLAMA_PORT
+    name = place
+    if match := re.fullmatch(r"(\[[^\]]*\]|[^:]*):(\d*)", place):
+        name, port = match[1], int(match[2] or port)
+    elif ":" in place:  # an IPv6 address without a port
+        name = f"[{place.strip('[]')}]"
+    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(name, name)
+    path = path.strip("/")
+    return f"{scheme or 'http'}://{name}:{port}/{path + '/' if path else ''}v1"
 
 
 class _TransientError(GeneratorError):

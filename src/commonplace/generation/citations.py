@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
+from commonplace.generation.lists_and_tables import StatementChecker
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
 from commonplace.generation.relevance import same_language
 from commonplace.i18n import N_, _
@@ -69,6 +70,7 @@ class _Draft:
     def __init__(self, request: Request, checker: GroundingChecker, generator: str) -> None:
         self._request = request
         self._checker = checker
+        self._statements = StatementChecker(checker, request.hits, request.language)
         self._citations = _Citations(request)
         self._shown: set[str | None] = set()
         self.generator = generator
@@ -104,9 +106,10 @@ class _Draft:
         """Return a sentence or a listing with its verdict and the numbers of its citations."""
         cited = tuple(dict.fromkeys(part.hits))
         bounds = (part.start, part.end) if part.start is not None and part.end is not None else None
-        if part.code:
+        if part.code and bounds is not None:
             level, reason = self._checker.check_quote(cited)
             return Block("code", part.text, tuple(self._citations.number(n, bounds) for n in cited), level, reason)
+<<<<<<< HEAD
         verdict: GroundingVerdict | None = None
         if not cited and (traced := self._checker.find_source(part.text)) is not None:
             cited, verdict = (traced[0],), traced[1]
@@ -114,12 +117,29 @@ class _Draft:
         numbers = tuple(self._citations.number(n, bounds or verdict.spans.get(n)) for n in cited)
         text = f"{part.mark} {part.text}" if part.mark else part.text
         return Block("text", text, numbers, verdict.level, verdict.reason, starts_paragraph=part.starts_paragraph)
+=======
+        verdict: GroundingVerdict | None
+        if bounds is not None:
+            verdict = self._checker.check(part.text, cited)
+        else:
+            cited, verdict = self._statements.check(part)
+        spans = verdict.spans if verdict is not None else {}
+        numbers = () if part.leads else tuple(self._citations.number(n, bounds or spans.get(n)) for n in cited)
+        return Block(
+            "code" if part.code else "row" if part.layout == "row" else "text",
+            part.text,
+            numbers,
+            verdict.level if verdict is not None else None,
+            verdict.reason if verdict is not None else None,
+            starts_paragraph=part.starts_paragraph,
+        )
+>>>>>>> chat
 
     def answer(self) -> Answer:
         """Return the whole answer. Its confidence is that of the best cited hit, times the share of support."""
         if not self.blocks:
             return self.abstention(_(WROTE_NOTHING, self._request.language))
-        shares = [SUPPORT_SHARES.get(block.support or "", 0.0) for block in self.blocks if block.kind == "text"]
+        shares = [SUPPORT_SHARES.get(block.support, 0.0) for block in self.blocks if block.support is not None]
         confidence = self._citations.confidence * (sum(shares) / len(shares) if shares else 1.0)
         return self._answer(blocks=tuple(self.blocks), citations=self._citations.citations, confidence=confidence)
 

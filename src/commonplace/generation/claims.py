@@ -16,12 +16,16 @@ __all__ = [
     "NUMBER_WORDS",
     "PRONOUNS",
     "REFERS_BACK",
+    "as_written",
+    "claim",
     "clauses",
     "content_words",
+    "dates",
     "facts",
     "is_name",
     "negations",
     "spellings",
+    "without_count",
     "words",
 ]
 
@@ -39,6 +43,31 @@ def words(text: str) -> tuple[str, ...]:
 def _without_separators(word: str) -> str:
     """Return a number without its thousands separators: 1,000 and 1000 are the same number."""
     return word.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", word) else word
+
+
+_MARKDOWN = re.compile(
+    r"^\s*(?:#{1,6}\s+|[-*+•·●▪◦–]\s+|\d{1,3}[.)]\s+|[（(]\d{1,2}[）)]\s*|\d{1,3}[、．]\s*|>\s*)+"
+    r"|\*{1,3}|(?<!\w)_{1,3}(?=\w)|(?<=\w)_{1,3}(?!\w)|`+"
+)
+_LINK = re.compile(r"!?\[([^\]\n]{0,200})\]\([^)\n]{0,500}\)")
+
+
+def claim(text: str) -> str:
+    """Return what a text claims, on one line, without Markdown: bullets, numbers of list items, emphasis, links."""
+    return " ".join(_MARKDOWN.sub("", _LINK.sub(r"\1", text)).split())
+
+
+_COUNT = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|both)\b"
+    r"|\b(?:[2-9]|1\d|20)\b(?= (?:\w+ ){0,2}\w+s\b| (?:who|that|which|of|are|were)\b|:)"
+    r"|[两兩二三四五六七八九十\d]{1,2}(?=[个個种種项項条條步位点點份类類])",
+    re.IGNORECASE,
+)
+
+
+def without_count(lead: str) -> str:
+    """Return the line before a list without how many entries the list has: it counts them, no source has to."""
+    return " ".join(_COUNT.sub(" ", lead).split())
 
 
 # --- facts -------------------------------------------------------------------------------------------------------
@@ -71,6 +100,12 @@ _MAY = re.compile(
 _TIME = re.compile(r"(?<![\d:])(2[0-4]|1\d|0?\d):([0-5]\d)(?![\d:])")
 _OCLOCK = re.compile(r"(?<![\d.:])(1[01]|[1-9])\s*(?:o['’]clock|[点點時时])")
 _DAY = re.compile(rf"(?<!\d)\d{{1,2}} ({'|'.join(_MONTH)})", re.IGNORECASE)
+_ANY_MONTH = rf"(?:{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\b\.?"
+_DATE_WRITTEN = re.compile(
+    rf"(?<!\d)\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_ANY_MONTH}(?:,? \d{{4}}\b)?"
+    rf"|\b{_ANY_MONTH} \d{{1,2}}(?:st|nd|rd|th)?\b(?:,? \d{{4}}\b)?|\b{_ANY_MONTH},? \d{{4}}\b",
+    re.IGNORECASE,
+)
 _SLASHED = re.compile(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(?:\d{4}|\d\d)(?![\d/])")
 _TRANSLITERATED = re.compile(rf"[{_HAN}]{{1,8}}(?:[·•‧・][{_HAN}]{{1,8}})+")
 _NOT_COUNTED = _TWO | {"one", "second", "first", "一"}
@@ -136,6 +171,21 @@ def _name_facts(text: str, match: re.Match[str]) -> set[str]:
 def is_name(fact: str) -> bool:
     """Return whether a fact is a name: no number, code, month or weekday."""
     return not any(map(str.isdigit, fact)) and fact not in _MONTH and fact not in _WEEKDAYS
+
+
+def as_written(fact: str, text: str) -> str:
+    """Return a fact of a text as the text writes it: of ``huguenot`` *Huguenots*, of ``12`` *dozen*."""
+    text = in_digits(text)
+    for token in (*_TRANSLITERATED.findall(text), *re.findall(r"\w(?:[\w'’.,:/&-]*\w)?", text)):
+        # A word before it, so that its capital is not that of a sentence.
+        if fact in facts(f"of {token}"):
+            return re.sub(r"['’]s$", "", token)
+    return fact
+
+
+def dates(text: str) -> list[str]:
+    """Return the dates in a text, at least a month and its day or year, in one spelling: *4 May 1921*."""
+    return [" ".join(match.group().split()) for match in _DATE_WRITTEN.finditer(in_digits(text))]
 
 
 def _plain_number(number: str) -> str:

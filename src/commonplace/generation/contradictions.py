@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from commonplace.generation.claims import NUMBER_WORDS, PRONOUNS, clauses, content_words, facts, negations, words
-from commonplace.i18n import N_, _
+from commonplace.generation.reasons import Reason, reason
 from commonplace.text import terms
 
-__all__ = ["NEGATED", "changed_word", "opposite_meaning", "opposite_words", "overlapping_clauses", "words_in_order"]
-
-NEGATED = N_("its source negates what it affirms, or affirms what it negates")
-SAYS_OTHER = N_("it says {word} where its source says {opposite}")
+__all__ = ["changed_word", "opposite_meaning", "opposite_words", "overlapping_clauses", "words_in_order"]
 
 _OPPOSITES = [
     tuple(pair.split("/"))
@@ -85,7 +82,7 @@ def overlapping_clauses(sentence: str, source: str) -> str:
     return " , ".join(clause for clause in clauses(source) if sentence_terms & terms(clause)) or source
 
 
-def opposite_words(sentence: str, source: str, language: str | None = None) -> str | None:
+def opposite_words(sentence: str, source: str, language: str | None = None) -> Reason | None:
     """Return the reason if one text says *increased* where the other says *decreased*; None otherwise.
 
     ``language`` is that of the reason, here and below.
@@ -95,17 +92,17 @@ def opposite_words(sentence: str, source: str, language: str | None = None) -> s
         for pair in pairs:
             for word, opposite in (pair, pair[::-1]):
                 if word in ours and word not in theirs and opposite in theirs and opposite not in ours:
-                    return _(SAYS_OTHER, language).format(word=word, opposite=opposite)
+                    return reason("opposite", language, word=word, opposite=opposite)
     return None
 
 
-def opposite_meaning(sentence: str, source: str, language: str | None = None) -> str | None:
+def opposite_meaning(sentence: str, source: str, language: str | None = None) -> Reason | None:
     """Return the reason if one text says *increased* where the other, in another language, says 减少; else None."""
     for pair in _OPPOSITE_MEANINGS:
         for side, other in (pair, pair[::-1]):
             word, opposite = side.search(sentence), other.search(source)
             if word and opposite and not side.search(source) and not other.search(sentence):
-                return _(SAYS_OTHER, language).format(word=word.group(), opposite=opposite.group())
+                return reason("opposite", language, word=word.group(), opposite=opposite.group())
     return None
 
 
@@ -115,7 +112,7 @@ def words_in_order(sentence_words: Sequence[str], source_words: Sequence[str]) -
     return sum(block.size for block in matcher.get_matching_blocks())
 
 
-def changed_word(sentence: str, source: str, language: str | None = None) -> str | None:
+def changed_word(sentence: str, source: str, language: str | None = None) -> Reason | None:
     """Return the reason if a near-copy of the source changed a negation, a number, a name or a word; else None."""
     sentence_words, source_words = words(sentence), words(source)
     sentence_facts = facts(sentence)
@@ -128,22 +125,37 @@ def changed_word(sentence: str, source: str, language: str | None = None) -> str
         # What the source says before and after the copied words is left out, not changed.
         left_out = not equal[0] < n < equal[-1]
         if bool(negations(" ".join(new))) != bool(negations("" if left_out else " ".join(old))):
-            return _(NEGATED, language)
+            return reason("negated", language)
         new_content, old_content = content_words(new), content_words(old)
         if not new_content:
             continue
         if kind == "replace" and old_content:
             if not all(_same_word(word, old_content, sentence_facts) for word in new_content):
-                return _(SAYS_OTHER, language).format(word=_joined(new), opposite=_joined(old))
+                return _replaced(new_content, old_content, sentence, source, language)
         elif not set(old) & PRONOUNS:
             for word in new_content:
                 if word in sentence_facts or word in source_words or not terms(word) & terms(source):
-                    return _("its source does not say {word} there", language).format(word=word)
+                    return reason("added", language, word=word)
     return None
 
 
-def _joined(parts: Sequence[str]) -> str:
-    """Return words as a text: Chinese characters without spaces."""
+def _replaced(new: Sequence[str], old: Sequence[str], sentence: str, source: str, language: str | None) -> Reason:
+    """Return the reason for words of the source that a sentence replaced by others."""
+    if all(word[0].isdigit() for word in new):  # a number for a number, whatever stands around it
+        old = [word for word in old if word[0].isdigit()] or old
+    values = {"word": _as_written(new, sentence), "opposite": _as_written(old, source)}
+    if facts(sentence) & set(new):
+        return reason("other fact", language, **values)
+    opposites = {frozenset(pair) for pair in _OPPOSITES}
+    opposite = any(frozenset((ours, theirs)) in opposites for ours in new for theirs in old)
+    return reason("opposite" if opposite else "other word", language, **values)
+
+
+def _as_written(parts: Sequence[str], text: str) -> str:
+    """Return words as a text has them, with its capitals; Chinese characters without spaces."""
+    match = re.search(r"\W{1,3}".join(map(re.escape, parts)), text, re.IGNORECASE)
+    if match:
+        return match.group()
     return re.sub(r"(?<=[\u3040-\u30ff\u3400-\u9fff]) (?=[\u3040-\u30ff\u3400-\u9fff])", "", " ".join(parts))
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.intent import chinese_content_words, is_chinese
-from commonplace.text import names, terms
-from commonplace.types import Answer
+from commonplace.i18n import N_, _
+from commonplace.text import language_of, names, terms
+from commonplace.types import Answer, Note
 
 __all__ = ["Conversation", "Rewriter", "Turn", "depends", "rewrite_by_rule"]
 
 TURNS = 6  # turns that are remembered
+REWRITTEN_BY_RULE = N_("the follow-up question was put in full by a rule instead of the model: {problem}")
+log = logging.getLogger("commonplace")
 CARRIED = 12  # the most words that a follow-up takes from the question before it
 
 
@@ -44,7 +48,7 @@ class Conversation:
 
     ``stream`` is the method of the collection. The ``rewriter`` rewrites a follow-up; without one,
     ``rewrite_by_rule`` does. A follow-up without a picture gets the picture of the question before it. The last
-    ``turns`` turns are remembered.
+    ``turns`` turns are remembered, and go with each question to the language model that answers it.
     """
 
     def __init__(
@@ -71,27 +75,47 @@ class Conversation:
         """Yield what ``Collection.stream()`` yields; an unfinished answer is not remembered."""
         # In a question with a picture, *this* is the picture. Only a model that reads the conversation knows better.
         is_follow_up = bool(self._turns) and depends(text) and (image is None or self._rewriter is not None)
-        searched = self._rewritten(text) if is_follow_up else text
+        searched, problem = self._rewritten(text) if is_follow_up else (text, None)
         if is_follow_up and image is None:
             image = self._image
-        for part in self._stream(text, image=image, searched_as=searched if searched != text else None):
+        note = None
+        if problem is not None:
+            note = Note(_(REWRITTEN_BY_RULE, language_of(text)).format(problem=problem))
+            yield note
+        searched_as = searched if searched != text else None
+        for part in self._stream(text, image=image, searched_as=searched_as, history=self._history()):
             if isinstance(part, Answer):
+                # The answer's own notes may name the same problem: a server that is gone.
+                if note is not None and not any(str(problem) in other for other in part.notes):
+                    part = replace(part, notes=(note.text, *part.notes))
                 self._turns.append(Turn(text, searched, part))
                 self._image = image
             yield part
 
-    def _rewritten(self, text: str) -> str:
+    def _history(self) -> tuple[tuple[str, str], ...]:
+        return tuple((turn.searched, _text_of(turn.answer)) for turn in self._turns)
+
+    def _rewritten(self, text: str) -> tuple[str, GeneratorError | None]:
+        """Return a follow-up in full, and the problem of the model if the rule had to rewrite it instead."""
+        problem = None
         if self._rewriter is not None:
-            history = [(turn.searched, _text_of(turn.answer)) for turn in self._turns]
             try:
-                return self._rewriter.self_contained(text, history)
-            except GeneratorError:
-                pass  # the rule rewrites instead; the answer will report the problem of the model
-        return rewrite_by_rule(text, self._turns[-1].searched)
+                return self._rewriter.self_contained(text, self._history()), None
+            except GeneratorError as failure:
+                log.warning("a follow-up question was rewritten by rule: %s", failure)
+                problem = failure
+        return rewrite_by_rule(text, self._turns[-1].searched), problem
 
 
 def _text_of(answer: Answer) -> str:
-    return answer.reason or "" if answer.abstained else " ".join(block.shown for block in answer.blocks)
+    """Return an answer as text; what its sources do not support is left out, so that nothing is built on it."""
+    if answer.abstained:
+        return answer.reason or ""
+    blocks = [block for block in answer.blocks if block.support != "unsupported"]
+    return "".join(
+        ("\n" if n and (block.starts_paragraph or block.kind != "text") else " " if n else "") + block.shown
+        for n, block in enumerate(blocks)
+    )
 
 
 _REFERS = re.compile(

@@ -19,9 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.encoders import CrossEncoder
-from commonplace.generation.claims import REFERS_BACK, clauses, facts, is_name, negations, spellings, words
+from commonplace.generation.claims import (
+    REFERS_BACK,
+    as_written,
+    clauses,
+    dates,
+    facts,
+    is_name,
+    negations,
+    spellings,
+    without_count,
+    words,
+)
 from commonplace.generation.contradictions import (
-    NEGATED,
     changed_word,
     opposite_meaning,
     opposite_words,
@@ -29,9 +39,10 @@ from commonplace.generation.contradictions import (
     words_in_order,
 )
 from commonplace.generation.prompt_injection import has_instructions
+from commonplace.generation.provenance import documented_facts, named_in
+from commonplace.generation.reasons import Cause, Reason, reason
 from commonplace.generation.relevance import same_language
-from commonplace.generation.sentences import split, verbatim
-from commonplace.i18n import N_, _
+from commonplace.generation.sentences import verbatim
 from commonplace.retrieval import Calibration
 from commonplace.space import Space
 from commonplace.text import in_digits, measures, terms
@@ -49,8 +60,7 @@ TRACED_HITS = 3  # hits that may be the source of a sentence without a marker: t
 CONTRADICTED = 0.5  # probability of contradiction, by an NLI model, from which nothing is supported
 MISPLACED_MARGIN = 0.1  # by how much nearer, without numbers, another place must be for a number to be misplaced
 FOREIGN_WINDOWS = 40  # windows in another language whose vectors are compared
-INSTRUCTIONS = N_("its source contains instructions to a language model")
-OTHER_SCRIPT = N_("{names}: its source writes this in another script, so only the meaning was compared")
+NEAR_ENOUGH = 0.5  # score of a sentence of the source from which its negation is compared by name
 
 ImageRows = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 """Returns the stored image vectors (dim,) by the pictures' content hashes."""
@@ -60,14 +70,15 @@ ImageRows = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 class GroundingVerdict:
     """How well the evidence supports a sentence: a level, a score in [0, 1], and a reason unless fully supported.
 
-    ``spans`` maps the number of each hit with a matching passage to that passage: characters (start, end) of the
-    item's text.
+    ``cause`` is the reason for programs. ``spans`` maps the number of each hit with a matching passage to that
+    passage: characters (start, end) of the item's text.
     """
 
     level: Support
     score: float
     reason: str | None
     spans: Mapping[int, tuple[int, int]]
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,53 +150,74 @@ class GroundingChecker:
         writes in another script cannot be compared, so such a sentence is weak at best.
         """
         if not cited:
-            return GroundingVerdict("unsupported", 0.0, _("it cites no source", self._language), {})
+            return self._verdict("unsupported", 0.0, "no citation")
         windows = [window for n in dict.fromkeys(cited) for window in self._windows_of(n)]
         tainted = self._tainted(cited)
         sentence_words = words(sentence)
         for n in dict.fromkeys(cited):
             if sentence_words and (span := self._quoted_span(sentence_words, n)):
-                level: Support = "weak" if tainted else "supported"
-                return GroundingVerdict(level, 1.0, self._instructions if tainted else None, {n: span})
-        if not windows or not sentence_words:
-            by_image = self._check_images(sentence, cited)
-            no_text = _("its source has no text to check", self._language)
-            return by_image or GroundingVerdict("unsupported", 0.0, no_text, {})
+                if tainted:
+                    return self._verdict("weak", 1.0, "instructions", {n: span})
+                return GroundingVerdict("supported", 1.0, None, {n: span})
+        if not sentence_words:
+            return self._verdict("unsupported", 0.0, "no words")
+        if not windows:
+            return self._check_images(sentence, cited) or self._verdict(
+                "unsupported", 0.0, self._unread(sentence, cited)
+            )
         foreign = np.array([not same_language(sentence, self._text_of(window.hit)) for window in windows])
         similarity, window_scores = self._window_scores(sentence, windows, foreign)
         best = int(window_scores.argmax())
         plain = in_digits(sentence)
         sentence_terms = terms(plain)
-        # A sentence may combine what several windows say, one clause from each.
+        # A sentence may combine what several windows say, one clause from each, and name the document.
         covered = frozenset().union(
-            *(sentence_terms & _source_of(clause, windows)[1].terms for clause in clauses(plain))
+            named_in(self._hits[n].item.document for n in cited),
+            *(sentence_terms & _source_of(clause, windows)[1].terms for clause in clauses(plain)),
         )
         score = float((similarity[best] + _share(sentence_terms, covered | windows[best].terms)) / 2)
         if foreign[best]:
             score = float(similarity[best])
         spans = self._spans(windows, window_scores)
-        reason: str | None = None
+        deviation: Reason | None = None
         if self._nli is not None:
             entailed, contradicted = self._nli.entailment(windows[best].written, sentence)
             score = (score + entailed) / 2
             if contradicted >= CONTRADICTED:
-                reason = _("its source contradicts it", self._language)
+                deviation = reason("contradicted", self._language)
+        documented = documented_facts(plain, [self._hits[n].item.document for n in cited])
         difference = self._difference_in_meaning if foreign[best] else self._difference
-        reason = reason or difference(plain, windows, window_scores)
+        deviation = deviation or difference(plain, windows, window_scores, documented)
         if tainted:
-            reason = reason or self._instructions
-        if score >= SUPPORTED and reason is None:
+            deviation = deviation or reason("instructions", self._language)
+        if score >= SUPPORTED and deviation is None:
             return GroundingVerdict("supported", score, None, spans)
         if by_image := self._check_images(sentence, cited):
             return by_image
         if score >= WEAK:
-            reason = reason or _("its source says something similar, but not this", self._language)
-            return GroundingVerdict("weak", score, reason, spans)
-        return GroundingVerdict("unsupported", score, _("its source does not say this", self._language), {})
+            deviation = deviation or reason("similar", self._language)
+            return GroundingVerdict("weak", score, deviation.text, spans, deviation.cause)
+        # What else differs means nothing where the source is about something else.
+        if deviation is None or deviation.cause not in ("absent", "date", "contradicted"):
+            deviation = reason("not said", self._language)
+        return GroundingVerdict("unsupported", score, deviation.text, {}, deviation.cause)
 
     def check_quote(self, cited: Sequence[int]) -> tuple[Support, str | None]:
         """Return the level, and the reason if any, of text that Commonplace itself copied from the ``cited`` hits."""
-        return ("weak", self._instructions) if self._tainted(cited) else ("supported", None)
+        if self._tainted(cited):
+            return "weak", reason("instructions", self._language).text
+        return "supported", None
+
+    def check_lead(self, lead: str, cited: Sequence[int]) -> GroundingVerdict | None:
+        """Return the verdict on a line that only leads to what follows; None if nothing in it is wrong.
+
+        It claims nothing by itself, but its numbers, dates and names must occur in what it leads to.
+        """
+        plain = in_digits(without_count(lead))
+        windows = [window for n in dict.fromkeys(cited) for window in self._windows_of(n)]
+        documented = documented_facts(plain, [self._hits[n].item.document for n in cited])
+        deviation = self._absent(plain, windows, documented) if windows else None
+        return GroundingVerdict("weak", 0.0, deviation.text, {}, deviation.cause) if deviation is not None else None
 
     def find_source(self, sentence: str) -> tuple[int, GroundingVerdict] | None:
         """Return the hit that supports a sentence without a marker, and its verdict; None if no hit supports it."""
@@ -203,9 +235,16 @@ class GroundingChecker:
                 return n, verdict
         return None
 
-    @property
-    def _instructions(self) -> str:
-        return _(INSTRUCTIONS, self._language)
+    def _verdict(
+        self, level: Support, score: float, cause: Cause, spans: Mapping[int, tuple[int, int]] | None = None
+    ) -> GroundingVerdict:
+        return GroundingVerdict(level, score, reason(cause, self._language).text, spans or {}, cause)
+
+    def _unread(self, sentence: str, cited: Sequence[int]) -> Cause:
+        """Return why a source without text supports nothing."""
+        if self._images is None or not any(self._hits[n].item.picture for n in cited):
+            return "no text"
+        return "unseen" if facts(sentence) or negations(sentence) else "picture"
 
     def _tainted(self, cited: Sequence[int]) -> bool:
         return any(has_instructions(self._hits[n].item.text_view or "") for n in cited)
@@ -225,7 +264,9 @@ class GroundingChecker:
         if n not in self._windows:
             item = self._hits[n].item
             text, title = item.text or "", item.title or ""
-            spans = [(sentence.start, sentence.end, sentence.text) for sentence in split(n, item)]
+            # A line that introduces a list says something; a question does not.
+            sentences = [sentence for sentence in verbatim(n, item) if sentence.text[-1] not in "?？"]
+            spans = [(sentence.start, sentence.end, sentence.text) for sentence in sentences]
             if not spans and any(c.isalnum() for c in text):
                 spans = [(0, len(text), " ".join(text.split()))]
             single = [_window(n, *span, title, True) for span in spans]
@@ -321,65 +362,79 @@ class GroundingChecker:
             return None
         if similarity >= IMAGE_SUPPORTED:
             return GroundingVerdict("supported", similarity, None, {})
-        reason = _("only the pixels of the picture support it", self._language)
-        return GroundingVerdict("weak", similarity, reason, {})
+        return self._verdict("weak", similarity, "pixels")
 
     # --- the rules -------------------------------------------------------------------------------------------
 
-    def _difference(self, sentence: str, windows: Sequence[_Window], window_scores: NDArray[np.float64]) -> str | None:
-        """Return what the sentence says that its evidence does not, as a reason; None if nothing."""
-        evidence_spellings = frozenset().union(*(window.spellings for window in windows))
-        for fact in sorted(facts(sentence)):
-            if fact not in evidence_spellings and not any(fact in window.facts for window in windows):
-                return self._absent(fact)
+    def _difference(
+        self,
+        sentence: str,
+        windows: Sequence[_Window],
+        window_scores: NDArray[np.float64],
+        documented: frozenset[str],
+    ) -> Reason | None:
+        """Return what the sentence says that its evidence does not, as a reason; None if nothing.
+
+        ``documented`` are facts that the documents themselves have, in their names and dates; here and below.
+        """
+        absent = self._absent(sentence, windows, documented)
         single = [i for i, window in enumerate(windows) if window.single]
-        match = windows[max(single, key=lambda i: window_scores[i])]
+        best = max(single, key=lambda i: window_scores[i])
+        match = windows[best]
         sentence_words = words(sentence)
         shared_words = {i: words_in_order(sentence_words, words(windows[i].text)) for i in single}
         copied = max(single, key=lambda i: shared_words[i])
         if shared_words[copied] >= COPY_SHARE * len(sentence_words):
             match = windows[copied]
-            if reason := changed_word(sentence, match.text, self._language):
-                return reason
-        elif bool(negations(sentence)) != bool(negations(overlapping_clauses(sentence, match.text))):
-            return _(NEGATED, self._language)
-        if reason := opposite_words(sentence, match.text, self._language):
-            return reason
+            changed = changed_word(sentence, match.text, self._language)
+            if changed and (absent is None or (changed.cause == "other fact" and absent.cause == "absent")):
+                return changed
+        elif absent is None and bool(negations(sentence)) != bool(negations(overlapping_clauses(sentence, match.text))):
+            return reason("negated" if window_scores[best] >= NEAR_ENOUGH else "similar", self._language)
+        if absent:
+            return absent
+        if opposite := opposite_words(sentence, match.text, self._language):
+            return opposite
         for clause in clauses(sentence):
             missing, _source = _source_of(clause, windows)
-            if missing:
-                return self._of_something_else(sorted(missing)[0])
+            if apart := sorted(missing - documented):
+                return self._of("apart", apart[0], sentence)
             if misplaced := _misplaced_fact(clause, windows, facts(sentence)):
-                return self._of_something_else(misplaced)
+                return self._of("something else", misplaced, sentence)
         return None
 
     def _difference_in_meaning(
-        self, sentence: str, windows: Sequence[_Window], window_scores: NDArray[np.float64]
-    ) -> str | None:
+        self,
+        sentence: str,
+        windows: Sequence[_Window],
+        window_scores: NDArray[np.float64],
+        documented: frozenset[str],
+    ) -> Reason | None:
         """Return what the sentence says that evidence in another language does not, as a reason; None if nothing."""
-        evidence_facts = frozenset().union(*(window.facts | window.spellings for window in windows))
+        evidence_facts = documented.union(*(window.facts | window.spellings for window in windows))
         match = windows[int(window_scores.argmax())]
         same_script = _is_latin(sentence) == _is_latin(match.text)
         absent = sorted(facts(sentence) - evidence_facts)
         for fact in absent:
             if same_script or not is_name(fact):
-                return self._absent(fact)
+                return self._absent_fact(fact, sentence, windows)
         evidence_measures = frozenset().union(*(measures(window.text) for window in windows))
         for number, unit in sorted(measures(sentence) - evidence_measures):
             if any(number == other for other, _unit in evidence_measures):
-                return self._of_something_else(f"{number} {unit}")
+                return reason("something else", self._language, fact=f"{number} {unit}")
         part = match.text
         if len(parts := clauses(match.text)) > 1 and negations(match.text):  # a *not* in another clause is unrelated
             part = parts[int(self._cosines(sentence, parts).argmax())]
         if bool(negations(sentence)) != bool(negations(part)):
-            return _(NEGATED, self._language)
-        if reason := opposite_meaning(sentence, match.text, self._language):
-            return reason
-        checked = facts(sentence) - frozenset(absent)
+            return reason("negated", self._language)
+        if opposite := opposite_meaning(sentence, match.text, self._language):
+            return opposite
+        checked = facts(sentence) - frozenset(absent) - documented
         if checked and (misplaced := self._misplaced_in_meaning(sentence, checked, windows)):
-            return self._of_something_else(misplaced)
+            return self._of("something else", misplaced, sentence)
         if absent:
-            return _(OTHER_SCRIPT, self._language).format(names=", ".join(absent))
+            names = ", ".join(as_written(fact, sentence) for fact in absent)
+            return reason("other script", self._language, names=names)
         return None
 
     def _misplaced_in_meaning(self, sentence: str, checked: frozenset[str], windows: Sequence[_Window]) -> str | None:
@@ -417,11 +472,22 @@ class GroundingChecker:
             return np.full(len(texts), -1.0)
         return np.array([-1.0 if vector is None else float(vector @ sentence_vector) for vector in vectors])
 
-    def _absent(self, fact: str) -> str:
-        return _("{fact} is not in its source", self._language).format(fact=fact)
+    def _absent(self, sentence: str, windows: Sequence[_Window], documented: frozenset[str]) -> Reason | None:
+        """Return the reason if a number, date or name of the sentence stands nowhere in its evidence; else None."""
+        evidence_facts = documented.union(*(window.facts | window.spellings for window in windows))
+        absent = sorted(facts(sentence) - evidence_facts)
+        return self._absent_fact(absent[0], sentence, windows) if absent else None
 
-    def _of_something_else(self, fact: str) -> str:
-        return _("its source says {fact} of something else", self._language).format(fact=fact)
+    def _absent_fact(self, fact: str, sentence: str, windows: Sequence[_Window]) -> Reason:
+        for date in dates(sentence):
+            if fact in facts(date):
+                if any(dates(window.text) for window in windows):
+                    return reason("date", self._language, date=date)
+                return reason("absent", self._language, fact=date)
+        return self._of("absent", fact, sentence)
+
+    def _of(self, cause: Cause, fact: str, sentence: str) -> Reason:
+        return reason(cause, self._language, fact=as_written(fact, sentence))
 
     @staticmethod
     def _spans(windows: Sequence[_Window], window_scores: NDArray[np.float64]) -> dict[int, tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 import queue
 import threading
@@ -14,10 +15,14 @@ from typing import Any
 
 from commonplace.errors import GeneratorError
 from commonplace.generation.model import ContextTooSmall, ModelGenerator, NoPictures
-from commonplace.i18n import _
+from commonplace.i18n import N_, _
 from commonplace.types import Note
 
 __all__ = ["TransformersGenerator"]
+
+NO_TRANSFORMERS = N_(
+    "transformers is not installed: install commonplace with the extra transformers, or ask without a language model"
+)
 
 
 class TransformersGenerator(ModelGenerator):
@@ -25,8 +30,8 @@ class TransformersGenerator(ModelGenerator):
 
     The model is loaded at the first answer, from that folder only: nothing is downloaded, and no code of the model is
     run. An answer may take ``deadline`` seconds. The model writes one answer at a time. Further keywords: see
-    ``ModelGenerator``. Raises GeneratorError if the folder holds no model, and at the first answer if
-    transformers is not installed (extra ``transformers``).
+    ``ModelGenerator``. Raises GeneratorError if the folder holds no model, and if transformers is not installed (extra
+    ``transformers``): before anything is searched.
     """
 
     def __init__(
@@ -39,6 +44,8 @@ class TransformersGenerator(ModelGenerator):
                     folder=self.folder
                 )
             )
+        if importlib.util.find_spec("transformers") is None:
+            raise GeneratorError(_(NO_TRANSFORMERS))
         super().__init__(self.folder.name, **common)
         self.device = device
         self.deadline = deadline
@@ -51,12 +58,7 @@ class TransformersGenerator(ModelGenerator):
             import transformers
             from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
         except ImportError as problem:
-            raise GeneratorError(
-                _(
-                    "transformers is not installed: install commonplace with the extra transformers, "
-                    "or ask without a language model"
-                )
-            ) from problem
+            raise GeneratorError(_(NO_TRANSFORMERS)) from problem
         options = {"local_files_only": True, "trust_remote_code": False}
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()

@@ -82,7 +82,7 @@ class ModelGenerator(ABC):
         if not request.hits:
             yield Abstention(_(NOTHING_FOUND, request.language))
             return
-        shown = set(request.relevant_images) if wants_pictures(request.question) else set()
+        shown = set(request.relevant_images) if wants_pictures(request.full_question) else set()
         yield from (ShownImage(n) for n in request.relevant_images if n in shown)
         most_hits: int | None = None
         while True:
@@ -91,10 +91,11 @@ class ModelGenerator(ABC):
                 request, budget=self.context - self.max_tokens, most_pictures=pictures, most_hits=most_hits
             )
             try:
-                if prompt.hits < len(request.hits):
+                if prompt.dropped:
+                    sent = len(prompt.hits)
                     yield Note(
                         _("{hits} of {count} pieces of evidence were read: the context of {name} holds no more").format(
-                            hits=prompt.hits, count=len(request.hits), name=self.name
+                            hits=sent, count=sent + prompt.dropped, name=self.name
                         )
                     )
                 with closing(self._parts(prompt.messages, prompt.hits, request)) as parts:
@@ -109,14 +110,14 @@ class ModelGenerator(ABC):
                     restart=False,
                 )
             except ContextTooSmall as problem:
-                if prompt.hits == 1:
+                if len(prompt.hits) == 1:
                     raise GeneratorError(
                         _(
                             "the context of {name} is too small for one piece of evidence: give the model a larger "
                             "context, or choose another model"
                         ).format(name=self.name)
                     ) from problem
-                most_hits = prompt.hits // 2
+                most_hits = len(prompt.hits) // 2
 
     def self_contained(self, question: str, history: Sequence[tuple[str, str]]) -> str:
         """Return a follow-up question that needs no history; raises GeneratorError if the model writes none."""
@@ -135,11 +136,13 @@ class ModelGenerator(ABC):
             )
         return lines[0]
 
-    def _parts(self, messages: Sequence[dict[str, Any]], kept: int, request: Request) -> Generator[Part, None, None]:
-        parser = SentenceParser(kept, request.language)
+    def _parts(
+        self, messages: Sequence[dict[str, Any]], sent: Sequence[int], request: Request
+    ) -> Generator[Part, None, None]:
+        parser = SentenceParser(sent, request.language)
         sentences: set[str] = set()
         shown: set[str | None] = set()
-        if wants_pictures(request.question):
+        if wants_pictures(request.full_question):
             shown = {request.hits[n].item.picture for n in request.relevant_images}
         repeats = written = checked = 0
         tail = ""
@@ -189,7 +192,8 @@ class ModelGenerator(ABC):
         if isinstance(part, Abstention):
             yield part
             return
-        if part.text in sentences:
+        # Items and rows may rightly be alike.
+        if part.text in sentences and part.layout == "sentence" and not part.code:
             return
         sentences.add(part.text)
         yield part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from commonplace.space import QueryVectors
 from commonplace.text import language_of
 from commonplace.types import Hit, Note
 
-__all__ = ["Abstention", "Generator", "Part", "Request", "ShownImage", "Statement", "generated"]
+__all__ = ["Abstention", "Cell", "Generator", "Layout", "Part", "Request", "ShownImage", "Statement", "generated"]
+
+Layout = Literal["sentence", "item", "row"]
+"""How a statement stands: in a paragraph, as a list item with its bullet or number, or as a row of a table."""
 
 
 def _no_crop(picture: str) -> bytes | None:
@@ -28,7 +31,8 @@ class Request:
 
     ``relevant_images`` are the numbers (from 0) of the hits whose pictures are relevant by their own score, best
     first. ``picture`` holds the pixels of a picture that is part of the question, (height, width, 3) uint8. ``crop``
-    returns the stored JPEG of a hit's picture by its content hash.
+    returns the stored JPEG of a hit's picture by its content hash. ``searched_as`` is the question in full, if it is a
+    follow-up. ``history`` are the earlier (question, answer) pairs of the conversation, oldest first.
     """
 
     question: str
@@ -37,11 +41,27 @@ class Request:
     relevant_images: Sequence[int] = ()
     picture: NDArray[np.uint8] | None = None
     crop: Callable[[str], bytes | None] = _no_crop
+    searched_as: str | None = None
+    history: Sequence[tuple[str, str]] = ()
+
+    @property
+    def full_question(self) -> str:
+        """The question as it makes sense without the conversation before it."""
+        return self.searched_as or self.question
 
     @property
     def language(self) -> str | None:
         """The language of the question (BCP 47), in which reasons and notes are written; None if it does not tell."""
         return language_of(self.question)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table: the name of its column (empty if it has none), its text, and the hits that it cites."""
+
+    column: str
+    text: str
+    hits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +72,10 @@ class Statement:
     ``mark`` is that of a list's item, such as ``1.``, and stands before the text; it is not checked.
     ``invalid_citations`` counts its markers with the number of no hit. ``starts_paragraph``: whether a paragraph
     begins with it. ``code``: whether it is a listing, with its line breaks.
+
+    ``layout`` says how it stands. ``leads``: whether it only leads to what follows, such as a heading, the line before
+    a list, or the names of a table's columns; it claims nothing by itself. ``context`` holds the lines that lead to
+    it. ``cells`` are those of a row.
     """
 
     text: str
@@ -61,7 +85,14 @@ class Statement:
     invalid_citations: int = 0
     starts_paragraph: bool = False
     code: bool = False
+<<<<<<< HEAD
     mark: str = ""
+=======
+    layout: Layout = "sentence"
+    leads: bool = False
+    context: str = ""
+    cells: tuple[Cell, ...] = ()
+>>>>>>> chat
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from commonplace.errors import GeneratorError
-from commonplace.generation.chat import ChatGenerator
+from commonplace.generation.chat import OLLAMA_CONTEXT, ChatGenerator, ollama_url
 from commonplace.generation.model import ModelGenerator
 from commonplace.i18n import N_, _
 from commonplace.settings import FILE, SettingsTable
@@ -26,11 +26,11 @@ EXTRACTIVE = ("", "none", "extractive")
 class GeneratorSettings:
     """The settings in the table ``[llm]`` of ``commonplace.toml``. None stands for the default of the generator.
 
-    ``model`` is ``openai:NAME`` (a server with OpenAI's chat API, at ``base_url``), ``transformers:FOLDER`` (a model
-    in this process), or ``none``. The environment variable of a setting is ``COMMONPLACE_LLM_`` and its name in
-    capitals; that of the model is ``COMMONPLACE_LLM``. The API key comes from the environment only. A file may name
-    only a server on this machine: files travel with collections and folders, and must not decide where questions,
-    evidence and key are sent.
+    ``model`` is ``openai:NAME`` (a server with OpenAI's chat API, at ``base_url``), ``ollama:NAME`` (Ollama at
+    ``base_url``, at OLLAMA_HOST, or on this machine), ``transformers:FOLDER`` (a model in this process), or ``none``.
+    The environment variable of a setting is ``COMMONPLACE_LLM_`` and its name in capitals; that of the model is
+    ``COMMONPLACE_LLM``. The API key comes from the environment only. A file may name only a server on this machine:
+    files travel with collections and folders, and must not decide where questions, evidence and key are sent.
     """
 
     model: str | None = None
@@ -83,6 +83,10 @@ class GeneratorSettings:
         if kind == "openai" and name:
             key = environment.get(KEY) or (environment.get("OPENAI_API_KEY") if self.base_url is None else None)
             return ChatGenerator(name, base_url=self.base_url, api_key=key, **options)
+        if kind == "ollama" and name:
+            options.setdefault("context", _ollama_context(environment))
+            url = self.base_url or ollama_url(environment.get("OLLAMA_HOST", ""))
+            return ChatGenerator(name, base_url=url, api_key=environment.get(KEY), **options)
         if kind == "transformers" and name:
             from commonplace.generation.local import TransformersGenerator
 
@@ -90,10 +94,16 @@ class GeneratorSettings:
                 options.pop(server_option, None)
             return TransformersGenerator(name, **options)
         raise GeneratorError(
-            _("the language model is {model!r}: choose openai:NAME, transformers:FOLDER or none").format(
+            _("the language model is {model!r}: choose openai:NAME, ollama:NAME, transformers:FOLDER or none").format(
                 model=self.model
             )
         )
+
+
+def _ollama_context(environment: Mapping[str, str]) -> int:
+    """Return the context with which Ollama runs its models, as far as the environment tells."""
+    stated = environment.get("OLLAMA_CONTEXT_LENGTH", "")
+    return int(stated) if stated.isdecimal() and int(stated) > 0 else OLLAMA_CONTEXT
 
 
 _KINDS = {field.name: str(field.type).removesuffix(" | None") for field in fields(GeneratorSettings)}
