@@ -109,15 +109,6 @@ class _Draft:
         if part.code and bounds is not None:
             level, reason = self._checker.check_quote(cited)
             return Block("code", part.text, tuple(self._citations.number(n, bounds) for n in cited), level, reason)
-<<<<<<< HEAD
-        verdict: GroundingVerdict | None = None
-        if not cited and (traced := self._checker.find_source(part.text)) is not None:
-            cited, verdict = (traced[0],), traced[1]
-        verdict = verdict or self._checker.check(part.text, cited)
-        numbers = tuple(self._citations.number(n, bounds or verdict.spans.get(n)) for n in cited)
-        text = f"{part.mark} {part.text}" if part.mark else part.text
-        return Block("text", text, numbers, verdict.level, verdict.reason, starts_paragraph=part.starts_paragraph)
-=======
         verdict: GroundingVerdict | None
         if bounds is not None:
             verdict = self._checker.check(part.text, cited)
@@ -127,13 +118,12 @@ class _Draft:
         numbers = () if part.leads else tuple(self._citations.number(n, bounds or spans.get(n)) for n in cited)
         return Block(
             "code" if part.code else "row" if part.layout == "row" else "text",
-            part.text,
+            f"{part.mark} {part.text}" if part.mark else part.text,
             numbers,
             verdict.level if verdict is not None else None,
             verdict.reason if verdict is not None else None,
             starts_paragraph=part.starts_paragraph,
         )
->>>>>>> chat
 
     def answer(self) -> Answer:
         """Return the whole answer. Its confidence is that of the best cited hit, times the share of support."""

@@ -85,14 +85,11 @@ class Statement:
     invalid_citations: int = 0
     starts_paragraph: bool = False
     code: bool = False
-<<<<<<< HEAD
     mark: str = ""
-=======
     layout: Layout = "sentence"
     leads: bool = False
     context: str = ""
     cells: tuple[Cell, ...] = ()
->>>>>>> chat
 
 
 @dataclass(frozen=True, slots=True)
