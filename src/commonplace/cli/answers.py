@@ -36,6 +36,7 @@ def verbs(verb: Any) -> None:
     )
     ask.add_argument("text", metavar="TEXT", nargs="+")
     query_options(ask)
+    _hits_option(ask)
     answer_options(ask)
     ask.add_argument("--html", metavar="FILE", help=_("write the answer as one self-contained HTML page"))
 
@@ -49,7 +50,18 @@ def verbs(verb: Any) -> None:
         "commonplace chat",
     )
     filter_options(chat)
+    _hits_option(chat)
     answer_options(chat)
+
+
+def _hits_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-k",
+        type=int,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help=_("number of hits that an answer is written from (default: 12)"),
+    )
 
 
 def _ask(options: argparse.Namespace) -> int:
