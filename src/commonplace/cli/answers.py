@@ -16,7 +16,7 @@ from commonplace.cli.common import (
     query_options,
     refuse_own_file,
 )
-from commonplace.cli.printing import fill, print_json, short
+from commonplace.cli.printing import confidence, fill, linked, print_json, short
 from commonplace.i18n import _
 from commonplace.types import printable
 
@@ -162,8 +162,9 @@ def _block(block: Block) -> str:
 
 
 def _sources(answer: Answer) -> str:
-    return "\n".join(
-        f"[{citation.number}] "
-        + citation.place.replace(citation.hit.item.document.path, short(citation.hit.item.document.path), 1)
-        for citation in answer.citations
-    )
+    lines = []
+    for citation in answer.citations:
+        path = citation.hit.item.document.path
+        shown = short(path) + printable(citation.place.removeprefix(path))
+        lines.append(f"[{citation.number}]  {confidence(citation.hit)}  {linked(shown, citation.link)}")
+    return "\n".join(lines)

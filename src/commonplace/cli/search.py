@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_, query_options, ranking_of, ranking_options, search_options
-from commonplace.cli.printing import fill, padded, place, print_json, short
+from commonplace.cli.printing import confidence, fill, linked, padded, place, print_json, short
 from commonplace.i18n import N_, _, ngettext
+from commonplace.positions import file_link
 from commonplace.types import columns, printable
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> No
 
 def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
     item = hit.item
-    print(f"{number:2}  {hit.score:.3f}  {item.modality:5}  {short(item.document.path)}{_place(hit)}")
+    where = linked(short(item.document.path) + _place(hit), file_link(item.document, item.span))
+    print(f"{number:2}  {confidence(hit)}  {item.modality:5}  {where}")
     if item.text:
         line = textwrap.shorten(printable(" ".join(item.text.split())), 220, placeholder=" …")
         print(fill(line, " " * 18))

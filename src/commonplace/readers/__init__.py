@@ -260,6 +260,7 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
     dropped = 0
     pictures: dict[str, Picture] = {}
     uses: dict[str, int] = {}
+    counted: tuple[Part | None, int, int] = (None, 0, 0)  # a text block, a place in it, and the line of the file there
 
     def add_item(
         span: Span,
@@ -268,12 +269,14 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
         picture: str | None,
         ocr_start: int | None = None,
         modality: Modality | None = None,
+        line: int | None = None,
+        row: int | None = None,
     ) -> str:
         modality = modality or (TEXT if picture is None else IMAGE)
         key = stable_id(document.id, modality, _span_key(span))
         use = uses[key] = uses.get(key, 0) + 1
         identity = key if use == 1 else stable_id(key, use)
-        span = replace(span, ocr_start=ocr_start)
+        span = replace(span, ocr_start=ocr_start, line=line, row=row)  # no part of the identity
         items.append(Item(identity, document, modality, span, text, title, picture))
         return identity
 
@@ -298,7 +301,16 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
             start, end = bounds
             box = part.locate(start, end) if part.locate else None
             span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
-            add_item(span, part.text[start:end], title, None, 0 if part.from_ocr else None)
+            if part.line is None:
+                line = None
+            else:  # counted on from the last chunk: a file may have a million
+                at, line = counted[1:] if counted[0] is part and counted[1] <= start else (0, part.line)
+                line += part.text.count("\n", at, start)
+                counted = part, start, line
+            row = part.row
+            if row is not None and start:
+                row += part.text.count("\n", 0, start)
+            add_item(span, part.text[start:end], title, None, 0 if part.from_ocr else None, line=line, row=row)
 
     # A picture follows the chunk that it stands in. Sorting is stable: all other items keep the reader's order.
     def reading_position(item: Item) -> tuple[int, int, float]:

@@ -195,7 +195,9 @@ class TextBlock:
     of the same length whose boundaries are used instead, for instance without the line ends of a typeset page.
     ``locate`` takes start and end in ``text`` and returns a box on the page; it is called before the next part is
     requested. ``member`` names the file inside the document that contains the text. ``keep_together``: one chunk if it
-    fits ``max_tokens``, even over the target size. ``from_ocr``: the text was read from pixels.
+    fits ``max_tokens``, even over the target size. ``from_ocr``: the text was read from pixels. ``line`` (from 1) is
+    the line of the file that ``text`` begins at, if its lines are those of the file. ``row`` (from 1) is the row of a
+    sheet that its first row is, without a repeated header.
     """
 
     text: str
@@ -208,6 +210,8 @@ class TextBlock:
     member: str | None = None
     keep_together: bool = False
     from_ocr: bool = False
+    line: int | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
