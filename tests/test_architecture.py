@@ -13,11 +13,12 @@ import pytest
 import commonplace
 
 SOURCE = Path(commonplace.__file__).parent
-BASE = {"_answer_markup", "types", "errors", "i18n", "metadata", "paths", "settings", "text"}
+BASE = {"types", "display", "positions", "errors", "i18n", "metadata", "paths", "settings", "text"}
 # What each module or package may import; it may always import itself and BASE.
 MAY: dict[str, set[str]] = {
     **{name: set() for name in BASE},
-    "types": {"_answer_markup", "i18n", "metadata"},
+    "positions": {"i18n", "types"},
+    "types": {"display", "i18n", "metadata", "positions"},
     "paths": {"errors", "i18n", "types"},
     "settings": {"errors", "i18n"},
     "committing": {"crops", "ingest", "readers", "space", "store"},

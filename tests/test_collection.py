@@ -24,6 +24,7 @@ import commonplace as cp
 from commonplace.errors import CommonplaceError, ModelError
 from commonplace.types import Query
 from tests.conftest import data
+from tests.readers.make import Page, pdf
 from tests.tiny import tiny_bundle
 
 PUMP = """# Pumps
@@ -356,12 +357,34 @@ def test_a_file_that_crashes_the_process_is_not_retried_forever(tmp_path: Path, 
     assert done.returncode == 0 and "crashed the process 3 times" in done.stdout and "poison.txt" in done.stdout
     with cp.open(tmp_path / "kb") as kb:
         assert [Path(document.path).name for document in kb.documents(failed=True)] == ["poison.txt"]
-        assert kb.add(folder).unchanged == 6
+        again = kb.add(folder)
+        assert again.unchanged == 5 and "crashed the process 3 times" in again.failed[0][1]
         assert not list(kb.folder.glob("*.flight"))
     assert add("retry").returncode == -9  # asked for
     with cp.open(tmp_path / "kb") as kb:
         assert kb.add(folder, retry_failed=True).changed == 1
         assert names(kb.search("The gauge reads nine bar", k=1)) == ["poison.txt"]
+
+
+def test_a_failed_file_is_named_each_time_and_a_part_is_read_again(tmp_path: Path, tiny: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing else")
+    (folder / "good.txt").write_text("The seal is blue.")
+    (folder / "slow.pdf").write_bytes(pdf(*(Page([(50, 700, 12, f"Page {n} is read.")]) for n in range(1, 5))))
+    with cp.open(tmp_path / "kb", model=tiny) as kb:
+        first = kb.add(folder, time_limit=1e-6)
+        assert (first.added, len(first.failed), len(first.partial)) == (2, 1, 1)
+        assert first.partial[0][1].startswith("1 of 4 pages were read: the time limit of 1e-06 s was reached")
+        second = kb.add(folder)
+        assert (second.unchanged, second.failed) == (2, first.failed)
+        assert "--retry-failed" in second.notes[-1]
+        third = kb.add(folder, retry_failed=True)
+        assert (third.changed, third.unchanged, third.failed, third.partial) == (1, 1, first.failed, [])
+        assert [item.span.page for item in kb.items(kb.documents()[2])] == [1, 2, 3, 4]
+        for limit in (0, -1, float("nan"), float("inf"), "a minute"):
+            with pytest.raises(cp.QueryError, match="give seconds above 0"):
+                kb.add(folder, time_limit=limit)  # type: ignore[arg-type]
 
 
 def _jpeg() -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from commonplace.i18n import _
 from commonplace.indexer import Indexer, Report
 from commonplace.paths import display_path, document_id
 from commonplace.retrieval.background import learn
-from commonplace.types import Document, Item, Query
+from commonplace.types import Document, Filter, Item, Query, Status
 
-__all__ = ["add", "contains", "describe", "find", "label", "remove"]
+__all__ = ["add", "contains", "describe", "documents", "find", "label", "remove"]
 
 
 def add(
@@ -63,28 +64,42 @@ def find(parts: Parts, name: str | os.PathLike[str]) -> Item | Document:
 
 def remove(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool) -> int:
     """Remove documents by name; see ``commonplace.Collection.remove()``."""
-    if missing and parts.store.capabilities.shared:
-        raise CollectionError(
-            _(
-                "{name} may hold files of other machines, which are missing here: name the documents or folders to "
-                "remove"
-            ).format(name=parts.name)
-        )
-    candidates = parts.store.documents() if missing else ()
-    ids = [document.id for document in candidates if document.is_file and not os.path.lexists(document.path)]
-    for name in names:
-        if not str(name):
-            raise QueryError(_("a name to remove is empty: say which document or folder"))
-        ids += [document.id for document in _named(parts, name)]
+    ids = _named_ids(parts, names, missing)
     parts.crops.remove(ids)
     count = parts.store.remove(dict.fromkeys(ids))
     parts.crops.prune()
     return count
 
 
+def documents(
+    parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool, status: Status | None, where: Filter
+) -> list[Document]:
+    """Return documents by path; see ``commonplace.Collection.documents()``."""
+    ids = _named_ids(parts, names, missing) if names or missing else None
+    return list(parts.store.documents(ids=ids, status=status, where=where))
+
+
+def _named_ids(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool) -> list[str]:
+    """Return the ids of the documents that are named and, with ``missing``, of those whose file no longer exists."""
+    if missing and parts.store.capabilities.shared:
+        raise CollectionError(
+            _("{name} may hold files of other machines, which are missing here: name the documents or folders").format(
+                name=parts.name
+            )
+        )
+    candidates = parts.store.documents() if missing else ()
+    ids = [document.id for document in candidates if document.is_file and not os.path.lexists(document.path)]
+    for name in names:
+        if not str(name):
+            raise QueryError(_("a name is empty: say which document or folder"))
+        ids += [document.id for document in _named(parts, name)]
+    return ids
+
+
 def _named(parts: Parts, name: str | os.PathLike[str]) -> list[Document]:
     """Return the document with this id; without one, those with this path or URI, or below this folder.
 
+    If there are none, the name is a pattern, as a shell reads it: ``*`` is within a folder, ``**`` is any folders.
     Raises CollectionError if there are none, and QueryError for what is no name.
     """
     if not isinstance(name, str | os.PathLike):
@@ -100,9 +115,31 @@ def _named(parts: Parts, name: str | os.PathLike[str]) -> list[Document]:
     matches = list(parts.store.documents(below=path))
     named = parts.store.documents(below=str(name))
     matches += [document for document in named if document.path == str(name) or document.is_remote]
+    matches = matches or list(_matching(parts, str(name)))
     if not matches:
         raise CollectionError(_("no document of this collection is {name}: see `commonplace list`").format(name=name))
     return list({document.id: document for document in matches}.values())
+
+
+def _matching(parts: Parts, pattern: str) -> Iterator[Document]:
+    """Yield the documents whose path, or a folder above it, matches a pattern that names files as a shell does."""
+    from pathspec import GitIgnoreSpec
+
+    mark = re.search(r"[*?[]", pattern)
+    if mark is None:
+        return
+    is_url = "://" in pattern
+    folder = pattern[: mark.start()].rpartition("/")[0]  # what stands before the first mark is a name
+    rest = pattern[len(folder) :].lstrip("/")
+    if not is_url:
+        folder = display_path(folder or ("/" if pattern.startswith("/") else "."))
+    try:
+        spec = GitIgnoreSpec.from_lines([f"/{rest}"])
+    except ValueError:  # no pattern
+        return
+    for document in parts.store.documents(below=folder):
+        if spec.match_file(document.path[len(folder) :].lstrip("/")):
+            yield document
 
 
 def contains(parts: Parts, name: object) -> bool:

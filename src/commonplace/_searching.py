@@ -21,7 +21,7 @@ from commonplace.options import SearchRequest
 from commonplace.paths import expanded_path
 from commonplace.retrieval import EncodedQuery, LateInteraction, Ranking, Reranker, rerank, search
 from commonplace.text.stop_words import STOP_WORDS
-from commonplace.types import Content, Hit, Query, ScoreComponent
+from commonplace.types import Content, Filter, Hit, Query, ScoreComponent
 
 __all__ = ["RANKING", "Hits", "Searcher", "queries_of", "query_of", "stored_ranking"]
 
@@ -30,6 +30,7 @@ MAX_CHARACTERS = 20_000  # of a query
 FITS = 0.5  # confidence of the best hit below which the spelling of words that no text contains is mended
 CAUTION = 0.7  # factor for the confidence of what the mended words find: the word may be right, and absent
 _LONG_WORD = re.compile(r"(?<![\w-])[^\W\d_]{5,}(?![\w-])")  # shorter words resemble too many others
+_FILTER_FIELDS = ("modality", "path", "media_type", "after", "before")
 MAX_KEYS = 20  # metadata keys that a note lists
 
 
@@ -160,8 +161,8 @@ class Searcher:
         ]
         if reranker is not None:
             hits = rerank(reranker, query.words or "", hits)
-        if not hits and request.where.metadata:
-            notes = (*notes, *_missing_keys(parts, (condition.key for condition in request.where.metadata)))
+        if not hits:
+            notes = (*notes, *_why_nothing(parts, request.where))
         kept = [hit for hit in hits[: request.k] if hit.confidence >= request.min_confidence]
         images = parts.crops.show_all([hit.item for hit in kept])
         return Hits((replace(hit, image=image) for hit, image in zip(kept, images, strict=True)), notes, respelled)
@@ -188,7 +189,7 @@ class Searcher:
                 score = min(max((1 + cosine) / 2, 0.0), 1.0)
                 line = ScoreComponent(f"vector->{channel}", cosine, rank, 1.0, score)
                 hits.append(Hit(items[id_], score, (line,), parts.crops.show(items[id_])))
-        return Hits(hits)
+        return Hits(hits, () if hits else tuple(_why_nothing(parts, request.where)))
 
     def cross_encoder(self, name: str | os.PathLike[str]) -> CrossEncoder:
         """Return the cross-encoder in a folder, loaded once. Raises ModelError where there is none."""
@@ -246,6 +247,31 @@ def _unit_vector(vector: Any, dim: int) -> NDArray[np.float32]:
     if not np.isfinite(length) or length == 0:
         raise QueryError(_("the vector is zero or holds values that are not finite: no direction can be searched"))
     return np.asarray(row / length, dtype=np.float32)
+
+
+def _why_nothing(parts: Parts, where: Filter) -> Iterator[str]:
+    """Yield notes on a collection without documents, and on filters that no document matches."""
+
+    def is_met(filter_: Filter) -> bool:
+        return next(iter(parts.store.documents(where=filter_)), None) is not None
+
+    if not is_met(Filter()):
+        yield _("the collection has no documents yet: add some with `commonplace add PATH`")
+        return
+    if not where or is_met(where):
+        return
+    yield from _missing_keys(parts, (condition.key for condition in where.metadata))
+    single = {name: value for name in _FILTER_FIELDS if (value := getattr(where, name))}
+    unmet = [name for name, value in single.items() if not is_met(Filter(**{name: value}))]
+    for name in unmet:
+        yield _("no document matches the filter {name}={value}").format(name=name, value=single[name])
+    keys = [condition.key for condition in where.metadata if not is_met(Filter(metadata=(condition,)))]
+    existing = set(parts.store.metadata_keys()) if keys else set()
+    for key in keys:
+        if key in existing:
+            yield _("no document has such a value under the key {key!r}").format(key=key)
+    if not unmet and not keys:
+        yield _("no document matches all filters together")
 
 
 def _missing_keys(parts: Parts, keys: Iterable[str]) -> Iterator[str]:

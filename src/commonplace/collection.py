@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace._answering import AnswerPart, stream_answer
-from commonplace._documents import add, contains, describe, find, label, remove
+from commonplace._documents import add, contains, describe, documents, find, label, remove
 from commonplace._embedding import Role, embed_images, embed_texts
 from commonplace._maintenance import Maintenance, status
 from commonplace._searching import RANKING, Hits, Searcher, queries_of, query_of, stored_ranking
@@ -102,6 +102,7 @@ class Collection:
         progress: bool | None = None,
         ocr: bool | None = None,
         ray: str | None = None,
+        time_limit: float | None = None,
     ) -> Report:
         """Add files, folders and records. What is unchanged is skipped, and a bad source never stops the others.
 
@@ -109,19 +110,19 @@ class Collection:
         may be a generator of any length. A record replaces the document that has its id.
 
         ``workers``: how many processes read files (default: one a processor). ``ray``: the address of a Ray cluster,
-        whose machines read and embed. ``retry_failed`` reads files again that failed before, ``force`` all of them
-        (unchanged contents are not embedded again). ``progress`` shows a bar (default: on a terminal). ``ocr`` reads
-        words in pictures (default: with the extra ``ocr``, unless ``COMMONPLACE_OCR`` is 0). Failures are in the report
-        with the reason, and logged. Whole documents are committed: the next ``add`` goes on after an interruption.
+        whose machines read and embed. ``retry_failed`` reads files again that failed or were read in part, ``force``
+        all of them. ``progress`` shows a bar (default: on a terminal). ``ocr`` reads words in pictures (default: with
+        the extra ``ocr``, unless ``COMMONPLACE_OCR`` is 0). ``time_limit``: seconds of processor time for one file
+        (default: 300); what was read by then is added. Failures are in the report with the reason, and logged.
 
-        Raises CollectionError if the collection cannot be written, ClusterError if the Ray cluster cannot be used, and
-        SourceError (with the report of what was added) if an iterable raises an error.
+        Raises CollectionError if the collection cannot be written, ClusterError if the cluster cannot be used, and
+        SourceError (with the report) if an iterable raises an error. The next call continues an interrupted one.
         """
-        options = {"workers": workers, "progress": progress, "ocr": ocr, "ray": ray}
+        options = {"workers": workers, "progress": progress, "ocr": ocr, "ray": ray, "time_limit": time_limit}
         return add(self._session, sources, options, retry_failed=retry_failed, force=force)
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
-        """Remove documents by path (a folder: everything below it) or id, with their items, vectors and pictures.
+        """Remove documents by path (a folder: everything below it; a pattern: ``old/*.md``) or id, with their items.
 
         ``missing`` removes those whose file is gone. Returns how many were removed. Raises CollectionError for a name
         that matches none, and for ``missing`` on a server. Raises QueryError for an empty name.
@@ -228,9 +229,7 @@ class Collection:
         self, text: str | None = None, *, image: Any = None, ranking: Ranking | None = None
     ) -> tuple[list[str], dict[str, ChannelScores], Calibration]:
         """Return what a search fuses: the ids of the items that any channel lists, the scores of each channel, and
-        the calibration for this query.
-
-        Input for a fusion of your own: see ``commonplace.retrieval.fuse``. Errors as for ``search()``.
+        the calibration for this query (see ``commonplace.retrieval.fuse``). Errors as for ``search()``.
         """
         with self._session.use() as parts:
             (query,) = self._searcher.encode(parts, [query_of(text, image)], SearchRequest())
@@ -283,14 +282,15 @@ class Collection:
 
     # --- what the collection holds -----------------------------------------------------------------------------
 
-    def documents(self, *, failed: bool = False, where: Mapping[str, Any] | None = None) -> list[Document]:
-        """Return the documents by path: with ``failed`` those that could not be read, with ``where`` those with this
-        metadata (see ``search()``).
-
-        Raises QueryError for an unusable filter.
+    def documents(
+        self, *names: Path | str, missing: bool = False, failed: bool = False, where: Mapping[str, Any] | None = None
+    ) -> list[Document]:
+        """Return the documents by path: all, or those that ``remove()`` would remove for ``names`` and ``missing``.
+        ``failed``: only those that could not be read. ``where``: only those with this metadata (see ``search()``).
+        Raises what ``remove()`` raises, and QueryError for an unusable filter.
         """
         allowed = filter_of(None, None, None, None, None, where, self.store.metadata_types)
-        return list(self.store.documents(status="failed" if failed else None, where=allowed))
+        return documents(self._session.parts, names, missing, "failed" if failed else None, allowed)
 
     def get(self, id_: str) -> Document | None:
         """Return the document with this id (of a record the id that it was given), or None."""

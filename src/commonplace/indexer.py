@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from time import monotonic
@@ -14,7 +14,7 @@ from commonplace.committing import Committer, Report, documents_by_id
 from commonplace.crops import Crops
 from commonplace.encoders.runtime import threads
 from commonplace.errors import QueryError, ReadError, SourceError
-from commonplace.i18n import N_, _
+from commonplace.i18n import N_, _, ngettext
 from commonplace.paths import canonical_path, checked_path, display_path, document_id
 from commonplace.records import Checker, elements, label
 from commonplace.space import Space
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a search needs no readers
     from commonplace.ingest import AnySource, Batch, RecordContent, RemoteFile, Source
     from commonplace.readers import ReadOptions
 
-__all__ = ["Indexer", "Report", "canonical_path", "display_path", "document_id"]
+__all__ = ["Indexer", "Report", "canonical_path", "display_path", "document_id", "report_of_absent"]
 
 log = logging.getLogger("commonplace")
 
@@ -42,7 +42,8 @@ NO_OCR = N_(
 class Indexer:
     """Runs one ``add`` to the collection in ``folder``; see ``commonplace.Collection.add()`` for its guarantees.
 
-    ``retry_failed`` also reads files that failed before. ``force`` reads all files and records again.
+    ``retry_failed`` also reads files that failed before, or were read in part. ``force`` reads all files and records
+    again.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Indexer:
         # Sources that were in flight when a process died, each with the number of such deaths.
         self._suspects: list[tuple[int, AnySource]] = []
         self._waiting = 0  # number of sources to read that are known so far
+        self._failed_before = 0  # number of files that failed in an earlier call and were not read again
         self._error: Exception | None = None  # raised by an iterable of the caller
         self._folders: dict[str, None] = {}  # the added paths that are no files, whose documents may be missing
 
@@ -85,18 +87,22 @@ class Indexer:
         progress: bool | None = None,
         ocr: bool | None = None,
         ray: str | None = None,
+        time_limit: float | None = None,
     ) -> Report:
         """Read, embed and commit all new and changed sources; return the report.
 
         ``sources`` are paths, records, and iterables of them. ``workers`` is the number of reader processes, 1 to 256.
         ``ray`` is the address of a Ray cluster, whose machines read and embed; ``workers`` is then for each of them.
-        Raises SourceError if an iterable raises an error. Raises QueryError for an invalid ``workers``, or for ``ocr``
-        or ``ray`` without their extra. Raises ClusterError if the cluster cannot be used.
+        ``time_limit`` is ``seconds`` of ``ReadOptions``. Raises SourceError if an iterable raises an error. Raises
+        QueryError for an invalid ``workers`` or ``time_limit``, or for ``ocr`` or ``ray`` without their extra. Raises
+        ClusterError if the cluster cannot be used.
         """
-        from commonplace.readers import ReadOptions, are_readable
+        from commonplace.readers import SECONDS, ReadOptions, are_readable
 
         if workers is not None and not 1 <= workers <= 256:
             raise QueryError(_("workers is {workers}: choose 1 to 256").format(workers=workers))
+        if time_limit is not None and not (isinstance(time_limit, (int, float)) and 0 < time_limit < float("inf")):
+            raise QueryError(_("the time limit is {seconds!r:.100}: give seconds above 0").format(seconds=time_limit))
         if ray is not None:
             from commonplace.distributed import check_address
 
@@ -106,7 +112,8 @@ class Indexer:
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self._space.check()  # runs while the first files are read
-        options = ReadOptions(*self._space.measure, ocr_seconds=OCR_SECONDS if ocr else 0.0)
+        ocr_seconds = OCR_SECONDS if ocr else 0.0
+        options = ReadOptions(*self._space.measure, ocr_seconds=ocr_seconds, seconds=time_limit or SECONDS)
         listed = list(sources)
         paths = self._paths(source for source in listed if isinstance(source, (str, os.PathLike)))
         others = [source for source in listed if not isinstance(source, (str, os.PathLike))]
@@ -121,7 +128,7 @@ class Indexer:
                 if ray is None:
                     self._read(waiting, options, workers, bar)
                 else:
-                    self._read_with_ray(waiting, ray, options.ocr_seconds, workers, bar)
+                    self._read_with_ray(waiting, ray, options, workers, bar)
         if self._committer.pictures and not are_readable():
             self.report.notes.append(_(NO_OCR))
         if self._committer.unknown:
@@ -130,6 +137,14 @@ class Indexer:
                     "{count} of the documents hold texts that the model {model} does not know: these are found by full "
                     "text only (for models for other languages, see `commonplace models`)"
                 ).format(count=self._committer.unknown, model=self._space.name)
+            )
+        if self._failed_before:
+            self.report.notes.append(
+                ngettext(
+                    "{count} of the failed files failed in an earlier call and was not read again: use --retry-failed",
+                    "{count} of the failed files failed in an earlier call and were not read again: use --retry-failed",
+                    self._failed_before,
+                ).format(count=self._failed_before)
             )
         self._crops.prune()
         self.report.missing = self._missing()
@@ -217,8 +232,11 @@ class Indexer:
                         path=document.path
                     )
                     self._fail(name_of(file), reason)
-                elif self._force or not self._is_unchanged(file, document):
+                elif document is None or self._force or not self._is_unchanged(file, document):
                     changed.append(file)
+                elif document.status == "failed":
+                    self._failed_before += 1
+                    self._fail(name_of(file), document.error or "")
                 else:
                     self.report.unchanged += 1
         bar.step(len(files) - len(changed))
@@ -280,11 +298,11 @@ class Indexer:
         self._waiting += len(changed)
         yield from changed
 
-    def _is_unchanged(self, source: Source | RemoteFile, document: Document | None) -> bool:
+    def _is_unchanged(self, source: Source | RemoteFile, document: Document) -> bool:
         from commonplace.ingest import RemoteFile
         from commonplace.readers import stamp, stamp_paths
 
-        if document is None or (self._retry_failed and document.status == "failed"):
+        if self._retry_failed and document.status != "ok":
             return False
         if isinstance(source, RemoteFile):
             return source.is_unchanged(document)
@@ -327,7 +345,7 @@ class Indexer:
                 self._journal.end([id_of(source)])
 
     def _read_with_ray(
-        self, sources: Iterator[AnySource], address: str, ocr_seconds: float, workers: int | None, bar: _Progress
+        self, sources: Iterator[AnySource], address: str, options: ReadOptions, workers: int | None, bar: _Progress
     ) -> None:
         """Read and embed the sources on the machines of a Ray cluster, and commit what these have not committed."""
         from commonplace.distributed import ActorPool, ActorSpec, Written, model_to_send
@@ -335,7 +353,7 @@ class Indexer:
 
         shared = getattr(self._store, "address", None) if self._store.capabilities.shared else None
         url, token = (None, None) if shared is None else (shared.url, shared.token)
-        spec = ActorSpec(model_to_send(self._space), ocr_seconds, workers, url, token)
+        spec = ActorSpec(model_to_send(self._space), options.ocr_seconds, options.seconds, workers, url, token)
         with ActorPool(address, spec, self._space) as pool:
             share = max(1, self._waiting // (PIECES * max(1, len(pool))))  # so that every machine gets some
             suspects = ([source] for _, source in self._suspects)
@@ -356,6 +374,21 @@ class Indexer:
         self._journal.begin(ids)
         self._committer.commit(batch)
         self._journal.end(ids)
+
+
+def report_of_absent(paths: Sequence[str]) -> Report | None:
+    """Return the report of adding paths none of which exists; None if one does, or is a URL."""
+    from commonplace.ingest import is_url, walk
+
+    if any(is_url(path) or os.path.lexists(path) for path in paths):
+        return None
+    report = Report()
+    for path in paths:
+        if path:
+            report.failed += [(str(place), reason) for place, reason in walk([path]).problems]
+        else:
+            report.failed.append((_("an empty path"), _("the path is empty: say which file or folder")))
+    return report
 
 
 class _Progress:

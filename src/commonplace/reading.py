@@ -50,13 +50,11 @@ def read_files(
     Several processes read ahead. Raises ReadError for a path that no file can have, and QueryError where ``ocr`` is
     wanted and not installed.
     """
-    from commonplace.ingest import Pool, Source
+    from commonplace.ingest import Source, reader_pool
 
     files = [Path(display_path(path, ReadError)) for path in paths]
     options = _read_options(model, ocr)
-    memory = (5 if options.ocr_seconds else 2) * 1024**3
-    workers = max(1, min(threads(), len(files)))
-    with Pool(options, workers, timeout=60 + 1.5 * options.ocr_seconds, memory=memory) as pool:
+    with reader_pool(options, max(1, min(threads(), len(files)))) as pool:
         results = pool.read([Source(file, file.parent) for file in files])
         for file, (_source, result) in zip(files, results, strict=True):
             is_folder = isinstance(result, ReadError) and file.is_dir()

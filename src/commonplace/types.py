@@ -5,12 +5,9 @@ Arrays are NumPy arrays. Pictures are RGB ``uint8`` (height, width, 3); vectors 
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import html
 import os
 import re
-import unicodedata
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,9 +16,21 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace._answer_markup import PAGE, html_row, markdown_row, with_tables
+from commonplace.display import (
+    PAGE,
+    columns,
+    data_url,
+    escape_markdown,
+    escaped_html,
+    html_row,
+    html_text,
+    markdown_row,
+    printable,
+    with_tables,
+)
 from commonplace.i18n import N_, _, language_name
 from commonplace.metadata import Metadata, MetadataType
+from commonplace.positions import file_link, position
 
 __all__ = [
     "IMAGE",
@@ -101,7 +110,8 @@ class Span:
     (from 1) is set, they are offsets in that page's text. ``box`` is the item's box on the page or picture. ``begin``
     and ``finish`` are seconds of a video. ``member`` is the name of a file inside the document, such as a file of an
     archive or a mail attachment; the other fields then refer to that file. ``ocr_start`` is the offset in the item's
-    text at which words read by OCR begin.
+    text at which words read by OCR begin. ``line`` (from 1) is the line of a text file at which the item begins, and
+    ``row`` the row of a sheet.
     """
 
     start: int | None = None
@@ -112,10 +122,12 @@ class Span:
     finish: float | None = None
     member: str | None = None
     ocr_start: int | None = None
+    line: int | None = None
+    row: int | None = None
 
     def dict(self) -> dict[str, Any]:
         """Return the fields that are set, as plain JSON values."""
-        names = ("member", "start", "end", "page", "box", "begin", "finish", "ocr_start")
+        names = ("member", "start", "end", "page", "box", "begin", "finish", "ocr_start", "line", "row")
         fields = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if "box" in fields:
             fields["box"] = list(fields["box"])
@@ -412,19 +424,16 @@ class Citation:
         """The document, the position in it and the language if it is another: ``guide.pdf, page 3, in Chinese``."""
         asked_in = self.question_language
         parts = [self.hit.item.document.path]
-        if self.span.member is not None:
-            parts.append(self.span.member)
-        if self.span.page is not None:
-            parts.append(_("page {page}", asked_in).format(page=self.span.page))
-        if self.span.box is not None and self.span.box != (0.0, 0.0, 1.0, 1.0):
-            edges = " ".join(f"{edge:.2f}" for edge in self.span.box)
-            parts.append(_("box {edges}", asked_in).format(edges=edges))
-        if self.span.start is not None and self.span.end is not None:
-            characters = _("characters {start} to {end}", asked_in)
-            parts.append(characters.format(start=self.span.start, end=self.span.end))
+        if words := position(self.span, self.hit.item.title, asked_in):
+            parts.append(words)
         if self.language is not None:
             parts.append(_("in {language}", asked_in).format(language=language_name(self.language, asked_in)))
         return _(", ", asked_in).join(parts)
+
+    @property
+    def link(self) -> str | None:
+        """The URI of the cited file, at the cited page of a PDF; None for what is no file of this file system."""
+        return file_link(self.hit.item.document, self.span)
 
     def dict(self) -> dict[str, Any]:
         """Return the citation as plain JSON values."""
@@ -435,10 +444,12 @@ class Citation:
             "path": self.hit.item.document.path,
             "modality": self.hit.item.modality,
             "span": self.span.dict(),
+            "place": self.place,
             "quote": self.quote,
             "language": self.language,
             "image": self.hit.image,
             "score": self.hit.score,
+            "confidence": self.hit.confidence,
         }
 
 
@@ -541,11 +552,36 @@ class Answer:
         """Return the citation of the marker ``[number]``."""
         return self.citations[number - 1]
 
+    @property
+    def text(self) -> str:
+        """The whole answer as plain text: sentences and pictures with [n] markers; of an abstention its reason.
+
+        A paragraph is one line, and an empty line follows it. Text is without control characters.
+        """
+        if self.abstained:
+            return printable(self.reason or "")
+        paragraphs: list[str] = []
+        goes_on = False  # whether the next sentence may stand in the same paragraph
+        for block in self.blocks:
+            marks = "".join(f" [{number}]" for number in block.citations)
+            support_note = f" {printable(block.support_note)}" if block.support_note else ""
+            text = "\n".join(block.lines) if block.kind == "code" else printable(" ".join(block.shown.split()))
+            if block.kind == "image":
+                text = _("[picture] {text}", self.language).format(text=text)
+            text += marks + support_note
+            if goes_on and block.kind == "text" and not block.starts_paragraph:
+                paragraphs[-1] += f" {text}"
+            else:
+                paragraphs.append(text)
+            goes_on = block.kind == "text"
+        return "\n\n".join(paragraphs)
+
     def markdown(self) -> str:
         """Return the answer as Markdown: sentences with [n] markers, pictures, and the sources.
 
         Text from documents and models is escaped: it cannot create a picture, tag or labelled link, and contains no
-        control characters. A viewer may still turn a bare web address into a link.
+        control characters. A viewer may still turn a bare web address into a link. A source that is a file of this
+        machine is a link to it.
         """
         if self.abstained:
             return escape_markdown(self.reason or "")
@@ -572,18 +608,22 @@ class Answer:
             lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(block.image or ''))}>){marks}", ""]
         if text or (lines and lines[-1]):
             lines += [" ".join(text), ""]
-        lines += [f"[{citation.number}] {escape_markdown(citation.place)}  " for citation in self.citations]
+        for citation in self.citations:
+            place = escape_markdown(citation.place)
+            place = f"[{place}](<{citation.link}>)" if citation.link else place
+            lines.append(f"[{citation.number}] {place}  ")
         return "\n".join(lines).rstrip() + "\n"
 
     def html(self) -> str:
         """Return the answer as one self-contained HTML page that loads nothing.
 
-        All text is escaped. Pictures are the stored crops, as data URLs. Links lead only to ``#source-N`` on the page.
-        As a second protection, a content security policy forbids scripts and loading.
+        All text is escaped. Pictures are the stored crops, as data URLs. Links lead only to ``#source-N`` on the page
+        and to the cited files of this machine. As a second protection, a content security policy forbids scripts and
+        loading.
         """
-        body = [f"<h1>{_html(self.question)}</h1>"]
+        body = [f"<h1>{html_text(self.question)}</h1>"]
         if self.abstained:
-            body.append(f'<p class="abstained">{_html(self.reason or "")}</p>')
+            body.append(f'<p class="abstained">{html_text(self.reason or "")}</p>')
         paragraph: list[str] = []
 
         def close() -> None:
@@ -593,38 +633,33 @@ class Answer:
 
         for block in self.blocks:
             marks = "".join(f' <a href="#source-{number}">[{number}]</a>' for number in block.citations)
-            support_note = f' <em class="doubt">{_html(block.support_note)}</em>' if block.support_note else ""
+            support_note = f' <em class="doubt">{html_text(block.support_note)}</em>' if block.support_note else ""
             if block.starts_paragraph or block.kind != "text":
                 close()
             if block.kind == "row":
-                body.append(html_row(block.text, marks + support_note, _html, block.support or "said"))
+                body.append(html_row(block.text, marks + support_note, html_text, block.support or "said"))
                 continue
             if block.kind == "code":
-                code = "\n".join(map(_escaped, block.lines))
+                code = "\n".join(map(escaped_html, block.lines))
                 body.append(
                     f'<pre class="{block.support or "said"}"><code>{code}</code></pre><p>{marks}{support_note}</p>'
                 )
                 continue
             if block.kind == "text":
                 paragraph.append(
-                    f'<span class="{block.support or "said"}">{_html(block.text)}</span>{marks}{support_note}'
+                    f'<span class="{block.support or "said"}">{html_text(block.text)}</span>{marks}{support_note}'
                 )
                 continue
             crop = self.citation(block.citations[0]).crop
-            picture = f'<img src="{_data_url(crop)}" alt="{_html(block.shown)}">' if crop else ""
-            body.append(f"<figure>{picture}<figcaption>{_html(block.shown)}{marks}</figcaption></figure>")
+            picture = f'<img src="{data_url(crop)}" alt="{html_text(block.shown)}">' if crop else ""
+            body.append(f"<figure>{picture}<figcaption>{html_text(block.shown)}{marks}</figcaption></figure>")
         close()
-        body += [f'<p class="note">{_html(note)}</p>' for note in self.notes]
+        body += [f'<p class="note">{html_text(note)}</p>' for note in self.notes]
         if self.citations:
             heading = _("Sources", self.language)
-            sources = "".join(
-                f'<li id="source-{citation.number}" value="{citation.number}">{_html(citation.place)}'
-                + (f"<blockquote>{_html(citation.quote)}</blockquote>" if citation.quote else "")
-                + "</li>"
-                for citation in self.citations
-            )
+            sources = "".join(map(_source_html, self.citations))
             body.append(f"<h2>{heading}</h2><ol>{sources}</ol>")
-        language = f' lang="{_html(self.language)}"' if self.language else ""
+        language = f' lang="{html_text(self.language)}"' if self.language else ""
         return PAGE.format(language=language, title=_("Answer", self.language), body="\n".join(with_tables(body)))
 
     def dict(self) -> dict[str, Any]:
@@ -635,6 +670,7 @@ class Answer:
             "language": self.language,
             "abstained": self.abstained,
             "reason": self.reason,
+            "text": self.text,
             "notes": list(self.notes),
             "confidence": self.confidence,
             "generator": self.generator,
@@ -666,32 +702,8 @@ class Note:
     restart: bool = False
 
 
-def _html(text: str) -> str:
-    """Return ``text`` on one line, escaped for HTML text and attributes."""
-    return _escaped(printable(" ".join(text.split())))
-
-
-def _escaped(line: str) -> str:
-    return html.escape(line).encode("utf-8", "replace").decode()
-
-
-def _data_url(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-
-
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~<>&])")
-
-
-def escape_markdown(text: str) -> str:
-    """Return ``text`` on one line, escaped so that Markdown shows its characters literally."""
-    return _MARKDOWN.sub(r"\\\1", printable(" ".join(text.split())))
-
-
-def columns(text: str) -> int:
-    """Return the width of a text in terminal columns."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with a space for each control character, so that a document cannot control a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def _source_html(citation: Citation) -> str:
+    place = html_text(citation.place)
+    place = f'<a href="{html_text(citation.link)}">{place}</a>' if citation.link else place
+    quotation = f"<blockquote>{html_text(citation.quote)}</blockquote>" if citation.quote else ""
+    return f'<li id="source-{citation.number}" value="{citation.number}">{place}{quotation}</li>'

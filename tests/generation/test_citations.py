@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_citations_are_numbered_in_order_with_the_span_of_the_sentence(make_answ
     assert answer.citation(1).span.start == 200 and answer.citation(2).crop == b"p1"
     markdown = answer.markdown()
     assert "![a caption](</tmp/a%20%281%29.png>) [2]" in markdown
-    assert "Third. [1]" in markdown and "[3] /0.md, characters 7 to 14" in markdown.replace("\\", "")
+    assert "Third. [1]" in markdown and "[3] [/0.md](<file:///0>)" in markdown.replace("\\", "")
 
 
 def test_a_hit_has_one_number_and_its_quote_covers_all_cited_sentences(make_answer: Any) -> None:
@@ -132,7 +133,7 @@ EVIL = st.text(alphabet=st.sampled_from("ab<>\"'&[]()!\n\x1b\u202e{}`=:/."), max
 @settings(deadline=None, max_examples=100)
 @given(EVIL, EVIL, EVIL)
 def test_the_html_page_is_safe_for_any_text(question: str, text: str, path: str) -> None:
-    document = Document("d", "file:///d", path, "text/plain")
+    document = Document("d", f"file:///d{path}", path, "text/plain")
     hit = Hit(Item("i", document, "image", Span(), text, picture="p"), 0.5, (), "x", confidence=0.5)
     citation = cp.Citation(1, hit, text, Span(), b"jpeg")
     blocks = (
@@ -143,7 +144,8 @@ def test_the_html_page_is_safe_for_any_text(question: str, text: str, path: str)
     tags = {tag.lower() for tag in re.findall(r"<\s*/?\s*([a-zA-Z!][a-zA-Z0-9]*)", page)}
     ours = "!doctype html head meta title style body h1 h2 p span a em figure img figcaption ol li blockquote"
     assert tags <= set(ours.split())
-    assert set(re.findall(r'(?:href|src)="([^"]*)"', page)) == {"#source-1", "data:image/jpeg;base64,anBlZw=="}
+    targets = {"#source-1", "data:image/jpeg;base64,anBlZw==", html.escape(citation.link or "")}
+    assert set(re.findall(r'(?:href|src)="([^"]*)"', page)) == targets
     assert not re.search(r"<[^>]*\son\w+\s*=", page) and "\x1b" not in page and "\u202e" not in page
 
 

@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ from commonplace.readers import TextBlock
 
 def read_wav(file):
     order = file.data.decode().split()
+    if order[0] == "after":
+        for number in range(int(order[1])):
+            yield TextBlock(f"part {number} of a long file")
+        order = order[2:]
     if order[0] == "segv": ctypes.string_at(0)
     if order[0] == "exit": os._exit(3)
     if order[0] == "raise": raise KeyError("oops")
@@ -141,7 +146,7 @@ def test_a_bad_file_costs_only_itself(evil: Path) -> None:
         "segv",
         "ok",
     ]
-    with Pool(OPTIONS, 2, timeout=1.0) as pool:
+    with Pool(replace(OPTIONS, seconds=1.0), 2) as pool:
         results = [result for _, result in pool.read(sources(evil, *orders))]
     expected = {
         "segv": "the reader crashed on it (signal 11)",
@@ -158,6 +163,29 @@ def test_a_bad_file_costs_only_itself(evil: Path) -> None:
         else:
             assert isinstance(result, ReadError) and str(result).startswith(expected[order]), (order, result)
             assert "\n" not in str(result)
+
+
+def test_what_was_read_before_a_failure_is_kept(evil: Path) -> None:
+    """A hang, busy or asleep, and a crash cost what comes next, and nothing before it."""
+    ends = {
+        "hang": "the next part took longer than 1 s",
+        "sleep 1000": "the next part took longer than 1 s",
+        "segv": "the reader crashed on the next part (signal 11)",
+    }
+    with Pool(replace(OPTIONS, seconds=1.0), 2) as pool:
+        results = [result for _, result in pool.read(sources(evil, *(f"after 3 {end}" for end in ends)))]
+    for reason, result in zip(ends.values(), results, strict=True):
+        assert isinstance(result, ParsedDocument)
+        assert [item.text for item in result.items] == [f"part {number} of a long file" for number in range(3)]
+        assert result.document.status == "partial"
+        assert (result.document.error or "").startswith(f"only its beginning was read: {reason}")
+
+
+def test_an_endless_file_is_read_up_to_its_time(evil: Path) -> None:
+    with Pool(replace(OPTIONS, seconds=0.2), 1) as pool:
+        ((_, result),) = pool.read(sources(evil, f"after {10**9} ok"))
+    assert isinstance(result, ParsedDocument) and result.document.status == "partial" and len(result.items) > 10
+    assert (result.document.error or "").startswith("only its beginning was read: the time limit of 0.2 s was reached")
 
 
 def test_memory_is_limited_for_real_bytes(tmp_path: Path) -> None:
@@ -223,7 +251,7 @@ def test_look_ahead_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.timeout(50)  # less than the hanging files would be given
 def test_closing_early_ends_what_runs(evil: Path) -> None:
     before = set(children(os.getpid()))  # other tests' servers
-    with Pool(OPTIONS, 2, timeout=60) as pool:
+    with Pool(OPTIONS, 2) as pool:
         results = pool.read(sources(evil, "ok", "hang", "hang", "hang"))
         next(results)
         time.sleep(0.2)

@@ -13,6 +13,7 @@ import os
 import random
 import resource
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,7 @@ def test_broken_files_are_read_or_refused(tmp_path: Path, options: ReadOptions) 
     names = sorted(intact)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     worst = []
-    with Pool(options, 2, timeout=20) as pool:
+    with Pool(replace(options, seconds=20), 2) as pool:
         for first in range(0, MUTANTS, 100):
             paths = []
             for number in range(first, min(first + 100, MUTANTS)):

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pypdfium2
@@ -28,7 +29,7 @@ def outcome(tmp_path: Path, options: ReadOptions) -> Read:
     def read_file(name: str, content: str | bytes) -> ParsedDocument | ReadError:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        with Pool(options, 1, timeout=SECONDS) as pool:
+        with Pool(replace(options, seconds=SECONDS), 1) as pool:
             ((_, result),) = pool.read([Source(path, tmp_path)])
         return result
 

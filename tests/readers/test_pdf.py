@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from commonplace.errors import ReadError
-from commonplace.readers import ReadOptions, read
+from commonplace.readers import Quota, ReadOptions, read
 from commonplace.types import Item, ParsedDocument
 from tests.conftest import data
 from tests.readers.make import Page, pdf, photo
@@ -326,3 +327,29 @@ def test_rows_of_a_table_without_rules_stay_rows(tmp_path: Path, options: ReadOp
     path.write_bytes(pdf(Page(lines=[line for row in zip(north, south, strict=True) for line in row])))
     text = " ".join(" ".join(item.text or "" for item in read(path, options).items).split())
     assert "Pump number 3 Seal 3, ordered 2003" in text and "Pump number 11 Seal 11" in text
+
+
+def test_a_slow_pdf_keeps_the_pages_that_were_read(tmp_path: Path, options: ReadOptions) -> None:
+    path = tmp_path / "slow.pdf"
+    path.write_bytes(pdf(*(Page([(50, 700, 12, f"Page {number} has words of its own.")]) for number in range(1, 7))))
+    reading = read(path, replace(options, seconds=1e-9))
+    assert reading.document.status == "partial" and [item.span.page for item in reading.items] == [1]
+    assert (reading.document.error or "").startswith("1 of 6 pages were read: the time limit of 1e-09 s was reached")
+    whole = read(path, options)
+    assert whole.document.status == "ok" and len(whole.items) == 6
+
+
+def test_a_pdf_is_read_up_to_the_page_that_failed(tmp_path: Path, options: ReadOptions) -> None:
+    """The worker of the first attempt died: while it looked at all pages, between two pages, or within a page."""
+    path = tmp_path / "deadly.pdf"
+    path.write_bytes(pdf(*(Page([(50, 700, 12, f"Page {number} has words of its own.")]) for number in range(1, 7))))
+    seen: list[tuple[int, int]] = []
+    read(path, options, quota=Quota.of(options, lambda steps, looked_at: seen.append((steps, looked_at))))
+    assert seen == [
+        *((0, page) for page in range(1, 7)),
+        *((step, 6) for step in range(1, 13)),
+    ]  # a text, its page, ...
+    for stop, kept, pages in (({"last_page": 2}, 2, 2), ({"last_step": 4}, 2, 2), ({"last_step": 5}, 3, 2)):
+        reading = read(path, options, quota=Quota.of(options, failure="it hung", **stop))  # type: ignore[arg-type]
+        assert [item.span.page for item in reading.items] == list(range(1, kept + 1)), stop
+        assert reading.document.error == f"{pages} of 6 pages were read: it hung"

@@ -24,6 +24,8 @@ VERBS = (
 COMMON = ("--collection", "--model", "--blobs", "--token")
 """The options of every verb; each takes a value."""
 
+LONG_VERB = 4  # letters; a word that differs a little from a longer verb is hardly another word
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 success, 1 error (one line on standard error), 2 wrong usage."""
@@ -31,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # for bytes in file names, and Chinese help
             stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
-    options = parser.parse_args(_with_verb(list(sys.argv[1:] if arguments is None else arguments)))
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    complete = _with_verb(typed)
+    near_verb = _near_verb(typed) if complete != typed else None
+    options = parser.parse_args(complete, argparse.Namespace(near_verb=near_verb) if near_verb else None)
     import logging
 
     from commonplace.errors import CommonplaceError
@@ -54,14 +59,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _with_verb(arguments: list[str]) -> list[str]:
     """Put ``search`` before a bare query: ``commonplace "red seal"``."""
-    start = 0
-    while start < len(arguments) and arguments[start] in COMMON:
-        start += 2
+    start = _verb_place(arguments)
     if start >= len(arguments) or arguments[start] in (*VERBS, "-h", "--help", "--version"):
         return arguments
-    if arguments[start].startswith(tuple(f"{flag}=" for flag in COMMON)):
-        return [arguments[start], *_with_verb(arguments[start + 1 :])]
     return [*arguments[:start], "search", *arguments[start:]]
+
+
+def _verb_place(arguments: Sequence[str]) -> int:
+    """Return the position of the first argument that is no option of every verb."""
+    start = 0
+    while start < len(arguments):
+        if arguments[start] in COMMON:
+            start += 2
+        elif arguments[start].startswith(tuple(f"{flag}=" for flag in COMMON)):
+            start += 1
+        else:
+            break
+    return start
+
+
+def _near_verb(arguments: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first word of a bare query and the verb that it may stand for, if it is nearly one.
+
+    Many short words are near a short verb (cat, task, snow): only those with all its letters count.
+    """
+    from difflib import get_close_matches
+
+    word = next(iter(arguments[_verb_place(arguments) :]), "")
+    letters = word.lower()
+    near = [verb for verb in VERBS if len(verb) <= LONG_VERB and sorted(verb) == sorted(letters)]
+    near += get_close_matches(letters, [verb for verb in VERBS if len(verb) > LONG_VERB], 1, cutoff=0.8)
+    return (word, near[0]) if near else None
 
 
 def build_parser() -> argparse.ArgumentParser:

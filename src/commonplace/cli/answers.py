@@ -16,7 +16,7 @@ from commonplace.cli.common import (
     query_options,
     refuse_own_file,
 )
-from commonplace.cli.printing import fill, print_json, short
+from commonplace.cli.printing import confidence, fill, linked, print_json, short
 from commonplace.i18n import _
 from commonplace.types import printable
 
@@ -36,6 +36,7 @@ def verbs(verb: Any) -> None:
     )
     ask.add_argument("text", metavar="TEXT", nargs="+")
     query_options(ask)
+    _hits_option(ask)
     answer_options(ask)
     ask.add_argument("--html", metavar="FILE", help=_("write the answer as one self-contained HTML page"))
 
@@ -49,7 +50,18 @@ def verbs(verb: Any) -> None:
         "commonplace chat",
     )
     filter_options(chat)
+    _hits_option(chat)
     answer_options(chat)
+
+
+def _hits_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-k",
+        type=int,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help=_("number of hits that an answer is written from (default: 12)"),
+    )
 
 
 def _ask(options: argparse.Namespace) -> int:
@@ -155,8 +167,9 @@ def _block(block: Block) -> str:
 
 
 def _sources(answer: Answer) -> str:
-    return "\n".join(
-        f"[{citation.number}] "
-        + citation.place.replace(citation.hit.item.document.path, short(citation.hit.item.document.path), 1)
-        for citation in answer.citations
-    )
+    lines = []
+    for citation in answer.citations:
+        path = citation.hit.item.document.path
+        shown = short(path) + printable(citation.place.removeprefix(path))
+        lines.append(f"[{citation.number}]  {confidence(citation.hit)}  {linked(shown, citation.link)}")
+    return "\n".join(lines)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import open_, refuse_own_file
+from commonplace.cli.common import open_, place_of, refuse_own_file
 from commonplace.cli.printing import (
     fill,
     index_type,
@@ -51,7 +51,15 @@ def verbs(verb: Any) -> None:
             "--workers is then for each machine"
         ),
     )
-    add.add_argument("--retry-failed", action="store_true", help=_("also read files that failed before"))
+    add.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help=_("processor time that reading a file may take; what was read by then is kept (default: 300)"),
+    )
+    add.add_argument(
+        "--retry-failed", action="store_true", help=_("also read files that failed before, or were read in part")
+    )
     add.add_argument(
         "--force",
         action="store_true",
@@ -64,7 +72,10 @@ def verbs(verb: Any) -> None:
     )
     add.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
-    list_ = verb("list", _list, _("list the documents"), "commonplace list --failed")
+    list_ = verb("list", _list, _("list the documents"), "commonplace list papers/ --failed")
+    list_.add_argument(
+        "names", metavar="NAME", nargs="*", help=_("only these: a file, folder, id or pattern (default: all)")
+    )
     list_.add_argument(
         "--failed", action="store_true", help=_("only documents that could not be read, with the reason")
     )
@@ -85,10 +96,16 @@ def verbs(verb: Any) -> None:
     remove = verb(
         "remove",
         _remove,
-        _("remove documents by path, folder or id, with their items and vectors"),
-        "commonplace remove photos/2019",
+        _("remove documents by path, folder, pattern or id, with their items and vectors"),
+        "commonplace remove photos/2019 'old/*.md' --dry-run",
     )
-    remove.add_argument("names", metavar="NAME", nargs="*")
+    remove.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help=_("a file, folder or id, or a pattern in quotes, in which ** stands for any folders"),
+    )
+    remove.add_argument("--dry-run", action="store_true", help=_("only list what would be removed"))
     remove.add_argument("--missing", action="store_true", help=_("remove the documents whose file no longer exists"))
 
     status = verb(
@@ -98,15 +115,20 @@ def verbs(verb: Any) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
-    with _progress_lines(options), open_(options, make=True) as kb:
-        report = kb.add(
-            *options.paths,
-            workers=options.workers,
-            retry_failed=options.retry_failed,
-            force=options.force,
-            ocr=options.ocr,
-            ray=options.ray,
-        )
+    from commonplace.indexer import report_of_absent
+
+    report = None if place_of(options).exists() else report_of_absent(options.paths)  # then no collection is made
+    if report is None:
+        with _progress_lines(options), open_(options, make=True) as kb:
+            report = kb.add(
+                *options.paths,
+                workers=options.workers,
+                retry_failed=options.retry_failed,
+                force=options.force,
+                ocr=options.ocr,
+                ray=options.ray,
+                time_limit=options.time_limit,
+            )
     if options.json:
         print_json(_report(report))
     else:
@@ -151,15 +173,29 @@ def _report(report: Report) -> dict[str, Any]:
 
 def _list(options: argparse.Namespace) -> int:
     with open_(options) as kb:
-        documents = kb.documents(failed=options.failed)
+        documents = kb.documents(*options.names, failed=options.failed)
+        is_empty = not len(kb)
     if options.json:
         print_json({"documents": [_document_values(document) for document in documents]})
         return 0
+    if documents:
+        _print_documents(documents)
+    elif is_empty:
+        note = _("the collection has no documents yet: add some with `commonplace add PATH`")
+        print(_("note: {note}").format(note=note), file=sys.stderr)
+    else:
+        print(_("note: {note}").format(note=_("none of these documents failed")), file=sys.stderr)
+    return 0
+
+
+def _print_documents(documents: Sequence[Document]) -> None:
+    """Print a line for each document, below a line that names the columns."""
+    heads = ((_("id"), 20), (_("status"), 7), (_("items"), 5), (_("type"), 18))
+    print("  ".join([*(padded(head, width) for head, width in heads), _("path")]))
     for document in documents:
         reason = f"  {printable(document.error)}" if document.error else ""
-        columns = f"{document.id}  {document.status:7}  {document.items:5}  {document.media_type:18}"
+        columns = f"{padded(document.id, 20)}  {document.status:7}  {document.items:5}  {document.media_type:18}"
         print(f"{columns}  {short(document.path)}{reason}")
-    return 0
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -227,6 +263,14 @@ def _remove(options: argparse.Namespace) -> int:
     if not options.names and not options.missing:
         raise QueryError(_("nothing to remove: give paths, folders, ids or --missing"))
     with open_(options) as kb:
+        if options.dry_run:
+            documents = kb.documents(*options.names, missing=options.missing)
+            if documents:
+                _print_documents(documents)
+            count = len(documents)
+            would = ngettext("would remove {count} document", "would remove {count} documents", count)
+            print(would.format(count=count))
+            return 0
         count = kb.remove(*options.names, missing=options.missing)
     print(ngettext("removed {count} document", "removed {count} documents", count).format(count=count))
     return 0

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from commonplace.i18n import N_, _
+from commonplace.positions import position
 from commonplace.types import columns, printable
 
 if TYPE_CHECKING:
-    from commonplace.types import Document, Item
+    from commonplace.types import Document, Hit, Item
 
 
 def print_json(value: Any) -> None:
@@ -57,11 +59,20 @@ def short(path: str) -> str:
 
 
 def place(item: Item) -> str:
-    """Return the position of an item in its document: member, page, title."""
-    parts = [printable(item.span.member)] if item.span.member is not None else []
-    parts += [_("page {page}").format(page=item.span.page)] if item.span.page is not None else []
-    parts += [printable(item.title)] if item.title else []
-    return _(", ").join(parts)
+    """Return the position of an item in its document: member, page, headings, line or row."""
+    return printable(position(item.span, item.title))
+
+
+def confidence(hit: Hit) -> str:
+    """Return the probability that a hit is relevant, as ``search`` and ``ask`` show it: 0.873."""
+    return f"{hit.confidence:.3f}"
+
+
+def linked(text: str, uri: str | None) -> str:
+    """Return a text that opens a URI where the terminal can do this (OSC 8); the text alone in a file or pipe."""
+    if uri is None or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb" or not (uri + "x").isprintable():
+        return text
+    return f"\033]8;;{uri}\033\\{text}\033]8;;\033\\"
 
 
 def metadata_lines(document: Document) -> list[str]:

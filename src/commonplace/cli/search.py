@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_, query_options, ranking_of, ranking_options, search_options
-from commonplace.cli.printing import fill, padded, place, print_json, short
+from commonplace.cli.printing import confidence, fill, linked, padded, place, print_json, short
 from commonplace.i18n import N_, _, ngettext
+from commonplace.positions import file_link
 from commonplace.types import columns, printable
 
 if TYPE_CHECKING:
@@ -54,14 +55,26 @@ def _search(options: argparse.Namespace) -> int:
             _heatmaps(kb, hits, text, options.heatmap)
         for note in hits.notes:
             print(_("note: {note}").format(note=printable(note)), file=sys.stderr)
+    _hint_at_verb(options, hits)
     if options.json:
-        print_json({"hits": [hit.dict() for hit in hits]})
+        print_json({"hits": [hit.dict() for hit in hits], "notes": list(hits.notes)})
         return 0
     if not hits:
         print(_("nothing found"))
     for number, hit in enumerate(hits, start=1):
         _print_hit(number, hit, options.explain, ranking.method)
     return 0
+
+
+def _hint_at_verb(options: argparse.Namespace, hits: Sequence[Hit]) -> None:
+    """Print a note if the first word, which no hit contains, is nearly a verb: ``commonplace serch cat``."""
+    word, verb = getattr(options, "near_verb", (None, None))
+    if word is None:
+        return
+    shown = (text for hit in hits for text in (hit.item.text, hit.item.title, hit.item.document.path) if text)
+    if not any(word.casefold() in text.casefold() for text in shown):
+        note = _("{word} is no verb and was searched for; did you mean `commonplace {verb}`?")
+        print(_("note: {note}").format(note=note.format(word=printable(word), verb=verb)), file=sys.stderr)
 
 
 def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> None:
@@ -87,7 +100,8 @@ def _heatmaps(kb: Collection, hits: Sequence[Hit], text: str, folder: str) -> No
 
 def _print_hit(number: int, hit: Hit, explain: bool, method: str) -> None:
     item = hit.item
-    print(f"{number:2}  {hit.score:.3f}  {item.modality:5}  {short(item.document.path)}{_place(hit)}")
+    where = linked(short(item.document.path) + _place(hit), file_link(item.document, item.span))
+    print(f"{number:2}  {confidence(hit)}  {item.modality:5}  {where}")
     if item.text:
         line = textwrap.shorten(printable(" ".join(item.text.split())), 220, placeholder=" …")
         print(fill(line, " " * 18))

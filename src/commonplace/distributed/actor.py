@@ -15,7 +15,7 @@ from commonplace.encoders import PLACE, BaseModel
 from commonplace.errors import CommonplaceError, QueryError, ReadError
 from commonplace.i18n import _
 from commonplace.ingest import AnySource, Batch, Pool, Source, ingest, reader_pool
-from commonplace.readers import ReadOptions, are_readable
+from commonplace.readers import SECONDS, ReadOptions, are_readable
 from commonplace.space import Space, open_space
 from commonplace.store import Store
 from commonplace.types import ParsedDocument, ViewVectors
@@ -29,13 +29,14 @@ _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 class ActorSpec:
     """What an actor needs to start.
 
-    ``model`` is the place of a model, or Python encoders. ``ocr_seconds`` is as in ``ReadOptions``. ``workers`` is the
-    maximum number of reader processes; None means one for each processor. ``address`` and ``token``
+    ``model`` is the place of a model, or Python encoders. ``ocr_seconds`` and ``seconds`` are as in ``ReadOptions``.
+    ``workers`` is the maximum number of reader processes; None means one for each processor. ``address`` and ``token``
     open the collection on another machine, if many machines can write it; the actor then commits what it has embedded.
     """
 
     model: str | BaseModel
     ocr_seconds: float = 0.0
+    seconds: float = SECONDS
     workers: int | None = None
     address: str | None = None
     token: str | None = field(default=None, repr=False)
@@ -87,7 +88,8 @@ class IngestActor:
             return QueryError(
                 _("{host} lacks the extra ocr: install it on every machine, or use --no-ocr").format(host=self._host)
             )
-        self._pool = reader_pool(ReadOptions(*self._space.measure, ocr_seconds=spec.ocr_seconds), workers)
+        options = ReadOptions(*self._space.measure, ocr_seconds=spec.ocr_seconds, seconds=spec.seconds)
+        self._pool = reader_pool(options, workers)
         return Started(self._host, __version__, self._space.fingerprint, self._space.plugin_fingerprints)
 
     def _open(self, spec: ActorSpec) -> None:

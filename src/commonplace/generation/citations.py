@@ -12,8 +12,9 @@ from commonplace.generation.lists_and_tables import StatementChecker
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
 from commonplace.generation.relevance import same_language
 from commonplace.i18n import N_, _
+from commonplace.positions import part_of_span
 from commonplace.text import language_of
-from commonplace.types import Answer, Block, Citation, Hit, Note, Span, captions
+from commonplace.types import Answer, Block, Citation, Hit, Note, captions
 
 __all__ = ["cite", "description"]
 
@@ -46,7 +47,7 @@ class _Citations:
         if bounds is not None and item.text is not None:
             previous = self._bounds.get(n, bounds)
             start, end = self._bounds[n] = min(bounds[0], previous[0]), max(bounds[1], previous[1])
-            self._by_hit[n] = replace(self._by_hit[n], quote=item.text[start:end], span=_subspan(item.span, start, end))
+            self._by_hit[n] = replace(self._by_hit[n], quote=item.text[start:end], span=part_of_span(item, start, end))
         return self._by_hit[n].number
 
     @property
@@ -173,10 +174,6 @@ def cite(
         elif (block := draft.add(part)) is not None:
             yield block
     yield draft.answer()
-
-
-def _subspan(span: Span, start: int, end: int) -> Span:
-    return span if span.start is None else replace(span, start=span.start + start, end=span.start + end)
 
 
 def description(hit: Hit, machine: str | None = None) -> tuple[str, Literal["caption", "words", "machine", "name"]]:

@@ -32,7 +32,7 @@ from commonplace.i18n import _
 from commonplace.ingest.remote import RemoteFile
 from commonplace.ingest.sources import AnySource
 from commonplace.readers import ReadOptions, RecordContent, read_content
-from commonplace.readers.worker import READY, Request
+from commonplace.readers.worker import READY, WALL_SHARE, ReadUpTo, Request
 from commonplace.types import ParsedDocument
 
 __all__ = ["Pool", "draw_page", "reader_pool"]
@@ -57,7 +57,7 @@ except BaseException:
     import traceback
     parent.send_bytes(traceback.format_exc().encode())
     raise SystemExit(1)
-serve(parent, {memory}, {timeout})
+serve(parent, {memory})
 """
 # OpenVINO compiles and caches kernels for each shape, and each line of text has its own width: this takes gigabytes.
 # The last 200 kernels suffice for the similar layers of one network. Freed blocks of 4 MB and more are returned to the
@@ -65,32 +65,35 @@ serve(parent, {memory}, {timeout})
 MEMORY_SETTINGS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**2)}
 SHORT = 64 * 1024
 """Characters of text up to which it is not worth a worker: starting one takes half a second."""
+_GRACE = 5.0  # seconds by the clock after which a worker is ended that should have ended itself
 _START_SECONDS = 60.0  # seconds; a start from a cold disk is slow, and only a broken installation takes longer
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """The outcome of a request: its result and size in bytes, whether the worker is ``reusable``, and whether the
-    request should be sent once more to a new worker (``retry``).
+    request should be sent once more to a new worker (``retry``), or so that it ends before what failed (``before``).
     """
 
     result: Any  # the result of the request, or a ReadError
     size: int = 0
     reusable: bool = True
     retry: bool = False
+    before: ReadUpTo | None = None
 
 
 class _Worker:
     """One worker process. It is used by one thread; only ``kill()`` may be called from another thread."""
 
-    def __init__(self, options: ReadOptions, timeout: float, memory: int) -> None:
-        self._timeout = timeout
+    def __init__(self, options: ReadOptions, memory: int) -> None:
+        self._step_seconds = options.step_seconds
+        self._wait = WALL_SHARE * options.step_seconds + _GRACE  # by then the worker has ended itself
         self._memory = memory
         self._served = 0
         parent_socket, worker_socket = socket.socketpair()
         with worker_socket:
             # Neither an incomplete answer nor a worker that does not listen may block the parent.
-            limit = struct.pack("ll", int(timeout) + 1, 0)
+            limit = struct.pack("ll", int(self._wait) + 1, 0)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 with contextlib.suppress(OSError):
                     parent_socket.setsockopt(socket.SOL_SOCKET, option, limit)
@@ -99,7 +102,6 @@ class _Worker:
                 package=str(Path(__file__).resolve().parent.parent),
                 handle=worker_socket.fileno(),
                 memory=memory,
-                timeout=timeout,
             )
             threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
             self._process = subprocess.Popen(
@@ -125,38 +127,64 @@ class _Worker:
         """Return what came of ``request``; never raises for what the worker does."""
         is_first = self._served == 0
         self._served += 1
+        progress = (0, 0)
         try:
             self._connection.send_bytes(pickle.dumps(request, protocol=5))
-            if not self._connection.poll(self._timeout):
-                return self._late()
-            answer = self._connection.recv_bytes()
+            while True:
+                if not self._connection.poll(self._wait):
+                    return self._late(self._wait, progress)
+                answer = self._connection.recv_bytes()
+                kind, payload = pickle.loads(answer)
+                if kind != "progress":
+                    break
+                progress = payload
         except BlockingIOError:
-            return self._late()
+            return self._late(self._wait, progress)
         except (EOFError, OSError):
             code = self._process.wait()
-            if code == -signal.SIGALRM:
-                return self._late()
+            if code in (-signal.SIGPROF, -signal.SIGALRM):
+                return self._late(self._step_seconds, progress)
             cause = _("signal {code}").format(code=-code) if code < 0 else _("exit {code}").format(code=code)
-            reason = _("the reader crashed on it ({cause}); it may be damaged: save a new copy").format(cause=cause)
-            return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
-        kind, payload = pickle.loads(answer)
+            return _failed(
+                _("the reader crashed on it ({cause}); it may be damaged: save a new copy").format(cause=cause),
+                _("the reader crashed on the next part ({cause}); save a new copy").format(cause=cause),
+                progress,
+                retry=not is_first,
+            )
         if kind == "done":
             return _Outcome(payload, len(answer))
         if kind == "refused":
             return _Outcome(ReadError(payload))
+        # An earlier file may have used up the memory, so this one is retried.
         if kind == "memory":
-            reason = _("needed more than {memory:.3g} GB of memory; split the file").format(memory=self._memory / 2**30)
-            return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
+            size = self._memory / 2**30
+            return _failed(
+                _("needed more than {memory:.3g} GB of memory; split the file").format(memory=size),
+                _("the next part needed more than {memory:.3g} GB of memory; split the file").format(memory=size),
+                progress,
+                retry=not is_first,
+            )
         _log.error("a reader failed on %s: %s", _name(request), payload)
-        reason = _("the reader failed on it ({payload}); report it to the reader's author").format(
-            payload=payload.splitlines()[0][:300]
+        cause = payload.splitlines()[0][:300]
+        return _failed(  # retried, too: out of memory, libraries raise any error
+            _("the reader failed on it ({payload}); report it to the reader's author").format(payload=cause),
+            _("the reader failed on the next part ({payload}); report it to the reader's author").format(payload=cause),
+            progress,
+            retry=not is_first,
         )
-        # Out of memory, libraries raise any error. An earlier file may have used up the memory, so this one is retried.
-        return _Outcome(ReadError(reason), reusable=False, retry=not is_first)
 
-    def _late(self) -> _Outcome:
-        reason = _("took longer than {timeout:g} s; split the file").format(timeout=self._timeout)
-        return _Outcome(ReadError(reason), reusable=False)
+    def _late(self, seconds: float, progress: tuple[int, int]) -> _Outcome:
+        return _failed(
+            _(
+                "took longer than {seconds:g} s; split it, or add it with --retry-failed and a larger --time-limit"
+            ).format(seconds=seconds),
+            _(
+                "the next part took longer than {seconds:g} s; split it, or add it with --retry-failed and a larger "
+                "--time-limit"
+            ).format(seconds=seconds),
+            progress,
+            retry=False,
+        )
 
     def kill(self) -> None:
         """End the process at once; this wakes the thread that waits for its answer."""
@@ -169,25 +197,29 @@ class _Worker:
         self._connection.close()
 
 
+def _failed(reason: str, next_reason: str, progress: tuple[int, int], *, retry: bool) -> _Outcome:
+    """Return the outcome of a request whose worker has ended.
+
+    ``reason`` is for the whole document. ``next_reason`` tells why reading stops after what was read by then.
+    """
+    steps, looked_at = progress
+    before = None
+    if steps or looked_at:
+        before = ReadUpTo(steps or None, None if steps else looked_at, next_reason)
+    return _Outcome(ReadError(reason), reusable=False, retry=retry, before=before)
+
+
 def draw_page(
-    source: Path | bytes,
-    number: int | None,
-    side: int,
-    options: ReadOptions,
-    *,
-    timeout: float = 60.0,
-    memory: int = 2 * 1024**3,
+    source: Path | bytes, number: int | None, side: int, options: ReadOptions, *, memory: int = 2 * 1024**3
 ) -> tuple[NDArray[np.uint8], str]:
     """Return the pixels of a page and the content hash of its file, rendered by a separate worker.
 
-    ``source`` is a path, or the bytes of a file.
-
-
-    See ``page_of``. Raises ReadError, also where the worker crashes or takes too long.
+    ``source`` is a path, or the bytes of a file. See ``page_of``. Raises ReadError, also where the worker crashes or
+    takes too long.
     """
-    worker = _Worker(options, timeout, memory)
+    worker = _Worker(options, memory)
     try:
-        result = worker.request(("page", source, number, side)).result
+        result = worker.request(("page", ReadUpTo(), source, number, side)).result
     finally:
         worker.close()
     if isinstance(result, ReadError):
@@ -208,19 +240,19 @@ class _Task:
 
 
 def reader_pool(options: ReadOptions, workers: int) -> Pool:
-    """Return a pool with the time and memory that reading needs: more of both with OCR."""
-    memory = (5 if options.ocr_seconds else 2) * 1024**3
-    return Pool(options, workers, timeout=60 + 1.5 * options.ocr_seconds, memory=memory)
+    """Return a pool with the memory that reading needs: more with OCR."""
+    return Pool(options, workers, memory=(5 if options.ocr_seconds else 2) * 1024**3)
 
 
 class Pool:
-    """A pool of ``workers`` processes that read files and records, with ``timeout`` seconds per file and ``memory``
-    bytes each.
+    """A pool of ``workers`` processes that read files and records, with ``memory`` bytes each. The time that a file
+    and each of its pages may take is in ``options``.
 
     They start with the first source that needs one; a short text is read in this process.
 
     At most ``ahead`` files are read before the caller requests them. A worker that crashes, hangs or runs out of
-    memory is replaced. If it had read other files before, the file is retried once in a new worker.
+    memory is replaced. If it had read other files before, the file is retried once in a new worker. If it had read a
+    part of this file, it is read again up to there, and that is the result.
     """
 
     def __init__(
@@ -228,13 +260,12 @@ class Pool:
         options: ReadOptions,
         workers: int,
         *,
-        timeout: float = 60.0,
         memory: int = 2 * 1024**3,
         ahead: int = 32,
     ) -> None:
-        if workers < 1 or ahead < 1 or timeout <= 0:
-            raise ValueError("workers and ahead must be at least 1, and timeout above 0")
-        self._options, self._timeout, self._memory = options, timeout, memory
+        if workers < 1 or ahead < 1:
+            raise ValueError("workers and ahead must be at least 1")
+        self._options, self._memory = options, memory
         self._ahead = ahead
         self._changed = threading.Condition()
         self._queue: deque[_Task] = deque()
@@ -324,10 +355,10 @@ class Pool:
 
     def _start(self) -> _Worker:
         try:
-            return _Worker(self._options, self._timeout, self._memory)
+            return _Worker(self._options, self._memory)
         except (EOFError, OSError, RuntimeError) as error:  # perhaps a short lack of memory or processes
             _log.warning("a worker process could not start and is tried once more: %s", error)
-            return _Worker(self._options, self._timeout, self._memory)
+            return _Worker(self._options, self._memory)
 
     def _run(self) -> None:
         """Send queued tasks to a worker until the pool closes; replace a worker that is not reusable."""
@@ -335,15 +366,20 @@ class Pool:
         try:
             worker = self._start()  # started before there is work, so that it is ready
             while (task := self._take()) is not None:
+                stop = ReadUpTo()
                 while True:
                     with self._changed:
                         task.worker = worker
                         abandoned = task.abandoned
-                    outcome = None if abandoned else self._ask(worker, task.source)
+                    outcome = None if abandoned else self._ask(worker, task.source, stop)
                     if outcome is not None and not outcome.reusable:
                         worker.close()
                         worker = self._start()
-                    if outcome is None or not outcome.retry or task.abandoned:
+                    if outcome is None or task.abandoned:
+                        break
+                    if outcome.before is not None and not outcome.retry and not stop.failure:
+                        stop = outcome.before
+                    elif not outcome.retry:
                         break
                 with self._changed:
                     self._running.discard(task)
@@ -359,7 +395,7 @@ class Pool:
             if worker is not None:
                 worker.close()
 
-    def _ask(self, worker: _Worker, source: AnySource) -> _Outcome:
+    def _ask(self, worker: _Worker, source: AnySource, stop: ReadUpTo) -> _Outcome:
         """Return what came of reading a source. A remote file is fetched here, in the thread of the worker."""
         if isinstance(source, RemoteFile):
             try:
@@ -367,8 +403,8 @@ class Pool:
             except ReadError as problem:
                 return _Outcome(problem)
         if isinstance(source, RecordContent):
-            return worker.request(("content", source))
-        return worker.request(("read", source.path, source.root))
+            return worker.request(("content", stop, source))
+        return worker.request(("read", stop, source.path, source.root))
 
     def _take(self) -> _Task | None:
         with self._changed:
@@ -391,8 +427,8 @@ def _read_here(content: RecordContent, options: ReadOptions) -> _Outcome:
 def _name(request: Request) -> str:
     """Return what a request is about, for the log."""
     if request[0] == "content":
-        return request[1].document.path
-    return _("the content of a record") if isinstance(request[1], bytes) else str(request[1])
+        return request[2].document.path
+    return _("the content of a record") if isinstance(request[2], bytes) else str(request[2])
 
 
 def _result_size(task: _Task) -> int:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +36,7 @@ from commonplace.readers.formats import (
 from commonplace.readers.metadata import normalise_metadata
 from commonplace.readers.ocr import are_readable
 from commonplace.readers.parts import (
+    SECONDS,
     ContentBlock,
     File,
     ImageBlock,
@@ -64,11 +64,13 @@ from commonplace.types import (
 )
 
 __all__ = [
+    "SECONDS",
     "SUFFIXES",
     "ContentBlock",
     "File",
     "ImageBlock",
     "Part",
+    "Quota",
     "ReadOptions",
     "RecordContent",
     "TextBlock",
@@ -85,18 +87,22 @@ __all__ = [
 ]
 
 
-def read(path: str | Path, options: ReadOptions, root: str | Path | None = None) -> ParsedDocument:
+def read(
+    path: str | Path, options: ReadOptions, root: str | Path | None = None, quota: Quota | None = None
+) -> ParsedDocument:
     """Read one file and return its document, its items in reading order, and their pictures.
 
     ``root`` is the folder that was added (default: the file's own folder). Pictures that a page shows are read only
-    from inside it.
+    from inside it. ``quota`` is what reading may use (default: what ``options`` allow). Where it is used up, what was
+    read is returned, with the status ``partial``.
 
     Raises:
         ReadError: the file cannot be read, is empty, damaged or too large, its type is not supported, or it changed
             while it was read.
     """
     absolute = Path(os.path.abspath(path))
-    file = _open(absolute, Path(os.path.abspath(root)) if root is not None else absolute.parent, options)
+    quota = quota or Quota.of(options)
+    file = _open(absolute, Path(os.path.abspath(root)) if root is not None else absolute.parent, options, quota)
     reader = format_of(file.media_type)
     assert reader is not None  # _open checked it
     uri = absolute.resolve().as_uri()
@@ -113,7 +119,7 @@ def read(path: str | Path, options: ReadOptions, root: str | Path | None = None)
     return _parsed(document, file, *items)
 
 
-def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument:
+def read_content(content: RecordContent, options: ReadOptions, quota: Quota | None = None) -> ParsedDocument:
     """Read the content of a record as a file of that content and name would be read.
 
     What the user gave goes before what the content says of itself: title, caption, each key of the metadata. Pictures
@@ -142,10 +148,9 @@ def read_content(content: RecordContent, options: ReadOptions) -> ParsedDocument
     reader = format_of(kind)
     if reader is None:
         raise ReadError(_("no type of file that is read (text, web, office, mail, PDF and pictures are); convert it"))
-    quota = Quota(options.max_bytes, deadline=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
     # A depth of one: there are no files beside it, and its path is only a name.
     path = Path(os.path.basename(content.name) or "record")
-    file = File(path, path.parent, data, kind, options, depth=1, quota=quota)
+    file = File(path, path.parent, data, kind, options, depth=1, quota=quota or Quota.of(options))
     document = replace(document, media_type=kind)
     parts = _titled(content, data) if content.data is None else load_reader(reader)(file)
     if content.is_picture:
@@ -235,9 +240,8 @@ def _modified_time(file: File) -> float | None:
     return size_and_times[1] / 1e9 if size_and_times else None
 
 
-def _open(path: Path, root: Path, options: ReadOptions) -> File:
+def _open(path: Path, root: Path, options: ReadOptions, quota: Quota) -> File:
     """Return the file with its bytes and media type. Its stamp is taken before it is read, so a change is noticed."""
-    quota = Quota(options.max_bytes, deadline=monotonic() + options.seconds, ocr_seconds=options.ocr_seconds)
     watched = File(path, root, b"", "", options, quota=quota)
     watched.watch(path)
     data = read_whole(path, options.max_bytes)
@@ -256,6 +260,7 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
     dropped = 0
     pictures: dict[str, Picture] = {}
     uses: dict[str, int] = {}
+    counted: tuple[Part | None, int, int] = (None, 0, 0)  # a text block, a place in it, and the line of the file there
 
     def add_item(
         span: Span,
@@ -264,17 +269,18 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
         picture: str | None,
         ocr_start: int | None = None,
         modality: Modality | None = None,
+        line: int | None = None,
+        row: int | None = None,
     ) -> str:
         modality = modality or (TEXT if picture is None else IMAGE)
         key = stable_id(document.id, modality, _span_key(span))
         use = uses[key] = uses.get(key, 0) + 1
         identity = key if use == 1 else stable_id(key, use)
-        span = replace(span, ocr_start=ocr_start)
+        span = replace(span, ocr_start=ocr_start, line=line, row=row)  # no part of the identity
         items.append(Item(identity, document, modality, span, text, title, picture))
         return identity
 
-    for part in parts:
-        title = chunker.title(_clean(part.title))
+    for part, title, bounds in _within_quota(file, _pieces(parts, chunker)):
         member = part.member if isinstance(part, TextBlock) else part.span.member
         member_order.setdefault(_clean(member), len(member_order))
         if isinstance(part, ImageBlock):
@@ -291,12 +297,20 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
             text = chunker.caption(_clean(part.text), title)
             contents[add_item(part.span, text, title, None, modality=part.modality)] = part.content
             continue
-        for start, end in chunker.chunks(
-            part.text, title, markdown=part.markdown, split_as=part.split_as, keep_together=part.keep_together
-        ):
+        if bounds is not None:
+            start, end = bounds
             box = part.locate(start, end) if part.locate else None
             span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
-            add_item(span, part.text[start:end], title, None, 0 if part.from_ocr else None)
+            if part.line is None:
+                line = None
+            else:  # counted on from the last chunk: a file may have a million
+                at, line = counted[1:] if counted[0] is part and counted[1] <= start else (0, part.line)
+                line += part.text.count("\n", at, start)
+                counted = part, start, line
+            row = part.row
+            if row is not None and start:
+                row += part.text.count("\n", 0, start)
+            add_item(span, part.text[start:end], title, None, 0 if part.from_ocr else None, line=line, row=row)
 
     # A picture follows the chunk that it stands in. Sorting is stable: all other items keep the reader's order.
     def reading_position(item: Item) -> tuple[int, int, float]:
@@ -311,6 +325,48 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
             )
         )
     return items, pictures, contents
+
+
+_Piece = tuple[Part, str | None, tuple[int, int] | None]
+"""A part with its title and, of a text, the start and end of a chunk."""
+
+
+def _pieces(parts: Iterable[Part], chunker: Chunker) -> Iterator[_Piece]:
+    """Yield each part; a text once for each of its chunks, or once without bounds if it has none."""
+    try:
+        for part in parts:
+            title = chunker.title(_clean(part.title))
+            chunks: Iterable[tuple[int, int]] = ()
+            if isinstance(part, TextBlock):
+                chunks = chunker.chunks(
+                    part.text, title, markdown=part.markdown, split_as=part.split_as, keep_together=part.keep_together
+                )
+            bounds = None
+            for bounds in chunks:
+                yield part, title, bounds
+            if bounds is None:
+                yield part, title, None
+    finally:
+        if isinstance(parts, Generator):
+            parts.close()  # the reader may note where it stopped
+
+
+def _within_quota(file: File, pieces: Iterator[_Piece]) -> Iterator[_Piece]:
+    """Yield the pieces until the file's quota is used up; what is then not read is noted as a problem of the file."""
+    quota, noted = file.quota, len(file.problems)
+    for piece in pieces:
+        if quota.steps and quota.is_used_up and not file.has_pages:
+            break
+        yield piece
+        quota.step()
+        if quota.was_last_step:
+            break
+    else:
+        return
+    if isinstance(pieces, Generator):
+        pieces.close()
+    if len(file.problems) == noted:
+        file.problems.append(_("only its beginning was read: {reason}").format(reason=quota.reason))
 
 
 def _image_text(block: ImageBlock) -> tuple[str | None, int]:

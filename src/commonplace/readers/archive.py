@@ -32,11 +32,10 @@ def read_zip(file: File) -> Iterator[Part]:
             )
         )
     for number, name in enumerate(names[:_MAX_MEMBERS]):
-        if file.quota.time_is_up:
-            unread = len(names[:_MAX_MEMBERS]) - number
+        if file.quota.is_used_up:
             file.problems.append(
-                _("time ran out before {unread} of its files were read; unpack it and add the folder").format(
-                    unread=unread
+                _("{unread} of its files were not read: {reason}").format(
+                    unread=len(names[:_MAX_MEMBERS]) - number, reason=file.quota.reason
                 )
             )
             return

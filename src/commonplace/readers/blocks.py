@@ -57,20 +57,23 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A paragraph. ``list_item``: no empty line before the next item. ``caption``: it describes an adjacent picture."""
+    """A paragraph. ``list_item``: no empty line before the next item. ``caption``: it describes an adjacent picture.
+    ``row``: the row of a sheet that it is."""
 
     text: str
     list_item: bool = False
     caption: bool = False
     box: Box | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as rows of cells; the first row is the header."""
+    """A table as rows of cells; the first row is the header, and row ``row`` of a sheet."""
 
     rows: Sequence[Sequence[str]]
     box: Box | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +176,18 @@ class _Layout:
                 text += "\n" if paragraph.list_item and self._pending[number - 1].list_item else "\n\n"
             boxes.append((len(text), paragraph.box))
             text += paragraph.text.strip("\n")
+        rows = [paragraph.row for paragraph in self._pending]
+        first = rows[0]
+        together = first is not None and rows == list(range(first, first + len(rows))) and "\n\n" not in text
         self._pending = []
-        yield self._text_block(text, self._heading_path, boxes)
+        yield self._text_block(text, self._heading_path, boxes, first if together or len(rows) == 1 else None)
 
     def _text_block(
-        self, text: str, path: Sequence[tuple[int, str]], boxes: list[tuple[int, Box | None]] | None
+        self,
+        text: str,
+        path: Sequence[tuple[int, str]],
+        boxes: list[tuple[int, Box | None]] | None,
+        row: int | None = None,
     ) -> TextBlock:
         start, self._offset = self._offset, self._offset + len(text) + 2
 
@@ -189,14 +199,22 @@ class _Layout:
             )
 
         boxed = boxes is not None and any(box for _, box in boxes)
-        return TextBlock(text, start, self._title(path), self._page, locate=locate if boxed else None)
+        return TextBlock(text, start, self._title(path), self._page, locate=locate if boxed else None, row=row)
 
     def _table(self, table: Table) -> Iterator[Part]:
         rows = _trim(table.rows)
         if not rows:
             return
         if len(rows) == 1 or len(rows[0]) == 1:
-            self._pending += [Paragraph(" | ".join(filter(None, row)), list_item=True, box=table.box) for row in rows]
+            self._pending += [
+                Paragraph(
+                    " | ".join(filter(None, row)),
+                    list_item=True,
+                    box=table.box,
+                    row=None if table.row is None else table.row + n,
+                )
+                for n, row in enumerate(rows)
+            ]
             self._heading_is_empty = False
             return
         path = self._heading_path
@@ -206,8 +224,10 @@ class _Layout:
             path = path if path and path[-1][1] == caption else [*path, (9, caption)]
         yield from self._flush(deeper=True)
         title = self._chunker.title(self._title(path))
-        for text in _row_groups(rows, self._chunker.room(title), self._chunker.count):
-            yield self._text_block(text, path, [(0, table.box)])
+        row = None if table.row is None else table.row + 1
+        for text, count in _row_groups(rows, self._chunker.room(title), self._chunker.count):
+            yield self._text_block(text, path, [(0, table.box)], row)
+            row = None if row is None else row + count
 
     def _image_block(
         self, previous: LayoutBlock | None, encoded: EncodedPicture, following: LayoutBlock | None
@@ -260,8 +280,8 @@ def _trim(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[row[column] for column in columns] for row in cleaned]
 
 
-def _row_groups(rows: list[list[str]], room: int, count: Callable[[str], int]) -> Iterator[str]:
-    """Yield Markdown tables of as many rows as fit into ``room`` tokens, each with the header.
+def _row_groups(rows: list[list[str]], room: int, count: Callable[[str], int]) -> Iterator[tuple[str, int]]:
+    """Yield Markdown tables of as many rows as fit into ``room`` tokens, each with the header, and how many these are.
 
     A wide table is written as one line of "header: cell" pairs per row.
     """
@@ -275,12 +295,12 @@ def _row_groups(rows: list[list[str]], room: int, count: Callable[[str], int]) -
     tokens = header_tokens
     for line, line_tokens in zip(lines, map(count, lines), strict=True):
         if group_lines and tokens + line_tokens > room:
-            yield "\n".join([header, *group_lines] if header else group_lines)
+            yield "\n".join([header, *group_lines] if header else group_lines), len(group_lines)
             group_lines, tokens = [], header_tokens
         group_lines.append(line)
         tokens += line_tokens
     if group_lines:
-        yield "\n".join([header, *group_lines] if header else group_lines)
+        yield "\n".join([header, *group_lines] if header else group_lines), len(group_lines)
 
 
 def _escape_cell(text: str) -> str:

@@ -94,7 +94,7 @@ def _text_blocks(file: File, lines: list[str], units: Sequence[_Unit]) -> Iterat
     def text_block(start: int, end: int, path: Sequence[str]) -> Iterator[TextBlock]:
         text = "".join(lines[start:end])
         if text.strip():
-            yield TextBlock(text, offsets[start], ".".join(path) or None, keep_together=True)
+            yield TextBlock(text, offsets[start], ".".join(path) or None, keep_together=True, line=start + 1)
 
     def fits(unit: _Unit, title: str) -> bool:
         room = chunker.room(chunker.title(title))

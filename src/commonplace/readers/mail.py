@@ -188,8 +188,8 @@ def _parts(file: File, mail: _ParsedMail) -> Iterator[Part]:
     for name, data in mail.attachments:
         if data in used_pictures:
             continue  # the page shows it already
-        if file.quota.time_is_up:
-            file.problems.append(_("time ran out before all attachments were read; save them as files and add those"))
+        if file.quota.is_used_up:
+            file.problems.append(_("not all attachments were read: {reason}").format(reason=file.quota.reason))
             return
         file.quota.bytes -= len(data)
         yield from read_inside(file, name, data)

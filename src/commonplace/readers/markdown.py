@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -83,17 +84,25 @@ def read_markdown(file: File) -> Iterator[Part]:
     text, problem = decode(file.data)
     if problem:
         file.problems.append(problem)
-    yield from markdown_parts(file, text, {})
+    yield from markdown_parts(file, text, {}, numbered=True)
 
 
-def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iterator[Part]:
-    """Yield the parts of a Markdown text; ``pictures`` maps targets to the bytes of pictures inside the file."""
+def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes], *, numbered: bool = False) -> Iterator[Part]:
+    """Yield the parts of a Markdown text; ``pictures`` maps targets to the bytes of pictures inside the file.
+
+    ``numbered``: the lines of the text are those of the file.
+    """
     from markdown_it import MarkdownIt
 
     front_matter = _FRONT_MATTER.match(text)
     body_start = front_matter.end() if front_matter else 0
     tokens = MarkdownIt("commonmark").enable("table").parse(text[body_start:])
     lines = [body_start, *(match.end() for match in _LINE.finditer(text, body_start)), len(text)]
+
+    lines_before = len(_LINE.findall(text, 0, body_start))
+
+    def line_at(offset: int) -> int | None:
+        return bisect(lines, offset) + lines_before if numbered else None
 
     sections = list(_sections(tokens, lines))
     references = list(_picture_references(tokens, text, lines))
@@ -105,11 +114,12 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes]) -> Iter
         if section.path and len(section.path[-1]) > _MAX_HEADING:
             start = section.start
         if text[start : section.end].strip():
-            yield TextBlock(text[start : section.end], start, title, markdown=True)
+            yield TextBlock(text[start : section.end], start, title, markdown=True, line=line_at(start))
         elif section.path and (following is None or len(following.path) <= len(section.path)):
             # a section without content: its heading becomes a text block
             parent_title = " > ".join(section.path[:-1]) or None
-            yield TextBlock(text[section.start : section.end], section.start, parent_title, markdown=True)
+            start = section.start
+            yield TextBlock(text[start : section.end], start, parent_title, markdown=True, line=line_at(start))
         for reference in references:
             if section.start <= reference.start < section.end:
                 yield from _figure(file, reference, title, pictures)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from time import monotonic
+from time import process_time, thread_time
 from typing import Any
 
 import numpy as np
@@ -109,13 +109,14 @@ def recognise(
         if _(_OUT_OF_TIME) not in file.problems:
             file.problems.append(_(_OUT_OF_TIME))
         return None
-    start = monotonic()
+    start = process_time()  # of all threads
+    own_start = thread_time()
     try:
         return _read_text(small, render)
     finally:
-        spent = monotonic() - start
+        spent = process_time() - start
         quota.ocr_seconds -= spent
-        quota.deadline += spent
+        quota.deadline += thread_time() - own_start
 
 
 def _read_text(small: NDArray[np.uint8] | None, render: Callable[[int], NDArray[np.uint8] | None]) -> OcrResult | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from commonplace.i18n import _
 from commonplace.types import Box, Content, Document, Picture, Span
 
 __all__ = [
@@ -30,6 +31,7 @@ THUMBNAIL_SIDE = 320
 MAX_PIXELS = 178_000_000
 MAX_BYTES = 512 * 1024 * 1024
 MAX_PICTURES = 500
+SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,9 @@ class ReadOptions:
     ``tokenizer`` is the path of a ``tokenizer.json`` (Hugging Face format). ``max_tokens`` is the limit of the text
     encoder, special tokens included: no text view is longer. Pictures are reduced, never enlarged, until the
     longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` (packed
-    or unpacked) are refused. At most ``max_pictures`` are kept per document. After ``seconds`` a reader of an archive
-    or a mail stops before the next file inside, and keeps what it has read. OCR gets ``ocr_seconds`` per document,
-    which do not count as ``seconds``; it needs the extra ``ocr``.
+    or unpacked) are refused. At most ``max_pictures`` are kept per document. After ``seconds`` of processor time the
+    reader stops before the next page or part, and what it has read is kept. OCR gets ``ocr_seconds`` of processor time
+    per document, which do not count as ``seconds``; it needs the extra ``ocr``.
     """
 
     tokenizer: str
@@ -51,7 +53,7 @@ class ReadOptions:
     max_pixels: int = MAX_PIXELS
     max_bytes: int = MAX_BYTES
     max_pictures: int = MAX_PICTURES
-    seconds: float = 40.0
+    seconds: float = SECONDS
     ocr_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -59,21 +61,94 @@ class ReadOptions:
             raise ValueError(f"max_tokens is {self.max_tokens}; at least 16 are needed")
         if min(self.picture_side, self.thumbnail_side, self.max_pixels, self.max_bytes, self.max_pictures) < 1:
             raise ValueError("picture_side, thumbnail_side, max_pixels, max_bytes and max_pictures must be positive")
+        if not 0 < self.seconds < float("inf"):
+            raise ValueError("seconds must be positive and finite")
+
+    @property
+    def step_seconds(self) -> float:
+        """Processor time that one page or part may take: a fifth of ``seconds``, but not less than a minute of it."""
+        return max(1.0, self.seconds / 5, min(60.0, self.seconds))
 
 
 @dataclass(slots=True)
 class Quota:
-    """What one document may still use, including all files inside it: files and bytes to unpack, and time."""
+    """What one document may still use, including all files inside it: files and bytes to unpack, and time.
+
+    Time is that of the processor in the reader's thread: other work on the machine costs a document nothing. Each page
+    and each part that was read is a step. A reader may also look at all pages first. ``on_progress`` is called after
+    each, with the numbers of steps and of pages looked at. Where an earlier attempt failed (``failure`` says how),
+    reading ends after ``last_step`` steps, and pages from number ``last_page`` (from 0) on are not opened.
+    """
 
     bytes: int = MAX_BYTES
     files: int = 10_000
-    deadline: float = float("inf")  # time.monotonic()
+    seconds: float = float("inf")  # the whole limit, for messages
+    deadline: float = float("inf")  # time.thread_time()
     ocr_seconds: float = 0.0  # seconds left for OCR
+    last_step: int | None = None
+    last_page: int | None = None
+    failure: str = ""
+    on_progress: Callable[[int, int], None] | None = None
+    steps: int = 0
+    looked_at: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        options: ReadOptions,
+        on_progress: Callable[[int, int], None] | None = None,
+        *,
+        last_step: int | None = None,
+        last_page: int | None = None,
+        failure: str = "",
+    ) -> Quota:
+        """Return the quota of a document whose reading begins now."""
+        seconds = options.seconds
+        return cls(
+            options.max_bytes,
+            seconds=seconds,
+            deadline=time.thread_time() + seconds,
+            ocr_seconds=options.ocr_seconds,
+            on_progress=on_progress,
+            last_step=last_step,
+            last_page=last_page,
+            failure=failure,
+        )
+
+    def step(self) -> None:
+        """Count a page or a part as read."""
+        self.steps += 1
+        if self.on_progress is not None:
+            self.on_progress(self.steps, self.looked_at)
+
+    def look(self) -> None:
+        """Count a page as looked at, before any is read."""
+        self.looked_at += 1
+        if self.on_progress is not None:
+            self.on_progress(self.steps, self.looked_at)
 
     @property
-    def time_is_up(self) -> bool:
-        """Whether the time for the document is used up."""
-        return time.monotonic() > self.deadline
+    def share_left(self) -> float:
+        """The share of the document's time that is left, up to 1; below 0 where it is over."""
+        return 1.0 if self.seconds == float("inf") else (self.deadline - time.thread_time()) / self.seconds
+
+    @property
+    def was_last_step(self) -> bool:
+        """Whether the next page or part must not be tried."""
+        return self.last_step is not None and self.steps >= self.last_step
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the reader must stop before the next page or part."""
+        return self.was_last_step or self.share_left < 0
+
+    @property
+    def reason(self) -> str:
+        """Why the reader must stop, and what to do about it."""
+        if self.failure and self.share_left >= 0:
+            return self.failure
+        reason = _("the time limit of {seconds:g} s was reached; add it with --retry-failed and a larger --time-limit")
+        return reason.format(seconds=self.seconds)
 
 
 @dataclass(slots=True)
@@ -84,7 +159,7 @@ class File:
     ``add_metadata()``, and appends to ``problems`` what it had to leave out; the document's status is then
     ``partial``. It calls ``watch()`` before it opens another file that the document shows. ``depth`` counts the
     files around this one (an archive, a mail). Where it is not 0, the file is not on the disk and ``path`` is only a
-    name.
+    name. A reader that looks at the quota between pages itself sets ``has_pages``.
     """
 
     path: Path
@@ -98,6 +173,7 @@ class File:
     watched: dict[str, list[int]] = field(default_factory=dict)
     depth: int = 0
     quota: Quota = field(default_factory=Quota)
+    has_pages: bool = False
 
     def add_metadata(self, key: str, *values: object) -> None:
         """Add metadata that the file declares, unchecked: it is checked later. None and "" are ignored."""
@@ -119,7 +195,9 @@ class TextBlock:
     of the same length whose boundaries are used instead, for instance without the line ends of a typeset page.
     ``locate`` takes start and end in ``text`` and returns a box on the page; it is called before the next part is
     requested. ``member`` names the file inside the document that contains the text. ``keep_together``: one chunk if it
-    fits ``max_tokens``, even over the target size. ``from_ocr``: the text was read from pixels.
+    fits ``max_tokens``, even over the target size. ``from_ocr``: the text was read from pixels. ``line`` (from 1) is
+    the line of the file that ``text`` begins at, if its lines are those of the file. ``row`` (from 1) is the row of a
+    sheet that its first row is, without a repeated header.
     """
 
     text: str
@@ -132,6 +210,8 @@ class TextBlock:
     member: str | None = None
     keep_together: bool = False
     from_ocr: bool = False
+    line: int | None = None
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

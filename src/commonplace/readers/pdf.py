@@ -88,16 +88,28 @@ def read_pdf(file: File) -> Iterator[Part]:
         _read_metadata(document, file)
         unreadable: list[int] = []
         picture_keys: set[bytes] = set()
-        running_patterns = running_lines(document)
-        headings = _HeadingTracker(_outline(document))
         count = len(document)
-        for index in range(count):
-            try:
-                yield from _page(document, index, file, picture_keys, running_patterns, headings)
-            except MemoryError:
-                raise
-            except Exception:  # one damaged page must not cost the others
-                unreadable.append(index + 1)
+        openable = count if file.quota.last_page is None else min(count, file.quota.last_page)
+        running_patterns = running_lines(document, openable, file.quota)
+        headings = _HeadingTracker(_outline(document))
+        file.has_pages = True
+        read = 0
+        try:
+            for index in range(openable):
+                if index and file.quota.is_used_up:
+                    break
+                try:
+                    yield from _page(document, index, file, picture_keys, running_patterns, headings)
+                except MemoryError:
+                    raise
+                except Exception:  # one damaged page must not cost the others
+                    unreadable.append(index + 1)
+                read += 1
+                file.quota.step()
+        finally:  # also where the common code stops within a page
+            if read < count:
+                pages_read = _("{read} of {total} pages were read: {reason}")
+                file.problems.append(pages_read.format(read=read, total=count, reason=file.quota.reason))
         if count == 0 or len(unreadable) == count:
             raise ReadError(_("a damaged PDF: no page can be read; save or print a new copy and add it again"))
         if unreadable:

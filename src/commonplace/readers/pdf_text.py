@@ -14,7 +14,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from commonplace.readers.order import interleaves, reading_order
-from commonplace.readers.parts import bounding_box
+from commonplace.readers.parts import Quota, bounding_box
 from commonplace.readers.pdf_images import page_fractions
 from commonplace.readers.pdf_vectors import RuledTable
 from commonplace.types import Box
@@ -32,12 +32,17 @@ _NUMBER = re.compile(r"\d+|\b[ivxlc]+\b", re.IGNORECASE)
 _MAX_RUN_GAP = 4  # characters that may be missing inside a run: a hyphen and its line end
 
 
-def running_lines(document: Any) -> set[str]:
-    """Return the lines at the top or bottom of several pages, with numbers replaced by "#"."""
+def running_lines(document: Any, count: int, quota: Quota) -> set[str]:
+    """Return the lines at the top or bottom of several of the first ``count`` pages, with numbers replaced by "#".
+
+    They are looked at for at most a third of the document's time.
+    """
     pages: Counter[str] = Counter()
-    if len(document) < _MIN_RUNNING_PAGES:
+    if count < _MIN_RUNNING_PAGES:
         return set()
-    for index in range(min(len(document), 2000)):
+    for index in range(min(count, 2000)):
+        if quota.share_left < 2 / 3:
+            break
         try:
             page = document[index]
             textpage = page.get_textpage()
@@ -50,7 +55,8 @@ def running_lines(document: Any) -> set[str]:
             textpage.close()
             page.close()
         except (pypdfium2.PdfiumError, UnicodeError):
-            continue
+            pass
+        quota.look()
     return {line for line, count in pages.items() if count >= _MIN_RUNNING_PAGES}
 
 

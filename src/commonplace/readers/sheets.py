@@ -150,7 +150,7 @@ def _sheets(
                 )
             )
         yield Heading(name)
-        yield from _tables(rows)
+        yield from _tables(rows, 1 + (sheet.start or (0, 0))[0])  # empty rows above are left out
         for member, description in pictures.get(name, []):
             if package is not None:
                 yield from embedded_picture(file, package, member, description)
@@ -162,21 +162,24 @@ def _sheets(
         )
 
 
-def _tables(rows: Sequence[Sequence[str]]) -> Iterator[LayoutBlock]:
-    """Yield the blocks of a sheet: groups of rows between empty rows as tables, single cells as paragraphs."""
+def _tables(rows: Sequence[Sequence[str]], first: int = 1) -> Iterator[LayoutBlock]:
+    """Yield the blocks of a sheet: groups of rows between empty rows as tables, single cells as paragraphs.
+
+    ``first`` is the number of the first row in the sheet.
+    """
     table_rows: list[Sequence[str]] = []
-    for row in [*rows, ()]:
+    for number, row in enumerate([*rows, ()], start=first):
         filled = [cell for cell in row if str(cell).strip()]
         if len(filled) > 1 or (filled and len(table_rows) > 1):
             table_rows.append(row)
             continue
         if len(table_rows) == 1:
-            yield Paragraph(" | ".join(filter(None, map(str, table_rows[0]))), list_item=True)
+            yield Paragraph(" | ".join(filter(None, map(str, table_rows[0]))), list_item=True, row=number - 1)
         elif table_rows:
-            yield Table(table_rows)
+            yield Table(table_rows, row=number - len(table_rows))
         table_rows = []
         if filled:
-            yield Paragraph(filled[0], list_item=True)
+            yield Paragraph(filled[0], list_item=True, row=number)
 
 
 def _sheet_pictures(package: Package) -> dict[str, list[tuple[str, str]]]:

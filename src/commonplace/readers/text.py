@@ -28,7 +28,7 @@ def read_text(file: File) -> Iterator[Part]:
     text, problem = decode(file.data)
     if problem:
         file.problems.append(problem)
-    yield TextBlock(text)
+    yield TextBlock(text, line=1)
 
 
 def decode(data: bytes) -> tuple[str, str | None]:

@@ -1,15 +1,25 @@
-"""How an answer is shown as a page, and the rows of its tables as HTML and Markdown. Cells are untrusted text."""
+"""Text made safe and shaped for terminals, Markdown and web pages."""
 
 from __future__ import annotations
 
+import base64
+import html
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["PAGE", "html_row", "markdown_row", "with_tables"]
-
-_BORDER = re.compile(r"(?<!\\)\|")
-_RULE = re.compile(r"[ \t]*\|?[-:| \t]*-[-:| \t]*$")
-
+__all__ = [
+    "PAGE",
+    "columns",
+    "data_url",
+    "escape_markdown",
+    "escaped_html",
+    "html_row",
+    "html_text",
+    "markdown_row",
+    "printable",
+    "with_tables",
+]
 
 PAGE = """<!doctype html>
 <html{language}><head><meta charset="utf-8"><title>{title}</title>
@@ -25,10 +35,45 @@ figure{{margin:1rem 0}}img{{max-width:100%}}figcaption,li,.note{{color:#555;font
 """
 
 
+def html_text(text: str) -> str:
+    """Return ``text`` on one line, escaped for HTML text and attributes."""
+    return escaped_html(printable(" ".join(text.split())))
+
+
+def escaped_html(line: str) -> str:
+    return html.escape(line).encode("utf-8", "replace").decode()
+
+
+def data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~<>&])")
+
+
+def escape_markdown(text: str) -> str:
+    """Return ``text`` on one line, escaped so that Markdown shows its characters literally."""
+    return _MARKDOWN.sub(r"\\\1", printable(" ".join(text.split())))
+
+
+def columns(text: str) -> int:
+    """Return the width of a text in terminal columns."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a space for each control character, so that a document cannot control a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+_BORDER = re.compile(r"(?<!\\)\|")
+_RULE = re.compile(r"[ \t]*\|?[-:| \t]*-[-:| \t]*$")
+
+
 def markdown_row(text: str, note: str, escape: Callable[[str], str]) -> str:
     """Return the lines of a row with its cells escaped; ``note``, which is Markdown, stands in the last cell."""
     lines = [
-        "|" + "|".join(f" {cell} " for cell in _escaped(line, escape)) + "|" if not _RULE.match(line) else line.strip()
+        "|" + "|".join(f" {cell} " for cell in _cells(line, escape)) + "|" if not _RULE.match(line) else line.strip()
         for line in text.split("\n")
     ]
     return "\n".join([lines[0].removesuffix("|") + f"{note.lstrip()} |" if note else lines[0], *lines[1:]])
@@ -38,11 +83,11 @@ def html_row(text: str, note: str, escape: Callable[[str], str], css: str) -> st
     """Return the row as HTML; ``note``, which is HTML, stands in a cell of its own. Names of columns have a rule."""
     first, _, rest = text.partition("\n")
     tag = "th" if rest else "td"
-    cells = "".join(f"<{tag}>{cell}</{tag}>" for cell in _escaped(first, escape))
+    cells = "".join(f"<{tag}>{cell}</{tag}>" for cell in _cells(first, escape))
     return f'<tr class="{css}">{cells}<td>{note}</td></tr>'
 
 
-def _escaped(line: str, escape: Callable[[str], str]) -> list[str]:
+def _cells(line: str, escape: Callable[[str], str]) -> list[str]:
     cells = _BORDER.split(line.strip())[1:]
     cells = cells[:-1] if cells and not cells[-1].strip() else cells
     return [escape(cell.replace("\\|", "|")) for cell in cells]

@@ -1,0 +1,62 @@
+"""Where an item stands in its document, in words for people and as a link to the file."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from commonplace.i18n import _
+
+if TYPE_CHECKING:
+    from commonplace.types import Document, Item, Span
+
+__all__ = ["file_link", "part_of_span", "position"]
+
+_MAX_TITLE = 90  # characters of headings that are shown
+
+
+def position(span: Span, title: str | None, language: str | None = None) -> str:
+    """Return where an item stands: ``page 3, Pumps > Seals``, ``Pumps, line 12``, ``sheet Parts, row 7``.
+
+    ``title`` are its headings. ``language`` (BCP 47) is that of the words (default: the language of messages). Empty
+    where nothing is known that a person could look for.
+    """
+    places = [span.member] if span.member is not None else []
+    if span.page is not None:
+        places.append(_("page {page}", language).format(page=span.page))
+    if title:
+        shown = textwrap.shorten(title, _MAX_TITLE, placeholder=" …")
+        places.append(shown if span.row is None else _("sheet {title}", language).format(title=shown))
+    if span.line is not None:
+        places.append(_("line {line}", language).format(line=span.line))
+    if span.row is not None:
+        places.append(_("row {row}", language).format(row=span.row))
+    return _(", ", language).join(places)
+
+
+def file_link(document: Document, span: Span) -> str | None:
+    """Return the URI of a document that is a file, at the page of the span; None for other documents."""
+    if not document.is_file:
+        return None
+    page = f"#page={span.page}" if span.page is not None and document.media_type == "application/pdf" else ""
+    return quote(document.uri, safe=":/%?&=@+,;~!$'()*") + page  # a record's URI may hold anything
+
+
+def part_of_span(item: Item, start: int, end: int) -> Span:
+    """Return the span of the characters from ``start`` to ``end`` of an item's text, with their line and row."""
+    from dataclasses import replace
+
+    span, text = item.span, item.text or ""
+    before = text.count("\n", 0, start)
+    row = span.row
+    if row is not None:
+        is_table = text.startswith("|") and text.partition("\n")[2].startswith("|---")
+        row += max(0, before - 2) if is_table else before  # a table repeats the header above its rows
+    return replace(
+        span,
+        start=None if span.start is None else span.start + start,
+        end=span.end if span.start is None else span.start + end,
+        line=None if span.line is None else span.line + before,
+        row=row,
+    )
