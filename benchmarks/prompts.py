@@ -126,7 +126,7 @@ def main() -> None:
     )
     print(text, "\nlost:", [round(c, 4) for rows in groups.values() for row in rows for c in row["lost"]])
     if not options.dev:
-        keep("prompts", text, groups)
+        keep("prompts", text, {name: line(name, rows)[1:] for name, rows in groups.items()})
 
 
 if __name__ == "__main__":
