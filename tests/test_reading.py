@@ -72,7 +72,8 @@ def test_json_is_one_object_a_file_in_order(folder: Path, capsys: pytest.Capture
     assert [line["path"] for line in lines] == files
     assert [line["status"] for line in lines] == ["ok", "failed", "ok", "failed"]
     assert lines[1]["items"] == [] and lines[1]["error"]
-    assert lines[2]["items"][1]["title"] == "Pumps > Valves" and lines[2]["items"][0]["span"] == {"start": 9, "end": 44}
+    assert lines[2]["items"][1]["title"] == "Pumps > Valves"
+    assert lines[2]["items"][0]["span"] == {"start": 9, "end": 44, "line": 3}
     assert not (Path.cwd() / ".commonplace").exists()
 
 
