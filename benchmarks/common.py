@@ -29,7 +29,9 @@ def machine() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         found = set(re.search(r"flags\s*:(.*)", cpuinfo.read_text())[1].split())  # type: ignore[index]
-        flags = ", ".join(name for name in ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2") if name in found)
+        flags = ", ".join(
+            name for name in ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2") if name in found
+        )
     return f"{len(os.sched_getaffinity(0))} cores ({flags}), Python {platform.python_version()}"
 
 

@@ -170,7 +170,7 @@ def outcomes(
         lists: dict[str, tuple] = {}
         for name, ranking in rankings.items():
             asked = replace(ranking, weights={})
-            key = json.dumps([asked.views, asked.alpha, asked.question, asked.picture_weight])
+            key = json.dumps([asked.method, asked.views, asked.alpha, asked.question, asked.picture_weight])
             if key not in lists:
                 lists[key] = candidates(here.store, question, k=k, where=where, ranking=asked)
             ids, channels = lists[key]

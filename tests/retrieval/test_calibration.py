@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commonplace.channels import CHANGED_TO_IMAGE
 from commonplace.encoders import Bundle
 from commonplace.retrieval import LEXICAL, SEMANTIC, Calibration, Curve, ScoreStats, z_score
 from commonplace.store import RankedList
@@ -61,7 +62,8 @@ def test_nearness_is_half_between_background_and_related_and_increases() -> None
 
 def test_the_shipped_bundle_has_curves_for_every_channel() -> None:
     calibration = Calibration.from_bundle(Bundle().spec)
-    assert set(calibration.curves) == {LEXICAL, "text->text", "text->image", "image->text", "image->image", SEMANTIC}
+    channels = {"text->text", "text->image", "image->text", "image->image", SEMANTIC, CHANGED_TO_IMAGE}
+    assert set(calibration.curves) == {LEXICAL, *channels}
     for curve in calibration.curves.values():
         assert (np.diff(curve.at) > 0).all() and (np.diff(curve.log_odds) > 0).all()
         assert min(curve.log_odds) < 0 < max(curve.log_odds)
