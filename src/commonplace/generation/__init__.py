@@ -9,6 +9,7 @@ from commonplace.generation.intent import subject, wants_pictures
 from commonplace.generation.local import TransformersGenerator
 from commonplace.generation.model import ModelGenerator
 from commonplace.generation.parts import Abstention, Generator, Part, Request, ShownImage, Statement, generated
+from commonplace.generation.pictured import PictureGenerator
 from commonplace.generation.relevance import PICTURES, relevant_images
 from commonplace.generation.settings import GeneratorSettings
 
@@ -24,6 +25,7 @@ __all__ = [
     "GroundingVerdict",
     "ModelGenerator",
     "Part",
+    "PictureGenerator",
     "Request",
     "Rewriter",
     "ShownImage",

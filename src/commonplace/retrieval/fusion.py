@@ -27,7 +27,7 @@ NEGATIVE = "not "
 Floats = NDArray[np.float64]
 DUPLICATE_LOG_ODDS = 5.0
 """Minimum log-odds of a near-duplicate of the query picture, if the query is only a picture, or asks about it."""
-UNCHANGED_LOG_ODDS = -10.0
+UNCHANGED_LOG_ODDS = -7.0
 """Maximum log-odds of a near-duplicate of the query picture, if words change it: it was not changed."""
 MIN_DENSITY = 0.01
 """Lower limit of a view's mean likelihood ratio in the density term."""
