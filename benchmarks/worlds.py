@@ -144,7 +144,9 @@ def _asked(
     brief = 0.0
     if text is not None:
         rows, short = space.bundle.without_shortness(text[None])
-        text, brief = rows[0], query_shortness_of(space.text, words or "", float(short[0]))
+        text = rows[0]
+        if view is None:  # words beside a picture are no generic short query
+            brief = query_shortness_of(space.text, words or "", float(short[0]))
     by_encoder = dict(view or {}) | ({} if text is None else {"text": text})
     vectors = space.query_vectors(by_encoder, query_shortness=brief)
     return EncodedQuery(words, vectors, means=means, text_hubness=space.text_hubness)

@@ -122,8 +122,8 @@ class Calibration:
     - ``lookup``: the probability that a query whose words an item contains all as written looks up that item; the
       share of its words, by rarity, at which the odds are even; and the number of such items above which a lookup is
       less likely.
-    - ``changed``: for a picture that words change, the expected number of relevant pictures, and the odds of a text
-      against those of a picture with the same evidence.
+    - ``changed``: for a picture that words change, the share of all items that are relevant beside the expected
+      number, and the odds of a text against those of a picture with the same evidence.
     - ``part_prior``: for a query of several parts (words and a picture), the share of all items that fit one part.
     """
 
@@ -134,7 +134,7 @@ class Calibration:
     expected_relevant: float = 1.0
     short_query: tuple[float, float, float] = (0.15, 0.45, 0.02)
     lookup: tuple[float, float, float] = (0.95, 0.8, 10.0)
-    changed: tuple[float, float] = (5.0, 0.05)
+    changed: tuple[float, float] = (0.015, 0.05)
     part_prior: float = 0.1
 
     @classmethod
@@ -178,6 +178,8 @@ class Calibration:
             settings["joint"] = tuple(calibration["joint"][name] for name in ("words", "meaning", "base"))
         if "short_query" in calibration:
             settings["short_query"] = tuple(calibration["short_query"][name] for name in ("from", "to", "share"))
+        if "changed" in calibration:
+            settings["changed"] = tuple(calibration["changed"][name] for name in ("share", "text"))
         if "lookup" in calibration:
             settings["lookup"] = tuple(calibration["lookup"][name] for name in ("full", "even", "few"))
         return cls(score_stats, curves, **settings)
@@ -200,7 +202,7 @@ class Calibration:
 
     def changed_prior(self, items: int) -> float:
         """Return the prior log-odds of a picture, of ``items`` items, for a query whose words change a picture."""
-        share = min(self.changed[0] / (items + 1), 0.5)
+        share = min((self.expected_relevant + self.changed[0] * items) / (items + 1), 0.5)
         return math.log(share / (1 - share))
 
     def lookup_probability(self, coverage: float, rivals: float) -> float:
