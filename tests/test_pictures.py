@@ -80,6 +80,22 @@ def test_a_picture_alone_quotes_nothing_without_evidence(album: Album) -> None:
     assert {block.kind for block in only.blocks} == {"image"}
 
 
+def test_a_changed_picture_is_answered_with_pictures(album: Album) -> None:
+    kb, photographs, _root = album
+    answer = kb.ask("but in the snow", image=photographs["grass"][0])
+    assert {block.kind for block in answer.blocks} == {"image"}
+    assert answer.blocks[0].image in map(str, photographs["snow"])
+    assert str(photographs["grass"][0]) not in [block.image for block in answer.blocks]
+
+
+def test_words_that_the_model_cannot_read_leave_the_picture(album: Album) -> None:
+    kb, photographs, _root = album
+    answer = kb.ask("但是在雪地里", image=photographs["grass"][1])
+    assert answer.notes and "full text only" in answer.notes[0]
+    assert [block.text for block in answer.blocks if block.kind == "text"] == []
+    assert answer.blocks[0].image == str(photographs["grass"][1])
+
+
 def test_the_command_asks_with_a_picture_alone(album: Album, capsys: pytest.CaptureFixture[str]) -> None:
     kb, photographs, _root = album
     assert main(["--collection", str(kb.folder), "ask", "--image", str(photographs["trip"][0])]) == 0

@@ -36,6 +36,8 @@ __all__ = ["AnswerPart", "stream_answer"]
 
 AnswerPart: TypeAlias = "Hits | Block | Note | Answer"
 Pixels: TypeAlias = NDArray[np.uint8]
+MIN_CHANGED = 0.15  # confidence from which a picture is shown as another one that words change
+RELATIVE_CHANGED = 0.5  # share of the best confidence that further ones need
 PASSAGES = 2  # passages beside a picture that are quoted
 
 
@@ -67,13 +69,16 @@ def stream_answer(
             question = hits.respelled
             (encoded,) = searcher.encode(parts, [Query(question)], request)
         writer = generator or parts.extractive
-        if query.image is not None and not words:
+        vectors = encoded.vectors
+        if query.image is not None and (not words or (vectors.image is not None and vectors.crossmodal_text is None)):
+            # Without words, or with words that the model cannot read, the picture is the question.
             hits, writer = _by_picture(parts, query.image, hits, request)
         yield hits
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
-        evidence = Request(
-            question, encoded.vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store)
-        )
+        if encoded.changes_picture:
+            images = _changed(hits)
+            writer = generator or PictureGenerator(parts.space, (), {})
+        evidence = Request(question, vectors, hits, images, query.image, partial(thumbnail_if_reached, parts.store))
         checker = GroundingChecker(
             parts.space,
             parts.calibration,
@@ -105,6 +110,12 @@ def _by_picture(parts: Parts, picture: Pixels, hits: Hits, request: AskRequest) 
     kept = max(request.k, len(copies) + len(passages))
     generator = PictureGenerator(parts.space, range(len(copies)), places)
     return Hits(ranked[:kept], hits.notes, hits.respelled), generator
+
+
+def _changed(hits: Hits) -> tuple[int, ...]:
+    """Return the numbers of the hits whose pictures show the question's picture as its words change it."""
+    least = max(MIN_CHANGED, RELATIVE_CHANGED * max((hit.confidence for hit in hits), default=0.0))
+    return tuple(n for n, hit in enumerate(hits) if hit.image is not None and hit.confidence >= least)
 
 
 def _captioned(hit: Hit) -> Hit:
