@@ -8,6 +8,7 @@
 #   make kills   a longer check of the store: kills and damage, with a table
 #   make soak    a store in use for a long time: memory, index and disk, with a table
 #   make test-models   conversion and export against PyTorch and transformers, in an environment of their own
+#   make calibrate   what the scores of the shipped models are worth, learned anew (COMMONPLACE_DATA; minutes)
 #   make test-train    training, with PyTorch, in the same environment
 #   make fuzz    10,000 broken files
 #   make test-ray   reading and embedding on a Ray cluster of two nodes (installs Ray; minutes)
@@ -24,7 +25,7 @@ DOCS_VENV := .venv-docs
 JOBS ?= 3
 PARALLEL = -n $(JOBS) --dist loadfile
 
-.PHONY: demo docs reference messages test test-fast test-avx2 test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
+.PHONY: calibrate demo docs reference messages test test-fast test-avx2 test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -78,6 +79,13 @@ kills: $(VENV)/.dev
 # A million adds, updates, deletes and searches; an hour.
 soak: $(VENV)/.dev
 	$(BIN)/python benchmarks/soak.py
+
+# Writes the calibration into both bundles, with the precision in which every processor computes alike; then run the
+# benchmarks mixing, trust, short and folder.
+calibrate: export COMMONPLACE_PRECISION = f32
+calibrate: $(VENV)/.dev
+	$(BIN)/python models/calibration.py --bundle src/commonplace/bundles/minilm-lite0
+	$(BIN)/python models/calibration.py --bundle packages/multilingual/commonplace_multilingual
 
 # The tiny models are made anew by the library itself, then converted, exported and compared live; a few minutes.
 MODELS := .venv-models

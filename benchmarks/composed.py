@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from common import data, interval, keep, machine, table
+from commonplace.channels import CHANGED_TO_IMAGE
 from commonplace.encoders import Bundle
 from commonplace.retrieval import Calibration, Ranking
 from commonplace.space import Space
@@ -50,9 +51,10 @@ def main() -> None:
     vectors = space.bundle.text.encode(words, "query")
     documents = [(f"{i:05d}", None, None, picture(pictures, i)) for i in range(len(rows))]
     rankings = {
-        "picture alone": Ranking(picture_weight=1.0),
-        "words alone": Ranking(picture_weight=0.0),
-        **{f"apart, evidence, picture {s:g}": Ranking(picture_weight=s) for s in SHARES},
+        "picture alone": Ranking(picture_weight=1.0, weights={CHANGED_TO_IMAGE: 0}),
+        "words alone": Ranking(picture_weight=0.0, weights={CHANGED_TO_IMAGE: 0}),
+        "as the words change it (default)": Ranking(),
+        **{f"apart, evidence, picture {s:g}": Ranking(picture_weight=s, weights={CHANGED_TO_IMAGE: 0}) for s in SHARES},
         "apart, reciprocal ranks": Ranking(method="rrf"),
         "apart, relative score": Averaged(scale="relative"),
         **{

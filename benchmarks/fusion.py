@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.channels import CHANGED_TO_IMAGE
 from commonplace.retrieval import Calibration, ChannelScores, Ranking, fuse
 from commonplace.retrieval.fusion import weighted_mean
 
@@ -50,6 +51,7 @@ def fused_order(
 ) -> tuple[Floats, Floats]:
     """Return what to sort candidates by, and their confidences, (n,) each."""
     fused = fuse(channels, ranking, calibration, items)
+    channels = {name: channel for name, channel in channels.items() if name != CHANGED_TO_IMAGE}
     if not isinstance(ranking, Averaged):
         return fused.order, fused.confidence
     values = {name: SCALES[ranking.scale](channel) for name, channel in channels.items()}

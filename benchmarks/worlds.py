@@ -144,7 +144,9 @@ def _asked(
     brief = 0.0
     if text is not None:
         rows, short = space.bundle.without_shortness(text[None])
-        text, brief = rows[0], query_shortness_of(space.text, words or "", float(short[0]))
+        text = rows[0]
+        if view is None:  # words beside a picture are no generic short query
+            brief = query_shortness_of(space.text, words or "", float(short[0]))
     by_encoder = dict(view or {}) | ({} if text is None else {"text": text})
     vectors = space.query_vectors(by_encoder, query_shortness=brief)
     return EncodedQuery(words, vectors, means=means, text_hubness=space.text_hubness)
@@ -170,7 +172,7 @@ def outcomes(
         lists: dict[str, tuple] = {}
         for name, ranking in rankings.items():
             asked = replace(ranking, weights={})
-            key = json.dumps([asked.views, asked.alpha, asked.question, asked.picture_weight])
+            key = json.dumps([asked.method, asked.views, asked.alpha, asked.question, asked.picture_weight])
             if key not in lists:
                 lists[key] = candidates(here.store, question, k=k, where=where, ranking=asked)
             ids, channels = lists[key]

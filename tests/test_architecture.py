@@ -56,7 +56,7 @@ MAY: dict[str, set[str]] = {
     "reading": {"encoders", "indexer", "ingest", "readers", "space"},
     "_session": {"crops", "generation", "retrieval", "space", "store"},
     "_searching": {"_session", "encoders", "images", "options", "retrieval", "space", "store"},
-    "_answering": {"_session", "_searching", "generation", "options", "store"},
+    "_answering": {"_session", "_searching", "generation", "options", "retrieval", "store"},
     "copying": {"_session", "places", "retrieval", "space", "store"},
     "_maintenance": {"_session", "copying", "encoders", "indexer", "migrate", "places", "space", "store"},
     "_showing": {"_documents", "_session", "_searching", "images", "options", "pages", "readers", "retrieval"},

@@ -97,9 +97,12 @@ def test_filters(place: Path) -> None:
 
 
 def test_search_by_picture_and_by_both(place: Path) -> None:
-    for arguments in (["search", "--image", "papers/red.png"], ["search", "red", "--image", "papers/red.png"]):
-        first = run(*arguments, cwd=place).stdout.splitlines()[0]
+    for words in ((), ("what", "is", "this")):
+        first = run("search", *words, "--image", "papers/red.png", cwd=place).stdout.splitlines()[0]
         assert "red.png" in first and "image" in first
+    (own,) = (line for line in run("search", "but in blue", "--image", "papers/red.png", cwd=place).stdout.splitlines()
+              if "red.png" in line)  # fmt: skip
+    assert "0.001" in own  # it was to be changed
 
 
 def test_explain_shows_the_channels(place: Path) -> None:

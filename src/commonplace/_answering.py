@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,13 +10,17 @@ from functools import partial
 from pathlib import PurePath
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from commonplace._searching import Hits, Searcher, query_of
-from commonplace._session import Session
+from commonplace._session import Parts, Session
 from commonplace.errors import ModelMismatch
 from commonplace.generation import (
     PICTURES,
     Generator,
     GroundingChecker,
+    PictureGenerator,
     Request,
     cite,
     generated,
@@ -28,13 +33,22 @@ from commonplace.generation import (
     wants_summary,
 )
 from commonplace.options import AskRequest
+from commonplace.retrieval import near_duplicates_of, passages_beside
 from commonplace.store import Store, thumbnail_if_reached
 from commonplace.text import path_words, terms
-from commonplace.types import Answer, Block, Hit, Note, Query
+from commonplace.types import IMAGE, Answer, Block, Hit, Item, Note, Query, ScoreComponent, captions
 
 __all__ = ["AnswerPart", "stream_answer"]
 
 AnswerPart: TypeAlias = "Hits | Block | Note | Answer"
+Pixels: TypeAlias = NDArray[np.uint8]
+MIN_CHANGED = 0.15  # confidence from which a picture is shown as another one that words change
+RELATIVE_CHANGED = 0.5  # share of the best confidence that further ones need
+PASSAGES = 2  # passages beside a picture that are quoted
+SECTION_HITS = 4  # text hits whose whole section is read, if the question asks for steps, a list or a summary
+SECTION_PASSAGES = 16  # passages that are read in addition
+FOLDER_DOCUMENTS = 20  # documents of a folder that are listed
+SECTION_ITEMS = 2_000  # items of a document above which its passages are not listed
 
 
 def stream_answer(
@@ -64,14 +78,22 @@ def stream_answer(
         if hits.respelled is not None:
             question = hits.respelled
             (encoded,) = searcher.encode(parts, [Query(question)], request)
+        writer = generator or parts.extractive
+        vectors = encoded.vectors
+        if query.image is not None and (not words or (vectors.image is not None and vectors.crossmodal_text is None)):
+            # Without words, or with words that the model cannot read, the picture is the question.
+            hits, writer = _by_picture(parts, query.image, hits, request)
         yield hits
         if wants_outline(question):
             hits = _with_whole_sections(parts.store, hits, documents=wants_summary(question))
             hits = _with_folder(parts.store, question, hits) if wants_list(question) else hits
         images = relevant_images(parts.calibration, encoded.words or "", hits, show=show)
+        if encoded.changes_picture:
+            images = _changed(hits)
+            writer = generator or PictureGenerator(parts.space, (), {})
         evidence = Request(
             question,
-            encoded.vectors,
+            vectors,
             hits,
             images,
             query.image,
@@ -87,17 +109,10 @@ def stream_answer(
             nli=nli,
             language=evidence.language,
         )
-        writer = generator or parts.extractive
         for part in cite(generated(writer, parts.extractive, evidence), evidence, checker, by=writer.name):
             if isinstance(part, Answer):
                 part = replace(part, notes=(*hits.notes, *part.notes), searched_as=request.searched_as)
             yield part
-
-
-SECTION_HITS = 4  # text hits whose whole section is read, if the question asks for steps, a list or a summary
-SECTION_PASSAGES = 16  # passages that are read in addition
-FOLDER_DOCUMENTS = 20  # documents of a folder that are listed
-SECTION_ITEMS = 2_000  # items of a document above which its passages are not listed
 
 
 def _with_whole_sections(store: Store, hits: Hits, *, documents: bool) -> Hits:
@@ -131,6 +146,46 @@ def _with_folder(store: Store, question: str, hits: Hits) -> Hits:
         if len(added) < FOLDER_DOCUMENTS and document.id not in known_ids and (items := store.items_of(document.id)):
             added.append(replace(model, item=items[0], image=None, near_duplicates=()))
     return Hits([*hits, *added], hits.notes, hits.respelled)
+
+
+def _by_picture(parts: Parts, picture: Pixels, hits: Hits, request: AskRequest) -> tuple[Hits, Generator]:
+    """Return the hits of a picture without words, with what stands beside it in its documents, and their generator.
+
+    A copy of the picture that has a caption comes before one that has none. What stands beside it is as relevant.
+    """
+    shown = [hit for hit in hits if hit.item.picture is not None]
+    copied = set(near_duplicates_of(parts.store, picture, [hit.item.id for hit in shown]))
+    copies = [_captioned(hit) for hit in shown if hit.item.id in copied]
+    alike = [item for hit in copies for item in (hit.item, *hit.near_duplicates)]
+    beside = [] if request.where.modality == IMAGE else passages_beside(parts.store, alike)[:PASSAGES]
+    ids = {hit.item.id for hit in copies} | copied | {side.passage.id for side in beside}
+    passages = [_equally_relevant(side.passage, copies[0]) for side in beside]
+    ranked = [*copies, *passages, *(hit for hit in hits if hit.item.id not in ids)]
+    places = {len(copies) + n: side.picture for n, side in enumerate(beside)}
+    kept = max(request.k, len(copies) + len(passages))
+    generator = PictureGenerator(parts.space, range(len(copies)), places)
+    return Hits(ranked[:kept], hits.notes, hits.respelled), generator
+
+
+def _changed(hits: Hits) -> tuple[int, ...]:
+    """Return the numbers of the hits whose pictures show the question's picture as its words change it."""
+    least = max(MIN_CHANGED, RELATIVE_CHANGED * max((hit.confidence for hit in hits), default=0.0))
+    return tuple(n for n, hit in enumerate(hits) if hit.image is not None and hit.confidence >= least)
+
+
+def _captioned(hit: Hit) -> Hit:
+    """Return a hit as the first of its near-duplicates that has a caption, if it has none."""
+    items = (hit.item, *hit.near_duplicates)
+    first = next((item for item in items if captions(item)[0]), hit.item)
+    return replace(hit, item=first, near_duplicates=tuple(item for item in items if item is not first))
+
+
+def _equally_relevant(item: Item, picture: Hit) -> Hit:
+    """Return the hit of a passage beside a picture."""
+    odds = min(max(picture.confidence, 1e-9), 1 - 1e-9)
+    log_odds = math.log(odds / (1 - odds))
+    line = ScoreComponent("beside_picture", log_odds, 0, 1.0, log_odds)
+    return Hit(item, picture.confidence, (line,), confidence=picture.confidence)
 
 
 def _subject(words: str | None, show: bool) -> str | None:

@@ -114,7 +114,7 @@ class Searcher:
                 negative_vectors,
                 parts.query_means,
                 parts.space.text_hubness,
-                query.image if query.text is None else None,
+                query.image,
             )
             for query, vector in zip(queries, vectors, strict=True)
         ]

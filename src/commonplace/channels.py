@@ -25,6 +25,8 @@ from commonplace.types import IMAGE, MODALITIES, TEXT
 
 __all__ = [
     "BOTH",
+    "CHANGED",
+    "CHANGED_TO_IMAGE",
     "CROSSMODAL",
     "IMAGE_TO_SEMANTIC",
     "ITEM",
@@ -48,6 +50,9 @@ VISUAL = "visual"
 CROSSMODAL = "text_crossmodal"
 BOTH = "both"
 """The query part that combines words and a picture into one vector."""
+CHANGED = "changed"
+"""The query part that is a picture as words change it: *the same, but in the snow*."""
+CHANGED_TO_IMAGE = "changed->image"
 ITEM = "item"
 """The view that combines the text and the picture of an item into one vector."""
 IMAGE_TO_SEMANTIC = "image->semantic"
@@ -91,7 +96,7 @@ class ChannelSpec:
 
     def __post_init__(self) -> None:
         part, arrow, view = self.name.partition("->")
-        if part != self.asked_by or not arrow or not view or view == ITEM or not part or part == BOTH:
+        if part != self.asked_by or not arrow or not view or view == ITEM or not part or part in (BOTH, CHANGED):
             raise ModelError(
                 _("the channel {name!r} of the part {asked_by!r} is misnamed: call it PART->VIEW").format(
                     name=self.name, asked_by=self.asked_by
@@ -113,6 +118,8 @@ class QueryVectors:
     - ``notes``: for each part without a vector, the reason.
     - ``query_shortness``: the shortness, in [0, 1], of a query that has only words. It was subtracted from the vector.
     - ``separate_text``: whether words and texts are compared in a separate space without pictures.
+    - ``change``: two unit vectors (dim,) in the space of pictures, of the words and of the picture. Their weighted sum
+      is the picture as the words change it. None if a part is missing.
     """
 
     by_encoder: Mapping[str, Vector] = field(default_factory=dict)
@@ -120,6 +127,7 @@ class QueryVectors:
     notes: tuple[str, ...] = ()
     query_shortness: float = 0.0
     separate_text: bool = False
+    change: tuple[Vector, Vector] | None = None
 
     @property
     def text(self) -> Vector | None:

@@ -329,7 +329,13 @@ class Space:
     ) -> QueryVectors:
         """Return an encoded query from unit vectors (dim,) by the name of their encoder."""
         channels = self.channels(vectors)
-        return QueryVectors(dict(vectors), channels, notes, query_shortness, self.words is not None)
+        words, picture = vectors.get(TEXT if self.words is None else CROSSMODAL), vectors.get(IMAGE)
+        change = None
+        if words is not None and picture is not None:
+            directions = self.bundle.change(words[: self.bundle.dim], picture[: self.bundle.dim])
+            words, picture = self._runner.wide(np.stack(directions))
+            change = words, picture
+        return QueryVectors(dict(vectors), channels, notes, query_shortness, self.words is not None, change)
 
     def channels(
         self, vectors: Mapping[str, NDArray[np.float32]]

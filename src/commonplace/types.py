@@ -345,8 +345,9 @@ class ScoreComponent:
 
     Ranks count from 1. The rank is 0 if the item was scored but is not on the channel's list. It is also 0 for the
     general lines: ``prior`` (prior log-odds of any item), ``match_density`` (how many items match), ``modality_bias``,
-    ``near_duplicate`` (the item is the query picture), ``as_written`` (the words of the query
-    stand there), and ``together`` (words and picture must both match).
+    ``near_duplicate`` (the item is the query picture, which is wanted, or was to be changed), ``as_written`` (the words
+    of the query stand there), ``together`` (words and picture must both match), and ``beside_picture`` (a passage that
+    stands beside the query picture).
     """
 
     channel: str

@@ -12,6 +12,7 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle, PythonEncoder
+from commonplace.encoders.base import CAPTION_POWER, BaseModel
 from commonplace.encoders.hub import pull_remote
 from commonplace.errors import ModelError, ModelMismatch
 from commonplace.migrate import migrate
@@ -202,3 +203,20 @@ def test_an_encoder_that_gives_nan_fails_only_the_files_concerned(folder: Path, 
         assert report.added == 1 and "not numbers" in report.failed[0][1]
         with pytest.raises(ModelError, match="not numbers"):
             kb.search("Yeast")
+
+
+def test_a_picture_is_weighted_by_what_captions_tell_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captions here differ along the first axis much more than along the second; pictures differ along both."""
+
+    shown = BaseModel()
+    shown.dim, shown.spec = 4, {"means": {"query": {"text": [0, 0, 1, 0], "image": [0, 0, 0, 1]}}}
+    captions = np.array([[a, 0.1 * b, 1, 0] for a in (-1, 1) for b in (-1, 1)], np.float32)
+    monkeypatch.setattr(BaseModel, "banks", {"image": captions})
+    words, picture = shown.change(np.array([0, 1, 1, 0], np.float32), np.array([1, 1, 0, 1], np.float32))
+    assert words.tolist() == [0, 1, 0, 0]
+    assert np.isclose(picture[1] / picture[0], 0.01**CAPTION_POWER) and np.allclose(picture[2:], 0)
+    monkeypatch.setattr(BaseModel, "banks", {})
+    plain = BaseModel()
+    plain.dim, plain.spec = shown.dim, shown.spec
+    _, picture = plain.change(words, np.array([1, 1, 0, 1], np.float32))
+    assert np.allclose(picture, [0.5**0.5, 0.5**0.5, 0, 0])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commonplace.channels import CHANGED_TO_IMAGE
 from commonplace.encoders import Bundle
+from commonplace.errors import ModelError
 from commonplace.retrieval import LEXICAL, SEMANTIC, Calibration, Curve, ScoreStats, z_score
 from commonplace.store import RankedList
 
@@ -61,7 +65,8 @@ def test_nearness_is_half_between_background_and_related_and_increases() -> None
 
 def test_the_shipped_bundle_has_curves_for_every_channel() -> None:
     calibration = Calibration.from_bundle(Bundle().spec)
-    assert set(calibration.curves) == {LEXICAL, "text->text", "text->image", "image->text", "image->image", SEMANTIC}
+    channels = {"text->text", "text->image", "image->text", "image->image", SEMANTIC, CHANGED_TO_IMAGE}
+    assert set(calibration.curves) == {LEXICAL, *channels}
     for curve in calibration.curves.values():
         assert (np.diff(curve.at) > 0).all() and (np.diff(curve.log_odds) > 0).all()
         assert min(curve.log_odds) < 0 < max(curve.log_odds)
@@ -103,3 +108,24 @@ def test_a_bundle_without_curves_uses_default_curves() -> None:
         low, high = calibration.log_odds(channel, ranked(0.0, 1.0))
         assert low < 0 and high > low + 5
         assert high > 0 or channel == "not image->image"  # similar photographs: the default line gives small log-odds
+
+
+def test_a_changed_picture_expects_a_share_of_all_items() -> None:
+    calibration = Calibration.from_bundle({"calibration": {"changed": {"share": 0.1, "text": 0.5}}})
+    assert calibration.changed == (0.1, 0.5)
+    assert calibration.changed_prior(99) == pytest.approx(math.log(0.109 / 0.891))
+    assert calibration.changed_prior(1) == 0  # one of two items at most
+    assert calibration.changed_prior(10**6) == pytest.approx(math.log(0.1 / 0.9), abs=1e-3)
+    with pytest.raises(ModelError, match="calibration"):
+        Calibration.from_bundle({"calibration": {"changed": {"share": 0.1}}})
+
+
+def test_an_unmeasured_model_judges_a_changed_picture_like_words() -> None:
+    spec = {
+        "score_stats": {"text->image": {"unrelated": {"mean": 0.1, "std": 0.2, "quantiles": {"0.99": 0.5}},
+                                        "related": {"mean": 0.6, "std": 0.1}}},
+        "calibration": {"curves": {"text->image": {"at": [0, 1], "log_odds": [-2, 2]}}},
+    }  # fmt: skip
+    calibration = Calibration.from_bundle(spec)
+    assert calibration.curves[CHANGED_TO_IMAGE] == calibration.curves["text->image"]
+    assert calibration.score_stats[CHANGED_TO_IMAGE] == calibration.score_stats["text->image"]

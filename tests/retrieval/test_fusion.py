@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commonplace.channels import CHANGED_TO_IMAGE
 from commonplace.errors import QueryError
 from commonplace.retrieval import (
     LEXICAL,
@@ -146,6 +147,35 @@ def test_query_parts_of_all_modalities_have_equal_weight() -> None:
     lines = {line.channel: line for line in fuse(three, Ranking(picture_weight=0.75), CALIBRATION, 2).breakdown(0)}
     assert lines["sound->sound"].weight == lines["image->image"].weight == pytest.approx(3 * 0.75 / 1.75)
     assert lines["text->image"].weight == pytest.approx(3 * 0.25 / 1.75)
+
+
+CHANGE = {
+    "text->text": scored(nan, nan, 0.9, nan),
+    "text->image": scored(0.3, 0.1, nan, 0.0),
+    "image->text": scored(nan, nan, 0.9, nan),
+    "image->image": scored(0.2, 0.9, nan, 0.95),
+    CHANGED_TO_IMAGE: scored(0.4, 0.2, nan, 0.5),
+}
+
+
+def test_a_picture_that_words_change_asks_for_pictures() -> None:
+    """Pictures are judged by the changed picture alone; a text needs evidence of its own, and more of it."""
+    fused = fuse(CHANGE, Ranking(), CALIBRATION, 1000)
+    late = fuse({name: c for name, c in CHANGE.items() if name != CHANGED_TO_IMAGE}, Ranking(), CALIBRATION, 1000)
+    assert fused.order[3] > fused.order[0] > fused.order[1]
+    assert fused.order[2] == pytest.approx(late.order[2] + math.log(CALIBRATION.changed[1]))
+    lines = {line.channel: line.contribution for line in fused.breakdown(0) if line.contribution}
+    assert set(lines) == {CHANGED_TO_IMAGE, "prior"} and lines["prior"] == CALIBRATION.changed_prior(1000)
+    for i in range(4):
+        assert math.fsum(line.contribution for line in fused.breakdown(i)) == pytest.approx(fused.order[i])
+
+
+def test_a_picture_that_was_not_changed_is_no_answer() -> None:
+    own = np.array([False, False, False, True])
+    changed = fuse(CHANGE, Ranking(), CALIBRATION, 1000, own, own_picture_fits=False)
+    assert np.argmin(changed.order) == 3 and score(changed, 3) < 1e-3
+    asked_about = {name: c for name, c in CHANGE.items() if name != CHANGED_TO_IMAGE}
+    assert score(fuse(asked_about, Ranking(), CALIBRATION, 1000, own), 3) > 0.99
 
 
 def test_the_query_picture_itself_has_high_confidence() -> None:

@@ -34,7 +34,7 @@ def verbs(verb: Any) -> None:
         _("answer a question with sentences and pictures, each with its source"),
         'commonplace ask "Which pump needs the blue seal?"',
     )
-    ask.add_argument("text", metavar="TEXT", nargs="+")
+    ask.add_argument("text", metavar="TEXT", nargs="*", help=_("the question; a picture alone needs none"))
     query_options(ask)
     _hits_option(ask)
     answer_options(ask)
@@ -67,7 +67,7 @@ def _hits_option(parser: argparse.ArgumentParser) -> None:
 def _ask(options: argparse.Namespace) -> int:
     with open_(options) as kb:
         refuse_own_file(kb, options.html)
-        parts = kb.stream(" ".join(options.text), image=options.image, **ask_options(options))
+        parts = kb.stream(" ".join(options.text) or None, image=options.image, **ask_options(options))
         answer = _print_parts(parts, quiet=options.json)
     if options.json:
         for note in answer.notes:

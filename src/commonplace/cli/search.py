@@ -135,6 +135,7 @@ _MEANINGS = {
     "both->text": N_("its text, by words and picture"),
     "both->image": N_("its picture, by words and picture"),
     "both->item": N_("both as one, by words and picture"),
+    "changed->image": N_("your picture, as your words change it"),
     "near_duplicate": N_("it is your picture"),
     "as_written": N_("its words stand there as written"),
     "together": N_("words and picture must both fit"),

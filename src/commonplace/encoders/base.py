@@ -23,6 +23,10 @@ LARGEST_DIM = 65_536
 UNKNOWN_LIMIT = 0.2
 """The largest share of unknown tokens, in [0, 1], with which a text gets a vector; beyond it, the vector is noise."""
 
+CAPTION_POWER = 0.6
+"""The power of the variance of captions along a direction that weighs a picture which words change: 0 leaves it as it
+is, 1 is the covariance. Less suits products, which differ in details; more suits scenes."""
+
 Role = Literal["query", "document"]
 
 
@@ -201,6 +205,37 @@ class BaseModel:
                 )
             )
         return row / np.float32(np.linalg.norm(row))
+
+    def change(
+        self, words: NDArray[np.float32], picture: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the directions of words and of a picture that are added if the words change the picture: (dim,) each.
+
+        Both lose the mean of their modality. The picture is then weighted along the principal directions of captions:
+        what captions tell apart (*a dog, a child, a car*) is kept, and what they hardly mention, such as the colour
+        of the ground, counts less. Otherwise the picture's details would contradict the words. Without banks nothing
+        is weighted.
+        """
+        means = (self.spec.get("means") or {}).get("query") or {}
+        words, picture = (
+            row - np.asarray(means[kind], np.float32) if kind in means else row
+            for kind, row in (("text", words), ("image", picture))
+        )
+        if self._caption_directions is not None:
+            axes, weights = self._caption_directions
+            picture = axes @ (weights * (axes.T @ picture))
+        return unit(words), unit(picture)
+
+    @cached_property
+    def _caption_directions(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The principal directions (dim, n) of captions, and the weight (n,) of each."""
+        bank = self.banks.get("image")
+        if bank is None or len(bank) < self.dim:
+            return None
+        mean = ((self.spec.get("means") or {}).get("query") or {}).get("text")
+        rows = bank - (bank.mean(axis=0) if mean is None else np.asarray(mean, np.float32))
+        variance, axes = np.linalg.eigh(rows.T @ rows / len(rows))
+        return axes.astype(np.float32), np.asarray(np.maximum(variance, 0) ** CAPTION_POWER, np.float32)
 
     @property
     def state(self) -> str:

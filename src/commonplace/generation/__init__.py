@@ -10,6 +10,7 @@ from commonplace.generation.local import TransformersGenerator
 from commonplace.generation.model import ModelGenerator
 from commonplace.generation.outlines import wants_outline
 from commonplace.generation.parts import Abstention, Generator, Part, Request, ShownImage, Statement, generated
+from commonplace.generation.pictured import PictureGenerator
 from commonplace.generation.relevance import PICTURES, relevant_images
 from commonplace.generation.selection import wanted_words
 from commonplace.generation.settings import GeneratorSettings
@@ -26,6 +27,7 @@ __all__ = [
     "GroundingVerdict",
     "ModelGenerator",
     "Part",
+    "PictureGenerator",
     "Request",
     "Rewriter",
     "ShownImage",

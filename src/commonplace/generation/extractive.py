@@ -92,12 +92,12 @@ class ExtractiveGenerator:
         if not hits:
             yield Abstention(_(_unreadable(request) or NOTHING_FOUND, request.language))
             return
-        statements = self._statements(request.question, request.vectors, hits)
+        statements = self._statements(request.full_question, request.vectors, hits)
         images = [ShownImage(n) for n in request.relevant_images]
         if not statements and not images:
             yield Abstention(_(_unreadable(request) or NOTHING_NEAR, request.language))
             return
-        yield from _in_order(statements, images, hits, images_first=wants_pictures(request.question))
+        yield from _in_order(statements, images, hits, images_first=wants_pictures(request.full_question))
 
     def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
         if (statements := outline(question, hits)) is not None:

@@ -1,6 +1,8 @@
 """Retrieval: searches all channels of a query in parallel, fuses their ranked lists, and explains each score."""
 
+from commonplace.retrieval.beside import Beside, passages_beside
 from commonplace.retrieval.calibration import LEXICAL, SEMANTIC, Calibration, Curve, ScoreStats, z_score
+from commonplace.retrieval.diversify import near_duplicates_of
 from commonplace.retrieval.fusion import METHODS, ChannelScores, Fused, Ranking, fuse
 from commonplace.retrieval.heatmap import HeatMap, locate, occlusion
 from commonplace.retrieval.lookups import Lookup, lookup
@@ -11,6 +13,7 @@ __all__ = [
     "LEXICAL",
     "METHODS",
     "SEMANTIC",
+    "Beside",
     "Calibration",
     "ChannelScores",
     "Curve",
@@ -28,7 +31,9 @@ __all__ = [
     "fuse",
     "locate",
     "lookup",
+    "near_duplicates_of",
     "occlusion",
+    "passages_beside",
     "rerank",
     "search",
     "z_score",

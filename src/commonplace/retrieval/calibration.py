@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.channels import BOTH, IMAGE_TO_SEMANTIC, ITEM
+from commonplace.channels import BOTH, CHANGED_TO_IMAGE, IMAGE_TO_SEMANTIC, ITEM
 from commonplace.errors import ModelError
 from commonplace.i18n import _
 from commonplace.store import RankedList
@@ -21,6 +21,8 @@ __all__ = ["LEXICAL", "SEMANTIC", "Calibration", "Curve", "ScoreStats", "z_score
 LEXICAL = "lexical"
 SEMANTIC = IMAGE_TO_SEMANTIC
 """The channel that compares the content of pictures in the joint space; ``image->image`` compares their appearance."""
+SIMILAR_CHANNELS = {SEMANTIC: "image->image", CHANGED_TO_IMAGE: "text->image"}
+"""Channels whose statistics and curves are those of another channel unless they were measured."""
 ACROSS_LANGUAGES = "across languages"
 """Follows the name of a channel in the statistics of pairs in two languages."""
 SHRINK = 100
@@ -120,6 +122,8 @@ class Calibration:
     - ``lookup``: the probability that a query whose words an item contains all as written looks up that item; the
       share of its words, by rarity, at which the odds are even; and the number of such items above which a lookup is
       less likely.
+    - ``changed``: for a picture that words change, the share of all items that are relevant beside the expected
+      number, and the odds of a text against those of a picture with the same evidence.
     - ``part_prior``: for a query of several parts (words and a picture), the share of all items that fit one part.
     """
 
@@ -130,6 +134,7 @@ class Calibration:
     expected_relevant: float = 1.0
     short_query: tuple[float, float, float] = (0.15, 0.45, 0.02)
     lookup: tuple[float, float, float] = (0.95, 0.8, 10.0)
+    changed: tuple[float, float] = (0.015, 0.05)
     part_prior: float = 0.1
 
     @classmethod
@@ -152,8 +157,8 @@ class Calibration:
     def _from_spec(cls, spec: Mapping[str, Any]) -> Calibration:
         calibration = spec.get("calibration") or {}
         measured = dict(spec.get("score_stats") or {})
-        if "image->image" in measured:  # default for an unmeasured semantic channel: the visual channel's statistics
-            measured = {SEMANTIC: measured["image->image"]} | measured
+        for channel, similar in SIMILAR_CHANNELS.items():
+            measured = {channel: measured[similar]} | measured if similar in measured else measured
         score_stats = {}
         for channel, stats in measured.items():
             unrelated, related = stats["unrelated"], stats["related"]
@@ -165,13 +170,16 @@ class Calibration:
             channel: Curve(tuple(curve["at"]), tuple(curve["log_odds"]))
             for channel, curve in calibration.get("curves", {}).items()
         }
-        curves = {SEMANTIC: curves["image->image"]} | curves if "image->image" in curves else curves
+        for channel, similar in SIMILAR_CHANNELS.items():
+            curves = {channel: curves[similar]} | curves if similar in curves else curves
         names = ("match_density", "expected_relevant", "part_prior")
         settings: dict[str, Any] = {name: calibration[name] for name in names if name in calibration}
         if "joint" in calibration:
             settings["joint"] = tuple(calibration["joint"][name] for name in ("words", "meaning", "base"))
         if "short_query" in calibration:
             settings["short_query"] = tuple(calibration["short_query"][name] for name in ("from", "to", "share"))
+        if "changed" in calibration:
+            settings["changed"] = tuple(calibration["changed"][name] for name in ("share", "text"))
         if "lookup" in calibration:
             settings["lookup"] = tuple(calibration["lookup"][name] for name in ("full", "even", "few"))
         return cls(score_stats, curves, **settings)
@@ -191,6 +199,11 @@ class Calibration:
             match_density=self.match_density * (1 - generic),
             expected_relevant=self.expected_relevant + generic * share * items,
         )
+
+    def changed_prior(self, items: int) -> float:
+        """Return the prior log-odds of a picture, of ``items`` items, for a query whose words change a picture."""
+        share = min((self.expected_relevant + self.changed[0] * items) / (items + 1), 0.5)
+        return math.log(share / (1 - share))
 
     def lookup_probability(self, coverage: float, rivals: float) -> float:
         """Return the probability of a lookup from the best item's coverage of the query and the number of its rivals.

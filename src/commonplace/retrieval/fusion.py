@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.channels import BOTH, ITEM, known_modalities, modality_of
+from commonplace.channels import BOTH, CHANGED_TO_IMAGE, ITEM, known_modalities, modality_of
 from commonplace.errors import QueryError
 from commonplace.i18n import _
 from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.retrieval.lookups import Lookup
 from commonplace.store import RankedList
-from commonplace.types import TEXT, ScoreComponent
+from commonplace.types import IMAGE, TEXT, ScoreComponent
 
 __all__ = ["METHODS", "ChannelScores", "Fused", "Ranking", "fuse", "weighted_mean"]
 
@@ -26,7 +26,9 @@ NEGATIVE = "not "
 """Prefix of the channels of a negative query part."""
 Floats = NDArray[np.float64]
 DUPLICATE_LOG_ODDS = 5.0
-"""Minimum log-odds of a near-duplicate of the query picture, if the query is only a picture."""
+"""Minimum log-odds of a near-duplicate of the query picture, if the query is only a picture, or asks about it."""
+UNCHANGED_LOG_ODDS = -7.0
+"""Maximum log-odds of a near-duplicate of the query picture, if words change it: it was not changed."""
 MIN_DENSITY = 0.01
 """Lower limit of a view's mean likelihood ratio in the density term."""
 
@@ -109,6 +111,11 @@ class Ranking:
                 _("the stored ranking cannot be used ({problem}): tune again, or reset it").format(problem=problem)
             ) from problem
 
+    @property
+    def fuses_late(self) -> bool:
+        """Whether the parts of a query and the views of an item have separate channels, whose evidence is added."""
+        return (self.method, self.question, self.views) == ("calibrated", "late", "separate")
+
     def weight(self, channel: str) -> float:
         """Return the weight of ``channel``."""
         return self.weights.get(channel, 1.0)
@@ -176,13 +183,17 @@ class Fused:
         calibration: Calibration,
         items: int,
         near_duplicates: NDArray[np.bool_] | None,
+        own_picture_fits: bool,
     ) -> None:
         self._channels = channels
         self._ranking = ranking
         lines = _add_log_odds(channels, ranking, calibration, items)
         if near_duplicates is not None:
-            missing = np.maximum(DUPLICATE_LOG_ODDS - lines.total, 0.0)
-            lines.contributions["near_duplicate"] = np.where(near_duplicates, missing, 0.0)
+            if own_picture_fits:
+                shift = np.maximum(DUPLICATE_LOG_ODDS - lines.total, 0.0)
+            else:
+                shift = np.minimum(UNCHANGED_LOG_ODDS - lines.total, 0.0)
+            lines.contributions["near_duplicate"] = np.where(near_duplicates, shift, 0.0)
         total = lines.total
         self.confidence = _sigmoid(total / ranking.temperature)
         if not self.calibrated:
@@ -225,17 +236,20 @@ def fuse(
     calibration: Calibration,
     items: int,
     near_duplicates: NDArray[np.bool_] | None = None,
+    *,
+    own_picture_fits: bool = True,
 ) -> Fused:
     """Fuse the scores of all channels and return the fused candidates.
 
     ``items`` is the number of searched items. ``near_duplicates`` (n,) marks candidates that are near-duplicates of the
-    query picture.
+    query picture. They are relevant if the query is only the picture or asks about it (``own_picture_fits``), and
+    irrelevant if its words change the picture.
 
     For each part of the query (words, picture), the score of an item is that of its best view. A picture is penalised
     neither for an unrelated caption nor for a missing one. A channel without a view of the item (a score of NaN) has no
     effect. Any other channel contributes its score, even if the item is not on its list.
     """
-    return Fused(channels, ranking, calibration, items, near_duplicates)
+    return Fused(channels, ranking, calibration, items, near_duplicates, own_picture_fits)
 
 
 def _sigmoid(x: Floats) -> Floats:
@@ -281,7 +295,8 @@ def _add_log_odds(
 ) -> _Lines:
     """Return the breakdowns of the calibrated method. Their sum is the log-odds that the item is relevant."""
     n = len(next(iter(channels.values())).scores)
-    parts = _parts(channels)
+    changed = channels.get(CHANGED_TO_IMAGE)
+    parts = _parts(name for name in channels if name != CHANGED_TO_IMAGE)
     wanted = [part for part in parts if not part.startswith(NEGATIVE)]
     scales = _part_weights(wanted, ranking.picture_weight)
     lines = _Lines(
@@ -308,7 +323,31 @@ def _add_log_odds(
         lexical = channels.get(LEXICAL)
         if lexical is not None and lexical.lookup is not None and ranking.weight(LEXICAL) > 0:
             contributions["as_written"] = _as_written(lexical.lookup, lines.total, calibration)
+    if changed is not None:
+        _set_changed(lines, changed, ranking, calibration, items)
     return lines
+
+
+def _set_changed(lines: _Lines, changed: ChannelScores, ranking: Ranking, calibration: Calibration, items: int) -> None:
+    """Judge pictures by the query's picture as its words change it, and lower the odds of everything else.
+
+    A changed picture asks for pictures. A text needs so much more evidence of its own.
+    """
+    is_picture = ~np.isnan(changed.scores)
+    weight = ranking.weight(CHANGED_TO_IMAGE)
+    value = weight * calibration.log_odds(CHANGED_TO_IMAGE, changed.ranked, np.nan_to_num(changed.scores))
+    by_changed = {
+        CHANGED_TO_IMAGE: value,
+        "modality_bias": np.full(len(value), ranking.modality_bias.get(IMAGE, 0.0)),
+        "prior": np.full(len(value), calibration.changed_prior(items)),
+    }
+    for name, contributions in lines.contributions.items():
+        if not name.startswith(NEGATIVE):
+            others = contributions + math.log(calibration.changed[1]) if name == "prior" else contributions
+            lines.contributions[name] = np.where(is_picture, by_changed.get(name, 0.0), others)
+    for name, weights in lines.weights.items():
+        if not name.startswith(NEGATIVE):
+            lines.weights[name] = np.where(is_picture, weight if name == CHANGED_TO_IMAGE else 0.0, weights)
 
 
 def _as_written(lookup: Lookup, log_odds: Floats, calibration: Calibration) -> Floats:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.channels import BOTH, ITEM, JOINT, TEXT_TO_TEXT, ChannelSpec
+from commonplace.channels import BOTH, CHANGED_TO_IMAGE, ITEM, JOINT, TEXT_TO_TEXT, ChannelSpec
 from commonplace.errors import QueryError
 from commonplace.i18n import _
 from commonplace.retrieval.calibration import LEXICAL, Calibration
@@ -21,6 +21,7 @@ from commonplace.retrieval.fusion import NEGATIVE, ChannelScores, Fused, Ranking
 from commonplace.retrieval.lookups import lookup
 from commonplace.space import QueryVectors
 from commonplace.store import RankedList, Sample, SearchStore, Store
+from commonplace.text import asks
 from commonplace.types import IMAGE, TEXT, Filter, Item, ScoreComponent
 
 __all__ = ["EncodedQuery", "RankedItem", "candidates", "compose", "search"]
@@ -30,6 +31,8 @@ COPIES = 20
 """Number of the most similar pictures that are compared with the query's own picture by pixels."""
 LOOKED_AT = 40
 """Number of the best items by words, and of the best paths, in which a query is looked up as written."""
+CHANGED_SHARE = 0.35
+"""Share of the picture in a picture that words change, at a ``Ranking.picture_weight`` of one half."""
 SAMPLE = 2048
 """Number of sampled rows that the background scores of a query are estimated from."""
 
@@ -41,7 +44,7 @@ class EncodedQuery:
     ``means`` (dim,) are the mean query vectors, by ``text`` and ``image``. They are subtracted before words and picture
     are combined into one vector, and before early-fused views are searched. ``text_hubness`` returns the hubness (n,)
     of texts (n, dim), to be subtracted from their cosines with words; None if there is none. ``picture``
-    (height, width, 3) are the pixels of a query that is only a picture.
+    (height, width, 3) are the pixels of the query's picture.
     """
 
     words: str | None
@@ -56,6 +59,12 @@ class EncodedQuery:
     def words_only(self) -> bool:
         """Whether the query consists of words, without a picture or another part."""
         return bool(self.words) and all(spec.asked_by == TEXT for spec, _ in self.vectors.channels)
+
+    @property
+    def changes_picture(self) -> bool:
+        """Whether the query consists of a picture and of words that change it, rather than ask about it."""
+        parts = {spec.asked_by for spec, _ in self.vectors.channels}
+        return bool(self.words) and parts == set(JOINT) and not asks(self.words or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +223,8 @@ def search(
         ranking,
         calibration.for_query(query.vectors.query_shortness, size),
         size,
-        _near_duplicates(store, query, ids, channels),
+        _near_duplicates(store, query, ids, channels, ranking),
+        own_picture_fits=not query.changes_picture,
     )
     order = sorted(range(len(ids)), key=lambda n: (-fused.order[n], ids[n]))
     chosen = diversify(store, [ids[n] for n in order], fused.order[order], k=k, ranking=ranking)
@@ -222,11 +232,14 @@ def search(
 
 
 def _near_duplicates(
-    store: Store, query: EncodedQuery, ids: Sequence[str], channels: Mapping[str, ChannelScores]
+    store: Store, query: EncodedQuery, ids: Sequence[str], channels: Mapping[str, ChannelScores], ranking: Ranking
 ) -> NDArray[np.bool_] | None:
-    """Return which candidates (n,) are near-duplicates of the query picture; None if the query has words."""
+    """Return which candidates (n,) are near-duplicates of the query picture; None if that does not matter.
+
+    It does not matter if the user chose to combine words and picture into one vector.
+    """
     similar = channels.get("image->image")
-    if query.picture is None or similar is None:
+    if query.picture is None or similar is None or (query.words and ranking.question != "late"):
         return None
     near = np.flatnonzero(np.nan_to_num(similar.scores, nan=-1.0) >= MIN_SIMILARITY)
     near = near[np.argsort(-similar.scores[near], kind="stable")][:COPIES]
@@ -277,6 +290,15 @@ def _channels(
             if spec.name == TEXT_TO_TEXT and part == TEXT:
                 channel = _uncommon(store, channel, query.text_hubness)
             channels[prefix + part + spec.name.removeprefix(spec.asked_by)] = channel
+    if query.vectors.change is not None and query.changes_picture and ranking.fuses_late:
+        share = ranking.picture_weight * CHANGED_SHARE
+        share /= share + (1 - ranking.picture_weight) * (1 - CHANGED_SHARE)
+        changed = compose(*query.vectors.change, share, "sum")
+        channels[CHANGED_TO_IMAGE] = _Channel(
+            partial(store.search, IMAGE, changed, depth, where, cross_modal=True),
+            partial(store.score, IMAGE, changed, cross_modal=True),
+            IMAGE,
+        )
     return channels
 
 

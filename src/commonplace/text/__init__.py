@@ -1,5 +1,6 @@
 """Extraction of words from texts in any script: for the lexical index, for queries, and for comparing texts."""
 
+from commonplace.text.asking import asks
 from commonplace.text.language import language_of, script_of
 from commonplace.text.numbers import in_digits, measures
 from commonplace.text.tokens import (
@@ -16,6 +17,7 @@ from commonplace.text.written import WrittenWords
 
 __all__ = [
     "WrittenWords",
+    "asks",
     "in_digits",
     "index_words",
     "is_unsegmented",
