@@ -78,7 +78,8 @@ def test_markup_and_control_characters_are_shown_not_obeyed(ask: Ask) -> None:
     for shown in (page, answer.markdown()):
         assert "\x1b" not in shown
     assert "<script" not in page and "<img" not in page and "javascript:alert" in page  # as words
-    assert set(re.findall(r'href="([^"]*)"', page)) <= {f"#source-{citation.number}" for citation in answer.citations}
+    links = {link for citation in answer.citations for link in (f"#source-{citation.number}", citation.link)}
+    assert set(re.findall(r'href="([^"]*)"', page)) <= links
     assert "![" not in answer.markdown().replace("\\!\\[", "") and "<script" not in answer.markdown().replace("\\<", "")
 
 
