@@ -129,7 +129,9 @@ def test_every_kind_of_query_has_breakdowns_that_add_up(kb: cp.Collection, folde
                     assert hit.score == pytest.approx(score, abs=1e-12)
                     assert 0 <= hit.confidence <= 1 and (method != "calibrated" or hit.confidence == hit.score)
                 channels = {channel.channel for hit in hits for channel in hit.breakdown}
+                assert ("changed->image" in channels) == ranking.fuses_late
                 channels -= {"lexical", "match_density", "prior", "together", "image->semantic"}
+                channels -= {"changed->image", "near_duplicate"}
                 asked = {"text", "image"} if question == "late" else {"both"}
                 result = {"text", "image"} if views == "separate" else {"item"}
                 assert channels == {f"{a}->{f}" for a in asked for f in result}
