@@ -102,9 +102,8 @@ def test_curves_end_at_the_measured_recall(run: Run) -> None:
 def test_channel_scores_are_those_of_the_breakdown(run: Run) -> None:
     channels = channel_scores(run)
     sure = {"lexical", "text->text", "text->image", "image->image"}
-    assert (
-        sure <= set(channels) <= sure | {"image->text"}
-    )  # whether a text is among a picture's three is up to the model
+    # Whether a text is among a picture's three is up to the model. Words beside a picture may change it.
+    assert sure <= set(channels) <= sure | {"image->text", "changed->image"}
     lines = [
         line
         for result in run.results
