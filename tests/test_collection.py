@@ -662,12 +662,12 @@ def test_filters_by_metadata_of_documents(tmp_path: Path) -> None:
                 kb.search("pump", **wrong)  # type: ignore[arg-type]
             assert len(str(error.value)) < 300
         hits = kb.search("pump", where={"writer": "ann lee", "author": "nobody"})
-        (note,) = hits.notes
-        assert not hits and note == (
-            "no document has the key 'writer'; the keys are: date, dated, language, author, created"
+        key, value = hits.notes
+        assert (
+            not hits and key == "no document has the key 'writer'; the keys are: date, dated, language, author, created"
         )
-        assert kb.ask("pump", where={"writer": "x"}).notes == (note,)
-        assert kb.search("pump", where={"author": "nobody"}).notes == ()
+        assert kb.ask("pump", where={"writer": "x"}).notes == (key,)
+        assert kb.search("pump", where={"author": "nobody"}).notes == (value,) and "'author'" in value
 
 
 def test_unchanged_files_are_read_again_with_force(

@@ -23,7 +23,7 @@ _WEEKDAYS = (
 _DIGITS_ZH = "〇零一二三四五六七八九十百两\\d"
 _DATE = re.compile(
     rf"(?<!\d)(?:1\d|20)\d\d(?!\d)|\b(?:{_MONTHS})\b|\b(?:{_WEEKDAYS})\b|\b\d{{1,2}}[./]\d{{1,2}}[./]"
-    r"|\b(?:today|tomorrow|yesterday|daily|weekly|monthly|yearly|every|each|spring|summer|autumn|winter|easter|christmas)\b"
+    r"|\b(?:today|tomorrow|yesterday|daily|weekly|monthly|yearly|every|each|morning|noon|afternoon|evening|night|spring|summer|autumn|winter|easter|christmas)\b"
     r"|\b(?:heute|morgen|gestern|täglich|jede[nrs]?|frühling|sommer|herbst|weihnachten|ostern)\b"
     rf"|[{_DIGITS_ZH}]+[ ]?(?:年|月|日|号|號|世[纪紀])|[星礼禮]期[一二三四五六日天]|周[一二三四五六日末]|每[天周月年]"
     rf"|[春夏秋冬][天季]"

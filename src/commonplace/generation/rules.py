@@ -24,11 +24,14 @@ Mask = NDArray[np.bool_]
 LOOKED_UP = 0.5
 """The least probability of a sentence with all words of a query that is no question (a name, a phrase), and of a row
 with the code that is asked for."""
+HEADED = (
+    0.05  # the least probability of a sentence under a heading with the code that is asked for, before its odds rise
+)
 DEFINITION = 0.5  # the least probability of a sentence that defines what is to be defined
 LEAST_SUBJECT = 0.6  # share of the question's words around a number or a code that is asked for
 MIN_SIMILARITY_ATTRIBUTE = 0.85  # if the passage lacks what is asked of a thing: the GDP, in "the GDP of Fresno"
 LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
-OF_THE_DAY = 5.0  # factor of the odds of a passage, or of a document, of the day that is asked for
+OF_THE_SAME = 5.0  # factor of the odds in a passage with the code, or in a document of the day, that is asked for
 _CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*|[A-Za-z]+_\w+)")
 _YEAR = re.compile(r"(?<![\d-])(?:19|20)\d\d(?!\d)")
 
@@ -44,7 +47,7 @@ def after_rules(
     """
     written = {n: _written(hits[n]) for n in {candidate.sentence.hit for candidate in candidates}}
     contexts = [f"{candidate.around}\n{candidate.sentence.text}" for candidate in candidates]
-    likely = _by_code(question, candidates, likely, written)
+    likely = _by_code(question, candidates, likely, hits, written)
     likely = np.where([says_relation(question, context) for context in contexts], likely, 0)
     likely = _by_year(question, candidates, likely, contexts, written)
     likely = _by_day(question, candidates, likely, written)
@@ -67,7 +70,9 @@ def _feature(matrix: Floats, name: str) -> Floats:
     return np.asarray(matrix[:, FEATURES.index(name)], np.float64)
 
 
-def _by_code(question: str, candidates: Sequence[Candidate], likely: Floats, written: dict[int, str]) -> Floats:
+def _by_code(
+    question: str, candidates: Sequence[Candidate], likely: Floats, hits: Sequence[Hit], written: dict[int, str]
+) -> Floats:
     """Nothing is similar to a code such as 0x80370102 or M6: a passage contains it or does not."""
     wanted = _codes(question)
     if not wanted:
@@ -76,8 +81,16 @@ def _by_code(question: str, candidates: Sequence[Candidate], likely: Floats, wri
         candidate.sentence.row is not None and wanted <= _codes(candidate.sentence.text) for candidate in candidates
     ]
     likely = np.where(is_row, np.maximum(likely, LOOKED_UP), likely)
+    headed = [wanted <= _codes(hits[candidate.sentence.hit].item.title or "") for candidate in candidates]
+    likely = np.where(headed, np.maximum(likely, HEADED), likely)
     contains = {n: bool(wanted & _codes(text)) for n, text in written.items()}
-    return np.where([contains[candidate.sentence.hit] for candidate in candidates], likely, 0)
+    return np.where([contains[candidate.sentence.hit] for candidate in candidates], _likelier(likely), 0)
+
+
+def _likelier(likely: Floats) -> Floats:
+    """Return the probabilities in a passage that has the code or the day that is asked for."""
+    odds = OF_THE_SAME * likely / np.maximum(1 - likely, 1e-9)
+    return np.asarray(odds / (1 + odds), np.float64)
 
 
 def _codes(text: str) -> frozenset[str]:
@@ -109,8 +122,7 @@ def _by_day(question: str, candidates: Sequence[Candidate], likely: Floats, writ
     names_day = np.array([_name_one(wanted, candidate.sentence.text) for candidate in candidates])
     is_row = np.array([candidate.sentence.row is not None for candidate in candidates])
     likely = np.where(of_day & (names_day | ~(is_row & (names_day & is_row).any())), likely, 0)
-    odds = OF_THE_DAY * likely / np.maximum(1 - likely, 1e-9)
-    return np.where(of_day, odds / (1 + odds), likely)
+    return np.where(of_day, _likelier(likely), likely)
 
 
 def _name_one(wanted: frozenset[Day], text: str) -> bool:
