@@ -39,7 +39,7 @@ SENTENCES_WORDS = 3  # the same without vectors
 PASSAGES = 8  # passages whose sentences are read
 DIVERSITY = 0.3
 """The share of a sentence's score that similarity to the chosen sentences takes away (Carbonell and Goldstein 1998)."""
-MIN_PROBABILITY = 0.2  # of answering, below which a sentence is not quoted
+MIN_PROBABILITY = 0.15  # of answering, below which a sentence is not quoted
 MIN_PROBABILITY_PART = 0.1  # the same for a part of a question
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
 RELATIVE_PROBABILITY_WORDS = 0.3  # the same without vectors: words alone identify the right sentence less surely
