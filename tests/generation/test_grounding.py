@@ -52,6 +52,7 @@ LIES = [
     ("Harriet Lowe built the mill in 1893.", 1),
     ("Reuben Harrow sold the mill on 4 May 1921.", 1),
     ("Reuben Harrow built the mill in 1921.", 1),
+    ("The mill was built by Reuben Harrow in 5, and Harriet Lowe sold it in 1921.", 1),  # May is no five
     ("Reuben Harrow built the mill in Ghent in 1893.", 1),
     ("Harriet Lowe sold it on 4 March 1921 for 1,200 pounds.", 1),
     ("Harriet Lowe sold it for 12,000 pounds.", 1),

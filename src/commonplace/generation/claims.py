@@ -209,10 +209,10 @@ def _may_only_open(text: str, at: int, word: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def spellings(text: str) -> frozenset[str]:
+def spellings(text: str, *, months: bool = True) -> frozenset[str]:
     """Return every word of a text in each spelling that ``facts`` could give it.
 
-    An hour of the afternoon has both numbers, 15 and 3. A month has its number, too.
+    An hour of the afternoon has both numbers, 15 and 3. With ``months``, a month has its number, too.
     """
     tokens = words(text)
     plain = in_digits(text)
@@ -220,7 +220,8 @@ def spellings(text: str) -> frozenset[str]:
     for hour, _minute in _TIME.findall(plain):
         variants |= {str(int(hour)), str(int(hour) % 12 or 12)}
     variants |= {str(int(hour) + 12) for hour in _OCLOCK.findall(plain)}
-    variants |= {str(_MONTH.index(month.casefold()) + 1) for month in _DAY.findall(plain)}
+    if months:
+        variants |= {str(_MONTH.index(month.casefold()) + 1) for month in _DAY.findall(plain)}
     variants |= {_MONTH[int(n) - 1] for match in _SLASHED.findall(plain) for n in match if 1 <= int(n) <= 12}
     variants |= {NUMBER_WORDS[token] for token in tokens if token in NUMBER_WORDS}
     variants |= {_MONTHS[token] for token in tokens if token in _MONTHS}

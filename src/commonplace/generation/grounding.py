@@ -475,7 +475,7 @@ class GroundingChecker:
     def _absent(self, sentence: str, windows: Sequence[_Window], documented: frozenset[str]) -> Reason | None:
         """Return the reason if a number, date or name of the sentence stands nowhere in its evidence; else None."""
         evidence_facts = documented.union(*(window.facts | window.spellings for window in windows))
-        absent = sorted(facts(sentence) - evidence_facts)
+        absent = sorted(facts(sentence) - evidence_facts) or sorted(_only_months(sentence, windows))
         return self._absent_fact(absent[0], sentence, windows) if absent else None
 
     def _absent_fact(self, fact: str, sentence: str, windows: Sequence[_Window]) -> Reason:
@@ -537,6 +537,17 @@ def _source_of(clause: str, windows: Sequence[_Window]) -> tuple[frozenset[str],
 
     source = max(windows, key=rank)
     return clause_facts - source.facts - source.spellings, source
+
+
+def _only_months(sentence: str, windows: Sequence[_Window]) -> frozenset[str]:
+    """Return the numbers outside dates of a sentence that its evidence has as months alone: May is no five."""
+    numbers = {fact for fact in facts(sentence) if fact.isdigit() and int(fact) <= 12}
+    loose = numbers.difference(*(facts(date) for date in dates(sentence)))
+    if not loose:
+        return frozenset()
+    return frozenset(loose).difference(
+        *(window.facts | spellings(f"{window.title} {window.text}", months=False) for window in windows)
+    )
 
 
 def _misplaced_fact(clause: str, windows: Sequence[_Window], sentence_facts: frozenset[str]) -> str | None:
