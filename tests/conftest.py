@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from commonplace.encoders import Bundle
 from commonplace.space import Space
@@ -18,6 +19,11 @@ from tests.milvus_server import _session_server, milvus_server, milvus_uri
 __all__ = ["_session_server", "data", "liar", "milvus_server", "milvus_uri", "space"]
 
 ROOT = Path(__file__).parent.parent
+
+# The same examples on every machine, so that a change is judged by what it does. COMMONPLACE_EXAMPLES=new draws others.
+settings.register_profile("same", derandomize=True, database=None)
+if os.environ.get("COMMONPLACE_EXAMPLES") != "new":
+    settings.load_profile("same")
 
 
 SLOW = {
