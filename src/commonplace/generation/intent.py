@@ -67,7 +67,7 @@ _SOURCES = re.compile(
 
 
 _STEPS = re.compile(
-    r"\bhow (?:do|to|can|could|should|would|does)\b(?! (?:many|much|long|old|far|often|big)\b)"
+    r"\bhow (?:do|to|can|could|should|would)\b(?! (?:many|much|long|old|far|often|big)\b)"
     r"|\bhow (?:is|are) (?!the\b.{0,30}\?$)|\bstep(?:s| by step)\b|\binstructions?\b|\b(?:wie"
     r"|womit) (?:kann|könn\w+|soll\w*|mache?|muss|geht)\b"
     r"|如何|怎[么麼](?![样樣了会會])|怎[样樣才]|步[骤驟]|教程",
