@@ -100,12 +100,13 @@ class Searcher:
         for query in queries:
             if not query.parts:
                 raise QueryError(_("the query is empty: give words, a picture, or both"))
-        parts.space.check()  # in a thread: no search waits for the checksums of the model
+        parts.space.check()  # in a thread, while the model is loaded and run
         negative = query_of(request.negative, request.negative_image)
         full_text = parts.store.capabilities.lexical
         vectors = parts.space.encode_queries(queries, full_text=full_text)
         # Not in the same batch: padding changes the last digits, and a negative query must not change the others.
         (negative_vectors,) = parts.space.encode_queries([negative], full_text=full_text)
+        parts.space.check(wait=True)  # of a damaged model no vector is used
         return [
             EncodedQuery(
                 query.text,
