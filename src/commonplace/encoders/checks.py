@@ -10,9 +10,9 @@ import json
 import os
 import stat
 import threading
-from contextlib import suppress
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,12 +75,12 @@ class FileChecks:
         with self._lock:
             new = [state for state in states.values() if state not in self._right]
             if new:
-                known = _remembered()
+                right_states = _remembered()
                 paths = {state.path for state in new}
                 self._right = {s: right for s, right in self._right.items() if s.path not in paths or not right.done()}
                 self._right |= {state: Future() for state in new}
                 for state in new:
-                    if known.get(state.path) == state.fields:
+                    if right_states.get(state.path) == state.fields:
                         self._right[state].set_result(True)
                 work = [(state, right) for state in new if not (right := self._right[state]).done()]
                 if work:
@@ -136,16 +136,16 @@ def _remembered() -> dict[str, list[str | int]]:
     return states if isinstance(states, dict) else {}
 
 
-def _remember(states: list[_State]) -> None:
+def _remember(right_states: list[_State]) -> None:
     """Remember that these states are right. A state that is lost in a race is compared once more."""
     folder = cache_folder()
-    if folder is None or not states:
+    if folder is None or not right_states:
         return
-    known = _remembered()
-    for state in states:
-        known.pop(state.path, None)
-        known[state.path] = state.fields
+    by_path = _remembered()
+    for state in right_states:
+        by_path.pop(state.path, None)
+        by_path[state.path] = state.fields
     part = folder / f"checksums.{os.getpid()}.part"
     with suppress(OSError):
-        part.write_text(json.dumps(dict([*known.items()][-MOST:])), encoding="ascii")
+        part.write_text(json.dumps(dict([*by_path.items()][-MOST:])), encoding="ascii")
         part.replace(folder / "checksums.json")
