@@ -6,7 +6,7 @@ from pathlib import Path
 
 import commonplace as cp
 
-LIST = "---\ndate: {date}\n---\n\n# Prices\n\n| Article | Price |\n|---|---|\n| Fire door | {price} |\n| Window | 290 |\n"
+LIST = "---\ndate: {date}\n---\n\n| Article | Price |\n|---|---|\n| Fire door | {price} |\n| Window | 290 |\n"
 
 
 def prices(tmp_path: Path, *lists: tuple[str, str, int]) -> str:
