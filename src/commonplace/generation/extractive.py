@@ -323,9 +323,7 @@ def _date_of(document: Document) -> str:
     return max(in_name, default=stated)
 
 
-_NAMED_DATE = re.compile(
-    r"(?<!\d)((?:19|20)\d\d)(?:[-_. ]?(0[1-9]|1[0-2])(?:[-_. ]?(0[1-9]|[12]\d|3[01]))?)?(?!\d)"
-)
+_NAMED_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)(?:[-_. ]?(0[1-9]|1[0-2])(?:[-_. ]?(0[1-9]|[12]\d|3[01]))?)?(?!\d)")
 
 
 def _choose(likely: NDArray[np.float64], described: Described, question: str, most: int, least: float) -> list[int]:
