@@ -42,7 +42,7 @@ SLOW = {
         "store/test_upkeep",
         "test_cli",
         "test_cli_upkeep",
-        "test_collection",
+        *(f"collection/test_{name}" for name in ("add", "ask", "filters", "open", "remove", "search")),
     ),
     *("encoders/test_encoder", "encoders/test_remote", "evaluation/test_runs", "generation/test_adversary"),
     *("generation/test_conversation", "retrieval/test_background", "retrieval/test_diversify", "test_schemas"),

@@ -17,6 +17,7 @@ BASE = {"types", "display", "positions", "errors", "i18n", "metadata", "paths", 
 # What each module or package may import; it may always import itself and BASE.
 MAY: dict[str, set[str]] = {
     **{name: set() for name in BASE},
+    "display": {"i18n", "types"},
     "positions": {"i18n", "types"},
     "types": {"display", "i18n", "metadata", "positions"},
     "paths": {"errors", "i18n", "types"},

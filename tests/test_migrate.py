@@ -23,13 +23,13 @@ from commonplace.migrate import migrate
 from commonplace.space import Space
 from commonplace.store import LocalStore, Migration, StoreOptions, StoreSpace
 from commonplace.store.vectors import clear_shadow
-from tests import test_collection
+from tests.collection import conftest
+from tests.collection.common import draw, names
 from tests.conftest import ROOT
 from tests.test_cli import run
-from tests.test_collection import draw, names
 from tests.tiny import tiny_bundle
 
-folder = test_collection.folder
+folder = conftest.folder
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.options import AskRequest, SearchRequest
-from tests.test_collection import PUMP, draw
+from tests.collection.common import PUMP, draw
 
 
 @pytest.fixture(scope="module")

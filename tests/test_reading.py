@@ -10,7 +10,7 @@ import pytest
 
 import commonplace as cp
 from commonplace.cli import main
-from tests.test_collection import draw
+from tests.collection.common import draw
 
 PAGE = """# Pumps
 

@@ -15,7 +15,7 @@ from referencing import Registry, Resource
 
 import commonplace as cp
 from commonplace.cli import main
-from tests.test_collection import draw
+from tests.collection.common import draw
 
 SCHEMAS = {
     path.name: json.loads(path.read_text(encoding="utf-8"))

@@ -19,8 +19,7 @@ from commonplace.i18n import _
 from commonplace.images import rgb_pixels
 from commonplace.options import SearchRequest
 from commonplace.paths import expanded_path
-from commonplace.retrieval import EncodedQuery, LateInteraction, Ranking, Reranker, rerank, search
-from commonplace.text.stop_words import STOP_WORDS
+from commonplace.retrieval import EncodedQuery, LateInteraction, Ranking, Reranker, rerank, respelled, search
 from commonplace.types import Content, Filter, Hit, Query, ScoreComponent
 
 __all__ = ["RANKING", "Hits", "Searcher", "queries_of", "query_of", "stored_ranking"]
@@ -29,7 +28,7 @@ RANKING = "ranking"  # the setting that holds how this collection is searched
 MAX_CHARACTERS = 20_000  # of a query
 FITS = 0.5  # confidence of the best hit below which the spelling of words that no text contains is mended
 CAUTION = 0.7  # factor for the confidence of what the mended words find: the word may be right, and absent
-_LONG_WORD = re.compile(r"(?<![\w-])[^\W\d_]{5,}(?![\w-])")  # shorter words resemble too many others
+_DIGIT = re.compile(r"\d")
 _FILTER_FIELDS = ("modality", "path", "media_type", "after", "before")
 MAX_KEYS = 20  # metadata keys that a note lists
 
@@ -100,12 +99,13 @@ class Searcher:
         for query in queries:
             if not query.parts:
                 raise QueryError(_("the query is empty: give words, a picture, or both"))
-        parts.space.check()  # in a thread: no search waits for the checksums of the model
+        parts.space.check()  # in a thread, while the model is loaded and run
         negative = query_of(request.negative, request.negative_image)
         full_text = parts.store.capabilities.lexical
         vectors = parts.space.encode_queries(queries, full_text=full_text)
         # Not in the same batch: padding changes the last digits, and a negative query must not change the others.
         (negative_vectors,) = parts.space.encode_queries([negative], full_text=full_text)
+        parts.space.check(wait=True)  # of a damaged model no vector is used
         return [
             EncodedQuery(
                 query.text,
@@ -137,8 +137,10 @@ class Searcher:
             )
         depth = request.k if reranker is None else max(request.k, reranker.depth)
         ranked = search(parts.store, query, parts.calibration, k=depth, where=request.where, ranking=ranking)
-        respelled = None
-        if max((result.confidence for result in ranked), default=0.0) < FITS and (mended := _respelled(parts, query)):
+        mended_words = None
+        fits = max((result.confidence for result in ranked), default=0.0) >= FITS
+        # Vectors know no codes: what they find for one is no reason to leave it as it is.
+        if (not fits or _DIGIT.search(query.words or "")) and (mended := _respelled(parts, query)):
             (mended_query,) = self.encode(parts, [Query(mended)], request)
             others = search(parts.store, mended_query, parts.calibration, k=depth, where=request.where, ranking=ranking)
             if others and (not ranked or CAUTION * others[0].confidence > ranked[0].confidence):
@@ -148,7 +150,7 @@ class Searcher:
                         words=query.words, respelled=mended
                     ),
                 )
-                query, ranked, respelled = mended_query, others, mended
+                query, ranked, mended_words = mended_query, others, mended
         hits = [
             Hit(
                 result.item,
@@ -165,7 +167,7 @@ class Searcher:
             notes = (*notes, *_why_nothing(parts, request.where))
         kept = [hit for hit in hits[: request.k] if hit.confidence >= request.min_confidence]
         images = parts.crops.show_all([hit.item for hit in kept])
-        return Hits((replace(hit, image=image) for hit, image in zip(kept, images, strict=True)), notes, respelled)
+        return Hits((replace(hit, image=image) for hit, image in zip(kept, images, strict=True)), notes, mended_words)
 
     def search_vector(self, parts: Parts, vector: Any, channel: str | None, request: SearchRequest) -> Hits:
         """Return the items of one vector index whose vectors have the highest cosine with ``vector``.
@@ -214,12 +216,10 @@ class Searcher:
 
 
 def _respelled(parts: Parts, query: EncodedQuery) -> str | None:
-    """Return the words of a query without a picture in the spelling of the collection; None if no word is mended."""
+    """Return the words of a query without a picture in the spelling of the collection; None if nothing is mended."""
     if not query.words or not query.words_only or not parts.store.capabilities.spelling:
         return None
-    words = {word.lower() for word in _LONG_WORD.findall(query.words)}
-    mended = parts.store.respell(sorted(words - STOP_WORDS)) if words else {}
-    return _LONG_WORD.sub(lambda match: mended.get(match[0].lower(), match[0]), query.words) if mended else None
+    return respelled(parts.store, query.words)
 
 
 def stored_ranking(parts: Parts) -> Ranking:

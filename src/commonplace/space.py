@@ -144,7 +144,7 @@ class Space:
                 bundle.verify()
 
     def check(self, *, wait: bool = False) -> None:
-        """Run ``verify()`` in a thread, once per process; see ``commonplace.encoders.Bundle.check()``."""
+        """Run ``verify()`` in a thread, once for each state of a file; see ``commonplace.encoders.Bundle.check()``."""
         for bundle in (self.bundle, self.words):
             if bundle is not None:
                 bundle.check(wait=wait)

@@ -6,28 +6,14 @@ Arrays are NumPy arrays. Pictures are RGB ``uint8`` (height, width, 3); vectors 
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.display import (
-    PAGE,
-    columns,
-    data_url,
-    escape_markdown,
-    escaped_html,
-    html_row,
-    html_text,
-    markdown_row,
-    printable,
-    with_tables,
-)
+from commonplace.display import answer_html, answer_markdown, answer_text, columns, escape_markdown, printable
 from commonplace.i18n import N_, _, language_name
 from commonplace.metadata import Metadata, MetadataType
 from commonplace.positions import file_link, position
@@ -559,23 +545,7 @@ class Answer:
 
         A paragraph is one line, and an empty line follows it. Text is without control characters.
         """
-        if self.abstained:
-            return printable(self.reason or "")
-        paragraphs: list[str] = []
-        goes_on = False  # whether the next sentence may stand in the same paragraph
-        for block in self.blocks:
-            marks = "".join(f" [{number}]" for number in block.citations)
-            support_note = f" {printable(block.support_note)}" if block.support_note else ""
-            text = "\n".join(block.lines) if block.kind == "code" else printable(" ".join(block.shown.split()))
-            if block.kind == "image":
-                text = _("[picture] {text}", self.language).format(text=text)
-            text += marks + support_note
-            if goes_on and block.kind == "text" and not block.starts_paragraph:
-                paragraphs[-1] += f" {text}"
-            else:
-                paragraphs.append(text)
-            goes_on = block.kind == "text"
-        return "\n\n".join(paragraphs)
+        return answer_text(self)
 
     def markdown(self) -> str:
         """Return the answer as Markdown: sentences with [n] markers, pictures, and the sources.
@@ -584,36 +554,7 @@ class Answer:
         control characters. A viewer may still turn a bare web address into a link. A source that is a file of this
         machine is a link to it.
         """
-        if self.abstained:
-            return escape_markdown(self.reason or "")
-        lines: list[str] = []
-        text: list[str] = []
-        for block in self.blocks:
-            marks = "".join(f" [{number}]" for number in block.citations)
-            if text and (block.starts_paragraph or block.kind != "text"):
-                lines += [" ".join(text), ""]
-                text = []
-            if block.kind != "row" and lines and lines[-1].startswith("|"):
-                lines.append("")
-            support_note = f" *{escape_markdown(block.support_note)}*" if block.support_note else ""
-            if block.kind == "text":
-                text.append(escape_markdown(block.text) + marks + support_note)
-                continue
-            if block.kind == "row":
-                lines.append(markdown_row(block.text, marks + support_note, escape_markdown))
-                continue
-            if block.kind == "code":
-                fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
-                lines += [fence, *block.lines, fence, marks.strip() + support_note, ""]
-                continue
-            lines += [f"![{escape_markdown(block.shown)}](<{quote(os.fsencode(block.image or ''))}>){marks}", ""]
-        if text or (lines and lines[-1]):
-            lines += [" ".join(text), ""]
-        for citation in self.citations:
-            place = escape_markdown(citation.place)
-            place = f"[{place}](<{citation.link}>)" if citation.link else place
-            lines.append(f"[{citation.number}] {place}  ")
-        return "\n".join(lines).rstrip() + "\n"
+        return answer_markdown(self)
 
     def html(self) -> str:
         """Return the answer as one self-contained HTML page that loads nothing.
@@ -622,46 +563,7 @@ class Answer:
         and to the cited files of this machine. As a second protection, a content security policy forbids scripts and
         loading.
         """
-        body = [f"<h1>{html_text(self.question)}</h1>"]
-        if self.abstained:
-            body.append(f'<p class="abstained">{html_text(self.reason or "")}</p>')
-        paragraph: list[str] = []
-
-        def close() -> None:
-            if paragraph:
-                body.append(f"<p>{' '.join(paragraph)}</p>")
-                paragraph.clear()
-
-        for block in self.blocks:
-            marks = "".join(f' <a href="#source-{number}">[{number}]</a>' for number in block.citations)
-            support_note = f' <em class="doubt">{html_text(block.support_note)}</em>' if block.support_note else ""
-            if block.starts_paragraph or block.kind != "text":
-                close()
-            if block.kind == "row":
-                body.append(html_row(block.text, marks + support_note, html_text, block.support or "said"))
-                continue
-            if block.kind == "code":
-                code = "\n".join(map(escaped_html, block.lines))
-                body.append(
-                    f'<pre class="{block.support or "said"}"><code>{code}</code></pre><p>{marks}{support_note}</p>'
-                )
-                continue
-            if block.kind == "text":
-                paragraph.append(
-                    f'<span class="{block.support or "said"}">{html_text(block.text)}</span>{marks}{support_note}'
-                )
-                continue
-            crop = self.citation(block.citations[0]).crop
-            picture = f'<img src="{data_url(crop)}" alt="{html_text(block.shown)}">' if crop else ""
-            body.append(f"<figure>{picture}<figcaption>{html_text(block.shown)}{marks}</figcaption></figure>")
-        close()
-        body += [f'<p class="note">{html_text(note)}</p>' for note in self.notes]
-        if self.citations:
-            heading = _("Sources", self.language)
-            sources = "".join(map(_source_html, self.citations))
-            body.append(f"<h2>{heading}</h2><ol>{sources}</ol>")
-        language = f' lang="{html_text(self.language)}"' if self.language else ""
-        return PAGE.format(language=language, title=_("Answer", self.language), body="\n".join(with_tables(body)))
+        return answer_html(self)
 
     def dict(self) -> dict[str, Any]:
         """Return the answer as the documented JSON object."""
@@ -701,10 +603,3 @@ class Note:
 
     text: str
     restart: bool = False
-
-
-def _source_html(citation: Citation) -> str:
-    place = html_text(citation.place)
-    place = f'<a href="{html_text(citation.link)}">{place}</a>' if citation.link else place
-    quotation = f"<blockquote>{html_text(citation.quote)}</blockquote>" if citation.quote else ""
-    return f'<li id="source-{citation.number}" value="{citation.number}">{place}{quotation}</li>'

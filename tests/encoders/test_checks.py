@@ -1,4 +1,4 @@
-"""A model's files are compared with their checksums once in a process, and no search waits for that."""
+"""A model's files are compared with their checksums once for each state of a file."""
 
 from __future__ import annotations
 
@@ -45,12 +45,6 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def finished() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "checksums":
-            thread.join(60)
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     (tmp_path / "snow.txt").write_text("Snow fell on the mountains all night.")
@@ -58,11 +52,11 @@ def model(tmp_path: Path) -> Path:
     return tiny_bundle(tmp_path / "model")
 
 
-def test_no_search_waits_and_all_collections_share_the_results(tmp_path: Path, model: Path, gate: Gate) -> None:
+def test_all_collections_share_the_results(tmp_path: Path, model: Path, gate: Gate) -> None:
+    gate.opened.set()
     with cp.open(tmp_path / "one", model=model) as first, cp.open(tmp_path / "two", model=model) as second:
         for kb in (first, second, first):
-            assert kb.search("snow") == []  # the gate is shut
-        gate.opened.set()
+            assert kb.search("snow") == []
         for kb in (first, second):
             assert kb.add(tmp_path / "snow.txt", workers=1, progress=False).added == 1
             assert kb.search("snow")
@@ -71,14 +65,13 @@ def test_no_search_waits_and_all_collections_share_the_results(tmp_path: Path, m
     assert gate.made == dict.fromkeys(("text.onnx", "image.onnx", "tokenizer.json"), 1)
 
 
-def test_the_next_search_and_the_next_add_name_the_damaged_file(tmp_path: Path, model: Path, gate: Gate) -> None:
+def test_the_first_search_and_every_add_name_the_damaged_file(tmp_path: Path, model: Path, gate: Gate) -> None:
+    gate.opened.set()
     flip(model / "text.onnx")
     with cp.open(tmp_path / "kb", model=model) as kb:
-        assert kb.search("snow") == []
-        gate.opened.set()
-        finished()
-        with pytest.raises(ModelError, match=r"text\.onnx is damaged .*: install the model again"):
-            kb.search("snow")
+        for _ in range(2):
+            with pytest.raises(ModelError, match=r"text\.onnx is damaged .*: install the model again"):
+                kb.search("snow")
         with pytest.raises(ModelError, match=r"text\.onnx is damaged"):
             kb.add(tmp_path / "snow.txt", workers=1, progress=False)
         flip(model / "text.onnx")  # repaired: a new state of the file
@@ -87,6 +80,27 @@ def test_the_next_search_and_the_next_add_name_the_damaged_file(tmp_path: Path, 
         (model / "text.onnx").rename(model / "away")
         with pytest.raises(ModelError, match=r"text\.onnx is missing"):
             kb.search("snow")
+
+
+def test_right_states_are_remembered_for_later_processes(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMMONPLACE_CACHE", str(tmp_path / "cache"))
+    gate.opened.set()
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"one")
+    right = gate.real(file)
+    for _ in range(2):
+        checks.FileChecks().check({file: right}, wait=True)
+    assert gate.made[file.name] == 1
+    file.write_bytes(b"two")
+    for n in (2, 3):  # what is damaged is not remembered
+        with pytest.raises(ModelError, match="damaged"):
+            checks.FileChecks().check({file: right}, wait=True)
+        assert gate.made[file.name] == n
+    file.write_bytes(b"one")
+    (tmp_path / "cache" / "commonplace" / "checksums.json").write_text("[")
+    checks.FileChecks().check({file: right}, wait=True)
 
 
 def test_an_add_waits_and_commits_nothing_with_a_damaged_model(tmp_path: Path, model: Path, gate: Gate) -> None:

@@ -24,6 +24,7 @@ NOTES = {
     "sheets/two.txt": "Cover",
     "work/network.md": "# Networking\n\nThe router assigns addresses. A bridge joins two segments of the network.",
     "work/minutes.txt": "The meeting agreed on a budget for the new roof. Nobody objected, and the chair closed it.",
+    "work/contacts.txt": "Ask Fiona O'Hagan, +49 30 7734512, about order HK-5527. Groß pays. Zschokke has the key.",
     "work/agenda.txt": "The roof and its budget come first. A new chair is elected, then the meeting ends.",
 }
 
@@ -58,6 +59,13 @@ def first(kb: cp.Collection, query: str) -> str:
         ("open shed.txt", "household/shed.txt"),
         ("one.txt", "sheets/one.txt"),
         ("netwroking", "work/network.md"),
+        *((query, "work/contacts.txt") for query in ("OHagan", "o hagan", "HK5527", "hk 55-27", "order HK5527?")),
+        *(
+            (query, "work/contacts.txt")
+            for query in ("030 7734512", "+49307734512", "Gross", "Zschoke", "ＨＫ－５５２７")
+        ),
+        ("chemi stry history.txt", "chemistry/history.txt"),
+        ("histroy.txt", "chemistry/history.txt"),
     ],
 )
 def test_what_stands_there_as_written_is_first(kb: cp.Collection, query: str, path: str) -> None:

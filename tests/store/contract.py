@@ -476,12 +476,14 @@ class StoreContract:
         self.settle(store)
         assert paths_of("landlord") == []
 
-    def test_words_that_occur_nowhere_are_respelled(self, store: Store) -> None:
+    def test_occurrences_are_counted_in_texts_and_paths(self, store: Store) -> None:
         if not store.capabilities.spelling:
             pytest.skip("this store cannot mend the spelling of words")
-        self.put(store, parsed("/a.txt", "Networking in Zürich, сеть и насос, 密封圈"))
-        mended = store.respell(["netwroking", "networking", "zurrich", "насосс", "quaternion"])
-        assert mended == {"netwroking": "networking", "zurrich": "zurich", "насосс": "насос"}
+        self.put(
+            store, parsed("/O'Brien.txt", "Networking in Zürich, сеть и насос, AB-12/34"), parsed("/b.txt", "Zurich")
+        )
+        counts = store.occurrences(["networking", "netwroking", "zurich", "насос", "o brien", "ab 12 34", "12 ab", "?"])
+        assert counts == {"networking": 1, "zurich": 2, "насос": 1, "o brien": 1, "ab 12 34": 1}
 
     # --- early fusion ----------------------------------------------------------------------------------------
 

@@ -286,7 +286,7 @@ class MemoryStore:
     def search_paths(self, text: str, k: int, where: Filter) -> RankedList:
         raise NotImplementedError("capabilities.paths is False")
 
-    def respell(self, words: Sequence[str]) -> dict[str, str]:
+    def occurrences(self, phrases: Sequence[str]) -> dict[str, int]:
         raise NotImplementedError("capabilities.spelling is False")
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:

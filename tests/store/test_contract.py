@@ -66,7 +66,7 @@ class Letters:
 def test_a_collection_without_full_text_searches_and_notes_what_is_missing(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("search_text", "search_paths", "respell", "search_fused", "score_fused", "sample_fused"):
+    for name in ("search_text", "search_paths", "occurrences", "search_fused", "score_fused", "sample_fused"):
         monkeypatch.delattr(MemoryStore, name)  # its capabilities say that nobody calls them
     notes = tmp_path / "notes"
     notes.mkdir()

@@ -609,7 +609,7 @@ class Bundle(BaseModel):
                 raise damaged(path)
 
     def check(self, *, wait: bool = False) -> None:
-        """Compare the files with their checksums in a thread, once in a process for each state of a file.
+        """Compare the files with their checksums in a thread, once for each state of a file.
 
         Raises ModelError if a file is missing or already known to be damaged; with ``wait``, for any damaged file.
         """

@@ -1,16 +1,22 @@
-"""Compares a model's files with their checksums, in the background, once for each state of a file."""
+"""Compares a model's files with their checksums, in the background, once for each state of a file.
+
+States that were right are kept in the cache folder, so that a later process does not read the files again.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from commonplace.encoders.runtime import cache_folder
 from commonplace.errors import ModelError
 from commonplace.i18n import _
 
@@ -46,6 +52,11 @@ class _State(NamedTuple):
     inode: int
     process: int  # after a fork, the child does not have the checking thread
 
+    @property
+    def fields(self) -> list[str | int]:
+        """The fields that are the same in every process, without the path."""
+        return [self.expected, self.size, self.changed, self.inode]
+
 
 class FileChecks:
     """Compares files with their checksums in a thread, and keeps the result for each state of a file. Thread-safe."""
@@ -64,11 +75,16 @@ class FileChecks:
         with self._lock:
             new = [state for state in states.values() if state not in self._right]
             if new:
+                right_states = _remembered()
                 paths = {state.path for state in new}
                 self._right = {s: right for s, right in self._right.items() if s.path not in paths or not right.done()}
                 self._right |= {state: Future() for state in new}
-                work = [(state, self._right[state]) for state in new]
-                threading.Thread(target=_compare, args=(work,), name="checksums", daemon=True).start()
+                for state in new:
+                    if right_states.get(state.path) == state.fields:
+                        self._right[state].set_result(True)
+                work = [(state, right) for state in new if not (right := self._right[state]).done()]
+                if work:
+                    threading.Thread(target=_compare, args=(work,), name="checksums", daemon=True).start()
             checks = {path: self._right[state] for path, state in states.items()}
         for path, right in checks.items():
             if (wait or right.done()) and not right.result():
@@ -90,8 +106,46 @@ def _state(path: Path, expected: str) -> _State:
 
 
 def _compare(work: list[tuple[_State, Future[bool]]]) -> None:
+    """Compare the files, with the results in the futures, and remember the states of those that are right."""
+    right_states = []
     for state, right in work:
         try:
-            right.set_result(sha256(Path(state.path)) == state.expected)
+            is_right = sha256(Path(state.path)) == state.expected
         except OSError:
-            right.set_result(False)
+            is_right = False
+        if is_right:
+            right_states.append(state)
+        if state is work[-1][0]:  # a process may end as soon as the last result is there
+            _remember(right_states)
+        right.set_result(is_right)
+
+
+MOST = 500
+"""Number of files whose states are remembered."""
+
+
+def _remembered() -> dict[str, list[str | int]]:
+    """Return the fields of the states that were right, by path; empty if nothing is remembered, or cannot be read."""
+    folder = cache_folder()
+    if folder is None:
+        return {}
+    try:
+        states = json.loads((folder / "checksums.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return states if isinstance(states, dict) else {}
+
+
+def _remember(right_states: list[_State]) -> None:
+    """Remember that these states are right. A state that is lost in a race is compared once more."""
+    folder = cache_folder()
+    if folder is None or not right_states:
+        return
+    by_path = _remembered()
+    for state in right_states:
+        by_path.pop(state.path, None)
+        by_path[state.path] = state.fields
+    part = folder / f"checksums.{os.getpid()}.part"
+    with suppress(OSError):
+        part.write_text(json.dumps(dict([*by_path.items()][-MOST:])), encoding="ascii")
+        part.replace(folder / "checksums.json")

@@ -29,7 +29,7 @@ from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
-from commonplace.types import Hit, Query, text_view
+from commonplace.types import Document, Hit, Query, text_view
 
 __all__ = ["ExtractiveGenerator"]
 
@@ -296,29 +296,34 @@ def _next_listing(sentence: Sentence, hits: Sequence[Hit]) -> tuple[int, tuple[i
 
 
 def _outdated(sentences: Sequence[Sentence], likely: NDArray[np.float64], hits: Sequence[Hit]) -> NDArray[np.bool_]:
-    """Return which (n,) are rows of an older list: another file of a later year, by its name, has that row.
+    """Return which (n,) are rows of an older list: another document of a later date has that row.
 
     A row is the same if its columns and its first cell are. Only rows that are as likely count.
     """
-    years = []
-    for sentence in sentences:
-        found_years = _YEAR.findall(PurePath(hits[sentence.hit].item.document.path).name)
-        years.append(int(max(found_years)) if sentence.row is not None and found_years else 0)
-    newest: dict[tuple[tuple[str, ...], str], int] = {}
+    dates = ["" if sentence.row is None else _date_of(hits[sentence.hit].item.document) for sentence in sentences]
+    newest: dict[tuple[tuple[str, ...], str], str] = {}
     for i, sentence in enumerate(sentences):
-        if sentence.row is not None and years[i] and likely[i] >= RELATIVE_PROBABILITY * likely.max():
+        if sentence.row is not None and dates[i] and likely[i] >= RELATIVE_PROBABILITY * likely.max():
             key = sentence.row.columns, sentence.row.cells[0]
-            newest[key] = max(newest.get(key, 0), years[i])
-    return np.array(
-        [
-            sentence.row is not None and 0 < years[i] < newest.get((sentence.row.columns, sentence.row.cells[0]), 0)
-            for i, sentence in enumerate(sentences)
-        ],
-        bool,
-    )
+            newest[key] = max(newest.get(key, ""), dates[i])
+    outdated = []
+    for date, sentence in zip(dates, sentences, strict=True):
+        latest = "" if sentence.row is None else newest.get((sentence.row.columns, sentence.row.cells[0]), "")
+        outdated.append(bool(date) and date < latest and not latest.startswith(date))  # 2024-05 is not after 2024
+    return np.array(outdated, bool)
 
 
-_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+def _date_of(document: Document) -> str:
+    """Return the date of a document's content as the beginning of an ISO 8601 date; empty if it has none.
+
+    That is the latest one in its name, or else the one that it states. The time of a file only tells when it was saved.
+    """
+    in_name = ["-".join(filter(None, match)) for match in _NAMED_DATE.findall(PurePath(document.path).name)]
+    stated = "" if document.metadata.get("dated", "file") == "file" else str(document.metadata["date"])[:10]
+    return max(in_name, default=stated)
+
+
+_NAMED_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)(?:[-_. ]?(0[1-9]|1[0-2])(?:[-_. ]?(0[1-9]|[12]\d|3[01]))?)?(?!\d)")
 
 
 def _choose(likely: NDArray[np.float64], described: Described, question: str, most: int, least: float) -> list[int]:

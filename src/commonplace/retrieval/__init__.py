@@ -7,6 +7,7 @@ from commonplace.retrieval.fusion import METHODS, ChannelScores, Fused, Ranking,
 from commonplace.retrieval.heatmap import HeatMap, locate, occlusion
 from commonplace.retrieval.lookups import Lookup, lookup
 from commonplace.retrieval.rerank import LateInteraction, Reranker, rerank
+from commonplace.retrieval.respelling import respelled
 from commonplace.retrieval.search import EncodedQuery, RankedItem, candidates, compose, search
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "occlusion",
     "passages_beside",
     "rerank",
+    "respelled",
     "search",
     "z_score",
 ]

@@ -123,8 +123,8 @@ class _Measured:
     def search_paths(self, text: str, k: int, where: Filter) -> RankedList:
         return self._store.search_paths(text, k, where)
 
-    def respell(self, words: Sequence[str]) -> dict[str, str]:
-        return self._store.respell(words)
+    def occurrences(self, phrases: Sequence[str]) -> dict[str, int]:
+        return self._store.occurrences(phrases)
 
     def score_fused(self, query: Vector, ids: Sequence[str], *, alpha: float | None) -> NDArray[np.float64]:
         return self._store.score_fused(query, ids, alpha=alpha)

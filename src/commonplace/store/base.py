@@ -113,7 +113,7 @@ class Capabilities:
     """The optional features of a store.
 
     ``lexical``: the store has full-text search (``search_text``). ``paths``: it has
-    ``search_paths``. ``spelling``: it has ``respell``. ``exact_scores``: scores are exact inner products
+    ``search_paths``. ``spelling``: it has ``occurrences``. ``exact_scores``: scores are exact inner products
     with the stored vectors; otherwise they are approximate. ``early_fusion``: the store has ``search_fused``,
     ``score_fused`` and ``sample_fused``. ``maintenance``: ``store.maintenance`` is not None. ``files``: the store keeps
     all its data in the collection's folder, so that a backup and a compression can be made there.
@@ -188,10 +188,10 @@ class SearchStore(Protocol):
         Each is represented by the first of its items that ``where`` allows. Requires ``capabilities.paths``.
         """
 
-    def respell(self, words: Sequence[str]) -> dict[str, str]:
-        """Return for words in lower case that occur in no item a word that does, and differs in one letter.
+    def occurrences(self, phrases: Sequence[str]) -> dict[str, int]:
+        """Return how many texts and paths contain each of these words or phrases, without those that occur nowhere.
 
-        Words that occur, and those that resemble none, are absent. Requires ``capabilities.spelling``.
+        Signs between the words do not count: *o brien* occurs in *O'Brien*. Requires ``capabilities.spelling``.
         """
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:

@@ -6,16 +6,16 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store.index_view import RankedKeys
+from commonplace.text.folding import fold
+from commonplace.text.tokens import tokens
 
-__all__ = ["LexicalMatches", "merge_words", "respell", "search_lexical", "search_paths"]
+__all__ = ["LexicalMatches", "count_occurrences", "merge_words", "search_lexical", "search_paths"]
 
 CEILING = 2.2
 """A word adds less to an item's score than this constant (k1 + 1) times its inverse document frequency."""
@@ -118,41 +118,15 @@ def _search(
     return LexicalMatches(RankedKeys(keys, scores), weight)
 
 
-def respell(database: sqlite3.Connection, words: Iterable[str]) -> dict[str, str]:
-    """Return words of the index in place of ``words`` that it lacks; see ``commonplace.store.SearchStore.respell()``.
-
-    Every spelling at distance one is looked up, some hundreds for a word, so a large vocabulary costs no more.
-    """
-    statement = """SELECT value, (SELECT count(*) FROM lexicon WHERE lexicon MATCH value) FROM json_each(?)
-        WHERE EXISTS (SELECT 1 FROM lexicon WHERE lexicon MATCH value)"""
-    mended = {}
-    for word in words:
-        if database.execute("SELECT 1 FROM lexicon WHERE lexicon MATCH ? LIMIT 1", (f'"{word}"',)).fetchone():
-            continue
-        spellings = json.dumps([f'"{spelling}"' for spelling in _spellings(word)])
-        rows = database.execute(statement, (spellings,)).fetchall()
-        if rows:
-            counts = {spelling.strip('"'): count for spelling, count in rows}
-            mended[word] = max(counts, key=partial(_likelihood, word, counts))
-    return mended
-
-
-def _likelihood(word: str, counts: Mapping[str, int], spelling: str) -> tuple[bool, bool, int, str]:
-    """Return a sort key: first the same letters in another order, then the same first letter, then common words."""
-    return sorted(word) == sorted(spelling), word[0] == spelling[0], counts[spelling], spelling
-
-
-def _spellings(word: str) -> set[str]:
-    """Return the words at a Damerau-Levenshtein distance of one: a letter added, left out, changed, or two swapped."""
-    # The letters of other alphabets that fit in one byte with the word's own, such as the Cyrillic ones.
-    letters = set(ascii_lowercase) if word.isascii() else set(word) | {chr(ord(max(word)) & ~63 | n) for n in range(64)}
-    letters = {letter for letter in letters if letter.isalpha() and letter == letter.lower()}
-    cuts = [(word[:n], word[n:]) for n in range(len(word) + 1)]
-    swapped = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
-    without = {a + b[1:] for a, b in cuts if b}
-    changed = {a + letter + b[1:] for a, b in cuts if b for letter in letters}
-    longer = {a + letter + b for a, b in cuts for letter in letters}
-    return (swapped | without | changed | longer) - {word}
+def count_occurrences(database: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, int]:
+    """Return how many texts and paths contain each phrase; see ``commonplace.store.SearchStore.occurrences()``."""
+    words = {phrase: " ".join(tokens(fold(phrase))) for phrase in phrases}
+    statement = """SELECT phrase, texts + paths FROM (
+        SELECT value AS phrase, (SELECT count(*) FROM lexicon WHERE lexicon MATCH value) AS texts,
+        (SELECT count(*) FROM paths WHERE paths MATCH value) AS paths FROM json_each(?)) WHERE texts + paths > 0"""
+    quoted = json.dumps([f'"{phrase}"' for phrase in dict.fromkeys(words.values()) if phrase])
+    counts = dict(database.execute(statement, (quoted,)).fetchall())
+    return {phrase: counts[f'"{text}"'] for phrase, text in words.items() if f'"{text}"' in counts}
 
 
 def _any(phrases: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from commonplace.store.filter_cache import FilterCache
 from commonplace.store.fused import FusedIndex
 from commonplace.store.index_view import IndexView, RankedKeys
 from commonplace.store.item_ids import ItemIds
-from commonplace.store.lexical import LexicalMatches, respell, search_lexical, search_paths
+from commonplace.store.lexical import LexicalMatches, count_occurrences, search_lexical, search_paths
 from commonplace.store.partitions import Partitions
 from commonplace.store.rows import condition_of
 from commonplace.store.vector_index import Settings, VectorIndex, now
@@ -69,10 +69,10 @@ class LocalSearch:
             total = self._rows_of("documents", "*")
             return self._with_idf(search_paths(database, phrases, k, condition, values, total))
 
-    def respell(self, words: Sequence[str]) -> dict[str, str]:
-        """Return words that occur, in place of words that do not; see ``commonplace.store.SearchStore.respell()``."""
+    def occurrences(self, phrases: Sequence[str]) -> dict[str, int]:
+        """Return how many texts and paths contain each phrase; see ``commonplace.store.SearchStore.occurrences()``."""
         with self._database.snapshot() as database:
-            return respell(database, words)
+            return count_occurrences(database, phrases)
 
     def search_fused(self, query: NDArray[np.float32], k: int, where: Filter, alpha: float | None) -> RankedList:
         """Return the ``k`` best items by early-fused vectors; see ``commonplace.store.SearchStore``."""

@@ -30,6 +30,11 @@ _DELETED = (
 )
 
 
+_LETTERS = {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
+_LETTERS |= {"đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH", "ı": "i", "ħ": "h", "Ħ": "H"}
+"""Letters that are typed otherwise where a keyboard lacks them, and that no decomposition holds."""
+
+
 @cache
 def _table() -> tuple[re.Pattern[str], dict[int, str | None]]:
     """Return what each character is replaced with, and a pattern of these; read when the first such text comes.
@@ -39,6 +44,7 @@ def _table() -> tuple[re.Pattern[str], dict[int, str | None]]:
     table: dict[int, str | None] = {}
     for line in Path(__file__).with_name("variants.txt").read_text(encoding="utf-8").splitlines():
         table.update((ord(variant), line[0]) for variant in line[1:])
+    table.update((ord(letter), word) for letter, word in _LETTERS.items())
     table.update((point, None) for first, last in _DELETED for point in range(first, last + 1))
     changed = "".join(chr(point) for point in table if point < 0x20000)
     return re.compile(f"[{changed}\U00020000-\U0010ffff]+"), table
@@ -57,6 +63,7 @@ def fold(text: str) -> str:
     """Return ``text`` in the spelling in which words are compared.
 
     - Full-width Latin letters, half-width kana and other compatibility forms become the usual ones (NFKC).
+    - Latin letters that no decomposition holds become others: Strauß becomes Strauss, Łukasz Lukasz.
     - Han characters become one form of their class: simplified, traditional and Japanese forms are equal.
     - Combining marks that no composed letter has, points of Hebrew and Arabic letters, and invisible characters such as
       soft hyphens are deleted. An accent of a composed letter stays; the lexical index removes it.

@@ -18,6 +18,7 @@ from commonplace.text.numerals import numbers_in_digits
 from commonplace.text.stop_words import STOP_WORDS, without_question_words
 
 __all__ = [
+    "REQUESTS",
     "index_words",
     "is_unsegmented",
     "names",
@@ -39,7 +40,7 @@ _SIGNS = "".join(
     if unicodedata.category(chr(point)) in ("Mn", "Mc")
 )
 _WORD = re.compile(f"([{UNSEGMENTED}]+)|(?:[^\\W_{UNSEGMENTED}]|[{_SIGNS}])+")
-_REQUESTS = frozenset(
+REQUESTS = frozenset(
     """about anything called concerning details document documents everything file files find folder get give info
     information look mention mentioned mentions named open page please regarding said say says search show something
     tell""".split()  # noqa: SIM905
@@ -142,7 +143,7 @@ def query_units(query: str) -> list[str]:
     longer = _phrases(query)
     parts = {f'"{word}"' for phrase in longer for word in tokens(phrase)}
     units = [*(phrase for phrase in _single_words(query) if phrase not in parts), *longer]
-    return [unit for unit in units if unit.strip('"').lower() not in _REQUESTS] or units
+    return [unit for unit in units if unit.strip('"').lower() not in REQUESTS] or units
 
 
 def _phrases(query: str) -> list[str]:

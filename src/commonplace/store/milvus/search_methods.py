@@ -39,7 +39,7 @@ class MilvusSearch:
         """Milvus has no index over paths: ``capabilities.paths`` is False."""
         raise NotImplementedError("capabilities.paths is False")
 
-    def respell(self, words: Sequence[str]) -> dict[str, str]:
+    def occurrences(self, phrases: Sequence[str]) -> dict[str, int]:
         """Milvus keeps hashes of words, not the words: ``capabilities.spelling`` is False."""
         raise NotImplementedError("capabilities.spelling is False")
 
