@@ -21,6 +21,10 @@ MAY: dict[str, set[str]] = {
     "types": {"display", "i18n", "metadata", "positions"},
     "paths": {"errors", "i18n", "types"},
     "settings": {"errors", "i18n"},
+    "server": {
+        *("atomic", "collection", "display", "filters", "generation", "opening", "pages", "places", "positions"),
+        "records",
+    },
     "committing": {"crops", "ingest", "readers", "space", "store"},
     "distributed": {"committing", "encoders", "ingest", "opening", "readers", "space", "store"},
     "atomic": set(),
