@@ -173,6 +173,8 @@ def test_the_progress_of_a_job_is_streamed_until_it_is_finished(growing: Client)
         states = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line.startswith("data:")]
     assert states[-1]["state"] == "done"
     assert states[-1]["done"] == 20
+    (listed,) = growing.get("/v1/collections/new/jobs").json()["jobs"]
+    assert (listed["total"], listed["done"], listed["uploads"]) == (20, 20, [])
     assert growing.delete(job["href"]).status_code == 409  # nothing is left to cancel
 
 
