@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from commonplace._searching import RANKING, Hits, Searcher, queries_of, query_of
 from commonplace._session import Session, check_fingerprint
 from commonplace._showing import heatmap_of, page_of
 from commonplace.errors import QueryError
-from commonplace.filters import filter_of
+from commonplace.filters import Where, filter_of
 from commonplace.generation import Conversation, Generator, Rewriter
 from commonplace.i18n import _
 from commonplace.indexer import Report
@@ -283,7 +283,7 @@ class Collection:
     # --- what the collection holds -----------------------------------------------------------------------------
 
     def documents(
-        self, *names: Path | str, missing: bool = False, failed: bool = False, where: Mapping[str, Any] | None = None
+        self, *names: Path | str, missing: bool = False, failed: bool = False, where: Where | None = None
     ) -> list[Document]:
         """Return the documents by path: all, or those that ``remove()`` would remove for ``names`` and ``missing``.
         ``failed``: only those that could not be read. ``where``: only those with this metadata (see ``search()``).

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 from commonplace.channels import known_modalities
 from commonplace.errors import QueryError
@@ -19,7 +19,10 @@ from commonplace.paths import expanded_path
 from commonplace.text.language import normalised_tag
 from commonplace.types import Comparison, Condition, Filter, Modality
 
-__all__ = ["Types", "filter_of", "parse_where"]
+__all__ = ["Types", "Where", "filter_of", "parse_where"]
+
+Where: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""Conditions on metadata by key; of several mappings, a document must meet each."""
 
 Types = Callable[[Iterable[str]], Mapping[str, MetadataType]]
 """Returns the type of each of these keys (in folded case) that a document of the collection has."""
@@ -44,7 +47,7 @@ def filter_of(
     media_type: str | None,
     after: str | date | None,
     before: str | date | None,
-    where: Mapping[str, Any] | None,
+    where: Where | None,
     types: Types | None = None,
 ) -> Filter:
     """Return what a search is narrowed to; ``types`` tells which type a metadata key has in the collection.
@@ -67,7 +70,9 @@ def filter_of(
         expanded = expanded_path(path, QueryError)
         # A name that exists here is that file or folder; any other is looked for anywhere in a path.
         path = display_path(path) if os.path.lexists(expanded) else path.strip(os.sep)
-    return Filter(modality, path, media_type, _day(after), _day(before), _conditions(where, types))
+    several = where if isinstance(where, (list, tuple)) else [where]
+    conditions = tuple(condition for mapping in several for condition in _conditions(mapping, types))
+    return Filter(modality, path, media_type, _day(after), _day(before), conditions)
 
 
 def parse_where(written: Iterable[str]) -> dict[str, Any] | None:
@@ -98,7 +103,7 @@ def parse_where(written: Iterable[str]) -> dict[str, Any] | None:
     return where or None
 
 
-def _conditions(where: Mapping[str, Any] | None, types: Types | None) -> tuple[Condition, ...]:
+def _conditions(where: Any, types: Types | None) -> tuple[Condition, ...]:
     """Return one condition for each key of ``where``, the keys in folded case and sorted."""
     if where is not None and not isinstance(where, Mapping):
         raise QueryError(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from commonplace.encoders import CrossEncoder
 from commonplace.errors import QueryError
-from commonplace.filters import Types, filter_of
+from commonplace.filters import Types, Where, filter_of
 from commonplace.i18n import _
 from commonplace.retrieval import Ranking, Reranker
 from commonplace.types import Filter, Modality
@@ -52,10 +52,10 @@ class SearchOptions(TypedDict, total=False):
     """Only documents dated on or after the first day of this year, month or day (a date, or ISO 8601: ``2024-05``)."""
     before: str | date | None
     """Only documents dated before the first day of this year, month or day."""
-    where: Mapping[str, Any] | None
+    where: Where | None
     """Only documents with this metadata: each key with a value, several (any one of which must match) or a range. In
     text ``*`` stands for any characters and case does not matter: ``{"author": "*hopper*", "language": ["en", "en-*"],
-    "year": {">=": 2020, "<": 2025}}``."""
+    "year": {">=": 2020, "<": 2025}}``. Of a list of such mappings, documents must meet each."""
     min_confidence: float
     """Leave out hits whose confidence is lower, in [0, 1] (default: 0)."""
     ranking: Ranking | None

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from commonplace.cli import answers, documents, evaluation, models, read, search, train, upkeep
+from commonplace.cli import answers, documents, evaluation, models, read, search, serve, train, upkeep
 from commonplace.cli.parser import CommandParser
 from commonplace.i18n import _
 from commonplace.types import printable
@@ -17,7 +17,7 @@ __all__ = ["build_parser", "main"]
 
 VERBS = (
     *("add", "search", "ask", "chat", "list", "show", "read", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "copy", "vacuum", "compress", "migrate", "models", "train"),
+    *("doctor", "backup", "restore", "copy", "vacuum", "compress", "migrate", "models", "train", "serve", "keys"),
 )
 
 
@@ -157,7 +157,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    for module in (documents, search, answers, read, evaluation, upkeep, models, train):
+    for module in (documents, search, answers, read, evaluation, upkeep, models, train, serve):
         module.verbs(verb)
     return parser
 

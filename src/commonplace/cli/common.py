@@ -215,11 +215,11 @@ def open_(options: argparse.Namespace, *, make: bool = False, backup: str | None
         if backup is not None and model is None:
             model = str(model_for(FolderPlace(Path(os.path.expanduser(backup))), None))
     folders = (place.folder, Path.cwd()) if isinstance(place, FolderPlace) else (Path.cwd(),)
-    generator = _generator(options, folders)
+    generator = generator_of(options, folders)
     return open_collection(collection_of(options), model=model, generator=generator, **server_options(options))
 
 
-def _generator(options: argparse.Namespace, folders: Sequence[Path]) -> Generator | None:
+def generator_of(options: argparse.Namespace, folders: Sequence[Path]) -> Generator | None:
     """Return the language model from flags, environment or configuration file, for a verb that answers."""
     if not hasattr(options, "llm_model"):
         return None

@@ -1,0 +1,230 @@
+"""What guards the server: host and origin, size of bodies, headers, request ids in the log, and a bounded queue."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from commonplace.i18n import _
+from commonplace.server.problems import MEDIA_TYPE, Busy, Throttled, TooLarge, problem_of
+from commonplace.server.settings import ServerSettings
+
+__all__ = ["BodyLimit", "Gate", "HostGuard", "Metrics", "RateLimit", "RequestLog"]
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox")
+log = logging.getLogger("commonplace.server")
+
+
+class HostGuard:
+    """Refuses requests with a foreign ``Host``, and changes that a foreign web page sends.
+
+    Without it, a page on the web could reach a server on loopback by a DNS name that it controls.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app = app
+        self._names = settings.host_names
+        self._origins = frozenset(settings.origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        if _host_name(host) not in self._names:
+            await _refuse(421, "misdirected", _("this server is not called {host!r:.80}").format(host=host))(
+                scope, receive, send
+            )
+            return
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and scope["method"] not in SAFE and origin not in self._origins and urlsplit(origin).netloc != host:
+            detail = _("a page of {origin!r:.80} may not call this server").format(origin=origin)
+            await _refuse(403, "foreign-origin", detail)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _host_name(host: str) -> str:
+    try:
+        return (urlsplit(f"//{host}").hostname or "").casefold()
+    except ValueError:
+        return ""
+
+
+def _refuse(status: int, slug: str, detail: str) -> JSONResponse:
+    body = {"type": f"urn:commonplace:problem:{slug}", "title": detail, "status": status, "detail": detail}
+    return JSONResponse(body, status, media_type=MEDIA_TYPE)
+
+
+class BodyLimit:
+    """Counts the bytes of a body while they come in; a body without a stated length is no way around the limit."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        files = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
+        limit = self._settings.max_upload if files else self._settings.max_body
+        problem = TooLarge(_("the body has more than {limit:,} bytes: send less at once").format(limit=limit))
+        stated = headers.get(b"content-length", b"0")
+        if not stated.isdigit() or int(stated) > limit:
+            details = problem_of(problem)
+            await JSONResponse(details, details["status"], media_type=MEDIA_TYPE)(scope, receive, send)
+            return
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                # FastAPI passes on its own exceptions alone while it reads a body.
+                raise HTTPException(413, str(problem))
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class RequestLog:
+    """Gives each request an id and security headers, writes one line to the log, and counts it.
+
+    The line holds no text of queries or documents, and no keys.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        stated = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id = stated if REQUEST_ID.fullmatch(stated) else uuid.uuid4().hex
+        start, status = time.perf_counter(), 500
+
+        async def stamped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                present = {name for name, _value in message["headers"]}
+                policy = () if POLICY[0] in present else (POLICY,)
+                message["headers"] = [
+                    *message["headers"],
+                    *HEADERS,
+                    *policy,
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, stamped)
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(seconds)
+            line = {
+                "request": request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "key": scope.get("state", {}).get("key"),
+            }
+            log.info("%s", json.dumps(line))
+
+
+class Metrics:
+    """What ``/metrics`` shows, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "commonplace_requests",
+            "Requests by route and status",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "commonplace_request_seconds", "Seconds from request to last byte", ("route",), registry=self.registry
+        )
+        self.running = Gauge("commonplace_running", "Searches and answers that run now", registry=self.registry)
+        self.waiting = Gauge("commonplace_waiting", "Searches and answers that wait", registry=self.registry)
+        self.refused = Counter("commonplace_refused", "Requests refused because too many wait", registry=self.registry)
+
+
+class Gate:
+    """Lets a bounded number of searches run at once, and a bounded number wait for their turn, in order."""
+
+    def __init__(self, running: int, waiting: int, metrics: Metrics) -> None:
+        self._turns = threading.Semaphore(running)
+        self._places = threading.Semaphore(running + waiting)
+        self._metrics = metrics
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn. Raises Busy if too many wait already."""
+        if not self._places.acquire(blocking=False):
+            self._metrics.refused.inc()
+            raise Busy(_("too many requests wait: try again in a second"))
+        try:
+            with self._metrics.waiting.track_inprogress():
+                self._turns.acquire()
+            try:
+                with self._metrics.running.track_inprogress():
+                    yield
+            finally:
+                self._turns.release()
+        finally:
+            self._places.release()
+
+
+class RateLimit:
+    """Counts the requests of each key in the last minute."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._times: dict[str, deque[float]] = defaultdict(deque)
+        self._lock = threading.Lock()
+
+    def check(self, key: str) -> None:
+        """Raise Throttled if the key had more than its requests in the last minute."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        with self._lock:
+            times = self._times[key]
+            while times and times[0] <= now - 60:
+                times.popleft()
+            if len(times) >= self._rate:
+                raise Throttled(
+                    _("the key {key} sent {rate} requests in a minute: wait a little").format(key=key, rate=self._rate)
+                )
+            times.append(now)

@@ -1,0 +1,129 @@
+"""Searches, answers and feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from commonplace.errors import CommonplaceError
+from commonplace.generation import Rewriter
+from commonplace.generation.conversation import depends, rewrite_by_rule
+from commonplace.server.access import View, needs, state_of
+from commonplace.server.pictures import item_picture, picture_of
+from commonplace.server.problems import problem_of
+from commonplace.server.schemas import AnswerOut, AskIn, HitOut, LabelIn, SearchIn, SearchOut
+from commonplace.server.views import answer_json, block_json, hit_json
+from commonplace.types import Answer, Block, Note
+
+__all__ = ["ask_events", "question_of", "router"]
+
+router = APIRouter(prefix="/v1/collections/{collection}")
+Reader = Annotated[View, Depends(needs("read"))]
+FILTERS = ("modality", "path", "media_type", "after", "before")
+
+
+@router.post("/search", tags=["search"])
+def search(request: Request, view: Reader, body: SearchIn) -> SearchOut:
+    """Search by words, by a picture, by what is like an item, or by several of these."""
+    text, image, options = question_of(view, body)
+    with state_of(request).gate.turn():
+        hits = view.collection.search(text, image=image, **options)
+    return SearchOut(hits=[HitOut(**hit_json(view, hit)) for hit in hits], notes=list(hits.notes))
+
+
+@router.get("/search", tags=["search"])
+def search_words(
+    request: Request,
+    view: Reader,
+    query: Annotated[str, Query(min_length=1, max_length=20_000)],
+    k: Annotated[int, Query(ge=1, le=200)] = 10,
+    modality: Annotated[str | None, Query(max_length=50)] = None,
+) -> SearchOut:
+    """Search by words, with an address that can be kept."""
+    return search(request, view, SearchIn.model_validate({"query": query, "k": k, "modality": modality}))
+
+
+@router.post("/ask", tags=["answers"])
+def ask(request: Request, view: Reader, body: AskIn) -> AnswerOut:
+    """Answer a question with cited and checked sentences and pictures, or abstain."""
+    text, image, options = question_of(view, body)
+    with state_of(request).gate.turn():
+        answer = view.collection.ask(text, image=image, **options)
+    return AnswerOut(**answer_json(view, answer))
+
+
+@router.post("/ask/stream", tags=["answers"], response_class=EventSourceResponse)
+def ask_stream(request: Request, view: Reader, body: AskIn) -> Iterator[ServerSentEvent]:
+    """Answer a question as events: ``evidence`` (the hits) first, then ``block`` by ``block``, last ``answer``.
+
+    ``restart`` takes back the blocks before it; ``note`` is for the reader; ``error`` holds problem details.
+    """
+    text, image, options = question_of(view, body)
+    yield from ask_events(request, view, text, image, options)
+
+
+def ask_events(
+    request: Request, view: View, text: str | None, image: bytes | None, options: dict[str, Any]
+) -> Iterator[ServerSentEvent]:
+    """Yield an answer as server-sent events, while it is written."""
+    try:
+        with state_of(request).gate.turn():
+            for part in view.collection.stream(text, image=image, **options):
+                yield _event(view, part)
+    except CommonplaceError as problem:  # the status was sent already
+        yield ServerSentEvent(event="error", data=problem_of(problem))
+
+
+def _event(view: View, part: Any) -> ServerSentEvent:
+    if isinstance(part, Answer):
+        return ServerSentEvent(event="answer", data=answer_json(view, part))
+    if isinstance(part, Block):
+        return ServerSentEvent(event="block", data=block_json(part))
+    if isinstance(part, Note):
+        return ServerSentEvent(event="restart" if part.restart else "note", data={"text": part.text})
+    hits = {"hits": [hit_json(view, hit) for hit in part], "notes": list(part.notes)}
+    return ServerSentEvent(event="evidence", data=hits)
+
+
+@router.post("/labels", tags=["search"], status_code=204)
+def label(view: Annotated[View, Depends(needs("write"))], body: LabelIn) -> Response:
+    """Say whether an item answers a query. ``commonplace tune`` learns from these."""
+    view.item(body.item)
+    view.collection.label(body.query, body.item, body.good)
+    return Response(status_code=204)
+
+
+def question_of(view: View, body: SearchIn) -> tuple[str | None, bytes | None, dict[str, Any]]:
+    """Return the words, the picture and the options of a request, as ``Collection.search()`` takes them."""
+    text, image = body.query, picture_of(body.image, "image")
+    negative, negative_image = body.negative, picture_of(body.negative_image, "negative_image")
+    if body.like is not None:
+        item = view.item(body.like)
+        image = image or item_picture(view, item)
+        text = text or (item.text if image is None else None)
+    if body.unlike is not None:
+        item = view.item(body.unlike)
+        negative_image = negative_image or item_picture(view, item)
+        negative = negative or (item.text if negative_image is None else None)
+    options: dict[str, Any] = {name: value for name in FILTERS if (value := getattr(body, name)) is not None}
+    options |= {"k": body.k, "min_confidence": body.min_confidence, "where": view.where(body.where) or None}
+    options |= {"negative": negative, "negative_image": negative_image, "rerank": body.rerank}
+    if isinstance(body, AskIn) and body.history:
+        options["history"] = history = [(turn.question, turn.answer) for turn in body.history]
+        if text is not None and depends(text):
+            options["searched_as"] = _rewritten(view, text, history)
+    return text, image, options
+
+
+def _rewritten(view: View, text: str, history: list[tuple[str, str]]) -> str:
+    """Return a follow-up question in full: by the language model if there is one, else by a rule."""
+    generator = view.collection.generator
+    if isinstance(generator, Rewriter):
+        try:
+            return generator.self_contained(text, history)
+        except CommonplaceError:
+            pass
+    return rewrite_by_rule(text, history[-1][0])
