@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from commonplace.errors import ReadError
 from commonplace.i18n import _
-from commonplace.readers.blocks import EncodedPicture, Heading, LayoutBlock, Paragraph, Table, lay_out
+from commonplace.readers.blocks import EncodedPicture, Heading, LayoutBlock, Paragraph, Table, clean_alt_text, lay_out
 from commonplace.readers.drawings import chart_blocks, diagram_blocks
 from commonplace.readers.equations import equation
 from commonplace.readers.grids import Grid, cell_text
@@ -367,8 +367,8 @@ class _Document:
         kind, member = self._related.get(relation, ("", ""))
         if kind == "image":
             yield from embedded_picture(self._file, self._package, member, description)
-        elif description:  # the picture is not in the file: what it shows is all there is
-            yield Paragraph(f"[{description}]")
+        elif clean_alt_text(description):  # the picture is not in the file: what it shows is all there is
+            yield Paragraph(f"[{clean_alt_text(description)}]")
 
     def _table(self, table: Element, depth: int) -> Iterator[LayoutBlock]:
         grid = Grid()
