@@ -221,8 +221,12 @@ class _Layout:
             self._heading_is_empty = False
             return
         path = self._heading_path
-        if len(self._pending) == 1 and _names_a_table(self._pending[0].text):
-            caption = " ".join(self._pending.pop().text.split())
+        last = self._pending[-1] if self._pending else None
+        if last is not None and (
+            (last.caption and len(last.text) <= _MAX_HEADING) or (len(self._pending) == 1 and _names_a_table(last.text))
+        ):
+            self._pending.pop()
+            caption = " ".join(last.text.split())
             path = path if path and path[-1][1] == caption else [*path, (9, caption)]
         yield from self._flush(deeper=True)
         title = self._chunker.title(self._title(path))

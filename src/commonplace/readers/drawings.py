@@ -87,7 +87,7 @@ def chart_blocks(root: Element, box: Box | None = None) -> Iterator[LayoutBlock]
     described = [axis for axis in axes if axis]
     caption += f" (axes: {'; '.join(described)})" if described else ""
     if series or title:
-        yield Paragraph(caption, box=box, caption=False)
+        yield Paragraph(caption, box=box, caption=True)
     groups: dict[tuple[str, ...], list[tuple[str, dict[int, str]]]] = {}
     for name, labels, values in series:
         groups.setdefault(tuple(labels), []).append((name, values))

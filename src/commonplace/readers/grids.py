@@ -72,9 +72,9 @@ class Grid:
             if cell.row == first:
                 yield Paragraph(cell.text, list_item=True, box=box, row=None if row is None else row + first)
             first += 1
-        rows = [self._texts(number) for number in range(first, self._height)]
-        count = self._head_rows(first) if head_rows is None else max(0, head_rows - first)
         has_head = head_rows is None or head_rows > 0
+        rows = [self._texts(number, across=has_head) for number in range(first, self._height)]
+        count = self._head_rows(first) if head_rows is None else max(0, head_rows - first)
         if 1 < count < len(rows):
             heads = [self._labels(number) for number in range(first, first + count)]
             rows = [[" ".join(dict.fromkeys(filter(None, names))) for names in zip(*heads, strict=True)], *rows[count:]]
@@ -95,7 +95,8 @@ class Grid:
             for cell in (self._cells.get((row, column)) for row in range(self._height))
         )
 
-    def _texts(self, row: int) -> list[str]:
+    def _texts(self, row: int, *, across: bool) -> list[str]:
+        """Return a row; ``across``: a cell over several columns stands in each of them."""
         texts = []
         cells = [self._cells.get((row, column)) for column in range(self._width)]
         is_alone = len({id(cell) for cell in cells if cell is not None and cell.text}) < 2  # the title of some rows
@@ -103,7 +104,7 @@ class Grid:
             text = cell.text if cell is not None else ""
             if cell is not None and (
                 (cell.row < row and len(text) > _LONG_DOWN)
-                or (cell.column < column and (len(text) > _LONG_ACROSS or is_alone))
+                or (cell.column < column and (len(text) > _LONG_ACROSS or is_alone or not across))
             ):
                 text = ""
             texts.append(text)
