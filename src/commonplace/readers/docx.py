@@ -12,7 +12,7 @@ from commonplace.i18n import _
 from commonplace.readers.blocks import EncodedPicture, Heading, LayoutBlock, Paragraph, Table, clean_alt_text, lay_out
 from commonplace.readers.drawings import chart_blocks, diagram_blocks
 from commonplace.readers.equations import equation
-from commonplace.readers.grids import Grid, cell_text
+from commonplace.readers.grids import Grid, block_text, cell_text
 from commonplace.readers.numbering import format_number
 from commonplace.readers.parts import File, Part
 from commonplace.readers.runs import RunText, symbol
@@ -115,8 +115,7 @@ class _Document:
             self._related = self._package.related(name)
             blocks = [*self._blocks(root, 1), *self._end_begun()]
             self._related = self._body_related
-            texts = [cell_text(block) if isinstance(block, Table) else block.text for block in blocks
-                     if not isinstance(block, EncodedPicture)]  # fmt: skip
+            texts = [block_text(block) for block in blocks if not isinstance(block, EncodedPicture)]
             yield from self._once(f"{kind.capitalize()}: {'; '.join(filter(None, texts))}", written)
             yield from (block for block in blocks if isinstance(block, EncodedPicture))
 
@@ -396,12 +395,7 @@ class _Document:
                 if merge is not None and (attribute(merge, "val") or "continue") == "continue":
                     grid.extend_down(number, column)
                 elif first_child(details, "hMerge") is None or across != "continue":
-                    texts = (
-                        cell_text(block) if isinstance(block, Table) else block.text
-                        for block in blocks
-                        if not isinstance(block, EncodedPicture)
-                    )
-                    grid.place(number, column, " ".join(texts), width=width)
+                    grid.place(number, column, " ".join(filter(None, map(block_text, blocks))), width=width)
                 column += width
         if lays_out_page or grid.is_single_column:
             yield from all_blocks  # a frame around other content

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from commonplace.readers.blocks import Paragraph, Table
+from commonplace.readers.blocks import EncodedPicture, LayoutBlock, Paragraph, Table, clean_alt_text
 from commonplace.types import Box
 
-__all__ = ["Grid", "cell_text"]
+__all__ = ["Grid", "block_text", "cell_text"]
 
 _MAX_HEIGHT, _MAX_WIDTH = 20_000, 1_000  # rows and columns that a merged cell may reach over
 _MAX_CELLS = 2_000_000
@@ -145,3 +145,11 @@ def cell_text(table: Table) -> str:
         head, *rest = list(filter(None, texts)) or [""]
         lines.append(f"{head}: {', '.join(rest)}" if rest else head)
     return "; ".join(filter(None, lines))
+
+
+def block_text(block: LayoutBlock) -> str:
+    """Return the text of a block on its own: of a table on one line, of a picture what it shows."""
+    if isinstance(block, EncodedPicture):
+        description = clean_alt_text(block.description)
+        return f"[{description}]" if description else ""
+    return cell_text(block) if isinstance(block, Table) else block.text

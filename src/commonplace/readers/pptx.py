@@ -13,6 +13,7 @@ from commonplace.readers.docx import embedded_picture
 from commonplace.readers.drawings import chart_blocks, diagram_blocks, drawing_paragraph
 from commonplace.readers.grids import Grid
 from commonplace.readers.numbering import format_number
+from commonplace.readers.order import shape_order
 from commonplace.readers.parts import File, Part, bounding_box
 from commonplace.readers.zipxml import Package, attribute, children_of, first_child, local_name, read_core_metadata
 from commonplace.types import Box
@@ -23,8 +24,6 @@ _TITLE_TYPES = {"title", "ctrTitle"}
 _IGNORED_TYPES = {"sldNum", "dt", "ftr", "hdr", "sldImg"}  # numbers, dates and footers that are repeated on every slide
 _MAX_DEPTH = 20  # levels of groups inside groups
 _BACKGROUND = 0.6  # share of the slide that a background picture covers
-_OVERLAP = 0.015  # share of the slide by which shapes one below the other may overlap
-_ASPECT = 1.6  # width of a slide by its height, about: gaps between columns are shares of the width
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +196,7 @@ class _Shapes:
             and (box[2] - box[0]) * (box[3] - box[1]) > _BACKGROUND
             and all(isinstance(block, EncodedPicture) for block in blocks)
         }
-        for index in _reading_order(boxes, backgrounds=backgrounds):
+        for index in shape_order(boxes, backgrounds=backgrounds):
             yield from pieces[index][1]
 
     def _shape(self, shape: Element, frame: _CoordinateFrame, depth: int) -> Iterator[LayoutBlock]:
@@ -318,52 +317,6 @@ def _number_label(number: int, kind: str) -> str:
         if kind.endswith(ending):
             return shown.format(format_number(number, kind.removesuffix(ending)))
     return format_number(number, kind.removesuffix("Plain"))
-
-
-def _reading_order(boxes: list[Box | None], *, backgrounds: set[int]) -> list[int]:
-    """Return the indices of shapes in reading order. A shape without a place follows the one before it in the file.
-
-    A background picture comes first, and hides no gap between the others.
-    """
-    leaders = [index for index, box in enumerate(boxes) if box is not None]
-    followers: dict[int, list[int]] = {}
-    order: list[int] = []
-    leader = -1
-    for index, box in enumerate(boxes):
-        if box is not None:
-            leader = index
-        elif leader < 0:
-            order.append(index)
-        else:
-            followers.setdefault(leader, []).append(index)
-    ordered = _cut(boxes, [index for index in leaders if index not in backgrounds], 0)
-    for index in [*(index for index in leaders if index in backgrounds), *ordered]:
-        order += [index, *followers.get(index, [])]
-    return order
-
-
-def _cut(boxes: list[Box | None], indices: list[int], depth: int) -> list[int]:
-    """Order shapes by cutting the slide at its widest gap, again and again: rows from the top, columns from left."""
-    placed = [(index, box) for index in indices if (box := boxes[index]) is not None]
-    if len(placed) < 2 or depth > _MAX_DEPTH:
-        return [index for index, _ in sorted(placed, key=lambda entry: (entry[1][1], entry[1][0]))]
-    best: tuple[float, int, float] | None = None
-    for axis in (1, 0):
-        edges = sorted((box[axis], box[axis + 2]) for _, box in placed)
-        reach = edges[0][1]
-        for low, high in edges[1:]:
-            gap = (low - reach) * (1.0 if axis else _ASPECT)
-            if gap > -_OVERLAP and (best is None or gap > best[0]):
-                best = (gap, axis, (low + reach) / 2)
-            reach = max(reach, high)
-    if best is None:
-        return [index for index, _ in sorted(placed, key=lambda entry: (round(entry[1][1], 2), entry[1][0]))]
-    _, axis, at = best
-    before = [index for index, box in placed if (box[axis] + box[axis + 2]) / 2 < at]
-    after = [index for index, box in placed if (box[axis] + box[axis + 2]) / 2 >= at]
-    if not before or not after:
-        return [index for index, _ in sorted(placed, key=lambda entry: (entry[1][1], entry[1][0]))]
-    return _cut(boxes, before, depth + 1) + _cut(boxes, after, depth + 1)
 
 
 def _group_frame(shape: Element, frame: _CoordinateFrame) -> _CoordinateFrame:

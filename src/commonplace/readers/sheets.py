@@ -13,6 +13,7 @@ from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.readers.blocks import Heading, LayoutBlock, Paragraph, Table, lay_out
 from commonplace.readers.number_formats import formatted
+from commonplace.readers.odf import sheet_blocks
 from commonplace.readers.parts import File, Part
 from commonplace.readers.regions import SheetGrid, has_head
 from commonplace.readers.text import decode
@@ -29,6 +30,7 @@ _MAX_CELLS = 30_000_000
 _FILLED_CELL = rb'<(?:\w+:)?c [^>]{0,99}?\br="%s"[^>]{0,99}(?<!/)>'  # an XLSX cell with content
 _WIDE_CELLS = re.compile(_FILLED_CELL % rb"([A-Z]{2,3})\d{1,7}")
 _ROW_NUMBERS = re.compile(_FILLED_CELL % rb"[A-Z]{1,3}(\d{1,7})")
+_MAX_OPEN_DOCUMENT = 50_000_000  # bytes of XML; of a larger one only the values are read
 _XLSX_ROWS = 1_048_576
 _MAX_COLUMNS = 1_000
 
@@ -96,6 +98,9 @@ def read_workbook(file: File) -> Iterator[Part]:
         read_core_metadata(file, package.optional("docProps/core.xml"))
         if file.title is None and not file.metadata:  # an ODS
             read_core_metadata(file, package.optional("meta.xml"), date=("modified", ""))
+    if package is not None and _is_small_open_document(package):
+        yield from lay_out(file, sheet_blocks(file, package))
+        return
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.data))
     except PasswordError:
@@ -108,6 +113,11 @@ def read_workbook(file: File) -> Iterator[Part]:
             _("a workbook that cannot be opened ({detail}); save a new copy and add it again").format(detail=detail)
         ) from None
     yield from lay_out(file, _sheets(file, package, book))
+
+
+def _is_small_open_document(package: Package) -> bool:
+    """Return whether a workbook is an OpenDocument sheet, which holds its cells as they are shown, of a common size."""
+    return "content.xml" in package.names and package.size("content.xml") <= _MAX_OPEN_DOCUMENT
 
 
 def _cell_text(cell: Any, code: str | None = None, *, comma: bool = False) -> str:
