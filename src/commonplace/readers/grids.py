@@ -44,6 +44,13 @@ class Grid:
         if above is not None and above.column == column:
             self._cover(row, above)
 
+    def extend_across(self, row: int, column: int) -> None:
+        """Let the cell before this place reach one column further."""
+        before = self._cells.get((row, column - 1))
+        if before is not None and before.row == row:
+            before.width = max(before.width, column - before.column + 1)
+            self._cells.setdefault((row, column), before)
+
     def _cover(self, row: int, cell: _GridCell) -> None:
         if len(self._cells) + cell.width > _MAX_CELLS:
             return
