@@ -13,13 +13,15 @@ from commonplace.readers.blocks import EncodedPicture, Heading, LayoutBlock, Par
 from commonplace.readers.drawings import chart_blocks, diagram_blocks
 from commonplace.readers.equations import equation
 from commonplace.readers.grids import Grid, block_text, cell_text
+from commonplace.readers.metafiles import read_metafile
 from commonplace.readers.numbering import format_number
 from commonplace.readers.parts import File, Part
 from commonplace.readers.runs import RunText, symbol
 from commonplace.readers.word_styles import Numbers, Style, read_styles
 from commonplace.readers.zipxml import Package, attribute, children_of, first_child, local_name, read_core_metadata
+from commonplace.types import Box
 
-__all__ = ["embedded_picture", "read_docx"]
+__all__ = ["embedded_picture", "read_docx", "readable_picture"]
 
 _IGNORED = {
     "del", "moveFrom", "instrText", "delText", "delInstrText", "rPr", "pPr", "fldData", "annotationRef", "sdtPr",
@@ -44,12 +46,36 @@ def read_docx(file: File) -> Iterator[Part]:
     yield from lay_out(file, _Document(file, package, main).blocks())
 
 
-def embedded_picture(file: File, package: Package, name: str, description: str) -> Iterator[EncodedPicture]:
+def embedded_picture(
+    file: File, package: Package, name: str, description: str, box: Box | None = None
+) -> Iterator[EncodedPicture | Paragraph]:
     """Yield the picture stored as ``name`` in the package; where it cannot be unpacked, note a problem instead."""
     try:
-        yield EncodedPicture(package.read(name), description, name.rpartition("/")[2])
+        data = package.read(name)
     except ReadError as error:
         file.problems.append(_("picture {name}: {error}").format(name=name, error=error))
+        return
+    yield from readable_picture(file, EncodedPicture(data, description, name.rpartition("/")[2], box))
+
+
+def readable_picture(file: File, picture: EncodedPicture) -> Iterator[EncodedPicture | Paragraph]:
+    """Yield a picture; of a Windows metafile its words and its bitmap, with a note where it has no bitmap."""
+    metafile = read_metafile(picture.data)
+    if metafile is None:
+        yield picture
+        return
+    if metafile.bitmap:
+        yield EncodedPicture(metafile.bitmap, picture.description, picture.name, picture.box)
+    elif clean_alt_text(picture.description):
+        yield Paragraph(f"[{clean_alt_text(picture.description)}]", box=picture.box)
+    if metafile.text:
+        yield Paragraph(metafile.text, box=picture.box)
+    if not metafile.bitmap:
+        file.problems.append(
+            _("picture {name}: a drawing (EMF or WMF) of which only the words are read; save it as PNG").format(
+                name=picture.name
+            )
+        )
 
 
 @dataclass(slots=True)

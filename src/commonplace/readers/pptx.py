@@ -253,8 +253,7 @@ class _Shapes:
         description = attribute(properties, "descr") or attribute(properties, "title") or ""
         kind, member = self._related.get(attribute(blip, "embed") or "", ("", ""))
         if kind == "image":
-            for picture in embedded_picture(self._file, self._package, member, description):
-                yield EncodedPicture(picture.data, picture.description, picture.name, box)
+            yield from embedded_picture(self._file, self._package, member, description, box)
         elif clean_alt_text(description):  # the picture is not in the file: what it shows is all there is
             yield Paragraph(f"[{clean_alt_text(description)}]", box=box)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import binascii
 import codecs
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.readers.blocks import EncodedPicture, Heading, LayoutBlock, Paragraph, lay_out
+from commonplace.readers.docx import readable_picture
 from commonplace.readers.grids import Grid, block_text
 from commonplace.readers.metadata import split_names
+from commonplace.readers.metafiles import as_bmp
 from commonplace.readers.parts import File, Part
 from commonplace.readers.runs import RunText, symbol
 
@@ -630,11 +631,10 @@ class _Parser:
             return
         content = binascii.unhexlify(digits[: len(digits) // 2 * 2])
         if self._picture_kind in ("dibitmap", "wbitmap"):
-            content = _as_bmp(content)
+            content = as_bmp(content)
         story = self._stories[-1]
-        story.hanging.append(
-            EncodedPicture(content, description, f"picture.{_PICTURES.get(self._picture_kind, 'png')}")
-        )
+        picture = EncodedPicture(content, description, f"picture.{_PICTURES.get(self._picture_kind, 'png')}")
+        story.hanging += readable_picture(self._file, picture)
 
 
 _PICTURES = {"pngblip": "png", "jpegblip": "jpg", "emfblip": "emf", "wmetafile": "wmf", "dibitmap": "bmp",
@@ -648,12 +648,3 @@ def _code_page(number: int) -> str:
     except LookupError:
         return "cp1252"
     return name
-
-
-def _as_bmp(content: bytes) -> bytes:
-    """Return a bitmap with the header of a BMP file before it."""
-    if len(content) < 40:
-        return content
-    header, bits, used = struct.unpack_from("<I10xH16xI", content)
-    colours = used or (1 << bits if bits <= 8 else 0)
-    return b"BM" + struct.pack("<IHHI", 14 + len(content), 0, 0, 14 + header + 4 * colours) + content
