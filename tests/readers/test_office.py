@@ -70,7 +70,7 @@ def test_word_files_in_reading_order(reading: Reader) -> None:
         (None, "Before all."),
         ("Pumps", "The seal is blue.\n\nFigure 1: the pump in section"),
         ("Pumps > Seals", "| Name | Colour |\n|---|---|\n| Inner | blue |\n| Outer | red |"),
-        ("Pumps > Seals", "Said.\n\nx"),
+        ("Pumps > Seals", "Said.\n\nx\n\n[from elsewhere]"),
     ]
     (figure,) = figures(parsed)
     assert figure.text == "A drawing of the pump. Figure 1: the pump in section" and figure.title == "Pumps"

@@ -34,6 +34,8 @@ __all__ = [
 
 #: Matches the beginning of a caption.
 CAPTION = re.compile(r"(figure|fig\.|image|photo|plate|chart|abbildung|abb\.|图|圖)\s*[\dIVXA-Z]", re.IGNORECASE)
+_TABLE_CAPTION = re.compile(r"(table|tab\.|tabelle|tableau|tabla|表)\s*[\dIVXA-Z]", re.IGNORECASE)
+_SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…")
 ICON = 24  # pixels; a smaller picture is a bullet or a badge
 
 _PLACEHOLDER = re.compile(  # placeholders that programs write instead of a description
@@ -69,11 +71,12 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as rows of cells; the first row is the header, and row ``row`` of a sheet."""
+    """A table as rows of cells; the first is row ``row`` of a sheet, and the header unless ``has_head`` is false."""
 
     rows: Sequence[Sequence[str]]
     box: Box | None = None
     row: int | None = None
+    has_head: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +221,17 @@ class _Layout:
             self._heading_is_empty = False
             return
         path = self._heading_path
-        if len(self._pending) == 1 and len(self._pending[0].text) <= _MAX_HEADING:
-            # a short line between a heading and a table is the caption of the table
-            caption = " ".join(self._pending.pop().text.split())
+        last = self._pending[-1] if self._pending else None
+        if last is not None and (
+            (last.caption and len(last.text) <= _MAX_HEADING) or (len(self._pending) == 1 and _names_a_table(last.text))
+        ):
+            self._pending.pop()
+            caption = " ".join(last.text.split())
             path = path if path and path[-1][1] == caption else [*path, (9, caption)]
         yield from self._flush(deeper=True)
         title = self._chunker.title(self._title(path))
-        row = None if table.row is None else table.row + 1
+        row = None if table.row is None else table.row + table.has_head
+        rows = rows if table.has_head else [[""] * len(rows[0]), *rows]
         for text, count in _row_groups(rows, self._chunker.room(title), self._chunker.count):
             yield self._text_block(text, path, [(0, table.box)], row)
             row = None if row is None else row + count
@@ -268,6 +275,12 @@ class _Layout:
         # offsets of OCR text count in the picture, not in the document: the picture is a member of its own
         member = f"{encoded.name} {len(self._picture_keys)}"
         yield from with_ocr(self._file, block, lambda side: load_picture(encoded.data, side=side).pixels, member=member)
+
+
+def _names_a_table(text: str) -> bool:
+    """Return whether the only line between a heading and a table is the table's caption; a sentence is content."""
+    line = text.strip()
+    return len(line) <= _MAX_HEADING and (_TABLE_CAPTION.match(line) is not None or not line.endswith(_SENTENCE_ENDS))
 
 
 def _trim(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -1,13 +1,13 @@
-"""Reading order of lines on a page: columns one after the other."""
+"""Reading order of lines on a page (columns one after the other) and of shapes on a slide."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import pairwise
 
 from commonplace.types import Box
 
-__all__ = ["interleaves", "reading_order"]
+__all__ = ["interleaves", "reading_order", "shape_order"]
 
 _GUTTER_STEPS = 100  # positions across a page that are tested as gutter
 _MAX_CROSSING = 0.25  # share of the lines that may cross a gutter: titles, figures and footers over both columns
@@ -15,6 +15,9 @@ _MIN_SIDE_SHARE = 0.2  # share of the lines that must lie on each side of a gutt
 _MIN_COLUMN_LINES = 5  # lines in each column
 _FILLED_WIDTH = 0.8  # share of the column's width that a line of running text fills
 _MAX_DEPTH = 6  # levels of columns inside columns
+_MAX_CUTS = 20  # of a slide into parts, each inside another
+_OVERLAP = 0.015  # share of the slide by which shapes one below the other may overlap
+_ASPECT = 1.6  # width of a slide by its height, about: gaps between columns are shares of the width
 
 
 def reading_order(boxes: Sequence[Box]) -> list[int]:
@@ -112,3 +115,49 @@ def _gutter(boxes: list[Box]) -> float | None:
 def _are_columns(left: list[Box], right: list[Box]) -> bool:
     """Return whether both sides are running text; the cells of a table are shorter."""
     return all(sum(box[2] - box[0] for box in side) / len(side) > 0.15 for side in (left, right))
+
+
+def shape_order(boxes: Sequence[Box | None], *, backgrounds: Set[int] = frozenset()) -> list[int]:
+    """Return the indices of shapes in reading order. A shape without a place follows the one before it in the file.
+
+    A background picture comes first, and hides no gap between the others.
+    """
+    leaders = [index for index, box in enumerate(boxes) if box is not None]
+    followers: dict[int, list[int]] = {}
+    order: list[int] = []
+    leader = -1
+    for index, box in enumerate(boxes):
+        if box is not None:
+            leader = index
+        elif leader < 0:
+            order.append(index)
+        else:
+            followers.setdefault(leader, []).append(index)
+    ordered = _cut(boxes, [index for index in leaders if index not in backgrounds], 0)
+    for index in [*(index for index in leaders if index in backgrounds), *ordered]:
+        order += [index, *followers.get(index, [])]
+    return order
+
+
+def _cut(boxes: Sequence[Box | None], indices: list[int], depth: int) -> list[int]:
+    """Order shapes by cutting the slide at its widest gap, again and again: rows from the top, columns from left."""
+    placed = [(index, box) for index in indices if (box := boxes[index]) is not None]
+    if len(placed) < 2 or depth > _MAX_CUTS:
+        return [index for index, _ in sorted(placed, key=lambda entry: (entry[1][1], entry[1][0]))]
+    best: tuple[float, int, float] | None = None
+    for axis in (1, 0):
+        edges = sorted((box[axis], box[axis + 2]) for _, box in placed)
+        reach = edges[0][1]
+        for low, high in edges[1:]:
+            gap = (low - reach) * (1.0 if axis else _ASPECT)
+            if gap > -_OVERLAP and (best is None or gap > best[0]):
+                best = (gap, axis, (low + reach) / 2)
+            reach = max(reach, high)
+    if best is None:
+        return [index for index, _ in sorted(placed, key=lambda entry: (round(entry[1][1], 2), entry[1][0]))]
+    _, axis, at = best
+    before = [index for index, box in placed if (box[axis] + box[axis + 2]) / 2 < at]
+    after = [index for index, box in placed if (box[axis] + box[axis + 2]) / 2 >= at]
+    if not before or not after:
+        return [index for index, _ in sorted(placed, key=lambda entry: (entry[1][1], entry[1][0]))]
+    return _cut(boxes, before, depth + 1) + _cut(boxes, after, depth + 1)

@@ -12,10 +12,13 @@ from typing import Any
 from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.readers.blocks import Heading, LayoutBlock, Paragraph, Table, lay_out
-from commonplace.readers.docx import embedded_picture
+from commonplace.readers.number_formats import formatted
+from commonplace.readers.odf import sheet_blocks
 from commonplace.readers.parts import File, Part
+from commonplace.readers.regions import SheetGrid, has_head
 from commonplace.readers.text import decode
-from commonplace.readers.zipxml import Package, attribute, local_name, read_core_metadata
+from commonplace.readers.workbooks import SheetParts, WorkbookParts, column_name, column_of
+from commonplace.readers.zipxml import Package, read_core_metadata
 
 __all__ = ["read_csv", "read_workbook"]
 
@@ -27,6 +30,7 @@ _MAX_CELLS = 30_000_000
 _FILLED_CELL = rb'<(?:\w+:)?c [^>]{0,99}?\br="%s"[^>]{0,99}(?<!/)>'  # an XLSX cell with content
 _WIDE_CELLS = re.compile(_FILLED_CELL % rb"([A-Z]{2,3})\d{1,7}")
 _ROW_NUMBERS = re.compile(_FILLED_CELL % rb"[A-Z]{1,3}(\d{1,7})")
+_MAX_OPEN_DOCUMENT = 50_000_000  # bytes of XML; of a larger one only the values are read
 _XLSX_ROWS = 1_048_576
 _MAX_COLUMNS = 1_000
 
@@ -81,10 +85,9 @@ def _delimiter(text: str) -> str:
 
 
 def read_workbook(file: File) -> Iterator[Part]:
-    """Yield the sheets of a workbook (XLSX, XLSM, XLSB, XLS, ODS) with the values of their cells."""
+    """Yield the sheets of a workbook (XLSX, XLSM, XLSB, XLS, ODS) as their cells show them."""
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
-    pictures: dict[str, list[tuple[str, str]]] = {}
     package: Package | None = None
     if file.data.startswith(b"PK"):
         package = Package(file)
@@ -95,7 +98,9 @@ def read_workbook(file: File) -> Iterator[Part]:
         read_core_metadata(file, package.optional("docProps/core.xml"))
         if file.title is None and not file.metadata:  # an ODS
             read_core_metadata(file, package.optional("meta.xml"), date=("modified", ""))
-        pictures = _sheet_pictures(package)
+    if package is not None and _is_small_open_document(package):
+        yield from lay_out(file, sheet_blocks(file, package))
+        return
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.data))
     except PasswordError:
@@ -107,29 +112,43 @@ def read_workbook(file: File) -> Iterator[Part]:
         raise ReadError(
             _("a workbook that cannot be opened ({detail}); save a new copy and add it again").format(detail=detail)
         ) from None
-    yield from lay_out(file, _sheets(file, package, book, pictures))
+    yield from lay_out(file, _sheets(file, package, book))
 
 
-def _cell_text(cell: Any) -> str:
+def _is_small_open_document(package: Package) -> bool:
+    """Return whether a workbook is an OpenDocument sheet, which holds its cells as they are shown, of a common size."""
+    return "content.xml" in package.names and package.size("content.xml") <= _MAX_OPEN_DOCUMENT
+
+
+def _cell_text(cell: Any, code: str | None = None, *, comma: bool = False) -> str:
+    """Return what a cell shows; ``code`` is its number format."""
     if isinstance(cell, bool):
         return str(cell).upper()
+    shown = formatted(cell, code, comma=comma) if code and not isinstance(cell, str) else None
+    if shown is not None:
+        return shown
     if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else f"{cell:.10g}"
+        text = str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else f"{cell:.10g}"
+        return text.replace(".", ",") if comma else text
     if isinstance(cell, datetime.datetime):
         midnight = cell.time() == datetime.time()
         return cell.date().isoformat() if midnight else cell.isoformat(" ", "minutes")
     return str(cell)
 
 
-def _sheets(
-    file: File, package: Package | None, book: Any, pictures: dict[str, list[tuple[str, str]]]
-) -> Iterator[LayoutBlock]:
+def _sheets(file: File, package: Package | None, book: Any) -> Iterator[LayoutBlock]:
     from python_calamine import CalamineError
 
     unreadable: list[str] = []
-    members = dict(_sheet_members(package)) if package is not None else {}
-    for name in book.sheet_names:
-        if package is not None and name in members and _spans_too_many_cells(file, package, members[name]):
+    workbook = WorkbookParts(file, package) if package is not None else None
+    hidden = {sheet.name for sheet in workbook.sheets.values() if sheet.is_hidden} if workbook is not None else set()
+    for name in [*book.sheet_names, *_chart_sheets(workbook, book.sheet_names)]:
+        sheet_part = workbook.sheets.get(name) if workbook is not None else None
+        yield Heading(f"{name} (hidden sheet)" if name in hidden else name)
+        if workbook is not None and sheet_part is not None and sheet_part.is_chart:
+            yield from workbook.drawn(name)
+            continue
+        if package is not None and sheet_part is not None and _spans_too_many_cells(file, package, sheet_part.member):
             file.problems.append(
                 _(
                     "sheet {name} was skipped because it has cells far away from its table; delete these and add "
@@ -139,7 +158,7 @@ def _sheets(
             continue
         try:
             sheet = book.get_sheet_by_name(name)
-            rows = [[_cell_text(cell) for cell in row] for row in sheet.to_python(nrows=_MAX_ROWS)]
+            rows = sheet.to_python(nrows=_MAX_ROWS)
         except (CalamineError, OSError, ValueError):
             unreadable.append(name)
             continue
@@ -149,11 +168,11 @@ def _sheets(
                     max_rows=_MAX_ROWS, name=name
                 )
             )
-        yield Heading(name)
-        yield from _tables(rows, 1 + (sheet.start or (0, 0))[0])  # empty rows above are left out
-        for member, description in pictures.get(name, []):
-            if package is not None:
-                yield from embedded_picture(file, package, member, description)
+        parts = workbook.parts(name) if workbook is not None else SheetParts()
+        comma = workbook is not None and workbook.has_comma
+        yield from _sheet_blocks(file, name, sheet, rows, parts, comma)
+        if workbook is not None:
+            yield from workbook.drawn(name)
     if unreadable:
         file.problems.append(
             _("{count} of {total} sheets cannot be read ({unreadable}); save a new copy and add it again").format(
@@ -162,13 +181,49 @@ def _sheets(
         )
 
 
-def _tables(rows: Sequence[Sequence[str]], first: int = 1) -> Iterator[LayoutBlock]:
-    """Yield the blocks of a sheet: groups of rows between empty rows as tables, single cells as paragraphs.
+def _chart_sheets(workbook: WorkbookParts | None, names: list[str]) -> list[str]:
+    sheets = workbook.sheets.values() if workbook is not None else ()
+    return [sheet.name for sheet in sheets if sheet.is_chart and sheet.name not in names]
 
-    ``first`` is the number of the first row in the sheet.
-    """
+
+def _sheet_blocks(
+    file: File, name: str, sheet: Any, values: list[list[Any]], parts: SheetParts, comma: bool
+) -> Iterator[LayoutBlock]:
+    """Yield the tables of a sheet as its cells show them, then the comments on its cells."""
+    top, left = sheet.start or (0, 0)  # empty rows above are left out
+    formats = parts.formats
+    rows = [
+        [_cell_text(cell, formats.get((row, column)), comma=comma) for column, cell in enumerate(cells, left)]
+        for row, cells in enumerate(values, top)
+    ]
+    for (row, column), formula in parts.formulas.items():
+        if top <= row < top + len(rows) and left <= column < left + len(rows[row - top]):
+            cells = rows[row - top]
+            cells[column - left] = cells[column - left] or formula
+    if parts.formulas:
+        file.problems.append(
+            _(
+                "{count} formulas of sheet {name} have no stored result and are shown as they are written; open it in "
+                "a spreadsheet program, save it, and add it again"
+            ).format(count=len(parts.formulas), name=name)
+        )
+    merged = [(*begin, *end) for begin, end in (sheet.merged_cell_ranges or ())]
+    grid = SheetGrid(rows, top + 1, left, merged, parts.tables, parts.frozen_rows)
+    yield from grid.blocks()
+    for (row, column), author, text in parts.comments:
+        cells = rows[row - top] if top <= row < top + len(rows) else []
+        label = next(filter(None, cells), "")
+        cell = cells[column - left] if left <= column < left + len(cells) else ""
+        about = ", ".join(dict.fromkeys(filter(None, (label, cell))))
+        signed = f" by {author}" if author and not author.startswith("tc=") else ""
+        place = f"{column_name(column)}{row + 1}"
+        yield Paragraph(f"Comment on {place}{f' ({about})' if about else ''}{signed}: {text}", list_item=True)
+
+
+def _tables(rows: Sequence[Sequence[str]]) -> Iterator[LayoutBlock]:
+    """Yield the blocks of a CSV: groups of rows between empty rows as tables, single cells as paragraphs."""
     table_rows: list[Sequence[str]] = []
-    for number, row in enumerate([*rows, ()], start=first):
+    for number, row in enumerate([*rows, ()], start=1):
         filled = [cell for cell in row if str(cell).strip()]
         if len(filled) > 1 or (filled and len(table_rows) > 1):
             table_rows.append(row)
@@ -176,41 +231,10 @@ def _tables(rows: Sequence[Sequence[str]], first: int = 1) -> Iterator[LayoutBlo
         if len(table_rows) == 1:
             yield Paragraph(" | ".join(filter(None, map(str, table_rows[0]))), list_item=True, row=number - 1)
         elif table_rows:
-            yield Table(table_rows, row=number - len(table_rows))
+            yield Table(table_rows, row=number - len(table_rows), has_head=has_head(table_rows))
         table_rows = []
         if filled:
             yield Paragraph(filled[0], list_item=True, row=number)
-
-
-def _sheet_pictures(package: Package) -> dict[str, list[tuple[str, str]]]:
-    """Return a dict from sheet name to its pictures, as (member, description) pairs."""
-    pictures: dict[str, list[tuple[str, str]]] = {}
-    for name, member in _sheet_members(package):
-        for kind, drawing in package.related(member).values():
-            root = package.optional(drawing) if kind == "drawing" else None
-            images = package.related(drawing)
-            for picture_element in (
-                (element for element in root.iter() if local_name(element) == "pic") if root is not None else ()
-            ):
-                properties = next(
-                    (element for element in picture_element.iter() if local_name(element) == "cNvPr"), None
-                )
-                blip = next((element for element in picture_element.iter() if local_name(element) == "blip"), None)
-                kind, image = images.get(attribute(blip, "embed") or "", ("", ""))
-                if kind == "image":
-                    description = attribute(properties, "descr") or ""
-                    pictures.setdefault(name, []).append((image, description))
-    return pictures
-
-
-def _sheet_members(package: Package) -> Iterator[tuple[str, str]]:
-    """Yield (name, member) of each sheet of an XLSX."""
-    workbook = package.optional("xl/workbook.xml")
-    related = package.related("xl/workbook.xml")
-    for sheet in (
-        (element for element in workbook.iter() if local_name(element) == "sheet") if workbook is not None else ()
-    ):
-        yield attribute(sheet, "name") or "", related.get(attribute(sheet, "id") or "", ("", ""))[1]
 
 
 def _spans_too_many_cells(file: File, package: Package, member: str) -> bool:
@@ -219,12 +243,5 @@ def _spans_too_many_cells(file: File, package: Package, member: str) -> bool:
         return False
     data = package.read(member)
     file.quota.bytes += len(data)  # it is already counted in the quota
-    width = max(map(_column, set(_WIDE_CELLS.findall(data))), default=26)
+    width = max((column_of(letters.decode()) + 1 for letters in set(_WIDE_CELLS.findall(data))), default=26)
     return width * _XLSX_ROWS > _MAX_CELLS and width * max(map(int, _ROW_NUMBERS.findall(data))) > _MAX_CELLS
-
-
-def _column(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = 26 * number + letter - 64
-    return number

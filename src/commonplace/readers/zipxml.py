@@ -15,7 +15,16 @@ from commonplace.i18n import _
 from commonplace.readers.metadata import split_names
 from commonplace.readers.parts import File
 
-__all__ = ["Package", "attribute", "local_name", "parse_xml", "read_core_metadata", "text_of"]
+__all__ = [
+    "Package",
+    "attribute",
+    "children_of",
+    "first_child",
+    "local_name",
+    "parse_xml",
+    "read_core_metadata",
+    "text_of",
+]
 
 _MAX_RATIO = 400  # unpacked to packed size; no regular member over a megabyte exceeds it
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -148,6 +157,16 @@ def local_name(element: Element) -> str:
     """Return the tag without its namespace, the only difference between transitional and strict Office files."""
     tag = element.tag
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def first_child(element: Element | None, name: str) -> Element | None:
+    """Return the first child called ``name``; None where there is none."""
+    return next((child for child in element if local_name(child) == name), None) if element is not None else None
+
+
+def children_of(element: Element | None, name: str) -> list[Element]:
+    """Return the children called ``name``."""
+    return [child for child in element if local_name(child) == name] if element is not None else []
 
 
 def attribute(element: Element | None, name: str) -> str | None:
