@@ -292,8 +292,8 @@ def _cuts(text: str, boxes: NDArray[np.float32]) -> list[int]:
     apart = np.maximum(after[:, 0] - before[:, 2], before[:, 0] - after[:, 2])
     moved = np.maximum(abs(after[:, 3] - before[:, 3]), abs(after[:, 1] - before[:, 1]))
     is_cut = (apart > 0.6 * height) | (moved > 0.1 * height)
-    flat = (before[:, 2] > before[:, 0]) & (after[:, 2] > after[:, 0])
-    # characters that stand one above the other are of turned text
-    flat &= np.minimum(before[:, 3], after[:, 3]) > np.maximum(before[:, 1], after[:, 1])
-    cuts: list[int] = (np.flatnonzero(is_cut & flat) + 1).tolist()
+    # characters that stand one above the other are of turned text; a line may end without white space, at a hyphen
+    level = np.minimum(before[:, 3], after[:, 3]) > np.maximum(before[:, 1], after[:, 1])
+    has_size = (before[:, 2] > before[:, 0]) & (after[:, 2] > after[:, 0]) & (level | (apart > 0))
+    cuts: list[int] = (np.flatnonzero(is_cut & has_size) + 1).tolist()
     return cuts

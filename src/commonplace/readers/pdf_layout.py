@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from commonplace.readers.pdf_glyphs import Word
 
-__all__ = ["Segment", "TextRow", "regions", "rows_of", "segments_of", "upright"]
+__all__ = ["Segment", "TextRow", "fills", "measure", "regions", "rows_of", "segment_of", "segments_of", "upright"]
 
 _PIECE_GAP = 0.8  # times the size of the font: a wider gap parts two pieces of a line
 _ASCENT, _DESCENT = 0.75, 0.22  # of a line, in sizes of its font
@@ -82,24 +82,24 @@ def _runs_left(text: str) -> bool:
     return any("\u0590" <= letter <= "\u08ff" or "\ufb1d" <= letter <= "\ufefc" for letter in text)
 
 
-def segments_of(words: Sequence[Word]) -> list[Segment]:
-    """Return the pieces of lines that the words make, in their order."""
+def segments_of(words: Sequence[Word], gap: float = _PIECE_GAP) -> list[Segment]:
+    """Return the pieces of lines that the words make, in their order; ``gap`` times the size of the font parts two."""
     segments: list[Segment] = []
     current: list[Word] = []
     for word in words:
-        if current and _parts(current[-1], word):
-            segments.append(_segment(current))
+        if current and _parts(current[-1], word, gap):
+            segments.append(segment_of(current))
             current = []
         current.append(word)
     if current:
-        segments.append(_segment(current))
+        segments.append(segment_of(current))
     return segments
 
 
-def _parts(before: Word, word: Word) -> bool:
+def _parts(before: Word, word: Word, widest: float) -> bool:
     size = max(before.size, word.size)
     gap = max(word.left - before.right, before.left - word.right)
-    if gap > _PIECE_GAP * size:
+    if gap > widest * size:
         return True
     overlap = min(before.base + _DESCENT * before.size, word.base + _DESCENT * word.size) - max(
         before.base - _ASCENT * before.size, word.base - _ASCENT * word.size
@@ -113,7 +113,8 @@ def _parts(before: Word, word: Word) -> bool:
     return word.left < before.left and not (_runs_left(word.text) or _runs_left(before.text))
 
 
-def _segment(words: list[Word]) -> Segment:
+def segment_of(words: list[Word]) -> Segment:
+    """Return a piece of a line of these words."""
     size, base, bold, length = _main(words)
     if len(words) > 1:
         for word in words:
@@ -191,11 +192,12 @@ def rows_of(segments: Iterable[Segment]) -> list[TextRow]:
                 word.shift = word.shift or shift
         row.segments.append(segment)
     for _, _, row in rows:
-        _measure(row)
+        measure(row)
     return [row for _, _, row in rows]
 
 
-def _measure(row: TextRow) -> None:
+def measure(row: TextRow) -> None:
+    """Put the pieces of a row in order, and set what it has in common."""
     segments = row.segments
     if 2 * sum(segment.length for segment in segments if segment.is_rtl) > sum(s.length for s in segments):
         segments.sort(key=lambda segment: -segment.right)
@@ -282,6 +284,8 @@ def _are_columns(left: list[Segment], right: list[Segment]) -> bool:
     """Return whether two groups of pieces are columns of running text, and no cells of a table or numbered items."""
     if min(_words_in(left), _words_in(right)) < 1.6:
         return False  # bullets, numbers, labels
+    if max(_numbers_in(left), _numbers_in(right)) > 0.4:
+        return False
     fewer, more = sorted((left, right), key=len)
     bases = sorted(segment.base for segment in more)
     shared = 0
@@ -290,7 +294,7 @@ def _are_columns(left: list[Segment], right: list[Segment]) -> bool:
         shared += at < len(bases) and bases[at] < segment.base + 0.2 * segment.size
     if shared < 0.5 * len(fewer):
         return True
-    return _fills(left) and _fills(right)
+    return fills(left) and fills(right)
 
 
 def _words_in(segments: list[Segment]) -> float:
@@ -299,7 +303,16 @@ def _words_in(segments: list[Segment]) -> float:
     return count / len(segments)
 
 
-def _fills(segments: list[Segment]) -> bool:
+def _numbers_in(segments: list[Segment]) -> float:
+    """Return the share of pieces that are mostly digits."""
+    digits = sum(
+        2 * sum(character.isdigit() for word in segment.words for character in word.text) >= segment.length
+        for segment in segments
+    )
+    return digits / len(segments)
+
+
+def fills(segments: list[Segment]) -> bool:
     """Return whether most pieces reach across their column, as lines of running text do."""
     reach = max(segment.right for segment in segments) - min(segment.left for segment in segments)
     full = sum(segment.width > 0.75 * reach for segment in segments)

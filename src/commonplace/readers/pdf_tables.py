@@ -5,16 +5,16 @@ Coordinates are points of the page as shown; y grows downwards.
 
 from __future__ import annotations
 
-import itertools
 import re
 from bisect import bisect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 
 from commonplace.readers.parts import bounding_box
 from commonplace.readers.pdf_glyphs import Word
-from commonplace.readers.pdf_layout import Segment, TextRow, rows_of, segments_of
+from commonplace.readers.pdf_layout import Segment, TextRow, fills, measure, rows_of, segment_of, segments_of
 from commonplace.readers.pdf_vectors import Stroke, area, group_strokes
 from commonplace.types import Box
 
@@ -23,10 +23,10 @@ __all__ = ["Grid", "PageTable", "find_grids", "open_tables", "table_of"]
 _SNAP = 3.0  # points; rules nearer than this are one
 _MAX_FRAME = 0.9  # share of the page; a larger frame is a border of the page
 _MAX_COLUMNS, _MAX_ROWS = 60, 400
+_CELL_GAP, _NUMBER_GAP = 0.8, 0.35  # times the size of the font: a wider gap parts two cells, or two numbers
 _MAX_CELL_WORDS = 70  # mean words of a cell; above it the rules frame parts of the page
 _NUMBER = re.compile(r"[(\-–+$€£¥]*\d[\d.,:/%\-–)]*")
 _BULLET = re.compile(r"[•●▪■◦‣·–—*\-o§➢✓]|\(?[\divxlcIVXLC]{1,4}[.)]|\(?[A-Za-z][.)]")
-_LEADER = re.compile(r"[.·…_]{3,}|(\.\s){3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +168,15 @@ def table_of(grid: Grid, words: Sequence[Word]) -> tuple[PageTable, set[int]] | 
         return None
     count = len(columns) - 1
     by_cell: dict[tuple[int, int], list[Word]] = {}
-    before: tuple[int, int] | None = None
-    for word in inside:
-        row = min(max(0, bisect(grid.rows, word.base - 0.3 * word.size) - 1), len(bands) - 1)
-        column = min(max(0, bisect(columns, (word.left + word.right) / 2) - 1), count - 1)
-        # words without a gap between them stay in one cell, also where they cross a rule
-        if not (word.glued and before is not None and before[0] == row):
-            before = row, column
-        by_cell.setdefault(before, []).append(word)
+    for row, (band_top, band_bottom) in enumerate(bands):
+        members = [
+            w
+            for w in inside
+            if (row == 0 or _middle(w) >= band_top) and (row == len(bands) - 1 or _middle(w) < band_bottom)
+        ]
+        ruled = [_is_ruled(grid.down, column, band_top, band_bottom) for column in columns]
+        for column, word in _by_column(members, columns, ruled):
+            by_cell.setdefault((row, column), []).append(word)
     owner = _owners(grid, columns, bands)
     merged: dict[tuple[int, int], list[Word]] = {}
     for cell, members in sorted(by_cell.items()):
@@ -207,24 +208,37 @@ def table_of(grid: Grid, words: Sequence[Word]) -> tuple[PageTable, set[int]] | 
     return PageTable(rows, box or grid.box), {word.first for word in inside}
 
 
+def _middle(word: Word) -> float:
+    return word.base - 0.3 * word.size
+
+
+def _by_column(words: Sequence[Word], columns: Sequence[float], ruled: Sequence[bool]) -> Iterator[tuple[int, Word]]:
+    """Yield words with their columns. A piece that crosses an edge without a rule stays in the column of its start."""
+    last = len(columns) - 2
+    before: Word | None = None
+    column = 0
+    for word in words:
+        place = min(max(0, bisect(columns, (word.left + word.right) / 2) - 1), last)
+        if before is not None and before.turn == word.turn and abs(before.base - word.base) < 0.3 * word.size:
+            gap = max(word.left - before.right, before.left - word.right)
+            if word.glued and gap < 0.35 * word.size:
+                place = column  # a word that crosses a rule stays in one cell
+            elif gap < 0.6 * word.size and place > column and not any(ruled[column + 1 : place + 1]):
+                place = column
+        yield place, word
+        before, column = word, place
+
+
 def _owners(
     grid: Grid, columns: Sequence[float], bands: Sequence[tuple[float, float]]
 ) -> dict[tuple[int, int], tuple[int, int]]:
     """Return for each cell the cell that it is merged with: the first without a rule between."""
     owner: dict[tuple[int, int], tuple[int, int]] = {}
-    ruled = {column for column in columns if any(abs(column - edge) < 0.1 for edge in grid.columns)}
-    for row, (top, bottom) in enumerate(bands):
+    for row, (top, _) in enumerate(bands):
         for column in range(len(columns) - 1):
             cell = row, column
             left, right = columns[column], columns[column + 1]
             if (
-                column
-                and left in ruled
-                and left not in (grid.columns[0], grid.columns[-1])
-                and not _is_ruled(grid.down, left, top, bottom)
-            ):
-                cell = owner[row, column - 1]
-            elif (
                 row
                 and grid.columns[0] - 1 <= left
                 and right <= grid.columns[-1] + 1
@@ -239,15 +253,21 @@ def _owners(
 def _inner_columns(columns: list[float], words: list[Word]) -> list[float]:
     """Return the edges of columns, with those inside a column where its rows leave a gap on one place."""
     edges = list(columns)
-    for left, right in itertools.pairwise(columns):
+    for left, right in pairwise(columns):
         members = [word for word in words if left <= (word.left + word.right) / 2 < right]
-        rows = rows_of(segments_of(members)) if len(members) >= 6 else []
-        if len(rows) < 3:
+        numbers = sum(_NUMBER.fullmatch(word.text) is not None for word in members)
+        gap = _NUMBER_GAP if numbers > 0.6 * len(members) else _CELL_GAP
+        rows = rows_of(segments_of(members, gap)) if len(members) >= 6 else []
+        split = [row for row in rows if len(row.segments) > 1]  # a head over the columns has one piece
+        if len(rows) < 3 or len(split) < 3:
             continue
-        for start, end in _corridors(rows, min_rows=3):
+        for start, end in _corridors(split, min_rows=3):
             before = [row for row in rows if row.left < start]
             both = [row for row in before if row.right > end]
             labels = sum(_BULLET.fullmatch(_text(_side(row, start))) is not None for row in both)
+            crossing = sum(any(s.left < start and s.right > end for s in row.segments) for row in rows)
+            if crossing > max(1, 0.2 * len(rows)):
+                continue
             if len(both) >= max(3, 0.6 * len(rows)) and labels < 0.5 * len(both):
                 edges.append((start + end) / 2)
     return sorted(edges)
@@ -267,7 +287,7 @@ def _outer_columns(
     """Return the edges of columns with those beside the grid, and the words there."""
     edges = list(columns)
     beside: list[Word] = []
-    reach = 0.8 * (right - left)
+    reach = 2.5 * (right - left)
     for is_left in (True, False):
         side = [
             word
@@ -281,6 +301,8 @@ def _outer_columns(
         with_text = [(t, b) for t, b in bands if any(t - 1 <= row.base - 0.3 * row.size <= b + 1 for row in rows)]
         if len(with_text) < max(2, 0.6 * len(bands)) or len(rows) > 1.5 * len(bands):
             continue
+        if fills([segment for row in rows for segment in row.segments]):
+            continue  # a column of running text beside the table
         corridors = _corridors(rows, min_rows=2)
         places = [(start + end) / 2 for start, end in corridors]
         edges += [*places, min(row.left for row in rows) - 1 if is_left else max(row.right for row in rows) + 1]
@@ -374,25 +396,49 @@ def _corridors(rows: Sequence[TextRow], min_rows: int) -> list[tuple[float, floa
 
 def open_tables(rows: Sequence[TextRow], across: Sequence[Rule]) -> list[tuple[int, int, PageTable]]:
     """Return the tables without a grid among the rows of a column: first row, end, and table."""
+    merged, starts = _merged_rows(rows)
     tables = []
     start = 0
-    while start < len(rows):
-        if not _is_tabular(rows[start]):
+    while start < len(merged):
+        if not _is_tabular(merged[start]):
             start += 1
             continue
-        end = _run_end(rows, start)
-        table = _open_table(rows[start:end], across)
+        end = _run_end(merged, start)
+        table = _open_table(merged[start:end], across)
         if table is not None:
-            tables.append((start, end, table))
+            tables.append((starts[start], starts[end], table))
             start = end
         else:
             start = max(start + 1, end)
     return tables
 
 
+def _merged_rows(rows: Sequence[TextRow]) -> tuple[list[TextRow], list[int]]:
+    """Return the rows with those joined that stand beside each other between two lines, and the first of each.
+
+    So stands a number beside the middle of a label of two lines.
+    """
+    merged: list[TextRow] = []
+    starts: list[int] = []
+    for number, row in enumerate(rows):
+        if merged:
+            above, last = merged[-1], rows[number - 1]
+            beside = all(s.left > o.right or s.right < o.left for s in row.segments for o in last.segments)
+            if row.base - last.base < 0.8 * min(row.size, last.size) and beside:
+                joined = TextRow([*above.segments, *row.segments], row.base, row.size)
+                measure(joined)
+                joined.segments.sort(key=lambda segment: segment.base)
+                joined.base = row.base
+                merged[-1] = joined
+                continue
+        merged.append(row)
+        starts.append(number)
+    return merged, [*starts, len(rows)]
+
+
 def _is_tabular(row: TextRow) -> bool:
     segments = row.segments
-    if len(segments) < 2 or any(_LEADER.search(_text(segment.words)) for segment in segments):
+    if len(segments) < 2:
         return False
     return len(segments) > 2 or _BULLET.fullmatch(_text(segments[0].words)) is None
 
@@ -414,7 +460,23 @@ def _run_end(rows: Sequence[TextRow], start: int) -> int:
     return last + 1
 
 
+def _numbers_apart(row: TextRow) -> TextRow:
+    """Return the row with pieces of several numbers cut at the gaps between these."""
+    segments: list[Segment] = []
+    for segment in row.segments:
+        parts = [[segment.words[0]]]
+        for before, word in pairwise(segment.words):
+            numbers = _NUMBER.fullmatch(before.text) and _NUMBER.fullmatch(word.text)
+            if numbers and word.left - before.right > _NUMBER_GAP * word.size and not word.glued:
+                parts.append([word])
+            else:
+                parts[-1].append(word)
+        segments += [segment] if len(parts) == 1 else [segment_of(part) for part in parts]
+    return replace(row, segments=segments)
+
+
 def _open_table(rows: Sequence[TextRow], across: Sequence[Rule]) -> PageTable | None:
+    rows = [_numbers_apart(row) for row in rows]
     tabular = [row for row in rows if _is_tabular(row)]
     most = max(len(row.segments) for row in tabular)
     if len(tabular) < (2 if most >= 3 else 3):
@@ -424,7 +486,12 @@ def _open_table(rows: Sequence[TextRow], across: Sequence[Rule]) -> PageTable | 
     corridors = _corridors(wide, min_rows=2)
     if not corridors:
         return None
+    size = median(row.size for row in tabular)
+    if len(tabular) < 5:  # gaps of few rows may stand below each other by chance
+        corridors = [(start, end) for start, end in corridors if end - start > 0.5 * size]
     edges = [(start + end) / 2 for start, end in corridors]
+    if not edges:
+        return None
     count = len(edges) + 1
     cells_of_rows = [_cells(row, edges, corridors) for row in rows]
     full = [cells for cells in cells_of_rows if sum(map(bool, cells)) >= 2]
@@ -469,7 +536,7 @@ def _ruled_rows(
 def _cells(row: TextRow, edges: Sequence[float], corridors: Sequence[tuple[float, float]]) -> list[list[Word]]:
     """Return the words of a row by column; a piece over several columns without a gap between stays in its first."""
     cells: list[list[Word]] = [[] for _ in range(len(edges) + 1)]
-    for segment in sorted(row.segments, key=lambda segment: segment.left):
+    for segment in row.segments:
         for part in _cut(segment, corridors):
             left, right = min(word.left for word in part), max(word.right for word in part)
             first, last = bisect(edges, left), bisect(edges, right)
@@ -490,7 +557,7 @@ def _cut(segment: Segment, corridors: Sequence[tuple[float, float]]) -> list[lis
     """Return a piece in parts, cut at the gaps between columns that it leaves."""
     words = sorted(segment.words, key=lambda word: word.left) if not segment.is_rtl else segment.words
     parts = [[words[0]]]
-    for before, word in itertools.pairwise(words):
+    for before, word in pairwise(words):
         gap = word.left - before.right
         crosses = any(start < word.left and before.right < end and gap > 0 for start, end in corridors)
         inside = any(before.right <= start + 1 and end - 1 <= word.left for start, end in corridors)

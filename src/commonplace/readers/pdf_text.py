@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from commonplace.readers.pdf_glyphs import OBLIQUE, PageGlyphs, Word
@@ -26,7 +26,6 @@ CAPTION = re.compile(
 _INVISIBLE = "\u200b\u2060\ufeff"
 _SPACELESS = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")  # scripts without spaces
 _BULLET = re.compile(r"[•●▪■◦‣·–—*➢✓\u25aa\uf0b7]|[-o]$|\(?(\d{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]$")
-_LEADERS = re.compile(r"[.·…_]{4,}|(?:\. ){4,}\.?")
 _NOTE_MARK = re.compile(r"\[?\(?(\d{1,3})\)?\]?[.,;]?")
 _SIGNED = re.compile(r"[-–−+]?\d+(\.\d+)?")
 _UNITS = re.compile(r"(?:^|[\d\s/·*(])(m|cm|mm|km|µm|nm|ft|in|yd|mi|s|h|kg|g|l|dm|J|W|K|Pa|N)$")
@@ -101,7 +100,7 @@ class PageText:
         self._glyphs = glyphs
         self._vocabulary = vocabulary
         self._titles: list[tuple[Box, str]] = []
-        words = [word for word in glyphs.words if word.first not in left_out]
+        words = _without_leaders([word for word in glyphs.words if word.first not in left_out])
         grids: list[tuple[PageTable, set[int]]] = []
         used: set[int] = set()
         for grid in find_grids(strokes, glyphs.width, glyphs.height):
@@ -319,9 +318,6 @@ class PageText:
                 written.add(gap, word.first, 0)
             _add_word(written, word)
             before, number = word, number + 1
-        text = written.text
-        if "..." in text or "···" in text or "…" in text or ". . ." in text or "____" in text:
-            written = _without_leaders(written)
         return written
 
     def _shifted(self, written: PlacedText, words: list[Word], before: Word | None, after: Word | None) -> None:
@@ -405,17 +401,28 @@ def _between(written: PlacedText, line: PlacedText) -> str:
     return "" if _SPACELESS.match(written.characters[-1]) and _SPACELESS.match(line.characters[0]) else " "
 
 
-def _without_leaders(written: PlacedText) -> PlacedText:
-    """Return the text with rows of dots, which lead the eye to a number, as one space."""
-    shorter = PlacedText()
-    start = 0
-    for match in _LEADERS.finditer(written.text):
-        shorter.characters += [*written.characters[start : match.start()], " "]
-        shorter.indices += [*written.indices[start : match.start()], written.indices[match.start()]]
-        start = match.end()
-    shorter.characters += written.characters[start:]
-    shorter.indices += written.indices[start:]
-    return shorter
+def _without_leaders(words: list[Word]) -> list[Word]:
+    """Return the words without the rows of dots or lines that lead the eye to a number, or are there to write on."""
+    kept: list[Word] = []
+    dots = 0  # single dots at the end of those that are kept
+    for word in words:
+        if word.text[-3:] in ("...", "···", "___") or "…" in word.text or word.text in ".·_":
+            text = word.text.rstrip(".·…_")
+            if not text and (len(word.text) > 3 or word.text in ".·_"):
+                dots = dots + 1 if len(word.text) == 1 else 0
+                if len(word.text) > 3:
+                    continue
+                kept.append(word)
+                if dots >= 3:
+                    del kept[-dots:]
+                    dots = 0
+                continue
+            if text and len(word.text) - len(text) > 3:
+                width = (word.right - word.left) * len(text) / len(word.text)
+                word = replace(word, text=text, end=word.first + len(text), right=word.left + width)
+        dots = 0
+        kept.append(word)
+    return kept
 
 
 def _table_segment(table: PageTable) -> Segment:
