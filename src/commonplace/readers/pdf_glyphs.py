@@ -36,7 +36,7 @@ OBLIQUE = -1  # the `turn` of a word that is turned by no right angle
 
 _DEVICE_UNITS = 1_000_000  # device units across a page, used to convert coordinates
 _HYPHENS = str.maketrans({"\x02": "-", "\ufffe": "-", "\0": " ", "\r": " "})  # PDFium marks hyphens at line ends so
-_BOLD = re.compile(rb"bold|black|heavy|CMBX|[-,]Bd|semibd", re.IGNORECASE)
+_BOLD = re.compile(rb"bold|black|heavy|[A-Z]BX[A-Z]*\d|[-,]Bd|semibd|-Medi$|demi", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _SPACES = (9, 10, 11, 12, 13, 32, 160, 0x2028, 0x2029, 0x3000)
 _STRAIGHT = 0.06  # quarter turns; text is straight up to this

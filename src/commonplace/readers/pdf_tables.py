@@ -299,7 +299,9 @@ def _outer_columns(
             continue
         rows = rows_of(segments_of(side))
         with_text = [(t, b) for t, b in bands if any(t - 1 <= row.base - 0.3 * row.size <= b + 1 for row in rows)]
-        if len(with_text) < max(2, 0.6 * len(bands)) or len(rows) > 1.5 * len(bands):
+        if len(with_text) < max(2, 0.6 * len(bands)) or len(rows) > 3 * len(bands):
+            continue
+        if len(rows) > 1.5 * len(bands) and sum(map(_is_number, rows)) < 0.6 * len(rows):
             continue
         if fills([segment for row in rows for segment in row.segments]):
             continue  # a column of running text beside the table
@@ -316,22 +318,29 @@ def _text_rows(cells: list[list[Word]], bands: int, typical: float) -> list[list
     most = max(map(len, lines), default=0)
     if most < 2 or sum(map(bool, lines)) < 2:
         return [cells]
-    if bands >= 3 and typical <= 2 and most <= 3:
-        return [cells]
-    # rows of a table stand on common baselines; the numbers of a column are one below the other
-    numbers = max(sum(_is_number(row) for row in column) for column in lines)
     size = median(row.size for column in lines for row in column)
-    levels = _levels([row.base for column in lines for row in column], 0.5 * size)
-    shared = sum(
-        sum(any(abs(row.base - level) <= 0.5 * size for row in column) for column in lines) >= 2 for level in levels
-    )
-    if not (numbers >= max(2, 0.4 * len(levels)) or (shared >= 0.75 * len(levels) and len(levels) >= 3)):
+    numbers = [column for column in lines if len(column) == most and all(map(_is_number, column))]
+    if len(numbers) >= 2:  # the numbers of several columns stand on common baselines
+        levels = [row.base for row in numbers[0]]
+    elif bands >= 3 and typical <= 2 and most <= 3:
         return [cells]
-    rows: list[list[list[Word]]] = []
-    for level in levels:
-        rows.append(
-            [[word for row in column if abs(row.base - level) <= 0.5 * size for word in row.words] for column in lines]
+    else:
+        levels = _levels([row.base for column in lines for row in column], 0.5 * size)
+        shared = sum(
+            sum(any(abs(row.base - level) <= 0.5 * size for row in column) for column in lines) >= 2 for level in levels
         )
+        numeric = max(sum(map(_is_number, column)) for column in lines)
+        if not (numeric >= max(2, 0.4 * len(levels)) or (shared >= 0.75 * len(levels) and len(levels) >= 3)):
+            return [cells]
+    rows: list[list[list[Word]]] = [[[] for _ in lines] for _ in levels]
+    for place, column in enumerate(lines):
+        if len(column) == 1 and len(numbers) >= 2 and column[0].base - levels[0] > 0.3 * size:
+            for cells_of_row in rows:  # a label beside the middle of its rows
+                cells_of_row[place] = column[0].words
+            continue
+        for row in column:
+            nearest = min(range(len(levels)), key=lambda level: abs(levels[level] - row.base))
+            rows[nearest][place] = rows[nearest][place] + row.words
     return _joined(rows)
 
 
@@ -457,7 +466,17 @@ def _run_end(rows: Sequence[TextRow], start: int) -> int:
         elif end - last > 2 or row.right - row.left > 0.62 * (right - left):
             break
         end += 1
-    return last + 1
+    end = last + 1
+    while end < len(rows) and _continues(rows[last], rows[end - 1], rows[end]):
+        end += 1
+    return end
+
+
+def _continues(tabular: TextRow, above: TextRow, row: TextRow) -> bool:
+    """Return whether a row is a further line of a cell of a row of a table, which is not in its first column."""
+    if len(row.segments) > 1 or row.base - above.base > 1.3 * row.size or abs(row.size - tabular.size) > 0.5:
+        return False
+    return any(abs(row.left - segment.left) < _SNAP for segment in tabular.segments[1:])
 
 
 def _numbers_apart(row: TextRow) -> TextRow:
@@ -495,7 +514,9 @@ def _open_table(rows: Sequence[TextRow], across: Sequence[Rule]) -> PageTable | 
     count = len(edges) + 1
     cells_of_rows = [_cells(row, edges, corridors) for row in rows]
     full = [cells for cells in cells_of_rows if sum(map(bool, cells)) >= 2]
-    if len(full) < (2 if count >= 3 else 3) or len(full) < 0.5 * len(rows):
+    if len(full) < (2 if count >= 3 else 3) or len(full) < (0.25 if _rules_between(rows, across) >= 2 else 0.4) * len(
+        rows
+    ):
         return None
     texts = [_text(cell) for cells in cells_of_rows for cell in cells if cell]
     numbers = sum(_NUMBER.fullmatch(text.replace(" ", "")) is not None for text in texts)
@@ -509,6 +530,15 @@ def _open_table(rows: Sequence[TextRow], across: Sequence[Rule]) -> PageTable | 
     box = bounding_box((row.left, row.top, row.right, row.bottom) for row in rows)
     assert box is not None
     return PageTable(_ruled_rows(rows, cells_of_rows, across, box), box)
+
+
+def _rules_between(rows: Sequence[TextRow], across: Sequence[Rule]) -> int:
+    """Return how many rules part the rows."""
+    left, right = min(row.left for row in rows), max(row.right for row in rows)
+    return sum(
+        rows[0].base < rule.at < rows[-1].base and min(rule.end, right) - max(rule.start, left) > 0.6 * (right - left)
+        for rule in across
+    )
 
 
 def _ruled_rows(

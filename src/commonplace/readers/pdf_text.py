@@ -325,7 +325,10 @@ class PageText:
         text = "".join(word.text for word in words)
         first = words[0]
         glue = before is not None and _is_glued(before, first)
-        if first.shift < 0 or not any(map(str.isalnum, text)) or (before is None and len(text) > 4):
+        is_fraction = after is not None and after.text[:1] in "⁄∕/" and _is_glued(words[-1], after)
+        if first.shift < 0 or is_fraction or not any(map(str.isalnum, text)) or (before is None and len(text) > 4):
+            if is_fraction and written.characters and written.characters[-1].isdigit():
+                glue = False
             if before is not None and not glue:
                 written.add(" ", first.first, 0)
             for word in words:
@@ -487,7 +490,7 @@ def _begins(rows: list[TextRow], number: int, pitches: list[float]) -> bool:
     if _BULLET.match(row.words[0].text) and len(row.words) > 1:
         return True
     near = [p for p in pitches[max(0, number - 6) : number + 6] if p > 0.7 * row.size]
-    usual = min(max(min(near, default=pitch), 0.9 * row.size), 2.2 * row.size)
+    usual = min(max(sorted(near)[len(near) // 3] if near else pitch, 0.9 * row.size), 2.2 * row.size)
     if pitch > max(1.22 * usual, usual + 0.22 * row.size):
         return True
     indent = row.left - above.left
