@@ -16,7 +16,7 @@ from commonplace.errors import ReadError
 from commonplace.ingest import Pool
 from commonplace.ingest.walk import Source
 from commonplace.readers import ReadOptions, read
-from commonplace.readers.pdf import _outline
+from commonplace.readers.pdf_headings import read_outline
 from commonplace.types import ParsedDocument
 from tests.readers.make_office import docx, packed, paragraph, xlsx
 
@@ -111,4 +111,4 @@ def test_an_endless_outline_is_cut() -> None:
     ]  # fmt: skip
     body = "%PDF-1.4\n" + "".join(f"{n} 0 obj\n{body}\nendobj\n" for n, body in enumerate(objects, 1))
     document = pypdfium2.PdfDocument(f"{body}trailer << /Size {count + 5} /Root 1 0 R >>\n%%EOF".encode())
-    assert len(_outline(document)[0]) == 20_000
+    assert len(read_outline(document)[0]) == 20_000

@@ -355,7 +355,7 @@ def _within_quota(file: File, pieces: Iterator[_Piece]) -> Iterator[_Piece]:
     """Yield the pieces until the file's quota is used up; what is then not read is noted as a problem of the file."""
     quota, noted = file.quota, len(file.problems)
     for piece in pieces:
-        if quota.steps and quota.is_used_up and not file.has_pages:
+        if quota.steps and not file.has_pages and quota.is_used_up:
             break
         yield piece
         quota.step()

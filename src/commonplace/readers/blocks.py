@@ -30,6 +30,7 @@ __all__ = [
     "Table",
     "clean_alt_text",
     "lay_out",
+    "row_groups",
 ]
 
 #: Matches the beginning of a caption.
@@ -232,7 +233,7 @@ class _Layout:
         title = self._chunker.title(self._title(path))
         row = None if table.row is None else table.row + table.has_head
         rows = rows if table.has_head else [[""] * len(rows[0]), *rows]
-        for text, count in _row_groups(rows, self._chunker.room(title), self._chunker.count):
+        for text, count in row_groups(rows, self._chunker.room(title), self._chunker.count):
             yield self._text_block(text, path, [(0, table.box)], row)
             row = None if row is None else row + count
 
@@ -293,7 +294,7 @@ def _trim(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[row[column] for column in columns] for row in cleaned]
 
 
-def _row_groups(rows: list[list[str]], room: int, count: Callable[[str], int]) -> Iterator[tuple[str, int]]:
+def row_groups(rows: list[list[str]], room: int, count: Callable[[str], int]) -> Iterator[tuple[str, int]]:
     """Yield Markdown tables of as many rows as fit into ``room`` tokens, each with the header, and how many these are.
 
     A wide table is written as one line of "header: cell" pairs per row.

@@ -1,16 +1,18 @@
 """PDF: the text of each page with its boxes, its figures, and a picture of the page where it has no text.
 
-``pdf_vectors`` finds figures that are drawn with lines and shapes.
+``pdf_glyphs`` reads the characters, ``pdf_survey`` looks at all pages first, ``pdf_layout``, ``pdf_tables`` and
+``pdf_text`` make paragraphs and tables of a page, ``pdf_headings`` finds the headings among them, ``pdf_vectors`` the
+figures that are drawn with lines and shapes, and ``pdf_notes`` reads what is beside the text.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from ctypes import byref, create_string_buffer
-from itertools import islice
+from ctypes import POINTER, c_ushort, cast, create_string_buffer
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,18 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.i18n import _
+from commonplace.readers.blocks import row_groups
+from commonplace.readers.chunks import Chunker, shared_chunker
 from commonplace.readers.metadata import split_names
 from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, bounding_box
-from commonplace.readers.pdf_images import PageFigure, page_figures, page_fractions, render_picture, render_pixels
-from commonplace.readers.pdf_text import CAPTION, PageText, TextLine, running_lines
-from commonplace.readers.pdf_vectors import area, find_drawings, find_ruled_tables, overlap_share, page_strokes
+from commonplace.readers.pdf_glyphs import PageGlyphs
+from commonplace.readers.pdf_headings import HeadingTracker, page_tags, read_outline
+from commonplace.readers.pdf_images import PageFigure, page_figures, render_picture, render_pixels
+from commonplace.readers.pdf_notes import page_notes, read_attachments
+from commonplace.readers.pdf_survey import Survey
+from commonplace.readers.pdf_text import PageParagraph, PageText, PlacedText
+from commonplace.readers.pdf_vectors import Stroke, area, find_drawings, overlap_share, page_strokes
 from commonplace.types import Box, Span
 
 __all__ = ["page_pixels", "read_pdf"]
@@ -38,16 +46,7 @@ _FIGURES_FILL_PAGE = (
 _MAX_STAMP_TEXT = (
     200  # characters; a scan with less text over it (a stamp, a filled-in name) is treated as having no text
 )
-_MAX_HEADING = 120  # characters
-_MAX_OUTLINE_ENTRIES = 20_000  # entries of an outline
-_HEADING_SIZE_RATIO = 1.13  # times the size of the body text: a heading
-_SECTION_NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\w")
-_NOTES = {
-    pdfium.FPDF_ANNOT_TEXT, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_HIGHLIGHT, pdfium.FPDF_ANNOT_UNDERLINE,
-    pdfium.FPDF_ANNOT_SQUIGGLY, pdfium.FPDF_ANNOT_STRIKEOUT, pdfium.FPDF_ANNOT_CARET, pdfium.FPDF_ANNOT_STAMP,
-    pdfium.FPDF_ANNOT_INK, pdfium.FPDF_ANNOT_SQUARE, pdfium.FPDF_ANNOT_CIRCLE, pdfium.FPDF_ANNOT_LINE,
-}  # fmt: skip
-_MAX_NOTES = 500  # on one page
+_LETTERS = re.compile(r"[^\W_]+")
 _TITLE_JUNK = re.compile(r"^(microsoft \w+ - )+|\.(docx?|pptx?|xlsx?|odt|tex|dvi|pdf|indd|rtf|qxd)$", re.IGNORECASE)
 _NO_TITLE = re.compile(r"\W*|untitled.*|(document|title|unknown|slide|presentation|no title)\s*\d*", re.IGNORECASE)
 
@@ -87,11 +86,9 @@ def read_pdf(file: File) -> Iterator[Part]:
         file.title = _title(document)
         _read_metadata(document, file)
         unreadable: list[int] = []
-        picture_keys: set[bytes] = set()
         count = len(document)
         openable = count if file.quota.last_page is None else min(count, file.quota.last_page)
-        running_patterns = running_lines(document, openable, file.quota)
-        headings = _HeadingTracker(_outline(document))
+        reader = _Reader(document, file, openable)
         file.has_pages = True
         read = 0
         try:
@@ -99,13 +96,14 @@ def read_pdf(file: File) -> Iterator[Part]:
                 if index and file.quota.is_used_up:
                     break
                 try:
-                    yield from _page(document, index, file, picture_keys, running_patterns, headings)
+                    yield from reader.page(index)
                 except MemoryError:
                     raise
                 except Exception:  # one damaged page must not cost the others
                     unreadable.append(index + 1)
                 read += 1
                 file.quota.step()
+            yield from reader.end()
         finally:  # also where the common code stops within a page
             if read < count:
                 pages_read = _("{read} of {total} pages were read: {reason}")
@@ -113,12 +111,21 @@ def read_pdf(file: File) -> Iterator[Part]:
         if count == 0 or len(unreadable) == count:
             raise ReadError(_("a damaged PDF: no page can be read; save or print a new copy and add it again"))
         if unreadable:
-            page_list = ", ".join(map(str, unreadable[:10])) + (_(" and more") if len(unreadable) > 10 else "")
             file.problems.append(
                 _("{count} of {total} pages cannot be read (page {page_list}); save or print a new copy").format(
-                    count=len(unreadable), total=count, page_list=page_list
+                    count=len(unreadable), total=count, page_list=_page_list(unreadable)
                 )
             )
+        if reader.incomplete:
+            file.problems.append(
+                _("{count} words of page {page_list} were left out; compare with the file").format(
+                    count=sum(reader.incomplete.values()), page_list=_page_list(sorted(reader.incomplete))
+                )
+            )
+
+
+def _page_list(pages: list[int]) -> str:
+    return ", ".join(map(str, pages[:10])) + (_(" and more") if len(pages) > 10 else "")
 
 
 def _title(document: Any) -> str | None:
@@ -144,104 +151,158 @@ def _read_metadata(document: Any, file: File) -> None:
         file.add_metadata("language", buffer.raw[: length - 2].decode("utf-16-le", "replace"))
 
 
-def _outline(document: Any) -> dict[int, set[str]]:
-    """Return a dict from page (from 0) to the headings that the outline has there, as letters and digits only."""
-    headings: dict[int, set[str]] = {}
-    try:
-        for entry in islice(document.get_toc(), _MAX_OUTLINE_ENTRIES):
-            destination = entry.get_dest()
-            page = destination.get_index() if destination is not None else None
-            if page is not None:
-                headings.setdefault(page, set()).add(_heading_key(entry.get_title()))
-    except (pypdfium2.PdfiumError, UnicodeError, RecursionError):
-        pass
-    return headings
+class _Reader:
+    """Reads the pages of a document one after the other; ``incomplete`` counts the words that a page lost."""
 
+    def __init__(self, document: Any, file: File, openable: int) -> None:
+        self._document, self._file = document, file
+        self._chunker: Chunker = shared_chunker(file.options.tokenizer, file.options.max_tokens)
+        self._is_tagged = bool(pdfium.FPDFCatalog_IsTagged(document))
+        self._survey = Survey()
+        self._survey.read(document, openable, file.quota, self._is_tagged)
+        self._headings = HeadingTracker(read_outline(document), self._survey)
+        self._picture_keys: set[bytes] = set()
+        self._pending: tuple[TextBlock, float] | None = None  # a heading without content yet, and its size
+        self.incomplete: dict[int, int] = {}
 
-def _heading_key(text: str) -> str:
-    return "".join(filter(str.isalnum, text)).casefold()
+    def end(self) -> Iterator[Part]:
+        """Yield what comes after the pages: a last heading without content, and attached files."""
+        yield from self._flush_heading()
+        yield from read_attachments(self._document, self._file)
 
-
-class _HeadingTracker:
-    """Tracks the headings above the current position, and decides what is a heading."""
-
-    def __init__(self, outline: dict[int, set[str]]) -> None:
-        self._outline = outline
-        self._sizes: Counter[float] = Counter()
-        self._bold = 0
-        self._path: list[tuple[float, int, str]] = []  # font size, depth of the section number, text
-
-    @property
-    def title(self) -> str | None:
-        return " > ".join(heading for _, _, heading in self._path) or None
-
-    def count_sizes(self, lines: list[TextLine]) -> None:
-        """Count the font sizes and weights of the text of a page."""
-        for line in lines:
-            self._sizes[round(line.height, 1)] += line.length
-            self._bold += line.length if line.bold else -line.length
-
-    def is_heading(self, index: int, text: str, lines: list[TextLine]) -> bool:
-        """Return whether a paragraph is a heading.
-
-        A heading is in the outline, larger than the body text, or bold where most of the body text is not.
-        """
-        letters = sum(map(str.isalpha, text))
-        if len(text) > _MAX_HEADING or letters < 3 or letters < 0.5 * len(text) or "@" in text:
-            return False
-        if CAPTION.match(text):
-            return False
-        if _heading_key(text) in self._outline.get(index, ()):
-            return True
-        size = self._sizes.most_common(1)[0][0]
-        if len(lines) > 2 or text[-1:] in ".,;:" or text[:1] in "•●-*–▪":
-            return False
-        larger = min(line.height for line in lines) >= _HEADING_SIZE_RATIO * size
-        bold = all(line.bold for line in lines) and self._bold < 0 and text[:1].isupper() | text[:1].isdigit()
-        return larger or (bold and min(line.height for line in lines) >= 0.97 * size)
-
-    def begin_section(self, text: str, lines: list[TextLine]) -> None:
-        """Begin the section of a heading; this ends the sections of headings of the same or a smaller size."""
-        section_number = _SECTION_NUMBER.match(text)
-        depth = len(section_number[1].split(".")) if section_number else 0
-        size = lines[0].height
-        ancestors = [
-            (ancestor_size, number, name)
-            for ancestor_size, number, name in self._path
-            if ancestor_size > 1.04 * size or (ancestor_size > 0.96 * size and number and depth > number)
-        ]
-        self._path = [*ancestors[-3:], (size, depth, text)]
-
-    def drop_last(self) -> None:
-        """Drop the last heading, because it has no content."""
-        self._path = self._path[:-1]
-
-
-def _page(
-    document: Any,
-    index: int,
-    file: File,
-    picture_keys: set[bytes],
-    running_patterns: set[str],
-    headings: _HeadingTracker,
-) -> Iterator[Part]:
-    page = document[index]
-    try:
+    def page(self, index: int) -> Iterator[Part]:
+        """Yield the parts of a page: its text, its notes, its figures, and its picture where it has no text."""
         number = index + 1
-        textpage = page.get_textpage()
-        strokes = page_strokes(page)
-        text = PageText(page, textpage, running_patterns, find_ruled_tables(strokes))
-        text_length = len("".join(text.text.split()))  # without white space
-        headings.count_sizes(text.lines)
-        title_at_top = headings.title
-        if text_length:
-            yield from _sections(text, index, file, headings)
-        offset = len(text.text) + 2  # offsets of notes and OCR text continue after the page's text
-        notes = _notes(page)
+        page = self._document[index]
+        try:
+            glyphs = self._survey.take(index)
+            if glyphs is None:
+                glyphs = PageGlyphs(page, page.get_textpage(), self._is_tagged)
+                self._survey.add_page(index, glyphs)
+            strokes = page_strokes(page)
+            text = PageText(glyphs, strokes, self._survey.left_out(index), self._survey.vocabulary)
+            text_length = len("".join(glyphs.text.split()))
+            title_at_top = self._headings.title
+            offset = 0
+            for part in self._text(index, text, page_tags(page) if self._is_tagged else {}):
+                offset = max(offset, part.start + len(part.text) + 2)
+                yield part
+            offset += 2
+            for block_text, box in self._beside(index, page, glyphs):
+                yield TextBlock(block_text, offset, None, number, locate=lambda *_, box=box: box)
+                offset += len(block_text) + 2
+            yield from self._figures(page, number, text, strokes, text_length, offset, title_at_top)
+        finally:
+            page.close()
+
+    def _text(self, index: int, text: PageText, tags: dict[int, str]) -> Iterator[TextBlock]:
+        """Yield the text of a page: a block for each section, and one for each group of rows of a table."""
+        number = index + 1
+        offset = 0
+        waiting = PlacedText()
+        written_out: list[str] = []
+        largest = 0.0
+        oblique: list[PageParagraph] = []
+
+        def block(written: PlacedText, title: str | None) -> TextBlock:
+            nonlocal offset
+            start, offset = offset, offset + len(written.characters) + 2
+            indices = written.indices
+            written_out.append(written.text)
+
+            def locate(first: int, last: int) -> Box | None:
+                return text.box(indices[first:last])
+
+            unwrapped = re.sub(r"(?<!\n)\n(?!\n)", " ", written.text)
+            return TextBlock(written.text, start, title, number, split_as=unwrapped, locate=locate)
+
+        paragraphs = text.paragraphs
+        for position, paragraph in enumerate(paragraphs):
+            if paragraph.is_oblique:
+                oblique.append(paragraph)
+                continue
+            after = paragraphs[position + 1] if position + 1 < len(paragraphs) else None
+            heading = " ".join(paragraph.text.split())
+            is_heading = self._headings.is_heading(index, paragraph, after, tags)
+            if is_heading and self._chunker.title(heading) == heading:
+                if waiting.characters:
+                    yield block(waiting, self._headings.title)
+                    waiting = PlacedText()
+                yield from self._flush_heading(paragraph.size)
+                self._headings.begin_section(heading, paragraph)
+                text.set_title(paragraph, self._headings.title)
+                self._pending = block(paragraph.written, self._headings.title), paragraph.size
+                if self._file.title is None or 0 < largest < 0.95 * paragraph.size:
+                    self._file.title, largest = heading, paragraph.size
+                continue
+            self._pending = None
+            if paragraph.cells is None:
+                is_item = paragraph.is_list_item and waiting.characters and paragraph.gap < 1.6 * paragraph.size
+                waiting.extend(paragraph.written, "" if not waiting.characters else "\n" if is_item else "\n\n")
+                continue
+            rows = _trimmed(paragraph.cells)
+            while len(rows) > 2 and len(rows[0]) > 2 and sum(map(bool, (c.characters for c in rows[0]))) == 1:
+                name = next(cell for cell in rows.pop(0) if cell.characters)  # the name of a table over its head
+                waiting.extend(name, "\n\n" if waiting.characters else "")
+            if waiting.characters:
+                yield block(waiting, self._headings.title)
+                waiting = PlacedText()
+            title = self._headings.title
+            for group, boxes in self._row_groups(rows, title, text):
+                yield TextBlock(group, offset, title, number, locate=_locate_lines(group, boxes), keep_together=True)
+                offset += len(group) + 2
+                written_out.append(group)
+        if waiting.characters:
+            yield block(waiting, self._headings.title)
+        for paragraph in oblique:
+            yield block(paragraph.written, None)
+        lost = _lost_words(text, written_out, self._survey.left_out(index))
+        if lost:
+            self.incomplete[number] = lost
+
+    def _flush_heading(self, size: float = float("inf")) -> Iterator[TextBlock]:
+        """Yield the last heading as text if it has no content and the next one is no smaller than it."""
+        if self._pending is not None and (size == float("inf") or size > 0.96 * self._pending[1]):
+            yield self._pending[0]
+        self._pending = None
+
+    def _row_groups(
+        self, rows: list[list[PlacedText]], title: str | None, text: PageText
+    ) -> Iterator[tuple[str, list[Box | None]]]:
+        """Yield the rows of a table as Markdown in groups that fit a chunk, each with the boxes of its lines."""
+        cells = [[" ".join(cell.text.split()) for cell in row] for row in rows]
+        boxes = [text.box([index for cell in row for index in cell.indices]) for row in rows]
+        if len(cells) < 2 or len(cells[0]) < 2:
+            yield "\n".join(" | ".join(filter(None, row)) for row in cells), boxes
+            return
+        room = self._chunker.room(self._chunker.title(title))
+        first = 1
+        for group, count in row_groups(cells, room, self._chunker.count):
+            head = [boxes[0], None] if group.startswith("|") else []
+            yield group, head + boxes[first : first + count]
+            first += count
+
+    def _beside(self, index: int, page: Any, glyphs: PageGlyphs) -> Iterator[tuple[str, Box | None]]:
+        """Yield what stands beside the text, with its box: running lines where they stand first, and notes."""
+        for firsts in self._survey.shown_once(index):
+            words = [word for word in glyphs.words if word.first in firsts]
+            line = "".join(word.text if word.glued else f" {word.text}" for word in words).strip()
+            yield line, glyphs.box([n for word in words for n in range(word.first, word.end)])
+        notes = page_notes(self._document, page, glyphs)
         if notes:
-            notes_text, note_boxes = "\n".join(note for note, _ in notes), [box for _, box in notes]
-            yield TextBlock(notes_text, offset, headings.title, number, locate=lambda *_: bounding_box(note_boxes))
-            offset += len(notes_text) + 2
+            yield "\n".join(note for note, _ in notes), bounding_box(box for _, box in notes)
+
+    def _figures(
+        self,
+        page: Any,
+        number: int,
+        text: PageText,
+        strokes: list[Stroke],
+        text_length: int,
+        offset: int,
+        title_at_top: str | None,
+    ) -> Iterator[Part]:
+        file = self._file
         figures = page_figures(page)
         for box in find_drawings(strokes, [figure.box for figure in figures], text.boxes()):
             # a picture that lies in a drawing is a part of it
@@ -267,9 +328,9 @@ def _page(
                     yield part
                 page_was_read = True
         for figure in figures:
-            if figure.key and figure.key in picture_keys:
+            if figure.key and figure.key in self._picture_keys:
                 continue  # a logo that is repeated on pages counts once
-            picture_keys.add(figure.key)
+            self._picture_keys.add(figure.key)
             picture = render_picture(page, figure.box, file, figure.size if any(figure.size) else None)
             if picture is not None:
                 title = text.title_above(figure.box) or title_at_top
@@ -284,81 +345,44 @@ def _page(
                 for part in with_ocr(file, block, render_figure, start=offset):
                     offset += len(part.text) + 2 if isinstance(part, TextBlock) else 0
                     yield part
-    finally:
-        page.close()
 
 
-def _sections(text: PageText, index: int, file: File, headings: _HeadingTracker) -> Iterator[TextBlock]:
-    """Yield the text of a page, one text block per section; a last heading without content stays in the text."""
-    start, after_heading = 0, False
-
-    def text_block(first: int, last: int) -> TextBlock:
-        def locate(local_start: int, local_end: int) -> Box | None:
-            return text.box(first + local_start, first + local_end)
-
-        block_text, unwrapped = text.text[first:last], text.unwrapped[first:last]
-        return TextBlock(block_text, first, headings.title, index + 1, split_as=unwrapped, locate=locate)
-
-    first = 0
-    for first, last, lines in text.paragraphs():
-        heading = " ".join(text.text[first:last].split())
-        if not headings.is_heading(index, heading, lines):
-            after_heading = False
-            continue
-        if text.text[start:first].strip():
-            yield text_block(start, first)
-        headings.begin_section(heading, lines)
-        text.set_title(lines, headings.title)
-        if file.title is None:
-            file.title = heading
-        start, after_heading = last, True
-    if text.text[start:].strip():
-        yield text_block(start, len(text.text))
-    elif after_heading:
-        headings.drop_last()
-        yield text_block(first, len(text.text))
+def _trimmed(rows: list[list[PlacedText]]) -> list[list[PlacedText]]:
+    """Return the rows without those and without the columns that are empty."""
+    rows = [row for row in rows if any(cell.characters for cell in row)]
+    width = max((len(row) for row in rows), default=0)
+    columns = [c for c in range(width) if any(row[c].characters for row in rows)]
+    return [[row[column] for column in columns] for row in rows]
 
 
-def _notes(page: Any) -> list[tuple[str, Box | None]]:
-    """Return the texts of the page's annotations and form fields, each with its box."""
-    notes: list[tuple[str, Box | None]] = []
-    for number in range(min(_MAX_NOTES, max(0, pdfium.FPDFPage_GetAnnotCount(page)))):
-        annotation = pdfium.FPDFPage_GetAnnot(page, number)
-        if not annotation:
-            continue
-        try:
-            kind = pdfium.FPDFAnnot_GetSubtype(annotation)
-            if kind == pdfium.FPDF_ANNOT_WIDGET:
-                name, value = (_annotation_text(annotation, key) for key in (b"TU", b"V"))
-                name = name or _annotation_text(annotation, b"T")
-                note_text = f"{name}: {value}" if name and value and value not in ("Off", "/Off") else ""
-            else:
-                note_text = (
-                    f"Note: {contents}"
-                    if kind in _NOTES and (contents := _annotation_text(annotation, b"Contents"))
-                    else ""
-                )
-            if note_text:
-                rect = pdfium.FS_RECTF()
-                box = None
-                if pdfium.FPDFAnnot_GetRect(annotation, byref(rect)):
-                    box = page_fractions(page, rect.left, rect.bottom, rect.right, rect.top)
-                notes.append((note_text, box))
-        finally:
-            pdfium.FPDFPage_CloseAnnot(annotation)
-    return notes
+def _locate_lines(text: str, boxes: list[Box | None]) -> Callable[[int, int], Box | None]:
+    """Return a function from offsets in ``text`` to the box around its lines there."""
+
+    def locate(start: int, end: int) -> Box | None:
+        first, last = text.count("\n", 0, start), text.count("\n", 0, end)
+        return bounding_box(boxes[first : last + 1])
+
+    return locate
 
 
-def _annotation_text(annotation: Any, key: bytes) -> str:
-    length = pdfium.FPDFAnnot_GetStringValue(annotation, key, None, 0)
-    if not 2 < length < 100_000:
-        return ""
-    buffer = create_string_buffer(length)
-    pdfium.FPDFAnnot_GetStringValue(annotation, key, _as_utf16_buffer(buffer), length)
-    return " ".join(buffer.raw[: length - 2].decode("utf-16-le", "replace").replace("\0", " ").split())
+def _lost_words(text: PageText, written: list[str], left_out: set[int]) -> int:
+    """Return how many words of PDFium's text of a page are missing in what was written, apart from running lines.
+
+    Letters and digits are counted first, which is fast, and words only where some are missing.
+    """
+    plain = text.plain(left_out)
+    expected = Counter(plain)
+    present: Counter[str] = Counter()
+    for part in written:
+        present.update(part)
+    if all(present[letter] >= count for letter, count in expected.items() if letter.isalnum()):
+        return 0
+    normal = unicodedata.normalize
+    everything = _LETTERS.findall(normal("NFKC", " ".join(written)))
+    missing = Counter(_LETTERS.findall(normal("NFKC", plain))) - Counter(everything)
+    joined = "".join(everything)
+    return sum(count for word, count in missing.items() if joined.count(word) < count)
 
 
 def _as_utf16_buffer(buffer: Any) -> Any:
-    from ctypes import POINTER, c_ushort, cast
-
     return cast(buffer, POINTER(c_ushort))

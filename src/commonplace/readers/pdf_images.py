@@ -11,6 +11,7 @@ import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
+from PIL import Image
 
 from commonplace.readers.parts import File, bounding_box
 from commonplace.readers.pdf_vectors import area
@@ -109,7 +110,7 @@ def render_picture(page: Any, box: Box, file: File, size: tuple[int, int] | None
         longest = max((box[2] - box[0]) * page.get_width(), (box[3] - box[1]) * page.get_height())
         side = min(side, max(*size, 2 * longest))  # letters drawn over the picture may be finer than its pixels
     pixels = np.ascontiguousarray(render_pixels(page, box, side)[:max_side, :max_side])  # PDFium rounds up by one pixel
-    if (np.ptp(pixels.reshape(-1, 3), axis=0) < 8).all():
+    if all(high - low < 8 for low, high in Image.fromarray(pixels).getextrema()):  # type: ignore[misc]
         return None
     pixel_height, pixel_width = pixels.shape[:2]
     width, height = size or (pixel_width, pixel_height)

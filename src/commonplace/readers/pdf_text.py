@@ -1,180 +1,156 @@
-"""The text of a PDF page in paragraphs and columns, without running headers and footers; each character has a box."""
+"""The text of a PDF page: paragraphs and tables in reading order; each character has a box."""
 
 from __future__ import annotations
 
+import itertools
 import re
-from bisect import bisect
 from collections import Counter
-from collections.abc import Iterator
-from ctypes import c_double, c_int, create_string_buffer
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from statistics import median
 
-import pypdfium2
-import pypdfium2.raw as pdfium
-
-from commonplace.readers.order import interleaves, reading_order
-from commonplace.readers.parts import Quota, bounding_box
-from commonplace.readers.pdf_images import page_fractions
-from commonplace.readers.pdf_vectors import RuledTable
+from commonplace.readers.pdf_glyphs import OBLIQUE, PageGlyphs, Word
+from commonplace.readers.pdf_layout import Segment, TextRow, regions, rows_of, segments_of, upright
+from commonplace.readers.pdf_tables import PageTable, Rule, find_grids, open_tables, rules_of, table_of
+from commonplace.readers.pdf_vectors import Stroke
 from commonplace.types import Box
 
-__all__ = ["CAPTION", "PageText", "TextLine", "running_lines"]
+__all__ = ["CAPTION", "PageParagraph", "PageText", "PlacedText"]
 
 _CAPTION_REACH = 0.08  # share of the page height; the largest gap between a figure and its caption
 CAPTION = re.compile(
     r"\s*(figure|fig\.?|photo|image|plate|chart|scheme|diagram|abbildung|abb\.?|图|圖)\s*([\dIVX]+|[A-Z]\b)",
     re.IGNORECASE,
 )
-_MARGIN_BAND = 0.09  # share of the page height at top and bottom that holds running headers and footers
-_MIN_RUNNING_PAGES = 3  # pages that must have the same line there
-_NUMBER = re.compile(r"\d+|\b[ivxlc]+\b", re.IGNORECASE)
-_MAX_RUN_GAP = 4  # characters that may be missing inside a run: a hyphen and its line end
+_INVISIBLE = "\u200b\u2060\ufeff"
+_SPACELESS = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")  # scripts without spaces
+_BULLET = re.compile(r"[•●▪■◦‣·–—*➢✓\u25aa\uf0b7]|[-o]$|\(?(\d{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]$")
+_NOTE_MARK = re.compile(r"\[?\(?(\d{1,3})\)?\]?[.,;]?")
+_SIGNED = re.compile(r"[-–−+]?\d+(\.\d+)?")
+_UNITS = re.compile(r"(?:^|[\d\s/·*(])(m|cm|mm|km|µm|nm|ft|in|yd|mi|s|h|kg|g|l|dm|J|W|K|Pa|N)$")
+_HYPHENS = "-‐\u00ad"  # at the end of a line
 
 
-def running_lines(document: Any, count: int, quota: Quota) -> set[str]:
-    """Return the lines at the top or bottom of several of the first ``count`` pages, with numbers replaced by "#".
+@dataclass(slots=True)
+class PlacedText:
+    """Text with the index of the PDFium character that each of its characters comes from."""
 
-    They are looked at for at most a third of the document's time.
+    characters: list[str] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
+
+    def add(self, text: str, first: int, step: int = 1) -> None:
+        """Add text from character ``first``; with ``step`` 0 all of it comes from that one."""
+        self.characters.extend(text)
+        self.indices.extend(range(first, first + len(text)) if step else [first] * len(text))
+
+    def extend(self, other: PlacedText, between: str = "") -> None:
+        """Add another text after ``between``."""
+        if between and other.indices:
+            self.add(between, other.indices[0], 0)
+        self.characters += other.characters
+        self.indices += other.indices
+
+    def cut(self) -> None:
+        """Drop the last character."""
+        self.characters.pop()
+        self.indices.pop()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.characters)
+
+
+@dataclass(slots=True)
+class PageParagraph:
+    """A paragraph or a table of a page. ``cells`` are those of a table; ``rows`` are the lines of a paragraph.
+
+    ``is_list_item`` and ``is_oblique`` (turned by no right angle, as a watermark is) say what else it is; ``is_full``:
+    its last line reaches the edge of its column; ``gap`` is the space above it in points.
     """
-    pages: Counter[str] = Counter()
-    if count < _MIN_RUNNING_PAGES:
-        return set()
-    for index in range(min(count, 2000)):
-        if quota.share_left < 2 / 3:
-            break
-        try:
-            page = document[index]
-            textpage = page.get_textpage()
-            left, bottom, right, top = page.get_bbox()
-            high = _MARGIN_BAND * (top - bottom)
-            lines = textpage.get_text_bounded(left, top - high, right, top).splitlines()
-            lines += textpage.get_text_bounded(left, bottom, right, bottom + high).splitlines()
-            last = textpage.get_text_range().rstrip().rpartition("\n")[2]
-            pages.update({_pattern(line) for line in lines if line.strip()} | {"\n" + _pattern(last)})
-            textpage.close()
-            page.close()
-        except (pypdfium2.PdfiumError, UnicodeError):
-            pass
-        quota.look()
-    return {line for line, count in pages.items() if count >= _MIN_RUNNING_PAGES}
 
+    written: PlacedText
+    rows: list[TextRow]
+    size: float = 0.0
+    bold: bool = False
+    marks: frozenset[int] = frozenset()
+    cells: list[list[PlacedText]] | None = None
+    table_box: Box | None = None
+    is_list_item: bool = False
+    is_oblique: bool = False
+    is_full: bool = False
+    gap: float = 0.0
+    column: int = 0
 
-def _pattern(line: str) -> str:
-    return " ".join(_NUMBER.sub("#", line).split())
+    @property
+    def text(self) -> str:
+        return self.written.text
 
 
 class PageText:
-    """The text of one page, with the PDFium index of each character.
+    """The paragraphs and tables of one page in reading order, without the words that begin at ``left_out``."""
 
-    ``text`` has the line ends of the page and an empty line between paragraphs. ``unwrapped`` is the same with spaces
-    in place of the line ends inside paragraphs.
-    """
-
-    def __init__(self, page: Any, textpage: Any, running: set[str], tables: list[RuledTable]) -> None:
-        self._page, self._textpage = page, textpage
+    def __init__(
+        self,
+        glyphs: PageGlyphs,
+        strokes: list[Stroke],
+        left_out: AbstractSet[int] = frozenset(),
+        vocabulary: AbstractSet[str] = frozenset(),
+    ) -> None:
+        self._glyphs = glyphs
+        self._vocabulary = vocabulary
         self._titles: list[tuple[Box, str]] = []
-        characters, char_indices = _page_characters(textpage)
-        reordered = self._in_column_order(characters, char_indices)
-        self._reordered = reordered is not None
-        if reordered is not None:
-            characters, char_indices = [c for c, _ in reordered], [char_index for _, char_index in reordered]
-        self._table_ranges: list[tuple[int, int]] = []  # offsets
-        self.text, self._char_indices, self.lines = self._lay_out(characters, char_indices, running, tables)
-        self.unwrapped = re.sub(r"(?<!\n)\n(?!\n)", " ", self.text)
-        for start, end in self._table_ranges:  # the rows of a table stay on lines of their own
-            self.unwrapped = self.unwrapped[:start] + self.text[start:end] + self.unwrapped[end:]
+        words = _without_leaders([word for word in glyphs.words if word.first not in left_out])
+        grids: list[tuple[PageTable, set[int]]] = []
+        used: set[int] = set()
+        for grid in find_grids(strokes, glyphs.width, glyphs.height):
+            table = table_of(grid, [word for word in words if word.first not in used])
+            if table is not None:
+                grids.append(table)
+                used |= table[1]
+        rest = [word for word in words if word.first not in used]
+        across, _ = rules_of([s for s in strokes if s.kind in ("rule", "box")], glyphs.width, glyphs.height)
+        self.rows: list[TextRow] = []
+        self.paragraphs: list[PageParagraph] = []
+        self._notes = _note_numbers(rest)
+        turns = Counter(word.turn for word in rest)
+        groups = sorted(set(turns) | ({0} if grids else set()), key=lambda turn: (turn == OBLIQUE, -turns[turn], turn))
+        for turn in groups:
+            members = [word for word in rest if word.turn == turn]
+            if turn == OBLIQUE:
+                self.paragraphs += self._oblique(members)
+                continue
+            members = upright(members, turn, glyphs.width, glyphs.height)
+            tables = [table for table, _ in grids] if turn == 0 else []
+            self.paragraphs += self._flow(members, tables, across if turn == 0 else [], turn)
+        self.paragraphs = _notes_last(self.paragraphs)
 
-    def box(self, start: int, end: int) -> Box | None:
-        """Return the box around the characters ``text[start:end]``; None where they have no box."""
-        left, top, right, bottom = c_double(), c_double(), c_double(), c_double()
-        boxes = []
-        for first, last in self._runs(start, end):
-            count = pdfium.FPDFText_CountRects(self._textpage, first, last - first + 1)
-            for rect in range(max(0, count)):
-                if pdfium.FPDFText_GetRect(self._textpage, rect, left, top, right, bottom):
-                    boxes.append(page_fractions(self._page, left.value, bottom.value, right.value, top.value))
-        return bounding_box(boxes)
+    def box(self, indices: Iterable[int]) -> Box | None:
+        """Return the box around characters; None where they have no box."""
+        return self._glyphs.box(list(indices))
 
-    def _runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the first and last PDFium index of each run of adjacent characters in ``text[start:end]``."""
-        if not self._reordered:
-            yield self._char_indices[start], self._char_indices[end - 1]
-            return
-        first = last = self._char_indices[start]
-        for char_index in self._char_indices[start + 1 : end]:
-            if not last <= char_index <= last + _MAX_RUN_GAP:
-                yield first, last
-                first = char_index
-            last = char_index
-        yield first, last
-
-    def _in_column_order(self, characters: list[str], char_indices: list[int]) -> list[tuple[str, int]] | None:
-        """Return the characters (with index) column by column where the file has them row by row; else None.
-
-        Lines are split into pieces at gaps that are wider than a letter is high.
-        """
-        pieces: list[tuple[int, int, Box]] = []  # first, end, box
-        first_box, last_box = pdfium.FS_RECTF(), pdfium.FS_RECTF()
-
-        def char_box(position: int, rect: Any) -> bool:
-            return (
-                bool(pdfium.FPDFText_GetLooseCharBox(self._textpage, char_indices[position], rect))
-                and rect.top > rect.bottom
-            )
-
-        split = False
-        for start, end in _line_ranges(characters):
-            cuts = [start]
-            for position in range(start + 1, end - 1):
-                if (
-                    characters[position] == " "
-                    and char_box(position - 1, first_box)
-                    and char_box(position + 1, last_box)
-                ):
-                    gap = max(last_box.left - first_box.right, first_box.bottom - last_box.top)
-                    if gap > first_box.top - first_box.bottom:
-                        cuts.append(position + 1)
-            split = split or len(cuts) > 1
-            for first, last in zip(cuts, [*cuts[1:], end], strict=True):
-                visible = [position for position in range(first, last) if not characters[position].isspace()]
-                if visible and char_box(visible[0], first_box) and char_box(visible[-1], last_box):
-                    box = page_fractions(self._page, first_box.left, first_box.bottom, last_box.right, first_box.top)
-                    pieces.append((first, last, box))
-        if not split or not interleaves([box for *_, box in pieces]):
-            return None
-        reordered: list[tuple[str, int]] = []
-        for piece in reading_order([box for *_, box in pieces]):
-            first, last, _ = pieces[piece]
-            reordered += zip(characters[first:last], char_indices[first:last], strict=True)
-            reordered.append(("\n", char_indices[last - 1]))
-        return reordered
-
-    def paragraphs(self) -> list[tuple[int, int, list[TextLine]]]:
-        """Return start, end and lines of each paragraph; a change of size or weight begins a new one."""
-        spans: list[tuple[int, int, list[TextLine]]] = []
-        for line in self.lines:
-            if spans:
-                start, end, lines = spans[-1]
-                alike = abs(line.height - lines[-1].height) < 0.05 * line.height and line.bold == lines[-1].bold
-                if alike and "\n\n" not in self.text[end : line.start]:
-                    spans[-1] = start, line.end, [*lines, line]
-                    continue
-            spans.append((line.start, line.end, [line]))
-        return spans
+    def plain(self, left_out: set[int]) -> str:
+        """Return PDFium's own text of the page, without the words that begin at ``left_out``."""
+        text = self._glyphs.text
+        if not left_out:
+            return text
+        ends = {word.first: word.end for word in self._glyphs.words}
+        kept, start = [], 0
+        for first in sorted(left_out):
+            kept.append(text[start:first])
+            start = ends.get(first, first)
+        return " ".join([*kept, text[start:]])
 
     def boxes(self) -> list[tuple[Box, int]]:
         """Return the box and the number of characters of each line."""
-        page = self._page
-        return [
-            (page_fractions(page, line.left, line.bottom, line.right, line.top), line.length) for line in self.lines
-        ]
+        share = self._glyphs.share
+        return [(share((row.left, row.top, row.right, row.bottom)), row.length) for row in self.rows]
 
-    def set_title(self, lines: list[TextLine], title: str | None) -> None:
-        """Record that ``title`` is the title of what follows these lines."""
-        line = lines[0]
-        if title:
-            self._titles.append((page_fractions(self._page, line.left, line.bottom, line.right, line.top), title))
+    def set_title(self, paragraph: PageParagraph, title: str | None) -> None:
+        """Record that ``title`` is the title of what follows a paragraph."""
+        box = self.box(paragraph.written.indices)
+        if title and box:
+            self._titles.append((box, title))
 
     def title_above(self, figure: Box) -> str | None:
         """Return the title of the last heading above ``figure``, without headings to the right of it."""
@@ -184,220 +160,404 @@ class PageText:
     def caption_near(self, figure: Box) -> str | None:
         """Return the paragraph nearest above or below the box ``figure`` that begins like "Figure 3"."""
         nearest: tuple[float, str] | None = None
-        for line in self.lines:
-            start, end = line.start, line.end
-            if not CAPTION.match(self.text, start, end):
+        for paragraph in self.paragraphs:
+            text = paragraph.text
+            if not CAPTION.match(text):
                 continue
-            box = self.box(start, end)
+            box = self.box(paragraph.written.indices)
             if box is None or min(box[2], figure[2]) <= max(box[0], figure[0]):
                 continue
-            under, over = box[1] - figure[3], figure[1] - box[3]
-            distance = max(under, over)
-            if distance > _CAPTION_REACH or (nearest is not None and abs(distance) >= nearest[0]):
-                continue
-            stop = self.text.find("\n\n", start)
-            nearest = abs(distance), " ".join(self.text[start : None if stop < 0 else stop].split())
+            distance = max(box[1] - figure[3], figure[1] - box[3])
+            if distance <= _CAPTION_REACH and (nearest is None or abs(distance) < nearest[0]):
+                nearest = abs(distance), " ".join(text.split())
         return nearest[1] if nearest else None
 
-    def _lay_out(
-        self, characters: list[str], char_indices: list[int], running: set[str], tables: list[RuledTable]
-    ) -> tuple[str, list[int], list[TextLine]]:
-        """Return the text, the PDFium index of each character, and the lines.
+    def _oblique(self, words: list[Word]) -> list[PageParagraph]:
+        lines: list[list[Word]] = []
+        for word in words:
+            if word.breaks or not lines:
+                lines.append([])
+            lines[-1].append(word)
+        paragraphs = []
+        for line in lines:
+            written = PlacedText()
+            for word in line:
+                if written.characters and not word.glued:
+                    written.add(" ", word.first, 0)
+                written.add(word.text, word.first)
+            paragraphs.append(PageParagraph(written, [], line[0].size, is_oblique=True))
+        return paragraphs
 
-        Paragraphs get an empty line between them. Running headers and footers are left out. A ruled table replaces its
-        lines as Markdown.
-        """
-        characters_out: list[str] = []
-        indices_out: list[int] = []
-        lines: list[TextLine] = []
-        table_texts = [self._table(table, characters, char_indices) for table in tables]
-        filled_tables = [
-            (table, table_characters)
-            for table, table_characters in zip(tables, table_texts, strict=True)
-            if table_characters
-        ]
-        placed_tables: set[int] = set()
-        for start, end in _line_ranges(characters):
-            visible = [position for position in range(start, end) if not characters[position].isspace()]
-            line = self._line(char_indices[visible[0]], char_indices[visible[-1]], len(visible)) if visible else None
-            line_text = "".join(characters[start:end])
-            if line is not None and running and self._is_running(line, line_text, end == len(characters), running):
-                continue
-            table_number = self._table_at(line, filled_tables) if line is not None else None
-            if table_number is not None:
-                if table_number not in placed_tables:
-                    placed_tables.add(table_number)
-                    table_characters = filled_tables[table_number][1]
-                    line_break = (
-                        [("\n", table_characters[0][1])] if characters_out and characters_out[-1] == "\n" else []
-                    )
-                    first = len(characters_out) + len(line_break)
-                    for character, char_index in [
-                        *line_break,
-                        *table_characters,
-                        ("\n", table_characters[-1][1]),
-                        ("\n", table_characters[-1][1]),
-                    ]:
-                        characters_out.append(character)
-                        indices_out.append(char_index)
-                    self._table_ranges.append((first, first + len(table_characters)))
-                continue
-            if line is not None:
-                if lines and _begins_paragraph(lines[-1], line):
-                    characters_out.append("\n")
-                    indices_out.append(char_indices[visible[0]])
-                first = len(characters_out) + visible[0] - start
-                lines.append(replace(line, start=first, end=first + visible[-1] - visible[0] + 1))
-            characters_out.extend(characters[start : end + 1])
-            indices_out.extend(char_indices[start : end + 1])
-        return "".join(characters_out), indices_out, lines
+    def _flow(self, words: list[Word], tables: list[PageTable], across: list[Rule], turn: int) -> list[PageParagraph]:
+        """Return the paragraphs and tables of text of one direction, in reading order."""
+        segments = _with_initials(segments_of(words))
+        stand_ins = [_table_segment(table) for table in tables]
+        placed = {id(segment): table for segment, table in zip(stand_ins, tables, strict=True)}
+        paragraphs: list[PageParagraph] = []
+        for column, group in enumerate(regions([*segments, *stand_ins])):
+            rows = rows_of([segment for segment in group if id(segment) not in placed])
+            if turn == 0:
+                self.rows += rows
+            marks = [(segment.top, placed[id(segment)]) for segment in group if id(segment) in placed]
+            blocks: list[tuple[float, list[TextRow] | PageTable]] = [(top, table) for top, table in marks]
+            start = 0
+            for first, end, table in [*open_tables(rows, across), (len(rows), len(rows), None)]:
+                blocks += _runs(rows[start:first], [top for top, _ in marks])
+                if table is not None:
+                    blocks.append((rows[first].base, table))
+                start = end
+            for _, block in sorted(blocks, key=lambda block: block[0]):
+                parts = [self._table(block)] if isinstance(block, PageTable) else self._paragraphs(block)
+                for paragraph in parts:
+                    paragraph.column = column
+                paragraphs += parts
+        return paragraphs
 
-    def _table_at(self, line: TextLine, tables: list[tuple[RuledTable, list[tuple[str, int]]]]) -> int | None:
-        """Return the number of the table that contains the middle of a line, or None."""
-        if not tables:
-            return None
-        left, top, right, bottom = page_fractions(self._page, line.left, line.bottom, line.right, line.top)
-        x, y = (left + right) / 2, (top + bottom) / 2
-        for number, (table, _) in enumerate(tables):
-            box = table.box
-            if box[0] <= x <= box[2] and box[1] <= y <= box[3]:
-                return number
-        return None
+    def _table(self, table: PageTable) -> PageParagraph:
+        cells = [[self._cell(words) for words in row] for row in table.cells]
+        written = PlacedText()
+        for row in cells:
+            for cell in row:
+                if cell.characters:
+                    written.extend(cell, "\n" if cell is row[0] and written.characters else " ")
+        words = [word for row in table.cells for cell in row for word in cell]
+        size = median(word.size for word in words)
+        return PageParagraph(written, [], size, cells=cells, table_box=self._glyphs.share(table.box))
 
-    def _table(self, table: RuledTable, characters: list[str], char_indices: list[int]) -> list[tuple[str, int]]:
-        """Return a table as Markdown, each character with its index; empty where more than half of its cells are."""
-        cells: dict[tuple[int, int], list[tuple[str, int]]] = {}
-        rect = pdfium.FS_RECTF()
-        box, current_cell = table.box, None
-        for character, char_index in zip(characters, char_indices, strict=True):
-            if character.isspace():
-                if current_cell is not None and cells[current_cell][-1][0] != " ":
-                    cells[current_cell].append((" ", char_index))
-                continue
-            if not pdfium.FPDFText_GetLooseCharBox(self._textpage, char_index, rect):
-                continue
-            left, top, right, bottom = page_fractions(self._page, rect.left, rect.bottom, rect.right, rect.top)
-            x, y = (left + right) / 2, (top + bottom) / 2
-            if not (box[0] <= x <= box[2] and box[1] <= y <= box[3]):
-                current_cell = None
-                continue
-            row, column = bisect(table.row_edges, y) - 1, bisect(table.column_edges, x) - 1
-            cell = min(row, len(table.row_edges) - 2), min(column, len(table.column_edges) - 2)
-            # a word that crosses a rule stays in one cell
-            if current_cell is None or cells[current_cell][-1][0] == " " or current_cell[0] != cell[0]:
-                current_cell = cell
-            cells.setdefault(current_cell, []).append((character, char_index))
-        rows, columns = len(table.row_edges) - 1, len(table.column_edges) - 1
-        if len(cells) < 0.5 * rows * columns:
+    def _cell(self, words: list[Word]) -> PlacedText:
+        written = PlacedText()
+        for turn in sorted({word.turn for word in words}):
+            members = upright([w for w in words if w.turn == turn], turn, self._glyphs.width, self._glyphs.height)
+            for row in rows_of(segments_of(members)):
+                line = self._line(row)
+                written.extend(line, _between(written, line) if written.characters else "")
+        return written
+
+    def _paragraphs(self, rows: list[TextRow]) -> list[PageParagraph]:
+        """Return the paragraphs of rows that stand below each other."""
+        if not rows:
             return []
-        table_characters: list[tuple[str, int]] = []
-        nearest_index = next(iter(cells.values()))[0][1]
-        for row in range(rows):
-            for column in range(columns):
-                cell_characters = cells.get((row, column), [])
-                while cell_characters and cell_characters[-1][0] == " ":
-                    cell_characters.pop()
-                nearest_index = cell_characters[0][1] if cell_characters else nearest_index
-                table_characters += [(mark, nearest_index) for mark in ("| " if column == 0 else " | ")]
-                for character, char_index in cell_characters:
-                    table_characters += (
-                        [("\\", char_index), ("|", char_index)] if character == "|" else [(character, char_index)]
-                    )
-                nearest_index = cell_characters[-1][1] if cell_characters else nearest_index
-            table_characters += [(mark, nearest_index) for mark in " |" + ("\n" if row < rows - 1 else "")]
-            if row == 0:
-                table_characters += [(mark, nearest_index) for mark in "|" + "---|" * columns + "\n"]
-        return table_characters
+        pitches = [below.base - above.base for above, below in itertools.pairwise(rows)]
+        groups: list[list[TextRow]] = []
+        for number, row in enumerate(rows):
+            if groups and not _begins(rows, number, pitches):
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        left, right = min(row.left for row in rows), max(row.right for row in rows)
+        paragraphs = []
+        above: TextRow | None = None
+        for group in groups:
+            paragraph = self._paragraph(group, left, right)
+            paragraph.gap = group[0].base - above.base if above is not None else 1000.0
+            paragraphs.append(paragraph)
+            above = group[-1]
+        return paragraphs
 
-    def _is_running(self, line: TextLine, text: str, last: bool, running: set[str]) -> bool:
-        if last and _pattern(text) == "#":  # a page number as the last line, at any height
-            return "\n#" in running
-        if _pattern(text) not in running:
-            return False
-        _, top, _, bottom = page_fractions(self._page, line.left, line.bottom, line.right, line.top)
-        return (top + bottom) / 2 < _MARGIN_BAND or (top + bottom) / 2 > 1 - _MARGIN_BAND
-
-    def _line(self, first: int, last: int, length: int) -> TextLine | None:
-        first_box, last_box = pdfium.FS_RECTF(), pdfium.FS_RECTF()
-        for character, rect in ((first, first_box), (last, last_box)):
-            if not pdfium.FPDFText_GetLooseCharBox(self._textpage, character, rect) or rect.top <= rect.bottom:
-                return None
-        bold = self._is_bold(first)
-        return TextLine(
-            first_box.left,
-            first_box.top,
-            first_box.top - first_box.bottom,
-            last_box.bottom,
-            length,
-            last_box.right,
+    def _paragraph(self, rows: list[TextRow], left: float, right: float) -> PageParagraph:
+        written = PlacedText()
+        before: TextRow | None = None
+        for row in rows:
+            line = self._line(row)
+            if before is not None:
+                wrapped = _is_wrapped(before, row, left, right)
+                if wrapped and self._is_broken_word(written, line):
+                    written.cut()
+                    written.extend(line)
+                else:
+                    written.extend(line, _between(written, line) if wrapped else "\n")
+            else:
+                written = line
+            before = row
+        length = sum(row.length for row in rows)
+        sizes: Counter[float] = Counter()
+        for row in rows:
+            sizes[row.size] += row.length
+        bold = sum(row.length for row in rows if row.bold) > 0.85 * length
+        marks = frozenset(word.mark for row in rows for word in row.words if word.mark >= 0)
+        is_full = rows[-1].right > right - 1.5 * rows[-1].size and right - left > 12 * rows[-1].size
+        first = rows[0].words[0].text
+        return PageParagraph(
+            written,
+            rows,
+            sizes.most_common(1)[0][0],
             bold,
+            marks,
+            is_list_item=_BULLET.match(first) is not None,
+            is_full=is_full,
         )
 
-    def _is_bold(self, character: int) -> bool:
-        if pdfium.FPDFText_GetFontWeight(self._textpage, character) >= 600:
-            return True
-        name = create_string_buffer(128)
-        length = pdfium.FPDFText_GetFontInfo(self._textpage, character, name, 128, c_int())
-        return length > 0 and re.search(rb"bold|black|heavy|CMBX|[-,]Bd", name.value, re.IGNORECASE) is not None
+    def _is_broken_word(self, written: PlacedText, line: PlacedText) -> bool:
+        """Return whether a hyphen at the end of a line parts a word that has none."""
+        text = "".join(written.characters[-40:])
+        if text[-1:] not in _HYPHENS or len(text) < 2 or not text[-2].isalpha() or not line.characters:
+            return False
+        if not line.characters[0].islower() or not text[-2].islower():
+            return False
+        begin = re.split(r"\s", text[:-1])[-1]
+        rest = re.split(r"[^\w-]", line.text[:40])[0]
+        return f"{begin}-{rest}".casefold() not in self._vocabulary
+
+    def _line(self, row: TextRow) -> PlacedText:
+        """Return the text of a row; raised characters stand apart, lines of dots are left out."""
+        written = PlacedText()
+        before: Word | None = None
+        words = row.words
+        number = 0
+        while number < len(words):
+            word = words[number]
+            if word.shift:
+                end = number + 1
+                while end < len(words) and words[end].shift == word.shift and _is_glued(words[end - 1], words[end]):
+                    end += 1
+                self._shifted(written, words[number:end], before, words[end] if end < len(words) else None)
+                before, number = words[end - 1], end
+                continue
+            if before is not None and not _is_glued(before, word):
+                gap = "" if not before.breaks and _is_spaceless(before, word) else " "
+                written.add(gap, word.first, 0)
+            _add_word(written, word)
+            before, number = word, number + 1
+        return written
+
+    def _shifted(self, written: PlacedText, words: list[Word], before: Word | None, after: Word | None) -> None:
+        """Add raised or lowered words: an exponent as "10^6", the number of a note as "250 [3]"."""
+        text = "".join(word.text for word in words)
+        first = words[0]
+        glue = before is not None and _is_glued(before, first)
+        is_fraction = after is not None and after.text[:1] in "⁄∕/" and _is_glued(words[-1], after)
+        if first.shift < 0 or is_fraction or not any(map(str.isalnum, text)) or (before is None and len(text) > 4):
+            if is_fraction and written.characters and written.characters[-1].isdigit():
+                glue = False
+            if before is not None and not glue:
+                written.add(" ", first.first, 0)
+            for word in words:
+                _add_word(written, word)
+            return
+        mark = _NOTE_MARK.fullmatch(text)
+        base = "".join(written.characters[-8:])
+        is_note = mark is not None and (
+            before is None
+            or mark[1] in self._notes
+            or not (base[-1:].isdigit() or _UNITS.search(base) or re.search(r"(?:^|[^\w])\w$|[)\]]$", base))
+        )
+        if is_note and re.search(r"(?:^|\D)10$|[×x*·]\s?10$", base) and mark is not None and mark[1] not in self._notes:
+            is_note = False
+        if is_note and mark is not None:
+            opening = "[" if not written.characters or written.characters[-1].isspace() else " ["
+            written.add(opening, first.first, 0)
+            for word in words:
+                for offset, character in enumerate(word.text):
+                    if character.isdigit():
+                        written.add(character, word.first + offset)
+            written.add("]" + ("" if after is None or not _is_glued(words[-1], after) else " "), words[-1].end - 1, 0)
+            if text[-1:] in ".,;":
+                if written.characters[-1] == " ":
+                    written.cut()
+                written.add(text[-1], words[-1].end - 1, 0)
+            return
+        if _SIGNED.fullmatch(text) or (base[-1:].isdigit() and not text.isalpha()) or len(text) == 1:
+            if glue and (base[-1:].isalnum() or base[-1:] in ")]"):
+                written.add("^", first.first, 0)
+            elif written.characters and not glue:
+                written.add(" ", first.first, 0)
+        elif before is not None and not glue:
+            written.add(" ", first.first, 0)
+        for word in words:
+            _add_word(written, word)
+        if after is not None and _is_glued(words[-1], after) and after.text[:1].isalnum() and text[-1:].isdigit():
+            written.add(" ", after.first, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class TextLine:
-    """A line, measured by its first and last character, in PDF units (y grows upwards).
-
-    Two lines joined by a hyphenated word count as one: ``top`` is of the first line and ``bottom`` of the second.
-    """
-
-    left: float
-    top: float
-    height: float  # of the first character
-    bottom: float
-    length: int
-    right: float = 0.0
-    bold: bool = False
-    start: int = 0  # offsets in the page's text
-    end: int = 0
+def _add_word(written: PlacedText, word: Word) -> None:
+    if any(mark in word.text for mark in _INVISIBLE):
+        for offset, character in enumerate(word.text):
+            if character not in _INVISIBLE:
+                written.add(character, word.first + offset)
+    else:
+        written.add(word.text, word.first)
 
 
-def _begins_paragraph(above: TextLine, line: TextLine) -> bool:
-    resized = max(above.height, line.height) > 1.2 * min(above.height, line.height)
+def _is_glued(before: Word, word: Word) -> bool:
+    """Return whether no space stands between two words of a row."""
+    size = min(before.size, word.size)
+    gap = max(word.left - before.right, before.left - word.right)
+    if word.glued and before.end == word.first:
+        return gap < 0.35 * size or before.turn != word.turn
+    return gap < 0.08 * size and word.breaks and gap > -0.5 * size
+
+
+def _is_spaceless(before: Word, word: Word) -> bool:
+    """Return whether two words are of a script without spaces, with no visible gap between them."""
+    gap = max(word.left - before.right, before.left - word.right)
     return (
-        above.bottom - line.top > 0.5 * line.height  # a gap between the lines
-        or line.top > above.top + above.height  # back up: the next column
-        or (resized and min(above.length, line.length) > 3)  # a heading, not a footnote mark
-        or line.height < line.left - above.left < 6 * line.height  # an indented first line
+        gap < 0.2 * word.size
+        and _SPACELESS.match(before.text[-1]) is not None
+        and _SPACELESS.match(word.text[0]) is not None
     )
 
 
-def _line_ranges(characters: list[str]) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each line."""
-    start = 0
-    for end in [*(position for position, character in enumerate(characters) if character == "\n"), len(characters)]:
-        yield start, end
-        start = end + 1
+def _between(written: PlacedText, line: PlacedText) -> str:
+    """Return what joins two lines of a paragraph: a space, but nothing inside a script without spaces."""
+    if not written.characters or not line.characters:
+        return ""
+    return "" if _SPACELESS.match(written.characters[-1]) and _SPACELESS.match(line.characters[0]) else " "
 
 
-def _page_characters(textpage: Any) -> tuple[list[str], list[int]]:
-    """Return the characters of a page, and the PDFium index of each.
-
-    Line ends are "\\n". Words hyphenated at a line end are joined; surrogate pairs become one character.
-    """
-    unicode = pdfium.FPDFText_GetUnicode
-    codes = [unicode(textpage, index) for index in range(max(0, textpage.count_chars()))]
-    characters: list[str] = []
-    char_indices: list[int] = []
-    for index, code in enumerate(codes):
-        if code in (0x02, 0xFFFE, 0xAD):  # how PDFium marks a hyphen at a line end
-            if index + 1 < len(codes) and chr(codes[index - 1]).islower() and chr(codes[index + 1]).islower():
+def _without_leaders(words: list[Word]) -> list[Word]:
+    """Return the words without the rows of dots or lines that lead the eye to a number, or are there to write on."""
+    kept: list[Word] = []
+    dots = 0  # single dots at the end of those that are kept
+    for word in words:
+        if word.text[-3:] in ("...", "···", "___") or "…" in word.text or word.text in ".·_":
+            text = word.text.rstrip(".·…_")
+            if not text and (len(word.text) > 3 or word.text in ".·_"):
+                dots = dots + 1 if len(word.text) == 1 else 0
+                if len(word.text) > 3:
+                    continue
+                kept.append(word)
+                if dots >= 3:
+                    del kept[-dots:]
+                    dots = 0
                 continue
-            code = 0x2D
-        if 0xDC00 <= code < 0xE000 and index and 0xD800 <= codes[index - 1] < 0xDC00:
-            characters[-1] = chr(0x10000 + ((codes[index - 1] - 0xD800) << 10) + code - 0xDC00)
+            if text and len(word.text) - len(text) > 3:
+                width = (word.right - word.left) * len(text) / len(word.text)
+                word = replace(word, text=text, end=word.first + len(text), right=word.left + width)
+        dots = 0
+        kept.append(word)
+    return kept
+
+
+def _table_segment(table: PageTable) -> Segment:
+    """Return a stand-in for a table among the pieces of lines."""
+    left, top, right, _ = table.box
+    length = sum(len(word.text) for row in table.cells for cell in row for word in cell)
+    return Segment([], left, top, right, top, top + 0.01, 1.0, False, length, False)
+
+
+def _runs(rows: list[TextRow], tops: list[float]) -> list[tuple[float, list[TextRow] | PageTable]]:
+    """Return the rows in runs between the tables that begin at ``tops``."""
+    runs: dict[int, list[TextRow]] = {}
+    for row in rows:
+        runs.setdefault(sum(top < row.base for top in tops), []).append(row)
+    return [(run[0].base, run) for run in runs.values()]
+
+
+def _with_initials(segments: list[Segment]) -> list[Segment]:
+    """Return the pieces with each letter that hangs over several lines joined to the word that it begins."""
+    initials = [
+        segment
+        for segment in segments
+        if segment.length <= 2 and segment.words[0].text[:1].isalpha() and segment.size > 14
+    ]
+    joined: set[int] = set()
+    for initial in initials:
+        beside = [
+            other
+            for other in segments
+            if other is not initial
+            and other.size < initial.size / 1.6
+            and -0.1 * initial.size < other.left - initial.right < 0.6 * initial.size
+            and initial.base - initial.size < other.base < initial.base + 0.15 * initial.size
+        ]
+        if len(beside) < 2:
             continue
-        if code == 0x0D or code == 0:
-            continue
-        if 0xD800 <= code < 0xE000 or code > 0x10FFFF:
-            code = 0xFFFD
-        characters.append(chr(code))
-        char_indices.append(index)
-    return characters, char_indices
+        first = min(beside, key=lambda other: other.base)
+        letter = initial.words[-1]
+        letter.breaks, letter.shift = True, 0
+        word = first.words[0]
+        letter.base, letter.top, letter.bottom, letter.size = word.base, word.top, word.bottom, word.size
+        # "A", "I" may be words of their own: then a space is left after them
+        is_word = letter.text in ("A", "I", "O") and first.left - initial.right > 0.12 * initial.size
+        word.glued, word.breaks = not is_word, not is_word
+        letter.right = word.left - (0.3 * word.size if is_word else 0)
+        first.words = [*initial.words, *first.words]
+        first.left = initial.left
+        first.length += initial.length
+        joined.add(id(initial))
+    return [segment for segment in segments if id(segment) not in joined]
+
+
+def _begins(rows: list[TextRow], number: int, pitches: list[float]) -> bool:
+    """Return whether a row begins a paragraph: a change of size or weight, a gap above it, a bullet, an indent."""
+    above, row = rows[number - 1], rows[number]
+    pitch = pitches[number - 1]
+    longer = min(above.length, row.length)
+    if abs(above.size - row.size) > 0.06 * max(above.size, row.size) and longer > 1:
+        return True
+    if above.bold != row.bold and longer > 1:
+        return True
+    if _BULLET.match(row.words[0].text) and len(row.words) > 1:
+        return True
+    near = [p for p in pitches[max(0, number - 6) : number + 6] if p > 0.7 * row.size]
+    usual = min(max(sorted(near)[len(near) // 3] if near else pitch, 0.9 * row.size), 2.2 * row.size)
+    if pitch > max(1.22 * usual, usual + 0.22 * row.size):
+        return True
+    indent = row.left - above.left
+    following = rows[number + 1] if number + 1 < len(rows) else None
+    return (
+        0.8 * row.size < indent < 6 * row.size
+        and row.segments[0].is_rtl is False
+        and (following is None or following.left < row.left - 0.6 * row.size)
+        and not _BULLET.match(above.words[0].text)
+        and len(above.segments) == 1
+        and row.length > 20
+    )
+
+
+def _is_wrapped(above: TextRow, row: TextRow, left: float, right: float) -> bool:
+    """Return whether a line ended because the next word did not fit."""
+    if len(above.segments) > 2 or len(row.segments) > 2:
+        return False
+    word = row.words[0]
+    if row.segments[0].is_rtl:
+        return above.left - (word.right - word.left) - 0.3 * row.size < left + 0.6 * row.size
+    first_part = word.right - word.left
+    if _SPACELESS.match(word.text):
+        first_part = first_part / max(1, len(word.text)) * 2
+    # a gap before the last piece: a number at the edge of the column, as in a list of contents
+    if len(above.segments) == 2 and above.segments[1].length <= 5:
+        return False
+    return above.right + first_part + 0.3 * row.size > right - 0.6 * row.size
+
+
+def _note_numbers(words: Sequence[Word]) -> set[str]:
+    """Return the numbers of the notes at the foot of the page: they begin lines in small print."""
+    sizes: Counter[float] = Counter()
+    for word in words:
+        sizes[round(word.size, 1)] += len(word.text)
+    if not sizes:
+        return set()
+    body = sizes.most_common(1)[0][0]
+    numbers = set()
+    for word, after in itertools.pairwise(words):
+        if word.breaks and word.size < 0.93 * body and (mark := _NOTE_MARK.fullmatch(word.text)):
+            raised = after.base - word.base > 0.1 * after.size and not after.breaks
+            if raised or (not after.breaks and after.text[:1].isalpha() and word.text[:1] != "("):
+                numbers.add(mark[1])
+    return numbers
+
+
+def _notes_last(paragraphs: list[PageParagraph]) -> list[PageParagraph]:
+    """Return the paragraphs with the notes at the foot of a column at the end of the page."""
+    columns = {paragraph.column for paragraph in paragraphs}
+    if len(columns) < 2:
+        return paragraphs
+    sizes: Counter[float] = Counter()
+    for paragraph in paragraphs:
+        sizes[round(paragraph.size, 1)] += len(paragraph.written.characters)
+    body = sizes.most_common(1)[0][0]
+    notes: list[PageParagraph] = []
+    for column in sorted(columns):
+        members = [p for p in paragraphs if p.column == column and not p.is_oblique]
+        for position, paragraph in enumerate(members):
+            rest = members[position:]
+            if (
+                re.match(r"\[?\d{1,3}\]?[.)]?\s|[*†‡]", paragraph.text)
+                and all(p.size < 0.93 * body and p.cells is None for p in rest)
+                and position
+            ):
+                notes += rest
+                break
+    moved = {id(paragraph) for paragraph in notes}
+    return [paragraph for paragraph in paragraphs if id(paragraph) not in moved] + notes

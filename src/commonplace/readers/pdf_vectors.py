@@ -1,24 +1,25 @@
-"""Vector drawings on a PDF page (groups of paths that are not tables, frames or rules), and ruled tables."""
+"""The drawn strokes of a PDF page, and the drawings among them: groups that are not tables, frames or rules."""
 
 from __future__ import annotations
 
-from collections import deque
-from ctypes import c_float, c_int, c_uint
+from collections.abc import Iterable, Iterator
+from ctypes import byref, c_float, c_int, c_uint
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from typing import Any
 
 import numpy as np
-import pypdfium2
 import pypdfium2.raw as pdfium
 
 from commonplace.readers.parts import bounding_box
+from commonplace.readers.pdf_glyphs import page_transform
 from commonplace.types import Box
 
-__all__ = ["RuledTable", "Stroke", "area", "find_drawings", "find_ruled_tables", "overlap_share", "page_strokes"]
+__all__ = ["Stroke", "area", "find_drawings", "group_strokes", "overlap_share", "page_strokes"]
 
 _MAX_OBJECTS = 4000  # paths examined per page; a map has hundreds of thousands, and these suffice to locate it
 _GRID_CELLS = 160  # cells across and down of the grid by which strokes are grouped
+_MAX_FORM_DEPTH = 12
 _GRID_REACH = 1  # cells between strokes of one group
 _MIN_AREA = 0.004  # share of the page; a smaller drawing is an icon, a bullet or a rule
 _MAX_AREA = 0.85  # share of the page; a larger drawing is a background
@@ -47,73 +48,85 @@ class Stroke:
 
 def page_strokes(page: Any) -> list[Stroke]:
     """Return the visible paths and shadings on a page, also those inside form objects, and drawn annotations."""
+    transform, width, height = page_transform(page)
+    to_page = tuple(transform.reshape(-1).tolist())
     strokes: list[Stroke] = []
-    kinds = [pdfium.FPDF_PAGEOBJ_PATH, pdfium.FPDF_PAGEOBJ_SHADING]
-    left, bottom, right, top = page.get_bbox()
-    width, height = max(1e-6, right - left), max(1e-6, top - bottom)
-    for number, shape in enumerate(page.get_objects(filter=kinds)):
-        if number >= _MAX_OBJECTS:
-            break
-        try:
-            if shape.type == pdfium.FPDF_PAGEOBJ_PATH and not _is_visible(shape):
-                continue
-            edges = shape.get_bounds()
-            points = [(x, y) for x in (edges[0], edges[2]) for y in (edges[1], edges[3])]
-            holder = shape.container
-            while holder is not None:
-                matrix = holder.get_matrix()
-                points = [matrix.on_point(x, y) for x, y in points]
-                holder = holder.container
-        except pypdfium2.PdfiumError:
+    drawn = _drawn_objects(pdfium.FPDFPage_CountObjects, pdfium.FPDFPage_GetObject, page, to_page, 0)
+    edges = tuple(c_float() for _ in range(4))
+    pointers = tuple(map(byref, edges))
+    for shape, kind, matrix in islice(drawn, _MAX_OBJECTS):
+        is_path = kind == pdfium.FPDF_PAGEOBJ_PATH
+        if (is_path and not _is_visible(shape)) or not pdfium.FPDFPageObj_GetBounds(shape, *pointers):
             continue
-        box = _page_box(page, points, left, bottom, width, height)
+        left, bottom, right, top = (edge.value for edge in edges)
+        box = _page_box(matrix, ((left, bottom), (right, bottom), (left, top), (right, top)), width, height)
         if box is None:
             continue
-        width_share, height_share = box[2] - box[0], box[3] - box[1]
-        if shape.type == pdfium.FPDF_PAGEOBJ_SHADING:
-            kind = "shape"
-        elif min(width_share, height_share) < _RULE_WIDTH:
-            kind = "rule"
+        if not is_path:
+            name = "shape"
+        elif min(box[2] - box[0], box[3] - box[1]) < _RULE_WIDTH:
+            name = "rule"
         else:
-            kind = "box" if _is_rectangle(shape) else "shape"
-        strokes.append(Stroke(box, kind))
+            name = "box" if _is_rectangle(shape) else "shape"
+        strokes.append(Stroke(box, name))
     for number in range(min(_MAX_OBJECTS, max(0, pdfium.FPDFPage_GetAnnotCount(page)))):
         annotation, rect = pdfium.FPDFPage_GetAnnot(page, number), pdfium.FS_RECTF()
         if pdfium.FPDFAnnot_GetSubtype(annotation) in _DRAWN_ANNOTATIONS and pdfium.FPDFAnnot_GetRect(annotation, rect):
-            corners = [(rect.left, rect.bottom), (rect.right, rect.top)]
-            note_box = _page_box(page, corners, left, bottom, width, height)
+            note_box = _page_box(to_page, ((rect.left, rect.bottom), (rect.right, rect.top)), width, height)
             if note_box is not None:
                 strokes.append(Stroke(note_box, "note"))
         pdfium.FPDFPage_CloseAnnot(annotation)
     return strokes
 
 
+def _drawn_objects(
+    count_of: Any, object_of: Any, holder: Any, matrix: tuple[float, ...], depth: int
+) -> Iterator[tuple[Any, int, tuple[float, ...]]]:
+    """Yield the paths and shadings with their kind and the matrix that leads from them to the page as shown."""
+    for number in range(count_of(holder)):
+        drawn = object_of(holder, number)
+        kind = pdfium.FPDFPageObj_GetType(drawn)
+        if kind in (pdfium.FPDF_PAGEOBJ_PATH, pdfium.FPDF_PAGEOBJ_SHADING):
+            yield drawn, kind, matrix
+        elif kind == pdfium.FPDF_PAGEOBJ_FORM and depth < _MAX_FORM_DEPTH:
+            inner = pdfium.FS_MATRIX()
+            if pdfium.FPDFPageObj_GetMatrix(drawn, inner):
+                a, b, c, d, e, f = matrix
+                inside = (
+                    inner.a * a + inner.b * c, inner.a * b + inner.b * d,
+                    inner.c * a + inner.d * c, inner.c * b + inner.d * d,
+                    inner.e * a + inner.f * c + e, inner.e * b + inner.f * d + f,
+                )  # fmt: skip
+                yield from _drawn_objects(
+                    pdfium.FPDFFormObj_CountObjects, pdfium.FPDFFormObj_GetObject, drawn, inside, depth + 1
+                )
+
+
 def _page_box(
-    page: Any, points: list[tuple[float, float]], left: float, bottom: float, width: float, height: float
+    matrix: tuple[float, ...], points: Iterable[tuple[float, float]], width: float, height: float
 ) -> Box | None:
-    xs = [min(1.0, max(0.0, (x - left) / width)) for x, _ in points]
-    ys = [min(1.0, max(0.0, 1 - (y - bottom) / height)) for _, y in points]
+    """Return the box around points in shares of the page as shown; None where it is off the page."""
+    a, b, c, d, e, f = matrix
+    places = [((a * x + c * y + e) / width, (b * x + d * y + f) / height) for x, y in points]
+    xs = [min(1.0, max(0.0, x)) for x, _ in places]
+    ys = [min(1.0, max(0.0, y)) for _, y in places]
     box = min(xs), min(ys), max(xs), max(ys)
-    rotation = page.get_rotation()
-    if rotation == 90:
-        box = 1 - box[3], box[0], 1 - box[1], box[2]
-    elif rotation == 180:
-        box = 1 - box[2], 1 - box[3], 1 - box[0], 1 - box[1]
-    elif rotation == 270:
-        box = box[1], 1 - box[2], box[3], 1 - box[0]
     outside = box[0] >= 1 or box[1] >= 1 or box[2] <= 0 or box[3] <= 0
     return None if outside or (box[2] - box[0] <= 0 and box[3] - box[1] <= 0) else box
 
 
+_COLOUR = tuple(c_uint() for _ in range(4))
+_MODE = c_int(), c_int()
+
+
 def _is_visible(path: Any) -> bool:
-    fill, stroke = c_int(), c_int()
+    fill, stroke = _MODE
     if not pdfium.FPDFPath_GetDrawMode(path, fill, stroke) or not (fill.value or stroke.value):
         return False
-    colour = [c_uint() for _ in range(4)]
     get_colour = pdfium.FPDFPageObj_GetStrokeColor if stroke.value else pdfium.FPDFPageObj_GetFillColor
-    if not get_colour(path, *colour):
+    if not get_colour(path, *_COLOUR):
         return True
-    red, green, blue, alpha = (channel.value for channel in colour)
+    red, green, blue, alpha = (channel.value for channel in _COLOUR)
     return alpha > 0 and min(red, green, blue) < 250
 
 
@@ -121,15 +134,18 @@ def _is_rectangle(path: Any) -> bool:
     count = pdfium.FPDFPath_CountSegments(path)
     if not 4 <= count <= 6:
         return False
-    points = []
+    x, y = c_float(), c_float()
+    before: tuple[float, float] | None = None
     for number in range(count):
         segment = pdfium.FPDFPath_GetPathSegment(path, number)
         if pdfium.FPDFPathSegment_GetType(segment) == pdfium.FPDF_SEGMENT_BEZIERTO:
             return False
-        x, y = c_float(), c_float()
         pdfium.FPDFPathSegment_GetPoint(segment, x, y)
-        points.append((x.value, y.value))
-    return all(abs(a[0] - b[0]) < 0.01 or abs(a[1] - b[1]) < 0.01 for a, b in pairwise(points))
+        place = x.value, y.value
+        if before is not None and abs(before[0] - place[0]) >= 0.01 and abs(before[1] - place[1]) >= 0.01:
+            return False
+        before = place
+    return True
 
 
 def find_drawings(strokes: list[Stroke], pictures: list[Box], lines: list[tuple[Box, int]]) -> list[Box]:
@@ -138,7 +154,7 @@ def find_drawings(strokes: list[Stroke], pictures: list[Box], lines: list[tuple[
     ``pictures`` are the boxes of raster pictures on the page; ``lines`` are its lines of text with their lengths.
     """
     strokes = [stroke for stroke in strokes if area(stroke.box) <= _MAX_AREA]
-    groups = _group_strokes([stroke for stroke in strokes if stroke.kind != "note"])
+    groups = group_strokes([stroke for stroke in strokes if stroke.kind != "note"])
     groups += [[stroke] for stroke in strokes if stroke.kind == "note"]
     drawings: list[Box] = []
     for members in groups:
@@ -152,95 +168,37 @@ def find_drawings(strokes: list[Stroke], pictures: list[Box], lines: list[tuple[
     return _merge_overlapping(drawings)
 
 
-@dataclass(frozen=True, slots=True)
-class RuledTable:
-    """A ruled table: the edges of its columns from the left, and of its rows from the top."""
-
-    column_edges: tuple[float, ...]
-    row_edges: tuple[float, ...]
-
-    @property
-    def box(self) -> Box:
-        """The box of the table."""
-        return self.column_edges[0], self.row_edges[0], self.column_edges[-1], self.row_edges[-1]
-
-
-def find_ruled_tables(strokes: list[Stroke]) -> list[RuledTable]:
-    """Return the tables with rules on all sides: at least two rows and columns, most rules as long as the table."""
-    tables = []
-    for members in _group_strokes(
-        [stroke for stroke in strokes if stroke.kind in ("rule", "box") and area(stroke.box) <= _MAX_AREA]
-    ):
-        box = bounding_box(stroke.box for stroke in members)
-        assert box is not None
-        vertical: list[tuple[float, float, float]] = []  # position, start, end
-        horizontal: list[tuple[float, float, float]] = []
-        for stroke in members:
-            left, top, right, bottom = stroke.box
-            if stroke.kind == "box":
-                vertical += [(left, top, bottom), (right, top, bottom)]
-                horizontal += [(top, left, right), (bottom, left, right)]
-            elif bottom - top > right - left:
-                vertical.append(((left + right) / 2, top, bottom))
-            else:
-                horizontal.append(((top + bottom) / 2, left, right))
-        column_edges, row_edges = (
-            _rule_positions(vertical, box[3] - box[1]),
-            _rule_positions(horizontal, box[2] - box[0]),
-        )
-        if 3 <= len(column_edges) <= 40 and 3 <= len(row_edges) <= 200:
-            tables.append(RuledTable(column_edges, row_edges))
-    return tables
-
-
-def _rule_positions(rules: list[tuple[float, float, float]], length: float) -> tuple[float, ...]:
-    """Return the sorted positions at which rules cover at least half of ``length``."""
-    clusters: list[list[tuple[float, float, float]]] = []
-    for rule in sorted(rules):
-        if clusters and rule[0] - clusters[-1][0][0] < 2 * _RULE_WIDTH:
-            clusters[-1].append(rule)
-        else:
-            clusters.append([rule])
-    edges = []
-    for cluster in clusters:
-        covered, reach = 0.0, -1.0
-        for _, start, end in sorted(cluster, key=lambda rule: rule[1:]):
-            covered += max(0.0, end - max(start, reach))
-            reach = max(reach, end)
-        if covered >= 0.5 * length:
-            edges.append(sum(rule[0] for rule in cluster) / len(cluster))
-    return tuple(edges)
-
-
-def _group_strokes(strokes: list[Stroke]) -> list[list[Stroke]]:
-    """Group the strokes that are connected on a coarse grid."""
+def group_strokes(strokes: list[Stroke]) -> list[list[Stroke]]:
+    """Group the strokes that touch, or nearly touch, each other."""
     if not strokes:
         return []
-    grid = np.zeros((_GRID_CELLS, _GRID_CELLS), bool)
-    cells = []
-    for stroke in strokes:
-        left, top, right, bottom = (min(_GRID_CELLS - 1, int(edge * _GRID_CELLS)) for edge in stroke.box)
-        cells.append((top, left))
-        grid[
-            max(0, top - _GRID_REACH) : bottom + 1 + _GRID_REACH, max(0, left - _GRID_REACH) : right + 1 + _GRID_REACH
-        ] = True
-    label = np.zeros((_GRID_CELLS, _GRID_CELLS), np.int32)
+    boxes = np.array([stroke.box for stroke in strokes])
+    cells = np.concatenate([np.floor(boxes[:, :2] * _GRID_CELLS), np.floor(boxes[:, 2:] * _GRID_CELLS)], axis=1)
+    unique, inverse = np.unique(cells, axis=0, return_inverse=True)  # drawings repeat strokes in one place
+    inverse = inverse.reshape(-1)
+    label = np.full(len(unique), -1)
     count = 0
-    for top, left in cells:
-        if label[top, left]:
+    for seed in range(len(unique)):
+        if label[seed] >= 0:
             continue
-        count += 1
-        label[top, left] = count
-        queue = deque([(top, left)])
+        label[seed] = count
+        queue = [seed]
         while queue:
-            y, x = queue.popleft()
-            for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-                if 0 <= v < _GRID_CELLS and 0 <= u < _GRID_CELLS and grid[v, u] and not label[v, u]:
-                    label[v, u] = count
-                    queue.append((v, u))
+            left, top, right, bottom = unique[queue.pop()]
+            near = (
+                (label < 0)
+                & (unique[:, 0] <= right + _GRID_REACH)
+                & (unique[:, 2] >= left - _GRID_REACH)
+                & (unique[:, 1] <= bottom + _GRID_REACH)
+                & (unique[:, 3] >= top - _GRID_REACH)
+            )
+            touching = np.flatnonzero(near)
+            label[touching] = count
+            queue += touching.tolist()
+        count += 1
     groups: list[list[Stroke]] = [[] for _ in range(count)]
-    for stroke, (top, left) in zip(strokes, cells, strict=True):
-        groups[label[top, left] - 1].append(stroke)
+    for stroke, number in zip(strokes, label[inverse].tolist(), strict=True):
+        groups[number].append(stroke)
     return groups
 
 
