@@ -27,6 +27,7 @@ __all__ = [
     "os_error_reason",
     "read_whole",
     "sniff",
+    "suffix_of",
     "utf16",
 ]
 
@@ -61,7 +62,8 @@ FORMATS = {
     "text/rtf": "commonplace.readers.rtf:read_rtf",
     "application/x-ipynb+json": "commonplace.readers.notebook:read_notebook",
     "message/rfc822": "commonplace.readers.mail:read_mail",
-    "application/vnd.ms-outlook": "commonplace.readers.mail:read_msg",
+    "application/mbox": "commonplace.readers.mail:read_mailbox",
+    "application/vnd.ms-outlook": "commonplace.readers.outlook:read_msg",
     "application/zip": "commonplace.readers.archive:read_zip",
     "application/epub+zip": "commonplace.readers.epub:read_epub",
     _WORD: "commonplace.readers.docx:read_docx",
@@ -94,6 +96,7 @@ _EXTENSIONS = {
     "text/rtf": "rtf",
     "application/x-ipynb+json": "ipynb",
     "message/rfc822": "eml mht mhtml",
+    "application/mbox": "mbox mbx",
     "application/vnd.ms-outlook": "msg",
     "application/zip": "zip",
     "application/epub+zip": "epub",
@@ -130,6 +133,9 @@ SUFFIXES = MappingProxyType({f".{end}": kind for kind, ends in _EXTENSIONS.items
 #: Types whose files are never text. A text file with such a name gets a text type.
 _BINARY = {kind for kind in FORMATS if kind.split("/")[0] == "image" or "vnd." in kind or kind.endswith("zip")}
 
+#: Types that are text for the most part, with bytes of any kind inside. Their readers say where they are damaged.
+_MIXED = {"message/rfc822", "application/mbox", "application/pdf"}
+
 _MAGIC = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
@@ -139,6 +145,7 @@ _MAGIC = (
     # Many texts begin with "BM", so a valid header size is required too.
     (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c\x10]\0\0\0", re.DOTALL), "image/bmp"),
 )
+_MAILBOX = re.compile(rb"From \S+ +[^\r\n]*\d\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n[A-Za-z][A-Za-z-]*:")
 _HTML = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL)
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # Types detected from the first member names in a ZIP, where the name of the file does not decide.
@@ -302,6 +309,8 @@ def sniff(head: bytes, name: str) -> str | None:
         return _type_of_package(head, type_by_name)
     if head.startswith(b"{\\rtf"):
         return "text/rtf"
+    if type_by_name in (None, "text/plain", "message/rfc822") and _MAILBOX.match(head):
+        return "application/mbox"
     if looks_like_text(head):
         if type_by_name is None or type_by_name in _BINARY:
             return "text/html" if _HTML.match(head) else "text/plain"
@@ -312,9 +321,15 @@ def sniff(head: bytes, name: str) -> str | None:
         return type_by_name
     # A damaged file goes to the reader that its name claims, which reports the damage. Binary data with a text suffix
     # is not read.
-    if type_by_name in _BINARY or type_by_name == "application/pdf" or type_by_name in _plugins():
+    if type_by_name in _BINARY or type_by_name in _MIXED or type_by_name in _plugins():
         return type_by_name
     return None
+
+
+def suffix_of(kind: str) -> str | None:
+    """Return the usual suffix, with its dot, of files of a media type; None for an unknown type."""
+    suffixes = _EXTENSIONS.get(kind)
+    return f".{suffixes.split()[0]}" if suffixes else None
 
 
 def _type_of_package(head: bytes, type_by_name: str | None) -> str | None:
