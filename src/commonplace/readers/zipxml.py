@@ -14,6 +14,7 @@ from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.readers.metadata import split_names
 from commonplace.readers.parts import File
+from commonplace.readers.zip_names import member_names
 
 __all__ = ["Package", "attribute", "local_name", "parse_xml", "read_core_metadata", "text_of"]
 
@@ -42,9 +43,7 @@ class Package:
             raise ReadError(
                 _("a damaged file whose parts cannot be listed; save a new copy and add it again")
             ) from None
-        self._members = {
-            member.filename: member for member in self._zip.infolist() if member.filename and not member.is_dir()
-        }
+        self._members = member_names(self._zip.infolist())
 
     @property
     def names(self) -> list[str]:
