@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,3 +129,20 @@ def test_lists_and_removals_take_folders_and_patterns(full: Callable[..., Shown]
 def test_an_answer_is_written_from_k_hits(full: Callable[..., Shown]) -> None:
     answer = json.loads(full("ask", "Which valve is made of brass?", "-k", "2", "--json")[1])
     assert len({hit["id"] for hit in (*answer["citations"], *answer["related"])}) == 2
+
+
+def test_both_unicode_forms_name_a_file(run: Callable[..., Shown], tmp_path: Path) -> None:
+    composed, decomposed = "Prüfung/Zürich.txt", unicodedata.normalize("NFD", "Prüfung/Zürich.txt")
+    for kept, given in ((composed, decomposed), (decomposed, composed)):
+        path = tmp_path / kept
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("The valve is made of brass.")
+        assert run("add", kept)[0] == 0
+        for verb in (("show", given), ("list", given), ("search", "valve", "--path", given), ("list", f"{given[:4]}*")):
+            assert "rich.txt" in run(*verb)[1], verb
+        path.unlink()
+        name = str(Path(given).parent)
+        assert "rich.txt" in run("search", "valve", "--path", name)[1]
+        assert "brass" not in run("search", "zurich.txt valve", "--path", "elsewhere")[1]
+        assert run("remove", given)[0] == 0
+        assert "rich.txt" not in run("list")[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from commonplace._session import Parts, Session
 from commonplace.errors import CollectionError, QueryError
 from commonplace.i18n import _
 from commonplace.indexer import Indexer, Report
-from commonplace.paths import display_path, document_id
+from commonplace.paths import display_path, document_id, spellings
 from commonplace.retrieval.background import learn
 from commonplace.types import Document, Filter, Item, Query, Status
 
@@ -112,7 +113,7 @@ def _named(parts: Parts, name: str | os.PathLike[str]) -> list[Document]:
         raise CollectionError(
             _("no document of this collection is {name!r:.200}: see `commonplace list`").format(name=name)
         ) from None
-    matches = list(parts.store.documents(below=path))
+    matches = [document for form in spellings(path) for document in parts.store.documents(below=form)]
     named = parts.store.documents(below=str(name))
     matches += [document for document in named if document.path == str(name) or document.is_remote]
     matches = matches or list(_matching(parts, str(name)))
@@ -134,11 +135,11 @@ def _matching(parts: Parts, pattern: str) -> Iterator[Document]:
     if not is_url:
         folder = display_path(folder or ("/" if pattern.startswith("/") else "."))
     try:
-        spec = GitIgnoreSpec.from_lines([f"/{rest}"])
+        spec = GitIgnoreSpec.from_lines([unicodedata.normalize("NFC", f"/{rest}")])
     except ValueError:  # no pattern
         return
     for document in parts.store.documents(below=folder):
-        if spec.match_file(document.path[len(folder) :].lstrip("/")):
+        if spec.match_file(unicodedata.normalize("NFC", document.path[len(folder) :].lstrip("/"))):
             yield document
 
 
@@ -155,7 +156,7 @@ def contains(parts: Parts, name: object) -> bool:
     by_id = parts.store.documents(ids=[str(name), document_id(Path(name))])
     if next(iter(by_id), None) is not None:
         return True
-    paths = {str(name), path}
+    paths = {str(name), *spellings(path)}
     return any(document.path in paths for below in paths for document in parts.store.documents(below=below))
 
 

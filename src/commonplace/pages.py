@@ -77,7 +77,7 @@ def page_view(item: Item, store: Store, options: ReadOptions, side: int) -> Page
         why = _("its file is missing")
         for source in _sources(item, store, options.max_bytes):
             try:
-                pixels, content = draw_page(source, None if is_picture else span.page, side, options)
+                pixels, content = draw_page(source, span.page, side, options)
             except ReadError as problem:
                 why = _("its file cannot be drawn: {problem}").format(problem=problem)
                 continue

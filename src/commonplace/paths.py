@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 from commonplace.errors import CommonplaceError, QueryError
 from commonplace.i18n import _
 from commonplace.types import stable_id
 
-__all__ = ["canonical_path", "checked_path", "display_path", "document_id", "expanded_path", "path_problem"]
+__all__ = [
+    "canonical_path",
+    "checked_path",
+    "display_path",
+    "document_id",
+    "expanded_path",
+    "path_problem",
+    "spellings",
+]
 
 
 def checked_path(path: object, error: type[CommonplaceError]) -> str:
@@ -35,8 +44,32 @@ def checked_path(path: object, error: type[CommonplaceError]) -> str:
 
 
 def expanded_path(path: object, error: type[CommonplaceError]) -> str:
-    """Return a path as text, with ``~`` replaced by the home folder. Raises what ``checked_path`` raises."""
-    return os.path.expanduser(checked_path(path, error))
+    """Return a path as text, with ``~`` replaced by the home folder. Raises what ``checked_path`` raises.
+
+    A file is also found by the other Unicode form of its name: macOS and some archives write ü as u and two dots.
+    """
+    return _as_on_disk(os.path.expanduser(checked_path(path, error)))
+
+
+def spellings(path: str) -> list[str]:
+    """Return a path as it is, and its composed (NFC) and decomposed (NFD) form, each once."""
+    if path.isascii():
+        return [path]
+    return list(dict.fromkeys([path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)]))
+
+
+def _as_on_disk(path: str) -> str:
+    """Return ``path`` with each name as the file system spells it, where only the other Unicode form exists."""
+    if path.isascii() or os.path.lexists(path):
+        return path
+    place = ""
+    for name in path.split(os.sep):
+        forms = [os.path.join(place, form) if place else form for form in spellings(name)] if name else [f"{os.sep}"]
+        existing = next((form for form in forms if os.path.lexists(form)), None)
+        if existing is None:
+            return path
+        place = existing if name else (place or os.sep)
+    return place
 
 
 def path_problem(path: str) -> str | None:

@@ -59,7 +59,7 @@ def test_hidden_and_vendored_are_skipped_below_but_not_by_name(tmp_path: Path) -
 
 
 def test_unknown_binaries_are_skipped_unless_named(tmp_path: Path) -> None:
-    plant(tmp_path, "README", "program.exe", "a.o", "x.doc")
+    plant(tmp_path, "README", "program.exe", "a.o", "x.pub")
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     assert names(tmp_path) == ["README"]
     files, problems, _ = walk([tmp_path / "program.exe", tmp_path / "binary"])
@@ -199,11 +199,11 @@ def test_deep_trees(tmp_path: Path) -> None:
 
 
 def test_what_is_not_read_is_counted_by_its_ending(tmp_path: Path) -> None:
-    for name in ("a.doc", "b.DOC", "c.exe", "page.mp3", "d.txt"):
+    for name in ("a.pub", "b.PUB", "c.exe", "page.mp3", "d.txt"):
         (tmp_path / name).write_bytes(b"words")
     result = walk([tmp_path])
     assert [source.path.name for source in result.sources] == ["d.txt"]
-    assert result.skipped == {".doc": 2, ".exe": 1, ".mp3": 1}
+    assert result.skipped == {".pub": 2, ".exe": 1, ".mp3": 1}
 
 
 def test_what_a_browser_saved_beside_a_page_is_the_pages(tmp_path: Path) -> None:

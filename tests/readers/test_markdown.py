@@ -38,6 +38,7 @@ def test_sections_stand_under_their_headings(tmp_path: Path, options: ReadOption
     )
     reading = read(write(tmp_path, text), options)
     assert [(item.title, item.text) for item in reading.items] == [
+        ("The manual", "tags: [a]"),
         (None, "Before all."),
         ("Pumps and seals", "Text one."),
         ("Pumps and seals > Blue", "Text two."),
@@ -157,3 +158,30 @@ def test_the_stamp_knows_the_pictures_shown_and_missing(shelf: Path, options: Re
 def test_icons_are_left_out(tmp_path: Path, options: ReadOptions) -> None:
     photo(16, 16).save(tmp_path / "icon.png")
     assert figures(read(write(tmp_path, "![ok](icon.png) text"), options)) == []
+
+
+def test_what_front_matter_says_is_searched(tmp_path: Path, options: ReadOptions) -> None:
+    text = (
+        "---\ntitle: Trip\nlayout: page\naliases: [Ostwind tour]\nsummary: >\n  A walk from Emden\n  to Leer.\ntags:\n"
+        "  - hiking\n---\n\nWords.\n"
+    )
+    reading = read(write(tmp_path, text), options)
+    assert "layout" not in (reading.items[0].text or "") and "A walk from Emden" in (reading.items[0].text or "")
+    metadata = reading.document.metadata
+    assert metadata["summary"] == "A walk from Emden to Leer." and metadata["keyword"] == ["hiking"]
+    assert "Ostwind tour" in metadata["alias"]
+    for item in reading.items:
+        assert text[item.span.start : item.span.end] == item.text
+
+
+def test_pictures_that_are_only_named_are_found(shelf: Path, options: ReadOptions) -> None:
+    text = "See [[Gear list]] and ![[dog.png|A dog|300]], ![[media/red cat.jpg]], ![[gone.png]], `![[dog.png]]`."
+    reading = read(write(shelf, text, "notes/deep/page.md"), options, root=shelf)
+    assert [item.text for item in figures(reading)] == ["A dog", None]
+    assert reading.document.status == "ok"
+
+
+def test_ordered_lists_show_their_numbers(tmp_path: Path, options: ReadOptions) -> None:
+    text = "# Steps\n\n" + "1. step\n" * 11 + "\nText.\n\n3. third\n3. fourth\n   - 1. inner\n     1. inner\n"
+    words = "\n".join(item.text or "" for item in read(write(tmp_path, text), options).items)
+    assert "2. step\n" in words and "11. step" in words and "4. fourth" in words and "2. inner" in words

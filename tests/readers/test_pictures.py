@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from commonplace.errors import ReadError
-from commonplace.readers import ReadOptions, load_picture, read
+from commonplace.readers import ReadOptions, load_picture, page_of, read
 from tests.conftest import data
 from tests.readers.make import encoded, photo
 
@@ -214,3 +214,44 @@ def test_eight_orientations_of_real_photographs_agree(photo_name: str) -> None:
     assert len({(picture.width, picture.height) for picture in shown}) == 1
     for picture in shown[1:]:
         assert np.abs(picture.pixels.astype(int) - shown[0].pixels).mean() < 6
+
+
+def frames(*seeds: int) -> list[Image.Image]:
+    return [photo(120, 80, seed) for seed in seeds]
+
+
+@pytest.mark.parametrize("format", ["TIFF", "GIF", "WEBP", "PNG"])
+def test_every_page_and_frame_that_differs_is_read(tmp_path: Path, options: ReadOptions, format: str) -> None:
+    first, *others = frames(1, 1, 2, 3)
+    path = tmp_path / "pages.bin"
+    first.save(path, format, save_all=True, append_images=others)
+    reading = read(path, options)
+    assert reading.document.status == "ok"
+    expected = [1, 2, 3, 4] if format == "TIFF" else [1, 2, 3]
+    assert len(reading.items) == len(expected)
+    if format == "TIFF":  # other formats store equal frames as one
+        assert [item.span.page for item in reading.items] == expected
+    last = reading.pictures[reading.items[-1].picture or ""]
+    assert difference(last.pixels, others[-1]) < 12
+    page = reading.items[-1].span.page
+    pixels, _content = page_of(path, page, 120, options)
+    assert difference(pixels, others[-1]) < 12
+
+
+def test_what_is_left_out_of_an_animation_is_noted(tmp_path: Path, options: ReadOptions) -> None:
+    first, *others = frames(*range(40))
+    first.save(tmp_path / "long.gif", save_all=True, append_images=others)
+    reading = read(tmp_path / "long.gif", options)
+    assert len(reading.items) == 24 and "24 of the 40 different pictures" in (reading.document.error or "")
+    first.save(tmp_path / "still.gif", save_all=True, append_images=[first])
+    (item,) = read(tmp_path / "still.gif", options).items
+    assert item.span.page is None
+
+
+def test_a_damaged_page_costs_only_itself(tmp_path: Path, options: ReadOptions) -> None:
+    first, *others = frames(1, 2, 3)
+    buffer = io.BytesIO()
+    first.save(buffer, "TIFF", save_all=True, append_images=others)
+    (tmp_path / "cut.tif").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+    reading = read(tmp_path / "cut.tif", options)
+    assert reading.items and reading.document.status == "partial"

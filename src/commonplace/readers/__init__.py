@@ -213,7 +213,7 @@ def _parsed(
 def page_of(
     source: str | Path | bytes, number: int | None, side: int, options: ReadOptions
 ) -> tuple[NDArray[np.uint8], str]:
-    """Render page ``number`` of a PDF (from 1), or a picture file where ``number`` is None.
+    """Render page ``number`` (from 1) of a PDF or of a picture file, whose first page it is where ``number`` is None.
 
     ``source`` is a path, or the bytes of a file. Returns RGB pixels of shape (height, width, 3) and the content hash of
     the file. The longer side has about ``side`` pixels; a picture is never enlarged.
@@ -227,7 +227,8 @@ def page_of(
         from commonplace.readers.pdf import page_pixels
 
         return page_pixels(data, number, side), _content_hash(data)
-    return load_picture(data, side=side, max_pixels=options.max_pixels).pixels, _content_hash(data)
+    frame = (number or 1) - 1
+    return load_picture(data, side=side, max_pixels=options.max_pixels, frame=frame).pixels, _content_hash(data)
 
 
 def _content_hash(data: bytes) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "os_error_reason",
     "read_whole",
     "sniff",
+    "suffix_of",
     "utf16",
 ]
 
@@ -50,9 +51,19 @@ FORMATS = {
     "text/javascript": "commonplace.readers.code:read_code",
     "text/typescript": "commonplace.readers.code:read_code",
     "text/x-source": "commonplace.readers.code:read_code",
-    "application/json": "commonplace.readers.text:read_text",
-    "application/xml": "commonplace.readers.text:read_text",
-    "application/yaml": "commonplace.readers.text:read_text",
+    "text/x-rst": "commonplace.readers.rst:read_rst",
+    "text/x-tex": "commonplace.readers.latex:read_latex",
+    "text/asciidoc": "commonplace.readers.asciidoc:read_asciidoc",
+    "text/org": "commonplace.readers.org:read_org",
+    "application/x-subrip": "commonplace.readers.subtitles:read_subtitles",
+    "text/vtt": "commonplace.readers.subtitles:read_subtitles",
+    "text/x-ssa": "commonplace.readers.subtitles:read_subtitles",
+    "text/vcard": "commonplace.readers.cards:read_contacts",
+    "text/calendar": "commonplace.readers.cards:read_calendar",
+    "application/json": "commonplace.readers.structured:read_json",
+    "application/jsonl": "commonplace.readers.structured:read_json_lines",
+    "application/xml": "commonplace.readers.structured:read_xml",
+    "application/yaml": "commonplace.readers.structured:read_yaml",
     "application/toml": "commonplace.readers.text:read_text",
     "text/html": "commonplace.readers.html:read_html",
     "application/xhtml+xml": "commonplace.readers.html:read_html",
@@ -61,8 +72,16 @@ FORMATS = {
     "text/rtf": "commonplace.readers.rtf:read_rtf",
     "application/x-ipynb+json": "commonplace.readers.notebook:read_notebook",
     "message/rfc822": "commonplace.readers.mail:read_mail",
-    "application/vnd.ms-outlook": "commonplace.readers.mail:read_msg",
+    "application/mbox": "commonplace.readers.mail:read_mailbox",
+    "application/vnd.ms-outlook": "commonplace.readers.outlook:read_msg",
     "application/zip": "commonplace.readers.archive:read_zip",
+    "application/x-tar": "commonplace.readers.archive:read_tar",
+    "application/gzip": "commonplace.readers.archive:read_compressed",
+    "application/x-bzip2": "commonplace.readers.archive:read_compressed",
+    "application/x-xz": "commonplace.readers.archive:read_compressed",
+    "application/x-7z-compressed": "commonplace.readers.archive:read_7z",
+    "application/msword": "commonplace.readers.legacy:read_doc",
+    "application/vnd.ms-powerpoint": "commonplace.readers.legacy:read_ppt",
     "application/epub+zip": "commonplace.readers.epub:read_epub",
     _WORD: "commonplace.readers.docx:read_docx",
     _SLIDES: "commonplace.readers.pptx:read_pptx",
@@ -94,8 +113,16 @@ _EXTENSIONS = {
     "text/rtf": "rtf",
     "application/x-ipynb+json": "ipynb",
     "message/rfc822": "eml mht mhtml",
+    "application/mbox": "mbox mbx",
     "application/vnd.ms-outlook": "msg",
     "application/zip": "zip",
+    "application/x-tar": "tar",
+    "application/gzip": "gz tgz",
+    "application/x-bzip2": "bz2 tbz2 tbz",
+    "application/x-xz": "xz txz",
+    "application/x-7z-compressed": "7z",
+    "application/msword": "doc dot",
+    "application/vnd.ms-powerpoint": "ppt pps pot",
     "application/epub+zip": "epub",
     _WORD: "docx docm dotx dotm",
     _SLIDES: "pptx pptm ppsx ppsm potx",
@@ -106,10 +133,18 @@ _EXTENSIONS = {
     _ODF + "presentation": "odp otp",
     "text/csv": "csv",
     "text/tab-separated-values": "tsv tab",
-    "text/x-rst": "rst",
-    "text/x-tex": "tex",
-    "text/plain": "txt text log nfo srt vtt adoc asciidoc org textile wiki rtx me readme 1st cfg conf ini properties",
-    "application/json": "json jsonl ndjson geojson",
+    "text/x-rst": "rst rest",
+    "text/x-tex": "tex latex ltx",
+    "text/asciidoc": "adoc asciidoc",
+    "text/org": "org",
+    "application/x-subrip": "srt",
+    "text/vtt": "vtt",
+    "text/x-ssa": "ass ssa",
+    "text/vcard": "vcf vcard",
+    "text/calendar": "ics ical ifb",
+    "text/plain": "txt text log nfo textile wiki rtx me readme 1st cfg conf ini properties",
+    "application/json": "json geojson",
+    "application/jsonl": "jsonl ndjson",
     "application/xml": "xml",
     "application/yaml": "yaml yml",
     "application/toml": "toml",
@@ -128,7 +163,13 @@ _EXTENSIONS = {
 SUFFIXES = MappingProxyType({f".{end}": kind for kind, ends in _EXTENSIONS.items() for end in ends.split()})
 
 #: Types whose files are never text. A text file with such a name gets a text type.
+_ARCHIVES = {"application/zip", "application/x-tar", "application/gzip", "application/x-bzip2", "application/x-xz"}
+_ARCHIVES |= {"application/x-7z-compressed"}
 _BINARY = {kind for kind in FORMATS if kind.split("/")[0] == "image" or "vnd." in kind or kind.endswith("zip")}
+_BINARY |= _ARCHIVES | {"application/msword"}
+
+#: Types that are text for the most part, with bytes of any kind inside. Their readers say where they are damaged.
+_MIXED = {"message/rfc822", "application/mbox", "application/pdf"}
 
 _MAGIC = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
@@ -136,9 +177,15 @@ _MAGIC = (
     (re.compile(rb"GIF8[79]a"), "image/gif"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), "image/tiff"),
+    (re.compile(rb"\x1f\x8b\x08"), "application/gzip"),
+    (re.compile(rb"BZh[1-9]1AY&SY"), "application/x-bzip2"),
+    (re.compile(rb"\xfd7zXZ\0"), "application/x-xz"),
+    (re.compile(rb"7z\xbc\xaf\x27\x1c"), "application/x-7z-compressed"),
+    (re.compile(rb".{257}ustar", re.DOTALL), "application/x-tar"),
     # Many texts begin with "BM", so a valid header size is required too.
     (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c\x10]\0\0\0", re.DOTALL), "image/bmp"),
 )
+_MAILBOX = re.compile(rb"From \S+ +[^\r\n]*\d\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n[A-Za-z][A-Za-z-]*:")
 _HTML = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL)
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # Types detected from the first member names in a ZIP, where the name of the file does not decide.
@@ -302,6 +349,8 @@ def sniff(head: bytes, name: str) -> str | None:
         return _type_of_package(head, type_by_name)
     if head.startswith(b"{\\rtf"):
         return "text/rtf"
+    if type_by_name in (None, "text/plain", "message/rfc822") and _MAILBOX.match(head):
+        return "application/mbox"
     if looks_like_text(head):
         if type_by_name is None or type_by_name in _BINARY:
             return "text/html" if _HTML.match(head) else "text/plain"
@@ -312,9 +361,15 @@ def sniff(head: bytes, name: str) -> str | None:
         return type_by_name
     # A damaged file goes to the reader that its name claims, which reports the damage. Binary data with a text suffix
     # is not read.
-    if type_by_name in _BINARY or type_by_name == "application/pdf" or type_by_name in _plugins():
+    if type_by_name in _BINARY or type_by_name in _MIXED or type_by_name in _plugins():
         return type_by_name
     return None
+
+
+def suffix_of(kind: str) -> str | None:
+    """Return the usual suffix, with its dot, of files of a media type; None for an unknown type."""
+    suffixes = _EXTENSIONS.get(kind)
+    return f".{suffixes.split()[0]}" if suffixes else None
 
 
 def _type_of_package(head: bytes, type_by_name: str | None) -> str | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from bisect import bisect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from html.parser import HTMLParser
-from itertools import pairwise
-from pathlib import Path
+from itertools import accumulate, pairwise
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.readers.blocks import CAPTION, ICON, clean_alt_text
+from commonplace.readers.formats import SUFFIXES
 from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import load_picture
@@ -29,7 +33,7 @@ __all__ = ["local_picture", "markdown_parts", "read_markdown"]
 _LINE = re.compile(r"\r\n|\r|\n")
 _FRONT_MATTER = re.compile(r"(?:\s*\n)?---[ \t]*\r?\n(.*?\r?\n)?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _FRONT_MATTER_ENTRY = re.compile(
-    r"^([A-Za-z][\w.-]*(?: [A-Za-z]+)?)[ \t]*:[ \t]*(.*?)[ \t]*\r?$((?:\n[ \t]*-[ \t].*$)*)", re.MULTILINE
+    r"^([A-Za-z][\w.-]*(?: [A-Za-z]+)?)[ \t]*:[ \t]*(.*?)[ \t]*\r?$((?:\n(?:[ \t]*-[ \t]|[ \t]+\S).*$)*)", re.MULTILINE
 )
 _NESTED_LAST_UPDATE = re.compile(
     r"^last_update:[ \t]*\r?\n(?:[ \t]+.*\n)*?[ \t]+date:", re.MULTILINE
@@ -37,7 +41,9 @@ _NESTED_LAST_UPDATE = re.compile(
 _FRONT_MATTER_KEYS = {  # front matter key, without separators -> metadata key
     **dict.fromkeys(("author", "authors"), "author"),
     **dict.fromkeys(("lang", "language"), "language"),
-    **dict.fromkeys(("tags", "keywords", "categories"), "keyword"),
+    **dict.fromkeys(("tags", "tag", "keywords", "categories"), "keyword"),
+    **dict.fromkeys(("aliases", "alias"), "alias"),
+    **dict.fromkeys(("summary", "description", "abstract", "excerpt", "subtitle"), "summary"),
     **dict.fromkeys(("date", "created", "createdat", "datecreated"), "created"),
     **dict.fromkeys(("published", "publishedat", "publishdate", "pubdate", "datepublished"), "created"),
     **dict.fromkeys(("modified", "modifiedat", "datemodified"), "modified"),
@@ -45,10 +51,15 @@ _FRONT_MATTER_KEYS = {  # front matter key, without separators -> metadata key
     **dict.fromkeys(("updated", "updatedat", "updateddate", "dateupdated"), "modified"),
     **dict.fromkeys(("lastupdate", "lastupdated", "msdate"), "modified"),
 }
+_SEARCHED_KEYS = {"keyword", "alias", "summary"}
+"""The metadata of the front matter that stands in the text, too."""
+_BLOCK_SCALAR = re.compile(r"[>|][+-]?\d?")
 _MONTH_FIRST = re.compile(r"(\d\d?)/(\d\d?)/(\d{4})")
 _IMAGE = re.compile(
     r"!\[(?:\\.|[^\[\]\\]|\[(?:\\.|[^\[\]\\])*\])*\](?:\((?:\\.|[^()\\]|\([^()]*\))*\)|\[[^\]]*\])?", re.DOTALL
 )
+_EMBED = re.compile(r"!\[\[([^\[\]|#\n]+)(?:#[^\[\]|\n]*)?(?:\|([^\[\]\n]*))?\]\]")  # as Obsidian writes it
+_SIZE = re.compile(r"\d+(x\d+)?")
 _TAG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 _FIGCAPTION = re.compile(r"<figcaption\b[^>]*>(.*?)</figcaption>", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(r"<[^>]*>")
@@ -56,17 +67,23 @@ _DIRECTIVE = re.compile(r":::image\b(.*?):::", re.DOTALL)  # DocFX, used by lear
 _ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*\"([^\"]*)\"")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:|//|\\\\", re.IGNORECASE)
 
+_LISTED_FOR = 30  # seconds for which the pictures below a folder are remembered
+_MAX_LISTED = 50_000  # files that are looked at for a picture that is only named
 _MAX_HEADING = 120  # characters; a longer heading is kept in the text like a paragraph
 
 
 @dataclass(frozen=True, slots=True)
 class _PictureReference:
-    """A reference to a picture: its target, its description, and its start and end in the text."""
+    """A reference to a picture: its target, its description, and its start and end in the text.
+
+    ``by_name``: the target may lie in any folder, and need not be written with it.
+    """
 
     target: str
     description: str
     start: int
     end: int
+    by_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +121,13 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes], *, numb
     def line_at(offset: int) -> int | None:
         return bisect(lines, offset) + lines_before if numbered else None
 
+    text, lines = _numbered_lists(tokens, text, lines)
     sections = list(_sections(tokens, lines))
     references = list(_picture_references(tokens, text, lines))
-    front_matter_title = _read_front_matter(file, front_matter[0]) if front_matter else None
+    front_matter_title, searched = _read_front_matter(file, front_matter[0]) if front_matter else (None, [])
     file.title = next((section.path[0] for section in sections if section.path), front_matter_title)
+    for start, end in searched:
+        yield TextBlock(text[start:end], start, front_matter_title, line=len(_LINE.findall(text, 0, start)) + 1)
     for section, following in zip(sections, [*sections[1:], None], strict=True):
         title = " > ".join(section.path) or None
         start = section.body
@@ -125,27 +145,70 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes], *, numb
                 yield from _figure(file, reference, title, pictures)
 
 
-def _read_front_matter(file: File, front_matter: str) -> str | None:
-    """Add the metadata of the front matter (keys with values or lists of values); return its title."""
+def _read_front_matter(file: File, front_matter: str) -> tuple[str | None, list[tuple[int, int]]]:
+    """Add the metadata of the front matter (keys with values or lists of values).
+
+    Returns its title, and start and end of the entries that are searched like text.
+    """
     title = None
+    searched: list[tuple[int, int]] = []
+    for match in _FRONT_MATTER_ENTRY.finditer(front_matter):
+        if _metadata_key(match[1]) in _SEARCHED_KEYS and (match[2] or match[3]):
+            if searched and not front_matter[searched[-1][1] : match.start()].strip():
+                searched[-1] = searched[-1][0], match.end()
+            else:
+                searched.append(match.span())
     for match in _FRONT_MATTER_ENTRY.finditer(_NESTED_LAST_UPDATE.sub("last_update:", front_matter)):
-        key, value, list_lines = re.sub(r"[ ._-]", "", match[1].lower()), match[2], match[3]
-        metadata_key = _FRONT_MATTER_KEYS.get(key)
+        key, value, more = re.sub(r"[ ._-]", "", match[1].lower()), match[2], match[3]
+        metadata_key = _metadata_key(match[1])
+        lines = [line.strip() for line in more.splitlines()]
+        listed = [line[1:] for line in lines if line.startswith("-")]
+        if not listed and (not value or _BLOCK_SCALAR.fullmatch(value) or value[:1] not in "[{"):
+            value = " ".join(filter(None, ["" if _BLOCK_SCALAR.fullmatch(value) else value, *lines]))
         if key == "title" and title is None:
             title = _unquote(value) or None
         elif metadata_key in ("created", "modified"):
             date_text = _unquote(value.partition(" #")[0])
             file.add_metadata(metadata_key, _MONTH_FIRST.sub(r"\3-\1-\2", date_text) if key == "msdate" else date_text)
+        elif metadata_key == "summary":
+            file.add_metadata(metadata_key, _unquote(value))
         elif metadata_key:
             values = value.strip("[]").split(",") if value.startswith("[") or "," in value else [value]
-            values = [_unquote(value) for value in values + [line.strip()[1:] for line in list_lines.splitlines()]]
-            file.add_metadata(metadata_key, *(value for value in values if value))
-    return title
+            file.add_metadata(metadata_key, *filter(None, map(_unquote, values + listed)))
+    return title, searched
+
+
+def _metadata_key(key: str) -> str | None:
+    """Return the metadata key for a key of the front matter, however it is written: ms.date, date_created."""
+    return _FRONT_MATTER_KEYS.get(re.sub(r"[ ._-]", "", key.lower()))
 
 
 def _unquote(value: str) -> str:
     stripped = value.strip()
     return stripped[1:-1] if len(stripped) > 1 and stripped[0] == stripped[-1] and stripped[0] in "'\"" else stripped
+
+
+def _numbered_lists(tokens: list[Token], text: str, lines: list[int]) -> tuple[str, list[int]]:
+    """Return the text with the numbers that ordered lists show, and the offsets of its lines.
+
+    Each item may be written with the number 1; a page shows 1, 2, 3.
+    """
+    rows = [text[start:end] for start, end in pairwise(lines)]
+    counters: list[int] = []
+    for token in tokens:
+        if token.type == "ordered_list_open":
+            counters.append(int(token.attrs.get("start", 1)))
+        elif token.type == "bullet_list_open":
+            counters.append(-1)
+        elif token.type in ("ordered_list_close", "bullet_list_close"):
+            counters.pop()
+        elif token.type == "list_item_open" and counters[-1] >= 0 and token.map:
+            if token.info.isdigit() and int(token.info) != counters[-1]:
+                row = token.map[0]
+                mark = re.escape(token.info) + r"(?=[.)])"
+                rows[row] = re.sub(rf"(?<!\w){mark}", str(counters[-1]), rows[row], count=1)
+            counters[-1] += 1
+    return text[: lines[0]] + "".join(rows), [*accumulate(map(len, rows), initial=lines[0])]
 
 
 def _sections(tokens: list[Token], lines: list[int]) -> Iterator[_Section]:
@@ -184,6 +247,14 @@ def _picture_references(tokens: list[Token], text: str, lines: list[int]) -> Ite
                 cursor = last if (first, last) != (start, end) else cursor
                 description = ". ".join(dict.fromkeys(filter(None, (child.content, str(child.attrs.get("title", ""))))))
                 references.append(_PictureReference(source, description, first, last))
+        words_of_block = "\n".join(child.content for child in children if child.type == "text")
+        if "![[" in words_of_block:
+            for match in _EMBED.finditer(text, start, end):
+                if match[0] not in words_of_block:
+                    continue  # code
+                if SUFFIXES.get(os.path.splitext(match[1].strip())[1].lower(), "").startswith("image/"):
+                    words = " ".join(part for part in (match[2] or "").split("|") if not _SIZE.fullmatch(part.strip()))
+                    references.append(_PictureReference(match[1].strip(), words, *match.span(), by_name=True))
         tags = (
             [block.content]
             if block.type == "html_block"
@@ -208,7 +279,7 @@ def _picture_references(tokens: list[Token], text: str, lines: list[int]) -> Ite
             description = reference.description if clean_alt_text(reference.description) else ""
             if caption and len(references) == 1 and caption not in description:
                 description = f"{description}. {caption}" if description else caption
-            yield _PictureReference(reference.target, description, reference.start, reference.end)
+            yield replace(reference, description=description)
 
 
 def _caption_after(block: Token, following: Token | None) -> str | None:
@@ -250,7 +321,11 @@ def _attributes(tag: str) -> dict[str, str]:
 def _figure(
     file: File, reference: _PictureReference, title: str | None, pictures: Mapping[str, bytes]
 ) -> Iterator[Part]:
-    source = pictures.get(unquote(reference.target)) or local_picture(file, reference.target)
+    source: bytes | Path | None = pictures.get(unquote(reference.target))
+    if source is None and reference.by_name:
+        source = local_picture(file, quote(reference.target)) or _picture_by_name(file, reference.target)
+    elif source is None:
+        source = local_picture(file, reference.target)
     if source is None:
         return
     options = file.options
@@ -269,6 +344,36 @@ def _figure(
         block = ImageBlock(picture, Span(reference.start, reference.end), reference.description or None, title)
         member = f"{reference.target} at {reference.start}"
         yield from with_ocr(file, block, lambda side: load_picture(source, side=side).pixels, member=member)
+
+
+def _picture_by_name(file: File, target: str) -> Path | None:
+    """Return the picture of this name, or with this end of a path, below the folder that was added."""
+    if file.depth:
+        return None
+    wanted = PurePath(target).parts
+    for path in _pictures_below(file.root, int(time.monotonic()) // _LISTED_FOR).get(wanted[-1], ()):
+        if path.parts[-len(wanted) :] == wanted:
+            file.watch(path)
+            return path
+    return None
+
+
+@lru_cache(maxsize=2)
+def _pictures_below(root: Path, _time: int) -> Mapping[str, list[Path]]:
+    """Return the pictures below a folder by name, of its first files; it is listed once for many pages."""
+    pictures: dict[str, list[Path]] = {}
+    count = 0
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if SUFFIXES.get(os.path.splitext(name)[1].lower(), "").startswith("image/"):
+                path = Path(folder, name)
+                if not path.is_symlink():
+                    pictures.setdefault(name, []).append(path)
+        count += len(names)
+        if count > _MAX_LISTED:
+            break
+    return pictures
 
 
 def local_picture(file: File, target: str) -> Path | None:

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,12 @@ _PLUGINS = {
     "image/bmp": "BmpImagePlugin:BmpImageFile",
     "image/tiff": "TiffImagePlugin:TiffImageFile",
 }
+_MAX_FRAMES = 24  # frames that are read of an animation
+_MAX_PAGES = 2_000  # frames or pages that are looked at
+_FRAME_SIDE = 64  # pixels of the small pictures that frames are compared as
+_CHANGED = 24  # grey levels by which a pixel has changed
+_CHANGED_SHARE = 0.01  # of the pixels, from which on a frame is another picture
+_SUBFILE_TYPE = 0x00FE
 _ORIENTATION = 0x0112
 _DESCRIPTION = 0x010E
 # Placeholders that cameras, scanners and programs write instead of a description.
@@ -60,28 +66,144 @@ def load_picture(
     thumbnail_side: int = THUMBNAIL_SIDE,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
+    frame: int = 0,
 ) -> Picture:
     """Return a picture from a path, from the bytes of a picture file, or from a PIL image, at reading size.
 
-    Takes the first frame and applies its EXIF orientation. Transparency becomes white, 16 bits become 8, and colour
-    profiles are ignored. The longer side is reduced to at most ``side`` pixels with antialiasing, never enlarged.
+    Takes the frame or page with this number (from 0) and applies its EXIF orientation. Transparency becomes white, 16
+    bits become 8, and colour profiles are ignored. The longer side is reduced to at most ``side`` pixels with
+    antialiasing, never enlarged.
 
     Raises:
         ReadError: the picture is missing, truncated, not a supported picture, or has more than ``max_pixels`` pixels.
     """
-    return _load(source, side, thumbnail_side, max_pixels, max_bytes)[0]
+    return _load(source, side, thumbnail_side, max_pixels, max_bytes, frame)[0]
 
 
 def read_picture(file: File) -> Iterator[Part]:
-    """Yield the picture, with the description stored in its metadata as caption."""
+    """Yield the picture, with the description stored in its metadata as caption.
+
+    Of a file with several, each page and each frame that shows something new is a picture with its number (from 1).
+    """
     options = file.options
-    picture, description, metadata = _load(
-        file.data, options.picture_side, options.thumbnail_side, options.max_pixels, options.max_bytes
-    )
-    for key, value in metadata:
-        file.add_metadata(key, value)
-    block = ImageBlock(picture, Span(box=(0.0, 0.0, 1.0, 1.0)), caption=description)
-    yield from with_ocr(file, block, lambda side: load_picture(file.data, side=side).pixels)
+    frames = _different_frames(file)
+    for frame in frames:
+        if file.quota.is_used_up:
+            file.problems.append(
+                _("only pages up to {page} were read: {reason}").format(page=frame, reason=file.quota.reason)
+            )
+            return
+        try:
+            picture, description, metadata = _load(
+                file.data, options.picture_side, options.thumbnail_side, options.max_pixels, options.max_bytes, frame
+            )
+        except ReadError as error:
+            if len(frames) == 1:
+                raise
+            file.problems.append(_("page {page}: {error}").format(page=frame + 1, error=error))
+            continue
+        if frame == frames[0]:
+            for key, value in metadata:
+                file.add_metadata(key, value)
+        span = Span(page=frame + 1 if len(frames) > 1 else None, box=(0.0, 0.0, 1.0, 1.0))
+        block = ImageBlock(picture, span, caption=description)
+
+        def render(side: int, frame: int = frame) -> NDArray[np.uint8]:
+            return load_picture(file.data, side=side, frame=frame).pixels
+
+        yield from with_ocr(file, block, render)
+
+
+def _different_frames(file: File) -> list[int]:
+    """Return the numbers of the pages of a TIFF, or of the frames of an animation that show something new.
+
+    Of a long animation some frames are taken, evenly, and a problem says how many. So does one for what is damaged.
+    """
+    if file.media_type in ("image/jpeg", "image/bmp"):
+        return [0]
+    if file.media_type == "image/tiff" and not _has_whole_directory(file.data):
+        file.problems.append(_("pages at its end are cut off or damaged; save a new copy and add it again"))
+    try:
+        image = _open(file.data, file.options.max_pixels)
+        count = getattr(image, "n_frames", 1)
+    except ReadError:
+        raise
+    except Exception:  # Pillow's decoders raise many kinds of errors; loading the first frame says which
+        return [0]
+    if count == 1:
+        return [0]
+    if count > _MAX_PAGES:
+        file.problems.append(
+            _("only the first {max_pages:,} of its {count:,} pages were read; split it").format(
+                max_pages=_MAX_PAGES, count=count
+            )
+        )
+    is_animation = file.media_type != "image/tiff"
+    frames: list[int] = []
+    kept: list[NDArray[np.int16]] = []
+    for frame in range(min(count, _MAX_PAGES)):
+        if frame and file.quota.share_left < 0.5:  # the other half is for reading them
+            file.problems.append(
+                _("its pages after number {page} were not read: {reason}").format(page=frame, reason=file.quota.reason)
+            )
+            break
+        try:
+            image.seek(frame)
+            if not is_animation:
+                if not (frame and _is_reduced(image)):
+                    frames.append(frame)
+                continue
+            _check_size(*image.size, file.options.max_pixels)
+            small = np.asarray(image.convert("RGB").resize((_FRAME_SIDE, _FRAME_SIDE))).astype(np.int16)
+        except Exception as error:
+            if not frames:
+                return [0]
+            detail = " ".join(str(error).split())[:120] or type(error).__name__
+            file.problems.append(
+                _("its pages from number {page} on are damaged ({detail}); save a new copy").format(
+                    page=frame + 1, detail=detail
+                )
+            )
+            break
+        if not any(_is_alike(small, other) for other in kept):
+            frames.append(frame)
+            kept.append(small)
+    if is_animation and len(frames) > _MAX_FRAMES:
+        file.problems.append(
+            _("{read} of the {count} different pictures of an animation were read").format(
+                read=_MAX_FRAMES, count=len(frames)
+            )
+        )
+        frames = [frames[round(n * (len(frames) - 1) / (_MAX_FRAMES - 1))] for n in range(_MAX_FRAMES)]
+    return frames
+
+
+def _is_alike(small: NDArray[np.int16], other: NDArray[np.int16]) -> bool:
+    changed = (np.abs(small - other) > _CHANGED).any(axis=2)
+    return bool(changed.mean() < _CHANGED_SHARE)
+
+
+def _has_whole_directory(data: bytes) -> bool:
+    """Return whether the chain of page directories of a TIFF ends within the file (TIFF 6.0, section 2)."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    count_size, entry_size, offset_size = (8, 20, 8) if is_big else (2, 12, 4)
+    place = 8 if is_big else 4
+    for _page in range(_MAX_PAGES):
+        offset = int.from_bytes(data[place : place + offset_size], order)
+        if offset == 0:
+            return True
+        entries = int.from_bytes(data[offset : offset + count_size], order)
+        place = offset + count_size + entries * entry_size
+        if place + offset_size > len(data):
+            return False
+    return True
+
+
+def _is_reduced(image: Image) -> bool:
+    """Return whether a page of a TIFF is a smaller version, or a mask, of another page."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return bool(int(tags.get(_SUBFILE_TYPE, 0) or 0) & 0b101)
 
 
 def picture_of(pixels: NDArray[np.uint8], width: int, height: int, thumbnail_side: int) -> Picture:
@@ -109,12 +231,19 @@ _TRANSPOSITIONS = {
 
 
 def _load(
-    source: str | Path | bytes | Image, side: int, thumbnail_side: int, max_pixels: int, max_bytes: int
+    source: str | Path | bytes | Image,
+    side: int,
+    thumbnail_side: int,
+    max_pixels: int,
+    max_bytes: int,
+    frame: int = 0,
 ) -> tuple[Picture, str | None, list[tuple[str, object]]]:
     if isinstance(source, (str, Path)):
         source = read_whole(Path(source), max_bytes)
     try:
         image = _open(source, max_pixels) if isinstance(source, bytes) else source
+        if frame:
+            image.seek(frame)
         width, height = image.size
         _check_size(width, height, max_pixels)
         if isinstance(source, bytes):

@@ -14,9 +14,12 @@ from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.readers.metadata import split_names
 from commonplace.readers.parts import File
+from commonplace.readers.zip_names import member_names
 
 __all__ = [
+    "MAX_RATIO",
     "Package",
+    "UnpackLimitError",
     "attribute",
     "children_of",
     "first_child",
@@ -26,7 +29,7 @@ __all__ = [
     "text_of",
 ]
 
-_MAX_RATIO = 400  # unpacked to packed size; no regular member over a megabyte exceeds it
+MAX_RATIO = 400  # unpacked to packed size; no regular member over a megabyte exceeds it
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -51,9 +54,7 @@ class Package:
             raise ReadError(
                 _("a damaged file whose parts cannot be listed; save a new copy and add it again")
             ) from None
-        self._members = {
-            member.filename: member for member in self._zip.infolist() if member.filename and not member.is_dir()
-        }
+        self._members = member_names(self._zip.infolist())
 
     @property
     def names(self) -> list[str]:
@@ -81,10 +82,10 @@ class Package:
         quota = self._file.quota
         quota.files -= 1
         limit = min(quota.bytes, self._file.options.max_bytes)
-        if member.file_size > 1_000_000 and member.file_size > _MAX_RATIO * max(1, member.compress_size):
+        if member.file_size > 1_000_000 and member.file_size > MAX_RATIO * max(1, member.compress_size):
             raise ReadError(
                 _("{name} unpacks to over {max_ratio} times its size; unpack it yourself if you trust it").format(
-                    name=name, max_ratio=_MAX_RATIO
+                    name=name, max_ratio=MAX_RATIO
                 )
             )
         if quota.files < 0 or member.file_size > limit:

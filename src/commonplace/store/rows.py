@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from commonplace.metadata import Metadata, padded
+from commonplace.paths import spellings
 from commonplace.store.schema import checksum
 from commonplace.types import Condition, Document, Filter, Item
 
@@ -83,9 +84,9 @@ def condition_of(where: Filter, *, by_value: bool = False) -> tuple[str, tuple[A
         parts.append("d.media_type GLOB ?")
         values.append(where.media_type)
     if where.path:
-        part, paths = _path_condition(where.path)
-        parts.append(part)
-        values += paths
+        alternatives = [_path_condition(form) for form in spellings(where.path)]
+        parts.append(f"({' OR '.join(part for part, _paths in alternatives)})")
+        values += [path for _part, paths in alternatives for path in paths]
     conditions = list(where.metadata)
     for date, operator in ((where.after, ">="), (where.before, "<")):
         if date:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from commonplace.metadata import MetadataType
+from commonplace.paths import spellings
 from commonplace.store.milvus.globs import GlobPart, compiled_glob
 from commonplace.store.milvus.matching import conditions_of, is_glob, is_uri
 from commonplace.store.schema import metadata_rows
@@ -193,7 +194,7 @@ def compile_filter(where: Filter, dialect: Dialect) -> Compiled:
     if where.media_type:
         conditions.append((_glob("media_type", where.media_type, dialect), _UNKNOWN))
     if where.path:
-        conditions.append((_path(where.path, dialect), _UNKNOWN))
+        conditions.append((_either([_path(form, dialect) for form in spellings(where.path)]), _UNKNOWN))
     conditions += [(_metadata(condition, dialect), _has_key(condition)) for condition in conditions_of(where)]
     kept: list[Compiled] = []
     size = 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from commonplace.metadata import padded
+from commonplace.paths import spellings
 from commonplace.store.milvus.globs import compiled_glob
 from commonplace.store.schema import metadata_rows
 from commonplace.types import Condition, Document, Filter
@@ -31,7 +32,7 @@ def allows(where: Filter, modality: str, document: Document) -> bool:
         return False
     if where.media_type and not compiled_glob(where.media_type).matches(document.media_type):
         return False
-    if where.path and not _has_path(document.path, where.path):
+    if where.path and not any(_has_path(document.path, form) for form in spellings(where.path)):
         return False
     conditions = conditions_of(where)
     if not conditions:
