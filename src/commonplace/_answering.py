@@ -200,4 +200,6 @@ def _only_pictures(request: AskRequest) -> AskRequest:
 def _pictures_first(hits: Hits, pictures: Hits, k: int) -> Hits:
     """Return ``k`` hits with the pictures first: they were asked for, even where passages score higher."""
     ids = {hit.item.id for hit in pictures}
-    return Hits([*pictures, *(hit for hit in hits if hit.item.id not in ids)][:k], hits.notes, hits.respelled)
+    by_id = {hit.item.id: hit for hit in hits}
+    first = [by_id.get(hit.item.id, hit) for hit in pictures]
+    return Hits([*first, *(hit for hit in hits if hit.item.id not in ids)][:k], hits.notes, hits.respelled)

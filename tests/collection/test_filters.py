@@ -85,3 +85,16 @@ def test_filters_by_metadata_of_documents(tmp_path: Path) -> None:
         )
         assert kb.ask("pump", where={"writer": "x"}).notes == (key,)
         assert kb.search("pump", where={"author": "nobody"}).notes == (value,) and "'author'" in value
+
+
+def test_a_filter_by_modality_changes_no_confidence(kb: cp.Collection, folder: Path) -> None:
+    for n in range(30):
+        (folder / f"{n}.txt").write_text(f"Page {n} of the ledger lists prices of timber and nails.")
+    kb.add(folder, workers=1, progress=False)
+    every = {hit.item.id: hit.confidence for hit in kb.search("a red ball on white ground", k=50)}
+    pictures = kb.search("a red ball on white ground", k=50, modality="image")
+    assert {hit.item.id: hit.confidence for hit in pictures} == pytest.approx(
+        {hit.item.id: every[hit.item.id] for hit in pictures}, abs=0.02
+    )
+    (citation, *_) = kb.ask("Show me a red ball on white ground").citations
+    assert citation.hit.confidence == pytest.approx(every[citation.hit.item.id], abs=1e-6)

@@ -93,6 +93,20 @@ def test_mended_spelling_is_told_and_only_of_words_that_occur_nowhere(kb: cp.Col
     assert kb.search("quaternion").respelled is None  # resembles no word
 
 
+def test_a_file_whose_name_is_the_query_comes_before_what_is_about_it(tmp_path: Path) -> None:
+    for name, text in (
+        ("apple-cake.txt", "Four of them, flour and cinnamon."),
+        ("b.txt", "An apple cake is a cake with apples. Bake the apple cake."),
+        ("c.txt", "Apple cake for ten people."),
+    ):
+        (tmp_path / name).write_text(text)
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(*sorted(tmp_path.glob("*.txt")), workers=1, progress=False)
+        hits = kb.search("apple cake")
+    assert Path(hits[0].item.document.path).name == "apple-cake.txt"
+    assert hits[1].confidence > 0.5  # what is about it is relevant too
+
+
 def listed(*texts: str, idf: dict[str, float], path: str = "/{}.txt") -> tuple[RankedList, list[str], dict[str, Item]]:
     ids = [f"i{n}" for n in range(len(texts))]
     documents = [Document(f"d{n}", "", path.format(n), "text/plain") for n in range(len(texts))]

@@ -19,6 +19,7 @@ def test_codes_are_written_in_groups_and_years_are_not() -> None:
     assert {"ab 1234", "ab 12 34"} <= spellings_of("AB1234")
     assert "ab1234" in spellings_of("ab 12-34")
     assert spellings_of("2024") == set()
+    assert "de44 5001 0517 5407 3249 31" in spellings_of("DE44500105175407324931")
     assert not any(spelling.startswith("a ") for spelling in spellings_of("AB1234"))
     assert max(len(spellings_of(text)) for text in ("+49 (30) 1234567-89", "AB12CD34EF56GH78")) < 10_000
 

@@ -196,3 +196,8 @@ def test_different_emoji_are_different_terms() -> None:
 )
 def test_names_are_numbers_and_capitalised_words(question: str, expected: set[str]) -> None:
     assert names(question) == expected
+
+
+def test_terms_have_no_accents() -> None:
+    assert terms("Raphaël Þórsson, Saint-Exupéry") == terms("Raphael Thorsson, Saint Exupery")
+    assert terms("Größe") == terms("Grösse") and terms("が") != terms("か")

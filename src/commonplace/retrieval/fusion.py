@@ -29,6 +29,10 @@ DUPLICATE_LOG_ODDS = 5.0
 """Minimum log-odds of a near-duplicate of the query picture, if the query is only a picture, or asks about it."""
 UNCHANGED_LOG_ODDS = -7.0
 """Maximum log-odds of a near-duplicate of the query picture, if words change it: it was not changed."""
+NAMED_LOG_ODDS = 2.2
+"""Minimum log-odds by meaning of a file whose name is the query."""
+AHEAD = 0.1
+"""By how much, in log-odds, such a file is ahead of what is found by meaning."""
 MIN_DENSITY = 0.01
 """Lower limit of a view's mean likelihood ratio in the density term."""
 
@@ -356,7 +360,8 @@ def _as_written(lookup: Lookup, log_odds: Floats, calibration: Calibration) -> F
     The query looks up what is written with the probability L, otherwise it is meant by its meaning. In the first case
     an item that contains all of it is relevant, or one of its ``rivals`` is, and no other item. So the probability of
     relevance is L * share + (1 - L) * p, with the probability p by meaning. The better the meaning finds an item that
-    does not contain the words, the less likely is a lookup, unless the query is literal.
+    does not contain the words, the less likely is a lookup, unless the query is literal. A file whose name is the query
+    is no less relevant than what is found by meaning.
     """
     best = lookup.best()
     if not best.any():
@@ -365,9 +370,11 @@ def _as_written(lookup: Lookup, log_odds: Floats, calibration: Calibration) -> F
     by_meaning = 0.0 if lookup.literal else float(_sigmoid(log_odds[~best]).max(initial=0.0))
     likely = calibration.lookup_probability(float(lookup.coverage.max()), rivals) * (1 - by_meaning)
     share = np.where(best, np.minimum(1.0, calibration.expected_relevant / lookup.rivals), 0.0)
+    least = max(NAMED_LOG_ODDS, float(log_odds[~best].max(initial=-np.inf)) + AHEAD)
+    meant = np.where(lookup.named, np.maximum(log_odds, least), log_odds)
     with np.errstate(divide="ignore"):
-        yes = np.logaddexp(np.log(likely * share), math.log1p(-likely) - np.logaddexp(0, -log_odds))
-        no = np.logaddexp(np.log(likely * (1 - share)), math.log1p(-likely) - np.logaddexp(0, log_odds))
+        yes = np.logaddexp(np.log(likely * share), math.log1p(-likely) - np.logaddexp(0, -meant))
+        no = np.logaddexp(np.log(likely * (1 - share)), math.log1p(-likely) - np.logaddexp(0, meant))
     return np.asarray(yes - no - log_odds, np.float64)
 
 

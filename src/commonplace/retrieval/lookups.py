@@ -7,7 +7,7 @@ number, a code, a file. Of the second kind a rare word is evidence by itself, wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -35,16 +35,19 @@ class Lookup:
 
     Each word, code or quotation counts by its rarity. ``rivals`` (n,) is the number of candidates that contain as much
     and of which one is meant. It is 1 if all of them are: the files in a folder, the passages with a quotation.
-    ``literal``: the query has a number, a code or a quotation, which vectors know nothing of.
+    ``literal``: the query has a number, a code or a quotation, which vectors know nothing of. ``named`` (n,) are the
+    candidates of files whose whole name is the query.
     """
 
     coverage: Floats
     rivals: Floats
     literal: bool = False
+    named: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(1, bool))
 
     def of(self, chosen: NDArray[np.int64]) -> Lookup:
         """Return the lookup of the candidates at these indices (m,)."""
-        return Lookup(self.coverage[chosen], self.rivals[chosen], self.literal)
+        named = np.broadcast_to(self.named, self.coverage.shape)[chosen]
+        return Lookup(self.coverage[chosen], self.rivals[chosen], self.literal, named)
 
     def best(self) -> NDArray[np.bool_]:
         """Return which candidates (n,) contain the most of the query; none if no candidate contains any of it."""
@@ -95,7 +98,7 @@ def lookup(
     all_meant = (by_both > by_text + TIE) | (named > 0) | quoted
     rivals = np.array([float((coverage >= value - TIE).sum()) for value in coverage])
     literal = quoted or any(" " in unit or any(map(str.isdigit, unit)) for unit in units)
-    return Lookup(coverage, np.where(all_meant, 1.0, rivals), literal)
+    return Lookup(coverage, np.where(all_meant, 1.0, rivals), literal, (named > 0) & (named == named.max(initial=0)))
 
 
 def _is_code(unit: str) -> bool:

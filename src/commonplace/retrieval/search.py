@@ -217,7 +217,8 @@ def search(
     ids, channels = candidates(store, query, k=k, where=where, ranking=ranking)
     if not ids:
         return []
-    size = store.count(where)
+    # A filter by modality chooses what is shown. It makes no item more likely: confidences stay on one scale.
+    size = store.count(replace(where, modality=None))
     fused = fuse(
         channels,
         ranking,

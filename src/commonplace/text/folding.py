@@ -10,7 +10,7 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-__all__ = ["EMOJI", "RUN", "UNSEGMENTED", "emoji_word", "fold"]
+__all__ = ["EMOJI", "RUN", "UNSEGMENTED", "emoji_word", "fold", "without_accents"]
 
 UNSEGMENTED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff"
@@ -78,6 +78,14 @@ def fold(text: str) -> str:
     text = changed.sub(lambda match: match.group().translate(table), text)
     text = EMOJI.sub(lambda match: f" {emoji_word(match.group())} ", text)
     return _SPACE.sub(_join, _REPEATS.sub(_repeat, text)) if RUN.search(text) else text
+
+
+def without_accents(text: str) -> str:
+    """Return a text without the accents of its letters, which the lexical index does not have either."""
+    if text.isascii():
+        return text
+    letters = (c for c in unicodedata.normalize("NFD", text) if not "\u0300" <= c <= "\u036f")
+    return unicodedata.normalize("NFC", "".join(letters))
 
 
 def emoji_word(emoji: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import partial
 from string import ascii_lowercase
 
 from commonplace.text.dates import dates
-from commonplace.text.folding import RUN, fold
+from commonplace.text.folding import RUN, fold, without_accents
 from commonplace.text.stop_words import STOP_WORDS
 from commonplace.text.tokens import REQUESTS, tokens
 
@@ -18,7 +17,9 @@ __all__ = ["doubtful", "likeliest", "spellings_of"]
 
 MIN_LETTERS = 5  # of a word; shorter ones resemble too many others
 MIN_DIGITS = 7  # of a number that may be written in groups; shorter ones occur in any table
-MIN_CODE, MAX_CODE = 4, 18  # letters and digits of a code or number
+MIN_CODE, MAX_CODE = 4, 18  # letters and digits of a code or number that may be cut anywhere
+LONGEST = 40  # that is cut into equal groups only, such as the number of an account
+EQUAL = (2, 3, 4, 5)  # letters and digits of equal groups
 MAX_CUTS = 3  # groups of a code, less one
 _WORD = re.compile(rf"(?<!\w)[^\W\d_]{{{MIN_LETTERS},}}(?!\w)")
 _JOINED = re.compile(r"(?<!\w)[^\W\d_]+(?:[-'’][^\W\d_]+)+(?!\w)")
@@ -51,7 +52,7 @@ def doubtful(query: str) -> Iterator[str]:
 
 def spellings_of(part: str) -> set[str]:
     """Return other spellings of a part of a query, as words with a space between them."""
-    words = tokens(_plain(part))
+    words = _words(part)
     joined = "".join(words)
     if any(map(str.isdigit, part)):
         return _code_spellings(part, joined) - {" ".join(words)}
@@ -60,7 +61,7 @@ def spellings_of(part: str) -> set[str]:
 
 def likeliest(part: str, counts: Mapping[str, int]) -> str:
     """Return the likeliest of the spellings (with the number of texts that contain each) of a part of a query."""
-    return max(counts, key=partial(_likelihood, "".join(tokens(_plain(part))), counts))
+    return max(counts, key=partial(_likelihood, "".join(_words(part)), counts))
 
 
 def _likelihood(word: str, counts: Mapping[str, int], spelling: str) -> tuple[bool, bool, int, int, str]:
@@ -69,9 +70,8 @@ def _likelihood(word: str, counts: Mapping[str, int], spelling: str) -> tuple[bo
     return sorted(word) == sorted(letters), word[0] == spelling[0], len(letters), counts[spelling], spelling
 
 
-def _plain(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", fold(text).lower())
-    return unicodedata.normalize("NFC", "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f"))
+def _words(part: str) -> list[str]:
+    return tokens(without_accents(fold(part).lower()))
 
 
 def _word_spellings(word: str) -> set[str]:
@@ -92,11 +92,11 @@ def _word_spellings(word: str) -> set[str]:
 
 
 def _code_spellings(part: str, joined: str) -> set[str]:
-    """Return a code's letters and digits in up to four groups.
+    """Return a code's letters and digits in up to four groups, or in equal ones.
 
     A number is also looked up without its leading zeros, and a telephone number with or without its country code.
     """
-    if not MIN_CODE <= len(joined) <= MAX_CODE:
+    if not MIN_CODE <= len(joined) <= LONGEST:
         return set()
     if not joined.isdigit():
         return set(_groups(joined))
@@ -110,7 +110,12 @@ def _code_spellings(part: str, joined: str) -> set[str]:
 
 
 def _groups(joined: str) -> Iterator[str]:
-    """Yield a code in one to four groups. Letters are never cut apart."""
+    """Yield a code in equal groups, and a short one in one to four groups. Letters are never cut apart."""
+    for size in EQUAL:
+        yield " ".join(joined[n : n + size] for n in range(0, len(joined), size))
+    if len(joined) > MAX_CODE:
+        yield joined
+        return
     places = [n for n in range(1, len(joined)) if not (joined[n - 1].isalpha() and joined[n].isalpha())]
     for count in range(MAX_CUTS + 1):
         for cuts in itertools.combinations(places, count):

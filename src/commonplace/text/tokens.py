@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from commonplace.text.dates import dates, spellings
-from commonplace.text.folding import EMOJI, RUN, UNSEGMENTED, emoji_word, fold
+from commonplace.text.folding import EMOJI, RUN, UNSEGMENTED, emoji_word, fold, without_accents
 from commonplace.text.numerals import numbers_in_digits
 from commonplace.text.stop_words import STOP_WORDS, without_question_words
 
@@ -202,7 +202,7 @@ def terms(text: str) -> frozenset[str]:
     A stem is that of the Snowball stemmer for English (Porter 2001), cut to six letters: equal for *invite* and
     *invitation*, *oil* and *oiled*, and in other languages for words with the same beginning.
     """
-    text = fold(text).lower()
+    text = without_accents(fold(text).lower())
     runs, words, joints = _split(text)
     of_runs = {pair for run in runs for pair in _pairs(run)[:-1] or [run]}
     if runs:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-
-from commonplace.text.folding import fold
+from commonplace.text.folding import fold, without_accents
 from commonplace.text.tokens import is_unsegmented, tokens
 
 __all__ = ["WrittenWords"]
@@ -44,7 +42,4 @@ class WrittenWords:
 
 def _plain(text: str) -> str:
     """Return a text folded, in lower case and without accents."""
-    text = fold(text).lower()
-    if text.isascii():
-        return text
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return without_accents(fold(text).lower())
