@@ -16,7 +16,7 @@ from commonplace.i18n import _
 if TYPE_CHECKING:
     from commonplace.types import Answer, Citation
 
-__all__ = ["answer_html", "answer_markdown", "answer_text", "columns", "escape_markdown", "printable"]
+__all__ = ["answer_html", "answer_markdown", "answer_text", "columns", "escape_markdown", "markdown_row", "printable"]
 
 _PAGE = """<!doctype html>
 <html{language}><head><meta charset="utf-8"><title>{title}</title>
@@ -67,7 +67,7 @@ _BORDER = re.compile(r"(?<!\\)\|")
 _RULE = re.compile(r"[ \t]*\|?[-:| \t]*-[-:| \t]*$")
 
 
-def _markdown_row(text: str, note: str, escape: Callable[[str], str]) -> str:
+def markdown_row(text: str, note: str, escape: Callable[[str], str]) -> str:
     """Return the lines of a row with its cells escaped; ``note``, which is Markdown, stands in the last cell."""
     lines = [
         "|" + "|".join(f" {cell} " for cell in _cells(line, escape)) + "|" if not _RULE.match(line) else line.strip()
@@ -141,7 +141,7 @@ def answer_markdown(answer: Answer) -> str:
             text.append(escape_markdown(block.text) + marks + support_note)
             continue
         if block.kind == "row":
-            lines.append(_markdown_row(block.text, marks + support_note, escape_markdown))
+            lines.append(markdown_row(block.text, marks + support_note, escape_markdown))
             continue
         if block.kind == "code":
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
