@@ -12,6 +12,7 @@ def test_parts_that_may_be_written_otherwise() -> None:
     assert list(doubtful("on 2024-03-05")) == []  # a day has its own spellings
     assert list(doubtful("the data base")) == ["data base"]
     assert list(doubtful("密封圈 和 水泵")) == []
+    assert list(doubtful("ghost_adapetr_3.png")) == ["3", "ghost", "adapetr"]
     assert list(doubtful("?!")) == []
 
 

@@ -28,5 +28,5 @@ def respelled(store: SearchStore, query: str) -> str | None:
             continue
         spelling = likeliest(part, counts)
         phrase = f'"{spelling}"' if " " in spelling else spelling
-        mended = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", phrase, mended)
+        mended = re.sub(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])", phrase, mended)
     return mended if mended != query else None

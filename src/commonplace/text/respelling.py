@@ -21,13 +21,13 @@ MIN_CODE, MAX_CODE = 4, 18  # letters and digits of a code or number that may be
 LONGEST = 40  # that is cut into equal groups only, such as the number of an account
 EQUAL = (2, 3, 4, 5)  # letters and digits of equal groups
 MAX_CUTS = 3  # groups of a code, less one
-_WORD = re.compile(rf"(?<!\w)[^\W\d_]{{{MIN_LETTERS},}}(?!\w)")
-_JOINED = re.compile(r"(?<!\w)[^\W\d_]+(?:[-'’][^\W\d_]+)+(?!\w)")
-_PAIR = re.compile(r"(?<!\w)(?=([^\W\d_]+ [^\W\d_]+)(?!\w))")  # data base
+_WORD = re.compile(rf"(?<![^\W_])[^\W\d_]{{{MIN_LETTERS},}}(?![^\W_])")
+_JOINED = re.compile(r"(?<![^\W_])[^\W\d_]+(?:[-'’][^\W\d_]+)+(?![^\W_])")
+_PAIR = re.compile(r"(?<![^\W_])(?=([^\W\d_]+ [^\W\d_]+)(?![^\W_]))")  # data base
 _GROUP = r"(?=[^\W_]*\d)[^\W_]+"
 _CODE = re.compile(
-    rf"(?:(?<!\w)[^\W\d_]{{1,4}}[-_./ ](?=\d)|\+|(?<!\w)){_GROUP}"
-    rf"(?:[-_./ ()]{{1,3}}{_GROUP}|[-_/][^\W\d_]{{1,3}})*(?!\w)"
+    rf"(?:(?<![^\W_])[^\W\d_]{{1,4}}[-_./ ](?=\d)|\+|(?<![^\W_])){_GROUP}"
+    rf"(?:[-_./ ()]{{1,3}}{_GROUP}|[-_/][^\W\d_]{{1,3}})*(?![^\W_])"
 )
 """A code or a number with its signs: AB-12/34, +49 (30) 1234567, or a short word before a number: ab 12."""
 _ONLY_ASKING = STOP_WORDS | REQUESTS
