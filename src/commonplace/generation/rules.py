@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from commonplace.generation.answer_kinds import answer_kind, is_yes_no, says_relation, subject_defined
 from commonplace.generation.intent import attribute
 from commonplace.generation.selection import FEATURES, Candidate
-from commonplace.text import terms
+from commonplace.text import quotations, terms
 from commonplace.text.dates import Day, agree, dates, without_dates
+from commonplace.text.stop_words import STOP_WORDS
 from commonplace.types import Hit
 
 __all__ = ["after_rules"]
@@ -33,6 +34,19 @@ MIN_SIMILARITY_ATTRIBUTE = 0.85  # if the passage lacks what is asked of a thing
 LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
 OF_THE_SAME = 5.0  # factor of the odds in a passage with the code, or in a document of the day, that is asked for
 _CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*|[A-Za-z]+_\w+)")
+_NUMBERED = re.compile(
+    r"(?P<thing>[^\W\d_]{3,})[ :_-]{1,2}(?P<first>\d{1,3})(?:\s?(?:to|and|bis|und|[-–])\s?(?P<last>\d{1,3}))?"
+    r"(?![\w.,:/-]?\d|[\w%°€£$]| (?:%|percent\b|(?:second|minute|hour|day|week|month|year|degree|people|person)s?\b))"
+)
+_DECIDE = re.compile(
+    r"\b(?:decided?|decisions?|agreed?|resolved?|beschlossen|vereinbart)\b|决定|決定|同意", re.IGNORECASE
+)
+_DECIDED = re.compile(
+    r"\b(?:decided|decision|agreed|resolved|chose|carried|approved|beschlossen|vereinbart|entschieden)\b"
+    r"|决定|決定|同意|通过",
+    re.IGNORECASE,
+)
+RANGE = 30  # things of a range with numbers
 _YEAR = re.compile(r"(?<![\d-])(?:19|20)\d\d(?!\d)")
 
 
@@ -48,11 +62,14 @@ def after_rules(
     written = {n: _written(hits[n]) for n in {candidate.sentence.hit for candidate in candidates}}
     contexts = [f"{candidate.around}\n{candidate.sentence.text}" for candidate in candidates]
     likely = _by_code(question, candidates, likely, hits, written)
+    likely = np.where(foreign, likely, _by_numbered(question, candidates, likely, written))
     likely = np.where([says_relation(question, context) for context in contexts], likely, 0)
-    likely = _by_year(question, candidates, likely, contexts, written)
+    names = {n: PurePath(hits[n].item.document.path).name for n in written}
+    likely = _by_year(question, candidates, likely, contexts, written, names)
     likely = _by_day(question, candidates, likely, written)
     if answer_kind(question) == "code":  # the number of another thing is worse than none
-        likely = np.where(foreign | (_feature(matrix, "words around it") >= LEAST_SUBJECT), likely, 0)
+        of_subject = _feature(matrix, "words around it") >= LEAST_SUBJECT
+        likely = np.where(foreign | (of_subject & (_feature(matrix, "lacks the kind of answer") == 0)), likely, 0)
     if (wanted := attribute(question)) and not (foreign.all() or matrix[:, FEATURES.index("similarity")].max() == 0):
         contains = {n: bool(wanted & terms(text)) for n, text in written.items()}
         named = np.array([contains[candidate.sentence.hit] for candidate in candidates])
@@ -61,9 +78,19 @@ def after_rules(
     defining = _feature(matrix, "defines the subject") > 0
     if defining.any():
         return np.where(defining, np.maximum(likely, DEFINITION), 0)
+    if phrases := quotations(question):
+        has_phrase = [
+            all(phrase.casefold() in candidate.sentence.text.casefold() for phrase in phrases)
+            for candidate in candidates
+        ]
+        likely = np.where(has_phrase, np.maximum(likely, LOOKED_UP), likely)
+    if _DECIDE.search(question):
+        decides = [_DECIDED.search(candidate.sentence.text) is not None for candidate in candidates]
+        likely = np.where(decides, _likelier(likely), likely)
     if not _asks(question):
         return np.where(_feature(matrix, "has all words") > 0, np.maximum(likely, LOOKED_UP), likely)
-    return likely
+    question_terms = terms(question)  # a sentence with nothing else is no answer
+    return np.where([terms(candidate.sentence.text) <= question_terms for candidate in candidates], 0, likely)
 
 
 def _feature(matrix: Floats, name: str) -> Floats:
@@ -84,7 +111,42 @@ def _by_code(
     headed = [wanted <= _codes(hits[candidate.sentence.hit].item.title or "") for candidate in candidates]
     likely = np.where(headed, np.maximum(likely, HEADED), likely)
     contains = {n: bool(wanted & _codes(text)) for n, text in written.items()}
-    return np.where([contains[candidate.sentence.hit] for candidate in candidates], _likelier(likely), 0)
+    likely = np.where([contains[candidate.sentence.hit] for candidate in candidates], _likelier(likely), 0)
+    return _only_rows_with(np.array(is_row), candidates, likely)
+
+
+def _by_numbered(question: str, candidates: Sequence[Candidate], likely: Floats, written: dict[int, str]) -> Floats:
+    """What has a number, such as *class 6*, is not another with another number: a passage names it or answers nothing.
+
+    Of a table, only the rows that name it count.
+    """
+    wanted = _numbered(without_dates(question))
+    if not wanted:
+        return likely
+    in_passage = {n: bool(wanted & _numbered(text)) for n, text in written.items()}
+    likely = np.where([in_passage[candidate.sentence.hit] for candidate in candidates], likely, 0)
+    is_row = [
+        candidate.sentence.row is not None and bool(wanted & _numbered(candidate.sentence.text))
+        for candidate in candidates
+    ]
+    return _only_rows_with(np.array(is_row), candidates, likely)
+
+
+def _numbered(text: str) -> frozenset[str]:
+    """Return the things with a number in a text, such as *class 4*, each one of a range: *classes 3 to 5*."""
+    things = set()
+    for match in _NUMBERED.finditer(text):
+        stems = terms(match["thing"])
+        first, last = int(match["first"]), int(match["last"] or match["first"])
+        if match["thing"].lower() not in STOP_WORDS and len(stems) == 1:
+            things |= {f"{next(iter(stems))} {n}" for n in range(first, min(last, first + RANGE) + 1)}
+    return frozenset(things)
+
+
+def _only_rows_with(is_row: Mask, candidates: Sequence[Candidate], likely: Floats) -> Floats:
+    """Return the probabilities without the other rows of a table, if it ``is_row`` that names what is asked for."""
+    other = np.array([candidate.sentence.row is not None for candidate in candidates]) & ~is_row
+    return np.where(other & is_row.any(), 0, likely)
 
 
 def _likelier(likely: Floats) -> Floats:
@@ -99,13 +161,24 @@ def _codes(text: str) -> frozenset[str]:
 
 
 def _by_year(
-    question: str, candidates: Sequence[Candidate], likely: Floats, contexts: Sequence[str], written: dict[int, str]
+    question: str,
+    candidates: Sequence[Candidate],
+    likely: Floats,
+    contexts: Sequence[str],
+    written: dict[int, str],
+    names: dict[int, str],
 ) -> Floats:
-    """A year without a day must stand in the sentence or beside it, else in the passage or the name of its file."""
+    """A year without a day must stand in the sentence, beside it or in the name of its file, else in the passage."""
     wanted = set(_YEAR.findall(without_dates(question)))
     if not wanted:
         return likely
-    of_year = np.array([bool(wanted & set(_YEAR.findall(context))) for context in contexts])
+    named = {n: bool(wanted & set(_YEAR.findall(name))) for n, name in names.items()}
+    of_year = np.array(
+        [
+            named[candidate.sentence.hit] or bool(wanted & set(_YEAR.findall(context)))
+            for candidate, context in zip(candidates, contexts, strict=True)
+        ]
+    )
     if not of_year.any():
         in_passage = {n: bool(wanted & set(_YEAR.findall(text))) for n, text in written.items()}
         of_year = np.array([in_passage[candidate.sentence.hit] for candidate in candidates])
