@@ -80,7 +80,7 @@ _ASKED: list[tuple[AnswerKind, str]] = [
         r"|extension|registration|tax|licen[cs]e"
         r"|order|invoice|part|article|room|flight|mobile|fax|insurance|model) (?:number|no\b)|extension"
         r"|iban|e-?mail(?: address)?"
-        r"|codes?\b|telefon\w*|kundennummer|kontonummer|passwort|vertragsnummer)|[密口]码|密碼|号码|號碼|电话|電話|编号|編號|序列号|[账帐]号",
+        r"|codes?\b|telefon\w*|kundennummer|kontonummer|passwort|vertragsnummer)|[密口]码|密碼|号码|號碼|电话|電話|编号|編號|序列号|[账帐證证单單卡工学學牌]号",
     ),
     (
         "duration",

@@ -78,6 +78,7 @@ def _is_asked_for(section: Section, wanted: frozenset[str]) -> bool:
         return False
     before = section.text.partition(listed[0].text)[0].splitlines()
     lead = [line for line in before if any(map(str.isalnum, line))][-1:]
+    lead = [line for line in lead if line.rstrip().endswith((":", "："))]
     texts = (section.title, path_words(section.name), *lead, *(entry.text for entry in listed))
     return bool(terms("\n".join(texts)) & wanted)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.answer_kinds import answer_kind, is_yes_no, says_relation, subject_defined
-from commonplace.generation.intent import attribute
+from commonplace.generation.intent import attribute, is_chinese
 from commonplace.generation.selection import FEATURES, Candidate
 from commonplace.text import quotations, terms
-from commonplace.text.dates import Day, agree, dates, without_dates
+from commonplace.text.dates import Day, agree, dates, months, without_dates
 from commonplace.text.stop_words import STOP_WORDS
 from commonplace.types import Hit
 
@@ -30,6 +30,7 @@ HEADED = (
 )
 DEFINITION = 0.5  # the least probability of a sentence that defines what is to be defined
 LEAST_SUBJECT = 0.6  # share of the question's words around a number or a code that is asked for
+LEAST_SUBJECT_ZH = 0.3  # the same in Chinese, where pairs across the edges of words count as words
 MIN_SIMILARITY_ATTRIBUTE = 0.85  # if the passage lacks what is asked of a thing: the GDP, in "the GDP of Fresno"
 LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
 OF_THE_SAME = 5.0  # factor of the odds in a passage with the code, or in a document of the day, that is asked for
@@ -64,13 +65,16 @@ def after_rules(
     likely = _by_code(question, candidates, likely, hits, written)
     likely = np.where(foreign, likely, _by_numbered(question, candidates, likely, written))
     likely = np.where([says_relation(question, context) for context in contexts], likely, 0)
-    names = {n: PurePath(hits[n].item.document.path).name for n in written}
-    likely = _by_year(question, candidates, likely, contexts, written, names)
+    names = {n: _name_and_date(hits[n]) for n in written}
+    rest = without_dates(question)
+    likely = _by_period(_years(rest), _years, candidates, likely, contexts, written, names)
+    likely = np.where(foreign, likely, _by_period(months(rest), months, candidates, likely, contexts, written, names))
     likely = _by_day(question, candidates, likely, written)
     if answer_kind(question) == "code":  # the number of another thing is worse than none
-        of_subject = _feature(matrix, "words around it") >= LEAST_SUBJECT
+        least = LEAST_SUBJECT_ZH if is_chinese(question) else LEAST_SUBJECT
+        of_subject = _feature(matrix, "words around it") >= least
         likely = np.where(foreign | (of_subject & (_feature(matrix, "lacks the kind of answer") == 0)), likely, 0)
-    if (wanted := attribute(question)) and not (foreign.all() or matrix[:, FEATURES.index("similarity")].max() == 0):
+    if (wanted := attribute(question)) and not foreign.all():
         contains = {n: bool(wanted & terms(text)) for n, text in written.items()}
         named = np.array([contains[candidate.sentence.hit] for candidate in candidates])
         likely = np.where(named | foreign | (_feature(matrix, "similarity") >= MIN_SIMILARITY_ATTRIBUTE), likely, 0)
@@ -160,29 +164,39 @@ def _codes(text: str) -> frozenset[str]:
     return frozenset(re.sub(r"[\W_]", "", code).lower() for code in _CODE.findall(text))
 
 
-def _by_year(
-    question: str,
+def _by_period(
+    wanted: frozenset[int],
+    read: Callable[[str], frozenset[int]],
     candidates: Sequence[Candidate],
     likely: Floats,
     contexts: Sequence[str],
     written: dict[int, str],
     names: dict[int, str],
 ) -> Floats:
-    """A year without a day must stand in the sentence, beside it or in the name of its file, else in the passage."""
-    wanted = set(_YEAR.findall(without_dates(question)))
+    """A year or a month without a day must stand in the sentence, beside it or in its file's name, else in the passage.
+
+    ``read`` returns the years or the months of a text.
+    """
     if not wanted:
         return likely
-    named = {n: bool(wanted & set(_YEAR.findall(name))) for n, name in names.items()}
-    of_year = np.array(
+    named = {n: bool(wanted & read(name)) for n, name in names.items()}
+    of_period = np.array(
         [
-            named[candidate.sentence.hit] or bool(wanted & set(_YEAR.findall(context)))
+            named[candidate.sentence.hit] or bool(wanted & read(context))
             for candidate, context in zip(candidates, contexts, strict=True)
         ]
     )
-    if not of_year.any():
-        in_passage = {n: bool(wanted & set(_YEAR.findall(text))) for n, text in written.items()}
-        of_year = np.array([in_passage[candidate.sentence.hit] for candidate in candidates])
-    return np.where(of_year, likely, 0)
+    if not of_period.any():
+        in_passage = {n: bool(wanted & read(text)) for n, text in written.items()}
+        of_period = np.array([in_passage[candidate.sentence.hit] for candidate in candidates])
+    says_it = [
+        named[candidate.sentence.hit] or bool(wanted & read(candidate.sentence.text)) for candidate in candidates
+    ]
+    return np.where(of_period, np.where(says_it, _likelier(likely), likely), 0)
+
+
+def _years(text: str) -> frozenset[int]:
+    return frozenset(map(int, _YEAR.findall(text)))
 
 
 def _by_day(question: str, candidates: Sequence[Candidate], likely: Floats, written: dict[int, str]) -> Floats:
@@ -204,8 +218,11 @@ def _name_one(wanted: frozenset[Day], text: str) -> bool:
 
 def _written(hit: Hit) -> str:
     """Return a passage with its headings, and with the name and the date of its document."""
-    path, date = PurePath(hit.item.document.path), hit.item.document.metadata.dict().get("date", "")
-    return f"{hit.item.text_view}\n{path.parent.name}/{path.name}\n{date}"
+    return f"{hit.item.text_view}\n{PurePath(hit.item.document.path).parent.name}/{_name_and_date(hit)}"
+
+
+def _name_and_date(hit: Hit) -> str:
+    return f"{PurePath(hit.item.document.path).name}\n{hit.item.document.metadata.dict().get('date', '')}"
 
 
 def _asks(question: str) -> bool:
