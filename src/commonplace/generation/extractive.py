@@ -45,7 +45,7 @@ MIN_PROBABILITY = 0.13  # of answering, below which a sentence is not quoted
 MIN_PROBABILITY_PART = 0.06  # the same for a part of a question
 MIN_PROBABILITY_WORDS = 0.1  # the same without vectors
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
-RELATIVE_PROBABILITY_WORDS = 0.4  # the same without vectors: words alone identify the right sentence less surely
+RELATIVE_PROBABILITY_WORDS = 0.3  # the same without vectors: words alone identify the right sentence less surely
 TIE = 1e-6
 MIN_SIMILARITY_FOREIGN = 0.68
 """The least similarity in another language than the question's, where no words in common tell a look-alike apart.
