@@ -1,6 +1,6 @@
 """Which sentence answers? Learns the weights of ``commonplace.generation.selection``, and measures them.
 
-    python benchmarks/selection.py [--model NAME] [--questions 360]
+    python benchmarks/selection.py [--model NAME] [--questions 600]
 
 Every question has its candidates: the sentences of the passages that a search finds. One that says what is asked for is
 right. The questions are those of the ordinary folders for choices (benchmarks/ordinary), and of XQuAD's even paragraphs
@@ -154,7 +154,7 @@ def main() -> None:
     """Collect, fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="name or folder of a bundle")
-    parser.add_argument("--questions", type=int, default=360, help="of XQuAD in each language")
+    parser.add_argument("--questions", type=int, default=600, help="of XQuAD in each language")
     options = parser.parse_args()
     rows = list(of_folders(options.model))
     for language in ("en", "zh"):

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Literal
 
-from commonplace.generation.intent import wants_listing
+from commonplace.generation.intent import wants_steps
 
 __all__ = ["AnswerKind", "answer_kind", "contains", "defines", "is_yes_no", "says_relation", "subject_defined"]
 
@@ -80,11 +80,12 @@ _ASKED: list[tuple[AnswerKind, str]] = [
         r"|extension|registration|tax|licen[cs]e"
         r"|order|invoice|part|article|room|flight|mobile|fax|insurance|model) (?:number|no\b)|extension"
         r"|iban|e-?mail(?: address)?"
-        r"|codes?\b|telefon\w*|kundennummer|kontonummer|passwort|vertragsnummer)|[密口]码|密碼|号码|號碼|电话|電話|编号|編號|序列号|[账帐]号",
+        r"|codes?\b|telefon\w*|kundennummer|kontonummer|passwort|vertragsnummer)|[密口]码|密碼|号码|號碼|电话|電話|编号|編號|序列号|[账帐證证单單卡工学學牌]号",
     ),
     (
         "duration",
-        r"\bhow long\b(?! is the| are the)|\bwie lange\b|多久|多[长長][时時][间間]|几(?:天|年|个?小时|分钟|个月"
+        r"\bhow (?:long|soon|quickly)\b(?! is the| are the)|\bwie lange\b"
+        r"|多久|多[长長][时時][间間]|几(?:天|年|个?小时|分钟|个月"
         r"|周)(?!是)",
     ),
     ("time", r"\b(?:at )?what time\b|\bum wie ?viel uhr\b|[几幾][点點](?:[钟鐘])?(?!是)"),
@@ -98,6 +99,7 @@ _ASKED: list[tuple[AnswerKind, str]] = [
     (
         "amount",
         r"\bhow (?:much|many|old|tall|high|far|deep|wide|heavy|big|large|fast|often)\b|\bwie ?viele?\b"
+        r"|\bkoste(?:t|n|te|ten)\b"
         r"|\bwie (?:alt|hoch|weit|tief|breit|schwer|gro[sß]+|teuer|oft)\b"
         r"|\bwhat (?:does|did|do|is|was|are|were|['’]s) .{0,60}\b(?:cost|price|fee|rent|deposit|weigh"
         r"|temperature|percentage|population|distance|speed|pressure|amount)s?\b"
@@ -116,6 +118,9 @@ _ASKED: list[tuple[AnswerKind, str]] = [
     ),
 ]
 _ASKS = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _ASKED]
+_COMMAND = re.compile(
+    r"\b(?:commands?|install\w*|scripts?|snippets?|syntax|configur\w+|usage)\b|命令|指令|脚本|腳本|[语語]法", re.I
+)
 _WHO_IS = re.compile(r"^\W*(?:who(?:['’]s| is| was)|wer (?:ist|war))\b|是[谁誰]\W*$", re.IGNORECASE)
 _YES_NO = re.compile(
     r"^\W*(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|has|have|had|am|will|would"
@@ -144,7 +149,7 @@ _COPULA = re.compile(
 @lru_cache(maxsize=1024)
 def answer_kind(question: str) -> AnswerKind | None:
     """Return the kind of answer that a question asks for; None if its words do not tell."""
-    if wants_listing(question):
+    if wants_steps(question) or _COMMAND.search(question):
         return None
     matches = [(match.start(), kind) for kind, pattern in _ASKS if (match := pattern.search(question)) is not None]
     codes = [kind for _, kind in matches if kind == "code"]
@@ -197,7 +202,7 @@ _RELATIONS = [
             r"\bborn\b|\bbirth|\bb\. |\bgeb\w*|geburt|\*\s?\d|出生|生日|诞生|生于|大寿|\bturn(?:s|ed) \d",
         ),
         (
-            r"\b(?:die|died|death|dead)\b|\bgestorben\b|\bstarb\b|[去逝]世|死",
+            r"\b(?:did|does|do|will|to)\b.{0,60}\bdie\b|\b(?:died|death|dead)\b|\bgestorben\b|\bstarb\b|[去逝]世|死",
             r"\b(?:die[ds]?|death|dead|killed|buried|late)\b|†|gestorben|starb|\btod|[去逝]世|死|亡|卒",
         ),
         (

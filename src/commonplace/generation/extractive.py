@@ -17,6 +17,8 @@ from commonplace.generation.intent import (
     wants_listing,
     wants_pictures,
     wants_sources,
+    wants_steps,
+    wants_summary,
 )
 from commonplace.generation.outlines import outline
 from commonplace.generation.parts import Abstention, Part, Request, ShownImage, Statement
@@ -39,8 +41,9 @@ SENTENCES_WORDS = 3  # the same without vectors
 PASSAGES = 8  # passages whose sentences are read
 DIVERSITY = 0.3
 """The share of a sentence's score that similarity to the chosen sentences takes away (Carbonell and Goldstein 1998)."""
-MIN_PROBABILITY = 0.15  # of answering, below which a sentence is not quoted
-MIN_PROBABILITY_PART = 0.1  # the same for a part of a question
+MIN_PROBABILITY = 0.13  # of answering, below which a sentence is not quoted
+MIN_PROBABILITY_PART = 0.06  # the same for a part of a question
+MIN_PROBABILITY_WORDS = 0.1  # the same without vectors
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
 RELATIVE_PROBABILITY_WORDS = 0.3  # the same without vectors: words alone identify the right sentence less surely
 TIE = 1e-6
@@ -100,9 +103,10 @@ class ExtractiveGenerator:
         yield from _in_order(statements, images, hits, images_first=wants_pictures(request.full_question))
 
     def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
-        if (statements := outline(question, hits)) is not None:
-            return statements
         parts = question_parts(question)
+        is_whole = len(parts) == 1 or wants_steps(question) or wants_summary(question)
+        if is_whole and (statements := outline(question, hits)) is not None:
+            return statements
         if len(parts) == 1:
             return self._best(question, vectors, hits)
         encoded = self._space.encode_queries([Query(part) for part in parts])
@@ -150,7 +154,7 @@ class ExtractiveGenerator:
         foreign = np.array([foreign_hits[sentence.hit] for sentence in sentences])
         similarity = self._similarity(sentence_vectors, vectors, foreign)
         candidates = [
-            Candidate(sentence, f"{view}\n{_beside(sentences, i)}")
+            Candidate(sentence, f"{view}\n{_beside(sentences, i)}\n{_first_line(hits[sentence.hit])}")
             for i, (sentence, view) in enumerate(zip(sentences, views, strict=True))
         ]
         matrix = features(question, candidates, hits, similarity)
@@ -223,6 +227,11 @@ def _beside(sentences: Sequence[Sentence], i: int) -> str:
     )
 
 
+def _first_line(hit: Hit) -> str:
+    """Return the first line of a passage without a heading: plain texts begin with what they are about."""
+    return (hit.item.text or "").strip().partition("\n")[0] if hit.item.title is None else ""
+
+
 def _candidates(
     question: str, passages: Sequence[tuple[int, Hit]], hits: Sequence[Hit], listings: bool
 ) -> list[Sentence]:
@@ -234,12 +243,19 @@ def _candidates(
     ]
     # Instructions to a language model answer no question, except one about such instructions.
     if not has_instructions(question):
-        sentences = [sentence for sentence in sentences if not has_instructions(_with_code(sentence, hits))]
+        sentences = [sentence for sentence in sentences if not has_instructions(_addressed(sentence, hits))]
     return list({sentence.text: sentence for sentence in sentences}.values())
 
 
 def _is_foreign(question: str, hit: Hit) -> bool:
     return not same_language(question, hit.item.text_view or "")
+
+
+def _addressed(sentence: Sentence, hits: Sequence[Hit]) -> str:
+    """Return what may be addressed to a language model. The column *Assistant* of a row speaks to nobody."""
+    if sentence.row is not None:
+        return "; ".join((*sentence.row.columns, *sentence.row.cells))
+    return _with_code(sentence, hits)
 
 
 def _with_code(sentence: Sentence, hits: Sequence[Hit]) -> str:
@@ -333,7 +349,10 @@ def _choose(likely: NDArray[np.float64], described: Described, question: str, mo
     alone.
     """
     by_words = described.vectors is None
-    least, relative = (0.0, RELATIVE_PROBABILITY_WORDS) if by_words else (least, RELATIVE_PROBABILITY)
+    if by_words:
+        least, relative = min(least, MIN_PROBABILITY_WORDS), RELATIVE_PROBABILITY_WORDS
+    else:
+        relative = RELATIVE_PROBABILITY
     best = int(likely.argmax())
     if likely[best] <= 0 or likely[best] < least:
         return []

@@ -68,7 +68,8 @@ _SOURCES = re.compile(
 
 _STEPS = re.compile(
     r"\bhow (?:do|to|can|could|should|would)\b(?! (?:many|much|long|old|far|often|big)\b)"
-    r"|\bhow (?:is|are) (?!the\b.{0,30}\?$)|\bstep(?:s| by step)\b|\binstructions?\b|\b(?:wie"
+    r"|\bhow (?:is|are) (?!the\b.{0,30}\?$)|\bhow (?:does|do) .{1,40} go\W*$"
+    r"|\bstep(?:s| by step)\b|\binstructions?\b|\b(?:wie"
     r"|womit) (?:kann|könn\w+|soll\w*|mache?|muss|geht)\b"
     r"|如何|怎[么麼](?![样樣了会會])|怎[样樣才]|步[骤驟]|教程",
     re.IGNORECASE,
@@ -78,6 +79,7 @@ _LIST = re.compile(
     r"|\bwhich (?:of )?(?:the |my |our )?\w+s\b(?! (?:is|was|has|does)\b)"
     r"|\bwhat (?:do|does|should|must|shall|can|are|were) .{0,40}\b(?:bring|pack|need|buy|take|wear"
     r"|prepare|include|contain)\b"
+    r"|\bwhat (?!kind|sort|type|colou?r)\w{3,}s (?:are|were|do|does|did|have|need)\b"
     r"|\bwhat(?:['’]s| is) (?:new|included|needed|left|missing|in)\b|\bwhat are (?:all |the )"
     r"|\bwho (?:are|were|all)\b|\ball (?:the )?\w+s\b"
     r"|哪些|列出|列一下|都有[什谁誰哪]|有什[么麼]|^\W*(?:liste|nenne|zähle)\b|\bwelche \w+(?:en|er|e|s)\b",

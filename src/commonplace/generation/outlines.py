@@ -21,6 +21,7 @@ MOST_ENTRIES = 20  # entries of a list; the rest is counted
 MOST_SENTENCES = 8  # sentences of a summary, and of a procedure without a list
 LEAST_WHOLE = 0.6  # share of the question's words, by rarity, that a section must have
 LEAST_HEADING = 0.6  # share in its heading from which a list answers a question that does not ask how
+NEARLY = 0.75  # share of the best section's score from which the numbered steps of its document come first
 LEAST_ROWS = 0.6  # share of the question's words that a table must account for
 CONFIDENCE_SHARE, LEAST_WORDS = 0.5, 0.2
 """How much of the confidence counts as words, where a section says the same in others, and the words that it needs."""
@@ -42,13 +43,13 @@ def outline(question: str, hits: Sequence[Hit]) -> list[Statement] | None:
     ranked = fits(wanted, all_sections, hits)
     if wants_list(question) and not wants_steps(question):
         rows = _rows(wanted, all_sections)
-        entries = next((fit for fit in ranked if _answers(fit) and len(fit.section.listed) > 1), None)
+        entries = next((fit for fit in ranked if _answers(fit) and _is_asked_for(fit.section, wanted)), None)
         if entries is not None and (rows is None or entries.heading >= LEAST_HEADING):
             return list(_of_entries(entries.section.listed, hits))
         if rows is not None:
             return [Statement(row.text, (n,), row.start, row.end, mark="-") for n, row in rows[:MOST_ENTRIES]]
         return _documents(wanted, hits)
-    for fit in ranked:
+    for fit in _steps_first(ranked, hits) if wants_steps(question) else ranked:
         listed = fit.section.listed
         if wants_steps(question) and _answers(fit):
             if len(listed) > 1:
@@ -68,6 +69,38 @@ def outline(question: str, hits: Sequence[Hit]) -> list[Statement] | None:
 
 def _answers(fit: SectionFit) -> bool:
     return fit.all_words + CONFIDENCE_SHARE * fit.confidence >= LEAST_WHOLE and fit.all_words >= LEAST_WORDS
+
+
+def _is_asked_for(section: Section, wanted: frozenset[str]) -> bool:
+    """Return whether a section has a list, and its heading, the line before the list or the list a wanted word."""
+    listed = section.listed
+    if len(listed) < 2:
+        return False
+    before = section.text.partition(listed[0].text)[0].splitlines()
+    lead = [line for line in before if any(map(str.isalnum, line))][-1:]
+    lead = [line for line in lead if line.rstrip().endswith((":", "："))]
+    texts = (section.title, path_words(section.name), *lead, *(entry.text for entry in listed))
+    return bool(terms("\n".join(texts)) & wanted)
+
+
+def _steps_first(ranked: Sequence[SectionFit], hits: Sequence[Hit]) -> list[SectionFit]:
+    """Return the sections, the numbered steps of the best document first if they fit nearly as well as its best."""
+    best = next((fit for fit in ranked if _answers(fit)), None)
+    if best is None or len(best.section.listed) > 1:
+        return list(ranked)
+
+    def document(fit: SectionFit) -> str:
+        return hits[fit.section.hits[0]].item.document.id
+
+    steps = [
+        fit
+        for fit in ranked
+        if fit.section.ordered
+        and _answers(fit)
+        and document(fit) == document(best)
+        and fit.score >= NEARLY * best.score
+    ]
+    return [*steps, *(fit for fit in ranked if fit not in steps)]
 
 
 def _of_entries(entries: Sequence[Entry], hits: Sequence[Hit]) -> Iterator[Statement]:

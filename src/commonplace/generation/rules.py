@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.answer_kinds import answer_kind, is_yes_no, says_relation, subject_defined
-from commonplace.generation.intent import attribute
+from commonplace.generation.intent import attribute, is_chinese
 from commonplace.generation.selection import FEATURES, Candidate
-from commonplace.text import terms
-from commonplace.text.dates import Day, agree, dates, without_dates
+from commonplace.text import quotations, terms
+from commonplace.text.dates import Day, agree, dates, months, without_dates
+from commonplace.text.stop_words import STOP_WORDS
 from commonplace.types import Hit
 
 __all__ = ["after_rules"]
@@ -29,10 +30,24 @@ HEADED = (
 )
 DEFINITION = 0.5  # the least probability of a sentence that defines what is to be defined
 LEAST_SUBJECT = 0.6  # share of the question's words around a number or a code that is asked for
+LEAST_SUBJECT_ZH = 0.3  # the same in Chinese, where pairs across the edges of words count as words
 MIN_SIMILARITY_ATTRIBUTE = 0.85  # if the passage lacks what is asked of a thing: the GDP, in "the GDP of Fresno"
 LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
 OF_THE_SAME = 5.0  # factor of the odds in a passage with the code, or in a document of the day, that is asked for
 _CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*|[A-Za-z]+_\w+)")
+_NUMBERED = re.compile(
+    r"(?P<thing>[^\W\d_]{3,})[ :_-]{1,2}(?P<first>\d{1,3})(?:\s?(?:to|and|bis|und|[-–])\s?(?P<last>\d{1,3}))?"
+    r"(?![\w.,:/-]?\d|[\w%°€£$]| (?:%|percent\b|(?:second|minute|hour|day|week|month|year|degree|people|person)s?\b))"
+)
+_DECIDE = re.compile(
+    r"\b(?:decided?|decisions?|agreed?|resolved?|beschlossen|vereinbart)\b|决定|決定|同意", re.IGNORECASE
+)
+_DECIDED = re.compile(
+    r"\b(?:decided|decision|agreed|resolved|chose|carried|approved|beschlossen|vereinbart|entschieden)\b"
+    r"|决定|決定|同意|通过",
+    re.IGNORECASE,
+)
+RANGE = 30  # things of a range with numbers
 _YEAR = re.compile(r"(?<![\d-])(?:19|20)\d\d(?!\d)")
 
 
@@ -48,12 +63,18 @@ def after_rules(
     written = {n: _written(hits[n]) for n in {candidate.sentence.hit for candidate in candidates}}
     contexts = [f"{candidate.around}\n{candidate.sentence.text}" for candidate in candidates]
     likely = _by_code(question, candidates, likely, hits, written)
+    likely = np.where(foreign, likely, _by_numbered(question, candidates, likely, written))
     likely = np.where([says_relation(question, context) for context in contexts], likely, 0)
-    likely = _by_year(question, candidates, likely, contexts, written)
+    names = {n: _name_and_date(hits[n]) for n in written}
+    rest = without_dates(question)
+    likely = _by_period(_years(rest), _years, candidates, likely, contexts, written, names)
+    likely = np.where(foreign, likely, _by_period(months(rest), months, candidates, likely, contexts, written, names))
     likely = _by_day(question, candidates, likely, written)
     if answer_kind(question) == "code":  # the number of another thing is worse than none
-        likely = np.where(foreign | (_feature(matrix, "words around it") >= LEAST_SUBJECT), likely, 0)
-    if (wanted := attribute(question)) and not (foreign.all() or matrix[:, FEATURES.index("similarity")].max() == 0):
+        least = LEAST_SUBJECT_ZH if is_chinese(question) else LEAST_SUBJECT
+        of_subject = _feature(matrix, "words around it") >= least
+        likely = np.where(foreign | (of_subject & (_feature(matrix, "lacks the kind of answer") == 0)), likely, 0)
+    if (wanted := attribute(question)) and not foreign.all():
         contains = {n: bool(wanted & terms(text)) for n, text in written.items()}
         named = np.array([contains[candidate.sentence.hit] for candidate in candidates])
         likely = np.where(named | foreign | (_feature(matrix, "similarity") >= MIN_SIMILARITY_ATTRIBUTE), likely, 0)
@@ -61,9 +82,19 @@ def after_rules(
     defining = _feature(matrix, "defines the subject") > 0
     if defining.any():
         return np.where(defining, np.maximum(likely, DEFINITION), 0)
+    if phrases := quotations(question):
+        has_phrase = [
+            all(phrase.casefold() in candidate.sentence.text.casefold() for phrase in phrases)
+            for candidate in candidates
+        ]
+        likely = np.where(has_phrase, np.maximum(likely, LOOKED_UP), likely)
+    if _DECIDE.search(question):
+        decides = [_DECIDED.search(candidate.sentence.text) is not None for candidate in candidates]
+        likely = np.where(decides, _likelier(likely), likely)
     if not _asks(question):
         return np.where(_feature(matrix, "has all words") > 0, np.maximum(likely, LOOKED_UP), likely)
-    return likely
+    question_terms = terms(question)  # a sentence with nothing else is no answer
+    return np.where([terms(candidate.sentence.text) <= question_terms for candidate in candidates], 0, likely)
 
 
 def _feature(matrix: Floats, name: str) -> Floats:
@@ -84,7 +115,42 @@ def _by_code(
     headed = [wanted <= _codes(hits[candidate.sentence.hit].item.title or "") for candidate in candidates]
     likely = np.where(headed, np.maximum(likely, HEADED), likely)
     contains = {n: bool(wanted & _codes(text)) for n, text in written.items()}
-    return np.where([contains[candidate.sentence.hit] for candidate in candidates], _likelier(likely), 0)
+    likely = np.where([contains[candidate.sentence.hit] for candidate in candidates], _likelier(likely), 0)
+    return _only_rows_with(np.array(is_row), candidates, likely)
+
+
+def _by_numbered(question: str, candidates: Sequence[Candidate], likely: Floats, written: dict[int, str]) -> Floats:
+    """What has a number, such as *class 6*, is not another with another number: a passage names it or answers nothing.
+
+    Of a table, only the rows that name it count.
+    """
+    wanted = _numbered(without_dates(question))
+    if not wanted:
+        return likely
+    in_passage = {n: bool(wanted & _numbered(text)) for n, text in written.items()}
+    likely = np.where([in_passage[candidate.sentence.hit] for candidate in candidates], likely, 0)
+    is_row = [
+        candidate.sentence.row is not None and bool(wanted & _numbered(candidate.sentence.text))
+        for candidate in candidates
+    ]
+    return _only_rows_with(np.array(is_row), candidates, likely)
+
+
+def _numbered(text: str) -> frozenset[str]:
+    """Return the things with a number in a text, such as *class 4*, each one of a range: *classes 3 to 5*."""
+    things = set()
+    for match in _NUMBERED.finditer(text):
+        stems = terms(match["thing"])
+        first, last = int(match["first"]), int(match["last"] or match["first"])
+        if match["thing"].lower() not in STOP_WORDS and len(stems) == 1:
+            things |= {f"{next(iter(stems))} {n}" for n in range(first, min(last, first + RANGE) + 1)}
+    return frozenset(things)
+
+
+def _only_rows_with(is_row: Mask, candidates: Sequence[Candidate], likely: Floats) -> Floats:
+    """Return the probabilities without the other rows of a table, if it ``is_row`` that names what is asked for."""
+    other = np.array([candidate.sentence.row is not None for candidate in candidates]) & ~is_row
+    return np.where(other & is_row.any(), 0, likely)
 
 
 def _likelier(likely: Floats) -> Floats:
@@ -98,18 +164,39 @@ def _codes(text: str) -> frozenset[str]:
     return frozenset(re.sub(r"[\W_]", "", code).lower() for code in _CODE.findall(text))
 
 
-def _by_year(
-    question: str, candidates: Sequence[Candidate], likely: Floats, contexts: Sequence[str], written: dict[int, str]
+def _by_period(
+    wanted: frozenset[int],
+    read: Callable[[str], frozenset[int]],
+    candidates: Sequence[Candidate],
+    likely: Floats,
+    contexts: Sequence[str],
+    written: dict[int, str],
+    names: dict[int, str],
 ) -> Floats:
-    """A year without a day must stand in the sentence or beside it, else in the passage or the name of its file."""
-    wanted = set(_YEAR.findall(without_dates(question)))
+    """A year or a month without a day must stand in the sentence, beside it or in its file's name, else in the passage.
+
+    ``read`` returns the years or the months of a text.
+    """
     if not wanted:
         return likely
-    of_year = np.array([bool(wanted & set(_YEAR.findall(context))) for context in contexts])
-    if not of_year.any():
-        in_passage = {n: bool(wanted & set(_YEAR.findall(text))) for n, text in written.items()}
-        of_year = np.array([in_passage[candidate.sentence.hit] for candidate in candidates])
-    return np.where(of_year, likely, 0)
+    named = {n: bool(wanted & read(name)) for n, name in names.items()}
+    of_period = np.array(
+        [
+            named[candidate.sentence.hit] or bool(wanted & read(context))
+            for candidate, context in zip(candidates, contexts, strict=True)
+        ]
+    )
+    if not of_period.any():
+        in_passage = {n: bool(wanted & read(text)) for n, text in written.items()}
+        of_period = np.array([in_passage[candidate.sentence.hit] for candidate in candidates])
+    says_it = [
+        named[candidate.sentence.hit] or bool(wanted & read(candidate.sentence.text)) for candidate in candidates
+    ]
+    return np.where(of_period, np.where(says_it, _likelier(likely), likely), 0)
+
+
+def _years(text: str) -> frozenset[int]:
+    return frozenset(map(int, _YEAR.findall(text)))
 
 
 def _by_day(question: str, candidates: Sequence[Candidate], likely: Floats, written: dict[int, str]) -> Floats:
@@ -131,8 +218,11 @@ def _name_one(wanted: frozenset[Day], text: str) -> bool:
 
 def _written(hit: Hit) -> str:
     """Return a passage with its headings, and with the name and the date of its document."""
-    path, date = PurePath(hit.item.document.path), hit.item.document.metadata.dict().get("date", "")
-    return f"{hit.item.text_view}\n{path.parent.name}/{path.name}\n{date}"
+    return f"{hit.item.text_view}\n{PurePath(hit.item.document.path).parent.name}/{_name_and_date(hit)}"
+
+
+def _name_and_date(hit: Hit) -> str:
+    return f"{PurePath(hit.item.document.path).name}\n{hit.item.document.metadata.dict().get('date', '')}"
 
 
 def _asks(question: str) -> bool:

@@ -32,10 +32,8 @@ ALL_WORDS = 0.99  # share of the question's words, by rarity, that counts as all
 FEATURES = (
     "bias",
     "similarity",
-    "similarity below the best",
     "words in it",
     "words around it",
-    "words in its passage",
     "rarest word missing around it",
     "names missing around it",
     "names missing in its passage",
@@ -44,8 +42,6 @@ FEATURES = (
     "confidence of the passage",
     "is a row",
     "row with the words",
-    "is short",
-    "says nothing new",
     "defines the subject",
     "asked for a definition, defines nothing",
     "words below the best",
@@ -57,13 +53,13 @@ FEATURES = (
 
 # fmt: off
 WEIGHTS = np.array([
-    -4.52, 0.49, -1.79, 3.87, 1.03, -0.11, 1.41, -1.08, -0.73, 0.22, -1.25, 1.42,
-    -0.11, 0.67, -0.15, 0.09, 0.60, -0.70, -2.43, -0.21, -0.52,
+    -5.55, 1.93, 3.60, 0.87, 1.36, -0.87, -1.03, 0.39, -0.90, 1.23,
+    -0.65, 1.10, 1.33, -0.23, -3.36, -0.84, -0.35,
 ])
 """The weight of each feature, where candidates have a similarity."""
 WEIGHTS_WORDS = np.array([
-    -2.41, 0.00, 0.00, 4.95, -0.39, -0.53, 0.86, -0.54, -0.36, -0.14, -1.83, 1.19,
-    0.16, 0.21, -0.11, 0.00, 0.00, -0.74, -3.52, 0.00, 0.70,
+    -2.59, 0.00, 4.36, -0.42, 1.14, -1.04, -0.29, -0.26, -2.30, 0.69,
+    -0.65, 0.36, 0.49, -0.46, -4.36, -0.70, 1.36,
 ])
 """The same without similarity: only the order of the candidates counts."""
 # fmt: on
@@ -97,7 +93,6 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
         return math.fsum(weight[word] for word in _shared(wanted, words)) / total
 
     defined = subject_defined(question) is not None
-    best = float(similarity.max()) if similarity is not None and len(similarity) else 0.0
     coverage = [share(words) for words in around]
     most = max(coverage, default=0.0)
     rows = []
@@ -115,10 +110,8 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
             (
                 1.0,
                 near,
-                0.0 if similarity is None else best - near,
                 in_it,
                 coverage[i],
-                share(passage[i]),
                 max(missing, default=0.0) / heaviest,
                 len(named - _shared(named, around[i])) / len(named) if named else 0.0,
                 len(named - _shared(named, passage[i])) / len(named) if named else 0.0,
@@ -127,8 +120,6 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
                 math.log(confidence / (1 - confidence)) / 5,
                 float(is_row),
                 float(is_row) * coverage[i],
-                float(len(in_sentence[i]) < 4),
-                float(len(in_sentence[i] - wanted) < 2),
                 float(says_definition),
                 float(defined and not says_definition),
                 most - coverage[i],
@@ -166,7 +157,11 @@ def _rarities(
                 present = present & terms(" ".join(row.cells))
             tables.add(table)
         frequency.update(present)
-    return {word: math.log(1 + len(candidates) / (frequency[word] + 0.5)) for word in wanted}
+    counted = {word for word in wanted if frequency[word] or word not in _GENERIC}
+    return {
+        word: math.log(1 + len(candidates) / (frequency[word] + 0.5)) if word in counted or not counted else 0.0
+        for word in wanted
+    }
 
 
 _ASKING = terms(
@@ -176,6 +171,11 @@ _ASKING = terms(
     "list show give does mean get got all every name step steps"
 )
 """Words of a question that name nothing: an answer need not contain them."""
+_GENERIC = terms(
+    "name number amount date day month year time place kind type sort colour color price cost fee address total "
+    "size status state title phone telephone mobile extension email nummer telefon datum preis farbe adresse"
+)
+"""Words of a question that only say what kind of answer it wants: they count only where a candidate has them."""
 
 
 def _shared(wanted: frozenset[str], present: frozenset[str]) -> frozenset[str]:

@@ -17,6 +17,8 @@ LINES = 40  # lines of a listing; a longer one is a program to read, not a comma
 ENTRIES = 3  # lines that look like entries of a bibliography, from which the whole passage counts as one
 HEADING_SHARE = 0.6  # share of the longest line of its paragraph below which a Chinese line may be a heading
 SHORT_LINE = 45  # characters of the lines that may stand each for itself
+RAGGED_LINES, RAGGED_SHARE = 3, 0.7
+"""Lines that may stand each for itself if all begin anew, and the share of the longest that the shortest is below."""
 PROSE = 6  # words of a last line without a full stop, from which it counts as an unfinished sentence
 
 
@@ -179,13 +181,17 @@ def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
     """Yield the parts of a paragraph, each with its offset: some lines are not wrapped, but lines of their own.
 
     They are the lines of a form (*Phone: 555 0147*), if there are two; the lines of a verse or of a list without marks,
-    of which none ends like a sentence; and a heading in Chinese or Japanese. A heading is much shorter than the longest
-    line and has no punctuation at its end.
+    of which none ends like a sentence; lines of which each begins with a capital letter or a number, as in a chronicle;
+    and a heading in Chinese or Japanese. A heading is much shorter than the longest line and has no punctuation at its
+    end.
     """
     start, lines = 0, paragraph.group().splitlines(keepends=True)
     longest = max(len(line) for line in lines)
     is_form = sum(_LABEL.match(line) is not None for line in lines) > 1
     apart = len(lines) > 2 and longest <= SHORT_LINE and not any(_ENDS_LINE.search(line.rstrip()) for line in lines)
+    # The lines of a wrapped paragraph are nearly equally long, and most begin with a small letter.
+    ragged = min(len(line) for line in lines[:-1] or lines) < RAGGED_SHARE * longest
+    apart = apart or (len(lines) >= RAGGED_LINES and ragged and all(_BEGINS_LINE.match(line) for line in lines))
     end = 0
     for line, following in itertools.pairwise(lines):
         end += len(line)
@@ -198,6 +204,7 @@ def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
 
 
 _LABEL = re.compile(r"[ \t]*[^\s:：][^:：\n]{0,24}?\s?[:：](?!//)\s*\S")
+_BEGINS_LINE = re.compile(r"[ \t]*[A-ZÄÖÜ\d]")
 _ENDS_LINE = re.compile(r"[.,;!?。，；！？、…-]$")
 _ENDS_HAN = re.compile(rf"[{_EAST_ASIAN}]$")
 _WRAPPED = re.compile(rf"(?<=[{_EAST_ASIAN}，。、；：！？])[ \t]*\n[ \t]*(?=[{_EAST_ASIAN}])")

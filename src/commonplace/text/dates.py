@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from commonplace.text.numbers import in_digits
 
-__all__ = ["Day", "agree", "dates", "spellings", "without_dates"]
+__all__ = ["Day", "agree", "dates", "months", "spellings", "without_dates"]
 
 Day = tuple[int | None, int, int | None]
 """Year, month, day; the year or the day may be missing."""
@@ -64,6 +64,25 @@ def dates(text: str) -> frozenset[Day]:
                 days.add((year, month, day))
         rest = form.sub(lambda match: " " * len(match.group()), rest)
     return frozenset(days)
+
+
+_SHORT = ("may", "mai", "mayo", "march", "mars", "marzo")  # words of other meanings, too
+_MONTH_ALONE = re.compile(
+    rf"\b(?P<name>{'|'.join(name for name in _MONTHS if len(name) > 3 and name not in _SHORT)})\b"
+    rf"|\b(?:in|of|by|since|until|till|from|during|for|last|this|next|early|mid|late|im|bis|seit|ab|vom)[ -]"
+    rf"(?P<short>{'|'.join(_SHORT)})\b|(?<!\d)(?P<month>1[0-2]|[1-9])月",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=4096)
+def months(text: str) -> frozenset[int]:
+    """Return the numbers of the months that a text names, in dates or alone. *May* alone is one after *in* or *of*."""
+    named = {month for _, month, _ in dates(text)}
+    for match in _MONTH_ALONE.finditer(text if text.isascii() else in_digits(text)):
+        name = match["name"] or match["short"]
+        named.add(_MONTHS[name.casefold()] if name else int(match["month"]))
+    return frozenset(named)
 
 
 def without_dates(text: str) -> str:

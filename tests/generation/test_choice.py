@@ -1,0 +1,88 @@
+"""Which sentence answers, by kinds of questions: one collection of small files of a boat club, asked as people ask."""
+
+from __future__ import annotations
+
+import pytest
+
+import commonplace as cp
+
+FILES = {
+    "berths.csv": "Berth,Boat,Owner,Assistant\nPier 1,Gannet,Ida Holm,Tove\nPier 2,Puffin,Rolf Berg,Lise\n"
+    "Pier 3,Tern,Nils Dahl,none\n",
+    "jobs.csv": "Job,Boat,What,State\nQ-4101,Gannet,mast: cracked,waiting\nQ-4102,Puffin,sail: torn,finished\n",
+    "letter.txt": "Sehr geehrter Herr Dahl,\n\nDie Miete für den Liegeplatz beträgt 640 Euro im Jahr.\n"
+    "Die Schlüssel liegen im Hafenbüro.\n",
+    "history.txt": "CHRONICLE OF THE BOAT CLUB\n1921 The club is founded by nine fishermen of the bay\n"
+    "1938 Slipway\n1957 A storm sinks eleven boats and tears off the roof of the shed\n1972 New pier\n",
+    "minutes/2025-03-12.md": "# Meeting of the board\n\nThe crane was praised. It was agreed to buy a new winch.\n",
+    "minutes/2025-10-08.md": "# Meeting of the board\n\nThe slipway is closed. It was agreed to paint the clubhouse.\n",
+    "rules.md": "# Rules of the club\n\nA guest's ticket is issued by the harbour office on showing a passport.\n\n"
+    "- No fires on the pier.\n- Dogs stay on a lead.\n- Quiet after ten.\n",
+    "lift.md": "# Lifting a boat\n\nNobody stands below the boat. Ask the harbour master beforehand.\n\n"
+    "# Lifting a boat: steps\n\n1. Take off the mast.\n2. Put the slings under the keel.\n3. Lift it slowly.\n",
+    "会员.md": "# 会员须知\n\n会员每年交会费三百元。船库的电话是 0571-5550182。俱乐部由梁伯创办。\n",
+}
+
+
+@pytest.fixture(scope="module")
+def club(tmp_path_factory: pytest.TempPathFactory) -> cp.Collection:
+    folder = tmp_path_factory.mktemp("club")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    kb = cp.open(folder / "kb")
+    kb.add(folder, progress=False)
+    return kb
+
+
+def answer(kb: cp.Collection, question: str) -> str:
+    return "\n".join(block.text for block in kb.ask(question).blocks)
+
+
+def test_a_column_named_assistant_is_no_instruction(club: cp.Collection) -> None:
+    assert "Lise" in answer(club, "Who is Rolf Berg's assistant?")
+
+
+def test_a_number_after_a_name_belongs_to_it(club: cp.Collection) -> None:
+    third = answer(club, "Whose boat lies at pier 3?")
+    assert "Nils Dahl" in third and "Ida Holm" not in third and "Rolf Berg" not in third
+    assert not answer(club, "Whose boat lies at pier 7?")
+
+
+def test_of_a_table_only_the_row_of_the_code_answers(club: cp.Collection) -> None:
+    state = answer(club, "state of job Q-4102")
+    assert "finished" in state and "waiting" not in state
+
+
+def test_a_german_article_asks_for_no_death(club: cp.Collection) -> None:
+    assert "640" in answer(club, "Was kostet die Miete für den Liegeplatz?")
+
+
+def test_the_lines_of_a_chronicle_stand_each_for_itself(club: cp.Collection) -> None:
+    storm = answer(club, "what happened in 1957")
+    assert "eleven boats" in storm and "fishermen" not in storm and "Slipway" not in storm
+
+
+def test_a_month_in_the_name_of_a_file_tells_its_meetings_apart(club: cp.Collection) -> None:
+    decided = answer(club, "What did the board agree in October?")
+    assert "paint the clubhouse" in decided and "winch" not in decided
+    assert "winch" not in answer(club, "What did the board agree in June?")
+
+
+def test_a_list_under_other_words_is_not_the_list_asked_for(club: cp.Collection) -> None:
+    needed = answer(club, "what do I need to get a guest's ticket?")
+    assert "passport" in needed and "Dogs" not in needed
+
+
+def test_numbered_steps_come_before_remarks(club: cp.Collection) -> None:
+    steps = answer(club, "How do I go about lifting a boat?")
+    assert "Take off the mast." in steps and "Lift it slowly." in steps
+
+
+def test_a_quoted_phrase_of_common_words_is_quoted(club: cp.Collection) -> None:
+    assert "Nobody stands below the boat." in answer(club, '"below the boat"')
+
+
+def test_what_is_asked_of_a_thing_stands_there_in_chinese_too(club: cp.Collection) -> None:
+    assert "0571-5550182" in answer(club, "船库的电话是多少？")
+    assert not answer(club, "梁伯的妻子是谁？")
