@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import commonplace as cp
@@ -86,3 +88,14 @@ def test_a_quoted_phrase_of_common_words_is_quoted(club: cp.Collection) -> None:
 def test_what_is_asked_of_a_thing_stands_there_in_chinese_too(club: cp.Collection) -> None:
     assert "0571-5550182" in answer(club, "船库的电话是多少？")
     assert not answer(club, "梁伯的妻子是谁？")
+
+
+def test_it_and_they_stand_for_what_the_sentence_before_names(tmp_path: Path) -> None:
+    kb = cp.open(tmp_path / "kb")
+    kb.add(
+        cp.Record("The north pump needs the seal 4711. It was changed on 5 March 2024."),
+        cp.Record("The tenants of the garden are on holiday. Their cats are fed by Mrs Olsen."),
+        progress=False,
+    )
+    assert "5 March 2024" in answer(kb, "When was the seal of the north pump changed?")
+    assert "Mrs Olsen" in answer(kb, "Who feeds the cats of the tenants?")

@@ -55,6 +55,11 @@ and gives the answer's words in 58% of the others (.58: 64%)."""
 LISTING_CHARS = 200  # characters of a listing that are scored together with its sentence
 LISTING_FACTOR = 1.3  # score of a sentence with a listing, if the question asks how to do something
 LOW_QUALITY_FACTOR = 0.8  # score of OCR text, and of a table row if the question asks how to do something
+_REFERS = re.compile(
+    r"(?:it|its|they|their|he|his|she|her|this|these|those)\b(?! (?:is|was) (?:\w+ ){0,2}that\b)"
+    r"|它|他|她|该|該|其(?![他它余餘中实實])|这|這|此",
+    re.IGNORECASE,
+)  # begins a sentence about what the sentence before names
 MAX_GAP = 3  # characters between two passages that the chunker separated
 
 NOTHING_FOUND = N_("Nothing was found: ask in other words, loosen the filter, or add documents (`commonplace status`).")
@@ -145,17 +150,18 @@ class ExtractiveGenerator:
         if not sentences:
             return None
         # A sentence is read under its headings: "It is 9 bar" answers nothing without "North pump > Pressure".
+        leads = [_lead(sentence, before) for before, sentence in zip([None, *sentences], sentences, strict=False)]
         views = [
-            text_view(_lead(sentence, before) + _with_code(sentence, hits), hits[sentence.hit].item.title) or ""
-            for before, sentence in zip([None, *sentences], sentences, strict=False)
+            text_view(lead + _with_code(sentence, hits), hits[sentence.hit].item.title) or ""
+            for lead, sentence in zip(leads, sentences, strict=True)
         ]
         sentence_vectors = self._embed(views, [sentence.text for sentence in sentences], vectors)
         foreign_hits = {n: _is_foreign(question, hit) for n, hit in passages}
         foreign = np.array([foreign_hits[sentence.hit] for sentence in sentences])
         similarity = self._similarity(sentence_vectors, vectors, foreign)
         candidates = [
-            Candidate(sentence, f"{view}\n{_beside(sentences, i)}\n{_first_line(hits[sentence.hit])}")
-            for i, (sentence, view) in enumerate(zip(sentences, views, strict=True))
+            Candidate(sentence, f"{view}\n{_beside(sentences, i)}\n{_first_line(hits[sentence.hit])}", lead)
+            for i, (sentence, view, lead) in enumerate(zip(sentences, views, leads, strict=True))
         ]
         matrix = features(question, candidates, hits, similarity)
         likely = probabilities(matrix, WEIGHTS_WORDS if similarity is None else WEIGHTS)
@@ -276,9 +282,13 @@ def _kind_factor(sentence: Sentence, hit: Hit, asks_how: bool) -> float:
 
 
 def _lead(sentence: Sentence, before: Sentence | None) -> str:
-    """Return the sentence before one that only leads to its listing: *run:* does not say what for."""
+    """Return the sentence before one that does not say by itself what it is about; otherwise an empty text.
+
+    *Run:* before a listing does not say what for, and *It is changed each spring* does not say what is.
+    """
     leads = sentence.listing is not None and sentence.text[-1] in ":："
-    return f"{before.text} " if leads and before is not None and before.hit == sentence.hit else ""
+    refers = leads or (sentence.row is None and _REFERS.match(sentence.text))
+    return f"{before.text} " if refers and before is not None and before.hit == sentence.hit else ""
 
 
 def _quoted(sentence: Sentence, hits: Sequence[Hit], asks_how: bool) -> Iterator[Statement]:

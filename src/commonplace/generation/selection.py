@@ -67,10 +67,15 @@ WEIGHTS_WORDS = np.array([
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence with the text around it: its headings, the sentences beside it, the names of its columns."""
+    """A sentence with the text around it: its headings, the sentences beside it, the names of its columns.
+
+    ``lead`` is the sentence before one that begins with *it* or *they*: its words count as words of the sentence,
+    unless the sentence lacks the kind of answer that is asked for.
+    """
 
     sentence: Sentence
     around: str
+    lead: str = ""
 
 
 def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit], similarity: Floats | None) -> Floats:
@@ -78,7 +83,11 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
     wanted = wanted_words(question)
     named = names(question) & wanted
     kind = answer_kind(question) if not is_yes_no(question) else None
-    in_sentence = [terms(candidate.sentence.text) for candidate in candidates]
+    has_kind = [kind is not None and contains(kind, candidate.sentence.text) for candidate in candidates]
+    in_sentence = [
+        terms(candidate.lead * (kind is None or fits) + candidate.sentence.text)
+        for candidate, fits in zip(candidates, has_kind, strict=True)
+    ]
     around = [terms(candidate.around) | words for candidate, words in zip(candidates, in_sentence, strict=True)]
     passages = {
         n: hit_terms(hits[n]) | terms(path_words(PurePath(hits[n].item.document.path).name))
@@ -102,7 +111,6 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
         near = 0.0 if similarity is None else float(similarity[i])
         missing = [weight[word] for word in wanted - _shared(wanted, around[i])]
         in_it = share(in_sentence[i])
-        has_kind = kind is not None and contains(kind, sentence.text)
         confidence = min(max(hit.confidence, 1e-4), 1 - 1e-4)
         says_definition = defines(question, sentence.text)
         is_row = sentence.row is not None
@@ -115,8 +123,8 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
                 max(missing, default=0.0) / heaviest,
                 len(named - _shared(named, around[i])) / len(named) if named else 0.0,
                 len(named - _shared(named, passage[i])) / len(named) if named else 0.0,
-                float(has_kind),
-                float(kind is not None and not has_kind),
+                float(has_kind[i]),
+                float(kind is not None and not has_kind[i]),
                 math.log(confidence / (1 - confidence)) / 5,
                 float(is_row),
                 float(is_row) * coverage[i],
