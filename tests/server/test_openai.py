@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 
 from commonplace.generation import ModelGenerator
-from commonplace.server import KeyFile, Library
+from commonplace.server import KeyFile, Library, create_app
 from commonplace.server.markdown import without_links
 from commonplace.server.openai.messages import Message
 from commonplace.server.openai.tasks import question_in, task_of
-from tests.server.running import picture, pumps, serving
+from tests.server.conftest import serving
+from tests.server.pumps import picture
 
 SEAL = [{"role": "user", "content": "Which seal does the north pump need?"}]
 TITLE = """### Task:
@@ -45,13 +46,8 @@ class Parrot(ModelGenerator):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pumps(tmp_path_factory.mktemp("openai") / "kb")
-
-
-@pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    with serving(Library({"pumps": str(folder)})) as address:
+def url(pump_folder: Path) -> Iterator[str]:
+    with serving(create_app(Library({"pumps": str(pump_folder)}))) as address:
         yield address
 
 
@@ -196,7 +192,7 @@ def test_a_streamed_response_adds_its_annotations(client: openai.OpenAI) -> None
     assert [mark.index for mark in final.output[-1].content[0].annotations] == [mark.index for mark in added]
 
 
-def test_embeddings(client: openai.OpenAI, folder: Path) -> None:
+def test_embeddings(client: openai.OpenAI) -> None:
     texts = ["a red disc", "a green motor"]
     decoded = client.embeddings.create(model="pumps", input=texts)  # the client asks for base64
     plain = client.embeddings.create(model="pumps", input=texts, encoding_format="float")
@@ -229,10 +225,10 @@ def test_vector_stores(client: openai.OpenAI) -> None:
         files({"type": "ne", "key": "team", "value": "south"})
 
 
-def test_keys_hold_here_too(folder: Path, tmp_path: Path) -> None:
+def test_keys_hold_here_too(pump_folder: Path, tmp_path: Path) -> None:
     keys = KeyFile(tmp_path / "keys.json")
     secret = keys.add("south", ["read"], None, ["team=south"])
-    with serving(Library({"pumps": str(folder)}), keys=keys) as url:
+    with serving(create_app(Library({"pumps": str(pump_folder)}), keys=keys)) as url:
         with pytest.raises(openai.AuthenticationError):
             openai.OpenAI(base_url=f"{url}/v1", api_key="cp_wrong", max_retries=0).models.list()
         client = openai.OpenAI(base_url=f"{url}/v1", api_key=secret, max_retries=0)
@@ -290,7 +286,7 @@ def test_a_prompt_with_passages_around_a_question_is_the_question() -> None:
     assert question_in(prompt.replace("Which seal?", "<user_query>\nWhich?\n</user_query>")) == "Which?"
 
 
-def test_titles_come_from_the_first_question_or_from_the_model(client: openai.OpenAI, folder: Path) -> None:
+def test_titles_come_from_the_first_question_or_from_the_model(client: openai.OpenAI, pump_folder: Path) -> None:
     def reply(asked: openai.OpenAI, *texts: str) -> str:
         messages = [{"role": "user" if n % 2 == 0 else "assistant", "content": text} for n, text in enumerate(texts)]
         return asked.chat.completions.create(model="pumps", messages=messages).choices[0].message.content
@@ -299,6 +295,6 @@ def test_titles_come_from_the_first_question_or_from_the_model(client: openai.Op
     plain = "Provide a concise, 5-word-or-less title for the conversation."
     assert reply(client, "Which seal, please?", "4711", plain) == "Which seal, please"
     assert json.loads(reply(client, "### Task:\nSuggest 3 follow-up questions")) == {"follow_ups": []}
-    with serving(Library({"pumps": str(folder)}, generator=Parrot())) as url:
+    with serving(create_app(Library({"pumps": str(pump_folder)}, generator=Parrot()))) as url:
         model = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         assert reply(model, "Which seal, please?", "4711", plain) == "I got 3."

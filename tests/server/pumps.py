@@ -1,22 +1,15 @@
-"""A real server for the tests: uvicorn on a free port of 127.0.0.1, with a small collection."""
+"""A small collection of pumps, with documents of two teams."""
 
 from __future__ import annotations
 
 import io
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import uvicorn
 from PIL import Image, ImageDraw
 
 import commonplace as cp
-from commonplace.server import Library, create_app
 
-__all__ = ["picture", "pumps", "serving"]
+__all__ = ["picture", "pumps"]
 
 
 def picture(colour: str = "red") -> bytes:
@@ -43,23 +36,3 @@ def pumps(folder: Path) -> Path:
         report = kb.add(records, workers=1, progress=False)
         assert not report.failed, report
     return folder
-
-
-@contextmanager
-def serving(library: Library, **options: Any) -> Iterator[str]:
-    """Serve a library until the block ends; yields the address."""
-    place = socket.socket()
-    place.bind(("127.0.0.1", 0))
-    app = create_app(library, **options)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            threading.Event().wait(0.01)
-        yield f"http://127.0.0.1:{place.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        place.close()
