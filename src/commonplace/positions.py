@@ -46,8 +46,8 @@ def shown_name(document: Document) -> str:
 
 def place_of_item(item: Item) -> str:
     """Return the name of an item's document and where it stands there, without a path: ``guide.pdf, page 3``."""
-    words = position(item.span, item.title, None)
-    return f"{shown_name(item.document)}, {words}" if words else shown_name(item.document)
+    name, words = shown_name(item.document), position(item.span, item.title, None)
+    return name if words in ("", name) else f"{name}, {words}"
 
 
 def file_link(document: Document, span: Span) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from commonplace.display import escape_markdown, markdown_row
-from commonplace.positions import place_of_item
+from commonplace.positions import place_of_item, shown_name
 from commonplace.types import Answer, Block, Hit, Item
 
 __all__ = ["AnswerWriter", "Mark", "markdown", "without_links"]
@@ -37,15 +37,14 @@ class AnswerWriter:
 
     def block(self, block: Block) -> str:
         """Add the next block."""
-        links = {
-            number: self._link(hit.item) for number, hit in zip(block.citations, block.cited, strict=True)
-        }  # in the order of the markers
+        links = {number: self._link(hit.item) for number, hit in zip(block.citations, block.cited, strict=True)}
         markers = [f"[\\[{number}\\]](<{url}>)" for number, url in links.items()]
         notes = [*markers, f"*{escape_markdown(block.support_note.strip())}*"] if block.support_note else markers
         after = "".join(f" {note}" for note in notes)
         if block.kind == "image":
             picture = next(iter(links.values()), "")
-            piece = f"![{escape_markdown(block.shown)}](<{picture}>){after}"
+            words = shown_name(block.cited[0].item.document) if block.origin == "name" else block.shown
+            piece = f"![{escape_markdown(words)}](<{picture}>){after}"
         elif block.kind == "code":
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
             piece = "\n".join([fence, *block.lines, fence, after.strip()])
