@@ -17,6 +17,7 @@ from commonplace.server.guards import BodyLimit, Gate, HostGuard, Metrics, RateL
 from commonplace.server.keys import KeyFile
 from commonplace.server.library import Library
 from commonplace.server.links import Signer
+from commonplace.server.page import router as page_router
 from commonplace.server.routes import documents, questions, server
 from commonplace.server.schemas import ProblemOut
 from commonplace.server.settings import ServerSettings, check_address
@@ -83,6 +84,7 @@ def create_app(
     problems.install(app)
     for router in (server.router, documents.router, questions.router):
         app.include_router(router)
+    app.include_router(page_router)
     app.add_middleware(GZipMiddleware, minimum_size=1024)
     app.add_middleware(BodyLimit, settings=settings)
     if settings.origins:

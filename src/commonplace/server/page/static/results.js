@@ -1,0 +1,210 @@
+// The results: pictures in a grid and passages beside them, with the answer above where there is a question.
+
+import * as api from "./api.js";
+import { Answer } from "./answer.js";
+import { filtersOf, modeSwitch } from "./box.js";
+import { fill, h, icon, say } from "./dom.js";
+import { confidenceMark, context, errorCard, hitActions, lazyPicture, sourceLine } from "./parts.js";
+import { go, hasQuery, modeOf, picture, state } from "./state.js";
+import { n, t } from "./words.js";
+
+const STEP = 24;
+const MOST = 200;
+const WEAK = 0.2;
+let shownHits = [];
+let running = null;
+let lastKey = "";
+
+/** The hits that are shown, in order: the viewer goes through them. */
+export const hits = () => shownHits;
+
+const keyOf = (values) => JSON.stringify([context.collection?.name, values.q, modeOf(values), filtersOf(values), values.words, values.image, values.like, values.unlike]);
+
+/** Show the results of a state in an element; nothing happens if they are there already. */
+export function showResults(place, values) {
+  const key = keyOf(values);
+  if (key === lastKey && place.firstChild) return;
+  lastKey = key;
+  running?.abort();
+  running = new AbortController();
+  new Results(place, values, running.signal).start();
+}
+
+export function forget() {
+  running?.abort();
+  lastKey = "";
+  shownHits = [];
+}
+
+class Results {
+  constructor(place, values, signal) {
+    Object.assign(this, { place, values, signal, k: STEP });
+    this.mode = modeOf(values);
+    this.head = h("div", { class: "results-head" });
+    this.answer = h("div", { class: "answer-place" });
+    this.body = h("div", { class: "results-body" });
+    fill(place, this.head, this.answer, this.body);
+  }
+
+  query() {
+    const { q, image, like, unlike } = this.values;
+    const body = { ...filtersOf(this.values), k: this.k };
+    if (q) body.query = q;
+    if (image) body.image = picture(image);
+    if (like) body.like = like;
+    if (unlike) body.unlike = unlike;
+    return body;
+  }
+
+  async start() {
+    if (this.values.image && !picture(this.values.image)) {
+      fill(this.body, emptyCard(t("The picture is no longer here"), t("Pictures that you drop last as long as the tab. Drop it again."),
+        [h("button", { type: "button", class: "button", onclick: () => go({ image: "" }) }, t("Go on without it"))]));
+      return;
+    }
+    fill(this.head, h("p", { class: "count" }, t("Searching …")), modeSwitch(this.values));
+    fill(this.body, skeleton());
+    try {
+      if (this.mode === "ask") await this.ask();
+      else this.show(await this.search());
+    } catch (problem) {
+      if (problem.name === "AbortError") return;
+      fill(this.head, modeSwitch(this.values));
+      fill(this.body, errorCard(problem, () => this.start()));
+    }
+  }
+
+  async search() {
+    const { words, q } = this.values;
+    if (!words) return api.search(context.collection.name, this.query(), this.signal);
+    // Words in pictures: of the pictures that fit the query, those in which the words were read.
+    const body = { ...this.query(), modality: "image", k: MOST };
+    const queries = [{ ...body, query: words, image: undefined, like: undefined }];
+    if (hasQuery({ ...this.values, words: "" })) queries.unshift(body);
+    const found = await Promise.all(queries.map((query) => api.search(context.collection.name, query, this.signal)));
+    const wanted = words.toLocaleLowerCase().split(/\s+/);
+    const seen = new Set();
+    const matching = found.flatMap(({ hits: some }) => some).filter((hit) => {
+      const read = (hit.text ?? "").slice(hit.span.ocr_start ?? 0).toLocaleLowerCase();
+      return wanted.every((word) => read.includes(word)) && !seen.has(hit.id) && seen.add(hit.id);
+    });
+    return { hits: matching, notes: found[0].notes, whole: true, q };
+  }
+
+  async ask() {
+    const answer = new Answer(this.answer, this.values.q, () => {
+      running?.abort();
+    }, () => {
+      lastKey = "";
+      showResults(this.place, state());
+    });
+    try {
+      for await (const { event, data } of api.ask(context.collection.name, { ...this.query(), k: 12 }, this.signal)) {
+        if (event === "evidence") this.show({ ...data, whole: true });
+        answer.take(event, data);
+      }
+      answer.end();
+    } catch (problem) {
+      if (problem.name === "AbortError") {
+        answer.stopped();
+        return;
+      }
+      if (this.body.querySelector(".skeleton")) throw (answer.remove(), problem);
+      answer.take("error", { ...problem, detail: problem.message });
+    }
+  }
+
+  show({ hits: found, notes, whole = false }) {
+    shownHits = found;
+    const pictures = found.filter((hit) => hit.thumbnail && hit.modality !== "text");
+    const passages = found.filter((hit) => !pictures.includes(hit));
+    fill(this.head, h("p", { class: "count" }, found.length ? summary(pictures.length, passages.length) : ""), modeSwitch(this.values));
+    say(found.length ? summary(pictures.length, passages.length) : t("Nothing was found"));
+    const parts = [...notes.map((note) => h("p", { class: "note" }, icon("warn"), note))];
+    const best = Math.max(0, ...found.map((hit) => hit.confidence));
+    if (!found.length) parts.push(nothing(this.values));
+    else if (best < WEAK && !this.values.words) parts.push(h("p", { class: "note weak" }, icon("warn"), t("Nothing fits well. These are the nearest; none is likely to be what you look for.")));
+    const columns = h("div", { class: `columns ${pictures.length && passages.length ? "both" : pictures.length ? "pictures-only" : "passages-only"}` });
+    if (passages.length) columns.append(h("section", { class: "passages", "aria-label": t("Passages") }, h("h2", {}, t("Passages")), h("div", { class: "list" }, passages.map(passage))));
+    if (pictures.length) columns.append(h("section", { class: "pictures", "aria-label": t("Pictures") }, h("h2", {}, t("Pictures")), h("div", { class: "grid" }, pictures.map(tile))));
+    parts.push(columns);
+    if (!whole && found.length >= this.k && this.k < MOST) {
+      parts.push(h("button", { type: "button", class: "button more", onclick: () => this.more() }, t("Show more")));
+    }
+    fill(this.body, parts);
+  }
+
+  async more() {
+    const button = this.body.querySelector(".more");
+    button.disabled = true;
+    button.textContent = t("Searching …");
+    const before = shownHits.length;
+    this.k = Math.min(MOST, this.k * 2 + STEP / 2);
+    try {
+      const top = scrollY;
+      this.show(await this.search());
+      scrollTo(0, top);
+      document.querySelector(`[data-hit="${CSS.escape(shownHits[before]?.id ?? "")}"] .open`)?.focus({ preventScroll: true });
+    } catch (problem) {
+      if (problem.name !== "AbortError") button.replaceWith(errorCard(problem, () => this.more()));
+    }
+  }
+}
+
+function summary(pictures, passages) {
+  return [passages && n("{n} passage", "{n} passages", passages), pictures && n("{n} picture", "{n} pictures", pictures)].filter(Boolean).join(t(", "));
+}
+
+function skeleton() {
+  return h("div", { class: "columns both skeleton", "aria-hidden": "true" },
+    h("section", { class: "passages" }, h("div", { class: "list" }, [1, 2, 3].map(() => h("div", { class: "passage" }, h("i"), h("i"), h("i"))))),
+    h("section", { class: "pictures" }, h("div", { class: "grid" }, [1, 2, 3, 4, 5, 6].map(() => h("div", { class: "tile" }, h("div", { class: "frame" }))))));
+}
+
+function emptyCard(title, words, more = []) {
+  return h("section", { class: "card empty" }, h("h2", {}, title), h("p", {}, words), more);
+}
+
+function nothing(values) {
+  const filtered = ["type", "folder", "after", "before", "words", "without"].some((name) => values[name]);
+  return emptyCard(t("Nothing was found"), filtered ? t("The filters leave nothing that fits.") : t("Try other words, or fewer."),
+    [filtered && h("button", { type: "button", class: "button", onclick: () => go({ type: "", folder: "", after: "", before: "", words: "", without: "" }) }, t("Remove all filters"))].filter(Boolean));
+}
+
+const nameOf = (hit) => [hit.name, hit.modality === "image" ? t("picture") : ""].filter(Boolean).join(", ");
+const openHit = (hit) => go({ open: hit.id });
+
+function tile(hit) {
+  return h("article", { class: "tile", "data-hit": hit.id },
+    h("button", { type: "button", class: "open frame", "aria-label": t("Open {name}", { name: nameOf(hit) }), onclick: () => openHit(hit) }, lazyPicture(hit.thumbnail, "")),
+    h("div", { class: "below" }, h("div", { class: "caption" }, confidenceMark(hit), h("span", { class: "file", title: hit.name }, hit.name)), hitActions(hit)));
+}
+
+function passage(hit) {
+  return h("article", { class: "passage", "data-hit": hit.id },
+    h("button", { type: "button", class: "open", "aria-label": t("Open {name}", { name: nameOf(hit) }), onclick: () => openHit(hit) },
+      h("span", { class: "text" }, marked(excerpt(hit.text ?? "", state().q), state().q))),
+    h("div", { class: "below" }, h("div", { class: "caption" }, confidenceMark(hit), sourceLine(hit)), hitActions(hit)));
+}
+
+const wordsOf = (query) => (query.match(/[\p{L}\p{N}]{3,}|[\u3400-\u9fff]{2,}/gu) ?? []).map((word) => word.toLocaleLowerCase());
+
+/** Return the part of a passage that has most of the query's words. */
+function excerpt(text, query, length = 360) {
+  const clean = text.replace(/\s+/g, " ").trim();
+  if (clean.length <= length) return clean;
+  const folded = clean.toLocaleLowerCase();
+  const places = wordsOf(query).map((word) => folded.indexOf(word)).filter((at) => at >= 0).sort((a, b) => a - b);
+  let start = places.length ? Math.max(0, places[0] - 80) : 0;
+  if (start) start = clean.indexOf(" ", start) + 1;
+  const end = clean.lastIndexOf(" ", start + length);
+  return `${start ? "… " : ""}${clean.slice(start, end > start ? end : start + length)} …`;
+}
+
+/** Return text in which the words of the query are marked. */
+function marked(text, query) {
+  const words = [...new Set(wordsOf(query))].filter((word) => word.length > 3 || /[\u3400-\u9fff]/.test(word));
+  if (!words.length) return text;
+  const pattern = new RegExp(`(${words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|")})`, "giu");
+  return text.split(pattern).map((part, number) => (number % 2 ? h("mark", {}, part) : part));
+}
