@@ -3,12 +3,14 @@
 import * as api from "./api.js";
 import { fill, h, icon, iconButton, say, tell } from "./dom.js";
 import { beside, confidenceMark, errorCard, lazyPicture, sourceLine } from "./parts.js";
+import { plain } from "./prose.js";
 import { go } from "./state.js";
 import { confidence, n, place, t, trouble } from "./words.js";
 
-const quotes = new Map(); // what an answer quoted of an item, by item: the viewer highlights it
+const cited = new Map(); // what answers cited, by the id of the item: the viewer highlights the quote
 
-export const quoteOf = (id) => quotes.get(id) ?? null;
+export const quoteOf = (id) => cited.get(id)?.quote ?? null;
+export const citedHit = (id) => cited.get(id)?.item ?? null;
 
 export class Answer {
   constructor(parent, question, stop, retry) {
@@ -42,7 +44,7 @@ export class Answer {
     } else if (event === "answer") {
       this.done = data;
       Object.assign(this, { blocks: data.blocks, citations: data.citations, notes: data.notes });
-      for (const { item, quote } of data.citations) if (quote) quotes.set(item.id, quote);
+      for (const citation of data.citations) cited.set(citation.item.id, citation);
     } else if (event === "error") {
       this.finish();
       fill(this.text, errorCard(Object.assign(new Error(data.detail), { status: data.status, slug: (data.type || data.slug || "").split(":").pop() }), this.retry));
@@ -82,7 +84,7 @@ export class Answer {
     this.element.classList.add("abstained");
     fill(this.text, h("div", { class: "abstention" }, icon("warn"),
       h("div", {}, h("h2", {}, t("The sources do not answer this")), h("p", {}, this.done.reason ?? ""),
-        h("p", { class: "quiet" }, this.evidence.length ? t("What comes nearest is below. Judge for yourself.") : t("Nothing comes near.")))));
+        h("p", { class: "quiet" }, this.evidence.length ? t("What comes nearest is shown all the same: judge for yourself.") : t("Nothing comes near.")))));
     this.drawNotes();
   }
 
@@ -118,12 +120,15 @@ export class Answer {
         parts.push(h("figure", {}, item && h("button", { type: "button", class: "frame", "aria-label": t("Open {name}", { name: item.name }), onclick: () => go({ open: item.id }) }, pictureOf(item)),
           h("figcaption", {}, block.text, " ", marks)));
       } else if (block.kind === "code") {
-        parts.push(h("pre", { tabindex: "0" }, h("code", {}, block.text)), h("p", { class: "marks" }, marks, support));
+        parts.push(h("div", { class: "code" }, h("pre", { tabindex: "0" }, h("code", {}, block.text)), h("span", { class: "marks" }, marks, support)));
       } else if (block.kind === "row") {
         rows = this.row(parts, rows, block, [...marks, support]);
       } else {
-        if (!paragraph || block.starts_paragraph) parts.push((paragraph = h("p")));
-        paragraph.append(h("span", { class: `sentence ${block.support ?? ""}` }, block.text), ...marks.flatMap((mark) => ["\u2060", mark]), ...(support ? [support] : []), " ");
+        const [, bullet, words] = /^([-*•]|\d+[.)])\s+(.*)$/s.exec(block.text) ?? [null, "", block.text];
+        if (!paragraph || block.starts_paragraph || bullet) {
+          parts.push((paragraph = h("p", { class: bullet && "listed" }, bullet && h("span", { class: "bullet" }, /\d/.test(bullet) ? bullet : "•"), bullet && " ")));
+        }
+        paragraph.append(h("span", { class: `sentence ${block.support ?? ""}` }, words), ...marks.flatMap((mark) => ["\u2060", mark]), ...(support ? [support] : []), " ");
       }
     }
     return parts;
@@ -214,7 +219,7 @@ function showCard(anchor, citation) {
   const shown = h("div", { class: "card-over", popover: "manual", role: "tooltip", id: "citation-card" },
     h("div", { class: "caption" }, confidenceMark(item), sourceLine(item)),
     item.thumbnail && lazyPicture(item.thumbnail, ""),
-    h("p", {}, citation.quote ?? (item.text ?? "").slice(0, 400)),
+    h("p", {}, plain(citation.quote ?? (item.text ?? ""), item.name).slice(0, 400)),
     h("small", { class: "quiet" }, t("Click to open")));
   shown.addEventListener("pointerenter", () => clearTimeout(timer));
   shown.addEventListener("pointerleave", () => hideCard(200));

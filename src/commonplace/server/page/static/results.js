@@ -5,12 +5,15 @@ import { Answer } from "./answer.js";
 import { filtersOf, modeSwitch } from "./box.js";
 import { fill, h, icon, say } from "./dom.js";
 import { confidenceMark, context, errorCard, hitActions, lazyPicture, sourceLine } from "./parts.js";
+import { excerpt, marked, plain } from "./prose.js";
 import { go, hasQuery, modeOf, picture, state } from "./state.js";
 import { n, t } from "./words.js";
 
 const STEP = 24;
 const MOST = 200;
-const WEAK = 0.2;
+const WEAK = 0.15; // an answer needs as much
+const TAIL = 20; // hits that are so many times less probable than the best wait behind a button
+const FIRST = 6; // these never do
 let shownHits = [];
 let running = null;
 let lastKey = "";
@@ -43,7 +46,7 @@ class Results {
     this.head = h("div", { class: "results-head" });
     this.answer = h("div", { class: "answer-place" });
     this.body = h("div", { class: "results-body" });
-    fill(place, this.head, this.answer, this.body);
+    fill(place, this.head, h("div", { class: `results ${this.mode}` }, this.answer, this.body));
   }
 
   query() {
@@ -85,7 +88,7 @@ class Results {
     const wanted = words.toLocaleLowerCase().split(/\s+/);
     const seen = new Set();
     const matching = found.flatMap(({ hits: some }) => some).filter((hit) => {
-      const read = (hit.text ?? "").slice(hit.span.ocr_start ?? 0).toLocaleLowerCase();
+      const read = hit.span.ocr_start === undefined ? "" : (hit.text ?? "").slice(hit.span.ocr_start).toLocaleLowerCase();
       return wanted.every((word) => read.includes(word)) && !seen.has(hit.id) && seen.add(hit.id);
     });
     return { hits: matching, notes: found[0].notes, whole: true, q };
@@ -114,21 +117,25 @@ class Results {
     }
   }
 
-  show({ hits: found, notes, whole = false }) {
+  show({ hits: ranked, notes, whole = false }) {
+    const best = Math.max(0, ...ranked.map((hit) => hit.confidence));
+    const found = this.showsTail || whole ? ranked : ranked.filter((hit, number) => number < FIRST || hit.confidence >= best / TAIL);
     shownHits = found;
     const pictures = found.filter((hit) => hit.thumbnail && hit.modality !== "text");
     const passages = found.filter((hit) => !pictures.includes(hit));
     fill(this.head, h("p", { class: "count" }, found.length ? summary(pictures.length, passages.length) : ""), modeSwitch(this.values));
     say(found.length ? summary(pictures.length, passages.length) : t("Nothing was found"));
     const parts = [...notes.map((note) => h("p", { class: "note" }, icon("warn"), note))];
-    const best = Math.max(0, ...found.map((hit) => hit.confidence));
     if (!found.length) parts.push(nothing(this.values));
-    else if (best < WEAK && !this.values.words) parts.push(h("p", { class: "note weak" }, icon("warn"), t("Nothing fits well. These are the nearest; none is likely to be what you look for.")));
+    else if (best < WEAK && this.mode === "search" && !this.values.words) parts.push(h("p", { class: "note weak" }, icon("warn"), t("The evidence is weak: these come nearest, and none is sure.")));
     const columns = h("div", { class: `columns ${pictures.length && passages.length ? "both" : pictures.length ? "pictures-only" : "passages-only"}` });
     if (passages.length) columns.append(h("section", { class: "passages", "aria-label": t("Passages") }, h("h2", {}, t("Passages")), h("div", { class: "list" }, passages.map(passage))));
     if (pictures.length) columns.append(h("section", { class: "pictures", "aria-label": t("Pictures") }, h("h2", {}, t("Pictures")), h("div", { class: "grid" }, pictures.map(tile))));
     parts.push(columns);
-    if (!whole && found.length >= this.k && this.k < MOST) {
+    if (found.length < ranked.length) {
+      const weaker = n("Show {n} weaker hit", "Show {n} weaker hits", ranked.length - found.length);
+      parts.push(h("button", { type: "button", class: "button more", onclick: () => ((this.showsTail = true), this.show({ hits: ranked, notes })) }, weaker));
+    } else if (!whole && found.length >= this.k && this.k < MOST) {
       parts.push(h("button", { type: "button", class: "button more", onclick: () => this.more() }, t("Show more")));
     }
     fill(this.body, parts);
@@ -183,28 +190,6 @@ function tile(hit) {
 function passage(hit) {
   return h("article", { class: "passage", "data-hit": hit.id },
     h("button", { type: "button", class: "open", "aria-label": t("Open {name}", { name: nameOf(hit) }), onclick: () => openHit(hit) },
-      h("span", { class: "text" }, marked(excerpt(hit.text ?? "", state().q), state().q))),
+      h("span", { class: "text" }, marked(excerpt(plain(hit.text ?? "", hit.name), state().q), state().q))),
     h("div", { class: "below" }, h("div", { class: "caption" }, confidenceMark(hit), sourceLine(hit)), hitActions(hit)));
-}
-
-const wordsOf = (query) => (query.match(/[\p{L}\p{N}]{3,}|[\u3400-\u9fff]{2,}/gu) ?? []).map((word) => word.toLocaleLowerCase());
-
-/** Return the part of a passage that has most of the query's words. */
-function excerpt(text, query, length = 360) {
-  const clean = text.replace(/\s+/g, " ").trim();
-  if (clean.length <= length) return clean;
-  const folded = clean.toLocaleLowerCase();
-  const places = wordsOf(query).map((word) => folded.indexOf(word)).filter((at) => at >= 0).sort((a, b) => a - b);
-  let start = places.length ? Math.max(0, places[0] - 80) : 0;
-  if (start) start = clean.indexOf(" ", start) + 1;
-  const end = clean.lastIndexOf(" ", start + length);
-  return `${start ? "… " : ""}${clean.slice(start, end > start ? end : start + length)} …`;
-}
-
-/** Return text in which the words of the query are marked. */
-function marked(text, query) {
-  const words = [...new Set(wordsOf(query))].filter((word) => word.length > 3 || /[\u3400-\u9fff]/.test(word));
-  if (!words.length) return text;
-  const pattern = new RegExp(`(${words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|")})`, "giu");
-  return text.split(pattern).map((part, number) => (number % 2 ? h("mark", {}, part) : part));
 }

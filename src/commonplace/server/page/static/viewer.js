@@ -1,9 +1,10 @@
 // What a hit or a citation stands in: the page with its box, the picture, or its paragraph in the document.
 
 import * as api from "./api.js";
-import { quoteOf } from "./answer.js";
+import { citedHit, quoteOf } from "./answer.js";
 import { fill, h, icon, iconButton, tell } from "./dom.js";
 import { confidenceMark, context, errorCard, hitActions, lazyPicture } from "./parts.js";
+import { highlight, prose } from "./prose.js";
 import { hits } from "./results.js";
 import { go, state } from "./state.js";
 import { place, t, trouble } from "./words.js";
@@ -53,7 +54,7 @@ async function draw(id) {
   const body = h("div", { class: "viewer-body" }, h("p", { class: "quiet loading" }, t("Opening …")));
   fill(dialog, h("header", {}, h("h2", { id: "viewer-title" }, t("Opening …")), closeButton()), body);
   try {
-    const hit = hits().find((entry) => entry.id === id) ?? (await api.item(context.collection.name, id));
+    const hit = hits().find((entry) => entry.id === id) ?? citedHit(id) ?? (await api.item(context.collection.name, id));
     if (shownId !== id) return;
     const where = place(hit);
     const head = h("header", {},
@@ -83,7 +84,7 @@ function pageView(hit) {
   view.append(h("div", { class: "sheet" }, image));
   if (hit.text) {
     view.append(h("aside", { class: "page-words" }, h("h3", {}, hit.modality === "image" ? t("Words of this picture") : t("The passage")),
-      h("div", { class: "prose" }, paragraph(hit.text, quoteOf(hit.id)))));
+      h("div", { class: "prose" }, passage(hit, quoteOf(hit.id)))));
   }
   return view;
 }
@@ -100,17 +101,14 @@ async function documentView(hit) {
     title = item.title ?? title;
     const isHere = item.id === hit.id;
     if (item.thumbnail) parts.push(h("figure", {}, h("button", { type: "button", class: "frame", "aria-label": t("Open {name}", { name: item.name }), onclick: () => go({ open: item.id }) }, lazyPicture(item.thumbnail, ""))));
-    else if (item.text) parts.push(h("div", { class: isHere ? "paragraph here" : "paragraph", ...(isHere && { "aria-current": "true" }) }, paragraph(item.text, isHere ? quoteOf(hit.id) : null)));
+    else if (item.text) parts.push(isHere ? passage(item, quoteOf(item.id), { class: "paragraph here", "aria-current": "true" }) : passage(item, null));
   }
   return h("article", { class: "document prose" }, parts);
 }
 
-/** Return text with a quote in it highlighted; white space may differ between them. */
-function paragraph(text, quote) {
-  if (quote) {
-    const words = quote.trim().split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-    const match = new RegExp(words.join("\\s+")).exec(text);
-    if (match) return [text.slice(0, match.index), h("mark", {}, match[0]), text.slice(match.index + match[0].length)];
-  }
-  return [text];
+/** Return the text of an item, with what the answer quoted of it highlighted. */
+function passage(item, quote, properties = {}) {
+  const element = h("div", { class: "paragraph", ...properties }, prose(item.text, item.name));
+  if (quote) highlight(element, quote);
+  return element;
 }

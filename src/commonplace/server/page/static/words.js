@@ -37,11 +37,16 @@ export const date = (seconds) => new Intl.DateTimeFormat(language, { dateStyle: 
 export function confidence(value) {
   if (value >= 0.8) return [3, t("Very likely")];
   if (value >= 0.5) return [2, t("Likely")];
-  if (value >= 0.2) return [1, t("Possible")];
-  return [0, t("Unlikely")];
+  if (value >= 0.15) return [1, t("Possible")];
+  return [0, t("Weak")];
 }
 
-export const percent = (value) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: value < 0.1 ? 1 : 0 }).format(value);
+export function percent(value) {
+  const shown = (share, digits = 0) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: digits }).format(share);
+  if (value > 0.99) return `> ${shown(0.99)}`;
+  if (value < 0.001) return `< ${shown(0.001, 1)}`;
+  return shown(value, value < 0.1 ? 1 : 0);
+}
 
 /** Where an item stands in its document, in words. */
 export function place(item) {
