@@ -15,7 +15,16 @@ from commonplace.server.jobs import Job
 from commonplace.server.links import segment
 from commonplace.types import Answer, Block, Document, Hit, Item
 
-__all__ = ["answer_json", "block_json", "document_json", "hit_json", "item_json", "job_json", "shown_name"]
+__all__ = [
+    "answer_json",
+    "block_json",
+    "document_json",
+    "hit_json",
+    "item_json",
+    "job_json",
+    "shown_name",
+    "shown_path",
+]
 
 
 def base(view: View) -> str:

@@ -185,13 +185,14 @@ export class Answer {
       const page = document.implementation.createHTMLDocument(this.question);
       page.documentElement.lang = this.done.language ?? document.documentElement.lang;
       page.head.prepend(h("meta", { charset: "utf-8" }));
-      page.head.append(h("meta", { name: "viewport", content: "width=device-width" }), h("style", {}, EXPORT_STYLE));
+      page.head.append(h("meta", { name: "viewport", content: "width=device-width" }));
       const blocks = this.render((number) => h("a", { href: `#source-${number}`, class: "marker" }, `[${number}]`), image);
       page.body.append(h("h1", {}, this.question), ...blocks, h("h2", {}, t("Sources")), h("ol", {}, this.citations.map((citation) =>
         h("li", { id: `source-${citation.number}`, value: citation.number }, h("b", {}, citation.item.name), " ", place(citation.item),
           citation.quote && h("blockquote", {}, citation.quote), image(citation.item)))));
       for (const button of page.querySelectorAll("button")) button.replaceWith(...button.childNodes);
-      const text = `<!doctype html>\n${page.documentElement.outerHTML}`;
+      // The policy of this page would refuse the style as an element; in the file it is wanted.
+      const text = `<!doctype html>\n${page.documentElement.outerHTML.replace("</head>", () => `<style>${EXPORT_STYLE}</style></head>`)}`;
       const name = this.question.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) || "answer";
       api.saveBlob(new Blob([text], { type: "text/html" }), `${name}.html`);
     } catch (problem) {

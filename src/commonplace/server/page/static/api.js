@@ -63,11 +63,11 @@ export const retry = (href) => json(`${href}/retry`, { method: "POST" });
 export const jobs = (name) => json(`${base(name)}/jobs`);
 export const cancel = (href) => json(href, { method: "DELETE" });
 
-export function documents(name, { status = null, cursor = null, names = [], limit = 100 } = {}) {
+export function documents(name, { status = null, cursor = null, contains = "", limit = 100 } = {}) {
   const query = new URLSearchParams({ limit });
   if (status) query.set("status", status);
   if (cursor) query.set("cursor", cursor);
-  for (const part of names) query.append("name", part);
+  if (contains) query.set("contains", contains);
   return json(`${base(name)}/documents?${query}`);
 }
 

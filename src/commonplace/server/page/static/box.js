@@ -19,7 +19,7 @@ const TYPES = [
 /** Return the filters of a state as the API takes them. */
 export function filtersOf(values) {
   const filters = { ...TYPES.find(([name]) => name === values.type)?.[2] };
-  if (values.folder) filters.path = values.folder;
+  if (values.folder) filters.path = /[*?[/]/.test(values.folder) ? values.folder : `*${values.folder}*`;
   if (values.after) filters.after = values.after;
   if (values.before) filters.before = values.before;
   if (values.without) filters.negative = values.without;
@@ -72,13 +72,13 @@ export function box({ large = false } = {}) {
 function attached(values) {
   const parts = [];
   const data = picture(values.image);
-  const chip = (content, words, name, kind = "") =>
-    h("span", { class: `attached ${kind}` }, content, h("span", { class: "attached-words" }, words),
+  const chip = (content, words, name) =>
+    h("span", { class: `attached ${name}` }, content, h("span", { class: "attached-words" }, words),
       iconButton("close", t("Remove: {words}", { words }), { onclick: () => go({ [name]: "" }) }));
   if (values.image) parts.push(chip(data ? h("img", { src: data, alt: t("Your picture") }) : icon("picture"), t("Your picture"), "image"));
   const example = (id) => lazyPicture(`/v1/collections/${encodeURIComponent(context.collection.name)}/items/${encodeURIComponent(id)}/thumbnail`, "");
   if (context.collection && values.like) parts.push(chip(example(values.like), t("Like this"), "like"));
-  if (context.collection && values.unlike) parts.push(chip(example(values.unlike), t("Not like this"), "unlike", "minus"));
+  if (context.collection && values.unlike) parts.push(chip(example(values.unlike), t("Not like this"), "unlike"));
   return parts;
 }
 

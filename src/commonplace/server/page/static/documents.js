@@ -119,7 +119,7 @@ class Documents {
     if (!cursor && !this.list.firstChild) fill(this.list, [1, 2, 3, 4, 5].map(() => h("div", { class: "row skeleton", "aria-hidden": "true" }, h("i"))));
     try {
       const [page, info] = await Promise.all([
-        api.documents(this.name, { status: values.status, cursor, names: values.name ? [/[*?[]/.test(values.name) ? values.name : `*${values.name}*`] : [] }),
+        api.documents(this.name, { status: values.status, cursor, contains: values.name }),
         cursor ? context.collection : api.collection(this.name),
       ]);
       if (turn !== this.turn) return;

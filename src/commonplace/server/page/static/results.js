@@ -164,8 +164,8 @@ function summary(pictures, passages) {
 
 function skeleton() {
   return h("div", { class: "columns both skeleton", "aria-hidden": "true" },
-    h("section", { class: "passages" }, h("div", { class: "list" }, [1, 2, 3].map(() => h("div", { class: "passage" }, h("i"), h("i"), h("i"))))),
-    h("section", { class: "pictures" }, h("div", { class: "grid" }, [1, 2, 3, 4, 5, 6].map(() => h("div", { class: "tile" }, h("div", { class: "frame" }))))));
+    h("section", { class: "passages" }, h("div", { class: "list" }, [1, 2, 3].map(() => h("div", { class: "bones" }, h("i"), h("i"), h("i"))))),
+    h("section", { class: "pictures" }, h("div", { class: "grid" }, [1, 2, 3, 4, 5, 6].map(() => h("div", {}, h("div", { class: "frame" }))))));
 }
 
 function emptyCard(title, words, more = []) {

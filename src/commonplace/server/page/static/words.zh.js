@@ -71,7 +71,6 @@ export default {
   "Not read": "未能读取",
   "Nothing comes near.": "没有接近的内容。",
   "The evidence is weak: these come nearest, and none is sure.": "证据较弱：以下是最接近的，但都不确定。",
-  "Show {n} weaker hit": "显示 {n} 个较弱的结果",
   "Show {n} weaker hits": "显示 {n} 个较弱的结果",
   "Nothing here yet": "这里还没有内容",
   "Nothing was found": "没有找到结果",
