@@ -22,8 +22,8 @@ MAY: dict[str, set[str]] = {
     "paths": {"errors", "i18n", "types"},
     "settings": {"errors", "i18n"},
     "server": {
-        *("atomic", "collection", "display", "filters", "generation", "opening", "pages", "places", "positions"),
-        "records",
+        *("atomic", "collection", "display", "encoders", "filters", "generation", "opening", "pages", "places"),
+        *("positions", "records"),
     },
     "committing": {"crops", "ingest", "readers", "space", "store"},
     "distributed": {"committing", "encoders", "ingest", "opening", "readers", "space", "store"},
@@ -88,6 +88,7 @@ MAY: dict[str, set[str]] = {
     "cli": {
         *("atomic", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export", "training"),
         *("filters", "indexer", "opening", "options", "places", "reading", "records"),
+        "server",
     },
     "__main__": {"cli"},
     "__init__": {

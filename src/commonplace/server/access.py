@@ -55,9 +55,9 @@ class View:
         """Whether paths of this machine may be shown."""
         return "admin" in self.key.verbs
 
-    def where(self, asked: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    def where(self, conditions: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
         """Return the metadata filter of a request together with that of the key; documents must pass both."""
-        return [conditions for conditions in (parse_where(self.key.where), asked) if conditions]
+        return [mapping for mapping in (parse_where(self.key.where), conditions) if mapping]
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -47,6 +47,11 @@ CREATE TABLE IF NOT EXISTS uploads (
     PRIMARY KEY (job, number)
 ) STRICT;
 """
+SELECT = """
+SELECT *, (SELECT count(*) FROM uploads WHERE job = jobs.id) AS total,
+    (SELECT count(*) FROM uploads WHERE job = jobs.id AND state != 'waiting') AS done
+FROM jobs
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +65,16 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job and its uploads. Times are seconds since 1970."""
+    """A job and its uploads, of which ``total`` are there and ``done`` finished. Times are seconds since 1970."""
 
     id: str
     created: float
     finished: float | None
     state: JobState
     key: str
+    total: int
+    done: int
     uploads: tuple[dict[str, Any], ...] = ()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The number of uploads in each state."""
-        states = [upload["state"] for upload in self.uploads]
-        return {state: states.count(state) for state in dict.fromkeys(states)}
 
 
 class JobQueue:
@@ -114,7 +115,7 @@ class JobQueue:
     def get(self, job: str) -> Job:
         """Return a job with its uploads. Raises NotFound if there is none."""
         with self._database() as database:
-            row = database.execute("SELECT * FROM jobs WHERE id = ?", (job,)).fetchone()
+            row = database.execute(f"{SELECT} WHERE id = ?", (job,)).fetchone()
             if row is None:
                 raise NotFound(_("there is no job {job!r:.80}").format(job=job))
             uploads = database.execute(
@@ -125,7 +126,7 @@ class JobQueue:
     def jobs(self) -> list[Job]:
         """Return all jobs without their uploads, the newest first."""
         with self._database() as database:
-            return [Job(**dict(row)) for row in database.execute("SELECT * FROM jobs ORDER BY created DESC, id")]
+            return [Job(**dict(row)) for row in database.execute(f"{SELECT} ORDER BY created DESC, id")]
 
     def cancel(self, job: str) -> Job:
         """Cancel what a job has not done yet. Raises NotFound, or Conflict if it is finished."""
@@ -228,7 +229,8 @@ class JobQueue:
             rows = database.execute(
                 "SELECT * FROM uploads WHERE job = ? AND state = 'waiting' ORDER BY number LIMIT ?", (job, STEP_FILES)
             ).fetchall()
-        step, size = [], 0
+        step: list[sqlite3.Row] = []
+        size = 0
         for row in rows:
             size += row["bytes"]
             if step and size > STEP_BYTES:
@@ -252,18 +254,18 @@ class JobQueue:
                     _("its content is gone ({problem}): send it again").format(problem=problem.strerror),
                 )
         before = {row["document"]: self._collection.get(row["document"]) for row in step}
-        problem = None
+        failure: str | None = None
         failures: dict[str, str] = {}
         try:
             failures = dict(self._collection.add(records, progress=False, workers=1).failed)
         except CommonplaceError as error:
-            problem = str(error)
+            failure = str(error)
         for row in step:
             if row["number"] in results:
                 continue
             document = self._collection.get(row["document"])
-            if problem is not None:
-                results[row["number"]] = "failed", problem
+            if failure is not None:
+                results[row["number"]] = "failed", failure
             elif document is None or document.status == "failed":
                 reason = document.error if document is not None else None
                 results[row["number"]] = (

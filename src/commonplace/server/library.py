@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from commonplace.collection import Collection
+from commonplace.encoders import DEFAULT_BUNDLE
+from commonplace.encoders.packaged import packaged
+from commonplace.encoders.presets import installed
 from commonplace.errors import CollectionError
 from commonplace.generation import Generator
 from commonplace.i18n import _
 from commonplace.opening import open_collection
 from commonplace.places import FolderPlace, place_of
-from commonplace.server.problems import Conflict, NotFound
+from commonplace.server.problems import BadRequest, Conflict, NotFound
 
 __all__ = ["Library"]
 
@@ -79,8 +82,17 @@ class Library:
             return self._open[name]
 
     def create(self, name: str, model: str | None = None) -> Collection:
-        """Create a collection. Raises Conflict if the name is taken, or no collection can be created here."""
+        """Create a collection.
+
+        ``model`` is a model of this machine by name, never by path. Raises Conflict if the name is taken, or no
+        collection can be created here, and BadRequest for an unknown model.
+        """
         _check_name(name)
+        models = [DEFAULT_BUNDLE.name, *packaged(), *installed()]
+        if model is not None and model not in models:
+            raise BadRequest(
+                _("there is no model {model!r:.80}: choose from {names}").format(model=model, names=", ".join(models))
+            )
         with self._lock:
             if self._folder is None:
                 raise Conflict(_("this server has fixed collections: start it with --collections FOLDER"))

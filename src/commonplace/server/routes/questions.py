@@ -43,7 +43,7 @@ def search_words(
     modality: Annotated[str | None, Query(max_length=50)] = None,
 ) -> SearchOut:
     """Search by words, with an address that can be kept."""
-    return search(request, view, SearchIn(query=query, k=k, modality=modality))
+    return search(request, view, SearchIn.model_validate({"query": query, "k": k, "modality": modality}))
 
 
 @router.post("/ask", tags=["answers"])
