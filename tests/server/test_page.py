@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from PIL import Image, ImageDraw
 
 import commonplace as cp
 from commonplace.generation import Part, Request, Statement
+from commonplace.server import KeyFile, Library, create_app
+from commonplace.server.page import FOLDER
 from tests.readers.make import Page, encoded, pdf, photo
+from tests.server.conftest import serving
 
-uvicorn = pytest.importorskip("uvicorn", reason="the page is tested under uvicorn (extra dev)")
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with Playwright (extra dev)")
-from commonplace.server import KeyFile, Library, create_app  # noqa: E402
-from commonplace.server.page import FOLDER  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 expect = playwright.expect
@@ -55,22 +53,6 @@ class Patient:
         yield Statement("It needs that seal every spring.", (0,))
 
 
-@contextmanager
-def served(library: Library, keys: KeyFile | None = None) -> Iterator[str]:
-    """Serve a library on a free port of this machine."""
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(library, keys=keys), port=0, log_level="error", timeout_graceful_shutdown=2)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a collection ``kb`` of two texts, a PDF of two pages, four pictures, and a file that fails."""
@@ -95,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[str]:
-    with served(Library({"kb": str(folder / "kb")}, folder / "more")) as address:
+    with serving(create_app(Library({"kb": str(folder / "kb")}, folder / "more"))) as address:
         yield address
 
 
@@ -295,7 +277,7 @@ def test_an_answer_is_saved_as_one_file(page: Any) -> None:
 
 def test_an_answer_streams_after_its_evidence_and_can_be_stopped(browser: Any, folder: Path) -> None:
     patient = Patient()
-    with served(Library({"kb": str(folder / "kb")}, generator=patient)) as address:
+    with serving(create_app(Library({"kb": str(folder / "kb")}, generator=patient))) as address:
         page = browser.new_page(base_url=address)
         page.goto("/?q=Which+seal+does+the+north+pump+need%3F")
         expect(page.locator(".passage").first).to_contain_text("blue seal")
@@ -353,14 +335,21 @@ def test_the_first_run_makes_a_collection_and_reads_a_dropped_folder(page: Any, 
     expect(page.locator(".job")).to_contain_text("Added 2 files")
     expect(page.locator(".job .reasons")).to_contain_text("broken.pdf")
     expect(page.locator(".row", has_text="moon.md")).to_contain_text("Read")
+    page.reload()  # a failed upload leaves no document: it stays in view until it is dismissed or mended
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Upload broken.pdf again").click()
+    mended = pdf(Page(lines=[(60, 700, 14, "Mars is red.")]))
+    chooser.value.set_files({"name": "other.pdf", "mimeType": "application/pdf", "buffer": mended})
+    expect(page.locator(".row", has_text="broken.pdf")).to_contain_text("Read")
+    expect(page.locator(".job .reasons")).to_have_count(0)
     page.goto("/?q=moon&collection=fresh")
-    expect(page.locator(".passage")).to_contain_text("basalt")
+    expect(page.locator(".passage").first).to_contain_text("basalt")
 
 
 def test_a_server_with_keys_asks_for_one(browser: Any, folder: Path) -> None:
     keys = KeyFile(folder / "keys.json")
     secret = keys.add("reader", ["read"])
-    with served(Library({"kb": str(folder / "kb")}), keys) as address:
+    with serving(create_app(Library({"kb": str(folder / "kb")}), keys=keys)) as address:
         page = browser.new_page(base_url=address)
         page.goto("/?q=photo&type=image")
         dialog = page.get_by_role("dialog", name="This server needs a key")

@@ -225,7 +225,7 @@ function showCard(anchor, citation) {
   shown.addEventListener("pointerenter", () => clearTimeout(timer));
   shown.addEventListener("pointerleave", () => hideCard(200));
   shown.addEventListener("click", () => (hideCard(), go({ open: item.id })));
-  document.body.append(shown);
+  anchor.closest(".answer").append(shown);
   shown.showPopover();
   anchor.setAttribute("aria-describedby", "citation-card");
   beside(shown, anchor);

@@ -61,6 +61,7 @@ export const document_ = (href) => json(href);
 export const remove = (href) => request(href, { method: "DELETE" });
 export const retry = (href) => json(`${href}/retry`, { method: "POST" });
 export const jobs = (name) => json(`${base(name)}/jobs`);
+export const job = (href) => json(href);
 export const cancel = (href) => json(href, { method: "DELETE" });
 
 export function documents(name, { status = null, cursor = null, contains = "", limit = 100 } = {}) {

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { fill, h, icon, iconButton, tell } from "./dom.js";
 import { context, errorCard } from "./parts.js";
 import { go, state } from "./state.js";
-import { cancel, dismiss, onUploads, pairsOf, resume, running, upload } from "./uploads.js";
+import { again, badUploads, cancel, dismiss, onUploads, pairsOf, resume, running, upload } from "./uploads.js";
 import { n, t, trouble } from "./words.js";
 
 const STATUSES = {
@@ -67,7 +67,7 @@ function jobCard(entry) {
   const isOver = job && job.finished !== null;
   const counts = {};
   for (const { state: name } of job?.uploads ?? []) counts[name] = (counts[name] ?? 0) + 1;
-  const bad = (job?.uploads ?? []).filter((one) => one.state === "failed" || one.state === "partial");
+  const bad = job ? badUploads(entry) : [];
   const share = !job ? entry.share * 0.3 : 0.3 + 0.7 * (job.total ? job.done / job.total : 1);
   const words = problem ? trouble(problem)
     : !job ? t("Sending {words} …", { words: entry.words })
@@ -83,7 +83,9 @@ function jobCard(entry) {
       job && !isOver && !problem && h("button", { type: "button", class: "button", onclick: () => cancel(entry) }, t("Cancel")),
       (isOver || problem) && iconButton("close", t("Close"), { onclick: () => dismiss(entry) })),
     !isOver && !problem && h("progress", { max: 1, value: share, "aria-label": words }),
-    isOver && bad.length > 0 && h("ul", { class: "reasons" }, bad.slice(0, 8).map((one) => h("li", {}, statusMark(one.state), h("b", {}, one.name), one.reason && h("span", {}, one.reason)))));
+    isOver && bad.length > 0 && h("ul", { class: "reasons" }, bad.slice(0, 20).map(({ name, state: became, reason }) =>
+      h("li", {}, statusMark(became), h("b", {}, name), h("span", {}, reason ?? ""),
+        h("button", { type: "button", class: "link", "aria-label": t("Upload {name} again", { name }), onclick: () => again(entry, name) }, t("Try again"))))));
 }
 
 class Documents {
@@ -175,6 +177,10 @@ class Documents {
   }
 
   async retry(document, line, button) {
+    if (document.path?.startsWith("upload:")) {
+      again({}, decodeURIComponent(document.path.slice("upload:".length)));
+      return;
+    }
     button.disabled = true;
     line.classList.add("busy");
     try {

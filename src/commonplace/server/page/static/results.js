@@ -43,10 +43,12 @@ class Results {
   constructor(place, values, signal) {
     Object.assign(this, { place, values, signal, k: STEP });
     this.mode = modeOf(values);
+    this.isPicture = !values.q && Boolean(values.image || values.like);
     this.head = h("div", { class: "results-head" });
     this.answer = h("div", { class: "answer-place" });
     this.body = h("div", { class: "results-body" });
-    fill(place, this.head, h("div", { class: `results ${this.mode}` }, this.answer, this.body));
+    const subject = values.q || values.words || (values.like ? t("Like this") : t("Your picture"));
+    fill(place, h("h1", { class: "hidden" }, subject), this.head, h("div", { class: `results ${this.mode}` }, this.answer, this.body));
   }
 
   query() {
@@ -78,7 +80,14 @@ class Results {
   }
 
   async search() {
-    const { words, q } = this.values;
+    const { words } = this.values;
+    if (this.isPicture && !words && !this.values.type) {
+      // What looks like a picture is wanted most: its likes are not to be crowded out by passages.
+      const both = [this.query(), { ...this.query(), modality: "image" }];
+      const [all, pictures] = await Promise.all(both.map((query) => api.search(context.collection.name, query, this.signal)));
+      const missing = pictures.hits.filter((hit) => !all.hits.some((other) => other.id === hit.id));
+      return { hits: [...all.hits, ...missing].sort((a, b) => b.confidence - a.confidence), notes: all.notes };
+    }
     if (!words) return api.search(context.collection.name, this.query(), this.signal);
     // Words in pictures: of the pictures that fit the query, those in which the words were read.
     const body = { ...this.query(), modality: "image", k: MOST };
@@ -91,7 +100,7 @@ class Results {
       const read = hit.span.ocr_start === undefined ? "" : (hit.text ?? "").slice(hit.span.ocr_start).toLocaleLowerCase();
       return wanted.every((word) => read.includes(word)) && !seen.has(hit.id) && seen.add(hit.id);
     });
-    return { hits: matching, notes: found[0].notes, whole: true, q };
+    return { hits: matching, notes: found[0].notes, whole: true };
   }
 
   async ask() {
@@ -119,9 +128,11 @@ class Results {
 
   show({ hits: ranked, notes, whole = false }) {
     const best = Math.max(0, ...ranked.map((hit) => hit.confidence));
-    const found = this.showsTail || whole ? ranked : ranked.filter((hit, number) => number < FIRST || hit.confidence >= best / TAIL);
+    const isPicture = (hit) => hit.thumbnail && hit.modality !== "text";
+    const first = new Set(this.isPicture ? ranked.filter(isPicture).slice(0, 2 * FIRST) : ranked.slice(0, FIRST));
+    const found = this.showsTail || whole ? ranked : ranked.filter((hit) => first.has(hit) || hit.confidence >= best / TAIL);
     shownHits = found;
-    const pictures = found.filter((hit) => hit.thumbnail && hit.modality !== "text");
+    const pictures = found.filter(isPicture);
     const passages = found.filter((hit) => !pictures.includes(hit));
     fill(this.head, h("p", { class: "count" }, found.length ? summary(pictures.length, passages.length) : ""), modeSwitch(this.values));
     say(found.length ? summary(pictures.length, passages.length) : t("Nothing was found"));
@@ -178,18 +189,17 @@ function nothing(values) {
     [filtered && h("button", { type: "button", class: "button", onclick: () => go({ type: "", folder: "", after: "", before: "", words: "", without: "" }) }, t("Remove all filters"))].filter(Boolean));
 }
 
-const nameOf = (hit) => [hit.name, hit.modality === "image" ? t("picture") : ""].filter(Boolean).join(", ");
 const openHit = (hit) => go({ open: hit.id });
 
 function tile(hit) {
   return h("article", { class: "tile", "data-hit": hit.id },
-    h("button", { type: "button", class: "open frame", "aria-label": t("Open {name}", { name: nameOf(hit) }), onclick: () => openHit(hit) }, lazyPicture(hit.thumbnail, "")),
+    h("button", { type: "button", class: "open frame", "aria-label": t("Open {name}", { name: hit.name }), onclick: () => openHit(hit) }, lazyPicture(hit.thumbnail, "")),
     h("div", { class: "below" }, h("div", { class: "caption" }, confidenceMark(hit), h("span", { class: "file", title: hit.name }, hit.name)), hitActions(hit)));
 }
 
 function passage(hit) {
   return h("article", { class: "passage", "data-hit": hit.id },
-    h("button", { type: "button", class: "open", "aria-label": t("Open {name}", { name: nameOf(hit) }), onclick: () => openHit(hit) },
+    h("button", { type: "button", class: "open", onclick: () => openHit(hit) },
       h("span", { class: "text" }, marked(excerpt(plain(hit.text ?? "", hit.name), state().q), state().q))),
     h("div", { class: "below" }, h("div", { class: "caption" }, confidenceMark(hit), sourceLine(hit)), hitActions(hit)));
 }

@@ -20,9 +20,29 @@ function changed() {
   drawing = requestAnimationFrame(() => listeners.forEach((listener) => listener()));
 }
 
+const DISMISSED = "commonplace-dismissed";
+const dismissed = () => JSON.parse(localStorage.getItem(DISMISSED) ?? "[]");
+
 export function dismiss(entry) {
   running.splice(running.indexOf(entry), 1);
+  if (entry.job) localStorage.setItem(DISMISSED, JSON.stringify([entry.job.id, ...dismissed()].slice(0, 100)));
   changed();
+}
+
+/** What of a job could not be read whole, and was not read since. A failed upload leaves no document: it is seen here only. */
+export function badUploads(entry) {
+  const { job } = entry;
+  const since = running.filter((other) => other.job?.created > job.created).flatMap((other) => other.job.uploads);
+  return (job?.uploads ?? []).filter(({ name, state }) => (state === "failed" || state === "partial") && !since.some((other) => other.name === name && ["ok", "unchanged"].includes(other.state)));
+}
+
+/** Upload one file of a job again: the same one if this tab has it, else one that the reader picks. */
+export function again(entry, name) {
+  const file = entry.files?.get(name);
+  if (file) return upload([[name, file]]);
+  const picker = Object.assign(document.createElement("input"), { type: "file" });
+  picker.onchange = () => upload([[name, picker.files[0]]]);
+  picker.click();
 }
 
 /** Return what was dropped or picked as [path, File] pairs; folders with all that is in them, except hidden files. */
@@ -55,7 +75,7 @@ export async function upload(pairs) {
   }
   const name = context.collection.name;
   for (const batch of batches(pairs)) {
-    const entry = { words: n("{n} file", "{n} files", batch.length), share: 0, collection: name };
+    const entry = { words: n("{n} file", "{n} files", batch.length), share: 0, collection: name, files: new Map(batch) };
     running.unshift(entry);
     changed();
     try {
@@ -83,15 +103,21 @@ function* batches(pairs) {
   yield batch;
 }
 
-/** Take up the jobs of a collection that run already, from before a reload. */
+/** Take up the jobs of a collection from before a reload: those that run, and those of the last day that failed in part. */
 export async function resume(name) {
   const { jobs } = await api.jobs(name).catch(() => ({ jobs: [] }));
-  for (const job of jobs.filter((entry) => entry.finished === null)) {
-    if (running.some((entry) => entry.job?.id === job.id)) continue;
-    const entry = { words: "", share: 1, collection: name, job };
-    running.push(entry);
-    follow(entry);
+  const isKnown = ({ id }) => running.some((entry) => entry.job?.id === id) || dismissed().includes(id);
+  const recent = jobs.filter((job) => !isKnown(job) && Date.now() / 1000 - (job.finished ?? Date.now() / 1000) < 86_400);
+  for (const { href, finished } of recent.slice(0, 8)) {
+    const job = await api.job(href).catch(() => null);
+    if (!job || isKnown(job)) continue;
+    const entry = { words: n("{n} file", "{n} files", job.total), share: 1, collection: name, job };
+    if (finished === null) {
+      running.push(entry);
+      follow(entry);
+    } else if (badUploads(entry).length) running.push(entry);
   }
+  changed();
 }
 
 async function follow(entry) {

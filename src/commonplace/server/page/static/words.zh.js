@@ -146,6 +146,7 @@ export default {
   "Weak": "证据弱",
   "Until": "到",
   "Upload": "上传",
+  "Upload {name} again": "重新上传 {name}",
   "Very likely": "极有可能",
   "Video": "视频",
   "Waiting": "等待中",
