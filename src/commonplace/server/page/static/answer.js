@@ -228,7 +228,7 @@ function showCard(anchor, citation) {
   anchor.closest(".answer").append(shown);
   shown.showPopover();
   anchor.setAttribute("aria-describedby", "citation-card");
-  beside(shown, anchor);
+  beside(shown, anchor, anchor.closest(".answer").getBoundingClientRect().right + 12);
   card = { anchor, shown };
 }
 

@@ -98,11 +98,11 @@ export function popup(anchor, content, kind = "") {
   return shown;
 }
 
-/** Put a fixed element below its anchor, or above it, inside the window. */
-export function beside(shown, anchor) {
+/** Put a fixed element below its anchor, or above it, inside the window and left of `right`. */
+export function beside(shown, anchor, right = innerWidth) {
   const box = anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = shown;
-  const left = Math.max(12, Math.min(box.left, innerWidth - width - 12));
+  const left = Math.max(12, Math.min(box.left, right - width - 12));
   const below = box.bottom + 8;
   const top = below + height <= innerHeight - 8 || box.top < height + 16 ? Math.min(below, Math.max(8, innerHeight - height - 8)) : box.top - height - 8;
   shown.style.left = `${left}px`;

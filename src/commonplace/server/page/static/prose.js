@@ -7,7 +7,7 @@ const isMarkdown = (name) => /\.(md|markdown|mdx|ipynb|qmd)$/i.test(name);
 
 /** Return text without Markdown's marks, in one line. */
 export function plain(text, name) {
-  let clean = text.replace(/^\s*\|[\s:|-]+\|?\s*$/gm, "").replace(/^\s*\|(.*?)\|?\s*$/gm, (_row, cells) => cells.split(/(?<!\\)\|/).map((cell) => cell.trim()).filter(Boolean).join(" · "));
+  let clean = text.replace(/^[ \t]*\|[ \t:|-]+$\n?/gm, "").replace(/^[ \t]*\|(.*?)\|?[ \t]*$/gm, (_row, cells) => `${cells.split(/(?<!\\)\|/).map((cell) => cell.trim()).filter(Boolean).join(" · ")};`);
   if (isMarkdown(name)) {
     clean = clean.replace(/^\s*(```|~~~).*$/gm, " ").replace(/^\s{0,3}#{1,6}\s+/gm, "").replace(/^\s*>\s?(\[!\w+\])?/gm, "").replace(/^\s*[-*+]\s+/gm, "• ");
     clean = clean.replace(INLINE, (_all, _ticks, code, bold, strong, link, soft) => code ?? bold ?? strong ?? link ?? soft ?? "");
