@@ -49,6 +49,7 @@ SLOW = {
     *("milvus/test_server", "milvus/test_contract", "milvus/test_together", "milvus/test_trouble"),
     *("milvus/test_migration", "store/milvus/test_migration"),
     *("test_copying", "store/milvus/test_opening", "store/milvus/test_contract"),
+    *("server/test_mcp", "server/test_openai"),
     *("test_docs", "test_metadata", "test_migrate", "test_pages", "test_records", "test_threads"),
 }
 """The files whose tests take more than some seconds; `make test-fast` leaves them out."""

@@ -23,8 +23,9 @@ MAY: dict[str, set[str]] = {
     "settings": {"errors", "i18n"},
     "server": {
         *("atomic", "collection", "display", "encoders", "filters", "generation", "opening", "pages", "places"),
-        *("positions", "records"),
+        *("mcp_server", "positions", "records"),
     },
+    "mcp_server": {"collection", "positions", "records"},
     "committing": {"crops", "ingest", "readers", "space", "store"},
     "distributed": {"committing", "encoders", "ingest", "opening", "readers", "space", "store"},
     "atomic": set(),
@@ -88,7 +89,7 @@ MAY: dict[str, set[str]] = {
     "cli": {
         *("atomic", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export", "training"),
         *("filters", "indexer", "opening", "options", "places", "reading", "records"),
-        "server",
+        *("mcp_server", "server"),
     },
     "__main__": {"cli"},
     "__init__": {

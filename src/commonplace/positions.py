@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from commonplace.i18n import _
 
 if TYPE_CHECKING:
     from commonplace.types import Document, Item, Span
 
-__all__ = ["file_link", "part_of_span", "position"]
+__all__ = ["file_link", "part_of_span", "place_of_item", "position", "shown_name"]
 
 _MAX_TITLE = 90  # characters of headings that are shown
 
@@ -33,6 +34,20 @@ def position(span: Span, title: str | None, language: str | None = None) -> str:
     if span.row is not None:
         places.append(_("row {row}", language).format(row=span.row))
     return _(", ", language).join(places)
+
+
+def shown_name(document: Document) -> str:
+    """Return what to call a document: the last part of its path or address; of a record its title or id."""
+    if document.is_record and document.uri.startswith("record:"):
+        return document.title or document.id
+    path = document.path if document.is_file else unquote(urlsplit(document.path).path)
+    return os.path.basename(path.rstrip("/")) or document.path
+
+
+def place_of_item(item: Item) -> str:
+    """Return the name of an item's document and where it stands there, without a path: ``guide.pdf, page 3``."""
+    name, words = shown_name(item.document), position(item.span, item.title, None)
+    return name if words in ("", name) else f"{name}, {words}"
 
 
 def file_link(document: Document, span: Span) -> str | None:

@@ -471,6 +471,7 @@ class Block:
     ``origin`` is the source of a picture's description: its ``caption``, the ``words`` read in it, a ``machine``, or
     only the ``name`` of its file. ``image`` is the path of the file to show. ``starts_paragraph`` tells that the block
     begins a paragraph. ``question_language`` is the language of the question (BCP 47): notes are written in it.
+    ``cited`` are the hits of ``citations``, in the same order: a reader of a stream needs them before the answer ends.
     """
 
     kind: Literal["text", "code", "row", "image"]
@@ -482,6 +483,7 @@ class Block:
     starts_paragraph: bool = False
     image: str | None = None
     question_language: str | None = None
+    cited: tuple[Hit, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def support_note(self) -> str:

@@ -20,6 +20,7 @@ from PIL import Image
 import commonplace
 from commonplace import Record
 from commonplace.server import KeyFile, Library, create_app
+from tests.server.pumps import pumps
 
 Client = httpx.Client
 
@@ -69,6 +70,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with commonplace.open(folder) as collection:
         collection.add(records(), progress=False, workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def pump_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a collection of pumps, that clients of other protocols read."""
+    return pumps(tmp_path_factory.mktemp("pumps") / "collection")
 
 
 @pytest.fixture(scope="session")

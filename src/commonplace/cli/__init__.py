@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from commonplace.cli import answers, documents, evaluation, models, read, search, serve, train, upkeep
+from commonplace.cli import answers, documents, evaluation, mcp, models, read, search, serve, train, upkeep
 from commonplace.cli.parser import CommandParser
 from commonplace.i18n import _
 from commonplace.types import printable
@@ -17,7 +17,20 @@ __all__ = ["build_parser", "main"]
 
 VERBS = (
     *("add", "search", "ask", "chat", "list", "show", "read", "remove", "status", "eval", "label", "tune"),
-    *("doctor", "backup", "restore", "copy", "vacuum", "compress", "migrate", "models", "train", "serve", "keys"),
+    *(
+        "doctor",
+        "backup",
+        "restore",
+        "copy",
+        "vacuum",
+        "compress",
+        "migrate",
+        "models",
+        "train",
+        "serve",
+        "keys",
+        "mcp",
+    ),
 )
 
 
@@ -157,7 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    for module in (documents, search, answers, read, evaluation, upkeep, models, train, serve):
+    for module in (documents, search, answers, read, evaluation, upkeep, models, train, serve, mcp):
         module.verbs(verb)
     return parser
 

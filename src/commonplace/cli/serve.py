@@ -56,6 +56,7 @@ def verbs(verb: Any) -> None:
     serve.add_argument(
         "--rate", type=int, metavar="N", default=0, help=_("requests a minute for each key (default: no limit)")
     )
+    serve.add_argument("--mcp-add", action="store_true", help=_("let agents add documents over /mcp"))
     serve.add_argument("--open", action="store_true", help=_("open the server in the browser"))
     answer_options(serve)
 
@@ -111,6 +112,7 @@ def _serve(options: argparse.Namespace) -> int:
         max_upload=options.max_upload * MB,
         concurrency=options.concurrency,
         rate=options.rate,
+        mcp_add=options.mcp_add,
     )
     app = create_app(_library(options), keys=KeyFile(default_key_file()), settings=settings)
     config = uvicorn.Config(

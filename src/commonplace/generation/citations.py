@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Literal
@@ -49,6 +49,11 @@ class _Citations:
             start, end = self._bounds[n] = min(bounds[0], previous[0]), max(bounds[1], previous[1])
             self._by_hit[n] = replace(self._by_hit[n], quote=item.text[start:end], span=part_of_span(item, start, end))
         return self._by_hit[n].number
+
+    def hits(self, numbers: Iterable[int]) -> tuple[Hit, ...]:
+        """Return the hits of these citation numbers."""
+        hits = [citation.hit for citation in self._by_hit.values()]
+        return tuple(hits[number - 1] for number in numbers)
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -99,7 +104,8 @@ class _Draft:
             self._shown.add(hit.item.picture)
             text, origin = description(hit, part.text)
             block = Block("image", text, (self._citations.number(part.hit),), origin=origin, image=hit.image)
-        block = replace(block, question_language=self._request.language)
+        cited = self._citations.hits(block.citations)
+        block = replace(block, question_language=self._request.language, cited=cited)
         self.blocks.append(block)
         return block
 

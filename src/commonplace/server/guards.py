@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commonplace.i18n import _
-from commonplace.server.problems import MEDIA_TYPE, Busy, Throttled, TooLarge, problem_of
+from commonplace.server.problems import Busy, Throttled, TooLarge, error_response, problem_of
 from commonplace.server.settings import ServerSettings
 
 __all__ = ["BodyLimit", "Gate", "HostGuard", "Metrics", "RateLimit", "RequestLog"]
@@ -53,14 +53,13 @@ class HostGuard:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         if _host_name(host) not in self._names:
-            await _refuse(421, "misdirected", _("this server is not called {host!r:.80}").format(host=host))(
-                scope, receive, send
-            )
+            detail = _("this server is not called {host!r:.80}").format(host=host)
+            await _refuse(scope, 421, "misdirected", detail)(scope, receive, send)
             return
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin and scope["method"] not in SAFE and origin not in self._origins and urlsplit(origin).netloc != host:
             detail = _("a page of {origin!r:.80} may not call this server").format(origin=origin)
-            await _refuse(403, "foreign-origin", detail)(scope, receive, send)
+            await _refuse(scope, 403, "foreign-origin", detail)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -72,9 +71,9 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _refuse(status: int, slug: str, detail: str) -> JSONResponse:
-    body = {"type": f"urn:commonplace:problem:{slug}", "title": detail, "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type=MEDIA_TYPE)
+def _refuse(scope: Scope, status: int, slug: str, detail: str) -> JSONResponse:
+    details = {"type": f"urn:commonplace:problem:{slug}", "title": detail, "status": status, "detail": detail}
+    return error_response(scope["path"], details)
 
 
 class BodyLimit:
@@ -94,8 +93,7 @@ class BodyLimit:
         problem = TooLarge(_("the body has more than {limit:,} bytes: send less at once").format(limit=limit))
         stated = headers.get(b"content-length", b"0")
         if not stated.isdigit() or int(stated) > limit:
-            details = problem_of(problem)
-            await JSONResponse(details, details["status"], media_type=MEDIA_TYPE)(scope, receive, send)
+            await error_response(scope["path"], problem_of(problem))(scope, receive, send)
             return
         size = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -33,7 +34,9 @@ __all__ = [
     "TooLarge",
     "Unauthorized",
     "Unsupported",
+    "error_response",
     "install",
+    "openai_error",
     "problem_of",
 ]
 
@@ -118,6 +121,29 @@ def problem_of(error: CommonplaceError) -> dict[str, Any]:
     raise AssertionError("the last row fits every error")
 
 
+#: The paths of OpenAI's API: clients of these expect errors in its shape.
+OPENAI_PATHS = ("/v1/models", "/v1/chat/", "/v1/responses", "/v1/embeddings", "/v1/vector_stores")
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+def error_response(path: str, details: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the response for problem details, in the shape that clients of this path expect."""
+    status = details["status"]
+    if not path.startswith(OPENAI_PATHS):
+        return JSONResponse(details, status, headers, media_type=MEDIA_TYPE)
+    return JSONResponse(openai_error(details), 400 if status == 422 else status, headers)
+
+
+def openai_error(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return problem details in the shape of OpenAI's errors."""
+    status = details["status"]
+    type_ = _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    parts = [problem["at"].removeprefix("body/") for problem in details.get("errors", ())]
+    code = details["type"].rpartition(":")[2].replace("-", "_")
+    error = {"message": details["detail"], "type": type_, "param": parts[0] if parts else None, "code": code}
+    return {"error": error}
+
+
 def install(app: FastAPI) -> None:
     """Let an app answer every error with problem details."""
     app.add_exception_handler(CommonplaceError, _of_ours)
@@ -130,14 +156,14 @@ def _details(status: int, slug: str, title: str, detail: str) -> dict[str, Any]:
     return {"type": f"urn:commonplace:problem:{slug}", "title": title, "status": status, "detail": detail}
 
 
-async def _of_ours(_request: Request, error: Exception) -> JSONResponse:
+async def _of_ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, CommonplaceError)
     details = problem_of(error)
     headers = error.headers if isinstance(error, Problem) else None
-    return JSONResponse(details, details["status"], headers, media_type=MEDIA_TYPE)
+    return error_response(request.url.path, details, headers)
 
 
-async def _of_validation(_request: Request, error: Exception) -> JSONResponse:
+async def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     problems = [
         {"at": "/".join(str(part) for part in problem["loc"]), "problem": problem["msg"]} for problem in error.errors()
@@ -146,19 +172,19 @@ async def _of_validation(_request: Request, error: Exception) -> JSONResponse:
     details = _details(
         422, "invalid-request", "The request does not fit its schema", f"{first['at']}: {first['problem']}"
     )
-    return JSONResponse({**details, "errors": problems}, 422, media_type=MEDIA_TYPE)
+    return error_response(request.url.path, {**details, "errors": problems})
 
 
-async def _of_http(_request: Request, error: Exception) -> JSONResponse:
+async def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     slugs = {status: (slug, title) for _kind, status, slug, title in reversed(TABLE)}
     slug, title = slugs.get(error.status_code, (f"http-{error.status_code}", str(error.detail)))
     details = _details(error.status_code, slug, title, str(error.detail))
     headers = dict(error.headers) if error.headers else None
-    return JSONResponse(details, error.status_code, headers, media_type=MEDIA_TYPE)
+    return error_response(request.url.path, details, headers)
 
 
-async def _of_anything(_request: Request, error: Exception) -> JSONResponse:
+async def _of_anything(request: Request, error: Exception) -> JSONResponse:
     log.error("a bug: %s", type(error).__name__, exc_info=error)
     details = _details(500, "bug", "A bug in the server", _("the server has a bug: its log has the details"))
-    return JSONResponse(details, 500, media_type=MEDIA_TYPE)
+    return error_response(request.url.path, details)

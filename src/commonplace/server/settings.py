@@ -26,6 +26,7 @@ class ServerSettings:
       beyond that a request gets the status 503.
     - ``link_seconds``: how long the links to pictures in chat answers work.
     - ``rate``: requests a minute for each key; 0 is without a limit.
+    - ``mcp_add``: whether agents may add documents over ``/mcp``, with a key that allows to write.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +39,7 @@ class ServerSettings:
     waiting: int = 64
     link_seconds: int = 3600
     rate: int = 0
+    mcp_add: bool = False
 
     @property
     def host_names(self) -> frozenset[str]:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from commonplace.display import escape_markdown, markdown_row
-from commonplace.positions import position
+from commonplace.positions import position, shown_name
 from commonplace.server.access import View
 from commonplace.server.jobs import Job
 from commonplace.server.links import segment
+from commonplace.server.markdown import markdown
 from commonplace.types import Answer, Block, Document, Hit, Item
 
 __all__ = [
+    "address_of",
     "answer_json",
     "block_json",
     "document_json",
     "hit_json",
     "item_json",
     "job_json",
-    "shown_name",
     "shown_path",
 ]
 
@@ -30,14 +27,6 @@ __all__ = [
 def base(view: View) -> str:
     """Return the address of a collection."""
     return f"/v1/collections/{view.name}"
-
-
-def shown_name(document: Document) -> str:
-    """Return what to call a document: the last part of its path or address; of a record its title or id."""
-    if document.is_record and document.uri.startswith("record:"):
-        return document.title or document.id
-    path = document.path if document.is_file else unquote(urlsplit(document.path).path)
-    return os.path.basename(path.rstrip("/")) or document.path
 
 
 def shown_path(view: View, document: Document) -> str | None:
@@ -65,8 +54,7 @@ def document_json(view: View, document: Document) -> dict[str, Any]:
 
 def item_json(view: View, item: Item) -> dict[str, Any]:
     """Return an item."""
-    document, href = item.document, f"{base(view)}/items/{segment(item.id)}"
-    has_page = item.picture is not None or item.span.page is not None
+    document, href = item.document, item_href(view, item)
     return {
         "id": item.id,
         "document": document.id,
@@ -81,8 +69,24 @@ def item_json(view: View, item: Item) -> dict[str, Any]:
         "href": href,
         "document_href": f"{base(view)}/documents/{segment(document.id)}",
         "thumbnail": f"{href}/thumbnail" if item.picture is not None else None,
-        "page": f"{href}/page" if has_page else None,
+        "page": f"{href}/page" if _has_page(item) else None,
     }
+
+
+def address_of(view: View, item: Item) -> str:
+    """Return the address that shows an item to a person: its page or picture with its box, else its passage."""
+    return f"{item_href(view, item)}/{'page' if _has_page(item) else 'text'}"
+
+
+def item_href(view: View, item: Item) -> str:
+    """Return the address of an item."""
+    return f"{base(view)}/items/{segment(item.id)}"
+
+
+def _has_page(item: Item) -> bool:
+    """Return whether there is a picture of what the item stands on; pages other than those of PDF are not drawn."""
+    is_drawn = item.span.page is not None and item.span.member is None
+    return item.picture is not None or (is_drawn and item.document.media_type == "application/pdf")
 
 
 def hit_json(view: View, hit: Hit) -> dict[str, Any]:
@@ -118,7 +122,7 @@ def answer_json(view: View, answer: Answer) -> dict[str, Any]:
         "abstained": answer.abstained,
         "reason": answer.reason,
         "text": answer.text,
-        "markdown": markdown(view, answer, {}),
+        "markdown": markdown(answer, lambda item: address_of(view, item)),
         "notes": list(answer.notes),
         "confidence": answer.confidence,
         "generator": answer.generator,
@@ -134,54 +138,6 @@ def answer_json(view: View, answer: Answer) -> dict[str, Any]:
         ],
         "related": [hit_json(view, hit) for hit in answer.related],
     }
-
-
-_SOURCE = re.compile(r"^\[(\d+)\] .*$", re.MULTILINE)
-
-
-def markdown(view: View, answer: Answer, links: Mapping[int, str]) -> str:
-    """Return an answer as Markdown whose sources and pictures are addresses of this server.
-
-    ``links`` are the addresses of the citations by number; without one a citation has that of its item.
-    """
-
-    def link(number: int) -> str:
-        citation = answer.citation(number)
-        shown = item_json(view, citation.hit.item)
-        return links.get(number) or shown["page"] or shown["href"]
-
-    if answer.abstained:
-        return escape_markdown(answer.reason or "")
-    parts: list[str] = []
-    table = False
-    for block in answer.blocks:
-        marks = "".join(f" [\\[{number}\\]](<{link(number)}>)" for number in block.citations)
-        note = f" *{escape_markdown(block.support_note)}*" if block.support_note else ""
-        if block.kind == "image":
-            picture = link(block.citations[0]) if block.citations else ""
-            parts.append(f"![{escape_markdown(block.shown)}](<{picture}>){marks}")
-        elif block.kind == "code":
-            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
-            parts.append("\n".join([fence, *block.lines, fence, marks.strip() + note]))
-        elif block.kind == "row":
-            row = markdown_row(block.text, marks + note, escape_markdown)
-            if table:  # the rows of a table follow each other without an empty line
-                parts[-1] += f"\n{row}"
-            else:
-                parts.append(row)
-        else:
-            parts.append(escape_markdown(block.text) + marks + note)
-        table = block.kind == "row"
-    sources = [
-        f"[{citation.number}] [{escape_markdown(_place(citation.hit.item))}](<{link(citation.number)}>)  "
-        for citation in answer.citations
-    ]
-    return "\n\n".join(parts) + ("\n\n" + "\n".join(sources) if sources else "")
-
-
-def _place(item: Item) -> str:
-    words = position(item.span, item.title, None)
-    return f"{shown_name(item.document)}, {words}" if words else shown_name(item.document)
 
 
 def job_json(view: View, job: Job) -> dict[str, Any]:

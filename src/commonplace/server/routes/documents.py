@@ -11,18 +11,19 @@ from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from commonplace.filters import parse_where
 from commonplace.i18n import _
+from commonplace.positions import place_of_item, shown_name
 from commonplace.server.access import View, needs, state_of, view_of
 from commonplace.server.jobs import JobQueue, Upload
 from commonplace.server.links import identifier
 from commonplace.server.pictures import page_png, whole_or_range
 from commonplace.server.problems import BadRequest, Conflict, NotFound
 from commonplace.server.schemas import DocumentOut, DocumentsOut, ItemOut, ItemsOut, JobOut, JobsOut, RecordsIn
-from commonplace.server.views import document_json, item_json, job_json, shown_name, shown_path
+from commonplace.server.views import document_json, item_json, job_json, shown_path
 from commonplace.types import Document, Item, Status, stable_id
 
 __all__ = ["router"]
@@ -171,6 +172,15 @@ def get_page(
     with state_of(request).gate.turn():
         page = view.collection.page(target, side=side)
     return _cached(request, page_png(page), "image/png", f"{target.id}-{target.document.content_hash}-{side}")
+
+
+@router.get("/items/{item}/text", tags=["items"], response_class=PlainTextResponse)
+def get_text(request: Request, collection: str, item: str) -> PlainTextResponse:
+    """Return the passage of an item as plain text, below the place where it stands. Takes a signed link, too."""
+    _view, target = _signed_item(request, collection, item)
+    if not target.text:
+        raise NotFound(_("the item {item} has no text").format(item=item))
+    return PlainTextResponse(f"{place_of_item(target)}\n\n{target.text}\n")
 
 
 @router.get("/jobs", tags=["jobs"])

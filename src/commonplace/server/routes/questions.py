@@ -113,7 +113,9 @@ def question_of(view: View, body: SearchIn) -> tuple[str | None, bytes | None, d
     options |= {"negative": negative, "negative_image": negative_image, "rerank": body.rerank}
     if isinstance(body, AskIn) and body.history:
         options["history"] = history = [(turn.question, turn.answer) for turn in body.history]
-        if text is not None and depends(text):
+        # In a question with a picture, *this* is the picture. Only a model that reads the history knows better.
+        is_clear = image is not None and not isinstance(view.collection.generator, Rewriter)
+        if text is not None and depends(text) and not is_clear:
             options["searched_as"] = _rewritten(view, text, history)
     return text, image, options
 
