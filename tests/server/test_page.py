@@ -332,7 +332,7 @@ def test_the_first_run_makes_a_collection_and_reads_a_dropped_folder(page: Any, 
     )
     expect(page.get_by_role("heading", name="What are you looking for?")).to_be_visible()
     page.get_by_role("button", name="Documents").click()
-    expect(page.locator(".job")).to_contain_text("Added 2 files")
+    expect(page.locator(".job")).to_contain_text("Added 1 of 2 files")
     expect(page.locator(".job .reasons")).to_contain_text("broken.pdf")
     expect(page.locator(".row", has_text="moon.md")).to_contain_text("Read")
     page.reload()  # a failed upload leaves no document: it stays in view until it is dismissed or mended

@@ -73,6 +73,7 @@ function jobCard(entry) {
     : !job ? t("Sending {words} …", { words: entry.words })
     : !isOver ? t("Reading {done} of {total} …", { done: Math.min(job.done + 1, job.total), total: job.total })
     : job.state === "cancelled" ? t("Cancelled. What was read stays.")
+    : counts.failed ? t("Added {done} of {total} files", { done: job.total - counts.failed, total: job.total })
     : t("Added {words}", { words: entry.words || n("{n} file", "{n} files", job.total) });
   return h("section", { class: `job ${problem ? "bad" : isOver ? "over" : ""}`, "aria-label": t("Upload") },
     h("div", { class: "job-line" },

@@ -12,6 +12,7 @@ export default {
   "Add documents and pictures. They stay on this machine. Then search them in words, with a picture, or ask.": "添加文档和图片。它们只留在这台机器上。之后可以用文字或图片搜索，也可以直接提问。",
   "Add to the collection {name}": "添加到集合 {name}",
   "Add words, if you like": "可以再加上文字",
+  "Added {done} of {total} files": "已添加 {done} 个文件，共 {total} 个",
   "Added {words}": "已添加 {words}",
   "All": "全部",
   "Answer": "回答",
