@@ -254,11 +254,26 @@ def test_keys_hold_here_too(pump_folder: Path, tmp_path: Path) -> None:
         ("Please generate a four to five word title summarizing our conversation without any lead-in.", "title"),
         ("Based on the chat history, give this conversation a name. Keep it short, 10 characters max.", "title"),
         ("Summarize the discussion briefly in 200 words or less to use as a prompt for future context.", "summary"),
+        ('Summarize in a 10-word Title. Give the title only. "Which seal?"', "title"),
+        ("Analyze this conversation and provide:\n1. Its language\n2. A concise title (5 words or less)", "title"),
+        ("Suggest a short chat title.", "title"),
         ("请为这段对话生成一个简短的标题", "title"),
     ],
 )
 def test_prompts_of_chat_programs_are_recognised(prompt: str, kind: str) -> None:
     assert task_of([Message("user", "Which seal?"), Message("assistant", "4711"), Message("user", prompt)]) == kind
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        "You are good at conversation. You need to summarize the user's conversation into a title of 10 words.",
+        "You will generate a short title based on the first message a user begins a conversation with.",
+    ],
+)
+def test_a_prompt_may_stand_in_the_instructions(instructions: str) -> None:
+    assert task_of([Message("system", instructions), Message("user", "Which seal?")]) == "title"
+    assert task_of([Message("system", "You are a pirate."), Message("user", "Which seal?")]) is None
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def create_app(
             CORSMiddleware,
             allow_origins=list(settings.origins),
             allow_methods=["*"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["*"],  # clients of OpenAI and of MCP send headers of their own
         )
     app.add_middleware(HostGuard, settings=settings)
     app.add_middleware(RequestLog, metrics=metrics)
