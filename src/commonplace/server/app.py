@@ -18,6 +18,7 @@ from commonplace.server.keys import KeyFile
 from commonplace.server.library import Library
 from commonplace.server.links import Signer
 from commonplace.server.openai import router as openai_router
+from commonplace.server.page import router as page_router
 from commonplace.server.routes import documents, mcp, questions, server
 from commonplace.server.schemas import ProblemOut
 from commonplace.server.settings import ServerSettings, check_address
@@ -82,7 +83,7 @@ def create_app(
     )
     app.state.server = state
     problems.install(app)
-    for router in (server.router, documents.router, questions.router, openai_router, mcp.router):
+    for router in (server.router, documents.router, questions.router, openai_router, mcp.router, page_router):
         app.include_router(router)
     app.add_middleware(GZipMiddleware, minimum_size=1024)
     app.add_middleware(BodyLimit, settings=settings)

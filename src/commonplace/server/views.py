@@ -12,7 +12,16 @@ from commonplace.server.links import segment
 from commonplace.server.markdown import markdown
 from commonplace.types import Answer, Block, Document, Hit, Item
 
-__all__ = ["address_of", "answer_json", "block_json", "document_json", "hit_json", "item_json", "job_json"]
+__all__ = [
+    "address_of",
+    "answer_json",
+    "block_json",
+    "document_json",
+    "hit_json",
+    "item_json",
+    "job_json",
+    "shown_path",
+]
 
 
 def base(view: View) -> str:

@@ -23,8 +23,8 @@ from commonplace.server.links import identifier
 from commonplace.server.pictures import page_png, whole_or_range
 from commonplace.server.problems import BadRequest, Conflict, NotFound
 from commonplace.server.schemas import DocumentOut, DocumentsOut, ItemOut, ItemsOut, JobOut, JobsOut, RecordsIn
-from commonplace.server.views import document_json, item_json, job_json
-from commonplace.types import Item, Status, stable_id
+from commonplace.server.views import document_json, item_json, job_json, shown_path
+from commonplace.types import Document, Item, Status, stable_id
 
 __all__ = ["router"]
 
@@ -40,12 +40,15 @@ def list_documents(
     name: Annotated[list[str] | None, Query(description="A path, folder, id or pattern.", max_length=20)] = None,
     status: Status | None = None,
     where: Annotated[list[str] | None, Query(description="KEY=VALUE, KEY>=VALUE ...", max_length=20)] = None,
+    contains: Annotated[str | None, Query(description="A part of the name, title or path.", max_length=500)] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     cursor: Annotated[str | None, Query(max_length=4_000)] = None,
 ) -> DocumentsOut:
     """List documents by path, a page at a time."""
     documents = view.documents(name or (), parse_where(where or ()))
     matching = [document for document in documents if status in (None, document.status)]
+    if contains is not None:
+        matching = [document for document in matching if _is_named(view, document, contains)]
     start = 0
     if cursor is not None:
         after = identifier(cursor)
@@ -231,6 +234,11 @@ def _is_hidden(view: View, document: str) -> bool:
     """Return whether a document has this id that the key may not see, and so may not replace."""
     present = view.collection.get(document)
     return present is not None and not view.allows([present])
+
+
+def _is_named(view: View, document: Document, part: str) -> bool:
+    names = (shown_name(document), document.title, shown_path(view, document))
+    return any(part.casefold() in name.casefold() for name in names if name is not None)
 
 
 def _file_name(name: str | None) -> str:
