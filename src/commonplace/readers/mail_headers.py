@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import contextlib
 import quopri
 import re
@@ -16,6 +15,7 @@ from email.message import Message
 from typing import Any
 
 from commonplace.errors import ReadError
+from commonplace.readers.encodings import codec_of, decode_as
 from commonplace.readers.text import decode
 
 __all__ = ["addresses", "decoded_bytes", "decoded_header", "file_name", "header", "is_mail", "repaired"]
@@ -32,19 +32,8 @@ _KNOWN = re.compile(
 _ENCODED_WORD = re.compile(r"=\?([^?\s]+?)(?:\*[^?\s]*)?\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 _BETWEEN_WORDS = re.compile(r"(?<=\?=)\s+(?==\?[^?\s]+\?[bq]\?)", re.IGNORECASE)
 _ENTRY = re.compile(r'(?:"(?:\\.|[^"\\])*"|<[^<>]*>|\((?:\\.|[^()\\])*\)|[^,;"<(]|["<(])+')
+_DEFAULT = {"windows-1252", "cp1252", "ascii", "us-ascii", "utf-8"}
 _QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"')
-_WIDER = {  # codec of a label -> what browsers and mail programs take it to be (WHATWG Encoding Standard)
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "shift_jis": "cp932",
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "iso8859-11": "cp874",
-    "tis-620": "cp874",
-    "euc_kr": "cp949",
-    "big5": "big5hkscs",
-}
 
 
 def is_mail(head: bytes) -> bool:
@@ -107,36 +96,17 @@ def file_name(part: Message) -> str | None:
 
 def decoded_bytes(data: bytes, label: str | None) -> str:
     """Decode bytes by the label of their character set, or by what they look like where the label is wrong."""
-    encoding = _codec_of(label) if label else None
-    if encoding == "cp1252":  # also what programs write that know no other; UTF-8 is hardly ever valid by chance
+    codec = codec_of(label) if label else None
+    if codec in _DEFAULT:  # what programs also write that know no other; UTF-8 is hardly ever valid by chance
         with contextlib.suppress(UnicodeError):
             return data.decode("utf-8").replace("\0", "\ufffd")
-    if encoding is not None:
-        try:
-            return data.decode(encoding).replace("\0", "\ufffd")
-        except (LookupError, UnicodeError, ValueError):
-            text = _leniently(data, encoding)
-            if 10 * text.count("\ufffd") < sum(byte > 0x7F for byte in data):
-                return text  # a few damaged characters
+    labelled = decode_as(data, label) if label else None
+    if labelled is not None and 10 * labelled[1] <= sum(byte > 0x7F for byte in data):  # a few damaged characters
+        return labelled[0].replace("\0", "\ufffd")
     try:
         return decode(data)[0]
     except ReadError:
         return data.decode("utf-8", "replace").replace("\0", "\ufffd")
-
-
-def _codec_of(label: str) -> str | None:
-    try:
-        name = codecs.lookup(label.strip(" \t\"'")).name
-    except (LookupError, ValueError):
-        return None
-    return _WIDER.get(name, name)
-
-
-def _leniently(data: bytes, encoding: str) -> str:
-    try:
-        return data.decode(encoding, "replace").replace("\0", "\ufffd")
-    except (LookupError, UnicodeError, ValueError):
-        return "\ufffd" * len(data)
 
 
 def _raw(message: Any, name: str) -> str:
