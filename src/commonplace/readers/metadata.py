@@ -1,7 +1,7 @@
 """Metadata that a file declares: authors, dates, language, place. None of it is trusted.
 
 Readers add these keys: ``author``, ``created``, ``modified``, ``language`` (BCP 47 tags), ``keyword``, ``subject``,
-``publisher``, ``from``, ``to``, ``camera``, ``place`` (latitude, longitude in degrees). Every document with a text has
+``publisher``, ``summary``, ``alias``, ``from``, ``to``, ``camera``, ``place`` (latitude, longitude in degrees). Every document with a text has
 ``language``, if it is declared or the text tells it.
 
 Every document has ``date`` and ``dated``. ``date`` is the first available of ``created``, ``modified`` and the time
