@@ -216,6 +216,10 @@ def test_markup_keeps_headings_lists_tables_and_pictures(reading: Reader, tmp_pa
     assert "secret" not in text and any(item.modality == "image" for item in parsed.items)
 
 
+def test_marks_that_would_take_long_are_read_as_text(reading: Reader) -> None:
+    assert len(reading("a.rst", "*a " * 10_000).items) > 10
+
+
 def test_latex_is_readable(reading: Reader) -> None:
     parsed = reading("a.tex", LATEX)
     text = "\n".join(item.text or "" for item in parsed.items)

@@ -15,7 +15,7 @@ __all__ = ["read_asciidoc"]
 _HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+(\S.*)")
 _ATTRIBUTE = re.compile(r":([\w-]+)!?:(?:[ \t]+(.*))?$")
 _ITEM = re.compile(r"[ \t]*(\*{1,6}|-|\.{1,6}|\d+\.)[ \t]+(\S.*)")
-_TERM = re.compile(r"[ \t]*(\S.*?)(:{2,4}|;;)(?:[ \t]+(\S.*))?$")
+_TERM = re.compile(r"[ \t]*(\S.{0,200}?)(:{2,4}|;;)(?:[ \t]+(\S.*))?$")
 _PICTURE = re.compile(r"image::?([^\s\[]+)\[([^\]]*)\]")
 _BLOCK = re.compile(r"(-{4,}|\.{4,}|={4,}|\*{4,}|_{4,}|\+{4,}|/{4,}|--|```.*)$")
 _TABLE = re.compile(r"[|,:!]={3,}$")
@@ -24,15 +24,15 @@ _SPAN = re.compile(r"(\d+)(?:\.\d+)?\+")
 _ADMONITION = re.compile(r"(NOTE|TIP|IMPORTANT|WARNING|CAUTION)$")
 _INLINE = (
     (re.compile(r"\bfootnote:[\w-]*\[([^\]]*)\]"), r" [\1]"),
-    (re.compile(r"(?:link:|mailto:|xref:)[^\s\[]+\[([^\]]+?)(?:\^|,[^\]]*)?\]"), r"\1"),
-    (re.compile(r"(?:https?|ftp)://[^\s\[<>]+\[([^\]]+?)(?:\^|,[^\]]*)?\]"), r"\1"),
+    (re.compile(r"(?:link:|mailto:|xref:)[^\s\[]{1,500}\[([^\]]{1,300}?)(?:\^|,[^\]]{0,300})?\]"), r"\1"),
+    (re.compile(r"(?:https?|ftp)://[^\s\[<>]{1,500}\[([^\]]{1,300}?)(?:\^|,[^\]]{0,300})?\]"), r"\1"),
     (re.compile(r"<<[^<>,]+,\s*([^<>]+)>>"), r"\1"),
     (re.compile(r"<<([^<>]+)>>"), r"\1"),
     (re.compile(r"\[\[[^\[\]]*\]\]|\(\(\([^()]*\)\)\)"), ""),
     (re.compile(r"\(\(([^()]*)\)\)"), r"\1"),
     (re.compile(r"(?:stem|latexmath|asciimath|kbd|btn|menu|pass|icon):[\w,-]*\[([^\]]*)\]"), r"\1"),
     (re.compile(r"\[[.#%][^\]]*\](?=[#*_`])"), ""),
-    (re.compile(r"(?<!\w)([*_`#+]{1,2})(?=\S)(.+?)(?<=\S)\1(?!\w)"), r"\2"),
+    (re.compile(r"(?<!\w)([*_`#+]{1,2})(?=\S)(.{1,300}?)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"[ \t]\+$"), ""),
 )
 

@@ -65,8 +65,9 @@ _SILENT = re.compile(
 _RULE = re.compile(r"\\(?:hline|toprule|midrule|bottomrule|endhead|endfirsthead|endfoot|endlastfoot|centering)\b")
 _MULTI = re.compile(r"\\multicolumn\s*\{(\d+)\}\s*\{[^{}]*\}\s*")
 _MULTIROW = re.compile(r"\\multirow\s*(?:\[[^\]]*\])?\{[^{}]*\}\s*(?:\[[^\]]*\])?\{[^{}]*\}\s*")
-_FORMULA = re.compile(r"(?<!\\)\$[^$]*\$|\\\(.*?\\\)", re.DOTALL)
+_FORMULA = re.compile(r"(?<!\\)\$[^$]*\$|\\\(.{0,2000}?\\\)", re.DOTALL)
 _COMMAND = re.compile(r"\\([A-Za-z@]+)\*?")
+_MAX_ARGUMENT = 20_000  # characters in braces
 _FOOTNOTE = re.compile(r"\\(?:footnote|footnotetext|thanks)\s*(?:\[[^\]]*\])?\s*(?=\{)")
 _LINK = re.compile(r"\\href\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 
@@ -185,12 +186,13 @@ def _braces(text: str, place: int) -> tuple[str, int]:
     if text[place : place + 1] != "{":
         return "", place
     depth = 0
-    for index in range(place, len(text)):
+    end = min(len(text), place + _MAX_ARGUMENT)
+    for index in range(place, end):
         if text[index] in "{}" and text[index - 1] != "\\":
             depth += 1 if text[index] == "{" else -1
             if depth == 0:
                 return text[place + 1 : index], index + 1
-    return text[place + 1 :], len(text)
+    return text[place + 1 : end], end
 
 
 def _after_brackets(text: str, place: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import email
 import email.message
-import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,6 @@ _MAX_SUBJECT = 120  # characters; a title is cut, so a longer subject stands in 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ENCRYPTED = {"application/pgp-encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 _SIGNATURES = {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
-_INVISIBLE = re.compile(r"<!--.*?-->|<(script|style|head|title)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://\S+|\S+@\S+")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")
 _RICHER = 0.1  # share of a version's words that the other lacks, from which on it tells more
@@ -304,7 +302,12 @@ def _shows_pictures(leaves: list[_Leaf]) -> bool:
 
 
 def _visible(page: str) -> str:
-    return html.unescape(_INVISIBLE.sub(" ", page))
+    """Return the words of a web page, without its structure."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    parser = LexborHTMLParser(page)
+    parser.strip_tags(["script", "style", "head", "title"])
+    return parser.body.text(separator=" ") if parser.body is not None else ""
 
 
 def mail_parts(file: File, mail: Mail) -> Iterator[Part]:

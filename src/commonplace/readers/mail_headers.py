@@ -20,7 +20,7 @@ from commonplace.readers.text import decode
 
 __all__ = ["addresses", "decoded_bytes", "decoded_header", "file_name", "header", "is_mail", "repaired"]
 
-_MAX_HEADER = 100_000  # characters of one header
+_MAX_HEADER = 20_000  # characters of one header
 _MAX_HEAD = 256 * 1024  # bytes of all headers
 _HEAD_END = re.compile(rb"\r?\n\r?\n|\r\r")
 _HEADER_LINE = re.compile(rb"([!-9;-~]+)([ \t]*):")

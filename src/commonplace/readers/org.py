@@ -21,7 +21,7 @@ _LINK = re.compile(r"\[\[([^\[\]]+)\](?:\[([^\[\]]+)\])?\]")
 _PICTURE = re.compile(
     r"\[\[(?:file:)?([^\[\]:]+\.(?:png|jpe?g|gif|webp|bmp|tiff?))\](?:\[([^\[\]]*)\])?\]", re.IGNORECASE
 )
-_EMPHASIS = re.compile(r"(?<![\w*/=~+_])([*/=~+_])(?=\S)([^\n]*?\S)\1(?![\w*/=~+_])")
+_EMPHASIS = re.compile(r"(?<![\w*/=~+_])([*/=~+_])(?=\S)([^\n]{0,300}?\S)\1(?![\w*/=~+_])")
 _FOOTNOTE = re.compile(r"\[fn:[\w-]*:?([^\]]*)\]")
 _METADATA = {
     "author": "author",

@@ -21,7 +21,9 @@ __all__ = ["read_rst"]
 _DIRECTIVE = re.compile(r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]+\|[ \t]+)?([\w:.+-]+)::", re.MULTILINE)
 _ROLE = re.compile(r"(?<![\w`]):([a-zA-Z][\w:.+-]*):`")
 _TARGET = re.compile(r"(.+?)\s*<[^<>]*>", re.DOTALL)
-_MAX_SIZE = 5_000_000  # characters; a longer text takes minutes
+_MAX_SIZE = 1_000_000  # characters; docutils reads about 100,000 a second
+_MAX_PARAGRAPH = 20_000  # characters without an empty line; docutils takes quadratic time for their marks
+_EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 _SETTINGS = {
     "file_insertion_enabled": False,
     "raw_enabled": False,
@@ -50,7 +52,7 @@ def read_rst(file: File) -> Iterator[Part]:
     from docutils.core import publish_doctree
 
     text, problem = decode(file.data)
-    if len(text) > _MAX_SIZE:
+    if len(text) > _MAX_SIZE or max(map(len, _EMPTY_LINE.split(text))) > _MAX_PARAGRAPH:
         yield from read_text(file)
         return
     _register(text)
