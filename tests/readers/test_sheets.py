@@ -63,9 +63,9 @@ def book(tmp_path: Path, options: ReadOptions) -> Reader:
             "_rels/.rels": related(r1="officeDocument xl/workbook.xml"),
             "xl/workbook.xml": f'<workbook xmlns="{MAIN}" {R}><sheets><sheet name="S" sheetId="1" state="{state}" '
             'r:id="r1"/></sheets></workbook>',
-            "xl/_rels/workbook.xml.rels": related(r1="worksheet worksheets/s.xml", r2="styles styles.xml").replace(
-                'xmlns="x"', f'{head}relationships"'
-            ),
+            "xl/_rels/workbook.xml.rels": related(
+                r1="worksheet worksheets/s.xml", r2="styles styles.xml", r3="sharedStrings sharedStrings.xml"
+            ).replace('xmlns="x"', f'{head}relationships"'),
             "xl/styles.xml": f'<styleSheet xmlns="{MAIN}">{styles}</styleSheet>',
             "xl/worksheets/s.xml": f'<worksheet xmlns="{MAIN}"><sheetData>{cells}</sheetData>{after}</worksheet>',
             "xl/worksheets/_rels/s.xml.rels": related(**(sheet or {})),
@@ -167,8 +167,17 @@ def test_a_head_only_where_there_is_one(tmp_path: Path, options: ReadOptions) ->
     assert [getattr(block, "has_head", None) for block in blocks] == [False]
     years = list(SheetGrid([["Item", "2023"], ["Water", "30"]]).blocks())
     assert [getattr(block, "has_head", None) for block in years] == [True]
+    sizes = list(SheetGrid([["Size", "36", "37", "38"], ["Pairs", "4", "9", "2"]]).blocks())
+    assert [getattr(block, "has_head", None) for block in sizes] == [True]
     (tmp_path / "a.csv").write_text("Rent,700\nWater,30\n")
     assert read(tmp_path / "a.csv", options).items[0].text == "|  |  |\n|---|---|\n| Rent | 700 |\n| Water | 30 |"
+
+
+def test_raised_marks_in_cells_stay_apart(book: Reader) -> None:
+    run = '<r><t>Pond of 10</t></r><r><rPr><vertAlign val="superscript"/></rPr><t>6</t></r><r><t xml:space="preserve"> l</t></r>'
+    cells = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'
+    parsed = book(cells, sharedStrings=f'<sst xmlns="{MAIN}"><si>{run}</si></sst>')
+    assert texts(parsed) == ["Pond of 10^6 l"]
 
 
 def test_declared_tables_and_frozen_rows_say_what_the_head_is() -> None:

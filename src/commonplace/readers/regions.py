@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from commonplace.readers.blocks import LayoutBlock, Paragraph
-from commonplace.readers.grids import Grid
+from commonplace.readers.grids import Grid, is_number
 
-__all__ = ["SheetGrid", "has_head", "is_number"]
+__all__ = ["SheetGrid"]
 
-_NUMBER = re.compile(r"[-+−(]?[\d.,'’\s]*\d[\d.,'’\s]*\)?\s?(%|[€$£¥]|EUR|USD|CHF)?|[€$£¥]\s?[\d.,'’]+")
-_YEAR = re.compile(r"(1[89]|20|21)\d\d")
 _MAX_DEPTH = 40
 
 Range = tuple[int, int, int, int]
-
-
-def is_number(text: str) -> bool:
-    """Return whether a cell shows a number, with its sign, unit of money or percent."""
-    return _NUMBER.fullmatch(text.strip()) is not None
-
-
-def has_head(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns: it has no number over another one, except for years."""
-    if len(rows) < 2:
-        return False
-    for first, second in zip(rows[0], rows[1], strict=False):
-        if is_number(first) and not _YEAR.fullmatch(first.strip()) and (is_number(second) or not second.strip()):
-            return False
-    named = [cell for cell in rows[0] if cell.strip()]
-    return bool(named) and not all(map(is_number, named))
 
 
 @dataclass(slots=True)
@@ -183,6 +164,4 @@ class SheetGrid:
             frozen = self.frozen_rows - (top + self.first - 1)
             if 0 < frozen < 4 and frozen < len(rows):
                 head_rows = frozen
-            elif not has_head(rows):
-                head_rows = 0
         yield from grid.blocks(head_rows=head_rows, row=top + self.first)
