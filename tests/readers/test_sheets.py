@@ -174,7 +174,8 @@ def test_a_head_only_where_there_is_one(tmp_path: Path, options: ReadOptions) ->
 
 
 def test_raised_marks_in_cells_stay_apart(book: Reader) -> None:
-    run = '<r><t>Pond of 10</t></r><r><rPr><vertAlign val="superscript"/></rPr><t>6</t></r><r><t xml:space="preserve"> l</t></r>'
+    run = '<r><t>Pond of 10</t></r><r><rPr><vertAlign val="superscript"/></rPr><t>6</t></r>'
+    run += '<r><t xml:space="preserve"> l</t></r>'
     cells = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'
     parsed = book(cells, sharedStrings=f'<sst xmlns="{MAIN}"><si>{run}</si></sst>')
     assert texts(parsed) == ["Pond of 10^6 l"]
