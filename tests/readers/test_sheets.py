@@ -157,6 +157,13 @@ def test_tables_side_by_side_are_apart() -> None:
     ]
 
 
+def test_large_tables_lose_no_cell_and_no_label() -> None:
+    rows = [["Engine", "Part", "Euros"], *([f"m{n}" if n % 2 else "", f"p{n}", str(n)] for n in range(1, 70_001))]
+    merged = [(number, 0, number + 1, 0) for number in range(1, 70_000, 2)]
+    (table,) = tables_of(SheetGrid(rows, merged=merged))
+    assert len(table) == 70_001 and table[2] == ["m1", "p2", "2"] and table[-1] == ["m69999", "p70000", "70000"]
+
+
 def test_an_empty_column_inside_a_table_does_not_part_it() -> None:
     rows = [["Item", "2023", "", "Sum", "Share"], ["Oil", "5", "", "9", "1%"], ["Tar", "7", "", "8", "2%"]]
     assert len(tables_of(SheetGrid(rows))) == 1
