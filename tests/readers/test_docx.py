@@ -217,6 +217,11 @@ def test_text_boxes_are_read_once_and_parts_that_are_not_are_named(word: Reader)
     assert parsed.document.status == "partial" and "extra.xml inside it is not read" in (parsed.document.error or "")
 
 
+def test_a_damaged_part_is_named(word: Reader) -> None:
+    parsed = word(paragraph("Body."), footnotes="<w:footnotes")
+    assert text_of(parsed) == "Body." and "word/footnotes.xml is damaged" in (parsed.document.error or "")
+
+
 def test_drop_caps_readings_and_deleted_ends_join_what_follows(word: Reader) -> None:
     ruby = "".join(
         f"<w:r><w:ruby><w:rt>{run(reading)}</w:rt><w:rubyBase>{run(base)}</w:rubyBase></w:ruby></w:r>"

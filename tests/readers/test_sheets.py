@@ -63,9 +63,9 @@ def book(tmp_path: Path, options: ReadOptions) -> Reader:
             "_rels/.rels": related(r1="officeDocument xl/workbook.xml"),
             "xl/workbook.xml": f'<workbook xmlns="{MAIN}" {R}><sheets><sheet name="S" sheetId="1" state="{state}" '
             'r:id="r1"/></sheets></workbook>',
-            "xl/_rels/workbook.xml.rels": related(r1="worksheet worksheets/s.xml", r2="styles styles.xml").replace(
-                'xmlns="x"', f'{head}relationships"'
-            ),
+            "xl/_rels/workbook.xml.rels": related(
+                r1="worksheet worksheets/s.xml", r2="styles styles.xml", r3="sharedStrings sharedStrings.xml"
+            ).replace('xmlns="x"', f'{head}relationships"'),
             "xl/styles.xml": f'<styleSheet xmlns="{MAIN}">{styles}</styleSheet>',
             "xl/worksheets/s.xml": f'<worksheet xmlns="{MAIN}"><sheetData>{cells}</sheetData>{after}</worksheet>',
             "xl/worksheets/_rels/s.xml.rels": related(**(sheet or {})),
@@ -157,6 +157,13 @@ def test_tables_side_by_side_are_apart() -> None:
     ]
 
 
+def test_large_tables_lose_no_cell_and_no_label() -> None:
+    rows = [["Engine", "Part", "Euros"], *([f"m{n}" if n % 2 else "", f"p{n}", str(n)] for n in range(1, 70_001))]
+    merged = [(number, 0, number + 1, 0) for number in range(1, 70_000, 2)]
+    (table,) = tables_of(SheetGrid(rows, merged=merged))
+    assert len(table) == 70_001 and table[2] == ["m1", "p2", "2"] and table[-1] == ["m69999", "p70000", "70000"]
+
+
 def test_an_empty_column_inside_a_table_does_not_part_it() -> None:
     rows = [["Item", "2023", "", "Sum", "Share"], ["Oil", "5", "", "9", "1%"], ["Tar", "7", "", "8", "2%"]]
     assert len(tables_of(SheetGrid(rows))) == 1
@@ -167,8 +174,18 @@ def test_a_head_only_where_there_is_one(tmp_path: Path, options: ReadOptions) ->
     assert [getattr(block, "has_head", None) for block in blocks] == [False]
     years = list(SheetGrid([["Item", "2023"], ["Water", "30"]]).blocks())
     assert [getattr(block, "has_head", None) for block in years] == [True]
+    sizes = list(SheetGrid([["Size", "36", "37", "38"], ["Pairs", "4", "9", "2"]]).blocks())
+    assert [getattr(block, "has_head", None) for block in sizes] == [True]
     (tmp_path / "a.csv").write_text("Rent,700\nWater,30\n")
     assert read(tmp_path / "a.csv", options).items[0].text == "|  |  |\n|---|---|\n| Rent | 700 |\n| Water | 30 |"
+
+
+def test_raised_marks_in_cells_stay_apart(book: Reader) -> None:
+    run = '<r><t>Pond of 10</t></r><r><rPr><vertAlign val="superscript"/></rPr><t>6</t></r>'
+    run += '<r><t xml:space="preserve"> l</t></r>'
+    cells = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'
+    parsed = book(cells, sharedStrings=f'<sst xmlns="{MAIN}"><si>{run}</si></sst>')
+    assert texts(parsed) == ["Pond of 10^6 l"]
 
 
 def test_declared_tables_and_frozen_rows_say_what_the_head_is() -> None:

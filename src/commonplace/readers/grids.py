@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from commonplace.readers.blocks import EncodedPicture, LayoutBlock, Paragraph, Table, clean_alt_text
 from commonplace.types import Box
 
-__all__ = ["Grid", "block_text", "cell_text"]
+__all__ = ["Grid", "block_text", "cell_text", "has_head", "is_number"]
 
+_PLAIN = re.compile(r"\d{1,12}(\.\d{1,6})?")
+_NUMBER = re.compile(r"[-+−(]?[\d.,'’\s]*\d[\d.,'’\s]*\)?\s?(%|[€$£¥]|EUR|USD|CHF)?|[€$£¥]\s?[\d.,'’]+")
+_YEAR = re.compile(r"(1[89]|20|21)\d\d")
 _MAX_HEIGHT, _MAX_WIDTH = 20_000, 1_000  # rows and columns that a merged cell may reach over
 _MAX_CELLS = 2_000_000
 _LONG_DOWN, _LONG_ACROSS = 200, 80  # characters; a longer text of a merged cell is not repeated
@@ -79,8 +84,11 @@ class Grid:
             if cell.row == first:
                 yield Paragraph(cell.text, list_item=True, box=box, row=None if row is None else row + first)
             first += 1
-        has_head = head_rows is None or head_rows > 0
-        rows = [self._texts(number, across=has_head) for number in range(first, self._height)]
+        if head_rows is None:
+            is_named = has_head([self._labels(number) for number in range(first, min(first + 2, self._height))])
+        else:
+            is_named = head_rows > 0
+        rows = [self._texts(number, across=is_named) for number in range(first, self._height)]
         count = self._head_rows(first) if head_rows is None else max(0, head_rows - first)
         if 1 < count < len(rows):
             heads = [self._labels(number) for number in range(first, first + count)]
@@ -89,7 +97,7 @@ class Grid:
         kept = [column for column in range(self._width) if self._begins_a_cell(column)]
         if rows:
             cells = [[texts[column] for column in kept] for texts in rows]
-            yield Table(cells, box, None if row is None else row + first, has_head=has_head)
+            yield Table(cells, box, None if row is None else row + first, has_head=is_named)
 
     def _is_full_width(self, row: int) -> bool:
         cell = self._cells.get((row, 0))
@@ -160,3 +168,26 @@ def block_text(block: LayoutBlock) -> str:
         description = clean_alt_text(block.description)
         return f"[{description}]" if description else ""
     return cell_text(block) if isinstance(block, Table) else block.text
+
+
+def is_number(text: str) -> bool:
+    """Return whether a cell shows a number, with its sign, unit of money or percent."""
+    return _NUMBER.fullmatch(text.strip()) is not None
+
+
+def has_head(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first row names the columns: it has no number over another one.
+
+    Years are names, and so are numbers that go on by one step: sizes 36, 37, 38.
+    """
+    if len(rows) < 2:
+        return False
+    named = [cell.strip() for cell in rows[0] if cell.strip()]
+    numbers = [float(cell) for cell in named if _PLAIN.fullmatch(cell)]
+    steps = {round(after - before, 6) for before, after in pairwise(numbers)}
+    if len(numbers) > 2 and len(steps) == 1 and steps != {0.0} and len(numbers) >= len(named) - 1:
+        return len(numbers) < len(named)
+    for first, second in zip(rows[0], rows[1], strict=False):
+        if is_number(first) and not _YEAR.fullmatch(first.strip()) and (is_number(second) or not second.strip()):
+            return False
+    return bool(named) and not all(map(is_number, named))

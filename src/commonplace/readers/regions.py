@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from commonplace.readers.blocks import LayoutBlock, Paragraph
-from commonplace.readers.grids import Grid
+from commonplace.readers.blocks import LayoutBlock, Paragraph, Table
+from commonplace.readers.grids import Grid, has_head, is_number
 
-__all__ = ["SheetGrid", "has_head", "is_number"]
+__all__ = ["SheetGrid"]
 
-_NUMBER = re.compile(r"[-+−(]?[\d.,'’\s]*\d[\d.,'’\s]*\)?\s?(%|[€$£¥]|EUR|USD|CHF)?|[€$£¥]\s?[\d.,'’]+")
-_YEAR = re.compile(r"(1[89]|20|21)\d\d")
 _MAX_DEPTH = 40
+_LARGE = 200_000  # cells of a table that is kept row by row, not cell by cell
 
 Range = tuple[int, int, int, int]
-
-
-def is_number(text: str) -> bool:
-    """Return whether a cell shows a number, with its sign, unit of money or percent."""
-    return _NUMBER.fullmatch(text.strip()) is not None
-
-
-def has_head(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns: it has no number over another one, except for years."""
-    if len(rows) < 2:
-        return False
-    for first, second in zip(rows[0], rows[1], strict=False):
-        if is_number(first) and not _YEAR.fullmatch(first.strip()) and (is_number(second) or not second.strip()):
-            return False
-    named = [cell for cell in rows[0] if cell.strip()]
-    return bool(named) and not all(map(is_number, named))
 
 
 @dataclass(slots=True)
@@ -59,6 +41,8 @@ class SheetGrid:
             last_row, last_column = min(bottom - self.first + 1, height - 1), min(right - self.left, width - 1)
             if row < 0 or column < 0 or last_row < row or last_column < column or not self._text(row, column):
                 continue
+            if (last_row - row + 1) * (last_column - column + 1) > _LARGE:
+                continue  # no label reaches that far
             self._spans[row, column] = (last_row - row + 1, last_column - column + 1)
             for down in range(row, last_row + 1):
                 for across in range(column, last_column + 1):
@@ -68,7 +52,7 @@ class SheetGrid:
         """Yield the tables and lone cells, from the top, those side by side from the left."""
         height, width = len(self.rows), max(map(len, self.rows), default=0)
         declared = []
-        taken: set[tuple[int, int]] = set()
+        taken: list[Range] = []
         for (top, left, bottom, right), head_rows in self.tables.items():
             row, column = top - self.first + 1, left - self.left
             area = (
@@ -79,22 +63,22 @@ class SheetGrid:
             )
             if area[0] <= area[2] and area[1] <= area[3]:
                 declared.append((area, head_rows))
-                taken.update((r, c) for r in range(area[0], area[2] + 1) for c in range(area[1], area[3] + 1))
+                taken.append(area)
         regions: list[tuple[Range, int | None]] = list(declared)
         regions += [(area, None) for area in self._cut((0, 0, height - 1, width - 1), taken, 0)]
         for area, known_head in sorted(regions, key=lambda region: region[0]):
-            yield from self._region(area, known_head, taken if known_head is None else frozenset())
+            yield from self._region(area, known_head, taken if known_head is None else ())
 
     def _text(self, row: int, column: int) -> str:
         cells = self.rows[row] if row < len(self.rows) else ()
         return cells[column].strip() if column < len(cells) else ""
 
-    def _is_filled(self, row: int, column: int, taken: Set[tuple[int, int]]) -> bool:
-        if taken and (row, column) in taken:
+    def _is_filled(self, row: int, column: int, taken: Sequence[Range]) -> bool:
+        if taken and _is_in(row, column, taken):
             return False
         return bool(self._text(row, column)) or (row, column) in self._covered
 
-    def _cut(self, area: Range, taken: Set[tuple[int, int]], depth: int) -> Iterator[Range]:
+    def _cut(self, area: Range, taken: Sequence[Range], depth: int) -> Iterator[Range]:
         """Yield the parts of an area with empty rows between them, then of each those with empty columns between."""
         top, left, bottom, right = area
         band: int | None = None
@@ -111,7 +95,7 @@ class SheetGrid:
                 yield from self._cut_columns((band, left, row - 1, right), taken, depth)
                 band = None
 
-    def _cut_columns(self, area: Range, taken: Set[tuple[int, int]], depth: int) -> Iterator[Range]:
+    def _cut_columns(self, area: Range, taken: Sequence[Range], depth: int) -> Iterator[Range]:
         top, left, bottom, right = area
         filled = [
             any(self._is_filled(row, column, taken) for row in range(top, bottom + 1))
@@ -127,7 +111,7 @@ class SheetGrid:
                     return
         yield (top, columns[0], bottom, columns[-1])
 
-    def _are_apart(self, left: Range, right: Range, taken: Set[tuple[int, int]], gap: int) -> bool:
+    def _are_apart(self, left: Range, right: Range, taken: Sequence[Range], gap: int) -> bool:
         """Whether two parts side by side are tables of their own, and no table with an empty column in it."""
         extents = []
         for top, first, bottom, last in (left, right):
@@ -151,7 +135,7 @@ class SheetGrid:
         labels = [label for label in labels if label]
         return names[0] == names[1] or (bool(labels) and sum(map(is_number, labels)) * 2 < len(labels) and gap > 1)
 
-    def _region(self, area: Range, head_rows: int | None, taken: Set[tuple[int, int]]) -> Iterator[LayoutBlock]:
+    def _region(self, area: Range, head_rows: int | None, taken: Sequence[Range]) -> Iterator[LayoutBlock]:
         """Yield a part of the sheet: lines with one cell as paragraphs until a table begins, then the table."""
         top, left, bottom, right = area
         while head_rows is None and top <= bottom:
@@ -172,17 +156,27 @@ class SheetGrid:
         if len(rows) == 1:
             yield Paragraph(" | ".join(filter(None, rows[0])), list_item=True, row=top + self.first)
             return
+        if head_rows is None:
+            frozen = self.frozen_rows - (top + self.first - 1)
+            head_rows = frozen if 0 < frozen < 4 and frozen < len(rows) else None
+        spans = [(at, span) for at, span in self._spans.items() if top <= at[0] <= bottom and left <= at[1] <= right]
+        if len(rows) * len(rows[0]) > _LARGE:  # its merged cells are filled in place
+            for (row, column), (height, width) in spans:
+                for down in range(row, min(row + height, bottom + 1)):
+                    for across in range(column, min(column + width, right + 1)):
+                        rows[down - top][across - left] = self._text(row, column)
+            is_named = has_head(rows) if head_rows is None else head_rows > 0
+            yield Table(rows, row=top + self.first, has_head=is_named)
+            return
         grid = Grid()
         for row in range(top, bottom + 1):
             for column in range(left, right + 1):
-                text = "" if taken and (row, column) in taken else self._text(row, column)
+                text = "" if taken and _is_in(row, column, taken) else self._text(row, column)
                 height, width = self._spans.get((row, column), (1, 1))
                 if text:
                     grid.place(row - top, column - left, text, height=height, width=width)
-        if head_rows is None:
-            frozen = self.frozen_rows - (top + self.first - 1)
-            if 0 < frozen < 4 and frozen < len(rows):
-                head_rows = frozen
-            elif not has_head(rows):
-                head_rows = 0
         yield from grid.blocks(head_rows=head_rows, row=top + self.first)
+
+
+def _is_in(row: int, column: int, areas: Sequence[Range]) -> bool:
+    return any(top <= row <= bottom and left <= column <= right for top, left, bottom, right in areas)

@@ -12,10 +12,11 @@ from typing import Any
 from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.readers.blocks import Heading, LayoutBlock, Paragraph, Table, lay_out
+from commonplace.readers.grids import has_head
 from commonplace.readers.number_formats import formatted
 from commonplace.readers.odf import sheet_blocks
 from commonplace.readers.parts import File, Part
-from commonplace.readers.regions import SheetGrid, has_head
+from commonplace.readers.regions import SheetGrid
 from commonplace.readers.text import decode
 from commonplace.readers.workbooks import SheetParts, WorkbookParts, column_name, column_of
 from commonplace.readers.zipxml import Package, read_core_metadata
@@ -170,7 +171,8 @@ def _sheets(file: File, package: Package | None, book: Any) -> Iterator[LayoutBl
             )
         parts = workbook.parts(name) if workbook is not None else SheetParts()
         comma = workbook is not None and workbook.has_comma
-        yield from _sheet_blocks(file, name, sheet, rows, parts, comma)
+        marked = workbook.marked_texts if workbook is not None else {}
+        yield from _sheet_blocks(file, name, sheet, rows, parts, comma, marked)
         if workbook is not None:
             yield from workbook.drawn(name)
     if unreadable:
@@ -187,7 +189,7 @@ def _chart_sheets(workbook: WorkbookParts | None, names: list[str]) -> list[str]
 
 
 def _sheet_blocks(
-    file: File, name: str, sheet: Any, values: list[list[Any]], parts: SheetParts, comma: bool
+    file: File, name: str, sheet: Any, values: list[list[Any]], parts: SheetParts, comma: bool, marked: dict[str, str]
 ) -> Iterator[LayoutBlock]:
     """Yield the tables of a sheet as its cells show them, then the comments on its cells."""
     top, left = sheet.start or (0, 0)  # empty rows above are left out
@@ -196,6 +198,8 @@ def _sheet_blocks(
         [_cell_text(cell, formats.get((row, column)), comma=comma) for column, cell in enumerate(cells, left)]
         for row, cells in enumerate(values, top)
     ]
+    if marked:
+        rows = [[marked.get(cell, cell) for cell in cells] for cells in rows]
     for (row, column), formula in parts.formulas.items():
         if top <= row < top + len(rows) and left <= column < left + len(rows[row - top]):
             cells = rows[row - top]

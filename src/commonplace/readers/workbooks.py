@@ -13,6 +13,7 @@ from commonplace.readers.docx import embedded_picture
 from commonplace.readers.drawings import chart_blocks, diagram_blocks, drawing_paragraph
 from commonplace.readers.number_formats import BUILT_IN, has_decimal_comma
 from commonplace.readers.parts import File
+from commonplace.readers.runs import RunText
 from commonplace.readers.zipxml import Package, attribute, children_of, first_child, local_name
 
 __all__ = ["Range", "SheetParts", "WorkbookParts", "column_name", "column_of"]
@@ -60,6 +61,7 @@ class WorkbookParts:
         self._codes, codes = self._formats()
         self.has_comma = has_decimal_comma(codes)
         self._persons = self._read_persons()
+        self.marked_texts = self._marked_texts()
 
     def _sheets(self) -> Iterator[_Sheet]:
         workbook = self._package.optional("xl/workbook.xml")
@@ -85,6 +87,29 @@ class WorkbookParts:
             if code and code != "General":
                 codes[number] = code
         return codes, list(custom.values())
+
+    def _marked_texts(self) -> dict[str, str]:
+        """Return the texts with raised or lowered marks, as calamine reads them, with the marks apart."""
+        name = next((name for kind, name in self._related.values() if kind == "sharedStrings"), "")
+        try:
+            data = self._package.read(name) if name in self._package.names else b""
+        except ReadError:
+            return {}
+        self._file.quota.bytes += len(data)  # it is already counted in the quota
+        root = self._package.optional(name) if b"vertAlign" in data else None
+        texts: dict[str, str] = {}
+        for item in children_of(root, "si"):
+            text, plain = RunText(), ""
+            for run in children_of(item, "r"):
+                part = first_child(run, "t")
+                words = (part.text or "") if part is not None else ""
+                words = words if attribute(part, "space") == "preserve" else words.strip()
+                raised = attribute(first_child(first_child(run, "rPr"), "vertAlign"), "val") or ""
+                text.add(words, {"superscript": "super", "subscript": "sub"}.get(raised, ""))
+                plain += words
+            if plain and text.text != plain:
+                texts[plain] = text.text
+        return texts
 
     def _read_persons(self) -> dict[str, str]:
         names = {}

@@ -107,10 +107,15 @@ class Package:
         return parse_xml(self.read(name), name)
 
     def optional(self, name: str) -> Element | None:
-        """Return the root of an XML member that the document can do without; None where it is missing or damaged."""
+        """Return the root of an XML member that the document can do without; None where it is missing or damaged.
+
+        A damaged one is noted as a problem, as its text is missing.
+        """
         try:
             return self.xml(name) if name in self._members else None
-        except ReadError:
+        except ReadError as error:
+            if str(error) not in self._file.problems:
+                self._file.problems.append(str(error))
             return None
 
     def related(self, part: str) -> dict[str, tuple[str, str]]:
