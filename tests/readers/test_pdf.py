@@ -418,7 +418,8 @@ def test_a_number_beside_the_middle_of_a_label_is_in_its_row(tmp_path: Path, opt
 def test_raised_marks_stand_apart(tmp_path: Path, options: ReadOptions) -> None:
     page: list[Line] = [
         (60, 700, 12, "The pond holds 10"), (156, 705, 7, "6"), (164, 700, 12, "litres and costs 250"),
-        (274, 705, 7, "3"), (280, 700, 12, "euros of"), (340, 700, 12, "H"), (348.7, 697, 7, "2"), (352.6, 700, 12, "O."),
+        (274, 705, 7, "3"), (280, 700, 12, "euros of"),
+        (340, 700, 12, "H"), (348.7, 697, 7, "2"), (352.6, 700, 12, "O."),
         *lines(680, 3),
         (60, 60, 7, "3"), (65, 57, 8, "Without the tax on water."),
     ]  # fmt: skip
