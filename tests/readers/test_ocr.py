@@ -149,6 +149,17 @@ def test_long_lines_of_a_scan_are_read_also_upside_down(tmp_path: Path, ocr_opti
         assert passage.span.box is not None and (passage.span.box[1] < 0.2) is (name == "upright")
 
 
+def test_a_scan_on_its_side_is_read_in_order(tmp_path: Path, ocr_options: ReadOptions) -> None:
+    """Each line was read, but the last one first; upside down the lines came backwards too."""
+    page = printed_page(*LINES, size=24, width=1240, height=500)
+    page.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "left.png")
+    (passage,) = (i for i in read(tmp_path / "left.png", ocr_options).items if i.modality == "text")
+    words, expected = (passage.text or "").split(), " ".join(LINES).split()
+    assert words[:3] == expected[:3] and words[-2:] == expected[-2:]
+    left, _, right, _ = passage.span.box or (0, 0, 0, 0)
+    assert left < 0.5 < right or right - left < 0.5
+
+
 def test_ocr_text_of_an_embedded_picture_is_a_member(tmp_path: Path, ocr_options: ReadOptions) -> None:
     path = tmp_path / "a.docx"
     body = paragraph("Body.", inside=drawing("r1", "A note")) + paragraph("More.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pypdfium2
+import pypdfium2.raw as raw
 import pytest
 from PIL import Image
 
@@ -358,3 +362,155 @@ def test_a_pdf_is_read_up_to_the_page_that_failed(tmp_path: Path, options: ReadO
         reading = read(path, options, quota=Quota.of(options, failure="it hung", **stop))  # type: ignore[arg-type]
         assert [item.span.page for item in reading.items] == list(range(1, kept + 1)), stop
         assert reading.document.error == f"{pages} of 6 pages were read: it hung"
+
+
+def text_of(reading: ParsedDocument) -> str:
+    return "\n".join(item.text or "" for item in reading.items if item.modality == "text")
+
+
+def rows_at(top: float, *rows: list[str], left: tuple[float, ...] = (60, 220, 320, 420)) -> list[Line]:
+    return [
+        (left[column], top - 16 * number, 10, cell)
+        for number, row in enumerate(rows)
+        for column, cell in enumerate(row)
+        if cell
+    ]
+
+
+def test_columns_beside_a_partly_ruled_table_belong_to_it(tmp_path: Path, options: ReadOptions) -> None:
+    """The labels at the left and the last numbers were lost where the rules surround the middle alone."""
+    cells = rows_at(
+        500, ["Valve", "2021", "2022", "2023"], ["north", "11", "12", "13"], ["south", "21", "22", "23"],
+        ["east", "31", "32", "33"],
+    )  # fmt: skip
+    rules = " ".join(f"210 {512 - 16 * n} m 410 {512 - 16 * n} l S" for n in range(5))
+    rules += " " + " ".join(f"{x} 512 m {x} 448 l S" for x in (210, 310, 410))
+    text = text_of(reading_of(tmp_path, options, Page([*lines(700, 4), *cells], drawing=rules)))
+    assert "| Valve | 2021 | 2022 | 2023 |" in text and "| south | 21 | 22 | 23 |" in text
+
+
+def test_rows_between_two_rules_stay_rows(tmp_path: Path, options: ReadOptions) -> None:
+    cells = rows_at(500, ["Valve", "2021", "2022"], *([f"valve {n}", f"{n}1", f"{n}2"] for n in range(2, 8)))
+    rules = " ".join(f"50 {y} m 400 {y} l S" for y in (512, 496, 396))
+    rules += " " + " ".join(f"{x} 512 m {x} 396 l S" for x in (50, 210, 310, 400))
+    text = text_of(reading_of(tmp_path, options, Page([*lines(700, 2), *cells], drawing=rules)))
+    assert "| valve 5 | 51 | 52 |\n| valve 6 | 61 | 62 |" in text
+
+
+def test_a_long_table_without_rules_has_its_head_over_every_part(tmp_path: Path, options: ReadOptions) -> None:
+    body = [[f"M{n}", f"{n}.5 Nm", "zinc", str(n * 7)] for n in range(10, 50)]
+    reading = reading_of(tmp_path, options, Page(rows_at(760, ["Screw", "Torque", "Finish", "Code"], *body)))
+    tables = [item.text or "" for item in reading.items]
+    assert len(tables) > 1 and all(text.startswith("| Screw | Torque | Finish | Code |") for text in tables)
+    assert sum("| M42 | 42.5 Nm | zinc | 294 |" in text for text in tables) == 1
+
+
+def test_a_number_beside_the_middle_of_a_label_is_in_its_row(tmp_path: Path, options: ReadOptions) -> None:
+    page: list[Line] = rows_at(560, ["Measure", "2021", "2022", "2023"])
+    for number, name in enumerate(("Water that was lost", "Days without rain", "Nights below zero")):
+        y = 530 - 40 * number
+        page += [(60, y, 10, name), (60, y - 12, 10, "in the northern valley")]
+        page += [(x, y - 6, 10, f"{number}{x:.0f}") for x in (220, 320, 420)]
+    text = text_of(reading_of(tmp_path, options, Page(page)))
+    assert "| Days without rain in the northern valley | 1220 | 1320 | 1420 |" in text
+
+
+def test_raised_marks_stand_apart(tmp_path: Path, options: ReadOptions) -> None:
+    page: list[Line] = [
+        (60, 700, 12, "The pond holds 10"), (156, 705, 7, "6"), (164, 700, 12, "litres and costs 250"),
+        (274, 705, 7, "3"), (280, 700, 12, "euros of"),
+        (340, 700, 12, "H"), (348.7, 697, 7, "2"), (352.6, 700, 12, "O."),
+        *lines(680, 3),
+        (60, 60, 7, "3"), (65, 57, 8, "Without the tax on water."),
+    ]  # fmt: skip
+    text = " ".join(text_of(reading_of(tmp_path, options, Page(page))).split())
+    assert "10^6 litres" in text and "250 [3] euros" in text and "H2O" in text and "[3] Without the tax" in text
+
+
+def test_a_letter_over_several_lines_begins_its_word(tmp_path: Path, options: ReadOptions) -> None:
+    page = [
+        (60, 676, 42, "T"),
+        (90, 700, 12, "he weir was built in spring and"),
+        (90, 686, 12, "stands to this day, with"),
+    ]
+    text = text_of(reading_of(tmp_path, options, Page([*page, (60, 662, 12, "a gate of oak at its side.")])))
+    assert text.startswith("The weir was built")
+
+
+def test_numbers_of_invoices_are_no_running_lines_but_numbers_of_pages_are(
+    tmp_path: Path, options: ReadOptions
+) -> None:
+    pages = [
+        Page([
+            (60, 770, 10, f"Invoice 2024011{n}"), (60, 750, 10, "Mill and Sons, Harbour Street"),
+            *lines(650, 4, f"Words of invoice {n}"), (280, 30, 10, f"Page {n} of 4"),
+        ])
+        for n in range(1, 5)
+    ]  # fmt: skip
+    text = text_of(reading_of(tmp_path, options, *pages))
+    assert all(f"Invoice 2024011{n}" in text for n in range(1, 5)) and "of 4" not in text
+    assert text.count("Mill and Sons") == 1  # what runs through all pages is kept once
+
+
+def test_a_watermark_is_no_title_and_is_kept_once(tmp_path: Path, options: ReadOptions) -> None:
+    mark = "BT /F 70 Tf 0.7 0.7 -0.7 0.7 150 250 Tm (DRAFT) Tj ET"
+    reading = reading_of(tmp_path, options, *(Page(lines(700, 6, f"Page {n} has"), drawing=mark) for n in range(3)))
+    assert text_of(reading).count("DRAFT") == 1 and reading.document.title is None
+    assert all("DRAFT" not in (item.title or "") for item in reading.items)
+
+
+def test_a_heading_at_the_end_of_a_page_is_the_title_of_the_next(tmp_path: Path, options: ReadOptions) -> None:
+    first, second = Page([*lines(760, 8), (60, 90, 20, "Seals of the Weir")]), Page(lines(700, 4, "Seals are"))
+    assert reading_of(tmp_path, options, first, second).items[-1].title == "Seals of the Weir"
+
+
+@pytest.mark.parametrize(
+    "text", ["陈列室的水泵由值班员每天早晨巡视一次先看水", "锅炉房的日常检查由值班员每天早晨巡视一次看水"]
+)
+def test_no_space_stands_where_a_line_of_chinese_ends(text: str) -> None:
+    from commonplace.readers.pdf_text import PlacedText, _between
+
+    first, second = PlacedText(list(text), list(range(len(text)))), PlacedText(["泵"], [99])
+    assert _between(first, second) == "" and _between(first, PlacedText(["A"], [99])) == " "
+
+
+def test_links_form_fields_and_attachments_are_read(tmp_path: Path, options: ReadOptions) -> None:
+    with_notes = pypdfium2.PdfDocument(pdf(Page([(60, 700, 12, "Our address"), *lines(600, 3)])))
+    page = with_notes[0]
+    annotation = raw.FPDFPage_CreateAnnot(page, raw.FPDF_ANNOT_LINK)
+    raw.FPDFAnnot_SetRect(annotation, raw.FS_RECTF(58, 715, 140, 695))
+    raw.FPDFAnnot_SetURI(annotation, b"https://example.org/weir")
+    raw.FPDFPage_CloseAnnot(annotation)
+    with_notes.new_attachment("minutes.txt").set_data(b"The weir was sold in spring.")
+    with_notes.save(tmp_path / "notes.pdf")
+    reading = read(tmp_path / "notes.pdf", options)
+    text = text_of(reading)
+    assert "Our address: https://example.org/weir" in text and "sold in spring" in text
+    assert [item.span.member for item in reading.items if "sold" in (item.text or "")] == ["minutes.txt"]
+
+
+def test_no_word_is_left_out_without_a_word(tmp_path: Path, options: ReadOptions, monkeypatch: Any) -> None:
+    """Pages of many kinds keep all their words; a word that does not arrive is counted in the note."""
+    grid = " ".join(f"100 {300 - 20 * n} m 400 {300 - 20 * n} l S" for n in range(4))
+    grid += " " + " ".join(f"{100 + 100 * n} 300 m {100 + 100 * n} 240 l S" for n in range(3))
+    north, south = in_columns(NORTH, SOUTH)
+    pages = [
+        Page([*lines(780, 6), *rows_at(290, ["a1", "b1", "c1"], ["a2", "b2"], left=(105, 205, 410))], drawing=grid),
+        Page([*north, *south, (60, 90, 7, "2"), (65, 87, 8, "A note at the foot.")]),
+        Page([(60, 400, 12, "Turned words")], rotate=90),
+        Page([(60, 740, 24, "A Title"), (60, 700, 12, "x"), (67, 705, 7, "2"), (300, 40, 9, "7 of 9")]),
+        Page(drawing="BT /F 12 Tf 0 1 -1 0 300 300 Tm (Upwards goes this line) Tj ET"),
+    ]
+    path = tmp_path / "kinds.pdf"
+    path.write_bytes(pdf(*pages))
+    reading = read(path, options)
+    assert reading.document.status == "ok", reading.document.error
+    written = " ".join([text_of(reading), *(item.title or "" for item in reading.items)])
+    plain = " ".join(page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(path))
+    letters = Counter(filter(str.isalnum, plain))
+    letters.subtract(filter(str.isalnum, written))
+    assert not +letters
+
+    monkeypatch.setattr("commonplace.readers.pdf_text._notes_last", lambda paragraphs: paragraphs[:-1])
+    lossy = read(path, options).document
+    assert lossy.status == "partial" and "were left out" in (lossy.error or "")

@@ -30,6 +30,7 @@ _MIN_EQUAL_NEIGHBOURS = 0.35  # share of equal neighbouring pixels: above it the
 _TEXT_CHECK_SIDE = 480  # pixels; the longer side at which a photograph is checked for text first
 _MIN_LINE_SCORE = 0.6  # minimum score of a line; others are dropped
 _MIN_MEAN_SCORE = 0.85  # mean score of a picture's lines; print scores .95 and more, upside down .7
+_SURE_SCORE = 0.95  # mean score at which no other turn of a picture is tried
 _FEW_LETTERS, _MIN_SHORT_SCORE = 4, 0.9  # with fewer letters than the first, the best line must score the second
 _MAX_CAPTION_WORDS = 12  # words; a longer text becomes a text block with boxes
 _WORD = re.compile(r"[^\W_]+")
@@ -125,17 +126,14 @@ def _read_text(small: NDArray[np.uint8] | None, render: Callable[[int], NDArray[
     pixels = render(SIDE)
     if pixels is None:
         return None
-    lines = _detect_lines(pixels)
-    if lines and _mean_score(lines) < _MIN_MEAN_SCORE:
-        # perhaps upside down; a classifier of single lines was wrong too often
-        turned = _detect_lines(np.ascontiguousarray(pixels[::-1, ::-1]))
-        if turned and _mean_score(turned) > _mean_score(lines):
-            lines = [replace(line, box=_rotate_box(line.box)) for line in turned]
+    lines, turns = _upright_lines(pixels)
     lines = [line for line in lines if line.score >= _MIN_LINE_SCORE and line.text]
     letters = sum(line.letters for line in lines)
     if letters == 0 or (letters < _FEW_LETTERS and max(line.score for line in lines) < _MIN_SHORT_SCORE):
         return None
-    return _join_lines([lines[index] for index in reading_order([line.box for line in lines])])
+    result = _join_lines([lines[index] for index in reading_order([line.box for line in lines])])
+    places = tuple((start, end, _turn_box(box, turns)) for start, end, box in result.line_boxes)
+    return replace(result, line_boxes=places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +145,35 @@ class _OcrLine:
     @property
     def letters(self) -> int:
         return sum(map(str.isalnum, self.text))
+
+
+def _upright_lines(pixels: NDArray[np.uint8]) -> tuple[list[_OcrLine], int]:
+    """Return the lines of a picture, and the quarters to the left by which it was turned to read them.
+
+    Lines of a picture on its side are higher than wide. Upside down, lines score low; a classifier of single lines was
+    wrong too often.
+    """
+    lines = _detect_lines(pixels)
+    height, width = pixels.shape[:2]
+    letters = sum(line.letters for line in lines)
+    high = sum(
+        line.letters
+        for line in lines
+        if line.letters > 1 and (line.box[3] - line.box[1]) * height > 1.5 * (line.box[2] - line.box[0]) * width
+    )
+    on_its_side = 2 * high > letters
+    if not lines or not (on_its_side or _mean_score(lines) < _MIN_MEAN_SCORE):
+        return lines, 0
+    best, best_turns, best_score = lines, 0, 0.0 if on_its_side else _mean_score(lines)
+    for turns in (1, 3) if on_its_side else (2,):
+        turned = _detect_lines(np.ascontiguousarray(np.rot90(pixels, turns)))
+        score = _mean_score(turned)
+        # letters that stand below each other are no lines on their side: turned, they score low
+        if turned and score > best_score and (turns == 2 or score >= _MIN_MEAN_SCORE):
+            best, best_turns, best_score = turned, turns, score
+        if best_score > _SURE_SCORE:
+            break
+    return best, best_turns
 
 
 def _detect_lines(pixels: NDArray[np.uint8]) -> list[_OcrLine]:
@@ -167,8 +194,16 @@ def _mean_score(lines: list[_OcrLine]) -> float:
     return sum(line.score * line.letters for line in lines) / max(1, sum(line.letters for line in lines))
 
 
-def _rotate_box(box: Box) -> Box:
-    return 1 - box[2], 1 - box[3], 1 - box[0], 1 - box[1]
+def _turn_box(box: Box, turns: int) -> Box:
+    """Return the place in a picture of a box in the same picture turned by ``turns`` quarters to the left."""
+    left, top, right, bottom = box
+    if turns == 0:
+        return box
+    if turns == 1:
+        return 1 - bottom, left, 1 - top, right
+    if turns == 2:
+        return 1 - right, 1 - bottom, 1 - left, 1 - top
+    return top, 1 - right, bottom, 1 - left
 
 
 def _join_lines(lines: list[_OcrLine]) -> OcrResult:

@@ -23,6 +23,7 @@ __all__ = ["PageFigure", "page_figures", "page_fractions", "render_picture", "re
 _DEVICE_UNITS = 100_000  # device units across a page, used to convert coordinates to fractions
 _MIN_AREA = 0.005  # share of the page; a smaller picture is a logo, a bullet or a rule
 _MAX_ASPECT = 12  # ratio of the sides; above it the picture is a rule
+_MAX_FORM_DEPTH = 12
 _MAX_OBJECTS = 1000  # pictures examined per page; some drawings consist of tens of thousands
 
 
@@ -38,6 +39,8 @@ class PageFigure:
 def page_figures(page: Any) -> list[PageFigure]:
     """Return the raster pictures on a page. Pictures that touch are merged: many programs store them in strips."""
     figures: list[PageFigure] = []
+    if not _has_pictures(pdfium.FPDFPage_CountObjects, pdfium.FPDFPage_GetObject, page, 0):
+        return figures  # objects of pypdfium2 cost thirty times as much, and drawings have thousands
     for number, image in enumerate(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE])):
         if number >= _MAX_OBJECTS:
             break
@@ -49,6 +52,19 @@ def page_figures(page: Any) -> list[PageFigure]:
             key = hashlib.blake2b(repr(size).encode() + bytes(image.get_data()), digest_size=16).digest()
             _merge(figures, PageFigure(box, size, key))
     return [figure for figure in figures if _is_figure(page, figure)]
+
+
+def _has_pictures(count_of: Any, object_of: Any, holder: Any, depth: int) -> bool:
+    for number in range(count_of(holder)):
+        drawn = object_of(holder, number)
+        kind = pdfium.FPDFPageObj_GetType(drawn)
+        if kind == pdfium.FPDF_PAGEOBJ_IMAGE:
+            return True
+        if kind == pdfium.FPDF_PAGEOBJ_FORM and depth < _MAX_FORM_DEPTH:
+            inner = pdfium.FPDFFormObj_CountObjects, pdfium.FPDFFormObj_GetObject
+            if _has_pictures(*inner, drawn, depth + 1):
+                return True
+    return False
 
 
 def _merge(figures: list[PageFigure], new: PageFigure) -> None:

@@ -458,7 +458,7 @@ def _run_end(rows: Sequence[TextRow], start: int) -> int:
     left, right = rows[start].left, rows[start].right
     while end < len(rows):
         row, above = rows[end], rows[end - 1]
-        if row.base - above.base > 3.2 * max(row.size, above.size):
+        if row.top - above.bottom > 2.2 * max(row.size, above.size):
             break
         if _is_tabular(row):
             last = end
