@@ -330,7 +330,11 @@ def looks_like_text(head: bytes) -> bool:
     """Return whether the first bytes of a file may be text in some encoding."""
     if head.startswith(_BOMS):
         return True
-    return utf16(head) is not None or len(head.translate(None, _CONTROLS)) >= 0.98 * len(head)
+    if utf16(head) is not None or len(head.translate(None, _CONTROLS)) >= 0.98 * len(head):
+        return True
+    from commonplace.readers.detection import east_asian_utf16
+
+    return east_asian_utf16(head) is not None
 
 
 def utf16(head: bytes) -> str | None:
