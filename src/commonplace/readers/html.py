@@ -13,9 +13,9 @@ from commonplace.i18n import _
 from commonplace.readers.blocks import EncodedPicture, LayoutBlock, Table, lay_out
 from commonplace.readers.encodings import decode_as
 from commonplace.readers.formats import read_whole
+from commonplace.readers.html_elements import Fetch, PageParser, decode_data_url, remove_unseen
 from commonplace.readers.main_content import MainContent, find_main_content
 from commonplace.readers.markdown import local_picture
-from commonplace.readers.markup import Fetch, PageParser, decode_data_url, remove_unseen
 from commonplace.readers.metadata import split_names
 from commonplace.readers.parts import File, Part
 from commonplace.readers.text import decode

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from commonplace.readers.markup import BLOCK_TAGS, children, is_layout_table
+from commonplace.readers.html_elements import BLOCK_TAGS, children, is_layout_table
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
