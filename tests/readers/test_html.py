@@ -217,3 +217,39 @@ def test_what_a_page_says_of_itself(tmp_path: Path, options: ReadOptions) -> Non
     metadata = page(tmp_path, options, html).document.metadata
     assert metadata["url"] == "https://example.org/ferry" and metadata["author"] == ["Ada Moor"]
     assert str(metadata["created"]).startswith("2024-05-06")
+
+
+def test_a_saved_page_with_its_frame_and_picture(tmp_path: Path, options: ReadOptions) -> None:
+    picture = base64.b64encode(encoded(photo(seed=3))).decode()
+    path = tmp_path / "page.mhtml"
+    path.write_text(f"""From: <Saved by Blink>
+Snapshot-Content-Location: https://example.org/crane/
+Subject: Crane
+MIME-Version: 1.0
+Content-Type: multipart/related; type="text/html"; boundary="B"
+
+--B
+Content-Type: text/html; charset=iso-8859-9
+Content-Transfer-Encoding: quoted-printable
+Content-Location: https://example.org/crane/
+
+<title>Crane</title><nav><a href=3D/>Home</a></nav>
+<main><h1>Crane</h1><p>=DE=FDk 40 t</p><img src=3D"a.png" alt=3D"A crane">=
+<iframe
+ src=3D"cid:f@x"></iframe></main>
+--B
+Content-Type: text/html
+Content-ID: <f@x>
+
+<p>Call 771.</p>
+--B
+Content-Type: image/png
+Content-Transfer-Encoding: base64
+Content-Location: https://example.org/crane/a.png
+
+{picture}
+--B--
+""")
+    parsed = read(path, options)
+    assert [text for _, text in texts(parsed)] == ["Şık 40 t\n\nCall 771."] and captions(parsed) == ["A crane"]
+    assert parsed.document.metadata["url"] == "https://example.org/crane/" and parsed.document.title == "Crane"
