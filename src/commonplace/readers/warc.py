@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -32,11 +33,12 @@ def read_warc(file: File) -> Iterator[Part]:
             file.problems.append(_("not all records were read: {reason}").format(reason=file.quota.reason))
             return
         try:
-            record = next(records, None)
+            with contextlib.redirect_stderr(io.StringIO()):  # the package prints its warnings
+                record = next(records, None)
+                content = _content(file, record) if record is not None else None
             if record is None:
                 break
-            content = _content(file, record)
-        except (ArchiveLoadFailed, ValueError, OSError, EOFError, LookupError):
+        except (ArchiveLoadFailed, ValueError, OSError, EOFError, LookupError, AttributeError):
             if not number:
                 raise ReadError(_("a damaged web archive; save a new copy and add it again")) from None
             unreadable += 1
