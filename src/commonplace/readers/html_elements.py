@@ -107,6 +107,8 @@ _INNER_LINE_END = re.compile(rf"(?<=[{_WIDE}])[ \t]*\x0b[ \t\x0b]*(?=[{_WIDE}])"
 _MAX_NESTING = 150  # levels of elements; pages made by people have fewer
 _MAX_CELL, _MAX_CELL_WITH_PARTS = 1500, 300  # letters; longer ones, or with headings and such, are columns of a page
 _MIN_ALT_WORDS = 2
+_REPEATED_SHARE = 0.8  # of the words of a picture's description, which a caption repeats
+_NEARBY = 30  # blocks around a picture
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
           (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
 
@@ -197,8 +199,7 @@ class PageParser:
         self._break()
         if depth:
             return self._blocks
-        texts = [block.text for block in self._blocks if isinstance(block, Paragraph)]
-        return [block for block in self._blocks if not isinstance(block, _Missing) or _is_new(block.text, texts)]
+        return list(_without_repetitions(self._blocks))
 
     def _break(self) -> None:
         """End the current paragraph."""
@@ -428,9 +429,19 @@ _SPECIAL: dict[str, Callable[[PageParser, LexborNode, int], None]] = {
 }
 
 
-def _is_new(description: str, texts: list[str]) -> bool:
-    """Return whether the description of a missing picture says what no text on the page says."""
-    return sum(description[1:-1] in text for text in texts) == 1
+def _without_repetitions(blocks: list[LayoutBlock]) -> Iterator[LayoutBlock]:
+    """Yield the blocks without descriptions of missing pictures that a text nearby, such as the caption, repeats."""
+    words = [
+        frozenset(block.text.strip("[]").lower().split()) if isinstance(block, (Paragraph, Heading)) else frozenset()
+        for block in blocks
+    ]
+    for index, block in enumerate(blocks):
+        if isinstance(block, _Missing):
+            nearby = words[max(0, index - _NEARBY) : index] + words[index + 1 : index + _NEARBY]
+            if any(len(words[index] & others) >= _REPEATED_SHARE * len(words[index]) for others in nearby):
+                words[index] = frozenset()
+                continue
+        yield block
 
 
 def _is_ordinal(before: str, text: str) -> bool:
