@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from commonplace.generation import ChatGenerator, Conversation, Generator, TransformersGenerator
     from commonplace.indexer import Report
     from commonplace.opening import open_collection as open
-    from commonplace.options import AskOptions, SearchOptions
+    from commonplace.options import AddOptions, AskOptions, SearchOptions
     from commonplace.pages import PageView
     from commonplace.reading import read
     from commonplace.records import Record
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AddOptions",
     "Answer",
     "AskOptions",
     "AsyncCollection",
@@ -114,7 +115,7 @@ _NAMES = {
     "QueryError ReadError SourceError TrainingError VersionError",
     "commonplace.generation": "ChatGenerator Conversation Generator TransformersGenerator",
     "commonplace.indexer": "Report",
-    "commonplace.options": "AskOptions SearchOptions",
+    "commonplace.options": "AddOptions AskOptions SearchOptions",
     "commonplace.pages": "PageView",
     "commonplace.reading": "read",
     "commonplace.records": "Record",

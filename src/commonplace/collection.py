@@ -24,7 +24,7 @@ from commonplace.filters import Where, filter_of
 from commonplace.generation import Conversation, Generator, Rewriter
 from commonplace.i18n import _
 from commonplace.indexer import Report
-from commonplace.options import AskOptions, AskRequest, SearchOptions, SearchRequest
+from commonplace.options import AddOptions, AskOptions, AskRequest, SearchOptions, SearchRequest
 from commonplace.pages import PageView
 from commonplace.places import FolderPlace, Place
 from commonplace.records import Source
@@ -101,24 +101,22 @@ class Collection:
         force: bool = False,
         progress: bool | None = None,
         ocr: bool | None = None,
-        ray: str | None = None,
-        time_limit: float | None = None,
+        **reading: Unpack[AddOptions],
     ) -> Report:
         """Add files, folders and records. What is unchanged is skipped, and a bad source never stops the others.
 
         Each of ``sources`` is a path, a URL that fsspec reads, a ``commonplace.Record``, or an iterable of these, which
         may be a generator of any length. A record replaces the document that has its id.
 
-        ``workers``: how many processes read files (default: one a processor). ``ray``: the address of a Ray cluster,
-        whose machines read and embed. ``retry_failed`` reads files again that failed or were read in part, ``force``
-        all of them. ``progress`` shows a bar (default: on a terminal). ``ocr`` reads words in pictures (default: with
-        the extra ``ocr``, unless ``COMMONPLACE_OCR`` is 0). ``time_limit``: seconds of processor time for one file
-        (default: 300); what was read by then is added. Failures are in the report with the reason, and logged.
+        ``workers``: how many processes read files (default: one a processor). ``retry_failed`` reads files again that
+        failed or were read in part, ``force`` all of them. ``progress`` shows a bar (default: on a terminal). ``ocr``
+        reads words in pictures (default: with the extra ``ocr``, unless ``COMMONPLACE_OCR`` is 0). ``reading``: see
+        ``AddOptions``. Failures are in the report with the reason, and logged.
 
         Raises CollectionError if the collection cannot be written, ClusterError if the cluster cannot be used, and
         SourceError (with the report) if an iterable raises an error. The next call continues an interrupted one.
         """
-        options = {"workers": workers, "progress": progress, "ocr": ocr, "ray": ray, "time_limit": time_limit}
+        options = {"workers": workers, "progress": progress, "ocr": ocr, **reading}
         return add(self._session, sources, options, retry_failed=retry_failed, force=force)
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:

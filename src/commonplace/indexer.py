@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a search needs no readers
     from commonplace.ingest import AnySource, Batch, RecordContent, RemoteFile, Source
     from commonplace.readers import ReadOptions
 
-__all__ = ["Indexer", "Report", "canonical_path", "display_path", "document_id", "report_of_absent"]
+__all__ = ["Indexer", "Report", "canonical_path", "check_encoding", "display_path", "document_id", "report_of_absent"]
 
 log = logging.getLogger("commonplace")
 
@@ -88,14 +88,15 @@ class Indexer:
         ocr: bool | None = None,
         ray: str | None = None,
         time_limit: float | None = None,
+        encoding: str = "",
     ) -> Report:
         """Read, embed and commit all new and changed sources; return the report.
 
         ``sources`` are paths, records, and iterables of them. ``workers`` is the number of reader processes, 1 to 256.
         ``ray`` is the address of a Ray cluster, whose machines read and embed; ``workers`` is then for each of them.
-        ``time_limit`` is ``seconds`` of ``ReadOptions``. Raises SourceError if an iterable raises an error. Raises
-        QueryError for an invalid ``workers`` or ``time_limit``, or for ``ocr`` or ``ray`` without their extra. Raises
-        ClusterError if the cluster cannot be used.
+        ``time_limit`` is ``seconds`` of ``ReadOptions``, ``encoding`` that of text files. Raises SourceError if an
+        iterable raises an error. Raises QueryError for an invalid ``workers``, ``time_limit`` or ``encoding``, or for
+        ``ocr`` or ``ray`` without their extra. Raises ClusterError if the cluster cannot be used.
         """
         from commonplace.readers import SECONDS, ReadOptions, are_readable
 
@@ -103,6 +104,7 @@ class Indexer:
             raise QueryError(_("workers is {workers}: choose 1 to 256").format(workers=workers))
         if time_limit is not None and not (isinstance(time_limit, (int, float)) and 0 < time_limit < float("inf")):
             raise QueryError(_("the time limit is {seconds!r:.100}: give seconds above 0").format(seconds=time_limit))
+        check_encoding(encoding)
         if ray is not None:
             from commonplace.distributed import check_address
 
@@ -113,7 +115,9 @@ class Indexer:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self._space.check()  # runs while the first files are read
         ocr_seconds = OCR_SECONDS if ocr else 0.0
-        options = ReadOptions(*self._space.measure, ocr_seconds=ocr_seconds, seconds=time_limit or SECONDS)
+        options = ReadOptions(
+            *self._space.measure, ocr_seconds=ocr_seconds, seconds=time_limit or SECONDS, encoding=encoding
+        )
         listed = list(sources)
         paths = self._paths(source for source in listed if isinstance(source, (str, os.PathLike)))
         others = [source for source in listed if not isinstance(source, (str, os.PathLike))]
@@ -353,7 +357,8 @@ class Indexer:
 
         shared = getattr(self._store, "address", None) if self._store.capabilities.shared else None
         url, token = (None, None) if shared is None else (shared.url, shared.token)
-        spec = ActorSpec(model_to_send(self._space), options.ocr_seconds, options.seconds, workers, url, token)
+        limits = options.ocr_seconds, options.seconds
+        spec = ActorSpec(model_to_send(self._space), *limits, workers, url, token, options.encoding)
         with ActorPool(address, spec, self._space) as pool:
             share = max(1, self._waiting // (PIECES * max(1, len(pool))))  # so that every machine gets some
             suspects = ([source] for _, source in self._suspects)
@@ -374,6 +379,18 @@ class Indexer:
         self._journal.begin(ids)
         self._committer.commit(batch)
         self._journal.end(ids)
+
+
+def check_encoding(name: str) -> None:
+    """Raise QueryError where no encoding has this name; an empty one stands for detection."""
+    from commonplace.readers.encodings import codec_of
+
+    if name and codec_of(name) is None:
+        raise QueryError(
+            _("no encoding has the name {name!r:.100}: give one such as utf-8, gbk, shift_jis or windows-1251").format(
+                name=name
+            )
+        )
 
 
 def report_of_absent(paths: Sequence[str]) -> Report | None:

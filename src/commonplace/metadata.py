@@ -51,7 +51,7 @@ _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
 FILE_KEYS: Mapping[str, MetadataType] = {
     **dict.fromkeys(("created", "modified", "date"), "date"),
     **dict.fromkeys(
-        ("author", "camera", "dated", "from", "keyword", "language", "place", "publisher", "subject", "to"),
+        ("author", "camera", "dated", "from", "keyword", "language", "place", "publisher", "subject", "to", "url"),
         "text",
     ),
 }

@@ -28,10 +28,21 @@ from commonplace.types import Filter, Modality
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["MAX_HITS", "AskOptions", "AskRequest", "SearchOptions", "SearchRequest"]
+__all__ = ["MAX_HITS", "AddOptions", "AskOptions", "AskRequest", "SearchOptions", "SearchRequest"]
 
 MAX_HITS = 10_000
 _FILTERS = ("modality", "path", "media_type", "after", "before", "where")
+
+
+class AddOptions(TypedDict, total=False):
+    """Less common keywords of ``commonplace.Collection.add()``."""
+
+    ray: str | None
+    """The address of a Ray cluster, whose machines read and embed."""
+    time_limit: float | None
+    """Seconds of processor time for one file (default: 300); what was read by then is added."""
+    encoding: str
+    """The encoding of text files, web pages and tables, whatever they say of themselves (default: it is detected)."""
 
 
 class SearchOptions(TypedDict, total=False):

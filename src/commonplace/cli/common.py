@@ -28,6 +28,16 @@ class ServerOptions(TypedDict):
     token: str | None
 
 
+def encoding_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how texts are encoded."""
+    parser.add_argument(
+        "--encoding",
+        metavar="NAME",
+        default="",
+        help=_("the encoding of the text files and web pages, such as gbk (default: what they say, or is detected)"),
+    )
+
+
 def filter_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that narrow a search."""
     parser.add_argument("--modality", metavar="NAME", help=_("only this modality: text, image, ..."))

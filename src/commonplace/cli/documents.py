@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import open_, place_of, refuse_own_file
+from commonplace.cli.common import encoding_option, open_, place_of, refuse_own_file
 from commonplace.cli.printing import (
     fill,
     index_type,
@@ -57,6 +57,7 @@ def verbs(verb: Any) -> None:
         metavar="SECONDS",
         help=_("processor time that reading a file may take; what was read by then is kept (default: 300)"),
     )
+    encoding_option(add)
     add.add_argument(
         "--retry-failed", action="store_true", help=_("also read files that failed before, or were read in part")
     )
@@ -128,6 +129,7 @@ def _add(options: argparse.Namespace) -> int:
                 ocr=options.ocr,
                 ray=options.ray,
                 time_limit=options.time_limit,
+                encoding=options.encoding,
             )
     if options.json:
         print_json(_report(report))

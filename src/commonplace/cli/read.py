@@ -7,7 +7,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import model_of
+from commonplace.cli.common import encoding_option, model_of
 from commonplace.cli.printing import fill, metadata_lines, padded, place, print_json, short
 from commonplace.i18n import _
 from commonplace.types import printable
@@ -31,6 +31,7 @@ def verbs(verb: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help=_("read the words in pictures (default: if the extra ocr is installed)"),
     )
+    encoding_option(read)
     form = read.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help=_("print one JSON object per file, each on its own line"))
     form.add_argument("--markdown", action="store_true", help=_("print headings and text in order, as Markdown"))
@@ -41,7 +42,8 @@ def _read(options: argparse.Namespace) -> int:
     from commonplace.reading import read_files
 
     failed = False
-    for number, (path, result) in enumerate(read_files(options.files, model=model_of(options), ocr=options.ocr)):
+    results = read_files(options.files, model=model_of(options), ocr=options.ocr, encoding=options.encoding)
+    for number, (path, result) in enumerate(results):
         failed = failed or isinstance(result, ReadError)
         if options.json:
             print_json(_values(path, result))

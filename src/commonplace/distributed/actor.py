@@ -29,7 +29,8 @@ _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 class ActorSpec:
     """What an actor needs to start.
 
-    ``model`` is the place of a model, or Python encoders. ``ocr_seconds`` and ``seconds`` are as in ``ReadOptions``.
+    ``model`` is the place of a model, or Python encoders. ``ocr_seconds``, ``seconds`` and ``encoding`` are as in
+    ``ReadOptions``.
     ``workers`` is the maximum number of reader processes; None means one for each processor. ``address`` and ``token``
     open the collection on another machine, if many machines can write it; the actor then commits what it has embedded.
     """
@@ -40,6 +41,7 @@ class ActorSpec:
     workers: int | None = None
     address: str | None = None
     token: str | None = field(default=None, repr=False)
+    encoding: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,9 @@ class IngestActor:
             return QueryError(
                 _("{host} lacks the extra ocr: install it on every machine, or use --no-ocr").format(host=self._host)
             )
-        options = ReadOptions(*self._space.measure, ocr_seconds=spec.ocr_seconds, seconds=spec.seconds)
+        options = ReadOptions(
+            *self._space.measure, ocr_seconds=spec.ocr_seconds, seconds=spec.seconds, encoding=spec.encoding
+        )
         self._pool = reader_pool(options, workers)
         return Started(self._host, __version__, self._space.fingerprint, self._space.plugin_fingerprints)
 

@@ -8,6 +8,7 @@ hashes and stamps.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.metadata import Metadata
 from commonplace.readers.chunks import Chunker, shared_chunker
+from commonplace.readers.encodings import decode_as
 from commonplace.readers.formats import (
     HEAD,
     SUFFIXES,
@@ -85,6 +87,9 @@ __all__ = [
     "stamp",
     "stamp_paths",
 ]
+
+
+_TEXT_TYPES = frozenset(f"application/{kind}" for kind in ("json", "xml", "yaml", "toml", "xhtml+xml"))
 
 
 def read(
@@ -231,6 +236,16 @@ def page_of(
     return load_picture(data, side=side, max_pixels=options.max_pixels, frame=frame).pixels, _content_hash(data)
 
 
+def _in_utf8(data: bytes, name: str, options: ReadOptions) -> tuple[bytes, str | None]:
+    """Return the data of a file and its media type. Where the user said the encoding of a text, it becomes UTF-8."""
+    kind = sniff(data[:HEAD], name)
+    if options.encoding and (kind is None or kind.startswith("text/") or kind in _TEXT_TYPES) and kind != "text/rtf":
+        text, _invalid = decode_as(data, options.encoding) or ("", 0)
+        data = codecs.BOM_UTF8 + text.encode("utf-8", "replace")
+        kind = sniff(data[:HEAD], name)
+    return data, kind
+
+
 def _content_hash(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=32).hexdigest()
 
@@ -245,8 +260,7 @@ def _open(path: Path, root: Path, options: ReadOptions, quota: Quota) -> File:
     """Return the file with its bytes and media type. Its stamp is taken before it is read, so a change is noticed."""
     watched = File(path, root, b"", "", options, quota=quota)
     watched.watch(path)
-    data = read_whole(path, options.max_bytes)
-    kind = sniff(data[:HEAD], path.name)
+    data, kind = _in_utf8(read_whole(path, options.max_bytes), path.name, options)
     if kind is None or format_of(kind) is None:
         raise ReadError(
             _("its file type is not supported (text, web, office, mail, PDF and picture files are); convert it")

@@ -67,6 +67,10 @@ FORMATS = {
     "application/toml": "commonplace.readers.text:read_text",
     "text/html": "commonplace.readers.html:read_html",
     "application/xhtml+xml": "commonplace.readers.html:read_html",
+    "multipart/related": "commonplace.readers.mhtml:read_mhtml",
+    "application/rss+xml": "commonplace.readers.feeds:read_feed",
+    "application/atom+xml": "commonplace.readers.feeds:read_feed",
+    "application/warc": "commonplace.readers.warc:read_warc",
     "text/csv": "commonplace.readers.sheets:read_csv",
     "text/tab-separated-values": "commonplace.readers.sheets:read_csv",
     "text/rtf": "commonplace.readers.rtf:read_rtf",
@@ -110,9 +114,13 @@ _EXTENSIONS = {
     "text/markdown": "md markdown mdown mkd",
     "text/html": "html htm",
     "application/xhtml+xml": "xhtml xht",
+    "application/rss+xml": "rss",
+    "application/atom+xml": "atom",
+    "application/warc": "warc",
     "text/rtf": "rtf",
     "application/x-ipynb+json": "ipynb",
-    "message/rfc822": "eml mht mhtml",
+    "message/rfc822": "eml",
+    "multipart/related": "mht mhtml",
     "application/mbox": "mbox mbx",
     "application/vnd.ms-outlook": "msg",
     "application/zip": "zip",
@@ -186,7 +194,14 @@ _MAGIC = (
     (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c\x10]\0\0\0", re.DOTALL), "image/bmp"),
 )
 _MAILBOX = re.compile(rb"From \S+ +[^\r\n]*\d\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n[A-Za-z][A-Za-z-]*:")
-_HTML = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL)
+_HTML = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL
+)
+_FEED = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<[!?][^>]*>\s*)*<(?:(rss)[\s>]|feed\s[^>]*w3\.org/2005/Atom|"
+    rb"(rdf:RDF)\s[^>]*purl\.org/rss/)",
+    re.IGNORECASE,
+)
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # Types detected from the first member names in a ZIP, where the name of the file does not decide.
 _PACKAGE_MAGIC = (
@@ -345,6 +360,10 @@ def sniff(head: bytes, name: str) -> str | None:
     if b"%PDF-" in head[:1024]:
         return "application/pdf"
     type_by_name = _type_by_name(name)
+    if head.startswith(b"WARC/1."):
+        return "application/warc"
+    if type_by_name in (None, "text/plain", "application/xml") and (feed := _FEED.match(head.removeprefix(_BOMS[0]))):
+        return "application/rss+xml" if feed[1] or feed[2] else "application/atom+xml"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _OLE)):
         return _type_of_package(head, type_by_name)
     if head.startswith(b"{\\rtf"):
@@ -385,7 +404,11 @@ def looks_like_text(head: bytes) -> bool:
     """Return whether the first bytes of a file may be text in some encoding."""
     if head.startswith(_BOMS):
         return True
-    return utf16(head) is not None or len(head.translate(None, _CONTROLS)) >= 0.98 * len(head)
+    if utf16(head) is not None or len(head.translate(None, _CONTROLS)) >= 0.98 * len(head):
+        return True
+    from commonplace.readers.detection import east_asian_utf16
+
+    return east_asian_utf16(head) is not None
 
 
 def utf16(head: bytes) -> str | None:

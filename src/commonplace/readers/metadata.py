@@ -1,8 +1,8 @@
 """Metadata that a file declares: authors, dates, language, place. None of it is trusted.
 
 Readers add these keys: ``author``, ``created``, ``modified``, ``language`` (BCP 47 tags), ``keyword``, ``subject``,
-``publisher``, ``summary``, ``alias``, ``from``, ``to``, ``camera``, ``place`` (latitude, longitude in degrees). Every
-document with a text has ``language``, if it is declared or the text tells it.
+``publisher``, ``summary``, ``alias``, ``from``, ``to``, ``camera``, ``url``, ``place`` (latitude, longitude in
+degrees). Every document with a text has ``language``, if it is declared or the text tells it.
 
 Every document has ``date`` and ``dated``. ``date`` is the first available of ``created``, ``modified`` and the time
 at which the file was modified; ``dated`` says which of these it is. Dates are ISO 8601 in the author's local time, as

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from commonplace.i18n import _
+from commonplace.readers.encodings import codec_of
 from commonplace.types import Box, Content, Document, Picture, Span
 
 __all__ = [
@@ -43,7 +44,8 @@ class ReadOptions:
     longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` (packed
     or unpacked) are refused. At most ``max_pictures`` are kept per document. After ``seconds`` of processor time the
     reader stops before the next page or part, and what it has read is kept. OCR gets ``ocr_seconds`` of processor time
-    per document, which do not count as ``seconds``; it needs the extra ``ocr``.
+    per document, which do not count as ``seconds``; it needs the extra ``ocr``. ``encoding`` is that of text files, web
+    pages and tables, whatever they say of themselves; where it is empty, it is detected.
     """
 
     tokenizer: str
@@ -55,8 +57,11 @@ class ReadOptions:
     max_pictures: int = MAX_PICTURES
     seconds: float = SECONDS
     ocr_seconds: float = 0.0
+    encoding: str = ""
 
     def __post_init__(self) -> None:
+        if self.encoding and codec_of(self.encoding) is None:
+            raise ValueError(f"no encoding has the name {self.encoding!r}")
         if self.max_tokens < 16:
             raise ValueError(f"max_tokens is {self.max_tokens}; at least 16 are needed")
         if min(self.picture_side, self.thumbnail_side, self.max_pixels, self.max_bytes, self.max_pictures) < 1:

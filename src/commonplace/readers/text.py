@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from commonplace.errors import ReadError
 from commonplace.i18n import N_, _
+from commonplace.readers.encodings import decode_as
 from commonplace.readers.formats import HEAD, utf16
 from commonplace.readers.parts import File, Part, TextBlock
 
 __all__ = ["decode", "read_text"]
 
-_SAMPLE = 64 * 1024  # bytes used to guess an encoding; guessing takes about 1 s per MB
+_SAMPLE = 64 * 1024  # bytes in which signs of an encoding, and of binary data, are looked for
 _BOMS = (  # longer marks first: a UTF-32 mark begins with a UTF-16 mark
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -70,51 +71,24 @@ def _decode(data: bytes) -> tuple[str, str | None]:
         return text, _("{invalid} characters are not valid UTF-8 and were replaced by U+FFFD; save it as UTF-8").format(
             invalid=invalid
         )
-    return _decode_leniently(data, "cp1252" if _is_western(data[:_SAMPLE]) else _guess_encoding(data))
+    from commonplace.readers.detection import detect
+
+    encoding, other = detect(data)
+    text, problem = _decode_leniently(data, encoding)
+    if other is not None and problem is None:
+        problem = _(
+            "its encoding is not certain: it was read as {encoding}, but may be {other}; say which with --encoding"
+        ).format(encoding=encoding, other=other)
+    return text, problem
 
 
 def _decode_leniently(data: bytes, encoding: str) -> tuple[str, str | None]:
     try:
         return data.decode(encoding), None
     except UnicodeDecodeError:
-        text = data.decode(encoding, "replace")
-        bad = text.count(chr(0xFFFD))
+        text, bad = decode_as(data, encoding) or ("", 0)
+        if not bad:
+            return text, None
         return text, _(
             "{bad} characters are not valid {encoding} and were replaced by U+FFFD; save it as UTF-8"
         ).format(bad=bad, encoding=encoding)
-
-
-def _is_western(data: bytes) -> bool:
-    """Return whether ``data`` is plausible as Windows-1252, which statistics confuse with similar code pages.
-
-    Decoded wrongly, other scripts give words full of accents, and other Latin code pages give signs or capitals
-    inside words.
-    """
-    try:
-        text = data.decode("cp1252")
-    except UnicodeDecodeError:
-        return False
-    non_ascii = [index for index, character in enumerate(text) if character > "\x7f"]
-    letters = sum(map(str.isalpha, text))
-    if len(non_ascii) > 0.3 * max(1, letters):
-        return False
-    unlikely = 0
-    for index in non_ascii:
-        before, after = text[index - 1 : index], text[index + 1 : index + 2]
-        if text[index].isalpha() and text[index] not in "ªº":
-            unlikely += text[index].isupper() and before.islower()
-        else:
-            unlikely += text[index] not in "’´·\xad" and before.isalpha() and after.isalpha()
-    return unlikely <= 0.05 * len(non_ascii)
-
-
-def _guess_encoding(data: bytes) -> str:
-    from charset_normalizer import from_bytes
-
-    sample = data[:_SAMPLE]
-    if len(data) > _SAMPLE:  # do not cut inside a character
-        sample = sample[: sample.rfind(b"\n") + 1] or sample
-    best = from_bytes(sample).best()
-    if best is None:
-        raise ReadError(_("neither text in a known encoding nor a supported format; save it as UTF-8"))
-    return best.encoding

@@ -105,3 +105,27 @@ def language_in(script: str, text: str) -> str | None:
         return None
     allowed = SURPRISE + SURPRISE_OF_SHORT / np.sqrt(len(numbers))
     return table.languages[best] if likelihood[best] / len(numbers) >= table.typical[best] - allowed else None
+
+
+def plausibility(text: str, positions: list[int]) -> float:
+    """Return the mean log-probability of the letters at ``positions``, each after the two before it.
+
+    It is that of the language in which they are likeliest. ``text`` is in a script that the table has.
+    """
+    table = _table()
+    lowered = "  " + "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
+    codes = np.frombuffer(lowered.translate(_KEPT_LENGTH).encode("utf-32-le"), np.uint32).astype(np.uint64)
+    at = np.array(positions, np.intp) + 2
+
+    def rows(wanted: NDArray[np.uint64]) -> NDArray[np.float32]:
+        numbers = np.searchsorted(table.codes, wanted)
+        return table.rows[np.where(table.codes[numbers] == wanted, numbers, len(table.rows) - 1)]
+
+    triples = rows(_codes(codes[at - 2], codes[at - 1], codes[at]))
+    pairs = rows(_codes(codes[at - 2], codes[at - 1], np.uint64(0)))
+    last_pairs = rows(_codes(codes[at - 1], codes[at], np.uint64(0)))
+    conditional = np.where(triples > FLOOR, np.minimum(triples - pairs, -0.5), np.maximum(last_pairs, FLOOR) - 1.5)
+    return float(conditional.mean(axis=0).max())
+
+
+_KEPT_LENGTH = {code: replacement for code, replacement in _FOLDED.items() if replacement is not None}
