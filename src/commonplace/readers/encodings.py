@@ -44,7 +44,7 @@ def codec_of(label: str) -> str | None:
     try:
         encoding = webencodings.lookup(label)
         if encoding is not None and encoding.name not in _NOT_IN_STANDARD:
-            return _WIDER.get(encoding.name, encoding.name)
+            return _WIDER.get(str(encoding.name), str(encoding.name))
         codec = codecs.lookup(label.strip().replace("_", "-").lower())
         return _WIDER.get(codec.name, codec.name) if isinstance("a".encode(codec.name), bytes) else None
     except (LookupError, UnicodeError, ValueError, TypeError):  # also what is no text: "rot13", "a\0b"
