@@ -127,7 +127,7 @@ def children(node: LexborNode) -> Iterator[LexborNode]:
 
 
 def remove_unseen(body: LexborNode) -> None:
-    """Take out what a browser never shows. What a reader may unfold stays, and formulas for screen readers do."""
+    """Take out what a browser never shows, and numbers of lines. What a reader may unfold stays."""
     controlled = set()
     for control in body.css("[aria-controls], [data-target], [data-bs-target], [data-toggle], summary a[href]"):
         for name in ("aria-controls", "data-target", "data-bs-target", "href"):
@@ -146,6 +146,8 @@ def remove_unseen(body: LexborNode) -> None:
 
 def _is_hidden(node: LexborNode, tag: str, controlled: set[str]) -> bool:
     attributes = node.attributes
+    if tag == "td" and _LINE_NUMBERS.search(attributes.get("class") or ""):  # beside a code
+        return "".join((node.text() or "").split()).isdigit()
     if _DRAWN_FORMULA.search(attributes.get("class") or ""):
         return node.css_first("math") is None
     if tag == "dialog":
