@@ -509,19 +509,25 @@ def _inline_text(blocks: list[LayoutBlock]) -> str:
 
 def _code_text(node: LexborNode, depth: int) -> Iterator[str]:
     """Yield the pieces of a code's text, with its lines, without their numbers."""
+    last = ""
     for child in children(node):
         tag = child.tag or ""
         if tag == "-text":
             yield child.text_content or ""
+            last = (child.text_content or "")[-1:] or last
         elif tag == "br":
             yield "\n"
+            last = "\n"
         elif tag.startswith("-") or tag == "button" or _LINE_NUMBERS.search(child.attributes.get("class") or ""):
             continue
         elif depth > _MAX_NESTING:
             yield child.text(deep=True) or ""
         else:
             text = "".join(_code_text(child, depth + 1))
+            if tag in BLOCK_TAGS and last not in ("", "\n"):
+                yield "\n"
             yield text if tag not in BLOCK_TAGS or text.endswith("\n") else text + "\n"
+            last = text[-1:] if tag not in BLOCK_TAGS else "\n"
 
 
 def _rows(table: LexborNode) -> Iterator[LexborNode]:
