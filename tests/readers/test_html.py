@@ -189,10 +189,12 @@ def test_numbered_lists_definitions_and_code(tmp_path: Path, options: ReadOption
     html = (
         "<ol start=3><li>Open it<ol type=a><li>left</li><li>right</li></ol></li><li value=7>Close it</li></ol>"
         "<dl><dt>Stoker</dt><dd>tends the boiler</dd></dl>"
+        "<table><tr><td class=linenos><pre>1\n2</pre></td><td><pre>a = 1\nb = 2</pre></td></tr></table>"
         "<pre>one = 1<br>two = 2<span class=line-number>9</span><div>three = 3</div></pre>"
     )
     assert page_text(tmp_path, options, html) == (
-        "3. Open it\na. left\nb. right\n7. Close it\nStoker\n- tends the boiler\n\n```\none = 1\ntwo = 2three = 3\n```"
+        "3. Open it\na. left\nb. right\n7. Close it\nStoker\n- tends the boiler\n\n"
+        "```\na = 1\nb = 2\n```\n\n```\none = 1\ntwo = 2\nthree = 3\n```"
     )
 
 

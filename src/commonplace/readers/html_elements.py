@@ -127,7 +127,7 @@ def children(node: LexborNode) -> Iterator[LexborNode]:
 
 
 def remove_unseen(body: LexborNode) -> None:
-    """Take out what a browser never shows. What a reader may unfold stays, and formulas for screen readers do."""
+    """Take out what a browser never shows, and numbers of lines. What a reader may unfold stays."""
     controlled = set()
     for control in body.css("[aria-controls], [data-target], [data-bs-target], [data-toggle], summary a[href]"):
         for name in ("aria-controls", "data-target", "data-bs-target", "href"):
@@ -146,6 +146,8 @@ def remove_unseen(body: LexborNode) -> None:
 
 def _is_hidden(node: LexborNode, tag: str, controlled: set[str]) -> bool:
     attributes = node.attributes
+    if tag == "td" and _LINE_NUMBERS.search(attributes.get("class") or ""):  # beside a code
+        return "".join((node.text() or "").split()).isdigit()
     if _DRAWN_FORMULA.search(attributes.get("class") or ""):
         return node.css_first("math") is None
     if tag == "dialog":
@@ -507,19 +509,25 @@ def _inline_text(blocks: list[LayoutBlock]) -> str:
 
 def _code_text(node: LexborNode, depth: int) -> Iterator[str]:
     """Yield the pieces of a code's text, with its lines, without their numbers."""
+    last = ""
     for child in children(node):
         tag = child.tag or ""
         if tag == "-text":
             yield child.text_content or ""
+            last = (child.text_content or "")[-1:] or last
         elif tag == "br":
             yield "\n"
+            last = "\n"
         elif tag.startswith("-") or tag == "button" or _LINE_NUMBERS.search(child.attributes.get("class") or ""):
             continue
         elif depth > _MAX_NESTING:
             yield child.text(deep=True) or ""
         else:
             text = "".join(_code_text(child, depth + 1))
+            if tag in BLOCK_TAGS and last not in ("", "\n"):
+                yield "\n"
             yield text if tag not in BLOCK_TAGS or text.endswith("\n") else text + "\n"
+            last = text[-1:] if tag not in BLOCK_TAGS else "\n"
 
 
 def _rows(table: LexborNode) -> Iterator[LexborNode]:

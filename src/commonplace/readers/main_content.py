@@ -271,7 +271,7 @@ class _Page:
             if tag == "form" and measured.prose < _ARTICLE and node.css_first(_SIGN_UP) is not None:
                 return True
             if is_inside:
-                return leads_elsewhere or (tag in ("form", "footer") and not measured.prose)
+                return leads_elsewhere or (tag == "footer" and not measured.prose and measured.links > 0)
             return tag not in ("header", "form") or leads_elsewhere or not measured.prose
         if tag in _CONTAINERS and _NAMES.search(_name(node)):
             # A box in the content may be called "related" or "tags"; only what links or asks for something is none.
