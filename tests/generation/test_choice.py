@@ -99,3 +99,22 @@ def test_it_and_they_stand_for_what_the_sentence_before_names(tmp_path: Path) ->
     )
     assert "5 March 2024" in answer(kb, "When was the seal of the north pump changed?")
     assert "Mrs Olsen" in answer(kb, "Who feeds the cats of the tenants?")
+
+
+def test_an_address_a_clause_and_the_end_of_a_day_are_not_another(tmp_path: Path) -> None:
+    kb = cp.open(tmp_path / "kb")
+    kb.add(
+        cp.Record("The printer answers at 10.1.2.30.\n\nThe door answers at 10.30.1.2.\n\nThe scale at 10.1.30.2."),
+        cp.Record("Clause 2 Use\n2.1 The cellar may not be heated.\n2.2 Bicycles are kept in the yard."),
+        cp.Record("The hostel opens at seven in the morning. Towels cost three euros."),
+        cp.Record("The museum is open from nine until five."),
+        progress=False,
+    )
+    door = answer(kb, "What answers at 10.30.1.2?")
+    assert "door" in door and "scale" not in door and "printer" not in door
+    assert not answer(kb, "What answers at 10.30.1.3?")
+    clause = answer(kb, "What does clause 2.1 say?")
+    assert "heated" in clause and "Bicycles" not in clause
+    assert "seven" not in answer(kb, "When does the hostel close?")
+    assert "seven" in answer(kb, "When does the hostel open?")
+    assert "five" in answer(kb, "When does the museum close?")

@@ -185,3 +185,24 @@ def test_ordered_lists_show_their_numbers(tmp_path: Path, options: ReadOptions) 
     text = "# Steps\n\n" + "1. step\n" * 11 + "\nText.\n\n3. third\n3. fourth\n   - 1. inner\n     1. inner\n"
     words = "\n".join(item.text or "" for item in read(write(tmp_path, text), options).items)
     assert "2. step\n" in words and "11. step" in words and "4. fourth" in words and "2. inner" in words
+
+
+def test_every_part_of_a_long_table_has_its_head(tmp_path: Path, options: ReadOptions) -> None:
+    rows = "".join(f"| M{n} | {n * 3} | {n * 7} | {'zinc' if n % 2 else 'steel'} |\n" for n in range(3, 90))
+    text = f"# Bolts\n\nSizes of bolts.\n\n| Size | Torque | Length | Finish |\n|---|---|---|---|\n{rows}\nAfter it.\n"
+    (tmp_path / "bolts.md").write_text(text, encoding="utf-8")
+    parsed = read(tmp_path / "bolts.md", options)
+    assert [item.text for item in parsed.items][:1] == ["Sizes of bolts."]
+    assert parsed.items[-1].text == "After it."
+    tables = parsed.items[1:-1]
+    assert len(tables) > 2
+    for item in tables:
+        assert (item.text or "").startswith("| Size | Torque | Length | Finish |\n|---|---|---|---|\n| M")
+        start, line = item.span.start, item.span.line
+        assert start is not None and line is not None
+        row = (item.text or "").splitlines()[2]
+        offset = start + (item.text or "").index(row)
+        assert text[offset:].startswith(row)  # what is quoted is found again
+        assert text.splitlines()[line - 1 + 2] == row
+    seen = [line for item in tables for line in (item.text or "").splitlines()[2:]]
+    assert seen == rows.splitlines()

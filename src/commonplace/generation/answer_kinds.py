@@ -194,6 +194,7 @@ def defines(question: str, text: str) -> bool:
     return False
 
 
+_UNTIL = r"\buntil\b|\btill\b|\bto \d|\bbis\b|\d\s*(?:-|–|—|to|bis|至|到)\s*\d|[至到]"
 _RELATIONS = [
     (re.compile(asks, re.IGNORECASE), re.compile(says, re.IGNORECASE))
     for asks, says in (
@@ -213,11 +214,23 @@ _RELATIONS = [
             r"\b(?:earns?|salary|wages?)\b|\bgehalt\b|\bverdien\w*|工资|薪",
             r"\b(?:earn|salar|wage|paid|pay)|gehalt|verdien|lohn|工资|薪|收入",
         ),
+        (
+            r"\bwhen\b.{0,60}\bclos(?:es?|ed|ing)\b|\bclosing (?:time|hour)|(?:几点|什么时候|何时)(?:关门|打烊)",
+            rf"\bclos|\bshut|{_UNTIL}|关|打烊",
+        ),
+        (
+            r"\bwhen\b.{0,60}\b(?:end|finish|stop)(?:s|ed)?\b|(?:几点|什么时候|何时)(?:结束|下班)",
+            rf"\bend(?:s|ed)?\b|\bfinish|\bstop|\bover\b|{_UNTIL}|结束|下班",
+        ),
+        (
+            r"\bwhen\b.{0,60}\bopens?\b|\bopening (?:time|hour)|(?:几点|什么时候|何时)(?:开门|营业)",
+            r"\bopen|\bfrom\b|\bhours?\b|\d\s*(?:-|–|—|to|bis|至|到)\s*\d|开|营业",
+        ),
     )
 ]
-"""What a question may ask of a person, and the words of which a sentence that says it has one."""
+"""What a question may ask of a person or a place, and the words of which a sentence that says it has one."""
 
 
 def says_relation(question: str, text: str) -> bool:
-    """Return whether a text has a word for what a question asks of a person, such as *born*; else any text has."""
+    """Return whether a text has a word for what a question asks, such as *born* or *closes*; else any text has."""
     return all(says.search(text) for asks, says in _RELATIONS if asks.search(question))

@@ -35,6 +35,13 @@ MIN_SIMILARITY_ATTRIBUTE = 0.85  # if the passage lacks what is asked of a thing
 LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
 OF_THE_SAME = 5.0  # factor of the odds in a passage with the code, or in a document of the day, that is asked for
 _CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*|[A-Za-z]+_\w+)")
+_NUMBER_CODE = re.compile(r"(?<![\w.,:/-])(?:\d+(?:[./:-]\d+){2,}|\d{3,}-\d{3,}|\d{6,})(?!\w|[.,:/-]\d)")
+"""An address or a number with parts, such as 10.30.1.2, 4711-0815 and 20240118. Dates are none."""
+_SECTION = re.compile(
+    r"(?:\b(?:clause|section|paragraph|article|chapter|rule|step|item|point|no\.?|abschnitt|artikel|ziffer)\b|§|第)"
+    r"\s*(\d+(?:\.\d+)+)(?![\d.]*\d)",
+    re.IGNORECASE,
+)
 _NUMBERED = re.compile(
     r"(?P<thing>[^\W\d_]{3,})[ :_-]{1,2}(?P<first>\d{1,3})(?:\s?(?:to|and|bis|und|[-–])\s?(?P<last>\d{1,3}))?"
     r"(?![\w.,:/-]?\d|[\w%°€£$]| (?:%|percent\b|(?:second|minute|hour|day|week|month|year|degree|people|person)s?\b))"
@@ -63,6 +70,7 @@ def after_rules(
     written = {n: _written(hits[n]) for n in {candidate.sentence.hit for candidate in candidates}}
     contexts = [f"{candidate.around}\n{candidate.sentence.text}" for candidate in candidates]
     likely = _by_code(question, candidates, likely, hits, written)
+    likely = _by_section(question, candidates, likely)
     likely = np.where(foreign, likely, _by_numbered(question, candidates, likely, written))
     likely = np.where([says_relation(question, context) for context in contexts], likely, 0)
     names = {n: _name_and_date(hits[n]) for n in written}
@@ -116,7 +124,21 @@ def _by_code(
     likely = np.where(headed, np.maximum(likely, HEADED), likely)
     contains = {n: bool(wanted & _codes(text)) for n, text in written.items()}
     likely = np.where([contains[candidate.sentence.hit] for candidate in candidates], _likelier(likely), 0)
+    codes = [_codes(candidate.sentence.text) for candidate in candidates]
+    of_code = np.array([bool(wanted & in_sentence) for in_sentence in codes])
+    forms = set(map(_form, wanted))
+    of_other = np.array([any(_form(code) in forms for code in in_sentence) for in_sentence in codes]) & ~of_code
+    likely = np.where(of_other & of_code.any(), 0, likely)
     return _only_rows_with(np.array(is_row), candidates, likely)
+
+
+def _by_section(question: str, candidates: Sequence[Candidate], likely: Floats) -> Floats:
+    """What clause 2.1 says is what begins with its number, if anything does."""
+    wanted = set(_SECTION.findall(question))
+    begins = np.array(
+        [candidate.sentence.text.split(maxsplit=1)[0].rstrip(".)") in wanted for candidate in candidates], bool
+    )
+    return np.where(begins, np.maximum(likely, LOOKED_UP), 0) if begins.any() else likely
 
 
 def _by_numbered(question: str, candidates: Sequence[Candidate], likely: Floats, written: dict[int, str]) -> Floats:
@@ -161,7 +183,13 @@ def _likelier(likely: Floats) -> Floats:
 
 def _codes(text: str) -> frozenset[str]:
     """Return the codes of a text, such as DO-055, 0x80370102 and max_peers, in small letters, without their signs."""
-    return frozenset(re.sub(r"[\W_]", "", code).lower() for code in _CODE.findall(text))
+    numbers = {re.sub(r"\D", " ", number) for number in _NUMBER_CODE.findall(without_dates(text))}
+    return frozenset(re.sub(r"[\W_]", "", code).lower() for code in _CODE.findall(text)) | numbers
+
+
+def _form(code: str) -> str:
+    """Return the form of a code: 9 for each number, a for other signs in a row; *m4* has the form a9."""
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", code))
 
 
 def _by_period(

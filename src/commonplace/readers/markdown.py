@@ -6,7 +6,7 @@ import os
 import re
 import time
 from bisect import bisect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from html.parser import HTMLParser
@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 from commonplace.errors import ReadError
 from commonplace.i18n import _
 from commonplace.readers.blocks import CAPTION, ICON, clean_alt_text
+from commonplace.readers.chunks import shared_chunker
 from commonplace.readers.formats import SUFFIXES
 from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["local_picture", "markdown_parts", "read_markdown"]
 
+HEAD_LINES = 2  # of a table: the names of its columns, and the rule below them
 _LINE = re.compile(r"\r\n|\r|\n")
 _FRONT_MATTER = re.compile(r"(?:\s*\n)?---[ \t]*\r?\n(.*?\r?\n)?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _FRONT_MATTER_ENTRY = re.compile(
@@ -124,6 +126,11 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes], *, numb
     text, lines = _numbered_lists(tokens, text, lines)
     sections = list(_sections(tokens, lines))
     references = list(_picture_references(tokens, text, lines))
+    tables = [
+        [lines[row] for row in range(token.map[0], token.map[1] + 1)]
+        for token in tokens
+        if token.type == "table_open" and token.level == 0 and token.map
+    ]
     front_matter_title, searched = _read_front_matter(file, front_matter[0]) if front_matter else (None, [])
     file.title = next((section.path[0] for section in sections if section.path), front_matter_title)
     for start, end in searched:
@@ -134,7 +141,8 @@ def markdown_parts(file: File, text: str, pictures: Mapping[str, bytes], *, numb
         if section.path and len(section.path[-1]) > _MAX_HEADING:
             start = section.start
         if text[start : section.end].strip():
-            yield TextBlock(text[start : section.end], start, title, markdown=True, line=line_at(start))
+            rows = [table for table in tables if start <= table[0] and table[-1] <= section.end]
+            yield from _with_long_tables(file, text, (start, section.end), rows, title, line_at)
         elif section.path and (following is None or len(following.path) <= len(section.path)):
             # a section without content: its heading becomes a text block
             parent_title = " > ".join(section.path[:-1]) or None
@@ -222,6 +230,55 @@ def _sections(tokens: list[Token], lines: list[int]) -> Iterator[_Section]:
             path = [*((depth, heading) for depth, heading in path if depth < level), (level, _inline_text(inline))]
             start, body = heading_start, lines[token.map[1]]
     yield _Section(tuple(heading for _, heading in path), start, body, lines[-1])
+
+
+def _with_long_tables(
+    file: File,
+    text: str,
+    part: tuple[int, int],
+    tables: list[list[int]],
+    title: str | None,
+    line_at: Callable[[int], int | None],
+) -> Iterator[TextBlock]:
+    """Yield a part of the text; a table that is longer than a chunk in groups of rows, each below the table's head.
+
+    ``tables`` are the offsets of the lines of each table in it, and of its end.
+    """
+    chunker = shared_chunker(file.options.tokenizer, file.options.max_tokens)
+    room = chunker.room(title)
+    start, end = part
+    for table in tables:
+        head = text[table[0] : table[min(HEAD_LINES, len(table) - 1)]]
+        if chunker.count(text[table[0] : table[-1]]) <= room or chunker.count(head) > room // 2:
+            continue
+        if text[start : table[0]].strip():
+            yield TextBlock(text[start : table[0]], start, title, markdown=True, line=line_at(start))
+        group, tokens = table[HEAD_LINES], chunker.count(head)
+        head_tokens = tokens
+        for row, next_row in pairwise(table[HEAD_LINES:]):
+            count = chunker.count(text[row:next_row])
+            if row > group and tokens + count > room:
+                yield _below_head(text, head, group, row, title, line_at)
+                group, tokens = row, head_tokens
+            tokens += count
+        yield _below_head(text, head, group, table[-1], title, line_at)
+        start = table[-1]
+    if text[start:end].strip():
+        yield TextBlock(text[start:end], start, title, markdown=True, line=line_at(start))
+
+
+def _below_head(
+    text: str, head: str, start: int, end: int, title: str | None, line_at: Callable[[int], int | None]
+) -> TextBlock:
+    """Return rows of a table below its head. Offset and line are such that those of the rows are right."""
+    line = line_at(start)
+    return TextBlock(
+        head + text[start:end],
+        start - len(head),
+        title,
+        keep_together=True,
+        line=None if line is None else line - HEAD_LINES,
+    )
 
 
 def _inline_text(inline: Token) -> str:
