@@ -18,7 +18,7 @@ from commonplace.readers.pdf_layout import Segment, TextRow, fills, measure, row
 from commonplace.readers.pdf_vectors import Stroke, area, group_strokes
 from commonplace.types import Box
 
-__all__ = ["Grid", "PageTable", "find_grids", "open_tables", "table_of"]
+__all__ = ["PageGrid", "PageTable", "find_grids", "open_tables", "table_of"]
 
 _SNAP = 3.0  # points; rules nearer than this are one
 _MAX_FRAME = 0.9  # share of the page; a larger frame is a border of the page
@@ -39,7 +39,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class PageGrid:
     """Connected rules: the edges of columns and rows, and the rules themselves."""
 
     columns: tuple[float, ...]
@@ -77,7 +77,7 @@ def rules_of(strokes: Iterable[Stroke], width: float, height: float) -> tuple[li
     return across, down
 
 
-def find_grids(strokes: list[Stroke], width: float, height: float) -> list[Grid]:
+def find_grids(strokes: list[Stroke], width: float, height: float) -> list[PageGrid]:
     """Return the groups of connected rules that have at least two columns or rows between them."""
     grids = []
     lines = [stroke for stroke in strokes if stroke.kind in ("rule", "box") and area(stroke.box) <= _MAX_FRAME]
@@ -93,7 +93,7 @@ def find_grids(strokes: list[Stroke], width: float, height: float) -> list[Grid]
             continue
         rows = _with_partial(rows, across, columns)
         if len(columns) + len(rows) - 2 >= 3 and len(columns) <= _MAX_COLUMNS and len(rows) <= _MAX_ROWS:
-            grids.append(Grid(tuple(columns), tuple(rows), tuple(across), tuple(down)))
+            grids.append(PageGrid(tuple(columns), tuple(rows), tuple(across), tuple(down)))
     return grids
 
 
@@ -150,7 +150,7 @@ def _is_ruled(rules: Sequence[Rule], at: float, start: float, end: float) -> boo
     return _covered(near) > 0.5 * (end - start)
 
 
-def table_of(grid: Grid, words: Sequence[Word]) -> tuple[PageTable, set[int]] | None:
+def table_of(grid: PageGrid, words: Sequence[Word]) -> tuple[PageTable, set[int]] | None:
     """Return the table in a grid, with the first character of each word in it; None where the rules are no table's.
 
     Columns beside the grid belong to it where they stand on its rows.
@@ -230,7 +230,7 @@ def _by_column(words: Sequence[Word], columns: Sequence[float], ruled: Sequence[
 
 
 def _owners(
-    grid: Grid, columns: Sequence[float], bands: Sequence[tuple[float, float]]
+    grid: PageGrid, columns: Sequence[float], bands: Sequence[tuple[float, float]]
 ) -> dict[tuple[int, int], tuple[int, int]]:
     """Return for each cell the cell that it is merged with: the first without a rule between."""
     owner: dict[tuple[int, int], tuple[int, int]] = {}

@@ -13,6 +13,7 @@ __all__ = [
     "ChatOut",
     "EmbeddingsIn",
     "EmbeddingsOut",
+    "ErrorOut",
     "MessageIn",
     "ModelOut",
     "ModelsOut",
@@ -26,6 +27,21 @@ __all__ = [
 Model = Annotated[str, Field(description="Name of a collection.", max_length=200, examples=["papers"])]
 Text = Annotated[str, Field(max_length=2_000_000)]
 EXTENSION = "Options of `/v1/collections/{collection}/ask`: filters, `k`, what to rank down. Our extension."
+
+
+class FailureOut(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorOut(BaseModel):
+    """An error, as clients of OpenAI read it."""
+
+    error: FailureOut
 
 
 class AddressIn(BaseModel):

@@ -18,7 +18,7 @@ from commonplace.filters import parse_where
 from commonplace.i18n import _
 from commonplace.positions import place_of_item, shown_name
 from commonplace.server.access import View, needs, state_of, view_of
-from commonplace.server.jobs import JobQueue, Upload
+from commonplace.server.jobs import Job, JobQueue, Upload
 from commonplace.server.links import identifier
 from commonplace.server.pictures import page_png, whole_or_range
 from commonplace.server.problems import BadRequest, Conflict, NotFound
@@ -32,6 +32,17 @@ router = APIRouter(prefix="/v1/collections/{collection}")
 Reader = Annotated[View, Depends(needs("read"))]
 Writer = Annotated[View, Depends(needs("write"))]
 MAX_FILES = 1_000  # of one upload
+
+
+def existing_job(request: Request, view: Writer, job: str) -> Job:
+    """Return a job of the key, with the right ``admin`` any job. Raises NotFound if there is none.
+
+    A dependency, so that a stream has the status of this error: when its first event is made, 200 was sent.
+    """
+    state = _queue(request, view).get(job)
+    if not view.shows_paths and state.key != view.key.name:
+        raise NotFound(_("there is no job {job!r:.80}").format(job=job))
+    return state
 
 
 @router.get("/documents", tags=["documents"])
@@ -193,33 +204,25 @@ def list_jobs(request: Request, view: Writer) -> JobsOut:
 @router.get("/jobs/{job}", tags=["jobs"])
 def get_job(request: Request, view: Writer, job: str) -> JobOut:
     """Return a job, with what became of each file."""
-    return JobOut(**job_json(view, _job(request, view, job)))
+    return JobOut(**job_json(view, existing_job(request, view, job)))
 
 
 @router.get("/jobs/{job}/events", tags=["jobs"], response_class=EventSourceResponse)
-def watch_job(request: Request, view: Writer, job: str) -> Iterator[ServerSentEvent]:
+def watch_job(request: Request, view: Writer, job: Annotated[Job, Depends(existing_job)]) -> Iterator[ServerSentEvent]:
     """Stream the job as events ``job`` whenever it changed, until it is finished."""
-    _job(request, view, job)
-    for state in _queue(request, view).watch(job):
+    for state in _queue(request, view).watch(job.id):
         yield ServerSentEvent(event="job", data=job_json(view, state))
 
 
 @router.delete("/jobs/{job}", tags=["jobs"])
 def cancel_job(request: Request, view: Writer, job: str) -> JobOut:
     """Cancel what a job has not done yet. What was added stays."""
-    _job(request, view, job)
+    existing_job(request, view, job)
     return JobOut(**job_json(view, _queue(request, view).cancel(job)))
 
 
 def _queue(request: Request, view: View) -> JobQueue:
     return state_of(request).jobs(view.name)
-
-
-def _job(request: Request, view: View, job: str) -> Any:
-    state = _queue(request, view).get(job)
-    if not view.shows_paths and state.key != view.key.name:
-        raise NotFound(_("there is no job {job!r:.80}").format(job=job))
-    return state
 
 
 def _submitted(

@@ -22,6 +22,8 @@ __all__ = ["ask_events", "question_of", "router"]
 
 router = APIRouter(prefix="/v1/collections/{collection}")
 Reader = Annotated[View, Depends(needs("read"))]
+Question = tuple[str | None, bytes | None, dict[str, Any]]
+"""Words, a picture and options, as ``Collection.search()`` takes them."""
 FILTERS = ("modality", "path", "media_type", "after", "before")
 
 
@@ -55,14 +57,20 @@ def ask(request: Request, view: Reader, body: AskIn) -> AnswerOut:
     return AnswerOut(**answer_json(view, answer))
 
 
+def checked_question(view: Reader, body: AskIn) -> Question:
+    """Return a question, checked before the first event of its stream is made: then the status 200 was sent."""
+    return question_of(view, body)
+
+
 @router.post("/ask/stream", tags=["answers"], response_class=EventSourceResponse)
-def ask_stream(request: Request, view: Reader, body: AskIn) -> Iterator[ServerSentEvent]:
+def ask_stream(
+    request: Request, view: Reader, question: Annotated[Question, Depends(checked_question)]
+) -> Iterator[ServerSentEvent]:
     """Answer a question as events: ``evidence`` (the hits) first, then ``block`` by ``block``, last ``answer``.
 
     ``restart`` takes back the blocks before it; ``note`` is for the reader; ``error`` holds problem details.
     """
-    text, image, options = question_of(view, body)
-    yield from ask_events(request, view, text, image, options)
+    yield from ask_events(request, view, *question)
 
 
 def ask_events(
@@ -96,7 +104,7 @@ def label(view: Annotated[View, Depends(needs("write"))], body: LabelIn) -> Resp
     return Response(status_code=204)
 
 
-def question_of(view: View, body: SearchIn) -> tuple[str | None, bytes | None, dict[str, Any]]:
+def question_of(view: View, body: SearchIn) -> Question:
     """Return the words, the picture and the options of a request, as ``Collection.search()`` takes them."""
     text, image = body.query, picture_of(body.image, "image")
     negative, negative_image = body.negative, picture_of(body.negative_image, "negative_image")
