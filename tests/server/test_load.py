@@ -90,7 +90,7 @@ def test_every_operation_keeps_to_its_schema(place: Path, tmp_path: Path) -> Non
             count += 1
 
             @settings(
-                max_examples=6,
+                max_examples=4,
                 deadline=None,
                 derandomize=True,
                 database=None,
