@@ -50,6 +50,7 @@ def test_no_query_widens_the_filter_of_a_key(locked: Locked) -> None:
         "boat",
         "水泵/1",
     }
+    assert client.get(f"{PLANT}/documents", params={"name": "pay"}).status_code == 404  # as for a name of nothing
     assert client.get(f"{PLANT}/documents/pay").status_code == 404
     assert client.get(f"{PLANT}/documents/pay/original").status_code == 404
     assert client.delete(f"{PLANT}/documents/pay").status_code == 404

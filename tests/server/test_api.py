@@ -199,6 +199,7 @@ def test_a_label_is_kept(place: Path, client: Client) -> None:
         ("GET", "/v1/collections/..%2F..", None, 404),
         ("GET", f"{PLANT}/items/nothing", None, 404),
         ("GET", f"{PLANT}/jobs/nothing", None, 404),
+        ("GET", f"{PLANT}/documents?name=nothing", None, 404),
         ("GET", f"{PLANT}/jobs/nothing/events", None, 404),
         ("POST", f"{PLANT}/search", {}, 400),
         ("POST", f"{PLANT}/ask/stream", {"image": "no base64"}, 400),

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 
 from commonplace.collection import Collection
+from commonplace.errors import CollectionError
 from commonplace.filters import parse_where
 from commonplace.i18n import _
 from commonplace.server.keys import VERBS, Key, Verb
@@ -74,8 +75,19 @@ class View:
         return {key.strip(): _typed(value.strip(), types.get(key.strip().casefold())) for key, _e, value in pairs}
 
     def documents(self, names: Sequence[str] = (), where: Mapping[str, Any] | None = None) -> list[Document]:
-        """Return the documents that the key may see: all, or those that names stand for."""
-        return self.collection.documents(*names, where=self.where(where) or None)
+        """Return the documents that the key may see: all, or those that names stand for.
+
+        Raises NotFound if a name stands for none, or all of them are hidden from the key: both look alike.
+        """
+        try:
+            documents = self.collection.documents(*names, where=self.where(where) or None)
+        except CollectionError:
+            if not names:
+                raise
+            documents = []
+        if names and not documents:
+            raise NotFound(_("there is no document {id!r:.80}").format(id=names[0]))
+        return documents
 
     def document(self, id_: str) -> Document:
         """Return the document with this id. Raises NotFound if there is none that the key may see."""
