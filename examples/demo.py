@@ -118,8 +118,8 @@ def make_library(work: Path) -> Path:
     """Fill a folder with the project's documents and with photographs out of packages; return it."""
     folder = work / "library"
     shutil.rmtree(folder, ignore_errors=True)
-    own_result = shutil.ignore_patterns("result.png")  # a picture of this demo's result would answer its question
-    shutil.copytree(ROOT / "docs", folder / "docs", ignore=own_result)
+    own_results = shutil.ignore_patterns("result.png", "page.png")  # pictures of this answer would answer the question
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=own_results)
     photographs = work / "photographs"
     if not photographs.exists():
         fetch_photographs(photographs)
