@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
@@ -24,6 +25,7 @@ from commonplace.generation import (
     Request,
     cite,
     generated,
+    question_parts,
     relevant_images,
     subject,
     wanted_words,
@@ -69,6 +71,9 @@ def stream_answer(
             hits = searcher.hits(parts, encoded, request)
             if show and request.where.modality is None:
                 hits = _pictures_first(hits, searcher.hits(parts, encoded, _only_pictures(request)), request.k)
+            elif query.image is None and len(several := question_parts(words or "")) > 1:
+                of_parts = searcher.encode(parts, [Query(part) for part in several], request)
+                hits = _in_turns([hits, *(searcher.hits(parts, part, request) for part in of_parts)])
         except ModelMismatch:
             if not session.replaced(parts):
                 raise
@@ -113,6 +118,16 @@ def stream_answer(
             if isinstance(part, Answer):
                 part = replace(part, notes=(*hits.notes, *part.notes), searched_as=request.searched_as)
             yield part
+
+
+def _in_turns(rankings: Sequence[Hits]) -> Hits:
+    """Return the hits of several searches in turns, each item once: those of a question and of each of its parts."""
+    first, *_rest = rankings
+    by_item: dict[str, Hit] = {}
+    for hit in itertools.chain.from_iterable(itertools.zip_longest(*rankings)):
+        if hit is not None:
+            by_item.setdefault(hit.item.id, hit)
+    return Hits(by_item.values(), first.notes, first.respelled)
 
 
 def _with_whole_sections(store: Store, hits: Hits, *, documents: bool) -> Hits:

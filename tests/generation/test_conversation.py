@@ -8,35 +8,38 @@ import pytest
 from PIL import Image
 
 import commonplace as cp
-from commonplace.generation.conversation import depends, rewrite_by_rule
+from commonplace.generation.follow_ups import depends, rewrite_by_rule
 from tests.generation.test_adversary import requests_to
 
 
 @pytest.mark.parametrize(
     ("question", "before", "searched"),
     [
-        (
-            "What about the south pump?",
-            "Which seal does the north pump need?",
-            "What about the south pump? (seal, need)",
-        ),
+        ("What about the south pump?", "Which seal does the north pump need?", "Which seal does the south pump need?"),
+        ("And the old one?", "How much does the new anvil weigh?", "How much does the old anvil weigh?"),
+        ("And for a month?", "What does a locker cost for one week?", "What does a locker cost for a month?"),
+        ("And in Bath?", "Who runs the bakery?", "Who runs the bakery in Bath?"),
+        ("And Lisa?", "When is Tom's birthday?", "When is Lisa's birthday?"),
+        ("And class 3?", "Who teaches class 2?", "Who teaches class 3?"),
+        ("What about Tuesday?", "Who works on Monday morning?", "Who works on Tuesday morning?"),
+        ("Und im Juli?", "Wie viele Gäste kamen im Juni?", "Wie viele Gäste kamen im Juli?"),
         ("Who built it?", "When was the mill at Lowe Farm sold?", "Who built it? (mill, Lowe, Farm, sold)"),
         ("Why?", "The garden has no trees", "Why? (garden, no, trees)"),
         ("它的压力是多少？", "北边的水泵", "它的压力是多少？ (北边, 水泵)"),
-        ("那南边的水泵呢？", "北边的水泵需要什么密封圈？", "那南边的水泵呢？ (密封圈)"),
+        ("那南边的水泵呢？", "北边的水泵需要什么密封圈？", "南边的水泵需要什么密封圈？"),
         ("压力多少？", "北边的水泵需要什么密封圈？", "压力多少？ (北边, 水泵, 密封圈)"),
         ("为什么？", "花园里没有苹果树", "为什么？ (花园里没, 苹果树)"),
         ("还有哪些？", "博物馆几点开门？", "还有哪些？ (博物馆, 开门)"),
         ("这个多少钱？", "红色的阀门多重？", "这个多少钱？ (红色, 阀门)"),
         ("谁建的？", "洛氏农场的磨坊是什么时候卖掉的？", "谁建的？ (洛氏农场, 磨坊, 卖掉)"),
-        ("那氧气呢？", "氢气的原子序数是多少？", "那氧气呢？ (原子序数)"),
-        ("那巴黎呢？", "谁建造了罗马？", "那巴黎呢？ (建造)"),
+        ("那氧气呢？", "氢气的原子序数是多少？", "氧气的原子序数是多少？"),
+        ("那巴黎呢？", "谁建造了罗马？", "谁建造了巴黎？"),
         ("它的人口呢？", "弗雷斯诺位于哪里？", "它的人口呢？ (弗雷斯诺)"),
         ("那里的人口呢？", "弗雷斯诺位于哪个州？", "那里的人口呢？ (弗雷斯诺, 州)"),
         ("它在哪里？", "土耳其的首都有多大？", "它在哪里？ (土耳其, 首都)"),
-        ("What about oxygen?", "What is the atomic number of hydrogen?", "What about oxygen? (atomic, number)"),
-        ("And what about Paris?", "Who founded Rome?", "And what about Paris? (founded)"),
-        ("What about the valve?", "Which seal does the north pump need?", "What about the valve? (seal, need)"),
+        ("What about oxygen?", "What is the atomic number of hydrogen?", "What is the atomic number of oxygen?"),
+        ("And what about Paris?", "Who founded Rome?", "Who founded Paris?"),
+        ("What about the valve?", "Which seal does the north pump need?", "Which seal does the valve need?"),
         ("What about its age?", "Who sold the mill?", "What about its age? (sold, mill)"),
         ("Who sold it?", "1893年谁建了磨坊？", "Who sold it? (1893年, 建, 磨坊)"),
     ],
@@ -136,7 +139,7 @@ def test_a_model_that_cannot_rewrite_is_named(tmp_path: Path, docs: Path, liar: 
         talk = kb.chat()
         talk.ask("Which seal does the north pump need?")
         answer = talk.ask("What about the south pump?")
-        assert answer.generator.startswith("honest") and answer.searched_as == "What about the south pump? (seal, need)"
+        assert answer.generator.startswith("honest") and answer.searched_as == "Which seal does the south pump need?"
         assert "by a rule instead of the model" in answer.notes[0] and "no question" in answer.notes[0]
 
 

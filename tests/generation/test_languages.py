@@ -18,7 +18,7 @@ from commonplace.encoders.packaged import packaged
 from commonplace.generation import GroundingChecker, subject, wants_pictures
 from commonplace.generation.claims import facts, negations, spellings
 from commonplace.generation.contradictions import opposite_meaning, opposite_words
-from commonplace.generation.conversation import depends, rewrite_by_rule
+from commonplace.generation.follow_ups import depends, rewrite_by_rule
 from commonplace.generation.intent import attribute, wants_listing
 from commonplace.generation.relevance import same_language
 from commonplace.generation.sentences import segment, split

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import commonplace as cp
 from commonplace.generation.answer_kinds import answer_kind, contains, defines, is_yes_no, says_relation
 from commonplace.generation.intent import wants_list, wants_steps, wants_summary
 from commonplace.generation.question_parts import question_parts
@@ -99,3 +102,24 @@ def test_each_part_is_a_question_by_itself() -> None:
         "did we spend more on food in january",
         "did we spend more on food in march",
     ]
+
+
+def test_the_sides_of_a_comparison_name_what_one_stands_for() -> None:
+    assert question_parts("Which is dearer, the oak table or the round one in pine?") == [
+        "Which is dearer, the oak table",
+        "Which is dearer, the round table in pine",
+    ]
+    assert question_parts("Compare the red one with the blue kayak") == ["the red kayak", "the blue kayak"]
+
+
+def test_each_part_is_searched_for_and_one_without_an_answer_is_named(tmp_path: Path) -> None:
+    for n in range(30):
+        (tmp_path / f"fair {n}.txt").write_text(f"The spring fair number {n} opened with a parade and music.", "utf-8")
+    (tmp_path / "oven.txt").write_text("The pizza oven is lent by the Harbour Bakery.", "utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path, progress=False)
+        answer = kb.ask("What did the spring fair number 7 open with and who lends the pizza oven?")
+        assert "parade" in answer.text and "Harbour Bakery" in answer.text and not answer.notes
+        answer = kb.ask("Who lends the pizza oven and what is the password of the gate?")
+        assert "Harbour Bakery" in answer.text
+        assert any("password of the gate" in note for note in answer.notes), answer.notes

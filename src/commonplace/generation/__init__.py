@@ -2,8 +2,9 @@
 
 from commonplace.generation.chat import ChatGenerator
 from commonplace.generation.citations import cite, description
-from commonplace.generation.conversation import Conversation, Rewriter, Turn, rewrite_by_rule
+from commonplace.generation.conversation import Conversation, Rewriter, Turn
 from commonplace.generation.extractive import ExtractiveGenerator
+from commonplace.generation.follow_ups import rewrite_by_rule
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
 from commonplace.generation.intent import subject, wants_list, wants_pictures, wants_summary
 from commonplace.generation.local import TransformersGenerator
@@ -11,6 +12,7 @@ from commonplace.generation.model import ModelGenerator
 from commonplace.generation.outlines import wants_outline
 from commonplace.generation.parts import Abstention, Generator, Part, Request, ShownImage, Statement, generated
 from commonplace.generation.pictured import PictureGenerator
+from commonplace.generation.question_parts import question_parts
 from commonplace.generation.relevance import PICTURES, relevant_images
 from commonplace.generation.selection import wanted_words
 from commonplace.generation.settings import GeneratorSettings
@@ -37,6 +39,7 @@ __all__ = [
     "cite",
     "description",
     "generated",
+    "question_parts",
     "relevant_images",
     "rewrite_by_rule",
     "subject",

@@ -31,7 +31,7 @@ from commonplace.generation.sentences import Sentence, listing, quotable
 from commonplace.i18n import N_, _
 from commonplace.retrieval import Calibration
 from commonplace.space import QueryVectors, Space
-from commonplace.types import Document, Hit, Query, text_view
+from commonplace.types import Document, Hit, Note, Query, text_view
 
 __all__ = ["ExtractiveGenerator"]
 
@@ -71,6 +71,7 @@ NOT_READ = N_(
     "The model does not know the words of this question, so it cannot search for pictures by what they show: ask in "
     "English, or make a collection with a model that knows them, such as multilingual (`commonplace models`)."
 )
+PART_WITHOUT_ANSWER = N_("Nothing in this collection answers this part of the question: {part}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +101,32 @@ class ExtractiveGenerator:
         if not hits:
             yield Abstention(_(_unreadable(request) or NOTHING_FOUND, request.language))
             return
-        statements = self._statements(request.full_question, request.vectors, hits)
+        statements, unanswered = self._statements(request.full_question, request.vectors, hits)
         images = [ShownImage(n) for n in request.relevant_images]
         if not statements and not images:
             yield Abstention(_(_unreadable(request) or NOTHING_NEAR, request.language))
             return
         yield from _in_order(statements, images, hits, images_first=wants_pictures(request.full_question))
+        for part in unanswered:
+            yield Note(_(PART_WITHOUT_ANSWER, request.language).format(part=part))
 
-    def _statements(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> list[Statement]:
+    def _statements(
+        self, question: str, vectors: QueryVectors, hits: Sequence[Hit]
+    ) -> tuple[list[Statement], list[str]]:
+        """Return what answers a question, and the parts of it that nothing answers if something answers others."""
         parts = question_parts(question)
         is_whole = len(parts) == 1 or wants_steps(question) or wants_summary(question)
         if is_whole and (statements := outline(question, hits)) is not None:
-            return statements
+            return statements, []
         if len(parts) == 1:
-            return self._best(question, vectors, hits)
+            return self._best(question, vectors, hits), []
         encoded = self._space.encode_queries([Query(part) for part in parts])
         of_parts = [
             self._best(part, part_vectors, hits, most=1, least=MIN_PROBABILITY_PART)
             for part, part_vectors in zip(parts, encoded, strict=True)
         ]
-        return list(dict.fromkeys(itertools.chain.from_iterable(of_parts)))
+        unanswered = [part for part, statements in zip(parts, of_parts, strict=True) if not statements]
+        return list(dict.fromkeys(itertools.chain.from_iterable(of_parts))), unanswered
 
     def _best(
         self,

@@ -36,6 +36,8 @@ _COMPARE = re.compile(
 _BOTH_ZH = re.compile(
     r"^\W*(?:比[较較]一?下?)?(?P<first>.{1,20}?)(?:和|与|與|跟|比)(?P<second>.{1,20}?)的?(?P<what>(?:哪|[谁誰]|有什[么麼]|的?[区區][别別]|相比|差).*)$"
 )
+_ONE = re.compile(r"\bones?\b", re.IGNORECASE)
+_TAIL = re.compile(r"\s(?:in|of|for|with|without|from|at|on|by|to)\s.*$", re.IGNORECASE)
 MOST = 3  # parts of a question
 
 
@@ -70,18 +72,29 @@ def _is_question(part: str) -> bool:
 
 def _sides(question: str) -> list[str]:
     """Return the two questions of a comparison; none if the question compares nothing."""
+    first, second = _compared(question) or ("", "")
+    return [_with_noun(first, second), _with_noun(second, first)] if first else []
+
+
+def _with_noun(side: str, other: str) -> str:
+    """Return a side of a comparison with the noun of the other for *one*: the oak stair or the straight *stair*."""
+    noun = re.findall(r"[\w'’-]+", _TAIL.sub("", other))[-1:]
+    return _ONE.sub(noun[0], side) if noun else side
+
+
+def _compared(question: str) -> tuple[str, str] | None:
     if match := _BETWEEN.match(question) or _COMPARE.match(question):
         before = match.groupdict().get("before") or ""
-        return [f"{before}{match['first']}", f"{before}{match['second']}"]
+        return f"{before}{match['first']}", f"{before}{match['second']}"
     if match := _BOTH_ZH.match(question):
-        return [f"{match['first']}{match['what']}", f"{match['second']}{match['what']}"]
+        return f"{match['first']}{match['what']}", f"{match['second']}{match['what']}"
     match = _OR.match(question)
     if match is None or not re.search(r"\S\s+\S|[\u4e00-\u9fff]{3}", match["first"]):
-        return []
+        return None
     first, second = match["first"], match["second"]
     before, comma, last = first.rpartition(",")
     if comma:
-        return [f"{before}, {last.strip()}", f"{before}, {second}"]
+        return f"{before}, {last.strip()}", f"{before}, {second}"
     words = first.split(" ")
     count = len(second.split(" "))
-    return [first, " ".join([*words[: max(len(words) - count, 1)], second])]
+    return first, " ".join([*words[: max(len(words) - count, 1)], second])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from commonplace.generation.conversation import depends
+from commonplace.generation.follow_ups import depends
 from commonplace.i18n import _
 from commonplace.server.markdown import without_links
 from commonplace.server.openai.schemas import MessageIn, PartIn

@@ -10,7 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from commonplace.errors import CommonplaceError
 from commonplace.generation import Rewriter
-from commonplace.generation.conversation import depends, rewrite_by_rule
+from commonplace.generation.follow_ups import depends, rewrite_by_rule
 from commonplace.server.access import View, needs, state_of
 from commonplace.server.pictures import item_picture, picture_of
 from commonplace.server.problems import problem_of
