@@ -28,6 +28,7 @@ from commonplace.generation import (
     question_parts,
     relevant_images,
     subject,
+    topic,
     wanted_words,
     wants_list,
     wants_outline,
@@ -204,8 +205,10 @@ def _equally_relevant(item: Item, picture: Hit) -> Hit:
 
 
 def _subject(words: str | None, show: bool) -> str | None:
-    """Return what to search for: of "show me a dog" the dog."""
-    return subject(words) if words and show else words
+    """Return what to search for: of "show me a dog" the dog, of "summarise the minutes" the minutes."""
+    if not words:
+        return words
+    return subject(words) if show else topic(words) if wants_summary(words) else words
 
 
 def _only_pictures(request: AskRequest) -> AskRequest:

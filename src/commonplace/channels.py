@@ -118,6 +118,7 @@ class QueryVectors:
     - ``notes``: for each part without a vector, the reason.
     - ``query_shortness``: the shortness, in [0, 1], of a query that has only words. It was subtracted from the vector.
     - ``separate_text``: whether words and texts are compared in a separate space without pictures.
+    - ``unfamiliar``: whether the words are in a language that the model was not made for.
     - ``change``: two unit vectors (dim,) in the space of pictures, of the words and of the picture. Their weighted sum
       is the picture as the words change it. None if a part is missing.
     """
@@ -128,6 +129,7 @@ class QueryVectors:
     query_shortness: float = 0.0
     separate_text: bool = False
     change: tuple[Vector, Vector] | None = None
+    unfamiliar: bool = False
 
     @property
     def text(self) -> Vector | None:

@@ -232,7 +232,7 @@ class Collection:
         with self._session.use() as parts:
             (query,) = self._searcher.encode(parts, [query_of(text, image)], SearchRequest())
             ids, channels = candidates(parts.store, query, k=1, where=Filter(), ranking=ranking or Ranking())
-            return ids, channels, parts.calibration.for_query(query.vectors.query_shortness, parts.store.count())
+            return ids, channels, parts.calibration.for_vectors(query.vectors, parts.store.count())
 
     def embed_texts(
         self, texts: Sequence[str], *, role: Role = "query", channel: Literal["text", "image"] = "text"

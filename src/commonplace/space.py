@@ -321,11 +321,20 @@ class Space:
             # Together with another part, words modify that part, so they are not a generic short query.
             alone = not any(spec.asked_by in named for spec in self.specs if spec.asked_by != TEXT)
             notes = _notes(self, named, by_encoder, full_text)
-            encoded.append(self.query_vectors(by_encoder, notes=notes, query_shortness=short if alone else 0.0))
+            unfamiliar = TEXT in named and self.unknown_language(str(named[TEXT])) is not None
+            shortness_of_query = short if alone else 0.0
+            encoded.append(
+                self.query_vectors(by_encoder, notes=notes, query_shortness=shortness_of_query, unfamiliar=unfamiliar)
+            )
         return encoded
 
     def query_vectors(
-        self, vectors: Mapping[str, NDArray[np.float32]], *, notes: tuple[str, ...] = (), query_shortness: float = 0.0
+        self,
+        vectors: Mapping[str, NDArray[np.float32]],
+        *,
+        notes: tuple[str, ...] = (),
+        query_shortness: float = 0.0,
+        unfamiliar: bool = False,
     ) -> QueryVectors:
         """Return an encoded query from unit vectors (dim,) by the name of their encoder."""
         channels = self.channels(vectors)
@@ -335,7 +344,7 @@ class Space:
             directions = self.bundle.change(words[: self.bundle.dim], picture[: self.bundle.dim])
             words, picture = self._runner.wide(np.stack(directions))
             change = words, picture
-        return QueryVectors(dict(vectors), channels, notes, query_shortness, self.words is not None, change)
+        return QueryVectors(dict(vectors), channels, notes, query_shortness, self.words is not None, change, unfamiliar)
 
     def channels(
         self, vectors: Mapping[str, NDArray[np.float32]]

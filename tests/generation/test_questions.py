@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,59 @@ def test_each_part_is_searched_for_and_one_without_an_answer_is_named(tmp_path: 
         answer = kb.ask("Who lends the pizza oven and what is the password of the gate?")
         assert "Harbour Bakery" in answer.text
         assert any("password of the gate" in note for note in answer.notes), answer.notes
+
+
+@pytest.fixture(scope="module")
+def club(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cp.Collection]:
+    """A club's folder: a handbook, a crew list, a list of flags, a calendar, questions and answers, a receipt."""
+    folder = tmp_path_factory.mktemp("club")
+    (folder / "handbook.md").write_text(
+        "# Handbook\n\n## Person overboard\n\n- Shout and point at the person.\n- Throw the ring.\n"
+        "- Start the engine.\n\n"
+        "## Lamps\n\nThe lamps are cleaned every May.\n",
+        encoding="utf-8",
+    )
+    (folder / "crew.csv").write_text(
+        "Name,Certificate,Telephone\nAda Hollis,skipper,0155 210\nBen Rowe,none,0155 211\nCleo Rowe,none,0155 212\n"
+        "Dan Price,deck hand,0155 213\n",
+        encoding="utf-8",
+    )
+    (folder / "flags.csv").write_text(
+        "Flag,Waterproof,Keeper\nblue ensign,yes,Ada Hollis\ngreen pennant,no,Ada Hollis\nred burgee,yes,Ada Hollis\n",
+        encoding="utf-8",
+    )
+    (folder / "guests.md").write_text(
+        "# Guests\n\n**Is there a kettle on board?** No. At the pier there is a kiosk with tea.\n", encoding="utf-8"
+    )
+    (folder / "dates.ics").write_text(
+        "BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:Relaunch\nDTSTART:20260328T110000\nLOCATION:North slip\nEND:VEVENT\n"
+        "END:VCALENDAR\n",
+        encoding="utf-8",
+    )
+    with cp.open(tmp_path_factory.mktemp("kb") / "kb") as kb:
+        kb.add(folder, progress=False)
+        yield kb
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "unsaid"),
+    [
+        ("What do we do when a person falls overboard?", ["Throw the ring", "Start the engine"], []),
+        ("Which crew members have no certificate?", ["Ben Rowe", "Cleo Rowe"], ["Ada", "Dan"]),
+        ("Which flags are waterproof?", ["blue ensign", "red burgee"], ["green"]),
+        ("What is Ada Hollis's telephone number?", ["0155 210"], ["0155 211"]),
+        ("Is there a kettle on board?", ["No. At the pier"], []),
+        ("When is the relaunch?", ["Relaunch: 2026-03-28 11:00, at North slip"], []),
+        ("Which file says how often the lamps are cleaned?", ["handbook.md"], ["crew.csv"]),
+        ("What is in handbook.md?", ["Throw the ring", "The lamps are cleaned every May."], []),
+    ],
+)
+def test_what_people_ask_of_a_folder(club: cp.Collection, question: str, said: list[str], unsaid: list[str]) -> None:
+    answer = club.ask(question)
+    assert all(words in answer.text for words in said), answer.text
+    assert not any(words in answer.text for words in unsaid), answer.text
+
+
+@pytest.mark.parametrize("question", ["What is Eve Hollis's telephone number?", "What is the code of the safe?"])
+def test_another_persons_fact_is_no_answer(club: cp.Collection, question: str) -> None:
+    assert club.ask(question).abstained

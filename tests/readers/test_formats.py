@@ -48,9 +48,9 @@ def test_events_stand_under_their_summaries(reading: Reader) -> None:
         "BEGIN:VALARM\nTRIGGER:-PT5M\nEND:VALARM\nEND:VEVENT\nBEGIN:VTODO\nSUMMARY:Buy oil\nDUE:20240507\nEND:VTODO\n"
     )
     assert shown(reading("a.ics", events)) == [
-        ("Boiler check", "Begins: 2024-05-06 10:00 (Europe/Berlin)\nEnds: 2024-05-06 09:00 UTC\n"
+        ("Boiler check", "Boiler check: from 2024-05-06 10:00 (Europe/Berlin) to 2024-05-06 09:00 UTC\n\n"
          "Attendee: Doe, Jo <jo@example.org>\nDescription: Bring the key."),
-        ("Buy oil", "Due: 2024-05-07"),
+        ("Buy oil", "Buy oil: due 2024-05-07"),
     ]  # fmt: skip
 
 

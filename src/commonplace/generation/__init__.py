@@ -6,7 +6,7 @@ from commonplace.generation.conversation import Conversation, Rewriter, Turn
 from commonplace.generation.extractive import ExtractiveGenerator
 from commonplace.generation.follow_ups import rewrite_by_rule
 from commonplace.generation.grounding import GroundingChecker, GroundingVerdict
-from commonplace.generation.intent import subject, wants_list, wants_pictures, wants_summary
+from commonplace.generation.intent import subject, topic, wants_list, wants_pictures, wants_summary
 from commonplace.generation.local import TransformersGenerator
 from commonplace.generation.model import ModelGenerator
 from commonplace.generation.outlines import wants_outline
@@ -43,6 +43,7 @@ __all__ = [
     "relevant_images",
     "rewrite_by_rule",
     "subject",
+    "topic",
     "wanted_words",
     "wants_list",
     "wants_outline",

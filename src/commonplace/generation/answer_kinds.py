@@ -6,9 +6,18 @@ import re
 from functools import lru_cache
 from typing import Literal
 
-from commonplace.generation.intent import wants_steps
+from commonplace.generation.intent import wants_pictures, wants_steps
 
-__all__ = ["AnswerKind", "answer_kind", "contains", "defines", "is_yes_no", "says_relation", "subject_defined"]
+__all__ = [
+    "AnswerKind",
+    "answer_kind",
+    "asks_in_words",
+    "contains",
+    "defines",
+    "is_yes_no",
+    "says_relation",
+    "subject_defined",
+]
 
 AnswerKind = Literal["date", "duration", "amount", "person", "place", "code", "time"]
 
@@ -135,7 +144,7 @@ _DEFINITION = re.compile(
     r"|who(?:['’]s| is| was| are| were)|was (?:ist|sind|bedeutet)|wer (?:ist|war)"
     r"|what does(?= .*\b(?:mean|stand for)\b))\s+(?P<subject>.+?)"
     r"(?: (?:mean|stand for|is|are))?\W*$|^\W*(?:[什么啥]*[叫是]?)?(?P<zh>.{1,20}?)(?:是什[么麼](?:意思|东西)?"
-    r"|是[谁誰]|指的?是什[么麼])\W*$",
+    r"|是[谁誰]|指的?是什[么麼])\W*$|^\W*(?:什[么麼]|啥)(?:是|叫做?)(?P<what>.{1,20}?)\W*$",
     re.IGNORECASE,
 )
 _ARTICLES = re.compile(r"^(?:(?:an?|the|this|that|counts as|ein[e]?|d[eria][erst]?)\s+)+", re.IGNORECASE)
@@ -169,12 +178,24 @@ def is_yes_no(question: str) -> bool:
     return _YES_NO.search(question) is not None and not question.lstrip().startswith(('"', "“", "„", "「"))
 
 
+_IN_WORDS = re.compile(
+    r"^\W*(?:and |und )?(?:what|who|whom|whose|when|where|which|how|why|was|wer|wen|wem|wann|wo|wie|warum"
+    r"|welche[rsnm]?)\b|什[么麼]|[谁誰]|多[少久]|[几幾]|怎|[为為]何|哪",
+    re.IGNORECASE,
+)
+
+
+def asks_in_words(question: str) -> bool:
+    """Return whether a question has a question word and asks for no picture: its answer has to be said."""
+    return _IN_WORDS.search(question) is not None and not wants_pictures(question)
+
+
 def subject_defined(question: str) -> str | None:
     """Return what a question wants defined: WSL in *What is WSL?*; None for another question."""
     match = _DEFINITION.match(question)
     if match is None:
         return None
-    words = _ARTICLES.sub("", (match["subject"] or match["zh"] or "").strip())
+    words = _ARTICLES.sub("", (match["subject"] or match["zh"] or match["what"] or "").strip())
     return words if 0 < len(words) <= 60 and len(words.split()) <= 6 else None
 
 
@@ -207,8 +228,8 @@ _RELATIONS = [
             r"\b(?:die[ds]?|death|dead|killed|buried|late)\b|†|gestorben|starb|\btod|[去逝]世|死|亡|卒",
         ),
         (
-            r"\bmarr(?:y|ied|iage)\b|\bwedding\b|\bheirat\w*|\bhochzeit\b|结婚|婚礼",
-            r"\bmarr|\bwed(?:ding|s)?\b|\bwife\b|\bhusband\b|\bbride|heirat|hochzeit|婚|娶|嫁",
+            r"\bmarr(?:y|ied|iage)\b|\bwedding\b|\bwife\b|\bhusband\b|\bspouse\b|\behe(?:frau|mann)\b|\bheirat\w*|\bhochzeit\b|结婚|婚礼|妻子|丈夫|老婆|老公|太太",
+            r"\bmarr|\bwed(?:ding|s)?\b|\bwife\b|\bhusband\b|\bbride|\bspouse\b|\bmrs\b|heirat|hochzeit|\behe|婚|娶|嫁|妻|夫|太太|老公|老婆",
         ),
         (
             r"\b(?:earns?|salary|wages?)\b|\bgehalt\b|\bverdien\w*|工资|薪",

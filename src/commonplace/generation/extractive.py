@@ -11,7 +11,7 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.generation.answer_kinds import defines
+from commonplace.generation.answer_kinds import asks_in_words, defines
 from commonplace.generation.intent import (
     content_words,
     wants_listing,
@@ -46,7 +46,13 @@ MIN_PROBABILITY_PART = 0.06  # the same for a part of a question
 MIN_PROBABILITY_WORDS = 0.1  # the same without vectors
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
 RELATIVE_PROBABILITY_WORDS = 0.3  # the same without vectors: words alone identify the right sentence less surely
+RELATIVE_PROBABILITY_ROWS, MOST_ROWS = 0.5, 20
+"""The same for the rows of a table if the question asks *which*: all with as many of its words, at most so many."""
 TIE = 1e-6
+_WHICH = re.compile(r"^\W*(?:and |und )?(?:which|welche[rsnm]?)\b|哪", re.IGNORECASE)
+_SUPERLATIVE = re.compile(
+    r"\b(?:most|least|first|last|next|\w{2,}est|am \w+sten|\w+ste[rns]?)\b|最|第一|第[二三]|下一", re.IGNORECASE
+)
 MIN_SIMILARITY_FOREIGN = 0.68
 """The least similarity in another language than the question's, where no words in common tell a look-alike apart.
 
@@ -103,6 +109,9 @@ class ExtractiveGenerator:
             return
         statements, unanswered = self._statements(request.full_question, request.vectors, hits)
         images = [ShownImage(n) for n in request.relevant_images]
+        if asks_in_words(request.full_question):  # a picture does not say who, when or how much
+            cited = {hits[n].item.document.id for statement in statements for n in statement.hits}
+            images = [image for image in images if hits[image.hit].item.document.id in cited]
         if not statements and not images:
             yield Abstention(_(_unreadable(request) or NOTHING_NEAR, request.language))
             return
@@ -162,7 +171,9 @@ class ExtractiveGenerator:
             text_view(lead + _with_code(sentence, hits), hits[sentence.hit].item.title) or ""
             for lead, sentence in zip(leads, sentences, strict=True)
         ]
-        sentence_vectors = self._embed(views, [sentence.text for sentence in sentences], vectors)
+        texts = [sentence.text for sentence in sentences]
+        # In a language that the model was not made for, only words tell which sentence answers.
+        sentence_vectors = None if vectors.unfamiliar else self._embed(views, texts, vectors)
         foreign_hits = {n: _is_foreign(question, hit) for n, hit in passages}
         foreign = np.array([foreign_hits[sentence.hit] for sentence in sentences])
         similarity = self._similarity(sentence_vectors, vectors, foreign)
@@ -293,6 +304,8 @@ def _lead(sentence: Sentence, before: Sentence | None) -> str:
 
     *Run:* before a listing does not say what for, and *It is changed each spring* does not say what is.
     """
+    if sentence.answered:
+        return f"{sentence.answered} "
     leads = sentence.listing is not None and sentence.text[-1] in ":："
     refers = leads or (sentence.row is None and _REFERS.match(sentence.text))
     return f"{before.text} " if refers and before is not None and before.hit == sentence.hit else ""
@@ -384,6 +397,11 @@ def _choose(likely: NDArray[np.float64], described: Described, question: str, mo
             remaining[i] = 0 if i != best else remaining[i]
     if sentences[best].row is not None:
         remaining = np.where([sentence.row is not None for sentence in sentences], remaining, 0)
+    table = sentences[best].row
+    if table is not None and _WHICH.match(question) and not _SUPERLATIVE.search(question):
+        relative, most = RELATIVE_PROBABILITY_ROWS, MOST_ROWS  # all that fit, not the first two
+        same = [(s.hit, s.row and s.row.table) == (sentences[best].hit, table.table) for s in sentences]
+        remaining = np.where(same, remaining, 0)
     minimum = max(least, relative * float(likely[best]))
     most = max(most, SENTENCES_WORDS) if by_words else most
     while len(chosen) < most:

@@ -12,12 +12,15 @@ __all__ = [
     "content_words",
     "is_chinese",
     "subject",
+    "topic",
+    "wants_documents",
     "wants_list",
     "wants_listing",
     "wants_pictures",
     "wants_sources",
     "wants_steps",
     "wants_summary",
+    "without",
 ]
 
 _POLITE = r"^\W*(?:(?:please|can|could|would|will|you|i|i['’]d|want|like|love|to|let|me) )*"
@@ -69,6 +72,8 @@ _SOURCES = re.compile(
 _STEPS = re.compile(
     r"\bhow (?:do|to|can|could|should|would)\b(?! (?:many|much|long|old|far|often|big)\b)"
     r"|\bhow (?:is|are) (?!the\b.{0,30}\?$)|\bhow (?:does|do) .{1,40} go\W*$"
+    r"|\bwhat (?:do|should|must|shall|can) (?:i|we|you|one|people|they) do\b|\bwhat to do\b|\bwas (?:ist zu tun|tun)\b"
+    r"|\bwas (?:soll|muss|mach)\w* (?:ich|man|wir)\b(?: (?:tun|machen))?"
     r"|\bstep(?:s| by step)\b|\binstructions?\b|\b(?:wie"
     r"|womit) (?:kann|könn\w+|soll\w*|mache?|muss|geht)\b"
     r"|如何|怎[么麼](?![样樣了会會])|怎[样樣才]|步[骤驟]|教程",
@@ -76,7 +81,8 @@ _STEPS = re.compile(
 )
 _LIST = re.compile(
     r"^\W*(?:please )?(?:list|name|enumerate|give me)\b(?: me)?(?: all| every| the)?"
-    r"|\bwhich (?:of )?(?:the |my |our )?\w+s\b(?! (?:is|was|has|does)\b)"
+    r"|\bwhich (?:of )?(?:the |my |our )?\w+(?<![su])s\b(?! (?:is|was|has)\b)"
+    r"|\bwhich (?:[\w-]+ ){1,2}\w+(?<![su])s (?:are|were|have|do|did|can|need|must|should|will|may)\b"
     r"|\bwhat (?:do|does|should|must|shall|can|are|were) .{0,40}\b(?:bring|pack|need|buy|take|wear"
     r"|prepare|include|contain)\b"
     r"|\bwhat (?!kind|sort|type|colou?r)\w{3,}s (?:are|were|do|does|did|have|need)\b"
@@ -88,9 +94,59 @@ _LIST = re.compile(
 _SUMMARY = re.compile(
     r"\bsummar(?:y|i[sz]e\w*)\b|\boverview of\b|\bmain points\b|\bkey points\b|\bwhat (?:is"
     r"|was) .{1,80} about\W*$|\bgist of\b"
+    r"|\bwhat(?:['’]s| is| does| do) (?:in |the )?(?:.{1,80} )?[\w-]+\.[a-z]{2,5}\b(?: (?:say|contain|about))?\W*$"
+    r"|\bwas steht in\b"
+    r"|(?:\.[a-z]{2,5}|文件|文档|报告|合同|通知|邮件|信|[记紀][录要]|纪要|手册)(?:里面?|中)?[都有写讲说了的是些]{0,4}什[么麼]"
     r"|\bzusammenfass\w*|\bfasse?\b.*\bzusammen\b|总结|總結|概括|摘要|概述|主要[内內]容|大意",
     re.IGNORECASE,
 )
+
+
+_SUMMARY_WORDS = re.compile(
+    r"^\W*(?:(?:please|can you|could you|give me|write|make) )*(?:an? |the )?(?:short |brief )?"
+    r"(?:summar\w+|overview|gist)(?: of)?(?: the)?"
+    r"(?: (?:report|notes?|text|file|document|contents?) (?:of|on|about|from)"
+    r"(?: the)?)?\s*"
+    r"|^\W*what(?:['’]s| is) in (?:the )?|^\W*(?:bitte )?fasse? (?:bitte )?|\bzusammen\W*$"
+    r"|^\W*[请請]?(?:[帮给][我]?)?(?:总结|總結|概括|概述)(?:一下)?",
+    re.IGNORECASE,
+)
+_DOCUMENT = (
+    r"(?:files?|documents?|pdfs?|spreadsheets?|sheets?|letters?|e-?mails?|mails?|presentations?|papers?|notes?|datei(?:en)?"
+    r"|dokumente?|brief|tabelle|mail)"
+)
+_DOCUMENTS = re.compile(
+    rf"\b(?:which|what|welche[rsnm]?) (?:(?!is|are|was|were|do|does|did)[\w-]+ )?{_DOCUMENT}\b"
+    r"|\bwhere (?:is it (?:written|said)|does it say|can (?:i|we|one) (?:find|read|look)"
+    r"|(?:do|did) (?:i|we) (?:write|note|save))\b"
+    r"|\bwo (?:steht|finde|kann ich (?:finden|lesen))\b"
+    r"|哪[个一]?[些份篇张封]?(?:文件|文档|资料|表格|邮件|信|表)|(?:在)?哪[里儿](?:写|记|有写|能查)",
+    re.IGNORECASE,
+)
+
+
+def wants_documents(question: str) -> bool:
+    """Return whether a question asks which file says something: *which file has the alarm code?*, 哪个文件."""
+    return _DOCUMENTS.search(question) is not None
+
+
+_WITHOUT = re.compile(
+    r"\b(?:no|without(?: an?)?|lacks?|missing|ohne|kein\w*) (?P<of>[\w'’-]+)"
+    r"|(?:没有|没|无|缺少?)(?P<zh>[^的吗呢？?]{1,8})",
+    re.IGNORECASE,
+)
+
+
+def without(question: str) -> frozenset[str]:
+    """Return the terms of what things shall lack: *qualification* in *which crew members have no qualification*."""
+    match = _WITHOUT.search(question)
+    return terms(match["of"] or match["zh"]) if match else frozenset()
+
+
+def topic(question: str) -> str:
+    """Return a question without the words that only ask for a summary; the rest is what to search for."""
+    rest = _SUMMARY_WORDS.sub("", question).strip(" ?!.？。")
+    return rest or question
 
 
 def wants_steps(question: str) -> bool:

@@ -33,6 +33,12 @@ _BETWEEN = re.compile(
 _COMPARE = re.compile(
     r"^\W*(?:please )?compare\s+(?P<first>.+?)\s+(?:and|with|to)\s+(?P<second>[^?？]+?)\W*$", re.IGNORECASE
 )
+_CHANGE = re.compile(
+    r"^(?P<before>.*?\b(?:chang|ris|rose|fall|fell|grow|grew|increas|decreas|develop|differ)\w*\b.*?)"
+    r"\s+(?:from|between)\s+(?P<first>\S+)\s+(?:to|and)\s+(?P<second>\S+?)\W*$",
+    re.IGNORECASE,
+)
+_DIFFERENCE = re.compile(r"\b(?:the )?differences? (?:in|of) (?:the )?", re.IGNORECASE)
 _BOTH_ZH = re.compile(
     r"^\W*(?:比[较較]一?下?)?(?P<first>.{1,20}?)(?:和|与|與|跟|比)(?P<second>.{1,20}?)的?(?P<what>(?:哪|[谁誰]|有什[么麼]|的?[区區][别別]|相比|差).*)$"
 )
@@ -83,8 +89,10 @@ def _with_noun(side: str, other: str) -> str:
 
 
 def _compared(question: str) -> tuple[str, str] | None:
+    if match := _CHANGE.match(question):
+        return f"{match['before']} in {match['first']}", f"{match['before']} in {match['second']}"
     if match := _BETWEEN.match(question) or _COMPARE.match(question):
-        before = match.groupdict().get("before") or ""
+        before = _DIFFERENCE.sub("the ", match.groupdict().get("before") or "")
         return f"{before}{match['first']}", f"{before}{match['second']}"
     if match := _BOTH_ZH.match(question):
         return f"{match['first']}{match['what']}", f"{match['second']}{match['what']}"

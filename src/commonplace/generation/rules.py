@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.generation.answer_kinds import answer_kind, is_yes_no, says_relation, subject_defined
-from commonplace.generation.intent import attribute, is_chinese
+from commonplace.generation.intent import attribute, is_chinese, without
 from commonplace.generation.selection import FEATURES, Candidate
 from commonplace.text import quotations, terms
 from commonplace.text.dates import Day, agree, dates, months, without_dates
 from commonplace.text.stop_words import STOP_WORDS
 from commonplace.types import Hit
 
-__all__ = ["after_rules"]
+__all__ = ["after_rules", "codes"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -34,7 +34,8 @@ LEAST_SUBJECT_ZH = 0.3  # the same in Chinese, where pairs across the edges of w
 MIN_SIMILARITY_ATTRIBUTE = 0.85  # if the passage lacks what is asked of a thing: the GDP, in "the GDP of Fresno"
 LETTER_FORM = 0.5  # factor for the head and the greeting of a letter
 OF_THE_SAME = 5.0  # factor of the odds in a passage with the code, or in a document of the day, that is asked for
-_CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*|[A-Za-z]+_\w+)")
+_CODE = re.compile(r"(?<![A-Za-z0-9])(?:0x[0-9A-Fa-f]+|[A-Za-z]+[-_/.]?\d[\w./-]*|[A-Za-z]+_\w+)", re.ASCII)
+"""A Chinese character ends a code: BG80 in BG80多少钱."""
 _NUMBER_CODE = re.compile(r"(?<![\w.,:/-])(?:\d+(?:[./:-]\d+){2,}|\d{3,}-\d{3,}|\d{6,})(?!\w|[.,:/-]\d)")
 """An address or a number with parts, such as 10.30.1.2, 4711-0815 and 20240118. Dates are none."""
 _SECTION = re.compile(
@@ -54,6 +55,12 @@ _DECIDED = re.compile(
     r"|决定|決定|同意|通过",
     re.IGNORECASE,
 )
+_FULL_NAME = re.compile(r"(?<![.!?:] )(?<!^)\b([A-Z][a-zà-ÿ'’-]+) ([A-Z][a-zà-ÿ-]{2,})(?:['’]s)?\b")
+"""A first and a last name inside a question. German writes all nouns so, but the words before them vary there."""
+_TITLES = frozenset("Mr Mrs Ms Miss Dr Prof Sir Dame Lady Lord Captain Aunt Uncle The And Herr Frau Of".split())  # noqa: SIM905
+_WHICH = re.compile(r"^\W*(?:and |und )?(?:which|what|who|welche[rsnm]?|wer)\b|哪|[谁誰]", re.IGNORECASE)
+_NO = frozenset("no none nein keine false 否 无 没有 不".split())  # noqa: SIM905
+SHORT_DOCUMENT = 6  # items of a document that is about one thing
 RANGE = 30  # things of a range with numbers
 _YEAR = re.compile(r"(?<![\d-])(?:19|20)\d\d(?!\d)")
 
@@ -73,6 +80,8 @@ def after_rules(
     likely = _by_section(question, candidates, likely)
     likely = np.where(foreign, likely, _by_numbered(question, candidates, likely, written))
     likely = np.where([says_relation(question, context) for context in contexts], likely, 0)
+    likely = np.where(foreign, likely, _by_person(question, candidates, likely, written))
+    likely = np.where(_says_no(question, candidates), 0, likely)
     names = {n: _name_and_date(hits[n]) for n in written}
     rest = without_dates(question)
     likely = _by_period(_years(rest), _years, candidates, likely, contexts, written, names)
@@ -113,23 +122,30 @@ def _by_code(
     question: str, candidates: Sequence[Candidate], likely: Floats, hits: Sequence[Hit], written: dict[int, str]
 ) -> Floats:
     """Nothing is similar to a code such as 0x80370102 or M6: a passage contains it or does not."""
-    wanted = _codes(question)
+    wanted = codes(question)
     if not wanted:
         return likely
     is_row = [
-        candidate.sentence.row is not None and wanted <= _codes(candidate.sentence.text) for candidate in candidates
+        candidate.sentence.row is not None and wanted <= codes(candidate.sentence.text) for candidate in candidates
     ]
     likely = np.where(is_row, np.maximum(likely, LOOKED_UP), likely)
-    headed = [wanted <= _codes(hits[candidate.sentence.hit].item.title or "") for candidate in candidates]
+    headed = [wanted <= codes(hits[candidate.sentence.hit].item.title or "") for candidate in candidates]
     likely = np.where(headed, np.maximum(likely, HEADED), likely)
-    contains = {n: bool(wanted & _codes(text)) for n, text in written.items()}
+    contains = {n: bool(wanted & codes(text)) for n, text in written.items()}
+    of_document = {hits[n].item.document.id for n, has_code in contains.items() if has_code}
+    contains = {n: has_code or _is_of_short_document(hits[n], of_document) for n, has_code in contains.items()}
     likely = np.where([contains[candidate.sentence.hit] for candidate in candidates], _likelier(likely), 0)
-    codes = [_codes(candidate.sentence.text) for candidate in candidates]
-    of_code = np.array([bool(wanted & in_sentence) for in_sentence in codes])
+    codes_in = [codes(candidate.sentence.text) for candidate in candidates]
+    of_code = np.array([bool(wanted & in_sentence) for in_sentence in codes_in])
     forms = set(map(_form, wanted))
-    of_other = np.array([any(_form(code) in forms for code in in_sentence) for in_sentence in codes]) & ~of_code
+    of_other = np.array([any(_form(code) in forms for code in in_sentence) for in_sentence in codes_in]) & ~of_code
     likely = np.where(of_other & of_code.any(), 0, likely)
     return _only_rows_with(np.array(is_row), candidates, likely)
+
+
+def _is_of_short_document(hit: Hit, documents: set[str]) -> bool:
+    """Return whether a hit is of one of the documents, and that is about one thing, such as a receipt with a number."""
+    return hit.item.document.id in documents and hit.item.document.items <= SHORT_DOCUMENT
 
 
 def _by_section(question: str, candidates: Sequence[Candidate], likely: Floats) -> Floats:
@@ -139,6 +155,46 @@ def _by_section(question: str, candidates: Sequence[Candidate], likely: Floats) 
         [candidate.sentence.text.split(maxsplit=1)[0].rstrip(".)") in wanted for candidate in candidates], bool
     )
     return np.where(begins, np.maximum(likely, LOOKED_UP), 0) if begins.any() else likely
+
+
+def _by_person(question: str, candidates: Sequence[Candidate], likely: Floats, written: dict[int, str]) -> Floats:
+    """What is said of Anil Rao is not said of Sunita Rao: a passage with another first name answers nothing."""
+    for first, last in _FULL_NAME.findall(question):
+        if first in _TITLES:
+            continue
+        others = re.compile(rf"\b([A-ZÄÖÜ][\w'’-]+) {re.escape(last)}\b")
+        of_other = {
+            n: first not in text and any(other not in _TITLES for other in others.findall(text))
+            for n, text in written.items()
+        }
+        likely = np.where([of_other[candidate.sentence.hit] for candidate in candidates], 0, likely)
+        of_other_row = [
+            candidate.sentence.row is not None
+            and first not in candidate.sentence.text
+            and any(other not in _TITLES for other in others.findall(candidate.sentence.text))
+            for candidate in candidates
+        ]
+        likely = np.where(of_other_row, 0, likely)
+    return likely
+
+
+def _says_no(question: str, candidates: Sequence[Candidate]) -> Mask:
+    """Return which candidates (n,) are rows with *no* in the column that *which boots are waterproof* names."""
+    wanted = terms(question)
+    if _WHICH.match(question) is None or without(question):
+        return np.zeros(len(candidates), bool)
+    return np.array(
+        [
+            candidate.sentence.row is not None
+            and any(
+                cell.strip().casefold() in _NO and terms(column) <= wanted
+                for column, cell in zip(candidate.sentence.row.columns, candidate.sentence.row.cells, strict=False)
+                if terms(column)
+            )
+            for candidate in candidates
+        ],
+        bool,
+    )
 
 
 def _by_numbered(question: str, candidates: Sequence[Candidate], likely: Floats, written: dict[int, str]) -> Floats:
@@ -181,7 +237,7 @@ def _likelier(likely: Floats) -> Floats:
     return np.asarray(odds / (1 + odds), np.float64)
 
 
-def _codes(text: str) -> frozenset[str]:
+def codes(text: str) -> frozenset[str]:
     """Return the codes of a text, such as DO-055, 0x80370102 and max_peers, in small letters, without their signs."""
     numbers = {re.sub(r"\D", " ", number) for number in _NUMBER_CODE.findall(without_dates(text))}
     return frozenset(re.sub(r"[\W_]", "", code).lower() for code in _CODE.findall(text)) | numbers

@@ -143,8 +143,10 @@ def wanted_words(question: str) -> frozenset[str]:
 
     Dates are compared as dates: 4 March 2026 and 2026-03-04 have no word in common.
     """
+    question = _FILLERS.sub(" ", question)
     words = content_words(question)
-    return (content_words(rest) if (rest := without_dates(question)).strip(" ?？") else words) - _ASKING or words
+    words = (content_words(rest) if (rest := without_dates(question)).strip(" ?？") else words) - _ASKING or words
+    return frozenset(word for word in words if not _JOINT.fullmatch(word)) or words
 
 
 def _rarities(
@@ -172,10 +174,23 @@ def _rarities(
     }
 
 
+_JOINT = re.compile(r"[a-z0-9]*[a-z0-9][\u4e00-\u9fff](?<![年月日号號点點时時])")
+"""A code with the first character of what follows it, as the tokenizer makes them: bg80含."""
+_FILLERS = re.compile(
+    r"\b(?:so far(?: this (?:year|month|week))?|at the moment|right now|these days|altogether|in total|exactly"
+    r"|actually"
+    r"|roughly|approximately|at all|by the way|somebody|someone|anybody|anyone|insgesamt|eigentlich|genau|ungefähr"
+    r"|derzeit|zurzeit|momentan|bisher|jetzt"
+    r"|jemand\w*|(?:the )?(?:current|latest|newest)|currently|now|aktuell\w*|neueste[rns]?)\b"
+    r"|到底|究竟|大概|一共|总共|目前|现在|当前|最新的?",
+    re.IGNORECASE,
+)
+"""Words that a question can do without, and which its answer seldom repeats."""
 _ASKING = terms(
     "die der das den dem ein eine einen einem ist sind war hat haben wird werden wann wer wen wem was wo wie viel "
     "viele welche welcher welches bis seit für mit von vom zum zur bei auf aus nach im in und oder nicht "
-    "unser unsere wir ich many much long often please tell explain describe "
+    "unser unsere wir ich lautet lauten heißt gibt man kann darf muss soll "
+    "many much long often please tell explain describe "
     "list show give does mean get got all every name step steps"
 )
 """Words of a question that name nothing: an answer need not contain them."""

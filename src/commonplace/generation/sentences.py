@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from commonplace.generation.tables import Row, rows_of
 from commonplace.types import Item
@@ -28,7 +29,8 @@ class Sentence:
 
     ``listing`` holds the characters (start, end) of the fenced code that belongs to its paragraph. Code that belongs
     to no paragraph is a sentence by itself: its ``text`` is the code, and its offsets are those of the listing.
-    ``paragraph`` is the offset at which its paragraph begins. Of a table's row, ``row`` is that row.
+    ``paragraph`` is the offset at which its paragraph begins. Of a table's row, ``row`` is that row. ``answered`` is
+    the question that stands just before it, which it answers; an empty text if there is none.
     """
 
     hit: int
@@ -38,6 +40,7 @@ class Sentence:
     listing: tuple[int, int] | None = None
     paragraph: int = 0
     row: Row | None = None
+    answered: str = ""
 
 
 def segment(text: str) -> list[str]:
@@ -87,12 +90,20 @@ def quotable(hit: int, item: Item, *, listings: bool = False, references: bool =
     """
     if not references and _is_bibliography(item):
         return []
-    sentences = [sentence for sentence in _all_sentences(hit, item) if not _is_fragment(sentence, item)]
+    sentences = [sentence for sentence in _answering(_all_sentences(hit, item)) if not _is_fragment(sentence, item)]
     if not references:
         sentences = [sentence for sentence in sentences if not _ENTRY.search(sentence.text)]
     if listings:
         sentences = _with_listings(hit, item, sentences)
     return [_without_marks(sentence) for sentence in sentences if _is_complete(sentence, item, listings)]
+
+
+def _answering(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
+    """Yield the sentences, each that follows a question with that question."""
+    question = ""
+    for sentence in sentences:
+        yield replace(sentence, answered=question) if question and sentence.row is None else sentence
+        question = sentence.text if sentence.text[-1] in "?？" else ""
 
 
 def passage_parts(hit: int, item: Item) -> list[tuple[int, list[Sentence]]]:
@@ -166,7 +177,7 @@ def _all_sentences(hit: int, item: Item) -> Iterator[Sentence]:
             continue
         for first, part in _lines_apart(paragraph):
             position = first
-            for sentence in segment(part):
+            for sentence in _with_yes_or_no(segment(part)):
                 start = text.index(sentence, position)
                 position = start + len(sentence)
                 start += len(sentence) - len(sentence.lstrip(_SPACE))
@@ -175,6 +186,24 @@ def _all_sentences(hit: int, item: Item) -> Iterator[Sentence]:
                 plain = " ".join(unwrapped.split()).replace(" ;", ";")
                 if 2 <= len(plain) <= LONGEST and any(c.isalnum() for c in plain):
                     yield Sentence(hit, start, end, plain, paragraph=first)
+
+
+def _with_yes_or_no(sentences: Sequence[str]) -> list[str]:
+    """Return the sentences, each *No.* with the one after it: alone it says nothing, and without it the other lies."""
+    joined: list[str] = []
+    for sentence in sentences:
+        if joined and _YES_OR_NO.fullmatch(joined[-1].strip(_SPACE)):
+            joined[-1] += sentence
+        else:
+            joined.append(sentence)
+    return joined
+
+
+_YES_OR_NO = re.compile(
+    r"(?:yes|no|not (?:yet|always|really)|ja|nein|noch nicht"
+    r"|是的?|不是|不[可能会行用需要]以?|可以|没有|有的?|能|对)[.!,。！，]",
+    re.IGNORECASE,
+)
 
 
 def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
@@ -264,7 +293,8 @@ def _is_fragment(sentence: Sentence, item: Item) -> bool:
         return True
     if item.document.media_type == "text/markdown" and re.match(r"[ \t]*#{1,6}[ \t]", line):
         return True
-    if sentence.text.casefold() in [part.casefold() for part in (item.title or "").split(" > ")]:
+    headings = [*(item.title or "").split(" > "), item.document.title or "", PurePath(item.document.path).stem]
+    if sentence.text.casefold() in map(str.casefold, headings):
         return True
     continues = not text[: sentence.start].strip() and (bool(item.span.start) or (item.span.page or 1) > 1)
     if continues and (sentence.text[0].islower() or sentence.text[0] in ",;)，。；、）"):

@@ -34,6 +34,7 @@ _LABELS = {
     "RRULE": "Repeats", "EXDATE": "Except", "STATUS": "Status", "DURATION": "Duration", "COMMENT": "Comment",
     "CONTACT": "Contact", "ATTACH": "Attachment", "IMPP": "Messenger", "GEO": "Coordinates", "RELATED": "Related",
 }  # fmt: skip
+_WHEN = ("DTSTART", "DTEND", "DUE", "LOCATION")
 _BINARY_SIZE = 1_000  # characters of a value without spaces: an encoded file
 
 
@@ -118,9 +119,12 @@ def _blocks(cards: list[_Card]) -> Iterator[LayoutBlock]:
     for card in cards:
         named = {entry.name: entry.value for entry in reversed(card.fields)}
         title = named.get("FN") or named.get("SUMMARY") or _person(named.get("N", "")) or named.get("ORG", "")
-        yield Heading(_plain(title) or _(_EVENTS.get(card.kind, "Contact")))
+        title = _plain(title) or _(_EVENTS.get(card.kind, "Contact"))
+        yield Heading(title)
+        if when := _when_and_where(card):  # one sentence that says what it is of: "Begins: ..." alone answers nothing
+            yield Paragraph(f"{title}: {when}")
         for entry in card.fields:
-            if entry.name in _SILENT or entry.name.startswith("X-"):
+            if entry.name in _SILENT or entry.name.startswith("X-") or (when and entry.name in _WHEN):
                 continue
             shown = _shown(entry)
             if shown:
@@ -128,6 +132,16 @@ def _blocks(cards: list[_Card]) -> Iterator[LayoutBlock]:
                 label = _LABELS.get(entry.name, entry.name.capitalize())
                 label = f"{label} ({kind})" if kind and kind not in ("pref", "internet") else label
                 yield Paragraph(f"{label}: {shown}", list_item=True)
+
+
+def _when_and_where(card: _Card) -> str:
+    """Return from when to when an event or a task is, and where: *from 2026-03-28 11:00 to 13:00, at Hall 2*."""
+    shown = {entry.name: _shown(entry) for entry in reversed(card.fields) if entry.name in _WHEN}
+    begins, ends, due, place = (shown.get(name, "") for name in _WHEN)
+    parts = [f"from {begins}" if ends else begins] if begins else []
+    parts += [f"to {ends}"] if ends else []
+    parts += [f"due {due}"] if due else []
+    return ", at ".join(filter(None, (" ".join(parts), " ".join(place.split())))) if parts else ""
 
 
 def _person(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.channels import BOTH, CHANGED_TO_IMAGE, IMAGE_TO_SEMANTIC, ITEM
+from commonplace.channels import BOTH, CHANGED_TO_IMAGE, IMAGE_TO_SEMANTIC, ITEM, TEXT_TO_TEXT, QueryVectors
 from commonplace.errors import ModelError
 from commonplace.i18n import _
 from commonplace.store import RankedList
@@ -28,6 +28,11 @@ ACROSS_LANGUAGES = "across languages"
 SHRINK = 100
 """Weight of the model's own background against a collection's statistics, as a number of rows. A folder of ten pictures
 alone is too small to estimate the background."""
+UNFAMILIAR = 0.2
+"""Factor for the log-odds by meaning in a language that the model was not made for: what is near says little.
+
+On XQuAD dev with the English model, German questions find their passage first in 76% without, 89% with it (.4: 88%,
+.1: 91%), Spanish ones in 79% and 91%. Some of it is kept: other words for the same thing are only found by meaning."""
 RELATED = 3.3
 """Assumed mean of related pairs, in standard deviations above the background, for a channel that was not measured."""
 
@@ -124,6 +129,7 @@ class Calibration:
       less likely.
     - ``changed``: for a picture that words change, the share of all items that are relevant beside the expected
       number, and the odds of a text against those of a picture with the same evidence.
+    - ``meaning``: the factor of the log-odds of texts by meaning; see ``for_query()``.
     - ``part_prior``: for a query of several parts (words and a picture), the share of all items that fit one part.
     """
 
@@ -136,6 +142,7 @@ class Calibration:
     lookup: tuple[float, float, float] = (0.95, 0.8, 10.0)
     changed: tuple[float, float] = (0.015, 0.05)
     part_prior: float = 0.1
+    meaning: float = 1.0
 
     @classmethod
     def from_bundle(cls, spec: Mapping[str, Any]) -> Calibration:
@@ -184,12 +191,20 @@ class Calibration:
             settings["lookup"] = tuple(calibration["lookup"][name] for name in ("full", "even", "few"))
         return cls(score_stats, curves, **settings)
 
-    def for_query(self, query_shortness: float, items: int) -> Calibration:
+    def for_vectors(self, vectors: QueryVectors, items: int) -> Calibration:
+        """Return the calibration for an encoded query and the number of ``items``; see ``for_query()``."""
+        return self.for_query(vectors.query_shortness, items, unfamiliar=vectors.unfamiliar)
+
+    def for_query(self, query_shortness: float, items: int, *, unfamiliar: bool = False) -> Calibration:
         """Return the calibration for a query, given its shortness in [0, 1] and the number of ``items``.
+
+        In an ``unfamiliar`` language, for which the model was not made, the meaning counts less, and words in full.
 
         A short query is generic: every picture of a dog is relevant to "dog". So many matches do not suggest chance
         matches, and more relevant items are expected.
         """
+        if unfamiliar:
+            return replace(self, joint=(1.0, 1.0, 0.0), meaning=UNFAMILIAR).for_query(query_shortness, items)
         low, high, share = self.short_query
         generic = min(max((query_shortness - low) / (high - low), 0.0), 1.0)  # 0: specific, 1: generic
         if not generic:
@@ -224,7 +239,8 @@ class Calibration:
             return self.curves.get(LEXICAL, _LEXICAL_LINE)(self.match_share(ranked, scores))
         name = self._name(channel)
         stats = self.score_stats.get(name) or ScoreStats.estimated(ranked.mean, ranked.std)
-        return self.curves.get(name, _LINE)(z_score(scores, ranked.count, ranked.mean, ranked.std, stats))
+        odds = self.curves.get(name, _LINE)(z_score(scores, ranked.count, ranked.mean, ranked.std, stats))
+        return self.meaning * odds if name == TEXT_TO_TEXT else odds
 
     @staticmethod
     def match_share(ranked: RankedList, scores: NDArray[Any]) -> Floats:

@@ -222,7 +222,7 @@ def search(
     fused = fuse(
         channels,
         ranking,
-        calibration.for_query(query.vectors.query_shortness, size),
+        calibration.for_vectors(query.vectors, size),
         size,
         _near_duplicates(store, query, ids, channels, ranking),
         own_picture_fits=not query.changes_picture,

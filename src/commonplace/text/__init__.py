@@ -4,6 +4,7 @@ from commonplace.text.asking import asks
 from commonplace.text.language import language_of, script_of
 from commonplace.text.numbers import in_digits, measures
 from commonplace.text.tokens import (
+    REQUESTS,
     index_words,
     is_unsegmented,
     names,
@@ -16,6 +17,7 @@ from commonplace.text.tokens import (
 from commonplace.text.written import WrittenWords
 
 __all__ = [
+    "REQUESTS",
     "WrittenWords",
     "asks",
     "in_digits",

@@ -59,6 +59,7 @@ _CODE = re.compile(r"[^\W_](?:[\w'’]|[-./\\:@+#](?=\w))*[^\W_]")
 """A word with the signs inside it. It is a code if it has a digit and a sign, or a sign that words do not have."""
 _SIGN = re.compile(r"[./\\:@+#_]|\d.*-|-.*\d")
 _QUOTED = re.compile('["“”„«»「『]([^"“”„«»「」『』]{1,200})["“”«»」』]')
+_POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
 _TOKEN = re.compile(f"(?:[^\\W_]|[{_SIGNS}])+")
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 """The words of a name without spaces: Report and 2024 in Report2024."""
@@ -160,7 +161,7 @@ def _phrases(query: str) -> list[str]:
 
 def _single_words(query: str) -> list[str]:
     """Return the FTS5 phrases of the content words of ``query``."""
-    text = fold(query)
+    text = _POSSESSIVE.sub("", fold(query))
     rest = without_question_words(text)
     text = rest if _WORD.search(rest) else text
     runs, words, joints = _split(text)
@@ -202,7 +203,7 @@ def terms(text: str) -> frozenset[str]:
     A stem is that of the Snowball stemmer for English (Porter 2001), cut to six letters: equal for *invite* and
     *invitation*, *oil* and *oiled*, and in other languages for words with the same beginning.
     """
-    text = without_accents(fold(text).lower())
+    text = _POSSESSIVE.sub("", without_accents(fold(text).lower()))
     runs, words, joints = _split(text)
     of_runs = {pair for run in runs for pair in _pairs(run)[:-1] or [run]}
     if runs:
