@@ -27,6 +27,7 @@ MAY: dict[str, set[str]] = {
         *("mcp_server", "positions", "records"),
     },
     "mcp_server": {"collection", "positions", "records"},
+    "integrations": {"collection", "filters", "opening", "options", "records"},
     "committing": {"crops", "ingest", "readers", "space", "store"},
     "distributed": {"committing", "encoders", "ingest", "opening", "readers", "space", "store"},
     "atomic": set(),
