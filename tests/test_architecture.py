@@ -155,6 +155,12 @@ def test_imports_follow_the_layers(path: Path) -> None:
             assert rest[0] in allowed, f"{name} must not import {rest[0]} ({path})"
 
 
+@by_file
+def test_only_its_adapter_imports_a_framework(path: Path) -> None:
+    frameworks = {name.split(".")[0] for name in imports(path)} & {"langchain_core", "llama_index", "haystack"}
+    assert not frameworks or path.parent == SOURCE / "integrations"
+
+
 def functions(tree: ast.Module) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
     """Return each function with its name (``Class.method`` where it is one) and whether its first argument is self."""
     result = []

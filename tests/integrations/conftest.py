@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import commonplace as cp
 def pytest_configure(config: pytest.Config) -> None:
     """Let pytest-asyncio, where it is installed, run the asynchronous tests of the frameworks, which have no mark."""
     config.option.asyncio_mode = "auto"
+    os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
 
 
 def colour(red: int, green: int, blue: int) -> NDArray[np.uint8]:

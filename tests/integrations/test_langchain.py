@@ -125,11 +125,11 @@ class TestRecords:
             store.add_texts(["one", "two"], [{}])
 
     def test_passages_of_files_are_removed_by_document(self, kb: cp.Collection, tmp_path: Path) -> None:
-        (tmp_path / "guide.md").write_text("---\nscore: 12\nplant: north\n---\n# Pumps\n\nThe pump needs a blue seal.")
+        (tmp_path / "guide.md").write_text("---\nauthor: Ada\n---\n# Pumps\n\nThe pump needs a blue seal.")
         kb.add(tmp_path / "guide.md", workers=1, progress=False)
         store = CommonplaceVectorStore(kb)
         (passage,) = store.similarity_search("blue seal", k=1)
-        assert passage.metadata["source"] == str(tmp_path / "guide.md") and passage.metadata["plant"] == "north"
+        assert passage.metadata["source"] == str(tmp_path / "guide.md") and passage.metadata["author"] == ["Ada"]
         assert 0 < passage.metadata["score"] <= 1 and passage.metadata["headings"] == "Pumps"
         (same,) = store.get_by_ids([passage.id])
         assert same.page_content == passage.page_content

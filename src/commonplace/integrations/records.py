@@ -19,8 +19,9 @@ from commonplace.types import Document, Item
 
 __all__ = ["Entry", "add_entries", "is_single", "metadata_of", "opened", "remove_ids", "rest_has_key", "text_of"]
 
-REST_KEYS, REST = "framework_keys", "framework_json"
-"""Keys of a collection for metadata that no filter can compare: their names, and all of them as JSON in pieces."""
+GIVEN, REST_KEYS = "framework_metadata", "framework_keys"
+"""Metadata keys of a record that a framework added. The first has JSON in pieces: the names of the other keys that were
+given, and what no filter can compare. The second has the names of the latter."""
 _SHOWN = 3  # failures that an error names
 _MOST = MAX_KEYS - 2  # keys that filters can compare, of one record
 
@@ -72,18 +73,23 @@ def remove_ids(collection: Collection, ids: Iterable[str]) -> int:
     return collection.remove(*existing) if existing else 0
 
 
-def metadata_of(document: Document) -> dict[str, Any]:
-    """Return the metadata that a document was added with, as JSON values; dates are ISO 8601 text."""
+def metadata_of(document: Document, *, detected: bool = False) -> dict[str, Any]:
+    """Return the metadata that a document was added with, as JSON values; dates are ISO 8601 text.
+
+    ``detected`` adds what was read from the content, such as its language. Of a document that no framework added it is
+    always there.
+    """
     values = document.metadata.dict()
     values.pop(REST_KEYS, None)
-    pieces = values.pop(REST, None)
+    pieces = values.pop(GIVEN, None)
     if not isinstance(pieces, list):
         return values
     try:
-        rest = json.loads("".join(map(str, pieces)))
-    except ValueError:  # a file may use this key for something else
+        given = json.loads("".join(map(str, pieces)))
+        keys, rest = set(given["keys"]), dict(given["rest"])
+    except (ValueError, TypeError, KeyError):  # a file or another program uses this key
         return values
-    return values | rest if isinstance(rest, dict) else values
+    return {key: value for key, value in values.items() if detected or key in keys} | rest
 
 
 def rest_has_key(collection: Collection, key: str) -> bool:
@@ -123,7 +129,7 @@ def _record(entry: Entry, types: dict[str, MetadataType]) -> Record:
         key_types = _types(key, value)
         if (
             key_types is None
-            or key in (REST_KEYS, REST)
+            or key in (GIVEN, REST_KEYS)
             or len(filterable) == _MOST
             or key.casefold() in map(str.casefold, filterable)
             or any(type_ != FILE_KEYS.get(name, types.get(name, type_)) for name, type_ in key_types.items())
@@ -132,11 +138,9 @@ def _record(entry: Entry, types: dict[str, MetadataType]) -> Record:
         else:
             filterable[key] = value
             types |= key_types
-    if rest:
-        written = json.dumps(rest, default=str)
-        pieces = [written[start : start + MAX_TEXT] for start in range(0, len(written), MAX_TEXT)]
-        names = [name for name in map(str, rest) if _types(REST_KEYS, name) is not None]
-        filterable |= {REST_KEYS: names, REST: pieces}
+    written = json.dumps({"keys": list(filterable), "rest": rest}, default=str)
+    pieces = [written[start : start + MAX_TEXT] for start in range(0, len(written), MAX_TEXT)]
+    names = [name for name in map(str, rest) if _types(REST_KEYS, name) is not None]
     title = entry.metadata.get("title")
     has_title = isinstance(title, str) and title.strip() and title.isprintable() and len(title) <= MAX_TITLE
     return Record(
@@ -146,7 +150,7 @@ def _record(entry: Entry, types: dict[str, MetadataType]) -> Record:
         name=entry.name,
         id=entry.id,
         title=title if has_title else None,
-        metadata=filterable,
+        metadata={**filterable, GIVEN: pieces, **({REST_KEYS: names} if names else {})},
     )
 
 

@@ -23,25 +23,10 @@ log = logging.getLogger("commonplace")
 
 _DEEPER = 4  # by this factor a search is repeated where a filter left too few results
 _HIT_KEYS = frozenset(
-    [
-        "source",
-        "document_id",
-        "item_id",
-        "modality",
-        "media_type",
-        "headings",
-        "member",
-        "page",
-        "line",
-        "row",
-        "box",
-        "seconds",
-        "image",
-        "score",
-        "confidence",
-        "breakdown",
-        "title",
-    ]
+    (
+        *("source", "document_id", "item_id", "modality", "media_type", "headings", "title", "member", "page", "line"),
+        *("row", "box", "seconds", "image", "score", "confidence", "breakdown"),
+    )
 )
 """The metadata keys whose values may come from the hit and not from its document."""
 
@@ -71,7 +56,7 @@ def hit_metadata(hit: Hit) -> dict[str, Any]:
         "confidence": hit.confidence,
         "breakdown": [line.dict() for line in hit.breakdown],
     }
-    stated = metadata_of(document)
+    stated = metadata_of(document, detected=True)
     if document.is_record:
         values["source"] = stated.get("source", document.path)
     else:  # what a file says of itself must not pass for what the search says
