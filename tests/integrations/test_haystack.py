@@ -115,7 +115,8 @@ def test_files_of_the_collection_are_documents(kb: cp.Collection, tmp_path: Path
 def test_a_pipeline_finds_and_is_stored(store: CommonplaceDocumentStore) -> None:
     pipeline = Pipeline()
     pipeline.add_component("retriever", CommonplaceHybridRetriever(store, top_k=2))
-    for run in (pipeline, Pipeline.loads(pipeline.dumps())):
+    loaded = Pipeline.loads(pipeline.dumps(), allowed_modules=["commonplace.integrations.haystack"])
+    for run in (pipeline, loaded):
         found = run.run({"retriever": {"query": "Which pump needs the blue seal?"}})["retriever"]
         first = found["documents"][0]
         assert first.id == "pump" and first.content == "The north pump needs the blue seal." and len(ids(found)) == 2
