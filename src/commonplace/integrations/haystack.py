@@ -23,8 +23,23 @@ from haystack.utils.filters import document_matches_filter
 
 from commonplace.collection import Collection
 from commonplace.i18n import _
-from commonplace.integrations.records import Entry, add_entries, is_single, metadata_of, opened, remove_ids, text_of
-from commonplace.integrations.results import Conditions, best, comparable_conditions, every_record, hit_metadata
+from commonplace.integrations.records import (
+    FrameworkRecord,
+    add_entries,
+    is_single,
+    metadata_of,
+    opened,
+    remove_ids,
+    text_of,
+)
+from commonplace.integrations.results import (
+    Conditions,
+    best,
+    comparable_conditions,
+    every_record,
+    hit_metadata,
+    narrowed,
+)
 from commonplace.types import Document as StoredDocument
 from commonplace.types import Hit
 
@@ -48,7 +63,7 @@ class CommonplaceDocumentStore:
     """
 
     def __init__(self, collection: str | Collection) -> None:
-        self._given = collection
+        self._place = collection
         self._opening = threading.Lock()
         self._opened: Collection | None = None
 
@@ -57,12 +72,12 @@ class CommonplaceDocumentStore:
         """The open collection; a folder or address is opened by the first use."""
         with self._opening:
             if self._opened is None:
-                self._opened = opened(self._given)
+                self._opened = opened(self._place)
             return self._opened
 
     def to_dict(self) -> dict[str, Any]:
         """Return the store as a dictionary: the folder or address of its collection."""
-        place = self._given
+        place = self._place
         if isinstance(place, Collection):
             address = getattr(place.store, "address", None)
             place = str(place.folder) if address is None else address.url
@@ -142,10 +157,7 @@ class CommonplaceDocumentStore:
         """Return the best ``k`` documents and passages of files; see ``CommonplaceHybridRetriever``."""
         filters = _checked(filters)
         where = comparable_conditions(self.collection, _conditions(filters))
-        options = {**every_record(self.collection), **(options or {})}
-        if where is not None:
-            given = options.get("where") or []
-            options["where"] = [*([given] if isinstance(given, Mapping) else given), *where]
+        options = narrowed({**every_record(self.collection), **(options or {})}, where)
 
         def convert(hit: Hit) -> tuple[str, Document] | None:
             document = self._result(hit)
@@ -259,17 +271,17 @@ class CommonplaceHybridRetriever:
         return await asyncio.to_thread(self.run, query, image, filters, top_k)
 
 
-def _entry(document: Document) -> Entry:
+def _entry(document: Document) -> FrameworkRecord:
     """Return a document as what is added to a collection."""
     blob = document.blob
     if blob is None:
-        return Entry(document.id, document.content, document.meta)
+        return FrameworkRecord(document.id, document.content, document.meta)
     if (blob.mime_type or "").startswith("image/"):
-        return Entry(document.id, document.content, document.meta, image=blob.data)
+        return FrameworkRecord(document.id, document.content, document.meta, image=blob.data)
     if document.content is not None:
-        return Entry(document.id, document.content, document.meta)  # what was read of the bytes elsewhere
+        return FrameworkRecord(document.id, document.content, document.meta)  # what was read of the bytes elsewhere
     name = document.meta.get("file_name") or document.meta.get("file_path") or ""
-    return Entry(document.id, None, document.meta, data=blob.data, name=str(name).rpartition("/")[2] or None)
+    return FrameworkRecord(document.id, None, document.meta, data=blob.data, name=str(name).rpartition("/")[2] or None)
 
 
 def _checked(filters: dict[str, Any] | None) -> dict[str, Any] | None:

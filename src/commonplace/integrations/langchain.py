@@ -24,7 +24,7 @@ from commonplace.collection import Collection
 from commonplace.errors import QueryError
 from commonplace.i18n import _
 from commonplace.integrations.records import (
-    Entry,
+    FrameworkRecord,
     add_entries,
     is_single,
     metadata_of,
@@ -32,7 +32,7 @@ from commonplace.integrations.records import (
     remove_ids,
     text_of,
 )
-from commonplace.integrations.results import best, every_record, hit_metadata
+from commonplace.integrations.results import best, every_record, hit_metadata, narrowed
 from commonplace.types import Hit
 
 __all__ = ["CommonplaceEmbeddings", "CommonplaceRetriever", "CommonplaceVectorStore"]
@@ -155,8 +155,10 @@ class CommonplaceVectorStore(VectorStore):  # type: ignore[misc]
         reasons for the texts that could not be added; the others are.
         """
         texts = list(texts)
-        given = _aligned(len(texts), metadatas, ids)
-        return self._add(Entry(id_, text, metadata) for text, (id_, metadata) in zip(texts, given, strict=True))
+        pairs = _aligned(len(texts), metadatas, ids)
+        return self._add(
+            FrameworkRecord(id_, text, metadata) for text, (id_, metadata) in zip(texts, pairs, strict=True)
+        )
 
     def add_images(
         self,
@@ -167,18 +169,18 @@ class CommonplaceVectorStore(VectorStore):  # type: ignore[misc]
         ids: Sequence[str | None] | None = None,
     ) -> list[str]:
         """Add pictures (paths, bytes, PIL images or RGB arrays) as records, with their captions; return their ids."""
-        given = _aligned(len(uris), metadatas, ids)
+        pairs = _aligned(len(uris), metadatas, ids)
         if captions is not None and len(captions) != len(uris):
             raise ValueError(
                 _("captions has {count} elements for {wanted}").format(count=len(captions), wanted=len(uris))
             )
         texts = captions or [None] * len(uris)
         return self._add(
-            Entry(id_, text, metadata, image=image)
-            for image, text, (id_, metadata) in zip(uris, texts, given, strict=True)
+            FrameworkRecord(id_, text, metadata, image=image)
+            for image, text, (id_, metadata) in zip(uris, texts, pairs, strict=True)
         )
 
-    def _add(self, entries: Iterable[Entry]) -> list[str]:
+    def _add(self, entries: Iterable[FrameworkRecord]) -> list[str]:
         entries = list(entries)
         if entries:
             add_entries(self.collection, entries)
@@ -258,8 +260,7 @@ class CommonplaceVectorStore(VectorStore):  # type: ignore[misc]
     def _search(self, text: str | None, k: int, options: dict[str, Any]) -> list[tuple[Document, float]]:
         allowed: DocumentFilter | None = options.pop("filter", None)
         if allowed is not None and not callable(allowed):
-            where = options.pop("where", None) or []
-            options["where"] = [*([where] if isinstance(where, Mapping) else where), *_where(allowed)]
+            options = narrowed(options, _where(allowed))
 
         def convert(hit: Hit) -> tuple[str, tuple[Document, float]] | None:
             id_, document = self._document(hit)

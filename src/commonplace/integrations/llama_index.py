@@ -29,7 +29,7 @@ from commonplace.collection import Collection
 from commonplace.errors import QueryError
 from commonplace.i18n import _
 from commonplace.integrations.records import opened
-from commonplace.integrations.results import Conditions, best, comparable_conditions, hit_metadata
+from commonplace.integrations.results import Conditions, best, comparable_conditions, hit_metadata, narrowed
 from commonplace.types import IMAGE, TEXT, Hit
 
 __all__ = ["CommonplaceMultiModalRetriever"]
@@ -145,11 +145,8 @@ class CommonplaceMultiModalRetriever(MultiModalRetriever):  # type: ignore[misc]
 
     def _search(self, query: QueryBundle, options: Mapping[str, Any]) -> list[NodeWithScore]:
         picture = getattr(query, "image", None) or query.image_path
-        options = {**self.options, **options, "image": picture}
         where = comparable_conditions(self.collection, _conditions(self.filters))
-        if where is not None:
-            given = options.get("where") or []
-            options["where"] = [*([given] if isinstance(given, Mapping) else given), *where]
+        options = narrowed({**self.options, **options, "image": picture}, where)
 
         def convert(hit: Hit) -> tuple[str, NodeWithScore] | None:
             metadata = hit_metadata(hit)

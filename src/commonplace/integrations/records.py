@@ -17,9 +17,18 @@ from commonplace.opening import open_collection
 from commonplace.records import MAX_TITLE, Record
 from commonplace.types import Document, Item
 
-__all__ = ["Entry", "add_entries", "is_single", "metadata_of", "opened", "remove_ids", "rest_has_key", "text_of"]
+__all__ = [
+    "FrameworkRecord",
+    "add_entries",
+    "is_single",
+    "metadata_of",
+    "opened",
+    "remove_ids",
+    "rest_has_key",
+    "text_of",
+]
 
-GIVEN, REST_KEYS = "framework_metadata", "framework_keys"
+ADDED, REST_KEYS = "framework_metadata", "framework_keys"
 """Metadata keys of a record that a framework added. The first has JSON in pieces: the names of the other keys that were
 given, and what no filter can compare. The second has the names of the latter."""
 _SHOWN = 3  # failures that an error names
@@ -27,7 +36,7 @@ _MOST = MAX_KEYS - 2  # keys that filters can compare, of one record
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FrameworkRecord:
     """A text, a picture with its caption, or the bytes of a file, as a framework adds it."""
 
     id: str
@@ -43,7 +52,7 @@ def opened(collection: str | os.PathLike[str] | Collection) -> Collection:
     return collection if isinstance(collection, Collection) else open_collection(collection)
 
 
-def add_entries(collection: Collection, entries: Sequence[Entry]) -> None:
+def add_entries(collection: Collection, entries: Sequence[FrameworkRecord]) -> None:
     """Add entries as records. One with the id of a document replaces it; of equal ids the last one counts.
 
     Raises CollectionError with the reasons for those that could not be added; the others are.
@@ -81,13 +90,13 @@ def metadata_of(document: Document, *, detected: bool = False) -> dict[str, Any]
     """
     values = document.metadata.dict()
     values.pop(REST_KEYS, None)
-    pieces = values.pop(GIVEN, None)
-    if not isinstance(pieces, list):
+    pieces = values.pop(ADDED, None)
+    if not isinstance(pieces, list) or not document.is_record:
         return values
     try:
-        given = json.loads("".join(map(str, pieces)))
-        keys, rest = set(given["keys"]), dict(given["rest"])
-    except (ValueError, TypeError, KeyError):  # a file or another program uses this key
+        added = json.loads("".join(map(str, pieces)))
+        keys, rest = set(added["keys"]), dict(added["rest"])
+    except (ValueError, TypeError, KeyError):  # another program uses this key
         return values
     return {key: value for key, value in values.items() if detected or key in keys} | rest
 
@@ -121,7 +130,7 @@ def _caption(item: Item) -> str:
     return text if start is None else text[:start].removesuffix(". ")
 
 
-def _record(entry: Entry, types: dict[str, MetadataType]) -> Record:
+def _record(entry: FrameworkRecord, types: dict[str, MetadataType]) -> Record:
     """Return an entry as a record. ``types`` are those that keys have so far; those of the entry are added."""
     filterable: dict[str, Any] = {}
     rest: dict[str, Any] = {}
@@ -129,7 +138,7 @@ def _record(entry: Entry, types: dict[str, MetadataType]) -> Record:
         key_types = _types(key, value)
         if (
             key_types is None
-            or key in (GIVEN, REST_KEYS)
+            or key in (ADDED, REST_KEYS)
             or len(filterable) == _MOST
             or key.casefold() in map(str.casefold, filterable)
             or any(type_ != FILE_KEYS.get(name, types.get(name, type_)) for name, type_ in key_types.items())
@@ -150,7 +159,7 @@ def _record(entry: Entry, types: dict[str, MetadataType]) -> Record:
         name=entry.name,
         id=entry.id,
         title=title if has_title else None,
-        metadata={**filterable, GIVEN: pieces, **({REST_KEYS: names} if names else {})},
+        metadata={**filterable, ADDED: pieces, **({REST_KEYS: names} if names else {})},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from commonplace.integrations.records import metadata_of, rest_has_key
 from commonplace.options import MAX_HITS
 from commonplace.types import Hit
 
-__all__ = ["Conditions", "best", "comparable_conditions", "every_record", "hit_metadata"]
+__all__ = ["Conditions", "best", "comparable_conditions", "every_record", "hit_metadata", "narrowed"]
 
 T = TypeVar("T")
 Conditions = list[tuple[str, str, Any]]
@@ -101,6 +101,13 @@ def best(
         depth = min(MAX_HITS, depth * _DEEPER)
 
 
+def narrowed(options: Mapping[str, Any], where: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    """Return the options of a search with further conditions, which must be met beside those that are there."""
+    others = options.get("where") or []
+    conditions = [*([others] if isinstance(others, Mapping) else others), *(where or [])]
+    return {**options, "where": conditions or None}
+
+
 def comparable_conditions(collection: Collection, conditions: Conditions) -> list[dict[str, Any]] | None:
     """Return those conditions that filters of the collection can check, as the ``where`` of a search; None for none.
 
@@ -116,7 +123,7 @@ def comparable_conditions(collection: Collection, conditions: Conditions) -> lis
         if is_list or not 0 < len(values) <= MAX_VALUES or key in _HIT_KEYS or key.casefold() == "language":
             continue  # languages are compared by their tags
         if type_ == "number":
-            fits = all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in values)
+            fits = all(map(_is_number, values))
         elif type_ == "boolean":
             fits = operator == "=" and all(isinstance(flag, bool) for flag in values)
         else:
@@ -124,6 +131,11 @@ def comparable_conditions(collection: Collection, conditions: Conditions) -> lis
         if fits and not rest_has_key(collection, key):
             where.append({key: {operator: value}})
     return where[:MAX_KEYS] or None
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is a number that every store compares exactly."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53
 
 
 def _is_plain(text: object) -> bool:
