@@ -153,3 +153,15 @@ def test_filters_narrow_the_search(
 ) -> None:
     assert set(ids(CommonplaceHybridRetriever(store).run("pump", filters=filters))) == expected
     assert {document.id for document in store.filter_documents(filters)} == expected
+
+
+def test_a_filter_sees_what_the_collection_cannot_compare(kb: cp.Collection) -> None:
+    store = CommonplaceDocumentStore(kb)
+    metas: list[dict[str, Any]] = [{"code": "x"}, {"Code": "x", "code": "y"}, {"code": 3}]
+    written = [Document(id=str(n), content=f"pump {n}", meta=meta) for n, meta in enumerate(metas)]
+    store.write_documents(written)
+    retriever = CommonplaceHybridRetriever(store)
+    for document in written:
+        filters = {"field": "meta.code", "operator": "==", "value": document.meta["code"]}
+        assert store.filter_documents(filters) == [document]
+        assert ids(retriever.run("pump", filters=filters)) == [document.id]
