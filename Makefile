@@ -116,7 +116,7 @@ $(RAY)/.done: pyproject.toml
 # The frameworks' standard tests, and ours. Their packages pin others, and `make test` leaves these tests out.
 FRAMEWORKS := .venv-frameworks
 test-frameworks: $(FRAMEWORKS)/.done
-	$(FRAMEWORKS)/bin/python -m pytest -rs tests/integrations
+	$(FRAMEWORKS)/bin/python -m pytest -rs -o asyncio_default_fixture_loop_scope=function tests/integrations
 
 $(FRAMEWORKS)/.done: pyproject.toml
 	$(PYTHON) -m venv $(FRAMEWORKS)

@@ -132,7 +132,7 @@ class TestRecords:
         assert passage.metadata["source"] == str(tmp_path / "guide.md") and passage.metadata["author"] == ["Ada"]
         assert 0 < passage.metadata["score"] <= 1 and passage.metadata["headings"] == "Pumps"
         (same,) = store.get_by_ids([passage.id])
-        assert same.page_content == passage.page_content
+        assert same.page_content == passage.page_content and "score" not in same.metadata
         with pytest.raises(cp.QueryError, match="is a passage of"):
             store.delete([passage.id])
         store.delete([passage.metadata["document_id"]])

@@ -193,7 +193,8 @@ class CommonplaceVectorStore(VectorStore):  # type: ignore[misc]
         """
         if ids is None:
             ids = [document.id for document in self.collection]
-        for item in self.collection.store.items(list(ids)).values():
+        if items := self.collection.store.items(list(ids)):
+            item = next(iter(items.values()))
             raise QueryError(
                 _("{id} is a passage of {path}: to remove all of it, give its document_id {document}").format(
                     id=item.id, path=item.document.path, document=item.document.id
@@ -212,7 +213,10 @@ class CommonplaceVectorStore(VectorStore):  # type: ignore[misc]
             for document in store.documents(ids=list(ids))
         }
         items = store.items([id_ for id_ in ids if id_ not in documents])
-        documents |= {id_: _passage(Hit(item, 0.0, ()))[1] for id_, item in items.items()}
+        for id_, item in items.items():
+            _id, documents[id_] = _passage(Hit(item, 0.0, ()))
+            for name in ("score", "confidence", "breakdown"):  # nothing was searched
+                del documents[id_].metadata[name]
         return [documents[id_] for id_ in dict.fromkeys(ids) if id_ in documents]
 
     # --- searching ---------------------------------------------------------------------------------------------
