@@ -21,7 +21,7 @@ from langchain_tests.integration_tests import (
 
 import commonplace as cp
 from commonplace.integrations.langchain import CommonplaceEmbeddings, CommonplaceRetriever, CommonplaceVectorStore
-from tests.integrations.conftest import colour, library
+from tests.integrations.conftest import colour
 
 
 class TestVectorStoreStandard(VectorStoreIntegrationTests):
@@ -32,12 +32,9 @@ class TestVectorStoreStandard(VectorStoreIntegrationTests):
 
 
 class TestRetrieverStandard(RetrieversIntegrationTests):
-    @pytest.fixture(autouse=True, scope="class")
-    def collection(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        with cp.open(tmp_path_factory.mktemp("langchain") / "kb") as collection:
-            collection.add(*library(), workers=1, progress=False)
-            request.cls.opened = collection
-            yield
+    @pytest.fixture(autouse=True)
+    def collection(self, filled: cp.Collection) -> None:
+        self.opened = filled
 
     @property
     def retriever_constructor(self) -> type[CommonplaceRetriever]:
