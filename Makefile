@@ -14,6 +14,7 @@
 #   make test-ray   reading and embedding on a Ray cluster of two nodes (installs Ray; minutes)
 #   make test-llm  answers by a real vision-language model behind a real server (installs torch; minutes)
 #   make test-milvus  a real Milvus server, in a network namespace of its own, and Milvus Lite (Linux; minutes)
+#   make test-frameworks  LangChain, LlamaIndex and Haystack: their standard tests, in an environment of their own (minutes)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ DOCS_VENV := .venv-docs
 JOBS ?= 3
 PARALLEL = -n $(JOBS) --dist loadfile
 
-.PHONY: calibrate demo docs reference messages test test-fast test-avx2 test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
+.PHONY: calibrate demo docs reference messages test test-fast test-avx2 test-frameworks test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -112,6 +113,18 @@ $(RAY)/.done: pyproject.toml
 	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,ray]"
 	@touch $@
 
+# The frameworks' standard tests, and ours. Their packages pin others, and `make test` leaves these tests out.
+FRAMEWORKS := .venv-frameworks
+test-frameworks: $(FRAMEWORKS)/.done
+	$(FRAMEWORKS)/bin/python -m pytest -rs -o asyncio_default_fixture_loop_scope=function tests/integrations
+
+$(FRAMEWORKS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable ".[langchain,llama-index,haystack]" "langchain-tests>=1.1,<2" \
+		"pytest>=8.3,<10" "pytest-timeout>=2.3,<3" "pytest-asyncio>=1,<2" "hypothesis>=6.120,<7"
+	@touch $@
+
 # Reads 10,000 broken files of every format, the same ones each time; ten minutes.
 fuzz: $(VENV)/.dev
 	COMMONPLACE_FUZZ=10000 $(BIN)/python -m pytest --timeout 7200 tests/readers/test_fuzz.py
@@ -159,4 +172,4 @@ $(VENV)/.dev: pyproject.toml packages/multilingual/pyproject.toml | $(BIN)/pytho
 	@touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) .venv-ray $(MILVUS) $(MILVUS_SERVER) .venv-llm .venv-models .tiny-models .demo .site .cache-avx2
+	rm -rf $(VENV) $(DOCS_VENV) .venv-ray $(MILVUS) $(MILVUS_SERVER) .venv-llm .venv-models $(FRAMEWORKS) .tiny-models .demo .site .cache-avx2

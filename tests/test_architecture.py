@@ -27,6 +27,7 @@ MAY: dict[str, set[str]] = {
         *("mcp_server", "positions", "records"),
     },
     "mcp_server": {"collection", "positions", "records"},
+    "integrations": {"collection", "filters", "opening", "options", "records"},
     "committing": {"crops", "ingest", "readers", "space", "store"},
     "distributed": {"committing", "encoders", "ingest", "opening", "readers", "space", "store"},
     "atomic": set(),
@@ -152,6 +153,12 @@ def test_imports_follow_the_layers(path: Path) -> None:
         if head == "commonplace" and rest and rest[0] != name:
             allowed = MAY[name] if name in BASE - {"metadata", "text"} else MAY[name] | BASE
             assert rest[0] in allowed, f"{name} must not import {rest[0]} ({path})"
+
+
+@by_file
+def test_only_its_adapter_imports_a_framework(path: Path) -> None:
+    frameworks = {name.split(".")[0] for name in imports(path)} & {"langchain_core", "llama_index", "haystack"}
+    assert not frameworks or path.parent == SOURCE / "integrations"
 
 
 def functions(tree: ast.Module) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef, bool]]:

@@ -25,8 +25,9 @@ EXTENDING = {
     "add-an-encoder.md",
     "add-a-store.md",
 }  # tests/readers, tests/test_channels.py, tests/store
-# tests/evaluation/test_docs.py, tests/training/test_docs.py, tests/ingest/test_ray.py, tests/server/test_docs.py
-OWN_TESTS = {"evaluate.md", "train.md", "ray.md", "http-api.md"}
+# tests/evaluation/test_docs.py, tests/training/test_docs.py, tests/ingest/test_ray.py, tests/server/test_docs.py,
+# tests/integrations/test_docs.py
+OWN_TESTS = {"evaluate.md", "train.md", "ray.md", "http-api.md", "frameworks.md"}
 GUIDES = [page for page in sorted((ROOT / "docs" / "how-to").glob("*.md")) if not page.name.endswith(".zh.md")]
 """The guides in English. Those in Chinese have the same commands and code, so these need not run twice."""
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("tutorial*.md"))] + [
