@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.retrieval.fusion import Ranking
-from commonplace.store import Store, thumbnail_if_reached
+from commonplace.store import SIGNATURE_SIDE, Store, array_of
 from commonplace.types import Item
 
 __all__ = ["COPY", "diversify", "near_duplicates_of", "overlap"]
 
-SIDE = 16
 COPY = 2.0
-"""Two pictures are near-duplicates up to this mean difference (0 to 255) of their pixels at SIDE x SIDE. Photographs
+"""Two pictures are near-duplicates up to this mean difference (0 to 255) of their signatures' pixels. Photographs
 saved again at half the size or at JPEG quality 50 stay below it. Of 2,500 product pictures only true duplicates do.
 Vectors cannot decide this: a duplicate may have a cosine of .75, and another shirt a cosine of .98."""
 MIN_SIMILARITY = 0.6
@@ -39,7 +38,7 @@ def diversify(
     head = list(islice(readable, near))
     places = [place for place, _ in head]
     items = [item for _, item in head]
-    similarity = _Similarity(store, [ids[place] for place in places])
+    similarity = _Similarity(store, items)
     copies: dict[int, list[int]] = {}
     firsts_by_mark: dict[object, list[int]] = {}  # near-duplicates share a mark with the first of them
     for n, item in enumerate(items):
@@ -71,30 +70,25 @@ def _readable(store: Store, ids: Sequence[str], step: int) -> Iterator[tuple[int
 class _Similarity:
     """Cosines between candidates, by partition; 0 if one of two candidates has no view in the partition."""
 
-    def __init__(self, store: Store, ids: Sequence[str]) -> None:
+    def __init__(self, store: Store, items: Sequence[Item]) -> None:
         self._store = store
-        self._ids = ids
-        self._small: dict[str, NDArray[np.int16] | None] = {}
+        self._items = items
+        self._signatures: dict[str, NDArray[np.int16] | None] | None = None
         self._cosines: dict[str, list[list[float]]] = {}
 
     def of(self, partition: str, n: int) -> list[float]:
         """Return the cosines of candidate ``n`` with all candidates."""
         if partition not in self._cosines:  # most searches need one partition at most
-            rows = self._store.vectors(partition, self._ids)
+            rows = self._store.vectors(partition, [item.id for item in self._items])
             self._cosines[partition] = (rows @ rows.T).tolist()  # an item without a view has a row of zeros
         return self._cosines[partition][n]
 
     def same_picture(self, first: Item, second: Item) -> bool:
         """Return whether two items show the same picture, saved twice."""
-        a, b = self._shrunk(first.picture), self._shrunk(second.picture)
+        if self._signatures is None:  # many searches need none
+            self._signatures = _signatures(self._store, self._items)
+        a, b = (self._signatures.get(item.picture or "") for item in (first, second))
         return a is not None and b is not None and _same(a, b)
-
-    def _shrunk(self, picture: str | None) -> NDArray[np.int16] | None:
-        if picture is None:
-            return None
-        if picture not in self._small:
-            self._small[picture] = _shrink(thumbnail_if_reached(self._store, picture))
-        return self._small[picture]
 
     def highest(self, first: int, second: int) -> float:
         """Return the highest cosine of two candidates in any partition."""
@@ -105,31 +99,22 @@ def near_duplicates_of(store: Store, pixels: NDArray[np.uint8], ids: Sequence[st
     """Return those of the items ``ids`` that are near-duplicates of the picture ``pixels`` (height, width, 3)."""
     from PIL import Image
 
-    query = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
-    copies = []
-    for id_, item in store.items(ids).items():
-        stored = _shrink(thumbnail_if_reached(store, item.picture)) if item.picture is not None else None
-        if stored is not None and _same(query, stored):
-            copies.append(id_)
-    return copies
+    side = (SIGNATURE_SIDE, SIGNATURE_SIDE)
+    query = np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BOX), np.int16)
+    items = store.items(ids)
+    signatures = _signatures(store, items.values())
+    same = {name for name, stored in signatures.items() if stored is not None and _same(query, stored)}
+    return [id_ for id_, item in items.items() if item.picture in same]
+
+
+def _signatures(store: Store, items: Iterable[Item]) -> dict[str, NDArray[np.int16] | None]:
+    """Return the signatures (side, side, 3) of the items' pictures, by content hash."""
+    names = dict.fromkeys(item.picture for item in items if item.picture is not None)
+    return {name: array_of(signature) for name, signature in store.signatures(list(names)).items()}
 
 
 def _same(first: NDArray[np.int16], second: NDArray[np.int16]) -> bool:
     return float(np.abs(first - second).mean()) <= COPY
-
-
-def _shrink(jpeg: bytes | None) -> NDArray[np.int16] | None:
-    """Return a thumbnail's pixels at SIDE x SIDE; None if it is absent or cannot be read."""
-    import io
-
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(jpeg or b"")) as image:
-            image.draft("RGB", (8 * SIDE, 8 * SIDE))  # faster: decodes at reduced size
-            return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
-    except (OSError, ValueError):
-        return None
 
 
 def _shared(item: Item) -> dict[object, None]:

@@ -110,6 +110,7 @@ class _Measured:
     def __init__(self, store: SearchStore) -> None:
         self._store = store
         self.score, self.vectors, self.sample = store.score, store.vectors, store.sample
+        self.signatures = store.signatures
 
     def search(self, partition: str, query: Vector, k: int, where: Filter, *, cross_modal: bool = False) -> RankedList:
         ranked = self._store.search(partition, query, k, where, cross_modal=cross_modal)

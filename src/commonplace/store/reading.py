@@ -35,6 +35,7 @@ __all__ = [
     "pictures",
     "put_label",
     "settings",
+    "signatures",
     "thumbnail",
     "types_in_use",
     "views_by_key",
@@ -265,6 +266,18 @@ def thumbnail(database: Database, picture: str) -> bytes | None:
             return bytes(values[0])
         log.warning("the thumbnail of picture %s is damaged: run `commonplace doctor`", picture)
     return None
+
+
+def signatures(database: Database, pictures: Sequence[str]) -> dict[str, bytes]:
+    """Return the signatures of pictures by content hash. Damaged ones are absent, and logged."""
+    statement = "SELECT picture, pixels, checksum FROM signatures WHERE picture IN (%s)"
+    kept: dict[str, bytes] = {}
+    for name, pixels, expected in in_pieces(database, statement, [name for name in pictures if is_text(name)]):
+        if checksum(name, pixels) == expected:
+            kept[name] = pixels
+        else:
+            log.warning("the signature of picture %s is damaged: run `commonplace doctor`", name)
+    return kept
 
 
 def picture_sizes(database: Database, pictures: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -15,6 +15,7 @@ from commonplace.store.database import read_commit_marker
 from commonplace.store.index_file import Damaged, IndexFile
 from commonplace.store.rows import DOCUMENT, from_sql, maybe, printable, text_of
 from commonplace.store.schema import LEXICON, PATHS, checksum, fill, number, original_checksum, seal, sealed, unlike
+from commonplace.store.signatures import signature_of
 from commonplace.store.vector_index import FOLDER, Settings
 from commonplace.store.vectors import damaged
 from commonplace.text import index_words, path_words
@@ -58,6 +59,7 @@ class Doctor:
             self._vectors(database)
             self._shadow(database)
             self._thumbnails(database)
+            self._signatures(database)
             self._originals(database)
             self._orphans(database)
             self._metadata(database)
@@ -228,6 +230,20 @@ class Doctor:
         self._lost(
             _("pictures without their thumbnail, in {paths}").format(paths=self._paths(database, owners)), len(owners)
         )
+
+    def _signatures(self, database: sqlite3.Connection) -> None:
+        rows = database.execute(
+            "SELECT p.hash, s.picture, s.pixels, s.checksum FROM pictures p "
+            "LEFT JOIN signatures s ON s.picture = p.hash"
+        )
+        bad = [name for name, *values, expected in rows if checksum(*values) != expected]
+        statement = "SELECT hash, thumbnail FROM pictures WHERE hash = ?"
+        pictures = [row for name in bad for row in database.execute(statement, (name,))]  # without damaged names
+        for name, thumbnail in pictures if self._repair else ():
+            pixels = signature_of(thumbnail if isinstance(thumbnail, bytes) else None)
+            row = (name, pixels, checksum(name, pixels))
+            database.execute("INSERT OR REPLACE INTO signatures VALUES (?, ?, ?)", row)
+        self._derived(_("signatures by which near-duplicates of pictures are found"), len(pictures))
 
     def _orphans(self, database: sqlite3.Connection) -> None:
         """Report orphaned rows: they take up disk space, and no search returns them."""
