@@ -386,7 +386,8 @@ def _words_of_paths(database: sqlite3.Connection) -> Iterator[tuple[int, str]]:
 
 def _fingerprint(database: sqlite3.Connection, schema: str, table: str) -> list[object]:
     """Return numbers that are equal for two word indexes with the same words, whatever their segments are."""
-    database.execute("DROP TABLE IF EXISTS temp.places")
+    for name in ("places", "terms"):
+        database.execute(f"DROP TABLE IF EXISTS temp.{name}")
     database.execute(f"CREATE VIRTUAL TABLE temp.places USING fts5vocab('{schema}', '{table}', 'instance')")
     try:
         places = database.execute(
@@ -395,10 +396,17 @@ def _fingerprint(database: sqlite3.Connection, schema: str, table: str) -> list[
         ).fetchall()
     finally:
         database.execute("DROP TABLE temp.places")
+    database.execute(f"CREATE VIRTUAL TABLE temp.terms USING fts5vocab('{schema}', '{table}', 'row')")
+    try:  # a search looks words up, by parts of the index that a scan does not read
+        looked_up = database.execute(
+            "SELECT count(*) FROM temp.terms a WHERE EXISTS (SELECT 1 FROM temp.terms b WHERE b.term = a.term)"
+        ).fetchall()
+    finally:
+        database.execute("DROP TABLE temp.terms")
     lengths = database.execute(
         f"SELECT count(*), total(id), sum((id * 31 + unicode(hex(sz)) * 7919 + length(sz)) % 1000000007), "
         f"sum(id * (1 + instr('0123456789ABCDEF', substr(hex(sz), 2, 1)))) FROM {schema}.{table}_docsize"
     ).fetchall()
     averages = database.execute(f"SELECT block FROM {schema}.{table}_data WHERE id = 1").fetchall()
     # Its totals are all zero after the last document is removed, and absent before the first one.
-    return [places, lengths, [block for (block,) in averages if any(block)]]
+    return [places, looked_up, lengths, [block for (block,) in averages if any(block)]]
