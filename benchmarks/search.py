@@ -85,7 +85,7 @@ def scanner(kb: cp.Collection) -> Callable[[Query, object], None]:
     """Return a function that looks once at all rows and words that a query is compared with, and ranks them."""
     rows = {views.partition: np.ascontiguousarray(views.vectors) for views in kb.store.views_of(all_items(kb))}
 
-    def scan(query: Query, encoded) -> None:  # noqa: ANN001
+    def scan(query: Query, encoded) -> None:
         for spec, vector in encoded.channels:
             if spec.view in rows:
                 scores = rows[spec.view] @ vector

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.retrieval.fusion import Ranking
-from commonplace.store import SIGNATURE_SIDE, Store, array_of
+from commonplace.store import SIGNATURE_SIDE, SearchStore, array_of
 from commonplace.types import Item
 
 __all__ = ["COPY", "diversify", "near_duplicates_of", "overlap"]
@@ -24,8 +24,12 @@ LEAST_SHARED = 0.5
 """Two passages are near-duplicates if they share at least this part (0 to 1) of the shorter one."""
 
 
+ReadItems = Callable[[Sequence[str]], Mapping[str, Item]]
+"""Returns the items with these ids, by id, without removed and damaged ones."""
+
+
 def diversify(
-    store: Store, ids: Sequence[str], order: NDArray[np.float64], *, k: int, ranking: Ranking
+    store: SearchStore, read_items: ReadItems, ids: Sequence[str], order: NDArray[np.float64], k: int, ranking: Ranking
 ) -> list[tuple[int, Item, tuple[Item, ...]]]:
     """Return up to ``k`` of the ranked items ``ids`` (n): place in the ranking, item, and the item's near-duplicates.
 
@@ -34,7 +38,7 @@ def diversify(
     next candidate replaces an item that is damaged or was removed meanwhile.
     """
     near = 3 * k + 20 if ranking.collapse or ranking.diversity else k
-    readable = _readable(store, ids, near)
+    readable = _readable(read_items, ids, near)
     head = list(islice(readable, near))
     places = [place for place, _ in head]
     items = [item for _, item in head]
@@ -58,10 +62,10 @@ def diversify(
     return chosen + [(place, item, ()) for place, item in islice(readable, k - len(chosen))]  # after the head
 
 
-def _readable(store: Store, ids: Sequence[str], step: int) -> Iterator[tuple[int, Item]]:
+def _readable(read_items: ReadItems, ids: Sequence[str], step: int) -> Iterator[tuple[int, Item]]:
     """Yield place and item of each readable item; ``step`` is the number of items read at once."""
     for start in range(0, len(ids), step):
-        items = store.items(ids[start : start + step])
+        items = read_items(ids[start : start + step])
         for place, id_ in enumerate(ids[start : start + step], start=start):
             if id_ in items:
                 yield place, items[id_]
@@ -70,7 +74,7 @@ def _readable(store: Store, ids: Sequence[str], step: int) -> Iterator[tuple[int
 class _Similarity:
     """Cosines between candidates, by partition; 0 if one of two candidates has no view in the partition."""
 
-    def __init__(self, store: Store, items: Sequence[Item]) -> None:
+    def __init__(self, store: SearchStore, items: Sequence[Item]) -> None:
         self._store = store
         self._items = items
         self._signatures: dict[str, NDArray[np.int16] | None] | None = None
@@ -80,7 +84,10 @@ class _Similarity:
         """Return the cosines of candidate ``n`` with all candidates."""
         if partition not in self._cosines:  # most searches need one partition at most
             rows = self._store.vectors(partition, [item.id for item in self._items])
-            self._cosines[partition] = (rows @ rows.T).tolist()  # an item without a view has a row of zeros
+            # A few rows: threads of BLAS would cost more than they save.
+            self._cosines[partition] = np.einsum(
+                "id,jd->ij", rows, rows
+            ).tolist()  # an item without a view has a row of zeros
         return self._cosines[partition][n]
 
     def same_picture(self, first: Item, second: Item) -> bool:
@@ -95,19 +102,18 @@ class _Similarity:
         return max(self.of(partition, first)[second] for partition in ("text", "image"))
 
 
-def near_duplicates_of(store: Store, pixels: NDArray[np.uint8], ids: Sequence[str]) -> list[str]:
-    """Return those of the items ``ids`` that are near-duplicates of the picture ``pixels`` (height, width, 3)."""
+def near_duplicates_of(store: SearchStore, pixels: NDArray[np.uint8], items: Collection[Item]) -> list[str]:
+    """Return the ids of those items that are near-duplicates of the picture ``pixels`` (height, width, 3)."""
     from PIL import Image
 
     side = (SIGNATURE_SIDE, SIGNATURE_SIDE)
     query = np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BOX), np.int16)
-    items = store.items(ids)
-    signatures = _signatures(store, items.values())
+    signatures = _signatures(store, items)
     same = {name for name, stored in signatures.items() if stored is not None and _same(query, stored)}
-    return [id_ for id_, item in items.items() if item.picture in same]
+    return [item.id for item in items if item.picture in same]
 
 
-def _signatures(store: Store, items: Iterable[Item]) -> dict[str, NDArray[np.int16] | None]:
+def _signatures(store: SearchStore, items: Iterable[Item]) -> dict[str, NDArray[np.int16] | None]:
     """Return the signatures (side, side, 3) of the items' pictures, by content hash."""
     names = dict.fromkeys(item.picture for item in items if item.picture is not None)
     return {name: array_of(signature) for name, signature in store.signatures(list(names)).items()}

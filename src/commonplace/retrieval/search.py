@@ -33,6 +33,9 @@ LOOKED_AT = 40
 """Number of the best items by words, and of the best paths, in which a query is looked up as written."""
 CHANGED_SHARE = 0.35
 """Share of the picture in a picture that words change, at a ``Ranking.picture_weight`` of one half."""
+IN_TURN = 10_000
+"""Items of a local collection up to which the channels are searched in turn: each takes less than a thread costs."""
+_PATHS = "paths"  # beside the names of channels
 SAMPLE = 2048
 """Number of sampled rows that the background scores of a query are estimated from."""
 
@@ -147,14 +150,34 @@ def _with_statistics(ranked: RankedList, query: Vector, sample: Sample, cross_mo
     return replace(ranked, count=sample.total, mean=float(scores.mean()), std=float(scores.std()))
 
 
+class _Items:
+    """Reads items of a store, each once in a search."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: dict[str, Item | None] = {}
+
+    def __call__(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Return the items with these ids, by id, without removed and damaged ones."""
+        if missing := [id_ for id_ in ids if id_ not in self._read]:
+            self._read |= {**dict.fromkeys(missing), **self._store.items(missing)}
+        return {id_: item for id_ in ids if (item := self._read[id_]) is not None}
+
+
 def candidates(
     store: Store, query: EncodedQuery, *, k: int, where: Filter, ranking: Ranking
 ) -> tuple[list[str], dict[str, ChannelScores]]:
     """Return the sorted ids (n) of the items that any channel lists, and each channel's scores of them.
 
-    The channels run in parallel threads. An item on one channel's list is also scored by every other channel that has a
+    An item on one channel's list is also scored by every other channel that has a
     view of it. Raises QueryError if the ranking needs a feature that the store lacks.
     """
+    return _candidates(store, _Items(store), query, k, where, ranking)
+
+
+def _candidates(
+    store: Store, read_items: _Items, query: EncodedQuery, k: int, where: Filter, ranking: Ranking
+) -> tuple[list[str], dict[str, ChannelScores]]:
     if ranking.views != "separate" and not store.capabilities.early_fusion:
         raise QueryError(_("this store cannot fuse the views of an item early: leave out views"))
     channels = _channels(_Measured(store), query, where, ranking, max(ranking.depth, k))
@@ -167,12 +190,11 @@ def candidates(
     if not wanted:
         return [], {}
     looked_up = (query.words or "") if LEXICAL in channels and query.words_only else ""
-    by_paths = bool(looked_up) and store.capabilities.paths
-    with ThreadPoolExecutor(max_workers=len(channels) + 1) as pool:
-        paths = pool.submit(store.search_paths, looked_up, LOOKED_AT, where) if by_paths else None
-        futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}
-        lists = {name: future.result() for name, future in futures.items()}
-        by_path = RankedList() if paths is None else paths.result()
+    asks = {name: channel.ask for name, channel in channels.items()}
+    if looked_up and store.capabilities.paths:
+        asks[_PATHS] = partial(store.search_paths, looked_up, LOOKED_AT, where)
+    lists = _answers(store, asks)
+    by_path = lists.pop(_PATHS, RankedList())
     listed = sorted({id_ for name in wanted for id_ in lists[name].ids} | set(by_path.ids))
     views = store.views(listed)  # leaves out items that were removed meanwhile
     ids = [id_ for id_ in listed if id_ in views]
@@ -180,10 +202,19 @@ def candidates(
     scored = {name: _scored(channel, lists[name], ids, views_of) for name, channel in channels.items()}
     if looked_up:
         by_words = _first(lists[LEXICAL], LOOKED_AT)
-        items = store.items(sorted({*by_words.ids, *by_path.ids}))
+        items = read_items(sorted({*by_words.ids, *by_path.ids}))
         finds = lookup(looked_up, by_words, by_path, ids, items)
         scored[LEXICAL] = replace(scored[LEXICAL], lookup=finds)
     return ids, scored
+
+
+def _answers(store: Store, asks: Mapping[str, Callable[[], RankedList]]) -> dict[str, RankedList]:
+    """Return what each function returns; all at once where that pays."""
+    if len(asks) < 2 or (store.capabilities.files and store.count() <= IN_TURN):
+        return {name: ask() for name, ask in asks.items()}
+    with ThreadPoolExecutor(max_workers=len(asks)) as pool:
+        futures = {name: pool.submit(ask) for name, ask in asks.items()}
+        return {name: future.result() for name, future in futures.items()}
 
 
 def _first(ranked: RankedList, k: int) -> RankedList:
@@ -215,7 +246,8 @@ def search(
     store: Store, query: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
     """Return the best ``k`` items, best first; ties are ordered by item id."""
-    ids, channels = candidates(store, query, k=k, where=where, ranking=ranking)
+    read_items = _Items(store)
+    ids, channels = _candidates(store, read_items, query, k, where, ranking)
     if not ids:
         return []
     # A filter by modality chooses what is shown. It makes no item more likely: confidences stay on one scale.
@@ -225,16 +257,21 @@ def search(
         ranking,
         calibration.for_query(query.vectors.query_shortness, size),
         size,
-        _near_duplicates(store, query, ids, channels, ranking),
+        _near_duplicates(store, read_items, query, ids, channels, ranking),
         own_picture_fits=not query.changes_picture,
     )
     order = sorted(range(len(ids)), key=lambda n: (-fused.order[n], ids[n]))
-    chosen = diversify(store, [ids[n] for n in order], fused.order[order], k=k, ranking=ranking)
+    chosen = diversify(store, read_items, [ids[n] for n in order], fused.order[order], k, ranking)
     return [_ranked_item(fused, order[place], item, copies) for place, item, copies in chosen]
 
 
 def _near_duplicates(
-    store: Store, query: EncodedQuery, ids: Sequence[str], channels: Mapping[str, ChannelScores], ranking: Ranking
+    store: Store,
+    read_items: _Items,
+    query: EncodedQuery,
+    ids: Sequence[str],
+    channels: Mapping[str, ChannelScores],
+    ranking: Ranking,
 ) -> NDArray[np.bool_] | None:
     """Return which candidates (n,) are near-duplicates of the query picture; None if that does not matter.
 
@@ -245,7 +282,8 @@ def _near_duplicates(
         return None
     near = np.flatnonzero(np.nan_to_num(similar.scores, nan=-1.0) >= MIN_SIMILARITY)
     near = near[np.argsort(-similar.scores[near], kind="stable")][:COPIES]
-    copies = set(near_duplicates_of(store, query.picture, [ids[n] for n in near.tolist()]))
+    similar_items = read_items([ids[n] for n in near.tolist()])
+    copies = set(near_duplicates_of(store, query.picture, similar_items.values()))
     return np.fromiter((id_ in copies for id_ in ids), bool, len(ids))
 
 

@@ -183,12 +183,16 @@ def items_by_key(database: Database, keys: Sequence[int]) -> dict[int, Item]:
     )
     rows: list[tuple[Any, ...]] = in_pieces(database, statement, keys)
     items: dict[int, Item] = {}
-    for key, id_, owner, modality, span, text, title, picture, item_sum, document_sum, *document in rows:
-        sums = checksum(id_, owner, modality, span, text, title, picture), checksum(*document)
-        if sums != (item_sum, document_sum) or key in damaged:
+    documents: dict[int, Document | None] = {}  # None: damaged
+    for key, id_, owner, modality, span, text, title, picture, item_sum, document_sum, *document_row in rows:
+        if owner not in documents:
+            documents[owner] = document_of(document_row) if checksum(*document_row) == document_sum else None
+        document = documents[owner]
+        intact = checksum(id_, owner, modality, span, text, title, picture) == item_sum and key not in damaged
+        if document is None or not intact:
             log.warning("item %s is damaged and left out: run `commonplace doctor`", id_)
             continue
-        items[key] = Item(id_, document_of(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
+        items[key] = Item(id_, document, modality, Span.from_dict(json.loads(span)), text, title, picture)
     return items
 
 
