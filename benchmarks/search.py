@@ -27,6 +27,7 @@ from commonplace.readers import load_picture
 from commonplace.types import Document, Filter, Item, ParsedDocument, Query, Span, ViewVectors
 
 WARM = 5  # questions that are asked before, of each kind
+PAUSE = 0.05  # seconds before each measurement: threads of BLAS wait that long, in a busy loop, for more work
 DEPTH = 100  # best rows of each channel
 BATCH = 2000  # items added at once
 GOALS = {"search": 2.0, "ask": 3.0}
@@ -106,6 +107,7 @@ def questions(kind: str) -> Iterator[Query]:
 
 def timed(run: Callable[[], object], clocks: list[Clock]) -> None:
     """Run, and note wall and processor milliseconds."""
+    time.sleep(PAUSE)
     wall, cpu = time.perf_counter(), time.process_time()
     run()
     clocks.append((1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)))

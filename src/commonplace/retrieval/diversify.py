@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ class _Similarity:
     def __init__(self, store: SearchStore, items: Sequence[Item]) -> None:
         self._store = store
         self._items = items
-        self._signatures: dict[str, NDArray[np.int16] | None] | None = None
+        self._signatures: dict[str, _Signature] | None = None
         self._cosines: dict[str, list[list[float]]] = {}
 
     def of(self, partition: str, n: int) -> list[float]:
@@ -107,20 +108,33 @@ def near_duplicates_of(store: SearchStore, pixels: NDArray[np.uint8], items: Col
     from PIL import Image
 
     side = (SIGNATURE_SIDE, SIGNATURE_SIDE)
-    query = np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BOX), np.int16)
-    signatures = _signatures(store, items)
-    same = {name for name, stored in signatures.items() if stored is not None and _same(query, stored)}
+    query = _Signature.of(np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BOX), np.int16))
+    same = {name for name, stored in _signatures(store, items).items() if _same(query, stored)}
     return [item.id for item in items if item.picture in same]
 
 
-def _signatures(store: SearchStore, items: Iterable[Item]) -> dict[str, NDArray[np.int16] | None]:
-    """Return the signatures (side, side, 3) of the items' pictures, by content hash."""
+class _Signature(NamedTuple):
+    """The signature (side, side, 3) of a picture, and the sum of its values."""
+
+    pixels: NDArray[np.int16]
+    total: int
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.int16]) -> _Signature:
+        return cls(pixels, int(pixels.sum()))
+
+
+def _signatures(store: SearchStore, items: Iterable[Item]) -> dict[str, _Signature]:
+    """Return the signatures of the items' pictures, by content hash, without unreadable ones."""
     names = dict.fromkeys(item.picture for item in items if item.picture is not None)
-    return {name: array_of(signature) for name, signature in store.signatures(list(names)).items()}
+    pixels = {name: array_of(signature) for name, signature in store.signatures(list(names)).items()}
+    return {name: _Signature.of(values) for name, values in pixels.items() if values is not None}
 
 
-def _same(first: NDArray[np.int16], second: NDArray[np.int16]) -> bool:
-    return float(np.abs(first - second).mean()) <= COPY
+def _same(first: _Signature, second: _Signature) -> bool:
+    if abs(first.total - second.total) > COPY * first.pixels.size:  # most pictures differ in their brightness
+        return False
+    return float(np.abs(first.pixels - second.pixels).mean()) <= COPY
 
 
 def _shared(item: Item) -> dict[object, None]:
