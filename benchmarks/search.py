@@ -27,7 +27,7 @@ from commonplace.readers import load_picture
 from commonplace.types import Document, Filter, Item, ParsedDocument, Query, Span, ViewVectors
 
 WARM = 5  # questions that are asked before, of each kind
-PAUSE = 0.05  # seconds before each measurement: threads of BLAS wait that long, in a busy loop, for more work
+PAUSE = 0.05  # seconds after each step: threads of BLAS and of the towers wait so long in a busy loop for more work
 DEPTH = 100  # best rows of each channel
 BATCH = 2000  # items added at once
 GOALS = {"search": 2.0, "ask": 3.0}
@@ -41,10 +41,17 @@ def paragraphs() -> list[tuple[str, list[str]]]:
 
 
 def fill(kb: cp.Collection, photographs: int, items: int) -> None:
-    """Add photographs and passages, and copies until there are ``items``."""
+    """Add photographs and passages, and what ``fill_up()`` adds."""
     names = list(flickr8k("test"))[:photographs]
     kb.add(*(data("flickr8k") / "images" / name for name in names), ocr=False)
     kb.add(*(cp.Record(text, id=f"passage {n}") for n, (text, _) in enumerate(paragraphs())))
+    fill_up(kb, items)
+    if kb.store.maintenance is not None:
+        kb.store.maintenance.checkpoint()
+
+
+def fill_up(kb: cp.Collection, items: int) -> None:
+    """Add copies of the items until there are ``items``, with vectors that are a little apart."""
     draw = np.random.default_rng(0)
     stored = {rows.partition: rows.vectors for rows in kb.store.views_of(all_items(kb))}
     captions = [caption for many in flickr8k("train").values() for caption in many]
@@ -59,8 +66,6 @@ def fill(kb: cp.Collection, photographs: int, items: int) -> None:
             near = rows[draw.integers(0, len(rows), len(ids))] + 0.6 * unit(draw.normal(size=(len(ids), rows.shape[1])))
             views.append(ViewVectors(partition, tuple(ids), tuple(f"{partition} {id_}" for id_ in ids), unit(near)))
         kb.store.add(parsed, views)
-    if kb.store.maintenance is not None:
-        kb.store.maintenance.checkpoint()
 
 
 def copy_of(number: int, text: str | None) -> ParsedDocument:
@@ -107,10 +112,11 @@ def questions(kind: str) -> Iterator[Query]:
 
 def timed(run: Callable[[], object], clocks: list[Clock]) -> None:
     """Run, and note wall and processor milliseconds."""
-    time.sleep(PAUSE)
     wall, cpu = time.perf_counter(), time.process_time()
     run()
-    clocks.append((1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)))
+    wall = time.perf_counter() - wall
+    time.sleep(PAUSE)
+    clocks.append((1000 * wall, 1000 * (time.process_time() - cpu)))
 
 
 def medians(clocks: Sequence[Clock]) -> tuple[float, float]:

@@ -198,8 +198,12 @@ def _candidates(
     listed = sorted({id_ for name in wanted for id_ in lists[name].ids} | set(by_path.ids))
     views = store.views(listed)  # leaves out items that were removed meanwhile
     ids = [id_ for id_ in listed if id_ in views]
-    views_of = [views[id_] for id_ in ids]
-    scored = {name: _scored(channel, lists[name], ids, views_of) for name, channel in channels.items()}
+    place = {id_: n for n, id_ in enumerate(ids)}
+    has = {
+        view: np.array([_has(views[id_], view) for id_ in ids], bool)
+        for view in {channel.view for channel in channels.values()}
+    }
+    scored = {name: _scored(channel, lists[name], ids, place, has[channel.view]) for name, channel in channels.items()}
     if looked_up:
         by_words = _first(lists[LEXICAL], LOOKED_AT)
         items = read_items(sorted({*by_words.ids, *by_path.ids}))
@@ -222,16 +226,15 @@ def _first(ranked: RankedList, k: int) -> RankedList:
 
 
 def _scored(
-    channel: _Channel, ranked: RankedList, ids: Sequence[str], views: Sequence[frozenset[str]]
+    channel: _Channel, ranked: RankedList, ids: Sequence[str], place: Mapping[str, int], has_view: NDArray[np.bool_]
 ) -> ChannelScores:
-    """Return a channel's scores (n,) of the items ``ids`` (n), which have these ``views`` (n)."""
-    place = {id_: n for n, id_ in enumerate(ids)}
+    """Return a channel's scores (n,) of the items ``ids`` (n), by id at ``place``; which of them ``has_view`` (n,)."""
     scores = np.full(len(ids), np.nan)
     ranks = np.zeros(len(ids), np.int64)
     for rank, (id_, score) in enumerate(zip(ranked.ids, ranked.scores.tolist(), strict=True), start=1):
         if (n := place.get(id_)) is not None:
             scores[n], ranks[n] = score, rank
-    missing = np.fromiter((_has(partitions, channel.view) for partitions in views), bool, len(ids)) & (ranks == 0)
+    missing = has_view & (ranks == 0)
     if missing.any():
         unlisted = np.flatnonzero(missing)
         scores[unlisted] = 0.0 if channel.score is None else channel.score([ids[n] for n in unlisted.tolist()])

@@ -131,7 +131,8 @@ def _search(
 
 def count_occurrences(database: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, int]:
     """Return how many texts and paths contain each phrase; see ``commonplace.store.SearchStore.occurrences()``."""
-    words = {phrase: " ".join(tokens(fold(phrase))) for phrase in phrases}
+    # Most are spellings of one plain word.
+    words = {p: p if p.isascii() and p.isalnum() else " ".join(tokens(fold(p))) for p in phrases}
     statement = """SELECT phrase, texts + paths FROM (
         SELECT value AS phrase, (SELECT count(*) FROM lexicon WHERE lexicon MATCH value) AS texts,
         (SELECT count(*) FROM paths WHERE paths MATCH value) AS paths FROM json_each(?)) WHERE texts + paths > 0"""
