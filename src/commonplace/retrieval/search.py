@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ CHANGED_SHARE = 0.35
 """Share of the picture in a picture that words change, at a ``Ranking.picture_weight`` of one half."""
 IN_TURN = 10_000
 """Items of a local collection up to which the channels are searched in turn: each takes less than a thread costs."""
+THREADS = 32  # that search channels, of all searches at the same time; a server's answers take them long
 _PATHS = "paths"  # beside the names of channels
 SAMPLE = 2048
 """Number of sampled rows that the background scores of a query are estimated from."""
@@ -213,12 +215,26 @@ def _candidates(
 
 
 def _answers(store: Store, asks: Mapping[str, Callable[[], RankedList]]) -> dict[str, RankedList]:
-    """Return what each function returns; all at once where that pays."""
+    """Return what each function returns; all at once where that pays, the first one in this thread."""
     if len(asks) < 2 or (store.capabilities.files and store.count() <= IN_TURN):
         return {name: ask() for name, ask in asks.items()}
-    with ThreadPoolExecutor(max_workers=len(asks)) as pool:
-        futures = {name: pool.submit(ask) for name, ask in asks.items()}
-        return {name: future.result() for name, future in futures.items()}
+    (first, ask_first), *others = asks.items()
+    futures = {name: _channel_threads().submit(ask) for name, ask in others}
+    try:
+        answers = {first: ask_first()}
+    finally:
+        wait(futures.values())  # nothing goes on with a store that the caller may close
+    return answers | {name: future.result() for name, future in futures.items()}
+
+
+@cache
+def _channel_threads() -> ThreadPoolExecutor:
+    """Return the threads of all searches of this process. What runs in them waits for none of them."""
+    return ThreadPoolExecutor(THREADS, "commonplace-channels")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_channel_threads.cache_clear)  # threads do not survive a fork
 
 
 def _first(ranked: RankedList, k: int) -> RankedList:
