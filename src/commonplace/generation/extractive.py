@@ -240,19 +240,19 @@ class ExtractiveGenerator:
     ) -> dict[str, NDArray[np.float32]]:
         """Return the vectors (dim,) of texts; those of sentences that were read lately are not computed again."""
         with self._lock:
-            known = {text: row for text in texts if (row := self._read.get((compared_with, text))) is not None}
-        missing = [text for text in texts if text not in known]
+            kept = {text: row for text in texts if (row := self._read.get((compared_with, text))) is not None}
+        missing = [text for text in texts if text not in kept]
         if missing:
             rows = self._space.embed(missing, compared_with)
             assert rows is not None  # _embeds()
-            known.update(zip(missing, rows, strict=True))
+            kept.update(zip(missing, rows, strict=True))
         with self._lock:
-            for text, row in known.items():  # the latest last
+            for text, row in kept.items():  # the latest last
                 self._read.pop((compared_with, text), None)
                 self._read[compared_with, text] = row
             while len(self._read) > SENTENCES_KEPT:
                 del self._read[next(iter(self._read))]
-        return known
+        return kept
 
 
 def _unreadable(request: Request) -> str | None:
