@@ -379,3 +379,14 @@ def test_the_vectors_that_are_kept_are_bounded(
     generator._known_vectors(["one", "two", "three", "four"], "text")
     generator._known_vectors(["two"], "text")
     assert [text for _, text in generator._read] == ["three", "four", "two"]
+
+
+def test_sentences_are_forgotten_when_documents_are_added_or_removed(tmp_path: Path) -> None:
+    with cp.open(tmp_path / "kb") as kb:
+        for text in GARDEN:
+            kb.add(cp.Record(text, id=text[:9]), progress=False)
+            assert not kb._session.parts.extractive._read
+            kb.ask("When was the chimney rebuilt?")
+        assert kb._session.parts.extractive._read
+        kb.remove(GARDEN[0][:9])
+        assert not kb._session.parts.extractive._read

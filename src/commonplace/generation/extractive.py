@@ -101,6 +101,11 @@ class ExtractiveGenerator:
         self._lock = threading.Lock()
         self._read: dict[tuple[str, str], NDArray[np.float32]] = {}  # vectors of sentences, the latest last
 
+    def forget(self) -> None:
+        """Drop what was kept of the sentences that were read: their documents were removed."""
+        with self._lock:
+            self._read.clear()
+
     def generate(self, request: Request) -> Iterator[Part]:
         """Yield sentences and pictures from the ranked hits, or an abstention with the reason."""
         hits = request.hits
