@@ -170,7 +170,7 @@ def _by_picture(parts: Parts, picture: Pixels, hits: Hits, request: AskRequest) 
     A copy of the picture that has a caption comes before one that has none. What stands beside it is as relevant.
     """
     shown = [hit for hit in hits if hit.item.picture is not None]
-    copied = set(near_duplicates_of(parts.store, picture, [hit.item.id for hit in shown]))
+    copied = set(near_duplicates_of(parts.store, picture, [hit.item for hit in shown]))
     copies = [_captioned(hit) for hit in shown if hit.item.id in copied]
     alike = [item for hit in copies for item in (hit.item, *hit.near_duplicates)]
     beside = [] if request.where.modality == IMAGE else passages_beside(parts.store, alike)[:PASSAGES]

@@ -69,6 +69,7 @@ def remove(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool)
     parts.crops.remove(ids)
     count = parts.store.remove(dict.fromkeys(ids))
     parts.crops.prune()
+    parts.extractive.forget()
     return count
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 
 from commonplace._session import Parts
 from commonplace.encoders import CrossEncoder
+from commonplace.encoders.runtime import threads as processors
 from commonplace.errors import ModelError, QueryError
 from commonplace.i18n import _
 from commonplace.images import rgb_pixels
@@ -88,8 +92,13 @@ class Searcher:
         self._cross_encoders: dict[Path, CrossEncoder] = {}
 
     def search(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[Hits]:
-        """Return the hits of each query. All queries are encoded in one batch."""
-        return [self.hits(parts, query, request) for query in self.encode(parts, queries, request)]
+        """Return the hits of each query. All are encoded in one batch, and ranked by several threads."""
+        encoded = self.encode(parts, queries, request)
+        hits_of = partial(self.hits, parts, request=request)
+        if len(encoded) < 2 or not isinstance(request.rerank, (str, os.PathLike, NoneType)):  # theirs: one at a time
+            return [hits_of(query) for query in encoded]
+        with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
+            return list(threads.map(hits_of, encoded))
 
     def encode(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[EncodedQuery]:
         """Return the queries with their vectors, and those of what the request ranks down.

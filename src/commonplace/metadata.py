@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +47,7 @@ Stored = str | int | float | bool
 MAX_KEYS, MAX_KEY, MAX_VALUES, MAX_TEXT = 200, 100, 1_000, 4_000
 """Of one document: its keys, the characters of one key, the values of one key, the characters of one value."""
 INT64 = 2**63
+MAX_CACHED = 2_000
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
 
 FILE_KEYS: Mapping[str, MetadataType] = {
@@ -158,15 +160,7 @@ class Metadata(Mapping[str, MetadataValue]):
     def from_json(cls, text: str) -> Metadata:
         """Return what ``to_json()`` wrote; empty where the text is damaged: the row's checksum reports that."""
         metadata = cls()
-        with suppress(ValueError, TypeError, RecursionError):
-            for key, type_, value in json.loads(text):
-                if type_ not in _NAMES and (type_ is not None or value != []):
-                    return cls()
-                is_list = isinstance(value, list)
-                values = tuple(value if is_list else [value])
-                if not all(_is_stored_as(type_, element) for element in values):
-                    return cls()
-                metadata._entries[str(key)] = _Entry(type_, values, is_list)
+        metadata._entries = _entries_of(text) if len(text) > MAX_CACHED else _cached_entries_of(text)
         return metadata
 
     def to_json(self) -> str:
@@ -204,6 +198,26 @@ class Metadata(Mapping[str, MetadataValue]):
             if entry.type is not None
             for value in entry.values
         }
+
+
+def _entries_of(text: str) -> dict[str, _Entry]:
+    """Return the entries that ``Metadata.to_json()`` wrote; none where the text is damaged."""
+    entries: dict[str, _Entry] = {}
+    with suppress(ValueError, TypeError, RecursionError):
+        for key, type_, value in json.loads(text):
+            if type_ not in _NAMES and (type_ is not None or value != []):
+                return {}
+            is_list = isinstance(value, list)
+            values = tuple(value if is_list else [value])
+            if not all(_is_stored_as(type_, element) for element in values):
+                return {}
+            entries[str(key)] = _Entry(type_, values, is_list)
+    return entries
+
+
+_cached_entries_of = lru_cache(2048)(_entries_of)
+"""The same, for texts of up to MAX_CACHED characters: a search reads the documents of all its candidates. Metadata does
+not change, so that several may share their entries."""
 
 
 def differing_types(

@@ -12,7 +12,7 @@ from PIL import Image
 
 import commonplace as cp
 from commonplace.encoders import DEFAULT_BUNDLE, Bundle, PythonEncoder
-from commonplace.encoders.base import CAPTION_POWER, BaseModel
+from commonplace.encoders.base import CAPTION_POWER, BaseModel, small_products
 from commonplace.encoders.hub import pull_remote
 from commonplace.errors import ModelError, ModelMismatch
 from commonplace.migrate import migrate
@@ -220,3 +220,10 @@ def test_a_picture_is_weighted_by_what_captions_tell_apart(monkeypatch: pytest.M
     plain.dim, plain.spec = shown.dim, shown.spec
     _, picture = plain.change(words, np.array([1, 1, 0, 1], np.float32))
     assert np.allclose(picture, [0.5**0.5, 0.5**0.5, 0, 0])
+
+
+@pytest.mark.parametrize(("rows", "others"), [(0, 5), (1, 1), (33, 41), (64, 40)])
+def test_small_products_are_the_inner_products(rows: int, others: int) -> None:
+    left, right = (np.random.default_rng(n).normal(size=(n, 24)).astype(np.float32) for n in (rows, others))
+    products = small_products(left, right)
+    assert products.shape == (rows, others) and products == pytest.approx(left @ right.T, abs=1e-4)

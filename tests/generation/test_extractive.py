@@ -331,3 +331,62 @@ def test_a_chinese_caption_is_found_by_its_words(calibration: Calibration) -> No
     hit = Hit(item, 0.4, (ScoreComponent("lexical", 1.0, 1, 1.0, 1.0),), "/d.png", confidence=0.4)
     assert relevant_images(calibration, "狗", [hit], show=True) == (0,)
     assert relevant_images(calibration, "电子表格", [hit], show=True) == ()
+
+
+GARDEN = (
+    "The north gate of the garden is painted green. The pond was dug in 1931 by two brothers. Herons come in March.",
+    "Apples are picked in late September. The press holds forty litres. Cider rests for six weeks in the cellar.",
+    "The greenhouse has a stove. It burns beech wood. Its chimney was rebuilt in 1978. Ferns stand along the wall.",
+    "Visitors enter by the east door. Dogs are kept on a lead. The tea room closes at five. Maps cost two pounds.",
+)
+
+
+@pytest.mark.parametrize("question", ["When was the chimney rebuilt?", "Who dug the pond?", "What do maps cost?"])
+def test_few_sentences_are_embedded_and_the_answer_is_the_same(
+    space: Space, calibration: Calibration, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [Document(f"d{n}", f"file:///{n}", f"/{n}.txt", "text/plain") for n in range(len(GARDEN))]
+    items = [
+        Item(f"i{n}", document, "text", Span(0, len(text)), text)
+        for n, (document, text) in enumerate(zip(documents, GARDEN, strict=True))
+    ]
+    hits = [Hit(item, 0.6, (ScoreComponent("lexical", 1.0, 1, 1.0, 0.5),), confidence=0.6) for item in items]
+    vectors = space.encode_query(Query(question))
+    embedded: list[str] = []
+    embed = space.embed
+    monkeypatch.setattr(space, "embed", lambda texts, *more: (embedded.extend(texts), embed(texts, *more))[1])
+
+    def answer(generator: ExtractiveGenerator) -> list[object]:
+        return list(generator.generate(Request(question, vectors, hits)))
+
+    generator = ExtractiveGenerator(space, calibration)
+    few = answer(generator)
+    count = len(embedded)
+    assert answer(generator) == few and len(embedded) == count, "sentences that were just read are read again"
+    with monkeypatch.context() as patched:
+        patched.setattr("commonplace.generation.extractive.READ_AT_ONCE", 1000)
+        describe = ExtractiveGenerator.describe
+        patched.setattr(ExtractiveGenerator, "describe", lambda *a: describe(*a[:4]))
+        assert answer(ExtractiveGenerator(space, calibration)) == few
+    assert few and 0 < count < len(embedded) - count
+
+
+def test_the_vectors_that_are_kept_are_bounded(
+    space: Space, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commonplace.generation.extractive.SENTENCES_KEPT", 3)
+    generator = ExtractiveGenerator(space, calibration)
+    generator._known_vectors(["one", "two", "three", "four"], "text")
+    generator._known_vectors(["two"], "text")
+    assert [text for _, text in generator._read] == ["three", "four", "two"]
+
+
+def test_sentences_are_forgotten_when_documents_are_added_or_removed(tmp_path: Path) -> None:
+    with cp.open(tmp_path / "kb") as kb:
+        for text in GARDEN:
+            kb.add(cp.Record(text, id=text[:9]), progress=False)
+            assert not kb._session.parts.extractive._read
+            kb.ask("When was the chimney rebuilt?")
+        assert kb._session.parts.extractive._read
+        kb.remove(GARDEN[0][:9])
+        assert not kb._session.parts.extractive._read

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +56,16 @@ def test_a_picture_saved_again_is_shown_once(kb: cp.Collection) -> None:
     assert len(pictures) == 3
     (picture,) = (hit for hit in pictures if hit.near_duplicates)
     assert names([picture.item, *picture.near_duplicates]) == {"scene0.png", "same.png", "again.jpg"}
+
+
+def test_no_stored_picture_is_decoded_for_a_search(kb: cp.Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: object, **__: object) -> None:
+        raise AssertionError("a picture is decoded")
+
+    pixels = np.asarray(Image.new("RGB", (64, 48), "skyblue"))
+    monkeypatch.setattr(Image, "open", decode)
+    hits = kb.search("a scene", image=pixels, k=10)
+    assert any(hit.near_duplicates for hit in hits)
 
 
 @pytest.mark.parametrize("name", ["scene0.png", "again.jpg"])

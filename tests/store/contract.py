@@ -6,6 +6,7 @@ a store lacks are skipped with a reason.
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from commonplace.errors import CollectionError
 from commonplace.filters import filter_of
 from commonplace.metadata import Metadata
-from commonplace.store import RankedList, Store
+from commonplace.store import RankedList, Store, array_of, signature_of
 from commonplace.types import Document, Filter, Item, Original, ParsedDocument, Picture, Span, ViewVectors, stable_id
 
 __all__ = ["DIM", "StoreContract", "hubness"]
@@ -205,6 +207,20 @@ class StoreContract:
         self.put(store, replace(document, pictures={"p": Picture(PICTURE, b"jpeg of p", 640, 480)}))
         assert store.picture_sizes(["p", "gone", "\ud800"]) in ({"p": (640, 480)}, {})
         assert store.picture_sizes([]) == {}
+
+    def test_signatures_are_made_of_the_thumbnails_that_are_added(self, store: Store) -> None:
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+        file = io.BytesIO()
+        image.save(file, "JPEG")
+        readable, other = parsed("/a.jpg", picture="p"), parsed("/b.jpg", picture="q")
+        self.put(store, replace(readable, pictures={"p": Picture(PICTURE, file.getvalue(), 60, 40)}), other)
+        signatures = store.signatures(["p", "q", "gone", "\ud800"])
+        assert signatures["p"] == signature_of(file.getvalue()) and array_of(signatures["p"]) is not None
+        assert not signatures.get("q") and signatures.keys() <= {"p", "q"}
+        assert store.signatures([]) == {}
+        store.remove([readable.document.id])
+        self.settle(store)
+        assert store.signatures(["p"]) == {}
 
     # --- documents -------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import CollectionError
 from commonplace.metadata import MetadataType, padded
-from commonplace.store import Capabilities, RankedList, Sample
+from commonplace.store import Capabilities, RankedList, Sample, signature_of
 from commonplace.store.base import Offset
 from commonplace.types import Condition, Document, Filter, Item, ParsedDocument, Picture, Status, ViewVectors
 
@@ -186,6 +186,10 @@ class MemoryStore:
     def thumbnail(self, picture: str) -> bytes | None:
         kept = self._state.pictures.get(picture)
         return None if kept is None else kept.thumbnail
+
+    def signatures(self, pictures: Sequence[str]) -> dict[str, bytes]:
+        kept = self._state.pictures
+        return {name: signature_of(kept[name].thumbnail) for name in pictures if name in kept}
 
     def picture_sizes(self, pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
         kept = self._state.pictures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,24 @@ def test_a_word_in_every_item_is_not_scored_for_each_item(tmp_path: Path, monkey
     assert ranked.keys.tolist() == list(range(1, 11))
     assert len(asked) == 2 and all('("snow")' in text.split("NOT")[0] for text in asked)
     store.close()
+
+
+def test_a_checkpoint_merges_the_segments_of_the_word_indexes(tmp_path: Path) -> None:
+    with closing(LocalStore(tmp_path, StoreSpace("test", "f", 8))) as store:
+        for n in range(6):
+            put(store, [f"red seal {n}", "blue pump"])
+        store.remove([next(store.documents()).id])
+        for n in range(6, 9):
+            put(store, [f"snow valve {n}"] * (n + 3))
+        found = store.search_text("valve", 9, Filter())
+
+        def segments() -> list[int]:
+            tables = ("lexicon", "paths")
+            return [store._database.all(f"SELECT count(DISTINCT segid) FROM {name}_idx")[0][0] for name in tables]
+
+        assert max(segments()) > 1
+        store.maintenance.checkpoint()
+        assert segments() == [1, 1]
+        after = store.search_text("valve", 9, Filter())
+        assert after.ids == found.ids and after.scores.tolist() == found.scores.tolist()
+        assert store.maintenance.doctor() == []

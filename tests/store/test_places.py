@@ -160,7 +160,7 @@ def test_the_file_system_of_a_path_is_known(tmp_path: Path) -> None:
         (b"not a database at all, but long enough to be looked at " * 99, "damaged or not a collection"),
         (b"SQLite format 3\0" + b"\0" * 4096, "damaged|no collection|cannot be used"),
         ("foreign", "another program's database"),
-        ("newer", "has schema 99, and this Commonplace reads schema 2 only"),
+        ("newer", "has schema 99, and this Commonplace reads schema 3 only"),
         ("folder", "cannot be used|cannot be written"),
     ],
 )

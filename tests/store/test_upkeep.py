@@ -85,6 +85,8 @@ DAMAGE: dict[str, tuple[str, str, str]] = {
     "lost owner": ("DELETE FROM documents WHERE key = 3", "items without their document", "file"),
     "thumbnail": ("UPDATE pictures SET thumbnail = x'01' WHERE rowid = 3", "damaged thumbnails of", "file"),
     "lost thumbnail": ("DELETE FROM pictures WHERE rowid = 3", "without their thumbnail, in /a/0/20.txt", "file"),
+    "signature": ("UPDATE signatures SET pixels = x'01' WHERE picture = 'a20'", "signatures", "doctor"),
+    "lost signature": ("DELETE FROM signatures WHERE picture = 'a20'", "signatures", "doctor"),
     "removal log": ("INSERT INTO removed (item) VALUES (25)", "the removal log", "doctor"),
     "model": ("UPDATE meta SET value = 'lie' WHERE name = 'space'", "the settings of the collection", "doctor"),
     "lost word": ("DELETE FROM lexicon_docsize WHERE id = 7", "word index", "doctor"),

@@ -169,11 +169,19 @@ class BaseModel:
         every ``step``-th row of the bank is used.
         """
         settings = (self.spec.get("calibration") or {}).get("text_hubness")
-        bank = self.banks.get("image")
-        if settings is None or bank is None:
+        if settings is None or self.banks.get("image") is None:
             return None
-        near = _mean_of_nearest(texts, bank[:: settings["step"]], settings["neighbours"])
-        return np.asarray(settings["weight"] * np.maximum(near - settings["floor"], 0), dtype=np.float32)
+        products, floor = small_products(texts, self._text_bank), settings["floor"]
+        above = np.flatnonzero(products.max(axis=1, initial=-1) > floor)  # few; a mean is no higher than the highest
+        correction = np.zeros(len(texts), np.float32)
+        near = _mean_of_highest(products[above], settings["neighbours"])
+        correction[above] = settings["weight"] * np.maximum(near - floor, 0)
+        return correction
+
+    @cached_property
+    def _text_bank(self) -> NDArray[np.float32]:
+        """The rows of the bank that texts are compared with, by ``text_hubness()``."""
+        return np.ascontiguousarray(self.banks["image"][:: self.spec["calibration"]["text_hubness"]["step"]])
 
     def without_shortness(self, queries: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return queries (n, dim) without their shortness component, as unit rows, and its length (n,), in [0, 1].
@@ -253,10 +261,29 @@ class BaseModel:
         return self.banks.get(view if cross_modal else {"text": "image", "image": "text"}.get(view, ""))
 
 
+def small_products(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the inner products (n, m) of a few hundred rows (n, dim) with others (m, dim), in this thread.
+
+    They are multiplied in small blocks, for which BLAS starts no threads. Its threads wait for more work in a busy
+    loop, and so take the processors from the other channels and from the encoders.
+    """
+    (n, dim), m = rows.shape, len(others)
+    left, right = (-(-count // size) * size for count, size in ((n, _BLOCK[0]), (m, _BLOCK[1])))
+    rows, others = np.pad(rows, ((0, left - n), (0, 0))), np.pad(others, ((0, right - m), (0, 0)))
+    blocks = np.matmul(rows.reshape(-1, 1, _BLOCK[0], dim), others.reshape(-1, _BLOCK[1], dim).transpose(0, 2, 1)[None])
+    return np.asarray(blocks.transpose(0, 2, 1, 3).reshape(left, right)[:n, :m])
+
+
+_BLOCK = (32, 20)
+"""Rows and columns of a block of products. OpenBLAS starts threads from some 260,000 multiplications on."""
+
+
 def _mean_of_nearest(rows: NDArray[np.float32], bank: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:
     """Return the mean of the ``neighbours`` highest inner products of each row (n, dim) with a bank (m, dim): (n,)."""
-    means = [
-        np.partition(rows[i : i + 4096] @ bank.T, -neighbours, axis=1)[:, -neighbours:].mean(axis=1)
-        for i in range(0, len(rows), 4096)
-    ]
-    return np.asarray(np.concatenate(means or [np.empty(0)]), np.float32)
+    means = [_mean_of_highest(rows[i : i + 4096] @ bank.T, neighbours) for i in range(0, len(rows), 4096)]
+    return np.concatenate(means) if means else np.empty(0, np.float32)
+
+
+def _mean_of_highest(products: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Return the mean of the ``count`` highest values of each row (n, m): (n,)."""
+    return np.asarray(np.partition(products, -count, axis=1)[:, -count:].mean(axis=1), np.float32)

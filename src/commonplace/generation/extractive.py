@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +55,9 @@ _WHICH = re.compile(r"^\W*(?:and |und )?(?:which|welche[rsnm]?)\b|哪", re.IGNOR
 _SUPERLATIVE = re.compile(
     r"\b(?:most|least|first|last|next|\w{2,}est|am \w+sten|\w+ste[rns]?)\b|最|第一|第[二三]|下一", re.IGNORECASE
 )
+READ_AT_ONCE = 8
+"""Sentences that are embedded at once, the most promising first, until no other can be quoted."""
+SENTENCES_KEPT = 2_000  # sentences whose vectors are kept, of 1.5 KB each
 MIN_SIMILARITY_FOREIGN = 0.68
 """The least similarity in another language than the question's, where no words in common tell a look-alike apart.
 
@@ -100,6 +105,13 @@ class ExtractiveGenerator:
     def __init__(self, space: Space, calibration: Calibration) -> None:
         self._space = space
         self._calibration = calibration
+        self._lock = threading.Lock()
+        self._read: dict[tuple[str, str], NDArray[np.float32]] = {}  # vectors of sentences, the latest last
+
+    def forget(self) -> None:
+        """Drop what was kept of the sentences that were read: their documents were removed."""
+        with self._lock:
+            self._read.clear()
 
     def generate(self, request: Request) -> Iterator[Part]:
         """Yield sentences and pictures from the ranked hits, or an abstention with the reason."""
@@ -148,19 +160,22 @@ class ExtractiveGenerator:
     ) -> list[Statement]:
         """Return the likeliest sentences that answer a question about one thing, at most ``most``."""
         asks_how = wants_listing(question)
-        described = self.describe(question, vectors, hits)
+        described = self.describe(question, vectors, hits, least)
         if described is None:
             return []
         sentences = [candidate.sentence for candidate in described.candidates]
-        likely = described.probabilities * [
-            _kind_factor(sentence, hits[sentence.hit], asks_how) for sentence in sentences
-        ]
+        likely = described.probabilities * _kind_factors(sentences, hits, asks_how)
         likely = np.where(_outdated(sentences, likely, hits), 0, likely)
         chosen = _choose(likely, described, question, most, least)
         return list(dict.fromkeys(part for i in chosen for part in _quoted(sentences[i], hits, asks_how)))
 
-    def describe(self, question: str, vectors: QueryVectors, hits: Sequence[Hit]) -> Described | None:
-        """Return what could be quoted from the hits, and how likely each sentence answers; None if nothing can be."""
+    def describe(
+        self, question: str, vectors: QueryVectors, hits: Sequence[Hit], least: float = 0.0
+    ) -> Described | None:
+        """Return what could be quoted from the hits, and how likely each sentence answers; None if nothing can be.
+
+        Sentences that cannot reach ``least``, or come near the best one, are not embedded: their probability is 0.
+        """
         passages = _passages(question, vectors, hits)
         sentences = _candidates(question, passages, hits, wants_listing(question))
         if not sentences:
@@ -171,56 +186,100 @@ class ExtractiveGenerator:
             text_view(lead + _with_code(sentence, hits), hits[sentence.hit].item.title) or ""
             for lead, sentence in zip(leads, sentences, strict=True)
         ]
-        texts = [sentence.text for sentence in sentences]
-        # In a language that the model was not made for, only words tell which sentence answers.
-        sentence_vectors = None if vectors.unfamiliar else self._embed(views, texts, vectors)
         foreign_hits = {n: _is_foreign(question, hit) for n, hit in passages}
         foreign = np.array([foreign_hits[sentence.hit] for sentence in sentences])
-        similarity = self._similarity(sentence_vectors, vectors, foreign)
         candidates = [
             Candidate(sentence, f"{view}\n{_beside(sentences, i)}\n{_first_line(hits[sentence.hit])}", lead)
             for i, (sentence, view, lead) in enumerate(zip(sentences, views, leads, strict=True))
         ]
-        matrix = features(question, candidates, hits, similarity)
-        likely = probabilities(matrix, WEIGHTS_WORDS if similarity is None else WEIGHTS)
-        if similarity is not None:
-            confidences = np.array([hits[sentence.hit].confidence for sentence in sentences])
-            near = similarity + CONFIDENCE_FOREIGN * confidences >= MIN_SIMILARITY_FOREIGN
-            across = MIN_PROBABILITY + (1 - MIN_PROBABILITY) * (2 * similarity + confidences) / 3
-            likely = np.where(foreign, np.where(near, across, 0), likely)
-        likely = after_rules(question, candidates, matrix, likely, hits, foreign)
-        return Described(candidates, sentence_vectors, matrix, likely)
+        matrix = features(question, candidates, hits, None)
+        confidences = np.array([hits[sentence.hit].confidence for sentence in sentences])
+
+        def likely_with(similarity: NDArray[np.float64] | None) -> NDArray[np.float64]:
+            if similarity is None:
+                likely = probabilities(matrix, WEIGHTS_WORDS)
+            else:
+                matrix[:, FEATURES.index("similarity")] = similarity
+                near = similarity + CONFIDENCE_FOREIGN * confidences >= MIN_SIMILARITY_FOREIGN
+                across = MIN_PROBABILITY + (1 - MIN_PROBABILITY) * (2 * similarity + confidences) / 3
+                likely = np.where(foreign, np.where(near, across, 0), probabilities(matrix, WEIGHTS))
+            return after_rules(question, candidates, matrix, likely, hits, foreign)
+
+        if not self._embeds(vectors):
+            return Described(candidates, None, matrix, likely_with(None))
+        # No rule makes a sentence less likely for being more similar, so this is the most that each can reach.
+        factors = _kind_factors(sentences, hits, wants_listing(question))
+        highest = factors * likely_with(np.ones(len(sentences)))
+        texts = [sentence.text for sentence in sentences]
+        rows: NDArray[np.float32] = np.zeros((len(sentences), self._space.dim), np.float32)
+        similarity, likely = np.zeros(len(sentences)), np.zeros(len(sentences))
+        read = np.zeros(len(sentences), bool)
+        relative = RELATIVE_PROBABILITY_ROWS if _WHICH.match(question) else RELATIVE_PROBABILITY
+        while True:
+            bound = max(least, relative * float((factors * likely).max()))
+            left = np.flatnonzero(~read & (highest >= bound))
+            if not len(left):
+                break
+            chosen = left[np.argsort(-highest[left], kind="stable")][: READ_AT_ONCE if least else None]
+            rows[chosen] = self._embed([views[i] for i in chosen], [texts[i] for i in chosen], vectors)
+            read[chosen] = True
+            similarity[chosen] = self._similarity(rows[chosen], vectors, foreign[chosen])
+            likely = np.where(read, likely_with(similarity), 0)
+        return Described(candidates, rows, matrix, likely)
 
     def _similarity(
-        self, sentence_vectors: NDArray[np.float32] | None, vectors: QueryVectors, foreign: NDArray[np.bool_]
-    ) -> NDArray[np.float64] | None:
-        """Return the similarity (n,) of sentences to the question, calibrated; None without vectors.
+        self, sentence_vectors: NDArray[np.float32], vectors: QueryVectors, foreign: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the similarity (n,) of sentences to the question, calibrated.
 
         ``foreign`` (n,): which sentences are in another language than the question.
         """
         query_vector = vectors.text if vectors.text is not None else vectors.image
-        if sentence_vectors is None or query_vector is None:
-            return None
+        assert query_vector is not None  # _embeds()
         channel = "text->text" if vectors.text is not None else "image->text"
         cosines = sentence_vectors @ query_vector
         across = self._calibration.nearness(channel, cosines, across_languages=True)
         return np.where(foreign, across, self._calibration.nearness(channel, cosines))
 
-    def _embed(self, views: Sequence[str], texts: Sequence[str], vectors: QueryVectors) -> NDArray[np.float32] | None:
-        """Return a unit vector (n, dim) for each sentence, to compare with the query; None if no tower reads them.
+    def _embeds(self, vectors: QueryVectors) -> bool:
+        """Return whether sentences can be compared with the question: it has a vector, and a tower reads texts.
+
+        In a language that the model was not made for, only words tell which sentence answers.
+        """
+        if vectors.unfamiliar:
+            return False
+        return vectors.text is not None or (vectors.image is not None and self._space.bundle.text is not None)
+
+    def _embed(self, views: Sequence[str], texts: Sequence[str], vectors: QueryVectors) -> NDArray[np.float32]:
+        """Return a unit vector (n, dim) for each sentence, to compare with the query.
 
         It is the mean of the sentence alone and under its headings. With headings only, every line below a good
         heading would match.
         """
-        if vectors.text is None and vectors.image is None:
-            return None
+        compared_with: Literal["text", "image"] = "text" if vectors.text is not None else "image"
         distinct = list(dict.fromkeys([*views, *texts]))  # without headings the two are the same
-        embedded = self._space.embed(distinct, "text" if vectors.text is not None else "image")
-        if embedded is None:
-            return None
-        vector_of = dict(zip(distinct, embedded, strict=True))
+        vector_of = self._known_vectors(distinct, compared_with)
         sums = np.array([vector_of[view] + vector_of[text] for view, text in zip(views, texts, strict=True)])
         return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
+
+    def _known_vectors(
+        self, texts: Sequence[str], compared_with: Literal["text", "image"]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the vectors (dim,) of texts; those of sentences that were read lately are not computed again."""
+        with self._lock:
+            kept = {text: row for text in texts if (row := self._read.get((compared_with, text))) is not None}
+        missing = [text for text in texts if text not in kept]
+        if missing:
+            rows = self._space.embed(missing, compared_with)
+            assert rows is not None  # _embeds()
+            kept.update(zip(missing, rows, strict=True))
+        with self._lock:
+            for text, row in kept.items():  # the latest last
+                self._read.pop((compared_with, text), None)
+                self._read[compared_with, text] = row
+            while len(self._read) > SENTENCES_KEPT:
+                del self._read[next(iter(self._read))]
+        return kept
 
 
 def _unreadable(request: Request) -> str | None:
@@ -287,6 +346,10 @@ def _with_code(sentence: Sentence, hits: Sequence[Hit]) -> str:
     if sentence.listing is None or sentence.listing == (sentence.start, sentence.end):
         return sentence.text
     return f"{sentence.text}\n{listing(hits[sentence.hit].item.text or '', sentence.listing)[:LISTING_CHARS]}"
+
+
+def _kind_factors(sentences: Sequence[Sentence], hits: Sequence[Hit], asks_how: bool) -> NDArray[np.float64]:
+    return np.array([_kind_factor(sentence, hits[sentence.hit], asks_how) for sentence in sentences])
 
 
 def _kind_factor(sentence: Sentence, hit: Hit, asks_how: bool) -> float:

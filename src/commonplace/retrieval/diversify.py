@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.retrieval.fusion import Ranking
-from commonplace.store import Store, thumbnail_if_reached
+from commonplace.store import SIGNATURE_SIDE, SearchStore, array_of
 from commonplace.types import Item
 
 __all__ = ["COPY", "diversify", "near_duplicates_of", "overlap"]
 
-SIDE = 16
 COPY = 2.0
-"""Two pictures are near-duplicates up to this mean difference (0 to 255) of their pixels at SIDE x SIDE. Photographs
+"""Two pictures are near-duplicates up to this mean difference (0 to 255) of their signatures' pixels. Photographs
 saved again at half the size or at JPEG quality 50 stay below it. Of 2,500 product pictures only true duplicates do.
 Vectors cannot decide this: a duplicate may have a cosine of .75, and another shirt a cosine of .98."""
 MIN_SIMILARITY = 0.6
@@ -25,8 +25,12 @@ LEAST_SHARED = 0.5
 """Two passages are near-duplicates if they share at least this part (0 to 1) of the shorter one."""
 
 
+ReadItems = Callable[[Sequence[str]], Mapping[str, Item]]
+"""Returns the items with these ids, by id, without removed and damaged ones."""
+
+
 def diversify(
-    store: Store, ids: Sequence[str], order: NDArray[np.float64], *, k: int, ranking: Ranking
+    store: SearchStore, read_items: ReadItems, ids: Sequence[str], order: NDArray[np.float64], k: int, ranking: Ranking
 ) -> list[tuple[int, Item, tuple[Item, ...]]]:
     """Return up to ``k`` of the ranked items ``ids`` (n): place in the ranking, item, and the item's near-duplicates.
 
@@ -35,11 +39,11 @@ def diversify(
     next candidate replaces an item that is damaged or was removed meanwhile.
     """
     near = 3 * k + 20 if ranking.collapse or ranking.diversity else k
-    readable = _readable(store, ids, near)
+    readable = _readable(read_items, ids, near)
     head = list(islice(readable, near))
     places = [place for place, _ in head]
     items = [item for _, item in head]
-    similarity = _Similarity(store, [ids[place] for place in places])
+    similarity = _Similarity(store, items)
     copies: dict[int, list[int]] = {}
     firsts_by_mark: dict[object, list[int]] = {}  # near-duplicates share a mark with the first of them
     for n, item in enumerate(items):
@@ -59,10 +63,10 @@ def diversify(
     return chosen + [(place, item, ()) for place, item in islice(readable, k - len(chosen))]  # after the head
 
 
-def _readable(store: Store, ids: Sequence[str], step: int) -> Iterator[tuple[int, Item]]:
+def _readable(read_items: ReadItems, ids: Sequence[str], step: int) -> Iterator[tuple[int, Item]]:
     """Yield place and item of each readable item; ``step`` is the number of items read at once."""
     for start in range(0, len(ids), step):
-        items = store.items(ids[start : start + step])
+        items = read_items(ids[start : start + step])
         for place, id_ in enumerate(ids[start : start + step], start=start):
             if id_ in items:
                 yield place, items[id_]
@@ -71,65 +75,66 @@ def _readable(store: Store, ids: Sequence[str], step: int) -> Iterator[tuple[int
 class _Similarity:
     """Cosines between candidates, by partition; 0 if one of two candidates has no view in the partition."""
 
-    def __init__(self, store: Store, ids: Sequence[str]) -> None:
+    def __init__(self, store: SearchStore, items: Sequence[Item]) -> None:
         self._store = store
-        self._ids = ids
-        self._small: dict[str, NDArray[np.int16] | None] = {}
+        self._items = items
+        self._signatures: dict[str, _Signature] | None = None
         self._cosines: dict[str, list[list[float]]] = {}
 
     def of(self, partition: str, n: int) -> list[float]:
         """Return the cosines of candidate ``n`` with all candidates."""
         if partition not in self._cosines:  # most searches need one partition at most
-            rows = self._store.vectors(partition, self._ids)
-            self._cosines[partition] = (rows @ rows.T).tolist()  # an item without a view has a row of zeros
+            rows = self._store.vectors(partition, [item.id for item in self._items])
+            # A few rows: threads of BLAS would cost more than they save.
+            self._cosines[partition] = np.einsum(
+                "id,jd->ij", rows, rows
+            ).tolist()  # an item without a view has a row of zeros
         return self._cosines[partition][n]
 
     def same_picture(self, first: Item, second: Item) -> bool:
         """Return whether two items show the same picture, saved twice."""
-        a, b = self._shrunk(first.picture), self._shrunk(second.picture)
+        if self._signatures is None:  # many searches need none
+            self._signatures = _signatures(self._store, self._items)
+        a, b = (self._signatures.get(item.picture or "") for item in (first, second))
         return a is not None and b is not None and _same(a, b)
-
-    def _shrunk(self, picture: str | None) -> NDArray[np.int16] | None:
-        if picture is None:
-            return None
-        if picture not in self._small:
-            self._small[picture] = _shrink(thumbnail_if_reached(self._store, picture))
-        return self._small[picture]
 
     def highest(self, first: int, second: int) -> float:
         """Return the highest cosine of two candidates in any partition."""
         return max(self.of(partition, first)[second] for partition in ("text", "image"))
 
 
-def near_duplicates_of(store: Store, pixels: NDArray[np.uint8], ids: Sequence[str]) -> list[str]:
-    """Return those of the items ``ids`` that are near-duplicates of the picture ``pixels`` (height, width, 3)."""
+def near_duplicates_of(store: SearchStore, pixels: NDArray[np.uint8], items: Collection[Item]) -> list[str]:
+    """Return the ids of those items that are near-duplicates of the picture ``pixels`` (height, width, 3)."""
     from PIL import Image
 
-    query = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
-    copies = []
-    for id_, item in store.items(ids).items():
-        stored = _shrink(thumbnail_if_reached(store, item.picture)) if item.picture is not None else None
-        if stored is not None and _same(query, stored):
-            copies.append(id_)
-    return copies
+    side = (SIGNATURE_SIDE, SIGNATURE_SIDE)
+    query = _Signature.of(np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BOX), np.int16))
+    same = {name for name, stored in _signatures(store, items).items() if _same(query, stored)}
+    return [item.id for item in items if item.picture in same]
 
 
-def _same(first: NDArray[np.int16], second: NDArray[np.int16]) -> bool:
-    return float(np.abs(first - second).mean()) <= COPY
+class _Signature(NamedTuple):
+    """The signature (side, side, 3) of a picture, and the sum of its values."""
+
+    pixels: NDArray[np.int16]
+    total: int
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.int16]) -> _Signature:
+        return cls(pixels, int(pixels.sum()))
 
 
-def _shrink(jpeg: bytes | None) -> NDArray[np.int16] | None:
-    """Return a thumbnail's pixels at SIDE x SIDE; None if it is absent or cannot be read."""
-    import io
+def _signatures(store: SearchStore, items: Iterable[Item]) -> dict[str, _Signature]:
+    """Return the signatures of the items' pictures, by content hash, without unreadable ones."""
+    names = dict.fromkeys(item.picture for item in items if item.picture is not None)
+    pixels = {name: array_of(signature) for name, signature in store.signatures(list(names)).items()}
+    return {name: _Signature.of(values) for name, values in pixels.items() if values is not None}
 
-    from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(jpeg or b"")) as image:
-            image.draft("RGB", (8 * SIDE, 8 * SIDE))  # faster: decodes at reduced size
-            return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
-    except (OSError, ValueError):
-        return None
+def _same(first: _Signature, second: _Signature) -> bool:
+    if abs(first.total - second.total) > COPY * first.pixels.size:  # most pictures differ in their brightness
+        return False
+    return float(np.abs(first.pixels - second.pixels).mean()) <= COPY
 
 
 def _shared(item: Item) -> dict[object, None]:

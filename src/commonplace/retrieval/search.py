@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
@@ -33,6 +34,10 @@ LOOKED_AT = 40
 """Number of the best items by words, and of the best paths, in which a query is looked up as written."""
 CHANGED_SHARE = 0.35
 """Share of the picture in a picture that words change, at a ``Ranking.picture_weight`` of one half."""
+IN_TURN = 10_000
+"""Items of a local collection up to which the channels are searched in turn: each takes less than a thread costs."""
+THREADS = 32  # that search channels, of all searches at the same time; a server's answers take them long
+_PATHS = "paths"  # beside the names of channels
 SAMPLE = 2048
 """Number of sampled rows that the background scores of a query are estimated from."""
 
@@ -110,6 +115,7 @@ class _Measured:
     def __init__(self, store: SearchStore) -> None:
         self._store = store
         self.score, self.vectors, self.sample = store.score, store.vectors, store.sample
+        self.signatures = store.signatures
 
     def search(self, partition: str, query: Vector, k: int, where: Filter, *, cross_modal: bool = False) -> RankedList:
         ranked = self._store.search(partition, query, k, where, cross_modal=cross_modal)
@@ -146,14 +152,34 @@ def _with_statistics(ranked: RankedList, query: Vector, sample: Sample, cross_mo
     return replace(ranked, count=sample.total, mean=float(scores.mean()), std=float(scores.std()))
 
 
+class _Items:
+    """Reads items of a store, each once in a search."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: dict[str, Item | None] = {}
+
+    def __call__(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Return the items with these ids, by id, without removed and damaged ones."""
+        if missing := [id_ for id_ in ids if id_ not in self._read]:
+            self._read |= {**dict.fromkeys(missing), **self._store.items(missing)}
+        return {id_: item for id_ in ids if (item := self._read[id_]) is not None}
+
+
 def candidates(
     store: Store, query: EncodedQuery, *, k: int, where: Filter, ranking: Ranking
 ) -> tuple[list[str], dict[str, ChannelScores]]:
     """Return the sorted ids (n) of the items that any channel lists, and each channel's scores of them.
 
-    The channels run in parallel threads. An item on one channel's list is also scored by every other channel that has a
+    An item on one channel's list is also scored by every other channel that has a
     view of it. Raises QueryError if the ranking needs a feature that the store lacks.
     """
+    return _candidates(store, _Items(store), query, k, where, ranking)
+
+
+def _candidates(
+    store: Store, read_items: _Items, query: EncodedQuery, k: int, where: Filter, ranking: Ranking
+) -> tuple[list[str], dict[str, ChannelScores]]:
     if ranking.views != "separate" and not store.capabilities.early_fusion:
         raise QueryError(_("this store cannot fuse the views of an item early: leave out views"))
     channels = _channels(_Measured(store), query, where, ranking, max(ranking.depth, k))
@@ -166,23 +192,49 @@ def candidates(
     if not wanted:
         return [], {}
     looked_up = (query.words or "") if LEXICAL in channels and query.words_only else ""
-    by_paths = bool(looked_up) and store.capabilities.paths
-    with ThreadPoolExecutor(max_workers=len(channels) + 1) as pool:
-        paths = pool.submit(store.search_paths, looked_up, LOOKED_AT, where) if by_paths else None
-        futures = {name: pool.submit(channel.ask) for name, channel in channels.items()}
-        lists = {name: future.result() for name, future in futures.items()}
-        by_path = RankedList() if paths is None else paths.result()
+    asks = {name: channel.ask for name, channel in channels.items()}
+    if looked_up and store.capabilities.paths:
+        asks[_PATHS] = partial(store.search_paths, looked_up, LOOKED_AT, where)
+    lists = _answers(store, asks)
+    by_path = lists.pop(_PATHS, RankedList())
     listed = sorted({id_ for name in wanted for id_ in lists[name].ids} | set(by_path.ids))
     views = store.views(listed)  # leaves out items that were removed meanwhile
     ids = [id_ for id_ in listed if id_ in views]
-    views_of = [views[id_] for id_ in ids]
-    scored = {name: _scored(channel, lists[name], ids, views_of) for name, channel in channels.items()}
+    place = {id_: n for n, id_ in enumerate(ids)}
+    has = {
+        view: np.array([_has(views[id_], view) for id_ in ids], bool)
+        for view in {channel.view for channel in channels.values()}
+    }
+    scored = {name: _scored(channel, lists[name], ids, place, has[channel.view]) for name, channel in channels.items()}
     if looked_up:
         by_words = _first(lists[LEXICAL], LOOKED_AT)
-        items = store.items(sorted({*by_words.ids, *by_path.ids}))
+        items = read_items(sorted({*by_words.ids, *by_path.ids}))
         finds = lookup(looked_up, by_words, by_path, ids, items)
         scored[LEXICAL] = replace(scored[LEXICAL], lookup=finds)
     return ids, scored
+
+
+def _answers(store: Store, asks: Mapping[str, Callable[[], RankedList]]) -> dict[str, RankedList]:
+    """Return what each function returns; all at once where that pays, the first one in this thread."""
+    if len(asks) < 2 or (store.capabilities.files and store.count() <= IN_TURN):
+        return {name: ask() for name, ask in asks.items()}
+    (first, ask_first), *others = asks.items()
+    futures = {name: _channel_threads().submit(ask) for name, ask in others}
+    try:
+        answers = {first: ask_first()}
+    finally:
+        wait(futures.values())  # nothing goes on with a store that the caller may close
+    return answers | {name: future.result() for name, future in futures.items()}
+
+
+@cache
+def _channel_threads() -> ThreadPoolExecutor:
+    """Return the threads of all searches of this process. What runs in them waits for none of them."""
+    return ThreadPoolExecutor(THREADS, "commonplace-channels")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_channel_threads.cache_clear)  # threads do not survive a fork
 
 
 def _first(ranked: RankedList, k: int) -> RankedList:
@@ -190,16 +242,15 @@ def _first(ranked: RankedList, k: int) -> RankedList:
 
 
 def _scored(
-    channel: _Channel, ranked: RankedList, ids: Sequence[str], views: Sequence[frozenset[str]]
+    channel: _Channel, ranked: RankedList, ids: Sequence[str], place: Mapping[str, int], has_view: NDArray[np.bool_]
 ) -> ChannelScores:
-    """Return a channel's scores (n,) of the items ``ids`` (n), which have these ``views`` (n)."""
-    place = {id_: n for n, id_ in enumerate(ids)}
+    """Return a channel's scores (n,) of the items ``ids`` (n), by id at ``place``; which of them ``has_view`` (n,)."""
     scores = np.full(len(ids), np.nan)
     ranks = np.zeros(len(ids), np.int64)
     for rank, (id_, score) in enumerate(zip(ranked.ids, ranked.scores.tolist(), strict=True), start=1):
         if (n := place.get(id_)) is not None:
             scores[n], ranks[n] = score, rank
-    missing = np.fromiter((_has(partitions, channel.view) for partitions in views), bool, len(ids)) & (ranks == 0)
+    missing = has_view & (ranks == 0)
     if missing.any():
         unlisted = np.flatnonzero(missing)
         scores[unlisted] = 0.0 if channel.score is None else channel.score([ids[n] for n in unlisted.tolist()])
@@ -214,7 +265,8 @@ def search(
     store: Store, query: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
     """Return the best ``k`` items, best first; ties are ordered by item id."""
-    ids, channels = candidates(store, query, k=k, where=where, ranking=ranking)
+    read_items = _Items(store)
+    ids, channels = _candidates(store, read_items, query, k, where, ranking)
     if not ids:
         return []
     # A filter by modality chooses what is shown. It makes no item more likely: confidences stay on one scale.
@@ -224,16 +276,21 @@ def search(
         ranking,
         calibration.for_vectors(query.vectors, size),
         size,
-        _near_duplicates(store, query, ids, channels, ranking),
+        _near_duplicates(store, read_items, query, ids, channels, ranking),
         own_picture_fits=not query.changes_picture,
     )
     order = sorted(range(len(ids)), key=lambda n: (-fused.order[n], ids[n]))
-    chosen = diversify(store, [ids[n] for n in order], fused.order[order], k=k, ranking=ranking)
+    chosen = diversify(store, read_items, [ids[n] for n in order], fused.order[order], k, ranking)
     return [_ranked_item(fused, order[place], item, copies) for place, item, copies in chosen]
 
 
 def _near_duplicates(
-    store: Store, query: EncodedQuery, ids: Sequence[str], channels: Mapping[str, ChannelScores], ranking: Ranking
+    store: Store,
+    read_items: _Items,
+    query: EncodedQuery,
+    ids: Sequence[str],
+    channels: Mapping[str, ChannelScores],
+    ranking: Ranking,
 ) -> NDArray[np.bool_] | None:
     """Return which candidates (n,) are near-duplicates of the query picture; None if that does not matter.
 
@@ -244,7 +301,8 @@ def _near_duplicates(
         return None
     near = np.flatnonzero(np.nan_to_num(similar.scores, nan=-1.0) >= MIN_SIMILARITY)
     near = near[np.argsort(-similar.scores[near], kind="stable")][:COPIES]
-    copies = set(near_duplicates_of(store, query.picture, [ids[n] for n in near.tolist()]))
+    similar_items = read_items([ids[n] for n in near.tolist()])
+    copies = set(near_duplicates_of(store, query.picture, similar_items.values()))
     return np.fromiter((id_ in copies for id_ in ids), bool, len(ids))
 
 

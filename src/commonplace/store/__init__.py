@@ -27,9 +27,11 @@ from commonplace.store.migration import (
 )
 from commonplace.store.opening import model_of
 from commonplace.store.options import StoreOptions
+from commonplace.store.signatures import SIGNATURE_SIDE, array_of, signature_of
 from commonplace.store.thumbnails import thumbnail_if_reached
 
 __all__ = [
+    "SIGNATURE_SIDE",
     "Capabilities",
     "FileMaintenance",
     "Finding",
@@ -51,7 +53,9 @@ __all__ = [
     "StoreSpace",
     "abandoned",
     "abort",
+    "array_of",
     "model_of",
     "other",
+    "signature_of",
     "thumbnail_if_reached",
 ]

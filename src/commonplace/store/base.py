@@ -222,6 +222,13 @@ class SearchStore(Protocol):
         there has zeros.
         """
 
+    def signatures(self, pictures: Sequence[str]) -> dict[str, bytes]:
+        """Return the signatures of pictures by content hash: ``signature_of`` their thumbnails, made when added.
+
+        Pictures without a readable thumbnail are absent or have an empty signature. A search reads those of all its
+        candidates in one call.
+        """
+
     def sample(self, partition: str, n: int) -> Sample:
         """Return about ``n`` evenly spaced rows of a partition, the same ones until the collection changes.
 

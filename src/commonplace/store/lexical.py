@@ -15,10 +15,12 @@ from commonplace.store.index_view import RankedKeys
 from commonplace.text.folding import fold
 from commonplace.text.tokens import tokens
 
-__all__ = ["LexicalMatches", "count_occurrences", "merge_words", "search_lexical", "search_paths"]
+__all__ = ["LexicalMatches", "count_occurrences", "merge_some_words", "merge_words", "search_lexical", "search_paths"]
 
 CEILING = 2.2
 """A word adds less to an item's score than this constant (k1 + 1) times its inverse document frequency."""
+MERGED_PAGES = 1000
+"""Pages of a full-text index, of 4 KB, that one checkpoint merges."""
 FIRST = 2048
 """Number of items that one step scores, rarest words first. Counting the phrases takes about as long as one step."""
 
@@ -64,6 +66,15 @@ def merge_words(database: sqlite3.Connection) -> None:
     """Merge the segments of the full-text indexes, which keep deleted words on disk until then."""
     for table in ("lexicon", "paths"):
         database.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
+
+
+def merge_some_words(database: sqlite3.Connection) -> None:
+    """Go on merging the segments of the full-text indexes, by work that does not grow with the collection.
+
+    Each commit writes a segment, and a search looks for its words in each of them.
+    """
+    for table in ("lexicon", "paths"):  # a negative number of pages merges all segments into one, in several calls
+        database.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', {-MERGED_PAGES})")
 
 
 def _search(
@@ -120,7 +131,8 @@ def _search(
 
 def count_occurrences(database: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, int]:
     """Return how many texts and paths contain each phrase; see ``commonplace.store.SearchStore.occurrences()``."""
-    words = {phrase: " ".join(tokens(fold(phrase))) for phrase in phrases}
+    # Most are spellings of one plain word.
+    words = {p: p if p.isascii() and p.isalnum() else " ".join(tokens(fold(p))) for p in phrases}
     statement = """SELECT phrase, texts + paths FROM (
         SELECT value AS phrase, (SELECT count(*) FROM lexicon WHERE lexicon MATCH value) AS texts,
         (SELECT count(*) FROM paths WHERE paths MATCH value) AS paths FROM json_each(?)) WHERE texts + paths > 0"""

@@ -25,7 +25,7 @@ from commonplace.store.rows import DOCUMENT, document_of, printable, row_of_docu
 from commonplace.store.schema import checksum
 from commonplace.store.transaction import transaction
 from commonplace.store.vector_index import Settings, check_space
-from commonplace.store.writing import check_vectors, delete, put, put_document, sweep
+from commonplace.store.writing import check_vectors, delete, put, put_document, signatures_of, sweep
 from commonplace.types import Document, Filter, Item, ParsedDocument, Status, ViewVectors
 
 __all__ = ["LocalStore"]
@@ -95,10 +95,11 @@ class LocalStore(LocalSearch):
         """
         for rows in vectors:
             check_vectors(rows, parsed, self._settings.dim)
+        signatures = signatures_of(parsed)  # before the transaction: others may write meanwhile
         with transaction(self._settings) as database:
             gone = delete(database, [*replaces, *(parsed_document.document.id for parsed_document in parsed)])
             _check_metadata_types(database, [parsed_document.document for parsed_document in parsed])
-            put(database, parsed, vectors, gone)
+            put(database, parsed, vectors, signatures, gone)
             sweep(database, gone)
 
     def update(self, documents: Sequence[Document]) -> None:
@@ -184,6 +185,10 @@ class LocalStore(LocalSearch):
     def thumbnail(self, picture: str) -> bytes | None:
         """Return the JPEG of the picture with this content hash; None if it is absent or damaged."""
         return reading.thumbnail(self._database, picture)
+
+    def signatures(self, pictures: Sequence[str]) -> dict[str, bytes]:
+        """Return the signatures of pictures by content hash, without those of damaged pictures."""
+        return reading.signatures(self._database, pictures)
 
     def picture_sizes(self, pictures: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Return the original width and height of pictures in pixels, by content hash, without damaged pictures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from commonplace.i18n import _
 from commonplace.store.backup import backup, copy_into, restored
 from commonplace.store.base import Finding
 from commonplace.store.compression import Compression, choose, compression_of, set_compression
-from commonplace.store.lexical import merge_words
+from commonplace.store.lexical import merge_some_words, merge_words
 from commonplace.store.locks import maintenance_lock
 from commonplace.store.opening import ready
 from commonplace.store.partitions import Partitions
@@ -124,6 +125,8 @@ class LocalMaintenance:
 
     def checkpoint(self) -> None:
         """Move committed changes from SQLite's log into its main file, and update the index files."""
+        with suppress(CollectionError), self._database.write() as database:  # another process may be writing for long
+            merge_some_words(database)
         # Index files first: the read transaction of a running build keeps SQLite from emptying its log.
         self._partitions.flush()
         self._database.all("PRAGMA wal_checkpoint(TRUNCATE)")

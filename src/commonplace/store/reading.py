@@ -35,6 +35,7 @@ __all__ = [
     "pictures",
     "put_label",
     "settings",
+    "signatures",
     "thumbnail",
     "types_in_use",
     "views_by_key",
@@ -182,12 +183,16 @@ def items_by_key(database: Database, keys: Sequence[int]) -> dict[int, Item]:
     )
     rows: list[tuple[Any, ...]] = in_pieces(database, statement, keys)
     items: dict[int, Item] = {}
-    for key, id_, owner, modality, span, text, title, picture, item_sum, document_sum, *document in rows:
-        sums = checksum(id_, owner, modality, span, text, title, picture), checksum(*document)
-        if sums != (item_sum, document_sum) or key in damaged:
+    documents: dict[int, Document | None] = {}  # None: damaged
+    for key, id_, owner, modality, span, text, title, picture, item_sum, document_sum, *document_row in rows:
+        if owner not in documents:
+            documents[owner] = document_of(document_row) if checksum(*document_row) == document_sum else None
+        document = documents[owner]
+        intact = checksum(id_, owner, modality, span, text, title, picture) == item_sum and key not in damaged
+        if document is None or not intact:
             log.warning("item %s is damaged and left out: run `commonplace doctor`", id_)
             continue
-        items[key] = Item(id_, document_of(document), modality, Span.from_dict(json.loads(span)), text, title, picture)
+        items[key] = Item(id_, document, modality, Span.from_dict(json.loads(span)), text, title, picture)
     return items
 
 
@@ -265,6 +270,18 @@ def thumbnail(database: Database, picture: str) -> bytes | None:
             return bytes(values[0])
         log.warning("the thumbnail of picture %s is damaged: run `commonplace doctor`", picture)
     return None
+
+
+def signatures(database: Database, pictures: Sequence[str]) -> dict[str, bytes]:
+    """Return the signatures of pictures by content hash. Damaged ones are absent, and logged."""
+    statement = "SELECT picture, pixels, checksum FROM signatures WHERE picture IN (%s)"
+    kept: dict[str, bytes] = {}
+    for name, pixels, expected in in_pieces(database, statement, [name for name in pictures if is_text(name)]):
+        if checksum(name, pixels) == expected:
+            kept[name] = pixels
+        else:
+            log.warning("the signature of picture %s is damaged: run `commonplace doctor`", name)
+    return kept
 
 
 def picture_sizes(database: Database, pictures: Sequence[str]) -> dict[str, tuple[int, int]]:

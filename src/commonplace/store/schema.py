@@ -24,7 +24,7 @@ __all__ = [
     "unlike",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -45,6 +45,9 @@ CREATE TABLE removed (  -- the removal log: by it indexes learn which items are 
     key INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL);
 CREATE TABLE pictures (
     hash TEXT PRIMARY KEY, thumbnail BLOB NOT NULL, width INTEGER, height INTEGER, checksum INTEGER NOT NULL);
+CREATE TABLE signatures (  -- derived from the thumbnails, can be rebuilt; apart from them, so that few pages are read
+    picture TEXT PRIMARY KEY REFERENCES pictures ON DELETE CASCADE, pixels BLOB NOT NULL,
+    checksum INTEGER NOT NULL) WITHOUT ROWID;
 """
 VECTORS = """
 CREATE TABLE {0}views (

@@ -15,6 +15,7 @@ from commonplace.store.database import read_commit_marker
 from commonplace.store.index_file import Damaged, IndexFile
 from commonplace.store.rows import DOCUMENT, from_sql, maybe, printable, text_of
 from commonplace.store.schema import LEXICON, PATHS, checksum, fill, number, original_checksum, seal, sealed, unlike
+from commonplace.store.signatures import signature_of
 from commonplace.store.vector_index import FOLDER, Settings
 from commonplace.store.vectors import damaged
 from commonplace.text import index_words, path_words
@@ -58,6 +59,7 @@ class Doctor:
             self._vectors(database)
             self._shadow(database)
             self._thumbnails(database)
+            self._signatures(database)
             self._originals(database)
             self._orphans(database)
             self._metadata(database)
@@ -229,6 +231,20 @@ class Doctor:
             _("pictures without their thumbnail, in {paths}").format(paths=self._paths(database, owners)), len(owners)
         )
 
+    def _signatures(self, database: sqlite3.Connection) -> None:
+        rows = database.execute(
+            "SELECT p.hash, s.picture, s.pixels, s.checksum FROM pictures p "
+            "LEFT JOIN signatures s ON s.picture = p.hash"
+        )
+        bad = [name for name, *values, expected in rows if checksum(*values) != expected]
+        statement = "SELECT hash, thumbnail FROM pictures WHERE hash = ?"
+        pictures = [row for name in bad for row in database.execute(statement, (name,))]  # without damaged names
+        for name, thumbnail in pictures if self._repair else ():
+            pixels = signature_of(thumbnail if isinstance(thumbnail, bytes) else None)
+            row = (name, pixels, checksum(name, pixels))
+            database.execute("INSERT OR REPLACE INTO signatures VALUES (?, ?, ?)", row)
+        self._derived(_("signatures by which near-duplicates of pictures are found"), len(pictures))
+
     def _orphans(self, database: sqlite3.Connection) -> None:
         """Report orphaned rows: they take up disk space, and no search returns them."""
         self._lost(_("items without their document"), _count(database, "FROM items i WHERE " + _NO_DOCUMENT), SWEEP)
@@ -370,7 +386,8 @@ def _words_of_paths(database: sqlite3.Connection) -> Iterator[tuple[int, str]]:
 
 def _fingerprint(database: sqlite3.Connection, schema: str, table: str) -> list[object]:
     """Return numbers that are equal for two word indexes with the same words, whatever their segments are."""
-    database.execute("DROP TABLE IF EXISTS temp.places")
+    for name in ("places", "terms"):
+        database.execute(f"DROP TABLE IF EXISTS temp.{name}")
     database.execute(f"CREATE VIRTUAL TABLE temp.places USING fts5vocab('{schema}', '{table}', 'instance')")
     try:
         places = database.execute(
@@ -379,10 +396,17 @@ def _fingerprint(database: sqlite3.Connection, schema: str, table: str) -> list[
         ).fetchall()
     finally:
         database.execute("DROP TABLE temp.places")
+    database.execute(f"CREATE VIRTUAL TABLE temp.terms USING fts5vocab('{schema}', '{table}', 'row')")
+    try:  # a search looks words up, by parts of the index that a scan does not read
+        looked_up = database.execute(
+            "SELECT count(*) FROM temp.terms a WHERE EXISTS (SELECT 1 FROM temp.terms b WHERE b.term = a.term)"
+        ).fetchall()
+    finally:
+        database.execute("DROP TABLE temp.terms")
     lengths = database.execute(
         f"SELECT count(*), total(id), sum((id * 31 + unicode(hex(sz)) * 7919 + length(sz)) % 1000000007), "
         f"sum(id * (1 + instr('0123456789ABCDEF', substr(hex(sz), 2, 1)))) FROM {schema}.{table}_docsize"
     ).fetchall()
     averages = database.execute(f"SELECT block FROM {schema}.{table}_data WHERE id = 1").fetchall()
     # Its totals are all zero after the last document is removed, and absent before the first one.
-    return [places, lengths, [block for (block,) in averages if any(block)]]
+    return [places, looked_up, lengths, [block for (block,) in averages if any(block)]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,12 @@ from commonplace.errors import CollectionError
 from commonplace.i18n import _
 from commonplace.store.rows import DOCUMENT, maybe, printable, row_of_document, row_of_item
 from commonplace.store.schema import checksum, metadata_rows, original_checksum
+from commonplace.store.signatures import signature_of
 from commonplace.store.vectors import LARGEST, put_vectors, storable
 from commonplace.text import index_words, path_words
 from commonplace.types import Document, ParsedDocument, ViewVectors, text_view
 
-__all__ = ["check_vectors", "delete", "put", "put_document", "sweep", "sweep_all"]
+__all__ = ["check_vectors", "delete", "put", "put_document", "signatures_of", "sweep", "sweep_all"]
 
 ITEM = "i.key, i.checksum, i.id, i.document, i.modality, i.span, i.text, i.title, i.picture"
 
@@ -32,10 +33,20 @@ class Gone:
     pictures: set[str] = field(default_factory=set)
 
 
+def signatures_of(parsed: Sequence[ParsedDocument]) -> dict[str, bytes]:
+    """Return the signature of each picture of these documents, by content hash."""
+    pictures = {name: picture for document in parsed for name, picture in document.pictures.items()}
+    return {name: signature_of(picture.thumbnail) for name, picture in pictures.items()}
+
+
 def put(
-    database: sqlite3.Connection, parsed: Sequence[ParsedDocument], vectors: Sequence[ViewVectors], gone: Gone
+    database: sqlite3.Connection,
+    parsed: Sequence[ParsedDocument],
+    vectors: Sequence[ViewVectors],
+    signatures: Mapping[str, bytes],
+    gone: Gone,
 ) -> None:
-    """Add new documents with their items, words, pictures and vectors.
+    """Add new documents with their items, words, pictures, their ``signatures_of``, and vectors.
 
     Views and pictures of items that had to be deleted first are added to ``gone``.
     """
@@ -69,14 +80,16 @@ def put(
         "OR width IS NOT excluded.width OR height IS NOT excluded.height",
         pictures,
     )
+    rows = ((name, pixels, checksum(name, pixels)) for name, pixels in signatures.items())
+    database.executemany("INSERT OR REPLACE INTO signatures VALUES (?, ?, ?)", rows)
     # A remaining item with one of these ids is damaged: it lost its document, which is being added again.
     ids = [(item[1],) for item in items]
     database.executemany("INSERT INTO removed (item) SELECT key FROM items WHERE id = ?", ids)
     database.executemany("DELETE FROM items WHERE id = ?", ids)
     database.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", items)
     database.executemany("INSERT INTO lexicon (rowid, words) VALUES (?, ?)", words)
-    for rows in vectors:
-        put_vectors(database, rows, keys)
+    for view_vectors in vectors:
+        put_vectors(database, view_vectors, keys)
 
 
 def _delete_strays(database: sqlite3.Connection, parsed: Sequence[ParsedDocument], gone: Gone) -> None:
@@ -160,6 +173,7 @@ def sweep_all(database: sqlite3.Connection) -> None:
             f"WHERE v.partition = {shadow}vectors.partition AND v.view = {shadow}vectors.view)"
         )
     database.execute("DELETE FROM pictures WHERE NOT EXISTS (SELECT 1 FROM items WHERE picture = hash)")
+    database.execute("DELETE FROM signatures WHERE picture NOT IN (SELECT hash FROM pictures)")
 
 
 def check_vectors(rows: ViewVectors, parsed: Sequence[ParsedDocument], dim: int) -> None:

@@ -57,6 +57,7 @@ EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 
 _REPEATS = re.compile("[々〻ゝヽゞヾ]")
 _SPACE = re.compile(r"\s+")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
 
 
 def fold(text: str) -> str:
@@ -84,8 +85,7 @@ def without_accents(text: str) -> str:
     """Return a text without the accents of its letters, which the lexical index does not have either."""
     if text.isascii():
         return text
-    letters = (c for c in unicodedata.normalize("NFD", text) if not "\u0300" <= c <= "\u036f")
-    return unicodedata.normalize("NFC", "".join(letters))
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
 
 
 def emoji_word(emoji: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from commonplace.text.folding import fold, without_accents
 from commonplace.text.tokens import is_unsegmented, tokens
 
@@ -24,20 +26,32 @@ class WrittenWords:
 
     def share(self, phrase: str) -> float:
         """Return 1 if the text contains the FTS5 ``phrase`` as written, less if in another form, otherwise 0."""
-        word = _plain(phrase.rstrip("*").strip('"'))
-        if phrase.endswith("*") or is_unsegmented(word):
+        word, words, stem = _parts(phrase)
+        if words is None:
             return float(word in self._plain)
-        words = " ".join(tokens(word))
         if f" {words} " in self._words:
             return 1.0
-        stem = words[: max(MIN_STEM, len(words) - MAX_ENDING)]
-        start = self._words.find(f" {stem}") if words.isalpha() and len(words) > MIN_STEM else -1
+        start = self._words.find(f" {stem}") if stem else -1
         while start >= 0:
             end = self._words.find(" ", start + 1)
             if end - start - 1 <= len(words) + MAX_ENDING:
                 return INFLECTED
             start = self._words.find(f" {stem}", end)
         return 0.0
+
+
+@lru_cache(256)  # a query's phrases are looked up in many texts
+def _parts(phrase: str) -> tuple[str, str | None, str]:
+    """Return a phrase as it is looked up: its plain text, its words and their stem.
+
+    The words are None if any place in a text counts; the stem is empty if other forms do not count.
+    """
+    word = _plain(phrase.rstrip("*").strip('"'))
+    if phrase.endswith("*") or is_unsegmented(word):
+        return word, None, ""
+    words = " ".join(tokens(word))
+    has_forms = words.isalpha() and len(words) > MIN_STEM
+    return word, words, words[: max(MIN_STEM, len(words) - MAX_ENDING)] if has_forms else ""
 
 
 def _plain(text: str) -> str:

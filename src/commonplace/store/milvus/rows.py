@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -120,7 +121,8 @@ class StoredDocument:
 class StoredItem:
     """An item as it is stored, without its document.
 
-    ``views`` are its partitions when it was added, with the model ``tag`` (see ``tag_of``). ``size`` is its picture's.
+    ``views`` are its partitions when it was added, with the model ``tag`` (see ``tag_of``). ``size`` and ``signature``
+    are its picture's.
     """
 
     item: Item
@@ -128,6 +130,7 @@ class StoredItem:
     views: Sequence[str] = ()
     size: tuple[int, int] | None = None
     tag: str = ""
+    signature: bytes = b""
 
     def body(self) -> dict[str, Any]:
         """Return the item as JSON values."""
@@ -143,6 +146,7 @@ class StoredItem:
             "views": list(self.views),
             "size": self.size,
             "tag": self.tag,
+            "signature": base64.b64encode(self.signature).decode() or None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -165,6 +169,7 @@ class StoredItem:
             tuple(body.get("views", ())),
             tuple(size) if size else None,
             body.get("tag", ""),
+            base64.b64decode(body.get("signature", "")),
         )
 
 

@@ -28,6 +28,8 @@ from commonplace.store.milvus.snapshot import Snapshots
 from commonplace.store.milvus.sweeping import ORIGINALS, PICTURES, Sweeper
 from commonplace.store.milvus.word_search import WordSearch
 from commonplace.store.milvus.writing import Writer
+from commonplace.store.signatures import signature_of
+from commonplace.store.thumbnails import thumbnail_if_reached
 from commonplace.store.writing import check_vectors
 from commonplace.types import Document, ParsedDocument, ViewVectors, stable_id
 
@@ -192,6 +194,14 @@ class MilvusStore(MilvusReads, MilvusSearch):
         self._connection.check_open()
         blobs = self._sweeper.blobs
         return blobs.get(PICTURES, picture) if blobs is not None and is_blob_name(picture) else None
+
+    def signatures(self, pictures: Sequence[str]) -> dict[str, bytes]:
+        """Return the signatures of pictures, by content hash; they are kept with the items that show them."""
+        items = self._documents.with_pictures(self._snapshots.recent(), pictures)
+        kept = {stored.item.picture: stored.signature for stored in items if stored.item.picture and stored.signature}
+        others = {stored.item.picture for stored in items if stored.item.picture} - kept.keys()
+        # Items of earlier versions have none.
+        return kept | {name: signature_of(thumbnail_if_reached(self, name)) for name in others}
 
     def original(self, document: str) -> bytes | None:
         """Return the original content of the record with this document id; None for files."""

@@ -27,6 +27,7 @@ from commonplace.store.milvus.rows import FilterFields, StoredDocument, StoredIt
 from commonplace.store.milvus.snapshot import Snapshot, Snapshots
 from commonplace.store.milvus.sweeping import ORIGINALS, PICTURES, Sweeper
 from commonplace.store.milvus.words import IndexedWords, WordSplitter
+from commonplace.store.signatures import signature_of
 from commonplace.types import Document, Item, ParsedDocument, ViewVectors
 
 __all__ = ["Owner", "Writer"]
@@ -196,10 +197,12 @@ class Writer:
         for document in parsed:
             owner = self.owner(document.document, generation)
             words = self._words_of(document.items)
+            signatures = {name: signature_of(shown.thumbnail) for name, shown in document.pictures.items()}
             for number, (item, of_item) in enumerate(zip(document.items, words, strict=True)):
                 picture = document.pictures.get(item.picture or "")
                 size = (picture.width, picture.height) if picture is not None else None
-                stored = StoredItem(item, number, partitions.get(item.id, ()), size, tag)
+                signature = signatures.get(item.picture or "", b"")
+                stored = StoredItem(item, number, partitions.get(item.id, ()), size, tag, signature)
                 item_rows.append(self._item_row(stored, owner, of_item))
         self._connection.upsert(self._layout.items, item_rows, row_size)
 
