@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from commonplace.cli import main
 from commonplace.errors import CommonplaceError
 from commonplace.server import KeyFile, Library, ServerSettings, create_app
 from commonplace.server.links import Signer
@@ -193,3 +195,11 @@ def test_too_many_requests_of_a_key_are_refused(tmp_path: Path, place: Path) -> 
     with serving(app) as address, Client(base_url=address, headers={"Authorization": f"Bearer {secret}"}) as client:
         statuses = [client.get("/v1/status").status_code for _attempt in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
+
+
+def test_an_address_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["--collection", str(tmp_path / "kb"), "serve", "--port", str(port)]) != 0
+    errors = capsys.readouterr().err
+    assert f"127.0.0.1:{port} cannot be opened" in errors and "--port" in errors and "serving" not in errors

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import sys
 import webbrowser
 from pathlib import Path
@@ -14,7 +16,7 @@ from commonplace.i18n import _
 from commonplace.types import printable
 
 if TYPE_CHECKING:
-    from commonplace.server import Library, ServerSettings
+    from commonplace.server import Library
 
 MB = 1024**2
 
@@ -126,11 +128,12 @@ def _serve(options: argparse.Namespace) -> int:
         limit_concurrency=None,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    address = _address(settings)
+    listener = _listening(settings.host, settings.port)
+    address = _address(settings.host, listener.getsockname()[1])
     print(_("serving at {address} (stop with Ctrl+C)").format(address=address), file=sys.stderr, flush=True)
     if options.open:
         webbrowser.open(address)
-    uvicorn.Server(config).run()
+    uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 
@@ -156,9 +159,24 @@ def _library(options: argparse.Namespace) -> Library:
     )
 
 
-def _address(settings: ServerSettings) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}/"
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, so that the address which is printed can be opened at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as problem:
+        from commonplace.errors import CommonplaceError
+
+        reason = os.strerror(problem.errno) if problem.errno else str(problem)
+        raise CommonplaceError(
+            _("{host}:{port} cannot be opened ({reason}): choose another --port or --host").format(
+                host=host, port=port, reason=reason
+            )
+        ) from None
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def _keys_add(options: argparse.Namespace) -> int:

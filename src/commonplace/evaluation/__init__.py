@@ -3,7 +3,7 @@
 run = evaluate(kb, "queries.jsonl", k=10)
 print(run.table())
 print(compare(Run.load("before.json"), run).table())
-plot(run, "plots", collection=kb)       # needs matplotlib: pip install 'commonplace[eval]'
+plot(run, "plots", collection=kb)       # needs matplotlib (the extra eval)
 """
 
 from commonplace.evaluation.metrics import (
