@@ -315,7 +315,8 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
         if bounds is not None:
             start, end = bounds
             box = part.locate(start, end) if part.locate else None
-            span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
+            begin, finish = part.times(start, end) if part.times else (None, None)
+            span = Span(part.start + start, part.start + end, part.page, box, begin, finish, _clean(part.member))
             if part.line is None:
                 line = None
             else:  # counted on from the last chunk: a file may have a million
@@ -328,8 +329,10 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
             add_item(span, part.text[start:end], title, None, 0 if part.from_ocr else None, line=line, row=row)
 
     # A picture follows the chunk that it stands in. Sorting is stable: all other items keep the reader's order.
-    def reading_position(item: Item) -> tuple[int, int, float]:
+    def reading_position(item: Item) -> tuple[int, float, float]:
         span = item.span
+        if span.begin is not None:
+            return member_order[span.member], span.begin, 0.0
         return member_order[span.member], span.page or 0, float("inf") if span.start is None else span.start
 
     items.sort(key=reading_position)

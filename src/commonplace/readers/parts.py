@@ -198,8 +198,9 @@ class TextBlock:
 
     ``start`` is the offset of ``text`` in the document's decoded text, or in that of its page. ``split_as`` is a text
     of the same length whose boundaries are used instead, for instance without the line ends of a typeset page.
-    ``locate`` takes start and end in ``text`` and returns a box on the page; it is called before the next part is
-    requested. ``member`` names the file inside the document that contains the text. ``keep_together``: one chunk if it
+    ``locate`` takes start and end in ``text`` and returns a box on the page; ``times`` returns the seconds from which
+    and until which they are shown or said. Both are called before the next part is requested. ``member`` names the
+    file inside the document that contains the text. ``keep_together``: one chunk if it
     fits ``max_tokens``, even over the target size. ``from_ocr``: the text was read from pixels. ``line`` (from 1) is
     the line of the file that ``text`` begins at, if its lines are those of the file. ``row`` (from 1) is the row of a
     sheet that its first row is, without a repeated header.
@@ -212,6 +213,7 @@ class TextBlock:
     markdown: bool = False
     split_as: str | None = None
     locate: Callable[[int, int], Box | None] | None = None
+    times: Callable[[int, int], tuple[float, float]] | None = None
     member: str | None = None
     keep_together: bool = False
     from_ocr: bool = False
