@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from commonplace.i18n import _
 from commonplace.readers.encodings import codec_of
+from commonplace.readers.formats import open_regular
 from commonplace.types import Box, Content, Document, Picture, Span
 
 __all__ = [
@@ -164,7 +167,8 @@ class File:
     ``add_metadata()``, and appends to ``problems`` what it had to leave out; the document's status is then
     ``partial``. It calls ``watch()`` before it opens another file that the document shows. ``depth`` counts the
     files around this one (an archive, a mail). Where it is not 0, the file is not on the disk and ``path`` is only a
-    name. A reader that looks at the quota between pages itself sets ``has_pages``.
+    name. A reader that looks at the quota between pages itself sets ``has_pages``. A video on the disk is not read
+    ahead: ``data`` is empty, and ``open()`` gives its bytes.
     """
 
     path: Path
@@ -185,6 +189,10 @@ class File:
         present = [value for value in values if value is not None and value != ""]
         if present:
             self.metadata.setdefault(key, []).extend(present)
+
+    def open(self) -> BinaryIO:
+        """Return a stream of the file's bytes. Raises ReadError where it cannot be opened."""
+        return open_regular(self.path) if not self.depth and not self.data else io.BytesIO(self.data)
 
     def watch(self, path: Path) -> None:
         """Make the document depend on ``path``, which may be missing: it is read again when that file changes."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from commonplace.readers.parts import File, Part, TextBlock
 from commonplace.readers.text import decode, read_text
 
-__all__ = ["Cue", "cues_of", "passages", "read_subtitles"]
+__all__ = ["Cue", "cues_of", "dialogue_words", "passages", "read_subtitles"]
 
 _CUE = re.compile(
     r"^[ \t]*(?:(\d{1,4}):)?(\d\d?):(\d\d[.,]\d{1,9})[ \t]*-->[ \t]*(?:(\d{1,4}):)?(\d\d?):(\d\d[.,]\d{1,9})[^\n]*\n"
