@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["file_link", "part_of_span", "place_of_item", "position", "shown_name"]
 
+_MARK = re.compile(r"^\[(\d{1,4}):(\d\d):(\d\d)\] ", re.MULTILINE)  # the time before a sentence of subtitles
 _MAX_TITLE = 90  # characters of headings that are shown
 
 
@@ -36,6 +38,11 @@ def position(span: Span, title: str | None, language: str | None = None) -> str:
     if span.row is not None:
         places.append(_("row {row}", language).format(row=span.row))
     return _(", ", language).join(places)
+
+
+def _in_seconds(mark: re.Match[str]) -> int:
+    hours, minutes, seconds = map(int, mark.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def _times(begin: float, finish: float | None, language: str | None) -> str:
@@ -76,7 +83,7 @@ def file_link(document: Document, span: Span) -> str | None:
 
 
 def part_of_span(item: Item, start: int, end: int) -> Span:
-    """Return the span of the characters from ``start`` to ``end`` of an item's text, with their line and row."""
+    """Return the span of the characters from ``start`` to ``end`` of an item's text: also line, row and seconds."""
     from dataclasses import replace
 
     span, text = item.span, item.text or ""
@@ -85,8 +92,16 @@ def part_of_span(item: Item, start: int, end: int) -> Span:
     if row is not None:
         is_table = text.startswith("|") and text.partition("\n")[2].startswith("|---")
         row += max(0, before - 2) if is_table else before  # a table repeats the header above its rows
+    begin, finish = span.begin, span.finish
+    if begin is not None:
+        marks = [(mark.start(), float(_in_seconds(mark))) for mark in _MARK.finditer(text)]
+        begin = max([begin, *(second for place, second in marks if place <= start)])
+        following = [second for place, second in marks if place >= end and second > begin]
+        finish = finish if finish is None else min([finish, *following])
     return replace(
         span,
+        begin=begin,
+        finish=finish,
         start=None if span.start is None else span.start + start,
         end=span.end if span.start is None else span.start + end,
         line=None if span.line is None else span.line + before,

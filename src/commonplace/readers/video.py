@@ -60,7 +60,6 @@ _DEMUXERS = {
     "video/ogg": "ogg",
 }
 _OWN_CLOCK = ("mpeg", "mpegts")  # streams out of broadcasts: their times begin anywhere
-_ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: a cover
 _PQ, _HLG = 16, 18  # transfer functions of high dynamic range (ITU-T H.273)
 _PLACE = re.compile(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)(?![\d.])")  # ISO 6709, in degrees
 _METADATA = {
@@ -125,7 +124,7 @@ class _Video:
 
     def __init__(self, av: Any, container: Any, file: File) -> None:
         self._av, self._container, self._file = av, container, file
-        streams = [stream for stream in container.streams.video if not int(stream.disposition) & _ATTACHED_PICTURE]
+        streams = [stream for stream in container.streams.video if not _is_cover(stream)]
         self._stream: Any = max(streams, key=_area, default=None)
         self._zero = Fraction(0)
         if any(name in _OWN_CLOCK for name in container.format.name.split(",")) and container.start_time is not None:
@@ -463,6 +462,10 @@ class _Clock:
 def _area(stream: Any) -> int:
     context = stream.codec_context
     return 0 if context is None else (context.width or 0) * (context.height or 0)
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def _chapters(container: Any) -> list[tuple[float, float, str]]:
