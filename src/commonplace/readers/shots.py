@@ -40,11 +40,12 @@ _DISSOLVED = 0.22  # change over the whole of a dissolve
 _SAME_STRUCTURE = 0.6  # correlation above which two frames show the same in another light
 _BLENDED = 0.25  # largest difference from the mean, as a share of the change
 _EVERY = 0.5  # seconds between two frames that may become pictures
-_SLOW = 0.1  # seconds; of a film of fewer frames the first one after a change is taken, of others a later, clearer one
+_SLOW = 0.09  # seconds; of a film of fewer frames the first one after a change is taken, of others a later, clearer one
 _NEAR_COPY = 0.075  # change up to which two frames of a shot show the same
 _SHARPER = 1.15  # times that a near-copy must be sharper, to replace a picture
 _BLURRED = 0.4  # share of the best sharpness, below which a picture is left out
-_MAX_PICTURES = 3  # of a piece of a shot
+MAX_PICTURES = 3
+"""Pictures of a piece of a shot."""
 _LEAST_PIECE, _LONG_PIECE = 10, 30  # seconds after which new content begins a new piece
 
 
@@ -81,9 +82,14 @@ class Shot:
     is_new: bool = True  # it begins with a change of the picture, and does not go on with the shot before
 
 
-def shots(frames: Iterable[Frame], side: int, large_side: int | None = None) -> Iterator[Shot]:
-    """Yield the shots of a film in order. Their pictures have at most ``side`` pixels on the longer side."""
-    film = _Film(side, large_side)
+def shots(
+    frames: Iterable[Frame], side: int, *, large_side: int | None = None, most: int = MAX_PICTURES
+) -> Iterator[Shot]:
+    """Yield the shots of a film in order, each or each piece with at most ``most`` pictures.
+
+    These have at most ``side`` pixels on the longer side, and their large copies ``large_side``.
+    """
+    film = _Film(side, large_side, most)
     for frame in frames:
         yield from film.take(frame)
     yield from film.end()
@@ -117,6 +123,7 @@ class _Candidate:
 @dataclass(slots=True)
 class _Piece:
     begin: Fraction
+    most: int
     is_new: bool
     kept: list[_Candidate] = field(default_factory=list)
     dark: _Candidate | None = None
@@ -133,7 +140,7 @@ class _Piece:
                     self.kept[place] = candidate
                 return True
         length = candidate.record.begin - self.begin
-        if len(self.kept) < _MAX_PICTURES and length < _LONG_PIECE:
+        if len(self.kept) < self.most and length < _LONG_PIECE:
             self.kept.append(candidate)
             return True
         return length < _LEAST_PIECE
@@ -149,8 +156,8 @@ class _Piece:
 
 
 class _Film:
-    def __init__(self, side: int, large_side: int | None) -> None:
-        self._side, self._large_side = side, large_side
+    def __init__(self, side: int, large_side: int | None, most: int) -> None:
+        self._side, self._large_side, self._most = side, large_side, most
         self._records: deque[_Record] = deque()  # those that are judged, as long as they are compared, and those ahead
         self._judged = 0  # how many of the records were judged
         self._piece: _Piece | None = None
@@ -191,7 +198,7 @@ class _Film:
         elif self._since_change is not None:
             self._since_change += 1
         is_due = not self._records or record.second >= self._next_candidate
-        is_due = is_due or self._since_change == (0 if frame.finish - frame.begin > _SLOW else 2)
+        is_due = is_due or self._since_change == (0 if frame.finish - frame.begin >= _SLOW else 2)
         if not is_due or record.is_empty:
             return None
         self._next_candidate = record.second + _EVERY
@@ -231,16 +238,16 @@ class _Film:
         record = self._records[self._judged]
         self._judged += 1
         if self._piece is None:
-            self._piece = _Piece(record.begin, is_new=True)
+            self._piece = _Piece(record.begin, self._most, is_new=True)
             self._boundary = record.begin
         else:
             boundary = self._boundary_at(record)
             if boundary is not None and self._boundary is not None and boundary - self._boundary >= _SHORTEST:
                 yield self._piece.shot(boundary)
-                self._piece, self._boundary = _Piece(boundary, is_new=True), boundary
+                self._piece, self._boundary = _Piece(boundary, self._most, is_new=True), boundary
         if record.candidate is not None and not self._piece.add(record.candidate):
             yield self._piece.shot(record.begin)
-            self._piece = _Piece(record.begin, is_new=False)
+            self._piece = _Piece(record.begin, self._most, is_new=False)
             self._piece.add(record.candidate)
         while record.second - self._records[0].second > _LOOKAHEAD or self._judged > _MAX_AHEAD:
             self._records.popleft()
@@ -272,9 +279,9 @@ class _Film:
         usual = sum(float(np.quantile(side, 0.75)) for side in sides if side) / 2
         if record.change <= _LEAST_CHANGE + _RATIO * usual:
             return False
-        neighbours = [self._records[n].change for n in (place - 1, place + 1) if 0 <= n < len(self._records)]
-        if max(neighbours, default=0.0) > record.change:
-            return False
+        neighbours = (self._records[n] for n in (place - 1, place + 1) if 0 <= n < len(self._records))
+        if any(other.change > record.change and abs(other.second - record.second) <= _FLASH for other in neighbours):
+            return False  # the change goes over several frames
         return not self._is_flash(place)
 
     def _is_flash(self, place: int) -> bool:

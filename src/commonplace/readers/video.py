@@ -144,7 +144,8 @@ class _Video:
         description = self._note_metadata()
         frames = self._frames()
         options = self._file.options
-        for shot in shots(frames, min(SIDE, options.picture_side), _OCR_SIDE if options.ocr_seconds else None):
+        large_side = _OCR_SIDE if options.ocr_seconds else None
+        for shot in shots(frames, min(SIDE, options.picture_side), large_side=large_side):
             self._note_shot(shot)
         self._note_problems()
         offset = 0
