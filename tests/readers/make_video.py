@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -71,11 +72,11 @@ def video(
                 for n, (begin, finish, title) in enumerate(chapters)
             ]
         )
-    frames = list(frames)
-    stream = None
-    if frames:
+    frames = iter(frames)
+    first, stream = next(frames, None), None
+    if first is not None:
         stream = container.add_stream(codec, rate=rate, options=options or {})
-        stream.height, stream.width = frames[0].shape[:2]
+        stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"
         if ticks is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
@@ -84,7 +85,7 @@ def video(
     words = container.add_mux_stream("mov_text" if kind == "mp4" else "subrip") if subtitles else None
     audio = container.add_stream("aac" if kind == "mp4" else "mp2", rate=48000) if sound else None
     packets = []
-    for n, pixels in enumerate(frames):
+    for n, pixels in enumerate(chain([] if first is None else [first], frames)):
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         frame.pts = n if ticks is None else ticks[n]
         frame.time_base = Fraction(1, rate) if ticks is None else Fraction(1, 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from commonplace.errors import ReadError
 from commonplace.ingest import walk
 from commonplace.positions import file_link, place_of_item
-from commonplace.readers import File, ReadOptions, RecordContent, read, read_content, stamp
+from commonplace.readers import File, Quota, ReadOptions, RecordContent, read, read_content, stamp
+from commonplace.readers.ocr import OcrResult
 from commonplace.readers.shots import SMALL, Frame, Shot, shots
 from commonplace.types import Document, ParsedDocument
 from tests.conftest import data
@@ -239,12 +241,32 @@ def test_a_video_from_memory_and_one_without_the_extra(
 
 
 def test_pictures_over_the_limit_are_left_out_evenly(tmp_path: Path, options: ReadOptions) -> None:
-    from dataclasses import replace
-
     (tmp_path / "a.mp4").write_bytes(video([frame for seed in range(1, 7) for frame in scene(seed, 10 + seed)]))
     parsed = read(tmp_path / "a.mp4", replace(options, max_pictures=4))
     assert len(parsed.pictures) == 4 and "2 pictures over the limit of 4" in (parsed.document.error or "")
     assert max(finish for _begin, finish in times(parsed)) == pytest.approx(81 / 25)
+
+
+def test_words_in_pictures_are_read_once_while_they_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: ReadOptions
+) -> None:
+    long = "Pump 7 of the north harbour is out of order since the storm in March of last year"
+    texts = iter(["EXIT", long, long.replace("since", "sincc"), "OPEN"])
+    monkeypatch.setattr("commonplace.readers.video.recognise", lambda *_arguments: OcrResult(next(texts), ()))
+    (tmp_path / "a.mp4").write_bytes(video([frame for seed in (1, 2, 3, 4) for frame in scene(seed, 20)]))
+    parsed = read(tmp_path / "a.mp4", replace(options, ocr_seconds=60))
+    shown = [(item.modality, item.span.begin, item.span.finish, item.text) for item in parsed.items if item.text]
+    assert shown == [("image", 0, 0.8, "EXIT"), ("text", 0.8, 2.4, long), ("image", 2.4, 3.2, "OPEN")]
+    assert all(item.span.ocr_start == 0 for item in parsed.items if item.text)
+
+
+def test_where_reading_must_stop_the_beginning_is_kept(tmp_path: Path, options: ReadOptions) -> None:
+    (tmp_path / "a.mkv").write_bytes(video(scene(1, 70), "mkv", ticks=[n * 500 for n in range(70)]))
+    looked: list[int] = []
+    quota = Quota.of(options, lambda _steps, pages: looked.append(pages), last_page=2, failure="it crashed")
+    parsed = read(tmp_path / "a.mkv", options, quota=quota)
+    assert looked[:2] == [1, 2] and 19 < times(parsed)[-1][1] < 21  # slices of ten seconds
+    assert "up to 0:00:19: it crashed" in (parsed.document.error or "")
 
 
 def test_a_real_clip(options: ReadOptions) -> None:
