@@ -19,6 +19,7 @@ import commonplace
 from commonplace.cli import main
 from tests.conftest import ROOT
 from tests.encoders.server import hub
+from tests.readers.make_video import scene, video
 
 EXTENDING = {
     "add-a-reader.md",
@@ -74,6 +75,11 @@ def place(tmp_path: Path) -> Path:
         image = Image.new("RGB", (120, 90), "white")
         ImageDraw.Draw(image).ellipse((20, 20, 100, 70), fill=colour)
         image.save(tmp_path / "photos" / name)
+    (tmp_path / "films").mkdir()
+    film = [*scene(1, 12), *scene(2, 12)]
+    (tmp_path / "films" / "harbour.mp4").write_bytes(
+        video(film, subtitles=[(0.1, 0.8, "The pump was repaired in March.")])
+    )
     return tmp_path
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from commonplace.errors import ReadError
+from commonplace.positions import position
 from commonplace.readers import ReadOptions, read
 from commonplace.types import ParsedDocument
 from tests.readers.make import encoded, photo
@@ -67,8 +69,23 @@ def test_events_stand_under_their_summaries(reading: Reader) -> None:
     ],
 )  # fmt: skip
 def test_subtitles_are_whole_sentences_with_their_time(reading: Reader, name: str, data: str) -> None:
-    assert shown(reading(name, data)) == [(None, "[0:01:05] We will now open the valve.\n[1:02:00] - 2024.")]
+    parsed = reading(name, data)
+    assert shown(parsed) == [(None, "[0:01:05] We will now open the valve."), (None, "[1:02:00] - 2024.")]
+    assert [(item.span.begin, item.span.finish) for item in parsed.items] == [(65, 69), (3720, 3723)]
     assert shown(reading(name, "No cue.")) == [(None, "No cue.")]
+
+
+def test_what_is_said_together_is_one_passage_of_some_seconds(reading: Reader) -> None:
+    lines = [f"{n}\n00:00:{3 * n:02},250 --> 00:00:{3 * n + 2:02},500\nPart {n} is red.\n" for n in range(1, 19)]
+    parsed = reading("a.srt", "\n".join(reversed(lines)))  # in no order
+    times = [(item.span.begin or 0, item.span.finish or 0) for item in parsed.items]
+    assert times == [(3.25, 20.5), (21.25, 38.5), (39.25, 56.5)]
+    assert position(parsed.items[0].span, None) == "0:03 to 0:20"
+    assert position(replace(parsed.items[0].span, finish=3725.0), None) == "0:03 to 1:02:05"
+    text = "".join(f"{item.text}\n" for item in parsed.items)
+    assert all(text[item.span.start : item.span.end] == item.text for item in parsed.items)
+    drawing = "[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,D,,0,0,0,,{\\p1}m 0 0 l 9 9\n"
+    assert "m 0" not in str(shown(reading("b.ass", drawing + "Dialogue: 0,0:00:03.00,0:00:04.00,D,,0,0,0,,Hello.\n")))
 
 
 def test_values_stand_as_they_are_written(reading: Reader) -> None:

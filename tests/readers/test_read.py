@@ -89,7 +89,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
         ("a.bmp", b"BMW is a car maker", "text/plain"),
         ("a.png", b"\0\1\2\3" * 50, "image/png"),
         ("a.pub", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(range(256)), None),
-        ("a.mp4", b"\0\0\0\x20ftypisom" + bytes(60), None),
+        ("a.mp4", b"\0\0\0\x20ftypisom" + bytes(60), "video/mp4"),
         ("a.txt", b"\0\1\2\3" * 50, None),
     ],
 )

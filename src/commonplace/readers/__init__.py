@@ -30,8 +30,10 @@ from commonplace.readers.formats import (
     format_of,
     is_offered,
     is_offered_name,
+    is_streamed,
     load_reader,
     media_type,
+    open_regular,
     read_whole,
     sniff,
 )
@@ -89,6 +91,7 @@ __all__ = [
 ]
 
 
+_PIECE = 2**20  # bytes of a large file that are read at once
 _TEXT_TYPES = frozenset(f"application/{kind}" for kind in ("json", "xml", "yaml", "toml", "xhtml+xml"))
 
 
@@ -207,7 +210,7 @@ def _parsed(
 ) -> ParsedDocument:
     document = replace(
         document,
-        content_hash=_content_hash(file.data),
+        content_hash=_hash_of(file),
         status="partial" if file.problems else "ok",
         error=_summary(file.problems),
         items=len(items),
@@ -250,6 +253,14 @@ def _content_hash(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
+def _hash_of(file: File) -> str:
+    digest = hashlib.blake2b(digest_size=32)
+    with file.open() as stream:
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def _modified_time(file: File) -> float | None:
     """Return when the file was last modified, in seconds since 1970."""
     size_and_times = file.watched[os.path.abspath(file.path)]
@@ -260,7 +271,11 @@ def _open(path: Path, root: Path, options: ReadOptions, quota: Quota) -> File:
     """Return the file with its bytes and media type. Its stamp is taken before it is read, so a change is noticed."""
     watched = File(path, root, b"", "", options, quota=quota)
     watched.watch(path)
-    data, kind = _in_utf8(read_whole(path, options.max_bytes), path.name, options)
+    with open_regular(path) as stream:
+        kind = sniff(stream.read(HEAD), path.name)
+    data = b""
+    if kind is None or not is_streamed(kind):
+        data, kind = _in_utf8(read_whole(path, options.max_bytes), path.name, options)
     if kind is None or format_of(kind) is None:
         raise ReadError(
             _("its file type is not supported (text, web, office, mail, PDF and picture files are); convert it")
@@ -315,7 +330,8 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
         if bounds is not None:
             start, end = bounds
             box = part.locate(start, end) if part.locate else None
-            span = Span(part.start + start, part.start + end, page=part.page, box=box, member=_clean(part.member))
+            begin, finish = part.times(start, end) if part.times else (None, None)
+            span = Span(part.start + start, part.start + end, part.page, box, begin, finish, _clean(part.member))
             if part.line is None:
                 line = None
             else:  # counted on from the last chunk: a file may have a million
@@ -328,8 +344,10 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
             add_item(span, part.text[start:end], title, None, 0 if part.from_ocr else None, line=line, row=row)
 
     # A picture follows the chunk that it stands in. Sorting is stable: all other items keep the reader's order.
-    def reading_position(item: Item) -> tuple[int, int, float]:
+    def reading_position(item: Item) -> tuple[int, float, float]:
         span = item.span
+        if span.begin is not None:
+            return member_order[span.member], span.begin, 0.0
         return member_order[span.member], span.page or 0, float("inf") if span.start is None else span.start
 
     items.sort(key=reading_position)

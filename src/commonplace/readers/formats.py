@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 import re
 import stat
+from collections.abc import Container, Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,8 +20,11 @@ from commonplace.i18n import _, system_reason
 __all__ = [
     "FORMATS",
     "SUFFIXES",
+    "are_videos_readable",
+    "belongs_to_video",
     "is_offered",
     "is_offered_name",
+    "is_streamed",
     "load_reader",
     "looks_like_text",
     "media_type",
@@ -27,6 +32,7 @@ __all__ = [
     "os_error_reason",
     "read_whole",
     "sniff",
+    "subtitles_of",
     "suffix_of",
     "utf16",
 ]
@@ -101,6 +107,7 @@ FORMATS = {
     "image/gif": "commonplace.readers.pictures:read_picture",
     "image/bmp": "commonplace.readers.pictures:read_picture",
     "image/tiff": "commonplace.readers.pictures:read_picture",
+    "video/*": "commonplace.readers.video:read_video",
 }
 
 _EXTENSIONS = {
@@ -111,6 +118,17 @@ _EXTENSIONS = {
     "image/gif": "gif",
     "image/bmp": "bmp dib",
     "image/tiff": "tif tiff",
+    "video/mp4": "mp4 m4v",
+    "video/quicktime": "mov qt",
+    "video/3gpp": "3gp 3g2",
+    "video/x-matroska": "mkv",
+    "video/webm": "webm",
+    "video/x-msvideo": "avi",
+    "video/mpeg": "mpg mpeg mpe vob m2v",
+    "video/mp2t": "mts m2ts",
+    "video/x-flv": "flv",
+    "video/x-ms-wmv": "wmv asf",
+    "video/ogg": "ogv",
     "text/markdown": "md markdown mdown mkd",
     "text/html": "html htm",
     "application/xhtml+xml": "xhtml xht",
@@ -170,11 +188,15 @@ _EXTENSIONS = {
 #: Maps a file name suffix (with its dot, in lower case) to a media type: the files that a walk offers for reading.
 SUFFIXES = MappingProxyType({f".{end}": kind for kind, ends in _EXTENSIONS.items() for end in ends.split()})
 
+_SUBTITLES = tuple(end for end, kind in SUFFIXES.items() if FORMATS.get(kind, "").endswith("read_subtitles"))
+_VIDEOS = (*(end for end, kind in SUFFIXES.items() if kind.startswith("video/")), ".ts")
+_MAX_LANGUAGE = 12  # characters of what stands before the ending of subtitles: .en, .zh-Hans, .forced
+
 #: Types whose files are never text. A text file with such a name gets a text type.
 _ARCHIVES = {"application/zip", "application/x-tar", "application/gzip", "application/x-bzip2", "application/x-xz"}
 _ARCHIVES |= {"application/x-7z-compressed"}
 _BINARY = {kind for kind in FORMATS if kind.split("/")[0] == "image" or "vnd." in kind or kind.endswith("zip")}
-_BINARY |= _ARCHIVES | {"application/msword"}
+_BINARY |= _ARCHIVES | {"application/msword"} | {kind for kind in _EXTENSIONS if kind.startswith("video/")}
 
 #: Types that are text for the most part, with bytes of any kind inside. Their readers say where they are damaged.
 _MIXED = {"message/rfc822", "application/mbox", "application/pdf"}
@@ -192,6 +214,20 @@ _MAGIC = (
     (re.compile(rb".{257}ustar", re.DOTALL), "application/x-tar"),
     # Many texts begin with "BM", so a valid header size is required too.
     (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c\x10]\0\0\0", re.DOTALL), "image/bmp"),
+)
+_VIDEO_MAGIC = (
+    (re.compile(rb".{4}ftyp(?:qt  )", re.DOTALL), "video/quicktime"),
+    (re.compile(rb".{4}ftyp3g", re.DOTALL), "video/3gpp"),
+    # Sound and still pictures have brands of their own.
+    (re.compile(rb".{4}ftyp(?!M4[ABP]|hei[cmsx]|he[iv]|avi[fs]|mif1|msf1|jp2|jpx|crx )", re.DOTALL), "video/mp4"),
+    (re.compile(rb".{4}(?:moov|mdat|wide)\0*.{0,8}", re.DOTALL), "video/quicktime"),
+    (re.compile(rb"\x1aE\xdf\xa3.{0,60}webm", re.DOTALL), "video/webm"),
+    (re.compile(rb"\x1aE\xdf\xa3"), "video/x-matroska"),
+    (re.compile(rb"RIFF.{4}AVI ", re.DOTALL), "video/x-msvideo"),
+    (re.compile(rb"\0\0\x01[\xba\xb3]"), "video/mpeg"),
+    (re.compile(rb"G.{187}G.{187}G.{187}G|.{4}G.{191}G.{191}G", re.DOTALL), "video/mp2t"),
+    (re.compile(rb"FLV\x01"), "video/x-flv"),
+    (re.compile(rb"0&\xb2u\x8ef\xcf\x11"), "video/x-ms-wmv"),
 )
 _MAILBOX = re.compile(rb"From \S+ +[^\r\n]*\d\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n[A-Za-z][A-Za-z-]*:")
 _HTML = re.compile(
@@ -360,6 +396,10 @@ def sniff(head: bytes, name: str) -> str | None:
     if b"%PDF-" in head[:1024]:
         return "application/pdf"
     type_by_name = _type_by_name(name)
+    if not looks_like_text(head):
+        for magic, kind in _VIDEO_MAGIC:
+            if magic.match(head):
+                return kind
     if head.startswith(b"WARC/1."):
         return "application/warc"
     if type_by_name in (None, "text/plain", "application/xml") and (feed := _FEED.match(head.removeprefix(_BOMS[0]))):
@@ -389,6 +429,39 @@ def suffix_of(kind: str) -> str | None:
     """Return the usual suffix, with its dot, of files of a media type; None for an unknown type."""
     suffixes = _EXTENSIONS.get(kind)
     return f".{suffixes.split()[0]}" if suffixes else None
+
+
+def is_streamed(kind: str) -> bool:
+    """Return whether files of a media type are read piece by piece: they may be larger than memory."""
+    entry = format_of(kind)
+    return entry is not None and entry.value == FORMATS["video/*"]
+
+
+def are_videos_readable() -> bool:
+    """Return whether the extra ``video`` is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+def subtitles_of(video: str, names: Iterable[str]) -> list[str]:
+    """Return which of the files beside a video are its subtitles: ``film.srt`` and ``film.en.vtt`` of ``film.mp4``."""
+    stem = os.path.splitext(video)[0]
+    return sorted(name for name in names if stem in _stems_of_subtitles(name))
+
+
+def belongs_to_video(name: str, names: Container[str]) -> bool:
+    """Return whether a file holds the subtitles of one of the videos beside it, which is read with them."""
+    return any(stem + suffix in names for stem in _stems_of_subtitles(name) for suffix in _VIDEOS) and (
+        are_videos_readable()
+    )
+
+
+def _stems_of_subtitles(name: str) -> tuple[str, ...]:
+    """Return the names, without their endings, of videos that a file may hold the subtitles of."""
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() not in _SUBTITLES:
+        return ()
+    shorter, language = os.path.splitext(stem)
+    return (stem, shorter) if 1 < len(language) <= _MAX_LANGUAGE and shorter else (stem,)
 
 
 def _type_of_package(head: bytes, type_by_name: str | None) -> str | None:

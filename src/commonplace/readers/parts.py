@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from commonplace.i18n import _
 from commonplace.readers.encodings import codec_of
+from commonplace.readers.formats import open_regular
 from commonplace.types import Box, Content, Document, Picture, Span
 
 __all__ = [
@@ -164,7 +167,8 @@ class File:
     ``add_metadata()``, and appends to ``problems`` what it had to leave out; the document's status is then
     ``partial``. It calls ``watch()`` before it opens another file that the document shows. ``depth`` counts the
     files around this one (an archive, a mail). Where it is not 0, the file is not on the disk and ``path`` is only a
-    name. A reader that looks at the quota between pages itself sets ``has_pages``.
+    name. A reader that looks at the quota between pages itself sets ``has_pages``. A video on the disk is not read
+    ahead: ``data`` is empty, and ``open()`` gives its bytes.
     """
 
     path: Path
@@ -186,6 +190,10 @@ class File:
         if present:
             self.metadata.setdefault(key, []).extend(present)
 
+    def open(self) -> BinaryIO:
+        """Return a stream of the file's bytes. Raises ReadError where it cannot be opened."""
+        return open_regular(self.path) if not self.depth and not self.data else io.BytesIO(self.data)
+
     def watch(self, path: Path) -> None:
         """Make the document depend on ``path``, which may be missing: it is read again when that file changes."""
         name = os.path.abspath(path)
@@ -198,8 +206,9 @@ class TextBlock:
 
     ``start`` is the offset of ``text`` in the document's decoded text, or in that of its page. ``split_as`` is a text
     of the same length whose boundaries are used instead, for instance without the line ends of a typeset page.
-    ``locate`` takes start and end in ``text`` and returns a box on the page; it is called before the next part is
-    requested. ``member`` names the file inside the document that contains the text. ``keep_together``: one chunk if it
+    ``locate`` takes start and end in ``text`` and returns a box on the page; ``times`` returns the seconds from which
+    and until which they are shown or said. Both are called before the next part is requested. ``member`` names the
+    file inside the document that contains the text. ``keep_together``: one chunk if it
     fits ``max_tokens``, even over the target size. ``from_ocr``: the text was read from pixels. ``line`` (from 1) is
     the line of the file that ``text`` begins at, if its lines are those of the file. ``row`` (from 1) is the row of a
     sheet that its first row is, without a repeated header.
@@ -212,6 +221,7 @@ class TextBlock:
     markdown: bool = False
     split_as: str | None = None
     locate: Callable[[int, int], Box | None] | None = None
+    times: Callable[[int, int], tuple[float, float]] | None = None
     member: str | None = None
     keep_together: bool = False
     from_ocr: bool = False

@@ -7,6 +7,8 @@ import importlib
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +29,8 @@ from commonplace.readers.parts import (
     ImageBlock,
     Part,
 )
-from commonplace.types import Picture, Span, printable
+from commonplace.readers.shots import SMALL, Frame, shots
+from commonplace.types import Box, Picture, Span, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,9 +48,10 @@ _PLUGINS = {
 }
 _MAX_FRAMES = 24  # frames that are read of an animation
 _MAX_PAGES = 2_000  # frames or pages that are looked at
-_FRAME_SIDE = 64  # pixels of the small pictures that frames are compared as
-_CHANGED = 24  # grey levels by which a pixel has changed
-_CHANGED_SHARE = 0.01  # of the pixels, from which on a frame is another picture
+_FRAME_SIDE = 160  # pixels of the frames of an animation when the sharpest are chosen
+_QUICKEST = 10  # milliseconds; browsers show what names no more for a tenth of a second
+_USUAL_DURATION = Fraction(1, 10)
+_ALL: Box = (0.0, 0.0, 1.0, 1.0)
 _SUBFILE_TYPE = 0x00FE
 _ORIENTATION = 0x0112
 _DESCRIPTION = 0x010E
@@ -83,11 +87,13 @@ def load_picture(
 def read_picture(file: File) -> Iterator[Part]:
     """Yield the picture, with the description stored in its metadata as caption.
 
-    Of a file with several, each page and each frame that shows something new is a picture with its number (from 1).
+    Of a file with several pages each is a picture with its number (from 1). An animation is a film: pictures stand for
+    its shots, with the number of their frame and the seconds of the shot.
     """
     options = file.options
-    frames = _different_frames(file)
-    for frame in frames:
+    places = _places(file)
+    for place in places:
+        frame = (place.page or 1) - 1
         if file.quota.is_used_up:
             file.problems.append(
                 _("only pages up to {page} were read: {reason}").format(page=frame, reason=file.quota.reason)
@@ -98,15 +104,14 @@ def read_picture(file: File) -> Iterator[Part]:
                 file.data, options.picture_side, options.thumbnail_side, options.max_pixels, options.max_bytes, frame
             )
         except ReadError as error:
-            if len(frames) == 1:
+            if len(places) == 1:
                 raise
             file.problems.append(_("page {page}: {error}").format(page=frame + 1, error=error))
             continue
-        if frame == frames[0]:
+        if place is places[0]:
             for key, value in metadata:
                 file.add_metadata(key, value)
-        span = Span(page=frame + 1 if len(frames) > 1 else None, box=(0.0, 0.0, 1.0, 1.0))
-        block = ImageBlock(picture, span, caption=description)
+        block = ImageBlock(picture, place, caption=description)
 
         def render(side: int, frame: int = frame) -> NDArray[np.uint8]:
             return load_picture(file.data, side=side, frame=frame).pixels
@@ -114,13 +119,11 @@ def read_picture(file: File) -> Iterator[Part]:
         yield from with_ocr(file, block, render)
 
 
-def _different_frames(file: File) -> list[int]:
-    """Return the numbers of the pages of a TIFF, or of the frames of an animation that show something new.
-
-    Of a long animation some frames are taken, evenly, and a problem says how many. So does one for what is damaged.
-    """
+def _places(file: File) -> list[Span]:
+    """Return the places of the pictures in a file. A problem says what is left out, and what is damaged."""
+    only = [Span(box=_ALL)]
     if file.media_type in ("image/jpeg", "image/bmp"):
-        return [0]
+        return only
     if file.media_type == "image/tiff" and not _has_whole_directory(file.data):
         file.problems.append(_("pages at its end are cut off or damaged; save a new copy and add it again"))
     try:
@@ -129,58 +132,81 @@ def _different_frames(file: File) -> list[int]:
     except ReadError:
         raise
     except Exception:  # Pillow's decoders raise many kinds of errors; loading the first frame says which
-        return [0]
+        return only
     if count == 1:
-        return [0]
+        return only
     if count > _MAX_PAGES:
         file.problems.append(
             _("only the first {max_pages:,} of its {count:,} pages were read; split it").format(
                 max_pages=_MAX_PAGES, count=count
             )
         )
-    is_animation = file.media_type != "image/tiff"
-    frames: list[int] = []
-    kept: list[NDArray[np.int16]] = []
-    for frame in range(min(count, _MAX_PAGES)):
-        if frame and file.quota.share_left < 0.5:  # the other half is for reading them
+    numbers = _frame_numbers(file, image, min(count, _MAX_PAGES))
+    if file.media_type == "image/tiff":
+        places = [Span(page=n + 1, box=_ALL) for n in numbers if n == 0 or not _is_reduced(image)]
+    else:
+        places = _moments(file, image, numbers)
+    return places if len(places) > 1 else [replace(place, page=None) for place in places] or only
+
+
+def _frame_numbers(file: File, image: Image, count: int) -> Iterator[int]:
+    """Yield the numbers (from 0) of the pages or frames to which ``image`` could be moved."""
+    for number in range(count):
+        if number and file.quota.share_left < 0.5:  # the other half is for reading them
             file.problems.append(
-                _("its pages after number {page} were not read: {reason}").format(page=frame, reason=file.quota.reason)
+                _("its pages after number {page} were not read: {reason}").format(page=number, reason=file.quota.reason)
             )
-            break
+            return
         try:
-            image.seek(frame)
-            if not is_animation:
-                if not (frame and _is_reduced(image)):
-                    frames.append(frame)
-                continue
+            image.seek(number)
             _check_size(*image.size, file.options.max_pixels)
-            small = np.asarray(image.convert("RGB").resize((_FRAME_SIDE, _FRAME_SIDE))).astype(np.int16)
+            if file.media_type != "image/tiff":
+                image.load()
         except Exception as error:
-            if not frames:
-                return [0]
-            detail = " ".join(str(error).split())[:120] or type(error).__name__
-            file.problems.append(
-                _("its pages from number {page} on are damaged ({detail}); save a new copy").format(
-                    page=frame + 1, detail=detail
+            if number:
+                detail = " ".join(str(error).split())[:120] or type(error).__name__
+                file.problems.append(
+                    _("its pages from number {page} on are damaged ({detail}); save a new copy").format(
+                        page=number + 1, detail=detail
+                    )
                 )
-            )
-            break
-        if not any(_is_alike(small, other) for other in kept):
-            frames.append(frame)
-            kept.append(small)
-    if is_animation and len(frames) > _MAX_FRAMES:
+            return
+        yield number
+
+
+def _moments(file: File, image: Image, numbers: Iterator[int]) -> list[Span]:
+    """Return the places of the pictures that stand for the shots of an animation."""
+    frame_at: dict[Fraction, int] = {}
+
+    def frames() -> Iterator[Frame]:
+        begin = Fraction(0)
+        for number in numbers:
+            milliseconds = image.info.get("duration", 0)
+            is_slow = isinstance(milliseconds, (int, float)) and _QUICKEST < milliseconds < 10**9
+            finish = begin + (Fraction(milliseconds) / 1000 if is_slow else _USUAL_DURATION)
+            picture = _rgb(_displayable(image))
+            small = np.asarray(picture.resize(SMALL))
+            frame_at[begin] = number
+            yield Frame(begin, finish, small, lambda side, picture=picture: _pixels(picture, side))  # type: ignore[misc]
+            begin = finish
+
+    places = [
+        Span(page=frame_at[key_frame.time] + 1, box=_ALL, begin=float(shot.begin), finish=float(shot.finish))
+        for shot in shots(frames(), _FRAME_SIDE, most=_MAX_PAGES)
+        for key_frame in shot.key_frames
+    ]
+    if len(places) > _MAX_FRAMES:
         file.problems.append(
             _("{read} of the {count} different pictures of an animation were read").format(
-                read=_MAX_FRAMES, count=len(frames)
+                read=_MAX_FRAMES, count=len(places)
             )
         )
-        frames = [frames[round(n * (len(frames) - 1) / (_MAX_FRAMES - 1))] for n in range(_MAX_FRAMES)]
-    return frames
+        places = [places[round(n * (len(places) - 1) / (_MAX_FRAMES - 1))] for n in range(_MAX_FRAMES)]
+    return places
 
 
-def _is_alike(small: NDArray[np.int16], other: NDArray[np.int16]) -> bool:
-    changed = (np.abs(small - other) > _CHANGED).any(axis=2)
-    return bool(changed.mean() < _CHANGED_SHARE)
+def _pixels(picture: Image, side: int) -> NDArray[np.uint8]:
+    return np.asarray(_shrink(picture, _reduced_size(*picture.size, side)))
 
 
 def _has_whole_directory(data: bytes) -> bool:

@@ -1,4 +1,7 @@
-"""Selects the items to show: near-duplicates become one hit and, on request, the hits are diversified."""
+"""Selects the items to show: near-duplicates become one hit and, on request, the hits are diversified.
+
+The pictures of one shot of a video are one hit, too.
+"""
 
 from __future__ import annotations
 
@@ -155,11 +158,19 @@ def _first_copy(items: Sequence[Item], n: int, among: Iterable[int], similarity:
         return next((i for i in among if overlap(items[i], item) >= LEAST_SHARED or _words(items[i]) == words), None)
     cosines = similarity.of("image", n)
     for i in among:
-        if items[i].picture == item.picture:
+        if items[i].picture == item.picture or _of_one_shot(items[i], item):
             return i
         if cosines[i] >= MIN_SIMILARITY and similarity.same_picture(items[i], item):
             return i
     return None
+
+
+def _of_one_shot(first: Item, second: Item) -> bool:
+    """Return whether two pictures stand for the same seconds of a video."""
+    a, b = first.span, second.span
+    if a.begin is None or first.document.id != second.document.id:
+        return False
+    return (a.member, a.begin, a.finish) == (b.member, b.begin, b.finish)
 
 
 def _words(item: Item) -> str:

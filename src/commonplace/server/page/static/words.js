@@ -53,16 +53,21 @@ export function place(item) {
   const { span } = item;
   const parts = [];
   if (span.member) parts.push(span.member);
-  if (span.page) parts.push(t("page {page}", { page: span.page }));
+  if (span.begin !== undefined) parts.push(times(span));
+  else if (span.page) parts.push(t("page {page}", { page: span.page }));
   if (item.title && item.modality !== "image") parts.push(span.row ? t("sheet {title}", { title: item.title }) : item.title);
   if (span.row) parts.push(t("row {row}", { row: span.row }));
-  if (span.begin !== undefined) parts.push(clock(span.begin));
   return parts.join(t(", "));
 }
 
-export function clock(seconds) {
-  const whole = Math.floor(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+function times(span) {
+  const [begin, finish] = [clock(span.begin), clock(span.finish ?? span.begin)];
+  return begin === finish ? begin : t("{begin} to {finish}", { begin, finish });
+}
+
+function clock(seconds) {
+  const [minutes, rest] = [Math.floor(seconds / 60), String(Math.floor(seconds % 60)).padStart(2, "0")];
+  return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
 }
 
 /** What a line of a score breakdown stands for. */

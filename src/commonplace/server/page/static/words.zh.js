@@ -170,6 +170,7 @@ export default {
   "meaning": "含义",
   "not supported": "没有依据",
   "page {page}": "第 {page} 页",
+  "{begin} to {finish}": "{begin} 至 {finish}",
   "picture": "图片",
   "rank {rank}": "第 {rank} 名",
   "row {row}": "第 {row} 行",

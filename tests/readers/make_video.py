@@ -1,0 +1,120 @@
+"""Videos made on the spot: scenes of known length, with times, subtitles, chapters and turns of one's choice."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.readers.make import photo
+
+Pixels = NDArray[np.uint8]
+SIZE = 128, 72
+
+
+def scene(seed: int, frames: int, size: tuple[int, int] = SIZE) -> list[Pixels]:
+    """Return frames of a picture that moves a little."""
+    width, height = size
+    picture = photo(width + frames, height, seed)
+    return [np.asarray(picture.crop((n, 0, n + width, height)).convert("RGB")) for n in range(frames)]
+
+
+def plain(level: int, frames: int, size: tuple[int, int] = SIZE) -> list[Pixels]:
+    """Return frames of one grey."""
+    return [np.full((size[1], size[0], 3), level, np.uint8)] * frames
+
+
+def arrow(frames: int = 12) -> list[Pixels]:
+    """Return frames whose upper half is white and whose lower half is dark, with a red left edge."""
+    pixels = np.full((SIZE[1], SIZE[0], 3), 40, np.uint8)
+    pixels[: SIZE[1] // 2] = 235
+    pixels[:, : SIZE[0] // 6] = (220, 30, 30)
+    return [pixels] * frames
+
+
+def video(
+    frames: Iterable[Pixels],
+    kind: str = "mp4",
+    codec: str = "mpeg4",
+    *,
+    ticks: Sequence[int] | None = None,
+    rate: int = 25,
+    options: dict[str, str] | None = None,
+    subtitles: Sequence[tuple[float, float, str]] = (),
+    chapters: Sequence[tuple[float, float, str]] = (),
+    metadata: dict[str, str] | None = None,
+    rotation: int = 0,
+    sound: bool = False,
+) -> bytes:
+    """Return a video; ``ticks`` are the times of its frames in thousandths of a second."""
+    import av
+
+    buffer = io.BytesIO()
+    container: Any = av.open(buffer, "w", format={"mkv": "matroska", "ts": "mpegts"}.get(kind, kind))
+    container.metadata.update(metadata or {})
+    if chapters:
+        base = Fraction(1, 1000)
+        container.set_chapters(
+            [
+                {
+                    "id": n,
+                    "start": round(begin * 1000),
+                    "end": round(finish * 1000),
+                    "time_base": base,
+                    "metadata": {"title": title},
+                }
+                for n, (begin, finish, title) in enumerate(chapters)
+            ]
+        )
+    frames = iter(frames)
+    first, stream = next(frames, None), None
+    if first is not None:
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        if ticks is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+    words = container.add_mux_stream("mov_text" if kind == "mp4" else "subrip") if subtitles else None
+    audio = container.add_stream("aac" if kind == "mp4" else "mp2", rate=48000) if sound else None
+    packets = []
+    for n, pixels in enumerate(chain([] if first is None else [first], frames)):
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame.pts = n if ticks is None else ticks[n]
+        frame.time_base = Fraction(1, rate) if ticks is None else Fraction(1, 1000)
+        packets += stream.encode(frame)
+    packets += stream.encode() if stream is not None else []
+    if audio is not None:
+        for n in range(50):
+            tone = (8000 * np.sin(np.arange(1152) / 20)).astype(np.int16)[None]
+            piece = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = 48000, n * 1152, Fraction(1, 48000)
+            packets += audio.encode(piece)
+        packets += audio.encode(None)
+    for begin, finish, text in subtitles:
+        data = len(text.encode()).to_bytes(2, "big") + text.encode() if kind == "mp4" else text.encode()
+        packet = av.Packet(data)
+        packet.stream, packet.time_base = words, Fraction(1, 1000)
+        packet.pts = packet.dts = round(begin * 1000)
+        packet.duration = round((finish - begin) * 1000)
+        packets.append(packet)
+    packets.sort(key=lambda packet: float((packet.dts or 0) * packet.time_base) if packet.time_base else 0.0)
+    for packet in packets:
+        container.mux(packet)
+    container.close()
+    return buffer.getvalue()
+
+
+def animation(frames: Sequence[Pixels], kind: str, milliseconds: Sequence[int]) -> bytes:
+    """Return an animated GIF, WebP or PNG."""
+    buffer = io.BytesIO()
+    first, *rest = [Image.fromarray(pixels) for pixels in frames]
+    first.save(buffer, kind, save_all=True, append_images=rest, duration=list(milliseconds), loop=0)
+    return buffer.getvalue()
