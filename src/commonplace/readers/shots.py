@@ -41,7 +41,7 @@ _SAME_STRUCTURE = 0.6  # correlation above which two frames show the same in ano
 _BLENDED = 0.25  # largest difference from the mean, as a share of the change
 _EVERY = 0.5  # seconds between two frames that may become pictures
 _SLOW = 0.09  # seconds; of a film of fewer frames the first one after a change is taken, of others a later, clearer one
-_NEAR_COPY = 0.075  # change up to which two frames of a shot show the same
+_NEAR_COPY = 0.045  # change up to which two frames of a shot show the same
 _SHARPER = 1.15  # times that a near-copy must be sharper, to replace a picture
 _BLURRED = 0.4  # share of the best sharpness, below which a picture is left out
 MAX_PICTURES = 3
@@ -135,7 +135,7 @@ class _Piece:
                 self.dark = candidate
             return True
         for place, kept in enumerate(self.kept):
-            if _change(kept.record, candidate.record) < _NEAR_COPY:
+            if _is_near_copy(kept.record, candidate.record):
                 if candidate.sharpness > _SHARPER * kept.sharpness:
                     self.kept[place] = candidate
                 return True
@@ -332,3 +332,11 @@ def _change(first: _Record, second: _Record) -> float:
 def _correlation(first: _Record, second: _Record) -> float:
     covariance = float((first.small * second.small).mean() - first.small.mean() * second.small.mean())
     return covariance / math.sqrt(max(1e-9, first.variance * second.variance))
+
+
+def _is_near_copy(first: _Record, second: _Record) -> bool:
+    """Return whether two frames of a shot show the same. The words of two slides on one ground differ."""
+    difference = first.small - second.small
+    details = sum(float((record.small - record.small.mean(axis=(0, 1))).var()) for record in (first, second))
+    structure = min(1.0, float(difference.var()) / (details + _NOISE))
+    return math.sqrt(structure * float(np.abs(difference).mean()) / 255) < _NEAR_COPY
