@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
@@ -318,12 +319,29 @@ def _summary(
 
 
 def _leading(of_sections: Sequence[Sequence[Entry]]) -> list[Entry]:
-    """Return the first entries of each section, in order, at most MOST_SENTENCES sentences: each section in turn."""
+    """Return the leading sentences of each section, in order, at most MOST_SENTENCES: each section in turn.
+
+    Of a section the first sentences of its paragraphs and items come first, then the second ones.
+    """
+    turns = [
+        [
+            (n, place)
+            for place in range(MOST_SENTENCES)
+            for n, entry in enumerate(entries)
+            if place < len(entry.sentences)
+        ]
+        for entries in of_sections
+    ]
+    taken: list[set[tuple[int, int]]] = [set() for _ in of_sections]
     left = MOST_SENTENCES
-    taken = [0] * len(of_sections)
-    while left > 0 and (open_ones := [n for n, entries in enumerate(of_sections) if taken[n] < len(entries)]):
-        for n in open_ones:
-            if left > 0:
-                left -= len(of_sections[n][taken[n]].sentences)
-                taken[n] += 1
-    return [entry for entries, count in zip(of_sections, taken, strict=True) for entry in entries[:count]]
+    for turn in itertools.zip_longest(*turns):
+        for section, place in enumerate(turn):
+            if place is not None and left:
+                taken[section].add(place)
+                left -= 1
+    return [
+        Entry(entry.hit, entry.mark, kept)
+        for section, entries in enumerate(of_sections)
+        for n, entry in enumerate(entries)
+        if (kept := tuple(sentence for place, sentence in enumerate(entry.sentences) if (n, place) in taken[section]))
+    ]
