@@ -156,9 +156,9 @@ def test_the_model_points_at_the_photograph_that_a_caption_describes(space: Spac
     for line in (folder / "Flickr8k.token.txt").read_text(encoding="utf-8").splitlines():
         name, caption = line.split("\t")
         captions.setdefault(name.split("#")[0], caption)
-    names = (folder / "Flickr_8k.testImages.txt").read_text().split()[:80]
+    names = (folder / "Flickr_8k.testImages.txt").read_text().split()[:32]
     right = 0
-    for number in range(0, 80, 4):
+    for number in range(0, 32, 4):
         tiles = [np.asarray(Image.open(folder / "images" / name).resize((112, 112))) for name in names[number:][:4]]
         target = number // 4 % 4
         pixels = np.vstack([np.hstack(tiles[:2]), np.hstack(tiles[2:])])
@@ -166,7 +166,7 @@ def test_the_model_points_at_the_photograph_that_a_caption_describes(space: Spac
         values, _ = occlusion(pixels, question, space.bundle.image.encode)
         y, x = np.unravel_index(int(values.argmax()), values.shape)
         right += (y >= CELLS // 2) * 2 + (x >= CELLS // 2) == target
-    assert right >= 13  # of 20; chance is 5
+    assert right >= 5  # of 8; chance is 2
 
 
 @pytest.fixture

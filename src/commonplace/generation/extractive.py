@@ -133,7 +133,8 @@ class ExtractiveGenerator:
             return
         statements, unanswered = self._statements(request.full_question, request.vectors, hits)
         images = [ShownImage(n) for n in request.relevant_images]
-        if asks_in_words(request.full_question):  # a picture does not say who, when or how much
+        # A picture does not say who, when or how much, unless one was shown with the question: what is this?
+        if request.picture is None and asks_in_words(request.full_question):
             cited = {hits[n].item.document.id for statement in statements for n in statement.hits}
             images = [image for image in images if hits[image.hit].item.document.id in cited]
         if not statements and not images:

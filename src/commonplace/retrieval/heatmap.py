@@ -256,6 +256,9 @@ def _viridis(level: NDArray[Any]) -> NDArray[np.float32]:
     return np.stack([np.interp(level, steps, _COLOURS[:, c]) for c in range(3)], axis=-1).astype(np.float32)
 
 
+LEGEND_CHARS = 500  # characters of the words of which as many are drawn as fit
+
+
 def _legend(page: Image, top: int, text: str, cosine: float, most: float) -> None:
     """Draw the legend below the picture: the words, a colour bar, and its range of values."""
     from PIL import Image, ImageDraw, ImageFont
@@ -263,7 +266,7 @@ def _legend(page: Image, top: int, text: str, cosine: float, most: float) -> Non
     draw = ImageDraw.Draw(page)
     font = ImageFont.load_default(15)
     small = ImageFont.load_default(12)
-    words = printable(text)
+    words = printable(text[:LEGEND_CHARS])
     while draw.textlength(words, font=font) > page.width - 16:
         words = words[:-2].rstrip("… ") + "…"
     draw.text((8, top + 6), words, fill="black", font=font)
