@@ -29,7 +29,6 @@ _BEGINS = re.compile(
     re.IGNORECASE,
 )
 _WHAT_ABOUT_ZH = re.compile(r"呢\W*$")  # "what about ...?", if nothing else asks
-_THEN = re.compile(r"^\W*那[么麼]?(?![里裡儿兒边邊个個些])")  # "and", not "that"
 _ASKS = re.compile(r"什[么麼]|怎|如何|哪|[谁誰]|几|幾|多[少大长長高远遠久快]|[为為]何|何[时時处處]")
 MAX_DEPENDENT_CHARS = 2  # content characters up to which a Chinese question depends on the one before: 压力多少?
 
