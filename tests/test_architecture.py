@@ -28,7 +28,7 @@ MAY: dict[str, set[str]] = {
     },
     "mcp_server": {"collection", "positions", "records"},
     "integrations": {"collection", "filters", "opening", "options", "records"},
-    "committing": {"crops", "ingest", "readers", "space", "store"},
+    "committing": {"crops", "deletion", "ingest", "readers", "space", "store"},
     "distributed": {"committing", "encoders", "ingest", "opening", "readers", "space", "store"},
     "atomic": set(),
     "encoders": {"atomic"},
@@ -44,6 +44,7 @@ MAY: dict[str, set[str]] = {
     "migrate": {"encoders", "readers", "ingest", "channels", "space", "store", "retrieval", "places"},
     "pages": {"atomic", "readers", "ingest", "store"},
     "crops": {"store"},
+    "deletion": {"store"},
     "records": {"images", "readers"},
     "indexer": {
         "committing",
@@ -55,6 +56,7 @@ MAY: dict[str, set[str]] = {
         "space",
         "store",
         "crops",
+        "deletion",
         "records",
         "images",
     },
@@ -68,7 +70,7 @@ MAY: dict[str, set[str]] = {
     "_maintenance": {"_session", "copying", "encoders", "indexer", "migrate", "places", "space", "store"},
     "_showing": {"_documents", "_session", "_searching", "images", "options", "pages", "readers", "retrieval"},
     "_embedding": {"images", "space"},
-    "_documents": {"_session", "indexer", "retrieval"},
+    "_documents": {"_session", "deletion", "indexer", "retrieval"},
     "collection": {
         *(
             "_answering",

@@ -10,31 +10,64 @@ from pathlib import Path
 from typing import Any
 
 from commonplace._session import Parts, Session
+from commonplace.deletion import find_gone
 from commonplace.errors import CollectionError, QueryError
 from commonplace.i18n import _
-from commonplace.indexer import Indexer, Report
+from commonplace.indexer import Indexer, Report, Scope
 from commonplace.paths import display_path, document_id, spellings
 from commonplace.retrieval.background import learn
 from commonplace.types import Document, Filter, Item, Query, Status
 
-__all__ = ["add", "contains", "describe", "documents", "find", "label", "remove"]
+__all__ = ["add", "contains", "describe", "documents", "find", "label", "remove", "update"]
 
 
 def add(
     session: Session, sources: Iterable[Any], options: Mapping[str, Any], *, retry_failed: bool, force: bool
 ) -> Report:
-    """Add files, folders and records; see ``commonplace.Collection.add``."""
+    """Add files, folders and records; see ``commonplace.Collection.add()``."""
+    report, _is_finished = update(session, sources, options, retry_failed=retry_failed, force=force)
+    return report
+
+
+def update(
+    session: Session,
+    sources: Iterable[Any],
+    options: Mapping[str, Any],
+    *,
+    retry_failed: bool = False,
+    force: bool = False,
+    scope: Scope | None = None,
+) -> tuple[Report, bool]:
+    """Add what is new and, with the option ``delete``, remove what is gone, as far as the scope reaches.
+
+    Returns the report, and whether that is all: it is not where the scope ended the call, or where a file lost its name
+    and may have another one outside the scope.
+    """
     parts = session.parts
-    indexer = Indexer(parts.store, parts.space, parts.folder, parts.crops, retry_failed=retry_failed, force=force)
+    reading = {name: value for name, value in options.items() if name not in ("delete", "delete_many")}
+    delete, many = bool(options.get("delete")), bool(options.get("delete_many"))
+    if delete or many:
+        _refuse_for_shared(parts)
+    indexer = Indexer(
+        parts.store, parts.space, parts.folder, parts.crops, retry_failed=retry_failed, force=force, scope=scope
+    )
+    report, is_finished = indexer.report, True
     try:
-        return indexer.run(sources, **options)
+        indexer.run(sources, **reading)
+        is_finished = not indexer.is_stopped
+        if (delete or many) and is_finished:
+            gone = find_gone(parts.store, indexer.folders, only=scope.only if scope else None, many=many)
+            report.deleted = _remove(parts, gone.ids)
+            report.missing = max(0, report.missing - report.deleted)
+            report.refused += gone.refused
+            is_finished = not gone.renamed
     finally:  # also where an iterable raised an error: what came before it was added
-        report = indexer.report
         if report.added or report.changed or report.moved:
             learn(parts.space, parts.store)
             session.refresh()
-            if parts.store.maintenance is not None:
-                parts.store.maintenance.checkpoint()
+        if (report.added or report.changed or report.moved or report.deleted) and parts.store.maintenance is not None:
+            parts.store.maintenance.checkpoint()
+    return report, is_finished
 
 
 def label(parts: Parts, query: Query, item: str, good: bool, image: str | os.PathLike[str] | None) -> None:
@@ -65,7 +98,12 @@ def find(parts: Parts, name: str | os.PathLike[str]) -> Item | Document:
 
 def remove(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool) -> int:
     """Remove documents by name; see ``commonplace.Collection.remove()``."""
-    ids = _named_ids(parts, names, missing)
+    return _remove(parts, _named_ids(parts, names, missing))
+
+
+def _remove(parts: Parts, ids: Sequence[str]) -> int:
+    if not ids:
+        return 0
     parts.crops.remove(ids)
     count = parts.store.remove(dict.fromkeys(ids))
     parts.crops.prune()
@@ -83,12 +121,8 @@ def documents(
 
 def _named_ids(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool) -> list[str]:
     """Return the ids of the documents that are named and, with ``missing``, of those whose file no longer exists."""
-    if missing and parts.store.capabilities.shared:
-        raise CollectionError(
-            _("{name} may hold files of other machines, which are missing here: name the documents or folders").format(
-                name=parts.name
-            )
-        )
+    if missing:
+        _refuse_for_shared(parts)
     candidates = parts.store.documents() if missing else ()
     ids = [document.id for document in candidates if document.is_file and not os.path.lexists(document.path)]
     for name in names:
@@ -96,6 +130,16 @@ def _named_ids(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: b
             raise QueryError(_("a name is empty: say which document or folder"))
         ids += [document.id for document in _named(parts, name)]
     return ids
+
+
+def _refuse_for_shared(parts: Parts) -> None:
+    """Raise CollectionError where a file that is missing here may be on another machine."""
+    if parts.store.capabilities.shared:
+        raise CollectionError(
+            _("{name} may hold files of other machines, which are missing here: name the documents or folders").format(
+                name=parts.name
+            )
+        )
 
 
 def _named(parts: Parts, name: str | os.PathLike[str]) -> list[Document]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.crops import Crops
+from commonplace.deletion import Mounts, is_gone
 from commonplace.errors import ReadError
 from commonplace.i18n import N_, _
 from commonplace.metadata import FILE_KEYS, MetadataType, differing_types, explain_differing
@@ -35,7 +35,7 @@ _KEPT = N_("; the earlier content is kept")
 
 @dataclass(slots=True)
 class Report:
-    """The result of ``add``: numbers of added, changed, moved and unchanged documents, and the failures with reasons.
+    """The result of ``add``: numbers of added, changed, moved, deleted and unchanged documents, and the failures.
 
     ``partial`` and ``failed`` are pairs of name and reason. The name is the path of a file, its URL, or the URI of a
     record (or its position in the call if it has none).
@@ -44,9 +44,12 @@ class Report:
     added: int = 0
     changed: int = 0
     moved: int = 0
+    deleted: int = 0
     unchanged: int = 0
     missing: int = 0
     """Number of documents in the added folders whose file no longer exists; ``remove(missing=True)`` removes them."""
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """Folders below which nothing was deleted although files are gone, each with the reason."""
     partial: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
@@ -59,6 +62,7 @@ class Report:
             (self.added, _("{count} added")),
             (self.changed, _("{count} changed")),
             (self.moved, _("{count} moved")),
+            (self.deleted, _("{count} deleted")),
             (self.unchanged, _("{count} unchanged")),
             (len(self.partial), _("{count} partly read")),
             (len(self.failed), _("{count} failed")),
@@ -273,14 +277,16 @@ class Committer:
     def _moved_from(self, document: Document) -> list[str]:
         """Return the ids of missing files with the same bytes: this file is one of them, moved.
 
+        A file on a disk that is not mounted is not known to be moved.
         In a shared store a file that is missing here may exist on another machine, so none is known to be moved.
         """
         if not document.is_file or self._store.capabilities.shared:
             return []
+        mounts = Mounts(self._store)
         return [
             other.id
             for other in self._store.documents(content_hash=document.content_hash)
-            if other.id != document.id and other.is_file and not os.path.lexists(other.path)
+            if other.id != document.id and other.is_file and is_gone(other) and mounts.missing(other.path) is None
         ]
 
 

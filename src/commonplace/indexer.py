@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from time import monotonic
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from commonplace.committing import Committer, Report, documents_by_id
 from commonplace.crops import Crops
+from commonplace.deletion import is_gone
 from commonplace.encoders.runtime import threads
 from commonplace.errors import QueryError, ReadError, SourceError
 from commonplace.i18n import N_, _, ngettext
@@ -25,7 +27,17 @@ if TYPE_CHECKING:  # a search needs no readers
     from commonplace.ingest import AnySource, Batch, RecordContent, RemoteFile, Source
     from commonplace.readers import ReadOptions
 
-__all__ = ["Indexer", "Report", "canonical_path", "check_encoding", "display_path", "document_id", "report_of_absent"]
+__all__ = [
+    "Indexer",
+    "Report",
+    "Scope",
+    "canonical_path",
+    "check_encoding",
+    "display_path",
+    "document_id",
+    "own_paths",
+    "report_of_absent",
+]
 
 log = logging.getLogger("commonplace")
 
@@ -39,11 +51,24 @@ NO_OCR = N_(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of the added folders is looked at: all of it, or what lies at or below the absolute paths ``only``.
+
+    A file is read again if it was changed after ``since`` (seconds since 1970), even where its stamp is the known one:
+    a change in the same moment as the last reading leaves no trace there. ``stopped()`` ends the call early.
+    """
+
+    only: frozenset[str] | None = None
+    since: float | None = None
+    stopped: Callable[[], bool] = lambda: False
+
+
 class Indexer:
     """Runs one ``add`` to the collection in ``folder``; see ``commonplace.Collection.add()`` for its guarantees.
 
     ``retry_failed`` also reads files that failed before, or were read in part. ``force`` reads all files and records
-    again.
+    again. ``scope`` limits what is looked at.
     """
 
     def __init__(
@@ -55,6 +80,7 @@ class Indexer:
         *,
         retry_failed: bool = False,
         force: bool = False,
+        scope: Scope | None = None,
     ) -> None:
         from commonplace.ingest import InFlightJournal
 
@@ -64,6 +90,7 @@ class Indexer:
         self._crops = crops
         self._retry_failed = retry_failed
         self._force = force
+        self._scope = scope or Scope()
         self._journal = InFlightJournal(folder)
         self._checker = Checker()
         self._committer = Committer(store, space, crops)
@@ -71,6 +98,8 @@ class Indexer:
         self._suspects: list[tuple[int, AnySource]] = []
         self._waiting = 0  # number of sources to read that are known so far
         self._failed_before = 0  # number of files that failed in an earlier call and were not read again
+        self.is_stopped = False
+        """Whether the scope ended the call early."""
         self._error: Exception | None = None  # raised by an iterable of the caller
         self._folders: dict[str, None] = {}  # the added paths that are no files, whose documents may be missing
 
@@ -78,6 +107,11 @@ class Indexer:
     def report(self) -> Report:
         """What came of the sources so far."""
         return self._committer.report
+
+    @property
+    def folders(self) -> list[str]:
+        """The added paths that are no files, absolute."""
+        return [*self._folders]
 
     def run(
         self,
@@ -168,6 +202,9 @@ class Indexer:
         from commonplace.ingest import ATTEMPTS, id_of
 
         for source in chain(self._changed_files(paths, bar), self._changed_elements(others, bar)):
+            if self._scope.stopped():
+                self.is_stopped = True
+                return
             died = self._journal.counts.get(id_of(source), 0)
             if died >= ATTEMPTS:
                 problem = _("indexing it crashed the process {attempts} times; split it, or use --retry-failed").format(
@@ -210,8 +247,7 @@ class Indexer:
 
         paths = [place for place in places if isinstance(place, Path)]
         self._folders.update((display_path(path), None) for path in paths if not os.path.isfile(path))
-        upkeep = self._store.maintenance
-        local = walk(paths, exclude=[self._folder, *(upkeep.paths() if upkeep else ())])
+        local = walk(paths, exclude=own_paths(self._store, self._folder), only=self._scope.only)
         remote = walk_urls(place for place in places if isinstance(place, str))
         for skipped in (local.skipped, remote.skipped):
             for ending, count in skipped.items():
@@ -311,6 +347,10 @@ class Indexer:
         if isinstance(source, RemoteFile):
             return source.is_unchanged(document)
         try:
+            if self._scope.since is not None:
+                state = os.stat(source.path)
+                if max(state.st_mtime, state.st_ctime) >= self._scope.since:
+                    return False
             return stamp(stamp_paths(document.stamp)) == document.stamp
         except (OSError, ValueError):
             return False
@@ -325,13 +365,13 @@ class Indexer:
     def _missing(self) -> int:
         """Return the number of documents at or below the added paths whose file no longer exists.
 
-        In a shared store such a file may exist on another machine, so none counts as missing.
+        In a shared store such a file may exist on another machine, so none counts as missing. Nor are they counted
+        where only a part of the folders is looked at.
         """
-        if self._store.capabilities.shared:
+        if self._store.capabilities.shared or self._scope.only is not None:
             return 0
         documents = {document.id: document for path in self._folders for document in self._store.documents(below=path)}
-        gone = (document.is_file and not os.path.lexists(document.path) for document in documents.values())
-        return sum(gone)
+        return sum(document.is_file and is_gone(document) for document in documents.values())
 
     # --- reading and committing ------------------------------------------------------------------------------
 
@@ -379,6 +419,11 @@ class Indexer:
         self._journal.begin(ids)
         self._committer.commit(batch)
         self._journal.end(ids)
+
+
+def own_paths(store: Store, folder: Path) -> list[Path]:
+    """Return the folders and files of a collection itself, which are never added to it."""
+    return [folder, *(store.maintenance.paths() if store.maintenance else ())]
 
 
 def check_encoding(name: str) -> None:

@@ -43,6 +43,10 @@ class AddOptions(TypedDict, total=False):
     """Seconds of processor time for one file (default: 300); what was read by then is added."""
     encoding: str
     """The encoding of text files, web pages and tables, whatever they say of themselves (default: it is detected)."""
+    delete: bool
+    """Remove the documents below the given folders whose file is gone. A folder that cannot be reached loses none."""
+    delete_many: bool
+    """Also where most documents of a folder are gone, which may mean that a disk is missing (default: refused)."""
 
 
 class SearchOptions(TypedDict, total=False):

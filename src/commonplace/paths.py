@@ -16,6 +16,7 @@ __all__ = [
     "display_path",
     "document_id",
     "expanded_path",
+    "is_inside",
     "path_problem",
     "spellings",
 ]
@@ -102,3 +103,8 @@ def display_path(path: str | os.PathLike[str], error: type[CommonplaceError] = Q
 def document_id(path: Path) -> str:
     """Return the id of the document of the file at ``path``."""
     return stable_id(canonical_path(path).as_uri())
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or lies below it; both are written in the same way."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

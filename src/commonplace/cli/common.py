@@ -38,6 +38,25 @@ def encoding_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how files are read."""
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help=_("number of reader processes (default: one per processor)")
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help=_("processor time that reading a file may take; what was read by then is kept (default: 300)"),
+    )
+    encoding_option(parser)
+    parser.add_argument(
+        "--ocr",
+        action=argparse.BooleanOptionalAction,
+        help=_("read the words in pictures (default: if the extra ocr is installed)"),
+    )
+
+
 def filter_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that narrow a search."""
     parser.add_argument("--modality", metavar="NAME", help=_("only this modality: text, image, ..."))

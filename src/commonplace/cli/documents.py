@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import encoding_option, open_, place_of, refuse_own_file
+from commonplace.cli.common import open_, place_of, reading_options, refuse_own_file
 from commonplace.cli.printing import (
     fill,
     index_type,
@@ -17,7 +17,9 @@ from commonplace.cli.printing import (
     padded,
     place,
     print_json,
+    print_report,
     query_kind,
+    report_values,
     short,
     size,
 )
@@ -25,7 +27,6 @@ from commonplace.i18n import _, ngettext
 from commonplace.types import printable
 
 if TYPE_CHECKING:
-    from commonplace.indexer import Report
     from commonplace.types import Document, Item
 
 
@@ -41,9 +42,6 @@ def verbs(verb: Any) -> None:
         "paths", metavar="PATH", nargs="+", help=_("a file or folder, or its URL, such as s3://bucket/folder")
     )
     add.add_argument(
-        "--workers", type=int, metavar="N", help=_("number of reader processes (default: one per processor)")
-    )
-    add.add_argument(
         "--ray",
         metavar="ADDRESS",
         help=_(
@@ -51,13 +49,7 @@ def verbs(verb: Any) -> None:
             "--workers is then for each machine"
         ),
     )
-    add.add_argument(
-        "--time-limit",
-        type=float,
-        metavar="SECONDS",
-        help=_("processor time that reading a file may take; what was read by then is kept (default: 300)"),
-    )
-    encoding_option(add)
+    reading_options(add)
     add.add_argument(
         "--retry-failed", action="store_true", help=_("also read files that failed before, or were read in part")
     )
@@ -67,9 +59,12 @@ def verbs(verb: Any) -> None:
         help=_("read all files again, including unchanged ones; unchanged contents are not embedded again"),
     )
     add.add_argument(
-        "--ocr",
-        action=argparse.BooleanOptionalAction,
-        help=_("read the words in pictures (default: if the extra ocr is installed)"),
+        "--delete", action="store_true", help=_("remove the documents below the folders whose file is gone")
+    )
+    add.add_argument(
+        "--delete-many",
+        action="store_true",
+        help=_("also where most files of a folder are gone, which without this flag stops the deletion"),
     )
     add.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
@@ -130,19 +125,15 @@ def _add(options: argparse.Namespace) -> int:
                 ray=options.ray,
                 time_limit=options.time_limit,
                 encoding=options.encoding,
+                delete=options.delete,
+                delete_many=options.delete_many,
             )
     if options.json:
-        print_json(_report(report))
+        print_json(report_values(report))
     else:
-        print(report)
-        for note in report.notes:
-            print(f"  {note}", file=sys.stderr)
-        for name, rows in ((_("partly read"), report.partial), (_("failed"), report.failed)):
-            for path, reason in rows:
-                line = _("{name}: {path}: {reason}").format(name=name, path=printable(path), reason=printable(reason))
-                print(f"  {line}", file=sys.stderr)
-    done = report.added + report.changed + report.moved + report.unchanged
-    return 0 if done or not report.failed else 1
+        print_report(report)
+    done = report.added + report.changed + report.moved + report.deleted + report.unchanged
+    return 1 if report.refused or (report.failed and not done) else 0
 
 
 @contextmanager
@@ -162,15 +153,6 @@ def _progress_lines(options: argparse.Namespace) -> Iterator[None]:
     finally:  # the next command of this process has another standard error
         log.removeHandler(lines)
         log.setLevel(level)
-
-
-def _report(report: Report) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    values = asdict(report)
-    for name in ("partial", "failed"):
-        values[name] = [{"path": path, "reason": reason} for path, reason in values[name]]
-    return values
 
 
 def _list(options: argparse.Namespace) -> int:

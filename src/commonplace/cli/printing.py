@@ -13,6 +13,7 @@ from commonplace.positions import position
 from commonplace.types import columns, printable
 
 if TYPE_CHECKING:
+    from commonplace.indexer import Report
     from commonplace.types import Document, Hit, Item
 
 
@@ -105,3 +106,25 @@ def query_kind(recall: float, kind: str) -> str:
     if kind == "same":
         return _("{recall:.3f} (same kind of query)").format(recall=recall)
     return _("{recall:.3f} (other kind of query)").format(recall=recall)
+
+
+def report_values(report: Report) -> dict[str, Any]:
+    """Return a report as plain JSON values."""
+    from dataclasses import asdict
+
+    values = asdict(report)
+    for name in ("partial", "failed", "refused"):
+        values[name] = [{"path": path, "reason": reason} for path, reason in values[name]]
+    return values
+
+
+def print_report(report: Report) -> None:
+    """Print what ``add`` did, and on standard error what it could not do, with the reasons."""
+    print(report)
+    for note in report.notes:
+        print(f"  {note}", file=sys.stderr)
+    kinds = ((_("partly read"), report.partial), (_("failed"), report.failed), (_("not deleted"), report.refused))
+    for name, rows in kinds:
+        for path, reason in rows:
+            line = _("{name}: {path}: {reason}").format(name=name, path=printable(path), reason=printable(reason))
+            print(f"  {line}", file=sys.stderr)

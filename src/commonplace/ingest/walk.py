@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pathspec import GitIgnoreSpec
 
 from commonplace.i18n import N_, _
-from commonplace.paths import path_problem
+from commonplace.paths import is_inside, path_problem
 from commonplace.readers.formats import belongs_to_video, is_offered, os_error_reason
 
 __all__ = ["NO_ENDING", "Source", "Walk", "is_vendored", "walk"]
@@ -59,6 +59,22 @@ class _Rules:
         return False
 
 
+class _Wanted:
+    """Paths to which a walk is limited."""
+
+    def __init__(self, paths: Collection[str]) -> None:
+        self._paths = frozenset(paths)
+        self._above = {str(folder) for path in self._paths for folder in Path(path).parents}
+
+    def holds(self, folder: str) -> bool:
+        """Return whether a folder is one of the paths or below one, so that all of it is wanted."""
+        return folder in self._paths or any(str(parent) in self._paths for parent in Path(folder).parents)
+
+    def leads_to(self, path: str) -> bool:
+        """Return whether a path is one of them or above one."""
+        return path in self._paths or path in self._above
+
+
 _Taken = tuple[bool, bytes, Source]
 """Of a file that is taken: whether its path is a link, the path to sort by, and the source."""
 
@@ -71,15 +87,16 @@ class Walk(NamedTuple):
     skipped: Counter[str]
 
 
-def walk(paths: Iterable[str | Path], *, exclude: Iterable[Path] = ()) -> Walk:
+def walk(paths: Iterable[str | Path], *, exclude: Iterable[Path] = (), only: Collection[str] | None = None) -> Walk:
     """Return the files under ``paths``, sorted and each once, and what was left out.
 
     In a folder these are skipped: hidden and vendored files, the files of a saved web page, the subtitles of a video,
     which are read with it, files excluded by a
     ``.gitignore`` or ``.commonplaceignore`` inside it, and ``exclude`` (the collection's own files and folders). Links
     to files are followed, links to folders are not. A file that is given directly is never skipped by its name. Pipes,
-    devices and sockets are never opened.
+    devices and sockets are never opened. ``only`` limits the walk to what lies at or below these absolute paths.
     """
+    wanted = None if only is None else _Wanted(only)
     files: dict[str, tuple[bool, bytes, Source]] = {}
     problems: dict[Path, str] = {}
     skipped: Counter[str] = Counter()
@@ -91,10 +108,10 @@ def walk(paths: Iterable[str | Path], *, exclude: Iterable[Path] = ()) -> Walk:
         except (OSError, ValueError) as error:
             problems[Path(absolute)] = _reason(absolute, error)
             continue
-        if any(_is_inside(os.path.realpath(absolute), folder) for folder in excluded):
+        if any(is_inside(os.path.realpath(absolute), folder) for folder in excluded):
             problems[Path(absolute)] = _("belongs to the collection itself; add other files")
         elif stat.S_ISDIR(state.st_mode):
-            for file_path, real in _walk_folder(absolute, excluded, problems, skipped):
+            for file_path, real in _walk_folder(absolute, excluded, problems, skipped, wanted):
                 _add_file(files, file_path, real, absolute)
         elif stat.S_ISREG(state.st_mode):
             _add_file(files, absolute, os.path.realpath(absolute), os.path.dirname(absolute))
@@ -113,7 +130,11 @@ def _add_file(files: dict[str, tuple[bool, bytes, Source]], path: str, real: str
 
 
 def _walk_folder(
-    top: str, excluded: frozenset[str], problems: dict[Path, str], skipped: Counter[str]
+    top: str,
+    excluded: frozenset[str],
+    problems: dict[Path, str],
+    skipped: Counter[str],
+    wanted: _Wanted | None,
 ) -> Iterator[tuple[str, str]]:
     """Yield path and real path of each file below ``top``. It uses a stack, not recursion: trees may be deep."""
     stack: list[tuple[str, str, _Rules | None]] = [(top, os.path.realpath(top), None)]
@@ -129,8 +150,9 @@ def _walk_folder(
         if folder != top and not _SKIP_MARKERS.isdisjoint(names):
             continue
         rules = _rules(folder, names, rules)
+        is_wanted = None if wanted is None or wanted.holds(folder) else wanted.leads_to
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or (is_wanted is not None and not is_wanted(entry.path)):
                 continue
             real_path = os.path.join(real, entry.name)
             try:
@@ -149,7 +171,7 @@ def _walk_folder(
                 if entry.is_symlink():
                     os.stat(entry.path)  # raises the reason for a broken link; is_file() would only return False
                     real_path = os.path.realpath(entry.path)
-                    if any(_is_inside(real_path, folder) for folder in excluded):
+                    if any(is_inside(real_path, folder) for folder in excluded):
                         continue
                 if real_path in excluded:  # a collection that is one file
                     continue
@@ -203,10 +225,6 @@ def _spec(lines: list[str]) -> GitIgnoreSpec:
 def _order(path: str) -> bytes:
     """Return what to sort a path by, also a path that no file can have."""
     return os.fsencode(path) if path_problem(path) is None else path.encode("utf-8", "surrogatepass")
-
-
-def _is_inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _reason(path: str, error: OSError | ValueError) -> str:
