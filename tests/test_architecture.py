@@ -24,7 +24,7 @@ MAY: dict[str, set[str]] = {
     "settings": {"errors", "i18n"},
     "server": {
         *("atomic", "collection", "display", "encoders", "filters", "generation", "opening", "pages", "places"),
-        *("mcp_server", "positions", "records"),
+        *("mcp_server", "positions", "records", "watching"),
     },
     "mcp_server": {"collection", "positions", "records"},
     "integrations": {"collection", "filters", "opening", "options", "records"},
@@ -84,7 +84,9 @@ MAY: dict[str, set[str]] = {
             "generation",
         ),
         *("filters", "generation", "indexer", "options", "pages", "places", "records", "retrieval", "space", "store"),
+        "watching",
     },
+    "watching": {"_documents", "_session", "indexer", "ingest"},
     "opening": {"collection", "encoders", "generation", "places", "space"},
     "_async": {"_answering", "_maintenance", "_searching", "collection", "generation", "opening", "options"},
     "evaluation": {"atomic", "readers", "images", "channels", "store", "retrieval", "collection", "options"},
@@ -93,13 +95,13 @@ MAY: dict[str, set[str]] = {
     "cli": {
         *("atomic", "encoders", "retrieval", "generation", "collection", "evaluation", "migrate", "export", "training"),
         *("filters", "indexer", "opening", "options", "places", "reading", "records"),
-        *("mcp_server", "server"),
+        *("mcp_server", "server", "watching"),
     },
     "__main__": {"cli"},
     "__init__": {
         "encoders",
         *("_async", "_maintenance", "_searching", "collection", "generation", "indexer", "opening", "options", "pages"),
-        *("reading", "records", "retrieval"),
+        *("reading", "records", "retrieval", "watching"),
     },
 }
 TORCH = {"torch", "transformers", "sentence_transformers"}

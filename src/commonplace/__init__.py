@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         ScoreComponent,
         Span,
     )
+    from commonplace.watching import Watcher, WatchState
 
 __all__ = [
     "AddOptions",
@@ -98,6 +99,8 @@ __all__ = [
     "TrainingError",
     "TransformersGenerator",
     "VersionError",
+    "WatchState",
+    "Watcher",
     "open",
     "read",
 ]
@@ -121,6 +124,7 @@ _NAMES = {
     "commonplace.records": "Record",
     "commonplace.retrieval": "HeatMap Ranking Reranker",
     "commonplace.types": "Answer Block Citation Document Filter Hit Item Note ParsedDocument Query ScoreComponent Span",
+    "commonplace.watching": "WatchState Watcher",
 }
 _HOMES = {name: (module, name) for module, names in _NAMES.items() for name in names.split()}
 _HOMES["open"] = ("commonplace.opening", "open_collection")

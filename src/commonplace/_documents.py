@@ -18,7 +18,7 @@ from commonplace.paths import display_path, document_id, spellings
 from commonplace.retrieval.background import learn
 from commonplace.types import Document, Filter, Item, Query, Status
 
-__all__ = ["add", "contains", "describe", "documents", "find", "label", "remove", "update"]
+__all__ = ["add", "contains", "describe", "documents", "find", "label", "refuse_for_shared", "remove", "update"]
 
 
 def add(
@@ -43,30 +43,32 @@ def update(
     Returns the report, and whether that is all: it is not where the scope ended the call, or where a file lost its name
     and may have another one outside the scope.
     """
-    parts = session.parts
     reading = {name: value for name, value in options.items() if name not in ("delete", "delete_many")}
     delete, many = bool(options.get("delete")), bool(options.get("delete_many"))
-    if delete or many:
-        _refuse_for_shared(parts)
-    indexer = Indexer(
-        parts.store, parts.space, parts.folder, parts.crops, retry_failed=retry_failed, force=force, scope=scope
-    )
-    report, is_finished = indexer.report, True
-    try:
-        indexer.run(sources, **reading)
-        is_finished = not indexer.is_stopped
-        if (delete or many) and is_finished:
-            gone = find_gone(parts.store, indexer.folders, only=scope.only if scope else None, many=many)
-            report.deleted = _remove(parts, gone.ids)
-            report.missing = max(0, report.missing - report.deleted)
-            report.refused += gone.refused
-            is_finished = not gone.renamed
-    finally:  # also where an iterable raised an error: what came before it was added
-        if report.added or report.changed or report.moved:
-            learn(parts.space, parts.store)
-            session.refresh()
-        if (report.added or report.changed or report.moved or report.deleted) and parts.store.maintenance is not None:
-            parts.store.maintenance.checkpoint()
+    with session.adding:
+        parts = session.parts
+        if delete or many:
+            refuse_for_shared(parts)
+        indexer = Indexer(
+            parts.store, parts.space, parts.folder, parts.crops, retry_failed=retry_failed, force=force, scope=scope
+        )
+        report, is_finished = indexer.report, True
+        try:
+            indexer.run(sources, **reading)
+            is_finished = not indexer.is_stopped
+            if (delete or many) and is_finished:
+                gone = find_gone(parts.store, indexer.folders, only=scope.only if scope else None, many=many)
+                report.deleted = _remove(parts, gone.ids)
+                report.missing = max(0, report.missing - report.deleted)
+                report.refused += gone.refused
+                is_finished = not gone.renamed
+        finally:  # also where an iterable raised an error: what came before it was added
+            has_changed = bool(report.added or report.changed or report.moved)
+            if has_changed:
+                learn(parts.space, parts.store)
+                session.refresh()
+            if (has_changed or report.deleted) and parts.store.maintenance is not None:
+                parts.store.maintenance.checkpoint()
     return report, is_finished
 
 
@@ -122,7 +124,7 @@ def documents(
 def _named_ids(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool) -> list[str]:
     """Return the ids of the documents that are named and, with ``missing``, of those whose file no longer exists."""
     if missing:
-        _refuse_for_shared(parts)
+        refuse_for_shared(parts)
     candidates = parts.store.documents() if missing else ()
     ids = [document.id for document in candidates if document.is_file and not os.path.lexists(document.path)]
     for name in names:
@@ -132,7 +134,7 @@ def _named_ids(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: b
     return ids
 
 
-def _refuse_for_shared(parts: Parts) -> None:
+def refuse_for_shared(parts: Parts) -> None:
     """Raise CollectionError where a file that is missing here may be on another machine."""
     if parts.store.capabilities.shared:
         raise CollectionError(

@@ -75,6 +75,8 @@ class Session:
 
     def __init__(self, name: str, folder: Path, store: Store, space: Space) -> None:
         self.folder = folder
+        self.adding = threading.RLock()
+        """Held while files and records are added: one call of this process at a time."""
         self.parts = Parts.of(name, folder, store, space)
         self._lock = threading.Condition()
         self._changing = 0

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -32,6 +31,7 @@ from commonplace.retrieval import Calibration, ChannelScores, HeatMap, Ranking, 
 from commonplace.space import Space
 from commonplace.store import Store
 from commonplace.types import Answer, Citation, Document, Filter, Hit, Item, Query
+from commonplace.watching import EVERY, Watcher
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -82,9 +82,7 @@ class Collection:
     def __enter__(self) -> Collection:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -96,11 +94,9 @@ class Collection:
     def add(
         self,
         *sources: Source | Iterable[Source],
-        workers: int | None = None,
         retry_failed: bool = False,
         force: bool = False,
         progress: bool | None = None,
-        ocr: bool | None = None,
         **reading: Unpack[AddOptions],
     ) -> Report:
         """Add files, folders and records. What is unchanged is skipped, and a bad source never stops the others.
@@ -108,16 +104,22 @@ class Collection:
         Each of ``sources`` is a path, a URL that fsspec reads, a ``commonplace.Record``, or an iterable of these, which
         may be a generator of any length. A record replaces the document that has its id.
 
-        ``workers``: how many processes read files (default: one a processor). ``retry_failed`` reads files again that
-        failed or were read in part, ``force`` all of them. ``progress`` shows a bar (default: on a terminal). ``ocr``
-        reads words in pictures (default: with the extra ``ocr``, unless ``COMMONPLACE_OCR`` is 0). ``reading``: see
-        ``AddOptions``. Failures are in the report with the reason, and logged.
+        ``retry_failed`` reads files again that failed or were read in part, ``force`` all of them. ``progress`` shows a
+        bar (default: on a terminal). ``reading``: see ``AddOptions``. Failures are in the report with the reason, and
+        logged.
 
         Raises CollectionError if the collection cannot be written, ClusterError if the cluster cannot be used, and
         SourceError (with the report) if an iterable raises an error. The next call continues an interrupted one.
         """
-        options = {"workers": workers, "progress": progress, "ocr": ocr, **reading}
+        options = {"progress": progress, **reading}
         return add(self._session, sources, options, retry_failed=retry_failed, force=force)
+
+    def watch(self, *folders: str | os.PathLike[str], every: float = EVERY, **reading: Unpack[AddOptions]) -> Watcher:
+        """Keep folders and the collection in step while the block ``with kb.watch("papers"):`` runs; see ``Watcher``.
+
+        All is compared after ``every`` seconds, too. Needs the extra ``watch``. Raises QueryError for a missing folder.
+        """
+        return Watcher(self._session, folders, reading, every)
 
     def remove(self, *names: str | os.PathLike[str], missing: bool = False) -> int:
         """Remove documents by path (a folder: everything below it; a pattern: ``old/*.md``) or id, with their items.

@@ -75,13 +75,13 @@ class Mounts:
     def note(self, paths: Iterable[str]) -> None:
         """Remember the mount points of files that exist. One that holds files without being mounted is forgotten."""
         folders = {os.path.realpath(folder) for folder in {os.path.dirname(path) for path in paths}}
-        found = {point for folder in folders for point in _mounts_above(folder)}
+        mounted = {point for folder in folders for point in _mounts_above(folder)}
         kept = {
             point
             for point in self._points
             if os.path.ismount(point) or not any(is_inside(folder, point) for folder in folders)
         }
-        points = sorted(found | kept)
+        points = sorted(mounted | kept)
         if points != sorted(self._points):
             self._store.set_setting(_MOUNTS, json.dumps(points))
 

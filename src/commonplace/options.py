@@ -35,8 +35,12 @@ _FILTERS = ("modality", "path", "media_type", "after", "before", "where")
 
 
 class AddOptions(TypedDict, total=False):
-    """Less common keywords of ``commonplace.Collection.add()``."""
+    """Keywords of ``commonplace.Collection.add()`` and ``watch()`` that say how files are read."""
 
+    workers: int | None
+    """How many processes read files, 1 to 256 (default: one a processor)."""
+    ocr: bool | None
+    """Read the words in pictures (default: with the extra ``ocr``, unless ``COMMONPLACE_OCR`` is 0)."""
     ray: str | None
     """The address of a Ray cluster, whose machines read and embed."""
     time_limit: float | None

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from commonplace.cli import answers, documents, evaluation, mcp, models, read, search, serve, train, upkeep
+from commonplace.cli import answers, documents, evaluation, mcp, models, read, search, serve, train, upkeep, watch
 from commonplace.cli.parser import CommandParser
 from commonplace.i18n import _
 from commonplace.types import printable
@@ -16,7 +16,7 @@ from commonplace.types import printable
 __all__ = ["build_parser", "main"]
 
 VERBS = (
-    *("add", "search", "ask", "chat", "list", "show", "read", "remove", "status", "eval", "label", "tune"),
+    *("add", "search", "ask", "chat", "list", "show", "read", "remove", "status", "watch", "eval", "label", "tune"),
     *(
         "doctor",
         "backup",
@@ -170,7 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    for module in (documents, search, answers, read, evaluation, upkeep, models, train, serve, mcp):
+    for module in (documents, watch, search, answers, read, evaluation, upkeep, models, train, serve, mcp):
         module.verbs(verb)
     return parser
 

@@ -23,6 +23,7 @@ from commonplace.cli.printing import (
     short,
     size,
 )
+from commonplace.cli.watch import keep_in_step
 from commonplace.i18n import _, ngettext
 from commonplace.types import printable
 
@@ -65,6 +66,9 @@ def verbs(verb: Any) -> None:
         "--delete-many",
         action="store_true",
         help=_("also where most files of a folder are gone, which without this flag stops the deletion"),
+    )
+    add.add_argument(
+        "--watch", action="store_true", help=_("then keep the folders in step until Ctrl+C (see commonplace watch)")
     )
     add.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
@@ -132,6 +136,9 @@ def _add(options: argparse.Namespace) -> int:
         print_json(report_values(report))
     else:
         print_report(report)
+    if options.watch:
+        with open_(options) as kb:
+            return keep_in_step(kb, options)
     done = report.added + report.changed + report.moved + report.deleted + report.unchanged
     return 1 if report.refused or (report.failed and not done) else 0
 

@@ -46,6 +46,15 @@ def verbs(verb: Any) -> None:
         help=_("serve this collection under a name: a folder or a milvus:// address; may be repeated"),
     )
     serve.add_argument(
+        "--watch",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help=_(
+            "keep this folder in step with the collection (NAME=DIR: with the collection of that name); may be repeated"
+        ),
+    )
+    serve.add_argument(
         "--host-name", metavar="NAME", action="append", default=[], help=_("name under which clients reach the server")
     )
     serve.add_argument(
@@ -106,6 +115,7 @@ def _serve(options: argparse.Namespace) -> int:
     from commonplace.server import KeyFile, ServerSettings, create_app
     from commonplace.server.keys import default_key_file
 
+    library = _library(options)
     settings = ServerSettings(
         host=options.host,
         port=options.port,
@@ -115,8 +125,9 @@ def _serve(options: argparse.Namespace) -> int:
         concurrency=options.concurrency,
         rate=options.rate,
         mcp_add=options.mcp_add,
+        watched=tuple(_watched(text, library) for text in options.watch),
     )
-    app = create_app(_library(options), keys=KeyFile(default_key_file()), settings=settings)
+    app = create_app(library, keys=KeyFile(default_key_file()), settings=settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -157,6 +168,20 @@ def _library(options: argparse.Namespace) -> Library:
         generator=generator_of(options, [*folders, Path.cwd()]),
         token=getattr(options, "token", None),
     )
+
+
+def _watched(text: str, library: Library) -> tuple[str, str]:
+    """Return the name of a collection and the folder that is kept in step with it."""
+    from commonplace.errors import QueryError
+
+    names = library.names()
+    name, equals, folder = text.partition("=")
+    if not equals or name not in names:
+        if len(names) != 1:
+            raise QueryError(_("--watch {text} names no collection: write NAME=DIR").format(text=text))
+        name, folder = names[0], text
+    library.get(name).watch(folder).close()  # says what is wrong with it
+    return name, folder
 
 
 def _listening(host: str, port: int) -> socket.socket:

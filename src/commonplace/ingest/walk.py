@@ -22,14 +22,14 @@ NO_ENDING = N_("no ending")
 """The name of the files without an ending, among those that are skipped."""
 
 
-_IGNORE_FILES = (".gitignore", ".commonplaceignore")  # rules of the later file win
+IGNORE_FILES = (".gitignore", ".commonplaceignore")  # rules of the later file win
 # Folders of third-party files that a tool installed. A virtual environment of any name is recognised by its
 # pyvenv.cfg, a cache by its CACHEDIR.TAG (https://bford.info/cachedir/).
 _VENDORED = {"node_modules", "bower_components", "jspm_packages", "__pycache__", "__pypackages__", "__MACOSX", "Pods"}
 _VENDORED |= {"site-packages", "dist-packages", "venv", "virtualenv"}
 _RULES_SIZE = 1_000_000  # characters of one ignore file
 _MAX_STARS = 3  # stars in one part of a pattern; matching time is polynomial of this degree in the name's length
-_SKIP_MARKERS = {"pyvenv.cfg", "CACHEDIR.TAG"}
+SKIP_MARKERS = {"pyvenv.cfg", "CACHEDIR.TAG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _walk_folder(
             problems[Path(folder)] = _reason(folder, error)
             continue
         names = {entry.name for entry in entries}
-        if folder != top and not _SKIP_MARKERS.isdisjoint(names):
+        if folder != top and not SKIP_MARKERS.isdisjoint(names):
             continue
         rules = _rules(folder, names, rules)
         is_wanted = None if wanted is None or wanted.holds(folder) else wanted.leads_to
@@ -197,7 +197,7 @@ def _is_saved_with_a_page(name: str, siblings: set[str]) -> bool:
 
 def _rules(folder: str, names: set[str], above: _Rules | None) -> _Rules | None:
     lines: list[str] = []
-    for name in _IGNORE_FILES:
+    for name in IGNORE_FILES:
         path = os.path.join(folder, name)
         if name in names and os.path.isfile(path):
             try:

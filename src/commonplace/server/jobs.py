@@ -25,6 +25,7 @@ from commonplace.errors import CommonplaceError
 from commonplace.i18n import _
 from commonplace.records import Record
 from commonplace.server.problems import Conflict, NotFound
+from commonplace.watching import WatchState
 
 __all__ = ["Job", "JobQueue", "Upload", "UploadState"]
 
@@ -80,11 +81,14 @@ class Job:
 class JobQueue:
     """The jobs of one collection, below its folder. One thread does them in order; safe for several threads.
 
+    Between them it keeps the folders ``watched`` in step with the collection. A job comes first.
     Several processes may serve the same collection: the one that holds the lock works, and the others wait for it.
     """
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, watched: Sequence[str] = ()) -> None:
         self._collection = collection
+        self._watcher = collection.watch(*watched) if watched else None
+        self._has_new_job = False
         self._folder = collection.folder / "uploads"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._changed = threading.Condition()
@@ -93,6 +97,11 @@ class JobQueue:
             database.executescript(SCHEMA)
         self._thread = threading.Thread(target=self._work, name="commonplace-jobs", daemon=True)
         self._thread.start()
+
+    @property
+    def watch_state(self) -> WatchState | None:
+        """What is known of the watched folders; None if there are none."""
+        return None if self._watcher is None else self._watcher.state
 
     def submit(self, uploads: Sequence[tuple[Upload, BinaryIO | None]], key: str) -> Job:
         """Store uploads with their contents, and return the job that adds them. It is on the disk afterwards."""
@@ -109,6 +118,7 @@ class JobQueue:
                 "INSERT INTO uploads (job, number, name, document, record, state, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
+        self._has_new_job = True
         self._notify()
         return self.get(job)
 
@@ -160,6 +170,8 @@ class JobQueue:
         self._ending = True
         self._notify()
         self._thread.join()
+        if self._watcher is not None:
+            self._watcher.close()
 
     # --- the worker ---------------------------------------------------------------------------------------------
 
@@ -180,16 +192,22 @@ class JobQueue:
 
     def _do_jobs(self) -> None:
         while not self._ending:
+            wait = POLL
             try:
+                self._has_new_job = False
                 job = self._next_job()
                 if job is not None:
                     self._do(job)
                     continue
+                if self._watcher is not None:
+                    if self._watcher.step(lambda: self._ending or self._has_new_job):
+                        continue
+                    wait = min(POLL, self._watcher.seconds())
             except Exception:  # a bug in one job must not stop the others
                 log.exception("a job failed")
             with self._changed:
-                if not self._ending:
-                    self._changed.wait(POLL)  # another process may have put a job there
+                if not (self._ending or self._has_new_job):
+                    self._changed.wait(wait)  # another process may have put a job there
 
     def _next_job(self) -> str | None:
         """Return the oldest waiting job, which becomes a running one; None if there is none."""

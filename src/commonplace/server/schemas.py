@@ -66,6 +66,22 @@ class CollectionIn(In):
     )
 
 
+class WatchProblemOut(BaseModel):
+    """A place that is not in step with the collection, and why."""
+
+    path: str
+    reason: str
+
+
+class WatchOut(BaseModel):
+    """Folders that the server keeps in step with a collection."""
+
+    folders: list[str]
+    in_step: bool = Field(description="Whether all reported changes are in the collection.")
+    waiting: int = Field(description="Number of changed paths that are not.")
+    problems: list[WatchProblemOut]
+
+
 class CollectionOut(BaseModel):
     """A collection."""
 
@@ -74,6 +90,7 @@ class CollectionOut(BaseModel):
     items: dict[str, int] = Field(description="Number of items by modality.")
     model: str
     can_write: bool
+    watch: WatchOut | None = Field(default=None, description="The watched folders, if there are any.")
 
 
 class CollectionsOut(BaseModel):

@@ -26,6 +26,7 @@ class ServerSettings:
       beyond that a request gets the status 503.
     - ``link_seconds``: how long the links to pictures in chat answers work.
     - ``rate``: requests a minute for each key; 0 is without a limit.
+    - ``watched``: pairs of a collection's name and a folder that is kept in step with it.
     - ``mcp_add``: whether agents may add documents over ``/mcp``, with a key that allows to write.
     """
 
@@ -40,6 +41,7 @@ class ServerSettings:
     link_seconds: int = 3600
     rate: int = 0
     mcp_add: bool = False
+    watched: tuple[tuple[str, str], ...] = ()
 
     @property
     def host_names(self) -> frozenset[str]:

@@ -36,7 +36,8 @@ class ServerState:
         collection = self.library.get(name)
         with self._lock:
             if name not in self._queues:
-                self._queues[name] = JobQueue(collection)
+                folders = [folder for watched, folder in self.settings.watched if watched == name]
+                self._queues[name] = JobQueue(collection, folders)
             return self._queues[name]
 
     def forget(self, name: str) -> None:

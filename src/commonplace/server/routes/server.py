@@ -12,7 +12,8 @@ from commonplace.collection import Collection
 from commonplace.i18n import _
 from commonplace.server.access import View, key_of, needs, state_of
 from commonplace.server.problems import Forbidden
-from commonplace.server.schemas import CollectionIn, CollectionOut, CollectionsOut, StatusOut
+from commonplace.server.schemas import CollectionIn, CollectionOut, CollectionsOut, StatusOut, WatchOut
+from commonplace.server.state import ServerState
 
 __all__ = ["router"]
 
@@ -63,13 +64,13 @@ def create_collection(request: Request, body: CollectionIn, response: Response) 
         raise Forbidden(_("the key {key} does not allow to {verb} here").format(key=key.name, verb="admin"))
     collection = state.library.create(body.name, body.model)
     response.headers["Location"] = f"/v1/collections/{body.name}"
-    return _shown(View(body.name, collection, key))
+    return _shown(state, View(body.name, collection, key))
 
 
 @router.get("/v1/collections/{collection}", tags=["collections"])
-def get_collection(view: Annotated[View, Depends(needs("read"))]) -> CollectionOut:
-    """Return a collection: its model, and how much it holds."""
-    return _shown(view)
+def get_collection(request: Request, view: Annotated[View, Depends(needs("read"))]) -> CollectionOut:
+    """Return a collection: its model, how much it holds, and whether its watched folders are in step."""
+    return _shown(state_of(request), view)
 
 
 @router.delete("/v1/collections/{collection}", tags=["collections"], status_code=204)
@@ -81,8 +82,9 @@ def delete_collection(request: Request, view: Annotated[View, Depends(needs("adm
     return Response(status_code=204)
 
 
-def _shown(view: View) -> CollectionOut:
+def _shown(state: ServerState, view: View) -> CollectionOut:
     collection: Collection = view.collection
+    watch = state.jobs(view.name).watch_state
     counts = collection.store.counts("documents", "items")
     return CollectionOut(
         name=view.name,
@@ -90,4 +92,5 @@ def _shown(view: View) -> CollectionOut:
         items=dict(counts["items"]),
         model=collection.space.name,
         can_write=view.key.allows("write", view.name),
+        watch=None if watch is None else WatchOut.model_validate(watch.dict()),
     )

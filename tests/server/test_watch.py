@@ -1,0 +1,44 @@
+"""A server keeps watched folders in step with a collection, between the jobs of its queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from commonplace.cli import main
+from commonplace.server import Library, ServerSettings, create_app
+from tests.collection.test_delete import many
+from tests.collection.test_watch import wait
+from tests.server.conftest import serving
+from tests.tiny import tiny_bundle
+
+
+def test_a_watched_folder_is_in_step_and_its_state_is_shown(tmp_path: Path) -> None:
+    notes = many(tmp_path / "notes", 2)
+    library = Library({"notes": str(tmp_path / "kb")}, model=str(tiny_bundle(tmp_path / "tiny")))
+    library.get("notes")
+    app = create_app(library, settings=ServerSettings(watched=(("notes", str(notes)),)))
+    with serving(app) as url, httpx.Client(base_url=f"{url}/v1/collections/notes", timeout=60) as client:
+        watcher = app.state.server.jobs("notes")._watcher
+
+        def holds(count: int) -> bool:
+            shown = client.get("").json()
+            return shown["watch"]["in_step"] and sum(shown["documents"].values()) == count
+
+        wait(watcher, lambda: holds(2))
+        job = client.post("/records", json={"records": [{"text": "The pump needs a seal.", "id": "seal"}]})
+        assert job.status_code == 202, job.text  # uploads are added beside the folder
+        (notes / "note0.txt").unlink()
+        (notes / "new.txt").write_text("A new note.", encoding="utf-8")
+        (notes / "newer.txt").write_text("A newer note.", encoding="utf-8")
+        wait(watcher, lambda: holds(4))
+        shown = client.get("").json()["watch"]
+        assert shown == {"folders": [str(notes)], "in_step": True, "waiting": 0, "problems": []}
+
+
+def test_the_command_names_a_wrong_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--collection", str(tmp_path / "kb"), "serve", "--watch", str(tmp_path / "absent")]
+    assert main(command) == 1
+    assert "absent is no folder" in capsys.readouterr().err
