@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -98,44 +99,53 @@ def test_a_mass_deletion_waits_for_a_word(shelf: cp.Collection, tmp_path: Path) 
         assert texts(shelf) == texts_of(folder)
 
 
-def test_the_command_watches_until_it_is_told_to_end(tmp_path: Path, tiny: Path) -> None:
-    """Each line of standard output names what one look changed. A service is ended by SIGTERM."""
-    many(tmp_path / "notes", 2)
-    command = [sys.executable, "-m", "commonplace", "--model", str(tiny), "watch", "notes", "--workers", "1"]
+@contextmanager
+def running(*words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the command, which is ended with the block."""
+    command = [sys.executable, "-m", "commonplace", *words]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     ) as process:
         late = threading.Timer(LIMIT, process.kill)
         late.start()
+        try:
+            yield process
+        finally:
+            late.cancel()
+            process.kill()
+
+
+def test_the_command_watches_until_it_is_told_to_end(tmp_path: Path, tiny: Path) -> None:
+    """Each line of standard output names what one look changed. A service is ended by SIGTERM."""
+    notes = many(tmp_path / "notes", 2)
+    with running("--model", str(tiny), "watch", "notes", "--workers", "1", cwd=tmp_path) as process:
         assert process.stdout is not None and process.stderr is not None
         assert "2 added" in process.stdout.readline()
-        (tmp_path / "notes" / "note1.txt").unlink()
+        (notes / "note1.txt").unlink()
         assert "1 deleted" in process.stdout.readline()
-        (tmp_path / "notes").rename(tmp_path / "away")
-        assert "the folder is gone" in process.stderr.readline()
+        notes.rename(tmp_path / "away")
+        assert process.stderr.readline().startswith(f"{notes}: the folder is gone")
         process.terminate()
         assert process.wait() == 0 and process.stderr.read() == ""
-        late.cancel()
 
 
-def test_add_watches_after_adding_and_a_mistyped_name_makes_no_collection(
-    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_add_watches_after_adding(tmp_path: Path, tiny: Path) -> None:
+    notes = many(tmp_path / "notes", 1)
+    with running("--model", str(tiny), "add", "notes", "--watch", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1 added\n"
+        (notes / "more.txt").write_text("Another note.", encoding="utf-8")
+        assert "1 added" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+
+
+def test_a_mistyped_name_makes_no_collection(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["watch", "absent"]) == 1
     assert "absent is no folder" in capsys.readouterr().err and not (tmp_path / ".commonplace").exists()
-    many(tmp_path / "notes", 1)
-    command = [sys.executable, "-m", "commonplace", "--model", str(tiny), "add", "notes", "--watch"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
-        late = threading.Timer(LIMIT, process.kill)
-        late.start()
-        assert process.stdout is not None
-        assert process.stdout.readline() == "1 added\n"
-        (tmp_path / "notes" / "more.txt").write_text("Another note.", encoding="utf-8")
-        assert "1 added" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait() == 0
-        late.cancel()
 
 
 @pytest.mark.parametrize("folders", [(), ("absent",), ("s3://bucket/notes",)])

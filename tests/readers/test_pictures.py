@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from PIL import Image
 from commonplace.errors import ReadError
 from commonplace.positions import place_of_item
 from commonplace.readers import ReadOptions, load_picture, page_of, read
+from commonplace.readers.formats import sniff
 from tests.conftest import data
 from tests.readers.make import encoded, photo
 
@@ -26,7 +29,7 @@ def difference(pixels: np.ndarray, image: Image.Image) -> float:
     return float(np.abs(pixels.astype(int) - other).mean())
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_formats(tmp_path: Path, options: ReadOptions, format: str) -> None:
     path = tmp_path / "photo.bin"  # told by its content
     path.write_bytes(encoded(WIDE, format))
@@ -271,3 +274,47 @@ def test_a_damaged_page_costs_only_itself(tmp_path: Path, options: ReadOptions) 
     (tmp_path / "cut.tif").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
     reading = read(tmp_path / "cut.tif", options)
     assert reading.items and reading.document.status == "partial"
+
+
+# 64 x 40, red and blue, turned by its EXIF; written by libheif, because no decoder can make one.
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
+    "ADRpbG9jAAAAAERAAAIAAQAAAAAB7AABAAAAAAAAAIcAAgAAAAACcwABAAAAAAAAAJ4AAAA4aWluZgAAAAAAAgAAABVpbmZlAgAA"
+    "AAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcnAAAADmaXBjbwAAAHZodmNDAQNwAAAA"
+    "kAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq"
+    "5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xh"
+    "cAAAAEAAAAABAAAAKAAAAAEAAAAAAAAAAv///+gAAAACAAAAEHBpeGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEA"
+    "AQaBAgMFhIYAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAAS1tZGF0AAAAgygBrwngPfMi///yPzf//LDOy/vFxFe//8dbw7/U"
+    "lg//5BV6YSgwK4fJZOV/OjuvTe0nzRSLF6VXROUsfyV5YE0dz5ScPKu0k7mrR5Zm03rO8lbypFTqxOw5etvY1hyVJ2YWxFMxWkiE"
+    "CHU6E8t7/aXrC6g/pw39+aqK+UFz2Mj7hoeOAAAABkV4aWYAAE1NACoAAAAIAAUBDgACAAAAFQAAAEoBDwACAAAABQAAAGABEAAC"
+    "AAAABwAAAGYBEgADAAAAAQAGAACHaQAEAAAAAQAAAG4AAAAAQSBsaWdodGhvdXNlIGF0IG5vb24AAEFjbWUAAExlbnMgMQAAAAGQ"
+    "AwACAAAAFAAAAIAAAAAAMjAyMzowNTowNiAwNzowODowOQA="
+)
+
+
+def test_photographs_of_telephones(tmp_path: Path, options: ReadOptions) -> None:
+    path = tmp_path / "IMG_1.HEIC"
+    path.write_bytes(HEIC)
+    reading = read(path, options)
+    (item,) = reading.items
+    picture = reading.pictures[item.picture or ""]
+    assert reading.document.media_type == "image/heic" and item.text == "A lighthouse at noon"
+    assert (picture.width, picture.height) == (40, 64)  # upright: red above blue
+    assert difference(picture.pixels[:30], Image.new("RGB", (40, 30), "red")) < 8
+    assert difference(picture.pixels[34:], Image.new("RGB", (40, 30), "blue")) < 8
+    assert dict(reading.document.metadata)["created"].isoformat().startswith("2023-05-06")
+    for end in (40, 300, 700):
+        with pytest.raises(ReadError):
+            load_picture(HEIC[:end])
+
+
+def test_a_telephone_photograph_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(ReadError, match="needs the extra heic"):
+        load_picture(HEIC)
+
+
+@pytest.mark.parametrize("brands", [b"avif\0\0\0\0", b"mif1\0\0\0\0miafavif", b"heic\0\0\0\0mif1", b"mif1\0\0\0\0heic"])
+def test_brands_tell_avif_from_heic(brands: bytes) -> None:
+    head = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands
+    assert sniff(head + bytes(100), "x") == ("image/avif" if b"avif" in brands else "image/heic")

@@ -20,21 +20,23 @@ def test_a_watched_folder_is_in_step_and_its_state_is_shown(tmp_path: Path) -> N
     library = Library({"notes": str(tmp_path / "kb")}, model=str(tiny_bundle(tmp_path / "tiny")))
     library.get("notes")
     app = create_app(library, settings=ServerSettings(watched=(("notes", str(notes)),)))
-    with serving(app) as url, httpx.Client(base_url=f"{url}/v1/collections/notes", timeout=60) as client:
+    with serving(app) as url, httpx.Client(base_url=f"{url}/v1/collections", timeout=60) as client:
         watcher = app.state.server.jobs("notes")._watcher
 
         def holds(count: int) -> bool:
-            shown = client.get("").json()
+            shown = client.get("/notes").json()
             return shown["watch"]["in_step"] and sum(shown["documents"].values()) == count
 
         wait(watcher, lambda: holds(2))
-        job = client.post("/records", json={"records": [{"text": "The pump needs a seal.", "id": "seal"}]})
+        job = client.post("/notes/records", json={"records": [{"text": "The pump needs a seal.", "id": "seal"}]})
         assert job.status_code == 202, job.text  # uploads are added beside the folder
+        with client.stream("GET", f"/notes/jobs/{job.json()['id']}/events") as events:
+            events.read()  # until it is done
         (notes / "note0.txt").unlink()
         (notes / "new.txt").write_text("A new note.", encoding="utf-8")
         (notes / "newer.txt").write_text("A newer note.", encoding="utf-8")
         wait(watcher, lambda: holds(4))
-        shown = client.get("").json()["watch"]
+        shown = client.get("/notes").json()["watch"]
         assert shown == {"folders": [str(notes)], "in_step": True, "waiting": 0, "problems": []}
 
 

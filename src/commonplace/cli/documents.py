@@ -137,6 +137,7 @@ def _add(options: argparse.Namespace) -> int:
     else:
         print_report(report)
     if options.watch:
+        sys.stdout.flush()  # the next lines may be long in coming
         with open_(options) as kb:
             return keep_in_step(kb, options)
     done = report.added + report.changed + report.moved + report.deleted + report.unchanged

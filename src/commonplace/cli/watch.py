@@ -94,7 +94,8 @@ class _Shown:
         problems = {*state.problems} - self._problems
         self._problems = {*state.problems}
         if report is not None and report is not self._report:
-            failures = {*report.failed, *report.partial}
+            places = dict(state.problems)
+            failures = {failure for failure in (*report.failed, *report.partial) if failure[0] not in places}
             problems |= failures - self._failures
             self._failures |= failures
             if report.added or report.changed or report.moved or report.deleted:

@@ -107,6 +107,8 @@ FORMATS = {
     "image/gif": "commonplace.readers.pictures:read_picture",
     "image/bmp": "commonplace.readers.pictures:read_picture",
     "image/tiff": "commonplace.readers.pictures:read_picture",
+    "image/avif": "commonplace.readers.pictures:read_picture",
+    "image/heic": "commonplace.readers.pictures:read_picture",
     "video/*": "commonplace.readers.video:read_video",
 }
 
@@ -118,6 +120,8 @@ _EXTENSIONS = {
     "image/gif": "gif",
     "image/bmp": "bmp dib",
     "image/tiff": "tif tiff",
+    "image/avif": "avif avifs",
+    "image/heic": "heic heif hif",
     "video/mp4": "mp4 m4v",
     "video/quicktime": "mov qt",
     "video/3gpp": "3gp 3g2",
@@ -207,6 +211,9 @@ _MAGIC = (
     (re.compile(rb"GIF8[79]a"), "image/gif"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), "image/tiff"),
+    # A general brand (mif1, msf1) says only among the others what the picture is.
+    (re.compile(rb".{4}ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,8}?avi[fs])", re.DOTALL), "image/avif"),
+    (re.compile(rb".{4}ftyp(?:hei[cmsx]|hev[cmsx]|m[is]f1)", re.DOTALL), "image/heic"),
     (re.compile(rb"\x1f\x8b\x08"), "application/gzip"),
     (re.compile(rb"BZh[1-9]1AY&SY"), "application/x-bzip2"),
     (re.compile(rb"\xfd7zXZ\0"), "application/x-xz"),

@@ -39,12 +39,14 @@ __all__ = ["load_picture", "picture_of", "read_picture"]
 
 # Opened by class, not by Image.open: no other decoder (EPS, PDF) sees the bytes, and the size is known before decoding.
 _PLUGINS = {
-    "image/jpeg": "JpegImagePlugin:JpegImageFile",
-    "image/png": "PngImagePlugin:PngImageFile",
-    "image/webp": "WebPImagePlugin:WebPImageFile",
-    "image/gif": "GifImagePlugin:GifImageFile",
-    "image/bmp": "BmpImagePlugin:BmpImageFile",
-    "image/tiff": "TiffImagePlugin:TiffImageFile",
+    "image/jpeg": "PIL.JpegImagePlugin:JpegImageFile",
+    "image/png": "PIL.PngImagePlugin:PngImageFile",
+    "image/webp": "PIL.WebPImagePlugin:WebPImageFile",
+    "image/gif": "PIL.GifImagePlugin:GifImageFile",
+    "image/bmp": "PIL.BmpImagePlugin:BmpImageFile",
+    "image/tiff": "PIL.TiffImagePlugin:TiffImageFile",
+    "image/avif": "PIL.AvifImagePlugin:AvifImageFile",
+    "image/heic": "pi_heif:HeifImageFile",
 }
 _MAX_FRAMES = 24  # frames that are read of an animation
 _MAX_PAGES = 2_000  # frames or pages that are looked at
@@ -122,7 +124,7 @@ def read_picture(file: File) -> Iterator[Part]:
 def _places(file: File) -> list[Span]:
     """Return the places of the pictures in a file. A problem says what is left out, and what is damaged."""
     only = [Span(box=_ALL)]
-    if file.media_type in ("image/jpeg", "image/bmp"):
+    if file.media_type in ("image/jpeg", "image/bmp", "image/heic"):  # a HEIC file says which of its pictures is meant
         return only
     if file.media_type == "image/tiff" and not _has_whole_directory(file.data):
         file.problems.append(_("pages at its end are cut off or damaged; save a new copy and add it again"))
@@ -299,11 +301,17 @@ def _open(data: bytes, max_pixels: int) -> Image:
         raise ReadError(_("is empty, so there is nothing to read; add another file"))
     kind = sniff(data[:HEAD], "")
     if kind not in _PLUGINS:
-        raise ReadError(_("not a picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF); convert it"))
+        raise ReadError(_("not a picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC); convert it"))
     if kind == "image/webp":
         _check_size(*_webp_size(data), max_pixels)  # its decoder allocates the full canvas on opening
     module, _colon, name = _PLUGINS[kind].partition(":")
-    image: Image = getattr(importlib.import_module(f"PIL.{module}"), name)(io.BytesIO(data))
+    try:
+        plugin = getattr(importlib.import_module(module), name)
+    except ImportError:
+        raise ReadError(
+            _("a HEIC picture, which needs the extra heic: install commonplace with the extra heic, and add it again")
+        ) from None
+    image: Image = plugin(io.BytesIO(data))
     return image
 
 
