@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -136,7 +135,7 @@ def test_add_watches_after_adding(tmp_path: Path, tiny: Path) -> None:
         assert process.stdout.readline() == "1 added\n"
         (notes / "more.txt").write_text("Another note.", encoding="utf-8")
         assert "1 added" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         assert process.wait() == 0
 
 

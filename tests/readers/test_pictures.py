@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from commonplace.errors import ReadError
+from commonplace.ingest import walk
 from commonplace.positions import place_of_item
 from commonplace.readers import ReadOptions, load_picture, page_of, read
 from commonplace.readers.formats import sniff
@@ -318,3 +319,51 @@ def test_a_telephone_photograph_without_the_extra_names_it(monkeypatch: pytest.M
 def test_brands_tell_avif_from_heic(brands: bytes) -> None:
     head = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands
     assert sniff(head + bytes(100), "x") == ("image/avif" if b"avif" in brands else "image/heic")
+
+
+XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+ xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+ xmlns:exif="http://ns.adobe.com/exif/1.0/">
+ <rdf:Description rdf:about="" xmp:Rating="4" exif:DateTimeOriginal="2019-07-08T09:10:11">
+  <dc:title><rdf:Alt><rdf:li xml:lang="de">Der Leuchtturm</rdf:li><rdf:li xml:lang="x-default">The lighthouse of Skerry
+  </rdf:li></rdf:Alt></dc:title>
+  <dc:subject><rdf:Bag><rdf:li>sea</rdf:li><rdf:li>coast</rdf:li></rdf:Bag></dc:subject>
+ </rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
+
+
+@pytest.mark.parametrize("name", ["photo.JPG.xmp", "photo.xmp"])
+def test_a_sidecar_belongs_to_its_photograph(tmp_path: Path, options: ReadOptions, name: str) -> None:
+    path = tmp_path / "photo.JPG"
+    path.write_bytes(encoded(WIDE, "JPEG"))
+    before = read(path, options).document
+    (tmp_path / name).write_text(XMP, encoding="utf-8")
+    reading = read(path, options)
+    metadata = dict(reading.document.metadata)
+    assert reading.items[0].text == "The lighthouse of Skerry" and reading.document.error is None
+    assert (metadata["keyword"], metadata["rating"]) == (["sea", "coast"], "4")
+    assert metadata["date"].isoformat() == "2019-07-08T09:10:11" and metadata["dated"] == "created"
+    assert before.stamp != reading.document.stamp  # a sidecar that comes or changes lets the photograph be read again
+    assert [str(source.path) for source in walk([tmp_path]).sources] == [str(path)]
+    assert not walk([tmp_path]).skipped
+
+
+@pytest.mark.parametrize(
+    "text", ["<x", '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>', "<a>" * 100_000, "<a></a>"]
+)
+def test_a_bad_sidecar_costs_only_itself(tmp_path: Path, options: ReadOptions, text: str) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(WIDE))
+    (tmp_path / "photo.xmp").write_text(text, encoding="utf-8")
+    document = read(path, options).document
+    assert (document.error is None) == (text == "<a></a>")
+    assert text == "<a></a>" or "photo.xmp: a damaged XMP file" in (document.error or "")
+
+
+def test_a_sidecar_outside_the_added_folder_is_not_read(tmp_path: Path, options: ReadOptions) -> None:
+    (tmp_path / "outside.xmp").write_text(XMP, encoding="utf-8")
+    folder = tmp_path / "added"
+    folder.mkdir()
+    (folder / "photo.png").write_bytes(encoded(WIDE))
+    (folder / "photo.xmp").symlink_to(tmp_path / "outside.xmp")
+    assert read(folder / "photo.png", options, root=folder).items[0].text is None

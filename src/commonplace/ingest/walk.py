@@ -14,7 +14,7 @@ from pathspec import GitIgnoreSpec
 
 from commonplace.i18n import N_, _
 from commonplace.paths import is_inside, path_problem
-from commonplace.readers.formats import belongs_to_video, is_offered, os_error_reason
+from commonplace.readers.formats import belongs_to_picture, belongs_to_video, is_offered, os_error_reason
 
 __all__ = ["NO_ENDING", "Source", "Walk", "is_vendored", "walk"]
 
@@ -90,8 +90,8 @@ class Walk(NamedTuple):
 def walk(paths: Iterable[str | Path], *, exclude: Iterable[Path] = (), only: Collection[str] | None = None) -> Walk:
     """Return the files under ``paths``, sorted and each once, and what was left out.
 
-    In a folder these are skipped: hidden and vendored files, the files of a saved web page, the subtitles of a video,
-    which are read with it, files excluded by a
+    In a folder these are skipped: hidden and vendored files, the files of a saved web page, the subtitles of a video
+    and the XMP sidecar of a picture, which are read with it, files excluded by a
     ``.gitignore`` or ``.commonplaceignore`` inside it, and ``exclude`` (the collection's own files and folders). Links
     to files are followed, links to folders are not. A file that is given directly is never skipped by its name. Pipes,
     devices and sockets are never opened. ``only`` limits the walk to what lies at or below these absolute paths.
@@ -166,7 +166,7 @@ def _walk_folder(
                     continue
                 if rules is not None and rules.ignore(entry.path):
                     continue
-                if belongs_to_video(entry.name, names):
+                if belongs_to_video(entry.name, names) or belongs_to_picture(entry.name, names):
                     continue
                 if entry.is_symlink():
                     os.stat(entry.path)  # raises the reason for a broken link; is_file() would only return False

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from commonplace.errors import CommonplaceError
@@ -35,6 +36,30 @@ class Changes(NamedTuple):
     """The absolute paths at or below which something may have changed; None for everything."""
 
     paths: frozenset[str] | None
+
+
+class _End:
+    """What ends a round of listening: asked several times a second, from the moment on when reports are received.
+
+    ``missed()`` is called then, and after a time in which it was not asked, because the machine slept.
+    """
+
+    def __init__(self, is_over: Callable[[], bool], missed: Callable[[], object]) -> None:
+        self._is_over, self._missed = is_over, missed
+        self._asked = 0.0  # by the clock, which goes on while a machine sleeps
+        self._looked = 0.0
+        self.is_heard = False
+
+    def is_set(self) -> bool:
+        """Return whether the round is over."""
+        now = time.time()
+        if abs(now - self._asked) > GAP:
+            self._missed()
+        self._asked, self.is_heard = now, True
+        if abs(now - self._looked) < TICK:
+            return False
+        self._looked = now
+        return self._is_over()
 
 
 class FolderWatch:
@@ -142,35 +167,26 @@ class FolderWatch:
             states = self._states()
             present = [folder for folder, state in zip(self._folders, states, strict=True) if state is not None]
             excluded = self._names_of_collection(present)
-            is_heard = False
+            end = _End(partial(self._is_over, states), self._start_over)
             wait = TICK
             try:
-                before = time.time()
-                for events in (
-                    self._ticks()
-                    if not present
-                    else watch(
-                        *present,
-                        watch_filter=None,
-                        debounce=400,
-                        step=100,
-                        stop_event=self._stop,
-                        rust_timeout=round(TICK * 1000),
-                        yield_on_timeout=True,
-                        raise_interrupt=False,
-                        ignore_permission_denied=True,
-                    )
-                ):
-                    now = time.time()
-                    if not is_heard or abs(now - before) > GAP:  # what came before was not reported
-                        is_heard, self.problem = True, None
-                        self.look_at_everything()
-                    before = now
+                while not present and not end.is_set():
+                    self._stop.wait(TICK)
+                # Without a time limit, because what comes while one ends would be lost.
+                changes = watch(
+                    *present,
+                    watch_filter=None,
+                    debounce=400,
+                    step=100,
+                    stop_event=end,
+                    rust_timeout=0,
+                    raise_interrupt=False,
+                    ignore_permission_denied=True,
+                )
+                for events in changes if present else ():
                     self._note([path for _change, path in events], present, excluded)
-                    if self._states() != states:
-                        break
             except Exception as problem:  # the library names some errors only by their text
-                if not is_heard:
+                if not end.is_heard:
                     reason = " ".join(str(problem).split())[:200]
                     self.problem = _(
                         "the system reports no changes ({reason}): the folders are looked at every {seconds:.0f} s"
@@ -180,10 +196,13 @@ class FolderWatch:
                 self.look_at_everything()
                 self._stop.wait(wait)
 
-    def _ticks(self) -> Iterable[set[tuple[object, str]]]:
-        """Yield nothing new now and then."""
-        while not self._stop.wait(TICK):
-            yield set()
+    def _is_over(self, states: list[tuple[int, int] | None]) -> bool:
+        return self._stop.is_set() or self._states() != states
+
+    def _start_over(self) -> None:
+        """Look at everything, because what came before now was not reported."""
+        self.problem = None
+        self.look_at_everything()
 
     def _states(self) -> list[tuple[int, int] | None]:
         """Return what identifies each folder; None for one that is not there."""
@@ -199,7 +218,12 @@ class FolderWatch:
     def _names_of_collection(self, folders: Sequence[str]) -> list[str]:
         """Return the paths of the collection itself, as they are written below the folders."""
         real = {folder: os.path.realpath(folder) for folder in folders}
-        below = [folder + path[len(real[folder]) :] for folder in folders for path in self._excluded]
+        below = [
+            folder + path[len(real[folder]) :]
+            for folder in folders
+            for path in self._excluded
+            if is_inside(path, real[folder])
+        ]
         return [*self._excluded, *below]
 
     def _note(self, paths: Sequence[str], folders: Sequence[str], excluded: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "FORMATS",
     "SUFFIXES",
     "are_videos_readable",
+    "belongs_to_picture",
     "belongs_to_video",
     "is_offered",
     "is_offered_name",
@@ -31,6 +32,7 @@ __all__ = [
     "open_regular",
     "os_error_reason",
     "read_whole",
+    "sidecars_of",
     "sniff",
     "subtitles_of",
     "suffix_of",
@@ -194,6 +196,8 @@ SUFFIXES = MappingProxyType({f".{end}": kind for kind, ends in _EXTENSIONS.items
 
 _SUBTITLES = tuple(end for end, kind in SUFFIXES.items() if FORMATS.get(kind, "").endswith("read_subtitles"))
 _VIDEOS = (*(end for end, kind in SUFFIXES.items() if kind.startswith("video/")), ".ts")
+_PICTURES = tuple(end for end, kind in SUFFIXES.items() if kind.startswith("image/"))
+_SIDECAR = ".xmp"
 _MAX_LANGUAGE = 12  # characters of what stands before the ending of subtitles: .en, .zh-Hans, .forced
 
 #: Types whose files are never text. A text file with such a name gets a text type.
@@ -460,6 +464,19 @@ def belongs_to_video(name: str, names: Container[str]) -> bool:
     return any(stem + suffix in names for stem in _stems_of_subtitles(name) for suffix in _VIDEOS) and (
         are_videos_readable()
     )
+
+
+def sidecars_of(picture: str) -> tuple[str, ...]:
+    """Return the names that the XMP sidecar of a photograph may have: ``a.jpg.xmp`` and ``a.xmp`` of ``a.jpg``."""
+    return f"{picture}{_SIDECAR}", f"{os.path.splitext(picture)[0]}{_SIDECAR}"
+
+
+def belongs_to_picture(name: str, names: Container[str]) -> bool:
+    """Return whether a file is the XMP sidecar of one of the pictures beside it, which is read with it."""
+    stem, suffix = os.path.splitext(name)
+    if suffix != _SIDECAR:
+        return False
+    return stem in names or any(stem + ending in names for end in _PICTURES for ending in (end, end.upper()))
 
 
 def _stems_of_subtitles(name: str) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from commonplace.readers.parts import (
     Part,
 )
 from commonplace.readers.shots import SMALL, Frame, shots
+from commonplace.readers.xmp import read_sidecars
 from commonplace.types import Box, Picture, Span, printable
 
 if TYPE_CHECKING:
@@ -87,13 +88,14 @@ def load_picture(
 
 
 def read_picture(file: File) -> Iterator[Part]:
-    """Yield the picture, with the description stored in its metadata as caption.
+    """Yield the picture, with the description stored in its sidecar or metadata as caption.
 
     Of a file with several pages each is a picture with its number (from 1). An animation is a film: pictures stand for
     its shots, with the number of their frame and the seconds of the shot.
     """
     options = file.options
     places = _places(file)
+    noted: str | None = None
     for place in places:
         frame = (place.page or 1) - 1
         if file.quota.is_used_up:
@@ -111,9 +113,10 @@ def read_picture(file: File) -> Iterator[Part]:
             file.problems.append(_("page {page}: {error}").format(page=frame + 1, error=error))
             continue
         if place is places[0]:
+            noted = read_sidecars(file)
             for key, value in metadata:
                 file.add_metadata(key, value)
-        block = ImageBlock(picture, place, caption=description)
+        block = ImageBlock(picture, place, caption=noted or description)
 
         def render(side: int, frame: int = frame) -> NDArray[np.uint8]:
             return load_picture(file.data, side=side, frame=frame).pixels
