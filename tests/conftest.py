@@ -42,14 +42,17 @@ SLOW = {
         "store/test_upkeep",
         "test_cli",
         "test_cli_upkeep",
-        *(f"collection/test_{name}" for name in ("add", "ask", "filters", "open", "remove", "search")),
+        *(
+            f"collection/test_{name}"
+            for name in ("add", "ask", "delete", "filters", "open", "remove", "search", "watch")
+        ),
     ),
     *("encoders/test_encoder", "encoders/test_remote", "evaluation/test_runs", "generation/test_adversary"),
     *("generation/test_conversation", "retrieval/test_background", "retrieval/test_diversify", "test_schemas"),
     *("milvus/test_server", "milvus/test_contract", "milvus/test_together", "milvus/test_trouble"),
     *("milvus/test_migration", "store/milvus/test_migration"),
     *("test_copying", "store/milvus/test_opening", "store/milvus/test_contract"),
-    *("server/test_mcp", "server/test_openai"),
+    *("server/test_mcp", "server/test_openai", "server/test_watch"),
     "server/test_page",
     *("test_docs", "test_metadata", "test_migrate", "test_pages", "test_records", "test_threads"),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import copy
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -163,3 +165,13 @@ def test_the_image_is_pinned_and_runs_without_root() -> None:
 
 def readme() -> str:
     return (DEPLOY / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_service_runs_a_real_command() -> None:
+    service = configparser.ConfigParser(interpolation=None)
+    service.optionxform = str  # type: ignore[assignment,method-assign]
+    service.read(DEPLOY / "commonplace-watch.service", encoding="utf-8")
+    program, *words = shlex.split(service["Service"]["ExecStart"])
+    options = build_parser().parse_args(words)
+    assert program.endswith("/commonplace") and options.paths == ["%h/Documents"]
+    assert service["Install"]["WantedBy"] == "default.target"  # of a user: it starts with the session
