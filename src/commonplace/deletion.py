@@ -21,7 +21,7 @@ from commonplace.paths import canonical_path, document_id, is_inside, spellings
 from commonplace.store import Store
 from commonplace.types import Document
 
-__all__ = ["MANY", "Gone", "Mounts", "find_gone", "is_gone"]
+__all__ = ["MANY", "Deletable", "Mounts", "find_gone", "is_gone"]
 
 MANY = 20
 """Number of documents from which on it is asked whether a deletion is meant: if they are more than half of a folder's,
@@ -31,7 +31,7 @@ _MOUNTS = "mounts"  # the setting that names the mount points below which files 
 
 
 @dataclass(slots=True)
-class Gone:
+class Deletable:
     """The documents that may be removed, by id, and the folders where none is, each with the reason.
 
     ``renamed`` says that a file lost the name that its document shows, but is still there: under another name, which a
@@ -86,12 +86,14 @@ class Mounts:
             self._store.set_setting(_MOUNTS, json.dumps(points))
 
 
-def find_gone(store: Store, folders: Sequence[str], *, only: Collection[str] | None = None, many: bool = False) -> Gone:
+def find_gone(
+    store: Store, folders: Sequence[str], *, only: Collection[str] | None = None, many: bool = False
+) -> Deletable:
     """Return the documents of files whose file is gone, at or below absolute paths of folders.
 
     ``only`` limits the search to documents at or below these paths. ``many`` allows a mass deletion.
     """
-    gone, mounts = Gone(), Mounts(store)
+    gone, mounts = Deletable(), Mounts(store)
     for folder in folders:
         if reason := _unreachable(folder):
             if next(_below(store, folder), None) is not None:
@@ -140,7 +142,7 @@ def _is_renamed(document: Document) -> bool:
     return real.is_file() and document_id(real) == document.id
 
 
-def _without_missing_disks(lost: dict[str, Document], mounts: Mounts, gone: Gone) -> dict[str, Document]:
+def _without_missing_disks(lost: dict[str, Document], mounts: Mounts, gone: Deletable) -> dict[str, Document]:
     """Return the documents that were not on a disk that is missing now, and note these disks in ``gone``."""
     points = {id_: mounts.missing(document.path) for id_, document in lost.items()}
     counts = Counter(point for point in points.values() if point is not None)

@@ -46,16 +46,16 @@ class _End:
 
     def __init__(self, is_over: Callable[[], bool], missed: Callable[[], object]) -> None:
         self._is_over, self._missed = is_over, missed
-        self._asked = 0.0  # by the clock, which goes on while a machine sleeps
+        self._last_call = 0.0  # by the clock, which goes on while a machine sleeps
         self._looked = 0.0
         self.is_heard = False
 
     def is_set(self) -> bool:
         """Return whether the round is over."""
         now = time.time()
-        if abs(now - self._asked) > GAP:
+        if abs(now - self._last_call) > GAP:
             self._missed()
-        self._asked, self.is_heard = now, True
+        self._last_call, self.is_heard = now, True
         if abs(now - self._looked) < TICK:
             return False
         self._looked = now
