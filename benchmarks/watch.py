@@ -1,4 +1,4 @@
-"""A watched folder in which a thousand random things happen, while another thread searches.
+"""A watched folder in which random things happen, while another thread searches.
 
     python benchmarks/watch.py [--operations 1000] [--seeds 3]
 
