@@ -7,8 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from commonplace.display import printable
 from commonplace.i18n import _
-from commonplace.types import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

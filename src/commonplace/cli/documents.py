@@ -21,8 +21,8 @@ from commonplace.cli.printing import (
     short,
     size,
 )
+from commonplace.display import printable
 from commonplace.i18n import _, ngettext
-from commonplace.types import printable
 
 if TYPE_CHECKING:
     from commonplace.indexer import Report
@@ -31,12 +31,38 @@ if TYPE_CHECKING:
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    add = verb(
+    verb(
         "add",
         _add,
         _("add files and folders; unchanged files are skipped"),
         "commonplace add papers/ photos/",
+        _add_options,
     )
+    verb("list", _list, _("list the documents"), "commonplace list papers/ --failed", _list_options)
+    verb(
+        "show",
+        _show,
+        _("show a document's metadata and items, or one item and its page"),
+        "commonplace show papers/pumps.md",
+        _show_options,
+    )
+    verb(
+        "remove",
+        _remove,
+        _("remove documents by path, folder, pattern or id, with their items and vectors"),
+        "commonplace remove photos/2019 'old/*.md' --dry-run",
+        _remove_options,
+    )
+    verb(
+        "status",
+        _status,
+        _("show the contents, the model and the indexes of the collection"),
+        "commonplace status",
+        _status_options,
+    )
+
+
+def _add_options(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "paths", metavar="PATH", nargs="+", help=_("a file or folder, or its URL, such as s3://bucket/folder")
     )
@@ -73,7 +99,8 @@ def verbs(verb: Any) -> None:
     )
     add.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
-    list_ = verb("list", _list, _("list the documents"), "commonplace list papers/ --failed")
+
+def _list_options(list_: argparse.ArgumentParser) -> None:
     list_.add_argument(
         "names", metavar="NAME", nargs="*", help=_("only these: a file, folder, id or pattern (default: all)")
     )
@@ -82,24 +109,16 @@ def verbs(verb: Any) -> None:
     )
     list_.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
-    show = verb(
-        "show",
-        _show,
-        _("show a document's metadata and items, or one item and its page"),
-        "commonplace show papers/pumps.md",
-    )
+
+def _show_options(show: argparse.ArgumentParser) -> None:
     show.add_argument("name", metavar="NAME", help=_("a document's path or id, or an item's id (see search --json)"))
     show.add_argument(
         "--page", metavar="FILE", help=_("write the page or picture to this file, with the item's box drawn")
     )
     show.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
-    remove = verb(
-        "remove",
-        _remove,
-        _("remove documents by path, folder, pattern or id, with their items and vectors"),
-        "commonplace remove photos/2019 'old/*.md' --dry-run",
-    )
+
+def _remove_options(remove: argparse.ArgumentParser) -> None:
     remove.add_argument(
         "names",
         metavar="NAME",
@@ -109,9 +128,8 @@ def verbs(verb: Any) -> None:
     remove.add_argument("--dry-run", action="store_true", help=_("only list what would be removed"))
     remove.add_argument("--missing", action="store_true", help=_("remove the documents whose file no longer exists"))
 
-    status = verb(
-        "status", _status, _("show the contents, the model and the indexes of the collection"), "commonplace status"
-    )
+
+def _status_options(status: argparse.ArgumentParser) -> None:
     status.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
 

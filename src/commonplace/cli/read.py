@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import encoding_option, model_of
 from commonplace.cli.printing import fill, metadata_lines, padded, place, print_json, short
+from commonplace.display import printable
 from commonplace.i18n import _
-from commonplace.types import printable
 
 if TYPE_CHECKING:
     from commonplace.errors import ReadError
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 def verbs(verb: Any) -> None:
     """Add the verb to the command."""
-    read = verb(
+    verb(
         "read",
         _read,
         _("show what is extracted from files, without adding them to a collection"),
         "commonplace read papers/pumps.md --markdown",
+        _read_options,
     )
+
+
+def _read_options(read: argparse.ArgumentParser) -> None:
     read.add_argument("files", metavar="FILE", nargs="+")
     read.add_argument(
         "--ocr",
