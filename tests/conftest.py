@@ -51,7 +51,7 @@ SLOW = {
     *("test_copying", "store/milvus/test_opening", "store/milvus/test_contract"),
     *("server/test_mcp", "server/test_openai"),
     "server/test_page",
-    *("test_docs", "test_metadata", "test_migrate", "test_pages", "test_records", "test_threads"),
+    *("test_docs", "test_metadata", "test_migrate", "test_pages", "test_records", "test_start", "test_threads"),
 }
 """The files whose tests take more than some seconds; `make test-fast` leaves them out."""
 

@@ -7,15 +7,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commonplace._session import Parts, Session
 from commonplace.errors import CollectionError, QueryError
 from commonplace.i18n import _
-from commonplace.indexer import Indexer, Report
 from commonplace.paths import display_path, document_id, spellings
-from commonplace.retrieval.background import learn
 from commonplace.types import Document, Filter, Item, Query, Status
+
+if TYPE_CHECKING:
+    from commonplace.indexer import Report
 
 __all__ = ["add", "contains", "describe", "documents", "find", "label", "remove"]
 
@@ -24,6 +25,8 @@ def add(
     session: Session, sources: Iterable[Any], options: Mapping[str, Any], *, retry_failed: bool, force: bool
 ) -> Report:
     """Add files, folders and records; see ``commonplace.Collection.add``."""
+    from commonplace.indexer import Indexer
+
     parts = session.parts
     indexer = Indexer(parts.store, parts.space, parts.folder, parts.crops, retry_failed=retry_failed, force=force)
     try:
@@ -31,6 +34,8 @@ def add(
     finally:  # also where an iterable raised an error: what came before it was added
         report = indexer.report
         if report.added or report.changed or report.moved:
+            from commonplace.retrieval.background import learn
+
             learn(parts.space, parts.store)
             session.refresh()
             if parts.store.maintenance is not None:
@@ -69,7 +74,7 @@ def remove(parts: Parts, names: Sequence[str | os.PathLike[str]], missing: bool)
     parts.crops.remove(ids)
     count = parts.store.remove(dict.fromkeys(ids))
     parts.crops.prune()
-    parts.extractive.forget()
+    parts.forget()
     return count
 
 

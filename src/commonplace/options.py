@@ -11,7 +11,6 @@ Inside the library one frozen ``SearchRequest`` carries them.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,7 +166,9 @@ def _check_words(name: str, value: object) -> None:
 
 def _unknown(name: str, allowed: Sequence[str]) -> str:
     """Return what to say of an option that does not exist."""
-    nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, allowed, n=1, cutoff=0.5)
     remedy = (
         _("did you mean {name}?").format(name=nearest[0])
         if nearest
