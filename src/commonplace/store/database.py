@@ -33,8 +33,8 @@ except ImportError:  # Windows has no POSIX file locks and cannot pass open file
 __all__ = [
     "COMMIT_MARKER",
     "WAIT",
-    "Connection",
     "Database",
+    "DatabaseConnection",
     "abandoned",
     "full",
     "one_machine",
@@ -170,10 +170,10 @@ def read_commit_marker(folder: Path) -> tuple[str, int]:
     return "", -1
 
 
-class Connection(sqlite3.Connection):
-    """A connection. ``known`` is what was read of the settings in the present read transaction, by name."""
+class DatabaseConnection(sqlite3.Connection):
+    """A connection. ``read_values`` is what was read of the settings in the present read transaction, by name."""
 
-    known: dict[str, Any] | None = None
+    read_values: dict[str, Any] | None = None
 
 
 class Database:
@@ -186,16 +186,16 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.writable = os.access(path if path.exists() else path.parent, os.W_OK) and os.access(path.parent, os.W_OK)
-        self._idle: list[Connection] = []
+        self._idle: list[DatabaseConnection] = []
         self._lock = threading.Lock()
         self._mine = threading.local()  # the connection lent to this thread now
         self._closed = False
         self._process = os.getpid()
 
     @contextmanager
-    def session(self) -> Iterator[Connection]:
+    def session(self) -> Iterator[DatabaseConnection]:
         """Lend this thread a connection. A nested session gets the same one. Raises CollectionError."""
-        current: Connection | None = getattr(self._mine, "connection", None)
+        current: DatabaseConnection | None = getattr(self._mine, "connection", None)
         if current is not None:
             yield current
             return
@@ -217,7 +217,7 @@ class Database:
             return connection.execute(question, values).fetchall()
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
+    def snapshot(self) -> Iterator[DatabaseConnection]:
         """Lend a connection in one read transaction, for a consistent view. A nested call gets the outer transaction.
 
         Raises CollectionError.
@@ -227,15 +227,15 @@ class Database:
                 yield connection
                 return
             connection.execute("BEGIN")
-            connection.known = {}
+            connection.read_values = {}
             try:
                 yield connection
             finally:
-                connection.known = None
+                connection.read_values = None
                 connection.execute("COMMIT")
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Iterator[DatabaseConnection]:
         """Lend a connection in one atomic write transaction. Raises CollectionError if the file is not writable."""
         if not self.writable:
             raise CollectionError(
@@ -270,7 +270,7 @@ class Database:
                 _("the collection at {parent} was closed: open it again").format(parent=self.path.parent)
             )
 
-    def _take(self) -> Connection:
+    def _take(self) -> DatabaseConnection:
         with self._lock:
             self.check_open()
             if self._process != os.getpid():  # a fork: a connection must not be used on both sides
@@ -279,22 +279,22 @@ class Database:
                 return self._idle.pop()
         return self._connect()
 
-    def _give(self, connection: Connection) -> None:
+    def _give(self, connection: DatabaseConnection) -> None:
         with self._lock:
             if not self._closed:
                 self._idle.append(connection)
                 return
         connection.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> DatabaseConnection:
         connection = self._opened()
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # a damaged text stops no read
         return connection
 
-    def _opened(self) -> Connection:
+    def _opened(self) -> DatabaseConnection:
         if self.writable:
             connection = sqlite3.connect(
-                self.path, timeout=WAIT, isolation_level=None, check_same_thread=False, factory=Connection
+                self.path, timeout=WAIT, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
             )
             ((version,),) = connection.execute("PRAGMA user_version")
             if version or not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
@@ -313,7 +313,7 @@ class Database:
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
-                factory=Connection,
+                factory=DatabaseConnection,
             )
             try:
                 connection.execute("SELECT count(*) FROM sqlite_master")

@@ -510,7 +510,7 @@ def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
 
 def now(database: sqlite3.Connection) -> tuple[str, int]:
     """Return lineage and generation: the id of the collection's history, and the number of changes in it."""
-    return _known(database, "now", _read_now)
+    return _read_once(database, "now", _read_now)
 
 
 def _read_now(database: sqlite3.Connection) -> tuple[str, int]:
@@ -521,14 +521,14 @@ def _read_now(database: sqlite3.Connection) -> tuple[str, int]:
         raise sqlite3.DatabaseError("its settings are malformed") from None
 
 
-def _known(database: sqlite3.Connection, name: str, read: Callable[[sqlite3.Connection], Result]) -> Result:
+def _read_once(database: sqlite3.Connection, name: str, read: Callable[[sqlite3.Connection], Result]) -> Result:
     """Return what ``read`` returns; in a read transaction, in which it cannot change, it is called once."""
-    known: dict[str, Any] | None = getattr(database, "known", None)
-    if known is None:
+    values: dict[str, Any] | None = getattr(database, "read_values", None)
+    if values is None:
         return read(database)
-    if name not in known:
-        known[name] = read(database)
-    value: Result = known[name]
+    if name not in values:
+        values[name] = read(database)
+    value: Result = values[name]
     return value
 
 
@@ -558,7 +558,7 @@ def check_space(database: sqlite3.Connection, settings: Settings) -> None:
     """Raise ModelMismatch if the collection was migrated to another model since it was opened."""
     if settings.fingerprint is None:
         return
-    if _known(database, "fingerprint", lambda database: _meta(database, "fingerprint")) != settings.fingerprint:
+    if _read_once(database, "fingerprint", lambda database: _meta(database, "fingerprint")) != settings.fingerprint:
         raise ModelMismatch(
             _("the collection at {folder} was migrated to the model {model} since it was opened: open it again").format(
                 folder=settings.folder, model=_meta(database, "space")
