@@ -77,18 +77,18 @@ class Section:
 class SectionFit:
     """How well a section fits a question: the shares, by rarity, of its words in the heading and in all of it.
 
-    ``own``: the share of the words of its own heading, the last one, that are the question's.
+    ``own_heading``: the share of the words of its own heading, the last one, that are the question's.
     """
 
     section: Section
     heading: float
     all_words: float
     confidence: float
-    own: float
+    own_heading: float
 
     @property
     def score(self) -> float:
-        return self.heading + self.all_words + self.confidence + OWN_HEADING * self.own
+        return self.heading + self.all_words + self.confidence + OWN_HEADING * self.own_heading
 
 
 def sections(hits: Sequence[Hit]) -> list[Section]:
@@ -137,8 +137,8 @@ def fits(wanted: frozenset[str], among: Sequence[Section], hits: Sequence[Hit]) 
 
 
 def _own_share(section: Section, wanted: frozenset[str]) -> float:
-    own = terms(section.title.rpartition(" > ")[2])
-    return len(own & wanted) / len(own) if own else 0.0
+    words = terms(section.title.rpartition(" > ")[2])
+    return len(words & wanted) / len(words) if words else 0.0
 
 
 def _entries(n: int, hit: Hit) -> list[Entry]:
