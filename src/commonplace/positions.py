@@ -78,7 +78,7 @@ def file_link(document: Document, span: Span) -> str | None:
     place = ""
     if span.page is not None and document.media_type == "application/pdf":
         place = f"#page={span.page}"
-    elif span.begin is not None and document.media_type.startswith("video/"):
+    elif span.begin is not None and document.media_type.startswith(("video/", "audio/")):
         place = f"#t={span.begin:.3f}".rstrip("0").rstrip(".")  # a media fragment: players begin there
     from urllib.parse import quote
 
